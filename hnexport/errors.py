@@ -1,0 +1,52 @@
+"""One error root, and a subclass for each stage of the data flow.
+
+Every message says what went wrong and where, what was expected, what was found, and what to do about it.
+"""
+
+__all__ = [
+    "BundleError",
+    "CaptureError",
+    "CheckpointError",
+    "ExportError",
+    "HnexportError",
+    "ParityError",
+    "ProviderError",
+    "RuntimeInputError",
+    "SpecError",
+]
+
+
+class HnexportError(Exception):
+    """Root of every error that hnexport raises for a reason a user can act on."""
+
+
+class SpecError(HnexportError, ValueError):
+    """A specification that cannot be built: an unknown name, a size out of range, fields that contradict each other."""
+
+
+class CheckpointError(HnexportError):
+    """A checkpoint that cannot be read, or that does not hold the tensors its specification needs."""
+
+
+class CaptureError(HnexportError):
+    """`torch.export` could not capture the pipeline, or captured something else than the pipeline."""
+
+
+class ExportError(HnexportError):
+    """A captured pipeline could not be written in one of the file formats."""
+
+
+class BundleError(HnexportError):
+    """A bundle directory that is missing, damaged or of another schema version."""
+
+
+class ParityError(HnexportError):
+    """Parity could not be measured. (A parity that was measured and failed is a result, not an error.)"""
+
+
+class ProviderError(HnexportError):
+    """An execution provider or engine that was asked for by name and cannot be had on this machine."""
+
+
+class RuntimeInputError(HnexportError, ValueError):
+    """An image, a member or an option that a loaded ensemble cannot take."""

@@ -1,0 +1,1 @@
+"""The structured chunked hypernetwork: which chunk goes where, what is stored, and how weights are generated."""

@@ -1,0 +1,191 @@
+"""Which chunk goes where: a pure function from a specification to internal hypernetworks and their assembly.
+
+The layer groups are those of "Economical ensembles with hypernetworks" (arXiv 2007.12927v1, table S1; since v4 "Neural
+networks with late-phase weights", ICLR 2021) in the form in which hypnettorch's `wrn_chunking` realises them:
+
+- the input layer; the three shortcuts, one each; the output layer, if it is generated;
+- each group's first 3x3 convolution and its rest, as two internal hypernetworks, unless both have input widths that a
+  common chunk can make up: widths in a ratio of 1 or 2 (or any ratio, with `gcd` chunking, by their greatest common
+  divisor). Then one internal hypernetwork generates `[out, common, 3, 3]` chunks, which are joined along the input
+  channels.
+
+A chunk holds the kernel and, where they exist and are generated, the convolution's bias and the scale and shift of the
+batch norm after it. Where a layer has several chunks, bias, scale and shift are those of its first one.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from hnexport.errors import SpecError
+from hnexport.networks.slots import Role, Slot, network_slots, slot_source
+from hnexport.spec import Chunking, HypernetSpec, PipelineSpec, Source, WideResNetSpec
+
+__all__ = ["ChunkPlan", "InternalHypernet", "Part", "Piece", "plan_chunks"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One tensor inside a chunk, and where it starts in the flat chunk."""
+
+    role: Role
+    shape: tuple[int, ...]
+    offset: int
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InternalHypernet:
+    """One internal hypernetwork: it turns each of its chunk embeddings into one flat chunk."""
+
+    name: str
+    parts: tuple[Part, ...]
+    chunks: int
+    embedding_size: int
+
+    @property
+    def chunk_size(self) -> int:
+        """Elements of one chunk: the internal hypernetwork's output size."""
+        return sum(part.size for part in self.parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A part of one chunk, as it is used in a slot."""
+
+    hypernet: str
+    chunk: int
+    part: Part
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkPlan:
+    """All internal hypernetworks, and for each generated slot the pieces that are joined along the input channels."""
+
+    hypernets: tuple[InternalHypernet, ...]
+    assembly: Mapping[str, tuple[Piece, ...]]
+
+    @property
+    def chunks(self) -> int:
+        """Chunks of one member, over all internal hypernetworks."""
+        return sum(hypernet.chunks for hypernet in self.hypernets)
+
+    @property
+    def output_size(self) -> int:
+        """Combined output size of the internal hypernetworks."""
+        return sum(hypernet.chunk_size for hypernet in self.hypernets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Family:
+    """Layers that one internal hypernetwork serves: the slots of each layer, and how many chunks each layer takes."""
+
+    name: str
+    layers: tuple[tuple[Slot, ...], ...]
+    chunks_per_layer: tuple[int, ...]
+    chunk_channels: int | None
+    published_embedding_size: int
+
+
+def plan_chunks(spec: PipelineSpec) -> ChunkPlan:
+    """The chunk plan of a pipeline; empty where its recipe generates nothing.
+
+    Raises:
+        SpecError: the number of embedding sizes is not the number of internal hypernetworks.
+    """
+    if spec.hypernet is None:
+        return ChunkPlan(hypernets=(), assembly={})
+    generated = [slot for slot in network_slots(spec.network) if slot_source(spec, slot) is Source.GENERATED]
+    families = tuple(_families(spec.network, spec.hypernet.chunking, generated))
+    sizes = _embedding_sizes(spec.hypernet, families)
+    hypernets, assembly = [], {}
+    for family, embedding_size in zip(families, sizes, strict=True):
+        parts = _parts(family)
+        hypernet = InternalHypernet(
+            name=family.name, parts=parts, chunks=sum(family.chunks_per_layer), embedding_size=embedding_size
+        )
+        hypernets.append(hypernet)
+        first = 0
+        for layer, count in zip(family.layers, family.chunks_per_layer, strict=True):
+            for slot, part in zip(layer, parts, strict=True):
+                used = range(first, first + (count if slot.role is Role.KERNEL else 1))
+                assembly[slot.name] = tuple(Piece(hypernet=family.name, chunk=chunk, part=part) for chunk in used)
+            first += count
+    return ChunkPlan(hypernets=tuple(hypernets), assembly=assembly)
+
+
+def _families(network: WideResNetSpec, chunking: Chunking, generated: list[Slot]) -> Iterator[_Family]:
+    """The internal hypernetworks in their published order: input, groups, shortcuts, output."""
+    layers: dict[int, tuple[Slot, ...]] = {}
+    for role in (Role.KERNEL, Role.CONV_BIAS, Role.NORM_SCALE, Role.NORM_SHIFT):
+        for slot in generated:
+            if slot.role is role:
+                layers[slot.layer] = (*layers.get(slot.layer, ()), slot)
+    if layers:
+        yield _whole("input", (layers[0],), 10)
+        per_group = 2 * network.blocks_per_group
+        for group in (1, 2, 3):
+            members = tuple(layers[1 + (group - 1) * per_group + index] for index in range(per_group))
+            yield from _group_families(group, network.widths[group - 1 : group + 1], chunking, members)
+    for slot in generated:
+        if slot.role is Role.SHORTCUT:
+            yield _whole(f"shortcut{slot.group}", ((slot,),), 7)
+    output = tuple(slot for slot in generated if slot.role in (Role.OUTPUT_WEIGHT, Role.OUTPUT_BIAS))
+    if output:
+        yield _whole("output", (output,), 10)
+
+
+def _group_families(
+    group: int, widths: tuple[int, ...], chunking: Chunking, layers: tuple[tuple[Slot, ...], ...]
+) -> Iterator[_Family]:
+    before, width = widths
+    ratio = max(before, width) / min(before, width)
+    if ratio not in (1, 2) and chunking is Chunking.PUBLISHED:
+        yield _whole(f"group{group}.first", layers[:1], 7)
+        yield _whole(f"group{group}.rest", layers[1:], 14)
+        return
+    common = min(before, width) if ratio in (1, 2) else math.gcd(before, width)
+    yield _Family(
+        name=f"group{group}",
+        layers=layers,
+        chunks_per_layer=(before // common, *[width // common] * (len(layers) - 1)),
+        chunk_channels=common,
+        published_embedding_size=14,
+    )
+
+
+def _whole(name: str, layers: tuple[tuple[Slot, ...], ...], embedding_size: int) -> _Family:
+    """A family whose layers are one chunk each."""
+    return _Family(
+        name=name,
+        layers=layers,
+        chunks_per_layer=(1,) * len(layers),
+        chunk_channels=None,
+        published_embedding_size=embedding_size,
+    )
+
+
+def _parts(family: _Family) -> tuple[Part, ...]:
+    parts: list[Part] = []
+    for slot in family.layers[0]:
+        shape = slot.shape
+        if slot.role is Role.KERNEL and family.chunk_channels is not None:
+            shape = (shape[0], family.chunk_channels, *shape[2:])
+        parts.append(Part(role=slot.role, shape=shape, offset=sum(part.size for part in parts)))
+    return tuple(parts)
+
+
+def _embedding_sizes(hypernet: HypernetSpec, families: tuple[_Family, ...]) -> tuple[int, ...]:
+    if hypernet.embedding_sizes is None:
+        return tuple(family.published_embedding_size for family in families)
+    if len(hypernet.embedding_sizes) != len(families):
+        names = ", ".join(family.name for family in families)
+        raise SpecError(
+            f"expected {len(families)} embedding sizes, one for each internal hypernetwork ({names}), "
+            f"found {len(hypernet.embedding_sizes)}"
+        )
+    return hypernet.embedding_sizes

@@ -1,0 +1,132 @@
+"""The hypernetwork as a module: a condition id in, every tensor of the main network out, by slot name."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hnexport.errors import CheckpointError
+from hnexport.hypernet.chunking import InternalHypernet, plan_chunks
+from hnexport.hypernet.storage import stored_tensors
+from hnexport.networks.slots import Role, network_slots, slot_source
+from hnexport.spec import Activation, PipelineSpec, Source
+
+__all__ = ["ACTIVATIONS", "WeightGenerator"]
+
+ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
+    Activation.RELU: F.relu,
+    Activation.TANH: torch.tanh,
+    Activation.SIGMOID: torch.sigmoid,
+    Activation.ELU: F.elu,
+    Activation.NONE: lambda x: x,
+}
+
+
+class WeightGenerator(nn.Module):
+    """Turns a condition id into the main network's tensors.
+
+    It stores exactly the tensors of `hnexport.hypernet.storage.stored_tensors`, under their names: weights as
+    parameters, batch-norm statistics as buffers.
+
+    A condition id that does not exist never yields usable weights: the id is clamped, so that no runtime reads out of
+    bounds, and a NaN is added to everything that depends on the member and to the output layer, so that no runtime
+    returns a prediction.
+    """
+
+    def __init__(self, spec: PipelineSpec, tensors: Mapping[str, Tensor]) -> None:
+        """Take `tensors` as they are, without a copy.
+
+        Raises:
+            CheckpointError: a tensor is missing, unknown, or of the wrong shape or dtype.
+        """
+        super().__init__()
+        self.spec = spec
+        self._hypernets = plan_chunks(spec).hypernets
+        self._assembly = plan_chunks(spec).assembly
+        self._slots = network_slots(spec.network)
+        _check_tensors(spec, tensors)
+        for stored in stored_tensors(spec):
+            owner, leaf = _owner(self, stored.name)
+            if stored.is_weight:
+                owner.register_parameter(leaf, nn.Parameter(tensors[stored.name], requires_grad=False))
+            else:
+                owner.register_buffer(leaf, tensors[stored.name])
+
+    def forward(self, cond_id: Tensor) -> dict[str, Tensor]:
+        """`cond_id`: int64 scalar; returns every slot's tensor, float, in the order of `network_slots`."""
+        members = self.spec.members
+        valid = (cond_id >= 0) & (cond_id < members)
+        row = cond_id.clamp(0, members - 1).reshape(1)
+        example = next(self.parameters())
+        guard = torch.where(valid, example.new_tensor(0.0), example.new_tensor(float("nan")))
+        chunks = {hypernet.name: self._chunks(hypernet, row, guard) for hypernet in self._hypernets}
+        weights = {}
+        for slot in self._slots:
+            source = slot_source(self.spec, slot)
+            if source is Source.GENERATED:
+                weight = self._assemble(slot.name, chunks)
+            elif source is Source.MEMBER:
+                weight = self.get(f"member.{slot.name}").index_select(0, row).reshape(slot.shape) + guard
+            else:
+                weight = self.get(f"shared.{slot.name}")
+                if slot.role in (Role.OUTPUT_WEIGHT, Role.OUTPUT_BIAS):
+                    weight = weight + guard
+            weights[slot.name] = weight
+        return weights
+
+    def get(self, name: str) -> Tensor:
+        """A stored tensor by its name; raises AttributeError where there is none."""
+        owner, _, leaf = name.rpartition(".")
+        return getattr(self.get_submodule(owner), leaf)  # type: ignore[no-any-return]
+
+    def _chunks(self, hypernet: InternalHypernet, row: Tensor, guard: Tensor) -> tuple[Tensor, ...]:
+        """All chunks of one internal hypernetwork, each `[1, chunk]`."""
+        settings, prefix = self.spec.hypernet, f"hypernet.{hypernet.name}"
+        assert settings is not None  # a plan without hypernetwork has no internal hypernetworks
+        shape = (hypernet.chunks, hypernet.embedding_size)
+        hidden = self.get(f"{prefix}.embedding").index_select(0, row).reshape(shape) + guard
+        for number in range(1, len(settings.hidden_layers) + 1):
+            hidden = hidden @ self.get(f"{prefix}.hidden{number}.weight")
+            if settings.bias:
+                hidden = hidden + self.get(f"{prefix}.hidden{number}.bias")
+            hidden = ACTIVATIONS[settings.activation](hidden)
+        chunks = hidden @ self.get(f"{prefix}.basis")
+        if settings.bias:
+            chunks = chunks + self.get(f"{prefix}.bias")
+        return torch.split(chunks, 1)
+
+    def _assemble(self, slot: str, chunks: Mapping[str, tuple[Tensor, ...]]) -> Tensor:
+        """Join a slot's pieces along the input channels."""
+        pieces = []
+        for piece in self._assembly[slot]:
+            chunk, part = chunks[piece.hypernet][piece.chunk], piece.part
+            if part.size != chunk.shape[1]:
+                chunk = chunk.narrow(1, part.offset, part.size)
+            pieces.append(chunk.reshape(part.shape))
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
+
+
+def _owner(module: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """The submodule that should own a dotted name, made where it is missing, and the name's last part."""
+    *path, leaf = name.split(".")
+    for part in path:
+        if part not in module._modules:
+            module.add_module(part, nn.Module())
+        module = module._modules[part]  # type: ignore[assignment]
+    return module, leaf
+
+
+def _check_tensors(spec: PipelineSpec, tensors: Mapping[str, Tensor]) -> None:
+    expected = {stored.name: stored.shape for stored in stored_tensors(spec)}
+    missing = [name for name in expected if name not in tensors]
+    unknown = [name for name in tensors if name not in expected]
+    if missing or unknown:
+        what = f"tensor {missing[0]!r} is missing" if missing else f"tensor {unknown[0]!r} belongs to no slot"
+        others = len(missing) + len(unknown) - 1
+        raise CheckpointError(f"{what} for {spec.name}" + (f" (and {others} more differ)" if others else ""))
+    for name, shape in expected.items():
+        if tuple(tensors[name].shape) != shape:
+            raise CheckpointError(f"tensor {name!r}: expected shape {list(shape)}, found {list(tensors[name].shape)}")
+        if not tensors[name].is_floating_point():
+            raise CheckpointError(f"tensor {name!r}: expected a floating-point dtype, found {tensors[name].dtype}")

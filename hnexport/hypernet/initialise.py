@@ -1,0 +1,149 @@
+"""Random weights that give a network with sane activations, from an explicit seed.
+
+Generated kernels have the variance that He initialisation gives to a kernel of the main network, 2 / fan_in (He et al.
+2015, arXiv 1502.01852): the hypernetwork's last layer is scaled down for it as in "hyperfan-in" initialisation (Chang,
+Flokas & Lipson, "Principled weight initialization for hypernetworks", ICLR 2020). Chunk embeddings are drawn from
+N(0, 1), as hypnettorch does, and then brought to the expected length, so that the variance holds for every single
+kernel and not only on average. Member-specific batch-norm scales are drawn from N(1, 0.5^2), as BatchEnsemble's fast
+weights (Wen, Tran & Ba, ICLR 2020, arXiv 2002.06715).
+
+Batch-norm statistics are the expected second moments of the activations under these weights and unit-variance images, computed
+layer by layer, so that every activation after a batch norm has a second moment of about 1 without any data.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hnexport.hypernet.chunking import InternalHypernet, Part, plan_chunks
+from hnexport.hypernet.generator import ACTIVATIONS
+from hnexport.hypernet.storage import StoredKind, StoredTensor, stored_tensors
+from hnexport.networks.slots import Role, Slot, network_slots
+from hnexport.spec import Activation, HypernetSpec, PipelineSpec, Source
+
+__all__ = ["expected_norm_variances", "initialise"]
+
+MEMBER_SCALE_STD = 0.5
+
+
+def initialise(spec: PipelineSpec, seed: int) -> dict[str, Tensor]:
+    """Every stored tensor of a pipeline, float32, drawn with `seed`: the same numbers for the same seed and version."""
+    random = torch.Generator().manual_seed(seed)
+    variances = expected_norm_variances(spec)
+    fans = _fan_in(spec)
+    tensors = {}
+    for stored in stored_tensors(spec):
+        if stored.hypernet is not None:
+            tensors[stored.name] = _hypernet_tensor(spec, stored, stored.hypernet, fans, random)
+        elif stored.slot is not None:
+            tensors[stored.name] = _slot_tensor(stored, stored.slot, variances, random)
+    return tensors
+
+
+def expected_norm_variances(spec: PipelineSpec) -> dict[str, float]:
+    """The second moment of each batch norm's input, by the name of its `running_var` slot.
+
+    A He-initialised 3x3 convolution after batch norm (scale with second moment g) and ReLU gives activations of second
+    moment g; a shortcut convolution, which follows no ReLU, doubles; a residual block adds its branch (zero padding and
+    the correlation of branch and shortcut are neglected).
+    """
+    gain = 1.0 + (MEMBER_SCALE_STD**2 if spec.recipe.norm is Source.MEMBER else 0.0)
+    variances: dict[str, float] = {}
+    stream = 2.0  # the input convolution sees unit-variance images, not rectified ones
+    shortcuts = {slot.group for slot in network_slots(spec.network) if slot.role is Role.SHORTCUT}
+    for group in (1, 2, 3):
+        for block in range(1, spec.network.blocks_per_group + 1):
+            variances[f"group{group}.block{block}.norm1.running_var"] = stream
+            variances[f"group{group}.block{block}.norm2.running_var"] = gain
+            stream = gain + (2.0 * stream if block == 1 and group in shortcuts else stream)
+    variances["norm.running_var"] = stream
+    return variances
+
+
+def _normal(shape: tuple[int, ...], std: float, random: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=random).mul_(std) if std else torch.zeros(shape)
+
+
+def _slot_tensor(stored: StoredTensor, slot: Slot, variances: Mapping[str, float], random: torch.Generator) -> Tensor:
+    match slot.role:
+        case Role.NORM_VARIANCE:
+            return torch.full(stored.shape, variances[slot.name])
+        case Role.NORM_SCALE:
+            std = MEMBER_SCALE_STD if stored.kind is StoredKind.MEMBER else 0.0
+            return 1.0 + _normal(stored.shape, std, random)
+        case role:
+            return _normal(stored.shape, _target_std(role, math.prod(slot.shape[1:])), random)
+
+
+def _target_std(role: Role, fan_in: int) -> float:
+    """The standard deviation that an entry of the main network should have."""
+    if role in (Role.KERNEL, Role.SHORTCUT):
+        return math.sqrt(2.0 / fan_in)
+    if role is Role.OUTPUT_WEIGHT:
+        return math.sqrt(1.0 / fan_in)
+    return 1.0 if role is Role.NORM_SCALE else 0.0
+
+
+def _hypernet_tensor(
+    spec: PipelineSpec,
+    stored: StoredTensor,
+    hypernet: InternalHypernet,
+    fans: Mapping[str, list[int]],
+    random: torch.Generator,
+) -> Tensor:
+    settings = spec.hypernet
+    if settings is None:
+        raise ValueError(f"{stored.name} belongs to a hypernetwork, and the specification has none")
+    widest = max(fans[hypernet.name])
+    match stored.kind:
+        case StoredKind.EMBEDDING:
+            # Chunks of one basis serve layers of different fan-in: the embedding's scale makes up the difference.
+            scale = torch.tensor([math.sqrt(widest / fan_in) for fan_in in fans[hypernet.name]])
+            embedding = torch.randn(stored.shape, generator=random)
+            length = math.sqrt(hypernet.embedding_size)
+            return torch.nn.functional.normalize(embedding, dim=2) * (length * scale)[None, :, None]
+        case StoredKind.HIDDEN:
+            moment = _activation_moment(settings) if ".hidden1." not in stored.name else 1.0
+            return _normal(stored.shape, math.sqrt(1.0 / (stored.shape[0] * moment)), random)
+        case StoredKind.BASIS:
+            moment = _activation_moment(settings) if settings.hidden_layers else 1.0
+            unit = math.sqrt(1.0 / (stored.shape[0] * moment))
+            parts = [
+                _normal((stored.shape[0], part.size), unit * _part_std(part, widest, settings), random)
+                for part in hypernet.parts
+            ]
+            return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        case StoredKind.BASIS_BIAS:
+            ones = [torch.full((part.size,), float(part.role is Role.NORM_SCALE)) for part in hypernet.parts]
+            return torch.cat(ones)
+        case _:
+            return torch.zeros(stored.shape)
+
+
+def _part_std(part: Part, fan_in: int, settings: HypernetSpec) -> float:
+    if part.role is Role.NORM_SCALE and settings.bias:
+        return 0.1  # the bias holds the 1 around which scales vary
+    return _target_std(part.role, fan_in)
+
+
+def _fan_in(spec: PipelineSpec) -> dict[str, list[int]]:
+    """For each internal hypernetwork, the fan-in of the layer that each of its chunks serves."""
+    plan = plan_chunks(spec)
+    fans = {hypernet.name: [1] * hypernet.chunks for hypernet in plan.hypernets}
+    for slot in network_slots(spec.network):
+        if slot.role in (Role.KERNEL, Role.SHORTCUT, Role.OUTPUT_WEIGHT):
+            for piece in plan.assembly.get(slot.name, ()):
+                fans[piece.hypernet][piece.chunk] = math.prod(slot.shape[1:])
+    return fans
+
+
+def _activation_moment(settings: HypernetSpec) -> float:
+    """E[f(z)^2] for a standard normal z, by Gauss-Hermite quadrature."""
+    if settings.activation is Activation.NONE:
+        return 1.0
+    nodes, weights = np.polynomial.hermite_e.hermegauss(64)
+    values = ACTIVATIONS[settings.activation](torch.from_numpy(nodes)).numpy()
+    return float((weights * values**2).sum() / math.sqrt(2.0 * math.pi))

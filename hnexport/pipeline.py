@@ -1,0 +1,110 @@
+"""The pipeline: one module from a condition id and an image to logits."""
+
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from hnexport.errors import SpecError
+from hnexport.hypernet.generator import WeightGenerator
+from hnexport.hypernet.initialise import initialise
+from hnexport.networks.registry import network_skeleton
+from hnexport.spec import ImageLayout, PipelineSpec
+
+__all__ = ["Pipeline", "Preprocess"]
+
+
+class Preprocess(nn.Module):
+    """From the graph's image input to what the main network sees: float `[batch, channel, height, width]`."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: PipelineSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        if spec.preprocess is not None:
+            self.register_buffer("mean", torch.tensor(spec.preprocess.mean), persistent=False)
+            self.register_buffer("std", torch.tensor(spec.preprocess.std), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """`image`: as `PipelineSpec.image_input` says; returns float `[batch, channel, height, width]`."""
+        channels, height, width = self.spec.network.image.shape
+        if self.spec.preprocess is not None:
+            image = (image.to(self.mean.dtype) / 255.0 - self.mean) / self.std
+        if self.spec.image_layout is ImageLayout.FLAT_HWC:
+            image = image.reshape(-1, height, width, channels)
+        if self.spec.image_layout is not ImageLayout.NCHW:
+            image = image.permute(0, 3, 1, 2)
+        return image
+
+
+class Pipeline(nn.Module):
+    """`(cond_id, image) -> logits`.
+
+    The main network is an ordinary module on the meta device, kept out of the submodules: its weights come from the
+    generator at each call, so the pipeline stores nothing but the generator's tensors. It is always in evaluation mode.
+    """
+
+    def __init__(self, spec: PipelineSpec, tensors: Mapping[str, Tensor]) -> None:
+        """A pipeline over `tensors`, taken as they are; see `hnexport.hypernet.storage.stored_tensors`.
+
+        Raises:
+            CheckpointError: the tensors are not those of the specification.
+        """
+        super().__init__()
+        self.spec = spec
+        self.generator = WeightGenerator(spec, tensors)
+        self.preprocess = Preprocess(spec)
+        self._skeleton = (network_skeleton(spec.network),)  # in a tuple: not a submodule
+        self.eval()
+
+    @classmethod
+    def from_seed(cls, spec: PipelineSpec, seed: int = 0) -> Self:
+        """A pipeline with random weights; see `hnexport.hypernet.initialise`."""
+        return cls(spec, initialise(spec, seed))
+
+    def forward(self, cond_id: Tensor, image: Tensor) -> Tensor:
+        """Logits of one member.
+
+        Args:
+            cond_id: int64 scalar, the member; one that does not exist gives NaN logits.
+            image: as `PipelineSpec.image_input` says, by default float32 `[batch, channel, height, width]`.
+
+        Returns:
+            float `[batch, class]`.
+        """
+        return self.classify(self.generator(cond_id), image)
+
+    def classify(self, weights: Mapping[str, Tensor], image: Tensor) -> Tensor:
+        """Logits `[batch, class]` of the main network with the given weights, one tensor for each slot."""
+        return functional_call(self._skeleton[0], dict(weights), (self.preprocess(image),))  # type: ignore[no-any-return]
+
+    def weights(self, cond_id: int) -> dict[str, Tensor]:
+        """Every tensor of the main network of one member, by slot name (batch-norm statistics included).
+
+        Raises:
+            SpecError: there is no such member.
+        """
+        return self.generator(self._existing(cond_id))  # type: ignore[no-any-return]
+
+    def ensemble(self, cond_ids: Sequence[int], image: Tensor) -> Tensor:
+        """Logits `[member, batch, class]` of several members, in the order of `cond_ids`.
+
+        Raises:
+            SpecError: there is no such member.
+        """
+        if not cond_ids:
+            raise SpecError("cond_ids is empty: name at least one member")
+        return torch.stack([self(self._existing(cond_id), image) for cond_id in cond_ids])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every stored tensor by its name, as `Pipeline(spec, tensors)` takes them."""
+        return dict(self.generator.state_dict())
+
+    def _existing(self, cond_id: int) -> Tensor:
+        if not 0 <= cond_id < self.spec.members:
+            raise SpecError(f"member {cond_id} does not exist: this ensemble has members 0 to {self.spec.members - 1}")
+        return torch.tensor(cond_id)

@@ -1,0 +1,121 @@
+"""Frozen dataclasses to JSON and back, strictly.
+
+Specifications and manifests are frozen dataclasses; files hold them as JSON. Reading is strict: an unknown field, a
+missing one or a value of the wrong type is an error that names its path (`$.network.classes`). Standard library only,
+because `hnexport.runtime` reads manifests on machines that have little else installed.
+"""
+
+import dataclasses
+import enum
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+__all__ = ["RecordError", "from_json", "to_json"]
+
+T = TypeVar("T")
+
+
+class RecordError(ValueError):
+    """A JSON value that does not fit the record it should become; the message starts with its path."""
+
+
+def to_json(value: Any) -> Any:
+    """Turn a record into JSON values: dataclasses into objects, tuples into lists, enums into their values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    return value
+
+
+def from_json(kind: type[T], value: Any, path: str = "$") -> T:
+    """Build a `kind` from JSON values.
+
+    Raises:
+        RecordError: a field is missing, unknown or of the wrong type. A `ValueError` that the record's own validation
+            raises passes through unchanged.
+    """
+    return typing.cast("T", _convert(kind, value, path))
+
+
+def _convert(kind: Any, value: Any, path: str) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return value
+    if dataclasses.is_dataclass(kind):
+        return _convert_record(kind, value, path)
+    if origin in (typing.Union, types.UnionType):
+        return _convert_optional(arguments, value, path)
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise RecordError(f"{path}: expected one of {', '.join(map(repr, arguments))}, found {value!r}")
+        return value
+    if origin is tuple:
+        return _convert_tuple(arguments, value, path)
+    if origin in (dict, Mapping):
+        _expect(isinstance(value, dict), "an object", value, path)
+        return {key: _convert(arguments[1], item, f"{path}.{key}") for key, item in value.items()}
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        try:
+            return kind(value)
+        except ValueError:
+            choices = ", ".join(repr(member.value) for member in kind)
+            raise RecordError(f"{path}: expected one of {choices}, found {value!r}") from None
+    if kind is float:
+        _expect(isinstance(value, int | float) and not isinstance(value, bool), "a number", value, path)
+        return float(value)
+    if kind is int:
+        _expect(isinstance(value, int) and not isinstance(value, bool), "an integer", value, path)
+        return value
+    if kind in (str, bool):
+        _expect(isinstance(value, kind), {str: "a string", bool: "true or false"}[kind], value, path)
+        return value
+    raise TypeError(f"{path}: records cannot hold {kind!r}")
+
+
+def _convert_record(kind: Any, value: Any, path: str) -> Any:
+    _expect(isinstance(value, dict), "an object", value, path)
+    hints = typing.get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    unknown = sorted(set(value) - set(fields))
+    if unknown:
+        raise RecordError(f"{path}: unknown field {unknown[0]!r}; known are {', '.join(fields)}")
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in value and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise RecordError(f"{path}: field {missing[0]!r} is missing")
+    return kind(**{name: _convert(hints[name], item, f"{path}.{name}") for name, item in value.items()})
+
+
+def _convert_optional(arguments: tuple[Any, ...], value: Any, path: str) -> Any:
+    if value is None and type(None) in arguments:
+        return None
+    kinds = [argument for argument in arguments if argument is not type(None)]
+    if len(kinds) != 1:
+        raise TypeError(f"{path}: records cannot hold a union of {len(kinds)} kinds")
+    return _convert(kinds[0], value, path)
+
+
+def _convert_tuple(arguments: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:
+    _expect(isinstance(value, list | tuple), "a list", value, path)
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        return tuple(_convert(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(value))
+    _expect(len(value) == len(arguments), f"a list of {len(arguments)}", value, path)
+    return tuple(
+        _convert(kind, item, f"{path}[{i}]") for i, (kind, item) in enumerate(zip(arguments, value, strict=True))
+    )
+
+
+def _expect(condition: bool, expected: str, value: Any, path: str) -> None:
+    if not condition:
+        found = repr(value)
+        raise RecordError(f"{path}: expected {expected}, found {found if len(found) <= 80 else found[:77] + '...'}")

@@ -1,0 +1,312 @@
+"""What to build: frozen, self-validating specifications of the network, the hypernetwork and the pipeline.
+
+A specification is plain data (standard library only): it travels in checkpoints and manifests as JSON. Everything
+else is derived from it by pure functions: the main network's slots (`networks.slots`), the chunks (`hypernet.chunking`)
+and the tensors that are stored (`hypernet.storage`).
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from hnexport.errors import SpecError
+
+__all__ = [
+    "RECIPES",
+    "Activation",
+    "Chunking",
+    "HypernetSpec",
+    "ImageLayout",
+    "ImageSpec",
+    "PipelineSpec",
+    "PreprocessSpec",
+    "Recipe",
+    "Source",
+    "WideResNetSpec",
+]
+
+
+class Source(StrEnum):
+    """Where a tensor of the main network comes from."""
+
+    SHARED = "shared"
+    MEMBER = "member"
+    GENERATED = "generated"
+
+
+class Chunking(StrEnum):
+    """How a layer group's kernels are cut into chunks; see `hnexport.hypernet.chunking`."""
+
+    PUBLISHED = "published"
+    GCD = "gcd"
+
+
+class Activation(StrEnum):
+    """The activation between the hidden layers of an internal hypernetwork."""
+
+    RELU = "relu"
+    TANH = "tanh"
+    SIGMOID = "sigmoid"
+    ELU = "elu"
+    NONE = "none"
+
+
+class ImageLayout(StrEnum):
+    """The axes of the graph's image input.
+
+    `nchw` is `[batch, channel, height, width]`, `nhwc` is `[batch, height, width, channel]`, and `flat-hwc`, which
+    hypnettorch's networks take, is `[batch, height*width*channel]`.
+    """
+
+    NCHW = "nchw"
+    NHWC = "nhwc"
+    FLAT_HWC = "flat-hwc"
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise SpecError(message)
+
+
+def _require_positive(what: str, values: Iterable[int]) -> None:
+    for value in values:
+        _require(value >= 1, f"{what} must be at least 1, found {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSpec:
+    """The size of one image; `height` and `width` in pixels."""
+
+    channels: int = 3
+    height: int = 32
+    width: int = 32
+
+    def __post_init__(self) -> None:
+        _require_positive("an image's channels, height and width", (self.channels, self.height, self.width))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(channel, height, width)`."""
+        return (self.channels, self.height, self.width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WideResNetSpec:
+    """A Wide ResNet WRN-d-k-B(3,3) (Zagoruyko & Komodakis 2016, arXiv 1605.07146).
+
+    Attributes:
+        blocks_per_group: the paper's n; the depth is d = 6n + 4.
+        widening: the paper's k; multiplies the feature maps of the three groups.
+        feature_maps: the input layer's feature maps, then those of the three groups before widening.
+        conv_bias: whether the 3x3 convolutions have a bias (the 1x1 shortcuts never do).
+        dropout: probability between the two convolutions of a block while training; inactive in an export.
+    """
+
+    blocks_per_group: int
+    widening: int
+    classes: int = 10
+    image: ImageSpec = field(default_factory=ImageSpec)
+    feature_maps: tuple[int, int, int, int] = (16, 16, 32, 64)
+    conv_bias: bool = False
+    output_bias: bool = True
+    batch_norm: bool = True
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require_positive("blocks_per_group", (self.blocks_per_group,))
+        _require_positive("widening", (self.widening,))
+        _require_positive("classes", (self.classes,))
+        _require(len(self.feature_maps) == 4, f"feature_maps needs 4 numbers, found {len(self.feature_maps)}")
+        _require_positive("feature_maps", self.feature_maps)
+        _require(0.0 <= self.dropout < 1.0, f"dropout must be in [0, 1), found {self.dropout}")
+
+    @classmethod
+    def from_name(cls, name: str, *, classes: int = 10, image: ImageSpec | None = None) -> "WideResNetSpec":
+        """The network of a name such as `wrn-28-10`: depth 28 = 6*4 + 4, widening 10.
+
+        Raises:
+            SpecError: the name is not `wrn-DEPTH-WIDENING`, or the depth is not 6n + 4.
+        """
+        match = re.fullmatch(r"wrn-(\d+)-(\d+)", name.lower())
+        if match is None:
+            raise SpecError(
+                f"unknown network {name!r}: expected wrn-DEPTH-WIDENING, for instance wrn-28-10 or wrn-16-4"
+            )
+        depth, widening = int(match[1]), int(match[2])
+        if depth < 10 or (depth - 4) % 6:
+            near = max(10, 6 * round((depth - 4) / 6) + 4)
+            raise SpecError(
+                f"unknown network {name!r}: the depth must be 6n + 4 (10, 16, 22, 28, …); "
+                f"nearest is wrn-{near}-{widening}"
+            )
+        return cls(blocks_per_group=(depth - 4) // 6, widening=widening, classes=classes, image=image or ImageSpec())
+
+    @property
+    def depth(self) -> int:
+        """The paper's d: 3x3 convolutions, plus the three shortcuts."""
+        return 6 * self.blocks_per_group + 4
+
+    @property
+    def name(self) -> str:
+        """`wrn-d-k`."""
+        return f"wrn-{self.depth}-{self.widening}"
+
+    @property
+    def widths(self) -> tuple[int, int, int, int]:
+        """Feature maps of the input layer and of the three groups, widened."""
+        first, *groups = self.feature_maps
+        return (first, *(maps * self.widening for maps in groups))  # type: ignore[return-value]
+
+    @property
+    def strides(self) -> tuple[int, int, int]:
+        """The stride of the first convolution in each group."""
+        return (1, 2, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Which tensors of the main network are shared, member or generated.
+
+    Attributes:
+        convolution: kernels, shortcuts and convolution biases.
+        norm: batch-norm scale and shift (its statistics: `PipelineSpec.member_statistics`).
+        output: weight and bias of the output layer.
+    """
+
+    convolution: Source
+    norm: Source
+    output: Source
+
+    @property
+    def sources(self) -> tuple[Source, Source, Source]:
+        """The three sources, in the order of the attributes."""
+        return (self.convolution, self.norm, self.output)
+
+    @property
+    def name(self) -> str:
+        """`hypernet` or `batch-ensemble` where it is one of them, otherwise its nearest with what differs."""
+        for name, recipe in RECIPES.items():
+            if recipe == self:
+                return name
+        base = "hypernet" if Source.GENERATED in self.sources else "batch-ensemble"
+        usual = RECIPES[base]
+        changes = [
+            f"{part}-{getattr(self, part)}"
+            for part in ("convolution", "norm", "output")
+            if getattr(self, part) != getattr(usual, part)
+        ]
+        return "+".join([base, *changes])
+
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
+    {
+        "hypernet": Recipe(convolution=Source.GENERATED, norm=Source.SHARED, output=Source.MEMBER),
+        "batch-ensemble": Recipe(convolution=Source.SHARED, norm=Source.MEMBER, output=Source.MEMBER),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HypernetSpec:
+    """The structured chunked hypernetwork: one internal hypernetwork for each chunk shape.
+
+    Attributes:
+        embedding_sizes: one for each internal hypernetwork, in their order; None takes the published sizes.
+        hidden_layers: sizes of each internal hypernetwork's hidden layers; empty means linear.
+        bias: whether the internal hypernetworks' layers have biases.
+    """
+
+    chunking: Chunking = Chunking.PUBLISHED
+    embedding_sizes: tuple[int, ...] | None = None
+    hidden_layers: tuple[int, ...] = ()
+    bias: bool = False
+    activation: Activation = Activation.RELU
+
+    def __post_init__(self) -> None:
+        _require_positive("embedding_sizes", self.embedding_sizes or ())
+        _require_positive("hidden_layers", self.hidden_layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessSpec:
+    """Normalisation inside the graph, which then takes `uint8 [batch, height, width, channel]`.
+
+    The network sees `(pixel / 255 - mean) / std`, with one `mean` and `std` for each channel.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        _require(
+            len(self.mean) == len(self.std),
+            f"mean has {len(self.mean)} numbers, std {len(self.std)}; give one of each a channel",
+        )
+        _require(all(map(math.isfinite, (*self.mean, *self.std))), "mean and std must be finite numbers")
+        _require(all(value > 0 for value in self.std), f"std must be positive, found {self.std}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineSpec:
+    """One pipeline `(cond_id, image) -> logits`.
+
+    Attributes:
+        members: the number of ensemble members; `cond_id` runs from 0 to `members - 1`.
+        member_statistics: whether batch norm has one set of running statistics for each member.
+        hypernet: None exactly if the recipe generates nothing.
+    """
+
+    network: WideResNetSpec
+    members: int
+    recipe: Recipe = RECIPES["hypernet"]
+    hypernet: HypernetSpec | None = field(default_factory=HypernetSpec)
+    member_statistics: bool = False
+    image_layout: ImageLayout = ImageLayout.NCHW
+    preprocess: PreprocessSpec | None = None
+
+    def __post_init__(self) -> None:
+        _require_positive("members", (self.members,))
+        generates = Source.GENERATED in self.recipe.sources
+        _require(
+            generates or self.hypernet is None,
+            "a recipe that generates nothing has no hypernetwork: set hypernet to None",
+        )
+        _require(
+            not generates or self.hypernet is not None, "a recipe that generates tensors needs a hypernet specification"
+        )
+        _require(
+            self.recipe.norm is not Source.GENERATED or self.recipe.convolution is Source.GENERATED,
+            "batch-norm weights are generated together with their convolution: generate the convolutions too",
+        )
+        _require(
+            self.network.batch_norm or not self.member_statistics, "a network without batch norm has no statistics"
+        )
+        if self.preprocess is not None:
+            channels = self.network.image.channels
+            _require(
+                len(self.preprocess.mean) == channels,
+                f"mean and std need {channels} numbers, one a channel; found {len(self.preprocess.mean)}",
+            )
+            _require(
+                self.image_layout is ImageLayout.NHWC,
+                "preprocessing takes uint8 [batch, height, width, channel]: set image_layout to nhwc",
+            )
+
+    @property
+    def name(self) -> str:
+        """`wrn-28-10-hypernet-10`: network, recipe, members."""
+        return f"{self.network.name}-{self.recipe.name}-{self.members}"
+
+    @property
+    def image_input(self) -> tuple[str, tuple[int, ...]]:
+        """The dtype and the shape, without the batch axis, of the graph's image input."""
+        channels, height, width = self.network.image.shape
+        shape = {
+            ImageLayout.NCHW: (channels, height, width),
+            ImageLayout.NHWC: (height, width, channels),
+            ImageLayout.FLAT_HWC: (height * width * channels,),
+        }[self.image_layout]
+        return ("uint8" if self.preprocess else "float32", shape)
