@@ -1,0 +1,1 @@
+"""hnexport: hypernetwork ensembles as one exported graph `(cond_id, image) -> logits`."""

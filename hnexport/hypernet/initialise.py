@@ -7,8 +7,8 @@ N(0, 1), as hypnettorch does, and then brought to the expected length, so that t
 kernel and not only on average. Member-specific batch-norm scales are drawn from N(1, 0.5^2), as BatchEnsemble's fast
 weights (Wen, Tran & Ba, ICLR 2020, arXiv 2002.06715).
 
-Batch-norm statistics are the expected second moments of the activations under these weights and unit-variance images, computed
-layer by layer, so that every activation after a batch norm has a second moment of about 1 without any data.
+Batch-norm statistics are the expected second moments of the activations under these weights and unit-variance images,
+computed layer by layer, so that every activation after a batch norm has a second moment of about 1 without any data.
 """
 
 import math
