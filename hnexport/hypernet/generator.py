@@ -58,8 +58,7 @@ class WeightGenerator(nn.Module):
         members = self.spec.members
         valid = (cond_id >= 0) & (cond_id < members)
         row = cond_id.clamp(0, members - 1).reshape(1)
-        example = next(self.parameters())
-        guard = torch.where(valid, example.new_tensor(0.0), example.new_tensor(float("nan")))
+        guard = torch.where(valid, 0.0, float("nan"))  # 0-dim: takes the dtype of what it is added to
         chunks = {hypernet.name: self._chunks(hypernet, row, guard) for hypernet in self._hypernets}
         weights = {}
         for slot in self._slots:

@@ -6,7 +6,6 @@ ensembles of arXiv 2007.12927 were trained.
 
 from collections import OrderedDict
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -65,5 +64,5 @@ class WideResNet(nn.Module):
         x = self.input(image)
         x = self.group3(self.group2(self.group1(x)))
         x = F.relu(self.norm(x))
-        x = torch.mean(x, dim=(2, 3))  # global average pooling
+        x = F.adaptive_avg_pool2d(x, 1).flatten(1)
         return self.output(x)  # type: ignore[no-any-return]

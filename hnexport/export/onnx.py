@@ -1,0 +1,149 @@
+"""ONNX: one graph, written three times over one weights file.
+
+- `model.onnx`: `(cond_id, image) -> logits`.
+- `hypernet.onnx`: `cond_id ->` every tensor of the main network, by slot name.
+- `network.onnx`: `image -> logits`. Shared tensors are in the weights file; every other tensor is an external
+  initializer that the loader supplies (`SessionOptions.add_external_initializers`) from the outputs of `hypernet.onnx`.
+
+The last two are the first one, cut at the main network's weights.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+
+from hnexport.errors import ExportError
+from hnexport.export.capture import Capture
+from hnexport.export.graph import WeightGraph, weight_graph
+from hnexport.export.weights_file import WeightsFile, write_weights
+
+__all__ = ["HYPERNET_FILE", "MODEL_FILE", "NETWORK_FILE", "SUPPLIED", "OnnxFiles", "write_onnx"]
+
+MODEL_FILE = "model.onnx"
+HYPERNET_FILE = "hypernet.onnx"
+NETWORK_FILE = "network.onnx"
+SUPPLIED = "supplied-at-load"  # the "file" of tensors that the loader supplies; it never exists
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxFiles:
+    """What was written.
+
+    Attributes:
+        opset: version of the default operator set.
+        supplied: the slots whose tensors the loader of `network.onnx` supplies.
+    """
+
+    opset: int
+    ir_version: int
+    supplied: tuple[str, ...]
+
+
+def write_onnx(capture: Capture, folder: Path, metadata: Mapping[str, str]) -> OnnxFiles:
+    """Write the three ONNX files and their weights file into `folder`.
+
+    Args:
+        metadata: goes into each file's metadata properties.
+
+    Raises:
+        ExportError: the exporter failed, or a file does not pass ONNX's checker.
+    """
+    graph = weight_graph(capture)
+    weights = write_weights(folder, capture.tensors)
+    hypernet, network = _cut_hypernet(graph), _cut_network(graph)
+    for file, model in ((MODEL_FILE, graph.model), (HYPERNET_FILE, hypernet), (NETWORK_FILE, network)):
+        _attach(model, weights)
+        _save(model, folder / file, {**metadata, "hnexport.file": file.removesuffix(".onnx")})
+    supplied = tuple(name for name, value in graph.weights.items() if value.producer() is not None)
+    return OnnxFiles(opset=graph.model.opset_imports[""], ir_version=graph.model.ir_version, supplied=supplied)
+
+
+def _cut_hypernet(graph: WeightGraph) -> ir.Model:
+    """The part of the graph above the weights, with every slot as an output."""
+    model = _copy(graph)
+    values = _values(model)
+    model.graph.outputs.clear()
+    for slot, original in graph.weights.items():
+        value = values[str(original.name)]
+        if value.producer() is None:  # a stored tensor can't be an output under a second name
+            node = ir.node("Identity", [value], name=f"weights.{slot}/Identity")
+            model.graph.append(node)
+            node.outputs[0].name, node.outputs[0].type, node.outputs[0].shape = slot, value.type, value.shape
+            value = node.outputs[0]
+        model.graph.outputs.append(value)
+    passes.RemoveUnusedNodesPass()(model)
+    del model.graph.inputs[1]
+    _drop_unused(model)
+    return model
+
+
+def _cut_network(graph: WeightGraph) -> ir.Model:
+    """The part of the graph below the weights."""
+    model = _copy(graph)
+    values = _values(model)
+    for slot, original in graph.weights.items():
+        if original.producer() is None:
+            continue
+        computed = values[str(original.name)]
+        computed.name = f"{slot}/computed"
+        supplied = ir.Value(name=slot, type=computed.type, shape=computed.shape)
+        for use in tuple(computed.uses()):
+            use.node.replace_input_with(use.idx, supplied)
+        reference = ir.ExternalTensor(SUPPLIED, 0, 0, ir.DataType.FLOAT, shape=_static(original), name=slot)
+        reference._length = 4 * reference.size
+        supplied.const_value = reference
+        model.graph.initializers[slot] = supplied
+    passes.RemoveUnusedNodesPass()(model)
+    del model.graph.inputs[0]
+    _drop_unused(model)
+    return model
+
+
+def _static(value: ir.Value) -> ir.Shape:
+    if value.shape is None or not value.shape.is_static():
+        raise ExportError(f"{value.name}: its shape is not known")
+    return value.shape
+
+
+def _copy(graph: WeightGraph) -> ir.Model:
+    return ir.serde.deserialize_model(ir.serde.serialize_model(graph.model))
+
+
+def _values(model: ir.Model) -> dict[str, ir.Value]:
+    values = {str(value.name): value for value in (*model.graph.inputs, *model.graph.initializers.values())}
+    for node in model.graph:
+        values.update((str(value.name), value) for value in node.outputs)
+    return values
+
+
+def _drop_unused(model: ir.Model) -> None:
+    for value in [value for value in model.graph.inputs if not value.uses() and not value.is_graph_output()]:
+        model.graph.inputs.remove(value)
+    for name in [name for name, value in model.graph.initializers.items() if not value.uses()]:
+        del model.graph.initializers[name]
+
+
+def _attach(model: ir.Model, weights: WeightsFile) -> None:
+    """Turn the stored tensors from inputs into initializers that refer to the weights file."""
+    for value in [value for value in model.graph.inputs if value.name in weights.locations]:
+        model.graph.inputs.remove(value)
+        value.const_value = weights.reference(str(value.name))
+        model.graph.initializers[str(value.name)] = value
+
+
+def _save(model: ir.Model, path: Path, metadata: Mapping[str, str]) -> None:
+    from hnexport import __version__
+
+    model.producer_name, model.producer_version = "hnexport", __version__
+    model.metadata_props.update(metadata)
+    path.write_bytes(ir.serde.serialize_model(model).SerializeToString(deterministic=True))
+    if SUPPLIED.encode() in path.read_bytes():
+        return  # the checker insists on external files that exist
+    try:
+        onnx.checker.check_model(path, full_check=True)
+    except Exception as error:
+        raise ExportError(f"{path.name} does not pass ONNX's checker: {error}") from error

@@ -1,0 +1,23 @@
+"""`.pt2`: the capture itself, as `torch.export.save` writes it."""
+
+from pathlib import Path
+
+import torch
+
+from hnexport.errors import ExportError
+from hnexport.export.capture import Capture, tracer_warnings_as_errors
+
+__all__ = ["write_pt2"]
+
+
+def write_pt2(capture: Capture, path: Path) -> None:
+    """Write the capture for `torch.export.load`, AOTInductor and ExecuTorch.
+
+    Raises:
+        ExportError: `torch.export.save` failed.
+    """
+    try:
+        with tracer_warnings_as_errors():
+            torch.export.save(capture.program, path)
+    except Exception as error:
+        raise ExportError(f".pt2 export of {capture.spec.name} failed: {error}") from error

@@ -1,0 +1,62 @@
+"""`weights.bin`: the stored tensors, raw, that the three ONNX files of a bundle share.
+
+Each tensor is little-endian float32 in row-major order and starts at a multiple of the page size, so that runtimes map the file into
+memory instead of copying it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+from torch import Tensor
+
+__all__ = ["WEIGHTS_FILE", "TensorLocation", "WeightsFile", "write_weights"]
+
+WEIGHTS_FILE = "weights.bin"
+ALIGNMENT_BYTES = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorLocation:
+    """Where a tensor lies in the file."""
+
+    shape: tuple[int, ...]
+    offset_bytes: int
+    length_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsFile:
+    """A written weights file: its folder and where each tensor lies."""
+
+    folder: Path
+    locations: Mapping[str, TensorLocation]
+
+    def reference(self, name: str) -> ir.ExternalTensor:
+        """An ONNX external-data reference to one tensor."""
+        location = self.locations[name]
+        return ir.ExternalTensor(
+            WEIGHTS_FILE,
+            location.offset_bytes,
+            location.length_bytes,
+            ir.DataType.FLOAT,
+            shape=ir.Shape(location.shape),
+            name=name,
+            base_dir=self.folder,
+        )
+
+
+def write_weights(folder: Path, tensors: Mapping[str, Tensor]) -> WeightsFile:
+    """Write `tensors` (float32) into `folder`, in their order."""
+    locations = {}
+    with (folder / WEIGHTS_FILE).open("wb") as file:
+        for name, tensor in tensors.items():
+            file.write(b"\0" * (-file.tell() % ALIGNMENT_BYTES))
+            values = np.ascontiguousarray(tensor.detach().cpu().numpy(), dtype="<f4")
+            locations[name] = TensorLocation(
+                shape=tuple(tensor.shape), offset_bytes=file.tell(), length_bytes=values.nbytes
+            )
+            file.write(values.data)
+    return WeightsFile(folder=folder, locations=locations)
