@@ -51,7 +51,7 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return _convert_record(kind, value, path)
     if origin in (typing.Union, types.UnionType):
-        return _convert_optional(arguments, value, path)
+        return _convert_union(arguments, value, path)
     if origin is typing.Literal:
         if value not in arguments:
             raise RecordError(f"{path}: expected one of {', '.join(map(repr, arguments))}, found {value!r}")
@@ -96,13 +96,15 @@ def _convert_record(kind: Any, value: Any, path: str) -> Any:
     return kind(**{name: _convert(hints[name], item, f"{path}.{name}") for name, item in value.items()})
 
 
-def _convert_optional(arguments: tuple[Any, ...], value: Any, path: str) -> Any:
+def _convert_union(arguments: tuple[Any, ...], value: Any, path: str) -> Any:
     if value is None and type(None) in arguments:
         return None
     kinds = [argument for argument in arguments if argument is not type(None)]
-    if len(kinds) != 1:
-        raise TypeError(f"{path}: records cannot hold a union of {len(kinds)} kinds")
-    return _convert(kinds[0], value, path)
+    if len(kinds) == 1:
+        return _convert(kinds[0], value, path)
+    if set(kinds) == {int, str}:
+        return _convert(str if isinstance(value, str) else int, value, path)
+    raise TypeError(f"{path}: records cannot hold a union of {kinds}")
 
 
 def _convert_tuple(arguments: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:

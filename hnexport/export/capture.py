@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
-from torch.jit import TracerWarning
+from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from hnexport.errors import CaptureError
 from hnexport.hypernet.storage import stored_tensors

@@ -6,7 +6,6 @@ tensors that happen to be equal (batch-norm shifts and means of a fresh network,
 
 import contextlib
 import io
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -123,9 +122,7 @@ def _layer_calls(spec: PipelineSpec) -> list[tuple[str, type[nn.Module]]]:
     network, calls = network_skeleton(spec.network), []
     for name, module in network.named_modules():
         if type(module) in LAYER_OPS:
-            module.register_forward_pre_hook(
-                lambda _module, _inputs, call=(name, type(module)): calls.append(call)  # type: ignore[misc]
-            )
+            module.register_forward_pre_hook(lambda _module, _inputs, call=(name, type(module)): calls.append(call))
     _, image = example_inputs(spec)
     with torch.no_grad():
         network(Preprocess(spec)(image).to("meta"))
@@ -151,10 +148,7 @@ def _name_values(
     destinations = _destinations(graph, weights)
     taken: set[str] = set()
     for node in graph:
-        if node in network:
-            scope = _network_scope(node, scopes)
-        else:
-            scope = _generator_scope(node, scopes, destinations)
+        scope = _network_scope(node, scopes) if node in network else _generator_scope(node, scopes, destinations)
         node.name = _unique(f"{scope}/{node.op_type}", taken)
         for number, value in enumerate(node.outputs):
             scopes[value] = scope
@@ -223,5 +217,3 @@ def _unique(name: str, taken: set[str]) -> str:
         candidate, number = f"{name}_{number}", number + 1
     taken.add(candidate)
     return candidate
-
-

@@ -22,10 +22,10 @@ def write_torchscript(capture: Capture, path: Path) -> None:
     """
     try:
         exported = capture.program.module(check_guards=False)
-        module = GraphModule(exported, exported.graph)  # type: ignore[arg-type]
+        module = GraphModule(exported, exported.graph)
         module._forward_pre_hooks.clear()
         with torch.no_grad(), tracer_warnings_as_errors():
-            traced = torch.jit.trace(module, example_inputs(capture.spec), check_trace=False)
+            traced = torch.jit.trace(module, example_inputs(capture.spec), check_trace=False)  # type: ignore[no-untyped-call]
             traced.save(str(path))
     except Exception as error:
         raise ExportError(f"TorchScript export of {capture.spec.name} failed: {error}") from error

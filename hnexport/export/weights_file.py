@@ -1,7 +1,7 @@
 """`weights.bin`: the stored tensors, raw, that the three ONNX files of a bundle share.
 
-Each tensor is little-endian float32 in row-major order and starts at a multiple of the page size, so that runtimes map the file into
-memory instead of copying it.
+Each tensor is little-endian float32 in row-major order and starts at a multiple of the page size, so that runtimes map
+the file into memory instead of copying it.
 """
 
 from collections.abc import Mapping

@@ -1,0 +1,33 @@
+"""The bundle: the directory that `hnexport build` writes and every loader reads.
+
+This package's modules import neither torch nor onnx: `hnexport.runtime` reads bundles with them.
+"""
+
+from hnexport.bundle.golden import GOLDEN_FILE, Golden, read_golden, write_golden
+from hnexport.bundle.manifest import (
+    MANIFEST_FILE,
+    ArtifactParity,
+    FileRecord,
+    Format,
+    Manifest,
+    OnnxInfo,
+    TensorSignature,
+    read_manifest,
+    write_manifest,
+)
+
+__all__ = [
+    "GOLDEN_FILE",
+    "MANIFEST_FILE",
+    "ArtifactParity",
+    "FileRecord",
+    "Format",
+    "Golden",
+    "Manifest",
+    "OnnxInfo",
+    "TensorSignature",
+    "read_golden",
+    "read_manifest",
+    "write_golden",
+    "write_manifest",
+]

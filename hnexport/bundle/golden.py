@@ -1,0 +1,61 @@
+"""`golden.safetensors`: images and every member's reference logits, so that any loader can check itself."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from hnexport.errors import BundleError
+
+__all__ = ["GOLDEN_FILE", "Golden", "read_golden", "write_golden"]
+
+GOLDEN_FILE = "golden.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Golden:
+    """The reference that artifacts are compared with.
+
+    Attributes:
+        images: `[image, …]`, in the dtype and layout of the graph's image input.
+        kinds: what each image is, in words.
+        members: int64 `[member]`: the members that were computed (all, or a sample of a large ensemble).
+        logits: float64 `[member, image, class]`: PyTorch in float64.
+        eager: float32 `[member, image, class]`: PyTorch in float32, the yardstick for rounding.
+    """
+
+    images: NDArray[np.generic]
+    kinds: tuple[str, ...]
+    members: NDArray[np.int64]
+    logits: NDArray[np.float64]
+    eager: NDArray[np.float32]
+
+
+def write_golden(folder: Path, golden: Golden) -> None:
+    """Write `golden.safetensors` into a bundle folder."""
+    tensors = {
+        "images": np.ascontiguousarray(golden.images),
+        "members": golden.members,
+        "logits": golden.logits,
+        "eager": golden.eager,
+    }
+    save_file(tensors, folder / GOLDEN_FILE, metadata={"kinds": "\n".join(golden.kinds)})
+
+
+def read_golden(folder: Path) -> Golden:
+    """Read `golden.safetensors` of a bundle.
+
+    Raises:
+        BundleError: it is missing or damaged.
+    """
+    path = folder / GOLDEN_FILE
+    try:
+        with safe_open(path, framework="numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in ("images", "members", "logits", "eager")}
+            kinds = (file.metadata() or {}).get("kinds", "").split("\n")
+    except (OSError, SafetensorError) as error:
+        raise BundleError(f"{path} cannot be read: {error}; copy or build the bundle again") from error
+    return Golden(kinds=tuple(kinds), **tensors)

@@ -1,0 +1,138 @@
+"""`manifest.json`: what a bundle holds, how to call it, and the checksum of every file."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from hnexport.errors import BundleError, SpecError
+from hnexport.records import RecordError, from_json, to_json
+from hnexport.spec import PipelineSpec
+
+__all__ = [
+    "MANIFEST_FILE",
+    "SCHEMA",
+    "SCHEMA_VERSION",
+    "ArtifactParity",
+    "FileRecord",
+    "Format",
+    "Manifest",
+    "OnnxInfo",
+    "TensorSignature",
+    "read_manifest",
+    "write_manifest",
+]
+
+MANIFEST_FILE = "manifest.json"
+SCHEMA = "hnexport-bundle"
+SCHEMA_VERSION = 1
+
+
+class Format(StrEnum):
+    """The file formats that a bundle may hold."""
+
+    ONNX = "onnx"
+    TORCHSCRIPT = "torchscript"
+    PT2 = "pt2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRecord:
+    """Size and checksum of one file of the bundle."""
+
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSignature:
+    """One input or output of the graph; a string in `shape` is an axis of any size."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxInfo:
+    """About the ONNX files.
+
+    Attributes:
+        supplied: the initializers of `network.onnx` that its loader supplies from the outputs of `hypernet.onnx`.
+    """
+
+    opset: int
+    ir_version: int
+    supplied: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactParity:
+    """The worst that parity found in one artifact; details in `parity.json`.
+
+    Attributes:
+        relative_l2: largest relative L2 error of a row of logits against the float64 reference.
+        multiple_of_eager: largest ratio of that error to float32 eager PyTorch's own.
+    """
+
+    relative_l2: float
+    multiple_of_eager: float
+    members_checked: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The manifest of a bundle.
+
+    Attributes:
+        origin: where the weights come from, in words.
+        files: every file of the bundle but the manifest, by name.
+        versions: of the libraries that wrote the bundle.
+        parity: by artifact; empty where the bundle was built without verification.
+    """
+
+    schema: str = SCHEMA
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    origin: str
+    spec: PipelineSpec
+    inputs: tuple[TensorSignature, ...]
+    outputs: tuple[TensorSignature, ...]
+    formats: tuple[Format, ...]
+    onnx: OnnxInfo | None
+    files: Mapping[str, FileRecord]
+    versions: Mapping[str, str]
+    parity: Mapping[str, ArtifactParity] = field(default_factory=dict)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `manifest.json` into a bundle folder."""
+    text = json.dumps(to_json(manifest), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    (folder / MANIFEST_FILE).write_text(text, encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and validate a bundle's manifest.
+
+    Raises:
+        BundleError: there is none, it is not valid, or it has another schema version.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST_FILE}; `hnexport build` makes one") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BundleError(f"{path} cannot be read: {error}; build the bundle again or copy it again") from error
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+        raise BundleError(f"{path} is not the manifest of a bundle: its schema is not {SCHEMA!r}")
+    if value.get("schema_version") != SCHEMA_VERSION:
+        raise BundleError(
+            f"{path} has schema version {value.get('schema_version')!r}, this hnexport reads {SCHEMA_VERSION}: "
+            "use the hnexport that wrote it, or build the bundle again"
+        )
+    try:
+        return from_json(Manifest, value)
+    except (RecordError, SpecError) as error:
+        raise BundleError(f"{path} is not valid: {error}; build the bundle again or copy it again") from error
