@@ -35,7 +35,7 @@ def check_target(target: Path, *, force: bool, needed_bytes: int) -> None:
         raise BundleError(f"{target.parent} cannot be written to: {error.strerror}; choose another --out") from error
     if free_bytes < needed_bytes:
         raise BundleError(
-            f"{target.parent} has {free_bytes / 1e6:.0f} MB free and the bundle needs about {needed_bytes / 1e6:.0f} MB: "
+            f"{target.parent} has {free_bytes / 1e6:.0f} MB free, the bundle needs about {needed_bytes / 1e6:.0f} MB: "
             "free some space or choose another --out"
         )
 

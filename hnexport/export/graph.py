@@ -119,10 +119,15 @@ def _check_shape(slot: Slot, value: ir.Value) -> None:
 
 def _layer_calls(spec: PipelineSpec) -> list[tuple[str, type[nn.Module]]]:
     """The network's layers in the order in which its forward pass calls them."""
-    network, calls = network_skeleton(spec.network), []
+    network = network_skeleton(spec.network)
+    calls: list[tuple[str, type[nn.Module]]] = []
+
+    def record(name: str, module: nn.Module) -> None:
+        module.register_forward_pre_hook(lambda *_: calls.append((name, type(module))))
+
     for name, module in network.named_modules():
         if type(module) in LAYER_OPS:
-            module.register_forward_pre_hook(lambda _module, _inputs, call=(name, type(module)): calls.append(call))
+            record(name, module)
     _, image = example_inputs(spec)
     with torch.no_grad():
         network(Preprocess(spec)(image).to("meta"))

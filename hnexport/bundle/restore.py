@@ -1,0 +1,49 @@
+"""Read a pipeline's stored tensors back from a bundle. (Unlike its siblings, this module needs torch and onnx.)"""
+
+from pathlib import Path
+
+import onnx
+import torch
+from onnx.external_data_helper import ExternalDataInfo
+from torch import Tensor
+
+from hnexport.bundle.manifest import Format, Manifest
+from hnexport.errors import BundleError
+from hnexport.hypernet.storage import stored_tensors
+
+__all__ = ["restore_tensors"]
+
+
+def restore_tensors(bundle: Path, manifest: Manifest) -> dict[str, Tensor]:
+    """Every stored tensor of the bundle's pipeline by name, float32.
+
+    Raises:
+        BundleError: the bundle's files do not hold them.
+    """
+    if Format.ONNX in manifest.formats:
+        found = _from_onnx(bundle)
+    elif Format.PT2 in manifest.formats:
+        found = dict(torch.export.load(bundle / "model.pt2").state_dict)
+    else:
+        found = dict(torch.jit.load(str(bundle / "model.pt")).state_dict())  # type: ignore[no-untyped-call]
+    found = {name.removeprefix("generator."): tensor.detach() for name, tensor in found.items()}
+    expected = [stored.name for stored in stored_tensors(manifest.spec)]
+    missing = [name for name in expected if name not in found]
+    if missing:
+        raise BundleError(f"{bundle} does not hold the tensor {missing[0]} that its specification needs")
+    return {name: found[name] for name in expected}
+
+
+def _from_onnx(bundle: Path) -> dict[str, Tensor]:
+    model = onnx.load(bundle / "model.onnx", load_external_data=False)
+    tensors = {}
+    for initializer in model.graph.initializer:
+        if initializer.data_location == onnx.TensorProto.EXTERNAL:
+            place = ExternalDataInfo(initializer)
+            flat = torch.from_file(
+                str(bundle / place.location),
+                size=(place.offset + place.length) // 4,
+                dtype=torch.float32,
+            )
+            tensors[initializer.name] = flat[place.offset // 4 :].reshape(tuple(initializer.dims))
+    return tensors

@@ -1,0 +1,22 @@
+"""Parity: every artifact of a bundle against PyTorch in float64, member by member."""
+
+from hnexport.parity.inputs import probe_images
+from hnexport.parity.reference import compute_golden, sample_members
+from hnexport.parity.results import ArtifactReport, Check, Comparison, ParityReport
+from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
+from hnexport.parity.verify import VerifyOptions, verify
+
+__all__ = [
+    "TOLERANCES",
+    "ArtifactReport",
+    "Check",
+    "Comparison",
+    "ParityReport",
+    "Precision",
+    "Tolerance",
+    "VerifyOptions",
+    "compute_golden",
+    "probe_images",
+    "sample_members",
+    "verify",
+]

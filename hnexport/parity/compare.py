@@ -1,0 +1,61 @@
+"""Numerical comparison of logits with the reference, row by row."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hnexport.parity.results import Comparison
+from hnexport.parity.tolerances import EAGER_FLOOR, Tolerance
+
+__all__ = ["compare_member", "relative_l2", "spread"]
+
+Logits = NDArray[np.float64]
+
+
+def relative_l2(logits: NDArray[np.floating], reference: NDArray[np.floating]) -> Logits:
+    """|logits - reference| / |reference| along the last axis; infinite where a logit is not finite.
+
+    Args:
+        logits: `[…, class]`.
+        reference: `[…, class]`, finite.
+    """
+    difference = logits.astype(np.float64) - reference
+    norm = np.maximum(np.linalg.norm(reference, axis=-1), np.finfo(np.float64).tiny)
+    with np.errstate(over="ignore", invalid="ignore"):
+        error = np.linalg.norm(difference, axis=-1) / norm
+    return np.where(np.isfinite(error), error, np.inf)
+
+
+def spread(logits: NDArray[np.generic]) -> float:
+    """Root mean square distance of the members' logits `[member, …]` from their mean."""
+    values = logits.astype(np.float64)
+    return float(np.sqrt(((values - values.mean(axis=0)) ** 2).mean()))
+
+
+def compare_member(
+    member: int,
+    rows: Sequence[NDArray[np.floating]],
+    references: Sequence[Logits],
+    eager_error: float,
+    tolerance: Tolerance,
+) -> Comparison:
+    """Compare one member's logits, batch by batch, with the reference.
+
+    Args:
+        rows: logits `[batch, class]` of each batch.
+        references: the reference of each batch, of the same shapes.
+        eager_error: float32 eager's relative L2 error on this member.
+    """
+    logits, reference = np.concatenate(rows), np.concatenate(references)
+    worst = float(relative_l2(logits, reference).max())
+    multiple = worst / max(eager_error, EAGER_FLOOR)
+    difference = np.abs(logits.astype(np.float64) - reference)
+    return Comparison(
+        member=member,
+        worst_absolute=float(difference.max()) if np.isfinite(difference).all() else np.inf,
+        relative_l2=worst,
+        multiple_of_eager=multiple,
+        top1_agreement=float((logits.argmax(axis=-1) == reference.argmax(axis=-1)).mean()),
+        passed=worst <= tolerance.relative_l2 and multiple <= tolerance.multiple_of_eager,
+    )

@@ -1,0 +1,71 @@
+"""The reference: the PyTorch pipeline in float64 on the CPU, and float32 eager as the yardstick for rounding."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hnexport.bundle.golden import Golden
+from hnexport.errors import ParityError
+from hnexport.parity.inputs import PROBE_KINDS
+from hnexport.pipeline import Pipeline
+from hnexport.spec import PipelineSpec
+
+__all__ = ["MEMBERS_CHECKED_BY_DEFAULT", "compute_golden", "sample_members"]
+
+MEMBERS_CHECKED_BY_DEFAULT = 32
+
+
+def sample_members(members: int, seed: int = 0) -> tuple[int, ...]:
+    """All members of an ensemble of up to 32; otherwise the first, the last and a seeded sample of the others."""
+    if members <= MEMBERS_CHECKED_BY_DEFAULT:
+        return tuple(range(members))
+    random = np.random.default_rng(seed)
+    middle = random.choice(np.arange(1, members - 1), MEMBERS_CHECKED_BY_DEFAULT - 2, replace=False)
+    return (0, *sorted(int(member) for member in middle), members - 1)
+
+
+def compute_golden(
+    spec: PipelineSpec,
+    tensors: dict[str, Tensor],
+    members: Sequence[int],
+    images: NDArray[np.generic],
+    *,
+    on_member: Callable[[int], None] = lambda member: None,
+) -> Golden:
+    """The reference logits of images for some members.
+
+    Args:
+        images: `[image, …]`, one of each of `PROBE_KINDS`, as `probe_images` gives them.
+        tensors: the pipeline's stored tensors, float32.
+        on_member: called after each member.
+
+    Raises:
+        ParityError: the reference itself is not finite, so nothing can be compared with it.
+    """
+    single = Pipeline(spec, tensors)
+    double = Pipeline(spec, {name: tensor.double() for name, tensor in tensors.items()}).double()
+    logits, eager = [], []
+    for member in members:
+        logits.append(_run(double, member, images))
+        eager.append(_run(single, member, images))
+        if not np.isfinite(logits[-1]).all():
+            raise ParityError(f"member {member}: PyTorch's own float64 logits are not finite; check its weights")
+        on_member(member)
+    return Golden(
+        images=images,
+        kinds=PROBE_KINDS,
+        members=np.array(members, dtype=np.int64),
+        logits=np.stack(logits).astype(np.float64),
+        eager=np.stack(eager).astype(np.float32),
+    )
+
+
+def _run(pipeline: Pipeline, member: int, images: NDArray[np.generic]) -> NDArray[np.generic]:
+    batch = torch.from_numpy(images)
+    if batch.is_floating_point():
+        batch = batch.to(next(pipeline.parameters()).dtype)
+    with torch.inference_mode():
+        return pipeline(torch.tensor(member), batch).numpy()  # type: ignore[no-any-return]

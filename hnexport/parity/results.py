@@ -1,0 +1,103 @@
+"""Results are values: what parity found, for each artifact, member and check."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hnexport.parity.tolerances import Tolerance
+
+__all__ = ["ArtifactReport", "Check", "Comparison", "ParityReport"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One artifact and one member, over all batches and images.
+
+    Attributes:
+        worst_absolute: largest absolute difference of a logit.
+        relative_l2: largest relative L2 error of a row of logits; infinite where a logit is not finite.
+        multiple_of_eager: `relative_l2` over float32 eager's own.
+        top1_agreement: share of rows whose largest logit is the reference's.
+    """
+
+    member: int
+    worst_absolute: float
+    relative_l2: float
+    multiple_of_eager: float
+    top1_agreement: float
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A property that an artifact must have, and what was found."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactReport:
+    """Everything about one artifact.
+
+    Attributes:
+        artifact: `onnx`, `onnx-materialised`, `torchscript` or `pt2`.
+        runtime: what ran it, with version and provider.
+        seconds: wall time of all runs.
+    """
+
+    artifact: str
+    runtime: str
+    comparisons: tuple[Comparison, ...]
+    checks: tuple[Check, ...]
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether every member and every check passed."""
+        return all(item.passed for item in (*self.comparisons, *self.checks))
+
+    @property
+    def worst(self) -> Comparison:
+        """The member with the largest relative error."""
+        return max(self.comparisons, key=lambda comparison: comparison.relative_l2)
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What failed, one line each."""
+        members = tuple(
+            f"member {item.member}: relative L2 error {item.relative_l2:.2e}, {item.multiple_of_eager:.1f} x eager's"
+            for item in self.comparisons
+            if not item.passed
+        )
+        return members + tuple(f"{check.name}: {check.detail}" for check in self.checks if not check.passed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParityReport:
+    """What `verify` found in a bundle.
+
+    Attributes:
+        members_checked: the members that were compared.
+        sampled: whether they are a sample of a larger ensemble.
+        image_kinds: what the images were.
+        eager: float32 eager PyTorch's own relative L2 error by member: the yardstick.
+        environment: versions, processor, threads.
+    """
+
+    bundle: str
+    members: int
+    members_checked: tuple[int, ...]
+    sampled: bool
+    batch_sizes: tuple[int, ...]
+    image_kinds: tuple[str, ...]
+    tolerance: Tolerance
+    eager: Mapping[int, float]
+    artifacts: tuple[ArtifactReport, ...]
+    not_run: Mapping[str, str]
+    environment: Mapping[str, str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether at least one artifact was compared and all of them passed."""
+        return bool(self.artifacts) and all(artifact.passed for artifact in self.artifacts)
