@@ -2,12 +2,11 @@
 
 import json
 import logging
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -31,7 +30,9 @@ from hnexport.errors import ParityError
 from hnexport.export import Capture, capture, write_onnx, write_pt2, write_torchscript
 from hnexport.hypernet.storage import stored_tensors
 from hnexport.parity import ParityReport, VerifyOptions, compute_golden, probe_images, sample_members, verify
+from hnexport.parity.report import report_json
 from hnexport.pipeline import Pipeline
+from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
 from hnexport.spec import PipelineSpec
 
@@ -40,8 +41,6 @@ __all__ = ["PARITY_FILE", "BuildOptions", "BuildResult", "build"]
 logger = logging.getLogger(__name__)
 
 PARITY_FILE = "parity.json"
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ class BuildOptions:
 
     formats: tuple[Format, ...] = (Format.ONNX, Format.TORCHSCRIPT, Format.PT2)
     members: tuple[int, ...] | None = None
-    provider: str = "cpu"
+    provider: str = "auto"
     force: bool = False
 
 
@@ -77,14 +76,14 @@ def build(
     *,
     origin: str,
     options: BuildOptions | None = None,
-    progress: Progress = lambda step: None,
+    progress: Progress = no_progress,
 ) -> BuildResult:
     """Capture a pipeline, write and verify a bundle, and only then publish it at `target`.
 
     Args:
         tensors: the stored tensors, float32; see `hnexport.hypernet.storage.stored_tensors`.
         origin: where the weights come from, in words.
-        progress: called with a line after each step.
+        progress: called as each stage goes on.
 
     Raises:
         BundleError: the target exists, cannot be written or the disk is full.
@@ -96,25 +95,18 @@ def build(
     check_target(target, force=options.force, needed_bytes=_needed_bytes(spec, options))
     clock = _Clock(progress)
     with staged_folder(target) as folder:
-        captured = capture(Pipeline(spec, tensors))
-        clock.done("captured the pipeline")
+        with clock.stage("capture"):
+            captured = capture(Pipeline(spec, tensors))
         manifest = _write_formats(captured, folder, origin, options, clock)
         members = options.members or sample_members(spec.members)
-        golden = compute_golden(
-            spec,
-            captured.tensors,
-            members,
-            probe_images(spec),
-            on_member=lambda member: progress(f"reference: member {member}"),
-        )
-        write_golden(folder, golden)
-        clock.done("computed the float64 reference")
-        write_manifest(folder, _with_files(manifest, folder, parity={}))
-        report = verify(folder, VerifyOptions(provider=options.provider), progress)
-        clock.done("verified every artifact")
+        with clock.stage("reference"):
+            write_golden(folder, compute_golden(spec, captured.tensors, members, probe_images(spec), progress=progress))
+        with clock.stage("verify"):
+            write_manifest(folder, _with_files(manifest, folder, parity={}))
+            report = verify(folder, VerifyOptions(provider=options.provider), progress)
         if not report.passed:
             raise ParityFailedError(report)
-        text = json.dumps(_finite(to_json(report)), indent=2, allow_nan=False) + "\n"
+        text = json.dumps(report_json(report), indent=2, allow_nan=False) + "\n"
         (folder / PARITY_FILE).write_text(text, encoding="utf-8")
         manifest = _with_files(manifest, folder, _parity_summary(report))
         write_manifest(folder, manifest)
@@ -131,17 +123,20 @@ class ParityFailedError(ParityError):
 
 
 class _Clock:
-    """Wall time of each step, in seconds."""
+    """Wall time of each stage, in seconds."""
 
     def __init__(self, progress: Progress) -> None:
         self.seconds: dict[str, float] = {}
-        self._progress, self._last = progress, time.perf_counter()
+        self._progress = progress
 
-    def done(self, step: str) -> None:
-        now = time.perf_counter()
-        self.seconds[step] = now - self._last
-        self._last = now
-        self._progress(f"{step} ({self.seconds[step]:.1f} s)")
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        self._progress(name, 0, 1)
+        yield
+        self.seconds[name] = time.perf_counter() - start
+        self._progress(name, 1, 1)
+        logger.info("%s took %.1f s", name, self.seconds[name])
 
 
 def _write_formats(captured: Capture, folder: Path, origin: str, options: BuildOptions, clock: _Clock) -> Manifest:
@@ -149,15 +144,15 @@ def _write_formats(captured: Capture, folder: Path, origin: str, options: BuildO
     metadata = {"hnexport.name": spec.name, "hnexport.spec": json.dumps(to_json(spec)), "hnexport.origin": origin}
     onnx_info = None
     if Format.ONNX in options.formats:
-        written = write_onnx(captured, folder, metadata)
+        with clock.stage("onnx"):
+            written = write_onnx(captured, folder, metadata)
         onnx_info = OnnxInfo(opset=written.opset, ir_version=written.ir_version, supplied=written.supplied)
-        clock.done("wrote model.onnx, hypernet.onnx, network.onnx")
     if Format.TORCHSCRIPT in options.formats:
-        write_torchscript(captured, folder / "model.pt")
-        clock.done("wrote model.pt")
+        with clock.stage("torchscript"):
+            write_torchscript(captured, folder / "model.pt")
     if Format.PT2 in options.formats:
-        write_pt2(captured, folder / "model.pt2")
-        clock.done("wrote model.pt2")
+        with clock.stage("pt2"):
+            write_pt2(captured, folder / "model.pt2")
     dtype, shape = spec.image_input
     return Manifest(
         name=spec.name,
@@ -203,12 +198,3 @@ def _needed_bytes(spec: PipelineSpec, options: BuildOptions) -> int:
     stored = 4 * sum(tensor.size for tensor in stored_tensors(spec))
     golden = 12 * len(sample_members(spec.members)) * 6 * spec.network.classes
     return int(1.02 * stored * len(options.formats)) + golden + 2_000_000
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no infinity and no NaN: they become null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list) else value

@@ -40,10 +40,7 @@ def _from_onnx(bundle: Path) -> dict[str, Tensor]:
     for initializer in model.graph.initializer:
         if initializer.data_location == onnx.TensorProto.EXTERNAL:
             place = ExternalDataInfo(initializer)
-            flat = torch.from_file(
-                str(bundle / place.location),
-                size=(place.offset + place.length) // 4,
-                dtype=torch.float32,
-            )
-            tensors[initializer.name] = flat[place.offset // 4 :].reshape(tuple(initializer.dims))
+            start, length = (place.offset or 0) // 4, (place.length or 0) // 4
+            flat = torch.from_file(str(bundle / place.location), size=start + length, dtype=torch.float32)
+            tensors[initializer.name] = flat[start:].reshape(tuple(initializer.dims))
     return tensors

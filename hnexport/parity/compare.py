@@ -35,7 +35,7 @@ def spread(logits: NDArray[np.generic]) -> float:
 
 def compare_member(
     member: int,
-    rows: Sequence[NDArray[np.floating]],
+    rows: Sequence[NDArray[np.generic]],
     references: Sequence[Logits],
     eager_error: float,
     tolerance: Tolerance,
@@ -47,10 +47,10 @@ def compare_member(
         references: the reference of each batch, of the same shapes.
         eager_error: float32 eager's relative L2 error on this member.
     """
-    logits, reference = np.concatenate(rows), np.concatenate(references)
+    logits, reference = np.concatenate(rows).astype(np.float64), np.concatenate(references)
     worst = float(relative_l2(logits, reference).max())
     multiple = worst / max(eager_error, EAGER_FLOOR)
-    difference = np.abs(logits.astype(np.float64) - reference)
+    difference = np.abs(logits - reference)
     return Comparison(
         member=member,
         worst_absolute=float(difference.max()) if np.isfinite(difference).all() else np.inf,

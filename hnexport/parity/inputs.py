@@ -47,4 +47,5 @@ def _natural(shape: tuple[int, int, int], random: np.random.Generator) -> NDArra
     spectrum = np.fft.rfft2(random.standard_normal((height, width))) / frequency
     image = np.fft.irfft2(spectrum, s=(height, width))
     image = (image - image.mean()) / (image.std() + 1e-12)
-    return image[None] * (1.0 + 0.2 * random.standard_normal((channels, 1, 1)))
+    natural: NDArray[np.float64] = image[None] * (1.0 + 0.2 * random.standard_normal((channels, 1, 1)))
+    return natural

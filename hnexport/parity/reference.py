@@ -1,6 +1,6 @@
 """The reference: the PyTorch pipeline in float64 on the CPU, and float32 eager as the yardstick for rounding."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from hnexport.bundle.golden import Golden
 from hnexport.errors import ParityError
 from hnexport.parity.inputs import PROBE_KINDS
 from hnexport.pipeline import Pipeline
+from hnexport.progress import Progress, no_progress
 from hnexport.spec import PipelineSpec
 
 __all__ = ["MEMBERS_CHECKED_BY_DEFAULT", "compute_golden", "sample_members"]
@@ -33,14 +34,14 @@ def compute_golden(
     members: Sequence[int],
     images: NDArray[np.generic],
     *,
-    on_member: Callable[[int], None] = lambda member: None,
+    progress: Progress = no_progress,
 ) -> Golden:
     """The reference logits of images for some members.
 
     Args:
         images: `[image, …]`, one of each of `PROBE_KINDS`, as `probe_images` gives them.
         tensors: the pipeline's stored tensors, float32.
-        on_member: called after each member.
+        progress: called after each member.
 
     Raises:
         ParityError: the reference itself is not finite, so nothing can be compared with it.
@@ -53,7 +54,7 @@ def compute_golden(
         eager.append(_run(single, member, images))
         if not np.isfinite(logits[-1]).all():
             raise ParityError(f"member {member}: PyTorch's own float64 logits are not finite; check its weights")
-        on_member(member)
+        progress("reference", len(logits), len(members))
     return Golden(
         images=images,
         kinds=PROBE_KINDS,

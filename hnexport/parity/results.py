@@ -55,7 +55,7 @@ class ArtifactReport:
     @property
     def passed(self) -> bool:
         """Whether every member and every check passed."""
-        return all(item.passed for item in (*self.comparisons, *self.checks))
+        return all(item.passed for item in self.comparisons) and all(check.passed for check in self.checks)
 
     @property
     def worst(self) -> Comparison:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hnexport.bundle.manifest import Format, Manifest
 from hnexport.errors import ParityError, ProviderError
 
-__all__ = ["ONNX_PROVIDERS", "RUNNERS", "Runner"]
+__all__ = ["ONNX_PROVIDERS", "RUNNERS", "Runner", "resolve_provider"]
 
 Array = NDArray[np.generic]
 
@@ -127,6 +127,14 @@ def onnx_session(path: Path, options: onnxruntime.SessionOptions, provider: str)
     if session.get_providers()[0] != name:
         raise ProviderError(f"onnxruntime could not start {name} and fell back to {session.get_providers()[0]}")
     return session
+
+
+def resolve_provider(provider: str) -> str:
+    """`auto` becomes `cuda` where both onnxruntime and PyTorch can use it, otherwise `cpu`."""
+    if provider != "auto":
+        return provider
+    has_cuda = torch.cuda.is_available() and ONNX_PROVIDERS["cuda"] in onnxruntime.get_available_providers()
+    return "cuda" if has_cuda else "cpu"
 
 
 def _torch_inputs(cond_id: int, images: Array, device: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +18,13 @@ from hnexport.errors import ParityError
 from hnexport.parity.compare import compare_member, relative_l2, spread
 from hnexport.parity.reference import compute_golden
 from hnexport.parity.results import ArtifactReport, Check, Comparison, ParityReport
-from hnexport.parity.runners import RUNNERS, Runner
+from hnexport.parity.runners import RUNNERS, Runner, resolve_provider
 from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
+from hnexport.progress import Progress, no_progress
 
 __all__ = ["DEFAULT_BATCH_SIZES", "VerifyOptions", "verify", "verify_artifact"]
 
 DEFAULT_BATCH_SIZES = (1, 3, 6)
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,22 +34,22 @@ class VerifyOptions:
     Attributes:
         members: the members to compare; None takes those of the golden samples (all, or a sample above 32).
         batch_sizes: each member runs once with each.
-        provider: `cpu`, `cuda` or `tensorrt`.
+        provider: `auto`, `cpu`, `cuda` or `tensorrt`.
         artifacts: which of `RUNNERS`; None takes all that the bundle's formats allow.
     """
 
     members: tuple[int, ...] | None = None
     batch_sizes: tuple[int, ...] = DEFAULT_BATCH_SIZES
-    provider: str = "cpu"
+    provider: str = "auto"
     artifacts: tuple[str, ...] | None = None
     precision: Precision = Precision.FLOAT32
 
 
-def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progress = lambda step: None) -> ParityReport:
+def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progress = no_progress) -> ParityReport:
     """Compare every artifact of a bundle with the reference in its golden samples.
 
     Args:
-        progress: called with a line after each member of each artifact.
+        progress: called after each member of each artifact.
 
     Raises:
         BundleError: a file is missing or damaged.
@@ -99,7 +98,7 @@ def verify_artifact(
     golden: Golden,
     batch_sizes: Sequence[int],
     tolerance: Tolerance,
-    progress: Progress = lambda step: None,
+    progress: Progress = no_progress,
 ) -> ArtifactReport:
     """Compare one loaded artifact with the golden samples.
 
@@ -117,7 +116,7 @@ def verify_artifact(
         comparisons.append(_compared(member, rows, references, eager[member], tolerance))
         row_spread = max(row_spread, _row_spread(batches, rows, golden.logits[position]))
         same_image.append(_first_image(runner, member, golden, batches, rows))
-        progress(f"{name}: member {member}")
+        progress(f"verify {name}", position + 1, len(golden.members))
     checks = [
         Check(
             name="a row does not depend on the others",
@@ -158,7 +157,7 @@ def _golden(bundle: Path, manifest: Manifest, options: VerifyOptions, progress: 
             tensors,
             missing,
             golden.images,
-            on_member=lambda member: progress(f"reference: member {member}"),
+            progress=progress,
         )
         golden = _joined(golden, computed)
     rows = [golden.members.tolist().index(member) for member in options.members]
@@ -188,7 +187,7 @@ def _rows(golden: Golden, rows: Sequence[int]) -> Golden:
 def _run_artifact(
     name: str, bundle: Path, manifest: Manifest, golden: Golden, options: VerifyOptions, progress: Progress
 ) -> ArtifactReport:
-    runner = RUNNERS[name][1](bundle, manifest, options.provider)
+    runner = RUNNERS[name][1](bundle, manifest, resolve_provider(options.provider))
     tolerance = TOLERANCES[options.precision]
     return verify_artifact(name, runner, manifest.spec.members, golden, options.batch_sizes, tolerance, progress)
 

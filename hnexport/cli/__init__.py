@@ -1,0 +1,1 @@
+"""The `hnexport` command: thin commands over the library."""

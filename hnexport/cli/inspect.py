@@ -1,0 +1,30 @@
+"""`hnexport inspect`: what a bundle is."""
+
+from pathlib import Path
+
+import click
+
+from hnexport.cli.options import bundle_argument, json_option
+
+__all__ = ["inspect"]
+
+
+@click.command()
+@bundle_argument
+@json_option
+def inspect(bundle: Path, as_json: bool) -> None:
+    """Show a bundle's signature, weight counts, compression ratios and file sizes."""
+    from hnexport.bundle.manifest import read_manifest
+    from hnexport.cli import render
+    from hnexport.records import to_json
+    from hnexport.summary import summarise
+
+    manifest = read_manifest(bundle)
+    summary = summarise(manifest)
+    if as_json:
+        render.print_json({"manifest": to_json(manifest), "summary": to_json(summary)})
+        return
+    click.echo(f"{manifest.name}, {manifest.spec.members} members, from {manifest.origin}")
+    render.print_signature(manifest)
+    render.print_summary(summary)
+    render.print_files(manifest, summary)

@@ -1,0 +1,62 @@
+"""Options and parameter types that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+__all__ = ["Integers", "bundle_argument", "json_option", "members_option", "provider_option"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Integers(click.ParamType):
+    """Comma-separated integers, as a tuple; `all` becomes the empty tuple where `accepts_all` is set."""
+
+    name = "integers"
+
+    def __init__(self, *, accepts_all: bool = False) -> None:
+        self._accepts_all = accepts_all
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Parse `2,3,7`."""
+        if isinstance(value, tuple):
+            return value
+        if self._accepts_all and value == "all":
+            return ()
+        try:
+            return tuple(int(part) for part in value.split(","))
+        except ValueError:
+            choices = "comma-separated integers" + (" or 'all'" if self._accepts_all else "")
+            self.fail(f"{value!r} is not {choices}", param, ctx)
+
+
+def bundle_argument(function: F) -> F:
+    """`BUNDLE`: a bundle directory."""
+    return click.argument("bundle", type=click.Path(path_type=Path))(function)
+
+
+def json_option(function: F) -> F:
+    """`--json`: machine-readable output."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")(function)
+
+
+def provider_option(function: F) -> F:
+    """`--provider`: where onnxruntime and PyTorch compute."""
+    return click.option(
+        "--provider",
+        type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
+        default="auto",
+        show_default=True,
+        help="auto takes CUDA where it works, else the CPU; one asked for by name is never replaced silently.",
+    )(function)
+
+
+def members_option(function: F) -> F:
+    """`--members` of commands that verify."""
+    return click.option(
+        "--members",
+        type=Integers(accepts_all=True),
+        help="Members to compare, for instance 2,3,7 or all. Default: all up to 32, above that a seeded sample.",
+    )(function)
