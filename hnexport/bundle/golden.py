@@ -43,6 +43,7 @@ def write_golden(folder: Path, golden: Golden) -> None:
         "eager": golden.eager,
     }
     save_file(tensors, folder / GOLDEN_FILE, metadata={"kinds": "\n".join(golden.kinds)})
+    (folder / GOLDEN_FILE).chmod(0o644)  # safetensors writes files that only their owner may read
 
 
 def read_golden(folder: Path) -> Golden:

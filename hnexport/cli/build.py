@@ -16,7 +16,7 @@ __all__ = ["build"]
 FORMATS = ("onnx", "torchscript", "pt2")
 
 
-class _Formats(click.ParamType):
+class _Formats(click.ParamType[tuple[str, ...]]):
     """Comma-separated file formats."""
 
     name = "formats"

@@ -11,7 +11,7 @@ __all__ = ["Integers", "bundle_argument", "json_option", "members_option", "prov
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Integers(click.ParamType):
+class Integers(click.ParamType[tuple[int, ...]]):
     """Comma-separated integers, as a tuple; `all` becomes the empty tuple where `accepts_all` is set."""
 
     name = "integers"

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -99,7 +100,7 @@ def print_signature(manifest: Manifest) -> None:
         table.add_column(column)
     for role, tensors in (("input", manifest.inputs), ("output", manifest.outputs)):
         for tensor in tensors:
-            table.add_row(role, tensor.name, tensor.dtype, f"[{', '.join(map(str, tensor.shape))}]")
+            table.add_row(role, tensor.name, tensor.dtype, escape(f"[{', '.join(map(str, tensor.shape))}]"))
     print_table(table)
 
 

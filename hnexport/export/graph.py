@@ -6,6 +6,7 @@ tensors that happen to be equal (batch-norm shifts and means of a fresh network,
 
 import contextlib
 import io
+import logging
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -53,6 +54,7 @@ def weight_graph(capture: Capture) -> WeightGraph:
         ExportError: the exporter failed, or the graph's layers are not those of the main network.
     """
     try:
+        _quieten_exporter()
         with tracer_warnings_as_errors(), contextlib.redirect_stdout(io.StringIO()):
             program = torch.onnx.export(capture.program, optimize=False, verbose=False)
     except Exception as error:
@@ -73,6 +75,11 @@ def weight_graph(capture: Capture) -> WeightGraph:
         if value.shape is not None:
             value.shape = ir.Shape(["batch", *value.shape.dims[1:]])
     return WeightGraph(spec=capture.spec, model=model, stored=stored, weights=weights)
+
+
+def _quieten_exporter() -> None:
+    """The exporter warns once for each torchvision operator that it could have registered."""
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
 
 
 def _free_stored_tensors(graph: ir.Graph) -> dict[str, ir.Value]:

@@ -37,7 +37,7 @@ class OnnxRunner:
 
     def __init__(self, bundle: Path, manifest: Manifest, provider: str) -> None:
         self._session = onnx_session(bundle / "model.onnx", onnxruntime.SessionOptions(), provider)
-        self.runtime = f"onnxruntime {onnxruntime.__version__} {self._session.get_providers()[0]}"
+        self.runtime = _onnxruntime_on(self._session)
 
     def run(self, cond_id: int, images: Array) -> Array:
         """Logits of one member."""
@@ -55,7 +55,7 @@ class MaterialisedRunner:
         self._hypernet = onnx_session(bundle / "hypernet.onnx", onnxruntime.SessionOptions(), provider)
         self._member: int | None = None
         self._network: onnxruntime.InferenceSession
-        self.runtime = f"onnxruntime {onnxruntime.__version__} {self._hypernet.get_providers()[0]}, materialised"
+        self.runtime = _onnxruntime_on(self._hypernet)
 
     def run(self, cond_id: int, images: Array) -> Array:
         """Logits of one member; its session is kept until another member is asked for."""
@@ -77,7 +77,7 @@ class TorchScriptRunner:
     def __init__(self, bundle: Path, manifest: Manifest, provider: str) -> None:
         self._device = "cuda" if provider == "cuda" else "cpu"
         self._module = torch.jit.load(str(bundle / "model.pt"), map_location=self._device).eval()  # type: ignore[no-untyped-call]
-        self.runtime = f"torch {torch.__version__} TorchScript on {self._device}"
+        self.runtime = f"torch {torch.__version__} {self._device}"
 
     def run(self, cond_id: int, images: Array) -> Array:
         """Logits of one member."""
@@ -92,7 +92,7 @@ class Pt2Runner:
     def __init__(self, bundle: Path, manifest: Manifest, provider: str) -> None:
         self._device = "cuda" if provider == "cuda" else "cpu"
         self._module = torch.export.load(bundle / "model.pt2").module().to(self._device)
-        self.runtime = f"torch {torch.__version__} torch.export on {self._device}"
+        self.runtime = f"torch {torch.__version__} {self._device}"
 
     def run(self, cond_id: int, images: Array) -> Array:
         """Logits of one member."""
@@ -135,6 +135,11 @@ def resolve_provider(provider: str) -> str:
         return provider
     has_cuda = torch.cuda.is_available() and ONNX_PROVIDERS["cuda"] in onnxruntime.get_available_providers()
     return "cuda" if has_cuda else "cpu"
+
+
+def _onnxruntime_on(session: onnxruntime.InferenceSession) -> str:
+    provider = session.get_providers()[0].removesuffix("ExecutionProvider")
+    return f"onnxruntime {onnxruntime.__version__} {provider.lower()}"
 
 
 def _torch_inputs(cond_id: int, images: Array, device: str) -> tuple[torch.Tensor, torch.Tensor]:
