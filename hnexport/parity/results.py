@@ -43,14 +43,12 @@ class ArtifactReport:
     Attributes:
         artifact: `onnx`, `onnx-materialised`, `torchscript` or `pt2`.
         runtime: what ran it, with version and provider.
-        seconds: wall time of all runs.
     """
 
     artifact: str
     runtime: str
     comparisons: tuple[Comparison, ...]
     checks: tuple[Check, ...]
-    seconds: float
 
     @property
     def passed(self) -> bool:
