@@ -27,7 +27,7 @@ def to_json(value: Any) -> Any:
     """Turn a record into JSON values: dataclasses into objects, tuples into lists, enums into their values.
 
     Raises:
-        TypeError: the record holds something that JSON cannot, for instance an array, a path or a key that is no string.
+        TypeError: the record holds something that JSON cannot, for instance an array, a path or a key that is not text.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
