@@ -75,9 +75,7 @@ def test_a_skeleton_takes_no_memory() -> None:
 
 
 @pytest.mark.parametrize(("size", "expected"), [((8, 8), (2, 2)), ((7, 5), (2, 2)), ((1, 1), (1, 1))], ids=str)
-def test_two_groups_halve_height_and_width_rounding_up(
-    size: tuple[int, int], expected: tuple[int, int]
-) -> None:
+def test_two_groups_halve_height_and_width_rounding_up(size: tuple[int, int], expected: tuple[int, int]) -> None:
     spec = WideResNetSpec(blocks_per_group=1, widening=1)
     network = build_network(spec)
     shapes = []
