@@ -40,7 +40,9 @@ def test_the_tensors_are_those_of_the_table_in_float32(make_spec: MakeSpec) -> N
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"recipe": RECIPES["batch-ensemble"]}, {"recipe": ALL_GENERATED}], ids=["h", "b", "g"]
+    "changes",
+    [{}, {"recipe": RECIPES["batch-ensemble"]}, {"recipe": ALL_GENERATED}],
+    ids=["hypernet", "batch-ensemble", "all generated"],
 )
 def test_one_seed_gives_the_same_numbers_and_another_seed_others(changes: dict[str, Any], make_spec: MakeSpec) -> None:
     spec = make_spec(**changes)
