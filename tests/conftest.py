@@ -12,7 +12,7 @@ from torch import Tensor
 from hnexport.hypernet.storage import stored_tensors
 from hnexport.networks.slots import Role, Slot, network_slots
 from hnexport.pipeline import Pipeline
-from hnexport.spec import RECIPES, HypernetSpec, ImageSpec, PipelineSpec, Source, WideResNetSpec
+from hnexport.spec import RECIPES, Chunking, HypernetSpec, ImageSpec, PipelineSpec, Source, WideResNetSpec
 
 MakeNetwork = Callable[..., WideResNetSpec]
 MakeSpec = Callable[..., PipelineSpec]
@@ -129,3 +129,24 @@ def make_hypnettorch_wrn() -> Callable[[WideResNetSpec], Any]:
         ).eval()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def hypnettorch_chunking(
+    make_hypnettorch_wrn: Callable[[WideResNetSpec], Any],
+) -> Callable[[PipelineSpec], tuple[Any, Any, Callable[..., list[Tensor]]]]:
+    """hypnettorch's own chunk shapes, number of chunks of each shape, and function that assembles the chunks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        from hypnettorch.hnets.structured_hmlp_examples import wrn_chunking
+
+    def chunk(spec: PipelineSpec) -> tuple[Any, Any, Callable[..., list[Tensor]]]:
+        assert spec.hypernet is not None
+        return wrn_chunking(  # type: ignore[no-any-return]
+            make_hypnettorch_wrn(spec.network),
+            ignore_bn_weights=spec.recipe.norm is not Source.GENERATED,
+            ignore_out_weights=spec.recipe.output is not Source.GENERATED,
+            gcd_chunking=spec.hypernet.chunking is Chunking.GCD,
+        )
+
+    return chunk

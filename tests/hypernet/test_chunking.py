@@ -1,5 +1,4 @@
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -173,20 +172,12 @@ def test_the_chunks_are_those_of_hypnettorch(
     bias: bool,
     recipe: Recipe,
     chunking: Chunking,
-    make_hypnettorch_wrn: Callable[[WideResNetSpec], Any],
+    hypnettorch_chunking: Callable[[PipelineSpec], Any],
 ) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from hypnettorch.hnets.structured_hmlp_examples import wrn_chunking
-
     network = WideResNetSpec(blocks_per_group=2, widening=widening, feature_maps=maps, conv_bias=bias)
-    shapes, counts, _ = wrn_chunking(
-        make_hypnettorch_wrn(network),
-        ignore_bn_weights=recipe.norm is not Source.GENERATED,
-        ignore_out_weights=recipe.output is not Source.GENERATED,
-        gcd_chunking=chunking is Chunking.GCD,
-    )
-    chunks = plan(network, recipe, chunking=chunking)
+    spec = PipelineSpec(network=network, members=2, recipe=recipe, hypernet=HypernetSpec(chunking=chunking))
+    shapes, counts, _ = hypnettorch_chunking(spec)
+    chunks = plan_chunks(spec)
     assert [[list(part.shape) for part in hypernet.parts] for hypernet in chunks.hypernets] == [
         [list(shape) for shape in chunk] for chunk in shapes
     ]

@@ -1,5 +1,4 @@
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -80,22 +79,12 @@ def naive_chunks(
 def test_generated_weights_are_naive_chunks_in_hypnettorchs_assembly(
     spec: PipelineSpec,
     make_tensors: MakeTensors,
-    make_hypnettorch_wrn: Callable[[WideResNetSpec], Any],
+    hypnettorch_chunking: Callable[[PipelineSpec], Any],
     hypnettorch_order: Callable[[WideResNetSpec], tuple[Slot, ...]],
 ) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from hypnettorch.hnets.structured_hmlp_examples import wrn_chunking
-
-    assert spec.hypernet is not None
     tensors = make_tensors(spec, dtype=torch.float64)
     generator = WeightGenerator(spec, tensors)
-    *_, assemble = wrn_chunking(
-        make_hypnettorch_wrn(spec.network),
-        ignore_bn_weights=spec.recipe.norm is not Source.GENERATED,
-        ignore_out_weights=spec.recipe.output is not Source.GENERATED,
-        gcd_chunking=spec.hypernet.chunking is Chunking.GCD,
-    )
+    *_, assemble = hypnettorch_chunking(spec)
     slots = [slot for slot in hypnettorch_order(spec.network) if slot_source(spec, slot) is Source.GENERATED]
     for member in range(spec.members):
         chunks = [
