@@ -73,7 +73,19 @@ def _require(condition: bool, message: str) -> None:
 
 def _require_positive(what: str, values: Iterable[int]) -> None:
     for value in values:
+        _require(type(value) is int, f"{what} must be a whole number, found {value!r}")
         _require(value >= 1, f"{what} must be at least 1, found {value}")
+
+
+def _require_tuple(what: str, value: object) -> None:
+    """A list would be neither hashable nor equal to what comes back from JSON."""
+    _require(isinstance(value, tuple), f"{what} must be a tuple, found {value!r}")
+
+
+def _require_kind(what: str, value: object, kind: type[StrEnum]) -> None:
+    """A plain string equals its enum member but is not it: `is` would silently take the other branch."""
+    choices = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
+    _require(isinstance(value, kind), f"{what} must be one of {choices}; found {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +131,7 @@ class WideResNetSpec:
         _require_positive("blocks_per_group", (self.blocks_per_group,))
         _require_positive("widening", (self.widening,))
         _require_positive("classes", (self.classes,))
+        _require_tuple("feature_maps", self.feature_maps)
         _require(len(self.feature_maps) == 4, f"feature_maps needs 4 numbers, found {len(self.feature_maps)}")
         _require_positive("feature_maps", self.feature_maps)
         _require(0.0 <= self.dropout < 1.0, f"dropout must be in [0, 1), found {self.dropout}")
@@ -180,6 +193,10 @@ class Recipe:
     norm: Source
     output: Source
 
+    def __post_init__(self) -> None:
+        for what, source in zip(("convolution", "norm", "output"), self.sources, strict=True):
+            _require_kind(what, source, Source)
+
     @property
     def sources(self) -> tuple[Source, Source, Source]:
         """The three sources, in the order of the attributes."""
@@ -226,7 +243,12 @@ class HypernetSpec:
     activation: Activation = Activation.RELU
 
     def __post_init__(self) -> None:
-        _require_positive("embedding_sizes", self.embedding_sizes or ())
+        _require_kind("chunking", self.chunking, Chunking)
+        _require_kind("activation", self.activation, Activation)
+        if self.embedding_sizes is not None:
+            _require_tuple("embedding_sizes", self.embedding_sizes)
+            _require_positive("embedding_sizes", self.embedding_sizes)
+        _require_tuple("hidden_layers", self.hidden_layers)
         _require_positive("hidden_layers", self.hidden_layers)
 
 
@@ -241,6 +263,8 @@ class PreprocessSpec:
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        _require_tuple("mean", self.mean)
+        _require_tuple("std", self.std)
         _require(
             len(self.mean) == len(self.std),
             f"mean has {len(self.mean)} numbers, std {len(self.std)}; give one of each a channel",
@@ -269,6 +293,7 @@ class PipelineSpec:
 
     def __post_init__(self) -> None:
         _require_positive("members", (self.members,))
+        _require_kind("image_layout", self.image_layout, ImageLayout)
         generates = Source.GENERATED in self.recipe.sources
         _require(
             generates or self.hypernet is None,

@@ -42,8 +42,8 @@ class WeightGenerator(nn.Module):
         """
         super().__init__()
         self.spec = spec
-        self._hypernets = plan_chunks(spec).hypernets
-        self._assembly = plan_chunks(spec).assembly
+        plan = plan_chunks(spec)
+        self._hypernets, self._assembly = plan.hypernets, plan.assembly
         self._slots = network_slots(spec.network)
         _check_tensors(spec, tensors)
         for stored in stored_tensors(spec):
