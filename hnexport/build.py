@@ -36,7 +36,7 @@ from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
 from hnexport.spec import PipelineSpec
 
-__all__ = ["PARITY_FILE", "BuildOptions", "BuildResult", "build"]
+__all__ = ["PARITY_FILE", "BuildOptions", "BuildResult", "ParityFailedError", "build"]
 
 logger = logging.getLogger(__name__)
 
