@@ -1,8 +1,8 @@
 """hnexport: hypernetwork ensembles as one exported graph `(cond_id, image) -> logits`.
 
-What to build is said with the names below; they are imported when they are first used, so that `hnexport.runtime` works
-where neither torch nor onnx is installed. What to do with it are functions of their own modules: `hnexport.build.build`,
-`hnexport.parity.verify`, `hnexport.runtime.load`.
+What to build is said with the names below; they are imported when they are first used, so that `hnexport.runtime`
+works where neither torch nor onnx is installed. What to do with it are functions of their own modules:
+`hnexport.build.build`, `hnexport.parity.verify`, `hnexport.runtime.load`.
 """
 
 import importlib
@@ -24,7 +24,20 @@ _WHERE = {
     "weight_summary": "hnexport.summary",
 }
 
-__all__ = ["__version__", *_WHERE]
+__all__ = [
+    "RECIPES",
+    "HnexportError",
+    "HypernetSpec",
+    "ImageSpec",
+    "Pipeline",
+    "PipelineSpec",
+    "PreprocessSpec",
+    "Recipe",
+    "Source",
+    "WideResNetSpec",
+    "__version__",
+    "weight_summary",
+]
 
 if TYPE_CHECKING:
     from hnexport.errors import HnexportError
