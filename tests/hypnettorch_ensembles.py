@@ -2,18 +2,22 @@
 
 import contextlib
 import io
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from hypnettorch.hnets import HContainer, StructuredHMLP
-from hypnettorch.hnets.structured_hmlp_examples import wrn_chunking
-from hypnettorch.mnets import WRN
 from torch import Tensor, nn
 
 from hnexport.checkpoints import Checkpoint, HypnettorchOverrides, import_hypnettorch
 from hnexport.spec import Activation
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # invalid escapes in hypnettorch's own sources, when they are first compiled
+    from hypnettorch.hnets import HContainer, StructuredHMLP
+    from hypnettorch.hnets.structured_hmlp_examples import wrn_chunking
+    from hypnettorch.mnets import WRN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +46,7 @@ class Case:
     convolution: str = "generated"
     container: bool = True
     statistics: int = 1
-    overrides: HypnettorchOverrides = HypnettorchOverrides()
+    overrides: HypnettorchOverrides = field(default_factory=HypnettorchOverrides)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,7 +274,7 @@ def _around_one(ensemble: Ensemble) -> None:
         scales |= {tensor.data_ptr() for tensor in ensemble.weights(member)[:norms:2]}
     for parameter in [*ensemble.hnet.parameters(), *ensemble.mnet.parameters()]:
         if parameter.data_ptr() in scales:
-            parameter += 1.0
+            parameter.add_(1.0)
 
 
 def _track(ensemble: Ensemble) -> None:
