@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hnexport.build import BuildResult, build
+from hnexport.checkpoints import Checkpoint
 from hnexport.hypernet.storage import stored_tensors
 from hnexport.networks.slots import Role, Slot, network_slots
 from hnexport.pipeline import Pipeline
@@ -118,7 +119,8 @@ def built(
 ) -> BuildResult:
     """A bundle of the tiny pipeline, three members, in every format. Tests that damage it copy it first."""
     spec = make_spec()
-    return build(spec, make_tensors(spec), tmp_path_factory.mktemp("bundles") / "tiny", origin="a test")
+    checkpoint = Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test")
+    return build(checkpoint, tmp_path_factory.mktemp("bundles") / "tiny")
 
 
 @pytest.fixture
