@@ -21,6 +21,7 @@ ORDER = (
     ("checkpoints",),
     ("export",),
     ("bundle",),
+    ("images",),
     ("parity",),
     ("report", "bench"),
     ("cli", "__main__"),

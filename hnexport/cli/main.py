@@ -21,6 +21,7 @@ COMMANDS = {
     "build": "Build a verified bundle: one graph (cond_id, image) -> logits in every format.",
     "inspect": "Show a bundle's signature, weight counts and files.",
     "verify": "Compare every artifact of a bundle with PyTorch in float64, member by member.",
+    "predict": "Class probabilities of images, member by member, and how much the members disagree.",
 }
 
 
