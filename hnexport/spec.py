@@ -303,6 +303,10 @@ class PipelineSpec:
             not generates or self.hypernet is not None, "a recipe that generates tensors needs a hypernet specification"
         )
         _require(
+            self.members == 1 or self.member_statistics or set(self.recipe.sources) != {Source.SHARED},
+            "a recipe that shares every tensor makes all members the same: use one member",
+        )
+        _require(
             self.recipe.norm is not Source.GENERATED or self.recipe.convolution is Source.GENERATED,
             "batch-norm weights are generated together with their convolution: generate the convolutions too",
         )

@@ -1,7 +1,9 @@
 """Builders that every test shares: small specifications, their tensors and images, and hypnettorch's own network."""
 
+import shutil
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from hnexport.build import BuildResult, build
 from hnexport.hypernet.storage import stored_tensors
 from hnexport.networks.slots import Role, Slot, network_slots
 from hnexport.pipeline import Pipeline
@@ -89,6 +92,21 @@ def make_images() -> Callable[..., Tensor]:
         return torch.from_numpy(random.standard_normal((batch, *shape))).to(dtype)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def built(
+    tmp_path_factory: pytest.TempPathFactory, make_spec: MakeSpec, make_tensors: Callable[..., dict[str, Tensor]]
+) -> BuildResult:
+    """A bundle of the tiny pipeline, three members, in every format. Tests that damage it copy it first."""
+    spec = make_spec()
+    return build(spec, make_tensors(spec), tmp_path_factory.mktemp("bundles") / "tiny", origin="a test")
+
+
+@pytest.fixture
+def bundle(built: BuildResult, tmp_path: Path) -> Path:
+    """A copy of the tiny bundle that a test may damage."""
+    return Path(shutil.copytree(built.path, tmp_path / "bundle"))
 
 
 def _hypnettorch_order(spec: WideResNetSpec) -> tuple[Slot, ...]:

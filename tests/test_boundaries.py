@@ -13,7 +13,7 @@ import hnexport
 PACKAGE = Path(hnexport.__file__).parent
 ORDER = (
     ("errors",),
-    ("records",),
+    ("records", "progress"),
     ("spec",),
     ("networks",),
     ("hypernet",),
@@ -21,8 +21,9 @@ ORDER = (
     ("checkpoints",),
     ("export",),
     ("bundle",),
-    ("images",),
+    ("images", "summary"),
     ("parity",),
+    ("build",),
     ("report", "bench"),
     ("cli", "__main__"),
 )

@@ -120,7 +120,17 @@ def test_what_json_cannot_hold_is_refused_when_written(value: Any) -> None:
         to_json(Tree(leaf=Leaf(size=1), anything=value))
 
 
-@pytest.mark.parametrize("kind", [complex, dict[int, str], int | str, set[int]], ids=str)
+@pytest.mark.parametrize("kind", [complex, dict[int, str], int | float, set[int]], ids=str)
 def test_a_kind_that_json_cannot_hold_is_a_programming_error(kind: Any) -> None:
     with pytest.raises(TypeError, match=r"^\$: records cannot hold"):
         from_json(kind, {})
+
+
+@pytest.mark.parametrize("value", [7, "batch"])
+def test_an_axis_is_a_number_or_a_name(value: int | str) -> None:
+    assert from_json(tuple[int | str, ...], [value]) == (value,)
+
+
+def test_an_axis_is_nothing_else() -> None:
+    with pytest.raises(RecordError, match=r"^\$\[0\]: expected an integer, found True"):
+        from_json(tuple[int | str, ...], [True])

@@ -56,7 +56,7 @@ def random_spec(seed: int) -> PipelineSpec:
     channels = network.image.channels
     return PipelineSpec(
         network=network,
-        members=pick.randint(1, 100),
+        members=pick.randint(1, 100) if set(recipe.sources) != {Source.SHARED} else 1,
         recipe=recipe,
         hypernet=hypernet if Source.GENERATED in recipe.sources else None,
         member_statistics=network.batch_norm and pick.random() < 0.5,
@@ -202,6 +202,12 @@ CONTRADICTIONS: dict[str, tuple[Callable[[], object], str]] = {
     "a hypernetwork without use": (
         lambda: pipeline(recipe=RECIPES["batch-ensemble"]),
         "generates nothing has no hypernetwork: set hypernet to None",
+    ),
+    "members that are all the same": (
+        lambda: pipeline(
+            recipe=Recipe(convolution=Source.SHARED, norm=Source.SHARED, output=Source.SHARED), hypernet=None
+        ),
+        "makes all members the same: use one member",
     ),
     "no hypernetwork": (lambda: pipeline(hypernet=None), "generates tensors needs a hypernet specification"),
     "generated norm of shared kernels": (

@@ -79,7 +79,7 @@ class ParityReport:
         members_checked: the members that were compared.
         sampled: whether they are a sample of a larger ensemble.
         image_kinds: what the images were.
-        eager: float32 eager PyTorch's own relative L2 error by member: the yardstick.
+        eager: float32 eager PyTorch's own relative L2 error on each of them: the yardstick.
         environment: versions, processor, threads.
     """
 
@@ -90,7 +90,7 @@ class ParityReport:
     batch_sizes: tuple[int, ...]
     image_kinds: tuple[str, ...]
     tolerance: Tolerance
-    eager: Mapping[int, float]
+    eager: tuple[float, ...]
     artifacts: tuple[ArtifactReport, ...]
     not_run: Mapping[str, str]
     environment: Mapping[str, str]

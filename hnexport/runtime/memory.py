@@ -45,14 +45,19 @@ def _meminfo(name: str) -> int | None:
 
 
 def _control_group(root: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """What is left below the memory limit, version 2 then 1; None without a limit."""
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    """What is left below the memory limit, version 2 then 1; None without a limit.
+
+    Cached file pages that can be dropped at once count as free, as they do in `MemAvailable`.
+    """
+    for folder, limit, used, droppable in (
+        (root, "memory.max", "memory.current", "inactive_file"),
+        (root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ):
         try:
-            allowed = int((root / limit).read_text(encoding="ascii"))  # "max" is no limit
-            return max(0, allowed - int((root / used).read_text(encoding="ascii")))
+            allowed = int((folder / limit).read_text(encoding="ascii"))  # "max" is no limit
+            taken = int((folder / used).read_text(encoding="ascii"))
+            statistics = dict(line.split() for line in (folder / "memory.stat").read_text("ascii").splitlines())
+            return max(0, allowed - taken + int(statistics.get(droppable, 0)))
         except (OSError, ValueError):
             continue
     return None
