@@ -53,8 +53,7 @@ def load(
             call, "auto" materialises where that is faster and all members fit into half of the available memory.
         resident_members: at most so many members are kept as plain networks, the least recently used is dropped;
             None keeps as many as fit.
-        threads: compute threads, one pool for all ensembles of the process, fixed by the first load; None is
-            onnxruntime's choice, the physical cores.
+        threads: compute threads of one call; None is the engine's choice, the physical cores.
         precision: "float32", or "bfloat16" with OpenVINO, which is faster and about a percent off.
         checksums: "remembered" reads a large file once and remembers that it was whole, "always" reads it at every
             load, "never" compares sizes only.

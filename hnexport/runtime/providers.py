@@ -65,12 +65,7 @@ def open_session(path: Path, options: onnxruntime.SessionOptions, provider: str)
     options.log_severity_level = 3
     try:
         with _quiet() if provider in _NVIDIA else contextlib.nullcontext():
-            session = onnxruntime.InferenceSession(
-                str(path),
-                options,
-                providers=[(name, dict(_PROVIDER_OPTIONS.get(provider, {})))],
-                enable_fallback=0,
-            )
+            session = _create(path, options, provider)
     except Exception as error:  # onnxruntime's exceptions have no common root
         if provider == "cpu":
             raise BundleError(
@@ -87,6 +82,18 @@ def open_session(path: Path, options: onnxruntime.SessionOptions, provider: str)
             f"{remedy}, or choose provider='cpu'"
         )
     return session
+
+
+def _create(path: Path, options: onnxruntime.SessionOptions, provider: str) -> onnxruntime.InferenceSession:
+    providers = [(PROVIDERS[provider], dict(_PROVIDER_OPTIONS.get(provider, {})))]
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
+    except RuntimeError as error:
+        # An application that called onnxruntime.set_global_thread_pool_sizes shares that pool among all its sessions.
+        if "use_per_session_threads" not in str(error):
+            raise
+        options.use_per_session_threads = False
+        return onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
 
 
 def missing_library(provider: str) -> str | None:
