@@ -152,11 +152,10 @@ def _read_array(path: Path, spec: PipelineSpec) -> NDArray[Any]:
         raise RuntimeInputError(f"{path} cannot be read as a .npy file: {error}") from error
     if not isinstance(array, np.ndarray):
         raise RuntimeInputError(f"{path} holds several arrays: give a .npy file with one")
-    if array.shape == shape:
-        array = array[np.newaxis]
-    if array.shape[1:] != shape or array.dtype != dtype or not len(array):
+    batch = array[np.newaxis] if array.shape == shape else array
+    if batch.shape[1:] != shape or batch.dtype != dtype or not len(batch):
         axes = ", ".join(map(str, shape))
         raise RuntimeInputError(
             f"{path}: expected {dtype} [{axes}] or [batch, {axes}], found {array.dtype} {list(array.shape)}"
         )
-    return np.ascontiguousarray(array)
+    return np.ascontiguousarray(batch)

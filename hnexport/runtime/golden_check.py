@@ -66,7 +66,8 @@ def check_golden(
             image = int(failed[0])
             raise BundleError(
                 f"{folder}: member {member} does not compute what it computed when the bundle was built: image {image} "
-                f"({golden.kinds[image]}) is off by {error[image]:.1e} (relative L2), allowed {tolerance.relative_l2:.1e}. "
+                f"({golden.kinds[image]}) is off by {error[image]:.1e} (relative L2), "
+                f"allowed {tolerance.relative_l2:.1e}. "
                 "Load with provider='cpu', or with the onnxruntime of the manifest's versions; if that fails too, "
                 "build the bundle again"
             )
