@@ -22,6 +22,7 @@ COMMANDS = {
     "convert": "Convert a hypnettorch ensemble to a native checkpoint.",
     "inspect": "Show a bundle's signature, weight counts and files.",
     "verify": "Compare every artifact of a bundle with PyTorch in float64, member by member.",
+    "predict": "Class probabilities of images, member by member, and how much the members disagree.",
 }
 
 
