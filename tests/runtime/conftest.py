@@ -9,6 +9,7 @@ import pytest
 
 from hnexport.build import BuildOptions, build
 from hnexport.bundle import Format
+from hnexport.checkpoints import Checkpoint
 from hnexport.runtime import load
 from hnexport.spec import RECIPES, ImageLayout, PreprocessSpec
 
@@ -33,7 +34,9 @@ def built_once(tmp_path_factory, make_spec, make_tensors) -> Callable[[str], Pat
         if name not in made:
             spec = make_spec(**{"members": MEMBERS, **SPECS[name]})
             options = BuildOptions(formats=(Format.ONNX,), members=tuple(sorted({0, spec.members - 1})))
-            made[name] = build(spec, make_tensors(spec), folder / name, origin="a test", options=options).path
+            made[name] = build(
+                Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), folder / name, options=options
+            ).path
         return made[name]
 
     return get
