@@ -12,13 +12,13 @@ import torch
 from hnexport.bundle.checksums import check_files
 from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import Manifest, read_manifest
-from hnexport.bundle.restore import restore_tensors
 from hnexport.errors import ParityError
 from hnexport.parity.artifact import eager_errors, verify_artifact
 from hnexport.parity.reference import compute_golden
 from hnexport.parity.results import ArtifactReport, Check, ParityReport
 from hnexport.parity.runners import RUNNERS, Inspectable, resolve_provider
 from hnexport.parity.tolerances import TOLERANCES, Precision
+from hnexport.parity.trusted import trusted_tensors
 from hnexport.parity.weight_checks import ReferenceWeights, check_generated, check_stored
 from hnexport.progress import Progress, no_progress
 
@@ -103,7 +103,7 @@ def _verify_artifacts(
     runners = {name: RUNNERS[name][1](bundle, manifest, provider) for name in names}
     shown = {name: runner for name, runner in runners.items() if isinstance(runner, Inspectable)}
     checks: dict[str, list[Check]] = {name: [check_stored(shown[name], golden.fingerprints)] for name in shown}
-    reference = ReferenceWeights(manifest.spec, restore_tensors(bundle, manifest))
+    reference = ReferenceWeights(manifest.spec, trusted_tensors(bundle, manifest, golden.fingerprints))
     for name, check in check_generated(shown, reference, golden.members.tolist(), tolerance, progress).items():
         checks[name].append(check)
     reports = []
@@ -129,7 +129,7 @@ def _golden(bundle: Path, manifest: Manifest, options: VerifyOptions, progress: 
     held = golden.members.tolist()
     missing = [member for member in options.members if member not in held]
     if missing:
-        tensors = restore_tensors(bundle, manifest)
+        tensors = trusted_tensors(bundle, manifest, golden.fingerprints)
         computed = compute_golden(
             manifest.spec,
             tensors,

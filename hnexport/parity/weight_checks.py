@@ -61,7 +61,7 @@ def check_generated(
     progress: Progress = no_progress,
 ) -> dict[str, Check]:
     """Each member's layers get the tensors that PyTorch generates in float64; one check for each artifact."""
-    worst = {name: (0.0, "", -1) for name in artifacts}
+    worst = dict.fromkeys(artifacts, (0.0, "", -1))
     missing: dict[str, str] = {}
     for done, member in enumerate(members, start=1):
         expected = reference.of(member)

@@ -10,10 +10,14 @@ from torch import Tensor
 
 from hnexport.build import build
 from hnexport.bundle.checksums import record_file
+from hnexport.bundle.golden import write_golden
 from hnexport.bundle.manifest import MANIFEST_FILE, read_manifest, write_manifest
+from hnexport.export import Capture, write_pt2, write_torchscript
+from hnexport.export.weights_file import write_weights
 from hnexport.hypernet.initialise import initialise
 from hnexport.hypernet.storage import stored_tensors
 from hnexport.networks.slots import Role
+from hnexport.parity import compute_golden, probe_images
 from hnexport.spec import (
     RECIPES,
     HypernetSpec,
@@ -60,6 +64,19 @@ def trained_tensors(spec: PipelineSpec, seed: int = 0) -> dict[str, Tensor]:
 def build_small(target: Path, kind: str, seed: int = 0) -> Path:
     spec = small_spec(kind)
     return build(spec, trained_tensors(spec, seed), target, origin=f"test weights, seed {seed}").path
+
+
+def reseed(bundle: Path, captured: Capture, seed: int) -> None:
+    """Write other weights into every file of a bundle, as a build with them would."""
+    tensors = trained_tensors(captured.spec, seed)
+    for name, tensor in captured.tensors.items():
+        tensor.copy_(tensors[name])
+    write_weights(bundle, tensors)
+    write_torchscript(captured, bundle / "model.pt")
+    write_pt2(captured, bundle / "model.pt2")
+    members = range(captured.spec.members)
+    write_golden(bundle, compute_golden(captured.spec, tensors, members, probe_images(captured.spec, seed)))
+    rewrite_checksums(bundle)
 
 
 def rewrite_checksums(bundle: Path) -> None:

@@ -1,10 +1,11 @@
 """Faults that happen in the wild, each planted in an artifact that was correct.
 
 `place` is what `locate` should name (None where the fault is not in a layer), `stage` where it should look for it.
+`unreadable` artifacts cannot be compared at all: `verify` raises.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ class Fault:
     kind: str = "hypernet"
     stage: str | None = None
     place: str | None = None
+    unreadable: bool = False
 
     def __str__(self) -> str:
         return f"{self.artifact}: {self.name}"
@@ -313,7 +315,7 @@ WEIGHTS, INFERENCE = "weight generation", "inference"
 
 ONNX_FAULTS = (
     _onnx("condition baked in", _baked, WEIGHTS, "hypernet.input.embedding"),
-    _onnx("condition baked in, its input gone", _baked_without_input),
+    replace(_onnx("condition baked in, its input gone", _baked_without_input), unreadable=True),
     _onnx("two members swapped", _swap_members, WEIGHTS, "hypernet.input.embedding"),
     _onnx("embedding off by one", _off_by_one, WEIGHTS, "hypernet.input.embedding"),
     _onnx("negative ids accepted", _accept_negative),
@@ -368,8 +370,13 @@ ONNX_FAULTS = (
         stage=WEIGHTS,
         place="hypernet.group3.chunk0",
     ),
-    Fault(name="weights file truncated", artifact="onnx", plant=_truncated),
-    Fault(name="weights file truncated, checksums rewritten", artifact="onnx", plant=_truncated_and_signed),
-    Fault(name="one bit of the weights file", artifact="onnx", plant=_one_bit),
-    Fault(name="a file missing", artifact="onnx", plant=_missing_file),
+    Fault(name="weights file truncated", artifact="onnx", plant=_truncated, unreadable=True),
+    Fault(
+        name="weights file truncated, checksums rewritten",
+        artifact="onnx",
+        plant=_truncated_and_signed,
+        unreadable=True,
+    ),
+    Fault(name="one bit of the weights file", artifact="onnx", plant=_one_bit, unreadable=True),
+    Fault(name="a file missing", artifact="onnx", plant=_missing_file, unreadable=True),
 )
