@@ -71,17 +71,15 @@ class OnnxWeights:
 
 
 class OnnxTracer:
-    """A copy of a graph in which everything that depends on the image is an output."""
+    """A copy of a graph in which every value is an output."""
 
     def __init__(self, path: Path) -> None:
         model = load_graph(path)
         self._constants = constants(model, path.parent)
         self._nodes = _layer_nodes(model)
         self._logits = model.graph.output[0].name
-        below = [name for node in _descendants(model, _image_input(model)) for name in node.output if name]
-        weights = [name for node in self._nodes for name in node.input[1:] if name and name not in self._constants]
-        inputs = {item.name for item in model.graph.input}
-        self._names = list(dict.fromkeys([*below, *(name for name in weights if name not in inputs)]))
+        computed = [name for node in model.graph.node for name in node.output if name]
+        self._names = [name for name in computed if name not in self._constants]
         self._session = _open(model, path.parent, self._names, optimise=False)
 
     def run(self, cond_id: int, images: Array) -> Trace:

@@ -13,7 +13,7 @@ from hnexport.export.capture import GENERATOR_PREFIX
 from hnexport.parity.layers import call_weights, match_layers, network_layers
 from hnexport.parity.torch_trace import trace_torch
 
-__all__ = ["TorchRunner"]
+__all__ = ["TorchRunner", "load_torch"]
 
 Array = NDArray[np.generic]
 
@@ -25,7 +25,7 @@ class TorchRunner:
         self._manifest = manifest
         self._device = "cuda" if provider in ("cuda", "tensorrt") else "cpu"
         try:
-            self._module = _load(path, self._device)
+            self._module = load_torch(path, self._device)
         except Exception as error:  # torch raises anything on a file it cannot read
             raise ParityError(f"PyTorch {torch.__version__} cannot load {path}: {error}") from error
         self.runtime = f"torch {torch.__version__} {self._device}"
@@ -50,7 +50,8 @@ class TorchRunner:
         return call_weights(layers, match_layers(layers, trace.calls))
 
 
-def _load(path: Path, device: str) -> torch.nn.Module:
+def load_torch(path: Path, device: str) -> torch.nn.Module:
+    """A TorchScript or `.pt2` file as a module on a device."""
     if path.suffix == ".pt2":
         return torch.export.load(path).module().to(device)
     return torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call,no-any-return]

@@ -1,6 +1,7 @@
 """`verify`: every artifact of a bundle, every member, several batch sizes and kinds of image."""
 
 import dataclasses
+import functools
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.errors import ParityError
 from hnexport.parity.artifact import eager_errors, verify_artifact
 from hnexport.parity.reference import compute_golden
-from hnexport.parity.results import ArtifactReport, Check, ParityReport
-from hnexport.parity.runners import RUNNERS, Inspectable, resolve_provider
+from hnexport.parity.results import ArtifactReport, ParityReport
+from hnexport.parity.runners import RUNNERS, Inspectable, Runner, resolve_provider
 from hnexport.parity.tolerances import TOLERANCES, Precision
 from hnexport.parity.trusted import trusted_tensors
-from hnexport.parity.weight_checks import ReferenceWeights, check_generated, check_stored
+from hnexport.parity.weight_checks import check_generated, check_stored
+from hnexport.pipeline import Pipeline
 from hnexport.progress import Progress, no_progress
 
 __all__ = ["DEFAULT_BATCH_SIZES", "VerifyOptions", "verify"]
@@ -65,6 +67,12 @@ def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progres
         for name, (file_format, _) in RUNNERS.items()
         if file_format in manifest.formats and (options.artifacts is None or name in options.artifacts)
     ]
+    provider = resolve_provider(options.provider)
+    pipeline = Pipeline(manifest.spec, trusted_tensors(bundle, manifest, golden.fingerprints))
+    reports = tuple(  # one artifact in memory at a time
+        _verify_one(name, RUNNERS[name][1](bundle, manifest, provider), pipeline, golden, options, progress)
+        for name in artifacts
+    )
     return ParityReport(
         bundle=manifest.name,
         members=manifest.spec.members,
@@ -74,7 +82,7 @@ def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progres
         image_kinds=golden.kinds,
         tolerance=TOLERANCES[options.precision],
         eager=eager_errors(golden),
-        artifacts=_verify_artifacts(artifacts, bundle, manifest, golden, options, progress),
+        artifacts=reports,
         not_run={name: "its format is not in the bundle" for name in RUNNERS if name not in artifacts},
         environment=environment(),
     )
@@ -91,28 +99,26 @@ def environment() -> dict[str, str]:
     }
 
 
-def _verify_artifacts(
-    names: Sequence[str],
-    bundle: Path,
-    manifest: Manifest,
+def _verify_one(
+    name: str,
+    runner: Runner,
+    pipeline: Pipeline,
     golden: Golden,
     options: VerifyOptions,
     progress: Progress,
-) -> tuple[ArtifactReport, ...]:
-    tolerance, provider = TOLERANCES[options.precision], resolve_provider(options.provider)
-    runners = {name: RUNNERS[name][1](bundle, manifest, provider) for name in names}
-    shown = {name: runner for name, runner in runners.items() if isinstance(runner, Inspectable)}
-    checks: dict[str, list[Check]] = {name: [check_stored(shown[name], golden.fingerprints)] for name in shown}
-    reference = ReferenceWeights(manifest.spec, trusted_tensors(bundle, manifest, golden.fingerprints))
-    for name, check in check_generated(shown, reference, golden.members.tolist(), tolerance, progress).items():
-        checks[name].append(check)
-    reports = []
-    for name in names:
-        report = verify_artifact(
-            name, runners.pop(name), manifest.spec.members, golden, options.batch_sizes, tolerance, progress
-        )
-        reports.append(dataclasses.replace(report, checks=(*checks.get(name, ()), *report.checks)))
-    return tuple(reports)
+) -> ArtifactReport:
+    tolerance, members = TOLERANCES[options.precision], golden.members.tolist()
+    checks = []
+    if isinstance(runner, Inspectable):
+        checks.append(check_stored(runner, golden.fingerprints))
+        step = functools.partial(_count, progress, f"weights of {name}", len(members))
+        checks.append(check_generated(runner, pipeline, members, tolerance, step))
+    report = verify_artifact(name, runner, pipeline.spec.members, golden, options.batch_sizes, tolerance, progress)
+    return dataclasses.replace(report, checks=(*checks, *report.checks))
+
+
+def _count(progress: Progress, stage: str, total: int, done: int) -> None:
+    progress(stage, done, total)
 
 
 def _golden(bundle: Path, manifest: Manifest, options: VerifyOptions, progress: Progress) -> Golden:

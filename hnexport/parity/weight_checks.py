@@ -1,10 +1,10 @@
 """Checks of weights, which are sharper than logits: one wrong element of millions shows.
 
 Stored tensors must be those of the build, bit by bit. The tensors that the layers get, member by member, must be those
-that PyTorch generates in float64.
+that PyTorch generates from them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,24 +16,10 @@ from hnexport.parity.results import Check
 from hnexport.parity.runners import Inspectable
 from hnexport.parity.tolerances import Tolerance
 from hnexport.pipeline import Pipeline
-from hnexport.progress import Progress, no_progress
-from hnexport.spec import PipelineSpec
 
-__all__ = ["ReferenceWeights", "check_generated", "check_stored", "tensor_error"]
+__all__ = ["check_generated", "check_stored", "tensor_error"]
 
 Array = NDArray[np.generic]
-
-
-class ReferenceWeights:
-    """Every tensor of the main network of one member, in float64."""
-
-    def __init__(self, spec: PipelineSpec, tensors: Mapping[str, Tensor]) -> None:
-        self._pipeline = Pipeline(spec, {name: tensor.double() for name, tensor in tensors.items()})
-
-    def of(self, member: int) -> Mapping[str, Tensor]:
-        """By slot name."""
-        with torch.inference_mode():
-            return self._pipeline.weights(member)
 
 
 def check_stored(artifact: Inspectable, fingerprints: Mapping[str, str]) -> Check:
@@ -54,26 +40,32 @@ def check_stored(artifact: Inspectable, fingerprints: Mapping[str, str]) -> Chec
 
 
 def check_generated(
-    artifacts: Mapping[str, Inspectable],
-    reference: ReferenceWeights,
+    artifact: Inspectable,
+    pipeline: Pipeline,
     members: Sequence[int],
     tolerance: Tolerance,
-    progress: Progress = no_progress,
-) -> dict[str, Check]:
-    """Each member's layers get the tensors that PyTorch generates in float64; one check for each artifact."""
-    worst = dict.fromkeys(artifacts, (0.0, "", -1))
-    missing: dict[str, str] = {}
+    progress: Callable[[int], None],
+) -> Check:
+    """Each member's layers get the tensors that PyTorch generates.
+
+    Args:
+        pipeline: in float32: its own rounding is a tenth of the tolerance, and float64 would take twice the memory.
+        progress: called with the number of members done.
+    """
+    name = "every layer gets its member's tensors"
+    worst = (0.0, "", -1)
     for done, member in enumerate(members, start=1):
-        expected = reference.of(member)
-        for name, artifact in artifacts.items():
-            found = artifact.weights(member)
-            for slot, tensor in expected.items():
-                if slot not in found:
-                    missing.setdefault(name, slot)
-                    continue
-                worst[name] = max(worst[name], (tensor_error(found[slot], tensor), slot, member))
-        progress("weights", done, len(members))
-    return {name: _generated(*worst[name], missing.get(name), tolerance) for name in artifacts}
+        with torch.inference_mode():
+            expected = pipeline.weights(member)
+        found = artifact.weights(member)
+        missing = [slot for slot in expected if slot not in found]
+        if missing:
+            return Check(name=name, passed=False, detail=f"no layer takes {missing[0]}")
+        worst = max(worst, *((tensor_error(found[slot], expected[slot]), slot, member) for slot in expected))
+        progress(done)
+    error, slot, member = worst
+    detail = f"largest error of an element {error:.1e} of its tensor's scale (member {member}, {slot})"
+    return Check(name=name, passed=error <= tolerance.weights, detail=detail)
 
 
 def tensor_error(found: Array, expected: Tensor) -> float:
@@ -91,11 +83,3 @@ def tensor_error(found: Array, expected: Tensor) -> float:
 
 def _writable(array: Array) -> Array:
     return array if array.flags.writeable else np.array(array)
-
-
-def _generated(error: float, slot: str, member: int, missing: str | None, tolerance: Tolerance) -> Check:
-    name = "every layer gets its member's tensors"
-    if missing is not None:
-        return Check(name=name, passed=False, detail=f"no layer takes {missing}")
-    detail = f"largest error of an element {error:.1e} of its tensor's scale (member {member}, {slot})"
-    return Check(name=name, passed=error <= tolerance.weights, detail=detail)

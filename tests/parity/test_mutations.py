@@ -11,18 +11,23 @@ from torch_faults import TORCH_FAULTS
 from hnexport.errors import BundleError, ParityError
 from hnexport.export import capture
 from hnexport.parity import VerifyOptions, verify
+from hnexport.parity.locate import locate
 from hnexport.pipeline import Pipeline
 
 FAULTS = (*ONNX_FAULTS, *TORCH_FAULTS)
 
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if not fault.unreadable], ids=str)
-def test_verify_catches(fault: Fault, copied: Callable[[str], Path]) -> None:
+def test_verify_catches_and_locate_places(fault: Fault, copied: Callable[[str], Path]) -> None:
     bundle = copied(fault.kind)
     fault.plant(bundle)
     report = verify(bundle, VerifyOptions(artifacts=(fault.artifact,)))
     assert not report.passed
     assert report.artifacts[0].failures
+    if fault.place is not None:
+        located = locate(bundle, fault.artifact)
+        assert located.first is not None
+        assert (located.stage, located.first.place) == (fault.stage, fault.place)
 
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.unreadable], ids=str)

@@ -55,6 +55,7 @@ def _no_guard(graph: Graph) -> None:
 def _no_relu(graph: Graph) -> None:
     relu = _nodes(graph, aten.relu.default)[3]
     relu.replace_all_uses_with(relu.args[0])
+    graph.erase_node(relu)
 
 
 def _epsilon(graph: Graph) -> None:
