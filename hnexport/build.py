@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from torch import Tensor
 
 from hnexport import __version__
 from hnexport.bundle.checksums import record_file
@@ -26,17 +25,18 @@ from hnexport.bundle.manifest import (
     write_manifest,
 )
 from hnexport.bundle.writer import check_target, staged_folder
+from hnexport.checkpoints import Checkpoint
 from hnexport.errors import ParityError
 from hnexport.export import Capture, capture, write_onnx, write_pt2, write_torchscript
 from hnexport.hypernet.storage import stored_tensors
-from hnexport.parity import ParityReport, VerifyOptions, compute_golden, probe_images, sample_members, verify
+from hnexport.parity import ParityReport, VerifyOptions, checked_members, compute_golden, probe_images, verify
 from hnexport.parity.report import report_json
 from hnexport.pipeline import Pipeline
 from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
 from hnexport.spec import PipelineSpec
 
-__all__ = ["PARITY_FILE", "BuildOptions", "BuildResult", "build"]
+__all__ = ["PARITY_FILE", "BuildOptions", "BuildResult", "ParityFailedError", "build"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,35 +70,32 @@ class BuildResult:
 
 
 def build(
-    spec: PipelineSpec,
-    tensors: Mapping[str, Tensor],
+    checkpoint: Checkpoint,
     target: Path,
     *,
-    origin: str,
     options: BuildOptions | None = None,
     progress: Progress = no_progress,
 ) -> BuildResult:
     """Capture a pipeline, write and verify a bundle, and only then publish it at `target`.
 
     Args:
-        tensors: the stored tensors, float32; see `hnexport.hypernet.storage.stored_tensors`.
-        origin: where the weights come from, in words.
+        checkpoint: what to build, from `hnexport.checkpoints` or `random_checkpoint`.
         progress: called as each stage goes on.
 
     Raises:
         BundleError: the target exists, cannot be written or the disk is full.
-        CheckpointError: the tensors are not those of the specification.
         CaptureError, ExportError: an exporter refused.
+        ParityError: a member that should be verified does not exist.
         ParityFailedError: an artifact does not compute what PyTorch computes; nothing was published.
     """
-    options = options or BuildOptions()
+    spec, options = checkpoint.spec, options or BuildOptions()
+    members = checked_members(spec.members, options.members)
     check_target(target, force=options.force, needed_bytes=_needed_bytes(spec, options))
     clock = _Clock(progress)
     with staged_folder(target) as folder:
         with clock.stage("capture"):
-            captured = capture(Pipeline(spec, tensors))
-        manifest = _write_formats(captured, folder, origin, options, clock)
-        members = options.members or sample_members(spec.members)
+            captured = capture(Pipeline(spec, checkpoint.tensors))
+        manifest = _write_formats(captured, folder, checkpoint.origin, options, clock)
         with clock.stage("reference"):
             write_golden(folder, compute_golden(spec, captured.tensors, members, probe_images(spec), progress=progress))
         with clock.stage("verify"):
@@ -196,5 +193,5 @@ def _parity_summary(report: ParityReport) -> dict[str, ArtifactParity]:
 
 def _needed_bytes(spec: PipelineSpec, options: BuildOptions) -> int:
     stored = 4 * sum(tensor.size for tensor in stored_tensors(spec))
-    golden = 12 * len(sample_members(spec.members)) * 6 * spec.network.classes
+    golden = 12 * len(checked_members(spec.members, options.members)) * 6 * spec.network.classes
     return int(1.02 * stored * len(options.formats)) + golden + 2_000_000

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from hnexport.errors import SpecError
+from hnexport.errors import RuntimeInputError
 from hnexport.hypernet.generator import WeightGenerator
 from hnexport.hypernet.initialise import initialise
 from hnexport.networks.registry import network_skeleton
@@ -26,11 +26,17 @@ class Preprocess(nn.Module):
         super().__init__()
         self.spec = spec
         if spec.preprocess is not None:
-            self.register_buffer("mean", torch.tensor(spec.preprocess.mean), persistent=False)
-            self.register_buffer("std", torch.tensor(spec.preprocess.std), persistent=False)
+            self.register_buffer("mean", torch.tensor(spec.preprocess.mean, dtype=torch.float32), persistent=False)
+            self.register_buffer("std", torch.tensor(spec.preprocess.std, dtype=torch.float32), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """`image`: as `PipelineSpec.image_input` says; returns float `[batch, channel, height, width]`."""
+        """`image`: as `PipelineSpec.image_input` says; returns float `[batch, channel, height, width]`.
+
+        Raises:
+            RuntimeInputError: the image has another shape, or is not uint8 where the graph normalises (a float image
+                would be divided by 255 a second time), or not floating-point where it does not.
+        """
+        self._check(image)
         channels, height, width = self.spec.network.image.shape
         if self.spec.preprocess is not None:
             image = (image.to(self.mean.dtype) / 255.0 - self.mean) / self.std
@@ -39,6 +45,17 @@ class Preprocess(nn.Module):
         if self.spec.image_layout is not ImageLayout.NCHW:
             image = image.permute(0, 3, 1, 2)
         return image
+
+    def _check(self, image: Tensor) -> None:
+        """The batch axis stays open; everything else is a constant while the pipeline is captured."""
+        dtype, shape = self.spec.image_input
+        if tuple(image.shape[1:]) != shape:
+            raise RuntimeInputError(
+                f"expected images of shape {['batch', *shape]} ({self.spec.image_layout}), found {list(image.shape)}"
+            )
+        fits = image.dtype is torch.uint8 if dtype == "uint8" else image.is_floating_point()
+        if not fits:
+            raise RuntimeInputError(f"expected {dtype} images, found {image.dtype}")
 
 
 class Pipeline(nn.Module):
@@ -75,6 +92,9 @@ class Pipeline(nn.Module):
 
         Returns:
             float `[batch, class]`.
+
+        Raises:
+            RuntimeInputError: the image has another shape or dtype than `PipelineSpec.image_input`.
         """
         return self.classify(self.generator(cond_id), image)
 
@@ -86,7 +106,7 @@ class Pipeline(nn.Module):
         """Every tensor of the main network of one member, by slot name (batch-norm statistics included).
 
         Raises:
-            SpecError: there is no such member.
+            RuntimeInputError: there is no such member.
         """
         return self.generator(self._existing(cond_id))  # type: ignore[no-any-return]
 
@@ -94,10 +114,10 @@ class Pipeline(nn.Module):
         """Logits `[member, batch, class]` of several members, in the order of `cond_ids`.
 
         Raises:
-            SpecError: there is no such member.
+            RuntimeInputError: `cond_ids` is empty or names a member that does not exist.
         """
         if not cond_ids:
-            raise SpecError("cond_ids is empty: name at least one member")
+            raise RuntimeInputError("cond_ids is empty: name at least one member")
         return torch.stack([self(self._existing(cond_id), image) for cond_id in cond_ids])
 
     def tensors(self) -> dict[str, Tensor]:
@@ -106,5 +126,7 @@ class Pipeline(nn.Module):
 
     def _existing(self, cond_id: int) -> Tensor:
         if not 0 <= cond_id < self.spec.members:
-            raise SpecError(f"member {cond_id} does not exist: this ensemble has members 0 to {self.spec.members - 1}")
-        return torch.tensor(cond_id)
+            raise RuntimeInputError(
+                f"member {cond_id} does not exist: this ensemble has members 0 to {self.spec.members - 1}"
+            )
+        return torch.tensor(cond_id, device=next(self.generator.parameters()).device)

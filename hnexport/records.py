@@ -12,26 +12,36 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from hnexport.errors import HnexportError
+
 __all__ = ["RecordError", "from_json", "to_json"]
 
 T = TypeVar("T")
 
 
-class RecordError(ValueError):
+class RecordError(HnexportError, ValueError):
     """A JSON value that does not fit the record it should become; the message starts with its path."""
 
 
 def to_json(value: Any) -> Any:
-    """Turn a record into JSON values: dataclasses into objects, tuples into lists, enums into their values."""
+    """Turn a record into JSON values: dataclasses into objects, tuples into lists, enums into their values.
+
+    Raises:
+        TypeError: the record holds something that JSON cannot, for instance an array, a path or a key that is not text.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, Mapping):
-        return {str(key): to_json(item) for key, item in value.items()}
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError(f"records need strings as keys, found {list(value)!r}")
+        return {key: to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
-    return value
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise TypeError(f"records cannot hold {value!r} of type {type(value).__name__}")
 
 
 def from_json(kind: type[T], value: Any, path: str = "$") -> T:
@@ -53,12 +63,12 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         return _convert_union(arguments, value, path)
     if origin is typing.Literal:
-        if value not in arguments:
+        if not any(type(value) is type(choice) and value == choice for choice in arguments):
             raise RecordError(f"{path}: expected one of {', '.join(map(repr, arguments))}, found {value!r}")
         return value
     if origin is tuple:
         return _convert_tuple(arguments, value, path)
-    if origin in (dict, Mapping):
+    if origin in (dict, Mapping) and arguments[0] is str:
         _expect(isinstance(value, dict), "an object", value, path)
         return {key: _convert(arguments[1], item, f"{path}.{key}") for key, item in value.items()}
     if isinstance(kind, type) and issubclass(kind, enum.Enum):

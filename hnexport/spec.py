@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 from hnexport.errors import SpecError
 
@@ -73,7 +74,19 @@ def _require(condition: bool, message: str) -> None:
 
 def _require_positive(what: str, values: Iterable[int]) -> None:
     for value in values:
+        _require(type(value) is int, f"{what} must be a whole number, found {value!r}")
         _require(value >= 1, f"{what} must be at least 1, found {value}")
+
+
+def _require_tuple(what: str, value: object) -> None:
+    """A list would be neither hashable nor equal to what comes back from JSON."""
+    _require(isinstance(value, tuple), f"{what} must be a tuple, found {value!r}")
+
+
+def _require_kind(what: str, value: object, kind: type[StrEnum]) -> None:
+    """A plain string equals its enum member but is not it: `is` would silently take the other branch."""
+    choices = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
+    _require(isinstance(value, kind), f"{what} must be one of {choices}; found {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,13 +132,17 @@ class WideResNetSpec:
         _require_positive("blocks_per_group", (self.blocks_per_group,))
         _require_positive("widening", (self.widening,))
         _require_positive("classes", (self.classes,))
+        _require_tuple("feature_maps", self.feature_maps)
         _require(len(self.feature_maps) == 4, f"feature_maps needs 4 numbers, found {len(self.feature_maps)}")
         _require_positive("feature_maps", self.feature_maps)
         _require(0.0 <= self.dropout < 1.0, f"dropout must be in [0, 1), found {self.dropout}")
 
     @classmethod
-    def from_name(cls, name: str, *, classes: int = 10, image: ImageSpec | None = None) -> "WideResNetSpec":
+    def from_name(cls, name: str, **fields: Any) -> "WideResNetSpec":
         """The network of a name such as `wrn-28-10`: depth 28 = 6*4 + 4, widening 10.
+
+        Args:
+            fields: any other fields of the specification.
 
         Raises:
             SpecError: the name is not `wrn-DEPTH-WIDENING`, or the depth is not 6n + 4.
@@ -142,7 +159,7 @@ class WideResNetSpec:
                 f"unknown network {name!r}: the depth must be 6n + 4 (10, 16, 22, 28, …); "
                 f"nearest is wrn-{near}-{widening}"
             )
-        return cls(blocks_per_group=(depth - 4) // 6, widening=widening, classes=classes, image=image or ImageSpec())
+        return cls(blocks_per_group=(depth - 4) // 6, widening=widening, **fields)
 
     @property
     def depth(self) -> int:
@@ -179,6 +196,10 @@ class Recipe:
     convolution: Source
     norm: Source
     output: Source
+
+    def __post_init__(self) -> None:
+        for what, source in zip(("convolution", "norm", "output"), self.sources, strict=True):
+            _require_kind(what, source, Source)
 
     @property
     def sources(self) -> tuple[Source, Source, Source]:
@@ -226,7 +247,12 @@ class HypernetSpec:
     activation: Activation = Activation.RELU
 
     def __post_init__(self) -> None:
-        _require_positive("embedding_sizes", self.embedding_sizes or ())
+        _require_kind("chunking", self.chunking, Chunking)
+        _require_kind("activation", self.activation, Activation)
+        if self.embedding_sizes is not None:
+            _require_tuple("embedding_sizes", self.embedding_sizes)
+            _require_positive("embedding_sizes", self.embedding_sizes)
+        _require_tuple("hidden_layers", self.hidden_layers)
         _require_positive("hidden_layers", self.hidden_layers)
 
 
@@ -241,6 +267,8 @@ class PreprocessSpec:
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        _require_tuple("mean", self.mean)
+        _require_tuple("std", self.std)
         _require(
             len(self.mean) == len(self.std),
             f"mean has {len(self.mean)} numbers, std {len(self.std)}; give one of each a channel",
@@ -269,6 +297,7 @@ class PipelineSpec:
 
     def __post_init__(self) -> None:
         _require_positive("members", (self.members,))
+        _require_kind("image_layout", self.image_layout, ImageLayout)
         generates = Source.GENERATED in self.recipe.sources
         _require(
             generates or self.hypernet is None,
@@ -276,6 +305,10 @@ class PipelineSpec:
         )
         _require(
             not generates or self.hypernet is not None, "a recipe that generates tensors needs a hypernet specification"
+        )
+        _require(
+            self.members == 1 or self.member_statistics or set(self.recipe.sources) != {Source.SHARED},
+            "a recipe that shares every tensor makes all members the same: use one member",
         )
         _require(
             self.recipe.norm is not Source.GENERATED or self.recipe.convolution is Source.GENERATED,

@@ -44,8 +44,6 @@ def _from_onnx(bundle: Path) -> dict[str, Tensor]:
             try:
                 flat = torch.from_file(str(bundle / place.location), size=start + length, dtype=torch.float32)
             except RuntimeError as error:
-                raise BundleError(
-                    f"{bundle / place.location} is too short or missing; copy the bundle again"
-                ) from error
+                raise BundleError(f"{bundle / place.location} is damaged or missing; copy the bundle again") from error
             tensors[initializer.name] = flat[start:].reshape(tuple(initializer.dims))
     return tensors

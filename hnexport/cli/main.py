@@ -19,6 +19,7 @@ __all__ = ["cli", "main"]
 
 COMMANDS = {
     "build": "Build a verified bundle: one graph (cond_id, image) -> logits in every format.",
+    "convert": "Convert a hypnettorch ensemble to a native checkpoint.",
     "inspect": "Show a bundle's signature, weight counts and files.",
     "verify": "Compare every artifact of a bundle with PyTorch in float64, member by member.",
 }

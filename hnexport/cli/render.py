@@ -152,6 +152,6 @@ def print_member_parity(report: ParityReport) -> None:
     columns: list[Mapping[int, float]] = [
         {item.member: item.relative_l2 for item in artifact.comparisons} for artifact in report.artifacts
     ]
-    for member in report.members_checked:
-        table.add_row(str(member), f"{report.eager[member]:.1e}", *(f"{column[member]:.1e}" for column in columns))
+    for member, eager in zip(report.members_checked, report.eager, strict=True):
+        table.add_row(str(member), f"{eager:.1e}", *(f"{column[member]:.1e}" for column in columns))
     print_table(table)

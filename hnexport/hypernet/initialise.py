@@ -4,11 +4,13 @@ Generated kernels have the variance that He initialisation gives to a kernel of 
 2015, arXiv 1502.01852): the hypernetwork's last layer is scaled down for it as in "hyperfan-in" initialisation (Chang,
 Flokas & Lipson, "Principled weight initialization for hypernetworks", ICLR 2020). Chunk embeddings are drawn from
 N(0, 1), as hypnettorch does, and then brought to the expected length, so that the variance holds for every single
-kernel and not only on average. Member-specific batch-norm scales are drawn from N(1, 0.5^2), as BatchEnsemble's fast
-weights (Wen, Tran & Ba, ICLR 2020, arXiv 2002.06715).
+kernel and not only on average. (With hidden layers it holds on average over seeds, and where chunks of one basis serve
+several fan-ins only for homogeneous activations.) Member-specific batch-norm scales are drawn from N(1, 0.5^2), as
+BatchEnsemble's fast weights (Wen, Tran & Ba, ICLR 2020, arXiv 2002.06715).
 
 Batch-norm statistics are the expected second moments of the activations under these weights and unit-variance images,
-computed layer by layer, so that every activation after a batch norm has a second moment of about 1 without any data.
+computed layer by layer without any data: every activation after a batch norm has about the second moment of that norm's
+scales, which is 1 unless they are generated or belong to members.
 """
 
 import math
@@ -18,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hnexport.hypernet.chunking import InternalHypernet, Part, plan_chunks
+from hnexport.hypernet.chunking import ChunkPlan, InternalHypernet, Part, plan_chunks
 from hnexport.hypernet.generator import ACTIVATIONS
 from hnexport.hypernet.storage import StoredKind, StoredTensor, stored_tensors
 from hnexport.networks.slots import Role, Slot, network_slots
@@ -33,7 +35,7 @@ def initialise(spec: PipelineSpec, seed: int) -> dict[str, Tensor]:
     """Every stored tensor of a pipeline, float32, drawn with `seed`: the same numbers for the same seed and version."""
     random = torch.Generator().manual_seed(seed)
     variances = expected_norm_variances(spec)
-    fans = _fan_in(spec)
+    fans = _fan_in(spec, plan_chunks(spec))
     tensors = {}
     for stored in stored_tensors(spec):
         if stored.hypernet is not None:
@@ -48,19 +50,40 @@ def expected_norm_variances(spec: PipelineSpec) -> dict[str, float]:
 
     A He-initialised 3x3 convolution after batch norm (scale with second moment g) and ReLU gives activations of second
     moment g; a shortcut convolution, which follows no ReLU, doubles; a residual block adds its branch (zero padding and
-    the correlation of branch and shortcut are neglected).
+    the correlation of branch and shortcut are neglected). A network without batch norm has none.
     """
-    gain = 1.0 + (MEMBER_SCALE_STD**2 if spec.recipe.norm is Source.MEMBER else 0.0)
+    if not spec.network.batch_norm:
+        return {}
+    gains = _scale_moments(spec)
     variances: dict[str, float] = {}
     stream = 2.0  # the input convolution sees unit-variance images, not rectified ones
     shortcuts = {slot.group for slot in network_slots(spec.network) if slot.role is Role.SHORTCUT}
     for group in (1, 2, 3):
         for block in range(1, spec.network.blocks_per_group + 1):
-            variances[f"group{group}.block{block}.norm1.running_var"] = stream
-            variances[f"group{group}.block{block}.norm2.running_var"] = gain
-            stream = gain + (2.0 * stream if block == 1 and group in shortcuts else stream)
+            prefix = f"group{group}.block{block}"
+            variances[f"{prefix}.norm1.running_var"] = stream
+            variances[f"{prefix}.norm2.running_var"] = gains[f"{prefix}.norm1.weight"]
+            skip = 2.0 * stream if block == 1 and group in shortcuts else stream
+            stream = skip + gains[f"{prefix}.norm2.weight"]
     variances["norm.running_var"] = stream
     return variances
+
+
+def _scale_moments(spec: PipelineSpec) -> dict[str, float]:
+    """E[scale^2] of each batch norm, by the name of its scale's slot."""
+    plan = plan_chunks(spec)
+    fans = _fan_in(spec, plan)
+    moments = {}
+    for slot in network_slots(spec.network):
+        if slot.role is not Role.NORM_SCALE:
+            continue
+        moments[slot.name] = 1.0 + (MEMBER_SCALE_STD**2 if spec.recipe.norm is Source.MEMBER else 0.0)
+        if spec.hypernet is not None and slot.name in plan.assembly:
+            (piece,) = plan.assembly[slot.name]
+            widest = max(fans[piece.hypernet])
+            variance = _part_std(piece.part, widest, spec.hypernet) ** 2 * widest / fans[piece.hypernet][piece.chunk]
+            moments[slot.name] = variance + (1.0 if spec.hypernet.bias else 0.0)
+    return moments
 
 
 def _normal(shape: tuple[int, ...], std: float, random: torch.Generator) -> Tensor:
@@ -129,9 +152,8 @@ def _part_std(part: Part, fan_in: int, settings: HypernetSpec) -> float:
     return _target_std(part.role, fan_in)
 
 
-def _fan_in(spec: PipelineSpec) -> dict[str, list[int]]:
+def _fan_in(spec: PipelineSpec, plan: ChunkPlan) -> dict[str, list[int]]:
     """For each internal hypernetwork, the fan-in of the layer that each of its chunks serves."""
-    plan = plan_chunks(spec)
     fans = {hypernet.name: [1] * hypernet.chunks for hypernet in plan.hypernets}
     for slot in network_slots(spec.network):
         if slot.role in (Role.KERNEL, Role.SHORTCUT, Role.OUTPUT_WEIGHT):

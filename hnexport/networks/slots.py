@@ -1,7 +1,8 @@
 """The one table of the main network's tensors: a specification in, ordered and named slots out.
 
-Nothing else computes names, shapes or positions. The names are those of `WideResNet.state_dict()`, the order is that
-of the data flow. Standard library only.
+Nothing else computes names, shapes or positions. The names are those of `WideResNet.state_dict()` (without
+PyTorch's `num_batches_tracked` counters, which evaluation never reads), the order is that of the data flow. Standard
+library only.
 """
 
 from collections.abc import Iterator

@@ -15,7 +15,10 @@ __all__ = ["Block", "Group", "WideResNet"]
 
 
 class Block(nn.Module):
-    """Pre-activation residual block B(3,3): `x + conv2(relu(norm2(conv1(relu(norm1(x))))))`."""
+    """Pre-activation residual block B(3,3): `shortcut(x) + conv2(relu(norm2(conv1(relu(norm1(x))))))`.
+
+    The shortcut is the identity, or a 1x1 convolution where the block changes the width or the resolution.
+    """
 
     def __init__(self, spec: WideResNetSpec, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -29,7 +32,10 @@ class Block(nn.Module):
             self.shortcut = nn.Conv2d(in_channels, channels, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x`: float `[batch, in_channel, height, width]`; returns `[batch, channel, height/stride, width/stride]`."""
+        """`x`: float `[batch, in_channel, height, width]`; returns `[batch, channel, height/stride, width/stride]`.
+
+        Heights and widths that the stride does not divide are rounded up.
+        """
         hidden = self.dropout(self.conv1(F.relu(self.norm1(x))))
         hidden = self.conv2(F.relu(self.norm2(hidden)))
         return hidden + self.shortcut(x)  # type: ignore[no-any-return]
@@ -46,7 +52,11 @@ class Group(nn.Sequential):
 
 
 class WideResNet(nn.Module):
-    """The network of a specification; its state dict is the table `hnexport.networks.slots.network_slots`."""
+    """The network of a specification.
+
+    Its state dict is the table `hnexport.networks.slots.network_slots`, and PyTorch's `num_batches_tracked` counters,
+    which evaluation never reads.
+    """
 
     def __init__(self, spec: WideResNetSpec) -> None:
         super().__init__()

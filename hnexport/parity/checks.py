@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden
 from hnexport.errors import HnexportError
-from hnexport.parity.compare import spread
+from hnexport.parity.compare import relative_l2, spread
 from hnexport.parity.results import Check
 from hnexport.parity.runners import Runner
 from hnexport.parity.tolerances import Tolerance
@@ -67,8 +67,11 @@ def check_members_differ(found: Array, reference: NDArray[np.float64], tolerance
         reference: likewise.
     """
     expected, actual = spread(reference), spread(found)
-    ratio = actual / expected if expected > 0 else np.inf
-    equal = actual < 1e-6 * expected
+    if expected == 0:
+        detail = f"the reference's members are all the same; these are {actual:.1e} apart"
+        return Check(name="members differ as the reference's do", passed=actual == 0, detail=detail)
+    ratio = actual / expected
+    equal = ratio < 1e-6
     detail = f"their spread is {ratio:.6f} of the reference's" + ("; the condition seems baked in" if equal else "")
     passed = bool(abs(ratio - 1.0) < tolerance.members)
     return Check(name="members differ as the reference's do", passed=passed, detail=detail)
@@ -81,7 +84,6 @@ def row_spread(batches: Sequence[Sequence[int]], rows: Sequence[Array], referenc
     for batch, logits in zip(batches, rows, strict=True):
         for image, row in zip(batch, logits, strict=True):
             other = seen.setdefault(image, row)
-            difference = np.linalg.norm(row.astype(np.float64) - other.astype(np.float64))
-            error = difference / np.linalg.norm(reference[image])
-            worst = max(worst, float(error) if np.isfinite(error) else np.inf)
+            difference = row.astype(np.float64) - other.astype(np.float64)
+            worst = max(worst, float(relative_l2(reference[image] + difference, reference[image])))
     return worst

@@ -165,9 +165,8 @@ def _closest(reference: Array, values: Sequence[Array]) -> float:
 def _error(value: Array, reference: Array) -> float:
     """Largest relative L2 error of an image's share of the value."""
     rows = len(reference)
-    return float(
-        relative_l2(value.reshape(rows, -1).astype(np.float64), reference.reshape(rows, -1).astype(np.float64)).max()
-    )
+    flat = [array.reshape(rows, -1).astype(np.float64) for array in (value, reference)]
+    return float(relative_l2(flat[0], flat[1]).max())
 
 
 def _logits_step(points: Sequence[Point], trace: Trace, tolerance: Tolerance) -> Step:

@@ -49,7 +49,6 @@ class ArtifactReport:
         ensemble_error: relative L2 error of the logits' mean over the members.
         repeat_spread: largest relative L2 difference of a row between two equal runs: 0 where the runtime is
             deterministic.
-        seconds: wall time of all runs.
     """
 
     artifact: str
@@ -58,7 +57,6 @@ class ArtifactReport:
     checks: tuple[Check, ...]
     ensemble_error: float
     repeat_spread: float
-    seconds: float
 
     @property
     def passed(self) -> bool:
@@ -89,7 +87,7 @@ class ParityReport:
         members_checked: the members that were compared.
         sampled: whether they are a sample of a larger ensemble.
         image_kinds: what the images were.
-        eager: float32 eager PyTorch's own relative L2 error by member: the yardstick.
+        eager: float32 eager PyTorch's own relative L2 error on each of them: the yardstick.
         environment: versions, processor, threads.
     """
 
@@ -100,7 +98,7 @@ class ParityReport:
     batch_sizes: tuple[int, ...]
     image_kinds: tuple[str, ...]
     tolerance: Tolerance
-    eager: Mapping[int, float]
+    eager: tuple[float, ...]
     artifacts: tuple[ArtifactReport, ...]
     not_run: Mapping[str, str]
     environment: Mapping[str, str]

@@ -15,7 +15,7 @@ from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.errors import ParityError
 from hnexport.parity.artifact import eager_errors, verify_artifact
-from hnexport.parity.reference import compute_golden
+from hnexport.parity.reference import checked_members, compute_golden
 from hnexport.parity.results import ArtifactReport, ParityReport
 from hnexport.parity.runners import RUNNERS, Inspectable, Runner, resolve_provider
 from hnexport.parity.tolerances import TOLERANCES, Precision
@@ -81,7 +81,7 @@ def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progres
         batch_sizes=options.batch_sizes,
         image_kinds=golden.kinds,
         tolerance=TOLERANCES[options.precision],
-        eager=eager_errors(golden),
+        eager=tuple(eager_errors(golden).values()),
         artifacts=reports,
         not_run={name: "its format is not in the bundle" for name in RUNNERS if name not in artifacts},
         environment=environment(),
@@ -128,12 +128,9 @@ def _golden(bundle: Path, manifest: Manifest, options: VerifyOptions, progress: 
     golden = read_golden(bundle)
     if options.members is None:
         return golden
-    unknown = [member for member in options.members if not 0 <= member < manifest.spec.members]
-    if unknown or not options.members:
-        what = f"member {unknown[0]} does not exist" if unknown else "no member was named"
-        raise ParityError(f"{what}: this ensemble has members 0 to {manifest.spec.members - 1}")
+    members = checked_members(manifest.spec.members, options.members)
     held = golden.members.tolist()
-    missing = [member for member in options.members if member not in held]
+    missing = [member for member in members if member not in held]
     if missing:
         tensors = trusted_tensors(bundle, manifest, golden.fingerprints)
         computed = compute_golden(
@@ -144,7 +141,7 @@ def _golden(bundle: Path, manifest: Manifest, options: VerifyOptions, progress: 
             progress=progress,
         )
         golden = _joined(golden, computed)
-    rows = [golden.members.tolist().index(member) for member in options.members]
+    rows = [golden.members.tolist().index(member) for member in members]
     return _rows(golden, rows)
 
 

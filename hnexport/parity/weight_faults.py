@@ -151,9 +151,9 @@ def _diagnosis(found: Array, expected: Mapping[str, Tensor], slot: str) -> str:
     scale = max(float(np.sqrt((reference**2).mean())), 1e-30)
 
     def same(candidate: Array) -> bool:
-        return candidate.shape == found.shape and bool(
-            np.abs(candidate.astype(np.float64) - found.astype(np.float64)).max() < 1e-3 * scale
-        )
+        if candidate.shape != found.shape:
+            return False
+        return bool(np.abs(candidate.astype(np.float64) - found.astype(np.float64)).max() < 1e-3 * scale)
 
     for axes, words in (((1, 0, 2, 3), "its channels are exchanged"), ((0, 1, 3, 2), "its rows and columns are")):
         if reference.ndim == 4 and same(reference.transpose(axes)):

@@ -67,13 +67,13 @@ def test_locate_judges_a_file_that_was_rounded_to_float16(pristine: Callable[[st
     assert locate(pristine("hypernet"), str(file), precision=Precision.FLOAT16).first is None
 
 
-def test_locate_forgives_what_an_optimiser_fused(pristine: Callable[[str], Path], tmp_path: Path) -> None:
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+def test_locate_forgives_what_an_optimiser_fused(copied: Callable[[str], Path]) -> None:
+    bundle, options = copied("batch-ensemble"), onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(bundle / "optimised.onnx")
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.log_severity_level = 4
-    onnxruntime.InferenceSession(str(pristine("batch-ensemble") / "model.onnx"), options)
-    report = locate(pristine("batch-ensemble"), options.optimized_model_filepath)
+    onnxruntime.InferenceSession(str(bundle / "model.onnx"), options)
+    report = locate(bundle, options.optimized_model_filepath)
     assert report.first is None, report.first
 
 

@@ -1,0 +1,26 @@
+"""Stored tensors come back from a bundle of any format."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from hnexport.bundle import Format, read_manifest
+from hnexport.bundle.restore import restore_tensors
+from hnexport.errors import BundleError
+
+
+@pytest.mark.parametrize("file_format", list(Format))
+def test_every_format_gives_back_every_tensor(built, file_format, make_tensors):
+    manifest = dataclasses.replace(read_manifest(built.path), formats=(file_format,))
+    expected = make_tensors(manifest.spec)
+    restored = restore_tensors(built.path, manifest)
+    assert list(restored) == list(expected)
+    for name, tensor in restored.items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_a_bundle_of_another_specification_is_refused(built, make_spec):
+    manifest = dataclasses.replace(read_manifest(built.path), spec=make_spec(member_statistics=True))
+    with pytest.raises(BundleError, match="does not hold the tensor member.group1.block1.norm1.running_mean"):
+        restore_tensors(built.path, manifest)

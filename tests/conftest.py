@@ -1,0 +1,190 @@
+"""Builders that every test shares: small specifications, their tensors and images, and hypnettorch's own network."""
+
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hnexport.build import BuildResult, build
+from hnexport.checkpoints import Checkpoint
+from hnexport.hypernet.storage import stored_tensors
+from hnexport.networks.slots import Role, Slot, network_slots
+from hnexport.pipeline import Pipeline
+from hnexport.spec import RECIPES, Chunking, HypernetSpec, ImageSpec, PipelineSpec, Source, WideResNetSpec
+
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember what was skipped for another reason than a missing GPU."""
+    if report.skipped and "cuda" not in report.keywords:
+        _skipped.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With HNEXPORT_FORBID_SKIPS=1 a test that is skipped fails the run."""
+    if os.environ.get("HNEXPORT_FORBID_SKIPS") == "1" and _skipped:
+        sys.stderr.write(f"\nskipped, and HNEXPORT_FORBID_SKIPS is set: {', '.join(_skipped)}\n")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+MakeNetwork = Callable[..., WideResNetSpec]
+MakeSpec = Callable[..., PipelineSpec]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def make_network() -> MakeNetwork:
+    """A tiny network whose groups cover every way of chunking: widths 4, 12, 12, 24 have the ratios 3, 1 and 2."""
+
+    def make(**changes: Any) -> WideResNetSpec:
+        tiny = {
+            "blocks_per_group": 1,
+            "widening": 2,
+            "classes": 5,
+            "image": ImageSpec(height=8, width=8),
+            "feature_maps": (4, 6, 6, 12),
+        }
+        return WideResNetSpec(**{**tiny, **changes})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_spec(make_network: MakeNetwork) -> MakeSpec:
+    """A pipeline with three members over the tiny network; `hypernet` follows from the recipe unless it is given."""
+
+    def make(**changes: Any) -> PipelineSpec:
+        recipe = changes.setdefault("recipe", RECIPES["hypernet"])
+        changes.setdefault("hypernet", HypernetSpec() if Source.GENERATED in recipe.sources else None)
+        return PipelineSpec(**{"network": make_network(), "members": 3, **changes})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_tensors() -> Callable[..., dict[str, Tensor]]:
+    """Random tensors in which nothing is zero or one by chance of initialisation, so that every tensor matters."""
+
+    def make(spec: PipelineSpec, seed: int = 0, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+        random = torch.Generator().manual_seed(seed)
+        tensors = {}
+        for stored in stored_tensors(spec):
+            if stored.slot is not None and stored.slot.role is Role.NORM_VARIANCE:
+                tensors[stored.name] = torch.rand(stored.shape, generator=random, dtype=dtype) + 0.5
+            else:
+                tensors[stored.name] = torch.randn(stored.shape, generator=random, dtype=dtype) * 0.4
+        return tensors
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_pipeline(make_tensors: Callable[..., dict[str, Tensor]]) -> Callable[..., Pipeline]:
+    def make(spec: PipelineSpec, seed: int = 0, dtype: torch.dtype = torch.float32) -> Pipeline:
+        return Pipeline(spec, make_tensors(spec, seed, dtype))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_images() -> Callable[..., Tensor]:
+    """Images as the graph's input takes them: standard normal, or every value of a byte."""
+
+    def make(spec: PipelineSpec, batch: int = 2, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+        random = np.random.default_rng(seed)
+        kind, shape = spec.image_input
+        if kind == "uint8":
+            return torch.from_numpy(random.integers(0, 256, (batch, *shape), dtype=np.uint8))
+        return torch.from_numpy(random.standard_normal((batch, *shape))).to(dtype)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def built(
+    tmp_path_factory: pytest.TempPathFactory, make_spec: MakeSpec, make_tensors: Callable[..., dict[str, Tensor]]
+) -> BuildResult:
+    """A bundle of the tiny pipeline, three members, in every format. Tests that damage it copy it first."""
+    spec = make_spec()
+    checkpoint = Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test")
+    return build(checkpoint, tmp_path_factory.mktemp("bundles") / "tiny")
+
+
+@pytest.fixture
+def bundle(built: BuildResult, tmp_path: Path) -> Path:
+    """A copy of the tiny bundle that a test may damage."""
+    return Path(shutil.copytree(built.path, tmp_path / "bundle"))
+
+
+def _hypnettorch_order(spec: WideResNetSpec) -> tuple[Slot, ...]:
+    """The weights in hypnettorch's order: batch norms, shortcuts, convolutions with their biases, output layer."""
+    slots = network_slots(spec)
+    stages = (
+        (Role.NORM_SCALE, Role.NORM_SHIFT),
+        (Role.SHORTCUT,),
+        (Role.KERNEL, Role.CONV_BIAS),
+        (Role.OUTPUT_WEIGHT, Role.OUTPUT_BIAS),
+    )
+    return tuple(slot for roles in stages for slot in slots if slot.role in roles)
+
+
+@pytest.fixture(scope="session")
+def hypnettorch_order() -> Callable[[WideResNetSpec], tuple[Slot, ...]]:
+    return _hypnettorch_order
+
+
+@pytest.fixture(scope="session")
+def make_hypnettorch_wrn() -> Callable[[WideResNetSpec], Any]:
+    """hypnettorch's own Wide ResNet: an implementation that shares no code with ours."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # invalid escapes and deprecations in hypnettorch's own sources
+        from hypnettorch.mnets.wide_resnet import WRN
+
+    def make(spec: WideResNetSpec) -> Any:
+        return WRN(
+            in_shape=(spec.image.height, spec.image.width, spec.image.channels),
+            num_classes=spec.classes,
+            n=spec.blocks_per_group,
+            k=spec.widening,
+            num_feature_maps=spec.feature_maps,
+            use_bias=spec.conv_bias,
+            use_fc_bias=spec.output_bias,
+            use_batch_norm=spec.batch_norm,
+            verbose=False,
+        ).eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def hypnettorch_chunking(
+    make_hypnettorch_wrn: Callable[[WideResNetSpec], Any],
+) -> Callable[[PipelineSpec], tuple[Any, Any, Callable[..., list[Tensor]]]]:
+    """hypnettorch's own chunk shapes, number of chunks of each shape, and function that assembles the chunks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        from hypnettorch.hnets.structured_hmlp_examples import wrn_chunking
+
+    def chunk(spec: PipelineSpec) -> tuple[Any, Any, Callable[..., list[Tensor]]]:
+        assert spec.hypernet is not None
+        return wrn_chunking(  # type: ignore[no-any-return]
+            make_hypnettorch_wrn(spec.network),
+            ignore_bn_weights=spec.recipe.norm is not Source.GENERATED,
+            ignore_out_weights=spec.recipe.output is not Source.GENERATED,
+            gcd_chunking=spec.hypernet.chunking is Chunking.GCD,
+        )
+
+    return chunk

@@ -1,0 +1,184 @@
+"""The three ONNX files."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx.external_data_helper import ExternalDataInfo
+
+from hnexport.export import capture, write_onnx
+from hnexport.export.onnx import SUPPLIED
+from hnexport.export.weights_file import ALIGNMENT_BYTES
+from hnexport.networks.slots import network_slots
+from hnexport.spec import RECIPES, Activation, Chunking, HypernetSpec, ImageLayout, PreprocessSpec, Recipe, Source
+
+CPU = ["CPUExecutionProvider"]
+ALL_GENERATED = Recipe(convolution=Source.GENERATED, norm=Source.GENERATED, output=Source.GENERATED)
+
+CASES = {
+    "hypernet": {},
+    "batch-ensemble": {"recipe": RECIPES["batch-ensemble"]},
+    "all generated": {"recipe": ALL_GENERATED},
+    "only the output is generated": {
+        "recipe": Recipe(convolution=Source.SHARED, norm=Source.SHARED, output=Source.GENERATED)
+    },
+    "gcd": {"hypernet": HypernetSpec(chunking=Chunking.GCD)},
+    "hidden layers": {"hypernet": HypernetSpec(hidden_layers=(9, 6), bias=True, activation=Activation.TANH)},
+    "member statistics": {"member_statistics": True},
+    "biases": {"network": {"conv_bias": True}},
+    "no output bias": {"network": {"output_bias": False}},
+    "no batch norm": {"network": {"batch_norm": False}},
+    "one member": {"members": 1},
+    "flat images": {"image_layout": ImageLayout.FLAT_HWC},
+    "raw images": {
+        "image_layout": ImageLayout.NHWC,
+        "preprocess": PreprocessSpec(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25)),
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def write(make_spec, make_network, make_pipeline, tmp_path_factory):
+    """Write the files of a case, once; tests only read them."""
+
+    @functools.cache
+    def write(case: str):
+        changes = dict(CASES[case])
+        if "network" in changes:
+            changes["network"] = make_network(**changes["network"])
+        pipeline, folder = make_pipeline(make_spec(**changes)), tmp_path_factory.mktemp("onnx")
+        return pipeline, write_onnx(capture(pipeline), folder, {"note": "kept"}), folder
+
+    return write
+
+
+def run(path: Path, feed, options=None, names=None):
+    session = onnxruntime.InferenceSession(str(path), options, providers=CPU)
+    return dict(zip(names or [output.name for output in session.get_outputs()], session.run(names, feed), strict=True))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_model_computes_every_member(case, write, make_images):
+    pipeline, _, folder = write(case)
+    images = make_images(pipeline.spec, batch=3)
+    for member in range(pipeline.spec.members):
+        logits = run(folder / "model.onnx", {"cond_id": np.array(member), "image": images.numpy()})["logits"]
+        expected = pipeline(torch.tensor(member), images).numpy()
+        np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_hypernet_gives_every_weight_by_name_and_the_network_takes_them(case, write, make_images):
+    pipeline, files, folder = write(case)
+    images, member = make_images(pipeline.spec, batch=2), pipeline.spec.members - 1
+    weights = run(folder / "hypernet.onnx", {"cond_id": np.array(member)})
+    expected = pipeline.weights(member)
+    assert list(weights) == [slot.name for slot in network_slots(pipeline.spec.network)]
+    for name, weight in weights.items():
+        np.testing.assert_allclose(weight, expected[name].numpy(), rtol=1e-5, atol=1e-6, err_msg=name)
+    options = onnxruntime.SessionOptions()
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(weights[name]) for name in files.supplied]
+    options.add_external_initializers(list(files.supplied), values)
+    logits = run(folder / "network.onnx", {"image": images.numpy()}, options)["logits"]
+    wanted = pipeline(torch.tensor(member), images).numpy()
+    np.testing.assert_allclose(logits, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "only the output is generated", "no output bias"])
+@pytest.mark.parametrize("cond_id", [-1, 3, 2**63 - 1, -(2**63)])
+def test_an_id_that_does_not_exist_gives_nan_and_no_prediction(case, cond_id, write, make_images):
+    pipeline, _, folder = write(case)
+    feed = {"cond_id": np.array(cond_id), "image": make_images(pipeline.spec).numpy()}
+    assert np.isnan(run(folder / "model.onnx", feed)["logits"]).all()
+    weights = run(folder / "hypernet.onnx", {"cond_id": feed["cond_id"]})
+    output = "output.bias" if pipeline.spec.network.output_bias else "output.weight"
+    assert np.isnan(weights[output]).all()
+
+
+@pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "gcd", "raw images"])
+def test_only_standard_operators_are_used(case, write):
+    _, files, folder = write(case)
+    for name in ("model.onnx", "hypernet.onnx", "network.onnx"):
+        model = onnx.load(folder / name, load_external_data=False)
+        assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", files.opset)]
+        assert {node.domain for node in model.graph.node} == {""}
+        assert not model.functions
+        assert {entry.key: entry.value for entry in model.metadata_props}["note"] == "kept"
+        assert model.producer_name == "hnexport"
+
+
+def test_the_signature_is_a_scalar_id_and_a_batch_of_any_size(write):
+    _, _, folder = write("hypernet")
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=CPU)
+    assert [(i.name, i.type, i.shape) for i in session.get_inputs()] == [
+        ("cond_id", "tensor(int64)", []),
+        ("image", "tensor(float)", ["batch", 3, 8, 8]),
+    ]
+    assert [(o.name, o.type, o.shape) for o in session.get_outputs()] == [("logits", "tensor(float)", ["batch", 5])]
+
+
+@pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "all generated", "hidden layers", "raw images"])
+def test_names_show_layer_and_role(case, write):
+    pipeline, _, folder = write(case)
+    model = onnx.load(folder / "model.onnx", load_external_data=False)
+    names = [node.name for node in model.graph.node]
+    values = [value for node in model.graph.node for value in node.output]
+    assert len(set(names)) == len(names)
+    assert len(set(values)) == len(values)
+    modules = {slot.name.rpartition(".")[0] for slot in network_slots(pipeline.spec.network)}
+    layers = [node for node in model.graph.node if node.op_type in ("Conv", "BatchNormalization", "Gemm")]
+    assert {node.name.partition("/")[0] for node in layers} == modules
+    for node in layers:
+        module = node.name.partition("/")[0]
+        roles = ("weight", "bias", "running_mean", "running_var")
+        for role, value in zip(roles, node.input[1:], strict=False):
+            assert value in (f"{module}.{role}", f"shared.{module}.{role}"), f"{node.name} takes {value}"
+    tops = {name.partition("/")[0].partition(".")[0] for name in names}
+    assert tops <= {"cond_id", "hypernet", "weights", "preprocess", "pool", "group1", "group2", "group3"} | {
+        "input",
+        "norm",
+        "output",
+    }
+
+
+def test_equal_tensors_are_not_tied(make_spec, tmp_path):
+    """A fresh network's shifts and means are all zero: the exporter's own optimiser would merge them into one."""
+    from hnexport.pipeline import Pipeline
+
+    pipeline = Pipeline.from_seed(make_spec())
+    write_onnx(capture(pipeline), tmp_path, {})
+    model = onnx.load(tmp_path / "model.onnx", load_external_data=False)
+    held = {tensor.name for tensor in model.graph.initializer}
+    assert set(pipeline.tensors()) <= held
+
+
+def test_the_three_files_share_one_copy_of_the_weights(write):
+    pipeline, files, folder = write("hypernet")
+    stored = {name: tensor.numpy() for name, tensor in pipeline.tensors().items()}
+    raw = (folder / "weights.bin").read_bytes()
+    found = set()
+    for name in ("model.onnx", "hypernet.onnx", "network.onnx"):
+        assert (folder / name).stat().st_size < 100_000
+        for tensor in onnx.load(folder / name, load_external_data=False).graph.initializer:
+            if tensor.data_location != onnx.TensorProto.EXTERNAL:
+                continue
+            place = ExternalDataInfo(tensor)
+            if place.location == SUPPLIED:
+                assert tensor.name in files.supplied
+                continue
+            assert place.location == "weights.bin"
+            assert place.offset % ALIGNMENT_BYTES == 0
+            values = np.frombuffer(raw[place.offset :][: place.length], np.float32).reshape(tensor.dims)
+            np.testing.assert_array_equal(values, stored[tensor.name])
+            found.add(tensor.name)
+    assert found == set(stored)
+
+
+def test_every_file_but_the_open_network_passes_the_full_check(write):
+    _, _, folder = write("hypernet")
+    for name in ("model.onnx", "hypernet.onnx"):
+        onnx.checker.check_model(folder / name, full_check=True)

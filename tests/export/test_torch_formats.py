@@ -1,0 +1,52 @@
+"""TorchScript and .pt2."""
+
+import pytest
+import torch
+
+from hnexport.errors import ExportError
+from hnexport.export import capture, write_pt2, write_torchscript
+from hnexport.spec import RECIPES, HypernetSpec, ImageLayout, PreprocessSpec
+
+CASES = {
+    "hypernet": {},
+    "batch-ensemble": {"recipe": RECIPES["batch-ensemble"]},
+    "hidden layers": {"hypernet": HypernetSpec(hidden_layers=(9,), bias=True)},
+    "raw images": {
+        "image_layout": ImageLayout.NHWC,
+        "preprocess": PreprocessSpec(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25)),
+    },
+}
+
+
+def load_torchscript(path):
+    return torch.jit.load(str(path))
+
+
+def load_pt2(path):
+    return torch.export.load(path).module()
+
+
+FORMATS = {"torchscript": (write_torchscript, load_torchscript), "pt2": (write_pt2, load_pt2)}
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize("case", CASES)
+def test_a_file_computes_what_the_pipeline_computes_bit_for_bit(
+    case, file_format, make_spec, make_pipeline, make_images, tmp_path
+):
+    write, load = FORMATS[file_format]
+    pipeline = make_pipeline(make_spec(**CASES[case]))
+    write(capture(pipeline), tmp_path / "file")
+    module = load(tmp_path / "file")
+    for batch in (1, 4):
+        images = make_images(pipeline.spec, batch)
+        for member in range(pipeline.spec.members):
+            assert torch.equal(module(torch.tensor(member), images), pipeline(torch.tensor(member), images))
+    for cond_id in (-1, pipeline.spec.members, 2**63 - 1):
+        assert module(torch.tensor(cond_id), images).isnan().all()
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_a_folder_that_does_not_exist_is_an_export_error(file_format, make_spec, make_pipeline, tmp_path):
+    with pytest.raises(ExportError, match="export of wrn-10-2-hypernet-3 failed"):
+        FORMATS[file_format][0](capture(make_pipeline(make_spec())), tmp_path / "missing" / "file")

@@ -1,0 +1,84 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from hnexport.networks.registry import build_network, network_skeleton
+from hnexport.networks.slots import Role, Slot, network_slots
+from hnexport.spec import ImageSpec, WideResNetSpec
+
+NETWORKS: dict[str, WideResNetSpec] = {
+    "wrn-10-1": WideResNetSpec(blocks_per_group=1, widening=1, image=ImageSpec(height=16, width=16)),
+    "wrn-22-2": WideResNetSpec(blocks_per_group=3, widening=2, image=ImageSpec(height=16, width=16)),
+    "convolution bias": WideResNetSpec(
+        blocks_per_group=2, widening=2, conv_bias=True, image=ImageSpec(height=16, width=16)
+    ),
+    "convolution bias only": WideResNetSpec(
+        blocks_per_group=1, widening=1, conv_bias=True, output_bias=False, image=ImageSpec(height=8, width=8)
+    ),
+    "no batch norm": WideResNetSpec(
+        blocks_per_group=1, widening=2, batch_norm=False, image=ImageSpec(height=8, width=8)
+    ),
+    "odd feature maps": WideResNetSpec(
+        blocks_per_group=1, widening=3, feature_maps=(5, 7, 9, 2), image=ImageSpec(height=8, width=8)
+    ),
+    "no width changes": WideResNetSpec(
+        blocks_per_group=1, widening=1, feature_maps=(8, 8, 8, 8), image=ImageSpec(height=8, width=8)
+    ),
+    "one channel": WideResNetSpec(blocks_per_group=1, widening=1, image=ImageSpec(channels=1, height=12, width=12)),
+    "not square": WideResNetSpec(blocks_per_group=1, widening=1, image=ImageSpec(height=12, width=20)),
+    "odd height and width": WideResNetSpec(blocks_per_group=1, widening=1, image=ImageSpec(height=7, width=5)),
+}
+
+
+@pytest.mark.parametrize("spec", NETWORKS.values(), ids=NETWORKS.keys())
+def test_the_network_computes_what_hypnettorch_computes(
+    spec: WideResNetSpec,
+    make_hypnettorch_wrn: Callable[[WideResNetSpec], Any],
+    hypnettorch_order: Callable[[WideResNetSpec], tuple[Slot, ...]],
+) -> None:
+    random = torch.Generator().manual_seed(1)
+    weights = {
+        slot.name: torch.randn(slot.shape, generator=random, dtype=torch.float64) * 0.3
+        for slot in network_slots(spec)
+        if slot.role is not Role.NORM_VARIANCE
+    }
+    for slot in network_slots(spec):
+        if slot.role is Role.NORM_VARIANCE:
+            weights[slot.name] = torch.rand(slot.shape, generator=random, dtype=torch.float64) + 0.5
+    channels, height, width = spec.image.shape
+    images = torch.randn(3, channels, height, width, generator=random, dtype=torch.float64)
+    ours = build_network(spec).double()
+    ours.load_state_dict(weights, strict=False)
+
+    theirs = make_hypnettorch_wrn(spec).double()
+    statistics = [slot for slot in network_slots(spec) if not slot.is_weight]
+    for layer, mean, variance in zip(theirs.batchnorm_layers or [], statistics[::2], statistics[1::2], strict=True):
+        for buffer, slot in zip(layer.get_stats(), (mean, variance), strict=True):
+            buffer.copy_(weights[slot.name])
+    with torch.no_grad():
+        expected = theirs(
+            images.permute(0, 2, 3, 1).flatten(1), weights=[weights[slot.name] for slot in hypnettorch_order(spec)]
+        )
+        torch.testing.assert_close(ours(images), expected, rtol=1e-12, atol=1e-12)
+    assert expected.std() > 1e-3
+
+
+def test_a_built_network_is_in_evaluation_mode() -> None:
+    assert not any(module.training for module in build_network(NETWORKS["wrn-10-1"]).modules())
+
+
+def test_a_skeleton_takes_no_memory() -> None:
+    skeleton = network_skeleton(WideResNetSpec.from_name("wrn-28-10"))
+    assert {tensor.device.type for tensor in skeleton.state_dict().values()} == {"meta"}
+
+
+@pytest.mark.parametrize(("size", "expected"), [((8, 8), (2, 2)), ((7, 5), (2, 2)), ((1, 1), (1, 1))], ids=str)
+def test_two_groups_halve_height_and_width_rounding_up(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    spec = WideResNetSpec(blocks_per_group=1, widening=1)
+    network = build_network(spec)
+    shapes = []
+    network.get_submodule("group3").register_forward_hook(lambda _m, _i, output: shapes.append(output.shape[2:]))
+    network(torch.zeros(1, 3, *size))
+    assert [tuple(shape) for shape in shapes] == [expected]
