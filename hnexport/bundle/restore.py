@@ -41,6 +41,9 @@ def _from_onnx(bundle: Path) -> dict[str, Tensor]:
         if initializer.data_location == onnx.TensorProto.EXTERNAL:
             place = ExternalDataInfo(initializer)
             start, length = (place.offset or 0) // 4, (place.length or 0) // 4
-            flat = torch.from_file(str(bundle / place.location), size=start + length, dtype=torch.float32)
+            try:
+                flat = torch.from_file(str(bundle / place.location), size=start + length, dtype=torch.float32)
+            except RuntimeError as error:
+                raise BundleError(f"{bundle / place.location} is damaged or missing; copy the bundle again") from error
             tensors[initializer.name] = flat[start:].reshape(tuple(initializer.dims))
     return tensors
