@@ -5,7 +5,8 @@
 - `network.onnx`: `image -> logits`. Shared tensors are in the weights file; every other tensor is an external
   initializer that the loader supplies (`SessionOptions.add_external_initializers`) from the outputs of `hypernet.onnx`.
 
-The last two are the first one, cut at the main network's weights.
+The last two are the first one, cut at the main network's weights. Bases whose chunks are joined lie in the weights file
+by output channel (see `hnexport.hypernet.layout`).
 """
 
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ import onnx_ir.passes.common as passes
 from hnexport.errors import ExportError
 from hnexport.export.capture import Capture
 from hnexport.export.graph import WeightGraph, weight_graph
+from hnexport.export.rewrite import laid_out
 from hnexport.export.weights_file import WeightsFile, write_weights
 
 __all__ = ["HYPERNET_FILE", "MODEL_FILE", "NETWORK_FILE", "SUPPLIED", "OnnxFiles", "write_onnx"]
@@ -53,7 +55,7 @@ def write_onnx(capture: Capture, folder: Path, metadata: Mapping[str, str]) -> O
         ExportError: the exporter failed, or a file does not pass ONNX's checker.
     """
     graph = weight_graph(capture)
-    weights = write_weights(folder, capture.tensors)
+    weights = write_weights(folder, laid_out(capture.spec, capture.tensors))
     hypernet, network = _cut_hypernet(graph), _cut_network(graph)
     for file, model in ((MODEL_FILE, graph.model), (HYPERNET_FILE, hypernet), (NETWORK_FILE, network)):
         _attach(model, weights)
