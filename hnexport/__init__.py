@@ -1,3 +1,65 @@
-"""hnexport: hypernetwork ensembles as one exported graph `(cond_id, image) -> logits`."""
+"""hnexport: hypernetwork ensembles as one exported graph `(cond_id, image) -> logits`.
+
+What to build is said with the names below; they are imported when they are first used, so that `hnexport.runtime`
+works where neither torch nor onnx is installed. What to do with it are functions of their own modules:
+`hnexport.build.build`, `hnexport.parity.verify`, `hnexport.runtime.load`.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_WHERE = {
+    "RECIPES": "hnexport.spec",
+    "HnexportError": "hnexport.errors",
+    "HypernetSpec": "hnexport.spec",
+    "ImageSpec": "hnexport.spec",
+    "Pipeline": "hnexport.pipeline",
+    "PipelineSpec": "hnexport.spec",
+    "PreprocessSpec": "hnexport.spec",
+    "Recipe": "hnexport.spec",
+    "Source": "hnexport.spec",
+    "WideResNetSpec": "hnexport.spec",
+    "weight_summary": "hnexport.summary",
+}
+
+__all__ = [
+    "RECIPES",
+    "HnexportError",
+    "HypernetSpec",
+    "ImageSpec",
+    "Pipeline",
+    "PipelineSpec",
+    "PreprocessSpec",
+    "Recipe",
+    "Source",
+    "WideResNetSpec",
+    "__version__",
+    "weight_summary",
+]
+
+if TYPE_CHECKING:
+    from hnexport.errors import HnexportError
+    from hnexport.pipeline import Pipeline
+    from hnexport.spec import (
+        RECIPES,
+        HypernetSpec,
+        ImageSpec,
+        PipelineSpec,
+        PreprocessSpec,
+        Recipe,
+        Source,
+        WideResNetSpec,
+    )
+    from hnexport.summary import weight_summary
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'hnexport' has no attribute {name!r}")
+    return getattr(importlib.import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

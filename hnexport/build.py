@@ -29,14 +29,14 @@ from hnexport.bundle.writer import check_target, staged_folder
 from hnexport.errors import ParityError
 from hnexport.export import Capture, capture, write_onnx, write_pt2, write_torchscript
 from hnexport.hypernet.storage import stored_tensors
-from hnexport.parity import ParityReport, VerifyOptions, compute_golden, probe_images, sample_members, verify
+from hnexport.parity import ParityReport, VerifyOptions, checked_members, compute_golden, probe_images, verify
 from hnexport.parity.report import report_json
 from hnexport.pipeline import Pipeline
 from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
 from hnexport.spec import PipelineSpec
 
-__all__ = ["PARITY_FILE", "BuildOptions", "BuildResult", "build"]
+__all__ = ["PARITY_FILE", "BuildOptions", "BuildResult", "ParityFailedError", "build"]
 
 logger = logging.getLogger(__name__)
 
@@ -89,16 +89,17 @@ def build(
         BundleError: the target exists, cannot be written or the disk is full.
         CheckpointError: the tensors are not those of the specification.
         CaptureError, ExportError: an exporter refused.
+        ParityError: a member that should be verified does not exist.
         ParityFailedError: an artifact does not compute what PyTorch computes; nothing was published.
     """
     options = options or BuildOptions()
+    members = checked_members(spec.members, options.members)
     check_target(target, force=options.force, needed_bytes=_needed_bytes(spec, options))
     clock = _Clock(progress)
     with staged_folder(target) as folder:
         with clock.stage("capture"):
             captured = capture(Pipeline(spec, tensors))
         manifest = _write_formats(captured, folder, origin, options, clock)
-        members = options.members or sample_members(spec.members)
         with clock.stage("reference"):
             write_golden(folder, compute_golden(spec, captured.tensors, members, probe_images(spec), progress=progress))
         with clock.stage("verify"):
@@ -196,5 +197,5 @@ def _parity_summary(report: ParityReport) -> dict[str, ArtifactParity]:
 
 def _needed_bytes(spec: PipelineSpec, options: BuildOptions) -> int:
     stored = 4 * sum(tensor.size for tensor in stored_tensors(spec))
-    golden = 12 * len(sample_members(spec.members)) * 6 * spec.network.classes
+    golden = 12 * len(checked_members(spec.members, options.members)) * 6 * spec.network.classes
     return int(1.02 * stored * len(options.formats)) + golden + 2_000_000

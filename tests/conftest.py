@@ -1,6 +1,8 @@
 """Builders that every test shares: small specifications, their tensors and images, and hypnettorch's own network."""
 
+import os
 import shutil
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,22 @@ from hnexport.hypernet.storage import stored_tensors
 from hnexport.networks.slots import Role, Slot, network_slots
 from hnexport.pipeline import Pipeline
 from hnexport.spec import RECIPES, Chunking, HypernetSpec, ImageSpec, PipelineSpec, Source, WideResNetSpec
+
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember what was skipped for another reason than a missing GPU."""
+    if report.skipped and "cuda" not in report.keywords:
+        _skipped.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With HNEXPORT_FORBID_SKIPS=1 a test that is skipped fails the run."""
+    if os.environ.get("HNEXPORT_FORBID_SKIPS") == "1" and _skipped:
+        sys.stderr.write(f"\nskipped, and HNEXPORT_FORBID_SKIPS is set: {', '.join(_skipped)}\n")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
 
 MakeNetwork = Callable[..., WideResNetSpec]
 MakeSpec = Callable[..., PipelineSpec]

@@ -13,7 +13,7 @@ from hnexport.hypernet.storage import stored_tensors
 from hnexport.networks.slots import Role, Slot, network_slots, slot_source
 from hnexport.spec import Activation, PipelineSpec, Source
 
-__all__ = ["ACTIVATIONS", "WeightGenerator"]
+__all__ = ["ACTIVATIONS", "WeightGenerator", "check_tensors"]
 
 ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
     Activation.RELU: F.relu,
@@ -47,7 +47,7 @@ class WeightGenerator(nn.Module):
         self._hypernets, self._assembly = plan.hypernets, plan.assembly
         self._joined = joined_bases(plan)
         self._slots = network_slots(spec.network)
-        _check_tensors(spec, tensors)
+        check_tensors(spec, tensors)
         for stored in stored_tensors(spec):
             owner, leaf = _owner(self, stored.name)
             if stored.is_weight:
@@ -131,7 +131,12 @@ def _owner(module: nn.Module, name: str) -> tuple[nn.Module, str]:
     return module, leaf
 
 
-def _check_tensors(spec: PipelineSpec, tensors: Mapping[str, Tensor]) -> None:
+def check_tensors(spec: PipelineSpec, tensors: Mapping[str, Tensor]) -> None:
+    """Check that `tensors` are those that `spec` stores: names, shapes, floating-point dtypes.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown, or of the wrong shape or dtype.
+    """
     expected = {stored.name: stored.shape for stored in stored_tensors(spec)}
     missing = [name for name in expected if name not in tensors]
     unknown = [name for name in tensors if name not in expected]

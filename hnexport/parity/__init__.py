@@ -1,7 +1,7 @@
 """Parity: every artifact of a bundle against PyTorch in float64, member by member."""
 
 from hnexport.parity.inputs import probe_images
-from hnexport.parity.reference import compute_golden, sample_members
+from hnexport.parity.reference import checked_members, compute_golden, sample_members
 from hnexport.parity.results import ArtifactReport, Check, Comparison, ParityReport
 from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
 from hnexport.parity.verify import VerifyOptions, verify
@@ -15,6 +15,7 @@ __all__ = [
     "Precision",
     "Tolerance",
     "VerifyOptions",
+    "checked_members",
     "compute_golden",
     "probe_images",
     "sample_members",

@@ -14,7 +14,7 @@ from hnexport.pipeline import Pipeline
 from hnexport.progress import Progress, no_progress
 from hnexport.spec import PipelineSpec
 
-__all__ = ["MEMBERS_CHECKED_BY_DEFAULT", "compute_golden", "sample_members"]
+__all__ = ["MEMBERS_CHECKED_BY_DEFAULT", "checked_members", "compute_golden", "sample_members"]
 
 MEMBERS_CHECKED_BY_DEFAULT = 32
 
@@ -26,6 +26,21 @@ def sample_members(members: int, seed: int = 0) -> tuple[int, ...]:
     random = np.random.default_rng(seed)
     middle = random.choice(np.arange(1, members - 1), MEMBERS_CHECKED_BY_DEFAULT - 2, replace=False)
     return (0, *sorted(int(member) for member in middle), members - 1)
+
+
+def checked_members(members: int, chosen: Sequence[int] | None) -> tuple[int, ...]:
+    """The members to compare: those chosen, or the default sample.
+
+    Raises:
+        ParityError: one of them does not exist, or there are none.
+    """
+    if chosen is None:
+        return sample_members(members)
+    unknown = [member for member in chosen if not 0 <= member < members]
+    if unknown or not chosen:
+        what = f"member {unknown[0]} does not exist" if unknown else "no member was named"
+        raise ParityError(f"{what}: this ensemble has members 0 to {members - 1}")
+    return tuple(dict.fromkeys(chosen))
 
 
 def compute_golden(

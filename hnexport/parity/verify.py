@@ -15,7 +15,7 @@ from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.bundle.restore import restore_tensors
 from hnexport.errors import ParityError
 from hnexport.parity.compare import compare_member, relative_l2, spread
-from hnexport.parity.reference import compute_golden
+from hnexport.parity.reference import checked_members, compute_golden
 from hnexport.parity.results import ArtifactReport, Check, Comparison, ParityReport
 from hnexport.parity.runners import RUNNERS, Runner, resolve_provider
 from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
@@ -141,12 +141,9 @@ def _golden(bundle: Path, manifest: Manifest, options: VerifyOptions, progress: 
     golden = read_golden(bundle)
     if options.members is None:
         return golden
-    unknown = [member for member in options.members if not 0 <= member < manifest.spec.members]
-    if unknown or not options.members:
-        what = f"member {unknown[0]} does not exist" if unknown else "no member was named"
-        raise ParityError(f"{what}: this ensemble has members 0 to {manifest.spec.members - 1}")
+    members = checked_members(manifest.spec.members, options.members)
     held = golden.members.tolist()
-    missing = [member for member in options.members if member not in held]
+    missing = [member for member in members if member not in held]
     if missing:
         tensors = restore_tensors(bundle, manifest)
         computed = compute_golden(
@@ -157,7 +154,7 @@ def _golden(bundle: Path, manifest: Manifest, options: VerifyOptions, progress: 
             progress=progress,
         )
         golden = _joined(golden, computed)
-    rows = [golden.members.tolist().index(member) for member in options.members]
+    rows = [golden.members.tolist().index(member) for member in members]
     return _rows(golden, rows)
 
 
@@ -221,9 +218,8 @@ def _row_spread(
     for batch, logits in zip(batches, rows, strict=True):
         for image, row in zip(batch, logits, strict=True):
             other = seen.setdefault(image, row)
-            difference = np.linalg.norm(row.astype(np.float64) - other.astype(np.float64))
-            error = difference / np.linalg.norm(reference[image])
-            worst = max(worst, float(error) if np.isfinite(error) else np.inf)
+            difference = row.astype(np.float64) - other
+            worst = max(worst, float(relative_l2(reference[image] + difference, reference[image])))
     return worst
 
 
@@ -273,8 +269,11 @@ def _check_members_differ(found: NDArray[np.generic], reference: NDArray[np.floa
         reference: likewise.
     """
     expected, actual = spread(reference), spread(found)
-    ratio = actual / expected if expected > 0 else np.inf
-    equal = actual < 1e-6 * expected
+    if expected == 0:
+        detail = f"the reference's members are all the same; these are {actual:.1e} apart"
+        return Check(name="members differ as the reference's do", passed=actual == 0, detail=detail)
+    ratio = actual / expected
+    equal = ratio < 1e-6
     detail = f"their spread is {ratio:.6f} of the reference's" + ("; the condition seems baked in" if equal else "")
     return Check(name="members differ as the reference's do", passed=bool(abs(ratio - 1.0) < 1e-3), detail=detail)
 

@@ -1,0 +1,6 @@
+"""`python -m hnexport`."""
+
+from hnexport.cli.main import main
+
+if __name__ == "__main__":
+    main()

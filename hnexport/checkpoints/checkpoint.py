@@ -1,0 +1,85 @@
+"""A checkpoint in memory: a specification, its tensors, and where they came from."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from hnexport.errors import CheckpointError
+from hnexport.hypernet.generator import check_tensors
+from hnexport.hypernet.storage import stored_tensors
+from hnexport.networks.slots import Role
+from hnexport.spec import ImageLayout, PipelineSpec, PreprocessSpec
+
+__all__ = ["Checkpoint", "check_values"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Everything that a pipeline needs: `Pipeline(checkpoint.spec, checkpoint.tensors)`.
+
+    Construction checks every tensor: those of `hnexport.hypernet.storage.stored_tensors`, no others, float32 on the
+    CPU, finite, and no negative batch-norm variance.
+
+    Attributes:
+        tensors: the stored tensors by name; a read-only view.
+        origin: where they came from, one line, for instance `hypnettorch ensemble.pt (sha256 …)`.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown, or not what its specification asks for.
+    """
+
+    spec: PipelineSpec
+    tensors: Mapping[str, Tensor]
+    origin: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
+        object.__setattr__(self, "origin", " ".join(self.origin.split()))
+        check_tensors(self.spec, self.tensors)
+        for stored in stored_tensors(self.spec):
+            variance = stored.slot is not None and stored.slot.role is Role.NORM_VARIANCE
+            check_values(f"tensor {stored.name!r}", self.tensors[stored.name], lowest=0.0 if variance else -math.inf)
+
+    def with_input(self, *, image_layout: ImageLayout | None = None, preprocess: PreprocessSpec | None = None) -> Self:
+        """The same weights behind another image input; what is None stays as it is.
+
+        Preprocessing takes `uint8 [batch, height, width, channel]`, so with it the layout is nhwc unless one is given.
+
+        Raises:
+            SpecError: the layout and the preprocessing contradict each other.
+        """
+        if image_layout is None:
+            image_layout = self.spec.image_layout if preprocess is None else ImageLayout.NHWC
+        preprocess = preprocess or self.spec.preprocess
+        spec = dataclasses.replace(self.spec, image_layout=image_layout, preprocess=preprocess)
+        return dataclasses.replace(self, spec=spec)
+
+
+def check_values(where: str, tensor: Tensor, *, lowest: float = -math.inf) -> None:
+    """Check that a tensor is dense float32 on the CPU and holds only finite numbers, none below `lowest`.
+
+    Raises:
+        CheckpointError: it is not; the message starts with `where`.
+    """
+    if tensor.dtype is not torch.float32 or tensor.device.type != "cpu" or tensor.layout is not torch.strided:
+        raise CheckpointError(
+            f"{where}: expected a dense float32 tensor on the CPU, "
+            f"found {tensor.dtype} ({tensor.layout}) on {tensor.device}"
+        )
+    if not tensor.numel():
+        return
+    smallest, largest = (float(value) for value in torch.aminmax(tensor.detach()))
+    if not (math.isfinite(smallest) and math.isfinite(largest)):  # aminmax passes NaN on
+        index = tuple((~torch.isfinite(tensor)).nonzero()[0].tolist())
+        raise CheckpointError(
+            f"{where}: expected finite numbers, found {float(tensor[index])} at {list(index)}; "
+            "the training run diverged, or the file is damaged: take an earlier checkpoint"
+        )
+    if smallest < lowest:
+        raise CheckpointError(f"{where}: expected numbers of at least {lowest:g}, found {smallest:g}")

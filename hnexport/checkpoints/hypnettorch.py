@@ -1,0 +1,178 @@
+"""Import of ensembles that were trained with hypnettorch 0.0.4: two state dicts in, a checkpoint out."""
+
+import logging
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from hnexport.checkpoints.checkpoint import Checkpoint, check_values
+from hnexport.checkpoints.hypnettorch_inference import Evidence, HypnettorchOverrides, Reading, infer
+from hnexport.checkpoints.hypnettorch_layout import main_layout, norm_layout
+from hnexport.checkpoints.hypnettorch_names import HypernetState, MainState, hypernet_state, main_state
+from hnexport.checkpoints.state_dicts import read_state_dicts
+from hnexport.errors import CheckpointError
+from hnexport.hypernet.storage import StoredKind, stored_tensors
+from hnexport.spec import Source
+
+__all__ = ["import_hypnettorch", "load_hypnettorch"]
+
+_ACCEPTED_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+_log = logging.getLogger(__name__)
+
+
+def load_hypnettorch(
+    checkpoint: str | os.PathLike[str] | None = None,
+    *,
+    hnet: str | os.PathLike[str] | None = None,
+    mnet: str | os.PathLike[str] | None = None,
+    overrides: HypnettorchOverrides | None = None,
+) -> Checkpoint:
+    """Read a hypnettorch ensemble from one file with both state dicts, or from one file for each network.
+
+    Raises:
+        CheckpointError: a file cannot be read, or the tensors are not those of an ensemble that hnexport knows.
+        SpecError: the overrides contradict each other.
+    """
+    states = read_state_dicts(checkpoint, hnet=hnet, mnet=mnet)
+    return import_hypnettorch(states.hnet, states.mnet, overrides=overrides, origin=states.origin)
+
+
+def import_hypnettorch(
+    hnet: Mapping[str, Tensor],
+    mnet: Mapping[str, Tensor] | None,
+    *,
+    overrides: HypnettorchOverrides | None = None,
+    origin: str = "hypnettorch state dicts",
+) -> Checkpoint:
+    """Turn the state dicts of a hypernetwork (`HContainer` or `StructuredHMLP`) and of its `WRN` into a checkpoint.
+
+    What the specification needs is inferred from the tensors' shapes and order; see
+    `hnexport.checkpoints.hypnettorch_inference` for how, and for what stays ambiguous. The tensors are copied to
+    float32.
+
+    Args:
+        hnet: the hypernetwork's state dict.
+        mnet: the main network's state dict, for its batch-norm statistics; None or empty for a network without batch
+            norm.
+        overrides: what is known about the ensemble; the rest is inferred.
+        origin: one line that says where the state dicts came from.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown, of an unexpected shape or dtype, not finite, or contradicts an
+            override; or no batch-norm statistics were tracked.
+        SpecError: the overrides contradict each other.
+    """
+    overrides = overrides or HypnettorchOverrides()
+    hypernet, main = hypernet_state(hnet), main_state(mnet or {})
+    evidence = Evidence(
+        hypernet=tuple(tuple(tensor.shape) for tensor in hypernet.params),
+        main=tuple(tuple(tensor.shape) for tensor in main.params),
+        norms=tuple(tuple(statistics[0][0].shape) for statistics in main.statistics),
+    )
+    reading = infer(evidence, overrides)
+    sets = _statistics_sets(main, reading.spec.members, overrides.statistics)
+    spec = replace(reading.spec, member_statistics=len(sets) > 1)
+    tensors = _hypernet_tensors(reading, hypernet.params)
+    if reading.shared_in_main:
+        tensors |= _main_tensors(reading, main)
+    tensors |= _statistics(replace(reading, spec=spec), main, sets)
+    _check_duplicates(reading, hypernet, main)
+    _note_conversion(origin, (*hypernet.params, *main.params))
+    order = [stored.name for stored in stored_tensors(spec)]
+    return Checkpoint(spec=spec, tensors={name: tensors[name] for name in order}, origin=origin)
+
+
+def _check_duplicates(reading: Reading, hypernet: HypernetState, main: MainState) -> None:
+    """Check that tensors which hypnettorch keeps under several names agree."""
+    bias = (StoredKind.HIDDEN_BIAS, StoredKind.BASIS_BIAS)
+    hypernet.check_duplicates(
+        weights=[i for i, tensor in enumerate(reading.layout) if tensor.transposed],
+        biases=[i for i, tensor in enumerate(reading.layout) if tensor.stored.kind in bias],
+    )
+    main.check_duplicates()
+
+
+def _note_conversion(origin: str, tensors: Sequence[Tensor]) -> None:
+    others = sorted({str(tensor.dtype) for tensor in tensors if tensor.dtype is not torch.float32})
+    if others:
+        _log.warning("%s: tensors of dtype %s were converted to float32", origin, ", ".join(others))
+
+
+def _float32(where: str, tensor: Tensor, *, lowest: float = -math.inf) -> Tensor:
+    """A contiguous float32 copy that shares no memory with the file."""
+    if tensor.dtype not in _ACCEPTED_DTYPES:
+        expected = ", ".join(str(dtype).removeprefix("torch.") for dtype in _ACCEPTED_DTYPES)
+        raise CheckpointError(f"{where}: expected dtype {expected}, found {str(tensor.dtype).removeprefix('torch.')}")
+    copy = tensor.to(dtype=torch.float32, memory_format=torch.contiguous_format, copy=True)
+    check_values(where, copy, lowest=lowest)
+    return copy
+
+
+def _hypernet_tensors(reading: Reading, params: Sequence[Tensor]) -> dict[str, Tensor]:
+    """The tensors of the hypernetwork's state dict, as they are stored."""
+    tensors: dict[str, Tensor] = {}
+    for index, (expected, found) in enumerate(zip(reading.layout, params, strict=True)):
+        name = expected.stored.name
+        where = f"hnet tensor '_internal_params.{index}' ({expected.description})"
+        if expected.member is None:
+            tensors[name] = _float32(where, found.t() if expected.transposed else found)
+            continue
+        if name not in tensors:
+            tensors[name] = torch.empty(expected.stored.shape)
+        tensors[name][expected.member] = _float32(where, found)
+    return tensors
+
+
+def _main_tensors(reading: Reading, main: MainState) -> dict[str, Tensor]:
+    """The shared tensors that are the main network's own weights."""
+    shared = {
+        stored.slot.name: stored.name
+        for stored in stored_tensors(reading.spec)
+        if stored.slot is not None and stored.kind is StoredKind.SHARED
+    }
+    return {
+        shared[slot.name]: _float32(f"mnet tensor '_internal_params.{index}' ({slot.name})", found)
+        for index, (slot, found) in enumerate(zip(main_layout(reading.spec.network), main.params, strict=True))
+        if slot.name in shared
+    }
+
+
+def _statistics_sets(main: MainState, members: int, chosen: int | None) -> Sequence[int]:
+    """The sets of batch-norm statistics to take: one, or one for each member."""
+    if not main.statistics:
+        return (0,)
+    available = len(main.statistics[0])
+    if chosen is not None:
+        if not 0 <= chosen < available:
+            raise CheckpointError(
+                f"mnet: there is no set {chosen} of batch-norm statistics: found 0 to {available - 1}"
+            )
+        return (chosen,)
+    if available not in (1, members):
+        raise CheckpointError(
+            f"mnet tensor '_batchnorm_layers.0.mean_{available - 1}': expected one set of batch-norm statistics, or "
+            f"one for each of {members} members, found {available}; choose one for all members with the override "
+            "'statistics'"
+        )
+    return range(available)
+
+
+def _statistics(reading: Reading, main: MainState, sets: Sequence[int]) -> dict[str, Tensor]:
+    """Batch-norm statistics, shared or one set for each member, by stored name."""
+    tensors = {}
+    for layer, slots in enumerate(norm_layout(reading.spec.network)):
+        for kind, slot in enumerate(slots):
+            found = []
+            for number in sets:
+                where = f"mnet tensor '_batchnorm_layers.{layer}.{('mean', 'var')[kind]}_{number}' ({slot.name})"
+                tensor = main.statistics[layer][number][kind]
+                if tuple(tensor.shape) != slot.shape:
+                    raise CheckpointError(f"{where}: expected shape {list(slot.shape)}, found {list(tensor.shape)}")
+                found.append(_float32(where, tensor, lowest=0.0 if kind else -math.inf))
+            source = Source.MEMBER if reading.spec.member_statistics else Source.SHARED
+            tensors[f"{source}.{slot.name}"] = torch.stack(found) if len(sets) > 1 else found[0]
+    return tensors

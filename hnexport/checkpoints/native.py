@@ -1,0 +1,124 @@
+"""The native checkpoint: one safetensors file whose metadata holds the specification.
+
+The format is documented in docs/checkpoint-format.md, so that any training code can write it.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+
+from hnexport.checkpoints.checkpoint import Checkpoint
+from hnexport.checkpoints.files import existing_file, sha256
+from hnexport.errors import CheckpointError, SpecError
+from hnexport.hypernet.storage import stored_tensors
+from hnexport.records import RecordError, from_json, to_json
+from hnexport.spec import PipelineSpec
+
+__all__ = ["FORMAT", "FORMAT_VERSION", "load_checkpoint", "save_checkpoint"]
+
+FORMAT = "hnexport-checkpoint"
+FORMAT_VERSION = 1
+MAX_BLOCKS_PER_GROUP = 1000
+"""A file's specification may not ask for a deeper network: the tables of slots grow with it, not with the file."""
+
+
+def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
+    """Write a native checkpoint; it appears at `path` only once it is complete, replacing what was there.
+
+    Raises:
+        CheckpointError: the file cannot be written. Nothing is left behind, and what was at `path` stays.
+    """
+    path = Path(path)
+    metadata = {
+        "format": FORMAT,
+        "version": str(FORMAT_VERSION),
+        "spec": json.dumps(to_json(checkpoint.spec)),
+        "origin": checkpoint.origin,
+    }
+    tensors = {name: tensor.detach().contiguous() for name, tensor in checkpoint.tensors.items()}
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        safetensors.torch.save_file(tensors, partial, metadata=metadata)
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: the checkpoint could not be written: {error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a native checkpoint. No code from the file is run; shapes are checked before anything is allocated.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, of another format or version, or does not hold what its
+            specification needs.
+    """
+    path = existing_file(path)
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            spec = _read_spec(path, metadata)
+            _check_shapes(path, spec, {name: file.get_slice(name) for name in file.keys()})  # noqa: SIM118
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: not a complete safetensors file ({error}); a native checkpoint is what `hnexport convert` writes"
+        ) from error
+    origin = f"hnexport {path.name} (sha256 {sha256(path)})"
+    if metadata.get("origin"):
+        origin += f", from {metadata['origin']}"
+    try:
+        return Checkpoint(spec=spec, tensors=tensors, origin=origin)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _read_spec(path: Path, metadata: Mapping[str, str]) -> PipelineSpec:
+    found = metadata.get("format")
+    if found != FORMAT:
+        raise CheckpointError(
+            f"{path}: expected metadata 'format' {FORMAT!r}, found {found!r}; "
+            "a hypnettorch checkpoint is turned into a native one by `hnexport convert`"
+        )
+    if metadata.get("version") != str(FORMAT_VERSION):
+        raise CheckpointError(
+            f"{path}: this hnexport reads version {FORMAT_VERSION} of the format, found {metadata.get('version')!r}; "
+            "update hnexport, or write the checkpoint with this version"
+        )
+    try:
+        spec = from_json(PipelineSpec, json.loads(metadata.get("spec", "")))
+    except (RecordError, SpecError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: metadata 'spec' is not a specification: {error}") from error
+    if spec.network.blocks_per_group > MAX_BLOCKS_PER_GROUP:
+        raise CheckpointError(
+            f"{path}: blocks_per_group is {spec.network.blocks_per_group}, at most {MAX_BLOCKS_PER_GROUP} are read"
+        )
+    return spec
+
+
+def _check_shapes(path: Path, spec: PipelineSpec, slices: Mapping[str, Any]) -> None:
+    """Compare names, shapes and dtypes in the file's header with the specification, before any tensor is read."""
+    try:
+        expected = {stored.name: stored.shape for stored in stored_tensors(spec)}
+    except SpecError as error:
+        raise CheckpointError(f"{path}: metadata 'spec' is not a specification: {error}") from error
+    for name in (
+        *(name for name in expected if name not in slices),
+        *(name for name in slices if name not in expected),
+    ):
+        what = "is missing" if name in expected else "belongs to no slot"
+        raise CheckpointError(f"{path}: tensor {name!r} {what} for {spec.name}")
+    for name, shape in expected.items():
+        found, dtype = tuple(slices[name].get_shape()), slices[name].get_dtype()
+        if found != shape:
+            raise CheckpointError(f"{path}: tensor {name!r}: expected shape {list(shape)}, found {list(found)}")
+        if dtype != "F32":
+            raise CheckpointError(f"{path}: tensor {name!r}: expected dtype F32, found {dtype}")
