@@ -27,11 +27,18 @@ def restore_tensors(bundle: Path, manifest: Manifest) -> dict[str, Tensor]:
     else:
         found = dict(torch.jit.load(str(bundle / "model.pt")).state_dict())  # type: ignore[no-untyped-call]
     found = {name.removeprefix("generator."): tensor.detach() for name, tensor in found.items()}
-    expected = [stored.name for stored in stored_tensors(manifest.spec)]
+    expected = {stored.name: stored.shape for stored in stored_tensors(manifest.spec)}
     missing = [name for name in expected if name not in found]
     if missing:
         raise BundleError(f"{bundle} does not hold the tensor {missing[0]} that its specification needs")
-    return {name: found[name] for name in expected}
+    return {name: _as_stored(found[name], shape) for name, shape in expected.items()}
+
+
+def _as_stored(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Undo the layout of joined bases in ONNX files, `[out_channel, embedding, row]`."""
+    if tensor.dim() == 3 and len(shape) == 2:
+        return tensor.transpose(0, 1).reshape(shape)
+    return tensor
 
 
 def _from_onnx(bundle: Path) -> dict[str, Tensor]:
