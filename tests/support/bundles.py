@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hnexport.build import build
+from hnexport.checkpoints import Checkpoint
 from hnexport.bundle.checksums import record_file
 from hnexport.bundle.golden import write_golden
 from hnexport.bundle.manifest import MANIFEST_FILE, read_manifest, write_manifest
@@ -63,7 +64,8 @@ def trained_tensors(spec: PipelineSpec, seed: int = 0) -> dict[str, Tensor]:
 
 def build_small(target: Path, kind: str, seed: int = 0) -> Path:
     spec = small_spec(kind)
-    return build(spec, trained_tensors(spec, seed), target, origin=f"test weights, seed {seed}").path
+    checkpoint = Checkpoint(spec=spec, tensors=trained_tensors(spec, seed), origin=f"test weights, seed {seed}")
+    return build(checkpoint, target).path
 
 
 def reseed(bundle: Path, captured: Capture, seed: int) -> None:
