@@ -45,7 +45,12 @@ def ensemble_model(graph: WeightGraph) -> ir.Model:
     outer.extend(builder.nodes)
     for value in builder.initializers:
         outer.initializers[str(value.name)] = value
-    shapes = (["member", batch, classes], [batch, classes], [batch], [batch])
+    shapes: tuple[list[int | ir.SymbolicDim | str], ...] = (
+        ["member", batch, classes],
+        [batch, classes],
+        [batch],
+        [batch],
+    )
     values = {str(value.name): value for node in builder.nodes for value in node.outputs}
     for name, shape in zip(ENSEMBLE_OUTPUTS, shapes, strict=True):
         values[name].shape, values[name].type = ir.Shape(shape), ir.TensorType(ir.DataType.FLOAT)

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from hnexport.build import build
-from hnexport.checkpoints import Checkpoint
 from hnexport.bundle.checksums import record_file
 from hnexport.bundle.golden import write_golden
 from hnexport.bundle.manifest import MANIFEST_FILE, read_manifest, write_manifest
+from hnexport.checkpoints import Checkpoint
 from hnexport.export import Capture, write_pt2, write_torchscript
 from hnexport.export.weights_file import write_weights
 from hnexport.hypernet.initialise import initialise
