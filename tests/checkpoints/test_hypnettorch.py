@@ -1,15 +1,19 @@
 import dataclasses
 import functools
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
 from hypnettorch_ensembles import CASES, TUTORIAL, Case, Ensemble, build, flat_hwc, relative_error
 from torch import Tensor
 
 from hnexport.checkpoints import Checkpoint, load_hypnettorch
+from hnexport.export import capture, write_onnx, write_torchscript
 from hnexport.hypernet.storage import count_weights
 from hnexport.networks.slots import network_slots
 from hnexport.pipeline import Pipeline
@@ -34,10 +38,36 @@ def run_pipeline_in_float64(checkpoint: Checkpoint, images: Tensor) -> list[Tens
         return [pipeline(torch.tensor(member), images.double()) for member in range(checkpoint.spec.members)]
 
 
-# Whatever else is built from a checkpoint (ONNX, TorchScript) belongs here, with its tolerance.
+_exported: dict[int, tempfile.TemporaryDirectory[str]] = {}
+
+
+def export(checkpoint: Checkpoint) -> Path:
+    """A folder with the checkpoint's ONNX and TorchScript files, written once."""
+    if id(checkpoint) not in _exported:
+        folder = _exported[id(checkpoint)] = tempfile.TemporaryDirectory()
+        captured = capture(Pipeline(checkpoint.spec, checkpoint.tensors))
+        write_onnx(captured, Path(folder.name), {})
+        write_torchscript(captured, Path(folder.name) / "model.pt")
+    return Path(_exported[id(checkpoint)].name)
+
+
+def run_onnx(checkpoint: Checkpoint, images: Tensor) -> list[Tensor]:
+    session = onnxruntime.InferenceSession(export(checkpoint) / "model.onnx", providers=["CPUExecutionProvider"])
+    feeds = [{"cond_id": np.array(member), "image": images.numpy()} for member in range(checkpoint.spec.members)]
+    return [torch.from_numpy(session.run(["logits"], feed)[0]) for feed in feeds]
+
+
+def run_torchscript(checkpoint: Checkpoint, images: Tensor) -> list[Tensor]:
+    module = torch.jit.load(str(export(checkpoint) / "model.pt"))
+    with torch.no_grad():
+        return [module(torch.tensor(member), images) for member in range(checkpoint.spec.members)]
+
+
 RUNNERS: dict[str, tuple[Runner, float]] = {
     "float32": (run_pipeline, TOLERANCE),
     "float64": (run_pipeline_in_float64, 1e-13),
+    "onnx": (run_onnx, TOLERANCE),
+    "torchscript": (run_torchscript, TOLERANCE),
 }
 
 
@@ -114,11 +144,11 @@ def test_the_tutorials_ensemble_is_imported_in_seconds_and_predicts_what_hypnett
     counts = count_weights(checkpoint.spec)
     assert (checkpoint.spec.name, counts.network, counts.total) == ("wrn-28-10-hypernet-10", 36_479_194, 37_544_732)
     images = ensemble.images(1)
-    found = run_pipeline(checkpoint, images)
     ensemble.double()
-    for member, logits in enumerate(found):
-        expected = ensemble.predict(member, flat_hwc(images).double())
-        assert relative_error(logits, expected) <= TOLERANCE, f"member {member}"
+    expected = [ensemble.predict(member, flat_hwc(images).double()) for member in range(10)]
+    for name, run in (("PyTorch", run_pipeline), ("ONNX", run_onnx), ("TorchScript", run_torchscript)):
+        for member, logits in enumerate(run(checkpoint, images)):
+            assert relative_error(logits, expected[member]) <= TOLERANCE, f"{name}, member {member}"
 
 
 EXPECTED_RECIPES = {
