@@ -21,6 +21,7 @@ COMMANDS = {
     "build": "Build a verified bundle: one graph (cond_id, image) -> logits in every format.",
     "convert": "Convert a hypnettorch ensemble to a native checkpoint.",
     "inspect": "Show a bundle's signature, weight counts and files.",
+    "locate": "Name the first place where an artifact departs from PyTorch in float64.",
     "verify": "Compare every artifact of a bundle with PyTorch in float64, member by member.",
 }
 

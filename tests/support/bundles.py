@@ -12,6 +12,7 @@ from hnexport.build import build
 from hnexport.bundle.checksums import record_file
 from hnexport.bundle.golden import write_golden
 from hnexport.bundle.manifest import MANIFEST_FILE, read_manifest, write_manifest
+from hnexport.checkpoints import Checkpoint
 from hnexport.export import Capture, write_pt2, write_torchscript
 from hnexport.export.weights_file import write_weights
 from hnexport.hypernet.initialise import initialise
@@ -63,7 +64,7 @@ def trained_tensors(spec: PipelineSpec, seed: int = 0) -> dict[str, Tensor]:
 
 def build_small(target: Path, kind: str, seed: int = 0) -> Path:
     spec = small_spec(kind)
-    return build(spec, trained_tensors(spec, seed), target, origin=f"test weights, seed {seed}").path
+    return build(Checkpoint(spec=spec, tensors=trained_tensors(spec, seed), origin=f"seed {seed}"), target).path
 
 
 def reseed(bundle: Path, captured: Capture, seed: int) -> None:
