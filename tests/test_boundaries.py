@@ -24,7 +24,7 @@ ORDER = (
     ("images", "summary"),
     ("parity",),
     ("build",),
-    ("report", "bench"),
+    ("report", "bench", "doctor"),
     ("cli", "__main__"),
 )
 RANK = {stage: rank for rank, stages in enumerate(ORDER) for stage in stages}

@@ -20,7 +20,9 @@ __all__ = ["cli", "main"]
 COMMANDS = {
     "build": "Build a verified bundle: one graph (cond_id, image) -> logits in every format.",
     "convert": "Convert a hypnettorch ensemble to a native checkpoint.",
+    "doctor": "Say what this machine can run, what is missing, and the remedy.",
     "inspect": "Show a bundle's signature, weight counts and files.",
+    "locate": "Name the first place where an artifact departs from PyTorch in float64.",
     "verify": "Compare every artifact of a bundle with PyTorch in float64, member by member.",
     "predict": "Class probabilities of images, member by member, and how much the members disagree.",
 }
