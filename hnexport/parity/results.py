@@ -41,7 +41,7 @@ class ArtifactReport:
     """Everything about one artifact.
 
     Attributes:
-        artifact: `onnx`, `onnx-materialised`, `torchscript` or `pt2`.
+        artifact: one of `RUNNERS` or `ENSEMBLES`, for instance `onnx` or `onnx-ensemble`.
         runtime: what ran it, with version and provider.
     """
 

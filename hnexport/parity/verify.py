@@ -15,6 +15,7 @@ from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.bundle.restore import restore_tensors
 from hnexport.errors import ParityError
 from hnexport.parity.compare import compare_member, relative_l2, spread
+from hnexport.parity.ensemble import ENSEMBLES, verify_ensemble
 from hnexport.parity.reference import checked_members, compute_golden
 from hnexport.parity.results import ArtifactReport, Check, Comparison, ParityReport
 from hnexport.parity.runners import RUNNERS, Runner, resolve_provider
@@ -34,7 +35,7 @@ class VerifyOptions:
         members: the members to compare; None takes those of the golden samples (all, or a sample above 32).
         batch_sizes: each member runs once with each.
         provider: `auto`, `cpu`, `cuda` or `tensorrt`.
-        artifacts: which of `RUNNERS`; None takes all that the bundle's formats allow.
+        artifacts: which of `RUNNERS` and `ENSEMBLES`; None takes all that the bundle's formats allow.
     """
 
     members: tuple[int, ...] | None = None
@@ -59,11 +60,18 @@ def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progres
     manifest = read_manifest(bundle)
     check_files(bundle, manifest, manifest.files)
     golden = _golden(bundle, manifest, options, progress)
-    artifacts = [
+    formats = {name: file_format for name, (file_format, _) in (*RUNNERS.items(), *ENSEMBLES.items())}
+    chosen = {
         name
-        for name, (file_format, _) in RUNNERS.items()
+        for name, file_format in formats.items()
         if file_format in manifest.formats and (options.artifacts is None or name in options.artifacts)
-    ]
+    }
+    single = tuple(
+        _run_artifact(name, bundle, manifest, golden, options, progress) for name in RUNNERS if name in chosen
+    )
+    together = tuple(
+        _run_ensemble(name, bundle, manifest, golden, options, progress) for name in ENSEMBLES if name in chosen
+    )
     return ParityReport(
         bundle=manifest.name,
         members=manifest.spec.members,
@@ -73,8 +81,8 @@ def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progres
         image_kinds=golden.kinds,
         tolerance=TOLERANCES[options.precision],
         eager=tuple(_eager_errors(golden).values()),
-        artifacts=tuple(_run_artifact(name, bundle, manifest, golden, options, progress) for name in artifacts),
-        not_run={name: "its format is not in the bundle" for name in RUNNERS if name not in artifacts},
+        artifacts=single + together,
+        not_run={name: "its format is not in the bundle" for name in formats if name not in chosen},
         environment=environment(),
     )
 
@@ -184,6 +192,16 @@ def _run_artifact(
     runner = RUNNERS[name][1](bundle, manifest, resolve_provider(options.provider))
     tolerance = TOLERANCES[options.precision]
     return verify_artifact(name, runner, manifest.spec.members, golden, options.batch_sizes, tolerance, progress)
+
+
+def _run_ensemble(
+    name: str, bundle: Path, manifest: Manifest, golden: Golden, options: VerifyOptions, progress: Progress
+) -> ArtifactReport:
+    progress(f"verify {name}", 0, 1)
+    ensemble = ENSEMBLES[name][1](bundle, resolve_provider(options.provider))
+    report = verify_ensemble(name, ensemble, manifest, golden, TOLERANCES[options.precision])
+    progress(f"verify {name}", 1, 1)
+    return report
 
 
 def _compared(
