@@ -24,7 +24,8 @@ ORDER = (
     ("summary",),
     ("parity",),
     ("build",),
-    ("report", "bench"),
+    ("report", "tune"),
+    ("bench",),
     ("cli", "__main__"),
 )
 RANK = {stage: rank for rank, stages in enumerate(ORDER) for stage in stages}

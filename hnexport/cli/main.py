@@ -20,6 +20,7 @@ __all__ = ["cli", "main"]
 COMMANDS = {
     "build": "Build a verified bundle: one graph (cond_id, image) -> logits in every format.",
     "inspect": "Show a bundle's signature, weight counts and files.",
+    "tune": "Fold a bundle's graph for this machine: many members at nearly a plain network's speed.",
     "verify": "Compare every artifact of a bundle with PyTorch in float64, member by member.",
 }
 
