@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hnexport.runtime import load
 
 from hnexport import RECIPES, HypernetSpec, Pipeline, PipelineSpec, WideResNetSpec, weight_summary
 from hnexport.build import build
+from hnexport.checkpoints import Checkpoint
+from hnexport.runtime import load
 
 MEMBERS = 10
 SHOWN = [2, 3, 7]
@@ -49,7 +50,7 @@ def show(spec: PipelineSpec, folder: Path) -> None:
         logits = pipeline.ensemble(SHOWN, image)
     print_predictions("PyTorch", logits.numpy())
 
-    bundle = build(spec, pipeline.tensors(), folder, origin="the tutorial, seed 0")
+    bundle = build(Checkpoint(spec=spec, tensors=pipeline.tensors(), origin="the tutorial"), folder)
     print_predictions("ONNX, hnexport.runtime", load(bundle.path).predict(image.numpy(), members=SHOWN))
     torchscript = torch.jit.load(bundle.path / "model.pt")
     print_predictions("TorchScript", stack(torchscript, image))

@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from torch import Tensor
 
 from hnexport import __version__
 from hnexport.bundle.checksums import record_file
@@ -26,6 +25,7 @@ from hnexport.bundle.manifest import (
     write_manifest,
 )
 from hnexport.bundle.writer import check_target, staged_folder
+from hnexport.checkpoints import Checkpoint
 from hnexport.errors import ParityError
 from hnexport.export import Capture, capture, write_onnx, write_pt2, write_torchscript
 from hnexport.hypernet.storage import stored_tensors
@@ -70,36 +70,32 @@ class BuildResult:
 
 
 def build(
-    spec: PipelineSpec,
-    tensors: Mapping[str, Tensor],
+    checkpoint: Checkpoint,
     target: Path,
     *,
-    origin: str,
     options: BuildOptions | None = None,
     progress: Progress = no_progress,
 ) -> BuildResult:
     """Capture a pipeline, write and verify a bundle, and only then publish it at `target`.
 
     Args:
-        tensors: the stored tensors, float32; see `hnexport.hypernet.storage.stored_tensors`.
-        origin: where the weights come from, in words.
+        checkpoint: what to build, from `hnexport.checkpoints` or `random_checkpoint`.
         progress: called as each stage goes on.
 
     Raises:
         BundleError: the target exists, cannot be written or the disk is full.
-        CheckpointError: the tensors are not those of the specification.
         CaptureError, ExportError: an exporter refused.
         ParityError: a member that should be verified does not exist.
         ParityFailedError: an artifact does not compute what PyTorch computes; nothing was published.
     """
-    options = options or BuildOptions()
+    spec, options = checkpoint.spec, options or BuildOptions()
     members = checked_members(spec.members, options.members)
     check_target(target, force=options.force, needed_bytes=_needed_bytes(spec, options))
     clock = _Clock(progress)
     with staged_folder(target) as folder:
         with clock.stage("capture"):
-            captured = capture(Pipeline(spec, tensors))
-        manifest = _write_formats(captured, folder, origin, options, clock)
+            captured = capture(Pipeline(spec, checkpoint.tensors))
+        manifest = _write_formats(captured, folder, checkpoint.origin, options, clock)
         with clock.stage("reference"):
             write_golden(folder, compute_golden(spec, captured.tensors, members, probe_images(spec), progress=progress))
         with clock.stage("verify"):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 from hnexport.errors import SpecError
 
@@ -137,8 +138,11 @@ class WideResNetSpec:
         _require(0.0 <= self.dropout < 1.0, f"dropout must be in [0, 1), found {self.dropout}")
 
     @classmethod
-    def from_name(cls, name: str, *, classes: int = 10, image: ImageSpec | None = None) -> "WideResNetSpec":
+    def from_name(cls, name: str, **fields: Any) -> "WideResNetSpec":
         """The network of a name such as `wrn-28-10`: depth 28 = 6*4 + 4, widening 10.
+
+        Args:
+            fields: any other fields of the specification.
 
         Raises:
             SpecError: the name is not `wrn-DEPTH-WIDENING`, or the depth is not 6n + 4.
@@ -155,7 +159,7 @@ class WideResNetSpec:
                 f"unknown network {name!r}: the depth must be 6n + 4 (10, 16, 22, 28, …); "
                 f"nearest is wrn-{near}-{widening}"
             )
-        return cls(blocks_per_group=(depth - 4) // 6, widening=widening, classes=classes, image=image or ImageSpec())
+        return cls(blocks_per_group=(depth - 4) // 6, widening=widening, **fields)
 
     @property
     def depth(self) -> int:

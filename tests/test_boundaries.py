@@ -21,7 +21,7 @@ ORDER = (
     ("checkpoints",),
     ("export",),
     ("bundle",),
-    ("summary",),
+    ("images", "summary"),
     ("parity",),
     ("build",),
     ("report", "tune"),

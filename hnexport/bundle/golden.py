@@ -1,6 +1,8 @@
 """`golden.safetensors`: images and every member's reference logits, so that any loader can check itself."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ class Golden:
         members: int64 `[member]`: the members that were computed (all, or a sample of a large ensemble).
         logits: float64 `[member, image, class]`: PyTorch in float64.
         eager: float32 `[member, image, class]`: PyTorch in float32, the yardstick for rounding.
+        fingerprints: of the stored tensors that the logits come from, by name; see `hnexport.bundle.fingerprints`.
     """
 
     images: NDArray[np.generic]
@@ -32,6 +35,7 @@ class Golden:
     members: NDArray[np.int64]
     logits: NDArray[np.float64]
     eager: NDArray[np.float32]
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_golden(folder: Path, golden: Golden) -> None:
@@ -42,7 +46,8 @@ def write_golden(folder: Path, golden: Golden) -> None:
         "logits": golden.logits,
         "eager": golden.eager,
     }
-    save_file(tensors, folder / GOLDEN_FILE, metadata={"kinds": "\n".join(golden.kinds)})
+    metadata = {"kinds": "\n".join(golden.kinds), "fingerprints": json.dumps(dict(golden.fingerprints), sort_keys=True)}
+    save_file(tensors, folder / GOLDEN_FILE, metadata=metadata)
     (folder / GOLDEN_FILE).chmod(0o644)  # safetensors writes files that only their owner may read
 
 
@@ -56,7 +61,9 @@ def read_golden(folder: Path) -> Golden:
     try:
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in ("images", "members", "logits", "eager")}
-            kinds = (file.metadata() or {}).get("kinds", "").split("\n")
-    except (OSError, SafetensorError) as error:
+            metadata = file.metadata() or {}
+        kinds = metadata.get("kinds", "").split("\n")
+        fingerprints = json.loads(metadata.get("fingerprints", "{}"))
+    except (OSError, SafetensorError, ValueError) as error:
         raise BundleError(f"{path} cannot be read: {error}; copy or build the bundle again") from error
-    return Golden(kinds=tuple(kinds), **tensors)
+    return Golden(kinds=tuple(kinds), fingerprints=fingerprints, **tensors)

@@ -1,9 +1,12 @@
 """Read a pipeline's stored tensors back from a bundle. (Unlike its siblings, this module needs torch and onnx.)"""
 
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx.external_data_helper import ExternalDataInfo
 from torch import Tensor
 
@@ -11,7 +14,9 @@ from hnexport.bundle.manifest import Format, Manifest
 from hnexport.errors import BundleError
 from hnexport.hypernet.storage import stored_tensors
 
-__all__ = ["restore_tensors"]
+__all__ = ["as_stored", "restore_tensors"]
+
+T = TypeVar("T", Tensor, NDArray[np.generic])
 
 
 def restore_tensors(bundle: Path, manifest: Manifest) -> dict[str, Tensor]:
@@ -31,13 +36,17 @@ def restore_tensors(bundle: Path, manifest: Manifest) -> dict[str, Tensor]:
     missing = [name for name in expected if name not in found]
     if missing:
         raise BundleError(f"{bundle} does not hold the tensor {missing[0]} that its specification needs")
-    return {name: _as_stored(found[name], shape) for name, shape in expected.items()}
+    return {name: as_stored(found[name], shape) for name, shape in expected.items()}
 
 
-def _as_stored(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Undo the layout of joined bases in ONNX files, `[out_channel, embedding, row]`."""
-    if tensor.dim() == 3 and len(shape) == 2:
-        return tensor.transpose(0, 1).reshape(shape)
+def as_stored(tensor: T, shape: tuple[int, ...]) -> T:
+    """Undo the layout of joined bases in ONNX files, `[out_channel, embedding, row]`; other tensors as they are.
+
+    Args:
+        shape: of the stored tensor; see `hnexport.hypernet.storage.stored_tensors`.
+    """
+    if tensor.ndim == 3 and len(shape) == 2:
+        return tensor.swapaxes(0, 1).reshape(shape)
     return tensor
 
 
@@ -48,6 +57,9 @@ def _from_onnx(bundle: Path) -> dict[str, Tensor]:
         if initializer.data_location == onnx.TensorProto.EXTERNAL:
             place = ExternalDataInfo(initializer)
             start, length = (place.offset or 0) // 4, (place.length or 0) // 4
-            flat = torch.from_file(str(bundle / place.location), size=start + length, dtype=torch.float32)
+            try:
+                flat = torch.from_file(str(bundle / place.location), size=start + length, dtype=torch.float32)
+            except RuntimeError as error:
+                raise BundleError(f"{bundle / place.location} is damaged or missing; copy the bundle again") from error
             tensors[initializer.name] = flat[start:].reshape(tuple(initializer.dims))
     return tensors

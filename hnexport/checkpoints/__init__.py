@@ -1,6 +1,7 @@
 """Checkpoints: the native format, and import of ensembles that were trained with hypnettorch."""
 
 from hnexport.checkpoints.checkpoint import Checkpoint
+from hnexport.checkpoints.fresh import random_checkpoint
 from hnexport.checkpoints.hypnettorch import import_hypnettorch, load_hypnettorch
 from hnexport.checkpoints.hypnettorch_inference import HypnettorchOverrides
 from hnexport.checkpoints.native import load_checkpoint, save_checkpoint
@@ -13,6 +14,7 @@ __all__ = [
     "import_hypnettorch",
     "load_checkpoint",
     "load_hypnettorch",
+    "random_checkpoint",
     "read_state_dicts",
     "save_checkpoint",
 ]

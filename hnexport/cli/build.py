@@ -1,18 +1,17 @@
-"""`hnexport build`: from a specification to a verified bundle."""
+"""`hnexport build`: from trained or random weights to a verified bundle."""
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from hnexport.cli.options import Integers, json_option, provider_option
-
-if TYPE_CHECKING:
-    from hnexport.spec import PipelineSpec
+from hnexport.cli.sources import input_options, source_checkpoint, specification_options
 
 __all__ = ["build"]
 
+FILE = click.Path(path_type=Path)
 FORMATS = ("onnx", "torchscript", "pt2")
 
 
@@ -31,24 +30,15 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 
 
 @click.command()
-@click.option("--members", type=int, required=True, help="Number of ensemble members.")
-@click.option("--network", default="wrn-28-10", show_default=True, help="Main network, wrn-DEPTH-WIDENING.")
-@click.option("--recipe", type=click.Choice(["hypernet", "batch-ensemble"]), default="hypernet", show_default=True)
-@click.option(
-    "--generate",
-    multiple=True,
-    type=click.Choice(["norm", "output"]),
-    help="Let the hypernetwork generate these too (recipe hypernet).",
-)
-@click.option("--classes", type=int, default=10, show_default=True)
-@click.option(
-    "--image", "image_shape", type=Integers(), default="3,32,32", show_default=True, help="Channels, height, width."
-)
-@click.option("--chunking", type=click.Choice(["published", "gcd"]), default="published", show_default=True)
-@click.option("--embedding-sizes", type=Integers(), help="One for each internal hypernetwork, for instance 10,7,14,….")
-@click.option("--hidden-layers", type=Integers(), help="Hidden layers of the internal hypernetworks. Default: linear.")
+@click.option("--hypnettorch", type=FILE, help="A trained ensemble: one file with the state dicts hnet and mnet.")
+@click.option("--hnet", type=FILE, help="Its hypernetwork's state dict, where that is a file of its own.")
+@click.option("--mnet", type=FILE, help="Its main network's state dict, for the batch-norm statistics.")
+@click.option("--statistics", type=int, help="Use this set of batch-norm statistics (mean_N) for every member.")
+@click.option("--checkpoint", type=FILE, help="A native checkpoint, from `hnexport convert` or your training code.")
+@click.option("--seed", type=int, help="Of random weights, where no trained ones are given.  [default: 0]")
+@specification_options
+@input_options
 @click.option("--formats", type=_Formats(), default=",".join(FORMATS), show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random weights.")
 @provider_option
 @click.option(
     "--verify-members",
@@ -61,18 +51,19 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 def build(out: Path | None, as_json: bool, **options: Any) -> None:
     """Build a verified bundle: one graph (cond_id, image) -> logits in every format.
 
-    The weights are random, from --seed. Every member of every artifact is compared with PyTorch in float64 before the
-    bundle appears at its place; if one differs, nothing appears and the exit code is 1.
+    The weights come from --hypnettorch, from --checkpoint or, to try things out, from --seed. Every member of every
+    artifact is compared with PyTorch in float64 before the bundle appears at its place; if one differs, nothing
+    appears and the exit code is 1.
     """
     from hnexport.build import BuildOptions, ParityFailedError
     from hnexport.build import build as build_bundle
     from hnexport.bundle.manifest import Format
     from hnexport.cli import render
-    from hnexport.hypernet.initialise import initialise
     from hnexport.parity.report import report_json
     from hnexport.summary import Summary, summarise, weight_summary
 
-    spec = _spec(options)
+    checkpoint = source_checkpoint(options)
+    spec = checkpoint.spec
     target = out if out is not None else Path("bundles") / spec.name
     chosen = options["verify_members"]
     build_options = BuildOptions(
@@ -83,17 +74,9 @@ def build(out: Path | None, as_json: bool, **options: Any) -> None:
     )
     if not as_json:
         render.print_summary(Summary(name=spec.name, counts=weight_summary(spec), sizes_bytes={}))
-    seed = options["seed"]
     try:
         with render.live_progress(quiet=as_json) as progress:
-            result = build_bundle(
-                spec,
-                initialise(spec, seed),
-                target,
-                origin=f"random weights, seed {seed}",
-                options=build_options,
-                progress=progress,
-            )
+            result = build_bundle(checkpoint, target, options=build_options, progress=progress)
     except ParityFailedError as failure:
         if as_json:
             render.print_json(report_json(failure.report))
@@ -107,30 +90,3 @@ def build(out: Path | None, as_json: bool, **options: Any) -> None:
     render.print_files(result.manifest, summarise(result.manifest))
     render.print_parity(result.parity)
     click.echo(str(target))
-
-
-def _spec(options: dict[str, Any]) -> "PipelineSpec":
-    from hnexport.spec import RECIPES, Chunking, HypernetSpec, ImageSpec, PipelineSpec, Recipe, Source, WideResNetSpec
-
-    if len(options["image_shape"]) != 3:
-        raise click.BadParameter("give channels, height and width, for instance 3,32,32", param_hint="--image")
-    channels, height, width = options["image_shape"]
-    image = ImageSpec(channels=channels, height=height, width=width)
-    network = WideResNetSpec.from_name(options["network"], classes=options["classes"], image=image)
-    recipe = RECIPES[options["recipe"]]
-    hypernet = None
-    if options["recipe"] == "hypernet":
-        generated = options["generate"]
-        recipe = Recipe(
-            convolution=recipe.convolution,
-            norm=Source.GENERATED if "norm" in generated else recipe.norm,
-            output=Source.GENERATED if "output" in generated else recipe.output,
-        )
-        hypernet = HypernetSpec(
-            chunking=Chunking(options["chunking"]),
-            embedding_sizes=options["embedding_sizes"],
-            hidden_layers=options["hidden_layers"] or (),
-        )
-    elif options["generate"] or options["embedding_sizes"] or options["hidden_layers"]:
-        raise click.UsageError("--generate, --embedding-sizes and --hidden-layers need the recipe hypernet")
-    return PipelineSpec(network=network, members=options["members"], recipe=recipe, hypernet=hypernet)

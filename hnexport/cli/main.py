@@ -19,9 +19,11 @@ __all__ = ["cli", "main"]
 
 COMMANDS = {
     "build": "Build a verified bundle: one graph (cond_id, image) -> logits in every format.",
+    "convert": "Convert a hypnettorch ensemble to a native checkpoint.",
     "inspect": "Show a bundle's signature, weight counts and files.",
     "tune": "Fold a bundle's graph for this machine: many members at nearly a plain network's speed.",
     "verify": "Compare every artifact of a bundle with PyTorch in float64, member by member.",
+    "predict": "Class probabilities of images, member by member, and how much the members disagree.",
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["Integers", "bundle_argument", "json_option", "members_option", "provider_option"]
+__all__ = ["Integers", "Numbers", "bundle_argument", "json_option", "members_option", "provider_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,6 +30,21 @@ class Integers(click.ParamType[tuple[int, ...]]):
         except ValueError:
             choices = "comma-separated integers" + (" or 'all'" if self._accepts_all else "")
             self.fail(f"{value!r} is not {choices}", param, ctx)
+
+
+class Numbers(click.ParamType[tuple[float, ...]]):
+    """Comma-separated numbers, as a tuple."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        """Parse `0.49,0.48,0.45`."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not comma-separated numbers", param, ctx)
 
 
 def bundle_argument(function: F) -> F:

@@ -56,6 +56,19 @@ def compare_member(
         worst_absolute=float(difference.max()) if np.isfinite(difference).all() else np.inf,
         relative_l2=worst,
         multiple_of_eager=multiple,
+        margin=_margin(difference, reference),
         top1_agreement=float((logits.argmax(axis=-1) == reference.argmax(axis=-1)).mean()),
         passed=worst <= tolerance.relative_l2 and multiple <= tolerance.multiple_of_eager,
     )
+
+
+def _margin(difference: Logits, reference: Logits) -> float:
+    """Smallest distance of a row's two largest logits, as a multiple of the row's largest absolute difference."""
+    if reference.shape[-1] < 2:
+        return float("inf")
+    highest = np.sort(reference, axis=-1)
+    gap = highest[:, -1] - highest[:, -2]
+    worst = difference.max(axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(worst > 0, gap / worst, np.inf)
+    return float(np.where(np.isnan(ratio), 0.0, ratio).min())

@@ -70,6 +70,7 @@ def verify_ensemble(
     logits, mean, entropy, information = ensemble.run(members, golden.images)
     reference = golden.logits[::-1]
     eager = relative_l2(golden.eager, golden.logits).max(axis=1)[::-1]
+    alone = ensemble.run(members[-1:], golden.images)[0]
     comparisons = [
         compare_member(int(member), [logits[row]], [reference[row]], float(eager[row]), tolerance)
         for row, member in enumerate(members)
@@ -78,6 +79,8 @@ def verify_ensemble(
         artifact=name,
         runtime=ensemble.runtime,
         comparisons=tuple(reversed(comparisons)),
+        ensemble_error=float(relative_l2(logits.astype(np.float64).mean(axis=0), reference.mean(axis=0)).max()),
+        repeat_spread=float(relative_l2(alone[0].astype(np.float64), logits[-1].astype(np.float64)).max()),
         checks=(
             _check_summary(logits, (mean, entropy, information)),
             _check_unknown_member(ensemble, manifest.spec.members, golden),

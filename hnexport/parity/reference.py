@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hnexport.bundle.fingerprints import fingerprints
 from hnexport.bundle.golden import Golden
 from hnexport.errors import ParityError
 from hnexport.parity.inputs import PROBE_KINDS
@@ -76,6 +77,7 @@ def compute_golden(
         members=np.array(members, dtype=np.int64),
         logits=np.stack(logits).astype(np.float64),
         eager=np.stack(eager).astype(np.float32),
+        fingerprints=fingerprints((name, tensor.detach().cpu().numpy()) for name, tensor in tensors.items()),
     )
 
 

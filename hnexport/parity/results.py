@@ -17,6 +17,8 @@ class Comparison:
         relative_l2: largest relative L2 error of a row of logits; infinite where a logit is not finite.
         multiple_of_eager: `relative_l2` over float32 eager's own.
         top1_agreement: share of rows whose largest logit is the reference's.
+        margin: smallest margin of a row: how far the reference's two largest logits are apart, over the largest
+            absolute difference. Above 2 no rounding can change the answer.
     """
 
     member: int
@@ -24,6 +26,7 @@ class Comparison:
     relative_l2: float
     multiple_of_eager: float
     top1_agreement: float
+    margin: float
     passed: bool
 
 
@@ -43,12 +46,17 @@ class ArtifactReport:
     Attributes:
         artifact: one of `RUNNERS` or `ENSEMBLES`, for instance `onnx` or `onnx-ensemble`.
         runtime: what ran it, with version and provider.
+        ensemble_error: relative L2 error of the logits' mean over the members.
+        repeat_spread: largest relative L2 difference of a row between two equal runs: 0 where the runtime is
+            deterministic.
     """
 
     artifact: str
     runtime: str
     comparisons: tuple[Comparison, ...]
     checks: tuple[Check, ...]
+    ensemble_error: float
+    repeat_spread: float
 
     @property
     def passed(self) -> bool:

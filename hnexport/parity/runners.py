@@ -1,25 +1,30 @@
 """Runners: one small class for each way to run an artifact, behind one contract."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-import onnxruntime
-import torch
 from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Format, Manifest
-from hnexport.errors import ParityError, ProviderError
+from hnexport.errors import ParityError
+from hnexport.parity.onnx_runners import MaterialisedRunner, OnnxRunner
+from hnexport.parity.providers import ONNX_PROVIDERS, onnx_session, resolve_provider
+from hnexport.parity.torch_runners import TorchRunner
 
-__all__ = ["ONNX_PROVIDERS", "RUNNERS", "Runner", "resolve_provider"]
+__all__ = [
+    "ONNX_PROVIDERS",
+    "RUNNERS",
+    "Inspectable",
+    "Runner",
+    "file_runner",
+    "onnx_session",
+    "resolve_provider",
+]
 
 Array = NDArray[np.generic]
-
-ONNX_PROVIDERS: Mapping[str, str] = MappingProxyType(
-    {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-)
 
 
 class Runner(Protocol):
@@ -32,115 +37,41 @@ class Runner(Protocol):
         ...
 
 
-class OnnxRunner:
-    """`model.onnx` under onnxruntime."""
+@runtime_checkable
+class Inspectable(Protocol):
+    """A runner that also shows the tensors it works with."""
 
-    def __init__(self, bundle: Path, manifest: Manifest, provider: str) -> None:
-        self._session = onnx_session(bundle / "model.onnx", onnxruntime.SessionOptions(), provider)
-        self.runtime = _onnxruntime_on(self._session)
+    def stored(self) -> Iterator[tuple[str, Array]]:
+        """The tensors in the artifact's files, by name."""
+        ...
 
-    def run(self, cond_id: int, images: Array) -> Array:
-        """Logits of one member."""
-        feed = {"cond_id": np.array(cond_id, dtype=np.int64), "image": images}
-        return self._session.run(["logits"], feed)[0]  # type: ignore[no-any-return]
-
-
-class MaterialisedRunner:
-    """`hypernet.onnx` once for a member, its outputs given to `network.onnx` as initializers."""
-
-    def __init__(self, bundle: Path, manifest: Manifest, provider: str) -> None:
-        if manifest.onnx is None:
-            raise ParityError(f"{bundle} holds no ONNX files")
-        self._network_file, self._provider, self._supplied = bundle / "network.onnx", provider, manifest.onnx.supplied
-        self._hypernet = onnx_session(bundle / "hypernet.onnx", onnxruntime.SessionOptions(), provider)
-        self._member: int | None = None
-        self._network: onnxruntime.InferenceSession
-        self.runtime = _onnxruntime_on(self._hypernet)
-
-    def run(self, cond_id: int, images: Array) -> Array:
-        """Logits of one member; its session is kept until another member is asked for."""
-        if cond_id != self._member:
-            self._network, self._member = self._materialise(cond_id), cond_id
-        return self._network.run(["logits"], {"image": images})[0]  # type: ignore[no-any-return]
-
-    def _materialise(self, cond_id: int) -> onnxruntime.InferenceSession:
-        weights = self._hypernet.run(list(self._supplied), {"cond_id": np.array(cond_id, dtype=np.int64)})
-        options = onnxruntime.SessionOptions()
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights]
-        options.add_external_initializers(list(self._supplied), values)
-        return onnx_session(self._network_file, options, self._provider)
-
-
-class TorchScriptRunner:
-    """`model.pt` under `torch.jit`."""
-
-    def __init__(self, bundle: Path, manifest: Manifest, provider: str) -> None:
-        self._device = "cuda" if provider == "cuda" else "cpu"
-        self._module = torch.jit.load(str(bundle / "model.pt"), map_location=self._device).eval()  # type: ignore[no-untyped-call]
-        self.runtime = f"torch {torch.__version__} {self._device}"
-
-    def run(self, cond_id: int, images: Array) -> Array:
-        """Logits of one member."""
-        with torch.inference_mode():
-            logits = self._module(*_torch_inputs(cond_id, images, self._device))
-        return logits.cpu().numpy()  # type: ignore[no-any-return]
-
-
-class Pt2Runner:
-    """`model.pt2` under `torch.export`."""
-
-    def __init__(self, bundle: Path, manifest: Manifest, provider: str) -> None:
-        self._device = "cuda" if provider == "cuda" else "cpu"
-        self._module = torch.export.load(bundle / "model.pt2").module().to(self._device)
-        self.runtime = f"torch {torch.__version__} {self._device}"
-
-    def run(self, cond_id: int, images: Array) -> Array:
-        """Logits of one member."""
-        with torch.inference_mode():
-            logits = self._module(*_torch_inputs(cond_id, images, self._device))
-        return logits.cpu().numpy()  # type: ignore[no-any-return]
+    def weights(self, cond_id: int) -> Mapping[str, Array]:
+        """The main network's tensors of one member, by slot name; a slot that was fused away is left out."""
+        ...
 
 
 # What a bundle can be run as: the artifact's name, the format it belongs to, its runner.
 RUNNERS: Mapping[str, tuple[Format, Callable[[Path, Manifest, str], Runner]]] = MappingProxyType(
     {
-        "onnx": (Format.ONNX, OnnxRunner),
+        "onnx": (Format.ONNX, lambda bundle, *rest: OnnxRunner(bundle / "model.onnx", *rest)),
         "onnx-materialised": (Format.ONNX, MaterialisedRunner),
-        "torchscript": (Format.TORCHSCRIPT, TorchScriptRunner),
-        "pt2": (Format.PT2, Pt2Runner),
+        "torchscript": (Format.TORCHSCRIPT, lambda bundle, *rest: TorchRunner(bundle / "model.pt", *rest)),
+        "pt2": (Format.PT2, lambda bundle, *rest: TorchRunner(bundle / "model.pt2", *rest)),
     }
 )
 
 
-def onnx_session(path: Path, options: onnxruntime.SessionOptions, provider: str) -> onnxruntime.InferenceSession:
-    """An onnxruntime session on exactly the provider that was asked for.
+def file_runner(path: Path, manifest: Manifest, provider: str) -> Runner:
+    """A runner of any ONNX, TorchScript or `.pt2` file with the signature of a bundle.
 
     Raises:
-        ProviderError: the provider is not in this onnxruntime, or the session fell back to another one.
+        ParityError: it is none of these, or has another signature.
+        ProviderError: the provider cannot be had.
     """
-    name = ONNX_PROVIDERS[provider]
-    available = onnxruntime.get_available_providers()
-    if name not in available:
-        raise ProviderError(f"onnxruntime {onnxruntime.__version__} has no {name} here, only {', '.join(available)}")
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(str(path), options, providers=[name])
-    if session.get_providers()[0] != name:
-        raise ProviderError(f"onnxruntime could not start {name} and fell back to {session.get_providers()[0]}")
-    return session
-
-
-def resolve_provider(provider: str) -> str:
-    """`auto` becomes `cuda` where both onnxruntime and PyTorch can use it, otherwise `cpu`."""
-    if provider != "auto":
-        return provider
-    has_cuda = torch.cuda.is_available() and ONNX_PROVIDERS["cuda"] in onnxruntime.get_available_providers()
-    return "cuda" if has_cuda else "cpu"
-
-
-def _onnxruntime_on(session: onnxruntime.InferenceSession) -> str:
-    provider = session.get_providers()[0].removesuffix("ExecutionProvider")
-    return f"onnxruntime {onnxruntime.__version__} {provider.lower()}"
-
-
-def _torch_inputs(cond_id: int, images: Array, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.tensor(cond_id, device=device), torch.from_numpy(images).to(device)
+    if not path.is_file():
+        raise ParityError(f"{path} is not a file; give an .onnx, .pt or .pt2 file")
+    if path.suffix == ".onnx":
+        return OnnxRunner(path, manifest, provider)
+    if path.suffix in (".pt", ".pt2", ".ts", ".pth", ".jit"):
+        return TorchRunner(path, manifest, provider)
+    raise ParityError(f"{path}: expected a file named .onnx, .pt or .pt2, found {path.suffix or 'no suffix'}")

@@ -1,20 +1,27 @@
 """The one table of tolerances, each with its reason."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-__all__ = ["EAGER_FLOOR", "TOLERANCES", "Precision", "Tolerance"]
+__all__ = ["EAGER_FLOOR", "TF32_SHOWS", "TOLERANCES", "Precision", "Tolerance"]
 
 # Relative L2 error below which float32 eager's own error is not a yardstick: half a unit in the last place.
 EAGER_FLOOR = 2.0**-24
+
+# A relative L2 error above this in a run that should be strict float32 says that TF32 was used: TF32 rounds every
+# factor to 2^-11 = 5e-4, float32 to 6e-8.
+TF32_SHOWS = 5e-5
 
 
 class Precision(StrEnum):
     """How an artifact computes."""
 
     FLOAT32 = "float32"
+    TF32 = "tf32"
+    FLOAT16 = "float16"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +32,16 @@ class Tolerance:
         relative_l2: for each row of logits, |logits - reference| / |reference|.
         multiple_of_eager: the same, as a multiple of what float32 eager PyTorch loses on that member.
         row_spread: relative L2 difference of one image's logits between batches of different sizes.
+        weights: for each tensor of the main network, largest |difference| of an element over the tensor's root mean
+            square.
+        members: how far the spread of the members' logits may be from the reference's, as a share of it.
     """
 
     relative_l2: float
     multiple_of_eager: float
     row_spread: float
+    weights: float
+    members: float
     reason: str
 
 
@@ -39,10 +51,37 @@ TOLERANCES: Mapping[Precision, Tolerance] = MappingProxyType(
             relative_l2=1e-5,
             multiple_of_eager=4.0,
             row_spread=1e-5,
+            weights=1e-5,
+            members=1e-3,
             reason=(
                 "Summing a convolution in another order costs a few units in the last place a layer; float32 eager "
                 "loses 2e-7 to 2e-6 on 10 to 40 layers. Winograd and blocked kernels lose up to 4 times that. The "
-                "smallest mistakes worth finding (one weight changed by 1 %, an epsilon of 1e-3) cost 1e-4 and more."
+                "smallest mistakes of a layer (an epsilon of 1e-3, float16 rounding of one kernel) cost 1e-4 and "
+                "more. A generated weight is a sum of 7 to 14 products, so its error stays below 1e-6 of the "
+                "tensor's scale; one element changed by 1 % is 1000 times that."
+            ),
+        ),
+        Precision.TF32: Tolerance(
+            relative_l2=1e-2,
+            multiple_of_eager=math.inf,
+            row_spread=1e-2,
+            weights=4e-3,
+            members=2e-2,
+            reason=(
+                "TF32 keeps 10 bits of each factor's mantissa (a rounding of 2^-11 = 5e-4) and sums in float32: "
+                "independent over a layer's products, so a layer loses about 3e-4 and a network of 10 to 40 layers "
+                "1e-3 to 3e-3. Float32 eager is no yardstick for it."
+            ),
+        ),
+        Precision.FLOAT16: Tolerance(
+            relative_l2=2e-2,
+            multiple_of_eager=math.inf,
+            row_spread=2e-2,
+            weights=8e-3,
+            members=4e-2,
+            reason=(
+                "float16 rounds as TF32 does (2^-11), but stores every activation in it too and has a narrow range: "
+                "the residual stream is rounded at each block, and values below 6e-5 lose bits. Twice TF32's."
             ),
         ),
     }

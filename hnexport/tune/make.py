@@ -14,9 +14,10 @@ from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.bundle.writer import staged_folder
 from hnexport.errors import TuneError
+from hnexport.parity.artifact import verify_artifact
 from hnexport.parity.results import ArtifactReport
 from hnexport.parity.tolerances import TOLERANCES, Precision
-from hnexport.parity.verify import DEFAULT_BATCH_SIZES, verify_artifact
+from hnexport.parity.verify import DEFAULT_BATCH_SIZES
 from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
 from hnexport.tune.cache import (

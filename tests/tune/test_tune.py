@@ -11,6 +11,7 @@ import pytest
 
 from hnexport.build import build
 from hnexport.bundle import read_manifest
+from hnexport.checkpoints import Checkpoint
 from hnexport.errors import TuneError
 from hnexport.spec import RECIPES, Activation, HypernetSpec, ImageSpec, PipelineSpec, Recipe, Source, WideResNetSpec
 from hnexport.tune import cache, load_tuned, tuned_folder
@@ -31,7 +32,7 @@ CASES = {
 def wide(request, make_tensors, tmp_path_factory):
     spec = PipelineSpec(network=NETWORK, members=3, hypernet=CASES[request.param])
     target = tmp_path_factory.mktemp("wide") / "bundle"
-    return build(spec, make_tensors(spec), target, origin="a test")
+    return build(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), target)
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +81,8 @@ def test_it_is_made_once_unless_forced(wide):
 def test_another_version_processor_or_bundle_does_not_get_it(wide, monkeypatch, make_tensors, tmp_path, caplog):
     tune(wide.path)
     manifest = read_manifest(wide.path)
-    other = build(wide.manifest.spec, make_tensors(wide.manifest.spec, 1), tmp_path / "other", origin="another test")
+    tensors = make_tensors(wide.manifest.spec, 1)
+    other = build(Checkpoint(spec=wide.manifest.spec, tensors=tensors, origin="another"), tmp_path / "other")
     assert load_tuned(other.manifest, options()) is None
     here = cache.machine()
     for elsewhere in ("9.99.9\n" + here.partition("\n")[2], here.replace("flags", "flags\t: none, not")):
@@ -139,7 +141,7 @@ def test_a_graph_that_differs_is_not_cached(wide, monkeypatch, home):
 )
 def test_what_cannot_be_folded_is_said(recipe, hypernet, message, make_tensors, tmp_path):
     spec = PipelineSpec(network=NETWORK, members=2, recipe=recipe, hypernet=hypernet)
-    build(spec, make_tensors(spec), tmp_path / "bundle", origin="a test")
+    build(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), tmp_path / "bundle")
     with pytest.raises(TuneError, match=message):
         tune(tmp_path / "bundle")
 

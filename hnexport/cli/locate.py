@@ -1,0 +1,42 @@
+"""`hnexport locate`: where does an artifact depart from PyTorch?"""
+
+import sys
+from pathlib import Path
+
+import click
+
+from hnexport.cli.options import bundle_argument, json_option, precision_option
+
+__all__ = ["locate"]
+
+
+@click.command()
+@bundle_argument
+@click.option(
+    "--against",
+    required=True,
+    metavar="onnx|torchscript|pt2|FILE",
+    help="An artifact of the bundle, or a model file with the same signature that someone changed.",
+)
+@click.option("--member", type=int, help="Follow this member. Default: the one with the largest error.")
+@precision_option
+@click.option("--all", "show_all", is_flag=True, help="Show every comparison, not only the departures.")
+@json_option
+def locate(bundle: Path, against: str, member: int | None, precision: str, show_all: bool, as_json: bool) -> None:
+    """Name the first place where an artifact departs from PyTorch in float64.
+
+    Walks embedding, chunk, assembled weight, layer, block and logits, and says whether weight generation or inference
+    is at fault. Exits with 0 if nothing departs, 1 if something does, 2 if it could not be told.
+    """
+    from hnexport.cli import render_parity
+    from hnexport.cli.render import print_json
+    from hnexport.parity import Precision
+    from hnexport.parity.locate import locate as locate_fault
+    from hnexport.parity.report import locate_json
+
+    report = locate_fault(bundle, against, member=member, precision=Precision(precision))
+    if as_json:
+        print_json(locate_json(report))
+    else:
+        render_parity.print_locate(report, show_all=show_all)
+    sys.exit(0 if report.first is None else 1)

@@ -1,0 +1,89 @@
+"""Properties that every artifact must have, whatever its logits are worth."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hnexport.bundle.golden import Golden
+from hnexport.errors import HnexportError
+from hnexport.parity.compare import relative_l2, spread
+from hnexport.parity.results import Check
+from hnexport.parity.runners import Runner
+from hnexport.parity.tolerances import Tolerance
+
+__all__ = ["check_members_differ", "check_spoilt_row", "check_unknown_ids", "row_spread", "unknown_ids"]
+
+Array = NDArray[np.generic]
+
+
+def check_spoilt_row(runner: Runner, golden: Golden, tolerance: Tolerance) -> Check:
+    """A NaN image makes its own row NaN; neither NaN nor infinity touches another row."""
+    name = "a NaN or infinite image spoils its own row only"
+    if not np.issubdtype(golden.images.dtype, np.floating):
+        return Check(name=name, passed=True, detail="the graph takes integers, which are always finite")
+    member, size = int(golden.members[0]), min(3, len(golden.images))
+    clean = np.asarray(runner.run(member, golden.images[:size]))
+    others = [row for row in range(size) if row != 1]
+    for value in (np.nan, np.inf, -np.inf):
+        images = golden.images[:size].copy()
+        images[1].reshape(-1)[:: 1 if np.isnan(value) else 7] = value
+        logits = np.asarray(runner.run(member, images))
+        difference = np.linalg.norm(logits[others].astype(np.float64) - clean[others].astype(np.float64), axis=-1)
+        allowed = 10 * tolerance.row_spread * np.linalg.norm(clean[others].astype(np.float64), axis=-1)
+        if not (difference <= allowed).all():
+            return Check(name=name, passed=False, detail=f"{value} in one image changes the logits of others")
+        if np.isnan(value) and not np.isnan(logits[1]).all():
+            return Check(name=name, passed=False, detail="a NaN image gets logits that are numbers")
+    return Check(name=name, passed=True, detail="as it should be")
+
+
+def unknown_ids(members: int) -> tuple[int, ...]:
+    """Condition ids that no ensemble of this size has."""
+    return (-1, members, 2**32, 2**63 - 1, -(2**63))  # 2**32 becomes 0 where a runtime takes int32
+
+
+def check_unknown_ids(runner: Runner, members: int, image: Array) -> Check:
+    """Condition ids that do not exist give NaN logits only."""
+    name, ids = "ids that do not exist give NaN", unknown_ids(members)
+    for cond_id in ids:
+        try:
+            logits = np.asarray(runner.run(cond_id, image))
+        except HnexportError:
+            raise
+        except Exception:  # a runtime's own error; CUDA would have read out of bounds instead
+            detail = f"cond_id {cond_id} raises an error here, on an accelerator it would return garbage"
+            return Check(name=name, passed=False, detail=detail)
+        if not np.isnan(logits).all():
+            return Check(name=name, passed=False, detail=f"cond_id {cond_id} returned numbers")
+    return Check(name=name, passed=True, detail=f"checked {', '.join(map(str, ids))}")
+
+
+def check_members_differ(found: Array, reference: NDArray[np.float64], tolerance: Tolerance) -> Check:
+    """The artifact's members are as far apart as the reference's (a baked-in condition makes them equal).
+
+    Args:
+        found: logits `[member, class]` of one image.
+        reference: likewise.
+    """
+    expected, actual = spread(reference), spread(found)
+    if expected == 0:
+        detail = f"the reference's members are all the same; these are {actual:.1e} apart"
+        return Check(name="members differ as the reference's do", passed=actual == 0, detail=detail)
+    ratio = actual / expected
+    equal = ratio < 1e-6
+    detail = f"their spread is {ratio:.6f} of the reference's" + ("; the condition seems baked in" if equal else "")
+    passed = bool(abs(ratio - 1.0) < tolerance.members)
+    return Check(name="members differ as the reference's do", passed=passed, detail=detail)
+
+
+def row_spread(batches: Sequence[Sequence[int]], rows: Sequence[Array], reference: NDArray[np.float64]) -> float:
+    """The largest relative L2 difference between two logits of one image in different batches."""
+    seen: dict[int, Array] = {}
+    worst = 0.0
+    for batch, logits in zip(batches, rows, strict=True):
+        for image, row in zip(batch, logits, strict=True):
+            other = seen.setdefault(image, row)
+            difference = row.astype(np.float64) - other.astype(np.float64)
+            worst = max(worst, float(relative_l2(reference[image] + difference, reference[image])))
+    return worst

@@ -1,0 +1,193 @@
+"""`locate`: the first place where an artifact departs from the reference.
+
+It walks the way of the data: embedding, chunk, assembled weight (faults of weight generation), then every layer and
+block up to the logits (faults of inference). Weights are found through the layers that take them. Activations are found
+by their values: a point of the reference is matched if anything in the artifact equals it, and a point that is matched
+by nothing is forgiven if something that depends on it is matched, since then an optimiser fused it away.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hnexport.bundle.golden import Golden, read_golden
+from hnexport.bundle.manifest import Manifest, read_manifest
+from hnexport.errors import ParityError
+from hnexport.parity.compare import relative_l2
+from hnexport.parity.layers import match_layers, network_layers
+from hnexport.parity.onnx_trace import OnnxTracer
+from hnexport.parity.points import Point, reference_points
+from hnexport.parity.runners import Runner, file_runner
+from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
+from hnexport.parity.torch_runners import load_torch
+from hnexport.parity.torch_trace import trace_torch
+from hnexport.parity.trace import Trace
+from hnexport.parity.trusted import trusted_tensors
+from hnexport.parity.weight_faults import Kind, Step, generation_fault, weight_steps
+from hnexport.pipeline import Pipeline
+
+__all__ = ["ARTIFACT_FILES", "LocateReport", "Stage", "locate"]
+
+Array = NDArray[np.generic]
+Stage = str
+
+ARTIFACT_FILES = {"onnx": "model.onnx", "torchscript": "model.pt", "pt2": "model.pt2"}
+_IMAGES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocateReport:
+    """What `locate` found.
+
+    Attributes:
+        member: the member that was followed: where none was asked for, the one with the largest error.
+        steps: every comparison, in the order of the data flow.
+        first: the first step that departs; None where the artifact agrees.
+    """
+
+    bundle: str
+    against: str
+    runtime: str
+    member: int
+    tolerance: Tolerance
+    steps: tuple[Step, ...]
+    first: Step | None
+
+    @property
+    def stage(self) -> Stage | None:
+        """`weight generation` or `inference`."""
+        if self.first is None:
+            return None
+        return "inference" if self.first.kind in (Kind.LAYER, Kind.LOGITS) else "weight generation"
+
+
+def locate(
+    bundle: Path, against: str, *, member: int | None = None, precision: Precision = Precision.FLOAT32
+) -> LocateReport:
+    """Find the first place where an artifact departs from PyTorch in float64.
+
+    Args:
+        against: `onnx`, `torchscript`, `pt2`, or a model file with the same signature that someone changed.
+        precision: the tolerance to judge by.
+
+    Raises:
+        BundleError: the bundle cannot be read.
+        ParityError: the file or the member does not exist, or the file has another signature.
+    """
+    manifest, golden = read_manifest(bundle), read_golden(bundle)
+    path = bundle / ARTIFACT_FILES[against] if against in ARTIFACT_FILES else Path(against)
+    runner = file_runner(path, manifest, "cpu")
+    tolerance = TOLERANCES[precision]
+    chosen = _worst_member(runner, golden) if member is None else member
+    if not 0 <= chosen < manifest.spec.members:
+        raise ParityError(f"member {chosen} does not exist: this ensemble has members 0 to {manifest.spec.members - 1}")
+    images = golden.images[:_IMAGES]
+    trace = OnnxTracer(path).run(chosen, images) if path.suffix == ".onnx" else _torch_trace(path, chosen, images)
+    steps = _walk(bundle, manifest, golden, trace, chosen, tolerance)
+    steps = (*steps, _as_shipped(runner, trace, chosen, images, tolerance))
+    return LocateReport(
+        bundle=manifest.name,
+        against=against,
+        runtime=runner.runtime,
+        member=chosen,
+        tolerance=tolerance,
+        steps=steps,
+        first=next((step for step in steps if not step.passed), None),
+    )
+
+
+def _torch_trace(path: Path, member: int, images: Array) -> Trace:
+    return trace_torch(load_torch(path, "cpu"), member, images, values=True)
+
+
+def _walk(
+    bundle: Path, manifest: Manifest, golden: Golden, trace: Trace, member: int, tolerance: Tolerance
+) -> tuple[Step, ...]:
+    tensors = trusted_tensors(bundle, manifest, golden.fingerprints)
+    pipeline = Pipeline(manifest.spec, {name: tensor.double() for name, tensor in tensors.items()}).double()
+    with torch.no_grad():
+        weights = pipeline.weights(member)
+    layers = network_layers(manifest.spec.network)
+    matched = match_layers(layers, trace.calls)
+    values = [value for value in trace.values.values() if value.size]
+    steps = weight_steps(layers, matched, weights, tolerance.weights)
+    wrong = next((step for step in steps if not step.passed), None)
+    if wrong is not None:
+        others = [member, *(number for number in range(manifest.spec.members) if number != member)]
+        embeddings = {
+            name.split(".", 1)[1].removesuffix(".embedding"): tensor[others].double()
+            for name, tensor in tensors.items()
+            if name.endswith(".embedding")
+        }
+        cause = generation_fault(
+            manifest.spec,
+            wrong.place,
+            weights[wrong.place],
+            embeddings,
+            values,
+            tolerance.weights,
+        )
+        steps = (*((cause,) if cause else ()), *steps)
+    points = reference_points(pipeline, weights, golden.images[:_IMAGES])
+    return (*steps, *_layer_steps(points, values, tolerance), _logits_step(points, trace, tolerance))
+
+
+def _layer_steps(points: Sequence[Point], values: Sequence[Array], tolerance: Tolerance) -> tuple[Step, ...]:
+    """One step for each point of the reference that is no mere change of shape."""
+    errors = [_closest(point.value, values) for point in points]
+    forgiven = [error <= tolerance.relative_l2 for error in errors]
+    for number in reversed(range(len(points))):  # what a matched point depends on is right
+        if forgiven[number]:
+            for source in points[number].inputs:
+                forgiven[source] = True
+    return tuple(
+        Step(
+            kind=Kind.LAYER,
+            place=point.place,
+            error=error,
+            passed=passed,
+            detail=point.operation if error <= tolerance.relative_l2 or not passed else "fused with what follows",
+        )
+        for point, error, passed in zip(points, errors, forgiven, strict=True)
+    )
+
+
+def _closest(reference: Array, values: Sequence[Array]) -> float:
+    """Smallest error among the artifact's values of the same shape; infinite where there is none."""
+    errors = [_error(value, reference) for value in values if value.shape == reference.shape]
+    return min(errors, default=float("inf"))
+
+
+def _error(value: Array, reference: Array) -> float:
+    """Largest relative L2 error of an image's share of the value."""
+    rows = len(reference)
+    flat = [array.reshape(rows, -1).astype(np.float64) for array in (value, reference)]
+    return float(relative_l2(flat[0], flat[1]).max())
+
+
+def _logits_step(points: Sequence[Point], trace: Trace, tolerance: Tolerance) -> Step:
+    error = _error(trace.logits, points[-1].value) if trace.logits.shape == points[-1].value.shape else float("inf")
+    return Step(kind=Kind.LOGITS, place="logits", error=error, passed=error <= tolerance.relative_l2)
+
+
+def _as_shipped(runner: Runner, trace: Trace, member: int, images: Array, tolerance: Tolerance) -> Step:
+    """The artifact as a user runs it, against the artifact as it was walked: node by node, without optimisation."""
+    error = _error(np.asarray(runner.run(member, images)), trace.logits.astype(np.float64))
+    detail = "the runtime's own optimisation changes the result" if error > tolerance.relative_l2 else ""
+    passed = error <= tolerance.relative_l2
+    return Step(
+        kind=Kind.LOGITS, place="logits as the runtime optimises them", error=error, passed=passed, detail=detail
+    )
+
+
+def _worst_member(runner: Runner, golden: Golden) -> int:
+    images = golden.images[:_IMAGES]
+    errors = [
+        _error(np.asarray(runner.run(member, images)), logits[:_IMAGES])
+        for member, logits in zip(golden.members.tolist(), golden.logits, strict=True)
+    ]
+    return int(golden.members[int(np.argmax(errors))])

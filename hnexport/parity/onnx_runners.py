@@ -1,0 +1,114 @@
+"""Runners of ONNX files: onnxruntime on the CPU, CUDA or TensorRT."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from hnexport.bundle.manifest import Manifest
+from hnexport.bundle.restore import as_stored
+from hnexport.errors import ParityError
+from hnexport.hypernet.storage import stored_tensors
+from hnexport.parity.layers import call_weights, match_layers, network_layers
+from hnexport.parity.onnx_trace import OnnxWeights, constants, load_graph
+from hnexport.parity.providers import Placement, onnx_session, profiled_placement
+
+__all__ = ["MaterialisedRunner", "OnnxRunner"]
+
+Array = NDArray[np.generic]
+
+
+class OnnxRunner:
+    """An ONNX graph `(cond_id, image) -> logits` under onnxruntime."""
+
+    def __init__(self, path: Path, manifest: Manifest, provider: str, *, tf32: bool = False) -> None:
+        self._path, self._manifest, self._provider, self._tf32 = path, manifest, provider, tf32
+        self._weights: OnnxWeights | None = None
+        self._session = onnx_session(path, onnxruntime.SessionOptions(), provider, tf32=tf32)
+        self._cond_id, self._image = _inputs(path, self._session, manifest)
+        self.runtime = _runtime(self._session)
+
+    def run(self, cond_id: int, images: Array) -> Array:
+        """Logits of one member."""
+        feed = {self._cond_id: np.array(cond_id, dtype=np.int64), self._image: images}
+        return self._session.run(None, feed)[0]  # type: ignore[no-any-return]
+
+    def stored(self) -> Iterator[tuple[str, Array]]:
+        """The file's initializers; stored tensors in their stored layout."""
+        yield from _stored(self._manifest, constants(load_graph(self._path), self._path.parent))
+
+    def placement(self, images: Array) -> Placement:
+        """Where the graph's nodes run."""
+        feed = {self._cond_id: np.array(0, dtype=np.int64), self._image: images}
+        return profiled_placement(self._path, self._provider, feed, tf32=self._tf32)
+
+    def weights(self, cond_id: int) -> Mapping[str, Array]:
+        """The tensors that the graph gives its layers, by slot."""
+        if self._weights is None:
+            self._weights = OnnxWeights(self._path)
+        layers = network_layers(self._manifest.spec.network)
+        return call_weights(layers, match_layers(layers, self._weights.run(cond_id)))
+
+
+class MaterialisedRunner:
+    """`hypernet.onnx` once for a member, its outputs given to `network.onnx` as initializers."""
+
+    def __init__(self, bundle: Path, manifest: Manifest, provider: str) -> None:
+        if manifest.onnx is None:
+            raise ParityError(f"{bundle} holds no ONNX files; build it with the format onnx")
+        self._bundle, self._manifest, self._provider = bundle, manifest, provider
+        self._supplied = manifest.onnx.supplied
+        self._hypernet = onnx_session(bundle / "hypernet.onnx", onnxruntime.SessionOptions(), provider)
+        self._member: int | None = None
+        self._network: onnxruntime.InferenceSession
+        self.runtime = _runtime(self._hypernet)
+
+    def run(self, cond_id: int, images: Array) -> Array:
+        """Logits of one member; its session is kept until another member is asked for."""
+        if cond_id != self._member:
+            self._network, self._member = self._materialise(cond_id), cond_id
+        return self._network.run(["logits"], {"image": images})[0]  # type: ignore[no-any-return]
+
+    def stored(self) -> Iterator[tuple[str, Array]]:
+        """The initializers of both files; stored tensors in their stored layout."""
+        for name in ("hypernet.onnx", "network.onnx"):
+            held = constants(load_graph(self._bundle / name), self._bundle)
+            own = {key: value for key, value in held.items() if key not in self._supplied}
+            yield from _stored(self._manifest, own)
+
+    def weights(self, cond_id: int) -> Mapping[str, Array]:
+        """Every output of `hypernet.onnx`, by slot."""
+        names = [output.name for output in self._hypernet.get_outputs()]
+        return dict(zip(names, self._hypernet.run(names, {"cond_id": np.array(cond_id, dtype=np.int64)}), strict=True))
+
+    def _materialise(self, cond_id: int) -> onnxruntime.InferenceSession:
+        weights = self._hypernet.run(list(self._supplied), {"cond_id": np.array(cond_id, dtype=np.int64)})
+        options = onnxruntime.SessionOptions()
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights]
+        options.add_external_initializers(list(self._supplied), values)
+        return onnx_session(self._bundle / "network.onnx", options, self._provider)
+
+
+def _stored(manifest: Manifest, constants: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
+    shapes = {stored.name: stored.shape for stored in stored_tensors(manifest.spec)}
+    for name, value in constants.items():
+        yield name, as_stored(value, shapes.get(name, value.shape))
+
+
+def _inputs(path: Path, session: onnxruntime.InferenceSession, manifest: Manifest) -> tuple[str, str]:
+    """The names of the condition id and of the image: an int64 scalar and the input with more axes."""
+    found = {item.name: (item.type, item.shape) for item in session.get_inputs()}
+    ids = [name for name, (kind, shape) in found.items() if kind == "tensor(int64)" and len(shape) <= 1]
+    images = [name for name, (_, shape) in found.items() if len(shape) == len(manifest.inputs[1].shape)]
+    if len(found) == 2 and len(ids) == len(images) == 1:
+        return ids[0], images[0]
+    signature = ", ".join(f"{name}: {kind} {shape}" for name, (kind, shape) in found.items()) or "none"
+    baked = "; the condition id seems baked in" if not ids else ""
+    raise ParityError(f"{path}: expected the inputs cond_id (int64 scalar) and image, found {signature}{baked}")
+
+
+def _runtime(session: onnxruntime.InferenceSession) -> str:
+    provider = session.get_providers()[0].removesuffix("ExecutionProvider")
+    return f"onnxruntime {onnxruntime.__version__} {provider.lower()}"

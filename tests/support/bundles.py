@@ -1,0 +1,94 @@
+"""Small verified bundles whose every tensor matters, and the means to tamper with copies of them."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hnexport.build import build
+from hnexport.bundle.checksums import record_file
+from hnexport.bundle.golden import write_golden
+from hnexport.bundle.manifest import MANIFEST_FILE, read_manifest, write_manifest
+from hnexport.checkpoints import Checkpoint
+from hnexport.export import Capture, write_pt2, write_torchscript
+from hnexport.export.weights_file import write_weights
+from hnexport.hypernet.initialise import initialise
+from hnexport.hypernet.storage import stored_tensors
+from hnexport.networks.slots import Role
+from hnexport.parity import compute_golden, probe_images
+from hnexport.spec import (
+    RECIPES,
+    HypernetSpec,
+    ImageLayout,
+    ImageSpec,
+    PipelineSpec,
+    PreprocessSpec,
+    WideResNetSpec,
+)
+
+KINDS = ("hypernet", "batch-ensemble", "pixels")
+
+
+def small_spec(kind: str, network: str = "wrn-10-1") -> PipelineSpec:
+    """A network of 8x8 images with three members; `pixels` takes uint8 and normalises in the graph."""
+    recipe = RECIPES["batch-ensemble" if kind == "batch-ensemble" else "hypernet"]
+    return PipelineSpec(
+        network=WideResNetSpec.from_name(network, image=ImageSpec(height=8, width=8)),
+        members=3,
+        recipe=recipe,
+        hypernet=None if kind == "batch-ensemble" else HypernetSpec(),
+        image_layout=ImageLayout.NHWC if kind == "pixels" else ImageLayout.NCHW,
+        preprocess=PreprocessSpec(mean=(0.5, 0.45, 0.4), std=(0.2, 0.25, 0.3)) if kind == "pixels" else None,
+    )
+
+
+def trained_tensors(spec: PipelineSpec, seed: int = 0) -> dict[str, Tensor]:
+    """Tensors as after training: batch-norm scales, shifts and statistics and the output bias differ everywhere."""
+    random = torch.Generator().manual_seed(1000 + seed)
+    tensors = initialise(spec, seed)
+    for stored in stored_tensors(spec):
+        tensor = tensors[stored.name]
+        noise = torch.randn(tensor.shape, generator=random)
+        match stored.slot.role if stored.slot else None:
+            case Role.NORM_SCALE:
+                tensors[stored.name] = tensor * (0.3 * noise).exp()
+            case Role.NORM_VARIANCE:
+                tensors[stored.name] = tensor * (0.4 * noise).exp()
+            case Role.NORM_SHIFT | Role.NORM_MEAN | Role.OUTPUT_BIAS:
+                tensors[stored.name] = tensor + 0.3 * noise
+    return tensors
+
+
+def build_small(target: Path, kind: str, seed: int = 0) -> Path:
+    spec = small_spec(kind)
+    checkpoint = Checkpoint(spec=spec, tensors=trained_tensors(spec, seed), origin=f"test weights, seed {seed}")
+    return build(checkpoint, target).path
+
+
+def reseed(bundle: Path, captured: Capture, seed: int) -> None:
+    """Write other weights into every file of a bundle, as a build with them would."""
+    tensors = trained_tensors(captured.spec, seed)
+    for name, tensor in captured.tensors.items():
+        tensor.copy_(tensors[name])
+    write_weights(bundle, tensors)
+    write_torchscript(captured, bundle / "model.pt")
+    write_pt2(captured, bundle / "model.pt2")
+    members = range(captured.spec.members)
+    write_golden(bundle, compute_golden(captured.spec, tensors, members, probe_images(captured.spec, seed)))
+    rewrite_checksums(bundle)
+
+
+def rewrite_checksums(bundle: Path) -> None:
+    """Make the manifest agree with the files, as someone who builds a wrong bundle with care would."""
+    manifest = read_manifest(bundle)
+    files = {name: record_file(bundle / name) for name in manifest.files}
+    write_manifest(bundle, dataclasses.replace(manifest, files=files))
+
+
+def edit_manifest(bundle: Path, edit: Callable[[dict], None]) -> None:
+    value = json.loads((bundle / MANIFEST_FILE).read_text())
+    edit(value)
+    (bundle / MANIFEST_FILE).write_text(json.dumps(value))
