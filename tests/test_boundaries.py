@@ -24,7 +24,8 @@ ORDER = (
     ("images", "summary"),
     ("parity",),
     ("build",),
-    ("report", "bench", "doctor"),
+    ("report", "doctor", "tune"),
+    ("bench",),
     ("cli", "__main__"),
 )
 RANK = {stage: rank for rank, stages in enumerate(ORDER) for stage in stages}

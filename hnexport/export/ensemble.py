@@ -1,7 +1,8 @@
 """`ensemble.onnx`: several members in one call, and what they say together.
 
-A Loop over `cond_ids` whose body is the conditional graph; the stored tensors belong to the outer graph, so any number
-of members shares one copy of them, and each member's logits are those of a single run.
+A Loop over `cond_ids` whose body is the conditional graph. The stored tensors exist once for all members, and each
+member's logits are those of a single run. Those of the main network that all members share belong to the body itself:
+onnxruntime folds and reorders only the constants that it finds in the same graph as their layer.
 
 With p_m the members' probabilities and q their mean, in nats:
 
@@ -15,12 +16,14 @@ A member that does not exist has NaN logits, and so NaN means: a mean that left 
 another question. `cond_ids` may name a member more than once, and must name at least one (none gives NaN means).
 """
 
+from typing import Any
+
 import onnx_ir as ir
 from onnx_ir import tape
 
 from hnexport.export.graph import WeightGraph
 
-__all__ = ["ENSEMBLE_OUTPUTS", "ensemble_model"]
+__all__ = ["ENSEMBLE_OUTPUTS", "ensemble_model", "move_shared"]
 
 ENSEMBLE_OUTPUTS = ("member_logits", "mean_probabilities", "predictive_entropy", "mutual_information")
 SMALLEST_NORMAL = 2.0**-126  # of float32: where a probability is below it, its logarithm does not matter
@@ -45,17 +48,20 @@ def ensemble_model(graph: WeightGraph) -> ir.Model:
     outer.extend(builder.nodes)
     for value in builder.initializers:
         outer.initializers[str(value.name)] = value
-    shapes: tuple[list[int | ir.SymbolicDim | str], ...] = (
-        ["member", batch, classes],
-        [batch, classes],
-        [batch],
-        [batch],
-    )
+    shapes: tuple[list[Any], ...] = (["member", batch, classes], [batch, classes], [batch], [batch])
     values = {str(value.name): value for node in builder.nodes for value in node.outputs}
     for name, shape in zip(ENSEMBLE_OUTPUTS, shapes, strict=True):
         values[name].shape, values[name].type = ir.Shape(shape), ir.TensorType(ir.DataType.FLOAT)
         outer.outputs.append(values[name])
     return model
+
+
+def move_shared(model: ir.Model) -> None:
+    """Move shared tensors, once they are initializers, from the outer graph into the body of the loop."""
+    (loop,) = [node for node in model.graph if node.op_type == "Loop"]
+    body = loop.attributes["body"].as_graph()
+    for name in [name for name in model.graph.initializers if name.startswith("shared.")]:
+        body.initializers[name] = model.graph.initializers.pop(name)
 
 
 def _value(name: str) -> ir.Value:

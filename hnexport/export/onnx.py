@@ -20,7 +20,7 @@ import onnx_ir.passes.common as passes
 
 from hnexport.errors import ExportError
 from hnexport.export.capture import Capture
-from hnexport.export.ensemble import ensemble_model
+from hnexport.export.ensemble import ensemble_model, move_shared
 from hnexport.export.graph import WeightGraph, weight_graph
 from hnexport.export.rewrite import laid_out
 from hnexport.export.weights_file import WeightsFile, write_weights
@@ -68,6 +68,8 @@ def write_onnx(capture: Capture, folder: Path, metadata: Mapping[str, str]) -> O
     }
     for file, model in models.items():
         _attach(model, weights)
+        if file == ENSEMBLE_FILE:
+            move_shared(model)
         _save(model, folder / file, {**metadata, "hnexport.file": file.removesuffix(".onnx")})
     supplied = tuple(name for name, value in graph.weights.items() if value.producer() is not None)
     return OnnxFiles(opset=graph.model.opset_imports[""], ir_version=graph.model.ir_version, supplied=supplied)
