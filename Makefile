@@ -9,7 +9,7 @@ PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
 	$(BIN)/hnexport build --members 10 --force
-	$(BIN)/hnexport predict bundles/wrn-28-10-hypernet-10 examples/images/chelsea.png --members 2,3,7
+	$(BIN)/hnexport predict bundles/wrn-28-10-hypernet-10 examples/images/cat.png --members 2,3,7
 
 test: $(VENV)/.installed-dev  ## every test
 	$(BIN)/python -m pytest

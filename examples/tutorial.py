@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hnexport.runtime import load
 
 from hnexport import RECIPES, HypernetSpec, Pipeline, PipelineSpec, WideResNetSpec, weight_summary
 from hnexport.build import build
 from hnexport.checkpoints import Checkpoint
+from hnexport.runtime import load
 
 MEMBERS = 10
 SHOWN = [2, 3, 7]

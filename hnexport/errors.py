@@ -13,6 +13,7 @@ __all__ = [
     "ProviderError",
     "RuntimeInputError",
     "SpecError",
+    "TuneError",
 ]
 
 
@@ -50,3 +51,7 @@ class ProviderError(HnexportError):
 
 class RuntimeInputError(HnexportError, ValueError):
     """An image, a member or an option that a loaded ensemble cannot take."""
+
+
+class TuneError(HnexportError):
+    """A pipeline that cannot be tuned for this machine: nothing to fold, or a layout that this hnexport cannot use."""

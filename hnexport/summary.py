@@ -52,7 +52,7 @@ def weight_summary(spec: PipelineSpec) -> dict[str, int | float]:
 def summarise(manifest: Manifest) -> Summary:
     """Counts from the specification, sizes from the manifest."""
     groups = {
-        Format.ONNX: ("model.onnx", "hypernet.onnx", "network.onnx", "weights.bin"),
+        Format.ONNX: ("model.onnx", "ensemble.onnx", "hypernet.onnx", "network.onnx", "weights.bin"),
         Format.TORCHSCRIPT: ("model.pt",),
         Format.PT2: ("model.pt2",),
     }

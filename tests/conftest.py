@@ -1,5 +1,6 @@
 """Builders that every test shares: small specifications, their tensors and images, and hypnettorch's own network."""
 
+import ctypes
 import os
 import shutil
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor
@@ -38,6 +40,25 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 MakeNetwork = Callable[..., WideResNetSpec]
 MakeSpec = Callable[..., PipelineSpec]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the CUDA tests where there is no GPU, unless HNEXPORT_REQUIRE_CUDA=1 makes that a failure."""
+    marked = [item for item in items if item.get_closest_marker("cuda")]
+    if marked and os.environ.get("HNEXPORT_REQUIRE_CUDA") != "1":
+        reason = why_no_cuda()
+        for item in marked if reason else ():
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def why_no_cuda() -> str:
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        return "this onnxruntime has no CUDA provider"
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return "no NVIDIA driver"
+    return "" if driver.cuInit(0) == 0 else "no NVIDIA GPU"
 
 
 @pytest.fixture(autouse=True, scope="session")

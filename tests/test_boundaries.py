@@ -21,10 +21,11 @@ ORDER = (
     ("checkpoints",),
     ("export",),
     ("bundle",),
-    ("summary",),
+    ("images", "summary"),
     ("parity",),
     ("build",),
-    ("report", "bench", "doctor"),
+    ("report", "doctor", "tune"),
+    ("bench",),
     ("cli", "__main__"),
 )
 RANK = {stage: rank for rank, stages in enumerate(ORDER) for stage in stages}

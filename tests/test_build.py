@@ -61,6 +61,8 @@ def test_a_build_verifies_every_artifact(name, tmp_path):
         "onnx-materialised",
         "torchscript",
         "pt2",
+        "onnx-ensemble",
+        "torchscript-ensemble",
     ]
     for artifact in result.parity.artifacts:
         assert [item.member for item in artifact.comparisons] == list(range(spec.members))

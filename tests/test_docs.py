@@ -1,14 +1,17 @@
 """Every Python block in the documentation runs, in order, as a reader would run it."""
 
+import json
 import os
 import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from hnexport.build import build
 from hnexport.checkpoints import random_checkpoint
-from hnexport.spec import PipelineSpec, WideResNetSpec
+from hnexport.records import from_json
+from hnexport.spec import HypernetSpec, PipelineSpec, WideResNetSpec
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -30,8 +33,10 @@ def test_the_python_blocks_of_a_page_run(page, folder, monkeypatch):
     monkeypatch.chdir(folder)
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
     names: dict[str, object] = {}
-    for number, block in enumerate(blocks, start=1):
-        exec(compile(block, f"{page.name}, block {number}", "exec"), names)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for number, block in enumerate(blocks, start=1):
+            exec(compile(block, f"{page.name}, block {number}", "exec"), names)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -39,3 +44,11 @@ def test_every_link_to_a_file_leads_somewhere(page):
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
     missing = [link for link in links if not os.path.exists(page.parent / link)]
     assert not missing
+
+
+def test_the_specification_in_the_format_guide_is_a_specification():
+    page = (ROOT / "docs/checkpoint-format.md").read_text()
+    (text,) = re.findall(r"^```json\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    hypernet = HypernetSpec(embedding_sizes=(10, 7, 14, 14, 14, 7, 7, 7))
+    expected = PipelineSpec(network=WideResNetSpec.from_name("wrn-28-10"), members=10, hypernet=hypernet)
+    assert from_json(PipelineSpec, json.loads(text)) == expected

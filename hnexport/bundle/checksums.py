@@ -7,7 +7,7 @@ from pathlib import Path
 from hnexport.bundle.manifest import FileRecord, Manifest
 from hnexport.errors import BundleError
 
-__all__ = ["check_files", "record_file"]
+__all__ = ["check_files", "check_sizes", "record_file"]
 
 
 def record_file(path: Path) -> FileRecord:
@@ -17,13 +17,12 @@ def record_file(path: Path) -> FileRecord:
     return FileRecord(size_bytes=path.stat().st_size, sha256=digest)
 
 
-def check_files(folder: Path, manifest: Manifest, names: Iterable[str]) -> None:
-    """Compare files with their records: the sizes of all first, since that is quick, then the checksums.
+def check_sizes(folder: Path, manifest: Manifest, names: Iterable[str]) -> None:
+    """Compare the sizes of files with their records.
 
     Raises:
-        BundleError: a file is missing, not in the manifest, or not what the manifest says; the message names it.
+        BundleError: a file is missing, not in the manifest, or of another size; the message names it.
     """
-    names = list(names)
     for name in names:
         if name not in manifest.files:
             held = ", ".join(manifest.files)
@@ -37,6 +36,16 @@ def check_files(folder: Path, manifest: Manifest, names: Iterable[str]) -> None:
             raise BundleError(
                 f"{folder / name} is damaged: expected {expected} bytes, found {size}; copy or build the bundle again"
             )
+
+
+def check_files(folder: Path, manifest: Manifest, names: Iterable[str]) -> None:
+    """Compare files with their records: the sizes of all first, since that is quick, then the checksums.
+
+    Raises:
+        BundleError: a file is missing, not in the manifest, or not what the manifest says; the message names it.
+    """
+    names = list(names)
+    check_sizes(folder, manifest, names)
     for name in names:
         found = record_file(folder / name)
         if found != manifest.files[name]:

@@ -1,9 +1,12 @@
 """Read a pipeline's stored tensors back from a bundle. (Unlike its siblings, this module needs torch and onnx.)"""
 
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx.external_data_helper import ExternalDataInfo
 from torch import Tensor
 
@@ -11,7 +14,9 @@ from hnexport.bundle.manifest import Format, Manifest
 from hnexport.errors import BundleError
 from hnexport.hypernet.storage import stored_tensors
 
-__all__ = ["restore_tensors"]
+__all__ = ["as_stored", "restore_tensors"]
+
+T = TypeVar("T", Tensor, NDArray[np.generic])
 
 
 def restore_tensors(bundle: Path, manifest: Manifest) -> dict[str, Tensor]:
@@ -27,11 +32,22 @@ def restore_tensors(bundle: Path, manifest: Manifest) -> dict[str, Tensor]:
     else:
         found = dict(torch.jit.load(str(bundle / "model.pt")).state_dict())  # type: ignore[no-untyped-call]
     found = {name.removeprefix("generator."): tensor.detach() for name, tensor in found.items()}
-    expected = [stored.name for stored in stored_tensors(manifest.spec)]
+    expected = {stored.name: stored.shape for stored in stored_tensors(manifest.spec)}
     missing = [name for name in expected if name not in found]
     if missing:
         raise BundleError(f"{bundle} does not hold the tensor {missing[0]} that its specification needs")
-    return {name: found[name] for name in expected}
+    return {name: as_stored(found[name], shape) for name, shape in expected.items()}
+
+
+def as_stored(tensor: T, shape: tuple[int, ...]) -> T:
+    """Undo the layout of joined bases in ONNX files, `[out_channel, embedding, row]`; other tensors as they are.
+
+    Args:
+        shape: of the stored tensor; see `hnexport.hypernet.storage.stored_tensors`.
+    """
+    if tensor.ndim == 3 and len(shape) == 2:
+        return tensor.swapaxes(0, 1).reshape(shape)
+    return tensor
 
 
 def _from_onnx(bundle: Path) -> dict[str, Tensor]:

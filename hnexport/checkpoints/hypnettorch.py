@@ -67,6 +67,8 @@ def import_hypnettorch(
         SpecError: the overrides contradict each other.
     """
     overrides = overrides or HypnettorchOverrides()
+    for network, state in (("hnet", hnet), ("mnet", mnet or {})):
+        _check_dtypes(network, state)
     hypernet, main = hypernet_state(hnet), main_state(mnet or {})
     evidence = Evidence(
         hypernet=tuple(tuple(tensor.shape) for tensor in hypernet.params),
@@ -102,11 +104,15 @@ def _note_conversion(origin: str, tensors: Sequence[Tensor]) -> None:
         _log.warning("%s: tensors of dtype %s were converted to float32", origin, ", ".join(others))
 
 
+def _check_dtypes(network: str, state: Mapping[str, Tensor]) -> None:
+    for name, tensor in state.items():
+        if tensor.dtype not in _ACCEPTED_DTYPES and not name.endswith("._num_stats"):
+            accepted = ", ".join(str(dtype) for dtype in _ACCEPTED_DTYPES)
+            raise CheckpointError(f"{network} tensor {name!r}: expected dtype {accepted}, found {tensor.dtype}")
+
+
 def _float32(where: str, tensor: Tensor, *, lowest: float = -math.inf) -> Tensor:
     """A contiguous float32 copy that shares no memory with the file."""
-    if tensor.dtype not in _ACCEPTED_DTYPES:
-        expected = ", ".join(str(dtype).removeprefix("torch.") for dtype in _ACCEPTED_DTYPES)
-        raise CheckpointError(f"{where}: expected dtype {expected}, found {str(tensor.dtype).removeprefix('torch.')}")
     copy = tensor.to(dtype=torch.float32, memory_format=torch.contiguous_format, copy=True)
     check_values(where, copy, lowest=lowest)
     return copy

@@ -10,6 +10,7 @@ both, tensors are in the main network's order, which is what the assembly functi
 (`uncond + hnet + cond`, and `cond[:-2] + uncond + cond[-2:]`) have in common. Standard library only.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -44,6 +45,7 @@ class LayoutTensor:
         return f"{self.stored.name}{member}"
 
 
+@functools.lru_cache(maxsize=64)
 def main_layout(network: WideResNetSpec) -> tuple[Slot, ...]:
     """The main network's weights in hypnettorch's order (`WRN.param_shapes`)."""
     slots = [slot for slot in network_slots(network) if slot.is_weight]

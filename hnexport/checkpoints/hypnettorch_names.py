@@ -178,6 +178,13 @@ def _layer_statistics(where: str, tensors: Mapping[str, Tensor]) -> Statistics:
         raise CheckpointError(
             f"{where}_num_stats': expected {sets}, the sets of statistics there are, found {int(count)}"
         )
+    for number in range(sets):
+        mean, variance = tuple(tensors[f"mean_{number}"].shape), tuple(tensors[f"var_{number}"].shape)
+        if mean != variance or len(mean) != 1:
+            raise CheckpointError(
+                f"{where}mean_{number}' and {where.removeprefix('mnet tensor ')}var_{number}': "
+                f"expected one axis of the same length, found shapes {list(mean)} and {list(variance)}"
+            )
     return tuple((tensors[f"mean_{number}"], tensors[f"var_{number}"]) for number in range(sets))
 
 

@@ -45,7 +45,10 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Non
     tensors = {name: tensor.detach().contiguous() for name, tensor in checkpoint.tensors.items()}
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
+        partial.touch()
+        usual_mode = partial.stat().st_mode
         safetensors.torch.save_file(tensors, partial, metadata=metadata)
+        partial.chmod(usual_mode)  # safetensors writes files that only their owner may read
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: the checkpoint could not be written: {error}") from error

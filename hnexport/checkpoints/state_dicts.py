@@ -119,6 +119,12 @@ def _torch_load(path: Path) -> Any:
                     raise CheckpointError(
                         f"{path}: entry {entry.filename!r} is compressed; expected a file of torch.save"
                     )
+            damaged = archive.testzip()  # torch.load does not look at the checksums that torch.save writes
+        if damaged is not None:
+            raise CheckpointError(
+                f"{path}: not a complete PyTorch checkpoint (the checksum of {damaged!r} is wrong); "
+                "copy or write it again"
+            )
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

@@ -23,7 +23,9 @@ COMMANDS = {
     "doctor": "Say what this machine can run, what is missing, and the remedy.",
     "inspect": "Show a bundle's signature, weight counts and files.",
     "locate": "Name the first place where an artifact departs from PyTorch in float64.",
+    "tune": "Fold a bundle's graph for this machine: many members at nearly a plain network's speed.",
     "verify": "Compare every artifact of a bundle with PyTorch in float64, member by member.",
+    "predict": "Class probabilities of images, member by member, and how much the members disagree.",
 }
 
 

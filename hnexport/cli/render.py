@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -11,10 +11,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from hnexport.bundle.manifest import Manifest
-from hnexport.parity.results import ParityReport
-from hnexport.progress import Progress as ProgressCallback
-from hnexport.summary import Summary
+if TYPE_CHECKING:  # at run time these would load torch, which `predict` does without
+    from hnexport.bundle.manifest import Manifest
+    from hnexport.parity.results import ParityReport
+    from hnexport.progress import Progress as ProgressCallback
+    from hnexport.summary import Summary
+
 
 __all__ = ["live_progress", "megabytes", "print_json", "print_parity", "print_summary", "print_table"]
 
@@ -46,7 +48,7 @@ def megabytes(size_bytes: float) -> str:
 
 
 @contextmanager
-def live_progress(*, quiet: bool) -> Iterator[ProgressCallback]:
+def live_progress(*, quiet: bool) -> "Iterator[ProgressCallback]":
     """Progress bars on standard error, one for each stage."""
     columns = (
         TextColumn("{task.description:<26}"),
@@ -70,7 +72,7 @@ def live_progress(*, quiet: bool) -> Iterator[ProgressCallback]:
         yield update
 
 
-def print_summary(summary: Summary) -> None:
+def print_summary(summary: "Summary") -> None:
     """Weight counts, in the order and words of the hypnettorch tutorial, and the files."""
     counts = Table(title=f"{summary.name}: weights", title_justify="left")
     counts.add_column("")
@@ -80,7 +82,7 @@ def print_summary(summary: Summary) -> None:
     print_table(counts)
 
 
-def print_files(manifest: Manifest, summary: Summary) -> None:
+def print_files(manifest: "Manifest", summary: "Summary") -> None:
     """The bundle's files, and what separate networks would take."""
     table = Table(title="files", title_justify="left")
     table.add_column("file")
@@ -93,7 +95,7 @@ def print_files(manifest: Manifest, summary: Summary) -> None:
         click.echo(f"{label}: {megabytes(size_bytes)}")
 
 
-def print_signature(manifest: Manifest) -> None:
+def print_signature(manifest: "Manifest") -> None:
     """Inputs and outputs of the graph."""
     table = Table(title="signature", title_justify="left")
     for column in ("", "name", "dtype", "shape"):
@@ -104,7 +106,7 @@ def print_signature(manifest: Manifest) -> None:
     print_table(table)
 
 
-def print_parity(report: ParityReport) -> None:
+def print_parity(report: "ParityReport") -> None:
     """The parity table: a row for each artifact, and a line for each failure."""
     sampled = f" (a seeded sample of {report.members})" if report.sampled else ""
     title = (
@@ -148,7 +150,7 @@ def print_parity(report: ParityReport) -> None:
             click.echo(f"FAILED {artifact.artifact}: {line}")
 
 
-def print_member_parity(report: ParityReport) -> None:
+def print_member_parity(report: "ParityReport") -> None:
     """The relative L2 error of every member in every artifact."""
     table = Table(title="relative L2 error by member", title_justify="left")
     table.add_column("member", justify="right")

@@ -16,6 +16,7 @@ from torch import nn
 
 from hnexport.errors import ExportError
 from hnexport.export.capture import GENERATOR_PREFIX, Capture, example_inputs, tracer_warnings_as_errors
+from hnexport.export.rewrite import lay_out_bases, pool_globally
 from hnexport.networks.registry import network_skeleton
 from hnexport.networks.slots import Slot, network_slots
 from hnexport.pipeline import Preprocess
@@ -33,7 +34,7 @@ LAYER_TENSORS = {
 
 @dataclass(frozen=True, kw_only=True)
 class WeightGraph:
-    """An ONNX model `(cond_id, image, *stored tensors) -> logits`.
+    """An ONNX model `(cond_id, image, *stored tensors) -> logits`; the stored tensors are those of `laid_out`.
 
     Attributes:
         stored: the stored tensors' values by name; they are inputs of the graph until a writer attaches data.
@@ -67,6 +68,10 @@ def weight_graph(capture: Capture) -> WeightGraph:
     model = program.model
     passes.ClearMetadataAndDocStringPass()(model)
     model.metadata_props.clear()
+    lay_out_bases(capture.spec, model.graph, stored)
+    pool_globally(model.graph)
+    for name in [name for name, value in model.graph.initializers.items() if not value.uses()]:
+        del model.graph.initializers[name]
     weights = _find_weights(capture.spec, model.graph)
     _name_values(capture.spec, model.graph, stored, weights)
     model.graph.name = capture.spec.name
@@ -158,9 +163,15 @@ def _name_values(
     network = set(_descendants(graph, graph.inputs[1]))
     scopes: dict[ir.Value, str] = {value: name.rpartition(".")[0] for name, value in stored.items()}
     destinations = _destinations(graph, weights)
+    owners = {value: slot for slot, value in weights.items()}
     taken: set[str] = set()
     for node in graph:
-        scope = _network_scope(node, scopes) if node in network else _generator_scope(node, scopes, destinations)
+        if node in network:
+            scope = _network_scope(node, scopes)
+        elif node.outputs[0] in owners:
+            scope = f"weights.{owners[node.outputs[0]]}"
+        else:
+            scope = _generator_scope(node, scopes, destinations)
         node.name = _unique(f"{scope}/{node.op_type}", taken)
         for number, value in enumerate(node.outputs):
             scopes[value] = scope
@@ -180,7 +191,7 @@ def _network_scope(node: ir.Node, scopes: dict[ir.Value, str]) -> str:
     if node.op_type == "Add" and len(inputs) == 2:  # the residual sum belongs to the block
         branch = max(inputs, key=lambda scope: scope.count("."))
         return branch.rpartition(".")[0] or branch
-    return "pool" if node.op_type in ("GlobalAveragePool", "ReduceMean", "Flatten") else inputs[0]
+    return "pool" if node.op_type in ("GlobalAveragePool", "Flatten") else inputs[0]
 
 
 def _generator_scope(node: ir.Node, scopes: dict[ir.Value, str], destinations: dict[ir.Node, set[str]]) -> str:

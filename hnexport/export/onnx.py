@@ -1,11 +1,13 @@
-"""ONNX: one graph, written three times over one weights file.
+"""ONNX: one graph, written four times over one weights file.
 
 - `model.onnx`: `(cond_id, image) -> logits`.
+- `ensemble.onnx`: the same for several members in one call, see `hnexport.export.ensemble`.
 - `hypernet.onnx`: `cond_id ->` every tensor of the main network, by slot name.
 - `network.onnx`: `image -> logits`. Shared tensors are in the weights file; every other tensor is an external
   initializer that the loader supplies (`SessionOptions.add_external_initializers`) from the outputs of `hypernet.onnx`.
 
-The last two are the first one, cut at the main network's weights.
+The last two are the first one, cut at the main network's weights. Bases whose chunks are joined lie in the weights file
+by output channel (see `hnexport.hypernet.layout`).
 """
 
 from collections.abc import Mapping
@@ -18,14 +20,17 @@ import onnx_ir.passes.common as passes
 
 from hnexport.errors import ExportError
 from hnexport.export.capture import Capture
+from hnexport.export.ensemble import ensemble_model, move_shared
 from hnexport.export.graph import WeightGraph, weight_graph
+from hnexport.export.rewrite import laid_out
 from hnexport.export.weights_file import WeightsFile, write_weights
 
-__all__ = ["HYPERNET_FILE", "MODEL_FILE", "NETWORK_FILE", "SUPPLIED", "OnnxFiles", "write_onnx"]
+__all__ = ["ENSEMBLE_FILE", "HYPERNET_FILE", "MODEL_FILE", "NETWORK_FILE", "SUPPLIED", "OnnxFiles", "write_onnx"]
 
 MODEL_FILE = "model.onnx"
 HYPERNET_FILE = "hypernet.onnx"
 NETWORK_FILE = "network.onnx"
+ENSEMBLE_FILE = "ensemble.onnx"
 SUPPLIED = "supplied-at-load"  # the "file" of tensors that the loader supplies; it never exists
 
 
@@ -44,7 +49,7 @@ class OnnxFiles:
 
 
 def write_onnx(capture: Capture, folder: Path, metadata: Mapping[str, str]) -> OnnxFiles:
-    """Write the three ONNX files and their weights file into `folder`.
+    """Write the four ONNX files and their weights file into `folder`.
 
     Args:
         metadata: goes into each file's metadata properties.
@@ -53,10 +58,18 @@ def write_onnx(capture: Capture, folder: Path, metadata: Mapping[str, str]) -> O
         ExportError: the exporter failed, or a file does not pass ONNX's checker.
     """
     graph = weight_graph(capture)
-    weights = write_weights(folder, capture.tensors)
+    weights = write_weights(folder, laid_out(capture.spec, capture.tensors))
     hypernet, network = _cut_hypernet(graph), _cut_network(graph)
-    for file, model in ((MODEL_FILE, graph.model), (HYPERNET_FILE, hypernet), (NETWORK_FILE, network)):
+    models = {
+        MODEL_FILE: graph.model,
+        ENSEMBLE_FILE: ensemble_model(graph),
+        HYPERNET_FILE: hypernet,
+        NETWORK_FILE: network,
+    }
+    for file, model in models.items():
         _attach(model, weights)
+        if file == ENSEMBLE_FILE:
+            move_shared(model)
         _save(model, folder / file, {**metadata, "hnexport.file": file.removesuffix(".onnx")})
     supplied = tuple(name for name, value in graph.weights.items() if value.producer() is not None)
     return OnnxFiles(opset=graph.model.opset_imports[""], ir_version=graph.model.ir_version, supplied=supplied)

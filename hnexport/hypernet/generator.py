@@ -8,8 +8,9 @@ from torch.nn import functional as F
 
 from hnexport.errors import CheckpointError
 from hnexport.hypernet.chunking import InternalHypernet, plan_chunks
+from hnexport.hypernet.layout import joined_bases
 from hnexport.hypernet.storage import stored_tensors
-from hnexport.networks.slots import Role, network_slots, slot_source
+from hnexport.networks.slots import Role, Slot, network_slots, slot_source
 from hnexport.spec import Activation, PipelineSpec, Source
 
 __all__ = ["ACTIVATIONS", "WeightGenerator", "check_tensors"]
@@ -44,6 +45,7 @@ class WeightGenerator(nn.Module):
         self.spec = spec
         plan = plan_chunks(spec)
         self._hypernets, self._assembly = plan.hypernets, plan.assembly
+        self._joined = joined_bases(plan)
         self._slots = network_slots(spec.network)
         check_tensors(spec, tensors)
         for stored in stored_tensors(spec):
@@ -64,7 +66,7 @@ class WeightGenerator(nn.Module):
         for slot in self._slots:
             source = slot_source(self.spec, slot)
             if source is Source.GENERATED:
-                weight = self._assemble(slot.name, chunks)
+                weight = self._assemble(slot, chunks)
             elif source is Source.MEMBER:
                 weight = self.get(f"member.{slot.name}").index_select(0, row).reshape(slot.shape) + guard
             else:
@@ -80,7 +82,10 @@ class WeightGenerator(nn.Module):
         return getattr(self.get_submodule(owner), leaf)  # type: ignore[no-any-return]
 
     def _chunks(self, hypernet: InternalHypernet, row: Tensor, guard: Tensor) -> tuple[Tensor, ...]:
-        """All chunks of one internal hypernetwork, each `[1, chunk]`."""
+        """All chunks of one internal hypernetwork, each `[1, chunk]`; joined ones layer by layer.
+
+        The latter are `[out_channel, layer's chunks, row]`, see `hnexport.hypernet.layout`.
+        """
         settings, prefix = self.spec.hypernet, f"hypernet.{hypernet.name}"
         assert settings is not None  # a plan without hypernetwork has no internal hypernetworks
         shape = (hypernet.chunks, hypernet.embedding_size)
@@ -90,20 +95,30 @@ class WeightGenerator(nn.Module):
             if settings.bias:
                 hidden = hidden + self.get(f"{prefix}.hidden{number}.bias")
             hidden = ACTIVATIONS[settings.activation](hidden)
-        chunks = hidden @ self.get(f"{prefix}.basis")
+        basis, joined = self.get(f"{prefix}.basis"), self._joined.get(hypernet.name)
+        if joined is not None:
+            basis = basis.reshape(-1, joined.out_channels, joined.row).transpose(0, 1)
+        chunks = torch.matmul(hidden, basis)
         if settings.bias:
-            chunks = chunks + self.get(f"{prefix}.bias")
-        return torch.split(chunks, 1)
+            bias = self.get(f"{prefix}.bias")
+            chunks = chunks + (bias if joined is None else bias.reshape(joined.out_channels, 1, joined.row))
+        if joined is not None:
+            return torch.split(chunks, list(joined.chunks_per_layer), dim=1)
+        return torch.split(chunks, 1) if hypernet.chunks > 1 else (chunks,)
 
-    def _assemble(self, slot: str, chunks: Mapping[str, tuple[Tensor, ...]]) -> Tensor:
+    def _assemble(self, slot: Slot, chunks: Mapping[str, tuple[Tensor, ...]]) -> Tensor:
         """Join a slot's pieces along the input channels."""
-        pieces = []
-        for piece in self._assembly[slot]:
+        pieces = self._assembly[slot.name]
+        joined = self._joined.get(pieces[0].hypernet)
+        if joined is not None:
+            return chunks[pieces[0].hypernet][joined.layers.index(slot.name)].reshape(slot.shape)
+        parts = []
+        for piece in pieces:
             chunk, part = chunks[piece.hypernet][piece.chunk], piece.part
             if part.size != chunk.shape[1]:
                 chunk = chunk.narrow(1, part.offset, part.size)
-            pieces.append(chunk.reshape(part.shape))
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
+            parts.append(chunk.reshape(part.shape))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 def _owner(module: nn.Module, name: str) -> tuple[nn.Module, str]:

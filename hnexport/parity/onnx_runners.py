@@ -8,7 +8,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
+from hnexport.bundle.restore import as_stored
 from hnexport.errors import ParityError
+from hnexport.hypernet.storage import stored_tensors
 from hnexport.parity.layers import call_weights, match_layers, network_layers
 from hnexport.parity.limits import FULL
 from hnexport.parity.onnx_trace import OnnxWeights, constants, load_graph
@@ -37,8 +39,8 @@ class OnnxRunner:
         return self._session.run(None, feed)[0]  # type: ignore[no-any-return]
 
     def stored(self) -> Iterator[tuple[str, Array]]:
-        """The file's initializers."""
-        yield from constants(load_graph(self._path), self._path.parent).items()
+        """The file's initializers; stored tensors in their stored layout."""
+        yield from _stored(self._manifest, constants(load_graph(self._path), self._path.parent))
 
     def placement(self, images: Array) -> Placement | None:
         """Where the graph's nodes run; None on the CPU, which has nowhere to fall back to."""
@@ -63,7 +65,8 @@ class MaterialisedRunner:
     def __init__(self, bundle: Path, manifest: Manifest, device: Device) -> None:
         if manifest.onnx is None:
             raise ParityError(f"{bundle} holds no ONNX files; build it with the format onnx")
-        self._bundle, self._device, self._supplied = bundle, device, manifest.onnx.supplied
+        self._bundle, self._manifest, self._device = bundle, manifest, device
+        self._supplied = manifest.onnx.supplied
         self._hypernet = onnx_session(bundle / "hypernet.onnx", onnxruntime.SessionOptions(), device)
         self._member: int | None = None
         self._network: onnxruntime.InferenceSession
@@ -76,11 +79,11 @@ class MaterialisedRunner:
         return self._network.run(["logits"], {"image": images})[0]  # type: ignore[no-any-return]
 
     def stored(self) -> Iterator[tuple[str, Array]]:
-        """The initializers of both files."""
+        """The initializers of both files; stored tensors in their stored layout."""
         for name in ("hypernet.onnx", "network.onnx"):
-            for key, value in constants(load_graph(self._bundle / name), self._bundle).items():
-                if key not in self._supplied:
-                    yield key, value
+            held = constants(load_graph(self._bundle / name), self._bundle)
+            own = {key: value for key, value in held.items() if key not in self._supplied}
+            yield from _stored(self._manifest, own)
 
     def weights(self, cond_id: int) -> Mapping[str, Array]:
         """Every output of `hypernet.onnx`, by slot."""
@@ -93,6 +96,12 @@ class MaterialisedRunner:
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights]
         options.add_external_initializers(list(self._supplied), values)
         return onnx_session(self._bundle / "network.onnx", options, self._device)
+
+
+def _stored(manifest: Manifest, constants: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
+    shapes = {stored.name: stored.shape for stored in stored_tensors(manifest.spec)}
+    for name, value in constants.items():
+        yield name, as_stored(value, shapes.get(name, value.shape))
 
 
 def _inputs(path: Path, session: onnxruntime.InferenceSession, manifest: Manifest) -> tuple[str, str]:

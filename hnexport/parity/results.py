@@ -44,7 +44,7 @@ class ArtifactReport:
     """Everything about one artifact.
 
     Attributes:
-        artifact: `onnx`, `onnx-materialised`, `torchscript` or `pt2`.
+        artifact: one of `RUNNERS` or `ENSEMBLES`, for instance `onnx` or `onnx-ensemble`.
         runtime: what ran it, with version and provider.
         ensemble_error: relative L2 error of the logits' mean over the members.
         repeat_spread: largest relative L2 difference of a row between two equal runs: 0 where the runtime is

@@ -17,8 +17,8 @@ from hnexport.parity.providers import ONNX_PROVIDERS, Device, Placement, onnx_se
 from hnexport.parity.torch_runners import TorchRunner
 
 __all__ = [
-    "DEFAULT_RUNNERS",
     "ONNX_PROVIDERS",
+    "ON_REQUEST",
     "RUNNERS",
     "Device",
     "Inspectable",
@@ -83,27 +83,31 @@ RUNNERS: Mapping[str, tuple[Format, Callable[[Path, Manifest, Device], Runner]]]
     }
 )
 
-# What a build verifies; the others are other people's runtimes, run when they are asked for.
-DEFAULT_RUNNERS = ("onnx", "onnx-materialised", "torchscript", "pt2")
+# Other people's runtimes, run when they are asked for; a build verifies all the others.
+ON_REQUEST = ("openvino", "onnx-reference")
 
 
-def choose_runners(manifest: Manifest, asked: Sequence[str] | None) -> tuple[tuple[str, ...], dict[str, str]]:
+def choose_runners(
+    formats: Mapping[str, Format], manifest: Manifest, asked: Sequence[str] | None
+) -> tuple[tuple[str, ...], dict[str, str]]:
     """The runners to run, and why each of the others is not run.
 
     Args:
-        asked: names among `RUNNERS`; `all` stands for every one that is installed; None for the default.
+        formats: every runner there is, by name, with the format that it runs.
+        asked: names among them; `all` stands for every one that is installed; None for the default.
 
     Raises:
         ParityError: there is no runner of such a name.
         ProviderError: one that was asked for by name is not installed.
     """
-    names = list(DEFAULT_RUNNERS) if asked is None else [name for name in asked if name != "all"]
-    unknown = [name for name in names if name not in RUNNERS]
+    usual = [name for name in formats if name not in ON_REQUEST]
+    names = usual if asked is None else [name for name in asked if name != "all"]
+    unknown = [name for name in names if name not in formats]
     if unknown:
-        raise ParityError(f"there is no runtime {unknown[0]!r}; choose among {', '.join(RUNNERS)}, or all")
-    wanted = set(RUNNERS) if asked is not None and "all" in asked else set(names)
+        raise ParityError(f"there is no runtime {unknown[0]!r}; choose among {', '.join(formats)}, or all")
+    wanted = set(formats) if asked is not None and "all" in asked else set(names)
     reasons: dict[str, str] = {}
-    for name, (file_format, _) in RUNNERS.items():
+    for name, file_format in formats.items():
         if file_format not in manifest.formats:
             reasons[name] = "its format is not in the bundle"
         elif name == "openvino" and not has_openvino():
@@ -114,7 +118,7 @@ def choose_runners(manifest: Manifest, asked: Sequence[str] | None) -> tuple[tup
             reasons[name] = "the network is too large for ONNX's reference evaluator; ask for it by name"
         elif name not in wanted:
             reasons[name] = f"not asked for: --runtimes {name}"
-    return tuple(name for name in RUNNERS if name not in reasons), reasons
+    return tuple(name for name in formats if name not in reasons), reasons
 
 
 def file_runner(path: Path, manifest: Manifest, device: Device) -> Runner:

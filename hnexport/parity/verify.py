@@ -18,6 +18,7 @@ from hnexport.parity.artifact import eager_errors, verify_artifact
 from hnexport.parity.cases import read_case, write_case
 from hnexport.parity.checks import check_strict
 from hnexport.parity.compare import compare_member
+from hnexport.parity.ensemble import ENSEMBLES, verify_ensemble
 from hnexport.parity.precision import computing_in
 from hnexport.parity.providers import obstacle
 from hnexport.parity.reference import checked_members, compute_golden
@@ -42,7 +43,8 @@ class VerifyOptions:
         members: the members to compare; None takes those of the golden samples (all, or a sample above 32).
         batch_sizes: each member runs once with each.
         provider: `auto`, `cpu`, `cuda` or `tensorrt`.
-        artifacts: which of `RUNNERS`, or `all` that are installed; None takes those of the bundle's formats.
+        artifacts: which of `RUNNERS` and `ENSEMBLES`, or `all` that are installed; None takes those that a build
+            verifies, as far as the bundle's formats allow.
         precision: by which tolerance to judge, and on CUDA whether TF32 is used.
         save_failures: a folder for failing cases, to be run again with `replay`.
     """
@@ -70,13 +72,18 @@ def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progres
     manifest = read_manifest(bundle)
     check_files(bundle, manifest, manifest.files)
     golden = _golden(bundle, manifest, options, progress)
-    names, not_run = choose_runners(manifest, options.artifacts)
+    formats = {name: file_format for name, (file_format, _) in (*RUNNERS.items(), *ENSEMBLES.items())}
+    names, not_run = choose_runners(formats, manifest, options.artifacts)
     device = _device(options)
     pipeline = Pipeline(manifest.spec, trusted_tensors(bundle, manifest, golden.fingerprints))
     with computing_in(options.precision):
         reports = tuple(  # one artifact in memory at a time
             _verify_one(name, RUNNERS[name][1](bundle, manifest, device), pipeline, golden, options, progress)
             for name in names
+            if name in RUNNERS
+        )
+        reports += tuple(
+            _verify_together(name, bundle, manifest, golden, options, progress) for name in names if name in ENSEMBLES
         )
     for provider in ("cuda", "tensorrt"):
         if provider != device.provider:
@@ -154,6 +161,17 @@ def _report(
         not_run=not_run,
         environment=environment(),
     )
+
+
+def _verify_together(
+    name: str, bundle: Path, manifest: Manifest, golden: Golden, options: VerifyOptions, progress: Progress
+) -> ArtifactReport:
+    """Verify an artifact that runs all members in one call."""
+    progress(f"verify {name}", 0, 1)
+    ensemble = ENSEMBLES[name][1](bundle, _device(options))
+    report = verify_ensemble(name, ensemble, manifest, golden, TOLERANCES[options.precision])
+    progress(f"verify {name}", 1, 1)
+    return report
 
 
 def environment() -> dict[str, str]:

@@ -12,6 +12,7 @@ from onnx.external_data_helper import ExternalDataInfo
 
 from hnexport.export import capture, write_onnx
 from hnexport.export.onnx import SUPPLIED
+from hnexport.export.rewrite import laid_out
 from hnexport.export.weights_file import ALIGNMENT_BYTES
 from hnexport.networks.slots import network_slots
 from hnexport.spec import RECIPES, Activation, Chunking, HypernetSpec, ImageLayout, PreprocessSpec, Recipe, Source
@@ -158,7 +159,7 @@ def test_equal_tensors_are_not_tied(make_spec, tmp_path):
 
 def test_the_three_files_share_one_copy_of_the_weights(write):
     pipeline, files, folder = write("hypernet")
-    stored = {name: tensor.numpy() for name, tensor in pipeline.tensors().items()}
+    stored = {name: tensor.numpy() for name, tensor in laid_out(pipeline.spec, pipeline.tensors()).items()}
     raw = (folder / "weights.bin").read_bytes()
     found = set()
     for name in ("model.onnx", "hypernet.onnx", "network.onnx"):

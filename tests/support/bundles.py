@@ -64,7 +64,8 @@ def trained_tensors(spec: PipelineSpec, seed: int = 0) -> dict[str, Tensor]:
 
 def build_small(target: Path, kind: str, seed: int = 0) -> Path:
     spec = small_spec(kind)
-    return build(Checkpoint(spec=spec, tensors=trained_tensors(spec, seed), origin=f"seed {seed}"), target).path
+    checkpoint = Checkpoint(spec=spec, tensors=trained_tensors(spec, seed), origin=f"test weights, seed {seed}")
+    return build(checkpoint, target).path
 
 
 def reseed(bundle: Path, captured: Capture, seed: int) -> None:

@@ -1,0 +1,33 @@
+"""`hnexport tune`: a cache made on this machine."""
+
+from pathlib import Path
+
+import click
+
+from hnexport.cli.options import bundle_argument, json_option
+
+__all__ = ["tune"]
+
+
+@click.command()
+@bundle_argument
+@click.option("--force", is_flag=True, help="Make it again if the cache holds it.")
+@json_option
+def tune(bundle: Path, force: bool, as_json: bool) -> None:
+    """Fold a bundle's graph into onnxruntime's layout on this processor, verify every member, and cache the result.
+
+    The cache lies in $XDG_CACHE_HOME/hnexport/tuned and is used only with this onnxruntime, this processor and this
+    bundle. The bundle itself is not touched.
+    """
+    from hnexport.cli import render
+    from hnexport.tune.make import tune as tune_bundle
+
+    with render.live_progress(quiet=as_json) as progress:
+        tuned = tune_bundle(bundle, force=force, progress=progress)
+    error = None if tuned.parity is None else tuned.parity.worst.relative_l2
+    if as_json:
+        render.print_json({"path": str(tuned.path), "seconds": tuned.seconds, "relative_l2": error})
+        return
+    found = "held already" if error is None else f"made and verified, worst relative L2 error {error:.1e}"
+    click.echo(f"{found}, {tuned.seconds:.1f} s")
+    click.echo(str(tuned.path))

@@ -1,0 +1,27 @@
+"""Load a bundle and predict, in production: numpy, onnxruntime and safetensors are all it needs.
+
+    from hnexport.runtime import load
+
+    ensemble = load("bundle/")
+    ensemble.predict(images, member=3)           # logits [batch, class]
+    ensemble.predict(images, members=[2, 3, 7])  # logits [member, batch, class]
+    ensemble.predict_mean(images)                # mean probabilities, and how much the members disagree
+
+It imports neither torch nor onnx.
+"""
+
+from hnexport.runtime.ensemble import Ensemble
+from hnexport.runtime.loading import load
+from hnexport.runtime.options import Check, Checksums, EngineName, Precision, Strategy
+from hnexport.runtime.uncertainty import EnsemblePrediction
+
+__all__ = [
+    "Check",
+    "Checksums",
+    "EngineName",
+    "Ensemble",
+    "EnsemblePrediction",
+    "Precision",
+    "Strategy",
+    "load",
+]

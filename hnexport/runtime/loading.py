@@ -1,0 +1,180 @@
+"""From a bundle to an ensemble: check the files, choose provider and strategy, check the golden sample."""
+
+import logging
+from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
+
+import onnxruntime
+
+from hnexport.bundle.golden import GOLDEN_FILE, Golden, read_golden
+from hnexport.bundle.manifest import Manifest, read_manifest
+from hnexport.errors import BundleError, ProviderError, RuntimeInputError
+from hnexport.runtime.ensemble import Engine, Ensemble
+from hnexport.runtime.golden_check import check_golden
+from hnexport.runtime.memory import available_bytes
+from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
+from hnexport.runtime.openvino_engine import OpenvinoEngine
+from hnexport.runtime.options import Check, Checksums, EngineName, LoadOptions, Precision, Strategy
+from hnexport.runtime.providers import PROVIDERS, check_provider_name
+from hnexport.runtime.verified import verify_files
+from hnexport.spec import Source
+
+__all__ = ["load"]
+
+logger = logging.getLogger(__name__)
+
+_MEMORY_SHARE = 0.5  # of what is available; the rest is for activations and for the application
+_MEMBER_OVERHEAD = 1.1  # a session and its graph, beside the weights
+_UNKNOWN_MEMORY_BYTES = 2**31  # where the system does not say
+
+
+def load(
+    bundle: str | PathLike[str],
+    *,
+    provider: str = "auto",
+    engine: str = EngineName.ONNXRUNTIME,
+    strategy: str = Strategy.AUTO,
+    resident_members: int | None = None,
+    threads: int | None = None,
+    precision: str = Precision.FLOAT32,
+    checksums: str = Checksums.REMEMBERED,
+    check: str = Check.SAMPLE,
+) -> Ensemble:
+    """Load a bundle and prove that it computes what it computed when it was built.
+
+    Args:
+        bundle: the directory that `hnexport build` wrote. Its weights file is mapped into memory: replace a bundle by
+            renaming, never by writing into its files.
+        provider: "auto" takes CUDA where it starts and passes the golden sample, otherwise the CPU; a provider that is
+            named ("cpu", "cuda", "tensorrt", "directml", "coreml", "migraphx") is taken or refused, never replaced.
+        engine: "onnxruntime", or "openvino" (on the CPU; an optional dependency).
+        strategy: "materialised" keeps members as plain networks, "generated" computes a member's weights in every
+            call, "auto" materialises where that is faster and all members fit into half of the available memory.
+        resident_members: at most so many members are kept as plain networks, the least recently used is dropped;
+            None keeps as many as fit.
+        threads: compute threads of one call; None is the engine's choice, the physical cores.
+        precision: "float32", or "bfloat16" with OpenVINO, which is faster and about a percent off.
+        checksums: "remembered" reads a large file once and remembers that it was whole, "always" reads it at every
+            load, "never" compares sizes only.
+        check: how much of the golden sample to compute: "sample" (one image of one member), "all" or "none".
+
+    Raises:
+        BundleError: the bundle is missing, damaged or has no ONNX files, or its predictions are not those of its
+            golden sample.
+        ProviderError: a provider or engine that was asked for cannot be had; the message says what is missing.
+        RuntimeInputError: an option has a value that it cannot have.
+    """
+    options = LoadOptions(
+        provider=provider,
+        engine=engine,  # type: ignore[arg-type]  # LoadOptions turns the names into its enumerations
+        strategy=strategy,  # type: ignore[arg-type]
+        resident_members=resident_members,
+        threads=threads,
+        precision=precision,  # type: ignore[arg-type]
+        checksums=checksums,  # type: ignore[arg-type]
+        check=check,  # type: ignore[arg-type]
+    )
+    check_provider_name(options.provider)
+    files = _Files(Path(bundle), options.checksums)
+    golden = files.golden() if options.check is not Check.NONE else None
+    if options.engine is EngineName.OPENVINO:
+        if options.provider not in ("auto", "cpu"):
+            raise ProviderError(f"engine 'openvino' runs on the CPU here, not on {options.provider!r}: leave it out")
+        return _load_on("cpu", files, golden, options)
+    if options.provider != "auto":
+        return _load_on(options.provider, files, golden, options)
+    if PROVIDERS["cuda"] in onnxruntime.get_available_providers():
+        try:
+            return _load_on("cuda", files, golden, options)
+        except ProviderError as error:
+            logger.info("running on the CPU: %s", error)
+        except BundleError as error:  # damaged files are found again below
+            logger.warning("running on the CPU, CUDA fails the golden sample: %s", error)
+    return _load_on("cpu", files, golden, options)
+
+
+class _Files:
+    """The files of one bundle; each is verified once, before it is first used."""
+
+    def __init__(self, folder: Path, checksums: Checksums) -> None:
+        self.folder, self.manifest = folder, read_manifest(folder)
+        self._checksums = checksums
+        self._verified: set[str] = set()
+        if self.manifest.onnx is None:
+            held = ", ".join(self.manifest.formats)
+            raise BundleError(f"{folder} holds no ONNX files, only {held}: build it again with the format onnx")
+        names = [tensor.name for tensor in self.manifest.inputs]
+        if names != ["cond_id", "image"]:
+            raise BundleError(f"{folder}: expected a graph with the inputs cond_id and image, found {names}")
+
+    def verify(self, names: Iterable[str]) -> None:
+        wanted = [name for name in names if name not in self._verified]
+        verify_files(self.folder, self.manifest, wanted, self._checksums)
+        self._verified.update(wanted)
+
+    def golden(self) -> Golden:
+        self.verify([GOLDEN_FILE])
+        return read_golden(self.folder)
+
+
+def _load_on(provider: str, files: _Files, golden: Golden | None, options: LoadOptions) -> Ensemble:
+    engine = _engine(provider, files, options)
+    strategy, limit = _plan(engine, files, options)
+    files.verify(engine.files[strategy])
+    ensemble = Ensemble(files.manifest, engine, strategy, limit)
+    if golden is not None:
+        check_golden(
+            golden,
+            lambda member, images: ensemble.predict(images, member=member),
+            options.check,
+            options.precision,
+            files.folder,
+        )
+    return ensemble
+
+
+def _engine(provider: str, files: _Files, options: LoadOptions) -> Engine:
+    if options.engine is EngineName.OPENVINO:
+        return OpenvinoEngine(files.folder, files.manifest, options.threads, options.precision)
+    return OnnxruntimeEngine(files.folder, files.manifest, provider, options.threads)
+
+
+def _plan(engine: Engine, files: _Files, options: LoadOptions) -> tuple[Strategy, int]:
+    """The strategy, and how many members may be resident.
+
+    `auto` never thrashes: if not every member fits and nobody said how many to keep, weights are generated.
+    """
+    manifest = files.manifest
+    members = manifest.spec.members
+    if options.strategy is Strategy.GENERATED:
+        if options.resident_members is not None:
+            raise RuntimeInputError("resident_members is for strategy='materialised': generated members are not kept")
+        return Strategy.GENERATED, 0
+    if options.strategy is Strategy.AUTO and options.resident_members is None and not _pays(manifest, engine):
+        return Strategy.GENERATED, 0
+    if options.resident_members is not None:
+        return Strategy.MATERIALISED, min(options.resident_members, members)
+    files.verify(engine.files[Strategy.MATERIALISED])
+    fitting = _members_that_fit(engine)
+    if options.strategy is Strategy.AUTO and fitting < members:
+        logger.info(
+            "weights are generated in every call: only %d of %d members fit into memory; with resident_members=%d the "
+            "ones used last would be kept as plain networks",
+            fitting,
+            members,
+            max(1, fitting),
+        )
+        return Strategy.GENERATED, 0
+    return Strategy.MATERIALISED, max(1, min(fitting, members))
+
+
+def _pays(manifest: Manifest, engine: Engine) -> bool:
+    """Whether a plain network is faster: on the CPU, if the convolutions are not the same for all members anyway."""
+    return engine.provider == "cpu" and manifest.spec.recipe.convolution is not Source.SHARED
+
+
+def _members_that_fit(engine: Engine) -> int:
+    available = available_bytes()
+    budget = _MEMORY_SHARE * (_UNKNOWN_MEMORY_BYTES if available is None else available)
+    return int(budget / (_MEMBER_OVERHEAD * engine.member_bytes))

@@ -1,0 +1,109 @@
+"""`tune`: fold a bundle's graph for this machine, check it, and only then put it into the cache."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from hnexport.bundle.checksums import check_files
+from hnexport.bundle.golden import read_golden
+from hnexport.bundle.manifest import Manifest, read_manifest
+from hnexport.bundle.writer import staged_folder
+from hnexport.errors import TuneError
+from hnexport.parity.artifact import verify_artifact
+from hnexport.parity.limits import FULL
+from hnexport.parity.results import ArtifactReport
+from hnexport.parity.tolerances import TOLERANCES, Precision
+from hnexport.parity.verify import DEFAULT_BATCH_SIZES
+from hnexport.progress import Progress, no_progress
+from hnexport.records import to_json
+from hnexport.tune.cache import (
+    FOLDED_WEIGHTS_FILE,
+    RECORD_FILE,
+    TunedRecord,
+    load_tuned,
+    machine,
+    open_folded,
+    tuned_folder,
+)
+from hnexport.tune.fold import write_folded
+
+__all__ = ["TunedBundle", "tune"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedBundle:
+    """A graph in the cache.
+
+    Attributes:
+        parity: what its verification found; None where the cache held it already.
+    """
+
+    path: Path
+    parity: ArtifactReport | None
+    seconds: float
+
+
+def tune(bundle: Path, *, force: bool = False, progress: Progress = no_progress) -> TunedBundle:
+    """Make the graph that is folded for this machine, verify every member of it, and cache it.
+
+    Args:
+        force: make it again if the cache holds it.
+        progress: called after each verified member.
+
+    Raises:
+        BundleError: a file of the bundle is missing or damaged, or the cache cannot be written.
+        TuneError: this pipeline cannot be folded, or the folded graph does not compute what PyTorch computes; nothing
+            was cached.
+    """
+    start = time.perf_counter()
+    manifest = read_manifest(bundle)
+    target = tuned_folder(manifest)
+    if not force and load_tuned(manifest, onnxruntime.SessionOptions()) is not None:
+        return TunedBundle(path=target, parity=None, seconds=time.perf_counter() - start)
+    check_files(bundle, manifest, manifest.files)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with staged_folder(target) as folder:
+        write_folded(bundle, manifest, folder)
+        report = _verify(folder, bundle, manifest, progress)
+        if not report.passed:
+            raise TuneError(f"the folded graph of {manifest.name} is not the same: {report.failures[0]}; not cached")
+        record = TunedRecord(
+            key=target.name,
+            bundle=manifest.name,
+            machine=machine(),
+            weights_bytes=(folder / FOLDED_WEIGHTS_FILE).stat().st_size,
+            relative_l2=report.worst.relative_l2,
+        )
+        text = json.dumps(to_json(record), indent=2) + "\n"
+        (folder / RECORD_FILE).write_text(text, encoding="utf-8")
+    return TunedBundle(path=target, parity=report, seconds=time.perf_counter() - start)
+
+
+class _FoldedRunner:
+    """The folded graph under onnxruntime, before it is published."""
+
+    limits = FULL
+
+    def __init__(self, folder: Path) -> None:
+        self._session = open_folded(folder, onnxruntime.SessionOptions())
+        self.runtime = f"onnxruntime {onnxruntime.__version__} cpu, folded"
+
+    def run(self, cond_id: int, images: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Logits `[batch, class]` of one member."""
+        feed = {"cond_id": np.array(cond_id, dtype=np.int64), "image": images}
+        return np.asarray(self._session.run(["logits"], feed)[0])
+
+
+def _verify(folder: Path, bundle: Path, manifest: Manifest, progress: Progress) -> ArtifactReport:
+    try:
+        runner = _FoldedRunner(folder)
+    except Exception as error:
+        raise TuneError(f"onnxruntime cannot load the folded graph of {manifest.name}: {error}") from error
+    tolerance = TOLERANCES[Precision.FLOAT32]
+    golden, members = read_golden(bundle), manifest.spec.members
+    return verify_artifact("onnx-folded", runner, members, golden, DEFAULT_BATCH_SIZES, tolerance, progress)

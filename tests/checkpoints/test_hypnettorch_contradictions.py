@@ -1,0 +1,269 @@
+"""State dicts that are damaged, and overrides that contradict them: every one is refused, and the tensor is named."""
+
+import functools
+import logging
+import re
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypnettorch_ensembles import CASES, Case, build
+from torch import Tensor
+
+from hnexport.checkpoints import Checkpoint, HypnettorchOverrides, import_hypnettorch
+from hnexport.errors import CheckpointError, HnexportError
+from hnexport.spec import RECIPES, Chunking
+
+StateDict = dict[str, Tensor]
+Damage = Callable[[Tensor], Tensor | None]
+
+
+def with_a_nan(tensor: Tensor) -> Tensor:
+    tensor = tensor.clone()
+    tensor.view(-1)[tensor.numel() // 2] = float("nan")
+    return tensor
+
+
+DAMAGES: dict[str, Damage] = {
+    "missing": lambda tensor: None,
+    "transposed": lambda tensor: tensor.transpose(0, -1).clone() if tensor.ndim > 1 else tensor[None].clone(),
+    "longer": lambda tensor: torch.cat([tensor, tensor[:1]]),
+    "with a NaN": with_a_nan,
+    "int32": lambda tensor: tensor.to(torch.int32),
+    "complex": lambda tensor: tensor.to(torch.complex64),
+}
+DAMAGED_CASES = [
+    "hypernetwork container",
+    "batch ensemble",
+    "statistics for each member",
+    "hidden layers with bias",
+    "generated batch norm and output layer",
+    "bare StructuredHMLP beside the main network's weights",
+    "main network without weights",
+]
+
+
+@functools.cache
+def state_dicts(name: str) -> dict[str, StateDict]:
+    return {network: dict(state) for network, state in build(CASES[name]).state_dicts().items()}
+
+
+def load(states: dict[str, StateDict], **overrides: object) -> Checkpoint:
+    return import_hypnettorch(states["hnet"], states["mnet"], overrides=HypnettorchOverrides(**overrides))
+
+
+def damaged(name: str, network: str, tensor: str, damage: Damage) -> dict[str, StateDict]:
+    states = {key: dict(state) for key, state in state_dicts(name).items()}
+    replacement = damage(states[network][tensor])
+    if replacement is None:
+        del states[network][tensor]
+    else:
+        states[network][tensor] = replacement
+    return states
+
+
+def canonical(state: StateDict) -> list[str]:
+    """The tensors that hnexport reads; the others are the same ones under another name."""
+    return [name for name in state if name.startswith("_internal_params") or re.search(r"\.(mean|var)_\d+$", name)]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", DAMAGED_CASES)
+def test_a_damaged_tensor_is_refused_by_its_name(name: str, damage: str) -> None:
+    for network, state in state_dicts(name).items():
+        for tensor in sampled(canonical(state)):
+            with pytest.raises(CheckpointError) as caught:
+                load(damaged(name, network, tensor, DAMAGES[damage]))
+            message = str(caught.value)
+            assert re.match(r"(hnet|mnet) tensors? '.*(expected|missing)", message)
+            assert f"'{tensor}'" in message
+
+
+def sampled(names: list[str]) -> list[str]:
+    """The first, the last, and every eighth: some of each kind."""
+    return [*names[::8], *names[-1:]]
+
+
+@pytest.mark.parametrize("damage", ["transposed", "longer", "with a NaN", "int32"])
+@pytest.mark.parametrize("name", ["hypernetwork container", "batch ensemble"])
+def test_other_names_of_a_tensor_must_agree_with_it(name: str, damage: str) -> None:
+    for network, state in state_dicts(name).items():
+        for tensor in sampled(sorted(set(state) - set(canonical(state)))):
+            if not tensor.endswith("_num_stats"):
+                with pytest.raises(CheckpointError, match=re.escape(f"{network} tensor '{tensor}'")):
+                    load(damaged(name, network, tensor, DAMAGES[damage]))
+
+
+def test_other_names_of_a_tensor_may_be_absent() -> None:
+    """As in safetensors files, which hold every tensor once."""
+    states = state_dicts("hidden layers with bias")
+    reduced = {
+        network: {name: state[name] for name in state if name in canonical(state) or name.endswith("_num_stats")}
+        for network, state in states.items()
+    }
+    assert len(reduced["hnet"]) < len(states["hnet"])
+    expected, found = load(states), load(reduced)
+    assert all(torch.equal(found.tensors[name], expected.tensors[name]) for name in expected.tensors)
+
+
+@pytest.mark.parametrize(
+    ("network", "tensor", "reason"),
+    [
+        ("hnet", "_internal_params.48", "belongs to nothing"),
+        ("hnet", "surprise", "belongs to nothing"),
+        ("hnet", "_context_mod_layers.0.weight", "context modulation is not supported"),
+        ("hnet", "_batchnorm_layers.0.scale", "batch norm between the hidden layers is not supported"),
+        ("hnet", "_layer_weight_tensors.7", "belongs to nothing"),
+        ("mnet", "_internal_params.26", "expected 26 tensors"),
+        ("mnet", "_batchnorm_layers.0.mean_1", "_batchnorm_layers.0.var_1' is missing"),
+        ("mnet", "_batchnorm_layers.8.mean_0", "_batchnorm_layers.7.mean_0' is missing"),
+        ("mnet", "surprise", "belongs to nothing"),
+    ],
+)
+def test_an_extra_tensor_is_refused(network: str, tensor: str, reason: str) -> None:
+    states = {key: dict(state) for key, state in state_dicts("hypernetwork container").items()}
+    assert tensor not in states[network]
+    states[network][tensor] = torch.zeros(16)
+    with pytest.raises(CheckpointError, match=re.escape(reason)):
+        load(states)
+
+
+def test_a_negative_variance_is_refused() -> None:
+    states = damaged("hypernetwork container", "mnet", "_batchnorm_layers.3.var_0", lambda tensor: -tensor)
+    with pytest.raises(
+        CheckpointError, match=r"'_batchnorm_layers\.3\.var_0'.*expected numbers of at least 0, found -"
+    ):
+        load(states)
+
+
+def test_a_number_of_statistics_that_is_wrong_is_refused() -> None:
+    states = damaged("hypernetwork container", "mnet", "_batchnorm_layers.3._num_stats", lambda tensor: tensor + 1)
+    with pytest.raises(CheckpointError, match=r"'_batchnorm_layers\.3\.(_num_stats|mean_1)'"):
+        load(states)
+
+
+def test_a_network_that_tracked_no_statistics_is_refused() -> None:
+    states = build(Case(bn_track_stats=False)).state_dicts()
+    with pytest.raises(CheckpointError, match=r"tracked no running statistics.*other images in the batch"):
+        load(states)
+
+
+def test_a_network_with_batch_norm_needs_the_main_networks_state_dict() -> None:
+    with pytest.raises(CheckpointError, match=r"main network's state dict \(mnet\)"):
+        import_hypnettorch(state_dicts("hypernetwork container")["hnet"], None)
+
+
+def test_swapped_state_dicts_are_recognised() -> None:
+    states = state_dicts("main network without weights")
+    with pytest.raises(CheckpointError, match="main network's state dict; expected the hypernetwork's"):
+        import_hypnettorch(states["mnet"], states["hnet"])
+
+
+def test_conditional_inputs_beside_chunk_embeddings_are_refused() -> None:
+    """hypnettorch's `cond_in_size > 0`: an input vector for each condition, in front of everything else."""
+    states = {key: dict(state) for key, state in state_dicts("main network without weights").items()}
+    params = [states["hnet"][name] for name in canonical(states["hnet"])]
+    shifted = [*(torch.zeros(8) for _ in range(3)), *params]
+    states["hnet"] = {f"_internal_params.{index}": tensor for index, tensor in enumerate(shifted)}
+    with pytest.raises(CheckpointError, match=r"hnet tensor '_internal_params\.\d+'.*expected shape"):
+        load(states)
+
+
+CONTRADICTIONS: dict[str, tuple[dict[str, object], str]] = {
+    "members": ({"members": 4}, r"hnet tensor '_internal_params\.\d+' .*expected shape \[1, 5\], found \[16\]"),
+    "too many members": ({"members": 10**9}, "1000000000 members need as many tensors"),
+    "classes": (
+        {"classes": 100},
+        r"'_internal_params\.42' .*expected shape \[100, 128\], found \[10, 128\]",
+    ),
+    "depth": (
+        {"network": "wrn-16-2"},
+        r"'_batchnorm_layers\.3\.mean_0': expected shape \[32\].*found \[64\]",
+    ),
+    "widening": ({"network": "wrn-10-4"}, r"mnet tensor '_batchnorm_layers\.1\.mean_0': expected shape \[64\]"),
+    "feature maps": ({"feature_maps": (16, 32, 32, 64)}, r"mnet tensor '_batchnorm_layers\.3\.mean_0': expected shape"),
+    "channels": (
+        {"image_channels": 1},
+        r"'_internal_params\.0' .*expected shape \[144, 5\], found \[432, 5\]",
+    ),
+    "convolution bias": ({"conv_bias": True}, r"hnet tensor '_internal_params\.0' .*expected shape \[448, 5\]"),
+    "output bias": ({"output_bias": False}, r"hnet tensor '_internal_params\.4\d'"),
+    "recipe": ({"recipe": RECIPES["batch-ensemble"]}, r"hnet tensor '_internal_params\.0' \((shared|member)\."),
+    "embedding sizes": (
+        {"embedding_sizes": (5, 5, 6, 5, 5, 5, 5)},
+        r"'_internal_params\.2' .*\[18432, 6\]",
+    ),
+    "number of embedding sizes": ({"embedding_sizes": (5,)}, "expected 7 embedding sizes"),
+    "hidden layers": ({"hidden_layers": (7,)}, r"hnet tensor '_internal_params\.0' .*expected shape \[7, 5\]"),
+    "bias": ({"hypernet_bias": True}, r"hnet tensor '_internal_params\.1' .*expected shape \[432\], found \[4608, 5\]"),
+    "statistics": ({"statistics": 1}, "there is no set 1 of batch-norm statistics"),
+}
+
+
+@pytest.mark.parametrize(("overrides", "message"), CONTRADICTIONS.values(), ids=CONTRADICTIONS.keys())
+def test_an_override_that_contradicts_the_tensors_is_refused(overrides: dict[str, object], message: str) -> None:
+    with pytest.raises(HnexportError, match=message):
+        load(state_dicts("hypernetwork container"), **overrides)
+
+
+def test_a_chunking_that_contradicts_the_tensors_is_refused() -> None:
+    states = build(CASES["gcd chunking"]).state_dicts()
+    with pytest.raises(CheckpointError, match=r"hnet tensor '_internal_params\.2' .*published chunking"):
+        load(states, chunking=Chunking.PUBLISHED)
+
+
+def test_overrides_that_agree_change_nothing() -> None:
+    states = state_dicts("hypernetwork container")
+    found = load(
+        states,
+        network="wrn-10-2",
+        members=3,
+        classes=10,
+        feature_maps=(16, 16, 32, 64),
+        image_channels=3,
+        conv_bias=False,
+        output_bias=True,
+        recipe=RECIPES["hypernet"],
+        chunking=Chunking.PUBLISHED,
+        embedding_sizes=(5,) * 7,
+        hidden_layers=(),
+        hypernet_bias=False,
+        statistics=0,
+    )
+    assert found.spec == load(states).spec
+
+
+def test_statistics_that_are_neither_one_set_nor_one_for_each_member_are_refused_unless_one_is_chosen() -> None:
+    ensemble = build(Case(members=3, statistics=2))
+    states = ensemble.state_dicts()
+    with pytest.raises(CheckpointError, match="one for each of 3 members, found 2; choose one"):
+        load(states)
+    checkpoint = load(states, statistics=1)
+    chosen = states["mnet"]["_batchnorm_layers.6.var_1"]
+    assert torch.equal(checkpoint.tensors["shared.norm.running_var"], chosen)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16], ids=str)
+def test_other_floating_point_dtypes_are_converted_to_float32_with_a_note(
+    dtype: torch.dtype, caplog: pytest.LogCaptureFixture
+) -> None:
+    states = {
+        network: {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+        for network, state in state_dicts("main network without weights").items()
+    }
+    with caplog.at_level(logging.WARNING):
+        checkpoint = load(states)
+    assert f"{dtype} were converted to float32" in caplog.text
+    assert torch.equal(checkpoint.tensors["hypernet.input.basis"], states["hnet"]["_internal_params.0"].float().t())
+
+
+def test_the_import_shares_no_memory_with_the_state_dicts() -> None:
+    states = {key: dict(state) for key, state in state_dicts("batch ensemble").items()}
+    before = load(states)
+    copies = {name: tensor.clone() for name, tensor in before.tensors.items()}
+    with torch.no_grad():
+        for state in states.values():
+            for name in canonical(state):
+                state[name] = state[name].add_(1.0)
+    assert all(torch.equal(before.tensors[name], copies[name]) for name in copies)
+    state_dicts.cache_clear()

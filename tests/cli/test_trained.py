@@ -1,0 +1,116 @@
+"""`hnexport build` and `convert` of trained ensembles: real hypnettorch networks, made on the spot."""
+
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from hypnettorch_ensembles import Case, build, flat_hwc, relative_error
+
+from hnexport.bundle import read_manifest
+from hnexport.checkpoints import load_checkpoint
+
+CASE = Case(n=1, k=1, in_shape=(8, 8, 3))
+SIZE = ("--image", "3,8,8")
+
+
+@pytest.fixture(scope="module")
+def ensemble():
+    return build(CASE)
+
+
+@pytest.fixture
+def checkpoint(ensemble, tmp_path):
+    torch.save(ensemble.state_dicts(), tmp_path / "ensemble.pt")
+    return tmp_path / "ensemble.pt"
+
+
+def check_predictions(folder, ensemble, images, feed):
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    for member in range(CASE.members):
+        found = session.run(["logits"], {"cond_id": np.array(member), "image": feed})[0]
+        assert relative_error(torch.from_numpy(found), ensemble.predict(member, flat_hwc(images))) <= 1e-5
+
+
+def test_a_trained_ensemble_predicts_what_it_did_in_hypnettorch(hnexport, checkpoint, ensemble, tmp_path):
+    done = hnexport("build", "--hypnettorch", checkpoint, *SIZE, "--out", "here", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["parity"]["passed"] is True
+    manifest = read_manifest(tmp_path / "here")
+    assert manifest.spec.members == CASE.members
+    assert manifest.origin.startswith("hypnettorch ensemble.pt (sha256 ")
+    images = ensemble.images(3)
+    check_predictions(tmp_path / "here", ensemble, images, images.numpy())
+
+
+def test_two_files_and_a_native_checkpoint_give_the_same_weights(hnexport, checkpoint, ensemble, tmp_path):
+    for name, state in ensemble.state_dicts().items():
+        torch.save(state, tmp_path / f"{name}.pt")
+    done = hnexport("convert", checkpoint, "ensemble.safetensors", *SIZE)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "ensemble.safetensors"
+    sources = {
+        "one": ("--hypnettorch", checkpoint, *SIZE),
+        "two": ("--hnet", "hnet.pt", "--mnet", "mnet.pt", *SIZE),
+        "native": ("--checkpoint", "ensemble.safetensors"),
+    }
+    for name, source in sources.items():
+        done = hnexport("build", *source, "--out", name, "--formats", "onnx")
+        assert done.returncode == 0, done.stderr
+    weights = {name: (tmp_path / name / "weights.bin").read_bytes() for name in sources}
+    assert weights["one"] == weights["two"] == weights["native"]
+
+
+def test_preprocessing_and_layouts_are_part_of_the_graph(hnexport, checkpoint, ensemble, tmp_path):
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+    numbers = [",".join(map(str, values)) for values in (mean, std)]
+    done = hnexport(
+        *("build", "--hypnettorch", checkpoint, *SIZE, "--out", "raw", "--formats", "onnx"),
+        *("--preprocess", "uint8", "--mean", numbers[0], "--std", numbers[1]),
+    )
+    assert done.returncode == 0, done.stderr
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    normalised = torch.from_numpy(((pixels / 255 - mean) / std).astype(np.float32)).permute(0, 3, 1, 2)
+    check_predictions(tmp_path / "raw", ensemble, normalised, pixels)
+    done = hnexport(
+        *("build", "--hypnettorch", checkpoint, *SIZE, "--out", "flat", "--formats", "onnx"),
+        *("--image-layout", "flat-hwc"),
+    )
+    assert done.returncode == 0, done.stderr
+    images = ensemble.images(2)
+    check_predictions(tmp_path / "flat", ensemble, images, flat_hwc(images).numpy())
+
+
+def test_an_existing_file_is_not_overwritten_without_force(hnexport, checkpoint, tmp_path):
+    (tmp_path / "out.safetensors").write_text("precious")
+    done = hnexport("convert", checkpoint, "out.safetensors", *SIZE)
+    assert done.returncode == 2
+    assert "out.safetensors exists" in done.stderr
+    assert (tmp_path / "out.safetensors").read_text() == "precious"
+    assert hnexport("convert", checkpoint, "out.safetensors", *SIZE, "--force").returncode == 0
+    assert load_checkpoint(tmp_path / "out.safetensors").spec.members == CASE.members
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["build"], "give --members, or a trained ensemble", id="nothing to build"),
+        pytest.param(["build", "--hypnettorch", "absent.pt"], "absent.pt", id="no such file"),
+        pytest.param(["build", "--hypnettorch", "ensemble.pt", "--members", "7"], "7", id="contradicted members"),
+        pytest.param(["build", "--hypnettorch", "ensemble.pt", "--checkpoint", "x"], "two sources", id="two sources"),
+        pytest.param(["build", "--hypnettorch", "ensemble.pt", "--seed", "1"], "--seed is for random", id="seed"),
+        pytest.param(["build", "--checkpoint", "x", "--classes", "3"], "leave out --classes", id="specification"),
+        pytest.param(["build", "--members", "2", "--mnet", "x"], "--mnet goes with --hnet", id="mnet alone"),
+        pytest.param(["build", "--members", "2", "--preprocess", "uint8"], "needs --mean and --std", id="no mean"),
+        pytest.param(["build", "--members", "2", "--mean", "1"], "go with --preprocess uint8", id="mean alone"),
+        pytest.param(["build", "--members", "2", "--mean", "a"], "not comma-separated numbers", id="mean in words"),
+        pytest.param(["convert", "ensemble.pt"], "give CKPT and OUT", id="convert without target"),
+    ],
+)
+def test_contradictions_are_clear_errors_and_leave_nothing(hnexport, checkpoint, tmp_path, arguments, message):
+    done = hnexport(*arguments)
+    assert done.returncode == 2, done.stdout
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["ensemble.pt"]

@@ -1,0 +1,151 @@
+"""Several members in one call: `ensemble.onnx` and the TorchScript method."""
+
+import functools
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from scipy.special import softmax
+from scipy.stats import entropy
+
+from hnexport.export import capture, write_onnx, write_torchscript
+from hnexport.export.ensemble import ENSEMBLE_OUTPUTS
+from hnexport.spec import RECIPES, ImageLayout, PreprocessSpec
+
+CPU = ["CPUExecutionProvider"]
+CASES = {
+    "hypernet": {},
+    "batch-ensemble": {"recipe": RECIPES["batch-ensemble"]},
+    "raw images": {
+        "image_layout": ImageLayout.NHWC,
+        "preprocess": PreprocessSpec(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25)),
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def write(make_spec, make_pipeline, tmp_path_factory):
+    @functools.cache
+    def write(case):
+        pipeline, folder = make_pipeline(make_spec(**CASES[case])), tmp_path_factory.mktemp("ensemble")
+        captured = capture(pipeline)
+        write_onnx(captured, folder, {})
+        write_torchscript(captured, folder / "model.pt")
+        return pipeline.spec, folder
+
+    return write
+
+
+def session(path):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(str(path), options, providers=CPU)
+
+
+def load(kind, folder):
+    """`(ensemble, single)`: run several members, run one."""
+    if kind == "onnx":
+        many, one = session(folder / "ensemble.onnx"), session(folder / "model.onnx")
+        return (
+            lambda ids, image: many.run(None, {"cond_ids": np.array(ids, dtype=np.int64), "image": image}),
+            lambda member, image: one.run(None, {"cond_id": np.array(member), "image": image})[0],
+        )
+    module = torch.jit.load(str(folder / "model.pt"))
+
+    def ensemble(ids, image):
+        return [output.numpy() for output in module.ensemble(torch.tensor(ids), torch.from_numpy(image))]
+
+    return ensemble, lambda member, image: module(torch.tensor(member), torch.from_numpy(image)).numpy()
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torchscript"])
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("ids", [[0], [2, 0], [1, 1, 0, 2, 1, 0, 0]], ids=str)
+def test_each_member_is_bit_equal_to_its_single_run(kind, case, ids, write, make_images):
+    spec, folder = write(case)
+    images = make_images(spec, batch=3).numpy()
+    ensemble, single = load(kind, folder)
+    logits = ensemble(ids, images)[0]
+    np.testing.assert_array_equal(logits, np.stack([single(member, images) for member in ids]))
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torchscript"])
+def test_means_and_entropies_are_those_of_scipy(kind, write, make_images):
+    spec, folder = write("hypernet")
+    ensemble, _ = load(kind, folder)
+    logits, mean, predictive, information = ensemble([0, 1, 2], make_images(spec, batch=4).numpy())
+    p = softmax(logits.astype(np.float64), axis=-1)
+    np.testing.assert_allclose(mean, p.mean(axis=0), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(predictive, entropy(p.mean(axis=0), axis=-1), rtol=1e-5, atol=1e-6)
+    disagreement = entropy(p.mean(axis=0), axis=-1) - entropy(p, axis=-1).mean(axis=0)
+    assert disagreement.max() > 0.01
+    np.testing.assert_allclose(information, disagreement, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torchscript"])
+def test_certain_members_have_finite_entropies(kind, write, make_images):
+    """Images of size 1e4 give logits hundreds apart: probabilities of exactly 0 and 1."""
+    spec, folder = write("hypernet")
+    ensemble, _ = load(kind, folder)
+    logits, mean, predictive, information = ensemble([0, 1, 2], 1e4 * make_images(spec, batch=4).numpy())
+    assert np.ptp(logits, axis=-1).min() > 200
+    assert (mean == 0).any()
+    assert np.isfinite(predictive).all()
+    assert np.isfinite(information).all()
+    assert (information >= 0).all()
+    assert (information <= np.log(3) + 1e-6).all()
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torchscript"])
+def test_a_member_alone_disagrees_with_nobody(kind, write, make_images):
+    spec, folder = write("hypernet")
+    ensemble, _ = load(kind, folder)
+    information = ensemble([1], make_images(spec, batch=4).numpy())[3]
+    assert (information >= 0).all()
+    assert (information < 1e-6).all()
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torchscript"])
+@pytest.mark.parametrize("unknown", [-1, 3, 2**63 - 1])
+def test_an_id_that_does_not_exist_makes_its_logits_and_every_mean_nan(kind, unknown, write, make_images):
+    spec, folder = write("hypernet")
+    ensemble, _ = load(kind, folder)
+    logits, *means = ensemble([0, unknown, 2], make_images(spec).numpy())
+    assert np.isnan(logits[1]).all()
+    assert np.isfinite(logits[[0, 2]]).all()
+    for mean in means:
+        assert np.isnan(mean).all()
+
+
+def test_the_signature_names_every_axis(write):
+    _, folder = write("hypernet")
+    loaded = session(folder / "ensemble.onnx")
+    assert [(i.name, i.type, i.shape) for i in loaded.get_inputs()] == [
+        ("cond_ids", "tensor(int64)", ["member"]),
+        ("image", "tensor(float)", ["batch", 3, 8, 8]),
+    ]
+    shapes = (["member", "batch", 5], ["batch", 5], ["batch"], ["batch"])
+    assert [(o.name, o.shape) for o in loaded.get_outputs()] == list(zip(ENSEMBLE_OUTPUTS, shapes, strict=True))
+
+
+def test_the_ensemble_adds_no_weights_and_only_standard_operators(write):
+    _, folder = write("hypernet")
+    model = onnx.load(folder / "ensemble.onnx", load_external_data=False)
+    onnx.checker.check_model(folder / "ensemble.onnx", full_check=True)
+    assert (folder / "ensemble.onnx").stat().st_size < 100_000
+    assert {entry.domain for entry in model.opset_import} == {""}
+    (loop,) = [node for node in model.graph.node if node.op_type == "Loop"]
+    assert {tensor.name.partition(".")[0] for tensor in loop.attribute[0].g.initializer} == {"shared"}
+    single = onnx.load(folder / "model.onnx", load_external_data=False)
+
+    def external(*graphs):
+        return {
+            tensor.name: [(entry.key, entry.value) for entry in tensor.external_data]
+            for graph in graphs
+            for tensor in graph.initializer
+            if tensor.data_location == onnx.TensorProto.EXTERNAL
+        }
+
+    assert external(model.graph, loop.attribute[0].g) == external(single.graph)

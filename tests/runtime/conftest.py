@@ -1,0 +1,70 @@
+"""Bundles of a tiny network: one for each way of generating weights and of taking images."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hnexport.build import BuildOptions, build
+from hnexport.bundle import Format
+from hnexport.checkpoints import Checkpoint
+from hnexport.runtime import load
+from hnexport.spec import RECIPES, ImageLayout, PreprocessSpec
+
+MEMBERS = 10
+SPECS = {
+    "hypernet": {},
+    "batch-ensemble": {"recipe": RECIPES["batch-ensemble"]},
+    "uint8": {
+        "image_layout": ImageLayout.NHWC,
+        "preprocess": PreprocessSpec(mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.3)),
+    },
+    "one-member": {"members": 1},
+}
+
+
+@pytest.fixture(scope="session")
+def built_once(tmp_path_factory, make_spec, make_tensors) -> Callable[[str], Path]:
+    """The bundle of one of `SPECS`; not to be changed."""
+    folder, made = tmp_path_factory.mktemp("runtime-bundles"), {}
+
+    def get(name: str = "hypernet") -> Path:
+        if name not in made:
+            spec = make_spec(**{"members": MEMBERS, **SPECS[name]})
+            options = BuildOptions(formats=(Format.ONNX,), members=tuple(sorted({0, spec.members - 1})))
+            made[name] = build(
+                Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), folder / name, options=options
+            ).path
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def shared_bundle(built_once) -> Path:
+    """The `hypernet` bundle; not to be changed."""
+    return built_once()
+
+
+@pytest.fixture
+def own_bundle(shared_bundle, tmp_path) -> Path:
+    """A copy of the `hypernet` bundle that a test may damage."""
+    return Path(shutil.copytree(shared_bundle, tmp_path / "bundle"))
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def ensemble(shared_bundle):
+    return load(shared_bundle, provider="cpu", check="none")
+
+
+@pytest.fixture(scope="session")
+def images() -> np.ndarray:
+    """float32 [4, 3, 8, 8]."""
+    return np.random.default_rng(1).standard_normal((4, 3, 8, 8)).astype(np.float32)

@@ -1,0 +1,73 @@
+"""The members that are kept."""
+
+import threading
+
+import pytest
+
+from hnexport.runtime.residents import ResidentMembers
+
+
+class Maker:
+    """Makes a predictor that returns its member, and counts."""
+
+    def __init__(self):
+        self.made = []
+
+    def __call__(self, member):
+        self.made.append(member)
+        return lambda images: (member, images)
+
+
+def test_the_least_recently_used_member_is_dropped():
+    maker = Maker()
+    residents = ResidentMembers(maker, limit=2)
+    for member in (0, 1, 0, 2):
+        assert residents.predictor(member)("x") == (member, "x")
+    assert residents.members == (0, 2)
+    assert maker.made == [0, 1, 2]
+
+
+def test_room_is_made_before_a_member_is():
+    counts = []
+    residents = ResidentMembers(lambda member: counts.append(len(residents.members)) or (lambda images: member), 2)
+    for member in range(4):
+        residents.predictor(member)
+    assert counts == [0, 1, 1, 1]
+
+
+def test_a_member_that_is_there_is_handed_out_while_another_is_made():
+    making, go_on = threading.Event(), threading.Event()
+
+    def make(member):
+        if member == 1:
+            making.set()
+            assert go_on.wait(10)
+        return lambda images: member
+
+    residents = ResidentMembers(make, limit=3)
+    residents.predictor(0)
+    thread = threading.Thread(target=residents.predictor, args=(1,))
+    thread.start()
+    assert making.wait(10)
+    assert residents.predictor(0)(None) == 0
+    assert residents.members == (0,)
+    go_on.set()
+    thread.join()
+    assert residents.members == (0, 1)
+
+
+def test_a_member_that_cannot_be_made_leaves_the_others_and_can_be_tried_again():
+    fail = [True]
+
+    def make(member):
+        if member == 1 and fail.pop():
+            raise ValueError("no")
+        return lambda images: member
+
+    residents = ResidentMembers(make, limit=3)
+    residents.predictor(0)
+    with pytest.raises(ValueError, match="no"):
+        residents.predictor(1)
+    assert residents.members == (0,)
+    fail.append(False)
+    assert residents.predictor(1)(None) == 1

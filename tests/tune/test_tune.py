@@ -1,0 +1,177 @@
+"""The graph that is folded for this machine: made, verified, cached, and never used for another one."""
+
+import json
+import logging
+import shutil
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from hnexport.build import build
+from hnexport.bundle import read_manifest
+from hnexport.checkpoints import Checkpoint
+from hnexport.errors import TuneError
+from hnexport.spec import RECIPES, Activation, HypernetSpec, ImageSpec, PipelineSpec, Recipe, Source, WideResNetSpec
+from hnexport.tune import cache, load_tuned, tuned_folder
+from hnexport.tune.layout import blocked_network
+from hnexport.tune.make import tune
+
+# Widths 16, 16, 32, 64: wide enough for every block size, with chunks joined in groups 2 and 3.
+NETWORK = WideResNetSpec(
+    blocks_per_group=2, widening=1, classes=5, image=ImageSpec(height=8, width=8), feature_maps=(16, 16, 32, 64)
+)
+CASES = {
+    "linear": HypernetSpec(),
+    "hidden layers with biases": HypernetSpec(hidden_layers=(6,), bias=True, activation=Activation.TANH),
+}
+
+
+@pytest.fixture(scope="module", params=CASES, ids=CASES)
+def wide(request, make_tensors, tmp_path_factory):
+    spec = PipelineSpec(network=NETWORK, members=3, hypernet=CASES[request.param])
+    target = tmp_path_factory.mktemp("wide") / "bundle"
+    return build(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), target)
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def options():
+    chosen = onnxruntime.SessionOptions()
+    chosen.log_severity_level = 4
+    return chosen
+
+
+def test_a_tuned_graph_computes_every_member_and_copies_no_activation(wide):
+    manifest = read_manifest(wide.path)
+    assert load_tuned(manifest, options()) is None
+    tuned = tune(wide.path)
+    assert tuned.parity is not None
+    assert tuned.parity.passed
+    assert [item.member for item in tuned.parity.comparisons] == [0, 1, 2]
+    session = load_tuned(manifest, options())
+    assert session is not None
+    portable = onnxruntime.InferenceSession(str(wide.path / "model.onnx"), providers=["CPUExecutionProvider"])
+    image = np.random.default_rng(0).standard_normal((3, 3, 8, 8)).astype(np.float32)
+    for member in range(3):
+        feed = {"cond_id": np.array(member), "image": image}
+        expected = portable.run(None, feed)[0]
+        np.testing.assert_allclose(session.run(None, feed)[0], expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    assert np.isnan(session.run(None, {"cond_id": np.array(3), "image": image})[0]).all()
+    graph = onnx.load(tuned.path / "folded.onnx", load_external_data=False).graph
+    counts = [node.op_type for node in graph.node if node.domain == "com.microsoft.nchwc"]
+    assert counts.count("Conv") >= 15
+    assert counts.count("ReorderInput") + counts.count("ReorderOutput") <= 2
+    assert not {"Concat", "Transpose", "BatchNormalization"} & {node.op_type for node in graph.node}
+
+
+def test_it_is_made_once_unless_forced(wide):
+    first = tune(wide.path)
+    assert tune(wide.path).parity is None
+    assert tune(wide.path, force=True).parity is not None
+    assert first.path == tuned_folder(read_manifest(wide.path))
+    assert sorted(path.name for path in first.path.parent.iterdir()) == [first.path.name]
+
+
+def test_another_version_processor_or_bundle_does_not_get_it(wide, monkeypatch, make_tensors, tmp_path, caplog):
+    tune(wide.path)
+    manifest = read_manifest(wide.path)
+    tensors = make_tensors(wide.manifest.spec, 1)
+    other = build(Checkpoint(spec=wide.manifest.spec, tensors=tensors, origin="another"), tmp_path / "other")
+    assert load_tuned(other.manifest, options()) is None
+    here = cache.machine()
+    for elsewhere in ("9.99.9\n" + here.partition("\n")[2], here.replace("flags", "flags\t: none, not")):
+        assert elsewhere != here or "flags" not in here
+        monkeypatch.setattr(cache, "machine", lambda elsewhere=elsewhere: elsewhere + " ")
+        with caplog.at_level(logging.INFO, "hnexport.tune.cache"):
+            assert load_tuned(manifest, options()) is None
+        assert "no tuned graph" in caplog.text
+        caplog.clear()
+
+
+@pytest.mark.parametrize("damage", ["record", "weights", "graph"])
+def test_a_damaged_cache_is_not_used(damage, wide, caplog):
+    tuned = tune(wide.path)
+    manifest = read_manifest(wide.path)
+    if damage == "record":
+        record = json.loads((tuned.path / "tuned.json").read_text())
+        (tuned.path / "tuned.json").write_text(json.dumps(record | {"key": "0" * 32}))
+    elif damage == "weights":
+        with (tuned.path / "folded.bin").open("r+b") as file:
+            file.truncate(1000)
+    else:
+        (tuned.path / "folded.onnx").write_bytes(b"not a graph")
+    assert load_tuned(manifest, options()) is None
+    assert tune(wide.path).parity is not None
+    assert load_tuned(manifest, options()) is not None
+
+
+def test_a_graph_that_differs_is_not_cached(wide, monkeypatch, home):
+    """One kernel element in the wrong place must not reach the cache."""
+    from hnexport.tune import fold
+
+    def swapped(basis, order):
+        moved = order.copy()
+        moved.reshape(-1)[[0, 5]] = moved.reshape(-1)[[5, 0]]
+        return PERMUTED(basis, moved)
+
+    PERMUTED = fold._permuted
+    monkeypatch.setattr(fold, "_permuted", swapped)
+    with pytest.raises(TuneError, match="is not the same: member 0"):
+        tune(wide.path)
+    assert not [path for path in home.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "hypernet", "message"),
+    [
+        (RECIPES["batch-ensemble"], None, "generates no weights"),
+        (
+            Recipe(convolution=Source.GENERATED, norm=Source.GENERATED, output=Source.MEMBER),
+            HypernetSpec(),
+            "batch norm or biases",
+        ),
+    ],
+    ids=["batch-ensemble", "generated norm"],
+)
+def test_what_cannot_be_folded_is_said(recipe, hypernet, message, make_tensors, tmp_path):
+    spec = PipelineSpec(network=NETWORK, members=2, recipe=recipe, hypernet=hypernet)
+    build(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), tmp_path / "bundle")
+    with pytest.raises(TuneError, match=message):
+        tune(tmp_path / "bundle")
+
+
+def test_channels_that_do_not_fill_a_block_are_never_folded_wrongly(built):
+    """Chunks of 12 channels may share blocks of 8 or 16: such a layout is refused before anything is compared."""
+    try:
+        tune(built.path)
+    except TuneError as error:
+        refusal = str(error)
+    else:
+        refusal = "cannot be folded, but it was, and passed"
+    assert "cannot be folded" in refusal
+
+
+def test_every_kernel_element_is_found_once(wide):
+    shapes = {"input.weight": (16, 3, 3, 3)}
+    others = {
+        name: tuple(tensor.dims)
+        for tensor in onnx.load(wide.path / "network.onnx", load_external_data=False).graph.initializer
+        for name in [tensor.name]
+        if name in wide.manifest.onnx.supplied and name not in shapes
+    }
+    network = blocked_network(wide.path / "network.onnx", shapes, others)
+    positions = network.positions["input.weight"]
+    np.testing.assert_array_equal(np.sort(positions[positions >= 0]), np.arange(16 * 27))
+
+
+def test_the_bundle_is_not_touched(wide, tmp_path):
+    copy = shutil.copytree(wide.path, tmp_path / "bundle")
+    before = {path.name: path.stat().st_mtime_ns for path in copy.iterdir()}
+    tune(copy)
+    assert {path.name: path.stat().st_mtime_ns for path in copy.iterdir()} == before
