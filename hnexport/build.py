@@ -15,7 +15,7 @@ import torch
 
 from hnexport import __version__
 from hnexport.bundle.checksums import record_file
-from hnexport.bundle.golden import write_golden
+from hnexport.bundle.golden import read_golden, write_golden
 from hnexport.bundle.manifest import (
     ArtifactParity,
     Format,
@@ -30,6 +30,8 @@ from hnexport.errors import ParityError
 from hnexport.export import Capture, capture, write_onnx, write_pt2, write_torchscript
 from hnexport.hypernet.storage import stored_tensors
 from hnexport.parity import ParityReport, VerifyOptions, checked_members, compute_golden, probe_images, verify
+from hnexport.parity.depth import depth_profile
+from hnexport.parity.page import write_page
 from hnexport.parity.report import report_json
 from hnexport.pipeline import Pipeline
 from hnexport.progress import Progress, no_progress
@@ -105,6 +107,10 @@ def build(
             raise ParityFailedError(report)
         text = json.dumps(report_json(report), indent=2, allow_nan=False) + "\n"
         (folder / PARITY_FILE).write_text(text, encoding="utf-8")
+        manifest = _with_files(manifest, folder, _parity_summary(report))
+        with clock.stage("report"):
+            golden = read_golden(folder)
+            write_page(folder, report, manifest, golden, depth_profile(folder, manifest, golden))
         manifest = _with_files(manifest, folder, _parity_summary(report))
         write_manifest(folder, manifest)
     return BuildResult(path=target, manifest=manifest, parity=report, seconds=clock.seconds)

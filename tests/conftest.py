@@ -209,3 +209,17 @@ def hypnettorch_chunking(
         )
 
     return chunk
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests that need a GPU are skipped without one, or fail where HNEXPORT_REQUIRE_CUDA=1 says there must be one."""
+    if item.get_closest_marker("cuda") is None:
+        return
+    from hnexport.parity.providers import obstacle
+
+    reason = obstacle("cuda")
+    if reason is None:
+        return
+    if os.environ.get("HNEXPORT_REQUIRE_CUDA") == "1":
+        pytest.fail(f"HNEXPORT_REQUIRE_CUDA is set, but {reason}", pytrace=False)
+    pytest.skip(f"no GPU: {reason}")

@@ -28,8 +28,8 @@ def locate(bundle: Path, against: str, member: int | None, precision: str, show_
     Walks embedding, chunk, assembled weight, layer, block and logits, and says whether weight generation or inference
     is at fault. Exits with 0 if nothing departs, 1 if something does, 2 if it could not be told.
     """
-    from hnexport.cli import render_parity
     from hnexport.cli.render import print_json
+    from hnexport.cli.render_parity import print_locate
     from hnexport.parity import Precision
     from hnexport.parity.locate import locate as locate_fault
     from hnexport.parity.report import locate_json
@@ -38,5 +38,5 @@ def locate(bundle: Path, against: str, member: int | None, precision: str, show_
     if as_json:
         print_json(locate_json(report))
     else:
-        render_parity.print_locate(report, show_all=show_all)
+        print_locate(report, show_all=show_all)
     sys.exit(0 if report.first is None else 1)

@@ -137,7 +137,7 @@ def print_parity(report: "ParityReport") -> None:
             f"{multiple:.2f}",
             f"{worst.worst_absolute:.1e}",
             f"{agreement:.0%}",
-            f"{min(item.margin for item in artifact.comparisons):.0f}",
+            f"{min(item.margin for item in artifact.comparisons):.0e}",
             f"{artifact.ensemble_error:.1e}",
             f"{artifact.repeat_spread:.0e}",
             "[green]same[/]" if artifact.passed else "[bold red]DIFFERENT[/]",

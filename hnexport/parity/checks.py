@@ -10,12 +10,13 @@ from hnexport.errors import HnexportError
 from hnexport.parity.compare import relative_l2, spread
 from hnexport.parity.results import Check
 from hnexport.parity.runners import Placed, Runner
-from hnexport.parity.tolerances import Tolerance
+from hnexport.parity.tolerances import TF32_SHOWS, Tolerance
 
 __all__ = [
     "check_members_differ",
     "check_placement",
     "check_spoilt_row",
+    "check_strict",
     "check_unknown_ids",
     "row_spread",
     "unknown_ids",
@@ -49,6 +50,13 @@ def check_spoilt_row(runner: Runner, golden: Golden, tolerance: Tolerance) -> Ch
 def unknown_ids(members: int, bits: int = 64) -> tuple[int, ...]:
     """Condition ids that no ensemble of this size has, as far as a runtime tells them apart."""
     return (-1, members, 2**31 - 1, *((2**32, 2**63 - 1, -(2**63)) if bits == 64 else ()))  # 2**32 cut to 32 bits is 0
+
+
+def check_strict(worst: float) -> Check:
+    """On an accelerator the error itself says whether TF32 was used, whatever the settings say."""
+    passed = worst < TF32_SHOWS
+    detail = f"the largest error is {worst:.1e}, " + ("as of float32" if passed else "as of TF32: it seems to be on")
+    return Check(name="float32 is strict", passed=passed, detail=detail)
 
 
 def check_unknown_ids(runner: Runner, members: int, image: Array) -> Check:

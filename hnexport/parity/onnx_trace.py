@@ -71,14 +71,15 @@ class OnnxWeights:
 
 
 class OnnxTracer:
-    """A copy of a graph in which every value is an output."""
+    """A copy of a graph in which every value is an output, or (without `weights`) all that depends on the image."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, weights: bool = True) -> None:
         model = load_graph(path)
         self._constants = constants(model, path.parent)
         self._nodes = _layer_nodes(model)
         self._logits = model.graph.output[0].name
-        computed = [name for node in model.graph.node for name in node.output if name]
+        nodes = model.graph.node if weights else _descendants(model, _image_input(model))
+        computed = [name for node in nodes for name in node.output if name]
         self._names = [name for name in computed if name not in self._constants]
         self._session = _open(model, path.parent, self._names, optimise=False)
 

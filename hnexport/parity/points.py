@@ -37,14 +37,14 @@ class Point:
 def reference_points(
     pipeline: Pipeline, weights: Mapping[str, Tensor], images: NDArray[np.generic]
 ) -> tuple[Point, ...]:
-    """Run the main network in float64 and keep every value that depends on the images.
+    """Run the main network and keep every value that depends on the images.
 
     Args:
-        pipeline: in float64.
-        weights: the main network's tensors, float64.
+        weights: the main network's tensors, in the pipeline's dtype: float64 for the reference.
     """
     batch = torch.from_numpy(images)
-    batch = batch.double() if batch.is_floating_point() else batch
+    if batch.is_floating_point():
+        batch = batch.to(next(iter(weights.values())).dtype)
     recorder = _Points(batch)
     with torch.no_grad(), recorder.following(pipeline._skeleton[0]), recorder:
         pipeline.classify(weights, batch)
@@ -60,7 +60,6 @@ class _Points(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._kept: list[Any] = [images]
         self._sources: dict[int, tuple[int, ...]] = {id(images): ()}
         self._stack: list[str] = []
-        self._last_layer = ""
 
     @contextmanager
     def following(self, network: nn.Module) -> Iterator[None]:

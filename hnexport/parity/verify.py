@@ -16,6 +16,7 @@ from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.errors import ParityError
 from hnexport.parity.artifact import eager_errors, verify_artifact
 from hnexport.parity.cases import read_case, write_case
+from hnexport.parity.checks import check_strict
 from hnexport.parity.compare import compare_member
 from hnexport.parity.ensemble import ENSEMBLES, verify_ensemble
 from hnexport.parity.precision import computing_in
@@ -209,7 +210,10 @@ def _judged(
     if folder is not None:
         save = functools.partial(write_case, folder)
     tolerance = TOLERANCES[options.precision]
-    return verify_artifact(name, runner, members, golden, options.batch_sizes, tolerance, progress, save)
+    report = verify_artifact(name, runner, members, golden, options.batch_sizes, tolerance, progress, save)
+    if resolve_provider(options.provider) == "cpu" or options.precision is not Precision.FLOAT32:
+        return report
+    return dataclasses.replace(report, checks=(*report.checks, check_strict(report.worst.relative_l2)))
 
 
 def _count(progress: Progress, stage: str, total: int, done: int) -> None:

@@ -141,6 +141,10 @@ def _rows(values: Sequence[Array], hypernet: InternalHypernet, piece: Piece) -> 
         if value.ndim and value.shape[-1] == hypernet.chunk_size and value.size <= hypernet.chunks * value.shape[-1]:
             for row in value.reshape(-1, hypernet.chunk_size):
                 yield row[start:stop]
+        # chunks that come out joined: see `hnexport.hypernet.layout`
+        joined = (piece.part.shape[0], hypernet.chunks, piece.part.size // max(piece.part.shape[0], 1))
+        if len(hypernet.parts) == 1 and value.shape == joined:
+            yield value[:, piece.chunk].reshape(-1)
 
 
 def _diagnosis(found: Array, expected: Mapping[str, Tensor], slot: str) -> str:

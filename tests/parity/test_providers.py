@@ -8,7 +8,8 @@ import onnxruntime
 import pytest
 
 from hnexport.errors import ParityError, ProviderError
-from hnexport.parity.providers import Device, onnx_session, placement, profiled_placement, resolve_provider
+from hnexport.parity.checks import check_placement, check_strict
+from hnexport.parity.providers import Device, Placement, onnx_session, placement, profiled_placement, resolve_provider
 
 
 class FallenBack:
@@ -92,3 +93,19 @@ def test_auto_is_the_cpu_where_pytorch_has_no_gpu(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(torch, "cuda", SimpleNamespace(is_available=lambda: False))
     assert resolve_provider("auto") == "cpu"
+
+
+@pytest.mark.parametrize(("error", "strict"), [(7e-7, True), (1.2e-3, False)])
+def test_the_error_itself_says_whether_tf32_was_used(error: float, strict: bool) -> None:
+    check = check_strict(error)
+    assert check.passed is strict
+    assert ("TF32" in check.detail) is not strict
+
+
+def test_a_layer_that_fell_back_fails_the_artifact() -> None:
+    nodes = {"CUDAExecutionProvider": 90, "CPUExecutionProvider": 2}
+    found = Placement(nodes=nodes, layers_elsewhere=("Conv",))
+    check = check_placement(SimpleNamespace(placement=lambda images: found), None)
+    assert check is not None
+    assert not check.passed
+    assert check.detail == "90 nodes on CUDAExecutionProvider, 2 nodes on CPUExecutionProvider; Conv fell back"

@@ -73,8 +73,8 @@ def test_every_installed_runtime_agrees(pristine: Pristine) -> None:
     report = verify(pristine("hypernet"), VerifyOptions(artifacts=("all",)))
     assert report.passed, [artifact.failures for artifact in report.artifacts]
     names = [artifact.artifact for artifact in report.artifacts]
-    assert names == ["onnx", "onnx-materialised", "torchscript", "pt2", "openvino", "onnx-reference"]
-    details = {check.name: check.detail for check in report.artifacts[4].checks}
+    assert {"onnx", "onnx-materialised", "torchscript", "pt2", "openvino", "onnx-reference"} <= set(names)
+    details = {check.name: check.detail for check in report.artifacts[names.index("openvino")].checks}
     assert "its loader must check them" in details["ids that do not exist give NaN"]
 
 

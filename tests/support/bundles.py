@@ -14,6 +14,7 @@ from hnexport.bundle.golden import write_golden
 from hnexport.bundle.manifest import MANIFEST_FILE, read_manifest, write_manifest
 from hnexport.checkpoints import Checkpoint
 from hnexport.export import Capture, write_pt2, write_torchscript
+from hnexport.export.rewrite import laid_out
 from hnexport.export.weights_file import write_weights
 from hnexport.hypernet.initialise import initialise
 from hnexport.hypernet.storage import stored_tensors
@@ -73,7 +74,7 @@ def reseed(bundle: Path, captured: Capture, seed: int) -> None:
     tensors = trained_tensors(captured.spec, seed)
     for name, tensor in captured.tensors.items():
         tensor.copy_(tensors[name])
-    write_weights(bundle, tensors)
+    write_weights(bundle, laid_out(captured.spec, tensors))
     write_torchscript(captured, bundle / "model.pt")
     write_pt2(captured, bundle / "model.pt2")
     members = range(captured.spec.members)

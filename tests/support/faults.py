@@ -13,6 +13,8 @@ import onnx
 from bundles import rewrite_checksums, small_spec, trained_tensors
 from onnx import helper, numpy_helper
 
+from hnexport.export.rewrite import laid_out
+from hnexport.export.weights_file import write_weights
 from hnexport.parity.onnx_trace import constants
 
 EditOnnx = Callable[["OnnxEditor"], None]
@@ -155,8 +157,8 @@ def _flipped_kernel(e: OnnxEditor) -> None:
 
 
 def _wrong_order(e: OnnxEditor) -> None:
-    node = e.node("group3.block1.conv2.weight")
-    node.input[:] = list(node.input)[::-1]
+    e.set_value("order", np.array([*range(32, 64), *range(32)], dtype=np.int64))
+    e.after("group3.block1.conv2.weight", "Gather", "order", axis=1)
 
 
 def _permuted_chunk(e: OnnxEditor) -> None:
@@ -164,8 +166,8 @@ def _permuted_chunk(e: OnnxEditor) -> None:
 
 
 def _wrong_chunk(e: OnnxEditor) -> None:
-    node = e.layer("hypernet.group2/Split")
-    node.output[:] = [node.output[0], node.output[2], node.output[1]]
+    node = e.layer("hypernet.group1/Split")
+    node.output[:] = list(node.output)[::-1]
 
 
 def _wrong_stride(e: OnnxEditor) -> None:
@@ -265,7 +267,7 @@ def _softmax(e: OnnxEditor) -> None:
 
 
 def _max_pool(e: OnnxEditor) -> None:
-    e.layer("pool/ReduceMean").op_type = "ReduceMax"
+    e.layer("pool/GlobalAveragePool").op_type = "GlobalMaxPool"
 
 
 def _swapped_outputs(e: OnnxEditor) -> None:
@@ -274,9 +276,8 @@ def _swapped_outputs(e: OnnxEditor) -> None:
 
 
 def _stale_weights(bundle: Path) -> None:
-    from hnexport.export.weights_file import write_weights
-
-    write_weights(bundle, trained_tensors(small_spec("hypernet"), seed=99))
+    spec = small_spec("hypernet")
+    write_weights(bundle, laid_out(spec, trained_tensors(spec, seed=99)))
     rewrite_checksums(bundle)
 
 
@@ -327,7 +328,7 @@ ONNX_FAULTS = (
     _onnx("kernel transposed in space", _flipped_kernel, WEIGHTS, "group3.block1.conv1.weight"),
     _onnx("chunks joined in the wrong order", _wrong_order, WEIGHTS, "group3.block1.conv2.weight"),
     _onnx("chunk permuted", _permuted_chunk, WEIGHTS, "hypernet.group3.chunk0"),
-    _onnx("chunks of a layer exchanged", _wrong_chunk, WEIGHTS, "group2.block1.conv2.weight"),
+    _onnx("chunks of a layer exchanged", _wrong_chunk, WEIGHTS, "group1.block1.conv1.weight"),
     _onnx("wrong stride", _wrong_stride, INFERENCE, "group3.block1.conv1"),
     _onnx("wrong padding", _wrong_padding, INFERENCE, "group2.block1.conv2"),
     _onnx("ReLU missing", _no_relu, INFERENCE, "group2.block1.norm2"),

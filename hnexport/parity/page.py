@@ -1,0 +1,163 @@
+"""`report.html`: what parity found, as one page that needs nothing else."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from hnexport.bundle.golden import Golden
+from hnexport.bundle.manifest import FileRecord, Manifest
+from hnexport.parity.depth import DepthProfile
+from hnexport.parity.results import ParityReport
+
+__all__ = ["PAGE_FILE", "report_page", "write_page"]
+
+PAGE_FILE = "report.html"
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 760, 260, 58, 34, 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cell:
+    text: str
+    heat: int
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tick:
+    at: float
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    name: str
+    points: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bar:
+    x: float
+    y: float
+    width: float
+    height: float
+    label: str
+
+
+def report_page(
+    report: ParityReport, manifest: Manifest, golden: Golden, depth: DepthProfile, files: Mapping[str, FileRecord]
+) -> str:
+    """The page as HTML: no scripts, nothing loaded from elsewhere, light and dark."""
+    environment = Environment(
+        loader=PackageLoader("hnexport.parity", "templates"), autoescape=True, undefined=StrictUndefined
+    )
+    template = environment.get_template("report.html")
+    return (
+        template.render(
+            report=report,
+            manifest=manifest,
+            files=files,
+            heat=_heat_map(report),
+            depth=_depth_chart(depth),
+            margins=_margin_chart(golden, report),
+            frame={"width": _WIDTH, "height": _HEIGHT, "left": _LEFT, "bottom": _HEIGHT - _BOTTOM, "top": _TOP},
+            power=lambda value: f"{value:.1e}",
+            packages=sorted(manifest.versions.items()),
+        )
+        + "\n"
+    )
+
+
+def _heat_map(report: ParityReport) -> list[tuple[int, list[_Cell]]]:
+    """A row for each member: float32 eager, then the artifacts."""
+    rows = []
+    for position, member in enumerate(report.members_checked):
+        cells = [_cell(report.eager[position], report.tolerance.relative_l2, passed=True)]
+        for artifact in report.artifacts:
+            item = artifact.comparisons[position]
+            cells.append(_cell(item.relative_l2, report.tolerance.relative_l2, passed=item.passed))
+        rows.append((member, cells))
+    return rows
+
+
+def _cell(error: float, tolerance: float, *, passed: bool) -> _Cell:
+    """Heat 0 at a hundredth of the tolerance, 100 at the tolerance."""
+    heat = 100 if not math.isfinite(error) else round(100 * (1 + math.log10(max(error, 1e-30) / tolerance) / 2))
+    return _Cell(text=f"{error:.1e}", heat=min(max(heat, 0), 100), passed=passed)
+
+
+def _log_ticks(low: int, high: int, *, along: str) -> list[_Tick]:
+    step = max(1, math.ceil((high - low) / 6))
+    ticks = []
+    for power in range(low, high + 1, step):
+        share = (power - low) / (high - low)
+        at = _y(share) if along == "y" else _x(share)
+        ticks.append(_Tick(at=round(at, 1), label=f"1e{power}"))
+    return ticks
+
+
+def _x(share: float) -> float:
+    return _LEFT + share * (_WIDTH - _LEFT - 12)
+
+
+def _y(share: float) -> float:
+    return _HEIGHT - _BOTTOM - share * (_HEIGHT - _BOTTOM - _TOP)
+
+
+def _depth_chart(depth: DepthProfile) -> dict[str, object]:
+    """Error along the network, logarithmic, a line for each series."""
+    known = [error for series in depth.errors.values() for error in series if error]
+    low, high = _decades(known)
+    count = max(len(depth.places) - 1, 1)
+    lines = []
+    for name, series in depth.errors.items():
+        places = [(i, error) for i, error in enumerate(series) if error]
+        points = [(_x(i / count), _y((math.log10(error) - low) / (high - low))) for i, error in places]
+        if points:
+            text = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+            lines.append(_Line(name=name, points=text, x=points[-1][0], y=points[-1][1]))
+    stems: dict[str, list[int]] = {}
+    for i, place in enumerate(depth.places):  # one label for each group of layers, at its middle
+        stems.setdefault(place.partition(".")[0], []).append(i)
+    shown = {name: sum(held) / len(held) for name, held in stems.items() if name not in ("preprocess", "norm", "pool")}
+    labels = [_Tick(at=round(_x(middle / count), 1), label=name) for name, middle in shown.items()]
+    return {"lines": lines, "ticks": _log_ticks(low, high, along="y"), "labels": labels, "member": depth.member}
+
+
+def _margin_chart(golden: Golden, report: ParityReport) -> dict[str, object]:
+    """How far the two largest logits are apart, relative to the row, and the largest error found beside them."""
+    highest = np.sort(golden.logits, axis=-1)
+    norms = np.linalg.norm(golden.logits, axis=-1)
+    gaps = ((highest[..., -1] - highest[..., -2]) / norms).reshape(-1) if highest.shape[-1] > 1 else np.ones(1)
+    gaps = np.maximum(gaps, 1e-12)
+    worst = max((artifact.worst.relative_l2 for artifact in report.artifacts), default=1e-12)
+    known = [*gaps.tolist(), worst] if math.isfinite(worst) else gaps.tolist()
+    low, high = _decades(known)
+    counts, edges = np.histogram(np.log10(gaps), bins=4 * (high - low), range=(low, high))
+    most = max(int(counts.max()), 1)
+    bars = []
+    for count, start, stop in zip(counts.tolist(), edges, edges[1:], strict=False):
+        if count:
+            x, right = _x((start - low) / (high - low)), _x((stop - low) / (high - low))
+            y = _y(0.92 * count / most)
+            bars.append(_Bar(x=x + 1, y=y, width=right - x - 2, height=_y(0) - y, label=str(count)))
+    line = _x((math.log10(worst) - low) / (high - low)) if math.isfinite(worst) and worst > 0 else None
+    return {"bars": bars, "ticks": _log_ticks(low, high, along="x"), "line": line, "rows": len(gaps), "worst": worst}
+
+
+def _decades(values: list[float]) -> tuple[int, int]:
+    if not values:
+        return -8, -5
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    return (low, high) if high - low >= 2 else (low - 1, high + 1)
+
+
+def write_page(folder: Path, report: ParityReport, manifest: Manifest, golden: Golden, depth: DepthProfile) -> None:
+    """Write `report.html` into a bundle folder; the manifest's files are listed in it."""
+    page = report_page(report, manifest, golden, depth, manifest.files)
+    (folder / PAGE_FILE).write_text(page, encoding="utf-8")
