@@ -18,6 +18,7 @@ from hnexport.errors import HnexportError
 __all__ = ["cli", "main"]
 
 COMMANDS = {
+    "bench": "Time a bundle beside the plain network and beside PyTorch.",
     "build": "Build a verified bundle: one graph (cond_id, image) -> logits in every format.",
     "convert": "Convert a hypnettorch ensemble to a native checkpoint.",
     "inspect": "Show a bundle's signature, weight counts and files.",
