@@ -8,7 +8,7 @@ import click
 from hnexport.cli.options import Integers, bundle_argument, json_option
 
 if TYPE_CHECKING:
-    from hnexport.bench import BenchReport
+    from hnexport.bench.results import BenchReport
 
 __all__ = ["bench"]
 
@@ -45,10 +45,9 @@ def bench(
     Each contender runs in a process of its own. Ratios are medians over rounds; what the machine does besides slows all
     contenders of a round alike.
     """
-    from hnexport.bench import BenchOptions
-    from hnexport.bench import bench as run_bench
     from hnexport.bench.chart import write_chart
-    from hnexport.bench.run import OWN_CONTENDERS
+    from hnexport.bench.run import OWN_CONTENDERS, BenchOptions
+    from hnexport.bench.run import bench as run_bench
     from hnexport.cli import render
     from hnexport.records import to_json
 

@@ -10,10 +10,10 @@ import onnxruntime
 import pytest
 from click.testing import CliRunner
 
-from hnexport.bench import CONTENDERS, BenchOptions, bench
 from hnexport.bench.chart import write_chart
-from hnexport.bench.contenders import BenchTask
+from hnexport.bench.contenders import CONTENDERS, BenchTask
 from hnexport.bench.plain import write_plain
+from hnexport.bench.run import BenchOptions, bench
 from hnexport.bundle import read_golden
 from hnexport.cli.main import cli
 from hnexport.errors import BenchError
@@ -55,7 +55,7 @@ def test_memory_is_of_each_process_and_disk_of_the_files_it_needs(report, built)
     assert by_name["generated"].disk_bytes == sizes["model.onnx"] + sizes["weights.bin"]
     assert by_name["ensemble"].disk_bytes == sizes["ensemble.onnx"] + sizes["weights.bin"]
     assert by_name["hypnettorch"].disk_bytes == 0
-    assert by_name["torch"].baseline_bytes > by_name["plain"].baseline_bytes
+    assert by_name["torch"].baseline_bytes > 1.5 * by_name["plain"].baseline_bytes
 
 
 def test_an_ensemble_is_compared_with_as_many_plain_runs_as_it_has_members(report):
@@ -66,18 +66,26 @@ def test_an_ensemble_is_compared_with_as_many_plain_runs_as_it_has_members(repor
         assert CONTENDERS["ensemble"].all_members
 
 
-@pytest.mark.parametrize(
-    "name", ["plain", "materialised", "generated", "torch", "openvino-plain", "openvino-materialised"]
+KINDS = ("plain", "materialised", "generated")
+SINGLE = (
+    "plain",
+    "materialised",
+    "generated",
+    "torch",
+    "openvino-plain",
+    "openvino-materialised",
+    "openvino-generated",
 )
+
+
+@pytest.mark.parametrize("name", SINGLE)
 def test_contenders_compute_the_member_that_is_timed(name, built, tmp_path):
     """A contender that computes something else would be a meaningless time."""
     golden = read_golden(built.path)
     write_plain(built.path, built.manifest, 2, tmp_path)
     task = BenchTask(bundle=built.path, manifest=built.manifest, plain=tmp_path, member=2, provider="cpu", threads=1)
     found = CONTENDERS[name].load(task).run(golden.images)
-    logits = np.asarray(list(found.values())[0] if name.startswith("openvino") else found).reshape(
-        golden.logits[2].shape
-    )
+    logits = found["logits"] if name.startswith("openvino") else np.asarray(found).reshape(golden.logits[2].shape)
     np.testing.assert_allclose(logits, golden.logits[2], rtol=1e-3, atol=1e-4 * np.abs(golden.logits[2]).max())
 
 
@@ -100,13 +108,9 @@ def test_the_plain_network_holds_constants_only(built, tmp_path):
 def test_what_cannot_be_benchmarked_is_said(changes, message, built):
     if changes.get("provider") == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         changes = {**changes, "provider": "tensorrt"}
+    options = dataclasses.replace(QUICK, **{"contenders": (), **changes})
     with pytest.raises(BenchError, match=message):
-        bench(
-            built.path,
-            dataclasses.replace(QUICK, contenders=(), **changes)
-            if "contenders" not in changes
-            else dataclasses.replace(QUICK, **changes),
-        )
+        bench(built.path, options)
 
 
 @pytest.mark.parametrize("name", ["chart.svg", "chart.png"])
