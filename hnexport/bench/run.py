@@ -25,6 +25,7 @@ __all__ = ["OWN_CONTENDERS", "BenchOptions", "bench"]
 
 OWN_CONTENDERS = ("materialised", "folded", "generated")
 WARM_UP = 2
+SHORT_SECONDS = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,10 +141,10 @@ def _worker(name: str, request: Mapping[str, Any]) -> Iterator[_Worker]:
 
 
 def _time(workers: Mapping[str, _Worker], batch_size: int, options: BenchOptions) -> dict[str, list[float]]:
-    """Seconds of each contender in each round, of the second of two calls, in another order in each round.
+    """Seconds of each contender in each round, in another order in each round.
 
-    The first call brings a contender's weights back into the caches and lets the previous one's threads fall asleep
-    (they spin for a while after their last task).
+    A call that is short is timed the second time: the first one brings the contender's weights back into the caches
+    and lets the previous contender's threads fall asleep (they spin for a while after their last task).
     """
     random = np.random.default_rng(0)
     for worker in workers.values():
@@ -153,9 +154,12 @@ def _time(workers: Mapping[str, _Worker], batch_size: int, options: BenchOptions
     names, spent = list(workers), 0.0
     while len(times["plain"]) < options.least_rounds or spent < options.seconds:
         for name in random.permutation(names).tolist():
-            first = workers[name].ask(batch_size)
-            times[name].append(workers[name].ask(batch_size))
-            spent += first + times[name][-1]
+            seconds = workers[name].ask(batch_size)
+            if seconds < SHORT_SECONDS:
+                spent += seconds
+                seconds = workers[name].ask(batch_size)
+            times[name].append(seconds)
+            spent += seconds
     return times
 
 
