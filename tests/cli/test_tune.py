@@ -21,4 +21,4 @@ def test_what_was_made_is_told_with_its_place(built, monkeypatch, tmp_path):
     )
     done = CliRunner().invoke(cli, ["tune", str(built.path)])
     assert done.exit_code == 0, done.output
-    assert done.output.splitlines() == ["held already, 0.5 s", str(tmp_path / "key")]
+    assert done.stdout.splitlines() == ["held already, 0.5 s", str(tmp_path / "key")]
