@@ -24,7 +24,7 @@ ORDER = (
     ("images", "summary"),
     ("parity",),
     ("build",),
-    ("report", "tune"),
+    ("report", "doctor", "tune"),
     ("bench",),
     ("cli", "__main__"),
 )

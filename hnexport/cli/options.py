@@ -6,7 +6,15 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["Integers", "Numbers", "bundle_argument", "json_option", "members_option", "provider_option"]
+__all__ = [
+    "Integers",
+    "Numbers",
+    "bundle_argument",
+    "json_option",
+    "members_option",
+    "precision_option",
+    "provider_option",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,6 +73,17 @@ def provider_option(function: F) -> F:
         default="auto",
         show_default=True,
         help="auto takes CUDA where it works, else the CPU; one asked for by name is never replaced silently.",
+    )(function)
+
+
+def precision_option(function: F) -> F:
+    """`--precision`: by which tolerance to judge."""
+    return click.option(
+        "--precision",
+        type=click.Choice(["float32", "tf32", "float16"]),
+        default="float32",
+        show_default=True,
+        help="By which tolerance to judge; tf32 also turns TF32 on, which is otherwise off.",
     )(function)
 
 

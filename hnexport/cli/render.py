@@ -38,7 +38,7 @@ def print_table(table: Table) -> None:
     """Print a table on standard output; wide enough for its columns where that is no terminal."""
     console = Console()
     if not console.is_terminal:
-        console = Console(width=120)
+        console = Console(width=150)
     console.print(table)
 
 
@@ -121,6 +121,9 @@ def print_parity(report: "ParityReport") -> None:
     table.add_column("x eager", justify="right")
     table.add_column("worst |Δ|", justify="right")
     table.add_column("top-1", justify="right")
+    table.add_column("margin", justify="right")
+    table.add_column("ensemble", justify="right")
+    table.add_column("repeat", justify="right")
     table.add_column("verdict")
     for artifact in report.artifacts:
         worst = artifact.worst
@@ -134,6 +137,9 @@ def print_parity(report: "ParityReport") -> None:
             f"{multiple:.2f}",
             f"{worst.worst_absolute:.1e}",
             f"{agreement:.0%}",
+            f"{min(item.margin for item in artifact.comparisons):.0f}",
+            f"{artifact.ensemble_error:.1e}",
+            f"{artifact.repeat_spread:.0e}",
             "[green]same[/]" if artifact.passed else "[bold red]DIFFERENT[/]",
         )
     print_table(table)

@@ -2,40 +2,65 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from hnexport.cli.options import Integers, bundle_argument, json_option, members_option, provider_option
+from hnexport.cli.options import Integers, json_option, members_option, precision_option, provider_option
 
 __all__ = ["verify"]
 
 
 @click.command()
-@bundle_argument
+@click.argument("target", metavar="BUNDLE|MODEL_FILE", type=click.Path(path_type=Path))
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    help="The bundle whose golden samples a MODEL_FILE (.onnx, .pt or .pt2 of the same signature) is compared with.",
+)
 @provider_option
+@precision_option
 @members_option
 @click.option(
     "--batch-sizes", type=Integers(), default="1,3,6", show_default=True, help="Each member runs once with each."
 )
+@click.option("--runtimes", help="Comma-separated, for instance onnx,openvino, or all that are installed.")
+@click.option("--save-failure", type=click.Path(path_type=Path), help="A folder for failing cases, for --replay.")
+@click.option("--replay", type=click.Path(path_type=Path), help="Run one saved failing case again, and nothing else.")
 @json_option
-def verify(
-    bundle: Path, provider: str, members: tuple[int, ...] | None, batch_sizes: tuple[int, ...], as_json: bool
-) -> None:
+def verify(target: Path, bundle: Path | None, as_json: bool, replay: Path | None, **choices: Any) -> None:
     """Compare every artifact of a bundle with PyTorch in float64, member by member.
 
     Exits with 0 if all are the same, 1 if one differs, 2 if the comparison could not be made.
     """
     from hnexport.bundle.manifest import read_manifest
     from hnexport.cli import render
-    from hnexport.parity import VerifyOptions
+    from hnexport.parity import Precision, VerifyOptions, verify_file
+    from hnexport.parity import replay as replay_case
     from hnexport.parity import verify as verify_bundle
     from hnexport.parity.report import report_json
 
-    if members == ():
-        members = tuple(range(read_manifest(bundle).spec.members))
-    options = VerifyOptions(members=members, batch_sizes=batch_sizes, provider=provider)
+    if target.is_file() and bundle is None:
+        raise click.UsageError(f"{target} is a file: name the bundle that it should agree with, --bundle BUNDLE")
+    source, members = bundle or target, choices["members"]
+    options = VerifyOptions(
+        members=tuple(range(read_manifest(source).spec.members)) if members == () else members,
+        batch_sizes=choices["batch_sizes"],
+        provider=choices["provider"],
+        artifacts=tuple(choices["runtimes"].split(",")) if choices["runtimes"] else None,
+        precision=Precision(choices["precision"]),
+        save_failures=choices["save_failure"],
+    )
+    if replay is not None:
+        found = replay_case(replay, target, source, options)
+        verdict = "the same now" if found.passed else "still different"
+        click.echo(f"member {found.member}: relative L2 error {found.relative_l2:.2e}, {verdict}")
+        sys.exit(0 if found.passed else 1)
     with render.live_progress(quiet=as_json) as progress:
-        report = verify_bundle(bundle, options, progress)
+        if bundle is None:
+            report = verify_bundle(target, options, progress)
+        else:
+            report = verify_file(target, bundle, options, progress)
     if as_json:
         render.print_json(report_json(report))
     else:

@@ -4,7 +4,7 @@ from hnexport.parity.inputs import probe_images
 from hnexport.parity.reference import checked_members, compute_golden, sample_members
 from hnexport.parity.results import ArtifactReport, Check, Comparison, ParityReport
 from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
-from hnexport.parity.verify import VerifyOptions, verify
+from hnexport.parity.verify import VerifyOptions, replay, verify, verify_file
 
 __all__ = [
     "TOLERANCES",
@@ -18,6 +18,8 @@ __all__ = [
     "checked_members",
     "compute_golden",
     "probe_images",
+    "replay",
     "sample_members",
     "verify",
+    "verify_file",
 ]

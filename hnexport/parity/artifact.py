@@ -1,16 +1,23 @@
 """Compare one loaded artifact with the golden samples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden
 from hnexport.errors import HnexportError, ParityError
-from hnexport.parity.checks import check_members_differ, check_spoilt_row, check_unknown_ids, row_spread
+from hnexport.parity.cases import Case
+from hnexport.parity.checks import (
+    check_members_differ,
+    check_placement,
+    check_spoilt_row,
+    check_unknown_ids,
+    row_spread,
+)
 from hnexport.parity.compare import compare_member, relative_l2
 from hnexport.parity.results import ArtifactReport, Check, Comparison
-from hnexport.parity.runners import Runner
+from hnexport.parity.runners import Placed, Runner
 from hnexport.parity.tolerances import Tolerance
 from hnexport.progress import Progress, no_progress
 
@@ -27,11 +34,13 @@ def verify_artifact(
     batch_sizes: Sequence[int],
     tolerance: Tolerance,
     progress: Progress = no_progress,
+    on_failure: Callable[[Case], object] | None = None,
 ) -> ArtifactReport:
     """Run every member with every batch size, and check the properties that every artifact must have.
 
     Args:
         members: the size of the ensemble (the golden samples may hold fewer).
+        on_failure: called with the worst batch of each member that fails.
 
     Raises:
         ParityError: the artifact cannot be run, or returns logits of another shape.
@@ -44,6 +53,20 @@ def verify_artifact(
         rows = [_run(name, runner, member, golden.images[batch]) for batch in batches]
         references = [golden.logits[position][batch] for batch in batches]
         comparisons.append(_compared(name, member, rows, references, eager[member], tolerance))
+        if on_failure is not None and not comparisons[-1].passed:
+            worst = _worst_batch(rows, references)
+            on_failure(
+                Case(
+                    bundle="",
+                    artifact=name,
+                    runtime=runner.runtime,
+                    member=member,
+                    eager_error=eager[member],
+                    images=golden.images[batches[worst]],
+                    reference=references[worst],
+                    found=rows[worst],
+                )
+            )
         worst_spread = max(worst_spread, row_spread(batches, rows, golden.logits[position]))
         if position == 0:
             again = _run(name, runner, member, golden.images[batches[-1]])
@@ -59,6 +82,8 @@ def verify_artifact(
         check_spoilt_row(runner, golden, tolerance),
         check_unknown_ids(runner, members, golden.images[:1]),
     ]
+    if isinstance(runner, Placed) and (where := check_placement(runner, golden.images[:1])) is not None:
+        checks.append(where)
     found = np.stack(first_rows)
     if len(comparisons) > 1:
         checks.append(check_members_differ(found, golden.logits[:, 0], tolerance))
@@ -76,6 +101,11 @@ def eager_errors(golden: Golden) -> Mapping[int, float]:
     """Float32 eager PyTorch's own relative L2 error by member: the yardstick."""
     errors = relative_l2(golden.eager, golden.logits).max(axis=1)
     return dict(zip(golden.members.tolist(), errors.tolist(), strict=True))
+
+
+def _worst_batch(rows: Sequence[Array], references: Sequence[NDArray[np.float64]]) -> int:
+    errors = [relative_l2(row.astype(np.float64), known).max() for row, known in zip(rows, references, strict=True)]
+    return int(np.argmax(errors))
 
 
 def _run(name: str, runner: Runner, member: int, images: Array) -> Array:

@@ -9,10 +9,17 @@ from hnexport.bundle.golden import Golden
 from hnexport.errors import HnexportError
 from hnexport.parity.compare import relative_l2, spread
 from hnexport.parity.results import Check
-from hnexport.parity.runners import Runner
+from hnexport.parity.runners import Placed, Runner
 from hnexport.parity.tolerances import Tolerance
 
-__all__ = ["check_members_differ", "check_spoilt_row", "check_unknown_ids", "row_spread", "unknown_ids"]
+__all__ = [
+    "check_members_differ",
+    "check_placement",
+    "check_spoilt_row",
+    "check_unknown_ids",
+    "row_spread",
+    "unknown_ids",
+]
 
 Array = NDArray[np.generic]
 
@@ -33,19 +40,20 @@ def check_spoilt_row(runner: Runner, golden: Golden, tolerance: Tolerance) -> Ch
         allowed = 10 * tolerance.row_spread * np.linalg.norm(clean[others].astype(np.float64), axis=-1)
         if not (difference <= allowed).all():
             return Check(name=name, passed=False, detail=f"{value} in one image changes the logits of others")
-        if np.isnan(value) and not np.isnan(logits[1]).all():
+        if np.isnan(value) and runner.limits.keeps_nan and not np.isnan(logits[1]).all():
             return Check(name=name, passed=False, detail="a NaN image gets logits that are numbers")
-    return Check(name=name, passed=True, detail="as it should be")
+    known = "" if runner.limits.keeps_nan else "; this runtime gives a NaN image logits that are numbers"
+    return Check(name=name, passed=True, detail=f"other rows stay as they are{known}")
 
 
-def unknown_ids(members: int) -> tuple[int, ...]:
-    """Condition ids that no ensemble of this size has."""
-    return (-1, members, 2**32, 2**63 - 1, -(2**63))  # 2**32 becomes 0 where a runtime takes int32
+def unknown_ids(members: int, bits: int = 64) -> tuple[int, ...]:
+    """Condition ids that no ensemble of this size has, as far as a runtime tells them apart."""
+    return (-1, members, 2**31 - 1, *((2**32, 2**63 - 1, -(2**63)) if bits == 64 else ()))  # 2**32 cut to 32 bits is 0
 
 
 def check_unknown_ids(runner: Runner, members: int, image: Array) -> Check:
     """Condition ids that do not exist give NaN logits only."""
-    name, ids = "ids that do not exist give NaN", unknown_ids(members)
+    name, ids = "ids that do not exist give NaN", unknown_ids(members, runner.limits.id_bits)
     for cond_id in ids:
         try:
             logits = np.asarray(runner.run(cond_id, image))
@@ -56,7 +64,8 @@ def check_unknown_ids(runner: Runner, members: int, image: Array) -> Check:
             return Check(name=name, passed=False, detail=detail)
         if not np.isnan(logits).all():
             return Check(name=name, passed=False, detail=f"cond_id {cond_id} returned numbers")
-    return Check(name=name, passed=True, detail=f"checked {', '.join(map(str, ids))}")
+    cut = "" if runner.limits.id_bits == 64 else "; this runtime cuts ids to 32 bits, so its loader must check them"
+    return Check(name=name, passed=True, detail=f"checked {', '.join(map(str, ids))}{cut}")
 
 
 def check_members_differ(found: Array, reference: NDArray[np.float64], tolerance: Tolerance) -> Check:
@@ -75,6 +84,17 @@ def check_members_differ(found: Array, reference: NDArray[np.float64], tolerance
     detail = f"their spread is {ratio:.6f} of the reference's" + ("; the condition seems baked in" if equal else "")
     passed = bool(abs(ratio - 1.0) < tolerance.members)
     return Check(name="members differ as the reference's do", passed=passed, detail=detail)
+
+
+def check_placement(runner: Placed, images: Array) -> Check | None:
+    """Every layer ran on the provider that was asked for; None where it could not have run elsewhere."""
+    found = runner.placement(images)
+    if found is None:
+        return None
+    counts = ", ".join(f"{count} nodes on {name}" for name, count in found.nodes.items())
+    elsewhere = f"; {', '.join(found.layers_elsewhere)} fell back" if found.layers_elsewhere else ""
+    name = "every layer ran on the provider that was asked for"
+    return Check(name=name, passed=not found.layers_elsewhere, detail=counts + elsewhere)
 
 
 def row_spread(batches: Sequence[Sequence[int]], rows: Sequence[Array], reference: NDArray[np.float64]) -> float:

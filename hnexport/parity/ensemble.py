@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import Format, Manifest
 from hnexport.parity.compare import compare_member, relative_l2
+from hnexport.parity.providers import Device, onnx_session
 from hnexport.parity.results import ArtifactReport, Check
-from hnexport.parity.runners import onnx_session
 from hnexport.parity.tolerances import Tolerance
 
 __all__ = ["ENSEMBLES", "Ensemble", "verify_ensemble"]
@@ -30,31 +30,31 @@ class Ensemble:
         self.run = run
 
 
-def onnx_ensemble(bundle: Path, provider: str) -> Ensemble:
+def onnx_ensemble(bundle: Path, device: Device) -> Ensemble:
     """`ensemble.onnx` under onnxruntime."""
-    session = onnx_session(bundle / "ensemble.onnx", onnxruntime.SessionOptions(), provider)
+    session = onnx_session(bundle / "ensemble.onnx", onnxruntime.SessionOptions(), device)
 
     def run(cond_ids: NDArray[np.int64], images: Array) -> Outputs:
         return tuple(session.run(None, {"cond_ids": cond_ids, "image": images}))
 
-    return Ensemble(f"onnxruntime {onnxruntime.__version__} {provider}", run)
+    return Ensemble(f"onnxruntime {onnxruntime.__version__} {device.provider}", run)
 
 
-def torchscript_ensemble(bundle: Path, provider: str) -> Ensemble:
+def torchscript_ensemble(bundle: Path, device: Device) -> Ensemble:
     """The method `ensemble` of `model.pt` under `torch.jit`."""
-    device = "cuda" if provider == "cuda" else "cpu"
-    module = torch.jit.load(str(bundle / "model.pt"), map_location=device).eval()  # type: ignore[no-untyped-call]
+    where = "cuda" if device.provider == "cuda" else "cpu"
+    module = torch.jit.load(str(bundle / "model.pt"), map_location=where).eval()  # type: ignore[no-untyped-call]
 
     def run(cond_ids: NDArray[np.int64], images: Array) -> Outputs:
         with torch.inference_mode():
-            outputs = module.ensemble(torch.from_numpy(cond_ids).to(device), torch.from_numpy(images).to(device))
+            outputs = module.ensemble(torch.from_numpy(cond_ids).to(where), torch.from_numpy(images).to(where))
         return tuple(output.cpu().numpy() for output in outputs)
 
-    return Ensemble(f"torch {torch.__version__} {device}", run)
+    return Ensemble(f"torch {torch.__version__} {where}", run)
 
 
 # The artifact's name, the format it belongs to, how to load it.
-ENSEMBLES: Mapping[str, tuple[Format, Callable[[Path, str], Ensemble]]] = MappingProxyType(
+ENSEMBLES: Mapping[str, tuple[Format, Callable[[Path, Device], Ensemble]]] = MappingProxyType(
     {
         "onnx-ensemble": (Format.ONNX, onnx_ensemble),
         "torchscript-ensemble": (Format.TORCHSCRIPT, torchscript_ensemble),

@@ -21,7 +21,7 @@ from hnexport.parity.compare import relative_l2
 from hnexport.parity.layers import match_layers, network_layers
 from hnexport.parity.onnx_trace import OnnxTracer
 from hnexport.parity.points import Point, reference_points
-from hnexport.parity.runners import Runner, file_runner
+from hnexport.parity.runners import Device, Runner, file_runner
 from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
 from hnexport.parity.torch_runners import load_torch
 from hnexport.parity.torch_trace import trace_torch
@@ -80,7 +80,7 @@ def locate(
     """
     manifest, golden = read_manifest(bundle), read_golden(bundle)
     path = bundle / ARTIFACT_FILES[against] if against in ARTIFACT_FILES else Path(against)
-    runner = file_runner(path, manifest, "cpu")
+    runner = file_runner(path, manifest, Device())
     tolerance = TOLERANCES[precision]
     chosen = _worst_member(runner, golden) if member is None else member
     if not 0 <= chosen < manifest.spec.members:

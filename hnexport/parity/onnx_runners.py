@@ -12,8 +12,9 @@ from hnexport.bundle.restore import as_stored
 from hnexport.errors import ParityError
 from hnexport.hypernet.storage import stored_tensors
 from hnexport.parity.layers import call_weights, match_layers, network_layers
+from hnexport.parity.limits import FULL
 from hnexport.parity.onnx_trace import OnnxWeights, constants, load_graph
-from hnexport.parity.providers import Placement, onnx_session, profiled_placement
+from hnexport.parity.providers import Device, Placement, onnx_session, profiled_placement
 
 __all__ = ["MaterialisedRunner", "OnnxRunner"]
 
@@ -23,10 +24,12 @@ Array = NDArray[np.generic]
 class OnnxRunner:
     """An ONNX graph `(cond_id, image) -> logits` under onnxruntime."""
 
-    def __init__(self, path: Path, manifest: Manifest, provider: str, *, tf32: bool = False) -> None:
-        self._path, self._manifest, self._provider, self._tf32 = path, manifest, provider, tf32
+    limits = FULL
+
+    def __init__(self, path: Path, manifest: Manifest, device: Device) -> None:
+        self._path, self._manifest, self._device = path, manifest, device
         self._weights: OnnxWeights | None = None
-        self._session = onnx_session(path, onnxruntime.SessionOptions(), provider, tf32=tf32)
+        self._session = onnx_session(path, onnxruntime.SessionOptions(), device)
         self._cond_id, self._image = _inputs(path, self._session, manifest)
         self.runtime = _runtime(self._session)
 
@@ -39,10 +42,12 @@ class OnnxRunner:
         """The file's initializers; stored tensors in their stored layout."""
         yield from _stored(self._manifest, constants(load_graph(self._path), self._path.parent))
 
-    def placement(self, images: Array) -> Placement:
-        """Where the graph's nodes run."""
+    def placement(self, images: Array) -> Placement | None:
+        """Where the graph's nodes run; None on the CPU, which has nowhere to fall back to."""
+        if self._device.provider == "cpu":
+            return None
         feed = {self._cond_id: np.array(0, dtype=np.int64), self._image: images}
-        return profiled_placement(self._path, self._provider, feed, tf32=self._tf32)
+        return profiled_placement(self._path, self._device, feed)
 
     def weights(self, cond_id: int) -> Mapping[str, Array]:
         """The tensors that the graph gives its layers, by slot."""
@@ -55,12 +60,14 @@ class OnnxRunner:
 class MaterialisedRunner:
     """`hypernet.onnx` once for a member, its outputs given to `network.onnx` as initializers."""
 
-    def __init__(self, bundle: Path, manifest: Manifest, provider: str) -> None:
+    limits = FULL
+
+    def __init__(self, bundle: Path, manifest: Manifest, device: Device) -> None:
         if manifest.onnx is None:
             raise ParityError(f"{bundle} holds no ONNX files; build it with the format onnx")
-        self._bundle, self._manifest, self._provider = bundle, manifest, provider
+        self._bundle, self._manifest, self._device = bundle, manifest, device
         self._supplied = manifest.onnx.supplied
-        self._hypernet = onnx_session(bundle / "hypernet.onnx", onnxruntime.SessionOptions(), provider)
+        self._hypernet = onnx_session(bundle / "hypernet.onnx", onnxruntime.SessionOptions(), device)
         self._member: int | None = None
         self._network: onnxruntime.InferenceSession
         self.runtime = _runtime(self._hypernet)
@@ -88,7 +95,7 @@ class MaterialisedRunner:
         options = onnxruntime.SessionOptions()
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights]
         options.add_external_initializers(list(self._supplied), values)
-        return onnx_session(self._bundle / "network.onnx", options, self._provider)
+        return onnx_session(self._bundle / "network.onnx", options, self._device)
 
 
 def _stored(manifest: Manifest, constants: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:

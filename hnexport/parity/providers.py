@@ -1,7 +1,9 @@
 """onnxruntime's providers, proved and not assumed."""
 
+import ctypes
 import json
 import logging
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -14,7 +16,17 @@ import torch
 
 from hnexport.errors import ParityError, ProviderError
 
-__all__ = ["ONNX_PROVIDERS", "Placement", "onnx_session", "placement", "profiled_placement", "resolve_provider"]
+__all__ = [
+    "ONNX_PROVIDERS",
+    "Device",
+    "Placement",
+    "can_load",
+    "obstacle",
+    "onnx_session",
+    "placement",
+    "profiled_placement",
+    "resolve_provider",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -26,18 +38,27 @@ ONNX_PROVIDERS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def onnx_session(
-    path: Path, options: onnxruntime.SessionOptions, provider: str, *, tf32: bool = False
-) -> onnxruntime.InferenceSession:
-    """An onnxruntime session on exactly the provider that was asked for.
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """Where to compute.
 
-    Args:
-        tf32: let the CUDA provider round factors to TF32; onnxruntime's own default is yes, ours is no.
+    Attributes:
+        provider: a key of `ONNX_PROVIDERS`.
+        tf32: let CUDA round factors to TF32; onnxruntime's own default is yes, ours is no.
+    """
+
+    provider: str = "cpu"
+    tf32: bool = False
+
+
+def onnx_session(path: Path, options: onnxruntime.SessionOptions, device: Device) -> onnxruntime.InferenceSession:
+    """An onnxruntime session on exactly the provider that was asked for.
 
     Raises:
         ProviderError: the provider is not in this onnxruntime, or the session fell back to another one.
         ParityError: onnxruntime cannot open the file.
     """
+    provider = device.provider
     name = ONNX_PROVIDERS[provider]
     available = onnxruntime.get_available_providers()
     if name not in available:
@@ -46,7 +67,7 @@ def onnx_session(
             "`hnexport doctor` says what is missing"
         )
     options.log_severity_level = 4
-    settings = {"use_tf32": str(int(tf32))} if provider == "cuda" else {}
+    settings = {"use_tf32": str(int(device.tf32))} if provider == "cuda" else {}
     try:
         session = _open(path, options, name, settings)
     except Exception as error:  # onnxruntime's exceptions have no common root
@@ -109,15 +130,15 @@ def placement(profile: Path, provider: str) -> Placement:
     return Placement(nodes=dict(Counter(where for *_, where in sorted(ran))), layers_elsewhere=tuple(sorted(elsewhere)))
 
 
-def profiled_placement(path: Path, provider: str, feed: Mapping[str, object], *, tf32: bool = False) -> Placement:
+def profiled_placement(path: Path, device: Device, feed: Mapping[str, object]) -> Placement:
     """Run a graph once with onnxruntime's profiler on, and say where its nodes ran."""
     with tempfile.TemporaryDirectory() as folder:
         options = onnxruntime.SessionOptions()
         options.enable_profiling = True
         options.profile_file_prefix = f"{folder}/profile"
-        session = onnx_session(path, options, provider, tf32=tf32)
+        session = onnx_session(path, options, device)
         session.run(None, dict(feed))
-        return placement(Path(session.end_profiling()), provider)
+        return placement(Path(session.end_profiling()), device.provider)
 
 
 def resolve_provider(provider: str) -> str:
@@ -126,3 +147,28 @@ def resolve_provider(provider: str) -> str:
         return provider
     has_cuda = torch.cuda.is_available() and ONNX_PROVIDERS["cuda"] in onnxruntime.get_available_providers()
     return "cuda" if has_cuda else "cpu"
+
+
+def obstacle(provider: str) -> str | None:
+    """Why a provider cannot be had here, with the remedy; None where nothing speaks against it."""
+    name = ONNX_PROVIDERS[provider]
+    if name not in onnxruntime.get_available_providers():
+        return f"this onnxruntime is built without {name}: pip uninstall onnxruntime, pip install onnxruntime-gpu"
+    if provider == "cpu":
+        return None
+    if not can_load("libcuda.so.1" if sys.platform != "win32" else "nvcuda.dll"):
+        return "there is no NVIDIA driver: install it, or start the container with --gpus all"
+    if not torch.cuda.is_available():
+        return "PyTorch finds no GPU: its wheel is for the CPU, CUDA_VISIBLE_DEVICES is empty or the driver is too old"
+    if provider == "tensorrt" and sys.platform == "linux" and not can_load("libnvinfer.so.10"):
+        return "TensorRT is not installed: pip install tensorrt"
+    return None
+
+
+def can_load(library: str) -> bool:
+    """Whether the dynamic loader finds a library."""
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True

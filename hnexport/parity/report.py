@@ -3,10 +3,11 @@
 import math
 from typing import Any
 
+from hnexport.parity.locate import LocateReport
 from hnexport.parity.results import ParityReport
 from hnexport.records import to_json
 
-__all__ = ["REPORT_SCHEMA_VERSION", "report_json"]
+__all__ = ["REPORT_SCHEMA_VERSION", "locate_json", "report_json"]
 
 REPORT_SCHEMA_VERSION = 1
 
@@ -17,6 +18,12 @@ def report_json(report: ParityReport) -> dict[str, Any]:
     for artifact, rendered in zip(report.artifacts, value["artifacts"], strict=True):
         rendered["passed"] = artifact.passed
     return {"schema": "hnexport-parity", "schema_version": REPORT_SCHEMA_VERSION, "passed": report.passed, **value}
+
+
+def locate_json(report: LocateReport) -> dict[str, Any]:
+    """What `locate` found, as JSON values."""
+    value: dict[str, Any] = _finite(to_json(report))
+    return {"schema": "hnexport-locate", "schema_version": REPORT_SCHEMA_VERSION, "stage": report.stage, **value}
 
 
 def _finite(value: Any) -> Any:

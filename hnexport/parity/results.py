@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hnexport.parity.tolerances import Tolerance
+from hnexport.parity.tolerances import Precision, Tolerance
 
 __all__ = ["ArtifactReport", "Check", "Comparison", "ParityReport"]
 
@@ -97,6 +97,7 @@ class ParityReport:
     sampled: bool
     batch_sizes: tuple[int, ...]
     image_kinds: tuple[str, ...]
+    precision: Precision
     tolerance: Tolerance
     eager: tuple[float, ...]
     artifacts: tuple[ArtifactReport, ...]

@@ -1,6 +1,6 @@
 """Runners: one small class for each way to run an artifact, behind one contract."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, runtime_checkable
@@ -9,16 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Format, Manifest
-from hnexport.errors import ParityError
+from hnexport.errors import ParityError, ProviderError
+from hnexport.parity.limits import Limits
 from hnexport.parity.onnx_runners import MaterialisedRunner, OnnxRunner
-from hnexport.parity.providers import ONNX_PROVIDERS, onnx_session, resolve_provider
+from hnexport.parity.other_runners import OpenVinoRunner, ReferenceRunner, has_openvino, is_small
+from hnexport.parity.providers import ONNX_PROVIDERS, Device, Placement, onnx_session, resolve_provider
 from hnexport.parity.torch_runners import TorchRunner
 
 __all__ = [
     "ONNX_PROVIDERS",
+    "ON_REQUEST",
     "RUNNERS",
+    "Device",
     "Inspectable",
+    "Placed",
     "Runner",
+    "choose_runners",
     "file_runner",
     "onnx_session",
     "resolve_provider",
@@ -28,9 +34,15 @@ Array = NDArray[np.generic]
 
 
 class Runner(Protocol):
-    """One loaded artifact; `runtime` says in words what computes it."""
+    """One loaded artifact.
+
+    Attributes:
+        runtime: what computes it, in words.
+        limits: what that runtime is known not to do.
+    """
 
     runtime: str
+    limits: Limits
 
     def run(self, cond_id: int, images: Array) -> Array:
         """Logits `[batch, class]` of one member."""
@@ -50,18 +62,66 @@ class Inspectable(Protocol):
         ...
 
 
+@runtime_checkable
+class Placed(Protocol):
+    """A runner that can prove where its nodes ran."""
+
+    def placement(self, images: Array) -> Placement | None:
+        """From a profile; None on the CPU provider, which has nowhere to fall back to."""
+        ...
+
+
 # What a bundle can be run as: the artifact's name, the format it belongs to, its runner.
-RUNNERS: Mapping[str, tuple[Format, Callable[[Path, Manifest, str], Runner]]] = MappingProxyType(
+RUNNERS: Mapping[str, tuple[Format, Callable[[Path, Manifest, Device], Runner]]] = MappingProxyType(
     {
         "onnx": (Format.ONNX, lambda bundle, *rest: OnnxRunner(bundle / "model.onnx", *rest)),
         "onnx-materialised": (Format.ONNX, MaterialisedRunner),
         "torchscript": (Format.TORCHSCRIPT, lambda bundle, *rest: TorchRunner(bundle / "model.pt", *rest)),
         "pt2": (Format.PT2, lambda bundle, *rest: TorchRunner(bundle / "model.pt2", *rest)),
+        "openvino": (Format.ONNX, OpenVinoRunner),
+        "onnx-reference": (Format.ONNX, ReferenceRunner),
     }
 )
 
+# Other people's runtimes, run when they are asked for; a build verifies all the others.
+ON_REQUEST = ("openvino", "onnx-reference")
 
-def file_runner(path: Path, manifest: Manifest, provider: str) -> Runner:
+
+def choose_runners(
+    formats: Mapping[str, Format], manifest: Manifest, asked: Sequence[str] | None
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The runners to run, and why each of the others is not run.
+
+    Args:
+        formats: every runner there is, by name, with the format that it runs.
+        asked: names among them; `all` stands for every one that is installed; None for the default.
+
+    Raises:
+        ParityError: there is no runner of such a name.
+        ProviderError: one that was asked for by name is not installed.
+    """
+    usual = [name for name in formats if name not in ON_REQUEST]
+    names = usual if asked is None else [name for name in asked if name != "all"]
+    unknown = [name for name in names if name not in formats]
+    if unknown:
+        raise ParityError(f"there is no runtime {unknown[0]!r}; choose among {', '.join(formats)}, or all")
+    wanted = set(formats) if asked is not None and "all" in asked else set(names)
+    reasons: dict[str, str] = {}
+    for name, file_format in formats.items():
+        if file_format not in manifest.formats:
+            reasons[name] = "its format is not in the bundle"
+        elif name == "openvino" and not has_openvino():
+            reasons[name] = "OpenVINO is not installed: pip install 'hnexport[openvino]'"
+            if name in names:
+                raise ProviderError(reasons[name])
+        elif name == "onnx-reference" and name not in names and not is_small(manifest):
+            reasons[name] = "the network is too large for ONNX's reference evaluator; ask for it by name"
+        elif name not in wanted:
+            reasons[name] = f"not asked for: --runtimes {name}"
+    return tuple(name for name in formats if name not in reasons), reasons
+
+
+def file_runner(path: Path, manifest: Manifest, device: Device) -> Runner:
     """A runner of any ONNX, TorchScript or `.pt2` file with the signature of a bundle.
 
     Raises:
@@ -71,7 +131,7 @@ def file_runner(path: Path, manifest: Manifest, provider: str) -> Runner:
     if not path.is_file():
         raise ParityError(f"{path} is not a file; give an .onnx, .pt or .pt2 file")
     if path.suffix == ".onnx":
-        return OnnxRunner(path, manifest, provider)
+        return OnnxRunner(path, manifest, device)
     if path.suffix in (".pt", ".pt2", ".ts", ".pth", ".jit"):
-        return TorchRunner(path, manifest, provider)
+        return TorchRunner(path, manifest, device)
     raise ParityError(f"{path}: expected a file named .onnx, .pt or .pt2, found {path.suffix or 'no suffix'}")

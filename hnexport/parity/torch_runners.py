@@ -11,6 +11,8 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.errors import ParityError
 from hnexport.export.capture import GENERATOR_PREFIX
 from hnexport.parity.layers import call_weights, match_layers, network_layers
+from hnexport.parity.limits import FULL
+from hnexport.parity.providers import Device
 from hnexport.parity.torch_trace import trace_torch
 
 __all__ = ["TorchRunner", "load_torch"]
@@ -21,9 +23,11 @@ Array = NDArray[np.generic]
 class TorchRunner:
     """A TorchScript or `.pt2` file `(cond_id, image) -> logits` under PyTorch."""
 
-    def __init__(self, path: Path, manifest: Manifest, provider: str) -> None:
+    limits = FULL
+
+    def __init__(self, path: Path, manifest: Manifest, device: Device) -> None:
         self._manifest = manifest
-        self._device = "cuda" if provider in ("cuda", "tensorrt") else "cpu"
+        self._device = "cpu" if device.provider == "cpu" else "cuda"
         try:
             self._module = load_torch(path, self._device)
         except Exception as error:  # torch raises anything on a file it cannot read

@@ -11,21 +11,25 @@ import numpy as np
 import torch
 
 from hnexport.bundle.checksums import check_files
-from hnexport.bundle.golden import Golden, read_golden
+from hnexport.bundle.golden import GOLDEN_FILE, Golden, read_golden
 from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.errors import ParityError
 from hnexport.parity.artifact import eager_errors, verify_artifact
+from hnexport.parity.cases import read_case, write_case
+from hnexport.parity.compare import compare_member
 from hnexport.parity.ensemble import ENSEMBLES, verify_ensemble
+from hnexport.parity.precision import computing_in
+from hnexport.parity.providers import obstacle
 from hnexport.parity.reference import checked_members, compute_golden
-from hnexport.parity.results import ArtifactReport, ParityReport
-from hnexport.parity.runners import RUNNERS, Inspectable, Runner, resolve_provider
+from hnexport.parity.results import ArtifactReport, Comparison, ParityReport
+from hnexport.parity.runners import RUNNERS, Device, Inspectable, Runner, choose_runners, file_runner, resolve_provider
 from hnexport.parity.tolerances import TOLERANCES, Precision
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.parity.weight_checks import check_generated, check_stored
 from hnexport.pipeline import Pipeline
 from hnexport.progress import Progress, no_progress
 
-__all__ = ["DEFAULT_BATCH_SIZES", "VerifyOptions", "verify"]
+__all__ = ["DEFAULT_BATCH_SIZES", "VerifyOptions", "replay", "verify", "verify_file"]
 
 DEFAULT_BATCH_SIZES = (1, 3, 6)
 
@@ -38,7 +42,10 @@ class VerifyOptions:
         members: the members to compare; None takes those of the golden samples (all, or a sample above 32).
         batch_sizes: each member runs once with each.
         provider: `auto`, `cpu`, `cuda` or `tensorrt`.
-        artifacts: which of `RUNNERS` and `ENSEMBLES`; None takes all that the bundle's formats allow.
+        artifacts: which of `RUNNERS` and `ENSEMBLES`, or `all` that are installed; None takes those that a build
+            verifies, as far as the bundle's formats allow.
+        precision: by which tolerance to judge, and on CUDA whether TF32 is used.
+        save_failures: a folder for failing cases, to be run again with `replay`.
     """
 
     members: tuple[int, ...] | None = None
@@ -46,6 +53,7 @@ class VerifyOptions:
     provider: str = "auto"
     artifacts: tuple[str, ...] | None = None
     precision: Precision = Precision.FLOAT32
+    save_failures: Path | None = None
 
 
 def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progress = no_progress) -> ParityReport:
@@ -57,28 +65,87 @@ def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progres
     Raises:
         BundleError: a file is missing or damaged.
         ProviderError: the provider cannot be had.
-        ParityError: a member does not exist, or a batch size is below 1.
+        ParityError: a member does not exist, a batch size is below 1, or an artifact cannot be run.
     """
     options = options or VerifyOptions()
     manifest = read_manifest(bundle)
     check_files(bundle, manifest, manifest.files)
     golden = _golden(bundle, manifest, options, progress)
     formats = {name: file_format for name, (file_format, _) in (*RUNNERS.items(), *ENSEMBLES.items())}
-    artifacts = [
-        name
-        for name, file_format in formats.items()
-        if file_format in manifest.formats and (options.artifacts is None or name in options.artifacts)
-    ]
-    provider = resolve_provider(options.provider)
+    names, not_run = choose_runners(formats, manifest, options.artifacts)
+    device = _device(options)
     pipeline = Pipeline(manifest.spec, trusted_tensors(bundle, manifest, golden.fingerprints))
-    reports = tuple(  # one artifact in memory at a time
-        _verify_one(name, RUNNERS[name][1](bundle, manifest, provider), pipeline, golden, options, progress)
-        for name in artifacts
-        if name in RUNNERS
-    )
-    together = tuple(
-        _verify_together(name, bundle, manifest, golden, options, progress) for name in ENSEMBLES if name in artifacts
-    )
+    with computing_in(options.precision):
+        reports = tuple(  # one artifact in memory at a time
+            _verify_one(name, RUNNERS[name][1](bundle, manifest, device), pipeline, golden, options, progress)
+            for name in names
+            if name in RUNNERS
+        )
+        reports += tuple(
+            _verify_together(name, bundle, manifest, golden, options, progress) for name in names if name in ENSEMBLES
+        )
+    for provider in ("cuda", "tensorrt"):
+        if provider != device.provider:
+            not_run[f"onnx on {provider}"] = obstacle(provider) or f"not asked for: --provider {provider}"
+    return _report(manifest, golden, options, reports, not_run)
+
+
+def verify_file(
+    path: Path, bundle: Path, options: VerifyOptions | None = None, progress: Progress = no_progress
+) -> ParityReport:
+    """Compare any ONNX, TorchScript or `.pt2` file of the same signature with a bundle's golden samples.
+
+    The file may be a converted, simplified or hand-made one: its weights are not looked at, only what it computes.
+
+    Raises:
+        BundleError: the bundle's golden samples cannot be read.
+        ProviderError: the provider cannot be had.
+        ParityError: the file is no such file, or has another signature.
+    """
+    options = options or VerifyOptions()
+    manifest = read_manifest(bundle)
+    check_files(bundle, manifest, [GOLDEN_FILE])
+    golden = _golden(bundle, manifest, options, progress)
+    with computing_in(options.precision):
+        runner = file_runner(path, manifest, _device(options))
+        report = _judged(path.name, runner, manifest.spec.members, golden, options, progress)
+    return _report(manifest, golden, options, (report,), {})
+
+
+def replay(path: Path, target: Path, bundle: Path, options: VerifyOptions | None = None) -> Comparison:
+    """Run a failing case again.
+
+    Args:
+        path: a file that `save_failures` wrote.
+        target: the bundle itself, for the artifact of the case, or a model file.
+
+    Raises:
+        ParityError: the case or the model cannot be read.
+    """
+    options, case, manifest = options or VerifyOptions(), read_case(path), read_manifest(bundle)
+    device = _device(options)
+    if target.is_dir() and case.artifact not in RUNNERS:
+        raise ParityError(f"the case is of the file {case.artifact}: give that file, and the bundle with --bundle")
+    with computing_in(options.precision):
+        if target.is_dir():
+            runner = RUNNERS[case.artifact][1](target, manifest, device)
+        else:
+            runner = file_runner(target, manifest, device)
+        logits = np.asarray(runner.run(case.member, case.images))
+    return compare_member(case.member, [logits], [case.reference], case.eager_error, TOLERANCES[options.precision])
+
+
+def _device(options: VerifyOptions) -> Device:
+    return Device(provider=resolve_provider(options.provider), tf32=options.precision is Precision.TF32)
+
+
+def _report(
+    manifest: Manifest,
+    golden: Golden,
+    options: VerifyOptions,
+    reports: tuple[ArtifactReport, ...],
+    not_run: dict[str, str],
+) -> ParityReport:
     return ParityReport(
         bundle=manifest.name,
         members=manifest.spec.members,
@@ -86,10 +153,11 @@ def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progres
         sampled=len(golden.members) < manifest.spec.members,
         batch_sizes=options.batch_sizes,
         image_kinds=golden.kinds,
+        precision=options.precision,
         tolerance=TOLERANCES[options.precision],
         eager=tuple(eager_errors(golden).values()),
-        artifacts=reports + together,
-        not_run={name: "its format is not in the bundle" for name in formats if name not in artifacts},
+        artifacts=reports,
+        not_run=not_run,
         environment=environment(),
     )
 
@@ -99,7 +167,7 @@ def _verify_together(
 ) -> ArtifactReport:
     """Verify an artifact that runs all members in one call."""
     progress(f"verify {name}", 0, 1)
-    ensemble = ENSEMBLES[name][1](bundle, resolve_provider(options.provider))
+    ensemble = ENSEMBLES[name][1](bundle, _device(options))
     report = verify_ensemble(name, ensemble, manifest, golden, TOLERANCES[options.precision])
     progress(f"verify {name}", 1, 1)
     return report
@@ -130,8 +198,18 @@ def _verify_one(
         checks.append(check_stored(runner, golden.fingerprints))
         step = functools.partial(_count, progress, f"weights of {name}", len(members))
         checks.append(check_generated(runner, pipeline, members, tolerance, step))
-    report = verify_artifact(name, runner, pipeline.spec.members, golden, options.batch_sizes, tolerance, progress)
+    report = _judged(name, runner, pipeline.spec.members, golden, options, progress)
     return dataclasses.replace(report, checks=(*checks, *report.checks))
+
+
+def _judged(
+    name: str, runner: Runner, members: int, golden: Golden, options: VerifyOptions, progress: Progress
+) -> ArtifactReport:
+    folder, save = options.save_failures, None
+    if folder is not None:
+        save = functools.partial(write_case, folder)
+    tolerance = TOLERANCES[options.precision]
+    return verify_artifact(name, runner, members, golden, options.batch_sizes, tolerance, progress, save)
 
 
 def _count(progress: Progress, stage: str, total: int, done: int) -> None:

@@ -15,6 +15,7 @@ from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.bundle.writer import staged_folder
 from hnexport.errors import TuneError
 from hnexport.parity.artifact import verify_artifact
+from hnexport.parity.limits import FULL
 from hnexport.parity.results import ArtifactReport
 from hnexport.parity.tolerances import TOLERANCES, Precision
 from hnexport.parity.verify import DEFAULT_BATCH_SIZES
@@ -85,6 +86,8 @@ def tune(bundle: Path, *, force: bool = False, progress: Progress = no_progress)
 
 class _FoldedRunner:
     """The folded graph under onnxruntime, before it is published."""
+
+    limits = FULL
 
     def __init__(self, folder: Path) -> None:
         self._session = open_folded(folder, onnxruntime.SessionOptions())

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from hnexport.errors import ParityError, ProviderError
-from hnexport.parity.providers import onnx_session, placement, profiled_placement, resolve_provider
+from hnexport.parity.providers import Device, onnx_session, placement, profiled_placement, resolve_provider
 
 
 class FallenBack:
@@ -33,21 +33,21 @@ def cuda_in_name_only(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("cuda_in_name_only")
 def test_a_silent_fallback_to_the_cpu_is_an_error() -> None:
     with pytest.raises(ProviderError, match="fell back to CPUExecutionProvider"):
-        onnx_session(Path("model.onnx"), onnxruntime.SessionOptions(), "cuda")
+        onnx_session(Path("model.onnx"), onnxruntime.SessionOptions(), Device(provider="cuda"))
 
 
 @pytest.mark.usefixtures("cuda_in_name_only")
 @pytest.mark.parametrize(("tf32", "setting"), [(False, "0"), (True, "1")])
 def test_tf32_is_off_unless_it_is_asked_for(tf32: bool, setting: str) -> None:
     with pytest.raises(ProviderError):
-        onnx_session(Path("model.onnx"), onnxruntime.SessionOptions(), "cuda", tf32=tf32)
+        onnx_session(Path("model.onnx"), onnxruntime.SessionOptions(), Device(provider="cuda", tf32=tf32))
     assert FallenBack.asked == [("CUDAExecutionProvider", {"use_tf32": setting})]
 
 
 def test_a_provider_that_is_not_built_in_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(ProviderError, match="has no TensorrtExecutionProvider here, only CPUExecutionProvider"):
-        onnx_session(Path("model.onnx"), onnxruntime.SessionOptions(), "tensorrt")
+        onnx_session(Path("model.onnx"), onnxruntime.SessionOptions(), Device(provider="tensorrt"))
 
 
 def write_profile(path: Path, nodes: list[tuple[str, str, str]]) -> Path:
@@ -81,7 +81,7 @@ def test_onnxruntimes_own_profile_can_be_read(pristine, tmp_path: Path) -> None:
     import numpy as np
 
     feed = {"cond_id": np.array(1), "image": np.zeros((2, 3, 8, 8), dtype=np.float32)}
-    found = profiled_placement(pristine("hypernet") / "model.onnx", "cpu", feed)
+    found = profiled_placement(pristine("hypernet") / "model.onnx", Device(), feed)
     assert set(found.nodes) == {"CPUExecutionProvider"}
     assert found.nodes["CPUExecutionProvider"] > 20
     assert found.layers_elsewhere == ()

@@ -1,0 +1,70 @@
+"""Independent runtimes: OpenVINO, and ONNX's own reference evaluator, the specification as an oracle."""
+
+import math
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
+
+from hnexport.bundle.manifest import Manifest
+from hnexport.errors import ParityError, ProviderError
+from hnexport.networks.slots import network_slots
+from hnexport.parity.limits import FULL, Limits
+from hnexport.parity.providers import Device
+
+__all__ = ["OpenVinoRunner", "ReferenceRunner", "has_openvino", "is_small"]
+
+Array = NDArray[np.generic]
+
+REFERENCE_WEIGHTS = 500_000  # main-network weights up to which the reference evaluator, in numpy, is quick
+
+
+def has_openvino() -> bool:
+    """Whether OpenVINO is installed."""
+    return find_spec("openvino") is not None
+
+
+def is_small(manifest: Manifest) -> bool:
+    """Whether the main network is small enough for the reference evaluator."""
+    return sum(math.prod(slot.shape) for slot in network_slots(manifest.spec.network)) <= REFERENCE_WEIGHTS
+
+
+class OpenVinoRunner:
+    """`model.onnx` under OpenVINO on the CPU, in float32: its own default on a CPU that has bfloat16 is bfloat16."""
+
+    limits = Limits(id_bits=32, keeps_nan=False)
+
+    def __init__(self, bundle: Path, manifest: Manifest, device: Device) -> None:
+        if not has_openvino():
+            raise ProviderError("OpenVINO is not installed: pip install 'hnexport[openvino]'")
+        import openvino
+
+        hint = {"INFERENCE_PRECISION_HINT": "f32"}
+        try:
+            self._model = openvino.Core().compile_model(str(bundle / "model.onnx"), "CPU", hint)
+        except RuntimeError as error:
+            raise ParityError(f"OpenVINO cannot open {bundle / 'model.onnx'}: {error}") from error
+        self.runtime = f"openvino {openvino.__version__.partition('-')[0]} cpu"
+
+    def run(self, cond_id: int, images: Array) -> Array:
+        """Logits of one member."""
+        return np.array(self._model([np.array(cond_id, dtype=np.int64), images])[0])
+
+
+class ReferenceRunner:
+    """`model.onnx` under ONNX's reference evaluator."""
+
+    limits = FULL
+
+    def __init__(self, bundle: Path, manifest: Manifest, device: Device) -> None:
+        self._model = ReferenceEvaluator(str(bundle / "model.onnx"))
+        self.runtime = f"onnx {onnx.__version__} reference"
+
+    def run(self, cond_id: int, images: Array) -> Array:
+        """Logits of one member."""
+        with np.errstate(all="ignore"):
+            logits = self._model.run(None, {"cond_id": np.array(cond_id, dtype=np.int64), "image": images})
+        return np.asarray(next(iter(logits)))

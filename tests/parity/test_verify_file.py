@@ -1,0 +1,153 @@
+"""`verify` of any model file, other runtimes, precisions and failing cases."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from bundles import rewrite_checksums
+from faults import ONNX_FAULTS, OnnxEditor
+
+from hnexport.errors import BundleError, ParityError, ProviderError
+from hnexport.parity import Precision, VerifyOptions, replay, verify, verify_file
+from hnexport.parity.cases import read_case
+
+Pristine = Callable[[str], Path]
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.pt", "model.pt2"])
+def test_a_bundles_own_files_agree_with_it(name: str, pristine: Pristine) -> None:
+    report = verify_file(pristine("hypernet") / name, pristine("hypernet"))
+    assert report.passed, report.artifacts[0].failures
+    assert report.artifacts[0].artifact == name
+
+
+@pytest.mark.parametrize("fault", ["ReLU missing", "two members swapped", "no guard for unknown ids", "batch mixing"])
+def test_a_wrong_file_fails(fault: str, pristine: Pristine, copied: Pristine) -> None:
+    bundle = copied("hypernet")
+    next(item for item in ONNX_FAULTS if item.name == fault).plant(bundle)
+    assert not verify_file(bundle / "model.onnx", pristine("hypernet")).passed
+
+
+def test_inputs_may_have_other_names(pristine: Pristine, copied: Pristine) -> None:
+    bundle = copied("hypernet")
+    editor = OnnxEditor(bundle / "model.onnx")
+    for item, name in zip(editor.graph.input, ("member", "x"), strict=True):
+        for node in editor.graph.node:
+            node.input[:] = [name if value == item.name else value for value in node.input]
+        item.name = name
+    editor.save()
+    assert verify_file(bundle / "model.onnx", pristine("hypernet")).passed
+
+
+def test_a_file_without_cond_id_is_refused(pristine: Pristine, copied: Pristine) -> None:
+    bundle = copied("hypernet")
+    next(item for item in ONNX_FAULTS if item.name == "condition baked in, its input gone").plant(bundle)
+    with pytest.raises(ParityError, match="expected the inputs cond_id .* the condition id seems baked in"):
+        verify_file(bundle / "model.onnx", pristine("hypernet"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("nothing.onnx", "is not a file"), ("notes.txt", "expected a file named"), ("bad.pt", "cannot load")],
+)
+def test_something_else_is_refused(name: str, message: str, pristine: Pristine, tmp_path: Path) -> None:
+    if name != "nothing.onnx":
+        (tmp_path / name).write_text("no model")
+    with pytest.raises(ParityError, match=message):
+        verify_file(tmp_path / name, pristine("hypernet"))
+
+
+def test_damaged_golden_samples_are_refused(copied: Pristine) -> None:
+    bundle = copied("hypernet")
+    data = bytearray((bundle / "golden.safetensors").read_bytes())
+    data[-1] ^= 1
+    (bundle / "golden.safetensors").write_bytes(data)
+    with pytest.raises(BundleError, match="damaged"):
+        verify_file(bundle / "model.onnx", bundle)
+
+
+def test_every_installed_runtime_agrees(pristine: Pristine) -> None:
+    pytest.importorskip("openvino")
+    report = verify(pristine("hypernet"), VerifyOptions(artifacts=("all",)))
+    assert report.passed, [artifact.failures for artifact in report.artifacts]
+    names = [artifact.artifact for artifact in report.artifacts]
+    assert names == ["onnx", "onnx-materialised", "torchscript", "pt2", "openvino", "onnx-reference"]
+    details = {check.name: check.detail for check in report.artifacts[4].checks}
+    assert "its loader must check them" in details["ids that do not exist give NaN"]
+
+
+@pytest.mark.parametrize("artifact", ["openvino", "onnx-reference"])
+@pytest.mark.parametrize("fault", ["ReLU missing", "no guard for unknown ids", "batch-norm epsilon 1e-3"])
+def test_other_runtimes_see_faults_too(fault: str, artifact: str, copied: Pristine) -> None:
+    if artifact == "openvino":
+        pytest.importorskip("openvino")
+    bundle = copied("hypernet")
+    next(item for item in ONNX_FAULTS if item.name == fault).plant(bundle)
+    assert not verify(bundle, VerifyOptions(artifacts=(artifact,))).passed
+
+
+def test_the_report_says_what_was_not_run_and_why(pristine: Pristine) -> None:
+    report = verify(pristine("hypernet"), VerifyOptions(artifacts=("onnx",), provider="cpu"))
+    assert report.not_run["pt2"] == "not asked for: --runtimes pt2"
+    assert set(report.not_run) >= {"openvino", "onnx-reference", "onnx on cuda", "onnx on tensorrt"}
+
+
+def test_an_unknown_runtime_is_an_error(pristine: Pristine) -> None:
+    with pytest.raises(ParityError, match="there is no runtime 'tflite'"):
+        verify(pristine("hypernet"), VerifyOptions(artifacts=("tflite",)))
+
+
+def test_a_runtime_that_is_not_installed_is_an_error(pristine: Pristine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hnexport.parity.runners.has_openvino", lambda: False)
+    with pytest.raises(ProviderError, match="pip install"):
+        verify(pristine("hypernet"), VerifyOptions(artifacts=("openvino",)))
+    assert "pip install" in verify(pristine("hypernet"), VerifyOptions(artifacts=("onnx",))).not_run["openvino"]
+
+
+def round_kernels(bundle: Path) -> None:
+    """Every layer's kernel through float16, as a converter leaves them."""
+    editor = OnnxEditor(bundle / "model.onnx")
+    for node in [node for node in editor.graph.node if node.op_type == "Conv"]:
+        editor.after(node.input[1], "Cast", to=onnx.TensorProto.FLOAT16)
+        editor.after(node.input[1], "Cast", to=onnx.TensorProto.FLOAT)
+    editor.save()
+    rewrite_checksums(bundle)
+
+
+def test_float16_rounding_passes_by_its_own_tolerance_only(pristine: Pristine, copied: Pristine) -> None:
+    bundle = copied("hypernet")
+    round_kernels(bundle)
+    file = bundle / "model.onnx"
+    assert not verify_file(file, pristine("hypernet")).passed
+    for precision in (Precision.TF32, Precision.FLOAT16):
+        assert verify_file(file, pristine("hypernet"), VerifyOptions(precision=precision)).passed
+
+
+def test_a_failing_case_can_be_run_again(pristine: Pristine, copied: Pristine, tmp_path: Path) -> None:
+    bundle, folder = copied("hypernet"), tmp_path / "failures"
+    next(item for item in ONNX_FAULTS if item.name == "two members swapped").plant(bundle)
+    verify(bundle, VerifyOptions(artifacts=("onnx",), save_failures=folder))
+    assert sorted(path.name for path in folder.glob("*.json")) == ["onnx-member-0.json", "onnx-member-1.json"]
+    case = read_case(folder / "onnx-member-0.json")
+    assert case.found.shape == case.reference.shape == (len(case.images), 10)
+    assert not replay(folder / "onnx-member-0.json", bundle, bundle).passed
+    assert replay(folder / "onnx-member-0.json", pristine("hypernet"), pristine("hypernet")).passed
+    assert replay(folder / "onnx-member-0.safetensors", pristine("hypernet") / "model.pt", pristine("hypernet")).passed
+
+
+@pytest.mark.parametrize("content", ['{"schema": "else"}', "no json", '{"schema": "hnexport-parity-case"}'])
+def test_a_file_that_is_no_case_is_refused(content: str, pristine: Pristine, tmp_path: Path) -> None:
+    (tmp_path / "case.json").write_text(content)
+    with pytest.raises(ParityError, match="failing case"):
+        replay(tmp_path / "case.json", pristine("hypernet"), pristine("hypernet"))
+
+
+def test_a_deterministic_runtime_has_no_repeat_spread_and_clear_margins(pristine: Pristine) -> None:
+    report = verify(pristine("hypernet"), VerifyOptions(artifacts=("onnx",)))
+    artifact = report.artifacts[0]
+    assert artifact.repeat_spread == 0.0
+    assert 0.0 < artifact.ensemble_error < 1e-5
+    assert all(item.margin > 2 and item.top1_agreement == 1.0 for item in artifact.comparisons)
+    assert np.isfinite([item.worst_absolute for item in artifact.comparisons]).all()
