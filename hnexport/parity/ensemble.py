@@ -66,11 +66,11 @@ def verify_ensemble(
     name: str, ensemble: Ensemble, manifest: Manifest, golden: Golden, tolerance: Tolerance
 ) -> ArtifactReport:
     """Run all members at once, in reverse, and compare their logits and what they say together with the reference."""
-    members = np.ascontiguousarray(golden.members[::-1])
+    members = golden.members[::-1].copy()
     logits, mean, entropy, information = ensemble.run(members, golden.images)
     reference = golden.logits[::-1]
     eager = relative_l2(golden.eager, golden.logits).max(axis=1)[::-1]
-    alone = ensemble.run(members[-1:], golden.images)[0]
+    alone = ensemble.run(members[-1:].copy(), golden.images)[0]
     comparisons = [
         compare_member(int(member), [logits[row]], [reference[row]], float(eager[row]), tolerance)
         for row, member in enumerate(members)

@@ -52,7 +52,9 @@ def test_a_missing_file_is_named(bundle):
 
 
 def test_a_file_that_the_manifest_does_not_know_is_an_error(bundle):
-    with pytest.raises(BundleError, match="has no other.onnx in its manifest; it holds golden.safetensors"):
+    with pytest.raises(
+        BundleError, match="has no other.onnx in its manifest; it holds ensemble.onnx, golden.safetensors"
+    ):
         check_files(bundle, read_manifest(bundle), ["other.onnx"])
 
 

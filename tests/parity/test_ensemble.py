@@ -8,13 +8,14 @@ import pytest
 from hnexport.bundle import read_golden, read_manifest
 from hnexport.parity import TOLERANCES, Precision
 from hnexport.parity.ensemble import ENSEMBLES, Ensemble, verify_ensemble
+from hnexport.parity.providers import Device
 
 TOLERANCE = TOLERANCES[Precision.FLOAT32]
 
 
 def check(name, built, fault=None):
     manifest, golden = read_manifest(built.path), read_golden(built.path)
-    ensemble = ENSEMBLES[name][1](built.path, "cpu")
+    ensemble = ENSEMBLES[name][1](built.path, Device())
 
     def run(cond_ids, images):
         outputs = ensemble.run(cond_ids, images)
