@@ -4,6 +4,7 @@ Every message says what went wrong and where, what was expected, what was found,
 """
 
 __all__ = [
+    "BenchError",
     "BundleError",
     "CaptureError",
     "CheckpointError",
@@ -55,3 +56,7 @@ class RuntimeInputError(HnexportError, ValueError):
 
 class TuneError(HnexportError):
     """A pipeline that cannot be tuned for this machine: nothing to fold, or a layout that this hnexport cannot use."""
+
+
+class BenchError(HnexportError):
+    """A benchmark that could not be run."""

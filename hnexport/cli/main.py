@@ -18,6 +18,7 @@ from hnexport.errors import HnexportError
 __all__ = ["cli", "main"]
 
 COMMANDS = {
+    "bench": "Time a bundle beside the plain network and beside PyTorch.",
     "build": "Build a verified bundle: one graph (cond_id, image) -> logits in every format.",
     "convert": "Convert a hypnettorch ensemble to a native checkpoint.",
     "doctor": "Say what this machine can run, what is missing, and the remedy.",

@@ -70,7 +70,7 @@ def verify_ensemble(
     logits, mean, entropy, information = ensemble.run(members, golden.images)
     reference = golden.logits[::-1]
     eager = relative_l2(golden.eager, golden.logits).max(axis=1)[::-1]
-    alone = ensemble.run(members[-1:], golden.images)[0]
+    alone = ensemble.run(members[-1:].copy(), golden.images)[0]
     comparisons = [
         compare_member(int(member), [logits[row]], [reference[row]], float(eager[row]), tolerance)
         for row, member in enumerate(members)

@@ -1,0 +1,197 @@
+"""The contenders: each loads something and gives a function of `[batch, …]` images.
+
+They run in a process of their own (`hnexport.bench.worker`) and so import only what they need.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hnexport.bundle.manifest import Format, Manifest
+from hnexport.errors import BundleError, ProviderError
+
+__all__ = ["CONTENDERS", "BenchTask", "Contender", "Loaded"]
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchTask:
+    """What a contender is given.
+
+    Attributes:
+        plain: the folder of the plain network, `plain.onnx` and its weights.
+        member: the member that is run.
+        threads: for one operator.
+    """
+
+    bundle: Path
+    manifest: Manifest
+    plain: Path
+    member: int
+    provider: str
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A loaded contender: `run(images)` computes logits; `files` are those it needs."""
+
+    runtime: str
+    run: Callable[[Array], Any]
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """How to import a contender's libraries, and how to load it."""
+
+    imports: tuple[str, ...]
+    load: Callable[[BenchTask], Loaded]
+    all_members: bool = False
+
+
+def _options(task: BenchTask) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = task.threads
+    options.log_severity_level = 3
+    return options
+
+
+def _session(task: BenchTask, path: Path, options: Any = None) -> Any:
+    import onnxruntime
+
+    names = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+    name = names[task.provider]
+    session = onnxruntime.InferenceSession(str(path), options or _options(task), providers=[name])
+    if session.get_providers()[0] != name:
+        raise ProviderError(f"onnxruntime could not start {name}: it has {onnxruntime.get_available_providers()}")
+    return session
+
+
+def _onnxruntime(task: BenchTask) -> str:
+    import onnxruntime
+
+    return f"onnxruntime {onnxruntime.__version__} {task.provider}"
+
+
+def _bundle_files(task: BenchTask, *names: str) -> tuple[Path, ...]:
+    if Format.ONNX not in task.manifest.formats:
+        raise BundleError("the bundle holds no ONNX files")
+    return tuple(task.bundle / name for name in names)
+
+
+def _plain(task: BenchTask) -> Loaded:
+    session = _session(task, task.plain / "plain.onnx")
+    files = (task.plain / "plain.onnx", task.plain / "plain.bin")
+    return Loaded(runtime=_onnxruntime(task), run=lambda x: session.run(["logits"], {"image": x}), files=files)
+
+
+def _generated(task: BenchTask) -> Loaded:
+    files = _bundle_files(task, "model.onnx", "weights.bin")
+    session, cond_id = _session(task, files[0]), np.array(task.member, dtype=np.int64)
+    return Loaded(
+        runtime=_onnxruntime(task),
+        run=lambda x: session.run(["logits"], {"cond_id": cond_id, "image": x}),
+        files=files,
+    )
+
+
+def _materialised(task: BenchTask) -> Loaded:
+    import onnxruntime
+
+    files = _bundle_files(task, "network.onnx", "hypernet.onnx", "weights.bin")
+    assert task.manifest.onnx is not None
+    names = list(task.manifest.onnx.supplied)
+    weights = _session(task, files[1]).run(names, {"cond_id": np.array(task.member, dtype=np.int64)})
+    options = _options(task)
+    options.add_external_initializers(names, [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights])
+    session = _session(task, files[0], options)
+    return Loaded(runtime=_onnxruntime(task), run=lambda x: session.run(["logits"], {"image": x}), files=files)
+
+
+def _folded(task: BenchTask) -> Loaded:
+    from hnexport.tune import load_tuned, tuned_folder
+
+    if task.provider != "cpu":
+        raise ProviderError("a tuned graph runs on the CPU provider only")
+    session, cond_id = load_tuned(task.manifest, _options(task)), np.array(task.member, dtype=np.int64)
+    if session is None:
+        raise BundleError("the bundle is not tuned for this machine; `hnexport tune` does that")
+    return Loaded(
+        runtime=f"{_onnxruntime(task)}, tuned",
+        run=lambda x: session.run(["logits"], {"cond_id": cond_id, "image": x}),
+        files=tuple(tuned_folder(task.manifest).iterdir()),
+    )
+
+
+def _ensemble(task: BenchTask) -> Loaded:
+    files = _bundle_files(task, "ensemble.onnx", "weights.bin")
+    session, cond_ids = _session(task, files[0]), np.arange(task.manifest.spec.members)
+    return Loaded(
+        runtime=f"{_onnxruntime(task)}, {len(cond_ids)} members",
+        run=lambda x: session.run(None, {"cond_ids": cond_ids, "image": x}),
+        files=files,
+    )
+
+
+def _torch(task: BenchTask) -> Loaded:
+    import torch
+
+    from hnexport.bundle.restore import restore_tensors
+    from hnexport.pipeline import Pipeline
+
+    torch.set_num_threads(task.threads)
+    device = "cuda" if task.provider != "cpu" else "cpu"
+    pipeline = Pipeline(task.manifest.spec, restore_tensors(task.bundle, task.manifest)).to(device)
+    cond_id = torch.tensor(task.member, device=device)
+
+    def run(images: Array) -> Any:
+        with torch.inference_mode():
+            return pipeline(cond_id, torch.from_numpy(images).to(device)).cpu()
+
+    names = ("model.onnx", "weights.bin") if Format.ONNX in task.manifest.formats else ("model.pt2",)
+    files = tuple(task.bundle / name for name in names)
+    return Loaded(runtime=f"torch {torch.__version__} eager {device}", run=run, files=files)
+
+
+def _hypnettorch(task: BenchTask) -> Loaded:
+    from hnexport.bench.hypnettorch import load_hypnettorch
+
+    runtime, run = load_hypnettorch(task.manifest.spec, task.member, task.threads, task.provider)
+    return Loaded(runtime=runtime, run=run, files=())
+
+
+def _openvino(kind: str, precision: str) -> Callable[[BenchTask], Loaded]:
+    def load(task: BenchTask) -> Loaded:
+        from hnexport.bench.openvino import load_openvino
+
+        return load_openvino(task, kind, precision)
+
+    return load
+
+
+CONTENDERS: Mapping[str, Contender] = MappingProxyType(
+    {
+        "plain": Contender(imports=("onnxruntime",), load=_plain),
+        "materialised": Contender(imports=("onnxruntime",), load=_materialised),
+        "folded": Contender(imports=("onnxruntime",), load=_folded),
+        "generated": Contender(imports=("onnxruntime",), load=_generated),
+        "ensemble": Contender(imports=("onnxruntime",), load=_ensemble, all_members=True),
+        "torch": Contender(imports=("torch", "onnx"), load=_torch),
+        "hypnettorch": Contender(imports=("torch", "hypnettorch"), load=_hypnettorch),
+        **{
+            f"openvino-{kind}{suffix}": Contender(imports=("openvino",), load=_openvino(kind, precision))
+            for suffix, precision in (("", "f32"), ("-bfloat16", "bf16"))
+            for kind in ("plain", "materialised", "generated")
+        },
+    }
+)
+"""Every contender by its name."""

@@ -1,0 +1,44 @@
+"""The yardstick: the main network of one member, its weights constants, from the bundle's own `network.onnx`."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto
+from onnx.external_data_helper import ExternalDataInfo
+
+from hnexport.bundle.manifest import Manifest
+from hnexport.errors import BundleError
+
+__all__ = ["write_plain"]
+
+
+def write_plain(bundle: Path, manifest: Manifest, member: int, folder: Path) -> None:
+    """Write `plain.onnx` and `plain.bin`, `image -> logits`, into `folder`.
+
+    Raises:
+        BundleError: the bundle holds no ONNX files.
+    """
+    if manifest.onnx is None:
+        raise BundleError(f"{manifest.name} holds no ONNX files to compare")
+    session = onnxruntime.InferenceSession(str(bundle / "hypernet.onnx"), providers=["CPUExecutionProvider"])
+    names = list(manifest.onnx.supplied)
+    weights = dict(zip(names, session.run(names, {"cond_id": np.array(member, dtype=np.int64)}), strict=True))
+    model = onnx.load(bundle / "network.onnx", load_external_data=False)
+    with (folder / "plain.bin").open("wb") as file:
+        for tensor in model.graph.initializer:
+            if tensor.data_location != TensorProto.EXTERNAL:
+                continue
+            values = weights.get(tensor.name)
+            if values is None:
+                place = ExternalDataInfo(tensor)
+                size = int(np.prod(tensor.dims))
+                values = np.fromfile(bundle / place.location, "<f4", size, offset=place.offset or 0)
+            file.write(b"\0" * (-file.tell() % 4096))
+            place_at = {"location": "plain.bin", "offset": file.tell(), "length": values.nbytes}
+            del tensor.external_data[:]
+            for key, value in place_at.items():
+                tensor.external_data.add(key=key, value=str(value))
+            file.write(np.ascontiguousarray(values).data)
+    (folder / "plain.onnx").write_bytes(model.SerializeToString())

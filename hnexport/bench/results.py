@@ -1,0 +1,66 @@
+"""What a benchmark found."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["BenchReport", "ContenderResult", "Timing"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """One contender at one batch size.
+
+    Attributes:
+        median_ms: of one call.
+        ratio: median over the rounds of this contender's time over the plain network's in the same
+            round. An ensemble is compared with as many plain runs as it has members.
+        ratio_quartiles: the first and the third quartile of those ratios.
+        rounds: interleaved rounds that were timed.
+    """
+
+    batch_size: int
+    median_ms: float
+    ratio: float
+    ratio_quartiles: tuple[float, float]
+    rounds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContenderResult:
+    """One contender.
+
+    Attributes:
+        runtime: what ran it, with version and provider.
+        load_seconds: from the files to ready for the first prediction, libraries already imported.
+        resident_bytes: of its process after all runs, libraries included; `peak_bytes` likewise, the largest it was.
+        baseline_bytes: resident size after importing its libraries, before loading anything.
+        disk_bytes: the files it needs.
+    """
+
+    name: str
+    runtime: str
+    load_seconds: float
+    baseline_bytes: int
+    resident_bytes: int
+    peak_bytes: int
+    disk_bytes: int
+    timings: tuple[Timing, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchReport:
+    """A benchmark of a bundle.
+
+    Attributes:
+        not_run: why a contender did not run, by name.
+        environment: versions, processor, threads.
+    """
+
+    bundle: str
+    members: int
+    provider: str
+    threads: int
+    batch_sizes: tuple[int, ...]
+    contenders: tuple[ContenderResult, ...]
+    not_run: Mapping[str, str]
+    environment: Mapping[str, str]

@@ -1,0 +1,184 @@
+"""`bench`: interleaved rounds, each contender in its own process, medians and ratios within a round."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hnexport.bench.contenders import CONTENDERS
+from hnexport.bench.plain import write_plain
+from hnexport.bench.results import BenchReport, ContenderResult, Timing
+from hnexport.bundle.manifest import Manifest, read_manifest
+from hnexport.errors import BenchError
+from hnexport.parity.verify import environment
+from hnexport.progress import Progress, no_progress
+
+__all__ = ["OWN_CONTENDERS", "BenchOptions", "bench"]
+
+OWN_CONTENDERS = ("materialised", "folded", "generated")
+WARM_UP = 2
+SHORT_SECONDS = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions:
+    """How to benchmark.
+
+    Attributes:
+        contenders: names of `CONTENDERS`; `plain` is added, since everything is compared with it.
+        seconds: about how long each batch size is timed; at least `least_rounds` rounds in any case.
+        threads: for one operator; None takes the processors that this process may use.
+    """
+
+    batch_sizes: tuple[int, ...] = (1, 8, 32)
+    contenders: tuple[str, ...] = OWN_CONTENDERS
+    provider: str = "cpu"
+    member: int = 0
+    threads: int | None = None
+    seconds: float = 30.0
+    least_rounds: int = 5
+
+
+def bench(bundle: Path, options: BenchOptions | None = None, progress: Progress = no_progress) -> BenchReport:
+    """Time a bundle's contenders side by side.
+
+    Args:
+        progress: called after each batch size.
+
+    Raises:
+        BundleError: the bundle cannot be read or holds no ONNX files.
+        BenchError: an option makes no sense, a process died, or the plain network itself cannot run.
+    """
+    options = options or BenchOptions()
+    manifest = read_manifest(bundle)
+    _check(options, manifest)
+    names = tuple(dict.fromkeys(("plain", *options.contenders)))
+    threads = options.threads or len(os.sched_getaffinity(0))
+    not_run: dict[str, str] = {}
+    with ExitStack() as stack:
+        plain = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hnexport-bench-")))
+        write_plain(bundle, manifest, options.member, plain)
+        shared = {"bundle": str(bundle), "plain": str(plain), "member": options.member, "threads": threads}
+        workers: dict[str, _Worker] = {}
+        for name in names:
+            worker = stack.enter_context(_worker(name, {**shared, "provider": options.provider}))
+            if "error" in worker.ready:
+                not_run[name] = worker.ready["error"]
+            else:
+                workers[name] = worker
+        if "plain" not in workers:
+            raise BenchError(f"the plain network cannot run: {not_run['plain']}")
+        times = {}
+        for number, size in enumerate(options.batch_sizes, start=1):
+            times[size] = _time(workers, size, options)
+            progress("bench", number, len(options.batch_sizes))
+        results = tuple(_result(name, worker, times, manifest.spec.members) for name, worker in workers.items())
+    return BenchReport(
+        bundle=manifest.name,
+        members=manifest.spec.members,
+        provider=options.provider,
+        threads=threads,
+        batch_sizes=options.batch_sizes,
+        contenders=results,
+        not_run=not_run,
+        environment=environment(),
+    )
+
+
+def _check(options: BenchOptions, manifest: Manifest) -> None:
+    unknown = [name for name in options.contenders if name not in CONTENDERS]
+    if unknown:
+        raise BenchError(f"{unknown[0]!r} is not a contender; choose among {', '.join(CONTENDERS)}")
+    if not options.batch_sizes or min(options.batch_sizes) < 1:
+        raise BenchError(f"batch sizes must be at least 1, found {list(options.batch_sizes)}")
+    if not 0 <= options.member < manifest.spec.members:
+        raise BenchError(f"member {options.member} does not exist: there are 0 to {manifest.spec.members - 1}")
+
+
+class _Worker:
+    """One contender's process."""
+
+    def __init__(self, name: str, process: "subprocess.Popen[str]", request: Mapping[str, Any]) -> None:
+        self.name, self._process = name, process
+        self.ready: dict[str, Any] = self.ask({**request, "contender": name})
+
+    def ask(self, question: Any) -> Any:
+        """Send a question, wait for the answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            print(json.dumps(question), file=self._process.stdin, flush=True)
+            answer = self._process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            raise BenchError(f"the process of {self.name} died (exit code {self._process.poll()}); is memory short?")
+        return json.loads(answer)
+
+
+@contextmanager
+def _worker(name: str, request: Mapping[str, Any]) -> Iterator[_Worker]:
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "hnexport.bench.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with process:
+        try:
+            yield _Worker(name, process, request)
+        finally:
+            process.kill()
+
+
+def _time(workers: Mapping[str, _Worker], batch_size: int, options: BenchOptions) -> dict[str, list[float]]:
+    """Seconds of each contender in each round, in another order in each round.
+
+    A call that is short is timed the second time: the first one brings the contender's weights back into the caches
+    and lets the previous contender's threads fall asleep (they spin for a while after their last task).
+    """
+    random = np.random.default_rng(0)
+    for worker in workers.values():
+        for _ in range(WARM_UP):
+            worker.ask(batch_size)
+    times: dict[str, list[float]] = {name: [] for name in workers}
+    names, spent = list(workers), 0.0
+    while len(times["plain"]) < options.least_rounds or spent < options.seconds:
+        for name in random.permutation(names).tolist():
+            seconds = workers[name].ask(batch_size)
+            if seconds < SHORT_SECONDS:
+                spent += seconds
+                seconds = workers[name].ask(batch_size)
+            times[name].append(seconds)
+            spent += seconds
+    return times
+
+
+def _result(
+    name: str, worker: _Worker, times: Mapping[int, Mapping[str, list[float]]], members: int
+) -> ContenderResult:
+    runs = members if CONTENDERS[name].all_members else 1
+    memory = worker.ask(0)
+    timings = []
+    for size, by_name in times.items():
+        ratios = np.array(by_name[name]) / (runs * np.array(by_name["plain"]))
+        low, middle, high = (float(value) for value in np.percentile(ratios, (25, 50, 75)))
+        timings.append(
+            Timing(
+                batch_size=size,
+                median_ms=1e3 * float(np.median(by_name[name])),
+                ratio=middle,
+                ratio_quartiles=(low, high),
+                rounds=len(ratios),
+            )
+        )
+    return ContenderResult(name=name, timings=tuple(timings), **worker.ready, **memory)

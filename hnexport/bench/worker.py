@@ -1,0 +1,76 @@
+"""A contender's own process: it loads, then times one call whenever its parent asks. JSON lines in and out."""
+
+import importlib
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Serve the task in the first line of standard input, then batch sizes (0 ends), on standard output."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever libraries print goes to standard error
+    try:
+        _serve(json.loads(sys.stdin.readline()), answers)
+    except Exception as error:  # every reason not to run is an answer for the parent
+        print(json.dumps({"error": f"{error}"}), file=answers)
+
+
+def _serve(request: dict[str, Any], answers: Any) -> None:
+    from hnexport.bench.contenders import CONTENDERS, BenchTask
+    from hnexport.bundle.manifest import read_manifest
+
+    contender = CONTENDERS[request["contender"]]
+    for name in contender.imports:
+        importlib.import_module(name)
+    bundle = Path(request["bundle"])
+    task = BenchTask(
+        bundle=bundle,
+        manifest=read_manifest(bundle),
+        plain=Path(request["plain"]),
+        member=request["member"],
+        provider=request["provider"],
+        threads=request["threads"],
+    )
+    baseline, start = _resident_bytes(), time.perf_counter()
+    loaded = contender.load(task)
+    ready = {
+        "load_seconds": time.perf_counter() - start,
+        "baseline_bytes": baseline,
+        "runtime": loaded.runtime,
+        "disk_bytes": sum(path.stat().st_size for path in loaded.files),
+    }
+    print(json.dumps(ready), file=answers)
+    dtype, shape = task.manifest.spec.image_input
+    random = np.random.default_rng(0)
+    while batch_size := json.loads(sys.stdin.readline() or "0"):
+        images = (255 * random.random((batch_size, *shape))).astype(dtype)
+        begin = time.perf_counter()
+        loaded.run(images)
+        print(json.dumps(time.perf_counter() - begin), file=answers)
+    print(json.dumps({"resident_bytes": _resident_bytes(), "peak_bytes": _peak_bytes()}), file=answers)
+
+
+def _resident_bytes() -> int:
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return _peak_bytes()
+    return pages * resource.getpagesize()
+
+
+def _peak_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Benchmarks: what they measure is what they say; contenders that cannot run say why."""
+
+import dataclasses
+import json
+import math
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import onnxruntime
+import pytest
+from click.testing import CliRunner
+
+from hnexport.bench.chart import write_chart
+from hnexport.bench.contenders import CONTENDERS, BenchTask
+from hnexport.bench.plain import write_plain
+from hnexport.bench.run import BenchOptions, bench
+from hnexport.bundle import read_golden
+from hnexport.cli.main import cli
+from hnexport.errors import BenchError
+
+QUICK = BenchOptions(batch_sizes=(1, 2), seconds=0.01, least_rounds=3, threads=1)
+
+
+@pytest.fixture(scope="module")
+def report(built):
+    contenders = ("materialised", "generated", "ensemble", "torch", "hypnettorch", "folded", "openvino-materialised")
+    return bench(built.path, dataclasses.replace(QUICK, contenders=contenders))
+
+
+def test_every_contender_is_timed_against_plain_at_every_batch_size(report):
+    names = [contender.name for contender in report.contenders]
+    assert names[0] == "plain"
+    assert set(names) | set(report.not_run) == {
+        "plain", "materialised", "generated", "ensemble", "torch", "hypnettorch", "folded", "openvino-materialised"
+    }  # fmt: skip
+    assert set(report.not_run) == {"folded"}
+    assert "hnexport tune" in report.not_run["folded"]
+    for contender in report.contenders:
+        assert [timing.batch_size for timing in contender.timings] == [1, 2]
+        for timing in contender.timings:
+            low, high = timing.ratio_quartiles
+            assert timing.median_ms > 0
+            assert 0 < low <= timing.ratio <= high
+            assert timing.rounds >= 3
+    assert all(timing.ratio == 1.0 for timing in report.contenders[0].timings)
+
+
+def test_memory_is_of_each_process_and_disk_of_the_files_it_needs(report, built):
+    sizes = {name: record.size_bytes for name, record in built.manifest.files.items()}
+    by_name = {contender.name: contender for contender in report.contenders}
+    for contender in report.contenders:
+        assert 1e7 < contender.baseline_bytes <= contender.peak_bytes
+        assert contender.resident_bytes <= contender.peak_bytes
+        assert contender.load_seconds > 0
+    assert by_name["generated"].disk_bytes == sizes["model.onnx"] + sizes["weights.bin"]
+    assert by_name["ensemble"].disk_bytes == sizes["ensemble.onnx"] + sizes["weights.bin"]
+    assert by_name["hypnettorch"].disk_bytes == 0
+    assert by_name["torch"].baseline_bytes > 1.5 * by_name["plain"].baseline_bytes
+
+
+def test_an_ensemble_is_compared_with_as_many_plain_runs_as_it_has_members(report):
+    by_name = {contender.name: contender for contender in report.contenders}
+    for timing, plain in zip(by_name["ensemble"].timings, by_name["plain"].timings, strict=True):
+        single = timing.median_ms / plain.median_ms
+        assert single / 3 == pytest.approx(timing.ratio, rel=0.9)
+        assert CONTENDERS["ensemble"].all_members
+
+
+KINDS = ("plain", "materialised", "generated")
+SINGLE = (
+    "plain",
+    "materialised",
+    "generated",
+    "torch",
+    "openvino-plain",
+    "openvino-materialised",
+    "openvino-generated",
+)
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_contenders_compute_the_member_that_is_timed(name, built, tmp_path):
+    """A contender that computes something else would be a meaningless time."""
+    golden = read_golden(built.path)
+    write_plain(built.path, built.manifest, 2, tmp_path)
+    task = BenchTask(bundle=built.path, manifest=built.manifest, plain=tmp_path, member=2, provider="cpu", threads=1)
+    found = CONTENDERS[name].load(task).run(golden.images)
+    logits = found["logits"] if name.startswith("openvino") else np.asarray(found).reshape(golden.logits[2].shape)
+    np.testing.assert_allclose(logits, golden.logits[2], rtol=1e-3, atol=1e-4 * np.abs(golden.logits[2]).max())
+
+
+def test_the_plain_network_holds_constants_only(built, tmp_path):
+    write_plain(built.path, built.manifest, 0, tmp_path)
+    session = onnxruntime.InferenceSession(str(tmp_path / "plain.onnx"), providers=["CPUExecutionProvider"])
+    assert [value.name for value in session.get_inputs()] == ["image"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"contenders": ("plane",)}, "'plane' is not a contender"),
+        ({"batch_sizes": (0,)}, "at least 1"),
+        ({"member": 3}, "member 3 does not exist"),
+        ({"provider": "cuda"}, "the plain network cannot run"),
+    ],
+    ids=["contender", "batch size", "member", "provider"],
+)
+def test_what_cannot_be_benchmarked_is_said(changes, message, built):
+    if changes.get("provider") == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        changes = {**changes, "provider": "tensorrt"}
+    options = dataclasses.replace(QUICK, **{"contenders": (), **changes})
+    with pytest.raises(BenchError, match=message):
+        bench(built.path, options)
+
+
+@pytest.mark.parametrize("name", ["chart.svg", "chart.png"])
+def test_the_chart_shows_every_contender(name, report, tmp_path):
+    write_chart(report, tmp_path / name)
+    if name.endswith("png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+        return
+    root = ElementTree.parse(tmp_path / name).getroot()
+    assert root.tag.endswith("svg")
+    comments = (tmp_path / name).read_text()
+    assert all(contender.name in comments for contender in report.contenders)
+
+
+def test_a_chart_of_another_kind_is_refused(report, tmp_path):
+    with pytest.raises(BenchError, match=r"name the chart .svg or .png"):
+        write_chart(report, tmp_path / "chart.gif")
+
+
+def test_the_command_prints_a_table_or_json(built, tmp_path):
+    arguments = ["bench", str(built.path), "--batch-sizes", "1", "--seconds", "0", "--threads", "1"]
+    table = CliRunner().invoke(cli, [*arguments, "--chart", str(tmp_path / "chart.svg")])
+    assert table.exit_code == 0, table.output
+    for word in ("plain", "materialised", "generated", "batch 1", "resident", "not run: folded"):
+        assert word in table.output
+    assert (tmp_path / "chart.svg").is_file()
+    done = CliRunner().invoke(cli, [*arguments, "--json"])
+    found = json.loads(done.stdout)
+    assert [contender["name"] for contender in found["contenders"]] == ["plain", "materialised", "generated"]
+    assert all(math.isfinite(timing["ratio"]) for contender in found["contenders"] for timing in contender["timings"])

@@ -1,0 +1,24 @@
+from click.testing import CliRunner
+
+from hnexport.cli.main import cli
+from hnexport.tune import tuned_folder
+
+
+def test_a_pipeline_that_cannot_be_folded_is_not_a_crash(built, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("hnexport.tune.fold.plan_chunks", lambda spec: type("Empty", (), {"hypernets": ()}))
+    done = CliRunner().invoke(cli, ["tune", str(built.path)])
+    assert done.exit_code == 2
+    assert "there is nothing to fold" in done.output
+    assert not tuned_folder(built.manifest).exists()
+
+
+def test_what_was_made_is_told_with_its_place(built, monkeypatch, tmp_path):
+    from hnexport.tune import make
+
+    monkeypatch.setattr(
+        make, "tune", lambda *_, **__: make.TunedBundle(path=tmp_path / "key", parity=None, seconds=0.5)
+    )
+    done = CliRunner().invoke(cli, ["tune", str(built.path)])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines() == ["held already, 0.5 s", str(tmp_path / "key")]
