@@ -1,21 +1,25 @@
 """Images that find faults: several kinds, any size, from an explicit seed."""
 
+from importlib import resources
+
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from hnexport.spec import ImageLayout, PipelineSpec
 
-__all__ = ["PROBE_KINDS", "probe_images"]
+__all__ = ["PHOTOGRAPHS", "PROBE_KINDS", "probe_images"]
 
-PROBE_KINDS = ("noise", "natural", "uniform", "faint", "constant", "glaring")
+PHOTOGRAPHS = ("cat.png", "coffee.png")
+PROBE_KINDS = ("noise", "photograph", "uniform", "faint", "constant", "glaring")
 
 
 def probe_images(spec: PipelineSpec, seed: int = 0) -> NDArray[np.generic]:
     """One image of each of `PROBE_KINDS`, in the dtype and layout of the graph's image input.
 
-    `noise` is standard normal, `uniform` is in [0, 1), `natural` has the 1/f amplitude spectrum of natural images
-    (Field 1987), `faint` and `glaring` are noise of scale 1e-3 and 30, `constant` is one value a channel. A graph that
-    takes uint8 pixels gets the same images with 0 at 128 and 1 at 192, cut to 0 … 255.
+    `noise` is standard normal, `photograph` is one, about standardised, `uniform` is in [0, 1), `faint` and `glaring`
+    are noise of scale 1e-3 and 30, `constant` is one value a channel. A graph that takes uint8 pixels gets the same
+    images with 0 at 128 and 1 at 192, cut to 0 … 255.
 
     Returns:
         `[image, …]`, float32 or uint8.
@@ -24,7 +28,7 @@ def probe_images(spec: PipelineSpec, seed: int = 0) -> NDArray[np.generic]:
     shape = spec.network.image.shape
     kinds = {
         "noise": random.standard_normal(shape),
-        "natural": _natural(shape, random),
+        "photograph": _photograph(shape, seed),
         "uniform": random.random(shape),
         "faint": 1e-3 * random.standard_normal(shape),
         "constant": np.broadcast_to(random.standard_normal((shape[0], 1, 1)), shape),
@@ -39,13 +43,11 @@ def probe_images(spec: PipelineSpec, seed: int = 0) -> NDArray[np.generic]:
     return np.ascontiguousarray(images.reshape(len(PROBE_KINDS), *shape_in).astype(dtype))
 
 
-def _natural(shape: tuple[int, int, int], random: np.random.Generator) -> NDArray[np.float64]:
-    """Noise with a 1/f amplitude spectrum, zero mean and unit variance, alike in all channels."""
+def _photograph(shape: tuple[int, int, int], seed: int) -> NDArray[np.float64]:
+    """A photograph (CC0, from scikit-image's samples) of the given shape, about standardised."""
     channels, height, width = shape
-    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :])
-    frequency[0, 0] = 1.0
-    spectrum = np.fft.rfft2(random.standard_normal((height, width))) / frequency
-    image = np.fft.irfft2(spectrum, s=(height, width))
-    image = (image - image.mean()) / (image.std() + 1e-12)
-    natural: NDArray[np.float64] = image[None] * (1.0 + 0.2 * random.standard_normal((channels, 1, 1)))
-    return natural
+    name = PHOTOGRAPHS[seed % len(PHOTOGRAPHS)]
+    with resources.as_file(resources.files(__package__) / "photographs" / name) as path, Image.open(path) as photograph:
+        pixels = np.asarray(photograph.convert("L" if channels == 1 else "RGB").resize((width, height)), np.float64)
+    planes = pixels.reshape(height, width, -1).transpose(2, 0, 1)
+    return (planes[[channel % len(planes) for channel in range(channels)]] / 255.0 - 0.5) / 0.25
