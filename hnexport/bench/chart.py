@@ -1,11 +1,18 @@
-"""A chart of a benchmark: times relative to the plain network, one group of bars a batch size."""
+"""A chart of a benchmark: times relative to the plain network, one panel a batch size."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hnexport.bench.results import BenchReport
+from hnexport.bench.results import BenchReport, Timing
 from hnexport.errors import BenchError
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 __all__ = ["write_chart"]
+
+OURS = ("materialised", "folded", "generated", "openvino-materialised", "openvino-materialised-bfloat16")
 
 
 def write_chart(report: BenchReport, path: Path) -> None:
@@ -20,27 +27,36 @@ def write_chart(report: BenchReport, path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise BenchError("charts need matplotlib: install hnexport[plot]") from error
-    figure = Figure(figsize=(8, 0.9 + 0.28 * len(report.contenders) * len(report.batch_sizes)), layout="constrained")
-    axes = figure.subplots()
-    height = 0.8 / len(report.contenders)
-    for number, contender in enumerate(report.contenders):
-        ratios = [timing.ratio for timing in contender.timings]
-        spread = [
-            [timing.ratio - timing.ratio_quartiles[0] for timing in contender.timings],
-            [timing.ratio_quartiles[1] - timing.ratio for timing in contender.timings],
-        ]
-        places = [group + number * height for group in range(len(ratios))]
-        bars = axes.barh(places, ratios, height * 0.9, xerr=spread, label=contender.name, error_kw={"linewidth": 0.8})
-        labels = [f"{timing.ratio:.2f}x, {timing.median_ms:.0f} ms" for timing in contender.timings]
-        axes.bar_label(bars, labels, padding=6, fontsize=7)
-    axes.axvline(1.0, color="black", linewidth=0.8)
-    centre = 0.4 - height / 2
-    axes.set_yticks([group + centre for group in range(len(report.batch_sizes))])
-    axes.set_yticklabels([f"batch {size}" for size in report.batch_sizes])
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1.25 * max(timing.ratio for contender in report.contenders for timing in contender.timings))
-    axes.set_xlabel("time relative to the plain network (lower is better)")
+    names = [contender.name for contender in report.contenders]
+    panels = len(report.batch_sizes)
+    figure = Figure(figsize=(2.2 + 2.6 * panels, 1.1 + 0.28 * len(names)), layout="constrained")
+    columns = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
+    for position, (axes, batch_size) in enumerate(zip(columns, report.batch_sizes, strict=True)):
+        timings = [contender.timings[position] for contender in report.contenders]
+        _draw_panel(axes, names, timings)
+        axes.set_title(f"batch {batch_size}", fontsize=9, loc="left")
+    columns[0].invert_yaxis()
     processor, threads = report.environment.get("processor", "unknown processor"), report.threads
-    axes.set_title(f"{report.bundle} on {processor}, {threads} threads, {report.provider}", fontsize=9)
-    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    figure.suptitle(f"{report.bundle} on {processor}, {threads} threads, {report.provider}", fontsize=10)
+    figure.supxlabel("time relative to the plain network, with quartiles: lower is better", fontsize=8)
     figure.savefig(path, dpi=150)
+
+
+def _draw_panel(axes: "Axes", names: Sequence[str], timings: Sequence[Timing]) -> None:
+    """One batch size: a bar for each contender, those that are ours in blue."""
+    ratios = [timing.ratio for timing in timings]
+    spread = [
+        [timing.ratio - timing.ratio_quartiles[0] for timing in timings],
+        [timing.ratio_quartiles[1] - timing.ratio for timing in timings],
+    ]
+    colours = ["#374151" if name == "plain" else "#3b82f6" if name in OURS else "#9ca3af" for name in names]
+    axes.barh(names, ratios, 0.7, xerr=spread, color=colours, error_kw={"linewidth": 0.8, "ecolor": "#111827"})
+    for row, timing in enumerate(timings):
+        label = f"{timing.ratio:.2f}x  {timing.median_ms:.0f} ms"
+        axes.annotate(
+            label, (timing.ratio_quartiles[1], row), (4, 0), textcoords="offset points", va="center", fontsize=7
+        )
+    axes.axvline(1.0, color="#374151", linewidth=0.7, linestyle=":")
+    axes.set_xlim(0, 1.55 * max(timing.ratio_quartiles[1] for timing in timings))
+    axes.tick_params(labelsize=8, length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)

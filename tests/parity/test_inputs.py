@@ -24,7 +24,7 @@ def test_the_photograph_is_smooth_as_photographs_are(make_spec, make_network):
     roughness = {}
     for kind, image in zip(PROBE_KINDS, images, strict=True):
         roughness[kind] = np.abs(np.diff(image, axis=-1)).mean() / (image.std() + 1e-9)
-    assert roughness["photograph"] < 0.3 * roughness["noise"]
+    assert roughness["photograph"] < 0.5 * roughness["noise"]
 
 
 def test_the_same_seed_gives_the_same_images_and_another_seed_others(make_spec):
