@@ -5,6 +5,7 @@ They run in a process of their own (`hnexport.bench.worker`) and so import only 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -57,10 +58,10 @@ class Contender:
 
 
 def _options(task: BenchTask) -> Any:
-    import onnxruntime
+    """As the runtime's: threads that spin after a call would slow the next contender down."""
+    from hnexport.runtime.session_options import session_options
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = task.threads
+    options = session_options(task.threads)
     options.log_severity_level = 3
     return options
 
@@ -96,40 +97,33 @@ def _plain(task: BenchTask) -> Loaded:
 
 def _generated(task: BenchTask) -> Loaded:
     files = _bundle_files(task, "model.onnx", "weights.bin")
-    session, cond_id = _session(task, files[0]), np.array(task.member, dtype=np.int64)
-    return Loaded(
-        runtime=_onnxruntime(task),
-        run=lambda x: session.run(["logits"], {"cond_id": cond_id, "image": x}),
-        files=files,
-    )
+    predict = _engine(task).generate()
+    return Loaded(runtime=_onnxruntime(task), run=lambda x: predict(task.member, x), files=files)
 
 
 def _materialised(task: BenchTask) -> Loaded:
-    import onnxruntime
-
     files = _bundle_files(task, "network.onnx", "hypernet.onnx", "weights.bin")
-    assert task.manifest.onnx is not None
-    names = list(task.manifest.onnx.supplied)
-    weights = _session(task, files[1]).run(names, {"cond_id": np.array(task.member, dtype=np.int64)})
-    options = _options(task)
-    options.add_external_initializers(names, [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights])
-    session = _session(task, files[0], options)
-    return Loaded(runtime=_onnxruntime(task), run=lambda x: session.run(["logits"], {"image": x}), files=files)
+    return Loaded(runtime=_onnxruntime(task), run=_engine(task).materialise(task.member), files=files)
 
 
-def _folded(task: BenchTask) -> Loaded:
-    from hnexport.tune import load_tuned, tuned_folder
+def _folded(task: BenchTask, *, resident: bool) -> Loaded:
+    """The graphs tuned for this machine; unless `resident`, the weights are generated anew in every call."""
+    from hnexport.runtime.tuned import tuned_folder
 
-    if task.provider != "cpu":
-        raise ProviderError("a tuned graph runs on the CPU provider only")
-    session, cond_id = load_tuned(task.manifest, _options(task)), np.array(task.member, dtype=np.int64)
-    if session is None:
-        raise BundleError("the bundle is not tuned for this machine; `hnexport tune` does that")
+    engine = _engine(task)
+    member = engine.fold(task.member)
     return Loaded(
         runtime=f"{_onnxruntime(task)}, tuned",
-        run=lambda x: session.run(["logits"], {"cond_id": cond_id, "image": x}),
+        run=member if resident else lambda x: engine.fold(task.member)(x),
         files=tuple(tuned_folder(task.manifest).iterdir()),
     )
+
+
+def _engine(task: BenchTask) -> Any:
+    """What `hnexport.runtime` runs: the bench measures what users get."""
+    from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
+
+    return OnnxruntimeEngine(task.bundle, task.manifest, task.provider, task.threads)
 
 
 def _ensemble(task: BenchTask) -> Loaded:
@@ -182,7 +176,8 @@ CONTENDERS: Mapping[str, Contender] = MappingProxyType(
     {
         "plain": Contender(imports=("onnxruntime",), load=_plain),
         "materialised": Contender(imports=("onnxruntime",), load=_materialised),
-        "folded": Contender(imports=("onnxruntime",), load=_folded),
+        "folded": Contender(imports=("onnxruntime",), load=partial(_folded, resident=False)),
+        "folded-resident": Contender(imports=("onnxruntime",), load=partial(_folded, resident=True)),
         "generated": Contender(imports=("onnxruntime",), load=_generated),
         "ensemble": Contender(imports=("onnxruntime",), load=_ensemble, all_members=True),
         "torch": Contender(imports=("torch", "onnx"), load=_torch),

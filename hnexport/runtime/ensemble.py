@@ -34,6 +34,10 @@ class Engine(Protocol):
         """The plain network of one member."""
         ...
 
+    def fold(self, member: int) -> Predictor:
+        """One member over the graphs that are tuned for this machine."""
+        ...
+
     def generate(self) -> ConditionalPredictor:
         """All members in one graph."""
         ...
@@ -48,8 +52,8 @@ class Ensemble:
         classes: how many classes the logits have.
         engine: "onnxruntime" or "openvino".
         provider: the execution provider that is running, such as "cpu" or "cuda".
-        strategy: `Strategy.MATERIALISED` or `Strategy.GENERATED`, never `AUTO`.
-        resident_limit: how many members' networks are kept at once; 0 where weights are generated.
+        strategy: what `Strategy.AUTO` came to, or what was asked for.
+        resident_limit: how many members' weights are kept at once; 0 where they are generated in every call.
     """
 
     def __init__(self, manifest: Manifest, engine: Engine, strategy: Strategy, resident_limit: int) -> None:
@@ -59,18 +63,19 @@ class Ensemble:
         self.engine: str = engine.name
         self.provider: str = engine.provider
         self.strategy = strategy
-        self.resident_limit = resident_limit if strategy is Strategy.MATERIALISED else 0
+        self.resident_limit = 0 if strategy is Strategy.GENERATED else resident_limit
         self._signature: TensorSignature = manifest.inputs[1]
         self._residents: ResidentMembers | None = None
         self._generate: ConditionalPredictor | None = None
-        if strategy is Strategy.MATERIALISED:
-            self._residents = ResidentMembers(engine.materialise, resident_limit)
-        else:
+        if strategy is Strategy.GENERATED:
             self._generate = engine.generate()
+        else:
+            make = engine.fold if strategy is Strategy.FOLDED else engine.materialise
+            self._residents = ResidentMembers(make, resident_limit)
 
     @property
     def resident_members(self) -> tuple[int, ...]:
-        """The members whose networks are in memory now, least recently used first."""
+        """The members whose weights are in memory now, least recently used first."""
         return self._residents.members if self._residents else ()
 
     @overload
@@ -115,7 +120,7 @@ class Ensemble:
         return summarise(self.predict(images, members=chosen), chosen)
 
     def warm(self, members: Members = "all") -> None:
-        """Materialise members ahead of their first prediction; does nothing where weights are generated.
+        """Make members' weights ahead of their first prediction; does nothing where weights are generated.
 
         Raises:
             RuntimeInputError: a member does not exist, or they are more than can be resident.

@@ -1,6 +1,8 @@
 """From a bundle to an ensemble: check the files, choose provider and strategy, check the golden sample."""
 
 import logging
+import subprocess
+import sys
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
@@ -17,6 +19,7 @@ from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
 from hnexport.runtime.openvino_engine import OpenvinoEngine
 from hnexport.runtime.options import Check, Checksums, EngineName, LoadOptions, Precision, Strategy
 from hnexport.runtime.providers import PROVIDERS, check_provider_name
+from hnexport.runtime.tuned import find_tuned
 from hnexport.runtime.verified import verify_files
 from hnexport.spec import Source
 
@@ -40,6 +43,7 @@ def load(
     precision: str = Precision.FLOAT32,
     checksums: str = Checksums.REMEMBERED,
     check: str = Check.SAMPLE,
+    tune: bool = False,
 ) -> Ensemble:
     """Load a bundle and prove that it computes what it computed when it was built.
 
@@ -49,15 +53,19 @@ def load(
         provider: "auto" takes CUDA where it starts and passes the golden sample, otherwise the CPU; a provider that is
             named ("cpu", "cuda", "tensorrt", "directml", "coreml", "migraphx") is taken or refused, never replaced.
         engine: "onnxruntime", or "openvino" (on the CPU; an optional dependency).
-        strategy: "materialised" keeps members as plain networks, "generated" computes a member's weights in every
-            call, "auto" materialises where that is faster and all members fit into half of the available memory.
-        resident_members: at most so many members are kept as plain networks, the least recently used is dropped;
+        strategy: "materialised" keeps members as plain networks, "folded" keeps their weights beside the graphs that
+            `hnexport tune` made for this machine, "generated" computes a member's weights in every call; "auto"
+            materialises where that is faster and all members fit into half of the available memory, otherwise it takes
+            tuned graphs where there are any.
+        resident_members: the weights of at most so many members are kept, those of the least recently used are dropped;
             None keeps as many as fit.
         threads: compute threads of one call; None is the engine's choice, the physical cores.
         precision: "float32", or "bfloat16" with OpenVINO, which is faster and about a percent off.
         checksums: "remembered" reads a large file once and remembers that it was whole, "always" reads it at every
             load, "never" compares sizes only.
         check: how much of the golden sample to compute: "sample" (one image of one member), "all" or "none".
+        tune: make the tuned graphs first if this machine has none, in a process of its own (some seconds; needs all of
+            hnexport's dependencies, not only those of its runtime).
 
     Raises:
         BundleError: the bundle is missing, damaged or has no ONNX files, or its predictions are not those of its
@@ -74,6 +82,7 @@ def load(
         precision=precision,  # type: ignore[arg-type]
         checksums=checksums,  # type: ignore[arg-type]
         check=check,  # type: ignore[arg-type]
+        tune=tune,
     )
     check_provider_name(options.provider)
     files = _Files(Path(bundle), options.checksums)
@@ -120,6 +129,8 @@ class _Files:
 
 def _load_on(provider: str, files: _Files, golden: Golden | None, options: LoadOptions) -> Ensemble:
     engine = _engine(provider, files, options)
+    if options.tune and provider == "cpu" and find_tuned(files.manifest) is None:
+        _tune(files.folder)
     strategy, limit = _plan(engine, files, options)
     files.verify(engine.files[strategy])
     ensemble = Ensemble(files.manifest, engine, strategy, limit)
@@ -132,6 +143,18 @@ def _load_on(provider: str, files: _Files, golden: Golden | None, options: LoadO
             files.folder,
         )
     return ensemble
+
+
+def _tune(bundle: Path) -> None:
+    """Run `hnexport tune` in a process of its own: it needs libraries that this one shall not load.
+
+    Raises:
+        BundleError: it failed; with its message.
+    """
+    command = [sys.executable, "-m", "hnexport", "tune", str(bundle), "--json"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise BundleError(f"{bundle} could not be tuned: {done.stderr.strip() or 'hnexport tune gave no reason'}")
 
 
 def _engine(provider: str, files: _Files, options: LoadOptions) -> Engine:
@@ -153,11 +176,14 @@ def _plan(engine: Engine, files: _Files, options: LoadOptions) -> tuple[Strategy
         return Strategy.GENERATED, 0
     if options.strategy is Strategy.AUTO and options.resident_members is None and not _pays(manifest, engine):
         return Strategy.GENERATED, 0
+    chosen = Strategy.FOLDED if options.strategy is Strategy.FOLDED else Strategy.MATERIALISED
     if options.resident_members is not None:
-        return Strategy.MATERIALISED, min(options.resident_members, members)
+        return chosen, min(options.resident_members, members)
     files.verify(engine.files[Strategy.MATERIALISED])
     fitting = _members_that_fit(engine)
     if options.strategy is Strategy.AUTO and fitting < members:
+        if _can_fold(engine, manifest):
+            return Strategy.FOLDED, max(1, fitting)
         logger.info(
             "weights are generated in every call: only %d of %d members fit into memory; with resident_members=%d the "
             "ones used last would be kept as plain networks",
@@ -166,7 +192,19 @@ def _plan(engine: Engine, files: _Files, options: LoadOptions) -> tuple[Strategy
             max(1, fitting),
         )
         return Strategy.GENERATED, 0
-    return Strategy.MATERIALISED, max(1, min(fitting, members))
+    return chosen, max(1, min(fitting, members))
+
+
+def _can_fold(engine: Engine, manifest: Manifest) -> bool:
+    """Whether this machine has tuned graphs of the bundle, and they load."""
+    if engine.name != EngineName.ONNXRUNTIME or find_tuned(manifest) is None:
+        return False
+    try:
+        engine.fold(0)
+    except BundleError as error:
+        logger.warning("the tuned graphs are not used: %s", error)
+        return False
+    return True
 
 
 def _pays(manifest: Manifest, engine: Engine) -> bool:

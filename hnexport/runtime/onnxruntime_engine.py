@@ -12,10 +12,14 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
+from hnexport.errors import ProviderError
+from hnexport.runtime.folded import FoldedNetwork
 from hnexport.runtime.memory import release_freed_memory
 from hnexport.runtime.options import Strategy
 from hnexport.runtime.providers import open_session
 from hnexport.runtime.residents import ConditionalPredictor, Predictor
+from hnexport.runtime.session_options import session_options
+from hnexport.runtime.tuned import find_tuned
 
 __all__ = ["HYPERNET_FILE", "MODEL_FILE", "NETWORK_FILE", "WEIGHTS_FILE", "OnnxruntimeEngine"]
 
@@ -40,6 +44,7 @@ class OnnxruntimeEngine:
     files: Mapping[Strategy, tuple[str, ...]] = MappingProxyType(
         {
             Strategy.MATERIALISED: (HYPERNET_FILE, NETWORK_FILE, WEIGHTS_FILE),
+            Strategy.FOLDED: (),  # they lie in a cache, in a folder whose name is made of the bundle's checksums
             Strategy.GENERATED: (MODEL_FILE, WEIGHTS_FILE),
         }
     )
@@ -49,6 +54,7 @@ class OnnxruntimeEngine:
         self.provider = provider
         self._folder, self._manifest, self._threads = folder, manifest, threads
         self._hypernet: onnxruntime.InferenceSession | None = None
+        self._folded: FoldedNetwork | None = None
         self._refers_to_weights: bool | None = None  # None until the first member has shown it
 
     @property
@@ -71,7 +77,7 @@ class OnnxruntimeEngine:
             ProviderError: the provider did not start.
         """
         weights = self.weights(member)
-        options = self._session_options()
+        options = session_options(self._threads)
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights.values()]
         options.add_external_initializers(list(weights), values)
         session = open_session(self._folder / NETWORK_FILE, options, self.provider)
@@ -85,6 +91,23 @@ class OnnxruntimeEngine:
         release_freed_memory()
         return _NetworkPredictor(session, kept)
 
+    def fold(self, member: int) -> Predictor:
+        """One member over the graphs that are tuned for this machine: its weights, and a network that all share.
+
+        Raises:
+            ProviderError: the provider is not the CPU, or this machine has no tuned graphs of the bundle.
+            BundleError: onnxruntime cannot load them.
+        """
+        if self._folded is None:
+            folder = find_tuned(self._manifest) if self.provider == "cpu" else None
+            if folder is None:
+                raise ProviderError(
+                    f"{self._manifest.name} is not tuned for this machine: run `hnexport tune {self._folder}` once, "
+                    "load with tune=True, or choose another strategy (tuned graphs are for the CPU provider)"
+                )
+            self._folded = FoldedNetwork(folder, self._threads)
+        return self._folded.materialise(member)
+
     def generate(self) -> ConditionalPredictor:
         """All members in one session, which generates a member's weights in every call.
 
@@ -92,7 +115,7 @@ class OnnxruntimeEngine:
             BundleError: onnxruntime cannot load the file.
             ProviderError: the provider did not start.
         """
-        session = open_session(self._folder / MODEL_FILE, self._session_options(prepack=False), self.provider)
+        session = open_session(self._folder / MODEL_FILE, session_options(self._threads, prepack=False), self.provider)
 
         def predict(member: int, images: NDArray[Any]) -> NDArray[np.float32]:
             return session.run(["logits"], {**_feed(member), "image": images})[0]  # type: ignore[no-any-return]
@@ -101,24 +124,9 @@ class OnnxruntimeEngine:
 
     def _hypernet_session(self) -> onnxruntime.InferenceSession:
         if self._hypernet is None:  # on the CPU whatever the provider: that is where the weights are needed
-            self._hypernet = open_session(self._folder / HYPERNET_FILE, self._session_options(prepack=False), "cpu")
+            options = session_options(self._threads, prepack=False)
+            self._hypernet = open_session(self._folder / HYPERNET_FILE, options, "cpu")
         return self._hypernet
-
-    def _session_options(self, *, prepack: bool = True) -> onnxruntime.SessionOptions:
-        """Options of every session.
-
-        Threads stop spinning when a call ends: otherwise two members in turn fight for the cores, each with its own
-        threads (WRN-28-10, batch 1, 2 cores: 61 ms instead of 27 ms). Without an arena a session keeps no activations
-        between calls, at no cost in time. Prepacking would copy the hypernetwork's bases out of the mapped file,
-        150 MB for WRN-28-10, and gains nothing for a single row.
-        """
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads or 0
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        options.enable_cpu_mem_arena = False
-        if not prepack:
-            options.add_session_config_entry("session.disable_prepacking", "1")
-        return options
 
     def _is_changed_by(self, session: onnxruntime.InferenceSession, weights: Mapping[str, NDArray[np.float32]]) -> bool:
         """Whether a session's logits change when the arrays it was given do (which are NaN afterwards)."""

@@ -84,6 +84,14 @@ class OpenvinoEngine:
 
         return predict
 
+    def fold(self, member: int) -> Predictor:
+        """Refused: what `hnexport tune` makes is for onnxruntime.
+
+        Raises:
+            ProviderError: always.
+        """
+        raise ProviderError(f"OpenVINO cannot run member {member} over tuned graphs: they are onnxruntime's")
+
     def generate(self) -> ConditionalPredictor:
         """All members in one compiled model, which generates a member's weights in every call.
 

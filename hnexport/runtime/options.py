@@ -19,13 +19,16 @@ class Strategy(StrEnum):
     """Where a member's weights are while it predicts.
 
     `materialised`: generated once, then kept as the constants of a plain network of its own: the speed of a network
-    that never had a hypernetwork, for the memory of one set of weights a member. `generated`: one session for all
-    members, which computes the weights anew in every call. `auto` materialises on the CPU if every member fits into
-    memory and the recipe generates the convolutions; otherwise it generates.
+    that never had a hypernetwork, for the memory of one set of weights a member. `folded`: the same speed and memory
+    over graphs that `hnexport tune` made for this machine; another member is there in milliseconds. `generated`: one
+    session for all members, which computes the weights anew in every call. `auto` materialises on the CPU if all fit
+    into memory and the recipe generates the convolutions; otherwise it takes the tuned graphs where they are, and
+    generates where they are not.
     """
 
     AUTO = "auto"
     MATERIALISED = "materialised"
+    FOLDED = "folded"
     GENERATED = "generated"
 
 
@@ -67,6 +70,7 @@ class LoadOptions:
     precision: Precision = Precision.FLOAT32
     checksums: Checksums = Checksums.REMEMBERED
     check: Check = Check.SAMPLE
+    tune: bool = False
 
     def __post_init__(self) -> None:
         kinds: dict[str, type[StrEnum]] = {
@@ -80,6 +84,10 @@ class LoadOptions:
             object.__setattr__(self, name, _choice(name, kind, getattr(self, name)))
         for name in ("resident_members", "threads"):
             _require_count(name, getattr(self, name))
+        if self.engine is EngineName.OPENVINO and (self.tune or self.strategy is Strategy.FOLDED):
+            raise RuntimeInputError(
+                "tuned graphs are onnxruntime's: leave out tune and strategy='folded' with OpenVINO"
+            )
         if self.precision is not Precision.FLOAT32 and self.engine is not EngineName.OPENVINO:
             raise RuntimeInputError(
                 f"precision={self.precision.value!r} needs engine='openvino'; onnxruntime computes in float32"

@@ -1,12 +1,12 @@
-"""A cache made on this machine: the conditional graph with its bases folded into onnxruntime's own layout.
+"""A cache made on this machine: the ensemble with its bases folded into onnxruntime's own layout.
 
-onnxruntime's CPU provider runs convolutions in a blocked layout only where their kernels are constants. A linear
-hypernetwork commutes with any permutation of its output, so the permutation can be applied to the bases once: the
-generated kernels then come out in that layout. The layout is internal to onnxruntime and its block size depends on the
-processor, so the folded graph is never part of a bundle. `load_tuned` (which needs neither torch nor onnx) gives the
-cached graph only to the versions, processor and bundle that it was made for; `tune` makes it and checks it.
+onnxruntime's CPU provider runs convolutions in a blocked layout only where it knows that their kernels are in it. A
+linear hypernetwork commutes with any permutation of its output, so the permutation can be applied to the bases once:
+the generated kernels then come out in that layout. The layout is internal to onnxruntime and its block size depends on
+the processor, so the folded graphs are never part of a bundle. `tune` makes and checks them; `hnexport.runtime` uses
+them where it finds them.
 """
 
-from hnexport.tune.cache import TunedRecord, cache_folder, load_tuned, tuned_folder
+from hnexport.tune.make import TunedBundle, tune
 
-__all__ = ["TunedRecord", "cache_folder", "load_tuned", "tuned_folder"]
+__all__ = ["TunedBundle", "tune"]

@@ -1,6 +1,7 @@
-"""The folded graph: onnxruntime's own optimised main network, fed by bases in its layout."""
+"""The folded graphs: a generator of kernels in onnxruntime's own layout, and the main network that takes them."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -14,8 +15,8 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.errors import TuneError
 from hnexport.hypernet.chunking import InternalHypernet, plan_chunks
 from hnexport.networks.slots import network_slots
-from hnexport.tune.cache import FOLDED_FILE, FOLDED_WEIGHTS_FILE
-from hnexport.tune.layout import BlockedBasis, blocked_network, chunk_order
+from hnexport.runtime.tuned import FOLDED_HYPERNET_FILE, FOLDED_NETWORK_FILE, FOLDED_WEIGHTS_FILE
+from hnexport.tune.layout import BlockedNetwork, blocked_network, chunk_order
 
 __all__ = ["write_folded"]
 
@@ -23,7 +24,10 @@ ALIGNMENT_BYTES = 4096
 
 
 def write_folded(bundle: Path, manifest: Manifest, folder: Path) -> None:
-    """Write `folded.onnx` and `folded.bin` for this machine into `folder`.
+    """Write the folded graphs and their weights for this machine into `folder`.
+
+    `folded-hypernet.onnx` takes `cond_id` and gives each generated kernel, float32 `[block, chunk, row]`, and the other
+    tensors that a member has of its own; `folded-network.onnx` takes all of them and `image`, and gives logits.
 
     Raises:
         TuneError: this pipeline generates nothing that could be folded, or its chunks hold more than one tensor, or
@@ -38,32 +42,24 @@ def write_folded(bundle: Path, manifest: Manifest, folder: Path) -> None:
     kernels = {slot: shapes[slot] for slot in plan.assembly}
     others = {slot: shapes[slot] for slot in manifest.onnx.supplied if slot not in kernels}
     blocked = blocked_network(bundle / "network.onnx", kernels, others)
-    layers = {
-        internal: [slot for slot, pieces in plan.assembly.items() if pieces[0].hypernet == internal.name]
-        for internal in plan.hypernets
-    }
-    orders = {internal: chunk_order(internal.name, slots, blocked, plan) for internal, slots in layers.items()}
     generator = _Generator(onnx.load(bundle / "hypernet.onnx", load_external_data=False), bundle)
-    blocked_shapes = {tensor.name: tuple(tensor.dims) for tensor in blocked.model.graph.initializer}
+    supplied: dict[str, tuple[int, ...]] = dict(others)
     with _Weights(folder) as weights:
-        for internal, slots in layers.items():
-            outputs = tuple(
-                _Output(name=name, chunks=len(plan.assembly[slot]), shape=blocked_shapes[name])
-                for slot in slots
-                for name in [blocked.initializers[slot]]
-            )
-            generator.replace(internal, orders[internal], outputs, weights)
-    model = _join(generator, blocked.model, set(blocked.initializers.values()), tuple(others), weights)
-    (folder / FOLDED_FILE).write_bytes(model.SerializeToString())
+        for internal in plan.hypernets:
+            layers = {
+                slot: len(pieces) for slot, pieces in plan.assembly.items() if pieces[0].hypernet == internal.name
+            }
+            order = chunk_order(internal.name, list(layers), blocked, plan).order
+            generator.fold(internal, order, layers, weights)
+            supplied |= {_blocked(slot): (order.shape[0], count, order.shape[1]) for slot, count in layers.items()}
+    hypernet, network = generator.model(supplied, weights), _network_model(blocked, supplied)
+    (folder / FOLDED_HYPERNET_FILE).write_bytes(hypernet.SerializeToString())
+    (folder / FOLDED_NETWORK_FILE).write_bytes(network.SerializeToString())
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Output:
-    """An initializer of the optimised network that is generated instead: its name, chunks and blocked shape."""
-
-    name: str
-    chunks: int
-    shape: tuple[int, ...]
+def _blocked(slot: str) -> str:
+    """The name of a kernel in blocked layout."""
+    return f"{slot}/blocked"
 
 
 class _Weights:
@@ -94,54 +90,94 @@ class _Generator:
     """`hypernet.onnx` with its last multiplications replaced."""
 
     def __init__(self, model: onnx.ModelProto, bundle: Path) -> None:
-        self.graph, self._bundle = model.graph, bundle
-        self.nodes = list(model.graph.node)
-        self.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
-        self.opset = model.opset_import
+        self._source, self._bundle = model, bundle
+        self._nodes = list(model.graph.node)
+        self._initializers = {tensor.name: tensor for tensor in model.graph.initializer}
 
-    def replace(
-        self,
-        internal: InternalHypernet,
-        blocked: BlockedBasis,
-        outputs: tuple[_Output, ...],
-        weights: _Weights,
+    def fold(
+        self, internal: InternalHypernet, order: NDArray[np.int64], layers: Mapping[str, int], weights: _Weights
     ) -> None:
-        """Let an internal hypernetwork give initializers of the optimised network directly."""
+        """Let an internal hypernetwork give the kernels of its layers (slot: how many chunks) in blocked layout."""
         prefix = f"hypernet.{internal.name}"
-        (product,) = [node for node in self.nodes if f"{prefix}.basis" in node.input]
-        basis = self.read(f"{prefix}.basis")
+        (product,) = [node for node in self._nodes if f"{prefix}.basis" in node.input]
+        basis = self._read(f"{prefix}.basis")
         if basis.ndim == 3:  # joined bases lie by output channel
             basis = basis.transpose(1, 0, 2).reshape(basis.shape[1], -1)
-        weights.add(f"{prefix}.folded", _permuted(basis, blocked.order))
-        value = self._node("MatMul", [product.input[0], f"{prefix}.folded"], f"{prefix}/folded")
-        if f"{prefix}.bias" in self.initializers:
-            bias = self.read(f"{prefix}.bias").reshape(1, -1)
-            weights.add(f"{prefix}.folded_bias", _permuted(bias, blocked.order))
-            value = self._node("Add", [value, f"{prefix}.folded_bias"], f"{prefix}/folded_bias")
-        parts = [f"{output.name}/chunks" for output in outputs] if len(outputs) > 1 else [value]
-        if len(outputs) > 1:
-            sizes = self._constant(f"{prefix}/sizes", [output.chunks for output in outputs])
-            self.nodes.append(helper.make_node("Split", [value, sizes], parts, f"{prefix}/split", axis=1))
-        for part, output in zip(parts, outputs, strict=True):
-            shape = self._constant(f"{output.name}/shape", list(output.shape))
-            self.nodes.append(helper.make_node("Reshape", [part, shape], [output.name], f"{output.name}/reshape"))
+        folded = {f"{prefix}.folded": _permuted(basis, order)}
+        if f"{prefix}.bias" in self._initializers:
+            folded[f"{prefix}.folded_bias"] = _permuted(self._read(f"{prefix}.bias").reshape(1, -1), order)
+        for name, values in folded.items():
+            weights.add(name, values)
+        outputs = [_blocked(slot) for slot in layers]
+        if len(layers) == 1:
+            self._nodes += _products(prefix, product.input[0], list(folded), outputs[0])
+        else:
+            self._nodes.append(_scan(prefix, product.input[0], folded, outputs, list(layers.values())))
 
-    def read(self, name: str) -> NDArray[np.float32]:
+    def model(self, outputs: Mapping[str, tuple[int, ...]], weights: _Weights) -> onnx.ModelProto:
+        """A model `cond_id -> outputs`; what no output needs is left out."""
+        nodes = _needed(self._nodes, outputs)
+        used = {name for node in nodes for name in _read_by(node)}
+        kept = [tensor for name, tensor in self._initializers.items() if name in used]
+        for tensor in kept:
+            if tensor.data_location == TensorProto.EXTERNAL:
+                tensor.CopyFrom(numpy_helper.from_array(np.array(self._read(tensor.name)), tensor.name))
+        graph = helper.make_graph(
+            nodes,
+            f"{self._source.graph.name}-folded",
+            self._source.graph.input,
+            _values(outputs),
+            [*kept, *weights.tensors],
+        )
+        return helper.make_model(graph, opset_imports=self._source.opset_import, ir_version=self._source.ir_version)
+
+    def _read(self, name: str) -> NDArray[np.float32]:
         """An external initializer's values."""
-        tensor = self.initializers[name]
+        tensor = self._initializers[name]
         place = ExternalDataInfo(tensor)
         values = np.memmap(
-            self._bundle / place.location, np.dtype("<f4"), "r", place.offset or 0, (int(np.prod(tensor.dims)),)
+            self._bundle / place.location, np.dtype("<f4"), "r", place.offset or 0, (math.prod(tensor.dims),)
         )
         return np.asarray(values).reshape(tuple(tensor.dims))
 
-    def _node(self, kind: str, inputs: list[str], output: str) -> str:
-        self.nodes.append(helper.make_node(kind, inputs, [output], output))
-        return output
 
-    def _constant(self, name: str, values: list[int]) -> str:
-        self.initializers[name] = numpy_helper.from_array(np.array(values, dtype=np.int64), name)
-        return name
+def _products(prefix: str, embeddings: str, weights: list[str], output: str) -> list[onnx.NodeProto]:
+    """`embeddings @ basis`, and the bias added if there is one."""
+    names = [output] if len(weights) == 1 else [f"{prefix}/product", output]
+    nodes = [helper.make_node("MatMul", [embeddings, weights[0]], [names[0]], f"{prefix}/folded")]
+    if len(weights) == 2:
+        nodes.append(helper.make_node("Add", [names[0], weights[1]], [output], f"{prefix}/folded_bias"))
+    return nodes
+
+
+def _scan(
+    prefix: str, embeddings: str, weights: Mapping[str, NDArray[np.float32]], outputs: list[str], chunks: list[int]
+) -> onnx.NodeProto:
+    """The kernels of several layers, float32 `[block, layer's chunks, row]` each, one block of the basis at a time.
+
+    onnxruntime lets a step of a Scan write straight into its place in the outputs. So the product of one block is split
+    into layers while it is in the processor's cache; as one MatMul and one Split of everything it would go through
+    memory once more.
+    """
+    names = [f"{name}/block" for name in weights]
+    whole, layers = f"{prefix}/block", [f"{output}/block" for output in outputs]
+    rows = next(iter(weights.values())).shape[-1]
+    sizes = numpy_helper.from_array(np.array(chunks, dtype=np.int64), f"{prefix}/layer_chunks")
+    split = helper.make_node("Split", [whole, sizes.name], layers, f"{prefix}/split", axis=0)
+    body = helper.make_graph(
+        [*_products(prefix, embeddings, names, whole), split],
+        f"{prefix}/block",
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, values.shape[1:])
+            for name, values in zip(names, weights.values(), strict=True)
+        ],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [count, rows])
+            for name, count in zip(layers, chunks, strict=True)
+        ],
+        [sizes],
+    )
+    return helper.make_node("Scan", list(weights), outputs, f"{prefix}/scan", num_scan_inputs=len(weights), body=body)
 
 
 def _permuted(basis: NDArray[np.float32], order: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -152,34 +188,43 @@ def _permuted(basis: NDArray[np.float32], order: NDArray[np.int64]) -> NDArray[n
     return folded
 
 
-def _join(
-    generator: _Generator, network: onnx.ModelProto, generated: set[str], others: tuple[str, ...], weights: _Weights
-) -> onnx.ModelProto:
-    """One model `(cond_id, image) -> logits`; what no output needs is left out."""
-    supplied = generated | set(others)
-    constants = {tensor.name: tensor for tensor in network.graph.initializer if tensor.name not in supplied}
-    held = {**generator.initializers, **{tensor.name: tensor for tensor in weights.tensors}}
-    clashes = [name for name in constants if name in held and not name.startswith(("shared.", "constant/"))]
-    if clashes:
-        raise TuneError(f"the optimised network and hypernet.onnx both hold {clashes[0]}")
-    nodes = _needed([*generator.nodes, *network.graph.node], {output.name for output in network.graph.output})
-    used = {name for node in nodes for name in node.input}
-    initializers = [tensor for name, tensor in {**held, **constants}.items() if name in used]
-    for tensor in initializers:
-        if tensor.data_location == TensorProto.EXTERNAL and tensor not in weights.tensors:
-            values = generator.read(tensor.name)
-            tensor.CopyFrom(numpy_helper.from_array(np.array(values), tensor.name))
+def _network_model(blocked: BlockedNetwork, supplied: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto:
+    """The network as onnxruntime optimised it, with inputs in place of the kernels and tensors that a member has.
+
+    Raises:
+        TuneError: onnxruntime computed something of a tensor that members have of their own, and left the tensor out.
+    """
+    source = blocked.model
+    slots = {name: slot for slot, name in blocked.initializers.items()}
+    constants, nodes = [], []
+    for tensor in source.graph.initializer:
+        if tensor.name in slots:
+            shape = numpy_helper.from_array(np.array(tensor.dims, dtype=np.int64), f"{tensor.name}/shape")
+            kernel = [_blocked(slots[tensor.name]), shape.name]
+            nodes.append(helper.make_node("Reshape", kernel, [tensor.name], f"{tensor.name}/reshape"))
+            constants.append(shape)
+        elif tensor.name not in supplied:
+            constants.append(tensor)
+    nodes += source.graph.node
+    used = {name for node in nodes for name in _read_by(node)}
+    lost = [name for name in supplied if name not in used]
+    if lost:
+        raise TuneError(f"onnxruntime folds {lost[0]}, which differs between members, into others; it cannot be folded")
     graph = helper.make_graph(
         nodes,
-        f"{generator.graph.name}-folded",
-        [*generator.graph.input, *network.graph.input],
-        network.graph.output,
-        initializers,
+        f"{source.graph.name}-folded",
+        [*_values(supplied), *source.graph.input],
+        source.graph.output,
+        [tensor for tensor in constants if tensor.name in used],
     )
-    return helper.make_model(graph, opset_imports=network.opset_import, ir_version=network.ir_version)
+    return helper.make_model(graph, opset_imports=source.opset_import, ir_version=source.ir_version)
 
 
-def _needed(nodes: list[onnx.NodeProto], outputs: set[str]) -> list[onnx.NodeProto]:
+def _values(shapes: Mapping[str, tuple[int, ...]]) -> list[onnx.ValueInfoProto]:
+    return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+
+
+def _needed(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:
     """The nodes that the outputs depend on, in an order in which they can run."""
     producers = {name: node for node in nodes for name in node.output if name}
     ordered: list[onnx.NodeProto] = []
@@ -194,5 +239,11 @@ def _needed(nodes: list[onnx.NodeProto], outputs: set[str]) -> list[onnx.NodePro
             ordered.append(node)
             continue
         stack.append((node, True))
-        stack += [(producers[name], False) for name in node.input if name in producers]
+        stack += [(producers[name], False) for name in _read_by(node) if name in producers]
     return ordered
+
+
+def _read_by(node: onnx.NodeProto) -> list[str]:
+    """The names that a node reads; a body reads names of the graph around it too."""
+    bodies = [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
+    return [*node.input, *(name for body in bodies for inner in body.node for name in inner.input)]

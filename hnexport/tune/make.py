@@ -13,7 +13,7 @@ from hnexport.bundle.checksums import check_files
 from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.bundle.writer import staged_folder
-from hnexport.errors import TuneError
+from hnexport.errors import BundleError, TuneError
 from hnexport.parity.artifact import verify_artifact
 from hnexport.parity.limits import FULL
 from hnexport.parity.results import ArtifactReport
@@ -21,13 +21,13 @@ from hnexport.parity.tolerances import TOLERANCES, Precision
 from hnexport.parity.verify import DEFAULT_BATCH_SIZES
 from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
-from hnexport.tune.cache import (
+from hnexport.runtime.folded import FoldedNetwork
+from hnexport.runtime.tuned import (
     FOLDED_WEIGHTS_FILE,
     RECORD_FILE,
     TunedRecord,
-    load_tuned,
+    find_tuned,
     machine,
-    open_folded,
     tuned_folder,
 )
 from hnexport.tune.fold import write_folded
@@ -63,7 +63,7 @@ def tune(bundle: Path, *, force: bool = False, progress: Progress = no_progress)
     start = time.perf_counter()
     manifest = read_manifest(bundle)
     target = tuned_folder(manifest)
-    if not force and load_tuned(manifest, onnxruntime.SessionOptions()) is not None:
+    if not force and _is_whole(manifest):
         return TunedBundle(path=target, parity=None, seconds=time.perf_counter() - start)
     check_files(bundle, manifest, manifest.files)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -84,26 +84,37 @@ def tune(bundle: Path, *, force: bool = False, progress: Progress = no_progress)
     return TunedBundle(path=target, parity=report, seconds=time.perf_counter() - start)
 
 
+def _is_whole(manifest: Manifest) -> bool:
+    """Whether the cache holds the graphs, and they load."""
+    folder = find_tuned(manifest)
+    if folder is None:
+        return False
+    try:
+        FoldedNetwork(folder)
+    except BundleError:
+        return False
+    return True
+
+
 class _FoldedRunner:
-    """The folded graph under onnxruntime, before it is published."""
+    """The folded graphs under onnxruntime, before they are published."""
 
     limits = FULL
 
     def __init__(self, folder: Path) -> None:
-        self._session = open_folded(folder, onnxruntime.SessionOptions())
+        self._network = FoldedNetwork(folder)
         self.runtime = f"onnxruntime {onnxruntime.__version__} cpu, folded"
 
     def run(self, cond_id: int, images: NDArray[np.generic]) -> NDArray[np.generic]:
         """Logits `[batch, class]` of one member."""
-        feed = {"cond_id": np.array(cond_id, dtype=np.int64), "image": images}
-        return np.asarray(self._session.run(["logits"], feed)[0])
+        return self._network.materialise(cond_id)(images)
 
 
 def _verify(folder: Path, bundle: Path, manifest: Manifest, progress: Progress) -> ArtifactReport:
     try:
         runner = _FoldedRunner(folder)
-    except Exception as error:
-        raise TuneError(f"onnxruntime cannot load the folded graph of {manifest.name}: {error}") from error
+    except BundleError as error:
+        raise TuneError(f"onnxruntime cannot load the folded graphs of {manifest.name}: {error}") from error
     tolerance = TOLERANCES[Precision.FLOAT32]
     golden, members = read_golden(bundle), manifest.spec.members
     return verify_artifact("onnx-folded", runner, members, golden, DEFAULT_BATCH_SIZES, tolerance, progress)

@@ -1,7 +1,7 @@
 from click.testing import CliRunner
 
 from hnexport.cli.main import cli
-from hnexport.tune import tuned_folder
+from hnexport.runtime.tuned import tuned_folder
 
 
 def test_a_pipeline_that_cannot_be_folded_is_not_a_crash(built, monkeypatch, tmp_path):

@@ -144,7 +144,10 @@ def test_a_members_size_is_that_of_its_weights(shared_bundle):
 
 
 BAD_OPTIONS = {
-    "strategy": ({"strategy": "fast"}, "strategy must be one of 'auto', 'materialised', 'generated', found 'fast'"),
+    "strategy": (
+        {"strategy": "fast"},
+        "strategy must be one of 'auto', 'materialised', 'folded', 'generated', found 'fast'",
+    ),
     "engine": ({"engine": "tvm"}, "engine must be one of 'onnxruntime', 'openvino'"),
     "checksums": ({"checksums": "sometimes"}, "checksums must be one of"),
     "check": ({"check": True}, "check must be one of 'sample', 'all', 'none', found True"),

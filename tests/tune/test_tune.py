@@ -13,57 +13,31 @@ from hnexport.build import build
 from hnexport.bundle import read_manifest
 from hnexport.checkpoints import Checkpoint
 from hnexport.errors import TuneError
-from hnexport.spec import RECIPES, Activation, HypernetSpec, ImageSpec, PipelineSpec, Recipe, Source, WideResNetSpec
-from hnexport.tune import cache, load_tuned, tuned_folder
+from hnexport.runtime import tuned as cache
+from hnexport.runtime.folded import FoldedNetwork
+from hnexport.runtime.tuned import find_tuned, tuned_folder
+from hnexport.spec import RECIPES, HypernetSpec, PipelineSpec, Recipe, Source
+from hnexport.tune import tune
 from hnexport.tune.layout import blocked_network
-from hnexport.tune.make import tune
-
-# Widths 16, 16, 32, 64: wide enough for every block size, with chunks joined in groups 2 and 3.
-NETWORK = WideResNetSpec(
-    blocks_per_group=2, widening=1, classes=5, image=ImageSpec(height=8, width=8), feature_maps=(16, 16, 32, 64)
-)
-CASES = {
-    "linear": HypernetSpec(),
-    "hidden layers with biases": HypernetSpec(hidden_layers=(6,), bias=True, activation=Activation.TANH),
-}
-
-
-@pytest.fixture(scope="module", params=CASES, ids=CASES)
-def wide(request, make_tensors, tmp_path_factory):
-    spec = PipelineSpec(network=NETWORK, members=3, hypernet=CASES[request.param])
-    target = tmp_path_factory.mktemp("wide") / "bundle"
-    return build(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), target)
-
-
-@pytest.fixture(autouse=True)
-def home(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-def options():
-    chosen = onnxruntime.SessionOptions()
-    chosen.log_severity_level = 4
-    return chosen
 
 
 def test_a_tuned_graph_computes_every_member_and_copies_no_activation(wide):
     manifest = read_manifest(wide.path)
-    assert load_tuned(manifest, options()) is None
+    assert find_tuned(manifest) is None
     tuned = tune(wide.path)
     assert tuned.parity is not None
     assert tuned.parity.passed
     assert [item.member for item in tuned.parity.comparisons] == [0, 1, 2]
-    session = load_tuned(manifest, options())
-    assert session is not None
+    assert find_tuned(manifest) == tuned.path
+    folded = FoldedNetwork(tuned.path)
     portable = onnxruntime.InferenceSession(str(wide.path / "model.onnx"), providers=["CPUExecutionProvider"])
     image = np.random.default_rng(0).standard_normal((3, 3, 8, 8)).astype(np.float32)
     for member in range(3):
-        feed = {"cond_id": np.array(member), "image": image}
-        expected = portable.run(None, feed)[0]
-        np.testing.assert_allclose(session.run(None, feed)[0], expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
-    assert np.isnan(session.run(None, {"cond_id": np.array(3), "image": image})[0]).all()
-    graph = onnx.load(tuned.path / "folded.onnx", load_external_data=False).graph
+        expected = portable.run(None, {"cond_id": np.array(member), "image": image})[0]
+        found = folded.materialise(member)(image)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    assert np.isnan(folded.materialise(3)(image)).all()
+    graph = onnx.load(tuned.path / "folded-network.onnx", load_external_data=False).graph
     counts = [node.op_type for node in graph.node if node.domain == "com.microsoft.nchwc"]
     assert counts.count("Conv") >= 15
     assert counts.count("ReorderInput") + counts.count("ReorderOutput") <= 2
@@ -83,13 +57,13 @@ def test_another_version_processor_or_bundle_does_not_get_it(wide, monkeypatch, 
     manifest = read_manifest(wide.path)
     tensors = make_tensors(wide.manifest.spec, 1)
     other = build(Checkpoint(spec=wide.manifest.spec, tensors=tensors, origin="another"), tmp_path / "other")
-    assert load_tuned(other.manifest, options()) is None
+    assert find_tuned(other.manifest) is None
     here = cache.machine()
     for elsewhere in ("9.99.9\n" + here.partition("\n")[2], here.replace("flags", "flags\t: none, not")):
         assert elsewhere != here or "flags" not in here
         monkeypatch.setattr(cache, "machine", lambda elsewhere=elsewhere: elsewhere + " ")
-        with caplog.at_level(logging.INFO, "hnexport.tune.cache"):
-            assert load_tuned(manifest, options()) is None
+        with caplog.at_level(logging.INFO, "hnexport.runtime.tuned"):
+            assert find_tuned(manifest) is None
         assert "no tuned graph" in caplog.text
         caplog.clear()
 
@@ -105,10 +79,10 @@ def test_a_damaged_cache_is_not_used(damage, wide, caplog):
         with (tuned.path / "folded.bin").open("r+b") as file:
             file.truncate(1000)
     else:
-        (tuned.path / "folded.onnx").write_bytes(b"not a graph")
-    assert load_tuned(manifest, options()) is None
+        (tuned.path / "folded-network.onnx").write_bytes(b"not a graph")
+    assert (find_tuned(manifest) is None) == (damage != "graph")
     assert tune(wide.path).parity is not None
-    assert load_tuned(manifest, options()) is not None
+    assert find_tuned(manifest) is not None
 
 
 def test_a_graph_that_differs_is_not_cached(wide, monkeypatch, home):
@@ -139,8 +113,8 @@ def test_a_graph_that_differs_is_not_cached(wide, monkeypatch, home):
     ],
     ids=["batch-ensemble", "generated norm"],
 )
-def test_what_cannot_be_folded_is_said(recipe, hypernet, message, make_tensors, tmp_path):
-    spec = PipelineSpec(network=NETWORK, members=2, recipe=recipe, hypernet=hypernet)
+def test_what_cannot_be_folded_is_said(recipe, hypernet, message, wide_network, make_tensors, tmp_path):
+    spec = PipelineSpec(network=wide_network, members=2, recipe=recipe, hypernet=hypernet)
     build(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), tmp_path / "bundle")
     with pytest.raises(TuneError, match=message):
         tune(tmp_path / "bundle")

@@ -1,4 +1,4 @@
-"""Where tuned graphs lie, what they are keyed by, and how to load one. Needs numpy and onnxruntime only."""
+"""Where tuned graphs lie, what they are keyed by, and how one is found; `hnexport tune` makes them."""
 
 import hashlib
 import json
@@ -14,21 +14,22 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.records import RecordError, from_json
 
 __all__ = [
-    "FOLDED_FILE",
+    "FOLDED_HYPERNET_FILE",
+    "FOLDED_NETWORK_FILE",
     "FOLDED_WEIGHTS_FILE",
     "RECORD_FILE",
     "TunedRecord",
     "cache_folder",
-    "load_tuned",
+    "find_tuned",
     "machine",
-    "open_folded",
     "tuned_folder",
 ]
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1  # of the folded graph; another one is another key
-FOLDED_FILE = "folded.onnx"
+FORMAT_VERSION = 2  # of the folded graphs; another one is another key
+FOLDED_HYPERNET_FILE = "folded-hypernet.onnx"
+FOLDED_NETWORK_FILE = "folded-network.onnx"
 FOLDED_WEIGHTS_FILE = "folded.bin"
 RECORD_FILE = "tuned.json"
 
@@ -76,28 +77,13 @@ def tuned_folder(manifest: Manifest) -> Path:
     return cache_folder() / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def load_tuned(manifest: Manifest, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession | None:
-    """A session `(cond_id, image) -> logits` over the folded graph, or None where none was made for this machine.
-
-    Args:
-        options: thread counts and the like; its optimisation level is replaced, the graph is already optimised.
-    """
+def find_tuned(manifest: Manifest) -> Path | None:
+    """The folder with the graphs that are tuned for a bundle and this machine, or None where there is none."""
     folder = tuned_folder(manifest)
-    record = _read(folder)
-    if record is None:
+    if _read(folder) is None:
         logger.info("no tuned graph of %s for this machine in %s; `hnexport tune` makes one", manifest.name, folder)
         return None
-    try:
-        return open_folded(folder, options)
-    except Exception as error:  # onnxruntime's exceptions have no common base but Exception
-        logger.warning("the tuned graph in %s cannot be loaded, the portable one is used: %s", folder, error)
-        return None
-
-
-def open_folded(folder: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    """A session over the folded graph in `folder`."""
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    return onnxruntime.InferenceSession(str(folder / FOLDED_FILE), options, providers=["CPUExecutionProvider"])
+    return folder
 
 
 def _matters(name: str) -> bool:

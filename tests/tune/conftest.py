@@ -1,0 +1,35 @@
+"""A bundle whose network is wide enough to be folded, and a cache of the tests' own."""
+
+import pytest
+
+from hnexport.build import build
+from hnexport.checkpoints import Checkpoint
+from hnexport.spec import Activation, HypernetSpec, ImageSpec, PipelineSpec, WideResNetSpec
+
+# Widths 16, 16, 32, 64: wide enough for every block size, with chunks joined in groups 2 and 3.
+NETWORK = WideResNetSpec(
+    blocks_per_group=2, widening=1, classes=5, image=ImageSpec(height=8, width=8), feature_maps=(16, 16, 32, 64)
+)
+CASES = {
+    "linear": HypernetSpec(),
+    "hidden layers with biases": HypernetSpec(hidden_layers=(6,), bias=True, activation=Activation.TANH),
+}
+
+
+@pytest.fixture(scope="module", params=CASES, ids=CASES)
+def wide(request, make_tensors, tmp_path_factory):
+    spec = PipelineSpec(network=NETWORK, members=3, hypernet=CASES[request.param])
+    target = tmp_path_factory.mktemp("wide") / "bundle"
+    return build(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), target)
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def wide_network():
+    """The specification of the network in `wide`."""
+    return NETWORK

@@ -1,0 +1,107 @@
+"""The runtime over graphs that are tuned for this machine."""
+
+import logging
+import threading
+
+import numpy as np
+import pytest
+
+from hnexport.build import build
+from hnexport.checkpoints import Checkpoint
+from hnexport.errors import BundleError, ProviderError, RuntimeInputError
+from hnexport.runtime import Strategy, load, loading
+from hnexport.runtime.tuned import find_tuned
+from hnexport.spec import RECIPES, PipelineSpec
+from hnexport.tune import tune
+
+IMAGES = np.random.default_rng(0).standard_normal((3, 3, 8, 8)).astype(np.float32)
+
+
+@pytest.fixture
+def little_memory(monkeypatch):
+    """Room for two members of `wide`."""
+    monkeypatch.setattr(loading, "available_bytes", lambda: int(2.1 * 1.1 / 0.5 * 4 * MEMBER_WEIGHTS))
+
+
+# kernels of `wide`'s network, and the output layer that each member has of its own
+MEMBER_WEIGHTS = (
+    16 * 27 + 9 * (4 * 16 * 16 + 16 * 32 + 3 * 32 * 32 + 32 * 64 + 3 * 64 * 64) + 16 * 32 + 32 * 64 + 65 * 5
+)
+
+
+def load_folded(bundle, **options):
+    return load(bundle, provider="cpu", strategy="folded", **options)
+
+
+def test_every_member_is_what_it_is_when_materialised(wide):
+    tune(wide.path)
+    folded, plain = load_folded(wide.path, check="all"), load(wide.path, provider="cpu", strategy="materialised")
+    found, expected = folded.predict(IMAGES, members="all"), plain.predict(IMAGES, members="all")
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    assert folded.strategy is Strategy.FOLDED
+    assert folded.resident_members == (0, 1, 2)
+    for member in range(3):
+        np.testing.assert_array_equal(folded.predict(IMAGES, member=member), found[member])
+
+
+def test_one_resident_member_gives_the_same_bits_in_any_order_and_from_any_thread(wide):
+    """A member's memory is used again for the next one: never while a call still reads it."""
+    tune(wide.path)
+    expected = load_folded(wide.path).predict(IMAGES, members="all")
+    ensemble = load_folded(wide.path, resident_members=1)
+    wrong = []
+
+    def work(seed):
+        members = np.random.default_rng(seed).integers(3, size=50).tolist()
+        wrong.extend(m for m in members if not np.array_equal(ensemble.predict(IMAGES, member=m), expected[m]))
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert len(ensemble.resident_members) == 1
+
+
+def test_a_bundle_that_is_not_tuned_is_refused_with_the_way_out(wide):
+    with pytest.raises(ProviderError, match="is not tuned for this machine: run `hnexport tune"):
+        load_folded(wide.path)
+
+
+def test_it_is_tuned_on_request_and_only_once(wide):
+    ensemble = load_folded(wide.path, tune=True)
+    assert np.isfinite(ensemble.predict(IMAGES, member=2)).all()
+    folder = find_tuned(wide.manifest)
+    made = (folder / "tuned.json").stat().st_mtime_ns
+    load_folded(wide.path, tune=True)
+    assert (folder / "tuned.json").stat().st_mtime_ns == made
+
+
+def test_tuning_that_fails_says_why(wide_network, make_tensors, tmp_path):
+    spec = PipelineSpec(network=wide_network, members=2, recipe=RECIPES["batch-ensemble"])
+    build(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), tmp_path / "bundle")
+    with pytest.raises(BundleError, match=r"could not be tuned: .*nothing to fold"):
+        load(tmp_path / "bundle", provider="cpu", tune=True)
+
+
+def test_auto_prefers_tuned_graphs_to_generating_where_memory_is_short(wide, little_memory):
+    assert load(wide.path, provider="cpu").strategy is Strategy.GENERATED
+    tune(wide.path)
+    ensemble = load(wide.path, provider="cpu")
+    assert (ensemble.strategy, ensemble.resident_limit) == (Strategy.FOLDED, 2)
+
+
+def test_auto_generates_where_tuned_graphs_do_not_load_and_says_so(wide, little_memory, caplog):
+    tuned = tune(wide.path)
+    (tuned.path / "folded-network.onnx").write_bytes(b"not a graph")
+    with caplog.at_level(logging.WARNING, "hnexport.runtime"):
+        assert load(wide.path, provider="cpu").strategy is Strategy.GENERATED
+    assert "the tuned graphs are not used" in caplog.text
+    with pytest.raises(BundleError, match="folded-network.onnx"):
+        load_folded(wide.path)
+
+
+def test_tuned_graphs_are_not_for_openvino(wide):
+    with pytest.raises(RuntimeInputError, match="tuned graphs are onnxruntime's"):
+        load(wide.path, engine="openvino", strategy="folded")
