@@ -79,7 +79,7 @@ def test_it_is_tuned_on_request_and_only_once(wide):
 
 
 def test_tuning_that_fails_says_why(wide_network, make_tensors, tmp_path):
-    spec = PipelineSpec(network=wide_network, members=2, recipe=RECIPES["batch-ensemble"])
+    spec = PipelineSpec(network=wide_network, members=2, recipe=RECIPES["batch-ensemble"], hypernet=None)
     build(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), tmp_path / "bundle")
     with pytest.raises(BundleError, match=r"could not be tuned: .*nothing to fold"):
         load(tmp_path / "bundle", provider="cpu", tune=True)
