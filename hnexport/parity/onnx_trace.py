@@ -142,22 +142,31 @@ def _image_input(model: onnx.ModelProto) -> str:
 
 
 def _descendants(model: onnx.ModelProto, source: str) -> list[onnx.NodeProto]:
-    reached, nodes = {source}, []
+    """The nodes that depend on a value, in the file's order: converters leave nodes before what they read."""
+    readers: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
-        if any(name in reached for name in node.input):
-            nodes.append(node)
-            reached.update(node.output)
-    return nodes
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    reached, pending = {source}, [source]
+    while pending:
+        for node in readers.get(pending.pop(), ()):
+            fresh = [name for name in node.output if name not in reached]
+            reached.update(fresh)
+            pending += fresh
+    return [node for node in model.graph.node if any(name in reached for name in node.input)]
 
 
 def _keep_ancestors(model: onnx.ModelProto, wanted: Sequence[str]) -> None:
     """Drop every node, input and initializer that the wanted values do not need."""
-    needed, kept = set(wanted), []
-    for node in reversed(model.graph.node):
-        if needed.intersection(node.output):
-            kept.append(node)
-            needed.update(node.input)
-    _replace(model.graph.node, reversed(kept))
+    producers = {name: node for node in model.graph.node for name in node.output}
+    needed, pending = set(wanted), list(wanted)
+    while pending:
+        node = producers.get(pending.pop())
+        fresh = [name for name in node.input if name not in needed] if node else []
+        needed.update(fresh)
+        pending += fresh
+    kept = [node for node in model.graph.node if needed.intersection(node.output)]
+    _replace(model.graph.node, kept)
     _replace(model.graph.input, [item for item in model.graph.input if item.name in needed])
     _replace(model.graph.initializer, [tensor for tensor in model.graph.initializer if tensor.name in needed])
 

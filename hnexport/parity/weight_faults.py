@@ -20,6 +20,8 @@ __all__ = ["Kind", "Step", "generation_fault", "weight_steps"]
 
 Array = NDArray[np.generic]
 
+ROUNDED = 1e-2  # an embedding that is no further off than this was rounded, not exchanged
+
 
 class Kind(StrEnum):
     """What is compared."""
@@ -121,6 +123,8 @@ def _embedding_step(hypernet: InternalHypernet, embeddings: Tensor, values: Sequ
     if errors[0] > tolerance:
         other = int(np.argmin(errors))
         detail = "it is another member's" if errors[other] <= tolerance else "it is no member's"
+        if errors[0] < ROUNDED:
+            detail = "it is the member's own with less precision"
     return Step(kind=Kind.EMBEDDING, place=place, error=errors[0], passed=errors[0] <= tolerance, detail=detail)
 
 

@@ -8,6 +8,8 @@ import onnx
 import onnxruntime
 import pytest
 from faults import ONNX_FAULTS
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from hnexport.errors import ParityError
 from hnexport.parity import Precision
@@ -65,6 +67,31 @@ def test_locate_judges_a_file_that_was_rounded_to_float16(pristine: Callable[[st
     strict = locate(pristine("hypernet"), str(file))
     assert (strict.stage, strict.first and strict.first.place) == ("weight generation", "hypernet.input.embedding")
     assert locate(pristine("hypernet"), str(file), precision=Precision.FLOAT16).first is None
+
+
+def test_locate_judges_what_a_float16_converter_made(pristine: Callable[[str], Path], tmp_path: Path) -> None:
+    """It leaves nodes before the ones that they read, which onnxruntime sorts."""
+    file = tmp_path / "float16.onnx"
+    model = onnx.load(pristine("hypernet") / "model.onnx")
+    onnx.save(convert_float_to_float16(model, keep_io_types=True), file)
+    strict = locate(pristine("hypernet"), str(file))
+    assert strict.stage == "weight generation"
+    assert strict.first is not None
+    assert (strict.first.place, strict.first.detail) == (
+        "hypernet.input.embedding",
+        "it is the member's own with less precision",
+    )
+    assert not [step for step in strict.steps if "not in the artifact" in step.detail]
+    assert locate(pristine("hypernet"), str(file), precision=Precision.FLOAT16).first is None
+
+
+def test_locate_judges_what_a_quantiser_made(pristine: Callable[[str], Path], tmp_path: Path) -> None:
+    file = tmp_path / "int8.onnx"
+    onnx.save(onnx.load(pristine("hypernet") / "model.onnx"), tmp_path / "whole.onnx")
+    quantize_dynamic(tmp_path / "whole.onnx", file, weight_type=QuantType.QInt8)
+    report = locate(pristine("hypernet"), str(file), precision=Precision.FLOAT16)
+    assert report.first is not None
+    assert [step.passed for step in report.steps if step.place == "logits"] == [False]
 
 
 def test_locate_forgives_what_an_optimiser_fused(copied: Callable[[str], Path]) -> None:
