@@ -12,7 +12,14 @@ if TYPE_CHECKING:
 
 __all__ = ["write_chart"]
 
-OURS = ("materialised", "folded", "generated", "openvino-materialised", "openvino-materialised-bfloat16")
+OURS = (
+    "materialised",
+    "folded",
+    "folded-resident",
+    "generated",
+    "openvino-materialised",
+    "openvino-materialised-bfloat16",
+)
 
 
 def write_chart(report: BenchReport, path: Path) -> None:

@@ -136,6 +136,24 @@ def _ensemble(task: BenchTask) -> Loaded:
     )
 
 
+def _predict_mean(task: BenchTask, strategy: str, resident: int | None) -> Loaded:
+    """All members by `hnexport.runtime`, made ahead where all may be resident."""
+    from hnexport.runtime import load
+
+    ensemble = load(
+        task.bundle,
+        provider=task.provider,
+        strategy=strategy,
+        resident_members=resident,
+        threads=task.threads,
+        check="none",
+    )
+    if resident is None:
+        ensemble.warm()
+    files = _bundle_files(task, "network.onnx", "hypernet.onnx", "weights.bin")
+    return Loaded(runtime=f"{_onnxruntime(task)}, {ensemble.members} members", run=ensemble.predict_mean, files=files)
+
+
 def _torch(task: BenchTask) -> Loaded:
     import torch
 
@@ -180,6 +198,14 @@ CONTENDERS: Mapping[str, Contender] = MappingProxyType(
         "folded-resident": Contender(imports=("onnxruntime",), load=partial(_folded, resident=True)),
         "generated": Contender(imports=("onnxruntime",), load=_generated),
         "ensemble": Contender(imports=("onnxruntime",), load=_ensemble, all_members=True),
+        "ensemble-materialised": Contender(
+            imports=("onnxruntime",),
+            load=partial(_predict_mean, strategy="materialised", resident=None),
+            all_members=True,
+        ),
+        "ensemble-folded": Contender(
+            imports=("onnxruntime",), load=partial(_predict_mean, strategy="folded", resident=1), all_members=True
+        ),
         "torch": Contender(imports=("torch", "onnx"), load=_torch),
         "hypnettorch": Contender(imports=("torch", "hypnettorch"), load=_hypnettorch),
         **{

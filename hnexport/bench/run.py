@@ -23,7 +23,7 @@ from hnexport.progress import Progress, no_progress
 
 __all__ = ["OWN_CONTENDERS", "BenchOptions", "bench"]
 
-OWN_CONTENDERS = ("materialised", "folded", "generated")
+OWN_CONTENDERS = ("materialised", "folded", "folded-resident", "generated")
 WARM_UP = 2
 SHORT_SECONDS = 0.3
 

@@ -20,8 +20,9 @@ __all__ = ["bench"]
     "--against",
     default="plain",
     show_default=True,
-    help="Comma-separated: plain, torch, hypnettorch, ensemble, openvino-plain, openvino-materialised, "
-    "openvino-generated, each openvino also with -bfloat16. Materialised, folded and generated always run.",
+    help="Comma-separated: plain, torch, hypnettorch, openvino-plain, openvino-materialised, openvino-generated, "
+    "each openvino also with -bfloat16; all members at once: ensemble, ensemble-materialised, ensemble-folded. "
+    "Materialised, folded, folded-resident and generated always run.",
 )
 @click.option("--provider", type=click.Choice(["cpu", "cuda", "tensorrt"]), default="cpu", show_default=True)
 @click.option("--threads", type=int, help="Default: the processors this process may use.")

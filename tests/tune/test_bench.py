@@ -1,0 +1,33 @@
+"""The bench's contenders over tuned graphs compute what they are timed for."""
+
+import numpy as np
+import pytest
+
+from hnexport.bench.contenders import CONTENDERS, BenchTask
+from hnexport.bundle import read_golden
+from hnexport.runtime import load
+from hnexport.tune import tune
+
+
+@pytest.fixture
+def task(wide, tmp_path):
+    tune(wide.path)
+    return BenchTask(bundle=wide.path, manifest=wide.manifest, plain=tmp_path, member=2, provider="cpu", threads=1)
+
+
+@pytest.mark.parametrize("name", ["folded", "folded-resident"])
+def test_a_contender_computes_the_member_that_is_timed(name, task):
+    golden = read_golden(task.bundle)
+    loaded = CONTENDERS[name].load(task)
+    for _ in range(2):  # the second time in memory that the first one used
+        found = np.asarray(loaded.run(golden.images))
+        np.testing.assert_allclose(found, golden.logits[2], rtol=1e-3, atol=1e-4 * np.abs(golden.logits[2]).max())
+    assert {path.name for path in loaded.files} >= {"folded.bin", "folded-network.onnx", "folded-hypernet.onnx"}
+
+
+@pytest.mark.parametrize("name", ["ensemble-folded", "ensemble-materialised"])
+def test_an_ensemble_contender_computes_every_member(name, task):
+    images = read_golden(task.bundle).images
+    found = CONTENDERS[name].load(task).run(images)
+    expected = load(task.bundle, provider="cpu", strategy="generated").predict_mean(images)
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, rtol=1e-3, atol=1e-6)
