@@ -62,10 +62,11 @@ def read_state_dicts(
         CheckpointError: a file is missing, damaged, holds something other than tensors and plain containers, or holds
             no such state dict; or `checkpoint` was given together with `hnet` or `mnet`, or neither.
     """
-    if (checkpoint is None) == (hnet is None):
-        raise CheckpointError(
-            "name either one checkpoint with both networks, or the hypernetwork's and the main network's"
-        )
+    either = CheckpointError(
+        "name either one checkpoint with both networks, or the hypernetwork's and the main network's"
+    )
+    if checkpoint is not None and hnet is not None:
+        raise either
     if checkpoint is not None and mnet is not None:
         raise CheckpointError(
             f"{mnet}: the main network's file goes with the hypernetwork's, not with a common checkpoint"
@@ -75,7 +76,8 @@ def read_state_dicts(
         networks = _networks(path, _read(path))
         found = {name: _state_dict(path, name, networks.get(name)) for name in ("hnet", "mnet") if name in networks}
         return StateDicts(hnet=found["hnet"], mnet=found.get("mnet"), origin=f"hypnettorch {_identify(path)}")
-    assert hnet is not None
+    if hnet is None:
+        raise either
     paths = {"hnet": existing_file(hnet)} | ({} if mnet is None else {"mnet": existing_file(mnet)})
     single = {name: _single(path, name, _read(path)) for name, path in paths.items()}
     origin = "hypnettorch " + " and ".join(_identify(path) for path in paths.values())
