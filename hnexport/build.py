@@ -198,6 +198,6 @@ def _parity_summary(report: ParityReport) -> dict[str, ArtifactParity]:
 
 
 def _needed_bytes(spec: PipelineSpec, options: BuildOptions) -> int:
-    stored = 4 * sum(tensor.size for tensor in stored_tensors(spec))
+    stored = sum(tensor.size_bytes for tensor in stored_tensors(spec))
     golden = 12 * len(checked_members(spec.members, options.members)) * 6 * spec.network.classes
     return int(1.02 * stored * len(options.formats)) + golden + 2_000_000
