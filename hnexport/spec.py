@@ -59,8 +59,8 @@ class Activation(StrEnum):
 class BasisDtype(StrEnum):
     """The dtype in which the bases, the last layers of the internal hypernetworks, are stored.
 
-    Whatever it is, they are multiplied in float32: `float16` halves what is stored, and the model is that of the rounded
-    bases.
+    Whatever it is, they are multiplied in float32: `float16` halves what is stored, and the model is that of the
+    rounded bases.
     """
 
     FLOAT32 = "float32"

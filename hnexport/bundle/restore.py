@@ -60,7 +60,9 @@ def _from_onnx(bundle: Path) -> dict[str, Tensor]:
                 initializer.data_type
             )
             if dtype is None:
-                raise BundleError(f"{bundle}: {initializer.name} is neither float32 nor float16; build the bundle again")
+                raise BundleError(
+                    f"{bundle}: {initializer.name} is neither float32 nor float16; build the bundle again"
+                )
             start, length = ((place.offset or 0) // dtype.itemsize, (place.length or 0) // dtype.itemsize)
             try:
                 flat = torch.from_file(str(bundle / place.location), size=start + length, dtype=dtype)

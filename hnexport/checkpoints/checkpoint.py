@@ -82,9 +82,7 @@ class Checkpoint:
         return dataclasses.replace(self, spec=spec, tensors=round_bases(spec, self.tensors))
 
 
-def check_values(
-    where: str, tensor: Tensor, *, lowest: float = -math.inf, dtype: torch.dtype = torch.float32
-) -> None:
+def check_values(where: str, tensor: Tensor, *, lowest: float = -math.inf, dtype: torch.dtype = torch.float32) -> None:
     """Check that a tensor is dense, of `dtype`, on the CPU and holds only finite numbers, none below `lowest`.
 
     Raises:

@@ -1,7 +1,7 @@
 """`weights.bin`: the stored tensors, raw, that the three ONNX files of a bundle share.
 
-Each tensor is little-endian float32 (or float16, if its bases are) in row-major order and starts at a multiple of the page size, so that runtimes map
-the file into memory instead of copying it.
+Each tensor is little-endian in row-major order, float32 or (bases alone) float16, and starts at a multiple of the page
+size, so that runtimes map the file into memory instead of copying it.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """Bases in the dtype in which a specification stores them: rounded to float16 once, never silently by much.
 
-Rounding a number to float16 changes it by at most 2^-11 of itself as long as it is normal there, between 2^-14 and 65504.
-Below that it has fewer digits, above it becomes infinite. So a basis may be rounded if none of its numbers is above, and
-if the few that are below do not matter: the whole basis must not change by more than 2^-11 in relative L2.
+Rounding a number to float16 changes it by at most 2^-11 of itself as long as it is normal there, between 2^-14 and
+65504. Below that it has fewer digits, above it becomes infinite. So a basis may be rounded if none of its numbers is
+above, and if the few that are below do not matter: the whole basis must not change by more than 2^-11 in relative L2.
 """
 
 from collections.abc import Mapping
@@ -42,9 +42,7 @@ def basis_rounding(spec: PipelineSpec, exact: Mapping[str, Tensor], rounded: Map
 
 def _bases(spec: PipelineSpec) -> dict[str, torch.dtype]:
     return {
-        stored.name: getattr(torch, stored.dtype)
-        for stored in stored_tensors(spec)
-        if stored.kind is StoredKind.BASIS
+        stored.name: getattr(torch, stored.dtype) for stored in stored_tensors(spec) if stored.kind is StoredKind.BASIS
     }
 
 
@@ -62,8 +60,8 @@ def _check(name: str, exact: Tensor, rounded: Tensor) -> None:
     if loss > LARGEST_ROUNDING:
         largest = float(exact.abs().max())
         raise CheckpointError(
-            f"tensor {name!r}: its numbers (the largest is {largest:.1e}) are too small for float16, which would change "
-            f"it by {loss:.1%}; keep the bases in float32"
+            f"tensor {name!r}: its numbers (the largest is {largest:.1e}) are too small for float16, which would "
+            f"change it by {loss:.1%}; keep the bases in float32"
         )
 
 

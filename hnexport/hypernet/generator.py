@@ -28,8 +28,8 @@ class WeightGenerator(nn.Module):
     """Turns a condition id into the main network's tensors.
 
     It stores exactly the tensors of `hnexport.hypernet.storage.stored_tensors`, under their names: weights as
-    parameters, batch-norm statistics as buffers. Bases in float16 are cast to the dtype of the embeddings, which is exact,
-    before they are multiplied.
+    parameters, batch-norm statistics as buffers. Bases in float16 are cast to the dtype of the embeddings, which is
+    exact, before they are multiplied.
 
     A condition id that does not exist never yields usable weights: the id is clamped, so that no runtime reads out of
     bounds, and a NaN is added to everything that depends on the member and to the output layer, so that no runtime

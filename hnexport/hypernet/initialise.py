@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hnexport.hypernet.chunking import ChunkPlan, InternalHypernet, Part, plan_chunks
 from hnexport.hypernet.bases import round_bases
+from hnexport.hypernet.chunking import ChunkPlan, InternalHypernet, Part, plan_chunks
 from hnexport.hypernet.generator import ACTIVATIONS
 from hnexport.hypernet.storage import StoredKind, StoredTensor, stored_tensors
 from hnexport.networks.slots import Role, Slot, network_slots
