@@ -1,5 +1,6 @@
 """Build: from stored tensors to a verified bundle, or to nothing at all."""
 
+import dataclasses
 import json
 import logging
 import time
@@ -33,10 +34,11 @@ from hnexport.parity import ParityReport, VerifyOptions, checked_members, comput
 from hnexport.parity.depth import depth_profile
 from hnexport.parity.page import write_page
 from hnexport.parity.report import report_json
+from hnexport.parity.rounding import measure_rounding
 from hnexport.pipeline import Pipeline
 from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
-from hnexport.spec import PipelineSpec
+from hnexport.spec import BasisDtype, PipelineSpec
 
 __all__ = ["PARITY_FILE", "BuildOptions", "BuildResult", "ParityFailedError", "build"]
 
@@ -53,12 +55,14 @@ class BuildOptions:
         members: the members to verify; None takes all, or a seeded sample above 32.
         provider: onnxruntime's provider (and torch's device) for the verification.
         force: replace a bundle that is already at the target.
+        bases: the dtype in which the bases are stored; None leaves them as the checkpoint has them.
     """
 
     formats: tuple[Format, ...] = (Format.ONNX, Format.TORCHSCRIPT, Format.PT2)
     members: tuple[int, ...] | None = None
     provider: str = "auto"
     force: bool = False
+    bases: BasisDtype | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +90,15 @@ def build(
 
     Raises:
         BundleError: the target exists, cannot be written or the disk is full.
+        CheckpointError, SpecError: the bases do not fit float16, or there are none.
         CaptureError, ExportError: an exporter refused.
         ParityError: a member that should be verified does not exist.
         ParityFailedError: an artifact does not compute what PyTorch computes; nothing was published.
     """
-    spec, options = checkpoint.spec, options or BuildOptions()
+    options, exact = options or BuildOptions(), checkpoint
+    if options.bases is not None:
+        checkpoint = exact.with_bases(options.bases)
+    spec = checkpoint.spec
     members = checked_members(spec.members, options.members)
     check_target(target, force=options.force, needed_bytes=_needed_bytes(spec, options))
     clock = _Clock(progress)
@@ -99,7 +107,12 @@ def build(
             captured = capture(Pipeline(spec, checkpoint.tensors))
         manifest = _write_formats(captured, folder, checkpoint.origin, options, clock)
         with clock.stage("reference"):
-            write_golden(folder, compute_golden(spec, captured.tensors, members, probe_images(spec), progress=progress))
+            golden = compute_golden(spec, captured.tensors, members, probe_images(spec), progress=progress)
+            write_golden(folder, golden)
+        if _rounds(exact.spec, spec):
+            with clock.stage("rounding"):
+                rounding = measure_rounding(spec, exact.tensors, golden, checkpoint.tensors, progress=progress)
+            manifest = dataclasses.replace(manifest, basis_rounding=rounding)
         with clock.stage("verify"):
             write_manifest(folder, _with_files(manifest, folder, parity={}))
             report = verify(folder, VerifyOptions(provider=options.provider), progress)
@@ -197,7 +210,13 @@ def _parity_summary(report: ParityReport) -> dict[str, ArtifactParity]:
     }
 
 
+def _rounds(before: PipelineSpec, after: PipelineSpec) -> bool:
+    """Whether bases that were float32 are float16 now."""
+    dtypes = [spec.hypernet.basis_dtype for spec in (before, after) if spec.hypernet is not None]
+    return dtypes == [BasisDtype.FLOAT32, BasisDtype.FLOAT16]
+
+
 def _needed_bytes(spec: PipelineSpec, options: BuildOptions) -> int:
-    stored = 4 * sum(tensor.size for tensor in stored_tensors(spec))
+    stored = sum(tensor.size_bytes for tensor in stored_tensors(spec))
     golden = 12 * len(checked_members(spec.members, options.members)) * 6 * spec.network.classes
     return int(1.02 * stored * len(options.formats)) + golden + 2_000_000

@@ -18,6 +18,7 @@ from hnexport.errors import SpecError
 __all__ = [
     "RECIPES",
     "Activation",
+    "BasisDtype",
     "Chunking",
     "HypernetSpec",
     "ImageLayout",
@@ -53,6 +54,17 @@ class Activation(StrEnum):
     SIGMOID = "sigmoid"
     ELU = "elu"
     NONE = "none"
+
+
+class BasisDtype(StrEnum):
+    """The dtype in which the bases, the last layers of the internal hypernetworks, are stored.
+
+    Whatever it is, they are multiplied in float32: `float16` halves what is stored, and the model is that of the
+    rounded bases.
+    """
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
 
 
 class ImageLayout(StrEnum):
@@ -238,6 +250,7 @@ class HypernetSpec:
         embedding_sizes: one for each internal hypernetwork, in their order; None takes the published sizes.
         hidden_layers: sizes of each internal hypernetwork's hidden layers; empty means linear.
         bias: whether the internal hypernetworks' layers have biases.
+        basis_dtype: of the bases alone; every other tensor is float32.
     """
 
     chunking: Chunking = Chunking.PUBLISHED
@@ -245,10 +258,12 @@ class HypernetSpec:
     hidden_layers: tuple[int, ...] = ()
     bias: bool = False
     activation: Activation = Activation.RELU
+    basis_dtype: BasisDtype = BasisDtype.FLOAT32
 
     def __post_init__(self) -> None:
         _require_kind("chunking", self.chunking, Chunking)
         _require_kind("activation", self.activation, Activation)
+        _require_kind("basis_dtype", self.basis_dtype, BasisDtype)
         if self.embedding_sizes is not None:
             _require_tuple("embedding_sizes", self.embedding_sizes)
             _require_positive("embedding_sizes", self.embedding_sizes)

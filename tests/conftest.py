@@ -107,6 +107,8 @@ def make_tensors() -> Callable[..., dict[str, Tensor]]:
                 tensors[stored.name] = torch.rand(stored.shape, generator=random, dtype=dtype) + 0.5
             else:
                 tensors[stored.name] = torch.randn(stored.shape, generator=random, dtype=dtype) * 0.4
+            if stored.dtype == "float16":
+                tensors[stored.name] = tensors[stored.name].half()
         return tensors
 
     return make

@@ -11,6 +11,7 @@ from hnexport.records import RecordError, from_json, to_json
 from hnexport.spec import (
     RECIPES,
     Activation,
+    BasisDtype,
     Chunking,
     HypernetSpec,
     ImageLayout,
@@ -51,6 +52,7 @@ def random_spec(seed: int) -> PipelineSpec:
         hidden_layers=tuple(pick.randint(1, 50) for _ in range(pick.randint(0, 3))),
         bias=pick.random() < 0.5,
         activation=pick.choice(list(Activation)),
+        basis_dtype=pick.choice(list(BasisDtype)),
     )
     normalise = layout is ImageLayout.NHWC and pick.random() < 0.8
     channels = network.image.channels
@@ -75,6 +77,16 @@ def test_a_specification_comes_back_equal_from_json_text(seed: int) -> None:
     again = from_json(PipelineSpec, json.loads(json.dumps(to_json(spec))))
     assert again == spec
     assert hash(again) == hash(spec)
+
+
+def test_a_specification_from_before_bases_had_a_dtype_is_float32() -> None:
+    text = json.dumps(to_json(HypernetSpec(basis_dtype=BasisDtype.FLOAT16)))
+    assert from_json(HypernetSpec, json.loads(text)).basis_dtype is BasisDtype.FLOAT16
+    old = json.loads(text)
+    del old["basis_dtype"]
+    assert from_json(HypernetSpec, old) == HypernetSpec()
+    with pytest.raises(RecordError, match=r"\$.basis_dtype: expected one of 'float32', 'float16', found 'int8'"):
+        from_json(HypernetSpec, {**old, "basis_dtype": "int8"})
 
 
 def test_json_names_the_path_of_what_is_wrong_in_a_specification() -> None:

@@ -15,6 +15,7 @@ __all__ = [
     "SCHEMA",
     "SCHEMA_VERSION",
     "ArtifactParity",
+    "BasisRounding",
     "FileRecord",
     "Format",
     "Manifest",
@@ -82,6 +83,21 @@ class ArtifactParity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BasisRounding:
+    """What the build changed when it rounded the bases to float16; no artifact's error, see `hnexport.parity.rounding`.
+
+    Attributes:
+        bases: largest relative L2 difference of a basis.
+        logits: largest relative L2 difference of a row of logits, PyTorch in float64 on both sides.
+        members: those whose logits were compared, each with every golden image.
+    """
+
+    bases: float
+    logits: float
+    members: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """The manifest of a bundle.
 
@@ -90,6 +106,7 @@ class Manifest:
         files: every file of the bundle but the manifest, by name.
         versions: of the libraries that wrote the bundle.
         parity: by artifact; empty where the bundle was built without verification.
+        basis_rounding: None where the build rounded nothing: the bases are float32, or float16 in the checkpoint too.
     """
 
     schema: str = SCHEMA
@@ -104,6 +121,7 @@ class Manifest:
     files: Mapping[str, FileRecord]
     versions: Mapping[str, str]
     parity: Mapping[str, ArtifactParity] = field(default_factory=dict)
+    basis_rounding: BasisRounding | None = None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

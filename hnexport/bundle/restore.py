@@ -20,7 +20,7 @@ T = TypeVar("T", Tensor, NDArray[np.generic])
 
 
 def restore_tensors(bundle: Path, manifest: Manifest) -> dict[str, Tensor]:
-    """Every stored tensor of the bundle's pipeline by name, float32.
+    """Every stored tensor of the bundle's pipeline by name, in the dtype in which it is stored.
 
     Raises:
         BundleError: the bundle's files do not hold them.
@@ -56,9 +56,16 @@ def _from_onnx(bundle: Path) -> dict[str, Tensor]:
     for initializer in model.graph.initializer:
         if initializer.data_location == onnx.TensorProto.EXTERNAL:
             place = ExternalDataInfo(initializer)
-            start, length = (place.offset or 0) // 4, (place.length or 0) // 4
+            dtype = {onnx.TensorProto.FLOAT: torch.float32, onnx.TensorProto.FLOAT16: torch.float16}.get(
+                initializer.data_type
+            )
+            if dtype is None:
+                raise BundleError(
+                    f"{bundle}: {initializer.name} is neither float32 nor float16; build the bundle again"
+                )
+            start, length = ((place.offset or 0) // dtype.itemsize, (place.length or 0) // dtype.itemsize)
             try:
-                flat = torch.from_file(str(bundle / place.location), size=start + length, dtype=torch.float32)
+                flat = torch.from_file(str(bundle / place.location), size=start + length, dtype=dtype)
             except RuntimeError as error:
                 raise BundleError(f"{bundle / place.location} is damaged or missing; copy the bundle again") from error
             tensors[initializer.name] = flat[start:].reshape(tuple(initializer.dims))

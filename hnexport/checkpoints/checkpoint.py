@@ -10,11 +10,12 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from hnexport.errors import CheckpointError
+from hnexport.errors import CheckpointError, SpecError
+from hnexport.hypernet.bases import round_bases
 from hnexport.hypernet.generator import check_tensors
 from hnexport.hypernet.storage import stored_tensors
 from hnexport.networks.slots import Role
-from hnexport.spec import ImageLayout, PipelineSpec, PreprocessSpec
+from hnexport.spec import BasisDtype, ImageLayout, PipelineSpec, PreprocessSpec
 
 __all__ = ["Checkpoint", "check_values"]
 
@@ -23,8 +24,8 @@ __all__ = ["Checkpoint", "check_values"]
 class Checkpoint:
     """Everything that a pipeline needs: `Pipeline(checkpoint.spec, checkpoint.tensors)`.
 
-    Construction checks every tensor: those of `hnexport.hypernet.storage.stored_tensors`, no others, float32 on the
-    CPU, finite, and no negative batch-norm variance.
+    Construction checks every tensor: those of `hnexport.hypernet.storage.stored_tensors`, no others, float32 (bases:
+    what `HypernetSpec.basis_dtype` says) on the CPU, finite, and no negative batch-norm variance.
 
     Attributes:
         tensors: the stored tensors by name; a read-only view.
@@ -44,7 +45,12 @@ class Checkpoint:
         check_tensors(self.spec, self.tensors)
         for stored in stored_tensors(self.spec):
             variance = stored.slot is not None and stored.slot.role is Role.NORM_VARIANCE
-            check_values(f"tensor {stored.name!r}", self.tensors[stored.name], lowest=0.0 if variance else -math.inf)
+            check_values(
+                f"tensor {stored.name!r}",
+                self.tensors[stored.name],
+                lowest=0.0 if variance else -math.inf,
+                dtype=getattr(torch, stored.dtype),
+            )
 
     def with_input(self, *, image_layout: ImageLayout | None = None, preprocess: PreprocessSpec | None = None) -> Self:
         """The same weights behind another image input; what is None stays as it is.
@@ -60,16 +66,31 @@ class Checkpoint:
         spec = dataclasses.replace(self.spec, image_layout=image_layout, preprocess=preprocess)
         return dataclasses.replace(self, spec=spec)
 
+    def with_bases(self, dtype: BasisDtype) -> Self:
+        """The same weights with the bases stored in `dtype`: rounded to float16, or float16 numbers in float32.
 
-def check_values(where: str, tensor: Tensor, *, lowest: float = -math.inf) -> None:
-    """Check that a tensor is dense float32 on the CPU and holds only finite numbers, none below `lowest`.
+        Raises:
+            SpecError: the recipe generates nothing, so there are no bases.
+            CheckpointError: a basis does not fit float16; see `hnexport.hypernet.bases`.
+        """
+        if self.spec.hypernet is None:
+            raise SpecError(f"{self.spec.name} generates nothing: it has no bases to store in {dtype.value}")
+        if self.spec.hypernet.basis_dtype is dtype:
+            return self
+        hypernet = dataclasses.replace(self.spec.hypernet, basis_dtype=dtype)
+        spec = dataclasses.replace(self.spec, hypernet=hypernet)
+        return dataclasses.replace(self, spec=spec, tensors=round_bases(spec, self.tensors))
+
+
+def check_values(where: str, tensor: Tensor, *, lowest: float = -math.inf, dtype: torch.dtype = torch.float32) -> None:
+    """Check that a tensor is dense, of `dtype`, on the CPU and holds only finite numbers, none below `lowest`.
 
     Raises:
         CheckpointError: it is not; the message starts with `where`.
     """
-    if tensor.dtype is not torch.float32 or tensor.device.type != "cpu" or tensor.layout is not torch.strided:
+    if tensor.dtype is not dtype or tensor.device.type != "cpu" or tensor.layout is not torch.strided:
         raise CheckpointError(
-            f"{where}: expected a dense float32 tensor on the CPU, "
+            f"{where}: expected a dense {str(dtype).removeprefix('torch.')} tensor on the CPU, "
             f"found {tensor.dtype} ({tensor.layout}) on {tensor.device}"
         )
     if not tensor.numel():

@@ -25,6 +25,7 @@ __all__ = ["FORMAT", "FORMAT_VERSION", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = "hnexport-checkpoint"
 FORMAT_VERSION = 1
+DTYPES = {"float32": "F32", "float16": "F16"}
 MAX_BLOCKS_PER_GROUP = 1000
 """A file's specification may not ask for a deeper network: the tables of slots grow with it, not with the file."""
 
@@ -110,7 +111,7 @@ def _read_spec(path: Path, metadata: Mapping[str, str]) -> PipelineSpec:
 def _check_shapes(path: Path, spec: PipelineSpec, slices: Mapping[str, Any]) -> None:
     """Compare names, shapes and dtypes in the file's header with the specification, before any tensor is read."""
     try:
-        expected = {stored.name: stored.shape for stored in stored_tensors(spec)}
+        expected = {stored.name: stored for stored in stored_tensors(spec)}
     except SpecError as error:
         raise CheckpointError(f"{path}: metadata 'spec' is not a specification: {error}") from error
     for name in (
@@ -119,9 +120,9 @@ def _check_shapes(path: Path, spec: PipelineSpec, slices: Mapping[str, Any]) -> 
     ):
         what = "is missing" if name in expected else "belongs to no slot"
         raise CheckpointError(f"{path}: tensor {name!r} {what} for {spec.name}")
-    for name, shape in expected.items():
+    for name, stored in expected.items():
         found, dtype = tuple(slices[name].get_shape()), slices[name].get_dtype()
-        if found != shape:
-            raise CheckpointError(f"{path}: tensor {name!r}: expected shape {list(shape)}, found {list(found)}")
-        if dtype != "F32":
-            raise CheckpointError(f"{path}: tensor {name!r}: expected dtype F32, found {dtype}")
+        if found != stored.shape:
+            raise CheckpointError(f"{path}: tensor {name!r}: expected shape {list(stored.shape)}, found {list(found)}")
+        if dtype != DTYPES[stored.dtype]:
+            raise CheckpointError(f"{path}: tensor {name!r}: expected dtype {DTYPES[stored.dtype]}, found {dtype}")

@@ -39,6 +39,12 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 @specification_options
 @input_options
 @click.option("--formats", type=_Formats(), default=",".join(FORMATS), show_default=True)
+@click.option(
+    "--bases",
+    type=click.Choice(["float32", "float16"]),
+    help="How the hypernetwork's bases are stored; float16 halves the files, weights are still generated in float32.  "
+    "[default: float32, or as the checkpoint has them]",
+)
 @provider_option
 @click.option(
     "--verify-members",
@@ -60,6 +66,8 @@ def build(out: Path | None, as_json: bool, **options: Any) -> None:
     from hnexport.bundle.manifest import Format
     from hnexport.cli import render
     from hnexport.parity.report import report_json
+    from hnexport.records import to_json
+    from hnexport.spec import BasisDtype
     from hnexport.summary import Summary, summarise, weight_summary
 
     checkpoint = source_checkpoint(options)
@@ -71,6 +79,7 @@ def build(out: Path | None, as_json: bool, **options: Any) -> None:
         members=tuple(range(spec.members)) if chosen == () else chosen,
         provider=options["provider"],
         force=options["force"],
+        bases=BasisDtype(options["bases"]) if options["bases"] else None,
     )
     if not as_json:
         render.print_summary(Summary(name=spec.name, counts=weight_summary(spec), sizes_bytes={}))
@@ -85,8 +94,10 @@ def build(out: Path | None, as_json: bool, **options: Any) -> None:
             click.echo("nothing was published", err=True)
         sys.exit(1)
     if as_json:
-        render.print_json({"bundle": str(target), "seconds": result.seconds, "parity": report_json(result.parity)})
+        value = {"bundle": str(target), "seconds": result.seconds, "parity": report_json(result.parity)}
+        render.print_json({**value, "basis_rounding": to_json(result.manifest.basis_rounding)})
         return
     render.print_files(result.manifest, summarise(result.manifest))
     render.print_parity(result.parity)
+    render.print_bases(result.manifest)
     click.echo(str(target))

@@ -25,6 +25,7 @@ def inspect(bundle: Path, as_json: bool) -> None:
         render.print_json({"manifest": to_json(manifest), "summary": to_json(summary)})
         return
     click.echo(f"{manifest.name}, {manifest.spec.members} members, from {manifest.origin}")
+    render.print_bases(manifest)
     render.print_signature(manifest)
     render.print_summary(summary)
     render.print_files(manifest, summary)

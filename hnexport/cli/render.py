@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # at run time these would load torch, which `predict` does wi
     from hnexport.summary import Summary
 
 
-__all__ = ["live_progress", "megabytes", "print_json", "print_parity", "print_summary", "print_table"]
+__all__ = ["live_progress", "megabytes", "print_bases", "print_json", "print_parity", "print_summary", "print_table"]
 
 STAGES = {
     "capture": "capture (torch.export)",
@@ -26,6 +26,7 @@ STAGES = {
     "torchscript": "write TorchScript",
     "pt2": "write .pt2",
     "reference": "float64 reference",
+    "rounding": "effect of rounding",
 }
 
 
@@ -104,6 +105,21 @@ def print_signature(manifest: "Manifest") -> None:
         for tensor in tensors:
             table.add_row(role, tensor.name, tensor.dtype, escape(f"[{', '.join(map(str, tensor.shape))}]"))
     print_table(table)
+
+
+def print_bases(manifest: "Manifest") -> None:
+    """One line about bases in float16, and what rounding them changed; nothing where they are float32."""
+    hypernet, rounding = manifest.spec.hypernet, manifest.basis_rounding
+    if hypernet is None or hypernet.basis_dtype == "float32":
+        return
+    line = "bases in float16, weights generated in float32"
+    if rounding is not None:
+        members = ", ".join(map(str, rounding.members))
+        line += (
+            f": rounding changed a basis by {rounding.bases:.1e} and logits by {rounding.logits:.1e} (relative L2, "
+            f"the largest over all bases, and over members {members} and every golden image)"
+        )
+    click.echo(line)
 
 
 def print_parity(report: "ParityReport") -> None:

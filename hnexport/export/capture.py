@@ -39,7 +39,7 @@ def capture(pipeline: Pipeline) -> Capture:
 
     Raises:
         CaptureError: `torch.export` refused it or warned, or what it captured has other inputs or tensors than the
-            pipeline (a condition id that was baked in would show here).
+            specification (a condition id that was baked in would show here).
     """
     dynamic = {"cond_id": None, "image": {0: Dim("batch", min=1)}}
     try:
@@ -77,7 +77,11 @@ def _check(spec: PipelineSpec, program: ExportedProgram) -> None:
     unused = [name for name in signature.user_inputs if name not in used]
     if unused:
         raise CaptureError(f"the captured graph does not use {unused[0]}: it was baked in")
-    expected = {GENERATOR_PREFIX + stored.name for stored in stored_tensors(spec)}
-    held = set(program.state_dict)
-    if held != expected:
-        raise CaptureError(f"the captured graph holds other tensors than the pipeline: {sorted(held ^ expected)[:3]}")
+    expected = {GENERATOR_PREFIX + stored.name: stored.dtype for stored in stored_tensors(spec)}
+    held = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in program.state_dict.items()}
+    if held.keys() != expected.keys():
+        different = sorted(held.keys() ^ expected.keys())
+        raise CaptureError(f"the captured graph holds other tensors than the pipeline: {different[:3]}")
+    wrong = [name for name in expected if held[name] != expected[name]]
+    if wrong:
+        raise CaptureError(f"the captured graph holds {wrong[0]} in {held[wrong[0]]}, not in {expected[wrong[0]]}")

@@ -1,7 +1,7 @@
 """`weights.bin`: the stored tensors, raw, that the three ONNX files of a bundle share.
 
-Each tensor is little-endian float32 in row-major order and starts at a multiple of the page size, so that runtimes map
-the file into memory instead of copying it.
+Each tensor is little-endian in row-major order, float32 or (bases alone) float16, and starts at a multiple of the page
+size, so that runtimes map the file into memory instead of copying it.
 """
 
 from collections.abc import Mapping
@@ -20,8 +20,9 @@ ALIGNMENT_BYTES = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class TensorLocation:
-    """Where a tensor lies in the file."""
+    """Where a tensor lies in the file; `dtype` is numpy's name of it."""
 
+    dtype: str
     shape: tuple[int, ...]
     offset_bytes: int
     length_bytes: int
@@ -41,7 +42,7 @@ class WeightsFile:
             WEIGHTS_FILE,
             location.offset_bytes,
             location.length_bytes,
-            ir.DataType.FLOAT,
+            ir.DataType.from_numpy(np.dtype(location.dtype)),
             shape=ir.Shape(location.shape),
             name=name,
             base_dir=self.folder,
@@ -49,14 +50,18 @@ class WeightsFile:
 
 
 def write_weights(folder: Path, tensors: Mapping[str, Tensor]) -> WeightsFile:
-    """Write `tensors` (float32) into `folder`, in their order."""
+    """Write `tensors` (float32 or float16) into `folder`, in their order."""
     locations = {}
     with (folder / WEIGHTS_FILE).open("wb") as file:
         for name, tensor in tensors.items():
             file.write(b"\0" * (-file.tell() % ALIGNMENT_BYTES))
-            values = np.ascontiguousarray(tensor.detach().cpu().numpy(), dtype="<f4")
+            values = np.ascontiguousarray(tensor.detach().cpu().numpy())
+            values = values.astype(values.dtype.newbyteorder("<"), copy=False)
             locations[name] = TensorLocation(
-                shape=tuple(tensor.shape), offset_bytes=file.tell(), length_bytes=values.nbytes
+                dtype=values.dtype.name,
+                shape=tuple(tensor.shape),
+                offset_bytes=file.tell(),
+                length_bytes=values.nbytes,
             )
             file.write(values.data)
     return WeightsFile(folder=folder, locations=locations)

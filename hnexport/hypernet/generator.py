@@ -11,7 +11,7 @@ from hnexport.hypernet.chunking import InternalHypernet, plan_chunks
 from hnexport.hypernet.layout import joined_bases
 from hnexport.hypernet.storage import stored_tensors
 from hnexport.networks.slots import Role, Slot, network_slots, slot_source
-from hnexport.spec import Activation, PipelineSpec, Source
+from hnexport.spec import Activation, BasisDtype, PipelineSpec, Source
 
 __all__ = ["ACTIVATIONS", "WeightGenerator", "check_tensors"]
 
@@ -28,7 +28,8 @@ class WeightGenerator(nn.Module):
     """Turns a condition id into the main network's tensors.
 
     It stores exactly the tensors of `hnexport.hypernet.storage.stored_tensors`, under their names: weights as
-    parameters, batch-norm statistics as buffers.
+    parameters, batch-norm statistics as buffers. Bases in float16 are cast to the dtype of the embeddings, which is
+    exact, before they are multiplied.
 
     A condition id that does not exist never yields usable weights: the id is clamped, so that no runtime reads out of
     bounds, and a NaN is added to everything that depends on the member and to the output layer, so that no runtime
@@ -98,6 +99,8 @@ class WeightGenerator(nn.Module):
         basis, joined = self.get(f"{prefix}.basis"), self._joined.get(hypernet.name)
         if joined is not None:
             basis = basis.reshape(-1, joined.out_channels, joined.row).transpose(0, 1)
+        if settings.basis_dtype is BasisDtype.FLOAT16:
+            basis = basis.to(hidden.dtype)
         chunks = torch.matmul(hidden, basis)
         if settings.bias:
             bias = self.get(f"{prefix}.bias")

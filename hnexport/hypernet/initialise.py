@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hnexport.hypernet.bases import round_bases
 from hnexport.hypernet.chunking import ChunkPlan, InternalHypernet, Part, plan_chunks
 from hnexport.hypernet.generator import ACTIVATIONS
 from hnexport.hypernet.storage import StoredKind, StoredTensor, stored_tensors
@@ -32,7 +33,10 @@ MEMBER_SCALE_STD = 0.5
 
 
 def initialise(spec: PipelineSpec, seed: int) -> dict[str, Tensor]:
-    """Every stored tensor of a pipeline, float32, drawn with `seed`: the same numbers for the same seed and version."""
+    """Every stored tensor of a pipeline, drawn with `seed`: the same numbers for the same seed and version.
+
+    They are drawn in float32; bases that are stored in float16 are rounded at the end.
+    """
     random = torch.Generator().manual_seed(seed)
     variances = expected_norm_variances(spec)
     fans = _fan_in(spec, plan_chunks(spec))
@@ -42,7 +46,7 @@ def initialise(spec: PipelineSpec, seed: int) -> dict[str, Tensor]:
             tensors[stored.name] = _hypernet_tensor(spec, stored, stored.hypernet, fans, random)
         elif stored.slot is not None:
             tensors[stored.name] = _slot_tensor(stored, stored.slot, variances, random)
-    return tensors
+    return round_bases(spec, tensors)
 
 
 def expected_norm_variances(spec: PipelineSpec) -> dict[str, float]:

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from hnexport.hypernet.chunking import InternalHypernet, plan_chunks
 from hnexport.networks.slots import Slot, network_slots, slot_source
-from hnexport.spec import PipelineSpec, Source
+from hnexport.spec import BasisDtype, PipelineSpec, Source
 
 __all__ = ["StoredKind", "StoredTensor", "WeightCounts", "count_weights", "stored_tensors"]
 
@@ -30,10 +30,11 @@ class StoredKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTensor:
-    """One stored tensor, float32.
+    """One stored tensor.
 
     Attributes:
         name: its name in the pipeline's state dict, in native checkpoints and in the ONNX files.
+        dtype: `float32`; of a basis also `float16`, see `HypernetSpec.basis_dtype`.
         hypernet: the internal hypernetwork it belongs to, or None.
         slot: the main network's slot that it fills, or None.
     """
@@ -41,6 +42,7 @@ class StoredTensor:
     name: str
     shape: tuple[int, ...]
     kind: StoredKind
+    dtype: str = "float32"
     hypernet: InternalHypernet | None = None
     slot: Slot | None = None
 
@@ -48,6 +50,11 @@ class StoredTensor:
     def size(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its elements."""
+        return self.size * (2 if self.dtype == BasisDtype.FLOAT16 else 4)
 
     @property
     def is_conditional(self) -> bool:
@@ -141,7 +148,8 @@ def _stored_hypernet(spec: PipelineSpec, hypernet: InternalHypernet) -> Iterator
         return
 
     def tensor(suffix: str, shape: tuple[int, ...], kind: StoredKind) -> StoredTensor:
-        return StoredTensor(name=f"{prefix}.{suffix}", shape=shape, kind=kind, hypernet=hypernet)
+        dtype = settings.basis_dtype.value if kind is StoredKind.BASIS else "float32"
+        return StoredTensor(name=f"{prefix}.{suffix}", shape=shape, kind=kind, dtype=dtype, hypernet=hypernet)
 
     yield tensor("embedding", (spec.members, hypernet.chunks, hypernet.embedding_size), StoredKind.EMBEDDING)
     size = hypernet.embedding_size

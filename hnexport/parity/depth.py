@@ -13,6 +13,7 @@ from hnexport.bundle.manifest import Format, Manifest
 from hnexport.parity.compare import relative_l2
 from hnexport.parity.onnx_trace import OnnxTracer
 from hnexport.parity.points import Point, reference_points
+from hnexport.parity.reference import double_pipeline
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.pipeline import Pipeline
 
@@ -39,7 +40,7 @@ def depth_profile(bundle: Path, manifest: Manifest, golden: Golden) -> DepthProf
     single = Pipeline(manifest.spec, trusted_tensors(bundle, manifest, golden.fingerprints))
     with torch.no_grad():
         points = reference_points(single, single.weights(member), images)
-        double = Pipeline(manifest.spec, {name: tensor.double() for name, tensor in single.tensors().items()}).double()
+        double = double_pipeline(manifest.spec, single.tensors())
         reference = reference_points(double, double.weights(member), images)
     last = {point.place: number for number, point in enumerate(reference)}  # a layer's last value stands for it
     errors = {"float32 eager": _along([points[i].value for i in last.values()], [reference[i] for i in last.values()])}

@@ -21,6 +21,7 @@ from hnexport.parity.compare import relative_l2
 from hnexport.parity.layers import match_layers, network_layers
 from hnexport.parity.onnx_trace import OnnxTracer
 from hnexport.parity.points import Point, reference_points
+from hnexport.parity.reference import double_pipeline
 from hnexport.parity.runners import Device, Runner, file_runner
 from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
 from hnexport.parity.torch_runners import load_torch
@@ -28,7 +29,6 @@ from hnexport.parity.torch_trace import trace_torch
 from hnexport.parity.trace import Trace
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.parity.weight_faults import Kind, Step, generation_fault, weight_steps
-from hnexport.pipeline import Pipeline
 
 __all__ = ["ARTIFACT_FILES", "LocateReport", "Stage", "locate"]
 
@@ -108,7 +108,7 @@ def _walk(
     bundle: Path, manifest: Manifest, golden: Golden, trace: Trace, member: int, tolerance: Tolerance
 ) -> tuple[Step, ...]:
     tensors = trusted_tensors(bundle, manifest, golden.fingerprints)
-    pipeline = Pipeline(manifest.spec, {name: tensor.double() for name, tensor in tensors.items()}).double()
+    pipeline = double_pipeline(manifest.spec, tensors)
     with torch.no_grad():
         weights = pipeline.weights(member)
     layers = network_layers(manifest.spec.network)

@@ -1,6 +1,6 @@
 """The reference: the PyTorch pipeline in float64 on the CPU, and float32 eager as the yardstick for rounding."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,7 +15,14 @@ from hnexport.pipeline import Pipeline
 from hnexport.progress import Progress, no_progress
 from hnexport.spec import PipelineSpec
 
-__all__ = ["MEMBERS_CHECKED_BY_DEFAULT", "checked_members", "compute_golden", "sample_members"]
+__all__ = [
+    "MEMBERS_CHECKED_BY_DEFAULT",
+    "checked_members",
+    "compute_golden",
+    "double_pipeline",
+    "run_pipeline",
+    "sample_members",
+]
 
 MEMBERS_CHECKED_BY_DEFAULT = 32
 
@@ -56,18 +63,18 @@ def compute_golden(
 
     Args:
         images: `[image, …]`, one of each of `PROBE_KINDS`, as `probe_images` gives them.
-        tensors: the pipeline's stored tensors, float32.
+        tensors: the pipeline's stored tensors.
         progress: called after each member.
 
     Raises:
         ParityError: the reference itself is not finite, so nothing can be compared with it.
     """
     single = Pipeline(spec, tensors)
-    double = Pipeline(spec, {name: tensor.double() for name, tensor in tensors.items()}).double()
+    double = double_pipeline(spec, tensors)
     logits, eager = [], []
     for member in members:
-        logits.append(_run(double, member, images))
-        eager.append(_run(single, member, images))
+        logits.append(run_pipeline(double, member, images, torch.float64))
+        eager.append(run_pipeline(single, member, images, torch.float32))
         if not np.isfinite(logits[-1]).all():
             raise ParityError(f"member {member}: PyTorch's own float64 logits are not finite; check its weights")
         progress("reference", len(logits), len(members))
@@ -81,9 +88,17 @@ def compute_golden(
     )
 
 
-def _run(pipeline: Pipeline, member: int, images: NDArray[np.generic]) -> NDArray[np.generic]:
+def double_pipeline(spec: PipelineSpec, tensors: Mapping[str, Tensor]) -> Pipeline:
+    """The pipeline in float64, over exactly the numbers that are stored: float16 bases are not rounded once more."""
+    return Pipeline(spec, {name: tensor.double() for name, tensor in tensors.items()}).double()
+
+
+def run_pipeline(
+    pipeline: Pipeline, member: int, images: NDArray[np.generic], dtype: torch.dtype
+) -> NDArray[np.generic]:
+    """Logits `[image, class]` of one member; images that are not bytes are cast to `dtype`, the pipeline's own."""
     batch = torch.from_numpy(images)
     if batch.is_floating_point():
-        batch = batch.to(next(pipeline.parameters()).dtype)
+        batch = batch.to(dtype)
     with torch.inference_mode():
         return pipeline(torch.tensor(member), batch).numpy()  # type: ignore[no-any-return]

@@ -20,6 +20,7 @@ from hnexport.runtime.providers import open_session
 from hnexport.runtime.residents import ConditionalPredictor, Predictor
 from hnexport.runtime.session_options import session_options
 from hnexport.runtime.tuned import find_tuned
+from hnexport.spec import BasisDtype
 
 __all__ = ["HYPERNET_FILE", "MODEL_FILE", "NETWORK_FILE", "WEIGHTS_FILE", "OnnxruntimeEngine"]
 
@@ -53,6 +54,8 @@ class OnnxruntimeEngine:
         """An engine whose sessions are on `provider`, one of `providers.PROVIDERS`, with so many threads each."""
         self.provider = provider
         self._folder, self._manifest, self._threads = folder, manifest, threads
+        hypernet = manifest.spec.hypernet
+        self._folds = hypernet is None or hypernet.basis_dtype is BasisDtype.FLOAT32
         self._hypernet: onnxruntime.InferenceSession | None = None
         self._folded: FoldedNetwork | None = None
         self._refers_to_weights: bool | None = None  # None until the first member has shown it
@@ -115,7 +118,8 @@ class OnnxruntimeEngine:
             BundleError: onnxruntime cannot load the file.
             ProviderError: the provider did not start.
         """
-        session = open_session(self._folder / MODEL_FILE, session_options(self._threads, prepack=False), self.provider)
+        options = session_options(self._threads, prepack=False)
+        session = open_session(self._folder / MODEL_FILE, options, self.provider, fold=self._folds)
 
         def predict(member: int, images: NDArray[Any]) -> NDArray[np.float32]:
             return session.run(["logits"], {**_feed(member), "image": images})[0]  # type: ignore[no-any-return]
@@ -125,7 +129,7 @@ class OnnxruntimeEngine:
     def _hypernet_session(self) -> onnxruntime.InferenceSession:
         if self._hypernet is None:  # on the CPU whatever the provider: that is where the weights are needed
             options = session_options(self._threads, prepack=False)
-            self._hypernet = open_session(self._folder / HYPERNET_FILE, options, "cpu")
+            self._hypernet = open_session(self._folder / HYPERNET_FILE, options, "cpu", fold=self._folds)
         return self._hypernet
 
     def _is_changed_by(self, session: onnxruntime.InferenceSession, weights: Mapping[str, NDArray[np.float32]]) -> bool:

@@ -48,8 +48,14 @@ def check_provider_name(provider: str) -> None:
         raise ProviderError(f"unknown provider {provider!r}: choose one of auto, {', '.join(PROVIDERS)}")
 
 
-def open_session(path: Path, options: onnxruntime.SessionOptions, provider: str) -> onnxruntime.InferenceSession:
+def open_session(
+    path: Path, options: onnxruntime.SessionOptions, provider: str, *, fold: bool = True
+) -> onnxruntime.InferenceSession:
     """A session that runs on exactly this provider.
+
+    Args:
+        fold: whether onnxruntime computes constants when it loads the graph. It would keep a float32 copy of every
+            float16 basis; without, a basis is cast in each run, and only then.
 
     Raises:
         ProviderError: onnxruntime has no such provider, its libraries or its device are missing, or it did not start.
@@ -65,7 +71,7 @@ def open_session(path: Path, options: onnxruntime.SessionOptions, provider: str)
     options.log_severity_level = 3
     try:
         with _quiet() if provider in _NVIDIA else contextlib.nullcontext():
-            session = _create(path, options, provider)
+            session = _create(path, options, provider, fold=fold)
     except Exception as error:  # onnxruntime's exceptions have no common root
         if provider == "cpu":
             raise BundleError(
@@ -84,16 +90,24 @@ def open_session(path: Path, options: onnxruntime.SessionOptions, provider: str)
     return session
 
 
-def _create(path: Path, options: onnxruntime.SessionOptions, provider: str) -> onnxruntime.InferenceSession:
-    providers = [(PROVIDERS[provider], dict(_PROVIDER_OPTIONS.get(provider, {})))]
+def _create(
+    path: Path, options: onnxruntime.SessionOptions, provider: str, *, fold: bool
+) -> onnxruntime.InferenceSession:
+    arguments: dict[str, Any] = {
+        "providers": [(PROVIDERS[provider], dict(_PROVIDER_OPTIONS.get(provider, {})))],
+        "enable_fallback": 0,
+    }
+    if not fold:  # at the highest level constants are folded whatever is disabled
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        arguments["disabled_optimizers"] = ["ConstantFolding"]
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
+        return onnxruntime.InferenceSession(str(path), options, **arguments)
     except RuntimeError as error:
         # An application that called onnxruntime.set_global_thread_pool_sizes shares that pool among all its sessions.
         if "use_per_session_threads" not in str(error):
             raise
         options.use_per_session_threads = False
-        return onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
+        return onnxruntime.InferenceSession(str(path), options, **arguments)
 
 
 def missing_library(provider: str) -> str | None:

@@ -21,6 +21,7 @@ from hnexport.tune.layout import BlockedNetwork, blocked_network, chunk_order
 __all__ = ["write_folded"]
 
 ALIGNMENT_BYTES = 4096
+Array = NDArray[np.floating]
 
 
 def write_folded(bundle: Path, manifest: Manifest, folder: Path) -> None:
@@ -69,9 +70,9 @@ class _Weights:
         self._file = (folder / FOLDED_WEIGHTS_FILE).open("wb")
         self.tensors: list[TensorProto] = []
 
-    def add(self, name: str, values: NDArray[np.float32]) -> None:
+    def add(self, name: str, values: Array) -> None:
         self._file.write(b"\0" * (-self._file.tell() % ALIGNMENT_BYTES))
-        tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=values.shape)
+        tensor = TensorProto(name=name, data_type=_element(values), dims=values.shape)
         tensor.data_location = TensorProto.EXTERNAL
         place = {"location": FOLDED_WEIGHTS_FILE, "offset": self._file.tell(), "length": values.nbytes}
         for key, value in place.items():
@@ -99,8 +100,9 @@ class _Generator:
     ) -> None:
         """Let an internal hypernetwork give the kernels of its layers (slot: how many chunks) in blocked layout."""
         prefix = f"hypernet.{internal.name}"
-        (product,) = [node for node in self._nodes if f"{prefix}.basis" in node.input]
         basis = self._read(f"{prefix}.basis")
+        factor = self._factor(f"{prefix}.basis")
+        (product,) = [node for node in self._nodes if factor in node.input]
         if basis.ndim == 3:  # joined bases lie by output channel
             basis = basis.transpose(1, 0, 2).reshape(basis.shape[1], -1)
         folded = {f"{prefix}.folded": _permuted(basis, order)}
@@ -109,8 +111,8 @@ class _Generator:
         for name, values in folded.items():
             weights.add(name, values)
         outputs = [_blocked(slot) for slot in layers]
-        if len(layers) == 1:
-            self._nodes += _products(prefix, product.input[0], list(folded), outputs[0])
+        if len(layers) == 1 and _element(basis) == TensorProto.FLOAT:
+            self._nodes += _products(prefix, product.input[0], folded, list(folded), outputs[0])
         else:
             self._nodes.append(_scan(prefix, product.input[0], folded, outputs, list(layers.values())))
 
@@ -131,33 +133,48 @@ class _Generator:
         )
         return helper.make_model(graph, opset_imports=self._source.opset_import, ir_version=self._source.ir_version)
 
-    def _read(self, name: str) -> NDArray[np.float32]:
-        """An external initializer's values."""
+    def _factor(self, basis: str) -> str:
+        """The name under which a basis is multiplied: its own, or that of its Cast to float32."""
+        return next((node.output[0] for node in self._nodes if node.op_type == "Cast" and basis in node.input), basis)
+
+    def _read(self, name: str) -> Array:
+        """An external initializer's values, float32 or float16."""
         tensor = self._initializers[name]
         place = ExternalDataInfo(tensor)
-        values = np.memmap(
-            self._bundle / place.location, np.dtype("<f4"), "r", place.offset or 0, (math.prod(tensor.dims),)
-        )
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type)).newbyteorder("<")
+        values = np.memmap(self._bundle / place.location, dtype, "r", place.offset or 0, (math.prod(tensor.dims),))
         return np.asarray(values).reshape(tuple(tensor.dims))
 
 
-def _products(prefix: str, embeddings: str, weights: list[str], output: str) -> list[onnx.NodeProto]:
-    """`embeddings @ basis`, and the bias added if there is one."""
+def _products(
+    prefix: str, embeddings: str, weights: Mapping[str, Array], inputs: list[str], output: str
+) -> list[onnx.NodeProto]:
+    """`embeddings @ basis`, the basis in float32 whatever it is stored in, and the bias added if there is one.
+
+    Args:
+        weights: the basis, and the bias if there is one.
+        inputs: the names under which the nodes find them.
+    """
+    nodes, basis = [], inputs[0]
+    if _element(next(iter(weights.values()))) == TensorProto.FLOAT16:
+        basis = f"{prefix}/float32"
+        nodes.append(helper.make_node("Cast", [inputs[0]], [basis], f"{prefix}/cast", to=TensorProto.FLOAT))
     names = [output] if len(weights) == 1 else [f"{prefix}/product", output]
-    nodes = [helper.make_node("MatMul", [embeddings, weights[0]], [names[0]], f"{prefix}/folded")]
+    nodes.append(helper.make_node("MatMul", [embeddings, basis], [names[0]], f"{prefix}/folded"))
     if len(weights) == 2:
-        nodes.append(helper.make_node("Add", [names[0], weights[1]], [output], f"{prefix}/folded_bias"))
+        nodes.append(helper.make_node("Add", [names[0], inputs[1]], [output], f"{prefix}/folded_bias"))
     return nodes
 
 
 def _scan(
-    prefix: str, embeddings: str, weights: Mapping[str, NDArray[np.float32]], outputs: list[str], chunks: list[int]
+    prefix: str, embeddings: str, weights: Mapping[str, Array], outputs: list[str], chunks: list[int]
 ) -> onnx.NodeProto:
     """The kernels of several layers, float32 `[block, layer's chunks, row]` each, one block of the basis at a time.
 
     onnxruntime lets a step of a Scan write straight into its place in the outputs. So the product of one block is split
     into layers while it is in the processor's cache; as one MatMul and one Split of everything it would go through
-    memory once more.
+    memory once more. A basis in float16 is cast block by block too: it is read as it is stored, and never lies in
+    memory as float32 (onnxruntime would cast a whole constant once and for all when it loads the graph).
     """
     names = [f"{name}/block" for name in weights]
     whole, layers = f"{prefix}/block", [f"{output}/block" for output in outputs]
@@ -165,10 +182,10 @@ def _scan(
     sizes = numpy_helper.from_array(np.array(chunks, dtype=np.int64), f"{prefix}/layer_chunks")
     split = helper.make_node("Split", [whole, sizes.name], layers, f"{prefix}/split", axis=0)
     body = helper.make_graph(
-        [*_products(prefix, embeddings, names, whole), split],
+        [*_products(prefix, embeddings, weights, names, whole), split],
         f"{prefix}/block",
         [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, values.shape[1:])
+            helper.make_tensor_value_info(name, _element(values), values.shape[1:])
             for name, values in zip(names, weights.values(), strict=True)
         ],
         [
@@ -180,11 +197,16 @@ def _scan(
     return helper.make_node("Scan", list(weights), outputs, f"{prefix}/scan", num_scan_inputs=len(weights), body=body)
 
 
-def _permuted(basis: NDArray[np.float32], order: NDArray[np.int64]) -> NDArray[np.float32]:
-    """`[embedding, chunk]` to `[block, embedding, row]`; padding becomes zero."""
-    folded = np.empty((order.shape[0], basis.shape[0], order.shape[1]), np.float32)
+def _element(values: Array) -> int:
+    """ONNX's number of an array's dtype."""
+    return int(helper.np_dtype_to_tensor_dtype(values.dtype))
+
+
+def _permuted(basis: Array, order: NDArray[np.int64]) -> Array:
+    """`[embedding, chunk]` to `[block, embedding, row]` of the same dtype; padding becomes zero."""
+    folded = np.empty((order.shape[0], basis.shape[0], order.shape[1]), basis.dtype)
     for row, values in enumerate(basis):
-        folded[:, row] = np.where(order < 0, np.float32(0), values[np.maximum(order, 0)])
+        folded[:, row] = np.where(order < 0, basis.dtype.type(0), values[np.maximum(order, 0)])
     return folded
 
 

@@ -14,7 +14,7 @@ from hnexport.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from hnexport.errors import CheckpointError, SpecError
 from hnexport.pipeline import Pipeline
 from hnexport.records import to_json
-from hnexport.spec import HypernetSpec, ImageLayout, PipelineSpec, PreprocessSpec, WideResNetSpec
+from hnexport.spec import BasisDtype, HypernetSpec, ImageLayout, PipelineSpec, PreprocessSpec, WideResNetSpec
 
 SPEC = PipelineSpec(
     network=WideResNetSpec(blocks_per_group=1, widening=1, feature_maps=(4, 4, 8, 8)),
@@ -38,6 +38,32 @@ def test_what_is_saved_is_loaded(checkpoint: Checkpoint, tmp_path: Path) -> None
     assert all(torch.equal(loaded.tensors[name], tensor) for name, tensor in checkpoint.tensors.items())
     assert loaded.origin.startswith("hnexport ensemble.safetensors (sha256 ")
     assert loaded.origin.endswith(", from a test")
+
+
+def test_float16_bases_are_saved_and_loaded_as_float16(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    rounded, path = checkpoint.with_bases(BasisDtype.FLOAT16), tmp_path / "ensemble.safetensors"
+    save_checkpoint(path, rounded)
+    with safe_open(path, framework="pt") as file:
+        dtypes = {name: file.get_slice(name).get_dtype() for name in rounded.tensors}
+    assert {name for name, dtype in dtypes.items() if dtype == "F16"} == {
+        name for name in dtypes if name.endswith(".basis")
+    }
+    loaded = load_checkpoint(path)
+    assert loaded.spec == rounded.spec
+    assert all(torch.equal(loaded.tensors[name], tensor) for name, tensor in rounded.tensors.items())
+
+
+@pytest.mark.parametrize("dtype", list(BasisDtype))
+def test_a_basis_of_another_dtype_than_the_specification_says_is_refused(
+    dtype: BasisDtype, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    other = next(member for member in BasisDtype if member is not dtype)
+    metadata = {"format": "hnexport-checkpoint", "version": "1"}
+    metadata["spec"] = json.dumps(to_json(checkpoint.with_bases(dtype).spec))
+    tensors = dict(checkpoint.with_bases(other).tensors)
+    safetensors.torch.save_file(tensors, tmp_path / "a.safetensors", metadata=metadata)
+    with pytest.raises(CheckpointError, match=r"basis': expected dtype F(16|32), found F(16|32)"):
+        load_checkpoint(tmp_path / "a.safetensors")
 
 
 @pytest.mark.parametrize("name", ["hypernetwork container", "batch ensemble", "statistics for each member"])

@@ -59,6 +59,21 @@ def test_options_reach_the_specification(hnexport, tmp_path):
     assert spec.hypernet.hidden_layers == (16, 12)
 
 
+def test_float16_bases_are_half_as_large_and_what_rounding_changed_is_told(hnexport, tmp_path):
+    done = hnexport(*SMALL, "--bases", "float16", "--out", "half")
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("bases in float16")]
+    rounding = read_manifest(tmp_path / "half").basis_rounding
+    assert 1e-4 < rounding.logits < 1e-2
+    assert f"logits by {rounding.logits:.1e} (relative L2" in line
+    assert line in hnexport("inspect", "half").stdout
+    assert hnexport("verify", "half").returncode == 0
+    value = json.loads(hnexport("inspect", "half", "--json").stdout)
+    assert value["manifest"]["spec"]["hypernet"]["basis_dtype"] == "float16"
+    assert value["manifest"]["basis_rounding"]["logits"] == rounding.logits
+    assert value["summary"]["sizes_bytes"]["pt2 (model.pt2)"] == (tmp_path / "half/model.pt2").stat().st_size
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -74,6 +89,7 @@ def test_options_reach_the_specification(hnexport, tmp_path):
         pytest.param(["--image", "32,32"], "give channels, height and width", id="image"),
         pytest.param(["--classes", "0"], "classes must be at least 1", id="classes"),
         pytest.param(["--recipe", "batch-ensemble", "--hidden-layers", "3"], "needs the recipe hypernet", id="recipe"),
+        pytest.param(["--recipe", "batch-ensemble", "--bases", "float16"], "it has no bases to store", id="bases"),
         pytest.param(["--verify-members", "7"], "member 7 does not exist", id="verify members"),
     ],
 )

@@ -44,6 +44,24 @@ def test_a_trained_ensemble_predicts_what_it_did_in_hypnettorch(hnexport, checkp
     check_predictions(tmp_path / "here", ensemble, images, images.numpy())
 
 
+def test_a_trained_ensemble_may_be_built_with_float16_bases(hnexport, checkpoint, ensemble, tmp_path):
+    assert hnexport("convert", checkpoint, "ensemble.safetensors", *SIZE).returncode == 0
+    for name, source in {
+        "one": ("--hypnettorch", checkpoint, *SIZE),
+        "two": ("--checkpoint", "ensemble.safetensors"),
+    }.items():
+        done = hnexport("build", *source, "--bases", "float16", "--out", name, "--formats", "onnx", "--json")
+        assert done.returncode == 0, done.stderr
+        value = json.loads(done.stdout)
+        assert value["parity"]["passed"] is True
+        assert 1e-6 < value["basis_rounding"]["logits"] < 1e-2
+    assert (tmp_path / "one/weights.bin").read_bytes() == (tmp_path / "two/weights.bin").read_bytes()
+    images = ensemble.images(3)
+    session = onnxruntime.InferenceSession(tmp_path / "one/model.onnx", providers=["CPUExecutionProvider"])
+    found = session.run(["logits"], {"cond_id": np.array(1), "image": images.numpy()})[0]
+    assert 1e-6 < relative_error(torch.from_numpy(found), ensemble.predict(1, flat_hwc(images))) <= 1e-2
+
+
 def test_two_files_and_a_native_checkpoint_give_the_same_weights(hnexport, checkpoint, ensemble, tmp_path):
     for name, state in ensemble.state_dicts().items():
         torch.save(state, tmp_path / f"{name}.pt")

@@ -15,7 +15,17 @@ from hnexport.export.onnx import SUPPLIED
 from hnexport.export.rewrite import laid_out
 from hnexport.export.weights_file import ALIGNMENT_BYTES
 from hnexport.networks.slots import network_slots
-from hnexport.spec import RECIPES, Activation, Chunking, HypernetSpec, ImageLayout, PreprocessSpec, Recipe, Source
+from hnexport.spec import (
+    RECIPES,
+    Activation,
+    BasisDtype,
+    Chunking,
+    HypernetSpec,
+    ImageLayout,
+    PreprocessSpec,
+    Recipe,
+    Source,
+)
 
 CPU = ["CPUExecutionProvider"]
 ALL_GENERATED = Recipe(convolution=Source.GENERATED, norm=Source.GENERATED, output=Source.GENERATED)
@@ -29,6 +39,7 @@ CASES = {
     },
     "gcd": {"hypernet": HypernetSpec(chunking=Chunking.GCD)},
     "hidden layers": {"hypernet": HypernetSpec(hidden_layers=(9, 6), bias=True, activation=Activation.TANH)},
+    "float16 bases": {"hypernet": HypernetSpec(basis_dtype=BasisDtype.FLOAT16)},
     "member statistics": {"member_statistics": True},
     "biases": {"network": {"conv_bias": True}},
     "no output bias": {"network": {"output_bias": False}},
@@ -122,7 +133,9 @@ def test_the_signature_is_a_scalar_id_and_a_batch_of_any_size(write):
     assert [(o.name, o.type, o.shape) for o in session.get_outputs()] == [("logits", "tensor(float)", ["batch", 5])]
 
 
-@pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "all generated", "hidden layers", "raw images"])
+@pytest.mark.parametrize(
+    "case", ["hypernet", "batch-ensemble", "all generated", "hidden layers", "float16 bases", "raw images"]
+)
 def test_names_show_layer_and_role(case, write):
     pipeline, _, folder = write(case)
     model = onnx.load(folder / "model.onnx", load_external_data=False)

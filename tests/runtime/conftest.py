@@ -11,7 +11,7 @@ from hnexport.build import BuildOptions, build
 from hnexport.bundle import Format
 from hnexport.checkpoints import Checkpoint
 from hnexport.runtime import load
-from hnexport.spec import RECIPES, ImageLayout, PreprocessSpec
+from hnexport.spec import RECIPES, BasisDtype, HypernetSpec, ImageLayout, PreprocessSpec
 
 MEMBERS = 10
 SPECS = {
@@ -22,6 +22,7 @@ SPECS = {
         "preprocess": PreprocessSpec(mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.3)),
     },
     "one-member": {"members": 1},
+    "float16-bases": {"hypernet": HypernetSpec(basis_dtype=BasisDtype.FLOAT16)},
 }
 
 

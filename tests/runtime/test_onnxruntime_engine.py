@@ -3,7 +3,11 @@
 import subprocess
 import sys
 
+import numpy as np
+import onnx
 import pytest
+
+from hnexport.runtime import load, onnxruntime_engine
 
 LOAD_AND_PREDICT = """
 import numpy as np
@@ -34,6 +38,29 @@ def test_an_application_may_open_sessions_of_its_own_after_a_load(shared_bundle)
 def test_an_application_that_shares_a_global_thread_pool_can_load(shared_bundle):
     done = run(bundle=str(shared_bundle), before="onnxruntime.set_global_thread_pool_sizes(2, 1)")
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "done", "")
+
+
+@pytest.mark.parametrize("strategy", ["materialised", "generated"])
+def test_float16_bases_stay_float16_in_memory(strategy, built_once, images, monkeypatch, tmp_path):
+    """onnxruntime would fold their Casts and keep a float32 copy of every basis: the graph that runs still casts."""
+    bundle, files = built_once("float16-bases"), []
+
+    def saving(*arguments, **keywords):
+        options = onnxruntime_engine_options(*arguments, **keywords)
+        files.append(tmp_path / f"{len(files)}.onnx")
+        options.optimized_model_filepath = str(files[-1])
+        return options
+
+    onnxruntime_engine_options = onnxruntime_engine.session_options
+    monkeypatch.setattr(onnxruntime_engine, "session_options", saving)
+    logits = load(bundle, provider="cpu", strategy=strategy, check="all").predict(images, member=3)
+    assert np.isfinite(logits).all()
+    graphs = [onnx.load(file, load_external_data=False).graph for file in files]
+    (graph,) = [graph for graph in graphs if any(node.op_type == "Cast" for node in graph.node)]
+    bases = {tensor.name: tensor.data_type for tensor in graph.initializer if tensor.name.endswith(".basis")}
+    assert bases
+    assert set(bases.values()) == {onnx.TensorProto.FLOAT16}
+    assert {node.input[0] for node in graph.node if node.op_type == "Cast"} >= set(bases)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")

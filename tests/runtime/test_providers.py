@@ -74,7 +74,7 @@ def no_cuda_session(available, monkeypatch):
     monkeypatch.setattr(providers, "_cuda_devices", lambda: 1)
     monkeypatch.setattr(providers, "_preload_cuda", lambda: None)
     session = type("Session", (), {"get_providers": lambda self: CPU_ONLY})
-    monkeypatch.setattr(providers, "_create", lambda *arguments: session())
+    monkeypatch.setattr(providers, "_create", lambda *_, **__: session())
 
 
 def test_a_fallback_is_never_silent_even_where_nothing_is_known_to_be_missing(

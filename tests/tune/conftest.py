@@ -4,7 +4,7 @@ import pytest
 
 from hnexport.build import build
 from hnexport.checkpoints import Checkpoint
-from hnexport.spec import Activation, HypernetSpec, ImageSpec, PipelineSpec, WideResNetSpec
+from hnexport.spec import Activation, BasisDtype, HypernetSpec, ImageSpec, PipelineSpec, WideResNetSpec
 
 # Widths 16, 16, 32, 64: wide enough for every block size, with chunks joined in groups 2 and 3.
 NETWORK = WideResNetSpec(
@@ -13,6 +13,8 @@ NETWORK = WideResNetSpec(
 CASES = {
     "linear": HypernetSpec(),
     "hidden layers with biases": HypernetSpec(hidden_layers=(6,), bias=True, activation=Activation.TANH),
+    "float16 bases": HypernetSpec(basis_dtype=BasisDtype.FLOAT16),
+    "float16 bases with biases": HypernetSpec(hidden_layers=(6,), bias=True, basis_dtype=BasisDtype.FLOAT16),
 }
 
 

@@ -44,6 +44,19 @@ def test_a_tuned_graph_computes_every_member_and_copies_no_activation(wide):
     assert not {"Concat", "Transpose", "BatchNormalization"} & {node.op_type for node in graph.node}
 
 
+def test_float16_bases_stay_float16_until_a_block_is_multiplied(wide):
+    """A Cast outside of a Scan would be folded by onnxruntime into a float32 copy of the whole basis."""
+    folder, hypernet = tune(wide.path).path, wide.manifest.spec.hypernet
+    graph = onnx.load(folder / "folded-hypernet.onnx", load_external_data=False).graph
+    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer if tensor.name.endswith(".folded")}
+    half = hypernet.basis_dtype == "float16"
+    assert set(kinds.values()) == {onnx.TensorProto.FLOAT16 if half else onnx.TensorProto.FLOAT}
+    assert not [node for node in graph.node if node.op_type == "Cast" and node.input[0] in kinds]
+    bodies = [node.attribute[0].g for node in graph.node if node.op_type == "Scan"]
+    assert [[node.op_type for node in body.node].count("Cast") for body in bodies] == [int(half)] * len(bodies)
+    assert len(bodies) == len(kinds) or not half
+
+
 def test_it_is_made_once_unless_forced(wide):
     first = tune(wide.path)
     assert tune(wide.path).parity is None
