@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hnexport.errors import SpecError
 from hnexport.hypernet.chunking import plan_chunks
-from hnexport.spec import RECIPES, Chunking, PipelineSpec
+from hnexport.spec import RECIPES, Chunking, HypernetSpec, PipelineSpec
 
 __all__ = ["load_hypnettorch"]
 
@@ -32,7 +32,7 @@ def load_hypnettorch(
         raise SpecError("hypnettorch takes no raw pixels")
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        mnet, container = _modules(spec)
+        mnet, container = _modules(spec, hypernet)
     torch.set_num_threads(threads)
     device = "cuda" if provider != "cpu" else "cpu"
     mnet.to(device).eval()
@@ -46,13 +46,12 @@ def load_hypnettorch(
     return f"hypnettorch, torch {torch.__version__} eager {device}", run
 
 
-def _modules(spec: PipelineSpec) -> tuple[Any, Any]:
+def _modules(spec: PipelineSpec, hypernet: HypernetSpec) -> tuple[Any, Any]:
     from hypnettorch.hnets import HContainer, StructuredHMLP
     from hypnettorch.hnets.structured_hmlp_examples import wrn_chunking
     from hypnettorch.mnets import WRN
 
-    network, hypernet = spec.network, spec.hypernet
-    assert hypernet is not None
+    network = spec.network
     mnet = WRN(
         in_shape=(network.image.height, network.image.width, network.image.channels),
         num_classes=network.classes,

@@ -11,7 +11,7 @@ from hnexport.hypernet.chunking import InternalHypernet, plan_chunks
 from hnexport.hypernet.layout import joined_bases
 from hnexport.hypernet.storage import stored_tensors
 from hnexport.networks.slots import Role, Slot, network_slots, slot_source
-from hnexport.spec import Activation, BasisDtype, PipelineSpec, Source
+from hnexport.spec import Activation, BasisDtype, HypernetSpec, PipelineSpec, Source
 
 __all__ = ["ACTIVATIONS", "WeightGenerator", "check_tensors"]
 
@@ -87,8 +87,8 @@ class WeightGenerator(nn.Module):
 
         The latter are `[out_channel, layer's chunks, row]`, see `hnexport.hypernet.layout`.
         """
-        settings, prefix = self.spec.hypernet, f"hypernet.{hypernet.name}"
-        assert settings is not None  # a plan without hypernetwork has no internal hypernetworks
+        settings = self.spec.hypernet or HypernetSpec()  # a plan without one has no internal hypernetworks
+        prefix = f"hypernet.{hypernet.name}"
         shape = (hypernet.chunks, hypernet.embedding_size)
         hidden = self.get(f"{prefix}.embedding").index_select(0, row).reshape(shape) + guard
         for number in range(1, len(settings.hidden_layers) + 1):
