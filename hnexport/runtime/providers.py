@@ -26,9 +26,6 @@ PROVIDERS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-# TF32 keeps 10 bits of a float32's mantissa; onnxruntime would turn it on by itself.
-_PROVIDER_OPTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType({"cuda": {"use_tf32": "0"}})
-
 _NVIDIA = ("cuda", "tensorrt")
 _REMEDIES: Mapping[str, str] = MappingProxyType(
     {
@@ -48,8 +45,13 @@ def check_provider_name(provider: str) -> None:
         raise ProviderError(f"unknown provider {provider!r}: choose one of auto, {', '.join(PROVIDERS)}")
 
 
-def open_session(path: Path, options: onnxruntime.SessionOptions, provider: str) -> onnxruntime.InferenceSession:
-    """A session that runs on exactly this provider.
+def open_session(
+    path: Path,
+    options: onnxruntime.SessionOptions,
+    provider: str,
+    provider_options: Mapping[str, str] = MappingProxyType({}),
+) -> onnxruntime.InferenceSession:
+    """A session that runs on exactly this provider, with onnxruntime's options of that provider.
 
     Raises:
         ProviderError: onnxruntime has no such provider, its libraries or its device are missing, or it did not start.
@@ -65,7 +67,7 @@ def open_session(path: Path, options: onnxruntime.SessionOptions, provider: str)
     options.log_severity_level = 3
     try:
         with _quiet() if provider in _NVIDIA else contextlib.nullcontext():
-            session = _create(path, options, provider)
+            session = _create(path, options, provider, provider_options)
     except Exception as error:  # onnxruntime's exceptions have no common root
         if provider == "cpu":
             raise BundleError(
@@ -84,8 +86,10 @@ def open_session(path: Path, options: onnxruntime.SessionOptions, provider: str)
     return session
 
 
-def _create(path: Path, options: onnxruntime.SessionOptions, provider: str) -> onnxruntime.InferenceSession:
-    providers = [(PROVIDERS[provider], dict(_PROVIDER_OPTIONS.get(provider, {})))]
+def _create(
+    path: Path, options: onnxruntime.SessionOptions, provider: str, provider_options: Mapping[str, str]
+) -> onnxruntime.InferenceSession:
+    providers = [(PROVIDERS[provider], dict(provider_options))]
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
     except RuntimeError as error:
