@@ -4,17 +4,20 @@ They run in a process of their own (`hnexport.bench.worker`) and so import only 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Format, Manifest
-from hnexport.errors import BundleError, ProviderError
+from hnexport.errors import BundleError
+
+if TYPE_CHECKING:
+    from hnexport.runtime.cuda import CudaOptions
 
 __all__ = ["CONTENDERS", "BenchTask", "Contender", "Loaded"]
 
@@ -29,6 +32,9 @@ class BenchTask:
         plain: the folder of the plain network, `plain.onnx` and its weights.
         member: the member that is run.
         threads: for one operator.
+        precision: the arithmetic of every contender but OpenVINO's, "float32" or on CUDA "tf32".
+        cuda: how onnxruntime's contenders use CUDA: a `CudaOptions` as JSON, which the processes that do without
+            onnxruntime need not make.
     """
 
     bundle: Path
@@ -37,6 +43,8 @@ class BenchTask:
     member: int
     provider: str
     threads: int
+    precision: str = "float32"
+    cuda: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,15 +74,18 @@ def _options(task: BenchTask) -> Any:
     return options
 
 
-def _session(task: BenchTask, path: Path, options: Any = None) -> Any:
-    import onnxruntime
+def _session(task: BenchTask, path: Path) -> Any:
+    """With the provider's options as the runtime's: a yardstick that rounds to TF32 would be none."""
+    from hnexport.runtime.providers import open_session
 
-    names = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-    name = names[task.provider]
-    session = onnxruntime.InferenceSession(str(path), options or _options(task), providers=[name])
-    if session.get_providers()[0] != name:
-        raise ProviderError(f"onnxruntime could not start {name}: it has {onnxruntime.get_available_providers()}")
-    return session
+    settings = _cuda(task).provider_options(tf32=task.precision == "tf32") if task.provider == "cuda" else {}
+    return open_session(path, _options(task), task.provider, settings)
+
+
+def _cuda(task: BenchTask) -> "CudaOptions":
+    from hnexport.runtime.cuda import CudaOptions
+
+    return CudaOptions(**task.cuda)
 
 
 def _onnxruntime(task: BenchTask) -> str:
@@ -90,8 +101,13 @@ def _bundle_files(task: BenchTask, *names: str) -> tuple[Path, ...]:
 
 
 def _plain(task: BenchTask) -> Loaded:
-    session = _session(task, task.plain / "plain.onnx")
-    files = (task.plain / "plain.onnx", task.plain / "plain.bin")
+    path, files = task.plain / "plain.onnx", (task.plain / "plain.onnx", task.plain / "plain.bin")
+    if task.provider == "cuda":
+        from hnexport.runtime.device import place_session
+
+        run = place_session(lambda: _session(task, path), _cuda(task), task.manifest.spec.network.classes)
+        return Loaded(runtime=_onnxruntime(task), run=run, files=files)
+    session = _session(task, path)
     return Loaded(runtime=_onnxruntime(task), run=lambda x: session.run(["logits"], {"image": x}), files=files)
 
 
@@ -122,13 +138,16 @@ def _folded(task: BenchTask, *, resident: bool) -> Loaded:
 def _engine(task: BenchTask) -> Any:
     """What `hnexport.runtime` runs: the bench measures what users get."""
     from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
+    from hnexport.runtime.options import Precision
 
-    return OnnxruntimeEngine(task.bundle, task.manifest, task.provider, task.threads)
+    precision, cuda = Precision(task.precision), _cuda(task)
+    return OnnxruntimeEngine(task.bundle, task.manifest, task.provider, task.threads, precision=precision, cuda=cuda)
 
 
 def _ensemble(task: BenchTask) -> Loaded:
     files = _bundle_files(task, "ensemble.onnx", "weights.bin")
-    session, cond_ids = _session(task, files[0]), np.arange(task.manifest.spec.members)
+    session = _session(replace(task, cuda={**task.cuda, "graph": False}), files[0])  # its inputs are not bound
+    cond_ids = np.arange(task.manifest.spec.members)
     return Loaded(
         runtime=f"{_onnxruntime(task)}, {len(cond_ids)} members",
         run=lambda x: session.run(None, {"cond_ids": cond_ids, "image": x}),
@@ -160,7 +179,7 @@ def _torch(task: BenchTask) -> Loaded:
     from hnexport.bundle.restore import restore_tensors
     from hnexport.pipeline import Pipeline
 
-    torch.set_num_threads(task.threads)
+    _set_torch(task)
     device = "cuda" if task.provider != "cpu" else "cpu"
     pipeline = Pipeline(task.manifest.spec, restore_tensors(task.bundle, task.manifest)).to(device)
     cond_id = torch.tensor(task.member, device=device)
@@ -174,9 +193,19 @@ def _torch(task: BenchTask) -> Loaded:
     return Loaded(runtime=f"torch {torch.__version__} eager {device}", run=run, files=files)
 
 
+def _set_torch(task: BenchTask) -> None:
+    """PyTorch as the task asks; by itself it would round to TF32 in convolutions, and only there."""
+    import torch
+
+    torch.set_num_threads(task.threads)
+    tf32 = task.precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32, tf32
+
+
 def _hypnettorch(task: BenchTask) -> Loaded:
     from hnexport.bench.hypnettorch import load_hypnettorch
 
+    _set_torch(task)
     runtime, run = load_hypnettorch(task.manifest.spec, task.member, task.threads, task.provider)
     return Loaded(runtime=runtime, run=run, files=())
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hnexport.runtime.cuda import CudaOptions
+
 __all__ = ["BenchReport", "ContenderResult", "Timing"]
 
 
@@ -52,6 +54,8 @@ class BenchReport:
     """A benchmark of a bundle.
 
     Attributes:
+        precision: "float32" or "tf32".
+        cuda: how onnxruntime's contenders used CUDA; None on another provider.
         not_run: why a contender did not run, by name.
         environment: versions, processor, threads.
     """
@@ -59,6 +63,8 @@ class BenchReport:
     bundle: str
     members: int
     provider: str
+    precision: str
+    cuda: CudaOptions | None
     threads: int
     batch_sizes: tuple[int, ...]
     contenders: tuple[ContenderResult, ...]

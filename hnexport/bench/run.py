@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.errors import BenchError
 from hnexport.parity.verify import environment
 from hnexport.progress import Progress, no_progress
+from hnexport.records import to_json
+from hnexport.runtime.cuda import CudaOptions
+from hnexport.runtime.options import Precision
 
 __all__ = ["OWN_CONTENDERS", "BenchOptions", "bench"]
 
@@ -36,6 +39,8 @@ class BenchOptions:
         contenders: names of `CONTENDERS`; `plain` is added, since everything is compared with it.
         seconds: about how long each batch size is timed; at least `least_rounds` rounds in any case.
         threads: for one operator; None takes the processors that this process may use.
+        precision: the arithmetic; "tf32" needs the provider "cuda".
+        cuda: how onnxruntime's contenders use CUDA.
     """
 
     batch_sizes: tuple[int, ...] = (1, 8, 32)
@@ -45,6 +50,8 @@ class BenchOptions:
     threads: int | None = None
     seconds: float = 30.0
     least_rounds: int = 5
+    precision: Precision = Precision.FLOAT32
+    cuda: CudaOptions = field(default_factory=CudaOptions)
 
 
 def bench(bundle: Path, options: BenchOptions | None = None, progress: Progress = no_progress) -> BenchReport:
@@ -66,10 +73,18 @@ def bench(bundle: Path, options: BenchOptions | None = None, progress: Progress 
     with ExitStack() as stack:
         plain = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hnexport-bench-")))
         write_plain(bundle, manifest, options.member, plain)
-        shared = {"bundle": str(bundle), "plain": str(plain), "member": options.member, "threads": threads}
+        shared = {
+            "bundle": str(bundle),
+            "plain": str(plain),
+            "member": options.member,
+            "threads": threads,
+            "provider": options.provider,
+            "precision": options.precision.value,
+            "cuda": to_json(options.cuda),
+        }
         workers: dict[str, _Worker] = {}
         for name in names:
-            worker = stack.enter_context(_worker(name, {**shared, "provider": options.provider}))
+            worker = stack.enter_context(_worker(name, shared))
             if "error" in worker.ready:
                 not_run[name] = worker.ready["error"]
             else:
@@ -85,6 +100,8 @@ def bench(bundle: Path, options: BenchOptions | None = None, progress: Progress 
         bundle=manifest.name,
         members=manifest.spec.members,
         provider=options.provider,
+        precision=options.precision.value,
+        cuda=options.cuda if options.provider == "cuda" else None,
         threads=threads,
         batch_sizes=options.batch_sizes,
         contenders=results,
@@ -99,6 +116,10 @@ def _check(options: BenchOptions, manifest: Manifest) -> None:
         raise BenchError(f"{unknown[0]!r} is not a contender; choose among {', '.join(CONTENDERS)}")
     if not options.batch_sizes or min(options.batch_sizes) < 1:
         raise BenchError(f"batch sizes must be at least 1, found {list(options.batch_sizes)}")
+    if options.precision not in (Precision.FLOAT32, Precision.TF32):
+        raise BenchError("the precision is float32 or tf32; bfloat16 is a contender of its own, openvino-…-bfloat16")
+    if options.precision is Precision.TF32 and options.provider != "cuda":
+        raise BenchError(f"precision tf32 needs the provider cuda, found {options.provider}")
     if not 0 <= options.member < manifest.spec.members:
         raise BenchError(f"member {options.member} does not exist: there are 0 to {manifest.spec.members - 1}")
 

@@ -39,6 +39,8 @@ def _serve(request: dict[str, Any], answers: Any) -> None:
         member=request["member"],
         provider=request["provider"],
         threads=request["threads"],
+        precision=request["precision"],
+        cuda=request["cuda"],
     )
     baseline, start = _resident_bytes(), time.perf_counter()
     loaded = contender.load(task)

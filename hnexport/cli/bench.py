@@ -25,6 +25,16 @@ __all__ = ["bench"]
     "Materialised, folded, folded-resident and generated always run.",
 )
 @click.option("--provider", type=click.Choice(["cpu", "cuda", "tensorrt"]), default="cpu", show_default=True)
+@click.option("--precision", type=click.Choice(["float32", "tf32"]), default="float32", show_default=True)
+@click.option("--cuda-graph", is_flag=True, help="CUDA: capture each call as a graph and replay it.")
+@click.option("--prefer-nhwc", is_flag=True, help="CUDA: convolutions with channels last.")
+@click.option(
+    "--algorithm-search",
+    type=click.Choice(["exhaustive", "heuristic", "default"]),
+    default="exhaustive",
+    show_default=True,
+    help="CUDA: how cuDNN's algorithms are found.",
+)
 @click.option("--threads", type=int, help="Default: the processors this process may use.")
 @click.option("--seconds", type=float, default=30.0, show_default=True, help="About, for each batch size.")
 @click.option("--member", type=int, default=0, show_default=True)
@@ -35,6 +45,10 @@ def bench(
     batch_sizes: tuple[int, ...],
     against: str,
     provider: str,
+    precision: str,
+    cuda_graph: bool,
+    prefer_nhwc: bool,
+    algorithm_search: str,
     threads: int | None,
     seconds: float,
     member: int,
@@ -51,6 +65,12 @@ def bench(
     from hnexport.bench.run import bench as run_bench
     from hnexport.cli import render
     from hnexport.records import to_json
+    from hnexport.runtime import AlgorithmSearch, CudaOptions, Precision
+
+    if provider != "cuda" and (cuda_graph or prefer_nhwc or algorithm_search != "exhaustive" or precision == "tf32"):
+        raise click.UsageError(
+            "--cuda-graph, --prefer-nhwc, --algorithm-search and --precision tf32 need --provider cuda"
+        )
 
     options = BenchOptions(
         batch_sizes=batch_sizes,
@@ -59,6 +79,8 @@ def bench(
         member=member,
         threads=threads,
         seconds=seconds,
+        precision=Precision(precision),
+        cuda=CudaOptions(graph=cuda_graph, prefer_nhwc=prefer_nhwc, algorithm_search=AlgorithmSearch(algorithm_search)),
     )
     with render.live_progress(quiet=as_json) as progress:
         report = run_bench(bundle, options, progress)
@@ -75,7 +97,8 @@ def _print(report: "BenchReport") -> None:
 
     from hnexport.cli import render
 
-    title = f"{report.bundle}, {report.provider}, {report.threads} threads: ms and ratio to plain [quartiles]"
+    where = f"{report.bundle}, {report.provider}, {report.precision}, {report.threads} threads"
+    title = f"{where}: ms and ratio to plain [quartiles]"
     times = Table(title=title.replace("[", r"\["), title_justify="left")
     times.add_column("contender")
     for size in report.batch_sizes:

@@ -10,14 +10,17 @@
 It imports neither torch nor onnx.
 """
 
+from hnexport.runtime.cuda import AlgorithmSearch, CudaOptions
 from hnexport.runtime.ensemble import Ensemble
 from hnexport.runtime.loading import load
 from hnexport.runtime.options import Check, Checksums, EngineName, Precision, Strategy
 from hnexport.runtime.uncertainty import EnsemblePrediction
 
 __all__ = [
+    "AlgorithmSearch",
     "Check",
     "Checksums",
+    "CudaOptions",
     "EngineName",
     "Ensemble",
     "EnsemblePrediction",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from hnexport.bundle.manifest import Manifest, TensorSignature
 from hnexport.errors import RuntimeInputError
 from hnexport.runtime.inputs import check_images, check_member, check_members
-from hnexport.runtime.options import Strategy
+from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.residents import ConditionalPredictor, Predictor, ResidentMembers
 from hnexport.runtime.uncertainty import EnsemblePrediction, summarise
 
@@ -23,6 +23,7 @@ class Engine(Protocol):
 
     name: str
     provider: str
+    precision: Precision
     files: Mapping[Strategy, tuple[str, ...]]  # of the bundle, that each strategy reads
 
     @property
@@ -52,6 +53,7 @@ class Ensemble:
         classes: how many classes the logits have.
         engine: "onnxruntime" or "openvino".
         provider: the execution provider that is running, such as "cpu" or "cuda".
+        precision: the arithmetic, such as "float32" or "tf32".
         strategy: what `Strategy.AUTO` came to, or what was asked for.
         resident_limit: how many members' weights are kept at once; 0 where they are generated in every call.
     """
@@ -62,6 +64,7 @@ class Ensemble:
         self.classes: int = manifest.spec.network.classes
         self.engine: str = engine.name
         self.provider: str = engine.provider
+        self.precision: Precision = engine.precision
         self.strategy = strategy
         self.resident_limit = 0 if strategy is Strategy.GENERATED else resident_limit
         self._signature: TensorSignature = manifest.inputs[1]
@@ -139,7 +142,7 @@ class Ensemble:
     def __repr__(self) -> str:
         return (
             f"<Ensemble {self.manifest.name}: {self.members} members, {self.engine} on {self.provider}, "
-            f"{self.strategy.value}>"
+            f"{self.strategy.value}{'' if self.precision is Precision.FLOAT32 else f', {self.precision.value}'}>"
         )
 
     def _logits(self, member: int, images: NDArray[Any]) -> NDArray[np.float32]:

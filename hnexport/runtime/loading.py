@@ -12,6 +12,7 @@ import onnxruntime
 from hnexport.bundle.golden import GOLDEN_FILE, Golden, read_golden
 from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.errors import BundleError, ProviderError, RuntimeInputError
+from hnexport.runtime.cuda import CudaOptions
 from hnexport.runtime.ensemble import Engine, Ensemble
 from hnexport.runtime.golden_check import check_golden
 from hnexport.runtime.memory import available_bytes
@@ -44,6 +45,7 @@ def load(
     checksums: str = Checksums.REMEMBERED,
     check: str = Check.SAMPLE,
     tune: bool = False,
+    cuda: CudaOptions | None = None,
 ) -> Ensemble:
     """Load a bundle and prove that it computes what it computed when it was built.
 
@@ -60,12 +62,15 @@ def load(
         resident_members: the weights of at most so many members are kept, those of the least recently used are dropped;
             None keeps as many as fit.
         threads: compute threads of one call; None is the engine's choice, the physical cores.
-        precision: "float32", or "bfloat16" with OpenVINO, which is faster and about a percent off.
+        precision: "float32"; "tf32" on CUDA, up to a percent off; "bfloat16" with OpenVINO, up to a few percent off.
+            The golden sample is held to the tolerance of the precision.
         checksums: "remembered" reads a large file once and remembers that it was whole, "always" reads it at every
             load, "never" compares sizes only.
         check: how much of the golden sample to compute: "sample" (one image of one member), "all" or "none".
         tune: make the tuned graphs first if this machine has none, in a process of its own (some seconds; needs all of
             hnexport's dependencies, not only those of its runtime).
+        cuda: how CUDA computes, see `CudaOptions`. Where "auto" comes to the CPU, this and "tf32" do not apply (the
+            ensemble's `precision` says which one does); with another provider they are refused.
 
     Raises:
         BundleError: the bundle is missing, damaged or has no ONNX files, or its predictions are not those of its
@@ -83,6 +88,7 @@ def load(
         checksums=checksums,  # type: ignore[arg-type]
         check=check,  # type: ignore[arg-type]
         tune=tune,
+        cuda=cuda,
     )
     check_provider_name(options.provider)
     files = _Files(Path(bundle), options.checksums)
@@ -128,6 +134,7 @@ class _Files:
 
 
 def _load_on(provider: str, files: _Files, golden: Golden | None, options: LoadOptions) -> Ensemble:
+    options = options.on(provider)
     engine = _engine(provider, files, options)
     if options.tune and provider == "cpu" and find_tuned(files.manifest) is None:
         _tune(files.folder)
@@ -160,7 +167,9 @@ def _tune(bundle: Path) -> None:
 def _engine(provider: str, files: _Files, options: LoadOptions) -> Engine:
     if options.engine is EngineName.OPENVINO:
         return OpenvinoEngine(files.folder, files.manifest, options.threads, options.precision)
-    return OnnxruntimeEngine(files.folder, files.manifest, provider, options.threads)
+    return OnnxruntimeEngine(
+        files.folder, files.manifest, provider, options.threads, precision=options.precision, cuda=options.cuda
+    )
 
 
 def _plan(engine: Engine, files: _Files, options: LoadOptions) -> tuple[Strategy, int]:

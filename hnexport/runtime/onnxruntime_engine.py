@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import ProviderError
+from hnexport.runtime.cuda import CudaOptions
+from hnexport.runtime.device import WITHOUT_GRAPH, Runner, place_session
 from hnexport.runtime.folded import FoldedNetwork
 from hnexport.runtime.memory import release_freed_memory
-from hnexport.runtime.options import Strategy
+from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.providers import open_session
 from hnexport.runtime.residents import ConditionalPredictor, Predictor
 from hnexport.runtime.session_options import session_options
@@ -35,6 +37,9 @@ WEIGHTS_FILE = "weights.bin"
 class OnnxruntimeEngine:
     """Sessions on one provider; they are opened when first needed.
 
+    On CUDA a member is materialised by generating its weights on the CPU, once; its session then copies them to the
+    device and keeps them there. Where weights are generated in every call, that happens on the device.
+
     The weights file is mapped into memory, not copied: its pages are shared with every other process that maps it.
     onnxruntime copies the initializers that `add_external_initializers` supplies (reordered into the layout of its
     convolutions), so a member costs its weights once. Should a version of onnxruntime refer to them instead, the first
@@ -50,9 +55,22 @@ class OnnxruntimeEngine:
         }
     )
 
-    def __init__(self, folder: Path, manifest: Manifest, provider: str, threads: int | None) -> None:
-        """An engine whose sessions are on `provider`, one of `providers.PROVIDERS`, with so many threads each."""
-        self.provider = provider
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        provider: str,
+        threads: int | None,
+        *,
+        precision: Precision = Precision.FLOAT32,
+        cuda: CudaOptions | None = None,
+    ) -> None:
+        """An engine whose sessions are on `provider`, one of `providers.PROVIDERS`, with so many threads each.
+
+        `precision` "tf32" and `cuda` are for the provider "cuda" alone.
+        """
+        self.provider, self.precision = provider, precision
+        self._cuda = (cuda or CudaOptions()) if provider == "cuda" else None
         self._folder, self._manifest, self._threads = folder, manifest, threads
         hypernet = manifest.spec.hypernet
         self._folds = hypernet is None or hypernet.basis_dtype is BasisDtype.FLOAT32
@@ -79,20 +97,26 @@ class OnnxruntimeEngine:
             BundleError: onnxruntime cannot load the files.
             ProviderError: the provider did not start.
         """
+        kept: list[object] = []
+        return _NetworkPredictor(self._runner(lambda: self._network_session(member, kept)), kept)
+
+    def _network_session(self, member: int, kept: list[object]) -> onnxruntime.InferenceSession:
+        """A session of one member's network; what it may refer to is added to `kept`."""
         weights = self.weights(member)
         options = session_options(self._threads)
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights.values()]
         options.add_external_initializers(list(weights), values)
-        session = open_session(self._folder / NETWORK_FILE, options, self.provider)
+        session = self._open(NETWORK_FILE, options)
         if self._refers_to_weights is None:
             self._refers_to_weights = self._is_changed_by(session, weights)
             if self._refers_to_weights:
                 logger.info("onnxruntime %s refers to supplied weights: they are kept", onnxruntime.__version__)
-                return self.materialise(member)
-        kept = values if self._refers_to_weights else None
+                return self._network_session(member, kept)
+        if self._refers_to_weights:
+            kept += values
         del options, values, weights
         release_freed_memory()
-        return _NetworkPredictor(session, kept)
+        return session
 
     def fold(self, member: int) -> Predictor:
         """One member over the graphs that are tuned for this machine: its weights, and a network that all share.
@@ -119,12 +143,31 @@ class OnnxruntimeEngine:
             ProviderError: the provider did not start.
         """
         options = session_options(self._threads, prepack=False)
-        session = open_session(self._folder / MODEL_FILE, options, self.provider, fold=self._folds)
+        run = self._runner(lambda: self._open(MODEL_FILE, options, fold=self._folds))
 
         def predict(member: int, images: NDArray[Any]) -> NDArray[np.float32]:
-            return session.run(["logits"], {**_feed(member), "image": images})[0]  # type: ignore[no-any-return]
+            return run(images, member)
 
         return predict
+
+    def _runner(self, open_it: Callable[[], onnxruntime.InferenceSession]) -> Runner:
+        """A function of images, and of a member where the graph takes one."""
+        if self._cuda is not None:
+            return place_session(open_it, self._cuda, self._manifest.spec.network.classes)
+        session = open_it()
+
+        def run(images: NDArray[Any], member: int | None = None) -> NDArray[np.float32]:
+            feed = {"image": images} if member is None else {**_feed(member), "image": images}
+            return session.run(["logits"], feed)[0]  # type: ignore[no-any-return]
+
+        return run
+
+    def _open(
+        self, name: str, options: onnxruntime.SessionOptions, *, fold: bool = True
+    ) -> onnxruntime.InferenceSession:
+        tf32 = self.precision is Precision.TF32
+        settings = {} if self._cuda is None else self._cuda.provider_options(tf32=tf32)
+        return open_session(self._folder / name, options, self.provider, settings, fold=fold)
 
     def _hypernet_session(self) -> onnxruntime.InferenceSession:
         if self._hypernet is None:  # on the CPU whatever the provider: that is where the weights are needed
@@ -136,20 +179,20 @@ class OnnxruntimeEngine:
         """Whether a session's logits change when the arrays it was given do (which are NaN afterwards)."""
         image = self._manifest.inputs[1]
         feed = {"image": np.zeros((1, *_sizes(image.shape)), dtype=image.dtype)}
-        before = session.run(["logits"], feed)[0]
+        before = session.run(["logits"], feed, WITHOUT_GRAPH)[0]
         for weight in weights.values():
             weight.fill(np.nan)
-        return not np.array_equal(before, session.run(["logits"], feed)[0], equal_nan=True)
+        return not np.array_equal(before, session.run(["logits"], feed, WITHOUT_GRAPH)[0], equal_nan=True)
 
 
 class _NetworkPredictor:
     """A plain network; `kept` holds the arrays that its session may refer to."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, kept: object) -> None:
-        self._session, self._kept = session, kept
+    def __init__(self, run: Runner, kept: object) -> None:
+        self._run, self._kept = run, kept
 
     def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        return self._session.run(["logits"], {"image": images})[0]  # type: ignore[no-any-return]
+        return self._run(images)
 
 
 def _feed(member: int) -> dict[str, NDArray[np.int64]]:

@@ -53,6 +53,7 @@ class OpenvinoEngine:
             ) from error
         self._openvino: Any = openvino
         self._core = openvino.Core()
+        self.precision = precision
         self._path, self._manifest = folder / MODEL_FILE, manifest
         self._config: dict[str, str | int] = {"INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision]}
         if threads is not None:

@@ -1,9 +1,11 @@
 """How a bundle is loaded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from hnexport.errors import RuntimeInputError
+from hnexport.runtime.cuda import CudaOptions
+from hnexport.runtime.validation import choice, require_count
 
 __all__ = ["Check", "Checksums", "EngineName", "LoadOptions", "Precision", "Strategy"]
 
@@ -52,9 +54,14 @@ class Check(StrEnum):
 
 
 class Precision(StrEnum):
-    """The arithmetic. `bfloat16` is a choice to make by name, and only OpenVINO has it."""
+    """The arithmetic. Whatever is coarser than `float32` is a choice to make by name.
+
+    `tf32` rounds the factors of convolutions and products to 10 bits of mantissa, on CUDA; `bfloat16` to 7, with
+    OpenVINO.
+    """
 
     FLOAT32 = "float32"
+    TF32 = "tf32"
     BFLOAT16 = "bfloat16"
 
 
@@ -71,6 +78,7 @@ class LoadOptions:
     checksums: Checksums = Checksums.REMEMBERED
     check: Check = Check.SAMPLE
     tune: bool = False
+    cuda: CudaOptions | None = None
 
     def __post_init__(self) -> None:
         kinds: dict[str, type[StrEnum]] = {
@@ -81,27 +89,36 @@ class LoadOptions:
             "check": Check,
         }
         for name, kind in kinds.items():
-            object.__setattr__(self, name, _choice(name, kind, getattr(self, name)))
+            object.__setattr__(self, name, choice(name, kind, getattr(self, name)))
         for name in ("resident_members", "threads"):
             _require_count(name, getattr(self, name))
+        if self.cuda is not None and not isinstance(self.cuda, CudaOptions):
+            raise RuntimeInputError(f"cuda must be CudaOptions(...) or None, found {self.cuda!r}")
         if self.engine is EngineName.OPENVINO and (self.tune or self.strategy is Strategy.FOLDED):
             raise RuntimeInputError(
                 "tuned graphs are onnxruntime's: leave out tune and strategy='folded' with OpenVINO"
             )
-        if self.precision is not Precision.FLOAT32 and self.engine is not EngineName.OPENVINO:
+        if self.precision is Precision.BFLOAT16 and self.engine is not EngineName.OPENVINO:
             raise RuntimeInputError(
-                f"precision={self.precision.value!r} needs engine='openvino'; onnxruntime computes in float32"
+                "precision='bfloat16' needs engine='openvino'; onnxruntime computes in float32, on CUDA in tf32 too"
             )
+        may_be_cuda = self.engine is EngineName.ONNXRUNTIME and self.provider in ("auto", "cuda")
+        if not may_be_cuda and self.precision is Precision.TF32:
+            raise RuntimeInputError(f"precision='tf32' needs provider='cuda' (or 'auto'), found {self._place()}")
+        if not may_be_cuda and self.cuda is not None:
+            raise RuntimeInputError(f"cuda=CudaOptions(...) is for provider='cuda' (or 'auto'), found {self._place()}")
 
+    def on(self, provider: str) -> "LoadOptions":
+        """The options for a provider that `auto` may take: what is for CUDA alone is left out elsewhere."""
+        if provider == "cuda":
+            return replace(self, provider=provider)
+        precision = Precision.FLOAT32 if self.precision is Precision.TF32 else self.precision
+        return replace(self, provider=provider, precision=precision, cuda=None)
 
-def _choice(name: str, kind: type[StrEnum], value: str) -> StrEnum:
-    try:
-        return kind(value)
-    except ValueError:
-        choices = ", ".join(repr(member.value) for member in kind)
-        raise RuntimeInputError(f"{name} must be one of {choices}, found {value!r}") from None
+    def _place(self) -> str:
+        return f"provider={self.provider!r}, engine={self.engine.value!r}"
 
 
 def _require_count(name: str, value: object) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise RuntimeInputError(f"{name} must be a whole number from 1, or None, found {value!r}")
+    if value is not None:
+        require_count(name, value)

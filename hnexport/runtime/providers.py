@@ -26,9 +26,6 @@ PROVIDERS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-# TF32 keeps 10 bits of a float32's mantissa; onnxruntime would turn it on by itself.
-_PROVIDER_OPTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType({"cuda": {"use_tf32": "0"}})
-
 _NVIDIA = ("cuda", "tensorrt")
 _REMEDIES: Mapping[str, str] = MappingProxyType(
     {
@@ -49,9 +46,14 @@ def check_provider_name(provider: str) -> None:
 
 
 def open_session(
-    path: Path, options: onnxruntime.SessionOptions, provider: str, *, fold: bool = True
+    path: Path,
+    options: onnxruntime.SessionOptions,
+    provider: str,
+    provider_options: Mapping[str, str] = MappingProxyType({}),
+    *,
+    fold: bool = True,
 ) -> onnxruntime.InferenceSession:
-    """A session that runs on exactly this provider.
+    """A session that runs on exactly this provider, with onnxruntime's options of that provider.
 
     Args:
         fold: whether onnxruntime computes constants when it loads the graph. It would keep a float32 copy of every
@@ -71,7 +73,7 @@ def open_session(
     options.log_severity_level = 3
     try:
         with _quiet() if provider in _NVIDIA else contextlib.nullcontext():
-            session = _create(path, options, provider, fold=fold)
+            session = _create(path, options, provider, provider_options, fold=fold)
     except Exception as error:  # onnxruntime's exceptions have no common root
         if provider == "cpu":
             raise BundleError(
@@ -91,12 +93,14 @@ def open_session(
 
 
 def _create(
-    path: Path, options: onnxruntime.SessionOptions, provider: str, *, fold: bool
+    path: Path,
+    options: onnxruntime.SessionOptions,
+    provider: str,
+    provider_options: Mapping[str, str],
+    *,
+    fold: bool,
 ) -> onnxruntime.InferenceSession:
-    arguments: dict[str, Any] = {
-        "providers": [(PROVIDERS[provider], dict(_PROVIDER_OPTIONS.get(provider, {})))],
-        "enable_fallback": 0,
-    }
+    arguments: dict[str, Any] = {"providers": [(PROVIDERS[provider], dict(provider_options))], "enable_fallback": 0}
     if not fold:  # at the highest level constants are folded whatever is disabled
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         arguments["disabled_optimizers"] = ["ConstantFolding"]

@@ -17,6 +17,7 @@ from hnexport.bench.run import BenchOptions, bench
 from hnexport.bundle import read_golden
 from hnexport.cli.main import cli
 from hnexport.errors import BenchError
+from hnexport.runtime import CudaOptions, Precision
 
 QUICK = BenchOptions(batch_sizes=(1, 2), seconds=0.01, least_rounds=3, threads=1)
 
@@ -101,9 +102,11 @@ def test_the_plain_network_holds_constants_only(built, tmp_path):
         ({"contenders": ("plane",)}, "'plane' is not a contender"),
         ({"batch_sizes": (0,)}, "at least 1"),
         ({"member": 3}, "member 3 does not exist"),
+        ({"precision": Precision.TF32}, "precision tf32 needs the provider cuda, found cpu"),
+        ({"precision": Precision.BFLOAT16}, "the precision is float32 or tf32"),
         ({"provider": "cuda"}, "the plain network cannot run"),
     ],
-    ids=["contender", "batch size", "member", "provider"],
+    ids=["contender", "batch size", "member", "tf32", "bfloat16", "provider"],
 )
 def test_what_cannot_be_benchmarked_is_said(changes, message, built):
     if changes.get("provider") == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
@@ -111,6 +114,24 @@ def test_what_cannot_be_benchmarked_is_said(changes, message, built):
     options = dataclasses.replace(QUICK, **{"contenders": (), **changes})
     with pytest.raises(BenchError, match=message):
         bench(built.path, options)
+
+
+@pytest.mark.parametrize("option", [["--cuda-graph"], ["--prefer-nhwc"], ["--precision", "tf32"]], ids=" ".join)
+def test_options_of_cuda_are_refused_on_another_provider(option, built):
+    done = CliRunner().invoke(cli, ["bench", str(built.path), *option])
+    assert done.exit_code == 2
+    assert "need --provider cuda" in done.output
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("graph", [False, True], ids=["bound", "graph"])
+def test_contenders_run_on_a_gpu(built, graph):
+    options = dataclasses.replace(
+        QUICK, provider="cuda", contenders=("materialised", "generated", "torch"), cuda=CudaOptions(graph=graph)
+    )
+    report = bench(built.path, options)
+    assert not report.not_run
+    assert all(timing.median_ms > 0 for contender in report.contenders for timing in contender.timings)
 
 
 @pytest.mark.parametrize("name", ["chart.svg", "chart.png"])

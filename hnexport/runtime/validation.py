@@ -1,0 +1,43 @@
+"""Checks of options' values."""
+
+from enum import StrEnum
+from typing import TypeVar
+
+from hnexport.errors import RuntimeInputError
+
+__all__ = ["choice", "require_count", "require_flag"]
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+def choice(name: str, kind: type[Choice], value: str) -> Choice:
+    """The member of an enumeration with that value.
+
+    Raises:
+        RuntimeInputError: there is none; the message lists those there are.
+    """
+    try:
+        return kind(value)
+    except ValueError:
+        choices = ", ".join(repr(member.value) for member in kind)
+        raise RuntimeInputError(f"{name} must be one of {choices}, found {value!r}") from None
+
+
+def require_count(name: str, value: object, least: int = 1) -> None:
+    """Refuse what is not a whole number from `least`.
+
+    Raises:
+        RuntimeInputError: with the name of the option and what was found.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise RuntimeInputError(f"{name} must be a whole number from {least}, found {value!r}")
+
+
+def require_flag(name: str, value: object) -> None:
+    """Refuse what is neither True nor False.
+
+    Raises:
+        RuntimeInputError: with the name of the option and what was found.
+    """
+    if not isinstance(value, bool):
+        raise RuntimeInputError(f"{name} must be True or False, found {value!r}")
