@@ -37,8 +37,8 @@ def pretend_cuda(monkeypatch):
     """Real sessions on the CPU that say they run on CUDA; gives the options each was asked for, by file."""
     asked, create = [], providers._create
 
-    def pretend(path, options, provider, settings):
-        session = create(path, options, "cpu", {})
+    def pretend(path, options, provider, settings, *, fold):
+        session = create(path, options, "cpu", {}, fold=fold)
         if provider == "cuda":
             asked.append((path.name, dict(settings)))
             session._providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
