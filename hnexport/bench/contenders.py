@@ -4,56 +4,22 @@ They run in a process of their own (`hnexport.bench.worker`) and so import only 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hnexport.bundle.manifest import Format, Manifest
+from hnexport.bench.task import Array, BenchTask, Loaded
+from hnexport.bundle.manifest import Format
 from hnexport.errors import BundleError
 
 if TYPE_CHECKING:
     from hnexport.runtime.cuda import CudaOptions
 
-__all__ = ["CONTENDERS", "BenchTask", "Contender", "Loaded"]
-
-Array = NDArray[np.generic]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BenchTask:
-    """What a contender is given.
-
-    Attributes:
-        plain: the folder of the plain network, `plain.onnx` and its weights.
-        member: the member that is run.
-        threads: for one operator.
-        precision: the arithmetic of every contender but OpenVINO's, "float32" or on CUDA "tf32".
-        cuda: how onnxruntime's contenders use CUDA: a `CudaOptions` as JSON, which the processes that do without
-            onnxruntime need not make.
-    """
-
-    bundle: Path
-    manifest: Manifest
-    plain: Path
-    member: int
-    provider: str
-    threads: int
-    precision: str = "float32"
-    cuda: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loaded:
-    """A loaded contender: `run(images)` computes logits; `files` are those it needs."""
-
-    runtime: str
-    run: Callable[[Array], Any]
-    files: tuple[Path, ...]
+__all__ = ["CONTENDERS", "Contender"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,13 +176,11 @@ def _hypnettorch(task: BenchTask) -> Loaded:
     return Loaded(runtime=runtime, run=run, files=())
 
 
-def _openvino(kind: str, precision: str) -> Callable[[BenchTask], Loaded]:
-    def load(task: BenchTask) -> Loaded:
-        from hnexport.bench.openvino import load_openvino
+def _openvino(task: BenchTask, kind: str, precision: str) -> Loaded:
+    from hnexport.bench.openvino import load_openvino
+    from hnexport.runtime.options import Precision
 
-        return load_openvino(task, kind, precision)
-
-    return load
+    return load_openvino(task, kind, Precision(precision))
 
 
 CONTENDERS: Mapping[str, Contender] = MappingProxyType(
@@ -238,8 +202,10 @@ CONTENDERS: Mapping[str, Contender] = MappingProxyType(
         "torch": Contender(imports=("torch", "onnx"), load=_torch),
         "hypnettorch": Contender(imports=("torch", "hypnettorch"), load=_hypnettorch),
         **{
-            f"openvino-{kind}{suffix}": Contender(imports=("openvino",), load=_openvino(kind, precision))
-            for suffix, precision in (("", "f32"), ("-bfloat16", "bf16"))
+            f"openvino-{kind}{suffix}": Contender(
+                imports=("openvino",), load=partial(_openvino, kind=kind, precision=precision)
+            )
+            for suffix, precision in (("", "float32"), ("-bfloat16", "bfloat16"))
             for kind in ("plain", "materialised", "generated")
         },
     }

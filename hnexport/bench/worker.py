@@ -25,7 +25,8 @@ def main() -> None:
 
 
 def _serve(request: dict[str, Any], answers: Any) -> None:
-    from hnexport.bench.contenders import CONTENDERS, BenchTask
+    from hnexport.bench.contenders import CONTENDERS
+    from hnexport.bench.task import BenchTask
     from hnexport.bundle.manifest import read_manifest
 
     contender = CONTENDERS[request["contender"]]

@@ -69,12 +69,13 @@ class Ensemble:
         self.resident_limit = 0 if strategy is Strategy.GENERATED else resident_limit
         self._signature: TensorSignature = manifest.inputs[1]
         self._residents: ResidentMembers | None = None
-        self._generate: ConditionalPredictor | None = None
+        self._logits: ConditionalPredictor
         if strategy is Strategy.GENERATED:
-            self._generate = engine.generate()
+            self._logits = engine.generate()
         else:
             make = engine.fold if strategy is Strategy.FOLDED else engine.materialise
-            self._residents = ResidentMembers(make, resident_limit)
+            residents = self._residents = ResidentMembers(make, resident_limit)
+            self._logits = lambda member, images: residents.predictor(member)(images)
 
     @property
     def resident_members(self) -> tuple[int, ...]:
@@ -144,9 +145,3 @@ class Ensemble:
             f"<Ensemble {self.manifest.name}: {self.members} members, {self.engine} on {self.provider}, "
             f"{self.strategy.value}{'' if self.precision is Precision.FLOAT32 else f', {self.precision.value}'}>"
         )
-
-    def _logits(self, member: int, images: NDArray[Any]) -> NDArray[np.float32]:
-        if self._residents is not None:
-            return self._residents.predictor(member)(images)
-        assert self._generate is not None
-        return self._generate(member, images)

@@ -54,6 +54,7 @@ class OpenvinoEngine:
         self._openvino: Any = openvino
         self._core = openvino.Core()
         self.precision = precision
+        self.version = f"openvino {openvino.get_version().partition('-')[0]}"
         self._path, self._manifest = folder / MODEL_FILE, manifest
         self._config: dict[str, str | int] = {"INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision]}
         if threads is not None:
@@ -70,19 +71,15 @@ class OpenvinoEngine:
         Raises:
             BundleError: OpenVINO cannot load the model.
         """
-        model = self._read()
+        model = self._read(self._path)
         condition = next(node for node in model.get_parameters() if node.output(0).any_name == "cond_id")
         constant = self._openvino.opset13.constant(np.array(member, dtype=np.int64))
         for use in list(condition.output(0).get_target_inputs()):
             use.replace_source_output(constant.output(0))
         model.remove_parameter(condition)
-        requests = _Requests(self._compile(model))
+        predict = self._predictor(model)
         del model, condition, constant
         release_freed_memory()
-
-        def predict(images: NDArray[Any]) -> NDArray[np.float32]:
-            return requests.infer({"image": images})
-
         return predict
 
     def fold(self, member: int) -> Predictor:
@@ -99,18 +96,34 @@ class OpenvinoEngine:
         Raises:
             BundleError: OpenVINO cannot load the model.
         """
-        requests = _Requests(self._compile(self._read()))
+        requests = _Requests(self._compile(self._read(self._path)))
 
         def predict(member: int, images: NDArray[Any]) -> NDArray[np.float32]:
             return requests.infer({"cond_id": np.array(member, dtype=np.int64), "image": images})
 
         return predict
 
-    def _read(self) -> Any:
+    def open_network(self, path: Path) -> Predictor:
+        """A network `image -> logits` in a file of its own, with this engine's precision and threads.
+
+        Raises:
+            BundleError: OpenVINO cannot load it.
+        """
+        return self._predictor(self._read(path))
+
+    def _predictor(self, model: Any) -> Predictor:
+        requests = _Requests(self._compile(model))
+
+        def predict(images: NDArray[Any]) -> NDArray[np.float32]:
+            return requests.infer({"image": images})
+
+        return predict
+
+    def _read(self, path: Path) -> Any:
         try:
-            return self._core.read_model(self._path)
+            return self._core.read_model(path)
         except RuntimeError as error:
-            raise BundleError(f"OpenVINO cannot read {self._path}: {error}") from error
+            raise BundleError(f"OpenVINO cannot read {path}: {error}") from error
 
     def _compile(self, model: Any) -> Any:
         try:

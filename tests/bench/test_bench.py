@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from hnexport.bench.chart import write_chart
-from hnexport.bench.contenders import CONTENDERS, BenchTask
+from hnexport.bench.contenders import CONTENDERS
 from hnexport.bench.plain import write_plain
 from hnexport.bench.run import BenchOptions, bench
+from hnexport.bench.task import BenchTask
 from hnexport.bundle import read_golden
 from hnexport.cli.main import cli
 from hnexport.errors import BenchError
@@ -86,7 +87,7 @@ def test_contenders_compute_the_member_that_is_timed(name, built, tmp_path):
     write_plain(built.path, built.manifest, 2, tmp_path)
     task = BenchTask(bundle=built.path, manifest=built.manifest, plain=tmp_path, member=2, provider="cpu", threads=1)
     found = CONTENDERS[name].load(task).run(golden.images)
-    logits = found["logits"] if name.startswith("openvino") else np.asarray(found).reshape(golden.logits[2].shape)
+    logits = np.asarray(found).reshape(golden.logits[2].shape)
     np.testing.assert_allclose(logits, golden.logits[2], rtol=1e-3, atol=1e-4 * np.abs(golden.logits[2]).max())
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hnexport.bench.contenders import CONTENDERS, BenchTask
+from hnexport.bench.contenders import CONTENDERS
+from hnexport.bench.task import BenchTask
 from hnexport.bundle import read_golden
 from hnexport.runtime import load
 from hnexport.tune import tune
