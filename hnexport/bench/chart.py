@@ -61,7 +61,13 @@ def _draw_panel(axes: "Axes", names: Sequence[str], timings: Sequence[Timing]) -
     for row, timing in enumerate(timings):
         label = f"{timing.ratio:.2f}x  {timing.median_ms:.0f} ms"
         axes.annotate(
-            label, (timing.ratio_quartiles[1], row), (4, 0), textcoords="offset points", va="center", fontsize=7
+            label,
+            (timing.ratio_quartiles[1], row),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
         )
     axes.axvline(1.0, color="#374151", linewidth=0.7, linestyle=":")
     axes.set_xlim(0, 1.55 * max(timing.ratio_quartiles[1] for timing in timings))
