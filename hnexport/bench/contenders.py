@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Format, Manifest
-from hnexport.errors import BundleError
+from hnexport.errors import BundleError, ProviderError
 
 if TYPE_CHECKING:
     from hnexport.runtime.cuda import CudaOptions
@@ -32,7 +32,8 @@ class BenchTask:
         plain: the folder of the plain network, `plain.onnx` and its weights.
         member: the member that is run.
         threads: for one operator.
-        precision: the arithmetic of every contender but OpenVINO's, "float32" or on CUDA "tf32".
+        precision: the arithmetic of every contender but OpenVINO's, "float32" on CUDA "tf32" or "float16"
+            too.
         cuda: how onnxruntime's contenders use CUDA: a `CudaOptions` as JSON, which the processes that do without
             onnxruntime need not make.
     """
@@ -179,6 +180,8 @@ def _set_torch(task: BenchTask) -> None:
     """PyTorch as the task asks; by itself it would round to TF32 in convolutions, and only there."""
     import torch
 
+    if task.precision == "float16":
+        raise ProviderError("PyTorch is compared in float32 and tf32 only")
     torch.set_num_threads(task.threads)
     tf32 = task.precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32, tf32
