@@ -1,13 +1,19 @@
 """Every GPU check and benchmark in one go: one table, with date, chip, driver and versions.
 
-    python tools/gpu_check.py BUNDLE [--out gpu.json]
+    python tools/gpu_check.py [BUNDLE] [--out gpu.json] [--minutes 6.5]
 
-Strict float32 and TF32 on onnxruntime's CUDA provider, strictness confirmed in a child process with
-NVIDIA_TF32_OVERRIDE=0, TensorRT where it is installed, TorchScript and .pt2 on CUDA, float16, IOBinding, CUDA graphs.
-A check that cannot be made is a row that says why. Exits with 0 if every row passed, 1 if one failed, 2 without a GPU.
+Without a bundle it builds one first, WRN-28-10 with ten members, in a temporary folder. Measured are, each against
+PyTorch in float64 and beside the plain network of one member: members generated in every call and materialised, with
+TF32, float16, CUDA graphs, channels last and each algorithm search, through `hnexport.runtime` and `hnexport.bench`;
+the same without bound inputs; TorchScript and .pt2; `hnexport verify` of every format in strict float32 and TF32,
+once more where the driver forbids TF32; TensorRT where it is installed. A check that cannot be made is a row that says
+why, and so is one for which no time is left. `--provider cpu` tries the script itself where there is no GPU.
+
+Exits with 0 if every row passed, 1 if one failed, 2 without a GPU.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -15,75 +21,108 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import torch
 
+from hnexport.bench import run as bench_run
+from hnexport.build import BuildOptions, build
 from hnexport.bundle.golden import Golden, read_golden
-from hnexport.bundle.manifest import read_manifest
+from hnexport.bundle.manifest import Manifest, read_manifest
+from hnexport.checkpoints import random_checkpoint
 from hnexport.doctor import diagnose
 from hnexport.errors import HnexportError
-from hnexport.parity import Precision, VerifyOptions, verify
+from hnexport.parity import VerifyOptions, tolerances, verify
 from hnexport.parity.compare import relative_l2
-from hnexport.parity.providers import Device, obstacle, onnx_session
+from hnexport.parity.precision import computing_in
+from hnexport.parity.providers import obstacle
 from hnexport.parity.tolerances import TF32_SHOWS, TOLERANCES
 from hnexport.parity.torch_runners import load_torch
+from hnexport.runtime import CudaOptions, Precision, load
+from hnexport.runtime.providers import open_session, require_device
+from hnexport.runtime.session_options import session_options
+from hnexport.spec import PipelineSpec, WideResNetSpec
+from hnexport.tune import halve
 
 BATCHES = (1, 8, 32)
 REPEATS = 30
+CUDA_ONLY = "needs the provider cuda"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of the table; times in milliseconds, the median of `REPEATS` runs."""
+    """One line of the table.
+
+    Attributes:
+        passed: None where the check was not made.
+        error: largest relative L2 error of a row of logits.
+        milliseconds: of one call at each of `BATCHES`, image in and logits out on the host; medians.
+        ratios: of those to the plain network's of one member, with the same options and in the same rounds.
+    """
 
     check: str
     passed: bool | None
     error: float | None = None
     milliseconds: tuple[float, ...] = ()
+    ratios: tuple[float, ...] = ()
     detail: str = ""
 
 
-def parity_row(name: str, bundle: Path, artifact: str, provider: str, precision: Precision) -> Row:
-    """`verify` of one artifact, every member."""
-    options = VerifyOptions(artifacts=(artifact,), provider=provider, precision=precision)
-    report = verify(bundle, options).artifacts[0]
-    placed = [check.detail for check in report.checks if "provider" in check.name]
-    detail = "; ".join((*report.failures[:2], *placed, f"repeat spread {report.repeat_spread:.0e}"))
-    return Row(check=name, passed=report.passed, error=report.worst.relative_l2, detail=detail)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One way for the runtime to compute."""
+
+    name: str
+    precision: Precision = Precision.FLOAT32
+    cuda: CudaOptions | None = None
 
 
-def strict_child(bundle: Path) -> Row:
-    """Strict float32 once more where the driver itself forbids TF32: the same error says that it was off before."""
-    code = (
-        "import sys; from pathlib import Path; from hnexport.parity import VerifyOptions, verify; "
-        "r = verify(Path(sys.argv[1]), VerifyOptions(artifacts=('onnx',), provider='cuda')); "
-        "print(r.artifacts[0].worst.relative_l2)"
-    )
-    environment = {**os.environ, "NVIDIA_TF32_OVERRIDE": "0"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(bundle)], env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        return Row(check="TF32 forbidden by the driver", passed=False, detail=done.stderr.strip()[-200:])
-    error = float(done.stdout.split()[-1])
-    return Row(check="TF32 forbidden by the driver", passed=error < TF32_SHOWS, error=error)
+SETTINGS = (
+    Setting(name="float32"),
+    Setting(name="float32, CUDA graph", cuda=CudaOptions(graph=True)),
+    Setting(name="float32, channels last", cuda=CudaOptions(prefer_nhwc=True)),
+    Setting(name="float32, heuristic search", cuda=CudaOptions(algorithm_search="heuristic")),
+    Setting(name="float32, default algorithms", cuda=CudaOptions(algorithm_search="default")),
+    Setting(name="TF32", precision=Precision.TF32),
+    Setting(name="TF32, channels last", precision=Precision.TF32, cuda=CudaOptions(prefer_nhwc=True)),
+    Setting(
+        name="TF32, channels last, CUDA graph",
+        precision=Precision.TF32,
+        cuda=CudaOptions(prefer_nhwc=True, graph=True),
+    ),
+    Setting(name="float16", precision=Precision.FLOAT16),
+    Setting(name="float16, channels last", precision=Precision.FLOAT16, cuda=CudaOptions(prefer_nhwc=True)),
+    Setting(
+        name="float16, channels last, CUDA graph",
+        precision=Precision.FLOAT16,
+        cuda=CudaOptions(prefer_nhwc=True, graph=True),
+    ),
+)
 
 
-def median_ms(run: Callable[[], object]) -> float:
-    """Median wall time; `run` returns when its result is there."""
-    for _ in range(5):
-        run()
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        run()
-        times.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is checked, and how long it may take.
+
+    Attributes:
+        seconds: for each batch size of each benchmark.
+        deadline: of `time.monotonic`; checks that have not begun by then are not made.
+    """
+
+    bundle: Path
+    provider: str
+    seconds: float
+    deadline: float
+
+    @property
+    def golden(self) -> Golden:
+        """Images and reference logits."""
+        return read_golden(self.bundle)
 
 
 def images_of(golden: Golden, batch: int) -> np.ndarray:
@@ -91,127 +130,269 @@ def images_of(golden: Golden, batch: int) -> np.ndarray:
     return np.ascontiguousarray(golden.images[np.arange(batch) % len(golden.images)])
 
 
-def iobinding_row(bundle: Path, golden: Golden, *, graph: bool) -> Row:
-    """Inputs and outputs stay on the GPU; with `graph`, the whole run is one captured CUDA graph."""
-    name = "CUDA graph" if graph else "IOBinding"
-    member, times, worst = int(golden.members[-1]), [], 0.0
+def reference_of(golden: Golden, batch: int) -> np.ndarray:
+    """The last golden member's logits of that batch."""
+    return golden.logits[-1][np.arange(batch) % len(golden.images)]
+
+
+def measured(name: str, run: Callable[[np.ndarray], np.ndarray], golden: Golden, limit: float) -> Row:
+    """Time a function of images at every batch size, and judge the logits it returns for the last golden member."""
+    times, worst = [], 0.0
     for batch in BATCHES:
         images = images_of(golden, batch)
-        if graph:
-            settings = {"use_tf32": "0", "enable_cuda_graph": "1"}
-            options = onnxruntime.SessionOptions()
-            options.log_severity_level = 3
-            session = onnxruntime.InferenceSession(
-                str(bundle / "model.onnx"), options, providers=[("CUDAExecutionProvider", settings)]
-            )
-            if session.get_providers()[0] != "CUDAExecutionProvider":
-                return Row(check=name, passed=False, detail=f"fell back to {session.get_providers()[0]}")
-        else:
-            session = onnx_session(bundle / "model.onnx", onnxruntime.SessionOptions(), Device(provider="cuda"))
-        classes = golden.logits.shape[-1]
-        held = {
-            "cond_id": onnxruntime.OrtValue.ortvalue_from_numpy(np.array(member), "cuda", 0),
-            "image": onnxruntime.OrtValue.ortvalue_from_numpy(images, "cuda", 0),
-        }
-        logits = onnxruntime.OrtValue.ortvalue_from_shape_and_type((batch, classes), np.float32, "cuda", 0)
-        binding = session.io_binding()
-        for key, value in held.items():
-            binding.bind_ortvalue_input(key, value)
-        binding.bind_ortvalue_output("logits", logits)
-        run = lambda session=session, binding=binding: session.run_with_iobinding(binding)  # noqa: E731
-        times.append(median_ms(run))
-        reference = golden.logits[-1][np.arange(batch) % len(golden.images)]
-        worst = max(worst, float(relative_l2(logits.numpy(), reference).max()))
-    passed = worst <= TOLERANCES[Precision.FLOAT32].relative_l2
-    return Row(check=name, passed=passed, error=worst, milliseconds=tuple(times))
+        for _ in range(5):
+            logits = run(images)
+        laps = []
+        for _ in range(REPEATS):
+            start = time.perf_counter()
+            run(images)
+            laps.append(1e3 * (time.perf_counter() - start))
+        times.append(statistics.median(laps))
+        worst = max(worst, float(relative_l2(logits, reference_of(golden, batch)).max()))
+    return Row(check=name, passed=bool(worst <= limit), error=worst, milliseconds=tuple(times))
 
 
-def torch_row(bundle: Path, golden: Golden, file: str, dtype: torch.dtype) -> Row:
-    """TorchScript or .pt2 on CUDA, timed; float16 by autocast."""
-    half = dtype is torch.float16
-    name = f"{file} on CUDA" + (", float16 autocast" if half else "")
-    module = load_torch(bundle / file, "cuda")
-    member, times, worst = int(golden.members[-1]), [], 0.0
-    cond_id = torch.tensor(member, device="cuda")
-    for batch in BATCHES:
-        images = torch.from_numpy(images_of(golden, batch)).cuda()
+def load_error(task: Task, setting: Setting, strategy: str) -> tuple[float, float]:
+    """The largest error of the last member through `hnexport.runtime`, at every batch size, and what is allowed.
 
-        def run(images: torch.Tensor = images) -> torch.Tensor:
-            with torch.inference_mode(), torch.autocast("cuda", dtype=torch.float16, enabled=half):
-                logits = module(cond_id, images)
-            torch.cuda.synchronize()
-            return logits
-
-        times.append(median_ms(run))
-        reference = golden.logits[-1][np.arange(batch) % len(golden.images)]
-        worst = max(worst, float(relative_l2(run().float().cpu().numpy(), reference).max()))
-    tolerance = TOLERANCES[Precision.FLOAT16 if half else Precision.FLOAT32]
-    return Row(check=name, passed=worst <= tolerance.relative_l2, error=worst, milliseconds=tuple(times))
+    Loading compares the golden sample with the tolerance of the precision, and raises what it finds.
+    """
+    golden = task.golden
+    ensemble = load(
+        task.bundle, provider=task.provider, strategy=strategy, precision=setting.precision, cuda=setting.cuda
+    )
+    member, worst = int(golden.members[-1]), 0.0
+    for batch in (*BATCHES, BATCHES[0]):  # the second call of a batch size is a replay, where there are graphs
+        logits = ensemble.predict(images_of(golden, batch), member=member)
+        worst = max(worst, float(relative_l2(logits, reference_of(golden, batch)).max()))
+    return worst, TOLERANCES[tolerances.Precision(setting.precision)].relative_l2
 
 
-def rows(bundle: Path, golden: Golden) -> Iterator[Row]:
-    """Every check; one that raises becomes a failed row."""
-    checks: list[tuple[str, Callable[[], Row]]] = []
-    for artifact in ("onnx", "onnx-materialised", "torchscript", "pt2"):
-        for precision in (Precision.FLOAT32, Precision.TF32):
-            name = f"{artifact}, CUDA, {precision}"
-            checks.append((name, lambda n=name, a=artifact, p=precision: parity_row(n, bundle, a, "cuda", p)))
-    checks.append(("TF32 forbidden by the driver", lambda: strict_child(bundle)))
-    checks.append(("IOBinding", lambda: iobinding_row(bundle, golden, graph=False)))
-    checks.append(("CUDA graph", lambda: iobinding_row(bundle, golden, graph=True)))
+def runtime_rows(task: Task, setting: Setting) -> Iterator[Row]:
+    """Members generated and materialised: right, and how fast beside the plain network with the same options."""
+    half = setting.precision is Precision.FLOAT16
+    if half:
+        made = halve(task.bundle)
+        yield Row(check=f"{setting.name}: conversion", passed=True, detail=f"made in {made.seconds:.0f} s")
+    strategies = ("generated",) if half else ("generated", "materialised")
+    options = bench_run.BenchOptions(
+        batch_sizes=BATCHES,
+        contenders=strategies,
+        provider=task.provider,
+        member=int(task.golden.members[-1]),
+        seconds=task.seconds,
+        precision=setting.precision,
+        cuda=setting.cuda or CudaOptions(),
+    )
+    report = bench_run.bench(task.bundle, options)
+    times = {contender.name: contender.timings for contender in report.contenders}
+    plain = tuple(timing.median_ms for timing in times["plain"])
+    yield Row(check=f"{setting.name}: plain network", passed=True, milliseconds=plain, ratios=(1.0,) * len(plain))
+    for strategy in strategies:
+        name = f"{setting.name}: {strategy}"
+        if strategy in report.not_run:
+            yield Row(check=name, passed=False, detail=report.not_run[strategy])
+            continue
+        error, limit = load_error(task, setting, strategy)
+        yield Row(
+            check=name,
+            passed=bool(error <= limit),
+            error=error,
+            milliseconds=tuple(timing.median_ms for timing in times[strategy]),
+            ratios=tuple(timing.ratio for timing in times[strategy]),
+        )
+
+
+def unbound_row(task: Task) -> Row:
+    """The generated graph by `session.run`, which copies its inputs itself: what binding them gains."""
+    settings = CudaOptions().provider_options(tf32=False) if task.provider == "cuda" else {}
+    session = open_session(task.bundle / "model.onnx", session_options(None), task.provider, settings)
+    member = np.array(task.golden.members[-1], dtype=np.int64)
+    return measured(
+        "float32: generated, by session.run",
+        lambda images: session.run(["logits"], {"cond_id": member, "image": images})[0],
+        task.golden,
+        TOLERANCES[tolerances.Precision.FLOAT32].relative_l2,
+    )
+
+
+def torch_row(task: Task, file: str, precision: tolerances.Precision) -> Row:
+    """TorchScript or .pt2 under PyTorch; float16 by autocast."""
+    device, half = task.provider, precision is tolerances.Precision.FLOAT16
+    module = load_torch(task.bundle / file, device)
+    cond_id = torch.tensor(int(task.golden.members[-1]), device=device)
+
+    def run(images: np.ndarray) -> np.ndarray:
+        with torch.inference_mode(), torch.autocast(device, dtype=torch.float16, enabled=half):
+            return module(cond_id, torch.from_numpy(images).to(device)).float().cpu().numpy()
+
+    with computing_in(precision):
+        return measured(f"{file}, PyTorch, {precision}", run, task.golden, TOLERANCES[precision].relative_l2)
+
+
+def parity_row(task: Task, artifact: str, provider: str, precision: tolerances.Precision) -> Row:
+    """`verify` of one artifact, every member."""
+    options = VerifyOptions(artifacts=(artifact,), provider=provider, precision=precision)
+    report = verify(task.bundle, options).artifacts[0]
+    placed = [check.detail for check in report.checks if "provider" in check.name]
+    detail = "; ".join((*report.failures[:2], *placed, f"repeat spread {report.repeat_spread:.0e}"))
+    name = f"verify {artifact}, {provider}, {precision}"
+    return Row(check=name, passed=report.passed, error=report.worst.relative_l2, detail=detail)
+
+
+def strict_child(task: Task) -> Row:
+    """Strict float32 once more where the driver itself forbids TF32: the same error says that it was off before."""
+    name = "verify onnx, TF32 forbidden by the driver"
+    code = (
+        "import sys; from pathlib import Path; from hnexport.parity import VerifyOptions, verify; "
+        "r = verify(Path(sys.argv[1]), VerifyOptions(artifacts=('onnx',), provider=sys.argv[2])); "
+        "print(r.artifacts[0].worst.relative_l2)"
+    )
+    environment = {**os.environ, "NVIDIA_TF32_OVERRIDE": "0"}
+    command = [sys.executable, "-c", code, str(task.bundle), task.provider]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        return Row(check=name, passed=False, detail=done.stderr.strip()[-200:])
+    error = float(done.stdout.split()[-1])
+    return Row(check=name, passed=error < TF32_SHOWS, error=error)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Check:
+    """A check that gives one row or several.
+
+    Attributes:
+        obstacle: why it cannot be made here, if it cannot.
+    """
+
+    name: str
+    make: Callable[[], Iterator[Row] | Row]
+    obstacle: str | None = None
+
+
+def checks(task: Task) -> Iterator[Check]:
+    """Every check; first those that nobody has measured yet."""
+    on_cpu = CUDA_ONLY if task.provider == "cpu" else None
+    no_torch = None if on_cpu or torch.cuda.is_available() else "this PyTorch finds no GPU"
+    f32, tf32, f16 = tolerances.Precision.FLOAT32, tolerances.Precision.TF32, tolerances.Precision.FLOAT16
+    yield Check(name="verify onnx", make=lambda: parity_row(task, "onnx", task.provider, f32))
+    for setting in SETTINGS:
+        plain = setting.precision is Precision.FLOAT32 and setting.cuda is None
+        yield Check(name=setting.name, make=lambda s=setting: runtime_rows(task, s), obstacle=None if plain else on_cpu)
+    yield Check(name="float32: generated, by session.run", make=lambda: unbound_row(task))
     for file in ("model.pt", "model.pt2"):
-        for dtype in (torch.float32, torch.float16):
-            name = f"{file}, {dtype}"
-            checks.append((name, lambda f=file, d=dtype: torch_row(bundle, golden, f, d)))
-    for name, check in checks:
+        for precision in (f32, tf32, f16):
+            yield Check(
+                name=f"{file}, PyTorch, {precision}",
+                make=lambda f=file, p=precision: torch_row(task, f, p),
+                obstacle=no_torch if precision is f32 else on_cpu or no_torch,
+            )
+    yield Check(name="verify onnx, TF32 forbidden by the driver", make=lambda: strict_child(task))
+    for artifact in ("onnx", "onnx-materialised", "torchscript", "pt2"):
+        for precision in (f32, tf32):
+            if (artifact, precision) == ("onnx", f32):
+                continue
+            needs = no_torch if artifact in ("torchscript", "pt2") else None
+            yield Check(
+                name=f"verify {artifact}, {precision}",
+                make=lambda a=artifact, p=precision: parity_row(task, a, task.provider, p),
+                obstacle=needs if precision is f32 else on_cpu or needs,
+            )
+    yield Check(
+        name="verify onnx, TensorRT",
+        make=lambda: parity_row(task, "onnx", "tensorrt", f32),
+        obstacle=on_cpu or obstacle("tensorrt"),
+    )
+
+
+def rows(task: Task, wanted: Sequence[Check] | None = None) -> Iterator[Row]:
+    """The rows of every check: one that raises becomes a failed row, one that cannot be made a row that says why."""
+    for check in checks(task) if wanted is None else wanted:
+        late = "no time was left" if time.monotonic() > task.deadline else None
+        if check.obstacle or late:
+            yield Row(check=check.name, passed=None, detail=f"not run: {check.obstacle or late}")
+            continue
         try:
-            yield check()
+            made = check.make()
+            yield from (made,) if isinstance(made, Row) else made
         except Exception as error:  # the table must be whole, whatever one check does
-            yield Row(check=name, passed=False, detail=f"{type(error).__name__}: {error}"[:200])
-    reason = obstacle("tensorrt")
-    if reason is not None:
-        yield Row(check="onnx, TensorRT", passed=None, detail=f"not run: {reason}")
-        return
-    try:
-        yield parity_row("onnx, TensorRT, float32", bundle, "onnx", "tensorrt", Precision.FLOAT32)
-    except HnexportError as error:
-        yield Row(check="onnx, TensorRT", passed=False, detail=str(error)[:200])
+            yield Row(check=check.name, passed=False, detail=f"{type(error).__name__}: {error}"[:300])
+
+
+def head_of(manifest: Manifest, provider: str) -> dict[str, str]:
+    """What was measured, and on what."""
+    findings = {finding.what: finding.detail for finding in diagnose().findings}
+    on_gpu = torch.cuda.is_available()
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "bundle": manifest.name,
+        "provider": provider,
+        "chip": torch.cuda.get_device_name() if on_gpu else "unknown to PyTorch",
+        "driver": findings.get("NVIDIA driver", "unknown"),
+        "torch": f"{torch.__version__} (CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()})",
+        "onnxruntime": onnxruntime.__version__,
+    }
+
+
+def line(row: Row) -> str:
+    """A row of the table, in Markdown."""
+    error = "" if row.error is None else f"{row.error:.1e}"
+    cells = [f"{value:.2f}" for value in row.milliseconds] or [""] * len(BATCHES)
+    if row.ratios:
+        cells = [f"{cell} ({ratio:.2f}x)" for cell, ratio in zip(cells, row.ratios, strict=True)]
+    verdict = {True: "yes", False: "NO", None: "not run"}[row.passed]
+    return f"| {row.check} | {verdict} | {error} | {' | '.join(cells)} | {' '.join(row.detail.split())} |"
+
+
+def build_bundle(arguments: argparse.Namespace, folder: Path) -> Path:
+    """A bundle with random weights; two of its members are verified on the CPU, the checks here do the rest."""
+    spec = PipelineSpec(network=WideResNetSpec.from_name(arguments.network), members=arguments.members)
+    some = tuple(sorted({0, arguments.members - 1}))
+    options = BuildOptions(members=some, provider="cpu")
+    return build(random_checkpoint(spec), folder / "bundle", options=options).path
 
 
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--out", type=Path, help="write the table as JSON too")
+    parser.add_argument("bundle", type=Path, nargs="?", help="by default one is built")
+    parser.add_argument("--network", default="wrn-28-10", help="of the bundle that is built")
+    parser.add_argument("--members", type=int, default=10, help="of the bundle that is built")
+    parser.add_argument("--provider", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each batch size of each benchmark")
+    parser.add_argument("--minutes", type=float, default=6.5, help="no check begins later than that")
+    parser.add_argument("--out", type=Path, help="write the table as JSON too, after every row")
     arguments = parser.parse_args()
-    reason = obstacle("cuda")
-    if reason is not None:
-        print(f"no GPU check can be made here: {reason}", file=sys.stderr)
+    start = time.monotonic()
+    try:
+        require_device(arguments.provider)
+    except HnexportError as error:
+        print(f"no GPU check can be made here: {error}", file=sys.stderr)
         return 2
-    manifest, golden = read_manifest(arguments.bundle), read_golden(arguments.bundle)
-    driver = next(finding.detail for finding in diagnose().findings if finding.what == "NVIDIA driver")
-    head = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "bundle": manifest.name,
-        "chip": torch.cuda.get_device_name(),
-        "driver": driver,
-        "torch": f"{torch.__version__} (CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()})",
-        "onnxruntime": onnxruntime.__version__,
-    }
-    for key, value in head.items():
-        print(f"{key}: {value}")
-    print(f"\n| check | passed | relative L2 | {' | '.join(f'batch {b}, ms' for b in BATCHES)} | detail |")
-    print("| --- " * (4 + len(BATCHES)) + "|")
-    done = []
-    for row in rows(arguments.bundle, golden):
-        done.append(row)
-        error = "" if row.error is None else f"{row.error:.1e}"
-        times = [f"{value:.2f}" for value in row.milliseconds] or [""] * len(BATCHES)
-        verdict = {True: "yes", False: "NO", None: "not run"}[row.passed]
-        print(f"| {row.check} | {verdict} | {error} | {' | '.join(times)} | {row.detail} |", flush=True)
-    if arguments.out:
-        value = {**head, "rows": [dataclasses.asdict(row) for row in done]}
-        arguments.out.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    with contextlib.ExitStack() as stack:
+        # the float16 graphs of bundles that are built here go with them
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hnexport-gpu-check-")))
+        os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+        bundle = arguments.bundle or build_bundle(arguments, folder)
+        head = head_of(read_manifest(bundle), arguments.provider)
+        head["built in"] = f"{time.monotonic() - start:.0f} s" if arguments.bundle is None else "not here"
+        for key, value in head.items():
+            print(f"{key}: {value}")
+        print(f"\n| check | passed | relative L2 | {' | '.join(f'batch {b}, ms' for b in BATCHES)} | detail |")
+        print("| --- " * (4 + len(BATCHES)) + "|", flush=True)
+        task = Task(
+            bundle=bundle,
+            provider=arguments.provider,
+            seconds=arguments.seconds,
+            deadline=start + 60 * arguments.minutes,
+        )
+        done = []
+        for row in rows(task):
+            done.append(row)
+            print(line(row), flush=True)
+            if arguments.out:
+                value = {**head, "rows": [dataclasses.asdict(row) for row in done]}
+                arguments.out.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
     return 1 if any(row.passed is False for row in done) else 0
 
 

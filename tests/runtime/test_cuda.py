@@ -1,6 +1,6 @@
 """CUDA's options: what is refused, what reaches onnxruntime, and what `load` makes of them.
 
-Where there is no GPU, `pretend_cuda` puts real sessions of the CPU provider in the place of CUDA's.
+Where there is no GPU, `pretend_cuda` (in `conftest`) puts real sessions of the CPU provider in the place of CUDA's.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import pytest
 from hnexport.bundle import read_golden
 from hnexport.errors import BundleError, ProviderError, RuntimeInputError
 from hnexport.parity import tolerances
-from hnexport.runtime import AlgorithmSearch, CudaOptions, Precision, Strategy, device, load, loading, providers
+from hnexport.runtime import AlgorithmSearch, CudaOptions, Precision, Strategy, device, load, loading
 from hnexport.runtime.golden_check import LOAD_TOLERANCES
 from hnexport.tune import halve
 
@@ -31,28 +31,6 @@ ALWAYS = {
     "cudnn_conv_algo_search": "EXHAUSTIVE",
     "enable_cuda_graph": "0",
 }
-
-
-@pytest.fixture
-def pretend_cuda(monkeypatch):
-    """Real sessions on the CPU that say they run on CUDA; gives the options each was asked for, by file."""
-    asked, create = [], providers._create
-
-    def pretend(path, options, provider, settings):
-        session = create(path, options, "cpu", {})
-        if provider == "cuda":
-            asked.append((path.name, dict(settings)))
-            session._providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-        return session
-
-    monkeypatch.setattr(
-        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    )
-    monkeypatch.setattr(providers, "_cuda_devices", lambda: 2)
-    monkeypatch.setattr(providers, "_preload_cuda", lambda: None)
-    monkeypatch.setattr(providers, "_create", pretend)
-    monkeypatch.setattr(device, "_CUDA", "cpu")
-    return asked
 
 
 @pytest.mark.parametrize(("cuda", "settings"), ASKED.values(), ids=ASKED.keys())
