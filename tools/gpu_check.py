@@ -1,18 +1,21 @@
 """Every GPU check and benchmark in one go: one table, with date, chip, driver and versions.
 
-    python tools/gpu_check.py [BUNDLE] [--out gpu.json]
+    python tools/gpu_check.py [BUNDLE] [--out gpu.json] [--minutes 6.5]
 
-Without BUNDLE it builds WRN-28-10 with ten members first. Parity of every format on CUDA, strict float32 and TF32,
-strictness confirmed in a child process with NVIDIA_TF32_OVERRIDE=0, TensorRT where it is installed; then the runtime's
-options (IOBinding, CUDA graphs, channels last, algorithm searches, TF32), a float16 graph, TorchScript and .pt2, each
-timed and compared with the golden samples; then the bench beside the plain network. A check that cannot be made is a
-row that says why. Exits with 0 if every row passed, 1 if one failed, 2 without a GPU.
+Without a bundle it builds one first, WRN-28-10 with ten members, in a temporary folder. Measured are, each against
+PyTorch in float64 and beside the plain network of one member: members generated in every call and materialised, with
+TF32, float16, CUDA graphs, channels last and each algorithm search, through `hnexport.runtime` and `hnexport.bench`;
+the same without bound inputs; TorchScript and .pt2; `hnexport verify` of every format in strict float32 and TF32,
+once more where the driver forbids TF32; TensorRT where it is installed. A check that cannot be made is a row that says
+why, and so is one for which no time is left. `--provider cpu` tries the script itself where there is no GPU.
+
+Exits with 0 if every row passed, 1 if one failed, 2 without a GPU.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import datetime
-import itertools
 import json
 import os
 import statistics
@@ -20,110 +23,106 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
-from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from hnexport.bench.run import BenchOptions, bench
-from hnexport.build import build
+from hnexport.bench import run as bench_run
+from hnexport.build import BuildOptions, build
 from hnexport.bundle.golden import Golden, read_golden
-from hnexport.bundle.manifest import read_manifest
+from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.checkpoints import random_checkpoint
 from hnexport.doctor import diagnose
-from hnexport.parity import Precision, VerifyOptions, verify
+from hnexport.errors import HnexportError
+from hnexport.parity import VerifyOptions, tolerances, verify
 from hnexport.parity.compare import relative_l2
+from hnexport.parity.precision import computing_in
 from hnexport.parity.providers import obstacle
 from hnexport.parity.tolerances import TF32_SHOWS, TOLERANCES
 from hnexport.parity.torch_runners import load_torch
-from hnexport.runtime import CudaOptions, load
-from hnexport.runtime import Precision as RuntimePrecision
-from hnexport.runtime.device import BoundSession, Place
-from hnexport.runtime.providers import open_session
+from hnexport.runtime import CudaOptions, Precision, load
+from hnexport.runtime.providers import open_session, require_device
 from hnexport.runtime.session_options import session_options
 from hnexport.spec import PipelineSpec, WideResNetSpec
+from hnexport.tune import halve
 
 BATCHES = (1, 8, 32)
 REPEATS = 30
-BENCH_SECONDS = 8.0  # for each batch size
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Setting:
-    """How `hnexport.runtime` loads a bundle."""
-
-    name: str
-    strategy: str
-    precision: str
-    cuda: CudaOptions
-
-
-SETTINGS = tuple(
-    Setting(name=f"{strategy}, {name}", strategy=strategy, precision=precision, cuda=cuda)
-    for strategy in ("generated", "materialised")
-    for name, precision, cuda in (
-        ("IOBinding", "float32", CudaOptions()),
-        ("CUDA graph", "float32", CudaOptions(graph=True)),
-        ("channels last", "float32", CudaOptions(prefer_nhwc=True)),
-        ("heuristic search", "float32", CudaOptions(algorithm_search="heuristic")),
-        ("default algorithms", "float32", CudaOptions(algorithm_search="default")),
-        ("TF32", "tf32", CudaOptions()),
-        ("TF32, channels last, CUDA graph", "tf32", CudaOptions(graph=True, prefer_nhwc=True)),
-    )
-)
+CUDA_ONLY = "needs the provider cuda"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of the table; times in milliseconds, the median of `REPEATS` runs."""
+    """One line of the table.
+
+    Attributes:
+        passed: None where the check was not made.
+        error: largest relative L2 error of a row of logits.
+        milliseconds: of one call at each of `BATCHES`, image in and logits out on the host; medians.
+        ratios: of those to the plain network's of one member, with the same options and in the same rounds.
+    """
 
     check: str
     passed: bool | None
     error: float | None = None
     milliseconds: tuple[float, ...] = ()
+    ratios: tuple[float, ...] = ()
     detail: str = ""
 
 
-def parity_row(name: str, bundle: Path, artifact: str, provider: str, precision: Precision) -> Row:
-    """`verify` of one artifact, every member."""
-    options = VerifyOptions(artifacts=(artifact,), provider=provider, precision=precision)
-    report = verify(bundle, options).artifacts[0]
-    placed = [check.detail for check in report.checks if "provider" in check.name]
-    detail = "; ".join((*report.failures[:2], *placed, f"repeat spread {report.repeat_spread:.0e}"))
-    return Row(check=name, passed=report.passed, error=report.worst.relative_l2, detail=detail)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One way for the runtime to compute."""
+
+    name: str
+    precision: Precision = Precision.FLOAT32
+    cuda: CudaOptions | None = None
 
 
-def strict_child(bundle: Path) -> Row:
-    """Strict float32 once more where the driver itself forbids TF32: the same error says that it was off before."""
-    code = (
-        "import sys; from pathlib import Path; from hnexport.parity import VerifyOptions, verify; "
-        "r = verify(Path(sys.argv[1]), VerifyOptions(artifacts=('onnx',), provider='cuda')); "
-        "print(r.artifacts[0].worst.relative_l2)"
-    )
-    environment = {**os.environ, "NVIDIA_TF32_OVERRIDE": "0"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(bundle)], env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        return Row(check="TF32 forbidden by the driver", passed=False, detail=done.stderr.strip()[-200:])
-    error = float(done.stdout.split()[-1])
-    return Row(check="TF32 forbidden by the driver", passed=error < TF32_SHOWS, error=error)
+SETTINGS = (
+    Setting(name="float32"),
+    Setting(name="float32, CUDA graph", cuda=CudaOptions(graph=True)),
+    Setting(name="float32, channels last", cuda=CudaOptions(prefer_nhwc=True)),
+    Setting(name="float32, heuristic search", cuda=CudaOptions(algorithm_search="heuristic")),
+    Setting(name="float32, default algorithms", cuda=CudaOptions(algorithm_search="default")),
+    Setting(name="TF32", precision=Precision.TF32),
+    Setting(name="TF32, channels last", precision=Precision.TF32, cuda=CudaOptions(prefer_nhwc=True)),
+    Setting(
+        name="TF32, channels last, CUDA graph",
+        precision=Precision.TF32,
+        cuda=CudaOptions(prefer_nhwc=True, graph=True),
+    ),
+    Setting(name="float16", precision=Precision.FLOAT16),
+    Setting(name="float16, channels last", precision=Precision.FLOAT16, cuda=CudaOptions(prefer_nhwc=True)),
+    Setting(
+        name="float16, channels last, CUDA graph",
+        precision=Precision.FLOAT16,
+        cuda=CudaOptions(prefer_nhwc=True, graph=True),
+    ),
+)
 
 
-def median_ms(run: Callable[[], object]) -> float:
-    """Median wall time; `run` returns when its result is there."""
-    for _ in range(5):
-        run()
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        run()
-        times.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is checked, and how long it may take.
+
+    Attributes:
+        seconds: for each batch size of each benchmark.
+        deadline: of `time.monotonic`; checks that have not begun by then are not made.
+    """
+
+    bundle: Path
+    provider: str
+    seconds: float
+    deadline: float
+
+    @property
+    def golden(self) -> Golden:
+        """Images and reference logits."""
+        return read_golden(self.bundle)
 
 
 def images_of(golden: Golden, batch: int) -> np.ndarray:
@@ -131,182 +130,269 @@ def images_of(golden: Golden, batch: int) -> np.ndarray:
     return np.ascontiguousarray(golden.images[np.arange(batch) % len(golden.images)])
 
 
-def error_of(golden: Golden, logits: np.ndarray) -> float:
-    """Largest relative L2 error of the last golden member's rows, for a batch from `images_of`."""
-    reference = golden.logits[-1][np.arange(len(logits)) % len(golden.images)]
-    return float(relative_l2(logits.astype(np.float64), reference).max())
+def reference_of(golden: Golden, batch: int) -> np.ndarray:
+    """The last golden member's logits of that batch."""
+    return golden.logits[-1][np.arange(batch) % len(golden.images)]
 
 
-def runtime_row(bundle: Path, golden: Golden, setting: Setting, provider: str) -> Row:
-    """`hnexport.runtime` with one setting: what users get."""
-    cuda = setting.cuda if provider == "cuda" else None
+def measured(name: str, run: Callable[[np.ndarray], np.ndarray], golden: Golden, limit: float) -> Row:
+    """Time a function of images at every batch size, and judge the logits it returns for the last golden member."""
+    times, worst = [], 0.0
+    for batch in BATCHES:
+        images = images_of(golden, batch)
+        for _ in range(5):
+            logits = run(images)
+        laps = []
+        for _ in range(REPEATS):
+            start = time.perf_counter()
+            run(images)
+            laps.append(1e3 * (time.perf_counter() - start))
+        times.append(statistics.median(laps))
+        worst = max(worst, float(relative_l2(logits, reference_of(golden, batch)).max()))
+    return Row(check=name, passed=bool(worst <= limit), error=worst, milliseconds=tuple(times))
+
+
+def load_error(task: Task, setting: Setting, strategy: str) -> tuple[float, float]:
+    """The largest error of the last member through `hnexport.runtime`, at every batch size, and what is allowed.
+
+    Loading compares the golden sample with the tolerance of the precision, and raises what it finds.
+    """
+    golden = task.golden
     ensemble = load(
-        bundle, provider=provider, strategy=setting.strategy, precision=setting.precision, cuda=cuda, check="none"
+        task.bundle, provider=task.provider, strategy=strategy, precision=setting.precision, cuda=setting.cuda
     )
-    member, times, worst = int(golden.members[-1]), [], 0.0
-    for batch in BATCHES:
-        images = images_of(golden, batch)
-        times.append(median_ms(lambda images=images: ensemble.predict(images, member=member)))
-        worst = max(worst, error_of(golden, ensemble.predict(images, member=member)))
-    passed = worst <= TOLERANCES[Precision(setting.precision)].relative_l2
-    return Row(check=setting.name, passed=passed, error=worst, milliseconds=tuple(times))
+    member, worst = int(golden.members[-1]), 0.0
+    for batch in (*BATCHES, BATCHES[0]):  # the second call of a batch size is a replay, where there are graphs
+        logits = ensemble.predict(images_of(golden, batch), member=member)
+        worst = max(worst, float(relative_l2(logits, reference_of(golden, batch)).max()))
+    return worst, TOLERANCES[tolerances.Precision(setting.precision)].relative_l2
 
 
-def float16_row(bundle: Path, golden: Golden, provider: str) -> Row:
-    """`model.onnx` as onnxruntime's own converter turns it into float16; images and logits stay float32."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "float16.onnx"
-        onnx.save(convert_float_to_float16(onnx.load(bundle / "model.onnx"), keep_io_types=True), path)
-        settings = CudaOptions().provider_options(tf32=False) if provider == "cuda" else {}
-        run = BoundSession(
-            open_session(path, session_options(None), provider, settings),
-            Place(name="cuda" if provider == "cuda" else "cpu"),
-        )
-        member, times, worst = int(golden.members[-1]), [], 0.0
-        for batch in BATCHES:
-            images = images_of(golden, batch)
-            times.append(median_ms(lambda images=images: run(images, member)))
-            worst = max(worst, error_of(golden, run(images, member)))
-    passed = worst <= TOLERANCES[Precision.FLOAT16].relative_l2
-    return Row(check="generated, float16 graph", passed=passed, error=worst, milliseconds=tuple(times))
-
-
-def bench_rows(bundle: Path, provider: str, precision: str, cuda: CudaOptions) -> list[Row]:
-    """The bench beside the plain network, in interleaved rounds."""
-    options = BenchOptions(
+def runtime_rows(task: Task, setting: Setting) -> Iterator[Row]:
+    """Members generated and materialised: right, and how fast beside the plain network with the same options."""
+    half = setting.precision is Precision.FLOAT16
+    if half:
+        made = halve(task.bundle)
+        yield Row(check=f"{setting.name}: conversion", passed=True, detail=f"made in {made.seconds:.0f} s")
+    strategies = ("generated",) if half else ("generated", "materialised")
+    options = bench_run.BenchOptions(
         batch_sizes=BATCHES,
-        contenders=("materialised", "generated", "torch"),
-        provider=provider,
-        precision=RuntimePrecision(precision),
-        cuda=cuda,
-        seconds=BENCH_SECONDS,
+        contenders=strategies,
+        provider=task.provider,
+        member=int(task.golden.members[-1]),
+        seconds=task.seconds,
+        precision=setting.precision,
+        cuda=setting.cuda or CudaOptions(),
     )
-    report = bench(bundle, options)
-    how = f"{precision}{', graph' if cuda.graph else ''}"
-    found = [
-        Row(
-            check=f"bench, {how}: {contender.name}",
-            passed=True,
-            milliseconds=tuple(timing.median_ms for timing in contender.timings),
-            detail="times plain: " + ", ".join(f"{timing.ratio:.2f}" for timing in contender.timings),
+    report = bench_run.bench(task.bundle, options)
+    times = {contender.name: contender.timings for contender in report.contenders}
+    plain = tuple(timing.median_ms for timing in times["plain"])
+    yield Row(check=f"{setting.name}: plain network", passed=True, milliseconds=plain, ratios=(1.0,) * len(plain))
+    for strategy in strategies:
+        name = f"{setting.name}: {strategy}"
+        if strategy in report.not_run:
+            yield Row(check=name, passed=False, detail=report.not_run[strategy])
+            continue
+        error, limit = load_error(task, setting, strategy)
+        yield Row(
+            check=name,
+            passed=bool(error <= limit),
+            error=error,
+            milliseconds=tuple(timing.median_ms for timing in times[strategy]),
+            ratios=tuple(timing.ratio for timing in times[strategy]),
         )
-        for contender in report.contenders
-    ]
-    return [
-        *found,
-        *(Row(check=f"bench, {how}: {name}", passed=None, detail=why) for name, why in report.not_run.items()),
-    ]
 
 
-def torch_row(bundle: Path, golden: Golden, file: str, dtype: torch.dtype, device: str) -> Row:
-    """TorchScript or .pt2, timed from images to logits on the CPU as the runtime is; float16 by autocast."""
-    half = dtype is torch.float16
-    name = file + (", float16 autocast" if half else "")
-    module = load_torch(bundle / file, device)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    member, times, worst = int(golden.members[-1]), [], 0.0
-    cond_id = torch.tensor(member, device=device)
-    for batch in BATCHES:
-        images = images_of(golden, batch)
-
-        def run(images: np.ndarray = images) -> np.ndarray:
-            with torch.inference_mode(), torch.autocast(device, dtype=torch.float16, enabled=half):
-                return module(cond_id, torch.from_numpy(images).to(device)).float().cpu().numpy()
-
-        times.append(median_ms(run))
-        worst = max(worst, error_of(golden, run()))
-    tolerance = TOLERANCES[Precision.FLOAT16 if half else Precision.FLOAT32]
-    return Row(check=name, passed=worst <= tolerance.relative_l2, error=worst, milliseconds=tuple(times))
+def unbound_row(task: Task) -> Row:
+    """The generated graph by `session.run`, which copies its inputs itself: what binding them gains."""
+    settings = CudaOptions().provider_options(tf32=False) if task.provider == "cuda" else {}
+    session = open_session(task.bundle / "model.onnx", session_options(None), task.provider, settings)
+    member = np.array(task.golden.members[-1], dtype=np.int64)
+    return measured(
+        "float32: generated, by session.run",
+        lambda images: session.run(["logits"], {"cond_id": member, "image": images})[0],
+        task.golden,
+        TOLERANCES[tolerances.Precision.FLOAT32].relative_l2,
+    )
 
 
-def timed_checks(bundle: Path, golden: Golden, provider: str) -> Iterator[tuple[str, Callable[[], Row | list[Row]]]]:
-    """Everything that is timed, by name; the provider is "cuda", or "cpu" to rehearse what needs no GPU."""
-    device = "cuda" if provider == "cuda" else "cpu"
+def torch_row(task: Task, file: str, precision: tolerances.Precision) -> Row:
+    """TorchScript or .pt2 under PyTorch; float16 by autocast."""
+    device, half = task.provider, precision is tolerances.Precision.FLOAT16
+    module = load_torch(task.bundle / file, device)
+    cond_id = torch.tensor(int(task.golden.members[-1]), device=device)
+
+    def run(images: np.ndarray) -> np.ndarray:
+        with torch.inference_mode(), torch.autocast(device, dtype=torch.float16, enabled=half):
+            return module(cond_id, torch.from_numpy(images).to(device)).float().cpu().numpy()
+
+    with computing_in(precision):
+        return measured(f"{file}, PyTorch, {precision}", run, task.golden, TOLERANCES[precision].relative_l2)
+
+
+def parity_row(task: Task, artifact: str, provider: str, precision: tolerances.Precision) -> Row:
+    """`verify` of one artifact, every member."""
+    options = VerifyOptions(artifacts=(artifact,), provider=provider, precision=precision)
+    report = verify(task.bundle, options).artifacts[0]
+    placed = [check.detail for check in report.checks if "provider" in check.name]
+    detail = "; ".join((*report.failures[:2], *placed, f"repeat spread {report.repeat_spread:.0e}"))
+    name = f"verify {artifact}, {provider}, {precision}"
+    return Row(check=name, passed=report.passed, error=report.worst.relative_l2, detail=detail)
+
+
+def strict_child(task: Task) -> Row:
+    """Strict float32 once more where the driver itself forbids TF32: the same error says that it was off before."""
+    name = "verify onnx, TF32 forbidden by the driver"
+    code = (
+        "import sys; from pathlib import Path; from hnexport.parity import VerifyOptions, verify; "
+        "r = verify(Path(sys.argv[1]), VerifyOptions(artifacts=('onnx',), provider=sys.argv[2])); "
+        "print(r.artifacts[0].worst.relative_l2)"
+    )
+    environment = {**os.environ, "NVIDIA_TF32_OVERRIDE": "0"}
+    command = [sys.executable, "-c", code, str(task.bundle), task.provider]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        return Row(check=name, passed=False, detail=done.stderr.strip()[-200:])
+    error = float(done.stdout.split()[-1])
+    return Row(check=name, passed=error < TF32_SHOWS, error=error)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Check:
+    """A check that gives one row or several.
+
+    Attributes:
+        obstacle: why it cannot be made here, if it cannot.
+    """
+
+    name: str
+    make: Callable[[], Iterator[Row] | Row]
+    obstacle: str | None = None
+
+
+def checks(task: Task) -> Iterator[Check]:
+    """Every check; first those that nobody has measured yet."""
+    on_cpu = CUDA_ONLY if task.provider == "cpu" else None
+    no_torch = None if on_cpu or torch.cuda.is_available() else "this PyTorch finds no GPU"
+    f32, tf32, f16 = tolerances.Precision.FLOAT32, tolerances.Precision.TF32, tolerances.Precision.FLOAT16
+    yield Check(name="verify onnx", make=lambda: parity_row(task, "onnx", task.provider, f32))
     for setting in SETTINGS:
-        if provider == "cuda" or setting.precision == "float32":
-            yield setting.name, lambda setting=setting: runtime_row(bundle, golden, setting, provider)
-    yield "float16 graph", lambda: float16_row(bundle, golden, provider)
+        plain = setting.precision is Precision.FLOAT32 and setting.cuda is None
+        yield Check(name=setting.name, make=lambda s=setting: runtime_rows(task, s), obstacle=None if plain else on_cpu)
+    yield Check(name="float32: generated, by session.run", make=lambda: unbound_row(task))
     for file in ("model.pt", "model.pt2"):
-        for dtype in (torch.float32, torch.float16) if provider == "cuda" else (torch.float32,):
-            yield f"{file}, {dtype}", lambda f=file, d=dtype: torch_row(bundle, golden, f, d, device)
-    yield "bench, float32", lambda: bench_rows(bundle, provider, "float32", CudaOptions())
-    if provider == "cuda":
-        fast = CudaOptions(graph=True, prefer_nhwc=True)
-        yield "bench, tf32, graph", lambda: bench_rows(bundle, provider, "tf32", fast)
-
-
-def parity_checks(bundle: Path) -> Iterator[tuple[str, Callable[[], Row | list[Row]]]]:
-    """Parity of every format on CUDA, and on TensorRT where it is installed."""
+        for precision in (f32, tf32, f16):
+            yield Check(
+                name=f"{file}, PyTorch, {precision}",
+                make=lambda f=file, p=precision: torch_row(task, f, p),
+                obstacle=no_torch if precision is f32 else on_cpu or no_torch,
+            )
+    yield Check(name="verify onnx, TF32 forbidden by the driver", make=lambda: strict_child(task))
     for artifact in ("onnx", "onnx-materialised", "torchscript", "pt2"):
-        for precision in (Precision.FLOAT32, Precision.TF32):
-            name = f"{artifact}, CUDA, {precision}"
-            yield name, lambda n=name, a=artifact, p=precision: parity_row(n, bundle, a, "cuda", p)
-    yield "TF32 forbidden by the driver", lambda: strict_child(bundle)
-    reason = obstacle("tensorrt")
-    if reason is not None:
-        yield "onnx, TensorRT", lambda: Row(check="onnx, TensorRT", passed=None, detail=f"not run: {reason}")
-    else:
-        name = "onnx, TensorRT, float32"
-        yield name, lambda: parity_row(name, bundle, "onnx", "tensorrt", Precision.FLOAT32)
+        for precision in (f32, tf32):
+            if (artifact, precision) == ("onnx", f32):
+                continue
+            needs = no_torch if artifact in ("torchscript", "pt2") else None
+            yield Check(
+                name=f"verify {artifact}, {precision}",
+                make=lambda a=artifact, p=precision: parity_row(task, a, task.provider, p),
+                obstacle=needs if precision is f32 else on_cpu or needs,
+            )
+    yield Check(
+        name="verify onnx, TensorRT",
+        make=lambda: parity_row(task, "onnx", "tensorrt", f32),
+        obstacle=on_cpu or obstacle("tensorrt"),
+    )
 
 
-def rows(checks: Iterable[tuple[str, Callable[[], Row | list[Row]]]]) -> Iterator[Row]:
-    """The rows of every check; one that raises becomes a failed row."""
-    for name, check in checks:
+def rows(task: Task, wanted: Sequence[Check] | None = None) -> Iterator[Row]:
+    """The rows of every check: one that raises becomes a failed row, one that cannot be made a row that says why."""
+    for check in checks(task) if wanted is None else wanted:
+        late = "no time was left" if time.monotonic() > task.deadline else None
+        if check.obstacle or late:
+            yield Row(check=check.name, passed=None, detail=f"not run: {check.obstacle or late}")
+            continue
         try:
-            found = check()
-            yield from found if isinstance(found, list) else [found]
+            made = check.make()
+            yield from (made,) if isinstance(made, Row) else made
         except Exception as error:  # the table must be whole, whatever one check does
-            yield Row(check=name, passed=False, detail=f"{type(error).__name__}: {error}"[:200])
+            yield Row(check=check.name, passed=False, detail=f"{type(error).__name__}: {error}"[:300])
+
+
+def head_of(manifest: Manifest, provider: str) -> dict[str, str]:
+    """What was measured, and on what."""
+    findings = {finding.what: finding.detail for finding in diagnose().findings}
+    on_gpu = torch.cuda.is_available()
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "bundle": manifest.name,
+        "provider": provider,
+        "chip": torch.cuda.get_device_name() if on_gpu else "unknown to PyTorch",
+        "driver": findings.get("NVIDIA driver", "unknown"),
+        "torch": f"{torch.__version__} (CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()})",
+        "onnxruntime": onnxruntime.__version__,
+    }
+
+
+def line(row: Row) -> str:
+    """A row of the table, in Markdown."""
+    error = "" if row.error is None else f"{row.error:.1e}"
+    cells = [f"{value:.2f}" for value in row.milliseconds] or [""] * len(BATCHES)
+    if row.ratios:
+        cells = [f"{cell} ({ratio:.2f}x)" for cell, ratio in zip(cells, row.ratios, strict=True)]
+    verdict = {True: "yes", False: "NO", None: "not run"}[row.passed]
+    return f"| {row.check} | {verdict} | {error} | {' | '.join(cells)} | {' '.join(row.detail.split())} |"
+
+
+def build_bundle(arguments: argparse.Namespace, folder: Path) -> Path:
+    """A bundle with random weights; two of its members are verified on the CPU, the checks here do the rest."""
+    spec = PipelineSpec(network=WideResNetSpec.from_name(arguments.network), members=arguments.members)
+    some = tuple(sorted({0, arguments.members - 1}))
+    options = BuildOptions(members=some, provider="cpu")
+    return build(random_checkpoint(spec), folder / "bundle", options=options).path
 
 
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("bundle", type=Path, nargs="?", help="default: build WRN-28-10 with ten members first")
-    parser.add_argument("--out", type=Path, help="write the table as JSON too")
+    parser.add_argument("bundle", type=Path, nargs="?", help="by default one is built")
+    parser.add_argument("--network", default="wrn-28-10", help="of the bundle that is built")
+    parser.add_argument("--members", type=int, default=10, help="of the bundle that is built")
+    parser.add_argument("--provider", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each batch size of each benchmark")
+    parser.add_argument("--minutes", type=float, default=6.5, help="no check begins later than that")
+    parser.add_argument("--out", type=Path, help="write the table as JSON too, after every row")
     arguments = parser.parse_args()
-    reason = obstacle("cuda")
-    if reason is not None:
-        print(f"no GPU check can be made here: {reason}", file=sys.stderr)
+    start = time.monotonic()
+    try:
+        require_device(arguments.provider)
+    except HnexportError as error:
+        print(f"no GPU check can be made here: {error}", file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = arguments.bundle or build_reference(Path(folder))
-        return check(bundle, arguments.out)
-
-
-def build_reference(folder: Path) -> Path:
-    """WRN-28-10 with ten members, from random weights."""
-    spec = PipelineSpec(network=WideResNetSpec.from_name("wrn-28-10"), members=10)
-    return build(random_checkpoint(spec), folder / spec.name).path
-
-
-def check(bundle: Path, out: Path | None) -> int:
-    """Print the table of one bundle."""
-    manifest, golden = read_manifest(bundle), read_golden(bundle)
-    driver = next(finding.detail for finding in diagnose().findings if finding.what == "NVIDIA driver")
-    head = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "bundle": manifest.name,
-        "chip": torch.cuda.get_device_name(),
-        "driver": driver,
-        "torch": f"{torch.__version__} (CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()})",
-        "onnxruntime": onnxruntime.__version__,
-    }
-    for key, value in head.items():
-        print(f"{key}: {value}")
-    print(f"\n| check | passed | relative L2 | {' | '.join(f'batch {b}, ms' for b in BATCHES)} | detail |")
-    print("| --- " * (4 + len(BATCHES)) + "|")
-    done = []
-    for row in rows(itertools.chain(parity_checks(bundle), timed_checks(bundle, golden, "cuda"))):
-        done.append(row)
-        error = "" if row.error is None else f"{row.error:.1e}"
-        times = [f"{value:.2f}" for value in row.milliseconds] or [""] * len(BATCHES)
-        verdict = {True: "yes", False: "NO", None: "not run"}[row.passed]
-        print(f"| {row.check} | {verdict} | {error} | {' | '.join(times)} | {row.detail} |", flush=True)
-    if out:
-        value = {**head, "rows": [dataclasses.asdict(row) for row in done]}
-        out.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    with contextlib.ExitStack() as stack:
+        # the float16 graphs of bundles that are built here go with them
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hnexport-gpu-check-")))
+        os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+        bundle = arguments.bundle or build_bundle(arguments, folder)
+        head = head_of(read_manifest(bundle), arguments.provider)
+        head["built in"] = f"{time.monotonic() - start:.0f} s" if arguments.bundle is None else "not here"
+        for key, value in head.items():
+            print(f"{key}: {value}")
+        print(f"\n| check | passed | relative L2 | {' | '.join(f'batch {b}, ms' for b in BATCHES)} | detail |")
+        print("| --- " * (4 + len(BATCHES)) + "|", flush=True)
+        task = Task(
+            bundle=bundle,
+            provider=arguments.provider,
+            seconds=arguments.seconds,
+            deadline=start + 60 * arguments.minutes,
+        )
+        done = []
+        for row in rows(task):
+            done.append(row)
+            print(line(row), flush=True)
+            if arguments.out:
+                value = {**head, "rows": [dataclasses.asdict(row) for row in done]}
+                arguments.out.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
     return 1 if any(row.passed is False for row in done) else 0
 
 

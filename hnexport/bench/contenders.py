@@ -14,7 +14,7 @@ import numpy as np
 
 from hnexport.bench.task import Array, BenchTask, Loaded
 from hnexport.bundle.manifest import Format
-from hnexport.errors import BundleError
+from hnexport.errors import BundleError, ProviderError
 
 if TYPE_CHECKING:
     from hnexport.runtime.cuda import CudaOptions
@@ -163,6 +163,8 @@ def _set_torch(task: BenchTask) -> None:
     """PyTorch as the task asks; by itself it would round to TF32 in convolutions, and only there."""
     import torch
 
+    if task.precision == "float16":
+        raise ProviderError("PyTorch is compared in float32 and tf32 only")
     torch.set_num_threads(task.threads)
     tf32 = task.precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32, tf32

@@ -10,12 +10,13 @@ from onnx.external_data_helper import ExternalDataInfo
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError
+from hnexport.tune.half import write_half
 
 __all__ = ["write_plain"]
 
 
-def write_plain(bundle: Path, manifest: Manifest, member: int, folder: Path) -> None:
-    """Write `plain.onnx` and `plain.bin`, `image -> logits`, into `folder`.
+def write_plain(bundle: Path, manifest: Manifest, member: int, folder: Path, *, half: bool = False) -> None:
+    """Write `plain.onnx` and `plain.bin`, `image -> logits`, into `folder`; with `half` as a float16 graph.
 
     Raises:
         BundleError: the bundle holds no ONNX files.
@@ -42,3 +43,6 @@ def write_plain(bundle: Path, manifest: Manifest, member: int, folder: Path) -> 
                 tensor.external_data.add(key=key, value=str(value))
             file.write(np.ascontiguousarray(values).data)
     (folder / "plain.onnx").write_bytes(model.SerializeToString())
+    if half:
+        write_half(folder / "plain.onnx", folder / "plain.onnx")
+        (folder / "plain.bin").write_bytes(b"")  # its weights are in the graph now

@@ -54,7 +54,7 @@ class BenchReport:
     """A benchmark of a bundle.
 
     Attributes:
-        precision: "float32" or "tf32".
+        precision: "float32", "tf32" or "float16".
         cuda: how onnxruntime's contenders used CUDA; None on another provider.
         not_run: why a contender did not run, by name.
         environment: versions, processor, threads.

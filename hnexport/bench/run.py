@@ -39,7 +39,7 @@ class BenchOptions:
         contenders: names of `CONTENDERS`; `plain` is added, since everything is compared with it.
         seconds: about how long each batch size is timed; at least `least_rounds` rounds in any case.
         threads: for one operator; None takes the processors that this process may use.
-        precision: the arithmetic; "tf32" needs the provider "cuda".
+        precision: the arithmetic; "tf32" and "float16" need the provider "cuda".
         cuda: how onnxruntime's contenders use CUDA.
     """
 
@@ -72,7 +72,7 @@ def bench(bundle: Path, options: BenchOptions | None = None, progress: Progress 
     not_run: dict[str, str] = {}
     with ExitStack() as stack:
         plain = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hnexport-bench-")))
-        write_plain(bundle, manifest, options.member, plain)
+        write_plain(bundle, manifest, options.member, plain, half=options.precision is Precision.FLOAT16)
         shared = {
             "bundle": str(bundle),
             "plain": str(plain),
@@ -116,10 +116,10 @@ def _check(options: BenchOptions, manifest: Manifest) -> None:
         raise BenchError(f"{unknown[0]!r} is not a contender; choose among {', '.join(CONTENDERS)}")
     if not options.batch_sizes or min(options.batch_sizes) < 1:
         raise BenchError(f"batch sizes must be at least 1, found {list(options.batch_sizes)}")
-    if options.precision not in (Precision.FLOAT32, Precision.TF32):
-        raise BenchError("the precision is float32 or tf32; bfloat16 is a contender of its own, openvino-…-bfloat16")
-    if options.precision is Precision.TF32 and options.provider != "cuda":
-        raise BenchError(f"precision tf32 needs the provider cuda, found {options.provider}")
+    if options.precision is Precision.BFLOAT16:
+        raise BenchError("bfloat16 is a contender of its own, openvino-…-bfloat16")
+    if options.precision is not Precision.FLOAT32 and options.provider != "cuda":
+        raise BenchError(f"precision {options.precision} needs the provider cuda, found {options.provider}")
     if not 0 <= options.member < manifest.spec.members:
         raise BenchError(f"member {options.member} does not exist: there are 0 to {manifest.spec.members - 1}")
 

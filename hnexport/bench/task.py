@@ -23,7 +23,7 @@ class BenchTask:
         plain: the folder of the plain network, `plain.onnx` and its weights.
         member: the member that is run.
         threads: for one operator.
-        precision: the arithmetic of every contender but OpenVINO's, "float32" or on CUDA "tf32".
+        precision: the arithmetic of every contender but OpenVINO's, "float32", on CUDA "tf32" or "float16" too.
         cuda: how onnxruntime's contenders use CUDA: a `CudaOptions` as JSON, which the processes that do without
             onnxruntime need not make.
     """

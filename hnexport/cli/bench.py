@@ -25,7 +25,7 @@ __all__ = ["bench"]
     "Materialised, folded, folded-resident and generated always run.",
 )
 @click.option("--provider", type=click.Choice(["cpu", "cuda", "tensorrt"]), default="cpu", show_default=True)
-@click.option("--precision", type=click.Choice(["float32", "tf32"]), default="float32", show_default=True)
+@click.option("--precision", type=click.Choice(["float32", "tf32", "float16"]), default="float32", show_default=True)
 @click.option("--cuda-graph", is_flag=True, help="CUDA: capture each call as a graph and replay it.")
 @click.option("--prefer-nhwc", is_flag=True, help="CUDA: convolutions with channels last.")
 @click.option(
@@ -67,9 +67,9 @@ def bench(
     from hnexport.records import to_json
     from hnexport.runtime import AlgorithmSearch, CudaOptions, Precision
 
-    if provider != "cuda" and (cuda_graph or prefer_nhwc or algorithm_search != "exhaustive" or precision == "tf32"):
+    if provider != "cuda" and (cuda_graph or prefer_nhwc or algorithm_search != "exhaustive" or precision != "float32"):
         raise click.UsageError(
-            "--cuda-graph, --prefer-nhwc, --algorithm-search and --precision tf32 need --provider cuda"
+            "--cuda-graph, --prefer-nhwc, --algorithm-search and another precision than float32 need --provider cuda"
         )
 
     options = BenchOptions(

@@ -11,19 +11,29 @@ __all__ = ["tune"]
 
 @click.command()
 @bundle_argument
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="float16 makes a graph for CUDA instead, which runs on any machine.",
+)
 @click.option("--force", is_flag=True, help="Make it again if the cache holds it.")
 @json_option
-def tune(bundle: Path, force: bool, as_json: bool) -> None:
+def tune(bundle: Path, precision: str, force: bool, as_json: bool) -> None:
     """Fold a bundle's graph into onnxruntime's layout on this processor, verify every member, and cache the result.
 
     The cache lies in $XDG_CACHE_HOME/hnexport/tuned and is used only with this onnxruntime, this processor and this
-    bundle. The bundle itself is not touched.
+    bundle. The bundle itself is not touched. With --precision float16 the graph is converted instead of folded, and
+    lies in $XDG_CACHE_HOME/hnexport/float16.
     """
     from hnexport.cli import render
-    from hnexport.tune.make import tune as tune_bundle
+    from hnexport.tune.half import halve
+    from hnexport.tune.make import tune as fold
 
+    make = halve if precision == "float16" else fold
     with render.live_progress(quiet=as_json) as progress:
-        tuned = tune_bundle(bundle, force=force, progress=progress)
+        tuned = make(bundle, force=force, progress=progress)
     error = None if tuned.parity is None else tuned.parity.worst.relative_l2
     if as_json:
         render.print_json({"path": str(tuned.path), "seconds": tuned.seconds, "relative_l2": error})

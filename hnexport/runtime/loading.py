@@ -15,6 +15,7 @@ from hnexport.errors import BundleError, ProviderError, RuntimeInputError
 from hnexport.runtime.cuda import CudaOptions
 from hnexport.runtime.ensemble import Engine, Ensemble
 from hnexport.runtime.golden_check import check_golden
+from hnexport.runtime.half import find_half
 from hnexport.runtime.memory import available_bytes
 from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
 from hnexport.runtime.openvino_engine import OpenvinoEngine
@@ -62,15 +63,16 @@ def load(
         resident_members: the weights of at most so many members are kept, those of the least recently used are dropped;
             None keeps as many as fit.
         threads: compute threads of one call; None is the engine's choice, the physical cores.
-        precision: "float32"; "tf32" on CUDA, up to a percent off; "bfloat16" with OpenVINO, up to a few percent off.
-            The golden sample is held to the tolerance of the precision.
+        precision: "float32"; on CUDA "tf32", up to a percent off, or "float16", up to two, over a graph that
+            `hnexport tune --precision float16` made; "bfloat16" with OpenVINO, up to a few percent off. The golden
+            sample is held to the tolerance of the precision.
         checksums: "remembered" reads a large file once and remembers that it was whole, "always" reads it at every
             load, "never" compares sizes only.
         check: how much of the golden sample to compute: "sample" (one image of one member), "all" or "none".
-        tune: make the tuned graphs first if this machine has none, in a process of its own (some seconds; needs all of
-            hnexport's dependencies, not only those of its runtime).
-        cuda: how CUDA computes, see `CudaOptions`. Where "auto" comes to the CPU, this and "tf32" do not apply (the
-            ensemble's `precision` says which one does); with another provider they are refused.
+        tune: make the tuned graphs (with "float16", that graph) first if this machine has none, in a process of its own
+            (some seconds; needs all of hnexport's dependencies, not only those of its runtime).
+        cuda: how CUDA computes, see `CudaOptions`. Where "auto" comes to the CPU, this, "tf32" and "float16" do not
+            apply (the ensemble's `precision` says which one does); with another provider they are refused.
 
     Raises:
         BundleError: the bundle is missing, damaged or has no ONNX files, or its predictions are not those of its
@@ -138,6 +140,8 @@ def _load_on(provider: str, files: _Files, golden: Golden | None, options: LoadO
     engine = _engine(provider, files, options)
     if options.tune and provider == "cpu" and find_tuned(files.manifest) is None:
         _tune(files.folder)
+    if options.tune and options.precision is Precision.FLOAT16 and find_half(files.manifest) is None:
+        _tune(files.folder, "--precision", "float16")
     strategy, limit = _plan(engine, files, options)
     files.verify(engine.files[strategy])
     ensemble = Ensemble(files.manifest, engine, strategy, limit)
@@ -152,13 +156,13 @@ def _load_on(provider: str, files: _Files, golden: Golden | None, options: LoadO
     return ensemble
 
 
-def _tune(bundle: Path) -> None:
+def _tune(bundle: Path, *arguments: str) -> None:
     """Run `hnexport tune` in a process of its own: it needs libraries that this one shall not load.
 
     Raises:
         BundleError: it failed; with its message.
     """
-    command = [sys.executable, "-m", "hnexport", "tune", str(bundle), "--json"]
+    command = [sys.executable, "-m", "hnexport", "tune", str(bundle), "--json", *arguments]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         raise BundleError(f"{bundle} could not be tuned: {done.stderr.strip() or 'hnexport tune gave no reason'}")

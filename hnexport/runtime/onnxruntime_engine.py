@@ -16,6 +16,7 @@ from hnexport.errors import ProviderError
 from hnexport.runtime.cuda import CudaOptions
 from hnexport.runtime.device import WITHOUT_GRAPH, Runner, place_session
 from hnexport.runtime.folded import FoldedNetwork
+from hnexport.runtime.half import require_half
 from hnexport.runtime.memory import release_freed_memory
 from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.providers import open_session
@@ -67,7 +68,7 @@ class OnnxruntimeEngine:
     ) -> None:
         """An engine whose sessions are on `provider`, one of `providers.PROVIDERS`, with so many threads each.
 
-        `precision` "tf32" and `cuda` are for the provider "cuda" alone.
+        `precision` other than "float32" and `cuda` are for the provider "cuda" alone.
         """
         self.provider, self.precision = provider, precision
         self._cuda = (cuda or CudaOptions()) if provider == "cuda" else None
@@ -95,8 +96,10 @@ class OnnxruntimeEngine:
 
         Raises:
             BundleError: onnxruntime cannot load the files.
-            ProviderError: the provider did not start.
+            ProviderError: the provider did not start, or the precision is float16, whose members are generated.
         """
+        if self.precision is Precision.FLOAT16:
+            raise ProviderError("a float16 member is generated in every call: choose strategy='generated'")
         kept: list[object] = []
         return _NetworkPredictor(self._runner(lambda: self._network_session(member, kept)), kept)
 
@@ -106,7 +109,7 @@ class OnnxruntimeEngine:
         options = session_options(self._threads)
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights.values()]
         options.add_external_initializers(list(weights), values)
-        session = self._open(NETWORK_FILE, options)
+        session = self._open(self._folder / NETWORK_FILE, options)
         if self._refers_to_weights is None:
             self._refers_to_weights = self._is_changed_by(session, weights)
             if self._refers_to_weights:
@@ -141,9 +144,12 @@ class OnnxruntimeEngine:
         Raises:
             BundleError: onnxruntime cannot load the file.
             ProviderError: the provider did not start.
+            RuntimeInputError: the precision is float16, and this user's cache holds no such graph.
         """
+        half = self.precision is Precision.FLOAT16
+        path = require_half(self._manifest, self._folder) if half else self._folder / MODEL_FILE
         options = session_options(self._threads, prepack=False)
-        run = self._runner(lambda: self._open(MODEL_FILE, options, fold=self._folds))
+        run = self._runner(lambda: self._open(path, options, fold=half or self._folds))
 
         def predict(member: int, images: NDArray[Any]) -> NDArray[np.float32]:
             return run(images, member)
@@ -163,11 +169,11 @@ class OnnxruntimeEngine:
         return run
 
     def _open(
-        self, name: str, options: onnxruntime.SessionOptions, *, fold: bool = True
+        self, path: Path, options: onnxruntime.SessionOptions, *, fold: bool = True
     ) -> onnxruntime.InferenceSession:
         tf32 = self.precision is Precision.TF32
         settings = {} if self._cuda is None else self._cuda.provider_options(tf32=tf32)
-        return open_session(self._folder / name, options, self.provider, settings, fold=fold)
+        return open_session(path, options, self.provider, settings, fold=fold)
 
     def _hypernet_session(self) -> onnxruntime.InferenceSession:
         if self._hypernet is None:  # on the CPU whatever the provider: that is where the weights are needed

@@ -56,13 +56,18 @@ class Check(StrEnum):
 class Precision(StrEnum):
     """The arithmetic. Whatever is coarser than `float32` is a choice to make by name.
 
-    `tf32` rounds the factors of convolutions and products to 10 bits of mantissa, on CUDA; `bfloat16` to 7, with
+    `tf32` rounds the factors of convolutions and products to 10 bits of mantissa, on CUDA; `float16` stores everything
+    in as many, and has a graph of its own that `hnexport tune --precision float16` makes; `bfloat16` has 7 bits, with
     OpenVINO.
     """
 
     FLOAT32 = "float32"
     TF32 = "tf32"
+    FLOAT16 = "float16"
     BFLOAT16 = "bfloat16"
+
+
+_CUDA_PRECISIONS = (Precision.TF32, Precision.FLOAT16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,19 +105,27 @@ class LoadOptions:
             )
         if self.precision is Precision.BFLOAT16 and self.engine is not EngineName.OPENVINO:
             raise RuntimeInputError(
-                "precision='bfloat16' needs engine='openvino'; onnxruntime computes in float32, on CUDA in tf32 too"
+                "precision='bfloat16' needs engine='openvino'; onnxruntime has float32, on CUDA tf32 and float16 too"
             )
         may_be_cuda = self.engine is EngineName.ONNXRUNTIME and self.provider in ("auto", "cuda")
-        if not may_be_cuda and self.precision is Precision.TF32:
-            raise RuntimeInputError(f"precision='tf32' needs provider='cuda' (or 'auto'), found {self._place()}")
+        if not may_be_cuda and self.precision in _CUDA_PRECISIONS:
+            raise RuntimeInputError(
+                f"precision={self.precision.value!r} needs provider='cuda' (or 'auto'), found {self._place()}"
+            )
         if not may_be_cuda and self.cuda is not None:
             raise RuntimeInputError(f"cuda=CudaOptions(...) is for provider='cuda' (or 'auto'), found {self._place()}")
+
+        if self.precision is Precision.FLOAT16 and self.strategy not in (Strategy.AUTO, Strategy.GENERATED):
+            raise RuntimeInputError(
+                f"precision='float16' generates members in every call: leave out strategy={self.strategy.value!r}"
+            )
 
     def on(self, provider: str) -> "LoadOptions":
         """The options for a provider that `auto` may take: what is for CUDA alone is left out elsewhere."""
         if provider == "cuda":
-            return replace(self, provider=provider)
-        precision = Precision.FLOAT32 if self.precision is Precision.TF32 else self.precision
+            strategy = Strategy.GENERATED if self.precision is Precision.FLOAT16 else self.strategy
+            return replace(self, provider=provider, strategy=strategy)
+        precision = Precision.FLOAT32 if self.precision in _CUDA_PRECISIONS else self.precision
         return replace(self, provider=provider, precision=precision, cuda=None)
 
     def _place(self) -> str:

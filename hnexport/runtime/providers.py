@@ -13,7 +13,7 @@ import onnxruntime
 
 from hnexport.errors import BundleError, ProviderError
 
-__all__ = ["PROVIDERS", "check_provider_name", "missing_library", "open_session"]
+__all__ = ["PROVIDERS", "check_provider_name", "missing_library", "open_session", "require_device"]
 
 PROVIDERS: Mapping[str, str] = MappingProxyType(
     {
@@ -45,6 +45,19 @@ def check_provider_name(provider: str) -> None:
         raise ProviderError(f"unknown provider {provider!r}: choose one of auto, {', '.join(PROVIDERS)}")
 
 
+def require_device(provider: str) -> None:
+    """Refuse a provider that this onnxruntime was built without, or whose driver or GPU is missing.
+
+    Raises:
+        ProviderError: with what is missing, and its remedy.
+    """
+    available = onnxruntime.get_available_providers()
+    if PROVIDERS[provider] not in available:
+        raise ProviderError(_not_built_in(provider, available))
+    if provider in _NVIDIA:
+        _require_driver(provider)
+
+
 def open_session(
     path: Path,
     options: onnxruntime.SessionOptions,
@@ -64,11 +77,8 @@ def open_session(
         BundleError: onnxruntime cannot read the file.
     """
     name = PROVIDERS[provider]
-    available = onnxruntime.get_available_providers()
-    if name not in available:
-        raise ProviderError(_not_built_in(provider, available))
+    require_device(provider)
     if provider in _NVIDIA:
-        _require_driver(provider)
         _preload_cuda()
     options.log_severity_level = 3
     try:

@@ -4,9 +4,10 @@ onnxruntime's CPU provider runs convolutions in a blocked layout only where it k
 linear hypernetwork commutes with any permutation of its output, so the permutation can be applied to the bases once:
 the generated kernels then come out in that layout. The layout is internal to onnxruntime and its block size depends on
 the processor, so the folded graphs are never part of a bundle. `tune` makes and checks them; `hnexport.runtime` uses
-them where it finds them.
+them where it finds them. `halve` makes another cached copy, in float16, for CUDA.
 """
 
+from hnexport.tune.half import halve
 from hnexport.tune.make import TunedBundle, tune
 
-__all__ = ["TunedBundle", "tune"]
+__all__ = ["TunedBundle", "halve", "tune"]

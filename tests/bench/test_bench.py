@@ -104,7 +104,7 @@ def test_the_plain_network_holds_constants_only(built, tmp_path):
         ({"batch_sizes": (0,)}, "at least 1"),
         ({"member": 3}, "member 3 does not exist"),
         ({"precision": Precision.TF32}, "precision tf32 needs the provider cuda, found cpu"),
-        ({"precision": Precision.BFLOAT16}, "the precision is float32 or tf32"),
+        ({"precision": Precision.BFLOAT16}, "bfloat16 is a contender of its own"),
         ({"provider": "cuda"}, "the plain network cannot run"),
     ],
     ids=["contender", "batch size", "member", "tf32", "bfloat16", "provider"],

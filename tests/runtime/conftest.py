@@ -5,12 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from hnexport.build import BuildOptions, build
 from hnexport.bundle import Format
 from hnexport.checkpoints import Checkpoint
-from hnexport.runtime import load
+from hnexport.runtime import device, load, providers
 from hnexport.spec import RECIPES, BasisDtype, HypernetSpec, ImageLayout, PreprocessSpec
 
 MEMBERS = 10
@@ -69,3 +70,25 @@ def ensemble(shared_bundle):
 def images() -> np.ndarray:
     """float32 [4, 3, 8, 8]."""
     return np.random.default_rng(1).standard_normal((4, 3, 8, 8)).astype(np.float32)
+
+
+@pytest.fixture
+def pretend_cuda(monkeypatch):
+    """Real sessions on the CPU that say they run on CUDA; gives the options each was asked for, by file."""
+    asked, create = [], providers._create
+
+    def pretend(path, options, provider, settings, *, fold):
+        session = create(path, options, "cpu", {}, fold=fold)
+        if provider == "cuda":
+            asked.append((path.name, dict(settings)))
+            session._providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        return session
+
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
+    monkeypatch.setattr(providers, "_cuda_devices", lambda: 2)
+    monkeypatch.setattr(providers, "_preload_cuda", lambda: None)
+    monkeypatch.setattr(providers, "_create", pretend)
+    monkeypatch.setattr(device, "_CUDA", "cpu")
+    return asked

@@ -1,6 +1,6 @@
 """CUDA's options: what is refused, what reaches onnxruntime, and what `load` makes of them.
 
-Where there is no GPU, `pretend_cuda` puts real sessions of the CPU provider in the place of CUDA's.
+Where there is no GPU, `pretend_cuda` (in `conftest`) puts real sessions of the CPU provider in the place of CUDA's.
 """
 
 import dataclasses
@@ -12,8 +12,9 @@ import pytest
 from hnexport.bundle import read_golden
 from hnexport.errors import BundleError, ProviderError, RuntimeInputError
 from hnexport.parity import tolerances
-from hnexport.runtime import AlgorithmSearch, CudaOptions, Precision, Strategy, device, load, loading, providers
+from hnexport.runtime import AlgorithmSearch, CudaOptions, Precision, Strategy, device, load, loading
 from hnexport.runtime.golden_check import LOAD_TOLERANCES
+from hnexport.tune import halve
 
 ASKED = {
     "nothing": (None, {}),
@@ -30,28 +31,6 @@ ALWAYS = {
     "cudnn_conv_algo_search": "EXHAUSTIVE",
     "enable_cuda_graph": "0",
 }
-
-
-@pytest.fixture
-def pretend_cuda(monkeypatch):
-    """Real sessions on the CPU that say they run on CUDA; gives the options each was asked for, by file."""
-    asked, create = [], providers._create
-
-    def pretend(path, options, provider, settings, *, fold):
-        session = create(path, options, "cpu", {}, fold=fold)
-        if provider == "cuda":
-            asked.append((path.name, dict(settings)))
-            session._providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-        return session
-
-    monkeypatch.setattr(
-        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    )
-    monkeypatch.setattr(providers, "_cuda_devices", lambda: 2)
-    monkeypatch.setattr(providers, "_preload_cuda", lambda: None)
-    monkeypatch.setattr(providers, "_create", pretend)
-    monkeypatch.setattr(device, "_CUDA", "cpu")
-    return asked
 
 
 @pytest.mark.parametrize(("cuda", "settings"), ASKED.values(), ids=ASKED.keys())
@@ -99,6 +78,30 @@ def test_tf32_is_held_to_the_tolerance_of_verify():
     assert LOAD_TOLERANCES[Precision.TF32].relative_l2 == tolerances.TOLERANCES[tolerances.Precision.TF32].relative_l2
 
 
+@pytest.mark.parametrize("graph", [False, True], ids=["bound", "graph"])
+def test_float16_runs_its_own_graph_within_its_own_tolerance(built_once, pretend_cuda, graph):
+    bundle = built_once("uint8")
+    options = {"provider": "cuda", "precision": "float16", "check": "all", "cuda": CudaOptions(graph=graph)}
+    with pytest.raises(RuntimeInputError, match="has no float16 graph in this user's cache"):
+        load(bundle, **options)
+    halve(bundle)
+    ensemble = load(bundle, **options)
+    assert (ensemble.precision, ensemble.strategy) == ("float16", Strategy.GENERATED)
+    assert pretend_cuda[-1] == ("model-float16.onnx", {**ALWAYS, "enable_cuda_graph": str(int(graph))})
+    golden = read_golden(bundle)
+    error = abs(ensemble.predict(golden.images, member=0) - golden.logits[0]).max() / abs(golden.logits[0]).max()
+    assert 1e-5 < error < 2e-2
+
+
+def test_load_makes_the_float16_graph_where_it_is_asked_to(shared_bundle, pretend_cuda):
+    assert load(shared_bundle, provider="cuda", precision="float16", tune=True).precision is Precision.FLOAT16
+
+
+def test_a_missing_float16_graph_is_no_reason_for_auto_to_take_the_cpu(shared_bundle, pretend_cuda):
+    with pytest.raises(RuntimeInputError, match="has no float16 graph"):
+        load(shared_bundle, precision="float16")
+
+
 REFUSED = {
     "device": ({"device": -1}, "device must be a whole number from 0, found -1"),
     "device as a word": ({"device": "0"}, "device must be a whole number from 0, found '0'"),
@@ -123,7 +126,7 @@ def test_a_name_becomes_its_choice():
 
 
 @pytest.mark.parametrize("elsewhere", [{"provider": "cpu"}, {"provider": "tensorrt"}, {"engine": "openvino"}], ids=str)
-@pytest.mark.parametrize("options", [{"cuda": CudaOptions()}, {"precision": "tf32"}], ids=["cuda", "tf32"])
+@pytest.mark.parametrize("options", [{"cuda": CudaOptions()}, {"precision": "tf32"}, {"precision": "float16"}], ids=str)
 def test_what_is_for_cuda_is_refused_elsewhere(shared_bundle, options, elsewhere):
     with pytest.raises(RuntimeInputError, match=r"for provider='cuda'|needs provider='cuda'"):
         load(shared_bundle, **options, **elsewhere)
@@ -134,9 +137,10 @@ def test_options_of_another_type_are_refused(shared_bundle):
         load(shared_bundle, cuda={"graph": True})
 
 
-def test_where_auto_comes_to_the_cpu_it_computes_in_float32_and_says_so(shared_bundle, images, monkeypatch):
+@pytest.mark.parametrize("precision", ["tf32", "float16"])
+def test_where_auto_comes_to_the_cpu_it_computes_in_float32_and_says_so(shared_bundle, images, monkeypatch, precision):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    ensemble = load(shared_bundle, precision="tf32", cuda=CudaOptions(graph=True))
+    ensemble = load(shared_bundle, precision=precision, cuda=CudaOptions(graph=True))
     assert (ensemble.provider, ensemble.precision, ensemble.strategy) == ("cpu", "float32", Strategy.MATERIALISED)
     expected = load(shared_bundle, provider="cpu").predict(images, member=1)
     assert np.array_equal(ensemble.predict(images, member=1), expected)
@@ -175,6 +179,14 @@ def test_every_member_is_right_on_a_gpu(built_once, name, strategy, options):
         reference = golden.logits[:, :size]
         error = np.linalg.norm(logits - reference, axis=-1) / np.linalg.norm(reference, axis=-1)
         assert error.max() < LOAD_TOLERANCES[ensemble.precision].relative_l2
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("cuda", [None, CudaOptions(graph=True), CudaOptions(prefer_nhwc=True)], ids=str)
+@pytest.mark.parametrize("name", ["hypernet", "batch-ensemble", "uint8"])
+def test_float16_is_right_on_a_gpu(built_once, name, cuda):
+    halve(built_once(name))
+    load(built_once(name), provider="cuda", precision="float16", check="all", cuda=cuda)
 
 
 @pytest.mark.cuda

@@ -1,0 +1,101 @@
+"""`halve`: a float16 copy of a bundle's graph, checked, and only then put into the cache."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+from hnexport.bundle.checksums import check_files
+from hnexport.bundle.golden import read_golden
+from hnexport.bundle.manifest import Format, Manifest, read_manifest
+from hnexport.bundle.writer import staged_folder
+from hnexport.errors import BundleError, TuneError
+from hnexport.parity.artifact import verify_artifact
+from hnexport.parity.limits import FULL
+from hnexport.parity.results import ArtifactReport
+from hnexport.parity.tolerances import TOLERANCES, Precision
+from hnexport.parity.verify import DEFAULT_BATCH_SIZES
+from hnexport.progress import Progress, no_progress
+from hnexport.records import to_json
+from hnexport.runtime.half import HALF_FILE, HALF_RECORD_FILE, HalfRecord, find_half, half_folder
+from hnexport.runtime.providers import open_session
+from hnexport.runtime.session_options import session_options
+from hnexport.tune.make import TunedBundle
+
+__all__ = ["halve", "write_half"]
+
+
+def halve(bundle: Path, *, force: bool = False, progress: Progress = no_progress) -> TunedBundle:
+    """Make the float16 copy of `model.onnx`, verify every member of it on the CPU, and cache it.
+
+    Every tensor and operator is float16, the bases and the weights that are generated from them too; the image and the
+    logits stay as they are.
+
+    Args:
+        force: make it again if the cache holds it.
+        progress: called after each verified member.
+
+    Raises:
+        BundleError: a file of the bundle is missing or damaged, or the cache cannot be written.
+        TuneError: the float16 graph is further off than float16 explains, by numbers that leave its range for
+            instance; nothing was cached.
+    """
+    start = time.perf_counter()
+    manifest = read_manifest(bundle)
+    if Format.ONNX not in manifest.formats:
+        raise BundleError(f"{bundle} holds no ONNX files; build it with the format onnx")
+    target = half_folder(manifest)
+    if not force and find_half(manifest) is not None:
+        return TunedBundle(path=target, parity=None, seconds=time.perf_counter() - start)
+    check_files(bundle, manifest, manifest.files)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with staged_folder(target) as folder:
+        write_half(bundle / "model.onnx", folder / HALF_FILE)
+        report = _verify(folder / HALF_FILE, bundle, manifest, progress)
+        if not report.passed:
+            raise TuneError(f"{manifest.name} is not the same in float16: {report.failures[0]}; not cached")
+        record = HalfRecord(
+            key=target.name,
+            bundle=manifest.name,
+            size_bytes=(folder / HALF_FILE).stat().st_size,
+            relative_l2=report.worst.relative_l2,
+        )
+        text = json.dumps(to_json(record), indent=2) + "\n"
+        (folder / HALF_RECORD_FILE).write_text(text, encoding="utf-8")
+    return TunedBundle(path=target, parity=report, seconds=time.perf_counter() - start)
+
+
+def write_half(source: Path, target: Path) -> None:
+    """Convert a graph with its weights to float16, in one file; inputs and outputs keep their types."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16  # it adds its folder to sys.path
+
+    onnx.save(convert_float_to_float16(onnx.load(source), keep_io_types=True), target)
+
+
+class _HalfRunner:
+    """A float16 graph under onnxruntime's CPU provider, which casts where it has no float16 kernel."""
+
+    limits = FULL
+
+    def __init__(self, path: Path) -> None:
+        self._session = open_session(path, session_options(None), "cpu")
+        self.runtime = f"onnxruntime {onnxruntime.__version__} cpu, float16"
+
+    def run(self, cond_id: int, images: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Logits `[batch, class]` of one member."""
+        feed = {"cond_id": np.array(cond_id, dtype=np.int64), "image": images}
+        return self._session.run(["logits"], feed)[0]  # type: ignore[no-any-return]
+
+
+def _verify(path: Path, bundle: Path, manifest: Manifest, progress: Progress) -> ArtifactReport:
+    try:
+        runner = _HalfRunner(path)
+    except BundleError as error:
+        raise TuneError(f"onnxruntime cannot load the float16 graph of {manifest.name}: {error}") from error
+    golden, tolerance = read_golden(bundle), TOLERANCES[Precision.FLOAT16]
+    members = manifest.spec.members
+    return verify_artifact("onnx-float16", runner, members, golden, DEFAULT_BATCH_SIZES, tolerance, progress)
