@@ -6,6 +6,7 @@ Where there is no GPU, `pretend_cuda` (in `conftest`) puts real sessions of the 
 import dataclasses
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -100,6 +101,16 @@ def test_load_makes_the_float16_graph_where_it_is_asked_to(shared_bundle, preten
 def test_a_missing_float16_graph_is_no_reason_for_auto_to_take_the_cpu(shared_bundle, pretend_cuda):
     with pytest.raises(RuntimeInputError, match="has no float16 graph"):
         load(shared_bundle, precision="float16")
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "network.onnx", "model-float16.onnx"])
+@pytest.mark.parametrize("name", ["hypernet", "batch-ensemble", "uint8"])
+def test_a_graph_holds_nothing_that_a_capture_cannot(built_once, name, file):
+    """Control flow cannot be captured at all, and shapes that are computed run on the CPU."""
+    bundle = built_once(name)
+    path = halve(bundle).path / file if "float16" in file else bundle / file
+    operators = {node.op_type for node in onnx.load(path, load_external_data=False).graph.node}
+    assert not operators & {"If", "Loop", "Scan", "Shape", "Size", "NonZero", "ConstantOfShape"}
 
 
 REFUSED = {
