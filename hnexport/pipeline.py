@@ -43,7 +43,9 @@ class Preprocess(nn.Module):
         if self.spec.image_layout is ImageLayout.FLAT_HWC:
             image = image.reshape(-1, height, width, channels)
         if self.spec.image_layout is not ImageLayout.NCHW:
-            image = image.permute(0, 3, 1, 2)
+            # Contiguous: otherwise activations keep the image's strides, and the exporter writes index arithmetic after
+            # the pooling, which runs on the CPU and keeps CUDA graphs from being captured.
+            image = image.permute(0, 3, 1, 2).contiguous()
         return image
 
     def _check(self, image: Tensor) -> None:
