@@ -15,6 +15,7 @@ from hnexport.errors import BundleError
 __all__ = ["GOLDEN_FILE", "Golden", "read_golden", "write_golden"]
 
 GOLDEN_FILE = "golden.safetensors"
+_METADATA = "hnexport.golden"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,8 +47,9 @@ def write_golden(folder: Path, golden: Golden) -> None:
         "logits": golden.logits,
         "eager": golden.eager,
     }
-    metadata = {"kinds": "\n".join(golden.kinds), "fingerprints": json.dumps(dict(golden.fingerprints), sort_keys=True)}
-    save_file(tensors, folder / GOLDEN_FILE, metadata=metadata)
+    described = {"kinds": golden.kinds, "fingerprints": dict(golden.fingerprints)}
+    # One key: safetensors writes several in an order that changes from run to run.
+    save_file(tensors, folder / GOLDEN_FILE, metadata={_METADATA: json.dumps(described, sort_keys=True)})
     (folder / GOLDEN_FILE).chmod(0o644)  # safetensors writes files that only their owner may read
 
 
@@ -61,9 +63,8 @@ def read_golden(folder: Path) -> Golden:
     try:
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in ("images", "members", "logits", "eager")}
-            metadata = file.metadata() or {}
-        kinds = metadata.get("kinds", "").split("\n")
-        fingerprints = json.loads(metadata.get("fingerprints", "{}"))
-    except (OSError, SafetensorError, ValueError) as error:
+            described = json.loads((file.metadata() or {})[_METADATA])
+        kinds, fingerprints = tuple(described["kinds"]), dict(described["fingerprints"])
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{path} cannot be read: {error}; copy or build the bundle again") from error
-    return Golden(kinds=tuple(kinds), fingerprints=fingerprints, **tensors)
+    return Golden(kinds=kinds, fingerprints=fingerprints, **tensors)
