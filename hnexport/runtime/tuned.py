@@ -1,27 +1,22 @@
 """Where tuned graphs lie, what they are keyed by, and how one is found; `hnexport tune` makes them."""
 
-import hashlib
-import json
 import logging
-import os
 import platform
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnxruntime
 
 from hnexport.bundle.manifest import Manifest
-from hnexport.records import RecordError, from_json
+from hnexport.runtime.cache import CacheEntry, keyed_folder
 
 __all__ = [
     "FOLDED_HYPERNET_FILE",
     "FOLDED_NETWORK_FILE",
     "FOLDED_WEIGHTS_FILE",
     "RECORD_FILE",
-    "TunedRecord",
-    "cache_folder",
     "find_tuned",
     "machine",
+    "tuned_entry",
     "tuned_folder",
 ]
 
@@ -32,30 +27,6 @@ FOLDED_HYPERNET_FILE = "folded-hypernet.onnx"
 FOLDED_NETWORK_FILE = "folded-network.onnx"
 FOLDED_WEIGHTS_FILE = "folded.bin"
 RECORD_FILE = "tuned.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TunedRecord:
-    """What a cached graph was made for, and what its verification found.
-
-    Attributes:
-        key: the name of its folder.
-        machine: onnxruntime's version, processor and its features, as they were.
-        weights_bytes: size of the folded weights.
-        relative_l2: largest relative L2 error of a row of logits against the float64 reference.
-    """
-
-    key: str
-    bundle: str
-    machine: str
-    weights_bytes: int
-    relative_l2: float
-
-
-def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/hnexport/tuned`, by default `~/.cache/hnexport/tuned`."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "hnexport" / "tuned"
 
 
 def machine() -> str:
@@ -74,27 +45,22 @@ def tuned_folder(manifest: Manifest) -> Path:
     """The folder of the graph that is tuned for a bundle, this machine and this onnxruntime; it need not exist."""
     parts = [str(FORMAT_VERSION), machine()]
     parts += [f"{name} {record.sha256}" for name, record in sorted(manifest.files.items()) if _matters(name)]
-    return cache_folder() / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+    return keyed_folder("tuned", parts)
+
+
+def tuned_entry(manifest: Manifest) -> CacheEntry:
+    """The entry of those graphs in the user's cache."""
+    return CacheEntry(folder=tuned_folder(manifest), record_file=RECORD_FILE, sized_file=FOLDED_WEIGHTS_FILE)
 
 
 def find_tuned(manifest: Manifest) -> Path | None:
     """The folder with the graphs that are tuned for a bundle and this machine, or None where there is none."""
-    folder = tuned_folder(manifest)
-    if _read(folder) is None:
-        logger.info("no tuned graph of %s for this machine in %s; `hnexport tune` makes one", manifest.name, folder)
-        return None
-    return folder
+    entry = tuned_entry(manifest)
+    if entry.is_whole():
+        return entry.folder
+    logger.info("no tuned graph of %s for this machine in %s; `hnexport tune` makes one", manifest.name, entry.folder)
+    return None
 
 
 def _matters(name: str) -> bool:
     return name.endswith((".onnx", ".bin"))
-
-
-def _read(folder: Path) -> TunedRecord | None:
-    """The record of a complete cache entry."""
-    try:
-        record = from_json(TunedRecord, json.loads((folder / RECORD_FILE).read_text(encoding="utf-8")))
-        complete = (folder / FOLDED_WEIGHTS_FILE).stat().st_size == record.weights_bytes
-    except (OSError, ValueError, RecordError):
-        return None
-    return record if complete and record.key == folder.name else None

@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -19,9 +18,10 @@ from typing import Any
 
 from hnexport.bundle.checksums import check_files, check_sizes
 from hnexport.bundle.manifest import Manifest
+from hnexport.runtime.cache import cache_folder
 from hnexport.runtime.options import Checksums
 
-__all__ = ["LARGE_BYTES", "cache_folder", "verify_files"]
+__all__ = ["LARGE_BYTES", "verify_files"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,20 +49,6 @@ def verify_files(folder: Path, manifest: Manifest, names: Iterable[str], checksu
             changed_ns = max(before["mtime_ns"], before["ctime_ns"])
             if _identity(path) == before and time.time_ns() - changed_ns > _SETTLED_NS:
                 _remember(path, record.sha256)
-
-
-def cache_folder() -> Path:
-    """Where this user's caches are: `$XDG_CACHE_HOME/hnexport` or the platform's equivalent."""
-    chosen = os.environ.get("XDG_CACHE_HOME")
-    if chosen:
-        base = Path(chosen)
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path.home() / ".cache"
-    return base / "hnexport"
 
 
 def _identity(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ them where it finds them. `halve` makes another cached copy, in float16, for CUD
 """
 
 from hnexport.tune.half import halve
-from hnexport.tune.make import TunedBundle, tune
+from hnexport.tune.make import tune
+from hnexport.tune.publish import TunedBundle
 
 __all__ = ["TunedBundle", "halve", "tune"]

@@ -1,7 +1,5 @@
 """`halve`: a float16 copy of a bundle's graph, checked, and only then put into the cache."""
 
-import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +7,8 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from hnexport.bundle.checksums import check_files
 from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import Format, Manifest, read_manifest
-from hnexport.bundle.writer import staged_folder
 from hnexport.errors import BundleError, TuneError
 from hnexport.parity.artifact import verify_artifact
 from hnexport.parity.limits import FULL
@@ -20,11 +16,10 @@ from hnexport.parity.results import ArtifactReport
 from hnexport.parity.tolerances import TOLERANCES, Precision
 from hnexport.parity.verify import DEFAULT_BATCH_SIZES
 from hnexport.progress import Progress, no_progress
-from hnexport.records import to_json
-from hnexport.runtime.half import HALF_FILE, HALF_RECORD_FILE, HalfRecord, find_half, half_folder
+from hnexport.runtime.half import HALF_FILE, half_entry
 from hnexport.runtime.providers import open_session
 from hnexport.runtime.session_options import session_options
-from hnexport.tune.make import TunedBundle
+from hnexport.tune.publish import TunedBundle, publish
 
 __all__ = ["halve", "write_half"]
 
@@ -44,29 +39,21 @@ def halve(bundle: Path, *, force: bool = False, progress: Progress = no_progress
         TuneError: the float16 graph is further off than float16 explains, by numbers that leave its range for
             instance; nothing was cached.
     """
-    start = time.perf_counter()
     manifest = read_manifest(bundle)
     if Format.ONNX not in manifest.formats:
         raise BundleError(f"{bundle} holds no ONNX files; build it with the format onnx")
-    target = half_folder(manifest)
-    if not force and find_half(manifest) is not None:
-        return TunedBundle(path=target, parity=None, seconds=time.perf_counter() - start)
-    check_files(bundle, manifest, manifest.files)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with staged_folder(target) as folder:
-        write_half(bundle / "model.onnx", folder / HALF_FILE)
-        report = _verify(folder / HALF_FILE, bundle, manifest, progress)
-        if not report.passed:
-            raise TuneError(f"{manifest.name} is not the same in float16: {report.failures[0]}; not cached")
-        record = HalfRecord(
-            key=target.name,
-            bundle=manifest.name,
-            size_bytes=(folder / HALF_FILE).stat().st_size,
-            relative_l2=report.worst.relative_l2,
-        )
-        text = json.dumps(to_json(record), indent=2) + "\n"
-        (folder / HALF_RECORD_FILE).write_text(text, encoding="utf-8")
-    return TunedBundle(path=target, parity=report, seconds=time.perf_counter() - start)
+    entry = half_entry(manifest)
+    if not force and entry.is_whole():
+        return TunedBundle(path=entry.folder, parity=None, seconds=0.0)
+    return publish(
+        bundle,
+        manifest,
+        entry,
+        f"onnxruntime {onnxruntime.__version__}",
+        write=lambda folder: write_half(bundle / "model.onnx", folder / HALF_FILE),
+        verify=lambda folder: _verify(folder / HALF_FILE, bundle, manifest, progress),
+        refusal=f"{manifest.name} is not the same in float16",
+    )
 
 
 def write_half(source: Path, target: Path) -> None:

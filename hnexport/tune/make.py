@@ -1,18 +1,13 @@
 """`tune`: fold a bundle's graph for this machine, check it, and only then put it into the cache."""
 
-import json
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from hnexport.bundle.checksums import check_files
 from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import Manifest, read_manifest
-from hnexport.bundle.writer import staged_folder
 from hnexport.errors import BundleError, TuneError
 from hnexport.parity.artifact import verify_artifact
 from hnexport.parity.limits import FULL
@@ -20,32 +15,12 @@ from hnexport.parity.results import ArtifactReport
 from hnexport.parity.tolerances import TOLERANCES, Precision
 from hnexport.parity.verify import DEFAULT_BATCH_SIZES
 from hnexport.progress import Progress, no_progress
-from hnexport.records import to_json
 from hnexport.runtime.folded import FoldedNetwork
-from hnexport.runtime.tuned import (
-    FOLDED_WEIGHTS_FILE,
-    RECORD_FILE,
-    TunedRecord,
-    find_tuned,
-    machine,
-    tuned_folder,
-)
+from hnexport.runtime.tuned import find_tuned, machine, tuned_entry
 from hnexport.tune.fold import write_folded
+from hnexport.tune.publish import TunedBundle, publish
 
-__all__ = ["TunedBundle", "tune"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TunedBundle:
-    """A graph in the cache.
-
-    Attributes:
-        parity: what its verification found; None where the cache held it already.
-    """
-
-    path: Path
-    parity: ArtifactReport | None
-    seconds: float
+__all__ = ["tune"]
 
 
 def tune(bundle: Path, *, force: bool = False, progress: Progress = no_progress) -> TunedBundle:
@@ -60,28 +35,19 @@ def tune(bundle: Path, *, force: bool = False, progress: Progress = no_progress)
         TuneError: this pipeline cannot be folded, or the folded graph does not compute what PyTorch computes; nothing
             was cached.
     """
-    start = time.perf_counter()
     manifest = read_manifest(bundle)
-    target = tuned_folder(manifest)
+    entry = tuned_entry(manifest)
     if not force and _is_whole(manifest):
-        return TunedBundle(path=target, parity=None, seconds=time.perf_counter() - start)
-    check_files(bundle, manifest, manifest.files)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with staged_folder(target) as folder:
-        write_folded(bundle, manifest, folder)
-        report = _verify(folder, bundle, manifest, progress)
-        if not report.passed:
-            raise TuneError(f"the folded graph of {manifest.name} is not the same: {report.failures[0]}; not cached")
-        record = TunedRecord(
-            key=target.name,
-            bundle=manifest.name,
-            machine=machine(),
-            weights_bytes=(folder / FOLDED_WEIGHTS_FILE).stat().st_size,
-            relative_l2=report.worst.relative_l2,
-        )
-        text = json.dumps(to_json(record), indent=2) + "\n"
-        (folder / RECORD_FILE).write_text(text, encoding="utf-8")
-    return TunedBundle(path=target, parity=report, seconds=time.perf_counter() - start)
+        return TunedBundle(path=entry.folder, parity=None, seconds=0.0)
+    return publish(
+        bundle,
+        manifest,
+        entry,
+        machine(),
+        write=lambda folder: write_folded(bundle, manifest, folder),
+        verify=lambda folder: _verify(folder, bundle, manifest, progress),
+        refusal=f"the folded graph of {manifest.name} is not the same",
+    )
 
 
 def _is_whole(manifest: Manifest) -> bool:

@@ -2,6 +2,7 @@ from click.testing import CliRunner
 
 from hnexport.cli.main import cli
 from hnexport.runtime.tuned import tuned_folder
+from hnexport.tune import TunedBundle
 
 
 def test_a_pipeline_that_cannot_be_folded_is_not_a_crash(built, monkeypatch, tmp_path):
@@ -16,9 +17,7 @@ def test_a_pipeline_that_cannot_be_folded_is_not_a_crash(built, monkeypatch, tmp
 def test_what_was_made_is_told_with_its_place(built, monkeypatch, tmp_path):
     from hnexport.tune import make
 
-    monkeypatch.setattr(
-        make, "tune", lambda *_, **__: make.TunedBundle(path=tmp_path / "key", parity=None, seconds=0.5)
-    )
+    monkeypatch.setattr(make, "tune", lambda *_, **__: TunedBundle(path=tmp_path / "key", parity=None, seconds=0.5))
     done = CliRunner().invoke(cli, ["tune", str(built.path)])
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines() == ["held already, 0.5 s", str(tmp_path / "key")]

@@ -11,8 +11,9 @@ import pytest
 from hnexport.bundle import read_manifest
 from hnexport.errors import BundleError
 from hnexport.runtime import verified
+from hnexport.runtime.cache import cache_folder
 from hnexport.runtime.options import Checksums
-from hnexport.runtime.verified import cache_folder, verify_files
+from hnexport.runtime.verified import verify_files
 
 NAME = "weights.bin"
 
