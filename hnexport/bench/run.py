@@ -128,16 +128,18 @@ class _Worker:
     """One contender's process."""
 
     def __init__(self, name: str, process: "subprocess.Popen[str]", request: Mapping[str, Any]) -> None:
+        if process.stdin is None or process.stdout is None:
+            raise BenchError(f"the process of {name} was opened without pipes")
         self.name, self._process = name, process
+        self._questions, self._answers = process.stdin, process.stdout
         self.ready: dict[str, Any] = self.ask({**request, "contender": name})
 
     def ask(self, question: Any) -> Any:
         """Send a question, wait for the answer."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         try:
-            print(json.dumps(question), file=self._process.stdin, flush=True)
-            answer = self._process.stdout.readline()
+            self._questions.write(json.dumps(question) + "\n")
+            self._questions.flush()
+            answer = self._answers.readline()
         except BrokenPipeError:
             answer = ""
         if not answer:
