@@ -10,6 +10,8 @@ from hnexport.cli.options import Integers, json_option, members_option, precisio
 
 __all__ = ["verify"]
 
+EXIT_CODES = {"same": 0, "different": 1, "unanswered": 2}
+
 
 @click.command()
 @click.argument("target", metavar="BUNDLE|MODEL_FILE", type=click.Path(path_type=Path))
@@ -66,4 +68,4 @@ def verify(target: Path, bundle: Path | None, as_json: bool, replay: Path | None
     else:
         render.print_member_parity(report)
         render.print_parity(report)
-    sys.exit(0 if report.passed else 1)
+    sys.exit(EXIT_CODES[report.verdict])

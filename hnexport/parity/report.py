@@ -17,7 +17,8 @@ def report_json(report: ParityReport) -> dict[str, Any]:
     value: dict[str, Any] = _finite(to_json(report))
     for artifact, rendered in zip(report.artifacts, value["artifacts"], strict=True):
         rendered["passed"] = artifact.passed
-    return {"schema": "hnexport-parity", "schema_version": REPORT_SCHEMA_VERSION, "passed": report.passed, **value}
+    found = {"passed": report.passed, "verdict": report.verdict.value}
+    return {"schema": "hnexport-parity", "schema_version": REPORT_SCHEMA_VERSION, **found, **value}
 
 
 def locate_json(report: LocateReport) -> dict[str, Any]:

@@ -1,11 +1,20 @@
 """Results are values: what parity found, for each artifact, member and check."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from hnexport.parity.tolerances import Precision, Tolerance
 
-__all__ = ["ArtifactReport", "Check", "Comparison", "ParityReport"]
+__all__ = ["ArtifactReport", "Check", "Comparison", "ParityReport", "Verdict"]
+
+
+class Verdict(StrEnum):
+    """What a report comes to; each has an exit code: 0, 1 and 2."""
+
+    SAME = "same"
+    DIFFERENT = "different"
+    UNANSWERED = "unanswered"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +97,8 @@ class ParityReport:
         sampled: whether they are a sample of a larger ensemble.
         image_kinds: what the images were.
         eager: float32 eager PyTorch's own relative L2 error on each of them: the yardstick.
+        not_run: why other artifacts were not run, though nothing was wrong with that, by name.
+        refused: why artifacts that were to be run were not, so that the question stays open, by name.
         environment: versions, processor, threads.
     """
 
@@ -103,8 +114,16 @@ class ParityReport:
     artifacts: tuple[ArtifactReport, ...]
     not_run: Mapping[str, str]
     environment: Mapping[str, str]
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
-        """Whether at least one artifact was compared and all of them passed."""
-        return bool(self.artifacts) and all(artifact.passed for artifact in self.artifacts)
+        """Whether at least one artifact was compared, and all that should be compared were, and passed."""
+        return self.verdict is Verdict.SAME
+
+    @property
+    def verdict(self) -> Verdict:
+        """Different where anything differs; unanswered where nothing does, but not everything could be compared."""
+        if any(not artifact.passed for artifact in self.artifacts):
+            return Verdict.DIFFERENT
+        return Verdict.SAME if self.artifacts and not self.refused else Verdict.UNANSWERED
