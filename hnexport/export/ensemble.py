@@ -1,8 +1,9 @@
 """`ensemble.onnx`: several members in one call, and what they say together.
 
 A Loop over `cond_ids` whose body is the conditional graph. The stored tensors exist once for all members, and each
-member's logits are those of a single run. Those of the main network that all members share belong to the body itself:
-onnxruntime folds and reorders only the constants that it finds in the same graph as their layer.
+member's logits are those of a single run. External data belongs to the outer graph alone: what a Loop's body refers to
+cannot be given from memory, and is refused where files are symbolic links, as in a model hub's cache. Small tensors
+that all members share are copied into the body, since onnxruntime folds only the constants beside their layer.
 
 With p_m the members' probabilities and q their mean, in nats:
 
@@ -23,9 +24,10 @@ from onnx_ir import tape
 
 from hnexport.export.graph import WeightGraph
 
-__all__ = ["ENSEMBLE_OUTPUTS", "ensemble_model", "move_shared"]
+__all__ = ["ENSEMBLE_OUTPUTS", "INLINE_BYTES", "ensemble_model", "inline_shared"]
 
 ENSEMBLE_OUTPUTS = ("member_logits", "mean_probabilities", "predictive_entropy", "mutual_information")
+INLINE_BYTES = 2**16  # the batch norms of a network are some KB a tensor; a kernel is not copied
 SMALLEST_NORMAL = 2.0**-126  # of float32: where a probability is below it, its logarithm does not matter
 
 
@@ -56,12 +58,15 @@ def ensemble_model(graph: WeightGraph) -> ir.Model:
     return model
 
 
-def move_shared(model: ir.Model) -> None:
-    """Move shared tensors, once they are initializers, from the outer graph into the body of the loop."""
+def inline_shared(model: ir.Model) -> None:
+    """Copy small shared tensors, once they are initializers, from the outer graph into the body of the loop."""
     (loop,) = [node for node in model.graph if node.op_type == "Loop"]
     body = loop.attributes["body"].as_graph()
     for name in [name for name in model.graph.initializers if name.startswith("shared.")]:
-        body.initializers[name] = model.graph.initializers.pop(name)
+        tensor = model.graph.initializers[name].const_value
+        if tensor is not None and tensor.nbytes <= INLINE_BYTES:
+            value = body.initializers[name] = model.graph.initializers.pop(name)
+            value.const_value = ir.Tensor(tensor.numpy().copy(), name=name)
 
 
 def _value(name: str) -> ir.Value:

@@ -7,6 +7,7 @@ tensors that happen to be equal (batch-norm shifts and means of a fresh network,
 import contextlib
 import io
 import logging
+import re
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -76,10 +77,19 @@ def weight_graph(capture: Capture) -> WeightGraph:
     _name_values(capture.spec, model.graph, stored, weights)
     model.graph.name = capture.spec.name
     model.graph.outputs[0].name = "logits"
-    for value in (model.graph.inputs[1], model.graph.outputs[0]):
-        if value.shape is not None:
-            value.shape = ir.Shape(["batch", *value.shape.dims[1:]])
+    _name_batch_axis(capture, model.graph)
     return WeightGraph(spec=capture.spec, model=model, stored=stored, weights=weights)
+
+
+def _name_batch_axis(capture: Capture, graph: ir.Graph) -> None:
+    """Call the batch axis `batch` in every shape, not only the signature's: runtimes compare the names."""
+    (image,) = [node for node in capture.program.graph.nodes if node.op == "placeholder" and node.name == "image"]
+    symbol = re.compile(rf"\b{re.escape(str(image.meta['val'].shape[0]))}\b")
+    values = [*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs)]
+    for value in values:
+        if value.shape is not None and not value.shape.is_static():
+            sizes = [size.value if isinstance(size, ir.SymbolicDim) else size for size in value.shape.dims]
+            value.shape = ir.Shape([symbol.sub("batch", size) if isinstance(size, str) else size for size in sizes])
 
 
 def _quieten_exporter() -> None:

@@ -4,12 +4,15 @@
 - `ensemble.onnx`: the same for several members in one call, see `hnexport.export.ensemble`.
 - `hypernet.onnx`: `cond_id ->` every tensor of the main network, by slot name.
 - `network.onnx`: `image -> logits`. Shared tensors are in the weights file; every other tensor is an external
-  initializer that the loader supplies (`SessionOptions.add_external_initializers`) from the outputs of `hypernet.onnx`.
+  initializer that the loader supplies from the outputs of `hypernet.onnx`: by name
+  (`SessionOptions.add_external_initializers`), or as `member.bin`, which holds them one after the other in the order of
+  `supplied`, float32 little-endian without gaps.
 
 The last two are the first one, cut at the main network's weights. Bases whose chunks are joined lie in the weights file
 by output channel (see `hnexport.hypernet.layout`).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +23,7 @@ import onnx_ir.passes.common as passes
 
 from hnexport.errors import ExportError
 from hnexport.export.capture import Capture
-from hnexport.export.ensemble import ensemble_model, move_shared
+from hnexport.export.ensemble import ensemble_model, inline_shared
 from hnexport.export.graph import WeightGraph, weight_graph
 from hnexport.export.rewrite import laid_out
 from hnexport.export.weights_file import WeightsFile, write_weights
@@ -31,7 +34,7 @@ MODEL_FILE = "model.onnx"
 HYPERNET_FILE = "hypernet.onnx"
 NETWORK_FILE = "network.onnx"
 ENSEMBLE_FILE = "ensemble.onnx"
-SUPPLIED = "supplied-at-load"  # the "file" of tensors that the loader supplies; it never exists
+SUPPLIED = "member.bin"  # the file of tensors that the loader supplies; no bundle holds it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +72,7 @@ def write_onnx(capture: Capture, folder: Path, metadata: Mapping[str, str]) -> O
     for file, model in models.items():
         _attach(model, weights)
         if file == ENSEMBLE_FILE:
-            move_shared(model)
+            inline_shared(model)
         _save(model, folder / file, {**metadata, "hnexport.file": file.removesuffix(".onnx")})
     supplied = tuple(name for name, value in graph.weights.items() if value.producer() is not None)
     return OnnxFiles(opset=graph.model.opset_imports[""], ir_version=graph.model.ir_version, supplied=supplied)
@@ -96,7 +99,7 @@ def _cut_hypernet(graph: WeightGraph) -> ir.Model:
 
 def _cut_network(graph: WeightGraph) -> ir.Model:
     """The part of the graph below the weights."""
-    model = _copy(graph)
+    model, offset = _copy(graph), 0
     values = _values(model)
     for slot, original in graph.weights.items():
         if original.producer() is None:
@@ -106,9 +109,10 @@ def _cut_network(graph: WeightGraph) -> ir.Model:
         supplied = ir.Value(name=slot, type=computed.type, shape=computed.shape)
         for use in tuple(computed.uses()):
             use.node.replace_input_with(use.idx, supplied)
-        reference = ir.ExternalTensor(SUPPLIED, 0, 0, ir.DataType.FLOAT, shape=_static(original), name=slot)
-        reference._length = 4 * reference.size
-        supplied.const_value = reference
+        shape = _static(original)
+        length = 4 * math.prod(shape.numpy())
+        supplied.const_value = ir.ExternalTensor(SUPPLIED, offset, length, ir.DataType.FLOAT, shape=shape, name=slot)
+        offset += length
         model.graph.initializers[slot] = supplied
     passes.RemoveUnusedNodesPass()(model)
     del model.graph.inputs[0]

@@ -58,10 +58,9 @@ class WeightGenerator(nn.Module):
 
     def forward(self, cond_id: Tensor) -> dict[str, Tensor]:
         """`cond_id`: int64 scalar; returns every slot's tensor, float, in the order of `network_slots`."""
-        members = self.spec.members
-        valid = (cond_id >= 0) & (cond_id < members)
-        row = cond_id.clamp(0, members - 1).reshape(1)
-        guard = torch.where(valid, 0.0, float("nan"))  # 0-dim: takes the dtype of what it is added to
+        given = cond_id.reshape(1)  # one element throughout: CoreML clamps and compares no scalars
+        row = given.clamp(0, self.spec.members - 1)
+        guard = torch.where(row == given, 0.0, float("nan"))
         chunks = {hypernet.name: self._chunks(hypernet, row, guard) for hypernet in self._hypernets}
         weights = {}
         for slot in self._slots:

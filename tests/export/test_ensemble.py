@@ -11,7 +11,7 @@ from scipy.special import softmax
 from scipy.stats import entropy
 
 from hnexport.export import capture, write_onnx, write_torchscript
-from hnexport.export.ensemble import ENSEMBLE_OUTPUTS
+from hnexport.export.ensemble import ENSEMBLE_OUTPUTS, INLINE_BYTES
 from hnexport.spec import RECIPES, ImageLayout, PreprocessSpec
 
 CPU = ["CPUExecutionProvider"]
@@ -137,15 +137,20 @@ def test_the_ensemble_adds_no_weights_and_only_standard_operators(write):
     assert (folder / "ensemble.onnx").stat().st_size < 100_000
     assert {entry.domain for entry in model.opset_import} == {""}
     (loop,) = [node for node in model.graph.node if node.op_type == "Loop"]
-    assert {tensor.name.partition(".")[0] for tensor in loop.attribute[0].g.initializer} == {"shared"}
+    inlined = loop.attribute[0].g.initializer
+    assert {tensor.name.partition(".")[0] for tensor in inlined} == {"shared"}
+    assert all(tensor.data_location != onnx.TensorProto.EXTERNAL for tensor in inlined)
+    assert all(onnx.numpy_helper.to_array(tensor).nbytes <= INLINE_BYTES for tensor in inlined)
     single = onnx.load(folder / "model.onnx", load_external_data=False)
 
-    def external(*graphs):
+    def external(graph):
         return {
             tensor.name: [(entry.key, entry.value) for entry in tensor.external_data]
-            for graph in graphs
             for tensor in graph.initializer
             if tensor.data_location == onnx.TensorProto.EXTERNAL
         }
 
-    assert external(model.graph, loop.attribute[0].g) == external(single.graph)
+    expected = external(single.graph)
+    for tensor in inlined:
+        del expected[tensor.name]
+    assert external(model.graph) == expected

@@ -1,6 +1,7 @@
 """The three ONNX files."""
 
 import functools
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -196,3 +197,73 @@ def test_every_file_but_the_open_network_passes_the_full_check(write):
     _, _, folder = write("hypernet")
     for name in ("model.onnx", "hypernet.onnx"):
         onnx.checker.check_model(folder / name, full_check=True)
+
+
+@pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "all generated", "raw images"])
+def test_a_file_with_a_members_tensors_one_after_the_other_completes_the_network(case, write, make_images, tmp_path):
+    """For runtimes without `add_external_initializers`: the plain file is all that `network.onnx` needs."""
+    pipeline, files, folder = write(case)
+    images, member = make_images(pipeline.spec).numpy(), pipeline.spec.members - 1
+    weights = run(folder / "hypernet.onnx", {"cond_id": np.array(member)}, names=list(files.supplied))
+    for name in ("network.onnx", "weights.bin"):
+        shutil.copy(folder / name, tmp_path)
+    (tmp_path / SUPPLIED).write_bytes(b"".join(weights[name].astype("<f4").tobytes() for name in files.supplied))
+    logits = run(tmp_path / "network.onnx", {"image": images})["logits"]
+    expected = pipeline(torch.tensor(member), torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    onnx.checker.check_model(tmp_path / "network.onnx", full_check=True)
+    (tmp_path / SUPPLIED).write_bytes((tmp_path / SUPPLIED).read_bytes()[:-4])
+    with pytest.raises(Exception, match="out of bounds|External"):
+        run(tmp_path / "network.onnx", {"image": images})
+
+
+@pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "flat images", "raw images"])
+@pytest.mark.parametrize("file", ["model", "ensemble", "hypernet", "network"])
+def test_the_batch_axis_has_one_name_in_every_shape(case, file, write):
+    _, _, folder = write(case)
+    graphs = [onnx.load(folder / f"{file}.onnx", load_external_data=False).graph]
+    graphs += [item.g for node in graphs[0].node for item in node.attribute if item.name == "body"]
+    values = [value for graph in graphs for value in (*graph.input, *graph.output, *graph.value_info)]
+    names = {dim.dim_param for value in values for dim in value.type.tensor_type.shape.dim if dim.dim_param}
+    assert names <= {"batch", "member"}, names
+
+
+@pytest.mark.parametrize("case", ["hypernet", "batch-ensemble"])
+@pytest.mark.parametrize("file", ["model", "ensemble"])
+def test_a_graph_loads_from_memory(case, file, write, make_images):
+    pipeline, _, folder = write(case)
+    options = onnxruntime.SessionOptions()
+    data = (folder / "weights.bin").read_bytes()
+    options.add_external_initializers_from_files_in_memory(["weights.bin"], [data], [len(data)])
+    session = onnxruntime.InferenceSession((folder / f"{file}.onnx").read_bytes(), options, providers=CPU)
+    image = make_images(pipeline.spec).numpy()
+    feed = {"image": image, **({"cond_id": np.array(1)} if file == "model" else {"cond_ids": np.array([1])})}
+    expected = run(folder / f"{file}.onnx", feed)
+    np.testing.assert_array_equal(session.run(list(expected)[:1], feed)[0], next(iter(expected.values())))
+
+
+@pytest.mark.parametrize("file", ["model", "ensemble", "network"])
+def test_a_folder_of_symbolic_links_loads_as_in_a_model_hubs_cache(file, write, tmp_path):
+    _, files, folder = write("hypernet")
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "snapshot").mkdir()
+    for number, path in enumerate(sorted(folder.glob("*.*"))):
+        shutil.copy(path, tmp_path / "blobs" / str(number))
+        (tmp_path / "snapshot" / path.name).symlink_to(f"../blobs/{number}")
+    options = onnxruntime.SessionOptions()
+    if file == "network":
+        weights = run(folder / "hypernet.onnx", {"cond_id": np.array(0)}, names=list(files.supplied))
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights.values()]
+        options.add_external_initializers(list(weights), values)
+    onnxruntime.InferenceSession(str(tmp_path / "snapshot" / f"{file}.onnx"), options, providers=CPU)
+
+
+@pytest.mark.parametrize("case", ["hypernet", "batch-ensemble"])
+def test_the_guard_compares_and_clamps_no_scalars(case, write):
+    """CoreML converts Clip, Equal and Where of one-element tensors only."""
+    _, _, folder = write(case)
+    graph = onnx.shape_inference.infer_shapes(onnx.load(folder / "model.onnx", load_external_data=False)).graph
+    shapes = {value.name: len(value.type.tensor_type.shape.dim) for value in (*graph.value_info, *graph.input)}
+    guards = [node for node in graph.node if node.op_type in ("Clip", "Equal", "Where", "Max", "Min")]
+    assert guards
+    assert all(shapes[node.output[0]] == 1 for node in guards), [(node.op_type, node.name) for node in guards]
