@@ -147,21 +147,21 @@ BAD_FILES = {
     "missing array": ("a.npy", lambda path: None, "cannot be read as a .npy file"),
     "no array": ("a.npy", write_bytes, "cannot be read as a .npy file"),
     "an empty file": ("a.npy", lambda path: write_bytes(path, b""), "cannot be read as a .npy file"),
-    "pickled": ("a.npy", lambda path: np.save(path, np.array([{}], object)), "cannot be read as a .npy file"),
+    "pickled": ("a.npy", lambda path: np.save(path, np.array([{}], object)), "holds pickled Python objects"),
     "float64": (
         "a.npy",
         lambda path: np.save(path, np.zeros((3, 32, 32))),
-        r"expected float32 \[3, 32, 32\] or \[batch, 3, 32, 32\], found float64 \[3, 32, 32\]",
+        r"expected float32, found float64; cast them",
     ),
     "another shape": (
         "a.npy",
         lambda path: np.save(path, np.zeros((32, 32, 3), np.float32)),
-        r"found float32 \[32, 32, 3\]",
+        r"expected shape \[batch, 3, 32, 32\], found \[32, 32, 3\]; .*transpose\(2, 0, 1\)",
     ),
     "no image in it": (
         "a.npy",
         lambda path: np.save(path, np.zeros((0, 3, 32, 32), np.float32)),
-        r"found float32 \[0, 3, 32, 32\]",
+        "the batch is empty",
     ),
 }
 
