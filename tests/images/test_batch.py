@@ -10,7 +10,7 @@ from hnexport.errors import RuntimeInputError
 from hnexport.images import Normalisation, read_images, read_labels
 from hnexport.spec import ImageLayout, ImageSpec, PipelineSpec, PreprocessSpec, WideResNetSpec
 
-EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 
 
 def spec(layout=ImageLayout.NCHW, *, preprocess=False, channels=3, height=32, width=32):
