@@ -79,10 +79,13 @@ def choose_frame(picture: "ImageFile", frame: int | None, path: Path, size_bytes
                 "--frame 0 (frame=0)"
             )
         return
+    at = frame
     try:
-        picture.seek(frame)
+        # page by page, for after a jump past the end Pillow counts the pages of a TIFF wrongly
+        for at in range(frame + 1) if picture.format == "TIFF" else (frame,):
+            picture.seek(at)
     except (EOFError, IndexError, OverflowError) as error:
-        count = int(getattr(picture, "n_frames", 1))
+        count = at if picture.format == "TIFF" else int(getattr(picture, "n_frames", 1))
         held = f"it holds {count}, numbered 0 to {count - 1}" if count > 1 else "it is one picture, frame 0"
         raise RuntimeInputError(f"{path} has no frame {frame}: {held}") from error
 
