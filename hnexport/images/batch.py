@@ -88,6 +88,8 @@ def read_images(
         if path.suffix.lower() == ".npy":
             array = read_array(path, spec)
             names += [f"{path.name}[{number}]" if len(array) > 1 else path.name for number in range(len(array))]
+        elif path.suffix.lower() == ".npz":
+            raise RuntimeInputError(f"{path} is an archive of arrays (.npz): save the one with the images as .npy")
         else:
             array = _arrange(read_picture(path, spec.network.image, options)[np.newaxis], spec, normalisation)
             names.append(path.name)

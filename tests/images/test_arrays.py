@@ -99,3 +99,11 @@ def test_what_cannot_be_taken_is_refused_by_name(tmp_path, content, message):
 def test_the_old_headers_of_python_2_are_read(tmp_path):
     (tmp_path / "a.npy").write_bytes(header(described("(2L, 3L, 6L, 9L)")) + VALUES.tobytes())
     assert np.array_equal(read(tmp_path / "a.npy"), VALUES)
+
+
+def test_an_archive_of_arrays_is_refused_with_what_to_do(tmp_path):
+    (tmp_path / "a.npz").write_bytes(zipped())
+    with pytest.raises(
+        RuntimeInputError, match=r"a.npz is an archive of arrays \(.npz\): save the one with the images"
+    ):
+        read(tmp_path / "a.npz")
