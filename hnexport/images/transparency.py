@@ -58,19 +58,19 @@ def onto_background(
     colours, alpha = clear
     lowest, _ = alpha.getextrema()
     if lowest == 255:
-        return colours
+        return colours.convert("RGB")
     if background is None:
         raise RuntimeInputError(
             f"{path} has pixels that are not opaque, and does not say what lies behind them: name the background that "
             "the training had, for instance --background white (background='white')"
         )
     shown = Image.new("RGB", picture.size, background)
-    shown.paste(colours, mask=alpha)
+    shown.paste(colours, mask=alpha)  # of RGBA it takes the colours, without a copy
     return shown
 
 
 def _with_alpha(picture: "Image.Image", grey_bits: int) -> "tuple[Image.Image, Image.Image] | None":
-    """Colours (RGB) and opacity (L); None where the picture has no transparency."""
+    """Colours (RGB or RGBA) and opacity (L); None where the picture has no transparency."""
     if not picture.has_transparency_data:
         return None
     key = picture.info.get("transparency")
@@ -82,9 +82,9 @@ def _with_alpha(picture: "Image.Image", grey_bits: int) -> "tuple[Image.Image, I
         return picture.convert("RGB"), _opaque_where_not(picture, key)
     if picture.mode == "La":
         picture = picture.convert("LA")
-    picture = picture.convert("RGBA")
-    alpha = picture.getchannel("A")
-    return picture.convert("RGB"), alpha
+    if picture.mode != "RGBA":
+        picture = picture.convert("RGBA")
+    return picture, picture.getchannel("A")
 
 
 def _opaque_where_not(picture: "Image.Image", key: int | tuple[int, ...]) -> "Image.Image":

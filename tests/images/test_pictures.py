@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from pictures import encoded, pixels_spec, png
+from pictures import encoded, pixels_spec, png, tiff
 from PIL import Image
 
 from hnexport.errors import RuntimeInputError
@@ -100,31 +100,11 @@ DEEP = {
     "PPM colour": b"P6 9 6 65535\n" + PIXELS.astype(">u2").tobytes(),
     "PPM colour of 10 bits": b"P6 9 6 1023\n" + PIXELS.astype(">u2").tobytes(),
     "PPM grey": b"P5 9 6 65535\n" + PIXELS[..., 0].astype(">u2").tobytes(),
+    "TIFF colour": tiff(PIXELS.astype(np.uint16), photometric=2),
     "TIFF grey": encoded(Image.fromarray(PIXELS[..., 0].astype(np.uint16)), "TIFF"),
     "TIFF float": encoded(Image.fromarray(PIXELS[..., 0].astype(np.float32)), "TIFF"),
     "TIFF integers": encoded(Image.fromarray(PIXELS[..., 0].astype(np.int32)), "TIFF"),
 }
-
-
-def tiff16(values):
-    """An uncompressed little-endian TIFF with 16 bits a channel, as scanners and raw converters write them."""
-    height, width = values.shape[:2]
-    entries = [
-        (256, 4, 1, width),
-        (257, 4, 1, height),
-        (258, 3, 3, 8 + 2 + 9 * 12 + 4),
-        (259, 3, 1, 1),
-        (262, 3, 1, 2),
-        (273, 4, 1, 8 + 2 + 9 * 12 + 4 + 6),
-        (277, 3, 1, 3),
-        (278, 4, 1, height),
-        (279, 4, 1, values.size * 2),
-    ]
-    ifd = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *one) for one in entries) + bytes(4)
-    return b"II*\0" + struct.pack("<I", 8) + ifd + struct.pack("<HHH", 16, 16, 16) + values.astype("<u2").tobytes()
-
-
-DEEP["TIFF colour"] = tiff16(PIXELS)
 
 
 @pytest.mark.parametrize("content", DEEP.values(), ids=DEEP.keys())

@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 import pytest
-from pictures import encoded, pixels_spec, png
+from pictures import encoded, pixels_spec, png, tiff
 from PIL import Image
 
 from hnexport.errors import RuntimeInputError
@@ -40,6 +40,8 @@ KINDS = {
     "PNG, grey": (encoded(Image.fromarray(np.dstack([COLOURS[..., 0], ALPHA]), "LA"), "PNG"), GREYS, ALPHA),
     "WebP": (encoded(Image.fromarray(RGBA), "WEBP", lossless=True, exact=True), COLOURS, ALPHA),
     "TIFF": (encoded(Image.fromarray(RGBA), "TIFF"), COLOURS, ALPHA),
+    "TIFF, written by hand": (tiff(RGBA, photometric=2, extra=2), COLOURS, ALPHA),
+    "TIFF, grey": (tiff(np.dstack([COLOURS[..., :1], ALPHA]), photometric=1, extra=2), GREYS, ALPHA),
     "PNG, one transparent colour": (
         png(COLOURS, bits=8, colour=2, chunks=[(b"tRNS", struct.pack(">HHH", *map(int, COLOURS[2, 3])))]),
         COLOURS,
@@ -93,6 +95,19 @@ def test_a_gif_whose_colour_is_transparent_needs_a_background(tmp_path):
     found = read(tmp_path / "a.gif", content, background="black")
     hidden = np.asarray(palette) == 3
     assert np.array_equal(found, np.where(hidden[..., np.newaxis], 0, np.asarray(palette.convert("RGB"))))
+
+
+@pytest.mark.parametrize(("samples", "photometric"), [(3, 2), (1, 1)], ids=["colour", "grey"])
+def test_colours_that_are_multiplied_with_their_opacity_are_not_multiplied_again(tmp_path, samples, photometric):
+    opacity = np.maximum(ALPHA, 64)[..., np.newaxis]
+    plain = COLOURS[..., :samples]
+    multiplied = np.round(plain * (opacity / 255)).astype(np.uint8)
+    found = read(
+        tmp_path / "a.tiff",
+        tiff(np.dstack([multiplied, opacity]), photometric=photometric, extra=1),
+        background="white",
+    )
+    np.testing.assert_allclose(found, over(plain, opacity[..., 0], (255, 255, 255)), atol=2.01)
 
 
 OPAQUE = {

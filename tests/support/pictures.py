@@ -39,6 +39,33 @@ def png(values, *, bits, colour, chunks=b""):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
+def tiff(values, *, photometric, extra=None):
+    """An uncompressed little-endian TIFF written by hand, uint8 or uint16 `[height, width, sample]`.
+
+    `photometric` is 1 for grey, 2 for RGB; `extra` 1 for an alpha that the colours are multiplied with, 2 for another.
+    """
+    height, width, samples = values.shape
+    rows = [
+        (256, 4, 1, width),
+        (257, 4, 1, height),
+        (258, 3, samples, values.itemsize * 8),
+        (259, 3, 1, 1),
+        (262, 3, 1, photometric),
+        (273, 4, 1, 0),
+        (277, 3, 1, samples),
+        (278, 4, 1, height),
+        (279, 4, 1, values.nbytes),
+        *([(338, 3, 1, extra)] if extra else []),
+    ]
+    end = 8 + 2 + 12 * len(rows) + 4
+    bits = struct.pack(f"<{samples}H", *[values.itemsize * 8] * samples)
+    inline = int.from_bytes(bits, "little") if len(bits) <= 4 else end
+    found = {258: inline, 273: end + len(bits)}
+    ifd = b"".join(struct.pack("<HHII", tag, kind, count, found.get(tag, value)) for tag, kind, count, value in rows)
+    start = b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(rows))
+    return start + ifd + bytes(4) + bits + values.astype(values.dtype.newbyteorder("<")).tobytes()
+
+
 def encoded(picture, kind, **options):
     """The bytes of a file. (A copy is saved: Pillow leaves settings of one format on what it saved.)"""
     stream = io.BytesIO()
