@@ -1,8 +1,8 @@
 """From picture files and arrays to one batch in the graph's dtype and layout."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hnexport.errors import RuntimeInputError
 from hnexport.images.arrays import read_array
 from hnexport.images.pictures import PictureOptions, read_picture
+from hnexport.runtime.validation import require_path
 from hnexport.spec import ImageLayout, PipelineSpec
 
 __all__ = ["ImageBatch", "Normalisation", "read_images"]
@@ -58,7 +59,7 @@ class ImageBatch:
 
 
 def read_images(
-    paths: Sequence[Path],
+    paths: Sequence[str | os.PathLike[str]],
     spec: PipelineSpec,
     *,
     normalisation: Normalisation | None = None,
@@ -77,6 +78,8 @@ def read_images(
     Raises:
         RuntimeInputError: no file is given, or one cannot be read or is not what the graph takes; the message names it.
     """
+    if isinstance(paths, str | bytes | os.PathLike):
+        raise RuntimeInputError(f"paths must be a list of paths, such as [{paths!r}]")
     if not paths:
         raise RuntimeInputError("no image was given")
     dtype, _ = spec.image_input
@@ -84,7 +87,7 @@ def read_images(
         raise RuntimeInputError("this graph normalises its images itself: leave mean and std out")
     options = PictureOptions.of(resize=resize, background=background, frame=frame)
     images, names = [], []
-    for path in map(Path, paths):
+    for path in (require_path("an image", one) for one in paths):
         if path.suffix.lower() == ".npy":
             array = read_array(path, spec)
             names += [f"{path.name}[{number}]" if len(array) > 1 else path.name for number in range(len(array))]

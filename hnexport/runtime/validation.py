@@ -54,8 +54,8 @@ def require_path(name: str, value: object) -> Path:
     given = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(given, str):
         raise RuntimeInputError(
-            f"{name} must be a path such as 'bundles/mine', found {type(value).__name__}: write what is in memory to a "
-            "folder first; a path in bytes becomes text with os.fsdecode"
+            f"{name} must be a path such as 'here/it/is', found {type(value).__name__}: write what is in memory to "
+            "disk first; a path in bytes becomes text with os.fsdecode"
         )
     if "\0" in given:
         raise RuntimeInputError(f"{name} must be a path, found text with a zero byte in it")

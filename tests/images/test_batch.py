@@ -178,6 +178,25 @@ def test_pictures_of_graphs_with_other_channels_are_refused(picture):
         read_images([picture], spec(channels=4))
 
 
+@pytest.mark.parametrize("paths", ["a.png", Path("a.png"), b"a.png"], ids=repr)
+def test_one_path_instead_of_a_list_is_refused(paths):
+    with pytest.raises(RuntimeInputError, match="paths must be a list of paths"):
+        read_images(paths, spec())
+
+
+@pytest.mark.parametrize("path", [b"a.png", None, 3, np.zeros(3)], ids=repr)
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(RuntimeInputError, match="an image must be a path such as"):
+        read_images([path], spec())
+
+
+def test_paths_may_be_text(picture, pixels):
+    assert np.array_equal(
+        read_images([str(picture)], spec(height=6, width=9)).images,
+        read_images([picture], spec(height=6, width=9)).images,
+    )
+
+
 def test_no_file_is_an_error():
     with pytest.raises(RuntimeInputError, match="no image was given"):
         read_images([], spec())

@@ -205,7 +205,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path, kind, suffix):
 
 
 def test_a_name_with_a_zero_byte_is_refused(tmp_path):
-    with pytest.raises(RuntimeInputError, match="cannot be read as an image: embedded null byte"):
+    with pytest.raises(RuntimeInputError, match="an image must be a path, found text with a zero byte"):
         read(tmp_path / "a\0.png", pixels_spec())
 
 

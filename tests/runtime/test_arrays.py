@@ -226,7 +226,7 @@ NO_PATHS = [b"bundle", bytearray(b"bundle"), memoryview(b"bundle"), None, 3, io.
 
 @pytest.mark.parametrize("bundle", NO_PATHS, ids=lambda one: type(one).__name__)
 def test_load_takes_a_path_and_says_so(bundle):
-    with pytest.raises(RuntimeInputError, match="bundle must be a path such as 'bundles/mine', found .*os.fsdecode"):
+    with pytest.raises(RuntimeInputError, match="bundle must be a path such as 'here/it/is', found .*os.fsdecode"):
         load(bundle)
 
 
