@@ -114,11 +114,14 @@ def test_more_than_8_bits_a_channel_are_refused_instead_of_cut(write, content):
 
 
 def test_an_avif_of_10_bits_is_refused_instead_of_cut(write):
-    """Pillow writes 8 bits only: what stands in the decoder configuration is changed to 10."""
+    """Pillow writes 8 bits only: both places that say so are changed to 10."""
     content = bytearray(encoded(Image.fromarray(PIXELS), "AVIF"))
     assert read(write(content, "8.avif"), pixels_spec()).shape == PIXELS.shape
     content[content.index(b"av1C") + 6] |= 0x40
-    with pytest.raises(RuntimeInputError):
+    bits = content.index(b"pixi") + 9
+    assert content[bits : bits + 3] == b"\x08\x08\x08"
+    content[bits : bits + 3] = b"\x0a\x0a\x0a"
+    with pytest.raises(RuntimeInputError, match=r"more than 8 bits a channel \(10, "):
         read(write(content), pixels_spec())
 
 
