@@ -42,6 +42,8 @@ class Numbers(click.ParamType[tuple[float, ...]]):
 @click.option("--members", type=Integers(accepts_all=True), help="Several: 2,3,7 or all. Default: all.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Names of the classes, one a line.")
 @click.option("--resize", is_flag=True, help="Scale pictures of another size to the graph's.")
+@click.option("--background", metavar="COLOUR", help="Behind transparent pictures: white, #ffffff or 255,255,255.")
+@click.option("--frame", type=int, help="Which frame of an animation or page of a TIFF, from 0.")
 @click.option("--mean", type=Numbers(), help="Subtract this from pixel/255, one number or one a channel.")
 @click.option("--std", type=Numbers(), help="Then divide by this.")
 @click.option("--engine", type=click.Choice(["onnxruntime", "openvino"]), default="onnxruntime", show_default=True)
@@ -54,13 +56,15 @@ def predict(
     members: tuple[int, ...] | None,
     labels: Path | None,
     resize: bool,
+    background: str | None,
+    frame: int | None,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
     engine: str,
     provider: str,
     as_json: bool,
 ) -> None:
-    """Class probabilities of each member for images (PNG, JPEG, or .npy as the graph takes it).
+    """Class probabilities of each member for images (PNG, JPEG and other pictures, or .npy as the graph takes it).
 
     With several members also their mean and how much they disagree: predictive entropy and mutual information in
     nats, and how many members vote for a class.
@@ -78,7 +82,14 @@ def predict(
     names = (
         read_labels(labels, ensemble.classes) if labels else tuple(f"class {one}" for one in range(ensemble.classes))
     )
-    batch = read_images(images, ensemble.manifest.spec, normalisation=normalisation, resize=resize)
+    batch = read_images(
+        images,
+        ensemble.manifest.spec,
+        normalisation=normalisation,
+        resize=resize,
+        background=background,
+        frame=frame,
+    )
     if member is not None:
         members = (member,)
     prediction = ensemble.predict_mean(batch.images, members=members or "all")

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import TensorSignature
 from hnexport.errors import RuntimeInputError
+from hnexport.runtime.arrays import as_array, shown
 
-__all__ = ["check_images", "check_member", "check_members"]
+__all__ = ["check_dtype", "check_images", "check_member", "check_members", "check_shape"]
 
 
 def check_member(member: Any, count: int) -> int:
@@ -25,9 +26,9 @@ def check_member(member: Any, count: int) -> int:
             raise TypeError
         index = operator.index(member)
     except TypeError:
-        raise RuntimeInputError(f"a member is a whole number, found {member!r}; {existing}") from None
+        raise RuntimeInputError(f"a member is a whole number, found {shown(member)}; {existing}") from None
     if not 0 <= index < count:
-        raise RuntimeInputError(f"member {index} does not exist: {existing}")
+        raise RuntimeInputError(f"member {shown(index)} does not exist: {existing}")
     return index
 
 
@@ -40,9 +41,11 @@ def check_members(members: Any, count: int) -> tuple[int, ...]:
     if isinstance(members, str):
         if members == "all":
             return tuple(range(count))
-        raise RuntimeInputError(f"members must be 'all' or a list of numbers such as [0, 2], found {members!r}")
-    if not isinstance(members, Iterable):
-        raise RuntimeInputError(f"members must be 'all' or a list of numbers, found {members!r}; for one give member=")
+        raise RuntimeInputError(f"members must be 'all' or a list of numbers such as [0, 2], found {shown(members)}")
+    if not isinstance(members, Iterable) or isinstance(members, bytes | bytearray) or getattr(members, "ndim", 1) == 0:
+        raise RuntimeInputError(
+            f"members must be 'all' or a list of numbers, found {shown(members)}; for one give member="
+        )
     chosen = tuple(check_member(member, count) for member in members)
     if not chosen:
         raise RuntimeInputError("members is empty: name at least one member, or 'all'")
@@ -52,22 +55,31 @@ def check_members(members: Any, count: int) -> tuple[int, ...]:
 def check_images(images: Any, signature: TensorSignature) -> NDArray[Any]:
     """The images as a C-contiguous array of exactly the signature's dtype.
 
-    Only casts that lose nothing and leave the meaning alone are made: float16 to float32, and other byte orders.
-    float64 is refused (casting it is the caller's decision), and so are integers where the graph takes floats: pixel
-    values 0 to 255 are not what such a network was trained on.
+    Arrays, lists, and whatever has `__array__` or `__dlpack__` are taken; tensors that require gradients are detached,
+    those on a device are copied from it, masked arrays are taken where nothing is masked.
+
+    Only casts that lose nothing and leave the meaning alone are made: float16 and bfloat16 to float32, other byte
+    orders, and Python's own numbers, which have no dtype. float64 arrays are refused (casting them is the caller's
+    decision), and so are integers where the graph takes floats: pixel values 0 to 255 are not what such a network was
+    trained on. NaN is passed on.
 
     Raises:
         RuntimeInputError: another dtype or shape, or an empty batch; the message says what was expected.
     """
-    array = np.asarray(images)
-    _check_dtype(array.dtype, signature)
-    _check_shape(array.shape, signature)
+    array = as_array(images, np.dtype(signature.dtype))
+    check_dtype(array.dtype, signature)
+    check_shape(array.shape, signature)
     return np.ascontiguousarray(array, dtype=signature.dtype)
 
 
-def _check_dtype(found: np.dtype[Any], signature: TensorSignature) -> None:
+def check_dtype(found: np.dtype[Any], signature: TensorSignature, subject: str = "images") -> None:
+    """Refuse a dtype that is not the signature's and cannot become it without loss.
+
+    Raises:
+        RuntimeInputError: with `subject`, and what to do.
+    """
     expected = np.dtype(signature.dtype)
-    if found.kind == expected.kind and np.can_cast(found, expected, "safe"):
+    if np.can_cast(found, expected, "safe") and (found.kind == expected.kind or _is_small_float(found, expected)):
         return
     if expected.kind == "f" and found.kind == "f":
         hint = f"; cast them with images.astype(np.{expected})"
@@ -78,18 +90,32 @@ def _check_dtype(found: np.dtype[Any], signature: TensorSignature) -> None:
         )
     elif expected.kind == "u" and found.kind == "f":
         hint = "; this graph normalises by itself: give it the pixels, 0 to 255"
+    elif found.kind == "O":
+        hint = f" (Python objects); give an array of numbers, for instance np.asarray(images, dtype=np.{expected})"
+    elif found == np.dtype("V2"):
+        hint = "; if these are bfloat16, which .npy files do not name, save them as float32"
     else:
         hint = ""
-    raise RuntimeInputError(f"images: expected {expected}, found {found}{hint}")
+    raise RuntimeInputError(f"{subject}: expected {expected}, found {shown(found, str)}{hint}")
 
 
-def _check_shape(found: tuple[int, ...], signature: TensorSignature) -> None:
+def _is_small_float(found: np.dtype[Any], expected: np.dtype[Any]) -> bool:
+    """Of the kinds that ml_dtypes adds to NumPy: bfloat16, float8_e4m3 and the like; JAX gives such arrays."""
+    return expected.kind == "f" and found.kind == "V" and found.name.startswith(("bfloat", "float"))
+
+
+def check_shape(found: tuple[int, ...], signature: TensorSignature, subject: str = "images") -> None:
+    """Refuse another shape than the signature's, and a batch without images.
+
+    Raises:
+        RuntimeInputError: with `subject`, and what to do.
+    """
     expected = signature.shape
     sizes = tuple(size for size in expected[1:] if isinstance(size, int))
     axes = ", ".join(map(str, expected))
     if len(found) == len(expected) and found[1:] == sizes:
         if found[0] == 0:
-            raise RuntimeInputError("images: the batch is empty; give at least one image")
+            raise RuntimeInputError(f"{subject}: the batch is empty; give at least one image")
         return
     hint = ""
     if found == sizes:
@@ -99,4 +125,7 @@ def _check_shape(found: tuple[int, ...], signature: TensorSignature) -> None:
             hint = "; move the channels with images.transpose(0, 3, 1, 2)"
         elif found[1:] == (sizes[2], sizes[0], sizes[1]):
             hint = "; move the channels with images.transpose(0, 2, 3, 1)"
-    raise RuntimeInputError(f"images: expected shape [{axes}], found [{', '.join(map(str, found))}]{hint}")
+    elif len(found) == 3 and found in ((*sizes[1:], sizes[0]), (sizes[-1], *sizes[:-1])):
+        moved = "(2, 0, 1)" if found == (*sizes[1:], sizes[0]) else "(1, 2, 0)"
+        hint = f"; move the channels with images.transpose{moved}, and for one image add [np.newaxis]"
+    raise RuntimeInputError(f"{subject}: expected shape [{axes}], found {shown(list(found))}{hint}")

@@ -22,6 +22,7 @@ from hnexport.runtime.openvino_engine import OpenvinoEngine
 from hnexport.runtime.options import Check, Checksums, EngineName, LoadOptions, Precision, Strategy
 from hnexport.runtime.providers import PROVIDERS, check_provider_name
 from hnexport.runtime.tuned import find_tuned
+from hnexport.runtime.validation import require_path
 from hnexport.runtime.verified import verify_files
 from hnexport.spec import Source
 
@@ -93,7 +94,7 @@ def load(
         cuda=cuda,
     )
     check_provider_name(options.provider)
-    files = _Files(Path(bundle), options.checksums)
+    files = _Files(require_path("bundle", bundle), options.checksums)
     golden = files.golden() if options.check is not Check.NONE else None
     if options.engine is EngineName.OPENVINO:
         if options.provider not in ("auto", "cpu"):

@@ -1,11 +1,13 @@
 """Checks of options' values."""
 
+import os
 from enum import StrEnum
+from pathlib import Path
 from typing import TypeVar
 
 from hnexport.errors import RuntimeInputError
 
-__all__ = ["choice", "require_count", "require_flag"]
+__all__ = ["choice", "require_count", "require_flag", "require_path"]
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -41,3 +43,20 @@ def require_flag(name: str, value: object) -> None:
     """
     if not isinstance(value, bool):
         raise RuntimeInputError(f"{name} must be True or False, found {value!r}")
+
+
+def require_path(name: str, value: object) -> Path:
+    """The path of a folder or file, from text or a path.
+
+    Raises:
+        RuntimeInputError: it is something else, such as the bytes of a file; the message says what to give.
+    """
+    given = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(given, str):
+        raise RuntimeInputError(
+            f"{name} must be a path such as 'here/it/is', found {type(value).__name__}: write what is in memory to "
+            "disk first; a path in bytes becomes text with os.fsdecode"
+        )
+    if "\0" in given:
+        raise RuntimeInputError(f"{name} must be a path, found text with a zero byte in it")
+    return Path(given)

@@ -166,3 +166,40 @@ def test_predicting_loads_neither_torch_nor_onnx(built, pictures):
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)[0]["image"] == "first.png"
+
+
+def test_pictures_of_several_kinds_are_predicted_in_one_call(predict, pictures, tmp_path):
+    first, second = (Image.open(path) for path in pictures)
+    clear = first.convert("RGBA")
+    clear.putalpha(0)
+    clear.save(tmp_path / "clear.png")
+    Image.new("RGB", (8, 8), "lime").save(tmp_path / "lime.png")
+    second.save(tmp_path / "两.gif", save_all=True, append_images=[first])
+    np.save(tmp_path / "two.npy", np.zeros((2, 3, 8, 8), ">f4"))
+    names = ["clear.png", "两.gif", "two.npy", "lime.png", "clear.png"]
+    done = predict(*(tmp_path / name for name in names), "--background", "0,255,0", "--frame", "0", "--json")
+    assert (done.exit_code, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert [item["image"] for item in found] == [
+        "clear.png", "两.gif", "two.npy[0]", "two.npy[1]", "lime.png", "clear.png",
+    ]  # fmt: skip
+    assert found[0]["members"] == found[4]["members"] == found[5]["members"]
+    assert found[0]["members"] != found[1]["members"]
+
+
+def test_what_a_picture_leaves_open_is_asked_for(predict, pictures, tmp_path):
+    picture = Image.open(pictures[0])
+    picture.save(tmp_path / "frames.webp", save_all=True, append_images=[picture.rotate(90)])
+    picture.putalpha(7)
+    picture.save(tmp_path / "clear.png")
+    for name, option in (("frames.webp", "--frame 0"), ("clear.png", "--background white")):
+        done = predict(tmp_path / name)
+        assert done.exit_code == 2
+        assert option in " ".join(done.stderr.split())
+        assert predict(tmp_path / name, *option.split()).exit_code == 0
+
+
+def test_a_background_that_is_no_colour_is_refused(predict, pictures):
+    done = predict(pictures[0], "--background", "whit")
+    assert done.exit_code == 2
+    assert "is no colour" in done.stderr

@@ -10,7 +10,7 @@ from hnexport.errors import RuntimeInputError
 from hnexport.images import Normalisation, read_images, read_labels
 from hnexport.spec import ImageLayout, ImageSpec, PipelineSpec, PreprocessSpec, WideResNetSpec
 
-EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 
 
 def spec(layout=ImageLayout.NCHW, *, preprocess=False, channels=3, height=32, width=32):
@@ -147,21 +147,21 @@ BAD_FILES = {
     "missing array": ("a.npy", lambda path: None, "cannot be read as a .npy file"),
     "no array": ("a.npy", write_bytes, "cannot be read as a .npy file"),
     "an empty file": ("a.npy", lambda path: write_bytes(path, b""), "cannot be read as a .npy file"),
-    "pickled": ("a.npy", lambda path: np.save(path, np.array([{}], object)), "cannot be read as a .npy file"),
+    "pickled": ("a.npy", lambda path: np.save(path, np.array([{}], object)), "holds pickled Python objects"),
     "float64": (
         "a.npy",
         lambda path: np.save(path, np.zeros((3, 32, 32))),
-        r"expected float32 \[3, 32, 32\] or \[batch, 3, 32, 32\], found float64 \[3, 32, 32\]",
+        r"expected float32, found float64; cast them",
     ),
     "another shape": (
         "a.npy",
         lambda path: np.save(path, np.zeros((32, 32, 3), np.float32)),
-        r"found float32 \[32, 32, 3\]",
+        r"expected shape \[batch, 3, 32, 32\], found \[32, 32, 3\]; .*transpose\(2, 0, 1\)",
     ),
     "no image in it": (
         "a.npy",
         lambda path: np.save(path, np.zeros((0, 3, 32, 32), np.float32)),
-        r"found float32 \[0, 3, 32, 32\]",
+        "the batch is empty",
     ),
 }
 
@@ -176,6 +176,25 @@ def test_a_file_that_cannot_be_taken_is_refused_by_name(tmp_path, name, write, m
 def test_pictures_of_graphs_with_other_channels_are_refused(picture):
     with pytest.raises(RuntimeInputError, match=r"takes 4 channels, give its images as .npy"):
         read_images([picture], spec(channels=4))
+
+
+@pytest.mark.parametrize("paths", ["a.png", Path("a.png"), b"a.png"], ids=repr)
+def test_one_path_instead_of_a_list_is_refused(paths):
+    with pytest.raises(RuntimeInputError, match="paths must be a list of paths"):
+        read_images(paths, spec())
+
+
+@pytest.mark.parametrize("path", [b"a.png", None, 3, np.zeros(3)], ids=repr)
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(RuntimeInputError, match="an image must be a path such as"):
+        read_images([path], spec())
+
+
+def test_paths_may_be_text(picture, pixels):
+    assert np.array_equal(
+        read_images([str(picture)], spec(height=6, width=9)).images,
+        read_images([picture], spec(height=6, width=9)).images,
+    )
 
 
 def test_no_file_is_an_error():

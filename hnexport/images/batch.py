@@ -1,0 +1,109 @@
+"""From picture files and arrays to one batch in the graph's dtype and layout."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hnexport.errors import RuntimeInputError
+from hnexport.images.arrays import read_array
+from hnexport.images.pictures import PictureOptions, read_picture
+from hnexport.runtime.validation import require_path
+from hnexport.spec import ImageLayout, PipelineSpec
+
+__all__ = ["ImageBatch", "Normalisation", "read_images"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalisation:
+    """What a float32 graph's images need beside `pixel / 255`: one mean and one std for each channel, or one for all.
+
+    Raises:
+        RuntimeInputError: a std is not positive, or a number is not finite.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        if not np.isfinite([*self.mean, *self.std]).all() or min(self.std) <= 0:
+            raise RuntimeInputError(
+                f"mean and std must be finite and std positive, found mean {self.mean}, std {self.std}"
+            )
+
+    def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """From uint8 `[…, channel]` to float32 of the same shape."""
+        channels = pixels.shape[-1]
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, channels):
+                raise RuntimeInputError(f"{name} needs 1 or {channels} numbers, one a channel, found {len(values)}")
+        mean, std = (np.array(values, dtype=np.float32) for values in (self.mean, self.std))
+        normalised: NDArray[np.float32] = (pixels.astype(np.float32) / np.float32(255) - mean) / std
+        return normalised
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageBatch:
+    """Images as a graph takes them.
+
+    Attributes:
+        images: `[batch, …]`, in the dtype and layout of the graph's image input.
+        names: where each image comes from: `cat.png`, or `images.npy[3]`.
+    """
+
+    images: NDArray[Any]
+    names: tuple[str, ...]
+
+
+def read_images(
+    paths: Sequence[str | os.PathLike[str]],
+    spec: PipelineSpec,
+    *,
+    normalisation: Normalisation | None = None,
+    resize: bool = False,
+    background: str | tuple[int, int, int] | None = None,
+    frame: int | None = None,
+) -> ImageBatch:
+    """Read image files as one batch.
+
+    Args:
+        resize: scale pictures of another size (bicubic, the proportions are not kept) instead of refusing them.
+        background: the colour behind pictures that are not opaque: a name such as "white", "#ffffff", "255,255,255" or
+            the three numbers. None refuses such pictures: what lies behind them is not in the file.
+        frame: which frame or page of each picture, from 0. None refuses pictures that have several.
+
+    Raises:
+        RuntimeInputError: no file is given, or one cannot be read or is not what the graph takes; the message names it.
+    """
+    if isinstance(paths, str | bytes | os.PathLike):
+        raise RuntimeInputError(f"paths must be a list of paths, such as [{paths!r}]")
+    if not paths:
+        raise RuntimeInputError("no image was given")
+    dtype, _ = spec.image_input
+    if dtype == "uint8" and normalisation is not None:
+        raise RuntimeInputError("this graph normalises its images itself: leave mean and std out")
+    options = PictureOptions.of(resize=resize, background=background, frame=frame)
+    images, names = [], []
+    for path in (require_path("an image", one) for one in paths):
+        if path.suffix.lower() == ".npy":
+            array = read_array(path, spec)
+            names += [f"{path.name}[{number}]" if len(array) > 1 else path.name for number in range(len(array))]
+        elif path.suffix.lower() == ".npz":
+            raise RuntimeInputError(f"{path} is an archive of arrays (.npz): save the one with the images as .npy")
+        else:
+            array = _arrange(read_picture(path, spec.network.image, options)[np.newaxis], spec, normalisation)
+            names.append(path.name)
+        images.append(array)
+    return ImageBatch(images=np.concatenate(images), names=tuple(names))
+
+
+def _arrange(pixels: NDArray[np.uint8], spec: PipelineSpec, normalisation: Normalisation | None) -> NDArray[Any]:
+    """From uint8 `[batch, height, width, channel]` to the graph's dtype and layout."""
+    dtype, shape = spec.image_input
+    values: NDArray[Any] = pixels if dtype == "uint8" else (normalisation or Normalisation()).apply(pixels)
+    if spec.image_layout is ImageLayout.NCHW:
+        values = values.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(values.reshape(-1, *shape))
