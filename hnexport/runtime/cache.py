@@ -4,27 +4,60 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hnexport.errors import CacheError
 from hnexport.records import RecordError, from_json
 
-__all__ = ["CacheEntry", "CacheRecord", "cache_folder", "keyed_folder"]
+__all__ = ["CacheEntry", "CacheRecord", "cache_folder", "keyed_folder", "require_cache"]
+
+_REMEDY = "set XDG_CACHE_HOME to a folder that this user may write, with room"
 
 
 def cache_folder() -> Path:
-    """Where this user's caches are: `$XDG_CACHE_HOME/hnexport` or the platform's equivalent."""
+    """Where this user's caches are: `$XDG_CACHE_HOME/hnexport` or the platform's equivalent.
+
+    Raises:
+        CacheError: this user has no home folder.
+    """
     chosen = os.environ.get("XDG_CACHE_HOME")
     if chosen:
         base = Path(chosen)
     elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        base = Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local")
     elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
+        base = _home() / "Library" / "Caches"
     else:
-        base = Path.home() / ".cache"
+        base = _home() / ".cache"
     return base / "hnexport"
+
+
+def _home() -> Path:
+    try:
+        home = Path.home()
+    except RuntimeError as error:
+        raise CacheError(f"there is no cache: this user has no home folder ({error}); {_REMEDY}") from error
+    if not home.is_absolute():  # HOME is set and empty
+        raise CacheError(f"there is no cache: this user's home folder is {str(home)!r}; {_REMEDY}")
+    return home
+
+
+def require_cache() -> None:
+    """Refuse where nothing can be kept: for what exists to fill the cache.
+
+    Raises:
+        CacheError: there is no home folder, or the folder of the cache cannot be written.
+    """
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0" * 4096)  # a full disk still makes empty files
+    except OSError as error:
+        raise CacheError(f"the cache {folder} cannot be written: {error.strerror or error}; {_REMEDY}") from error
 
 
 def keyed_folder(kind: str, parts: Iterable[str]) -> Path:
