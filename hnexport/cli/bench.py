@@ -21,7 +21,8 @@ __all__ = ["bench"]
     default="plain",
     show_default=True,
     help="Comma-separated: plain, torch, hypnettorch, openvino-plain, openvino-materialised, openvino-generated, "
-    "each openvino also with -bfloat16; all members at once: ensemble, ensemble-materialised, ensemble-shared (one pool of threads), ensemble-folded. "
+    "each openvino also with -bfloat16; all members at once: ensemble, ensemble-materialised, ensemble-shared (the "
+    "same with one pool of threads), ensemble-folded. "
     "Materialised, folded, folded-resident and generated always run.",
 )
 @click.option("--provider", type=click.Choice(["cpu", "cuda", "tensorrt"]), default="cpu", show_default=True)

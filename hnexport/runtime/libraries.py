@@ -63,7 +63,7 @@ def needed_libraries(path: Path) -> tuple[str, ...]:
             file.seek(offset)
             table = file.read(size * count)
             segments = [struct.unpack_from("<IIQQQQ", table, number * size) for number in range(count)]
-            kind, _, start, _, _, length = next(segment for segment in segments if segment[0] == _DYNAMIC)
+            _, _, start, _, _, length = next(segment for segment in segments if segment[0] == _DYNAMIC)
             file.seek(start)
             entries = list(struct.iter_unpack("<QQ", file.read(length // 16 * 16)))
             address = next(value for tag, value in entries if tag == _STRINGS)

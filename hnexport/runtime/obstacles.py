@@ -156,7 +156,7 @@ def _known_failures() -> dict[str, Obstacle]:
         r"CUDA failure 35\b|driver version is insufficient": _old_driver(""),
         r"CUDA failure 100\b|no CUDA-capable device": Obstacle(
             what="CUDA finds no GPU",
-            remedy="look whether nvidia-smi lists one and CUDA_VISIBLE_DEVICES hides it, start containers with --gpus all",
+            remedy="look whether nvidia-smi lists one, or CUDA_VISIBLE_DEVICES hides it; containers need --gpus all",
         ),
         r"CUDA failure 2\b|CUDA failure 2:|out of memory|Failed to allocate memory": Obstacle(
             what="the GPU's memory is full", remedy="free some (nvidia-smi says who holds it), or use smaller batches"
@@ -173,7 +173,7 @@ def _old_driver(found: str) -> Obstacle:
     has = f"is for CUDA {found}" if found else "is too old"
     return Obstacle(
         what=f"the NVIDIA driver {has}, onnxruntime {onnxruntime.__version__} needs one for CUDA {cuda}",
-        remedy="update the driver, or install an older onnxruntime-gpu that was built for the CUDA that nvidia-smi shows",
+        remedy="update the driver, or install an onnxruntime-gpu that was built for the CUDA that nvidia-smi shows",
     )
 
 

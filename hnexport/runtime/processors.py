@@ -9,7 +9,7 @@ from hnexport.runtime.control_group import cpu_quota
 __all__ = ["MOST_THREADS", "allowed_cores", "physical_cores", "threads_of_each"]
 
 MOST_THREADS = 64
-"""So many compute threads, or twice the allowed cores if that is more, is the most that one ensemble's sessions start."""
+"""One ensemble's sessions compute with so many threads together, or with two for each allowed core if that is more."""
 
 _CPUS = Path("/sys/devices/system/cpu")
 

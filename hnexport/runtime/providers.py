@@ -1,4 +1,4 @@
-"""The one way to open an onnxruntime session: on exactly the provider that was asked for, or with the reason why not."""
+"""The one way to open an onnxruntime session: on exactly the provider that was asked for, or an error."""
 
 import contextlib
 import logging
@@ -174,6 +174,7 @@ def _create(
         if "use_per_session_threads" not in str(error):
             raise
         options.use_per_session_threads = False
+        options.intra_op_num_threads = 0  # a number of its own would only be warned about
         return onnxruntime.InferenceSession(given, options, **arguments)
 
 

@@ -27,8 +27,9 @@ def session_options(threads: int | None, *, prepack: bool = True) -> onnxruntime
     """
     _register_arena()
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads_of_each(1, threads)
-    if shared_threads() is not None:
+    if shared_threads() is None:
+        options.intra_op_num_threads = threads_of_each(1, threads)
+    else:
         options.use_per_session_threads = False
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.force_spinning_stop", "1")

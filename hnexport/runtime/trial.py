@@ -1,6 +1,6 @@
 """Whether a provider works: a graph of one convolution is run on it, in a process of its own.
 
-A provider may start and then be unable to compute, crash the process, or leave its libraries behind in it: a child shows
+A provider may start and then be unable to compute, may crash its process and leaves its libraries in it: a child shows
 all of that and keeps it to itself.
 
     python -m hnexport.runtime.trial PROVIDER DEVICE
