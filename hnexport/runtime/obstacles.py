@@ -153,6 +153,10 @@ def _known_failures() -> dict[str, Obstacle]:
             what=f"cuDNN 9 for CUDA {cuda or '(unknown)'} cannot be loaded",
             remedy=f"pip install {f'nvidia-cudnn-cu{cuda}' if cuda else _with_cuda()}",
         ),
+        r"CUDNN|cudnn_fe": Obstacle(
+            what="cuDNN is there and cannot compute",
+            remedy=f"pip install --upgrade {f'nvidia-cudnn-cu{cuda}' if cuda else _with_cuda()}, and update the driver",
+        ),
         r"CUDA failure 35\b|driver version is insufficient": _old_driver(""),
         r"CUDA failure 100\b|no CUDA-capable device": Obstacle(
             what="CUDA finds no GPU",
