@@ -13,7 +13,7 @@ import onnxruntime
 from hnexport.bundle.golden import GOLDEN_FILE, Golden, read_golden
 from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.errors import BundleError, CacheError, ProviderError, RuntimeInputError
-from hnexport.runtime.cache import require_cache
+from hnexport.runtime.cache import CACHE_REMEDY, require_cache
 from hnexport.runtime.cuda import CudaOptions
 from hnexport.runtime.ensemble import Engine, Ensemble
 from hnexport.runtime.golden_check import check_golden
@@ -83,6 +83,8 @@ def load(
         BundleError: the bundle is missing, damaged or has no ONNX files, or its predictions are not those of its
             golden sample.
         ProviderError: a provider or engine that was asked for cannot be had; the message says what is missing.
+        CacheError: "folded" or "float16" was asked for, and there is no cache, or it cannot be written. Everything else
+            works without a cache, with a line in the log.
         RuntimeInputError: an option has a value that it cannot have.
     """
     options = LoadOptions(
@@ -192,10 +194,13 @@ def _tune(bundle: Path, *arguments: str) -> None:
     """Run `hnexport tune` in a process of its own: it needs libraries that this one shall not load.
 
     Raises:
-        BundleError: it failed; with its message.
+        CacheError: what it made could not be kept.
+        BundleError: it failed otherwise; with its message.
     """
     command = [sys.executable, "-m", "hnexport", "tune", str(bundle), "--json", *arguments]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if CACHE_REMEDY in done.stderr:
+        raise CacheError(done.stderr.strip().removeprefix("Error: "))
     if done.returncode != 0:
         raise BundleError(f"{bundle} could not be tuned: {done.stderr.strip() or 'hnexport tune gave no reason'}")
 
