@@ -47,12 +47,9 @@ def cache_folder() -> Path:
 
 def _home() -> Path:
     try:
-        home = Path.home()
+        return Path.home()
     except RuntimeError as error:
         raise CacheError(f"there is no cache: this user has no home folder ({error}); {CACHE_REMEDY}") from error
-    if not home.is_absolute():  # HOME is set and empty
-        raise CacheError(f"there is no cache: this user's home folder is {str(home)!r}; {CACHE_REMEDY}")
-    return home
 
 
 def require_cache() -> None:
