@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 
 from hnexport import __version__
@@ -170,6 +169,8 @@ def _write_formats(captured: Capture, folder: Path, origin: str, options: BuildO
         with clock.stage("pt2"):
             write_pt2(captured, folder / "model.pt2")
     dtype, shape = spec.image_input
+    import onnxruntime  # only here: `hnexport.parity` has said by now if it cannot be imported
+
     return Manifest(
         name=spec.name,
         origin=origin,

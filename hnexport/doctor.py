@@ -1,27 +1,20 @@
 """`doctor`: what this machine can run, what is missing, and the remedy, in plain words."""
 
-import importlib.metadata
 import os
 import platform
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.util import find_spec
 
-import onnxruntime
-import torch
-
-from hnexport.parity.other_runners import has_openvino
-from hnexport.parity.providers import ONNX_PROVIDERS, can_load, obstacle
+from hnexport.errors import HnexportError
+from hnexport.installed import RUNTIME_WHEELS, OnnxruntimeMissingError, installed_wheels, require_onnxruntime
 
 __all__ = ["Diagnosis", "Finding", "State", "diagnose", "wheel_findings"]
 
-_CUDA_LIBRARIES = {
-    "cuDNN 9": ("libcudnn.so.9", "pip install nvidia-cudnn-cu12, or pip install 'onnxruntime-gpu[cuda,cudnn]'"),
-    "cuBLAS": ("libcublas.so", "pip install 'onnxruntime-gpu[cuda,cudnn]'"),
-}
+_ALWAYS = ("cpu", "cuda", "tensorrt")  # providers that are looked at even where they are not built in
 
 
 class State(StrEnum):
@@ -56,20 +49,66 @@ class Diagnosis:
 
 
 def diagnose() -> Diagnosis:
-    """Look at wheels, drivers, libraries and providers; runs nothing on a GPU."""
+    """Look at wheels, drivers, libraries and providers; a provider that nothing speaks against computes 3 times 3.
+
+    Every library is imported only here, so that a broken one is a finding.
+    """
     return Diagnosis(
         machine=f"Python {platform.python_version()}, {platform.platform()}, {os.cpu_count()} logical CPUs",
-        findings=(
-            *wheel_findings(_installed()),
-            Finding(
-                what="PyTorch", state=State.WORKS, detail=f"{torch.__version__}, {torch.get_num_threads()} threads"
-            ),
-            _driver(),
-            *_libraries(),
-            *(_provider(name) for name in ONNX_PROVIDERS),
-            _openvino(),
-        ),
+        findings=(*wheel_findings(installed_wheels()), _torch(), *_onnxruntime(), _openvino(), _cache()),
     )
+
+
+def _torch() -> Finding:
+    try:
+        import torch
+    except Exception as error:  # a broken installation may raise anything
+        detail = f"cannot be imported: {error}"
+        return Finding(what="PyTorch", state=State.WRONG, detail=detail, remedy="pip install --force-reinstall torch")
+    detail = f"{torch.__version__}, {torch.get_num_threads()} threads"
+    detail += ", with CUDA" if torch.cuda.is_available() else ", on the CPU only"
+    return Finding(what="PyTorch", state=State.WORKS, detail=detail)
+
+
+def _onnxruntime() -> tuple[Finding, ...]:
+    """What onnxruntime can do here, or why it cannot be imported."""
+    try:
+        require_onnxruntime()
+    except HnexportError as error:
+        detail, _, remedy = str(error).rpartition(": ")
+        return (Finding(what="onnxruntime", state=State.WRONG, detail=detail, remedy=remedy),)
+    import onnxruntime
+
+    from hnexport.runtime.obstacles import PROVIDERS
+
+    built_in = onnxruntime.get_available_providers()
+    shown = [name for name, long in PROVIDERS.items() if name in _ALWAYS or long in built_in]
+    return (_threads(), _driver(), *(_provider(name) for name in shown))
+
+
+def _threads() -> Finding:
+    from hnexport.runtime.control_group import cpu_quota
+    from hnexport.runtime.processors import allowed_cores
+
+    quota = cpu_quota()
+    limit = "" if quota is None else f", with a quota of {quota:g} processors"
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    detail = f"{allowed_cores()} for each session: of {os.cpu_count()} logical CPUs this process may use {processors}"
+    return Finding(what="compute threads", state=State.WORKS, detail=detail + limit)
+
+
+def _cache() -> Finding:
+    try:
+        from hnexport.runtime.cache import cache_folder, require_cache
+
+        require_cache()
+    except OnnxruntimeMissingError as error:
+        return Finding(what="cache", state=State.MISSING, detail="not looked at", remedy=str(error))
+    except HnexportError as error:
+        detail, _, remedy = str(error).rpartition("; ")
+        remedy += " (only `hnexport tune` needs it)"
+        return Finding(what="cache", state=State.MISSING, detail=detail, remedy=remedy)
+    return Finding(what="cache", state=State.WORKS, detail=str(cache_folder()))
 
 
 def wheel_findings(installed: Mapping[str, str]) -> tuple[Finding, ...]:
@@ -78,8 +117,7 @@ def wheel_findings(installed: Mapping[str, str]) -> tuple[Finding, ...]:
     Args:
         installed: versions by distribution name.
     """
-    wheels = {name: version for name, version in installed.items() if name.startswith("onnxruntime")}
-    runtimes = {name: version for name, version in wheels.items() if name in _RUNTIME_WHEELS}
+    runtimes = {name: version for name, version in installed.items() if name in RUNTIME_WHEELS}
     held = ", ".join(f"{name} {version}" for name, version in sorted(runtimes.items()))
     what = "onnxruntime wheel"
     if len(runtimes) > 1:
@@ -92,27 +130,16 @@ def wheel_findings(installed: Mapping[str, str]) -> tuple[Finding, ...]:
     return (Finding(what=what, state=State.WORKS, detail=held),)
 
 
-_RUNTIME_WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-rocm")
-
-
-def _installed() -> dict[str, str]:
-    names = {}
-    for distribution in importlib.metadata.distributions():
-        name = distribution.metadata["Name"]
-        if name:
-            names[name.lower().replace("_", "-")] = distribution.version
-    return names
-
-
 def _driver() -> Finding:
-    what, library = "NVIDIA driver", "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-    if not can_load(library):
-        remedy = "needed for CUDA only: install the driver, or start the container with --gpus all"
-        return Finding(what=what, state=State.MISSING, detail=f"{library} cannot be loaded", remedy=remedy)
+    from hnexport.runtime.obstacles import driver_obstacle, read_driver
+
+    what, driver = "NVIDIA driver", read_driver()
+    found = driver_obstacle(driver)
+    if driver is None and found is not None:
+        return Finding(what=what, state=State.MISSING, detail=found.what, remedy=f"for CUDA only: {found.remedy}")
     shown = _nvidia_smi() or "loaded"
-    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
-        remedy = "unset CUDA_VISIBLE_DEVICES"
-        return Finding(what=what, state=State.WRONG, detail=f"{shown}, but every GPU is hidden", remedy=remedy)
+    if found is not None:
+        return Finding(what=what, state=State.WRONG, detail=f"{shown}, but {found.what}", remedy=found.remedy)
     return Finding(what=what, state=State.WORKS, detail=shown)
 
 
@@ -126,32 +153,25 @@ def _nvidia_smi() -> str | None:
     return "; ".join(done.stdout.split("\n")).strip("; ") if done.returncode == 0 else None
 
 
-def _libraries() -> tuple[Finding, ...]:
-    """CUDA's libraries as onnxruntime loads them; PyTorch's wheels bring their own."""
-    if sys.platform != "linux" or obstacle("cuda") is not None:
-        return ()
-    if hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()
-    findings = []
-    for what, (library, remedy) in _CUDA_LIBRARIES.items():
-        found = can_load(library) or can_load(f"{library}.12") or can_load(f"{library}.13")
-        state = State.WORKS if found else State.MISSING
-        detail = library if found else f"{library} cannot be loaded"
-        findings.append(Finding(what=what, state=state, detail=detail, remedy="" if found else remedy))
-    return tuple(findings)
-
-
 def _provider(provider: str) -> Finding:
-    what = f"onnxruntime on {provider}"
-    reason = obstacle(provider)
-    if reason is None:
+    import onnxruntime
+
+    from hnexport.runtime.trial import obstacle
+
+    what, found = f"onnxruntime on {provider}", obstacle(provider)
+    if found is None:
         return Finding(what=what, state=State.WORKS, detail=f"onnxruntime {onnxruntime.__version__}")
-    detail, _, remedy = reason.partition(": ")
-    return Finding(what=what, state=State.MISSING, detail=detail, remedy=remedy)
+    return Finding(what=what, state=State.MISSING, detail=found.what, remedy=found.remedy)
 
 
 def _openvino() -> Finding:
-    if not has_openvino():
-        remedy = "pip install 'hnexport[openvino]'"
-        return Finding(what="OpenVINO", state=State.MISSING, detail="not installed", remedy=remedy)
-    return Finding(what="OpenVINO", state=State.WORKS, detail=importlib.metadata.version("openvino"))
+    try:
+        from hnexport.runtime.openvino_engine import import_openvino
+
+        openvino = import_openvino()
+    except HnexportError as error:
+        detail, _, remedy = str(error).partition(": ")
+        broken = find_spec("openvino") is not None
+        state = State.WRONG if broken else State.MISSING
+        return Finding(what="OpenVINO", state=state, detail=detail, remedy=remedy)
+    return Finding(what="OpenVINO", state=State.WORKS, detail=openvino.get_version().partition("-")[0])

@@ -6,6 +6,7 @@ Every message says what went wrong and where, what was expected, what was found,
 __all__ = [
     "BenchError",
     "BundleError",
+    "CacheError",
     "CaptureError",
     "CheckpointError",
     "ExportError",
@@ -40,6 +41,10 @@ class ExportError(HnexportError):
 
 class BundleError(HnexportError):
     """A bundle directory that is missing, damaged or of another schema version."""
+
+
+class CacheError(HnexportError):
+    """The user's cache cannot be had: there is no home folder, or what was to be kept cannot be written there."""
 
 
 class ParityError(HnexportError):

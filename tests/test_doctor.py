@@ -1,9 +1,18 @@
 """`doctor` names what is wrong and how to mend it."""
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from hnexport import doctor
 from hnexport.doctor import State, diagnose, wheel_findings
+from hnexport.runtime import obstacles
+from hnexport.runtime.processors import allowed_cores
 
 
 def test_two_onnxruntime_wheels_are_wrong() -> None:
@@ -28,8 +37,7 @@ def test_the_cpu_works_and_everything_missing_has_a_remedy() -> None:
 
 
 def test_without_a_driver_cuda_is_missing_and_the_diagnosis_sound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "can_load", lambda library: False)
-    monkeypatch.setattr("hnexport.parity.providers.can_load", lambda library: False)
+    monkeypatch.setattr(obstacles, "read_driver", lambda: None)
     diagnosis = diagnose()
     findings = {finding.what: finding for finding in diagnosis.findings}
     assert findings["NVIDIA driver"].state is State.MISSING
@@ -38,10 +46,58 @@ def test_without_a_driver_cuda_is_missing_and_the_diagnosis_sound(monkeypatch: p
 
 
 def test_hidden_gpus_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "can_load", lambda library: True)
+    monkeypatch.setattr(obstacles, "read_driver", lambda: obstacles.Driver(status=100, version=99000, devices=0))
     monkeypatch.setattr(doctor, "_nvidia_smi", lambda: "NVIDIA H200, 580.1, 143771 MiB")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     diagnosis = diagnose()
     assert not diagnosis.sound
     wrong = next(finding for finding in diagnosis.findings if finding.state is State.WRONG)
-    assert wrong.remedy == "unset CUDA_VISIBLE_DEVICES"
+    assert "unset CUDA_VISIBLE_DEVICES" in wrong.remedy
+
+
+def test_the_cache_and_the_threads_are_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    findings = {finding.what: finding for finding in diagnose().findings}
+    assert findings["cache"].state is State.MISSING
+    assert "set XDG_CACHE_HOME" in findings["cache"].remedy
+    assert findings["compute threads"].detail.startswith(f"{allowed_cores()} for each session")
+
+
+BROKEN = {
+    "raises": "raise ImportError('libonnxruntime.so.1: cannot open shared object file')",
+    "empty": "",
+}
+
+
+def broken(folder: Path, package: str, text: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run Python where a package is broken."""
+    (folder / package).mkdir()
+    (folder / package / "__init__.py").write_text(text)
+    root = str(Path(doctor.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(folder), root))}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_onnxruntime_is_one_sentence_everywhere(text: str, tmp_path: Path) -> None:
+    done = broken(tmp_path, "onnxruntime", text, "-m", "hnexport", "doctor", "--json")
+    assert "Traceback" not in done.stderr, done.stderr
+    findings = {finding["what"]: finding for finding in json.loads(done.stdout)["findings"]}
+    assert findings["onnxruntime"]["state"] == "wrong"
+    assert "pip uninstall onnxruntime" in findings["onnxruntime"]["remedy"]
+    (tmp_path / "again").mkdir()
+    for module in ("hnexport.runtime", "hnexport.parity", "hnexport.tune", "hnexport.build", "hnexport.bench.run"):
+        code = f"import importlib\nfrom hnexport.errors import ProviderError\ntry: importlib.import_module({module!r})"
+        code += "\nexcept ProviderError as error: print(error)"
+        shutil.rmtree(tmp_path / "again")
+        (tmp_path / "again").mkdir()
+        done = broken(tmp_path / "again", "onnxruntime", text, "-c", code)
+        assert "installed and cannot be imported" in done.stdout, (module, done.stderr)
+
+
+def test_a_broken_openvino_is_one_sentence(tmp_path: Path) -> None:
+    code = "from hnexport.runtime.openvino_engine import import_openvino; import_openvino()"
+    done = broken(tmp_path, "openvino", "raise ImportError('libtbb.so.12: cannot open')", "-c", code)
+    assert "libtbb.so.12: cannot open): pip install --force-reinstall openvino" in done.stderr

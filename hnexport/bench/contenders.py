@@ -48,6 +48,18 @@ def _session(task: BenchTask, path: Path) -> Any:
     return open_session(path, _options(task), task.provider, settings)
 
 
+def _runs(task: BenchTask, path: Path, outputs: list[str] | None, **inputs: Array) -> Callable[[Array], Any]:
+    from hnexport.runtime.providers import running_on
+
+    session = _session(task, path)
+
+    def run(images: Array) -> Any:
+        with running_on(task.provider):
+            return session.run(outputs, {**inputs, "image": images})
+
+    return run
+
+
 def _cuda(task: BenchTask) -> "CudaOptions":
     from hnexport.runtime.cuda import CudaOptions
 
@@ -73,8 +85,7 @@ def _plain(task: BenchTask) -> Loaded:
 
         run = place_session(lambda: _session(task, path), _cuda(task), task.manifest.spec.network.classes)
         return Loaded(runtime=_onnxruntime(task), run=run, files=files)
-    session = _session(task, path)
-    return Loaded(runtime=_onnxruntime(task), run=lambda x: session.run(["logits"], {"image": x}), files=files)
+    return Loaded(runtime=_onnxruntime(task), run=_runs(task, path, ["logits"]), files=files)
 
 
 def _generated(task: BenchTask) -> Loaded:
@@ -112,19 +123,21 @@ def _engine(task: BenchTask) -> Any:
 
 def _ensemble(task: BenchTask) -> Loaded:
     files = _bundle_files(task, "ensemble.onnx", "weights.bin")
-    session = _session(replace(task, cuda={**task.cuda, "graph": False}), files[0])  # its inputs are not bound
+    unbound = replace(task, cuda={**task.cuda, "graph": False})  # a graph would need bound inputs
     cond_ids = np.arange(task.manifest.spec.members)
     return Loaded(
         runtime=f"{_onnxruntime(task)}, {len(cond_ids)} members",
-        run=lambda x: session.run(None, {"cond_ids": cond_ids, "image": x}),
+        run=_runs(unbound, files[0], None, cond_ids=cond_ids),
         files=files,
     )
 
 
-def _predict_mean(task: BenchTask, strategy: str, resident: int | None) -> Loaded:
-    """All members by `hnexport.runtime`, made ahead where all may be resident."""
-    from hnexport.runtime import load
+def _predict_mean(task: BenchTask, strategy: str, resident: int | None, *, shared: bool = False) -> Loaded:
+    """All members by `hnexport.runtime`, made ahead where all may be resident; `shared`: with one pool of threads."""
+    from hnexport.runtime import load, share_threads
 
+    if shared:
+        share_threads(task.threads)
     ensemble = load(
         task.bundle,
         provider=task.provider,
@@ -147,6 +160,8 @@ def _torch(task: BenchTask) -> Loaded:
 
     _set_torch(task)
     device = "cuda" if task.provider != "cpu" else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ProviderError(f"this PyTorch {torch.__version__} has no CUDA: install a wheel that has it")
     pipeline = Pipeline(task.manifest.spec, restore_tensors(task.bundle, task.manifest)).to(device)
     cond_id = torch.tensor(task.member, device=device)
 
@@ -196,6 +211,11 @@ CONTENDERS: Mapping[str, Contender] = MappingProxyType(
         "ensemble-materialised": Contender(
             imports=("onnxruntime",),
             load=partial(_predict_mean, strategy="materialised", resident=None),
+            all_members=True,
+        ),
+        "ensemble-shared": Contender(
+            imports=("onnxruntime",),
+            load=partial(_predict_mean, strategy="materialised", resident=None, shared=True),
             all_members=True,
         ),
         "ensemble-folded": Contender(

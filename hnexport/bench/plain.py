@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto
 from onnx.external_data_helper import ExternalDataInfo
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError
+from hnexport.runtime.providers import open_session
+from hnexport.runtime.session_options import session_options
 from hnexport.tune.half import write_half
 
 __all__ = ["write_plain"]
@@ -23,7 +24,7 @@ def write_plain(bundle: Path, manifest: Manifest, member: int, folder: Path, *, 
     """
     if manifest.onnx is None:
         raise BundleError(f"{manifest.name} holds no ONNX files to compare")
-    session = onnxruntime.InferenceSession(str(bundle / "hypernet.onnx"), providers=["CPUExecutionProvider"])
+    session = open_session(bundle / "hypernet.onnx", session_options(None), "cpu")
     names = list(manifest.onnx.supplied)
     weights = dict(zip(names, session.run(names, {"cond_id": np.array(member, dtype=np.int64)}), strict=True))
     model = onnx.load(bundle / "network.onnx", load_external_data=False)

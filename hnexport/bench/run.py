@@ -1,7 +1,6 @@
 """`bench`: interleaved rounds, each contender in its own process, medians and ratios within a round."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
 from hnexport.runtime.cuda import CudaOptions
 from hnexport.runtime.options import Precision
+from hnexport.runtime.processors import allowed_cores
 
 __all__ = ["OWN_CONTENDERS", "BenchOptions", "bench"]
 
@@ -38,7 +38,7 @@ class BenchOptions:
     Attributes:
         contenders: names of `CONTENDERS`; `plain` is added, since everything is compared with it.
         seconds: about how long each batch size is timed; at least `least_rounds` rounds in any case.
-        threads: for one operator; None takes the processors that this process may use.
+        threads: for one operator, in every session; None takes the cores that this process may use, as `load` does.
         precision: the arithmetic; "tf32" and "float16" need the provider "cuda".
         cuda: how onnxruntime's contenders use CUDA.
     """
@@ -68,7 +68,7 @@ def bench(bundle: Path, options: BenchOptions | None = None, progress: Progress 
     manifest = read_manifest(bundle)
     _check(options, manifest)
     names = tuple(dict.fromkeys(("plain", *options.contenders)))
-    threads = options.threads or len(os.sched_getaffinity(0))
+    threads = options.threads or allowed_cores()
     not_run: dict[str, str] = {}
     with ExitStack() as stack:
         plain = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hnexport-bench-")))
@@ -134,6 +134,20 @@ class _Worker:
         self._questions, self._answers = process.stdin, process.stdout
         self.ready: dict[str, Any] = self.ask({**request, "contender": name})
 
+    def time(self, batch_size: int) -> float:
+        """The seconds of one call.
+
+        Raises:
+            BenchError: the contender cannot run that batch, or its process died.
+        """
+        answer = self.ask(batch_size)
+        if isinstance(answer, dict):
+            raise BenchError(
+                f"{self.name} cannot run a batch of {batch_size}: {answer['error']}; leave that batch size or "
+                f"{self.name} out"
+            )
+        return float(answer)
+
     def ask(self, question: Any) -> Any:
         """Send a question, wait for the answer."""
         try:
@@ -172,15 +186,15 @@ def _time(workers: Mapping[str, _Worker], batch_size: int, options: BenchOptions
     random = np.random.default_rng(0)
     for worker in workers.values():
         for _ in range(WARM_UP):
-            worker.ask(batch_size)
+            worker.time(batch_size)
     times: dict[str, list[float]] = {name: [] for name in workers}
     names, spent = list(workers), 0.0
     while len(times["plain"]) < options.least_rounds or spent < options.seconds:
         for name in random.permutation(names).tolist():
-            seconds = workers[name].ask(batch_size)
+            seconds = workers[name].time(batch_size)
             if seconds < SHORT_SECONDS:
                 spent += seconds
-                seconds = workers[name].ask(batch_size)
+                seconds = workers[name].time(batch_size)
             times[name].append(seconds)
             spent += seconds
     return times
@@ -199,6 +213,7 @@ def _result(
             Timing(
                 batch_size=size,
                 median_ms=1e3 * float(np.median(by_name[name])),
+                p95_ms=1e3 * float(np.percentile(by_name[name], 95)),
                 ratio=middle,
                 ratio_quartiles=(low, high),
                 rounds=len(ratios),

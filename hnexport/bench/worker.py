@@ -51,8 +51,9 @@ def _serve(request: dict[str, Any], answers: Any) -> None:
         "runtime": loaded.runtime,
         "disk_bytes": sum(path.stat().st_size for path in loaded.files),
     }
-    print(json.dumps(ready), file=answers)
     dtype, shape = task.manifest.spec.image_input
+    loaded.run(np.zeros((1, *shape), dtype=dtype))  # what loads but cannot run is known before anything is timed
+    print(json.dumps(ready), file=answers)
     random = np.random.default_rng(0)
     while batch_size := json.loads(sys.stdin.readline() or "0"):
         images = (255 * random.random((batch_size, *shape))).astype(dtype)

@@ -21,7 +21,8 @@ __all__ = ["bench"]
     default="plain",
     show_default=True,
     help="Comma-separated: plain, torch, hypnettorch, openvino-plain, openvino-materialised, openvino-generated, "
-    "each openvino also with -bfloat16; all members at once: ensemble, ensemble-materialised, ensemble-folded. "
+    "each openvino also with -bfloat16; all members at once: ensemble, ensemble-materialised, ensemble-shared (the "
+    "same with one pool of threads), ensemble-folded. "
     "Materialised, folded, folded-resident and generated always run.",
 )
 @click.option("--provider", type=click.Choice(["cpu", "cuda", "tensorrt"]), default="cpu", show_default=True)
@@ -35,7 +36,7 @@ __all__ = ["bench"]
     show_default=True,
     help="CUDA: how cuDNN's algorithms are found.",
 )
-@click.option("--threads", type=int, help="Default: the processors this process may use.")
+@click.option("--threads", type=int, help="Default: the cores this process may use.")
 @click.option("--seconds", type=float, default=30.0, show_default=True, help="About, for each batch size.")
 @click.option("--member", type=int, default=0, show_default=True)
 @click.option("--chart", type=click.Path(path_type=Path), help="Write a chart, .svg or .png (needs hnexport[plot]).")
@@ -98,7 +99,7 @@ def _print(report: "BenchReport") -> None:
     from hnexport.cli import render
 
     where = f"{report.bundle}, {report.provider}, {report.precision}, {report.threads} threads"
-    title = f"{where}: ms and ratio to plain [quartiles]"
+    title = f"{where}: ms, median (p95), and ratio to plain [quartiles]"
     times = Table(title=title.replace("[", r"\["), title_justify="left")
     times.add_column("contender")
     for size in report.batch_sizes:
@@ -108,7 +109,7 @@ def _print(report: "BenchReport") -> None:
         costs.add_column(column, justify="left" if column in ("contender", "runtime") else "right")
     for contender in report.contenders:
         cells = [
-            f"{timing.median_ms:.1f}  {timing.ratio:.2f}x \\[{timing.ratio_quartiles[0]:.2f}, "
+            f"{timing.median_ms:.1f} ({timing.p95_ms:.1f})  {timing.ratio:.2f}x \\[{timing.ratio_quartiles[0]:.2f}, "
             f"{timing.ratio_quartiles[1]:.2f}]"
             for timing in contender.timings
         ]

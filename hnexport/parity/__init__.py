@@ -1,5 +1,6 @@
 """Parity: every artifact of a bundle against PyTorch in float64, member by member."""
 
+import hnexport.runtime.available  # noqa: F401  # first: it says why onnxruntime cannot be imported
 from hnexport.parity.inputs import probe_images
 from hnexport.parity.reference import checked_members, compute_golden, sample_members
 from hnexport.parity.results import ArtifactReport, Check, Comparison, ParityReport, Verdict

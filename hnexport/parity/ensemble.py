@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import Format, Manifest
 from hnexport.parity.compare import compare_member, relative_l2
-from hnexport.parity.providers import Device, onnx_session
+from hnexport.parity.providers import Device, onnx_session, torch_device, torch_runtime
 from hnexport.parity.results import ArtifactReport, Check
 from hnexport.parity.tolerances import Tolerance
 
@@ -42,7 +42,7 @@ def onnx_ensemble(bundle: Path, device: Device) -> Ensemble:
 
 def torchscript_ensemble(bundle: Path, device: Device) -> Ensemble:
     """The method `ensemble` of `model.pt` under `torch.jit`."""
-    where = "cuda" if device.provider == "cuda" else "cpu"
+    where = torch_device(device)
     module = torch.jit.load(str(bundle / "model.pt"), map_location=where).eval()  # type: ignore[no-untyped-call]
 
     def run(cond_ids: NDArray[np.int64], images: Array) -> Outputs:
@@ -50,7 +50,7 @@ def torchscript_ensemble(bundle: Path, device: Device) -> Ensemble:
             outputs = module.ensemble(torch.from_numpy(cond_ids).to(where), torch.from_numpy(images).to(where))
         return tuple(output.cpu().numpy() for output in outputs)
 
-    return Ensemble(f"torch {torch.__version__} {where}", run)
+    return Ensemble(torch_runtime(device), run)
 
 
 # The artifact's name, the format it belongs to, how to load it.

@@ -1,7 +1,6 @@
 """Independent runtimes: OpenVINO, and ONNX's own reference evaluator, the specification as an oracle."""
 
 import math
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +13,22 @@ from hnexport.errors import ParityError, ProviderError
 from hnexport.networks.slots import network_slots
 from hnexport.parity.limits import FULL, Limits
 from hnexport.parity.providers import Device
+from hnexport.runtime.openvino_engine import import_openvino
 
-__all__ = ["OpenVinoRunner", "ReferenceRunner", "has_openvino", "is_small"]
+__all__ = ["OpenVinoRunner", "ReferenceRunner", "is_small", "why_no_openvino"]
 
 Array = NDArray[np.generic]
 
 REFERENCE_WEIGHTS = 500_000  # main-network weights up to which the reference evaluator, in numpy, is quick
 
 
-def has_openvino() -> bool:
-    """Whether OpenVINO is installed."""
-    return find_spec("openvino") is not None
+def why_no_openvino() -> str | None:
+    """Why OpenVINO cannot be had, with the remedy; None where it can."""
+    try:
+        import_openvino()
+    except ProviderError as error:
+        return str(error)
+    return None
 
 
 def is_small(manifest: Manifest) -> bool:
@@ -38,10 +42,7 @@ class OpenVinoRunner:
     limits = Limits(id_bits=32, keeps_nan=False)
 
     def __init__(self, bundle: Path, manifest: Manifest, device: Device) -> None:
-        if not has_openvino():
-            raise ProviderError("OpenVINO is not installed: pip install 'hnexport[openvino]'")
-        import openvino
-
+        openvino = import_openvino()
         hint = {"INFERENCE_PRECISION_HINT": "f32"}
         try:
             self._model = openvino.Core().compile_model(str(bundle / "model.onnx"), "CPU", hint)

@@ -12,12 +12,11 @@ from hnexport.bundle.manifest import Format, Manifest
 from hnexport.errors import ParityError, ProviderError
 from hnexport.parity.limits import Limits
 from hnexport.parity.onnx_runners import MaterialisedRunner, OnnxRunner
-from hnexport.parity.other_runners import OpenVinoRunner, ReferenceRunner, has_openvino, is_small
-from hnexport.parity.providers import ONNX_PROVIDERS, Device, Placement, onnx_session, resolve_provider
+from hnexport.parity.other_runners import OpenVinoRunner, ReferenceRunner, is_small, why_no_openvino
+from hnexport.parity.providers import Device, Placement, resolve_provider
 from hnexport.parity.torch_runners import TorchRunner
 
 __all__ = [
-    "ONNX_PROVIDERS",
     "ON_REQUEST",
     "RUNNERS",
     "Device",
@@ -26,7 +25,6 @@ __all__ = [
     "Runner",
     "choose_runners",
     "file_runner",
-    "onnx_session",
     "resolve_provider",
 ]
 
@@ -110,10 +108,10 @@ def choose_runners(
     for name, file_format in formats.items():
         if file_format not in manifest.formats:
             reasons[name] = "its format is not in the bundle"
-        elif name == "openvino" and not has_openvino():
-            reasons[name] = "OpenVINO is not installed: pip install 'hnexport[openvino]'"
+        elif name == "openvino" and (missing := why_no_openvino()):
+            reasons[name] = missing
             if name in names:
-                raise ProviderError(reasons[name])
+                raise ProviderError(missing)
         elif name == "onnx-reference" and name not in names and not is_small(manifest):
             reasons[name] = "the network is too large for ONNX's reference evaluator; ask for it by name"
         elif name not in wanted:

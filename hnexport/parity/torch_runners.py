@@ -12,7 +12,7 @@ from hnexport.errors import ParityError
 from hnexport.export.capture import GENERATOR_PREFIX
 from hnexport.parity.layers import call_weights, match_layers, network_layers
 from hnexport.parity.limits import FULL
-from hnexport.parity.providers import Device
+from hnexport.parity.providers import Device, torch_device, torch_runtime
 from hnexport.parity.torch_trace import trace_torch
 
 __all__ = ["TorchRunner", "load_torch"]
@@ -27,12 +27,12 @@ class TorchRunner:
 
     def __init__(self, path: Path, manifest: Manifest, device: Device) -> None:
         self._manifest = manifest
-        self._device = "cpu" if device.provider == "cpu" else "cuda"
+        self._device = torch_device(device)
         try:
             self._module = load_torch(path, self._device)
         except Exception as error:  # torch raises anything on a file it cannot read
             raise ParityError(f"PyTorch {torch.__version__} cannot load {path}: {error}") from error
-        self.runtime = f"torch {torch.__version__} {self._device}"
+        self.runtime = torch_runtime(device)
 
     def run(self, cond_id: int, images: Array) -> Array:
         """Logits of one member."""

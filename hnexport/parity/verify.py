@@ -29,6 +29,7 @@ from hnexport.parity.trusted import trusted_tensors
 from hnexport.parity.weight_checks import check_generated, check_stored
 from hnexport.pipeline import Pipeline
 from hnexport.progress import Progress, no_progress
+from hnexport.runtime.obstacles import quick_obstacle
 
 __all__ = ["DEFAULT_BATCH_SIZES", "VerifyOptions", "replay", "verify", "verify_file"]
 
@@ -87,7 +88,9 @@ def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progres
         )
     for provider in ("cuda", "tensorrt"):
         if provider != device.provider:
-            not_run[f"onnx on {provider}"] = obstacle(provider) or f"not asked for: --provider {provider}"
+            tried = options.provider == "auto" and provider == "cuda"
+            why = obstacle(provider) if tried else quick_obstacle(provider)  # a trial takes seconds
+            not_run[f"onnx on {provider}"] = str(why or f"not asked for: --provider {provider}")
     return _report(manifest, golden, options, reports, not_run)
 
 

@@ -10,10 +10,12 @@
 It imports neither torch nor onnx.
 """
 
+import hnexport.runtime.available  # noqa: F401  # first: it says why onnxruntime cannot be imported
 from hnexport.runtime.cuda import AlgorithmSearch, CudaOptions
 from hnexport.runtime.ensemble import Ensemble
 from hnexport.runtime.loading import load
 from hnexport.runtime.options import Check, Checksums, EngineName, Precision, Strategy
+from hnexport.runtime.shared_threads import share_threads
 from hnexport.runtime.uncertainty import EnsemblePrediction
 
 __all__ = [
@@ -27,4 +29,5 @@ __all__ = [
     "Precision",
     "Strategy",
     "load",
+    "share_threads",
 ]

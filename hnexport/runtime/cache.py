@@ -1,30 +1,91 @@
 """The user's cache: graphs made from bundles, each in a folder whose name is a hash of all that it depends on."""
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hnexport.errors import CacheError, HnexportError
 from hnexport.records import RecordError, from_json
 
-__all__ = ["CacheEntry", "CacheRecord", "cache_folder", "keyed_folder"]
+__all__ = [
+    "CACHE_REMEDY",
+    "CacheEntry",
+    "CacheRecord",
+    "cache_folder",
+    "keyed_folder",
+    "require_cache",
+    "writing_cache",
+]
+
+CACHE_REMEDY = "set XDG_CACHE_HOME to a folder that this user may write, with room"
 
 
 def cache_folder() -> Path:
-    """Where this user's caches are: `$XDG_CACHE_HOME/hnexport` or the platform's equivalent."""
+    """Where this user's caches are: `$XDG_CACHE_HOME/hnexport` or the platform's equivalent.
+
+    Raises:
+        CacheError: this user has no home folder.
+    """
     chosen = os.environ.get("XDG_CACHE_HOME")
     if chosen:
         base = Path(chosen)
     elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        base = Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local")
     elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
+        base = _home() / "Library" / "Caches"
     else:
-        base = Path.home() / ".cache"
+        base = _home() / ".cache"
     return base / "hnexport"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise CacheError(f"there is no cache: this user has no home folder ({error}); {CACHE_REMEDY}") from error
+
+
+def require_cache() -> None:
+    """Refuse where nothing can be kept: for what exists to fill the cache.
+
+    Raises:
+        CacheError: there is no home folder, or the folder of the cache cannot be written.
+    """
+    folder = cache_folder()
+    with writing_cache():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0" * 4096)  # a full disk still makes empty files
+
+
+@contextlib.contextmanager
+def writing_cache() -> Iterator[None]:
+    """Turn what the system says when the cache cannot be written into a sentence with the remedy.
+
+    Raises:
+        CacheError: something could not be written (or the work inside ended with an error whose cause is that).
+    """
+    try:
+        yield
+    except (OSError, HnexportError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError) or not _is_about_cache(cause):
+            raise
+        reason = cause.strerror or cause
+        raise CacheError(f"the cache {cache_folder()} cannot be written: {reason}; {CACHE_REMEDY}") from error
+
+
+def _is_about_cache(error: OSError) -> bool:
+    """Whether it says that something could not be written, and not that a bundle could not be read."""
+    inside = isinstance(error.filename, str) and error.filename.startswith(str(cache_folder()))
+    return inside or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def keyed_folder(kind: str, parts: Iterable[str]) -> Path:

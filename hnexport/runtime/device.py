@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from hnexport.errors import ProviderError
 from hnexport.runtime.cuda import CudaOptions
+from hnexport.runtime.obstacles import known_obstacle
+from hnexport.runtime.providers import UnusableProviderError, running_on
 
 __all__ = ["WITHOUT_GRAPH", "BoundSession", "GraphSession", "Place", "Runner", "on_graph_thread", "place_session"]
 
@@ -72,14 +74,19 @@ class BoundSession:
         self._members: dict[int, onnxruntime.OrtValue] = {}
 
     def __call__(self, images: NDArray[Any], member: int | None = None) -> NDArray[np.float32]:
-        """Logits float32 `[batch, class]`; `member` is for a graph that has the input `cond_id`."""
-        binding = self._session.io_binding()
-        if member is not None:
-            binding.bind_ortvalue_input("cond_id", self._member(member))
-        binding.bind_ortvalue_input("image", self._place.send(images))
-        binding.bind_output("logits", self._place.name, self._place.index)
-        self._session.run_with_iobinding(binding, WITHOUT_GRAPH)
-        return np.array(binding.get_outputs()[0].numpy())
+        """Logits float32 `[batch, class]`; `member` is for a graph that has the input `cond_id`.
+
+        Raises:
+            ProviderError: the device cannot compute it; the message says what is missing.
+        """
+        with running_on(self._place.name):
+            binding = self._session.io_binding()
+            if member is not None:
+                binding.bind_ortvalue_input("cond_id", self._member(member))
+            binding.bind_ortvalue_input("image", self._place.send(images))
+            binding.bind_output("logits", self._place.name, self._place.index)
+            self._session.run_with_iobinding(binding, WITHOUT_GRAPH)
+            return np.array(binding.get_outputs()[0].numpy())
 
     def _member(self, member: int) -> onnxruntime.OrtValue:
         found = self._members.get(member)
@@ -132,6 +139,9 @@ class GraphSession:
         try:
             return self._replay(self._captured.get(size), images, member)
         except Exception as error:  # onnxruntime's exceptions have no common root
+            why = known_obstacle(_CUDA, str(error))
+            if why is not None:  # it would not run without a graph either
+                raise UnusableProviderError(_CUDA, why) from error
             raise ProviderError(
                 f"a batch of {size} cannot be run as a CUDA graph: {error}; "
                 "load with CudaOptions(graph=False), or call it first where nothing else uses the GPU"

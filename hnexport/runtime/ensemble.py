@@ -25,6 +25,7 @@ class Engine(Protocol):
     provider: str
     precision: Precision
     files: Mapping[Strategy, tuple[str, ...]]  # of the bundle, that each strategy reads
+    sessions: int  # at most so many are open at once, and have threads of their own
 
     @property
     def member_bytes(self) -> int:

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 
 from hnexport.bundle.golden import GOLDEN_FILE, Golden, read_golden
 from hnexport.bundle.manifest import Manifest, read_manifest
-from hnexport.errors import BundleError, ProviderError, RuntimeInputError
+from hnexport.errors import BundleError, CacheError, ProviderError, RuntimeInputError
+from hnexport.runtime.cache import CACHE_REMEDY, require_cache
 from hnexport.runtime.cuda import CudaOptions
 from hnexport.runtime.ensemble import Engine, Ensemble
 from hnexport.runtime.golden_check import check_golden
@@ -20,7 +22,7 @@ from hnexport.runtime.memory import available_bytes
 from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
 from hnexport.runtime.openvino_engine import OpenvinoEngine
 from hnexport.runtime.options import Check, Checksums, EngineName, LoadOptions, Precision, Strategy
-from hnexport.runtime.providers import PROVIDERS, check_provider_name
+from hnexport.runtime.providers import PROVIDERS, check_provider_name, require_device
 from hnexport.runtime.tuned import find_tuned
 from hnexport.runtime.validation import require_path
 from hnexport.runtime.verified import verify_files
@@ -63,7 +65,10 @@ def load(
             tuned graphs where there are any.
         resident_members: the weights of at most so many members are kept, those of the least recently used are dropped;
             None keeps as many as fit.
-        threads: compute threads of one call; None is the engine's choice, the physical cores.
+        threads: compute threads of one call, in each session as it is given. None takes what this process may use: the
+            physical cores of its affinity mask, bounded by its control groups' quota, and fewer where many resident
+            members would otherwise have more than 64 threads together and more than two for each core. See
+            `share_threads` for one pool of threads for all members.
         precision: "float32"; on CUDA "tf32", up to a percent off, or "float16", up to two, over a graph that
             `hnexport tune --precision float16` made; "bfloat16" with OpenVINO, up to a few percent off. The golden
             sample is held to the tolerance of the precision.
@@ -79,6 +84,8 @@ def load(
         BundleError: the bundle is missing, damaged or has no ONNX files, or its predictions are not those of its
             golden sample.
         ProviderError: a provider or engine that was asked for cannot be had; the message says what is missing.
+        CacheError: "folded" or "float16" was asked for, and there is no cache, or it cannot be written. Everything else
+            works without a cache, with a line in the log.
         RuntimeInputError: an option has a value that it cannot have.
     """
     options = LoadOptions(
@@ -104,12 +111,22 @@ def load(
         return _load_on(options.provider, files, golden, options)
     if PROVIDERS["cuda"] in onnxruntime.get_available_providers():
         try:
-            return _load_on("cuda", files, golden, options)
+            ensemble = _load_on("cuda", files, golden, options)
+            if golden is None:
+                _require_a_run(ensemble)
+            return ensemble
         except ProviderError as error:
             logger.info("running on the CPU: %s", error)
         except BundleError as error:  # damaged files are found again below
             logger.warning("running on the CPU, CUDA fails the golden sample: %s", error)
     return _load_on("cpu", files, golden, options)
+
+
+def _require_a_run(ensemble: Ensemble) -> None:
+    """One image of zeros: a provider may start and first miss a library when it runs, and `auto` must know."""
+    image = ensemble.manifest.inputs[1]
+    sizes = [size for size in image.shape if isinstance(size, int)]
+    ensemble.predict(np.zeros((1, *sizes), dtype=image.dtype), member=0)
 
 
 class _Files:
@@ -138,12 +155,13 @@ class _Files:
 
 def _load_on(provider: str, files: _Files, golden: Golden | None, options: LoadOptions) -> Ensemble:
     options = options.on(provider)
+    if provider != "cpu":  # before anything is made for it
+        require_device(provider, (options.cuda or CudaOptions()).device)
     engine = _engine(provider, files, options)
-    if options.tune and provider == "cpu" and find_tuned(files.manifest) is None:
-        _tune(files.folder)
-    if options.tune and options.precision is Precision.FLOAT16 and find_half(files.manifest) is None:
-        _tune(files.folder, "--precision", "float16")
+    if options.tune:
+        _tune_first(files, options)
     strategy, limit = _plan(engine, files, options)
+    engine.sessions = 1 + (limit if strategy is Strategy.MATERIALISED else 1)  # the hypernetwork's, and these
     files.verify(engine.files[strategy])
     ensemble = Ensemble(files.manifest, engine, strategy, limit)
     if golden is not None:
@@ -157,14 +175,33 @@ def _load_on(provider: str, files: _Files, golden: Golden | None, options: LoadO
     return ensemble
 
 
+def _tune_first(files: _Files, options: LoadOptions) -> None:
+    """Make what `hnexport tune` makes, if this machine has none; where there is no cache, only what needs it fails."""
+    half = options.precision is Precision.FLOAT16
+    try:
+        if options.provider == "cpu" and find_tuned(files.manifest) is None:
+            require_cache()
+            _tune(files.folder)
+        if half and find_half(files.manifest) is None:
+            require_cache()
+            _tune(files.folder, "--precision", "float16")
+    except CacheError as error:
+        if half or options.strategy is Strategy.FOLDED:
+            raise
+        logger.warning("%s is not tuned: %s", files.manifest.name, error)
+
+
 def _tune(bundle: Path, *arguments: str) -> None:
     """Run `hnexport tune` in a process of its own: it needs libraries that this one shall not load.
 
     Raises:
-        BundleError: it failed; with its message.
+        CacheError: what it made could not be kept.
+        BundleError: it failed otherwise; with its message.
     """
     command = [sys.executable, "-m", "hnexport", "tune", str(bundle), "--json", *arguments]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if CACHE_REMEDY in done.stderr:
+        raise CacheError(done.stderr.strip().removeprefix("Error: "))
     if done.returncode != 0:
         raise BundleError(f"{bundle} could not be tuned: {done.stderr.strip() or 'hnexport tune gave no reason'}")
 
@@ -211,11 +248,13 @@ def _plan(engine: Engine, files: _Files, options: LoadOptions) -> tuple[Strategy
 
 def _can_fold(engine: Engine, manifest: Manifest) -> bool:
     """Whether this machine has tuned graphs of the bundle, and they load."""
-    if engine.name != EngineName.ONNXRUNTIME or find_tuned(manifest) is None:
+    if engine.name != EngineName.ONNXRUNTIME:
         return False
     try:
+        if find_tuned(manifest) is None:
+            return False
         engine.fold(0)
-    except BundleError as error:
+    except (BundleError, CacheError) as error:
         logger.warning("the tuned graphs are not used: %s", error)
         return False
     return True

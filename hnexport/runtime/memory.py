@@ -5,6 +5,8 @@ import os
 import platform
 from pathlib import Path
 
+from hnexport.runtime.control_group import memory_left_bytes
+
 __all__ = ["available_bytes", "release_freed_memory"]
 
 
@@ -17,7 +19,7 @@ def available_bytes() -> int | None:
         return _available_on_windows()
     if platform.system() == "Linux":
         machine = _meminfo("MemAvailable")
-        group = _control_group()
+        group = memory_left_bytes()
         known = [value for value in (machine, group) if value is not None]
         return min(known) if known else None
     try:
@@ -41,25 +43,6 @@ def _meminfo(name: str) -> int | None:
                 return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
         pass
-    return None
-
-
-def _control_group(root: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """What is left below the memory limit, version 2 then 1; None without a limit.
-
-    Cached file pages that can be dropped at once count as free, as they do in `MemAvailable`.
-    """
-    for folder, limit, used, droppable in (
-        (root, "memory.max", "memory.current", "inactive_file"),
-        (root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    ):
-        try:
-            allowed = int((folder / limit).read_text(encoding="ascii"))  # "max" is no limit
-            taken = int((folder / used).read_text(encoding="ascii"))
-            statistics = dict(line.split() for line in (folder / "memory.stat").read_text("ascii").splitlines())
-            return max(0, allowed - taken + int(statistics.get(droppable, 0)))
-        except (OSError, ValueError):
-            continue
     return None
 
 

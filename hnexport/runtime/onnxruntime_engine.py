@@ -19,7 +19,8 @@ from hnexport.runtime.folded import FoldedNetwork
 from hnexport.runtime.half import require_half
 from hnexport.runtime.memory import release_freed_memory
 from hnexport.runtime.options import Precision, Strategy
-from hnexport.runtime.providers import open_session
+from hnexport.runtime.processors import threads_of_each
+from hnexport.runtime.providers import open_session, running_on
 from hnexport.runtime.residents import ConditionalPredictor, Predictor
 from hnexport.runtime.session_options import session_options
 from hnexport.runtime.tuned import find_tuned
@@ -68,11 +69,13 @@ class OnnxruntimeEngine:
     ) -> None:
         """An engine whose sessions are on `provider`, one of `providers.PROVIDERS`, with so many threads each.
 
+        Where `threads` is None, what this process may use is divided: `sessions` says among how many at most.
         `precision` other than "float32" and `cuda` are for the provider "cuda" alone.
         """
         self.provider, self.precision = provider, precision
         self._cuda = (cuda or CudaOptions()) if provider == "cuda" else None
         self._folder, self._manifest, self._threads = folder, manifest, threads
+        self.sessions = 1 + manifest.spec.members  # the hypernetwork, and all members resident
         hypernet = manifest.spec.hypernet
         self._folds = hypernet is None or hypernet.basis_dtype is BasisDtype.FLOAT32
         self._hypernet: onnxruntime.InferenceSession | None = None
@@ -106,7 +109,7 @@ class OnnxruntimeEngine:
     def _network_session(self, member: int, kept: list[object]) -> onnxruntime.InferenceSession:
         """A session of one member's network; what it may refer to is added to `kept`."""
         weights = self.weights(member)
-        options = session_options(self._threads)
+        options = session_options(self._threads_of_each())
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights.values()]
         options.add_external_initializers(list(weights), values)
         session = self._open(self._folder / NETWORK_FILE, options)
@@ -135,7 +138,7 @@ class OnnxruntimeEngine:
                     f"{self._manifest.name} is not tuned for this machine: run `hnexport tune {self._folder}` once, "
                     "load with tune=True, or choose another strategy (tuned graphs are for the CPU provider)"
                 )
-            self._folded = FoldedNetwork(folder, self._threads)
+            self._folded = FoldedNetwork(folder, self._threads_of_each())
         return self._folded.materialise(member)
 
     def generate(self) -> ConditionalPredictor:
@@ -148,7 +151,7 @@ class OnnxruntimeEngine:
         """
         half = self.precision is Precision.FLOAT16
         path = require_half(self._manifest, self._folder) if half else self._folder / MODEL_FILE
-        options = session_options(self._threads, prepack=False)
+        options = session_options(self._threads_of_each(), prepack=False)
         run = self._runner(lambda: self._open(path, options, fold=half or self._folds))
 
         def predict(member: int, images: NDArray[Any]) -> NDArray[np.float32]:
@@ -164,7 +167,8 @@ class OnnxruntimeEngine:
 
         def run(images: NDArray[Any], member: int | None = None) -> NDArray[np.float32]:
             feed = {"image": images} if member is None else {**_feed(member), "image": images}
-            return session.run(["logits"], feed)[0]  # type: ignore[no-any-return]
+            with running_on(self.provider):
+                return session.run(["logits"], feed)[0]  # type: ignore[no-any-return]
 
         return run
 
@@ -175,9 +179,12 @@ class OnnxruntimeEngine:
         settings = {} if self._cuda is None else self._cuda.provider_options(tf32=tf32)
         return open_session(path, options, self.provider, settings, fold=fold)
 
+    def _threads_of_each(self) -> int:
+        return threads_of_each(self.sessions, self._threads)
+
     def _hypernet_session(self) -> onnxruntime.InferenceSession:
         if self._hypernet is None:  # on the CPU whatever the provider: that is where the weights are needed
-            options = session_options(self._threads, prepack=False)
+            options = session_options(self._threads_of_each(), prepack=False)
             self._hypernet = open_session(self._folder / HYPERNET_FILE, options, "cpu", fold=self._folds)
         return self._hypernet
 
@@ -185,10 +192,11 @@ class OnnxruntimeEngine:
         """Whether a session's logits change when the arrays it was given do (which are NaN afterwards)."""
         image = self._manifest.inputs[1]
         feed = {"image": np.zeros((1, *_sizes(image.shape)), dtype=image.dtype)}
-        before = session.run(["logits"], feed, WITHOUT_GRAPH)[0]
-        for weight in weights.values():
-            weight.fill(np.nan)
-        return not np.array_equal(before, session.run(["logits"], feed, WITHOUT_GRAPH)[0], equal_nan=True)
+        with running_on(self.provider):
+            before = session.run(["logits"], feed, WITHOUT_GRAPH)[0]
+            for weight in weights.values():
+                weight.fill(np.nan)
+            return not np.array_equal(before, session.run(["logits"], feed, WITHOUT_GRAPH)[0], equal_nan=True)
 
 
 class _NetworkPredictor:

@@ -6,6 +6,7 @@ away when it compiles, and what is left is the plain network.
 
 import threading
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,11 +19,34 @@ from hnexport.errors import BundleError, ProviderError, RuntimeInputError
 from hnexport.runtime.memory import release_freed_memory
 from hnexport.runtime.onnxruntime_engine import MODEL_FILE, WEIGHTS_FILE
 from hnexport.runtime.options import Precision, Strategy
+from hnexport.runtime.processors import threads_of_each
 from hnexport.runtime.residents import ConditionalPredictor, Predictor
 
-__all__ = ["OpenvinoEngine"]
+__all__ = ["OpenvinoEngine", "import_openvino"]
 
 _PRECISION_HINTS = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16"}
+
+
+def import_openvino() -> Any:
+    """The module `openvino`.
+
+    Raises:
+        ProviderError: it is not installed, or cannot be imported; with the remedy.
+    """
+    if find_spec("openvino") is None:
+        raise ProviderError(
+            "OpenVINO is not installed: pip install 'hnexport[openvino]', or choose engine='onnxruntime'"
+        )
+    try:
+        import openvino
+
+        openvino.Core  # noqa: B018  # what an interrupted installation leaves imports, and is empty
+    except Exception as error:  # a broken installation may raise anything
+        raise ProviderError(
+            f"OpenVINO is installed and cannot be imported ({error}): pip install --force-reinstall openvino, "
+            "or choose engine='onnxruntime'"
+        ) from error
+    return openvino
 
 
 class OpenvinoEngine:
@@ -34,6 +58,7 @@ class OpenvinoEngine:
 
     name = "openvino"
     provider = "cpu"
+    sessions = 1  # they share OpenVINO's own pool of threads
     files: Mapping[Strategy, tuple[str, ...]] = MappingProxyType(
         {Strategy.MATERIALISED: (MODEL_FILE, WEIGHTS_FILE), Strategy.GENERATED: (MODEL_FILE, WEIGHTS_FILE)}
     )
@@ -42,23 +67,17 @@ class OpenvinoEngine:
         """An engine for one bundle.
 
         Raises:
-            ProviderError: OpenVINO is not installed.
+            ProviderError: OpenVINO is not installed, or is broken.
         """
-        try:
-            import openvino
-        except ImportError as error:
-            raise ProviderError(
-                f"engine 'openvino' is not installed ({error}): pip install 'hnexport[openvino]', "
-                "or choose engine='onnxruntime'"
-            ) from error
-        self._openvino: Any = openvino
-        self._core = openvino.Core()
+        self._openvino = import_openvino()
+        self._core = self._openvino.Core()
         self.precision = precision
-        self.version = f"openvino {openvino.get_version().partition('-')[0]}"
+        self.version = f"openvino {self._openvino.get_version().partition('-')[0]}"
         self._path, self._manifest = folder / MODEL_FILE, manifest
-        self._config: dict[str, str | int] = {"INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision]}
-        if threads is not None:
-            self._config["INFERENCE_NUM_THREADS"] = threads
+        self._config: dict[str, str | int] = {
+            "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
+            "INFERENCE_NUM_THREADS": threads_of_each(1, threads),  # one pool, which OpenVINO shares among its models
+        }
 
     @property
     def member_bytes(self) -> int:

@@ -1,9 +1,7 @@
-"""onnxruntime's execution providers by short names, and why one cannot be had."""
+"""The one way to open an onnxruntime session: on exactly the provider that was asked for, or an error."""
 
 import contextlib
-import ctypes
-import io
-import sys
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -11,28 +9,37 @@ from typing import Any
 
 import onnxruntime
 
-from hnexport.errors import BundleError, ProviderError
+from hnexport.errors import BundleError, HnexportError, ProviderError
+from hnexport.runtime.libraries import preload_cuda
+from hnexport.runtime.obstacles import NVIDIA, PROVIDERS, Obstacle, explain, quick_obstacle
 
-__all__ = ["PROVIDERS", "check_provider_name", "missing_library", "open_session", "require_device"]
+__all__ = [
+    "PROVIDERS",
+    "UnusableProviderError",
+    "check_provider_name",
+    "open_session",
+    "require_device",
+    "running_on",
+]
 
-PROVIDERS: Mapping[str, str] = MappingProxyType(
-    {
-        "cpu": "CPUExecutionProvider",
-        "cuda": "CUDAExecutionProvider",
-        "tensorrt": "TensorrtExecutionProvider",
-        "directml": "DmlExecutionProvider",
-        "coreml": "CoreMLExecutionProvider",
-        "migraphx": "MIGraphXExecutionProvider",
-    }
-)
+logger = logging.getLogger(__name__)
 
-_NVIDIA = ("cuda", "tensorrt")
-_REMEDIES: Mapping[str, str] = MappingProxyType(
-    {
-        "cuda": "install CUDA and cuDNN with pip install 'onnxruntime-gpu[cuda,cudnn]'",
-        "tensorrt": "install it with pip install tensorrt",
-    }
-)
+_NO_CPU = "session.disable_cpu_ep_fallback"
+_SILENT = 4  # onnxruntime's severity: what goes wrong becomes an error, and is not written to stderr besides
+
+
+class UnusableProviderError(ProviderError):
+    """A provider that cannot be had here.
+
+    Attributes:
+        obstacle: what stands in the way, and what to do about it.
+    """
+
+    def __init__(self, provider: str, obstacle: Obstacle) -> None:
+        super().__init__(
+            f"provider {provider!r} cannot be had: {obstacle.what}; {obstacle.remedy}, or choose provider='cpu'"
+        )
+        self.obstacle = obstacle
 
 
 def check_provider_name(provider: str) -> None:
@@ -45,65 +52,110 @@ def check_provider_name(provider: str) -> None:
         raise ProviderError(f"unknown provider {provider!r}: choose one of auto, {', '.join(PROVIDERS)}")
 
 
-def require_device(provider: str) -> None:
+def require_device(provider: str, device: int = 0) -> None:
     """Refuse a provider that this onnxruntime was built without, or whose driver or GPU is missing.
 
     Raises:
         ProviderError: with what is missing, and its remedy.
     """
-    available = onnxruntime.get_available_providers()
-    if PROVIDERS[provider] not in available:
-        raise ProviderError(_not_built_in(provider, available))
-    if provider in _NVIDIA:
-        _require_driver(provider)
+    found = quick_obstacle(provider, device)
+    if found is not None:
+        raise UnusableProviderError(provider, found)
+
+
+@contextlib.contextmanager
+def running_on(provider: str, doing: str = "compute") -> Iterator[None]:
+    """Turn what onnxruntime raises while it starts or runs on an accelerator into a `ProviderError` with the remedy.
+
+    A provider may start without all of its libraries, and first miss them when it runs: cuDNN is loaded so.
+    """
+    try:
+        yield
+    except HnexportError:
+        raise
+    except Exception as error:  # onnxruntime's exceptions have no common root
+        if provider == "cpu":
+            raise
+        raise UnusableProviderError(provider, explain(provider, str(error), doing)) from error
 
 
 def open_session(
-    path: Path,
+    model: Path | bytes,
     options: onnxruntime.SessionOptions,
     provider: str,
     provider_options: Mapping[str, str] = MappingProxyType({}),
     *,
     fold: bool = True,
+    proving: bool = False,
 ) -> onnxruntime.InferenceSession:
     """A session that runs on exactly this provider, with onnxruntime's options of that provider.
 
     Args:
+        model: a file, or its bytes.
         fold: whether onnxruntime computes constants when it loads the graph. It would keep a float32 copy of every
             float16 basis; without, a basis is cast in each run, and only then.
+        proving: first refuse every node on the CPU; only where that fails are they allowed, and a profile then says
+            which they are.
 
     Raises:
         ProviderError: onnxruntime has no such provider, its libraries or its device are missing, or it did not start.
         BundleError: onnxruntime cannot read the file.
     """
-    name = PROVIDERS[provider]
-    require_device(provider)
-    if provider in _NVIDIA:
-        _preload_cuda()
-    options.log_severity_level = 3
+    settings = dict(provider_options)
+    if provider == "cuda":
+        settings.setdefault("use_tf32", "0")  # by itself onnxruntime turns it on
+    require_device(provider, int(settings.get("device_id", 0)))
+    options.log_severity_level = _SILENT
+    if provider not in NVIDIA:
+        return _started(model, options, provider, settings, fold=fold, proving=proving)
+    preload_cuda()
+    with _quiet():
+        return _started(model, options, provider, settings, fold=fold, proving=proving)
+
+
+def _started(
+    model: Path | bytes,
+    options: onnxruntime.SessionOptions,
+    provider: str,
+    settings: Mapping[str, str],
+    *,
+    fold: bool,
+    proving: bool,
+) -> onnxruntime.InferenceSession:
+    if proving and provider != "cpu":
+        options.add_session_config_entry(_NO_CPU, "1")
+        try:
+            session = _create(model, options, provider, settings, fold=fold)
+        except Exception as error:  # onnxruntime's exceptions have no common root
+            logger.info("%s: some nodes need the CPU: %s", _name(model), error)
+            options.add_session_config_entry(_NO_CPU, "0")
+        else:
+            return _on_provider(session, provider)
     try:
-        with _quiet() if provider in _NVIDIA else contextlib.nullcontext():
-            session = _create(path, options, provider, provider_options, fold=fold)
-    except Exception as error:  # onnxruntime's exceptions have no common root
-        if provider == "cpu":
-            raise BundleError(
-                f"onnxruntime {onnxruntime.__version__} cannot load {path}: {error}; "
-                "build the bundle again, or use the onnxruntime of the manifest's versions"
-            ) from error
-        raise ProviderError(f"provider {provider!r} could not load {path.name}: {error}; try provider='cpu'") from error
-    running = session.get_providers()
-    if running[0] != name:
-        reason = missing_library(provider) or "onnxruntime gives no reason"
-        remedy = _REMEDIES.get(provider, "see onnxruntime's page on this provider")
-        raise ProviderError(
-            f"provider {provider!r} did not start, onnxruntime fell back to {running[0]}: {reason}; "
-            f"{remedy}, or choose provider='cpu'"
-        )
+        with running_on(provider, f"load {_name(model)}"):
+            session = _create(model, options, provider, settings, fold=fold)
+    except HnexportError:
+        raise
+    except Exception as error:  # on the CPU: there is nothing that could be missing
+        raise BundleError(
+            f"onnxruntime {onnxruntime.__version__} cannot load {_name(model, whole=True)}: {error}; "
+            "build the bundle again, or use the onnxruntime of the manifest's versions"
+        ) from error
+    return _on_provider(session, provider)
+
+
+def _on_provider(session: onnxruntime.InferenceSession, provider: str) -> onnxruntime.InferenceSession:
+    """The session, if onnxruntime did not silently take another provider because this one did not start."""
+    running = session.get_providers()[0]
+    if running != PROVIDERS[provider]:
+        found = explain(provider, "", "start")
+        what = f"it did not start, onnxruntime fell back to {running}: {found.what}"
+        raise UnusableProviderError(provider, Obstacle(what=what, remedy=found.remedy))
     return session
 
 
 def _create(
-    path: Path,
+    model: Path | bytes,
     options: onnxruntime.SessionOptions,
     provider: str,
     provider_options: Mapping[str, str],
@@ -114,81 +166,29 @@ def _create(
     if not fold:  # at the highest level constants are folded whatever is disabled
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         arguments["disabled_optimizers"] = ["ConstantFolding"]
+    given = model if isinstance(model, bytes) else str(model)
     try:
-        return onnxruntime.InferenceSession(str(path), options, **arguments)
+        return onnxruntime.InferenceSession(given, options, **arguments)
     except RuntimeError as error:
         # An application that called onnxruntime.set_global_thread_pool_sizes shares that pool among all its sessions.
         if "use_per_session_threads" not in str(error):
             raise
         options.use_per_session_threads = False
-        return onnxruntime.InferenceSession(str(path), options, **arguments)
+        options.intra_op_num_threads = 0  # a number of its own would only be warned about
+        return onnxruntime.InferenceSession(given, options, **arguments)
 
 
-def missing_library(provider: str) -> str | None:
-    """The loader's complaint about the first library that the provider needs and does not find; None if it finds all.
-
-    To be asked after onnxruntime failed to start the provider, which does not say why except on stderr.
-    """
-    if sys.platform != "linux":
-        return None
-    folder = Path(onnxruntime.__file__).parent / "capi"
-    try:
-        ctypes.CDLL(str(folder / f"libonnxruntime_providers_{provider}.so"))
-    except OSError as error:
-        # Every dependency was found if all that is left open is what onnxruntime itself supplies.
-        return None if "undefined symbol" in str(error) else str(error)
-    return None
-
-
-def _require_driver(provider: str) -> None:
-    devices = _cuda_devices()
-    if devices is None:
-        raise ProviderError(
-            f"provider {provider!r} cannot be had: there is no NVIDIA driver (libcuda cannot be loaded); install it, "
-            "start the container with --gpus all, or choose provider='cpu'"
-        )
-    if devices == 0:
-        raise ProviderError(
-            f"provider {provider!r} cannot be had: the NVIDIA driver sees no GPU (is CUDA_VISIBLE_DEVICES empty?); "
-            "choose provider='cpu'"
-        )
-
-
-def _preload_cuda() -> None:
-    """Load the CUDA and cuDNN that pip installed, if it did; onnxruntime does not look there by itself."""
-    preload: Any = getattr(onnxruntime, "preload_dlls", None)
-    if preload is not None:  # it prints what it does not find
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Exception):
-            preload()
+def _name(model: Path | bytes, *, whole: bool = False) -> str:
+    if isinstance(model, bytes):
+        return "a graph in memory"
+    return str(model) if whole else model.name
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep onnxruntime from writing to stderr what becomes an error's message."""
-    onnxruntime.set_default_logger_severity(4)
+    onnxruntime.set_default_logger_severity(_SILENT)
     try:
         yield
     finally:
         onnxruntime.set_default_logger_severity(2)  # its default; it cannot be asked for
-
-
-def _cuda_devices() -> int | None:
-    """How many GPUs the NVIDIA driver sees; None without a driver."""
-    try:
-        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return None
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
-
-
-def _not_built_in(provider: str, available: list[str]) -> str:
-    held = ", ".join(short for short, name in PROVIDERS.items() if name in available)
-    remedy = {
-        "cuda": "pip uninstall onnxruntime, then pip install onnxruntime-gpu",
-        "tensorrt": "pip uninstall onnxruntime, then pip install onnxruntime-gpu and tensorrt",
-        "directml": "pip install onnxruntime-directml (Windows)",
-    }.get(provider, "install an onnxruntime that was built with it")
-    return f"this onnxruntime {onnxruntime.__version__} has no provider {provider!r}, only {held}: {remedy}"

@@ -4,13 +4,18 @@ import functools
 
 import onnxruntime
 
+from hnexport.runtime.processors import threads_of_each
+from hnexport.runtime.shared_threads import shared_threads
+
 __all__ = ["session_options"]
 
 _SAME_AS_REQUESTED = 1  # how the arena grows: by what is asked for; by itself it doubles
 
 
 def session_options(threads: int | None, *, prepack: bool = True) -> onnxruntime.SessionOptions:
-    """New options for one session.
+    """New options for one session, with so many threads; None is what this process may use (`processors`).
+
+    Where `share_threads` was called, the session computes with the process's pool instead.
 
     Threads stop spinning when a call ends: otherwise two members in turn fight for the cores, each with its own threads
     (WRN-28-10, batch 1, 2 cores: 61 ms instead of 27 ms). Activations come from one arena that all sessions share, so
@@ -22,7 +27,10 @@ def session_options(threads: int | None, *, prepack: bool = True) -> onnxruntime
     """
     _register_arena()
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
+    if shared_threads() is None:
+        options.intra_op_num_threads = threads_of_each(1, threads)
+    else:
+        options.use_per_session_threads = False
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.add_session_config_entry("session.use_env_allocators", "1")

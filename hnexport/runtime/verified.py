@@ -18,6 +18,7 @@ from typing import Any
 
 from hnexport.bundle.checksums import check_files, check_sizes
 from hnexport.bundle.manifest import Manifest
+from hnexport.errors import CacheError
 from hnexport.runtime.cache import cache_folder
 from hnexport.runtime.options import Checksums
 
@@ -71,7 +72,7 @@ def _entry(path: Path) -> Path:
 def _is_remembered(path: Path, sha256: str) -> bool:
     try:
         held = json.loads(_entry(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RuntimeError):  # RuntimeError: this user has no home folder
+    except (OSError, ValueError, CacheError):
         return False
     return bool(held == {**_identity(path), "sha256": sha256})
 
@@ -89,5 +90,5 @@ def _remember(path: Path, sha256: str) -> None:
             with contextlib.suppress(OSError):
                 Path(name).unlink()
             raise
-    except (OSError, ValueError, RuntimeError) as error:
-        logger.debug("%s will be read again at the next load: %s", path, error)
+    except (OSError, ValueError, CacheError) as error:
+        logger.info("%s will be read again at the next load: %s", path, error)

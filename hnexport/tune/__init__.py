@@ -7,6 +7,7 @@ the processor, so the folded graphs are never part of a bundle. `tune` makes and
 them where it finds them. `halve` makes another cached copy, in float16, for CUDA.
 """
 
+import hnexport.runtime.available  # noqa: F401  # first: it says why onnxruntime cannot be imported
 from hnexport.tune.half import halve
 from hnexport.tune.make import tune
 from hnexport.tune.publish import TunedBundle

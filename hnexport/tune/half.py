@@ -16,6 +16,7 @@ from hnexport.parity.results import ArtifactReport
 from hnexport.parity.tolerances import TOLERANCES, Precision
 from hnexport.parity.verify import DEFAULT_BATCH_SIZES
 from hnexport.progress import Progress, no_progress
+from hnexport.runtime.cache import require_cache, writing_cache
 from hnexport.runtime.half import HALF_FILE, half_entry
 from hnexport.runtime.providers import open_session
 from hnexport.runtime.session_options import session_options
@@ -35,7 +36,8 @@ def halve(bundle: Path, *, force: bool = False, progress: Progress = no_progress
         progress: called after each verified member.
 
     Raises:
-        BundleError: a file of the bundle is missing or damaged, or the cache cannot be written.
+        BundleError: a file of the bundle is missing or damaged.
+        CacheError: there is no cache, or it cannot be written.
         TuneError: the float16 graph is further off than float16 explains, by numbers that leave its range for
             instance; nothing was cached.
     """
@@ -45,15 +47,17 @@ def halve(bundle: Path, *, force: bool = False, progress: Progress = no_progress
     entry = half_entry(manifest)
     if not force and entry.is_whole():
         return TunedBundle(path=entry.folder, parity=None, seconds=0.0)
-    return publish(
-        bundle,
-        manifest,
-        entry,
-        f"onnxruntime {onnxruntime.__version__}",
-        write=lambda folder: write_half(bundle / "model.onnx", folder / HALF_FILE),
-        verify=lambda folder: _verify(folder / HALF_FILE, bundle, manifest, progress),
-        refusal=f"{manifest.name} is not the same in float16",
-    )
+    require_cache()
+    with writing_cache():
+        return publish(
+            bundle,
+            manifest,
+            entry,
+            f"onnxruntime {onnxruntime.__version__}",
+            write=lambda folder: write_half(bundle / "model.onnx", folder / HALF_FILE),
+            verify=lambda folder: _verify(folder / HALF_FILE, bundle, manifest, progress),
+            refusal=f"{manifest.name} is not the same in float16",
+        )
 
 
 def write_half(source: Path, target: Path) -> None:

@@ -15,6 +15,7 @@ from hnexport.parity.results import ArtifactReport
 from hnexport.parity.tolerances import TOLERANCES, Precision
 from hnexport.parity.verify import DEFAULT_BATCH_SIZES
 from hnexport.progress import Progress, no_progress
+from hnexport.runtime.cache import require_cache, writing_cache
 from hnexport.runtime.folded import FoldedNetwork
 from hnexport.runtime.tuned import find_tuned, machine, tuned_entry
 from hnexport.tune.fold import write_folded
@@ -31,7 +32,8 @@ def tune(bundle: Path, *, force: bool = False, progress: Progress = no_progress)
         progress: called after each verified member.
 
     Raises:
-        BundleError: a file of the bundle is missing or damaged, or the cache cannot be written.
+        BundleError: a file of the bundle is missing or damaged.
+        CacheError: there is no cache, or it cannot be written.
         TuneError: this pipeline cannot be folded, or the folded graph does not compute what PyTorch computes; nothing
             was cached.
     """
@@ -39,15 +41,17 @@ def tune(bundle: Path, *, force: bool = False, progress: Progress = no_progress)
     entry = tuned_entry(manifest)
     if not force and _is_whole(manifest):
         return TunedBundle(path=entry.folder, parity=None, seconds=0.0)
-    return publish(
-        bundle,
-        manifest,
-        entry,
-        machine(),
-        write=lambda folder: write_folded(bundle, manifest, folder),
-        verify=lambda folder: _verify(folder, bundle, manifest, progress),
-        refusal=f"the folded graph of {manifest.name} is not the same",
-    )
+    require_cache()
+    with writing_cache():
+        return publish(
+            bundle,
+            manifest,
+            entry,
+            machine(),
+            write=lambda folder: write_folded(bundle, manifest, folder),
+            verify=lambda folder: _verify(folder, bundle, manifest, progress),
+            refusal=f"the folded graph of {manifest.name} is not the same",
+        )
 
 
 def _is_whole(manifest: Manifest) -> bool:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from hnexport.bench.chart import write_chart
 from hnexport.bench.contenders import CONTENDERS
 from hnexport.bench.plain import write_plain
-from hnexport.bench.run import BenchOptions, bench
+from hnexport.bench.run import BenchOptions, _Worker, bench
 from hnexport.bench.task import BenchTask
 from hnexport.bundle import read_golden
 from hnexport.cli.main import cli
@@ -25,7 +25,10 @@ QUICK = BenchOptions(batch_sizes=(1, 2), seconds=0.01, least_rounds=3, threads=1
 
 @pytest.fixture(scope="module")
 def report(built):
-    contenders = ("materialised", "generated", "ensemble", "torch", "hypnettorch", "folded", "openvino-materialised")
+    contenders = (
+        "materialised", "generated", "ensemble", "torch", "hypnettorch", "folded", "openvino-materialised",
+        "ensemble-materialised", "ensemble-shared"
+    )  # fmt: skip
     return bench(built.path, dataclasses.replace(QUICK, contenders=contenders))
 
 
@@ -33,7 +36,8 @@ def test_every_contender_is_timed_against_plain_at_every_batch_size(report):
     names = [contender.name for contender in report.contenders]
     assert names[0] == "plain"
     assert set(names) | set(report.not_run) == {
-        "plain", "materialised", "generated", "ensemble", "torch", "hypnettorch", "folded", "openvino-materialised"
+        "plain", "materialised", "generated", "ensemble", "torch", "hypnettorch", "folded", "openvino-materialised",
+        "ensemble-materialised", "ensemble-shared"
     }  # fmt: skip
     assert set(report.not_run) == {"folded"}
     assert "hnexport tune" in report.not_run["folded"]
@@ -41,7 +45,7 @@ def test_every_contender_is_timed_against_plain_at_every_batch_size(report):
         assert [timing.batch_size for timing in contender.timings] == [1, 2]
         for timing in contender.timings:
             low, high = timing.ratio_quartiles
-            assert timing.median_ms > 0
+            assert 0 < timing.median_ms <= timing.p95_ms
             assert 0 < low <= timing.ratio <= high
             assert timing.rounds >= 3
     assert all(timing.ratio == 1.0 for timing in report.contenders[0].timings)
@@ -66,6 +70,13 @@ def test_an_ensemble_is_compared_with_as_many_plain_runs_as_it_has_members(repor
         single = timing.median_ms / plain.median_ms
         assert single / 3 == pytest.approx(timing.ratio, rel=0.9)
         assert CONTENDERS["ensemble"].all_members
+
+
+def test_a_batch_that_a_contender_cannot_run_is_said():
+    worker = object.__new__(_Worker)
+    worker.name, worker.ask = "plain", lambda question: {"error": "out of memory"}
+    with pytest.raises(BenchError, match="plain cannot run a batch of 32: out of memory; leave that batch size"):
+        worker.time(32)
 
 
 KINDS = ("plain", "materialised", "generated")

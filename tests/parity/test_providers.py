@@ -9,46 +9,52 @@ import pytest
 
 from hnexport.errors import ParityError, ProviderError
 from hnexport.parity.checks import check_placement, check_strict
-from hnexport.parity.providers import Device, Placement, onnx_session, placement, profiled_placement, resolve_provider
+from hnexport.parity.providers import (
+    Device,
+    Placement,
+    onnx_session,
+    placement,
+    profiled_placement,
+    resolve_provider,
+    torch_device,
+    torch_runtime,
+)
+from hnexport.runtime import trial
+from hnexport.runtime.obstacles import Obstacle
 
 
-class FallenBack:
-    """What onnxruntime returns after it could not start CUDA: a session on the CPU, and no exception."""
+def test_auto_asks_onnxruntime_and_not_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a CPU build of PyTorch and a working onnxruntime-gpu, ONNX files run on CUDA and PyTorch's on the CPU."""
+    import torch
 
-    asked: list[tuple[str, dict[str, str]]]
-
-    def __init__(self, path: str, options: object, providers: list[tuple[str, dict[str, str]]]) -> None:
-        type(self).asked = providers
-
-    def get_providers(self) -> list[str]:
-        return ["CPUExecutionProvider"]
-
-
-@pytest.fixture
-def cuda_in_name_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
-    monkeypatch.setattr(onnxruntime, "InferenceSession", FallenBack)
+    monkeypatch.setattr(torch, "cuda", SimpleNamespace(is_available=lambda: False))
+    monkeypatch.setattr(trial, "obstacle", lambda provider: None)
+    assert resolve_provider("auto") == "cuda"
+    device = Device(provider="cuda")
+    assert torch_device(device) == "cpu"
+    assert torch_runtime(device) == f"torch {torch.__version__} cpu (this PyTorch has no CUDA)"
+    assert torch_runtime(Device()) == f"torch {torch.__version__} cpu"
 
 
-@pytest.mark.usefixtures("cuda_in_name_only")
-def test_a_silent_fallback_to_the_cpu_is_an_error() -> None:
-    with pytest.raises(ProviderError, match="fell back to CPUExecutionProvider"):
+def test_auto_is_the_cpu_where_onnxruntime_cannot_use_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch, "cuda", SimpleNamespace(is_available=lambda: True))
+    monkeypatch.setattr(trial, "obstacle", lambda provider: Obstacle(what="no cuDNN", remedy="install it"))
+    assert resolve_provider("auto") == "cpu"
+    assert torch_device(Device(provider="cuda")) == "cuda"
+
+
+def test_a_provider_that_cannot_be_had_is_an_error_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hnexport.parity.providers.obstacle", lambda name: Obstacle(what="no cuDNN", remedy="install"))
+    with pytest.raises(ProviderError, match="provider 'cuda' cannot be had: no cuDNN; install, or choose"):
         onnx_session(Path("model.onnx"), onnxruntime.SessionOptions(), Device(provider="cuda"))
 
 
-@pytest.mark.usefixtures("cuda_in_name_only")
-@pytest.mark.parametrize(("tf32", "setting"), [(False, "0"), (True, "1")])
-def test_tf32_is_off_unless_it_is_asked_for(tf32: bool, setting: str) -> None:
-    with pytest.raises(ProviderError):
-        onnx_session(Path("model.onnx"), onnxruntime.SessionOptions(), Device(provider="cuda", tf32=tf32))
-    assert FallenBack.asked == [("CUDAExecutionProvider", {"use_tf32": setting})]
-
-
-def test_a_provider_that_is_not_built_in_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(ProviderError, match="has no TensorrtExecutionProvider here, only CPUExecutionProvider"):
-        onnx_session(Path("model.onnx"), onnxruntime.SessionOptions(), Device(provider="tensorrt"))
+def test_a_file_that_onnxruntime_cannot_open_is_not_said_to_be_a_bundle(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"nothing")
+    with pytest.raises(ParityError, match=r"onnxruntime .* cannot open .*model.onnx: (?!.*build the bundle)"):
+        onnx_session(tmp_path / "model.onnx", onnxruntime.SessionOptions(), Device())
 
 
 def write_profile(path: Path, nodes: list[tuple[str, str, str]]) -> Path:
@@ -86,13 +92,6 @@ def test_onnxruntimes_own_profile_can_be_read(pristine, tmp_path: Path) -> None:
     assert set(found.nodes) == {"CPUExecutionProvider"}
     assert found.nodes["CPUExecutionProvider"] > 20
     assert found.layers_elsewhere == ()
-
-
-def test_auto_is_the_cpu_where_pytorch_has_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
-    monkeypatch.setattr(torch, "cuda", SimpleNamespace(is_available=lambda: False))
-    assert resolve_provider("auto") == "cpu"
 
 
 @pytest.mark.parametrize(("error", "strict"), [(7e-7, True), (1.2e-3, False)])

@@ -100,7 +100,7 @@ def test_an_unknown_runtime_is_an_error(pristine: Pristine) -> None:
 
 
 def test_a_runtime_that_is_not_installed_is_an_error(pristine: Pristine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hnexport.parity.runners.has_openvino", lambda: False)
+    monkeypatch.setattr("hnexport.parity.runners.why_no_openvino", lambda: "OpenVINO is not installed: pip install it")
     with pytest.raises(ProviderError, match="pip install"):
         verify(pristine("hypernet"), VerifyOptions(artifacts=("openvino",)))
     assert "pip install" in verify(pristine("hypernet"), VerifyOptions(artifacts=("onnx",))).not_run["openvino"]

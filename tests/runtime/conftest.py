@@ -11,7 +11,7 @@ import pytest
 from hnexport.build import BuildOptions, build
 from hnexport.bundle import Format
 from hnexport.checkpoints import Checkpoint
-from hnexport.runtime import device, load, providers
+from hnexport.runtime import device, load, obstacles, providers
 from hnexport.spec import RECIPES, BasisDtype, HypernetSpec, ImageLayout, PreprocessSpec
 
 MEMBERS = 10
@@ -87,8 +87,8 @@ def pretend_cuda(monkeypatch):
     monkeypatch.setattr(
         onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
     )
-    monkeypatch.setattr(providers, "_cuda_devices", lambda: 2)
-    monkeypatch.setattr(providers, "_preload_cuda", lambda: None)
+    monkeypatch.setattr(obstacles, "read_driver", lambda: obstacles.Driver(status=0, version=99000, devices=2))
+    monkeypatch.setattr(providers, "preload_cuda", lambda: None)
     monkeypatch.setattr(providers, "_create", pretend)
     monkeypatch.setattr(device, "_CUDA", "cpu")
     return asked

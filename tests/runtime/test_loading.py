@@ -169,7 +169,7 @@ def test_auto_falls_back_to_the_cpu_and_says_so(shared_bundle, monkeypatch, capl
     monkeypatch.setattr(
         onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
     )
-    monkeypatch.setattr("hnexport.runtime.providers._cuda_devices", lambda: None)
+    monkeypatch.setattr("hnexport.runtime.obstacles.read_driver", lambda: None)
     with caplog.at_level(logging.INFO, logger="hnexport.runtime"):
         ensemble = load(shared_bundle)
     assert ensemble.provider == "cpu"

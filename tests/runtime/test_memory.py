@@ -5,6 +5,7 @@ import platform
 import pytest
 
 from hnexport.runtime import memory
+from hnexport.runtime.control_group import memory_left_bytes
 
 GIB = 2**30
 
@@ -20,18 +21,18 @@ def group(root, limit, used, statistics, *, version):
 @pytest.mark.parametrize(("version", "key"), [(2, "inactive_file"), (1, "total_inactive_file")])
 def test_a_containers_limit_counts_and_droppable_file_pages_are_free(tmp_path, version, key):
     group(tmp_path, 4 * GIB, 3 * GIB, f"anon 1\n{key} {GIB}", version=version)
-    assert memory._control_group(tmp_path) == 2 * GIB
+    assert memory_left_bytes(tmp_path) == 2 * GIB
 
 
 def test_a_container_over_its_limit_has_nothing_left(tmp_path):
     group(tmp_path, GIB, 2 * GIB, "inactive_file 0", version=2)
-    assert memory._control_group(tmp_path) == 0
+    assert memory_left_bytes(tmp_path) == 0
 
 
 def test_no_limit_is_no_limit(tmp_path):
     group(tmp_path, "max", GIB, "inactive_file 0", version=2)
-    assert memory._control_group(tmp_path) is None
-    assert memory._control_group(tmp_path / "nothing") is None
+    assert memory_left_bytes(tmp_path) is None
+    assert memory_left_bytes(tmp_path / "nothing") is None
 
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="reads /proc")
@@ -39,8 +40,8 @@ def test_the_smaller_of_machine_and_container_is_what_is_left(monkeypatch):
     machine = memory.available_bytes()
     assert machine is not None
     assert 0 < machine <= memory._meminfo("MemTotal")
-    monkeypatch.setattr(memory, "_control_group", lambda: 12345)
+    monkeypatch.setattr(memory, "memory_left_bytes", lambda: 12345)
     assert memory.available_bytes() == 12345
     monkeypatch.setattr(memory, "_meminfo", lambda name: None)
-    monkeypatch.setattr(memory, "_control_group", lambda: None)
+    monkeypatch.setattr(memory, "memory_left_bytes", lambda: None)
     assert memory.available_bytes() is None
