@@ -80,7 +80,7 @@ def _replaceable(path: Path) -> Contents:
         with open(handle, "rb") as file:
             is_file = stat.S_ISREG(os.fstat(handle).st_mode)
             size = int.from_bytes(file.read(8), "little") if is_file else 0
-            header = json.loads(file.read(size)) if size <= MAX_HEADER_BYTES else None
+            header = json.loads(file.read(size) if size <= MAX_HEADER_BYTES else b"null")
         is_ours = header["__metadata__"]["format"] == FORMAT
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         is_ours = False
