@@ -14,6 +14,7 @@ __all__ = ["HUB_FILES", "bundle_contents", "bundle_rules", "check_target", "stag
 
 HUB_FILES = ("README.md", ".gitattributes", ".cache")
 """What model hubs add to a bundle: carried over when it is replaced."""
+_MANIFEST_BYTES = 2**26  # far more than any of ours
 
 
 def bundle_rules(*, force: bool) -> Rules:
@@ -76,7 +77,8 @@ def _read_json(path: Path) -> Any:
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with open(handle, encoding="utf-8") as file:
-            return json.load(file) if stat.S_ISREG(os.fstat(handle).st_mode) else None
+            status = os.fstat(handle)
+            return json.load(file) if stat.S_ISREG(status.st_mode) and status.st_size <= _MANIFEST_BYTES else None
     except (OSError, ValueError, RecursionError):
         return None
 

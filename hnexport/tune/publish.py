@@ -1,5 +1,6 @@
 """Make a graph from a bundle, check it, and only then put it into the cache."""
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Collection
@@ -10,7 +11,7 @@ from hnexport.bundle.checksums import check_files
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import TuneError
 from hnexport.parity.results import ArtifactReport
-from hnexport.publishing import Contents, Rules, list_tree, staged_folder
+from hnexport.publishing import Contents, Rules, check_place, list_tree, staged_folder
 from hnexport.records import to_json
 from hnexport.runtime.cache import CacheEntry, CacheRecord
 
@@ -53,9 +54,9 @@ def publish(
     """
     start = time.perf_counter()
     check_files(bundle, manifest, manifest.files)
-    entry.folder.parent.mkdir(parents=True, exist_ok=True)
     wrote: set[str] = set()
-    rules = Rules(replaces=lambda found: _contents(found, wrote), error=TuneError, called="cache folder", forced_by="")
+    rules = Rules(replaces=lambda found: _contents(found, wrote), called="cache folder", what="graph", forced_by="")
+    check_place(entry.folder, dataclasses.replace(rules, replaces=lambda found: Contents()))  # the names come later
     with staged_folder(entry.folder, rules) as folder:
         write(folder)
         report = verify(folder)
