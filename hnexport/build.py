@@ -24,7 +24,7 @@ from hnexport.bundle.manifest import (
     TensorSignature,
     write_manifest,
 )
-from hnexport.bundle.writer import check_target, staged_folder
+from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
 from hnexport.checkpoints import Checkpoint
 from hnexport.errors import ParityError
 from hnexport.export import Capture, capture, write_onnx, write_pt2, write_torchscript
@@ -88,7 +88,7 @@ def build(
         progress: called as each stage goes on.
 
     Raises:
-        BundleError: the target exists, cannot be written or the disk is full.
+        BundleError: the target exists (also where it appeared meanwhile), cannot be written or the disk is full.
         CheckpointError, SpecError: the bases do not fit float16, or there are none.
         CaptureError, ExportError: an exporter refused.
         ParityError: a member that should be verified does not exist.
@@ -101,7 +101,7 @@ def build(
     members = checked_members(spec.members, options.members)
     check_target(target, force=options.force, needed_bytes=_needed_bytes(spec, options))
     clock = _Clock(progress)
-    with staged_folder(target) as folder:
+    with staged_folder(target, bundle_rules(force=options.force)) as folder:
         with clock.stage("capture"):
             captured = capture(Pipeline(spec, checkpoint.tensors))
         manifest = _write_formats(captured, folder, checkpoint.origin, options, clock)

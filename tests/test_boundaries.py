@@ -13,7 +13,7 @@ import hnexport
 PACKAGE = Path(hnexport.__file__).parent
 ORDER = (
     ("errors",),
-    ("records", "progress", "installed"),
+    ("records", "progress", "installed", "publishing"),
     ("spec",),
     ("networks",),
     ("hypernet",),
@@ -36,6 +36,7 @@ LIGHT = (
     "hnexport",
     "hnexport.errors",
     "hnexport.records",
+    "hnexport.publishing",
     "hnexport.spec",
     "hnexport.networks.slots",
     "hnexport.hypernet.chunking",

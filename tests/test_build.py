@@ -147,6 +147,15 @@ def test_an_existing_target_is_kept_unless_forced(tmp_path, make_spec, make_tens
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
+def test_a_forced_build_refuses_a_bundle_with_a_file_that_no_build_wrote(bundle, make_spec, make_tensors):
+    (bundle / "thesis.txt").write_text("precious")
+    before = {path.name: path.read_bytes() for path in bundle.iterdir()}
+    options = BuildOptions(formats=(Format.PT2,), force=True)
+    with pytest.raises(BundleError, match=r"holds thesis\.txt, which its manifest does not list"):
+        build(checkpoint(make_spec(), make_tensors(make_spec()), "a test"), bundle, options=options)
+    assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
+
+
 # Mistakes in the exported pipeline: the reference is computed by a sound one, the files by one of these.
 
 
@@ -224,13 +233,13 @@ def test_a_mistake_in_the_files_is_caught_and_nothing_is_published(
     spec = make_spec()
     options = BuildOptions(formats=(file_format,), force=True)
     (tmp_path / "bundle").mkdir()
-    (tmp_path / "bundle" / "manifest.json").write_text("what was there before")
+    (tmp_path / "bundle" / "manifest.json").write_text('{"schema": "hnexport-bundle", "name": "before"}')
     with pytest.raises(ParityFailedError, match="nothing was published") as failure:
         build(checkpoint(spec, make_tensors(spec), "a mistake"), tmp_path / "bundle", options=options)
     failures = [line for artifact in failure.value.report.artifacts for line in artifact.failures]
     assert any(MISTAKES[mistake] in line for line in failures), failures
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
-    assert (tmp_path / "bundle" / "manifest.json").read_text() == "what was there before"
+    assert (tmp_path / "bundle" / "manifest.json").read_text() == '{"schema": "hnexport-bundle", "name": "before"}'
 
 
 def test_a_wrong_weight_in_the_onnx_files_is_caught(tmp_path, make_spec, make_tensors, monkeypatch):

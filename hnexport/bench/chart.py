@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from hnexport.bench.results import BenchReport, Timing
 from hnexport.errors import BenchError
+from hnexport.publishing import Contents, Rules, check_place, staged_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["write_chart"]
+__all__ = ["check_chart_target", "write_chart"]
 
 OURS = (
     "materialised",
@@ -22,14 +23,27 @@ OURS = (
 )
 
 
-def write_chart(report: BenchReport, path: Path) -> None:
-    """Write an SVG or PNG, as the file name says. Bars are medians, whiskers quartiles of the ratios.
+def check_chart_target(path: Path, *, force: bool) -> None:
+    """Refuse before the work what `write_chart` would refuse after it.
 
     Raises:
-        BenchError: matplotlib is not installed, or the file name has another ending.
+        BenchError: the file name has another ending, or there is a file already and `force` is not set.
     """
     if path.suffix not in (".svg", ".png"):
         raise BenchError(f"{path.name}: name the chart .svg or .png")
+    check_place(path, _rules(force=force), make_parent=False)
+
+
+def write_chart(report: BenchReport, path: Path, *, force: bool = False) -> None:
+    """Write an SVG or PNG, as the file name says. Bars are medians, whiskers quartiles of the ratios.
+
+    Args:
+        force: replace a file that is already there.
+
+    Raises:
+        BenchError: matplotlib is not installed, the file name has another ending, or there is a file already.
+    """
+    check_chart_target(path, force=force)
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -46,7 +60,18 @@ def write_chart(report: BenchReport, path: Path) -> None:
     processor, threads = report.environment.get("processor", "unknown processor"), report.threads
     figure.suptitle(f"{report.bundle} on {processor}, {threads} threads, {report.provider}", fontsize=10)
     figure.supxlabel("time relative to the plain network, with quartiles: lower is better", fontsize=8)
-    figure.savefig(path, dpi=150)
+    with staged_file(path, _rules(force=force)) as new:
+        figure.savefig(new, dpi=150)
+
+
+def _rules(*, force: bool) -> Rules:
+    return Rules(replaces=_any_file if force else None, error=BenchError, called="--chart", what="chart")
+
+
+def _any_file(path: Path) -> Contents:
+    if not path.is_file():
+        raise BenchError(f"{path} exists and is not a file: choose another --chart")
+    return Contents()
 
 
 def _draw_panel(axes: "Axes", names: Sequence[str], timings: Sequence[Timing]) -> None:

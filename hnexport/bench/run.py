@@ -19,6 +19,7 @@ from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.errors import BenchError
 from hnexport.parity.verify import environment
 from hnexport.progress import Progress, no_progress
+from hnexport.publishing import deferred_signals
 from hnexport.records import to_json
 from hnexport.runtime.cuda import CudaOptions
 from hnexport.runtime.options import Precision
@@ -70,7 +71,7 @@ def bench(bundle: Path, options: BenchOptions | None = None, progress: Progress 
     names = tuple(dict.fromkeys(("plain", *options.contenders)))
     threads = options.threads or allowed_cores()
     not_run: dict[str, str] = {}
-    with ExitStack() as stack:
+    with _cleaned_up() as stack:
         plain = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hnexport-bench-")))
         write_plain(bundle, manifest, options.member, plain, half=options.precision is Precision.FLOAT16)
         shared = {
@@ -162,19 +163,31 @@ class _Worker:
 
 
 @contextmanager
+def _cleaned_up() -> Iterator[ExitStack]:
+    """A stack of what must not stay behind: no second interrupt cuts its end short."""
+    stack = ExitStack()
+    try:
+        yield stack
+    finally:
+        with deferred_signals():
+            stack.close()
+
+
+@contextmanager
 def _worker(name: str, request: Mapping[str, Any]) -> Iterator[_Worker]:
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "hnexport.bench.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    with process:
-        try:
-            yield _Worker(name, process, request)
-        finally:
-            process.kill()
+    with ExitStack() as stack:
+        with deferred_signals():  # else an interrupt could fall between its start and what ends it
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-W", "ignore", "-m", "hnexport.bench.worker"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    text=True,
+                )
+            )
+            stack.callback(process.kill)
+        yield _Worker(name, process, request)
 
 
 def _time(workers: Mapping[str, _Worker], batch_size: int, options: BenchOptions) -> dict[str, list[float]]:

@@ -1,103 +1,88 @@
-"""Write a bundle beside its target and rename it last, so that the target is either whole or as it was before."""
+"""Where a bundle may be written, and what it may replace: a bundle, and nothing that somebody else put into it."""
 
-import errno
+import json
 import os
-import re
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
 from pathlib import Path
+from typing import Any
 
+from hnexport.bundle.manifest import MANIFEST_FILE, SCHEMA
 from hnexport.errors import BundleError
+from hnexport.publishing import Contents, Rules, check_place, list_tree, staged_folder
 
-__all__ = ["check_target", "staged_folder"]
+__all__ = ["HUB_FILES", "bundle_contents", "bundle_rules", "check_target", "staged_folder"]
 
-_STAGING = ".hnexport-{pid}-"
+HUB_FILES = ("README.md", ".gitattributes", ".cache")
+"""What model hubs add to a bundle: carried over when it is replaced."""
+_MANIFEST_BYTES = 2**26  # far more than any of ours
+
+
+def bundle_rules(*, force: bool) -> Rules:
+    """The rules for a bundle: with `force`, another bundle or an empty folder is replaced."""
+    return Rules(replaces=bundle_contents if force else None)
 
 
 def check_target(target: Path, *, force: bool, needed_bytes: int) -> None:
     """Refuse early what would fail late.
 
     Raises:
-        BundleError: the target exists and `force` is not set, its parent cannot be written to, or the disk is too full.
+        BundleError: the target exists and `force` is not set, or it is not a bundle; it is a symbolic link; its parent
+            cannot be written to, or the disk is too full.
     """
-    if target.exists() and not force:
-        raise BundleError(f"{target} exists: choose another --out, or give --force to replace it")
-    if target.exists() and not (
-        target.is_dir() and (not any(target.iterdir()) or (target / "manifest.json").is_file())
-    ):
-        raise BundleError(f"{target} exists and is not a bundle: --force replaces only bundles; choose another --out")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        free_bytes = shutil.disk_usage(target.parent).free
-    except OSError as error:
-        raise BundleError(f"{target.parent} cannot be written to: {error.strerror}; choose another --out") from error
-    if free_bytes < needed_bytes:
-        raise BundleError(
-            f"{target.parent} has {free_bytes / 1e6:.0f} MB free, the bundle needs about {needed_bytes / 1e6:.0f} MB: "
-            "free some space or choose another --out"
-        )
+    check_place(target, bundle_rules(force=force), needed_bytes=needed_bytes)
 
 
-@contextmanager
-def staged_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target` that becomes `target` if the body succeeds, and vanishes if it does not.
+def bundle_contents(folder: Path) -> Contents:
+    """What of a folder the build wrote, and what model hubs added; an empty folder holds neither.
+
+    A bundle is one by its manifest's schema, also where it is damaged or of another version.
 
     Raises:
-        BundleError: the disk is full, or the folder cannot be written or renamed.
+        BundleError: it is not a bundle, or it holds what its manifest does not list.
     """
-    _remove_abandoned(target.parent)
     try:
-        prefix = _STAGING.format(pid=os.getpid())
-        folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=f"-{target.name}", dir=target.parent))
-        folder.chmod(0o755)
-    except OSError as error:
-        raise BundleError(f"{target.parent} cannot be written to: {error.strerror}; choose another --out") from error
-    try:
-        yield folder
-        _publish(folder, target)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        is_folder = stat.S_ISDIR(folder.lstat().st_mode)
+        if is_folder and not any(folder.iterdir()):
+            return Contents()
+        listed = _listed_files(folder) if is_folder else None
+        if listed is None:
             raise BundleError(
-                f"{target.parent} is full: {error.strerror}; free some space, or choose another --out"
-            ) from error
-        raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+                f"{folder} exists and is not a bundle: --force replaces only bundles; choose another --out"
+            )
+        tree = list_tree(folder)
+    except OSError as error:
+        raise BundleError(f"{folder} cannot be read: {error.strerror}; choose another --out") from error
+    kept = frozenset(name for name in tree if Path(name).parts[0] in HUB_FILES and name not in listed)
+    ours = frozenset(name for name in tree if name in listed and _is_file_or_link(folder / name))
+    foreign = sorted(set(tree) - kept - ours)
+    if foreign:
+        raise BundleError(
+            f"{folder} holds {foreign[0]}, which its manifest does not list: --force replaces only what a build wrote; "
+            "move it away, or choose another --out"
+        )
+    return Contents(ours=ours, kept=kept)
 
 
-def _publish(folder: Path, target: Path) -> None:
-    for path in folder.iterdir():  # a rename must not become durable before the data it names
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    if not target.exists():
-        folder.rename(target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=_STAGING.format(pid=os.getpid()), dir=target.parent)) / target.name
-    target.rename(old)
+def _listed_files(folder: Path) -> frozenset[str] | None:
+    """The names in a manifest of ours, and its own; None where there is none."""
+    value = _read_json(folder / MANIFEST_FILE)
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+        return None
+    files = value.get("files")
+    return frozenset({MANIFEST_FILE, *(files if isinstance(files, dict) else ())})
+
+
+def _read_json(path: Path) -> Any:
+    """The JSON in a regular file; None where it is something else. A pipe is opened but never waited for."""
     try:
-        folder.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    finally:
-        shutil.rmtree(old.parent, ignore_errors=True)
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with open(handle, encoding="utf-8") as file:
+            status = os.fstat(handle)
+            return json.load(file) if stat.S_ISREG(status.st_mode) and status.st_size <= _MANIFEST_BYTES else None
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
-def _remove_abandoned(parent: Path) -> None:
-    """Remove staging folders of builds that were killed."""
-    for path in parent.glob(".hnexport-*"):
-        match = re.match(r"\.hnexport-(\d+)-", path.name)
-        if match and path.is_dir() and not _is_running(int(match[1])):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+def _is_file_or_link(path: Path) -> bool:
+    mode = path.lstat().st_mode
+    return stat.S_ISREG(mode) or stat.S_ISLNK(mode)

@@ -3,10 +3,9 @@
 The format is documented in docs/checkpoint-format.md, so that any training code can write it.
 """
 
-import contextlib
 import json
 import os
-import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,20 +17,34 @@ from hnexport.checkpoints.checkpoint import Checkpoint
 from hnexport.checkpoints.files import existing_file, sha256
 from hnexport.errors import CheckpointError, SpecError
 from hnexport.hypernet.storage import stored_tensors
+from hnexport.publishing import Contents, Rules, check_place, staged_file
 from hnexport.records import RecordError, from_json, to_json
 from hnexport.spec import PipelineSpec
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "load_checkpoint", "save_checkpoint"]
+__all__ = ["FORMAT", "FORMAT_VERSION", "check_checkpoint_target", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = "hnexport-checkpoint"
 FORMAT_VERSION = 1
 DTYPES = {"float32": "F32", "float16": "F16"}
+MAX_HEADER_BYTES = 100_000_000  # as in safetensors
 MAX_BLOCKS_PER_GROUP = 1000
 """A file's specification may not ask for a deeper network: the tables of slots grow with it, not with the file."""
 
 
-def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
-    """Write a native checkpoint; it appears at `path` only once it is complete, replacing what was there.
+def check_checkpoint_target(path: str | os.PathLike[str], *, replace: bool) -> None:
+    """Refuse before the work what `save_checkpoint` would refuse after it.
+
+    Raises:
+        CheckpointError: there is a file already and `replace` is not set, or it is no native checkpoint.
+    """
+    check_place(Path(path), _rules(replace=replace), make_parent=False)
+
+
+def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint, *, replace: bool = True) -> None:
+    """Write a native checkpoint; it appears at `path` only once it is complete.
+
+    Args:
+        replace: replace a native checkpoint that is already there. Any other file is never replaced.
 
     Raises:
         CheckpointError: the file cannot be written. Nothing is left behind, and what was at `path` stays.
@@ -44,18 +57,38 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Non
         "origin": checkpoint.origin,
     }
     tensors = {name: tensor.detach().contiguous() for name, tensor in checkpoint.tensors.items()}
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    check_checkpoint_target(path, replace=replace)
     try:
-        partial.touch()
-        usual_mode = partial.stat().st_mode
-        safetensors.torch.save_file(tensors, partial, metadata=metadata)
-        partial.chmod(usual_mode)  # safetensors writes files that only their owner may read
-        os.replace(partial, path)
+        with staged_file(path, _rules(replace=replace)) as partial:
+            partial.touch()
+            usual_mode = partial.stat().st_mode
+            safetensors.torch.save_file(tensors, partial, metadata=metadata)
+            partial.chmod(usual_mode)  # safetensors writes files that only their owner may read
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: the checkpoint could not be written: {error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+
+
+def _rules(*, replace: bool) -> Rules:
+    judge = _replaceable if replace else None
+    return Rules(replaces=judge, error=CheckpointError, called="name", what="checkpoint")
+
+
+def _replaceable(path: Path) -> Contents:
+    """Nothing to list, for a file that is a native checkpoint by its metadata, be it damaged or of another version."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(handle, "rb") as file:
+            is_file = stat.S_ISREG(os.fstat(handle).st_mode)
+            size = int.from_bytes(file.read(8), "little") if is_file else 0
+            header = json.loads(file.read(size) if size <= MAX_HEADER_BYTES else b"null")
+        is_ours = header["__metadata__"]["format"] == FORMAT
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        is_ours = False
+    if not is_ours:
+        raise CheckpointError(
+            f"{path} exists and is not a native checkpoint: only native checkpoints are replaced; choose another name"
+        )
+    return Contents()
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:

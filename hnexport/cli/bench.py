@@ -40,6 +40,7 @@ __all__ = ["bench"]
 @click.option("--seconds", type=float, default=30.0, show_default=True, help="About, for each batch size.")
 @click.option("--member", type=int, default=0, show_default=True)
 @click.option("--chart", type=click.Path(path_type=Path), help="Write a chart, .svg or .png (needs hnexport[plot]).")
+@click.option("--force", is_flag=True, help="Replace a chart that is already there.")
 @json_option
 def bench(
     bundle: Path,
@@ -54,6 +55,7 @@ def bench(
     seconds: float,
     member: int,
     chart: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Time a bundle side by side with the plain network, in interleaved rounds.
@@ -61,7 +63,7 @@ def bench(
     Each contender runs in a process of its own. Ratios are medians over rounds; what the machine does besides slows all
     contenders of a round alike.
     """
-    from hnexport.bench.chart import write_chart
+    from hnexport.bench.chart import check_chart_target, write_chart
     from hnexport.bench.run import OWN_CONTENDERS, BenchOptions
     from hnexport.bench.run import bench as run_bench
     from hnexport.cli import render
@@ -83,10 +85,12 @@ def bench(
         precision=Precision(precision),
         cuda=CudaOptions(graph=cuda_graph, prefer_nhwc=prefer_nhwc, algorithm_search=AlgorithmSearch(algorithm_search)),
     )
+    if chart is not None:
+        check_chart_target(chart, force=force)
     with render.live_progress(quiet=as_json) as progress:
         report = run_bench(bundle, options, progress)
     if chart is not None:
-        write_chart(report, chart)
+        write_chart(report, chart, force=force)
     if as_json:
         render.print_json(to_json(report))
     else:

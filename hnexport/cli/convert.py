@@ -19,22 +19,21 @@ FILE = click.Path(path_type=Path)
 @click.option("--statistics", type=int, help="Use this set of batch-norm statistics (mean_N) for every member.")
 @specification_options
 @input_options
-@click.option("--force", is_flag=True, help="Replace a file that is already there.")
+@click.option("--force", is_flag=True, help="Replace a native checkpoint that is already there.")
 def convert(paths: tuple[Path, ...], force: bool, **options: Any) -> None:
     """Convert a hypnettorch ensemble to a native checkpoint.
 
     CKPT holds the state dicts hnet and mnet; give --hnet and --mnet instead where they are two files. What the state
     dicts do not show is inferred from their shapes; the options say what is known, and contradictions are errors.
     """
-    from hnexport.checkpoints import save_checkpoint
+    from hnexport.checkpoints import check_checkpoint_target, save_checkpoint
 
     expected = 1 if options["hnet"] is not None else 2
     if len(paths) != expected:
         raise click.UsageError("give CKPT and OUT, or OUT with --hnet and --mnet")
     target = paths[-1]
-    if target.exists() and not force:
-        raise click.UsageError(f"{target} exists: choose another name, or give --force to replace it")
+    check_checkpoint_target(target, replace=force)
     checkpoint = with_input(hypnettorch_checkpoint(paths[0] if expected == 2 else None, options), options)
-    save_checkpoint(target, checkpoint)
+    save_checkpoint(target, checkpoint, replace=force)
     click.echo(f"{checkpoint.spec.name}, from {checkpoint.origin}")
     click.echo(str(target))

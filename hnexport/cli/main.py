@@ -70,7 +70,9 @@ def cli(verbose: bool) -> None:
 
 def main() -> None:
     """Entry point of the `hnexport` command."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(getattr(signal, name), _terminate)
     sys.exit(cli(standalone_mode=True))
 
 

@@ -1,6 +1,7 @@
 """Failing cases as files: images, what was expected and what was found, to be run again anywhere."""
 
 import json
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from hnexport.errors import ParityError
+from hnexport.publishing import Contents, Rules, check_place, staged_file
 
 __all__ = ["Case", "read_case", "write_case"]
 
@@ -41,22 +43,44 @@ class Case:
 def write_case(folder: Path, case: Case) -> Path:
     """Write `ARTIFACT-member-N.json` and its `.safetensors` into a folder, which is made where it is missing.
 
+    An earlier case of the same name is replaced, anything else is not.
+
     Returns:
         The JSON file.
 
     Raises:
-        ParityError: the folder cannot be written.
+        ParityError: the folder cannot be written, or holds a file of that name that is no failing case.
     """
     path = folder / f"{Path(case.artifact).stem}-member-{case.member}.json"
     facts = {name: getattr(case, name) for name in ("bundle", "artifact", "runtime", "member", "eager_error")}
     tensors = {name: np.ascontiguousarray(getattr(case, name)) for name in ("images", "reference", "found")}
+    data = path.with_suffix(".safetensors")
+    for file in (path, data):
+        check_place(file, _RULES)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, path.with_suffix(".safetensors"))
-        path.write_text(json.dumps({"schema": SCHEMA, **facts}, indent=2) + "\n", encoding="utf-8")
+        with staged_file(data, _RULES) as new:
+            new.write_bytes(save(tensors, metadata={"schema": SCHEMA}))
+        with staged_file(path, _RULES) as new:
+            new.write_text(json.dumps({"schema": SCHEMA, **facts}, indent=2) + "\n", encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise ParityError(f"{path} cannot be written: {error}") from error
     return path
+
+
+def _replaceable(path: Path) -> Contents:
+    """Nothing to list, for a file that begins as either of the two of a failing case does."""
+    start = b""
+    if stat.S_ISREG(path.lstat().st_mode):
+        with path.open("rb") as file:
+            start = file.read(1024)
+    schema = f'"schema":"{SCHEMA}"'.encode()
+    begins = (b"".join(start.split()).startswith(b"{" + schema), start[8:].startswith(b'{"__metadata__":{' + schema))
+    if not any(begins):
+        raise ParityError(f"{path} exists and is not a failing case: move it away, or choose another folder")
+    return Contents()
+
+
+_RULES = Rules(replaces=_replaceable, error=ParityError, called="folder", what="failing case", forced_by="")
 
 
 def read_case(path: Path) -> Case:

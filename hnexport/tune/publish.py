@@ -1,16 +1,17 @@
 """Make a graph from a bundle, check it, and only then put it into the cache."""
 
+import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from hnexport.bundle.checksums import check_files
 from hnexport.bundle.manifest import Manifest
-from hnexport.bundle.writer import staged_folder
 from hnexport.errors import TuneError
 from hnexport.parity.results import ArtifactReport
+from hnexport.publishing import Contents, Rules, check_place, list_tree, staged_folder
 from hnexport.records import to_json
 from hnexport.runtime.cache import CacheEntry, CacheRecord
 
@@ -49,12 +50,14 @@ def publish(
 
     Raises:
         BundleError: a file of the bundle is missing or damaged, or the cache cannot be written.
-        TuneError: a member differs; nothing was cached.
+        TuneError: a member differs, or the entry's folder holds what is not hnexport's; nothing was cached.
     """
     start = time.perf_counter()
     check_files(bundle, manifest, manifest.files)
-    entry.folder.parent.mkdir(parents=True, exist_ok=True)
-    with staged_folder(entry.folder) as folder:
+    wrote: set[str] = set()
+    rules = Rules(replaces=lambda found: _contents(found, wrote), called="cache folder", what="graph", forced_by="")
+    check_place(entry.folder, dataclasses.replace(rules, replaces=lambda found: Contents()))  # the names come later
+    with staged_folder(entry.folder, rules) as folder:
         write(folder)
         report = verify(folder)
         if not report.passed:
@@ -67,4 +70,19 @@ def publish(
             relative_l2=report.worst.relative_l2,
         )
         (folder / entry.record_file).write_text(json.dumps(to_json(record), indent=2) + "\n", encoding="utf-8")
+        wrote.update(list_tree(folder))
     return TunedBundle(path=entry.folder, parity=report, seconds=time.perf_counter() - start)
+
+
+def _contents(folder: Path, wrote: Collection[str]) -> Contents:
+    """What an earlier run left of the same entry, whole or damaged: files of the same names, or an empty folder.
+
+    Raises:
+        TuneError: somebody put something else there.
+    """
+    is_folder = folder.is_dir() and not folder.is_symlink()
+    foreign = sorted(set(list_tree(folder)) - set(wrote)) if is_folder else [folder.name]
+    if foreign:
+        where = folder if is_folder else folder.parent
+        raise TuneError(f"{where} holds {foreign[0]}, which hnexport did not write: move it away, and tune again")
+    return Contents(ours=frozenset(list_tree(folder)))

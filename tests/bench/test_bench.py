@@ -3,12 +3,17 @@
 import dataclasses
 import json
 import math
+import os
+import subprocess
+import time
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 from click.testing import CliRunner
+from interruptible import INTERRUPTS, interruptible
 
 from hnexport.bench.chart import write_chart
 from hnexport.bench.contenders import CONTENDERS
@@ -156,6 +161,53 @@ def test_the_chart_shows_every_contender(name, report, tmp_path):
     assert root.tag.endswith("svg")
     comments = (tmp_path / name).read_text()
     assert all(contender.name in comments for contender in report.contenders)
+
+
+def test_a_chart_replaces_a_file_only_if_it_is_told_to(report, tmp_path):
+    path = tmp_path / "chart.svg"
+    path.write_text("precious")
+    with pytest.raises(BenchError, match="exists: choose another --chart, or give --force to replace it"):
+        write_chart(report, path)
+    assert path.read_text() == "precious"
+    write_chart(report, path, force=True)
+    assert ElementTree.parse(path).getroot().tag.endswith("svg")
+    assert list(tmp_path.iterdir()) == [path]
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(BenchError, match="is not a file"):
+        write_chart(report, path, force=True)
+
+
+def test_a_chart_that_would_replace_a_file_is_refused_before_the_work(built, tmp_path):
+    (tmp_path / "chart.svg").write_text("precious")
+    done = CliRunner().invoke(cli, ["bench", str(built.path), "--chart", str(tmp_path / "chart.svg")])
+    assert done.exit_code == 2
+    assert "give --force to replace it" in " ".join(done.output.split())
+    assert (tmp_path / "chart.svg").read_text() == "precious"
+
+
+def children(process):
+    """Process numbers of a process's children."""
+    return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+
+
+@pytest.mark.parametrize("kill", INTERRUPTS, ids=lambda kill: kill.name)
+def test_an_interrupted_bench_leaves_neither_files_nor_processes(built, tmp_path, kill):
+    process = subprocess.Popen(
+        interruptible("bench", built.path, "--seconds", 1000, "--threads", 1),
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    while not (workers := children(process)):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    assert list(tmp_path.glob("hnexport-bench-*"))
+    process.send_signal(kill)
+    process.communicate()
+    assert process.returncode != 0
+    assert not list(tmp_path.glob("hnexport-bench-*"))
+    assert not [worker for worker in workers if Path("/proc", worker).exists()]
 
 
 def test_a_chart_of_another_kind_is_refused(report, tmp_path):

@@ -1,57 +1,56 @@
-"""The target is either whole or as it was before."""
+"""What a build may replace: a bundle by its schema, with nothing in it that its manifest does not list."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
 
 import pytest
 
-from hnexport.bundle.writer import check_target, staged_folder
+from hnexport.bundle.writer import bundle_contents, bundle_rules, check_target, staged_folder
 from hnexport.errors import BundleError
+
+SCHEMA = "hnexport-bundle"
 
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_the_target_appears_when_the_body_is_done(tmp_path):
-    target = tmp_path / "bundle"
-    with staged_folder(target) as folder:
-        (folder / "file").write_text("new")
-        assert not target.exists()
+def write_bundle(folder, content="old", version=1, **files):
+    """A folder that is a bundle by its manifest's schema."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {"weights.bin": content, **files}
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    manifest = {"schema": SCHEMA, "schema_version": version, "files": {name: {} for name in files}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def replace(target, text="new"):
+    """As a forced build does."""
+    with staged_folder(target, bundle_rules(force=True)) as folder:
+        write_bundle(folder, text)
+
+
+def test_a_bundle_is_replaced_whole(tmp_path):
+    target = write_bundle(tmp_path / "bundle", **{"model.pt2": "gone with the next"})
+    replace(target)
     assert names(tmp_path) == ["bundle"]
-    assert (target / "file").read_text() == "new"
-    assert target.stat().st_mode & 0o777 == 0o755
-
-
-def test_a_failure_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError, match="halfway"), staged_folder(tmp_path / "bundle") as folder:
-        (folder / "file").write_text("new")
-        raise RuntimeError("halfway")
-    assert names(tmp_path) == []
+    assert names(target) == ["manifest.json", "weights.bin"]
+    assert (target / "weights.bin").read_text() == "new"
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
 def test_a_failure_keeps_what_was_there(tmp_path, error):
-    target = tmp_path / "bundle"
-    target.mkdir()
-    (target / "file").write_text("old")
-    with pytest.raises(error), staged_folder(target) as folder:
-        (folder / "file").write_text("new")
+    target = write_bundle(tmp_path / "bundle")
+    with pytest.raises(error), staged_folder(target, bundle_rules(force=True)) as folder:
+        write_bundle(folder, "new")
         raise error
     assert names(tmp_path) == ["bundle"]
-    assert (target / "file").read_text() == "old"
-
-
-def test_what_was_there_is_replaced_whole(tmp_path):
-    target = tmp_path / "bundle"
-    target.mkdir()
-    (target / "old").write_text("old")
-    with staged_folder(target) as folder:
-        (folder / "new").write_text("new")
-    assert names(tmp_path) == ["bundle"]
-    assert names(target) == ["new"]
+    assert (target / "weights.bin").read_text() == "old"
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT], ids=["disk full", "quota"])
@@ -61,30 +60,150 @@ def test_a_full_disk_is_a_clear_error(tmp_path, code):
     assert names(tmp_path) == []
 
 
-def test_a_killed_builds_folder_is_removed_by_the_next(tmp_path):
-    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    abandoned = tmp_path / f".hnexport-{int(done.stdout)}-abc-bundle"
-    abandoned.mkdir()
-    (abandoned / "weights.bin").write_text("half")
-    running = tmp_path / f".hnexport-{os.getpid()}-abc-other"
-    running.mkdir()
-    with staged_folder(tmp_path / "bundle"):
-        pass
-    assert names(tmp_path) == [running.name, "bundle"]
-
-
 def test_an_existing_target_is_refused_without_force(tmp_path):
     (tmp_path / "bundle").mkdir()
     with pytest.raises(BundleError, match="exists: choose another --out, or give --force"):
         check_target(tmp_path / "bundle", force=False, needed_bytes=0)
 
 
-def test_force_replaces_only_bundles(tmp_path):
+NO_BUNDLES = {
+    "no manifest": None,
+    "somebody's manifest": '{"manifest_version": 3, "name": "my extension"}',
+    "a manifest that is not an object": '["hnexport-bundle"]',
+    "half a manifest": '{"schema": "hnexport-bundle", "files"',
+    "a manifest that nests without end": "[" * 100_000,
+    "a manifest that is not text": b"\xff\xfe\x00",
+}
+
+
+@pytest.mark.parametrize("manifest", NO_BUNDLES.values(), ids=NO_BUNDLES)
+def test_force_replaces_only_bundles(tmp_path, manifest):
     (tmp_path / "thesis.tex").write_text("years of work")
+    if manifest is not None:
+        (tmp_path / "manifest.json").write_bytes(manifest.encode() if isinstance(manifest, str) else manifest)
+    before = names(tmp_path)
     with pytest.raises(BundleError, match="is not a bundle: --force replaces only bundles"):
         check_target(tmp_path, force=True, needed_bytes=0)
-    (tmp_path / "manifest.json").write_text("{}")
-    check_target(tmp_path, force=True, needed_bytes=0)
+    with pytest.raises(BundleError, match="is not a bundle: --force replaces only bundles"):
+        replace(tmp_path)
+    assert names(tmp_path) == before
+
+
+def test_force_does_not_replace_a_file(tmp_path):
+    (tmp_path / "bundle").write_text("a file")
+    with pytest.raises(BundleError, match="is not a bundle: --force replaces only bundles"):
+        check_target(tmp_path / "bundle", force=True, needed_bytes=0)
+
+
+def test_a_manifest_that_is_a_pipe_does_not_hang(tmp_path):
+    (tmp_path / "bundle").mkdir()
+    os.mkfifo(tmp_path / "bundle" / "manifest.json")
+    with pytest.raises(BundleError, match="is not a bundle"):
+        check_target(tmp_path / "bundle", force=True, needed_bytes=0)
+
+
+FOREIGN = {
+    "a file": lambda folder: (folder / "thesis.txt").write_text("precious"),
+    "a hidden file": lambda folder: (folder / ".env").write_text("precious"),
+    "a folder": lambda folder: (folder / "src").mkdir(),
+    "a file in a folder": lambda folder: (
+        (folder / "src").mkdir(),
+        (folder / "src" / "code.js").write_text("precious"),
+    ),
+    "a link": lambda folder: (folder / "latest").symlink_to("weights.bin"),
+    "a dangling link": lambda folder: (folder / "latest").symlink_to("nowhere"),
+    "a pipe": lambda folder: os.mkfifo(folder / "pipe"),
+    "a folder in place of a listed file": lambda folder: (
+        (folder / "weights.bin").unlink(),
+        (folder / "weights.bin").mkdir(),
+        (folder / "weights.bin" / "thesis.txt").write_text("precious"),
+    ),
+}
+
+
+@pytest.mark.parametrize("add", FOREIGN.values(), ids=FOREIGN)
+def test_force_refuses_a_bundle_with_something_that_its_manifest_does_not_list(tmp_path, add):
+    target = write_bundle(tmp_path / "bundle")
+    before = set(names(target))
+    add(target)
+    found = sorted(path.relative_to(target).as_posix() for path in target.rglob("*"))
+    with pytest.raises(BundleError, match="which its manifest does not list") as refusal:
+        check_target(target, force=True, needed_bytes=0)
+    assert any(f"holds {name}" in str(refusal.value) for name in {*set(found) - before, "weights.bin"})
+    with pytest.raises(BundleError, match="which its manifest does not list"):
+        replace(target)
+    assert sorted(path.relative_to(target).as_posix() for path in target.rglob("*")) == found
+    assert names(tmp_path) == ["bundle"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: write_bundle(folder, version=99),
+        lambda folder: (folder / "weights.bin").unlink(),
+        lambda folder: (folder / "weights.bin").write_text("half"),
+    ],
+    ids=["another version", "a file is missing", "a file is damaged"],
+)
+def test_a_damaged_bundle_is_still_ours_to_replace(tmp_path, damage):
+    target = write_bundle(tmp_path / "bundle")
+    damage(target)
+    replace(target)
+    assert (target / "weights.bin").read_text() == "new"
+
+
+def test_a_bundle_of_links_loses_the_links_and_not_what_they_point_to(tmp_path):
+    target = write_bundle(tmp_path / "bundle")
+    (target / "weights.bin").rename(tmp_path / "blob")
+    (target / "weights.bin").symlink_to("../blob")
+    replace(target)
+    assert (tmp_path / "blob").read_text() == "old"
+    assert (target / "weights.bin").read_text() == "new"
+    assert not (target / "weights.bin").is_symlink()
+
+
+def test_what_a_model_hub_added_is_carried_over(tmp_path):
+    target = write_bundle(tmp_path / "bundle")
+    (target / "README.md").write_text("my model card")
+    (target / ".gitattributes").symlink_to("README.md")
+    (target / ".cache" / "huggingface").mkdir(parents=True)
+    (target / ".cache" / "huggingface" / "weights.metadata").write_text("etag")
+    replace(target)
+    assert names(target) == [".cache", ".gitattributes", "README.md", "manifest.json", "weights.bin"]
+    assert (target / "README.md").read_text() == "my model card"
+    assert os.readlink(target / ".gitattributes") == "README.md"
+    assert (target / ".cache" / "huggingface" / "weights.metadata").read_text() == "etag"
+    assert (target / "weights.bin").read_text() == "new"
+    assert names(tmp_path) == ["bundle"]
+
+
+def test_an_empty_folder_may_be_replaced(tmp_path):
+    (tmp_path / "bundle").mkdir()
+    assert bundle_contents(tmp_path / "bundle").names == frozenset()
+    replace(tmp_path / "bundle")
+    assert names(tmp_path / "bundle") == ["manifest.json", "weights.bin"]
+
+
+@pytest.mark.parametrize("points_to", ["real", "nowhere"])
+@pytest.mark.parametrize("force", [False, True])
+def test_a_target_that_is_a_link_is_refused_with_what_it_points_to(tmp_path, force, points_to):
+    write_bundle(tmp_path / "real")
+    (tmp_path / "bundle").symlink_to(points_to)
+    with pytest.raises(BundleError, match=f"is a symbolic link to {points_to}: give what it points to as --out"):
+        check_target(tmp_path / "bundle", force=force, needed_bytes=0)
+    with pytest.raises(BundleError), staged_folder(tmp_path / "bundle", bundle_rules(force=force)):
+        pass
+    assert names(tmp_path) == ["bundle", "real"]
+    assert (tmp_path / "real" / "weights.bin").read_text() == "old"
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("out", [".", "..", "/", "a/.."])
+def test_a_target_without_a_name_of_its_own_is_refused(tmp_path, monkeypatch, force, out):
+    write_bundle(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BundleError, match="has no name of its own"):
+        check_target(type(tmp_path)(out), force=force, needed_bytes=0)
 
 
 def test_a_disk_that_is_too_small_is_refused_before_the_work(tmp_path):
@@ -97,3 +216,26 @@ def test_a_parent_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BundleError, match="cannot be written to"):
         check_target(tmp_path / "file" / "bundle", force=False, needed_bytes=0)
+
+
+@pytest.mark.parametrize("where", ["n" * 256, "p" * 256 + "/bundle"], ids=["the name", "the parent"])
+def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path, where):
+    with pytest.raises(BundleError, match="File name too long; choose another --out"):
+        check_target(tmp_path / where, force=False, needed_bytes=0)
+
+
+def test_a_parent_that_may_not_be_written_is_refused_before_the_work(tmp_path):
+    """As a user without privileges, whoever runs the tests."""
+    parent = tmp_path / "theirs"
+    parent.mkdir()
+    parent.chmod(0o555)
+    code = (
+        "import os, pathlib, sys\n"
+        "from hnexport.bundle.writer import check_target\n"
+        "os.chdir(sys.argv[1])\n"
+        "if os.geteuid() == 0: os.setuid(65534)\n"
+        "check_target(pathlib.Path('theirs/bundle'), force=False, needed_bytes=0)"
+    )
+    tmp_path.chmod(0o755)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert "BundleError: theirs cannot be written to: Permission denied; choose another --out" in done.stderr

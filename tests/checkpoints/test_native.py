@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,11 +87,69 @@ def test_a_loaded_checkpoint_does_not_change_with_its_file(checkpoint: Checkpoin
     assert all(torch.equal(loaded.tensors[name], tensor) for name, tensor in checkpoint.tensors.items())
 
 
-def test_saving_replaces_a_file_and_leaves_nothing_beside_it(checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_saving_replaces_a_native_checkpoint_and_leaves_nothing_beside_it(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
     path = tmp_path / "a.safetensors"
-    path.write_text("before")
+    save_checkpoint(path, dataclasses.replace(checkpoint, origin="before"))
+    save_checkpoint(path, checkpoint)
+    assert "before" not in load_checkpoint(path).origin
+    assert load_checkpoint(path).spec == SPEC
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_a_damaged_native_checkpoint_is_replaced_too(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, checkpoint)
+    path.write_bytes(path.read_bytes()[:-100])
     save_checkpoint(path, checkpoint)
     assert load_checkpoint(path).spec == SPEC
+
+
+def write_another_safetensors(path: Path) -> None:
+    safetensors.torch.save_file({"weight": torch.zeros(1)}, path, metadata={"format": "pt"})
+
+
+OTHERS: dict[str, Callable[[Path], Any]] = {
+    "a text": lambda path: path.write_text("years of work"),
+    "an empty file": lambda path: path.touch(),
+    "a file that claims a header of 2**63 bytes": lambda path: path.write_bytes(b"\xff" * 8 + b"{}"),
+    "another safetensors file": write_another_safetensors,
+    "a folder": lambda path: path.mkdir(),
+    "a pipe": os.mkfifo,
+    "a dangling link": lambda path: path.symlink_to("nowhere"),
+}
+
+
+@pytest.mark.parametrize("make", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize("replace", [True, False])
+def test_what_is_no_native_checkpoint_is_never_replaced(
+    make: Callable[[Path], Any], replace: bool, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.safetensors"
+    make(path)
+    before = path.lstat()
+    with pytest.raises(CheckpointError, match=r"is not a native checkpoint|is a symbolic link|exists: choose another"):
+        save_checkpoint(path, checkpoint, replace=replace)
+    assert (path.lstat().st_ino, path.lstat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_a_file_that_appears_while_a_checkpoint_is_written_stays(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, save = tmp_path / "a.safetensors", safetensors.torch.save_file
+
+    def appear(*arguments: Any, **options: Any) -> None:
+        save(*arguments, **options)
+        path.write_text("years of work")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", appear)
+    for replace in (False, True):
+        path.unlink(missing_ok=True)
+        with pytest.raises(CheckpointError, match=r"appeared meanwhile|is not a native checkpoint"):
+            save_checkpoint(path, checkpoint, replace=replace)
+        assert path.read_text() == "years of work"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.safetensors"]
 
 
@@ -104,7 +163,8 @@ def test_saving_that_fails_leaves_the_file_as_it_was(
     checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.safetensors"
-    path.write_text("before")
+    save_checkpoint(path, checkpoint)
+    before = path.read_bytes()
 
     def fail(tensors: Any, target: Path, **_: Any) -> None:
         target.write_text("half")
@@ -113,12 +173,12 @@ def test_saving_that_fails_leaves_the_file_as_it_was(
     monkeypatch.setattr(safetensors.torch, "save_file", fail)
     with pytest.raises(CheckpointError, match="could not be written: no space left"):
         save_checkpoint(path, checkpoint)
-    assert path.read_text() == "before"
+    assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.safetensors"]
 
 
 def test_saving_into_a_directory_that_is_not_there_is_an_error(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="could not be written"):
+    with pytest.raises(CheckpointError, match="no cannot be written to: No such file or directory"):
         save_checkpoint(tmp_path / "no" / "a.safetensors", checkpoint)
     assert not (tmp_path / "no").exists()
 

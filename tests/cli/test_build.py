@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from interruptible import INTERRUPTS, interruptible
 
 from hnexport.bundle import read_manifest
 
@@ -127,39 +128,53 @@ def test_a_disk_that_fills_up_is_a_clear_error_and_leaves_nothing(hnexport, tmp_
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda kill: kill.name)
+def start_build(tmp_path, *arguments) -> subprocess.Popen[str]:
+    """A build to `here` that has begun to write."""
+    command = interruptible(*SMALL, "--out", "here", *arguments)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, cwd=tmp_path, text=True, **pipes)
+    while not list(tmp_path.glob(".hnexport-*-here/new/weights.bin")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    return process
+
+
+def test_what_appears_at_the_target_meanwhile_stays(tmp_path):
+    process = start_build(tmp_path, "--formats", "onnx")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "thesis.txt").write_text("precious")
+    errors = process.communicate()[1]
+    assert process.returncode == 2, errors
+    assert "here exists, a folder that appeared meanwhile: it stays and nothing was published" in errors
+    assert "Traceback" not in errors
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["here", "here/thesis.txt"]
+
+
+@pytest.mark.parametrize("kill", [*INTERRUPTS, signal.SIGKILL], ids=lambda kill: kill.name)
 @pytest.mark.parametrize("exists", [False, True], ids=["nothing there", "a bundle there"])
 def test_an_interrupted_build_leaves_the_target_as_it_was(tmp_path, kill, exists):
+    before = '{"schema": "hnexport-bundle", "files": {}}'
     if exists:
         (tmp_path / "here").mkdir()
-        (tmp_path / "here" / "manifest.json").write_text("before")
-    command = [sys.executable, "-m", "hnexport", *map(str, SMALL), "--out", "here", "--force"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob(".hnexport-*/weights.bin")):
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+        (tmp_path / "here" / "manifest.json").write_text(before)
+    process = start_build(tmp_path, "--force")
     os.kill(process.pid, kill)
-    process.communicate(timeout=60)
+    process.communicate()
     assert process.returncode != 0
     expected = ["here"] if exists else []
     assert [path.name for path in tmp_path.glob("[!.]*")] == expected
     if exists:
-        assert (tmp_path / "here" / "manifest.json").read_text() == "before"
+        assert (tmp_path / "here" / "manifest.json").read_text() == before
     if kill is not signal.SIGKILL:  # which no program can clean up after; the next build does
         assert not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.reference
-def test_the_reference_model_builds_in_time_and_memory(tmp_path):
+def test_the_reference_model_builds_in_little_memory_with_its_numbers(tmp_path):
     command = [sys.executable, "-m", "hnexport", "build", "--members", "10"]
-    start = time.monotonic()
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    seconds = time.monotonic() - start
     assert done.returncode == 0, done.stderr
     peak_bytes = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    assert seconds <= 90 * _slack(), f"{seconds:.0f} s"
     assert peak_bytes <= 3e9, f"{peak_bytes / 1e9:.2f} GB"
     bundle = tmp_path / "bundles/wrn-28-10-hypernet-10"
     assert done.stdout.splitlines()[-1] == str(bundle.relative_to(tmp_path))
@@ -185,12 +200,6 @@ def test_the_reference_model_builds_in_time_and_memory(tmp_path):
     assert counts["container: weights"] == "37,544,732"
     assert counts["container: conditional weights"] == "69,660"
     assert counts["container: compression ratio"] == "1.03"
-
-
-def _slack() -> float:
-    """Machines with fewer cores or a busy neighbour get more time; 90 s are meant for two idle cores."""
-    load = os.getloadavg()[0] / (os.cpu_count() or 1)
-    return max(1.0, 2.0 / (os.cpu_count() or 1)) * max(1.0, load)
 
 
 def test_the_batch_ensemble_of_the_reference_model_has_its_numbers():

@@ -105,7 +105,13 @@ def test_an_existing_file_is_not_overwritten_without_force(hnexport, checkpoint,
     done = hnexport("convert", checkpoint, "out.safetensors", *SIZE)
     assert done.returncode == 2
     assert "out.safetensors exists" in done.stderr
+    done = hnexport("convert", checkpoint, "out.safetensors", *SIZE, "--force")
+    assert done.returncode == 2
+    assert "is not a native checkpoint: only native checkpoints are replaced" in " ".join(done.stderr.split())
     assert (tmp_path / "out.safetensors").read_text() == "precious"
+    (tmp_path / "out.safetensors").unlink()
+    assert hnexport("convert", checkpoint, "out.safetensors", *SIZE).returncode == 0
+    assert hnexport("convert", checkpoint, "out.safetensors", *SIZE).returncode == 2
     assert hnexport("convert", checkpoint, "out.safetensors", *SIZE, "--force").returncode == 0
     assert load_checkpoint(tmp_path / "out.safetensors").spec.members == CASE.members
 

@@ -61,6 +61,16 @@ def test_what_the_cache_holds_is_not_made_again_unless_it_is_damaged_or_asked_fo
     assert halve(built.path).parity is not None
 
 
+def test_what_somebody_put_into_an_entrys_folder_is_never_removed(built):
+    folder = halve(built.path).path
+    (folder / "thesis.txt").write_text("precious")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(TuneError, match=r"holds thesis\.txt, which hnexport did not write: move it away"):
+        halve(built.path, force=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}"], ids=repr)
 def test_a_record_that_cannot_be_read_is_no_graph(built, content):
     halve(built.path)

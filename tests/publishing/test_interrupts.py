@@ -1,0 +1,112 @@
+"""What has begun to be put away is put away before the next interrupt is heard."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from hnexport.publishing import deferred_signals
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.fixture
+def heard():
+    """Signals that reach a handler."""
+    found = []
+    before = {number: signal.signal(number, lambda number, frame: found.append(number)) for number in SIGNALS}
+    yield found
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_a_signal_waits_for_the_end(heard, number):
+    with deferred_signals():
+        with deferred_signals():
+            os.kill(os.getpid(), number)
+            assert heard == []
+        assert heard == []
+    assert heard == [number]
+    os.kill(os.getpid(), number)
+    assert heard == [number, number]
+
+
+def test_a_signal_waits_for_the_end_of_a_failure_too(heard):
+    with pytest.raises(RuntimeError), deferred_signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise RuntimeError
+    assert heard == [signal.SIGTERM]
+
+
+def test_an_ignored_signal_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with deferred_signals():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_other_threads_need_none_of_it():
+    done = []
+
+    def work():
+        with deferred_signals():
+            done.append(1)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == [1]
+
+
+INTERRUPTED = """
+import os, signal, sys
+from pathlib import Path
+from hnexport.publishing import contents, staged_folder
+import hnexport.publishing.container as container
+
+first, second = (getattr(signal, name) for name in sys.argv[2:])
+remove = container.remove_listed
+
+def slow(*arguments):
+    os.kill(os.getpid(), second)  # while it is being cleaned up
+    return remove(*arguments)
+
+def leave(number, frame):
+    raise SystemExit(128 + number)
+
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, leave)
+container.remove_listed = slow
+with staged_folder(Path(sys.argv[1]) / "target") as folder:
+    (folder / "weights.bin").write_text("half")
+    os.kill(os.getpid(), first)
+"""
+
+
+@pytest.mark.parametrize("second", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_second_signal_does_not_cut_the_clean_up_short(tmp_path, second):
+    command = [sys.executable, "-c", INTERRUPTED, str(tmp_path), "SIGINT", second]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 128 + getattr(signal, second), done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fork_does_not_remove_what_its_parent_is_writing(tmp_path):
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom hnexport.publishing import staged_folder\n"
+        "with staged_folder(Path(sys.argv[1]) / 'target') as folder:\n"
+        "    (folder / 'file').write_text('whole')\n"
+        "    child = os.fork()\n"
+        "    if child == 0: sys.exit(0)\n"
+        "    os.waitpid(child, 0)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert [path.name for path in tmp_path.rglob("*")] == ["target", "file"]
