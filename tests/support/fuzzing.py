@@ -127,18 +127,19 @@ def failures(mutant: Mutant, sources: Sources, zygote: Zygote, folder: Path, *, 
     did, commands = plant(mutant, sources, folder)
     chosen = commands if every else (commands[mutant.number % len(commands)],)
     for command in chosen:
-        for fault in _faults(command, zygote, folder):
+        for fault in faults(command, zygote, folder):
             again = f"make fuzz SEED={mutant.seed} ONLY={mutant}"
             yield f"{mutant} ({did})\n  {command}\n  {fault}\n  again: {again}"
 
 
-def _faults(command: Command, zygote: Zygote, folder: Path) -> Iterator[str]:
+def faults(command: Command, zygote: Zygote, folder: Path, cpu_seconds: int = CPU_SECONDS) -> Iterator[str]:
+    """What a command does in `folder` that no reader may do."""
     places = {name: str(folder / name.lower()) for name in ("TMPDIR", "XDG_CACHE_HOME", "XDG_STATE_HOME", "HOME")}
     for place in places.values():
         Path(place).mkdir(exist_ok=True)
     environment = {**os.environ, **places, "COLUMNS": "120", "PYTHONDONTWRITEBYTECODE": "1"}
     environment |= {"XDG_DATA_HOME": places["XDG_STATE_HOME"], "XDG_CONFIG_HOME": places["XDG_STATE_HOME"]}
-    limits = Limits(cpu_seconds=CPU_SECONDS, address_bytes=ADDRESS_BYTES)
+    limits = Limits(cpu_seconds=cpu_seconds, address_bytes=ADDRESS_BYTES)
     try:
         done = zygote.run(
             command.arguments,
@@ -152,6 +153,8 @@ def _faults(command: Command, zygote: Zygote, folder: Path) -> Iterator[str]:
     except TimeoutError:
         yield f"hangs: no end within {WALL_SECONDS} s"
         return
+    if done.cpu_seconds > cpu_seconds - 0.1:
+        yield f"hangs: {done.cpu_seconds:.1f} s of CPU time"
     yield from _judge(command, done)
     if (folder / mutators.CANARY).exists():
         (folder / mutators.CANARY).unlink()
@@ -165,8 +168,6 @@ def _judge(command: Command, done: Done) -> Iterator[str]:
         yield f"a traceback: {last} at {place[-1] if place else ''}"
     elif done.returncode not in command.codes:
         yield f"exit code {done.returncode}: {last}"
-    if done.cpu_seconds > CPU_SECONDS:
-        yield f"hangs: {done.cpu_seconds:.1f} s of CPU time"
     if done.peak_bytes > MEMORY_BYTES:
         yield f"memory: {done.peak_bytes / 1e9:.2f} GB above the libraries'"
     if done.events:

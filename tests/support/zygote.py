@@ -202,6 +202,7 @@ def _become(request: dict, files: list[int]) -> None:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
+    tempfile.tempdir = None  # asked for by an import, before this environment was there
     sys.path[0:1] = [request["cwd"], *request["env"].get("PYTHONPATH", "").split(os.pathsep)]
     sys.argv = ["hnexport", *request["arguments"]]
     limits = Limits(**request["limits"])
@@ -277,9 +278,12 @@ def _main() -> None:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         if code == 1 and not isinstance(end.code, int):
             sys.stderr.write(f"{end.code}\n")
-    except BaseException:
+    except BaseException as error:
         code = 1
         traceback.print_exc()
+        if isinstance(error, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
     _end(code)
 
 
