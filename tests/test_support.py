@@ -58,7 +58,8 @@ def test_a_bundle_is_built_once_for_what_is_the_same(make_spec, make_tensors, bu
     before = (same.path / "manifest.json").stat().st_mtime_ns
     assert build_once(Checkpoint(spec=spec, tensors=dict(tensors), origin="a test")).path == same.path == built.path
     assert (same.path / "manifest.json").stat().st_mtime_ns == before
-    changed = {name: tensor + 1e-3 if name == "norm.weight" else tensor for name, tensor in tensors.items()}
+    name = next(iter(tensors))
+    changed = {**tensors, name: tensors[name] + 1e-3}
     assert build_once(Checkpoint(spec=spec, tensors=changed, origin="a test")).path != same.path
 
 
@@ -79,7 +80,9 @@ SEEN = {
 
 @pytest.mark.parametrize(("code", "expected"), SEEN.values(), ids=SEEN)
 def test_what_no_reader_may_do_is_seen(zygote, tmp_path, code, expected):
-    found = list(faults(Command(arguments=(), code=code), zygote, tmp_path, cpu_seconds=1))
+    found = list(
+        faults(Command(arguments=(), code=code), zygote, tmp_path, cpu_seconds=1 if expected == "hangs" else 10)
+    )
     assert any(item.startswith(expected) for item in found), found
 
 
