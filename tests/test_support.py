@@ -68,7 +68,7 @@ SEEN = {
     "exit code 1": ("raise SystemExit(1)", "exit code 1"),
     "a signal": ("import os; os.abort()", "exit code -6"),
     "CPU time": ("while True: pass", "hangs"),
-    "memory": ("x = bytearray(1_200_000_000); x[::4096] = bytes(len(x[::4096]))", "memory: 1.2"),
+    "memory": ("x = bytearray(1_300_000_000); x[::4096] = bytes(len(x[::4096]))", "memory: 1."),
     "a file elsewhere": ("open('/tmp/hnexport-nowhere/x', 'w')", "did what no reader does: open"),
     "a folder removed": ("import os; os.rmdir('/tmp/hnexport-nowhere')", "did what no reader does: os.rmdir"),
     "a program": ("import os; os.system('true')", "did what no reader does: os.system"),
