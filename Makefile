@@ -4,7 +4,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-fast lint clean
+# One test process for each core that may be used; `make test TESTS=tests/cli` runs a part, JOBS=0 all in one process.
+JOBS ?= auto
+TESTS ?= tests
+ifndef SEED
+SEED := $(shell od -An -N2 -tu2 /dev/urandom | tr -d ' ')
+endif
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+.PHONY: demo test test-fast fuzz lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
@@ -12,10 +20,15 @@ demo: $(VENV)/.installed  ## build the reference ensemble and classify an image 
 	$(BIN)/hnexport predict bundles/wrn-28-10-hypernet-10 examples/images/cat.png --members 2,3,7
 
 test: $(VENV)/.installed-dev  ## every test
-	$(BIN)/python -m pytest
+	$(PYTEST) $(TESTS)
 
-test-fast: $(VENV)/.installed-dev  ## without the tests that build WRN-28-10
-	$(BIN)/python -m pytest -m "not reference"
+test-fast: $(VENV)/.installed-dev  ## without the tests that build WRN-28-10, and without mutants
+	$(PYTEST) -m "not reference and not fuzz" $(TESTS)
+
+fuzz: $(VENV)/.installed-dev  ## 1,400 mutants through every command that reads them; with SEED=7 ONLY=manifest-12 one of them
+	@echo "seed $(SEED): make fuzz SEED=$(SEED) does the same again"
+	HNEXPORT_FUZZ=1 HNEXPORT_FUZZ_SEED=$(SEED) $(PYTEST) -m "fuzz or hypothesis" --hypothesis-seed=$(SEED) \
+		$(if $(ONLY),-k '[$(ONLY)]') tests
 
 lint: $(VENV)/.installed-dev  ## style and types
 	$(BIN)/ruff check .

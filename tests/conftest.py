@@ -4,8 +4,9 @@ import ctypes
 import os
 import shutil
 import sys
+import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +14,70 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
+from shared import FOLDER_VARIABLE, Built, build_once
 from torch import Tensor
+from zygote import Zygote
 
-from hnexport.build import BuildResult, build
 from hnexport.checkpoints import Checkpoint
 from hnexport.hypernet.storage import stored_tensors
 from hnexport.networks.slots import Role, Slot, network_slots
 from hnexport.pipeline import Pipeline
+from hnexport.runtime.memory import available_bytes
 from hnexport.spec import RECIPES, Chunking, HypernetSpec, ImageSpec, PipelineSpec, Source, WideResNetSpec
 
 _skipped: list[str] = []
+_WORKER_BYTES = 2_500_000_000  # of memory that one test process and its children take at most
+_BUSY = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)  # no test fails because the machine is busy
+
+settings.register_profile(
+    "default", max_examples=50, deadline=None, derandomize=True, database=None, suppress_health_check=_BUSY
+)
+settings.register_profile(
+    "fuzz", max_examples=1000, deadline=None, print_blob=True, database=None, suppress_health_check=_BUSY
+)
+settings.load_profile("fuzz" if os.environ.get("HNEXPORT_FUZZ") == "1" else "default")
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder that all processes of this run share, and which is their home: nothing of the user's is used."""
+    if _is_worker(config):
+        return
+    shared = Path(tempfile.mkdtemp(prefix="hnexport-tests-"))
+    os.environ[FOLDER_VARIABLE] = str(shared)
+    for kind in ("CACHE", "CONFIG", "DATA", "STATE"):
+        os.environ[f"XDG_{kind}_HOME"] = str(shared / "home" / kind.lower())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not _is_worker(config) and FOLDER_VARIABLE in os.environ:
+        shutil.rmtree(os.environ.pop(FOLDER_VARIABLE), ignore_errors=True)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """As many processes as this one may use cores, and as fit into memory."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = Path("/sys/fs/cgroup/cpu.max")
+    if quota.exists():
+        most, period = quota.read_text(encoding="utf-8").split()
+        cores = cores if most == "max" else min(cores, max(1, round(int(most) / int(period))))
+    available = available_bytes()
+    return cores if available is None else max(1, min(cores, available // _WORKER_BYTES))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Remember what was skipped for another reason than a missing GPU."""
+    """Remember what was skipped for another reason than a missing GPU; the process that reports sees every test."""
     if report.skipped and "cuda" not in report.keywords:
         _skipped.append(report.nodeid)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """With HNEXPORT_FORBID_SKIPS=1 a test that is skipped fails the run."""
-    if os.environ.get("HNEXPORT_FORBID_SKIPS") == "1" and _skipped:
+    if os.environ.get("HNEXPORT_FORBID_SKIPS") == "1" and _skipped and not _is_worker(session.config):
         sys.stderr.write(f"\nskipped, and HNEXPORT_FORBID_SKIPS is set: {', '.join(_skipped)}\n")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -43,7 +87,8 @@ MakeSpec = Callable[..., PipelineSpec]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the CUDA tests where there is no GPU, unless HNEXPORT_REQUIRE_CUDA=1 makes that a failure."""
+    """The longest first. Skip the CUDA tests where there is no GPU, unless HNEXPORT_REQUIRE_CUDA=1 forbids that."""
+    items.sort(key=lambda item: item.get_closest_marker("reference") is None)
     marked = [item for item in items if item.get_closest_marker("cuda")]
     if marked and os.environ.get("HNEXPORT_REQUIRE_CUDA") != "1":
         reason = why_no_cuda()
@@ -137,17 +182,22 @@ def make_images() -> Callable[..., Tensor]:
 
 
 @pytest.fixture(scope="session")
-def built(
-    tmp_path_factory: pytest.TempPathFactory, make_spec: MakeSpec, make_tensors: Callable[..., dict[str, Tensor]]
-) -> BuildResult:
+def built(make_spec: MakeSpec, make_tensors: Callable[..., dict[str, Tensor]]) -> Built:
     """A bundle of the tiny pipeline, three members, in every format. Tests that damage it copy it first."""
     spec = make_spec()
-    checkpoint = Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test")
-    return build(checkpoint, tmp_path_factory.mktemp("bundles") / "tiny")
+    return build_once(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"))
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """Runs `hnexport` in processes of their own without paying for the imports."""
+    server = Zygote()
+    yield server
+    server.close()
 
 
 @pytest.fixture
-def bundle(built: BuildResult, tmp_path: Path) -> Path:
+def bundle(built: Built, tmp_path: Path) -> Path:
     """A copy of the tiny bundle that a test may damage."""
     return Path(shutil.copytree(built.path, tmp_path / "bundle"))
 

@@ -8,6 +8,7 @@ import subprocess
 import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -15,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 from interruptible import INTERRUPTS, interruptible
 
+from hnexport.bench import run
 from hnexport.bench.chart import write_chart
 from hnexport.bench.contenders import CONTENDERS
 from hnexport.bench.plain import write_plain
@@ -69,12 +71,14 @@ def test_memory_is_of_each_process_and_disk_of_the_files_it_needs(report, built)
     assert by_name["torch"].baseline_bytes > 1.5 * by_name["plain"].baseline_bytes
 
 
-def test_an_ensemble_is_compared_with_as_many_plain_runs_as_it_has_members(report):
-    by_name = {contender.name: contender for contender in report.contenders}
-    for timing, plain in zip(by_name["ensemble"].timings, by_name["plain"].timings, strict=True):
-        single = timing.median_ms / plain.median_ms
-        assert single / 3 == pytest.approx(timing.ratio, rel=0.9)
-        assert CONTENDERS["ensemble"].all_members
+def test_an_ensemble_is_compared_with_as_many_plain_runs_as_it_has_members():
+    """With times that are given: on a busy machine those of a few rounds say nothing."""
+    ready = {"runtime": "none", "load_seconds": 1.0, "disk_bytes": 1, "baseline_bytes": 1}
+    worker = SimpleNamespace(ready=ready, ask=lambda size: {"resident_bytes": 1, "peak_bytes": 1})
+    times = {1: {"plain": [1.0, 2.0, 1.0], "ensemble": [6.0, 12.0, 30.0], "generated": [6.0, 12.0, 30.0]}}
+    ratios = {name: run._result(name, worker, times, 3).timings[0].ratio for name in ("plain", "ensemble", "generated")}
+    assert ratios == {"plain": 1.0, "ensemble": 2.0, "generated": 6.0}
+    assert CONTENDERS["ensemble"].all_members
 
 
 def test_a_batch_that_a_contender_cannot_run_is_said():

@@ -6,15 +6,21 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from zygote import Done
 
 
 @pytest.fixture
-def hnexport(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run `hnexport ARGS` in a process of its own, in an empty folder."""
+def hnexport(zygote, tmp_path) -> Callable[..., Done | subprocess.CompletedProcess[str]]:
+    """Run `hnexport ARGS` in a process of its own, in an empty folder.
 
-    def run(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
+    A `fresh` one, and one with options of `subprocess`, is a new interpreter; otherwise it is forked, see `zygote`.
+    """
+
+    def run(*arguments: object, fresh: bool = False, **options) -> Done | subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "COLUMNS": "120", **options.pop("env", {})}
+        if not fresh and not options:
+            return zygote.run(arguments, cwd=tmp_path, env=environment)
         command = [sys.executable, "-m", "hnexport", *map(str, arguments)]
-        environment = {**os.environ, "COLUMNS": "120"}
         return subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300, **options
         )

@@ -32,7 +32,7 @@ def test_the_same_seed_writes_the_same_bytes(hnexport, tmp_path):
     """In processes of their own: within one, torch.jit numbers the classes that it has traced."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        assert hnexport(*SMALL, "--seed", 5, "--out", f"{name}/bundle").returncode == 0
+        assert hnexport(*SMALL, "--seed", 5, "--out", f"{name}/bundle", fresh=True).returncode == 0
     files = sorted(path.name for path in (tmp_path / "one/bundle").iterdir())
     assert {"model.onnx", "model.pt", "model.pt2", "parity.json", "manifest.json"} <= set(files)
     for file in files:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -11,33 +10,30 @@ from hnexport.cli.main import COMMANDS
 
 
 def test_help_lists_every_command(hnexport):
-    done = hnexport("--help")
+    done = hnexport("--help", fresh=True)
     assert done.returncode == 0
     for name in COMMANDS:
         assert f"\n  {name} " in done.stdout
 
 
 @pytest.mark.parametrize("command", [None, *COMMANDS])
-def test_help_answers_in_under_a_second_and_loads_nothing_heavy(command):
+def test_help_loads_nothing_heavy(command):
+    """So that it answers at once, on whatever machine."""
     arguments = [*([command] if command else []), "--help"]
     code = (
         "import sys, hnexport.cli.main as m\n"
         f"sys.argv = ['hnexport', *{arguments!r}]\n"
         "try: m.main()\n"
         "except SystemExit as end: assert not end.code, end.code\n"
-        "heavy = {'torch', 'onnx', 'onnxruntime', 'numpy', 'rich', 'matplotlib'} & set(sys.modules)\n"
+        "heavy = {'torch', 'onnx', 'onnxruntime', 'numpy', 'rich', 'matplotlib', 'PIL', 'jinja2'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
+        "assert len(sys.modules) < 400, len(sys.modules)\n"
     )
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 1.0, times
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_the_version_is_the_packages(hnexport):
-    assert __version__ in hnexport("--version").stdout
+    assert __version__ in hnexport("--version", fresh=True).stdout
 
 
 def test_an_unknown_command_is_bad_usage(hnexport):

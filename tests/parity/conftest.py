@@ -1,30 +1,18 @@
 """Bundles that are built once; a test that tampers takes a copy."""
 
+import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from bundles import build_small
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread_for_parity() -> None:
-    torch.set_num_threads(1)
+from bundles import small_bundle
 
 
 @pytest.fixture(scope="session")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def pristine() -> Callable[[str], Path]:
     """A small bundle of a kind; see `bundles.KINDS`. Not to be changed."""
-    root, built = tmp_path_factory.mktemp("bundles"), {}
-
-    def get(kind: str) -> Path:
-        if kind not in built:
-            built[kind] = build_small(root / kind, kind)
-        return built[kind]
-
-    return get
+    return functools.cache(small_bundle)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Bundles of a tiny network: one for each way of generating weights and of taking images."""
 
+import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from shared import build_once
 
-from hnexport.build import BuildOptions, build
+from hnexport.build import BuildOptions
 from hnexport.bundle import Format
 from hnexport.checkpoints import Checkpoint
 from hnexport.runtime import device, load, obstacles, providers
@@ -28,18 +30,14 @@ SPECS = {
 
 
 @pytest.fixture(scope="session")
-def built_once(tmp_path_factory, make_spec, make_tensors) -> Callable[[str], Path]:
+def built_once(make_spec, make_tensors) -> Callable[[str], Path]:
     """The bundle of one of `SPECS`; not to be changed."""
-    folder, made = tmp_path_factory.mktemp("runtime-bundles"), {}
 
+    @functools.cache
     def get(name: str = "hypernet") -> Path:
-        if name not in made:
-            spec = make_spec(**{"members": MEMBERS, **SPECS[name]})
-            options = BuildOptions(formats=(Format.ONNX,), members=tuple(sorted({0, spec.members - 1})))
-            made[name] = build(
-                Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), folder / name, options=options
-            ).path
-        return made[name]
+        spec = make_spec(**{"members": MEMBERS, **SPECS[name]})
+        options = BuildOptions(formats=(Format.ONNX,), members=tuple(sorted({0, spec.members - 1})))
+        return build_once(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), options).path
 
     return get
 

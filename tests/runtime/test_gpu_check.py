@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -31,7 +32,7 @@ def _quick(tool, monkeypatch):
 
 @pytest.fixture
 def task(tool, built):
-    return tool.Task(bundle=built.path, provider="cpu", seconds=0.0, deadline=time.monotonic() + 300)
+    return tool.Task(bundle=built.path, provider="cpu", seconds=0.0, deadline=math.inf)
 
 
 def test_the_whole_table_on_the_cpu(tool, built, monkeypatch, tmp_path, capsys):
@@ -126,6 +127,6 @@ def test_pytorch_is_judged_by_the_precision(tool, task, file, precision):
 
 @pytest.mark.cuda
 def test_the_table_on_a_gpu(tool, built):
-    task = tool.Task(bundle=built.path, provider="cuda", seconds=0.0, deadline=time.monotonic() + 300)
+    task = tool.Task(bundle=built.path, provider="cuda", seconds=0.0, deadline=math.inf)
     failed = [(row.check, row.detail) for row in tool.rows(task) if row.passed is False]
     assert failed == []

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from shared import build_once
 from torch import Tensor
 
-from hnexport.build import build
 from hnexport.bundle.checksums import record_file
 from hnexport.bundle.golden import write_golden
 from hnexport.bundle.manifest import MANIFEST_FILE, read_manifest, write_manifest
@@ -63,10 +63,11 @@ def trained_tensors(spec: PipelineSpec, seed: int = 0) -> dict[str, Tensor]:
     return tensors
 
 
-def build_small(target: Path, kind: str, seed: int = 0) -> Path:
+def small_bundle(kind: str, seed: int = 0) -> Path:
+    """A bundle of a kind, built once a run; not to be changed."""
     spec = small_spec(kind)
     checkpoint = Checkpoint(spec=spec, tensors=trained_tensors(spec, seed), origin=f"test weights, seed {seed}")
-    return build(checkpoint, target).path
+    return build_once(checkpoint).path
 
 
 def reseed(bundle: Path, captured: Capture, seed: int) -> None:

@@ -1,8 +1,8 @@
 """A bundle whose network is wide enough to be folded, and a cache of the tests' own."""
 
 import pytest
+from shared import build_once
 
-from hnexport.build import build
 from hnexport.checkpoints import Checkpoint
 from hnexport.spec import Activation, BasisDtype, HypernetSpec, ImageSpec, PipelineSpec, WideResNetSpec
 
@@ -19,10 +19,9 @@ CASES = {
 
 
 @pytest.fixture(scope="module", params=CASES, ids=CASES)
-def wide(request, make_tensors, tmp_path_factory):
+def wide(request, make_tensors):
     spec = PipelineSpec(network=NETWORK, members=3, hypernet=CASES[request.param])
-    target = tmp_path_factory.mktemp("wide") / "bundle"
-    return build(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), target)
+    return build_once(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"))
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,57 @@
+"""What the processes of one test run share: bundles that are built once for all of them."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+from torch import Tensor
+
+from hnexport.build import BuildOptions, build
+from hnexport.bundle.manifest import Manifest, read_manifest
+from hnexport.checkpoints import Checkpoint
+from hnexport.records import to_json
+
+FOLDER_VARIABLE = "HNEXPORT_TESTS_SHARED"  # set by tests/conftest.py for every process of a run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A bundle that nobody may change; tests that damage one take a copy, never a hard link."""
+
+    path: Path
+
+    @functools.cached_property
+    def manifest(self) -> Manifest:
+        return read_manifest(self.path)
+
+
+def build_once(checkpoint: Checkpoint, options: BuildOptions | None = None) -> Built:
+    """The bundle of a checkpoint, built by whichever process of this run needs it first."""
+    options = options or BuildOptions()
+    key = _key(checkpoint, options)
+    folder = Path(os.environ[FOLDER_VARIABLE]) / "bundles"
+    folder.mkdir(exist_ok=True)
+    target = folder / key / "bundle"
+    with FileLock(folder / f"{key}.lock"):
+        if not target.exists():
+            target.parent.mkdir(exist_ok=True)
+            build(checkpoint, target, options=options)
+    return Built(path=target)
+
+
+def _key(checkpoint: Checkpoint, options: BuildOptions) -> str:
+    described = [to_json(checkpoint.spec), checkpoint.origin, dataclasses.asdict(options), _digests(checkpoint.tensors)]
+    return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _digests(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    def digest(tensor: Tensor) -> str:
+        return hashlib.sha256(tensor.detach().contiguous().numpy().tobytes()).hexdigest()
+
+    return {name: f"{tensor.dtype} {list(tensor.shape)} {digest(tensor)}" for name, tensor in tensors.items()}

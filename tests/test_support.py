@@ -1,0 +1,116 @@
+"""What the tests stand on: forked commands, bundles that are built once, and a judge of mutants that sees."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import mutators
+import pytest
+from fuzzing import Command, Mutant, faults
+from shared import build_once
+
+from hnexport.checkpoints import Checkpoint
+
+BUNDLE = Path(__file__).parent / "data" / "bundle-v1"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--version",), ("inspect", BUNDLE), ("inspect", "/nowhere"), ("bake",), ("predict", BUNDLE, "absent.png")],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_forked_command_is_what_a_fresh_interpreter_gives(zygote, tmp_path, arguments):
+    environment = {**os.environ, "COLUMNS": "100"}
+    command = [sys.executable, "-m", "hnexport", *map(str, arguments)]
+    fresh = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    forked = zygote.run(arguments, cwd=tmp_path, env=environment)
+    assert (forked.returncode, forked.stdout, forked.stderr) == (fresh.returncode, fresh.stdout, fresh.stderr)
+
+
+def test_a_forked_process_has_its_own_folder_environment_and_arguments(zygote, tmp_path):
+    code = "import os, sys, tempfile; print(os.getcwd(), dict(os.environ), sys.argv[1:], tempfile.gettempdir())"
+    done = zygote.run(["a", 1], cwd=tmp_path, env={"TMPDIR": str(tmp_path)}, code=code)
+    assert done.stdout.split() == [str(tmp_path), "{'TMPDIR':", f"'{tmp_path}'}}", "['a',", "'1']", str(tmp_path)]
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("raise SystemExit(3)", 3),
+        ("raise SystemExit('words')", 1),
+        ("raise SystemExit", 0),
+        ("1 / 0", 1),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", -15),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGINT)", -2),
+        ("import os; os.abort()", -6),
+    ],
+)
+def test_a_forked_process_ends_as_an_interpreter_does(zygote, tmp_path, code, expected):
+    assert zygote.run([], cwd=tmp_path, env=os.environ, code=code).returncode == expected
+
+
+def test_a_bundle_is_built_once_for_what_is_the_same(make_spec, make_tensors, built):
+    spec = make_spec()
+    tensors = make_tensors(spec)
+    same = build_once(Checkpoint(spec=spec, tensors=tensors, origin="a test"))
+    before = (same.path / "manifest.json").stat().st_mtime_ns
+    assert build_once(Checkpoint(spec=spec, tensors=dict(tensors), origin="a test")).path == same.path == built.path
+    assert (same.path / "manifest.json").stat().st_mtime_ns == before
+    name = next(iter(tensors))
+    changed = {**tensors, name: tensors[name] + 1e-3}
+    assert build_once(Checkpoint(spec=spec, tensors=changed, origin="a test")).path != same.path
+
+
+SEEN = {
+    "a traceback": ("raise ValueError('x')", "a traceback: ValueError: x"),
+    "exit code 1": ("raise SystemExit(1)", "exit code 1"),
+    "a signal": ("import os; os.abort()", "exit code -6"),
+    "CPU time": ("while True: pass", "hangs"),
+    "memory": ("x = bytearray(1_300_000_000); x[::4096] = bytes(len(x[::4096]))", "memory: 1."),
+    "a file elsewhere": ("open('/tmp/hnexport-nowhere/x', 'w')", "did what no reader does: open"),
+    "a folder removed": ("import os; os.rmdir('/tmp/hnexport-nowhere')", "did what no reader does: os.rmdir"),
+    "a program": ("import os; os.system('true')", "did what no reader does: os.system"),
+    "a process": ("import subprocess; subprocess.run(['true'])", "did what no reader does: subprocess.Popen"),
+    "a connection": ("import socket; socket.socket().connect(('127.0.0.1', 9))", "did what no reader does: socket"),
+    "planted code": ("open('canary', 'w')", "ran code that the mutant brought"),
+}
+
+
+@pytest.mark.parametrize(("code", "expected"), SEEN.values(), ids=SEEN)
+def test_what_no_reader_may_do_is_seen(zygote, tmp_path, code, expected):
+    found = list(
+        faults(Command(arguments=(), code=code), zygote, tmp_path, cpu_seconds=1 if expected == "hangs" else 10)
+    )
+    assert any(item.startswith(expected) for item in found), found
+
+
+def test_what_a_reader_may_do_is_no_fault(zygote, tmp_path):
+    code = "open('a', 'w').write(open('/etc/passwd').read()); raise SystemExit(2)"
+    assert list(faults(Command(arguments=(), code=code), zygote, tmp_path)) == []
+
+
+def test_planted_code_would_run_where_a_file_is_unpickled_without_care(zygote, tmp_path):
+    for seed in range(4):
+        mutators.plant_code(Random(seed), tmp_path / "planted.pt")
+        code = "import torch; torch.load('planted.pt', weights_only=False)"
+        zygote.run([], cwd=tmp_path, env=os.environ, code=code)
+        if (tmp_path / mutators.CANARY).exists():
+            return
+    raise AssertionError("no planted file ran its code")
+
+
+@pytest.mark.parametrize("mutate", [mutators.mutate_manifest, mutators.mutate_bundle], ids=lambda item: item.__name__)
+def test_a_mutant_is_the_same_each_time_and_unlike_the_original(tmp_path, mutate):
+    original = {path.name: path.read_bytes() for path in BUNDLE.iterdir()}
+    changed = 0
+    for number in range(20):
+        found = []
+        for attempt in ("one", "two"):
+            folder = mutators.copy_to(BUNDLE, tmp_path / f"{number}-{attempt}")
+            did = mutate(Mutant(kind="bundle", seed=1, number=number).random, folder)
+            found.append((did, {path.name: path.read_bytes() for path in folder.iterdir()}))
+        assert found[0] == found[1], found[0][0]
+        changed += found[0][1] != original
+    assert changed >= 18
