@@ -27,6 +27,7 @@ def convert(paths: tuple[Path, ...], force: bool, **options: Any) -> None:
     dicts do not show is inferred from their shapes; the options say what is known, and contradictions are errors.
     """
     from hnexport.checkpoints import save_checkpoint
+    from hnexport.cli import render
 
     expected = 1 if options["hnet"] is not None else 2
     if len(paths) != expected:
@@ -36,5 +37,6 @@ def convert(paths: tuple[Path, ...], force: bool, **options: Any) -> None:
         raise click.UsageError(f"{target} exists: choose another name, or give --force to replace it")
     checkpoint = with_input(hypnettorch_checkpoint(paths[0] if expected == 2 else None, options), options)
     save_checkpoint(target, checkpoint)
-    click.echo(f"{checkpoint.spec.name}, from {checkpoint.origin}")
-    click.echo(str(target))
+    with render.accomplished(f"the checkpoint was written: {target}"):
+        render.say(f"{checkpoint.spec.name}, from {checkpoint.origin}")
+        render.say(str(target), wrap=False)

@@ -1,18 +1,20 @@
-"""The command group: loads a command only when it is asked for, and turns errors into messages and exit codes.
+"""The command group: loads a command only when it is asked for. `main` is the whole of a command's life.
 
-Exit codes: 0 yes, 1 no (a mismatch), 2 the question could not be answered (bad usage, damaged bundle, no provider).
+`hnexport.cli.exit_codes` says what the exit codes mean, `hnexport.cli.faults` turns errors into them,
+`hnexport.cli.signals` does that for signals, and `hnexport.cli.output` for what cannot be printed.
 """
 
 import importlib
 import logging
-import signal
+import os
 import sys
-from types import FrameType
 from typing import Any
 
 import click
 
 from hnexport import __version__
+from hnexport.cli import faults, output, signals
+from hnexport.cli.text import degrade
 from hnexport.errors import HnexportError
 
 __all__ = ["cli", "main"]
@@ -41,7 +43,11 @@ class _LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"hnexport.cli.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
+        _through_output(command.get_help_option(ctx))
         return command
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        return _through_output(super().get_help_option(ctx))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -58,22 +64,61 @@ class _CouldNotAnswer(click.ClickException):
     exit_code = 2
 
 
+def _through_output(option: click.Option | None) -> click.Option | None:
+    if option is not None:
+        option.callback = _show_help
+    return option
+
+
+def _show_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        _answer(ctx, ctx.get_help())
+
+
+def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        _answer(ctx, f"hnexport, version {__version__}")
+
+
+def _answer(ctx: click.Context, text: str) -> None:
+    output.emit(degrade(text, sys.stdout.encoding) + "\n")
+    ctx.exit()
+
+
+class _LogLines(logging.Handler):
+    """Log lines on standard error, clean; a traceback only with `-v`."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not faults.verbose():
+            record.exc_info = record.exc_text = record.stack_info = None
+        output.tell(self.format(record))
+
+
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="hnexport")
-@click.option("-v", "--verbose", is_flag=True, help="Log what the library does.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log what the library does, and show the traceback of a fault.")
 def cli(verbose: bool) -> None:
     """Export hypernetwork ensembles: build, verify and run one graph (cond_id, image) -> logits."""
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(name)s: %(message)s", handlers=[_LogLines()])
     for noisy in ("torch", "torch.onnx", "onnxscript", "onnx_ir"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
 def main() -> None:
     """Entry point of the `hnexport` command."""
-    signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(cli(standalone_mode=True))
+    output.prepare()
+    signals.install(verbose=faults.verbose)
+    logging.captureWarnings(capture=True)
+    logging.raiseExceptions = False
+    code = output.finish(faults.exit_code(_run))
+    sys.exit(code)
 
 
-def _terminate(signum: int, frame: FrameType | None) -> None:
-    """Leave through the context managers, which remove what is half written."""
-    raise SystemExit(128 + signum)
+def _run() -> None:
+    if "_HNEXPORT_COMPLETE" in os.environ:  # a shell that asks for completions
+        cli.main(prog_name="hnexport")
+    with cli.make_context("hnexport", sys.argv[1:]) as context:
+        cli.invoke(context)

@@ -2,7 +2,7 @@
 
 from hnexport.parity.inputs import probe_images
 from hnexport.parity.reference import checked_members, compute_golden, sample_members
-from hnexport.parity.results import ArtifactReport, Check, Comparison, ParityReport, Verdict
+from hnexport.parity.results import ArtifactReport, Check, Comparison, ParityReport, Selection, Verdict
 from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
 from hnexport.parity.verify import VerifyOptions, replay, verify, verify_file
 
@@ -13,6 +13,7 @@ __all__ = [
     "Comparison",
     "ParityReport",
     "Precision",
+    "Selection",
     "Tolerance",
     "Verdict",
     "VerifyOptions",

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import FileRecord, Manifest
 from hnexport.parity.depth import DepthProfile
+from hnexport.parity.not_run import remarks
 from hnexport.parity.results import ParityReport
 
 __all__ = ["PAGE_FILE", "report_page", "write_page"]
@@ -67,6 +68,7 @@ def report_page(
             margins=_margin_chart(golden, report),
             frame={"width": _WIDTH, "height": _HEIGHT, "left": _LEFT, "bottom": _HEIGHT - _BOTTOM, "top": _TOP},
             power=lambda value: f"{value:.1e}",
+            remarks=remarks(report.not_run),
             packages=sorted(manifest.versions.items()),
         )
         + "\n"
