@@ -29,10 +29,10 @@ def doctor(as_json: bool) -> None:
     else:
         render.say(diagnosis.machine)
         columns = (
-            render.Column("", wrap=True),
+            render.Column(""),
             render.Column("state"),
-            render.Column("what was found", wrap=True),
-            render.Column("remedy", wrap=True),
+            render.Column("what was found", wrap=True, least=14),
+            render.Column("remedy", wrap=True, least=14),
         )
         rows = [
             (

@@ -33,6 +33,7 @@ from hnexport.cli import output
 __all__ = ["Column", "Styled", "Table", "show_table"]
 
 _BETWEEN, _EDGES = 3, 1  # columns of a line that the frame takes: for each cell, and once
+_LONG_WORD = 24
 
 
 @dataclass(frozen=True)
@@ -125,12 +126,14 @@ def _natural(table: Table, column: int) -> int:
 
 
 def _least(table: Table, natural: dict[int, int], column: int) -> int:
-    """How narrow a column may become: its heading stays whole."""
+    """How narrow a column may become: its heading stays whole, and so do its words, unless they are long."""
     wanted = table.columns[column]
     if not wanted.wrap:
         return natural[column]
     title = 0 if wanted.folded_title else max(map(cell_len, wanted.title.split("\n")))
-    return min(natural[column], max(wanted.least, title))
+    words = [cell_len(word) for row in table.rows for word in _text(row[column]).split()]
+    word = max((size for size in words if size <= _LONG_WORD), default=0)
+    return min(natural[column], max(wanted.least, title, word))
 
 
 def _grown(widths: dict[int, int], natural: dict[int, int], room: int) -> dict[int, int]:
