@@ -14,7 +14,6 @@ import click
 
 from hnexport import __version__
 from hnexport.cli import faults, output, signals
-from hnexport.cli.text import degrade
 from hnexport.errors import HnexportError
 
 __all__ = ["cli", "main"]
@@ -81,7 +80,8 @@ def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
 
 
 def _answer(ctx: click.Context, text: str) -> None:
-    output.emit(degrade(text, sys.stdout.encoding) + "\n")
+    for line in text.split("\n"):
+        output.say(line, wrap=False)
     ctx.exit()
 
 
@@ -109,6 +109,8 @@ def cli(verbose: bool) -> None:
 
 def main() -> None:
     """Entry point of the `hnexport` command."""
+    if "_HNEXPORT_COMPLETE" in os.environ:  # a shell that asks for completions
+        cli.main(prog_name="hnexport")
     output.prepare()
     signals.install(verbose=faults.verbose)
     logging.captureWarnings(capture=True)
@@ -118,7 +120,5 @@ def main() -> None:
 
 
 def _run() -> None:
-    if "_HNEXPORT_COMPLETE" in os.environ:  # a shell that asks for completions
-        cli.main(prog_name="hnexport")
     with cli.make_context("hnexport", sys.argv[1:]) as context:
         cli.invoke(context)

@@ -6,9 +6,9 @@
 - `emit(text)` puts out what was laid out from clean text, with colours: for tables.
 - `width()` is how wide tables may be: `COLUMNS`, else the terminal's width, else 120 where there is no terminal.
 
-Standard output and an answer belong together: if it cannot be written, there is no answer. `prepare` puts a stream
-there that remembers the failure, whoever wrote, and `finish` says which exit code it means. Standard error only
-accompanies: that it cannot be written never changes what a command does.
+Standard output belongs to the answer: if it cannot be written, there is no answer, and `finish` says which exit code
+that means. What a library prints goes to standard error, so that it cannot spoil JSON. Standard error only accompanies:
+that it cannot be written never changes what a command does.
 """
 
 import contextlib
@@ -20,32 +20,15 @@ import os
 import sys
 import textwrap
 from collections.abc import Mapping
-from typing import IO, Any, cast
+from typing import IO, Any, TextIO, cast
 
 from hnexport.cli.exit_codes import READER_GONE, UNANSWERED
 from hnexport.cli.text import READABLE, clean, degrade
 
-__all__ = ["emit", "emit_json", "finish", "output_failed", "prepare", "say", "shown", "tell", "width"]
+__all__ = ["emit", "emit_json", "finish", "is_terminal", "output_failed", "prepare", "say", "shown", "tell", "width"]
 
 WITHOUT_TERMINAL = 120
 NARROWEST = 20
-
-
-class _Answer(io.FileIO):
-    """Standard output's descriptor, which remembers the first failure to write."""
-
-    failure: OSError | None = None
-    closed_before = False
-    """Whether whoever started the command had closed it."""
-
-    def write(self, data: Any, /) -> int:
-        try:
-            if self.closed_before:
-                raise OSError(errno.EBADF, "it is closed")
-            return super().write(data)
-        except OSError as error:
-            self.failure = self.failure or error
-            raise
 
 
 class _Remark(io.FileIO):
@@ -58,7 +41,20 @@ class _Remark(io.FileIO):
             return len(data)
 
 
-_answer: _Answer | None = None
+class _Answer:
+    """Standard output as `prepare` found it, and what became of it."""
+
+    stream: TextIO | None = None
+    failure: OSError | None = None
+    said = False
+    """Whether there was anything to write."""
+
+    def open(self) -> TextIO:
+        """Where the answer goes; without `prepare`, wherever standard output is."""
+        return self.stream or sys.stdout
+
+
+_answer = _Answer()
 
 
 def prepare() -> None:
@@ -67,19 +63,19 @@ def prepare() -> None:
     Descriptors that are closed are pointed at the null device, so that no file that a command opens becomes standard
     output for a library that prints.
     """
-    global _answer  # noqa: PLW0603 - the process has one standard output
-    closed = {descriptor for descriptor in (0, 1, 2) if _is_closed(descriptor)}
+    closed = [descriptor for descriptor in (0, 1, 2) if _is_closed(descriptor)]
     for _ in closed:
         os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
-    if os.name != "posix":  # elsewhere a console is no file
+    if os.name == "posix":  # elsewhere a console is no file
+        answer: TextIO = _text_stream(io.FileIO(1, "w", closefd=False), sys.stdout)
+        sys.stderr = _text_stream(_Remark(2, "w", closefd=False), sys.stderr)
+    else:
+        answer = sys.stdout
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors=READABLE)
-        return
-    _answer = _Answer(1, "w", closefd=False)
-    _answer.closed_before = 1 in closed
-    sys.stdout = _text_stream(_answer, sys.stdout)
-    sys.stderr = _text_stream(_Remark(2, "w", closefd=False), sys.stderr)
+    _answer.stream, sys.stdout = answer, sys.stderr
+    _answer.failure = OSError(errno.EBADF, "it is closed") if 1 in closed else None
 
 
 def say(text: str = "", *, wrap: bool = True) -> None:
@@ -89,7 +85,7 @@ def say(text: str = "", *, wrap: bool = True) -> None:
         wrap: False for what is copied, such as a path.
     """
     line = shown(text)
-    if wrap and sys.stdout.isatty():
+    if wrap and is_terminal():
         line = textwrap.fill(line, width(), break_long_words=False, break_on_hyphens=False) if line else line
     emit(f"{line}\n")
 
@@ -106,13 +102,25 @@ def tell(text: str) -> None:
 
 def shown(text: str) -> str:
     """The text as standard output will show it, on one line: what a layout has to measure."""
-    return degrade(clean(text), sys.stdout.encoding)
+    return degrade(clean(text), _answer.open().encoding)
+
+
+def is_terminal() -> bool:
+    """Whether standard output is a terminal."""
+    return _answer.open().isatty()
 
 
 def emit(text: str) -> None:
     """Write what was made from `shown` text, with line feeds and colours, as it is."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    _answer.said = True
+    if _answer.failure is not None:
+        raise _answer.failure
+    try:
+        _answer.open().write(text)
+        _answer.open().flush()
+    except OSError as error:
+        _answer.failure = error
+        raise
 
 
 def emit_json(value: Any) -> None:
@@ -126,7 +134,7 @@ def width() -> int:
     if given.isascii() and given.isdigit() and 0 < len(given) < 5 and int(given) > 0:
         return max(int(given), NARROWEST)
     try:
-        columns = os.get_terminal_size(sys.stdout.fileno()).columns
+        columns = os.get_terminal_size(_answer.open().fileno()).columns
     except (OSError, ValueError):
         columns = 0
     return max(columns or WITHOUT_TERMINAL, NARROWEST)
@@ -134,7 +142,7 @@ def width() -> int:
 
 def output_failed() -> bool:
     """Whether something could not be written to standard output."""
-    return _answer is not None and _answer.failure is not None
+    return _answer.failure is not None and _answer.said
 
 
 def finish(code: int) -> int:
@@ -144,19 +152,17 @@ def finish(code: int) -> int:
         `code`; where standard output could not be written `READER_GONE` or `UNANSWERED`, unless a signal ended the
         command.
     """
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # the descriptor has remembered it
-            stream.flush()
-    if _answer is None or _answer.failure is None:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+    if not output_failed() or _answer.failure is None:
         return code
-    failure, _answer.closed_before = _answer.failure, False
     with open(os.devnull, "wb") as nowhere:  # what is still buffered must not fail again when the process ends
         os.dup2(nowhere.fileno(), 1)
     if code > 128:
         return code
-    if failure.errno == errno.EPIPE:
+    if _answer.failure.errno == errno.EPIPE:
         return READER_GONE
-    tell(f"Error: standard output cannot be written: {failure.strerror}")
+    tell(f"Error: standard output cannot be written: {_answer.failure.strerror}")
     return UNANSWERED
 
 

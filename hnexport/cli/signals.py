@@ -13,6 +13,7 @@ from hnexport.cli.exit_codes import of_signal
 __all__ = ["Interrupted", "install"]
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+_AGAIN_SECONDS = 0.05
 _INSISTENT = 3  # so many Ctrl-C end the process, whatever it is cleaning up
 
 
@@ -61,7 +62,8 @@ class _State:
         def hook(dropped: Any) -> None:
             if isinstance(dropped.exc_value, Interrupted):
                 self._ending = False
-                os.kill(os.getpid(), int(dropped.exc_value.code or 0) - of_signal(0))
+                number = int(dropped.exc_value.code or 0) - of_signal(0)
+                threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number)).start()  # after this hook has ended
             elif verbose():
                 before(dropped)
 

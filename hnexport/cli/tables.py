@@ -18,7 +18,6 @@ cell a colour.
 """
 
 import io
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -171,7 +170,7 @@ def _framed(table: Table, widths: dict[int, int]) -> str:
     console = Console(
         file=io.StringIO(),
         width=_total(widths),
-        force_terminal=sys.stdout.isatty(),
+        force_terminal=output.is_terminal(),
         markup=False,
         emoji=False,
         highlight=False,
