@@ -13,7 +13,7 @@ import hnexport
 PACKAGE = Path(hnexport.__file__).parent
 ORDER = (
     ("errors",),
-    ("records", "progress"),
+    ("records", "progress", "text"),
     ("spec",),
     ("networks",),
     ("hypernet",),

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from typing import IO, Any, TextIO, cast
 
 from hnexport.cli.exit_codes import READER_GONE, UNANSWERED
-from hnexport.cli.text import READABLE, clean, degrade
+from hnexport.text import READABLE, clean, degrade
 
 __all__ = ["emit", "emit_json", "finish", "is_terminal", "output_failed", "prepare", "say", "shown", "tell", "width"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from hnexport.cli.text import clean, degrade
+from hnexport.text import clean, degrade
 
 if TYPE_CHECKING:
     from hnexport.progress import Progress as ProgressCallback

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from hnexport.cli.text import clean, degrade
+from hnexport.text import clean, degrade
 
 
 def test_every_character_that_steers_or_hides_becomes_a_visible_escape():

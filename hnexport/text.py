@@ -1,8 +1,8 @@
-"""Text as a terminal may show it: nothing hidden, nothing that steers it, nothing that its encoding lacks.
+"""Text as it may be shown: nothing hidden, nothing that steers a terminal, nothing that its encoding lacks.
 
 Names, origins, labels, file names and errors come from files that others made. `clean` makes what is invisible visible
 (an escape sequence, an override of the direction of writing), and `degrade` finds readable substitutes for characters
-that an encoding lacks. `hnexport.cli.output` applies both; nothing else needs to.
+that an encoding lacks. `hnexport.cli.output` applies both to all that is printed, and `report.html` the first.
 """
 
 import codecs
