@@ -12,6 +12,8 @@ __all__ = ["print_bench"]
 
 def print_bench(report: "BenchReport", *, wide: bool = False) -> None:
     """Times and ratios, what each process takes, and what did not run."""
+    from hnexport.parity.not_run import grouped
+
     where = f"{report.bundle}, {report.provider}, {report.precision}, {report.threads} threads"
     names = [contender.name for contender in report.contenders]
     sizes = report.batch_sizes
@@ -48,5 +50,5 @@ def print_bench(report: "BenchReport", *, wide: bool = False) -> None:
         for contender in report.contenders
     ]
     show_table(Table(title="memory of each process, and files", columns=costs, rows=rows), wide=wide)
-    for name, reason in report.not_run.items():
-        say(f"not run: {name}: {reason}")
+    for remark in grouped(report.not_run):
+        say(f"not run: {remark}")
