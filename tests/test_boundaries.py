@@ -13,7 +13,7 @@ import hnexport
 PACKAGE = Path(hnexport.__file__).parent
 ORDER = (
     ("errors",),
-    ("records", "progress", "installed", "publishing"),
+    ("records", "progress", "installed", "publishing", "text"),
     ("spec",),
     ("networks",),
     ("hypernet",),

@@ -1,14 +1,10 @@
 """`hnexport bench`: how fast is a bundle beside the plain network and beside PyTorch?"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from hnexport.cli.options import Integers, bundle_argument, json_option
-
-if TYPE_CHECKING:
-    from hnexport.bench.results import BenchReport
+from hnexport.cli.options import Integers, bundle_argument, json_option, wide_option
 
 __all__ = ["bench"]
 
@@ -41,6 +37,7 @@ __all__ = ["bench"]
 @click.option("--member", type=int, default=0, show_default=True)
 @click.option("--chart", type=click.Path(path_type=Path), help="Write a chart, .svg or .png (needs hnexport[plot]).")
 @click.option("--force", is_flag=True, help="Replace a chart that is already there.")
+@wide_option
 @json_option
 def bench(
     bundle: Path,
@@ -56,6 +53,7 @@ def bench(
     member: int,
     chart: Path | None,
     force: bool,
+    wide: bool,
     as_json: bool,
 ) -> None:
     """Time a bundle side by side with the plain network, in interleaved rounds.
@@ -67,6 +65,7 @@ def bench(
     from hnexport.bench.run import OWN_CONTENDERS, BenchOptions
     from hnexport.bench.run import bench as run_bench
     from hnexport.cli import render
+    from hnexport.cli.render_bench import print_bench
     from hnexport.records import to_json
     from hnexport.runtime import AlgorithmSearch, CudaOptions, Precision
 
@@ -94,35 +93,4 @@ def bench(
     if as_json:
         render.print_json(to_json(report))
     else:
-        _print(report)
-
-
-def _print(report: "BenchReport") -> None:
-    from rich.table import Table
-
-    from hnexport.cli import render
-
-    where = f"{report.bundle}, {report.provider}, {report.precision}, {report.threads} threads"
-    title = f"{where}: ms, median (p95), and ratio to plain [quartiles]"
-    times = Table(title=title.replace("[", r"\["), title_justify="left")
-    times.add_column("contender")
-    for size in report.batch_sizes:
-        times.add_column(f"batch {size}", justify="right")
-    costs = Table(title="memory of each process, and files", title_justify="left")
-    for column in ("contender", "runtime", "load", "resident", "peak", "libraries alone", "on disk"):
-        costs.add_column(column, justify="left" if column in ("contender", "runtime") else "right")
-    for contender in report.contenders:
-        cells = [
-            f"{timing.median_ms:.1f} ({timing.p95_ms:.1f})  {timing.ratio:.2f}x \\[{timing.ratio_quartiles[0]:.2f}, "
-            f"{timing.ratio_quartiles[1]:.2f}]"
-            for timing in contender.timings
-        ]
-        times.add_row(contender.name, *cells)
-        sizes = (contender.resident_bytes, contender.peak_bytes, contender.baseline_bytes, contender.disk_bytes)
-        costs.add_row(
-            contender.name, contender.runtime, f"{contender.load_seconds:.2f} s", *map(render.megabytes, sizes)
-        )
-    render.print_table(times)
-    render.print_table(costs)
-    for name, reason in report.not_run.items():
-        click.echo(f"not run: {name}: {reason}")
+        print_bench(report, wide=wide)

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from hnexport.cli.options import Integers, json_option, provider_option
+from hnexport.cli import exit_codes
+from hnexport.cli.options import Integers, json_option, provider_option, wide_option
 from hnexport.cli.sources import input_options, source_checkpoint, specification_options
 
 __all__ = ["build"]
@@ -53,18 +54,20 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Default: bundles/NETWORK-RECIPE-MEMBERS.")
 @click.option("--force", is_flag=True, help="Replace a bundle that is already there.")
+@wide_option
 @json_option
-def build(out: Path | None, as_json: bool, **options: Any) -> None:
+def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     """Build a verified bundle: one graph (cond_id, image) -> logits in every format.
 
     The weights come from --hypnettorch, from --checkpoint or, to try things out, from --seed. Every member of every
     artifact is compared with PyTorch in float64 before the bundle appears at its place; if one differs, nothing
-    appears and the exit code is 1.
+    appears and the exit code is 1; it is 2 where the question could not be answered.
     """
     from hnexport.build import BuildOptions, ParityFailedError
     from hnexport.build import build as build_bundle
     from hnexport.bundle.manifest import Format
     from hnexport.cli import render
+    from hnexport.cli.render_parity import print_parity
     from hnexport.parity.report import report_json
     from hnexport.records import to_json
     from hnexport.spec import BasisDtype
@@ -87,17 +90,19 @@ def build(out: Path | None, as_json: bool, **options: Any) -> None:
         with render.live_progress(quiet=as_json) as progress:
             result = build_bundle(checkpoint, target, options=build_options, progress=progress)
     except ParityFailedError as failure:
+        with render.accomplished(f"nothing was published at {target}"):
+            if as_json:
+                render.print_json(report_json(failure.report))
+            else:
+                print_parity(failure.report, wide=wide)
+        render.tell("nothing was published")
+        sys.exit(exit_codes.DIFFERENT)
+    with render.accomplished(f"the bundle was verified and published: {target}"):
         if as_json:
-            render.print_json(report_json(failure.report))
-        else:
-            render.print_parity(failure.report)
-            click.echo("nothing was published", err=True)
-        sys.exit(1)
-    if as_json:
-        value = {"bundle": str(target), "seconds": result.seconds, "parity": report_json(result.parity)}
-        render.print_json({**value, "basis_rounding": to_json(result.manifest.basis_rounding)})
-        return
-    render.print_files(result.manifest, summarise(result.manifest))
-    render.print_parity(result.parity)
-    render.print_bases(result.manifest)
-    click.echo(str(target))
+            value = {"bundle": str(target), "seconds": result.seconds, "parity": report_json(result.parity)}
+            render.print_json({**value, "basis_rounding": to_json(result.manifest.basis_rounding)})
+            return
+        render.print_files(result.manifest, summarise(result.manifest), wide=wide)
+        print_parity(result.parity, wide=wide, bundle=str(target))
+        render.print_bases(result.manifest)
+        render.say(str(target), wrap=False)

@@ -27,6 +27,7 @@ def convert(paths: tuple[Path, ...], force: bool, **options: Any) -> None:
     dicts do not show is inferred from their shapes; the options say what is known, and contradictions are errors.
     """
     from hnexport.checkpoints import check_checkpoint_target, save_checkpoint
+    from hnexport.cli import render
 
     expected = 1 if options["hnet"] is not None else 2
     if len(paths) != expected:
@@ -35,5 +36,6 @@ def convert(paths: tuple[Path, ...], force: bool, **options: Any) -> None:
     check_checkpoint_target(target, replace=force)
     checkpoint = with_input(hypnettorch_checkpoint(paths[0] if expected == 2 else None, options), options)
     save_checkpoint(target, checkpoint, replace=force)
-    click.echo(f"{checkpoint.spec.name}, from {checkpoint.origin}")
-    click.echo(str(target))
+    with render.accomplished(f"the checkpoint was written: {target}"):
+        render.say(f"{checkpoint.spec.name}, from {checkpoint.origin}")
+        render.say(str(target), wrap=False)

@@ -24,7 +24,7 @@ def inspect(bundle: Path, as_json: bool) -> None:
     if as_json:
         render.print_json({"manifest": to_json(manifest), "summary": to_json(summary)})
         return
-    click.echo(f"{manifest.name}, {manifest.spec.members} members, from {manifest.origin}")
+    render.say(f"{manifest.name}, {manifest.spec.members} members, from {manifest.origin}")
     render.print_bases(manifest)
     render.print_signature(manifest)
     render.print_summary(summary)

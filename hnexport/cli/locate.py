@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from hnexport.cli.options import bundle_argument, json_option, precision_option
+from hnexport.cli import exit_codes
+from hnexport.cli.options import bundle_argument, json_option, precision_option, wide_option
 
 __all__ = ["locate"]
 
@@ -21,14 +22,17 @@ __all__ = ["locate"]
 @click.option("--member", type=int, help="Follow this member. Default: the one with the largest error.")
 @precision_option
 @click.option("--all", "show_all", is_flag=True, help="Show every comparison, not only the departures.")
+@wide_option
 @json_option
-def locate(bundle: Path, against: str, member: int | None, precision: str, show_all: bool, as_json: bool) -> None:
+def locate(
+    bundle: Path, against: str, member: int | None, precision: str, show_all: bool, wide: bool, as_json: bool
+) -> None:
     """Name the first place where an artifact departs from PyTorch in float64.
 
     Walks embedding, chunk, assembled weight, layer, block and logits, and says whether weight generation or inference
     is at fault. Exits with 0 if nothing departs, 1 if something does, 2 if it could not be told.
     """
-    from hnexport.cli.render import print_json
+    from hnexport.cli import render
     from hnexport.cli.render_parity import print_locate
     from hnexport.parity import Precision
     from hnexport.parity.locate import locate as locate_fault
@@ -36,7 +40,7 @@ def locate(bundle: Path, against: str, member: int | None, precision: str, show_
 
     report = locate_fault(bundle, against, member=member, precision=Precision(precision))
     if as_json:
-        print_json(locate_json(report))
+        render.print_json(locate_json(report))
     else:
-        print_locate(report, show_all=show_all)
-    sys.exit(0 if report.first is None else 1)
+        print_locate(report, show_all=show_all, wide=wide)
+    sys.exit(exit_codes.YES if report.first is None else exit_codes.DIFFERENT)

@@ -1,18 +1,19 @@
-"""The command group: loads a command only when it is asked for, and turns errors into messages and exit codes.
+"""The command group: loads a command only when it is asked for. `main` is the whole of a command's life.
 
-Exit codes: 0 yes, 1 no (a mismatch), 2 the question could not be answered (bad usage, damaged bundle, no provider).
+`hnexport.cli.exit_codes` says what the exit codes mean, `hnexport.cli.faults` turns errors into them,
+`hnexport.cli.signals` does that for signals, and `hnexport.cli.output` for what cannot be printed.
 """
 
 import importlib
 import logging
-import signal
+import os
 import sys
-from types import FrameType
 from typing import Any
 
 import click
 
 from hnexport import __version__
+from hnexport.cli import faults, output, signals
 from hnexport.errors import HnexportError
 
 __all__ = ["cli", "main"]
@@ -41,7 +42,11 @@ class _LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"hnexport.cli.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
+        _through_output(command.get_help_option(ctx))
         return command
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        return _through_output(super().get_help_option(ctx))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -58,24 +63,62 @@ class _CouldNotAnswer(click.ClickException):
     exit_code = 2
 
 
+def _through_output(option: click.Option | None) -> click.Option | None:
+    if option is not None:
+        option.callback = _show_help
+    return option
+
+
+def _show_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        _answer(ctx, ctx.get_help())
+
+
+def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        _answer(ctx, f"hnexport, version {__version__}")
+
+
+def _answer(ctx: click.Context, text: str) -> None:
+    for line in text.split("\n"):
+        output.say(line, wrap=False)
+    ctx.exit()
+
+
+class _LogLines(logging.Handler):
+    """Log lines on standard error, clean; a traceback only with `-v`."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not faults.verbose():
+            record.exc_info = record.exc_text = record.stack_info = None
+        output.tell(self.format(record))
+
+
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="hnexport")
-@click.option("-v", "--verbose", is_flag=True, help="Log what the library does.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log what the library does, and show the traceback of a fault.")
 def cli(verbose: bool) -> None:
     """Export hypernetwork ensembles: build, verify and run one graph (cond_id, image) -> logits."""
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(name)s: %(message)s", handlers=[_LogLines()])
     for noisy in ("torch", "torch.onnx", "onnxscript", "onnx_ir"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
 def main() -> None:
     """Entry point of the `hnexport` command."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(getattr(signal, name), _terminate)
-    sys.exit(cli(standalone_mode=True))
+    if "_HNEXPORT_COMPLETE" in os.environ:  # a shell that asks for completions
+        cli.main(prog_name="hnexport")
+    output.prepare()
+    signals.install(verbose=faults.verbose)
+    logging.captureWarnings(capture=True)
+    logging.raiseExceptions = False
+    code = output.finish(faults.exit_code(_run))
+    sys.exit(code)
 
 
-def _terminate(signum: int, frame: FrameType | None) -> None:
-    """Leave through the context managers, which remove what is half written."""
-    raise SystemExit(128 + signum)
+def _run() -> None:
+    with cli.make_context("hnexport", sys.argv[1:]) as context:
+        cli.invoke(context)

@@ -14,6 +14,7 @@ __all__ = [
     "members_option",
     "precision_option",
     "provider_option",
+    "wide_option",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -63,6 +64,11 @@ def bundle_argument(function: F) -> F:
 def json_option(function: F) -> F:
     """`--json`: machine-readable output."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")(function)
+
+
+def wide_option(function: F) -> F:
+    """`--wide`: every column of a table, however long its lines become."""
+    return click.option("--wide", is_flag=True, help="Show every column, however long the lines become.")(function)
 
 
 def provider_option(function: F) -> F:

@@ -5,34 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hnexport.cli.options import Integers, bundle_argument, json_option, provider_option
+from hnexport.cli.options import Integers, Numbers, bundle_argument, json_option, provider_option, wide_option
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from rich.table import Table
 
+    from hnexport.cli import render
     from hnexport.runtime import EnsemblePrediction
 
 __all__ = ["predict"]
 
 MOST_CLASSES = 6  # of more than that the tables show the most probable five
 TOP = 5
-
-
-class Numbers(click.ParamType[tuple[float, ...]]):
-    """Comma-separated numbers."""
-
-    name = "numbers"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
-        """Parse `0.49,0.48,0.45`."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(float(part) for part in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a list of comma-separated numbers", param, ctx)
 
 
 @click.command()
@@ -48,6 +33,7 @@ class Numbers(click.ParamType[tuple[float, ...]]):
 @click.option("--std", type=Numbers(), help="Then divide by this.")
 @click.option("--engine", type=click.Choice(["onnxruntime", "openvino"]), default="onnxruntime", show_default=True)
 @provider_option
+@wide_option
 @json_option
 def predict(
     bundle: Path,
@@ -62,6 +48,7 @@ def predict(
     std: tuple[float, ...] | None,
     engine: str,
     provider: str,
+    wide: bool,
     as_json: bool,
 ) -> None:
     """Class probabilities of each member for images (PNG, JPEG and other pictures, or .npy as the graph takes it).
@@ -97,49 +84,54 @@ def predict(
         render.print_json(_as_json(prediction, batch.names, names))
     else:
         for number, image in enumerate(batch.names):
-            _print_image(prediction, number, image, names)
+            _print_image(prediction, number, image, names, wide)
 
 
-def _print_image(prediction: "EnsemblePrediction", number: int, image: str, labels: tuple[str, ...]) -> None:
-    """One table for an image: a row for each member, a column for each class (the five most probable of many)."""
+def _print_image(
+    prediction: "EnsemblePrediction", number: int, image: str, labels: tuple[str, ...], wide: bool
+) -> None:
+    """One table for an image: a row for each member, a column for each class (the five most probable of many).
+
+    Where lines are short, the less probable classes go first.
+    """
     import numpy as np
-    from rich.markup import escape
-    from rich.table import Table
 
     from hnexport.cli import render
 
     mean = prediction.probabilities[number]
     several = len(prediction.members) > 1
-    classes = list(range(len(labels)))
-    if len(labels) > MOST_CLASSES:
-        classes = [int(one) for one in np.argsort(-mean, kind="stable")[:TOP]]
-    table = Table(title=escape(image), title_justify="left")
-    table.add_column("member", justify="right")
-    table.add_column("predicts")
-    for one in classes:
-        table.add_column(escape(labels[one]), justify="right")
-    for row, member in enumerate(prediction.members):
-        _add_row(table, str(member), prediction.member_probabilities[row, number], classes, labels)
+    order = [int(one) for one in np.argsort(-mean, kind="stable")]
+    classes = order[:TOP] if len(labels) > MOST_CLASSES else list(range(len(labels)))
+    columns = [render.Column("member", right=True), render.Column("predicts", wrap=True)]
+    columns += [
+        render.Column(labels[one], right=True, rank=order.index(one), wrap=True, folded_title=True) for one in classes
+    ]
+    rows = [
+        _row(str(member), prediction.member_probabilities[row, number], classes, labels)
+        for row, member in enumerate(prediction.members)
+    ]
+    members = len(rows)
     if several:
-        table.add_section()
-        _add_row(table, "mean", mean, classes, labels)
-        votes = prediction.votes[number]
-        table.add_row("votes", "", *(str(votes[one]) for one in classes))
-    render.print_table(table)
+        rows.append(_row("mean", mean, classes, labels))
+        rows.append(["votes", "", *(str(prediction.votes[number][one]) for one in classes)])
+    table = render.Table(title=image, columns=tuple(columns), rows=rows, rules=frozenset({members}))
+    render.show_table(table, wide=wide)
     if several:
-        click.echo(
+        render.say(
             f"predictive entropy {prediction.predictive_entropy[number]:.3f} nats (at most {np.log(len(labels)):.3f}), "
             f"mutual information {prediction.mutual_information[number]:.3f} nats "
             f"(at most {np.log(min(len(prediction.members), len(labels))):.3f})"
         )
 
 
-def _add_row(table: "Table", name: str, p: "NDArray[np.float64]", classes: list[int], labels: tuple[str, ...]) -> None:
-    from rich.markup import escape
+def _row(
+    name: str, p: "NDArray[np.float64]", classes: list[int], labels: tuple[str, ...]
+) -> "list[str | render.Styled]":
+    from hnexport.cli.render import Styled
 
     best = int(p.argmax()) if p.max() >= 0.0 else None  # NaN compares as false
-    cells = [f"[bold green]{p[one]:.1%}[/]" if one == best else f"{p[one]:.1%}" for one in classes]
-    table.add_row(name, "nothing (NaN)" if best is None else escape(labels[best]), *cells)
+    cells = [Styled(f"{p[one]:.1%}", "bold green") if one == best else f"{p[one]:.1%}" for one in classes]
+    return [name, "nothing (NaN)" if best is None else labels[best], *cells]
 
 
 def _as_json(prediction: "EnsemblePrediction", images: tuple[str, ...], labels: tuple[str, ...]) -> Any:

@@ -1,33 +1,189 @@
-"""What `locate` found, on the terminal."""
+"""What `verify`, `build` and `locate` found: tables, and one closing sentence."""
 
 import math
+import shlex
+from typing import TYPE_CHECKING
 
-import click
-from rich.table import Table
+from hnexport.cli.render import Column, Styled, Table, say, show_table
 
-from hnexport.cli.render import print_table
-from hnexport.parity.locate import LocateReport
+if TYPE_CHECKING:
+    from hnexport.parity.locate import LocateReport
+    from hnexport.parity.results import ArtifactReport, ParityReport
 
-__all__ = ["print_locate"]
+__all__ = ["print_locate", "print_member_parity", "print_parity"]
+
+SHOWN_MEMBERS = 32
+LOCATED = ("onnx", "torchscript", "pt2")
 
 
-def print_locate(report: LocateReport, *, show_all: bool) -> None:
-    """One line with the answer, and a table of the comparisons that depart (or of all)."""
+def print_parity(report: "ParityReport", *, wide: bool = False, bundle: str = "", file: str = "") -> None:
+    """The parity table, what failed, what was not run, and the verdict in words.
+
+    Args:
+        bundle: the path that was given, for the command to type next; empty where there is no such bundle.
+        file: the model file that was compared, where it is one.
+    """
+    from hnexport.parity.not_run import grouped, remarks
+
+    members = report.members_checked
+    title = (
+        f"parity with PyTorch float64: {_members(report)}, batches of {', '.join(map(str, report.batch_sizes))}, "
+        f"{len(report.image_kinds)} kinds of image"
+    )
+    columns = (
+        Column("artifact", wrap=True, least=20),
+        Column("runtime", wrap=True, least=12),
+        Column("members" if len(members) != 1 else "member", right=True),
+        Column(f"rel. L2\n≤{report.tolerance.relative_l2:.0e}", right=True),
+        Column("worst\nmember", right=True, rank=2),
+        Column(_eager_title(report), right=True, rank=1),
+        Column("worst\n|Δ|", right=True, rank=3),
+        Column("top-1", right=True, rank=4),
+        Column("margin", right=True, rank=5),
+        Column("ensemble", right=True, rank=6),
+        Column("repeat", right=True, rank=7),
+        Column("verdict"),
+    )
+    show_table(Table(title=title, columns=columns, rows=[_row(artifact) for artifact in report.artifacts]), wide=wide)
+    for remark in remarks(report.not_run):
+        say(f"not run: {remark}")
+    for remark in grouped(report.refused):
+        say(f"not run: {remark}")
+    for artifact in report.artifacts:
+        for line in artifact.failures:
+            say(f"FAILED {artifact.artifact}: {line}")
+    say(_verdict(report, bundle, file))
+
+
+def _row(artifact: "ArtifactReport") -> tuple[str | Styled, ...]:
+    worst, compared = artifact.worst, artifact.comparisons
+    return (
+        artifact.artifact,
+        artifact.runtime,
+        str(len(compared)),
+        f"{worst.relative_l2:.1e}",
+        str(worst.member),
+        f"{max(item.multiple_of_eager for item in compared):.2f}",
+        f"{worst.worst_absolute:.1e}",
+        f"{min(item.top1_agreement for item in compared):.0%}",
+        f"{min(item.margin for item in compared):.0e}",
+        f"{artifact.ensemble_error:.1e}",
+        f"{artifact.repeat_spread:.0e}",
+        Styled("same", "green") if artifact.passed else Styled("DIFFERENT", "bold red"),
+    )
+
+
+def _eager_title(report: "ParityReport") -> str:
+    limit = report.tolerance.multiple_of_eager
+    return f"x eager\n≤{limit:g}" if math.isfinite(limit) else "x eager"
+
+
+def _members(report: "ParityReport") -> str:
+    """`10 members`, `32 of 1000 members (a seeded sample)`, `2 of 10 members (as named)`."""
+    count = len(report.members_checked)
+    if report.selection == "all":
+        return f"{count} member{'s' * (count != 1)}"
+    how = "a seeded sample" if report.sampled else "as named"
+    return f"{count} of {report.members} members ({how})"
+
+
+def _verdict(report: "ParityReport", bundle: str, file: str) -> str:
+    """One sentence, and what to type next."""
+    limit = report.tolerance.relative_l2
+    if report.verdict == "different":
+        return _difference(report, bundle, file)
+    worst = max((artifact.worst.relative_l2 for artifact in report.artifacts), default=math.nan)
+    count = len(report.artifacts)
+    agree = (
+        f"{_members(report)} in {count} artifact{'s' * (count != 1)} agree{'s' * (len(report.members_checked) == 1)} "
+        f"with PyTorch in float64; the worst error is {worst:.1e}, the limit {limit:.0e}."
+    )
+    if report.verdict == "same":
+        return f"Same: {agree}"
+    if not report.artifacts:
+        return "Unanswered: nothing could be compared."
+    return f"Unanswered: {', '.join(report.refused)} could not be compared. What was: {agree}"
+
+
+def _difference(report: "ParityReport", bundle: str, file: str) -> str:
+    """What differs first, and how to find where it begins."""
+    failed = [artifact for artifact in report.artifacts if not artifact.passed]
+    first = failed[0]
+    name, where = first.artifact, shlex.quote(bundle)
+    departs = [item for item in first.comparisons if not item.passed]
+    if departs:
+        worst = max(departs, key=lambda item: item.relative_l2)
+        what = (
+            f"{name} departs from PyTorch for {len(departs)} of {len(first.comparisons)} members, most for member "
+            f"{worst.member} (error {worst.relative_l2:.1e}, the limit {report.tolerance.relative_l2:.0e})"
+        )
+    else:
+        check = next(check for check in first.checks if not check.passed)
+        what = f"{name} fails a check ({check.name})"
+    more = len(failed) - 1
+    others = "" if not more else f"; {more} more {'artifact differs' if more == 1 else 'artifacts differ'}"
+    if not bundle:
+        return f"Different: {what}{others}."
+    located = next((artifact.artifact for artifact in failed if artifact.artifact in LOCATED), None)
+    if file or located:
+        target = shlex.quote(file) if file else located
+        return f"Different: {what}{others}. To see where it begins: hnexport locate {where} --against {target}"
+    again = f"hnexport verify {where} --runtimes {name} --save-failure failures"
+    return f"Different: {what}{others}. To keep the failing cases: {again}"
+
+
+def print_member_parity(report: "ParityReport", *, wide: bool = False) -> None:
+    """The relative L2 error of every member: the worst of all artifacts, and each where there is room."""
+    if not report.artifacts:
+        return
+    found = [{item.member: item.relative_l2 for item in artifact.comparisons} for artifact in report.artifacts]
+    names = [artifact.artifact for artifact in report.artifacts]
+    rows = []
+    for member, eager in zip(report.members_checked, report.eager, strict=True):
+        errors = [column[member] for column in found]
+        worst = max(range(len(errors)), key=errors.__getitem__)
+        cells = (str(member), f"{eager:.1e}", f"{errors[worst]:.1e}", names[worst], *(f"{one:.1e}" for one in errors))
+        rows.append((errors[worst], cells))
+    title = "relative L2 error by member"
+    if len(rows) > SHOWN_MEMBERS and not wide:
+        rows = sorted(rows, key=lambda row: row[0], reverse=True)[:SHOWN_MEMBERS]
+        title += f": the {SHOWN_MEMBERS} with the largest of {len(report.members_checked)} (all: --wide)"
+    several = len(names) > 1
+    columns = (
+        Column("member", right=True),
+        Column("float32\neager", right=True),
+        *((Column("worst", right=True), Column("in", wrap=True, least=20)) if several else ()),
+        *(Column(name.replace("-", "-\n"), right=True, rank=i * several) for i, name in enumerate(names, start=1)),
+    )
+    shown = [row if several else (*row[:2], *row[4:]) for _, row in rows]
+    show_table(Table(title=title, columns=columns, rows=shown), wide=wide)
+
+
+def print_locate(report: "LocateReport", *, show_all: bool, wide: bool = False) -> None:
+    """A table of the comparisons that depart (or of all), and one line with the answer."""
     shown = [step for step in report.steps if show_all or not step.passed]
     if shown:
-        table = Table(title=f"{report.against} against PyTorch float64, member {report.member}", title_justify="left")
-        for column in ("compared", "place", "what"):
-            table.add_column(column)
-        table.add_column("error", justify="right")
-        table.add_column("")
-        for step in shown:
-            error = "" if math.isnan(step.error) else f"{step.error:.1e}"
-            table.add_row(
-                step.kind.value, step.place, step.detail, error, "same" if step.passed else "[bold red]DEPARTS[/]"
+        rows = [
+            (
+                step.kind.value,
+                step.place,
+                step.detail,
+                "" if math.isnan(step.error) else f"{step.error:.1e}",
+                "same" if step.passed else Styled("DEPARTS", "bold red"),
             )
-        print_table(table)
+            for step in shown
+        ]
+        columns = (
+            Column("compared", wrap=True),
+            Column("place", wrap=True, least=22),
+            Column("what", wrap=True),
+            Column("error", right=True),
+            Column(""),
+        )
+        title = f"{report.against} against PyTorch float64, member {report.member}"
+        show_table(Table(title=title, columns=columns, rows=rows), wide=wide)
     if report.first is None:
-        click.echo(f"{report.against}: nothing departs, {len(report.steps)} comparisons")
+        say(f"{report.against}: nothing departs, {len(report.steps)} comparisons")
         return
     reason = f": {report.first.detail}" if report.first.detail else ""
-    click.echo(f"first departure, in {report.stage}: {report.first.kind.value} {report.first.place}{reason}")
+    say(f"first departure, in {report.stage}: {report.first.kind.value} {report.first.place}{reason}")

@@ -1,10 +1,14 @@
 """`hnexport tune`: a cache made on this machine."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hnexport.cli.options import bundle_argument, json_option
+
+if TYPE_CHECKING:
+    from hnexport.tune import TunedBundle
 
 __all__ = ["tune"]
 
@@ -34,10 +38,17 @@ def tune(bundle: Path, precision: str, force: bool, as_json: bool) -> None:
     make = halve if precision == "float16" else fold
     with render.live_progress(quiet=as_json) as progress:
         tuned = make(bundle, force=force, progress=progress)
+    with render.accomplished(f"the cache holds it: {tuned.path}"):
+        _show(tuned, as_json=as_json)
+
+
+def _show(tuned: "TunedBundle", *, as_json: bool) -> None:
+    from hnexport.cli import render
+
     error = None if tuned.parity is None else tuned.parity.worst.relative_l2
     if as_json:
         render.print_json({"path": str(tuned.path), "seconds": tuned.seconds, "relative_l2": error})
         return
     found = "held already" if error is None else f"made and verified, worst relative L2 error {error:.1e}"
-    click.echo(f"{found}, {tuned.seconds:.1f} s")
-    click.echo(str(tuned.path))
+    render.say(f"{found}, {tuned.seconds:.1f} s")
+    render.say(str(tuned.path), wrap=False)

@@ -6,11 +6,17 @@ from typing import Any
 
 import click
 
-from hnexport.cli.options import Integers, json_option, members_option, precision_option, provider_option
+from hnexport.cli import exit_codes
+from hnexport.cli.options import (
+    Integers,
+    json_option,
+    members_option,
+    precision_option,
+    provider_option,
+    wide_option,
+)
 
 __all__ = ["verify"]
-
-EXIT_CODES = {"same": 0, "different": 1, "unanswered": 2}
 
 
 @click.command()
@@ -29,18 +35,21 @@ EXIT_CODES = {"same": 0, "different": 1, "unanswered": 2}
 @click.option("--runtimes", help="Comma-separated, for instance onnx,openvino, or all that are installed.")
 @click.option("--save-failure", type=click.Path(path_type=Path), help="A folder for failing cases, for --replay.")
 @click.option("--replay", type=click.Path(path_type=Path), help="Run one saved failing case again, and nothing else.")
+@wide_option
 @json_option
-def verify(target: Path, bundle: Path | None, as_json: bool, replay: Path | None, **choices: Any) -> None:
+def verify(target: Path, bundle: Path | None, wide: bool, as_json: bool, replay: Path | None, **choices: Any) -> None:
     """Compare every artifact of a bundle with PyTorch in float64, member by member.
 
     Exits with 0 if all are the same, 1 if one differs, 2 if the comparison could not be made.
     """
     from hnexport.bundle.manifest import read_manifest
     from hnexport.cli import render
+    from hnexport.cli.render_parity import print_member_parity, print_parity
     from hnexport.parity import Precision, VerifyOptions, verify_file
     from hnexport.parity import replay as replay_case
     from hnexport.parity import verify as verify_bundle
     from hnexport.parity.report import report_json
+    from hnexport.records import to_json
 
     if target.is_file() and bundle is None:
         raise click.UsageError(f"{target} is a file: name the bundle that it should agree with, --bundle BUNDLE")
@@ -55,9 +64,12 @@ def verify(target: Path, bundle: Path | None, as_json: bool, replay: Path | None
     )
     if replay is not None:
         found = replay_case(replay, target, source, options)
-        verdict = "the same now" if found.passed else "still different"
-        click.echo(f"member {found.member}: relative L2 error {found.relative_l2:.2e}, {verdict}")
-        sys.exit(0 if found.passed else 1)
+        if as_json:
+            render.print_json(to_json(found))
+        else:
+            verdict = "the same now" if found.passed else "still different"
+            render.say(f"member {found.member}: relative L2 error {found.relative_l2:.2e}, {verdict}")
+        sys.exit(exit_codes.YES if found.passed else exit_codes.DIFFERENT)
     with render.live_progress(quiet=as_json) as progress:
         if bundle is None:
             report = verify_bundle(target, options, progress)
@@ -66,6 +78,6 @@ def verify(target: Path, bundle: Path | None, as_json: bool, replay: Path | None
     if as_json:
         render.print_json(report_json(report))
     else:
-        render.print_member_parity(report)
-        render.print_parity(report)
-    sys.exit(EXIT_CODES[report.verdict])
+        print_member_parity(report, wide=wide)
+        print_parity(report, wide=wide, bundle=str(source), file="" if bundle is None else str(target))
+    sys.exit(exit_codes.VERDICTS[report.verdict])

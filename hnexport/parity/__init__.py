@@ -3,7 +3,7 @@
 import hnexport.runtime.available  # noqa: F401  # first: it says why onnxruntime cannot be imported
 from hnexport.parity.inputs import probe_images
 from hnexport.parity.reference import checked_members, compute_golden, sample_members
-from hnexport.parity.results import ArtifactReport, Check, Comparison, ParityReport, Verdict
+from hnexport.parity.results import ArtifactReport, Check, Comparison, ParityReport, Selection, Verdict
 from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
 from hnexport.parity.verify import VerifyOptions, replay, verify, verify_file
 
@@ -14,6 +14,7 @@ __all__ = [
     "Comparison",
     "ParityReport",
     "Precision",
+    "Selection",
     "Tolerance",
     "Verdict",
     "VerifyOptions",

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import FileRecord, Manifest
 from hnexport.parity.depth import DepthProfile
+from hnexport.parity.not_run import remarks
 from hnexport.parity.results import ParityReport
+from hnexport.text import clean
 
 __all__ = ["PAGE_FILE", "report_page", "write_page"]
 
@@ -54,7 +57,10 @@ def report_page(
 ) -> str:
     """The page as HTML: no scripts, nothing loaded from elsewhere, light and dark."""
     environment = Environment(
-        loader=PackageLoader("hnexport.parity", "templates"), autoescape=True, undefined=StrictUndefined
+        loader=PackageLoader("hnexport.parity", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_visible,
     )
     template = environment.get_template("report.html")
     return (
@@ -67,10 +73,16 @@ def report_page(
             margins=_margin_chart(golden, report),
             frame={"width": _WIDTH, "height": _HEIGHT, "left": _LEFT, "bottom": _HEIGHT - _BOTTOM, "top": _TOP},
             power=lambda value: f"{value:.1e}",
+            remarks=remarks(report.not_run),
             packages=sorted(manifest.versions.items()),
         )
         + "\n"
     )
+
+
+def _visible(value: object) -> object:
+    """A name must not hide anything or turn the direction of what is written around it."""
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _heat_map(report: ParityReport) -> list[tuple[int, list[_Cell]]]:

@@ -17,7 +17,7 @@ def report_json(report: ParityReport) -> dict[str, Any]:
     value: dict[str, Any] = _finite(to_json(report))
     for artifact, rendered in zip(report.artifacts, value["artifacts"], strict=True):
         rendered["passed"] = artifact.passed
-    found = {"passed": report.passed, "verdict": report.verdict.value}
+    found = {"passed": report.passed, "verdict": report.verdict.value, "sampled": report.sampled}
     return {"schema": "hnexport-parity", "schema_version": REPORT_SCHEMA_VERSION, **found, **value}
 
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from hnexport.parity.tolerances import Precision, Tolerance
 
-__all__ = ["ArtifactReport", "Check", "Comparison", "ParityReport", "Verdict"]
+__all__ = ["ArtifactReport", "Check", "Comparison", "ParityReport", "Selection", "Verdict"]
 
 
 class Verdict(StrEnum):
@@ -15,6 +15,14 @@ class Verdict(StrEnum):
     SAME = "same"
     DIFFERENT = "different"
     UNANSWERED = "unanswered"
+
+
+class Selection(StrEnum):
+    """Which members of an ensemble were compared."""
+
+    ALL = "all"
+    NAMED = "named"
+    SAMPLED = "sampled"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +102,7 @@ class ParityReport:
 
     Attributes:
         members_checked: the members that were compared.
-        sampled: whether they are a sample of a larger ensemble.
+        selection: whether they are all of them, those that someone named, or a seeded sample.
         image_kinds: what the images were.
         eager: float32 eager PyTorch's own relative L2 error on each of them: the yardstick.
         not_run: why other artifacts were not run, though nothing was wrong with that, by name.
@@ -105,7 +113,7 @@ class ParityReport:
     bundle: str
     members: int
     members_checked: tuple[int, ...]
-    sampled: bool
+    selection: Selection
     batch_sizes: tuple[int, ...]
     image_kinds: tuple[str, ...]
     precision: Precision
@@ -115,6 +123,11 @@ class ParityReport:
     not_run: Mapping[str, str]
     environment: Mapping[str, str]
     refused: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the members are a sample that was drawn."""
+        return self.selection is Selection.SAMPLED
 
     @property
     def passed(self) -> bool:

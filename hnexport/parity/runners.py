@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hnexport.bundle.manifest import Format, Manifest
 from hnexport.errors import ParityError, ProviderError
 from hnexport.parity.limits import Limits
+from hnexport.parity.not_run import NO_FORMAT, NOT_ASKED
 from hnexport.parity.onnx_runners import MaterialisedRunner, OnnxRunner
 from hnexport.parity.other_runners import OpenVinoRunner, ReferenceRunner, is_small, why_no_openvino
 from hnexport.parity.providers import Device, Placement, resolve_provider
@@ -107,15 +108,15 @@ def choose_runners(
     reasons: dict[str, str] = {}
     for name, file_format in formats.items():
         if file_format not in manifest.formats:
-            reasons[name] = "its format is not in the bundle"
+            reasons[name] = NO_FORMAT
+        elif name not in wanted:
+            reasons[name] = f"{NOT_ASKED}--runtimes {name}"
         elif name == "openvino" and (missing := why_no_openvino()):
             reasons[name] = missing
             if name in names:
                 raise ProviderError(missing)
         elif name == "onnx-reference" and name not in names and not is_small(manifest):
             reasons[name] = "the network is too large for ONNX's reference evaluator; ask for it by name"
-        elif name not in wanted:
-            reasons[name] = f"not asked for: --runtimes {name}"
     return tuple(name for name in formats if name not in reasons), reasons
 
 

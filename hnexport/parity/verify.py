@@ -19,10 +19,11 @@ from hnexport.parity.cases import read_case, write_case
 from hnexport.parity.checks import check_strict
 from hnexport.parity.compare import compare_member
 from hnexport.parity.ensemble import ENSEMBLES, verify_ensemble
+from hnexport.parity.not_run import NOT_ASKED
 from hnexport.parity.precision import computing_in
 from hnexport.parity.providers import obstacle
-from hnexport.parity.reference import checked_members, compute_golden
-from hnexport.parity.results import ArtifactReport, Comparison, ParityReport
+from hnexport.parity.reference import checked_members, compute_golden, sample_members
+from hnexport.parity.results import ArtifactReport, Comparison, ParityReport, Selection
 from hnexport.parity.runners import RUNNERS, Device, Inspectable, Runner, choose_runners, file_runner, resolve_provider
 from hnexport.parity.tolerances import TOLERANCES, Precision
 from hnexport.parity.trusted import trusted_tensors
@@ -90,7 +91,7 @@ def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progres
         if provider != device.provider:
             tried = options.provider == "auto" and provider == "cuda"
             why = obstacle(provider) if tried else quick_obstacle(provider)  # a trial takes seconds
-            not_run[f"onnx on {provider}"] = str(why or f"not asked for: --provider {provider}")
+            not_run[f"onnx on {provider}"] = str(why or f"{NOT_ASKED}--provider {provider}")
     return _report(manifest, golden, options, reports, not_run)
 
 
@@ -154,7 +155,7 @@ def _report(
         bundle=manifest.name,
         members=manifest.spec.members,
         members_checked=tuple(golden.members.tolist()),
-        sampled=len(golden.members) < manifest.spec.members,
+        selection=_selection(manifest.spec.members, golden.members.tolist()),
         batch_sizes=options.batch_sizes,
         image_kinds=golden.kinds,
         precision=options.precision,
@@ -164,6 +165,13 @@ def _report(
         not_run=not_run,
         environment=environment(),
     )
+
+
+def _selection(members: int, compared: Sequence[int]) -> Selection:
+    """How the members came about: a build and the golden samples keep no other trace of it than which they are."""
+    if set(compared) == set(range(members)):
+        return Selection.ALL
+    return Selection.SAMPLED if tuple(compared) == sample_members(members) else Selection.NAMED
 
 
 def _verify_together(

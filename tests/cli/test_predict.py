@@ -132,7 +132,7 @@ REFUSED = {
     "an unknown member": (("--member", "3"), "member 3 does not exist: this ensemble has members 0 to 2"),
     "member and members": (("--member", "1", "--members", "all"), "give --member or --members, not both"),
     "members in words": (("--members", "some"), "not comma-separated integers or 'all'"),
-    "mean in words": (("--mean", "grey"), "not a list of comma-separated numbers"),
+    "mean in words": (("--mean", "grey"), "not comma-separated numbers"),
     "std of zero": (("--std", "0"), "std positive"),
 }
 

@@ -81,3 +81,15 @@ def test_the_error_is_followed_from_the_first_layer_to_the_logits(pristine: Pris
     assert "group2.block1.shortcut" in profile.places
     assert set(profile.errors) == {"float32 eager", "onnx"}
     assert all(error is not None and error < 1e-5 for series in profile.errors.values() for error in series)
+
+
+def test_names_cannot_hide_anything_in_the_page(pristine: Pristine) -> None:
+    bundle = pristine("hypernet")
+    manifest, golden = read_manifest(bundle), read_golden(bundle)
+    report = verify(bundle, VerifyOptions(artifacts=("onnx",), members=(0,)))
+    named = dataclasses.replace(manifest, name="a\u202eb\x1b<script>", origin="c\u2066\u200b&d")
+    page = report_page(report, named, golden, depth_profile(bundle, manifest, golden), manifest.files)
+    assert not {"\u202e", "\x1b", "\u2066", "\u200b"} & set(page)
+    assert r"a\u202eb\x1b&lt;script&gt;" in page
+    assert r"c\u2066\u200b&amp;d" in page
+    assert "1 of 3 members (as named)" in page

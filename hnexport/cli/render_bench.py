@@ -1,0 +1,56 @@
+"""What `bench` found, as tables."""
+
+from typing import TYPE_CHECKING
+
+from hnexport.cli.render import Column, Table, megabytes, say, show_table
+
+if TYPE_CHECKING:
+    from hnexport.bench.results import BenchReport
+
+__all__ = ["print_bench"]
+
+
+def print_bench(report: "BenchReport", *, wide: bool = False) -> None:
+    """Times and ratios, what each process takes, and what did not run."""
+    from hnexport.parity.not_run import grouped
+
+    where = f"{report.bundle}, {report.provider}, {report.precision}, {report.threads} threads"
+    names = [contender.name for contender in report.contenders]
+    sizes = report.batch_sizes
+    columns: list[Column] = [Column("contender", wrap=True, least=30)]
+    cells: list[list[str]] = [[name] for name in names]
+    for position, size in enumerate(sizes):
+        columns.append(Column(f"batch {size}", right=True, wrap=True, least=9))
+        columns.append(Column("p95", right=True, rank=1))
+        columns.append(Column("quartiles", right=True, rank=2))
+        for row, contender in zip(cells, report.contenders, strict=True):
+            timing = contender.timings[position]
+            low, high = timing.ratio_quartiles
+            middle = f"{timing.median_ms:.1f} {timing.ratio:.2f}x"
+            row.extend((middle, f"{timing.p95_ms:.1f}", f"[{low:.2f}, {high:.2f}]"))
+    title = f"{where}: median ms and ratio to plain; 95th percentile and the ratio's quartiles where there is room"
+    show_table(Table(title=title, columns=tuple(columns), rows=cells), wide=wide)
+    costs = (
+        Column("contender", wrap=True, least=30),
+        Column("runtime", wrap=True, rank=1),
+        Column("load", right=True),
+        Column("resident", right=True),
+        Column("peak", right=True, rank=2),
+        Column("libraries\nalone", right=True, rank=3),
+        Column("on disk", right=True),
+    )
+    rows = [
+        (
+            contender.name,
+            contender.runtime,
+            f"{contender.load_seconds:.2f} s",
+            megabytes(contender.resident_bytes),
+            megabytes(contender.peak_bytes),
+            megabytes(contender.baseline_bytes),
+            megabytes(contender.disk_bytes),
+        )
+        for contender in report.contenders
+    ]
+    show_table(Table(title="memory of each process, and files", columns=costs, rows=rows), wide=wide)
+    for remark in grouped(report.not_run):
+        say(f"not run: {remark}")

@@ -1,0 +1,146 @@
+"""The table that `build` and `verify` end with: what decides is whole, and one sentence says the verdict."""
+
+import pytest
+
+from hnexport.cli.render_parity import print_member_parity, print_parity
+from hnexport.parity import TOLERANCES, ArtifactReport, Check, Comparison, ParityReport, Precision, Selection
+from hnexport.parity import verify as verify_bundle
+from hnexport.parity.not_run import remarks
+from hnexport.parity.verify import VerifyOptions
+
+NAMES = ("onnx", "onnx-materialised", "torchscript", "pt2", "onnx-ensemble", "torchscript-ensemble")
+
+
+def artifact(name, members, *, wrong=(), check=True):
+    comparisons = tuple(
+        Comparison(
+            member=member,
+            worst_absolute=7.6e-6,
+            relative_l2=2e-2 if member in wrong else 8.1e-7,
+            multiple_of_eager=1.6,
+            top1_agreement=1.0,
+            margin=800.0,
+            passed=member not in wrong,
+        )
+        for member in members
+    )
+    checks = (Check(name="ids that do not exist give NaN", passed=check, detail="found numbers"),)
+    runtime = "torch 2.13.0+cu130 cuda" if "torch" in name or name == "pt2" else "onnxruntime 1.31.1 cpu"
+    return ArtifactReport(
+        artifact=name,
+        runtime=runtime,
+        comparisons=comparisons,
+        checks=checks,
+        ensemble_error=2.4e-7,
+        repeat_spread=0.0,
+    )
+
+
+def report(members=10, compared=None, selection=Selection.ALL, **changes):
+    compared = tuple(range(members)) if compared is None else tuple(compared)
+    fields = {
+        "artifacts": tuple(artifact(name, compared) for name in NAMES),
+        "not_run": {},
+        "refused": {},
+        **changes,
+    }
+    return ParityReport(
+        bundle="tiny",
+        members=members,
+        members_checked=compared,
+        selection=selection,
+        batch_sizes=(1, 3, 6),
+        image_kinds=("noise",) * 6,
+        precision=Precision.FLOAT32,
+        tolerance=TOLERANCES[Precision.FLOAT32],
+        eager=(3e-7,) * len(compared),
+        environment={},
+        **fields,
+    )
+
+
+@pytest.fixture
+def at(monkeypatch, capsys):
+    def show(found, width=80, **options):
+        monkeypatch.setenv("COLUMNS", str(width))
+        print_member_parity(found)
+        print_parity(found, **options)
+        return capsys.readouterr().out
+
+    return show
+
+
+CASES = {
+    "ten members": (report(), "Same: 10 members in 6 artifacts agree with PyTorch"),
+    "one member": (report(1), "Same: 1 member in 6 artifacts agrees with PyTorch"),
+    "a sample": (
+        report(1000, range(0, 64, 2), Selection.SAMPLED),
+        "Same: 32 of 1000 members (a seeded sample) in 6 artifacts agree",
+    ),
+    "named": (report(10, (2, 7), Selection.NAMED), "Same: 2 of 10 members (as named) in 6 artifacts agree"),
+    "different": (
+        report(artifacts=(artifact("onnx", range(10)), artifact("pt2", range(10), wrong=(3, 4)))),
+        "Different: pt2 departs from PyTorch for 2 of 10 members, most for member 3 (error 2.0e-02, the limit 1e-05). "
+        "To see where it begins: hnexport locate 'my bundle' --against pt2",
+    ),
+    "a check": (
+        report(artifacts=(artifact("onnx-materialised", range(10), check=False),)),
+        "Different: onnx-materialised fails a check (ids that do not exist give NaN). To keep the failing cases: "
+        "hnexport verify 'my bundle' --runtimes onnx-materialised --save-failure failures",
+    ),
+    "refused": (
+        report(artifacts=(artifact("onnx", range(10)),), refused={"torchscript": "not trusted", "pt2": "not trusted"}),
+        "Unanswered: torchscript, pt2 could not be compared. What was: 10 members in 1 artifact agree",
+    ),
+    "nothing": (report(artifacts=()), "Unanswered: nothing could be compared."),
+}
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+@pytest.mark.parametrize(("found", "sentence"), CASES.values(), ids=CASES.keys())
+def test_what_decides_is_whole_and_a_sentence_says_the_verdict(at, found, sentence, width):
+    shown = at(found, width, bundle="my bundle")
+    assert shown.splitlines()[-1].startswith(sentence)
+    assert "…" not in shown
+    assert max((len(line) for line in shown.splitlines() if line[:1] in tuple("┏┃┡│├└")), default=0) <= width
+    for item in found.artifacts:
+        assert item.artifact in shown
+        assert f"{item.worst.relative_l2:.1e}" in shown
+        assert all(word in shown for word in item.runtime.split())
+        assert ("same" if item.passed else "DIFFERENT") in shown
+    assert "1e-05" in shown or not found.artifacts
+
+
+def test_only_a_drawn_sample_is_called_one(at):
+    assert "a seeded sample" in at(CASES["a sample"][0])
+    assert "a seeded sample" not in at(CASES["named"][0])
+    assert "2 of 10 members (as named)" in at(CASES["named"][0])
+
+
+def test_of_many_members_the_worst_are_shown(at):
+    many = report(100, artifacts=(artifact("onnx", range(100), wrong=(77,)),))
+    shown = at(many)
+    assert "the 32 with the largest of 100 (all: --wide)" in shown
+    assert "│     77 │" in shown
+    assert "│     99 │" not in shown
+
+
+def test_reasons_are_told_once_and_only_where_something_can_be_done(monkeypatch):
+    not_run = {
+        "torchscript": "its format is not in the bundle",
+        "openvino": "not asked for: --runtimes openvino",
+        "onnx-reference": "not asked for: --runtimes onnx-reference",
+        "onnx on cuda": "there is no NVIDIA driver: install it",
+        "one": "too large",
+        "two": "too large",
+    }
+    monkeypatch.setattr("hnexport.parity.not_run.can_load", lambda library: False)
+    assert remarks(not_run) == ("openvino, onnx-reference (--runtimes all)", "one, two: too large")
+    monkeypatch.setattr("hnexport.parity.not_run.can_load", lambda library: True)
+    assert "onnx on cuda: there is no NVIDIA driver: install it" in remarks(not_run)
+
+
+def test_a_report_knows_how_its_members_came_about(built):
+    for members, selection in ((None, "all"), ((2, 0), "named"), ((2, 0, 1), "all")):
+        found = verify_bundle(built.path, VerifyOptions(members=members, artifacts=("onnx",), batch_sizes=(1,)))
+        assert (found.selection, found.sampled) == (selection, False)
