@@ -1,9 +1,8 @@
 """What a report says about artifacts that were not run: once, and only where the reader can do something about it."""
 
-import sys
 from collections.abc import Mapping
 
-from hnexport.parity.providers import can_load
+from hnexport.runtime.libraries import can_load, driver_library
 
 __all__ = ["NOT_ASKED", "NO_FORMAT", "grouped", "remarks"]
 
@@ -44,4 +43,4 @@ def grouped(reasons: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _may_have_gpu() -> bool:
-    return can_load("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    return can_load(driver_library())
