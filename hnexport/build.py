@@ -23,6 +23,7 @@ from hnexport.bundle.manifest import (
     Manifest,
     OnnxInfo,
     TensorSignature,
+    read_identified,
     write_manifest,
 )
 from hnexport.bundle.writer import check_target, staged_folder
@@ -39,6 +40,7 @@ from hnexport.pipeline import Pipeline
 from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
 from hnexport.spec import BasisDtype, PipelineSpec
+from hnexport.trust import Trust, remember
 
 __all__ = ["PARITY_FILE", "BuildOptions", "BuildResult", "ParityFailedError", "build"]
 
@@ -67,10 +69,15 @@ class BuildOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildResult:
-    """A published bundle and what its verification found."""
+    """A published bundle and what its verification found.
+
+    Attributes:
+        digest: which bundle it is, see `hnexport.bundle.digest`.
+    """
 
     path: Path
     manifest: Manifest
+    digest: str
     parity: ParityReport
     seconds: Mapping[str, float]
 
@@ -115,7 +122,7 @@ def build(
             manifest = dataclasses.replace(manifest, basis_rounding=rounding)
         with clock.stage("verify"):
             write_manifest(folder, _with_files(manifest, folder, parity={}))
-            report = verify(folder, VerifyOptions(provider=options.provider), progress)
+            report = verify(folder, VerifyOptions(provider=options.provider, trust=True), progress)
         if not report.passed:
             raise ParityFailedError(report)
         text = json.dumps(report_json(report), indent=2, allow_nan=False) + "\n"
@@ -123,10 +130,14 @@ def build(
         manifest = _with_files(manifest, folder, _parity_summary(report))
         with clock.stage("report"):
             golden = read_golden(folder)
-            write_page(folder, report, manifest, golden, depth_profile(folder, manifest, golden))
+            write_page(
+                folder, report, manifest, golden, depth_profile(folder, manifest, golden, Trust(everything=True))
+            )
         manifest = _with_files(manifest, folder, _parity_summary(report))
         write_manifest(folder, manifest)
-    return BuildResult(path=target, manifest=manifest, parity=report, seconds=clock.seconds)
+        digest = read_identified(folder).digest
+    remember(digest)
+    return BuildResult(path=target, manifest=manifest, digest=digest, parity=report, seconds=clock.seconds)
 
 
 class ParityFailedError(ParityError):

@@ -10,6 +10,7 @@ __all__ = [
     "CheckpointError",
     "ExportError",
     "HnexportError",
+    "NotRunError",
     "ParityError",
     "ProviderError",
     "RuntimeInputError",
@@ -44,6 +45,10 @@ class BundleError(HnexportError):
 
 class ParityError(HnexportError):
     """Parity could not be measured. (A parity that was measured and failed is a result, not an error.)"""
+
+
+class NotRunError(ParityError):
+    """A program of somebody unknown that was not run, or could not be run in confinement: the question stays open."""
 
 
 class ProviderError(HnexportError):
