@@ -147,6 +147,7 @@ def _torch(task: BenchTask) -> Loaded:
 
     _set_torch(task)
     device = "cuda" if task.provider != "cpu" else "cpu"
+    files = _bundle_files(task, "model.onnx", "weights.bin")  # data: the bench runs no program of a bundle
     pipeline = Pipeline(task.manifest.spec, restore_tensors(task.bundle, task.manifest)).to(device)
     cond_id = torch.tensor(task.member, device=device)
 
@@ -154,8 +155,6 @@ def _torch(task: BenchTask) -> Loaded:
         with torch.inference_mode():
             return pipeline(cond_id, torch.from_numpy(images).to(device)).cpu()
 
-    names = ("model.onnx", "weights.bin") if Format.ONNX in task.manifest.formats else ("model.pt2",)
-    files = tuple(task.bundle / name for name in names)
     return Loaded(runtime=f"torch {torch.__version__} eager {device}", run=run, files=files)
 
 

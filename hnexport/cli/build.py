@@ -94,10 +94,16 @@ def build(out: Path | None, as_json: bool, **options: Any) -> None:
             click.echo("nothing was published", err=True)
         sys.exit(1)
     if as_json:
-        value = {"bundle": str(target), "seconds": result.seconds, "parity": report_json(result.parity)}
+        value = {
+            "bundle": str(target),
+            "digest": result.digest,
+            "seconds": result.seconds,
+            "parity": report_json(result.parity),
+        }
         render.print_json({**value, "basis_rounding": to_json(result.manifest.basis_rounding)})
         return
     render.print_files(result.manifest, summarise(result.manifest))
     render.print_parity(result.parity)
     render.print_bases(result.manifest)
+    click.echo(f"digest {result.digest}")
     click.echo(str(target))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from hnexport.cli.options import bundle_argument, json_option, precision_option
+from hnexport.cli.options import bundle_argument, json_option, precision_option, trust_option
 
 __all__ = ["locate"]
 
@@ -21,8 +21,11 @@ __all__ = ["locate"]
 @click.option("--member", type=int, help="Follow this member. Default: the one with the largest error.")
 @precision_option
 @click.option("--all", "show_all", is_flag=True, help="Show every comparison, not only the departures.")
+@trust_option
 @json_option
-def locate(bundle: Path, against: str, member: int | None, precision: str, show_all: bool, as_json: bool) -> None:
+def locate(
+    bundle: Path, against: str, member: int | None, precision: str, show_all: bool, trust: bool, as_json: bool
+) -> None:
     """Name the first place where an artifact departs from PyTorch in float64.
 
     Walks embedding, chunk, assembled weight, layer, block and logits, and says whether weight generation or inference
@@ -34,7 +37,7 @@ def locate(bundle: Path, against: str, member: int | None, precision: str, show_
     from hnexport.parity.locate import locate as locate_fault
     from hnexport.parity.report import locate_json
 
-    report = locate_fault(bundle, against, member=member, precision=Precision(precision))
+    report = locate_fault(bundle, against, member=member, precision=Precision(precision), trust=trust)
     if as_json:
         print_json(locate_json(report))
     else:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hnexport.cli.options import Integers, bundle_argument, json_option, provider_option
+from hnexport.cli.options import Integers, bundle_argument, digest_option, json_option, provider_option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,6 +46,7 @@ class Numbers(click.ParamType[tuple[float, ...]]):
 @click.option("--std", type=Numbers(), help="Then divide by this.")
 @click.option("--engine", type=click.Choice(["onnxruntime", "openvino"]), default="onnxruntime", show_default=True)
 @provider_option
+@digest_option
 @json_option
 def predict(
     bundle: Path,
@@ -58,6 +59,7 @@ def predict(
     std: tuple[float, ...] | None,
     engine: str,
     provider: str,
+    digest: str | None,
     as_json: bool,
 ) -> None:
     """Class probabilities of each member for images (PNG, JPEG, or .npy as the graph takes it).
@@ -74,7 +76,7 @@ def predict(
     normalisation = None
     if mean is not None or std is not None:
         normalisation = Normalisation(mean=mean or (0.0,), std=std or (1.0,))
-    ensemble = load(bundle, provider=provider, engine=engine, strategy="generated")
+    ensemble = load(bundle, provider=provider, engine=engine, strategy="generated", digest=digest)
     names = (
         read_labels(labels, ensemble.classes) if labels else tuple(f"class {one}" for one in range(ensemble.classes))
     )

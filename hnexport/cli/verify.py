@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from hnexport.cli.options import Integers, json_option, members_option, precision_option, provider_option
+from hnexport.cli.options import (
+    Integers,
+    digest_option,
+    json_option,
+    members_option,
+    precision_option,
+    provider_option,
+    trust_option,
+)
 
 __all__ = ["verify"]
 
@@ -29,6 +37,8 @@ EXIT_CODES = {"same": 0, "different": 1, "unanswered": 2}
 @click.option("--runtimes", help="Comma-separated, for instance onnx,openvino, or all that are installed.")
 @click.option("--save-failure", type=click.Path(path_type=Path), help="A folder for failing cases, for --replay.")
 @click.option("--replay", type=click.Path(path_type=Path), help="Run one saved failing case again, and nothing else.")
+@trust_option
+@digest_option
 @json_option
 def verify(target: Path, bundle: Path | None, as_json: bool, replay: Path | None, **choices: Any) -> None:
     """Compare every artifact of a bundle with PyTorch in float64, member by member.
@@ -52,6 +62,8 @@ def verify(target: Path, bundle: Path | None, as_json: bool, replay: Path | None
         artifacts=tuple(choices["runtimes"].split(",")) if choices["runtimes"] else None,
         precision=Precision(choices["precision"]),
         save_failures=choices["save_failure"],
+        trust=choices["trust"],
+        digest=choices["digest"],
     )
     if replay is not None:
         found = replay_case(replay, target, source, options)

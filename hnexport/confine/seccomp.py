@@ -86,7 +86,7 @@ def restrict_calls() -> None:
     if machine not in MACHINES or ctypes.sizeof(ctypes.c_void_p) != 8:
         raise OSError(f"there is no seccomp filter for {machine} here")
     steps = filter_program(machine, os.getpid())
-    code = (_Instruction * len(steps))(*steps)
+    code = (_Instruction * len(steps))(*(_Instruction(*step) for step in steps))
     program = _Program(len(steps), code)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(38, 1, 0, 0, 0) != 0:  # no_new_privs

@@ -123,10 +123,13 @@ class ConfinedRunner:
     def _question(
         self, question: str, arrays: Iterable[tuple[str, Array]], images: int, answer_bytes: int, **meta: int
     ) -> Frame:
-        """Ask; what the program itself raises is raised here, as its runtime would."""
+        """Ask; what the program raises for a member that does not exist is raised here, as its runtime would."""
         answer = self._ask(question, arrays, self._seconds(images), answer_bytes, **meta)
         if "error" in answer.meta:
-            raise RuntimeError(_text(answer.meta["error"]))
+            why = _text(answer.meta["error"])
+            if question == "run" and not 0 <= meta["cond_id"] < self._spec.members:
+                raise RuntimeError(why)
+            raise NotRunError(self._reason(why))
         return answer
 
     def _ask(

@@ -1,4 +1,4 @@
-"""What a confined process does for parity: it hosts the same `TorchRunner` as the trusted way, so that numbers agree."""
+"""What a confined process does for parity: it hosts the same `TorchRunner` as the trusted way: equal numbers."""
 
 import importlib
 from collections.abc import Mapping

@@ -4,11 +4,13 @@ Only `hnexport.parity.programs` decides in which process that happens.
 """
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hnexport.errors import ParityError
 from hnexport.export.capture import GENERATOR_PREFIX
@@ -51,9 +53,9 @@ class TorchRunner:
 
     def ensemble(self, cond_ids: NDArray[np.int64], images: Array) -> tuple[Array, ...]:
         """The program's method `ensemble`: several members in one call."""
-        where = self._device
+        where, method = self._device, cast("Callable[..., tuple[Tensor, ...]]", self._module.ensemble)
         with torch.inference_mode():
-            outputs = self._module.ensemble(torch.from_numpy(cond_ids).to(where), torch.from_numpy(images).to(where))
+            outputs = method(torch.from_numpy(cond_ids).to(where), torch.from_numpy(images).to(where))
         return tuple(output.cpu().numpy() for output in outputs)
 
     def stored(self) -> Iterator[tuple[str, Array]]:

@@ -9,7 +9,8 @@ import onnxruntime
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
-from hnexport.runtime.cache import CacheEntry, keyed_folder
+from hnexport.runtime.cache import keyed_folder
+from hnexport.runtime.entries import CacheEntry
 
 __all__ = ["HALF_FILE", "HALF_RECORD_FILE", "find_half", "half_entry", "half_folder", "require_half"]
 
@@ -27,7 +28,7 @@ def half_folder(manifest: Manifest) -> Path:
 
 def half_entry(manifest: Manifest) -> CacheEntry:
     """The entry of that graph in the user's cache."""
-    return CacheEntry(folder=half_folder(manifest), record_file=HALF_RECORD_FILE, sized_file=HALF_FILE)
+    return CacheEntry(folder=half_folder(manifest), record_file=HALF_RECORD_FILE, files=(HALF_FILE,))
 
 
 def find_half(manifest: Manifest) -> Path | None:
