@@ -33,21 +33,6 @@ def edit_archive(path: Path, part: str, change: Edit) -> None:
     writer.write_end_of_file()
 
 
-def add_record(path: Path, added: str, like: str, data: bytes) -> None:
-    """Add a record beside one that exists."""
-    reader = torch._C.PyTorchFileReader(str(path))
-    names = [name.split("/", 1)[1] for name in zipfile.ZipFile(path).namelist()]
-    records = {
-        name: reader.get_record(name) for name in names if not name.startswith((".data", "version", "byteorder"))
-    }
-    records[added] = data
-    del reader
-    writer = torch._C.PyTorchFileWriter(str(path))
-    for name, record in records.items():
-        writer.write_record(name, record, len(record))
-    writer.write_end_of_file()
-
-
 class _Runs:
     """A pickle that runs source, and then is the value of an expression."""
 
