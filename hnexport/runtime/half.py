@@ -14,7 +14,7 @@ from hnexport.runtime.entries import CacheEntry
 
 __all__ = ["HALF_FILE", "HALF_RECORD_FILE", "find_half", "half_entry", "half_folder", "require_half"]
 
-FORMAT_VERSION = 1  # of the conversion; another one is another key
+FORMAT_VERSION = 2  # of the conversion and its record; another one is another key
 HALF_FILE = "model-float16.onnx"
 HALF_RECORD_FILE = "float16.json"
 

@@ -23,7 +23,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 2  # of the folded graphs; another one is another key
+FORMAT_VERSION = 3  # of the folded graphs and their record; another one is another key
 FOLDED_HYPERNET_FILE = "folded-hypernet.onnx"
 FOLDED_NETWORK_FILE = "folded-network.onnx"
 FOLDED_WEIGHTS_FILE = "folded.bin"
