@@ -41,7 +41,9 @@ class TorchRunner:
         try:
             self._module = load_torch(content, name, self._device)
         except Exception as error:  # torch raises anything on a file it cannot read
-            raise ParityError(f"PyTorch {torch.__version__} cannot load {name}: {error}") from error
+            raise ParityError(
+                f"PyTorch {torch.__version__} cannot load {name}: {str(error) or type(error).__name__}"
+            ) from error
         self.runtime = f"torch {torch.__version__} {self._device}"
 
     def run(self, cond_id: int, images: Array) -> Array:

@@ -37,7 +37,7 @@ class _Runs:
     """A pickle that runs source, and then is the value of an expression."""
 
     def __init__(self, source: str, expression: str) -> None:
-        self._code = f"[exec({source!r}), {expression}][1]"
+        self._code = f"[exec({source!r}, {{}}), {expression}][1]"
 
     def __reduce__(self) -> tuple[object, ...]:
         return eval, (self._code,)
@@ -63,7 +63,7 @@ def by_expression(bundle: Path, source: str) -> None:
                 for key, item in node.items():
                     if key == "expr_str" and not injected:
                         injected.append(item)
-                        node[key] = f"[{item}, __import__('builtins').exec({source!r})][0]"
+                        node[key] = f"[{item}, __import__('builtins').exec({source!r}, {{}})][0]"
                     else:
                         walk(item)
             elif isinstance(node, list):
