@@ -157,7 +157,7 @@ TOO_MUCH = {
     ),
     "allocates in TorchScript": (
         "torchscript",
-        lambda bundle: by_torchscript(bundle, "_x = torch.ones([4000000000], dtype=6, layout=None, device=None)"),
+        lambda bundle: by_torchscript(bundle, "image = torch.add(image, torch.sum(torch.ones([4000000000])))"),
         "memory",
     ),
 }
