@@ -51,7 +51,8 @@ def main(module: str) -> None:
         try:
             _send(answers, service.answer(question))
         except Exception as error:  # whatever a program does wrong is an answer
-            _send(answers, ({"error": f"{type(error).__name__}: {error}"[:2000]}, ()))
+            words = f"{type(error).__name__}: {error}"
+            _send(answers, ({"error": words if len(words) < 2000 else words[:200] + words[-1800:]}, ()))
 
 
 def _send(answers: BinaryIO, answer: Answer) -> None:

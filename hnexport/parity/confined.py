@@ -175,6 +175,6 @@ def _trace(answer: Frame) -> Trace:
 
 
 def _text(value: Any) -> str:
-    """A stranger's words: one line, not too long."""
+    """A stranger's words: one line, not too long; of a long one the end, which says what happened."""
     words = " ".join(str(value).split())
-    return words if len(words) <= 300 else words[:297] + "..."
+    return words if len(words) <= 300 else f"{words[:80]} … {words[-217:]}"
