@@ -158,7 +158,7 @@ TOO_MUCH = {
     "allocates in TorchScript": (
         "torchscript",
         lambda bundle: by_torchscript(bundle, "image = torch.add(image, torch.sum(torch.ones([4000000000])))"),
-        "memory",
+        "RuntimeError",
     ),
 }
 
