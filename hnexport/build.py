@@ -22,6 +22,7 @@ from hnexport.bundle.manifest import (
     Manifest,
     OnnxInfo,
     TensorSignature,
+    read_identified,
     write_manifest,
 )
 from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
@@ -38,6 +39,7 @@ from hnexport.pipeline import Pipeline
 from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
 from hnexport.spec import BasisDtype, PipelineSpec
+from hnexport.trust import Trust, remember
 
 __all__ = ["PARITY_FILE", "BuildOptions", "BuildResult", "ParityFailedError", "build"]
 
@@ -66,10 +68,15 @@ class BuildOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildResult:
-    """A published bundle and what its verification found."""
+    """A published bundle and what its verification found.
+
+    Attributes:
+        digest: which bundle it is, see `hnexport.bundle.digest`.
+    """
 
     path: Path
     manifest: Manifest
+    digest: str
     parity: ParityReport
     seconds: Mapping[str, float]
 
@@ -114,7 +121,7 @@ def build(
             manifest = dataclasses.replace(manifest, basis_rounding=rounding)
         with clock.stage("verify"):
             write_manifest(folder, _with_files(manifest, folder, parity={}))
-            report = verify(folder, VerifyOptions(provider=options.provider), progress)
+            report = verify(folder, VerifyOptions(provider=options.provider, trust=True), progress)
         if not report.passed:
             raise ParityFailedError(report)
         text = json.dumps(report_json(report), indent=2, allow_nan=False) + "\n"
@@ -122,10 +129,14 @@ def build(
         manifest = _with_files(manifest, folder, _parity_summary(report))
         with clock.stage("report"):
             golden = read_golden(folder)
-            write_page(folder, report, manifest, golden, depth_profile(folder, manifest, golden))
+            write_page(
+                folder, report, manifest, golden, depth_profile(folder, manifest, golden, Trust(everything=True))
+            )
         manifest = _with_files(manifest, folder, _parity_summary(report))
         write_manifest(folder, manifest)
-    return BuildResult(path=target, manifest=manifest, parity=report, seconds=clock.seconds)
+        digest = read_identified(folder).digest
+    remember(digest)
+    return BuildResult(path=target, manifest=manifest, digest=digest, parity=report, seconds=clock.seconds)
 
 
 class ParityFailedError(ParityError):

@@ -11,6 +11,7 @@ __all__ = [
     "CheckpointError",
     "ExportError",
     "HnexportError",
+    "NotRunError",
     "ParityError",
     "ProviderError",
     "RuntimeInputError",
@@ -49,6 +50,10 @@ class CacheError(HnexportError):
 
 class ParityError(HnexportError):
     """Parity could not be measured. (A parity that was measured and failed is a result, not an error.)"""
+
+
+class NotRunError(ParityError):
+    """A program of somebody unknown that was not run, or could not be run in confinement: the question stays open."""
 
 
 class ProviderError(HnexportError):

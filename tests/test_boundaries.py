@@ -21,6 +21,7 @@ ORDER = (
     ("checkpoints",),
     ("export",),
     ("bundle",),
+    ("confine", "trust"),
     ("images", "summary"),
     ("parity",),
     ("build",),

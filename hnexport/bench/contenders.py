@@ -162,6 +162,7 @@ def _torch(task: BenchTask) -> Loaded:
     device = "cuda" if task.provider != "cpu" else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise ProviderError(f"this PyTorch {torch.__version__} has no CUDA: install a wheel that has it")
+    files = _bundle_files(task, "model.onnx", "weights.bin")  # data: the bench runs no program of a bundle
     pipeline = Pipeline(task.manifest.spec, restore_tensors(task.bundle, task.manifest)).to(device)
     cond_id = torch.tensor(task.member, device=device)
 
@@ -169,8 +170,6 @@ def _torch(task: BenchTask) -> Loaded:
         with torch.inference_mode():
             return pipeline(cond_id, torch.from_numpy(images).to(device)).cpu()
 
-    names = ("model.onnx", "weights.bin") if Format.ONNX in task.manifest.formats else ("model.pt2",)
-    files = tuple(task.bundle / name for name in names)
     return Loaded(runtime=f"torch {torch.__version__} eager {device}", run=run, files=files)
 
 

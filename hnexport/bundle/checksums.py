@@ -1,13 +1,23 @@
 """Checksums of a bundle's files."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Protocol
 
-from hnexport.bundle.manifest import FileRecord, Manifest
+from hnexport.bundle.manifest import FileRecord
 from hnexport.errors import BundleError
 
-__all__ = ["check_files", "check_sizes", "record_file"]
+__all__ = ["Listing", "check_files", "check_sizes", "record_file"]
+
+
+class Listing(Protocol):
+    """What lists files with their records: a manifest, or the record of an entry of the cache."""
+
+    @property
+    def files(self) -> Mapping[str, FileRecord]:
+        """Every file by name."""
+        ...
 
 
 def record_file(path: Path) -> FileRecord:
@@ -17,7 +27,7 @@ def record_file(path: Path) -> FileRecord:
     return FileRecord(size_bytes=path.stat().st_size, sha256=digest)
 
 
-def check_sizes(folder: Path, manifest: Manifest, names: Iterable[str]) -> None:
+def check_sizes(folder: Path, manifest: Listing, names: Iterable[str]) -> None:
     """Compare the sizes of files with their records.
 
     Raises:
@@ -38,7 +48,7 @@ def check_sizes(folder: Path, manifest: Manifest, names: Iterable[str]) -> None:
             )
 
 
-def check_files(folder: Path, manifest: Manifest, names: Iterable[str]) -> None:
+def check_files(folder: Path, manifest: Listing, names: Iterable[str]) -> None:
     """Compare files with their records: the sizes of all first, since that is quick, then the checksums.
 
     Raises:

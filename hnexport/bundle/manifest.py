@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from hnexport.bundle.digest import check_digest, digest_of, parse_digest
 from hnexport.errors import BundleError, SpecError
 from hnexport.records import RecordError, from_json, to_json
 from hnexport.spec import PipelineSpec
@@ -18,9 +19,11 @@ __all__ = [
     "BasisRounding",
     "FileRecord",
     "Format",
+    "Identified",
     "Manifest",
     "OnnxInfo",
     "TensorSignature",
+    "read_identified",
     "read_manifest",
     "write_manifest",
 ]
@@ -130,18 +133,51 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / MANIFEST_FILE).write_text(text, encoding="utf-8")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Identified:
+    """A manifest and the digest of the very bytes that it was read from; see `hnexport.bundle.digest`."""
+
+    manifest: Manifest
+    digest: str
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Read and validate a bundle's manifest.
 
     Raises:
         BundleError: there is none, it is not valid, or it has another schema version.
     """
+    return read_identified(folder).manifest
+
+
+def read_identified(folder: Path, digest: str | None = None) -> Identified:
+    """Read and validate a bundle's manifest, and say which bundle it is.
+
+    Args:
+        digest: refuse any other bundle than this one, before anything of it is parsed.
+
+    Raises:
+        BundleError: there is no manifest, it is not valid, it has another schema version or another digest.
+    """
+    if digest is not None:
+        parse_digest(digest)
     path = folder / MANIFEST_FILE
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST_FILE}; `hnexport build` makes one") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error}; build the bundle again or copy it again") from error
+    found = digest_of(content)
+    if digest is not None:
+        check_digest(str(folder), found, digest)
+    return Identified(manifest=_parsed(path, content), digest=found)
+
+
+def _parsed(path: Path, content: bytes) -> Manifest:
+    try:
+        value = json.loads(content.decode("utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise BundleError(f"{path} cannot be read: {error}; build the bundle again or copy it again") from error
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         raise BundleError(f"{path} is not the manifest of a bundle: its schema is not {SCHEMA!r}")

@@ -1,5 +1,10 @@
-"""Read a pipeline's stored tensors back from a bundle. (Unlike its siblings, this module needs torch and onnx.)"""
+"""Read a pipeline's stored tensors back from a bundle. (Unlike its siblings, this module needs torch and onnx.)
 
+ONNX files are read here, as data. TorchScript and `.pt2` files are programs: this module never loads them, but asks
+whoever calls it for what they hold.
+"""
+
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,20 +22,29 @@ from hnexport.hypernet.storage import stored_tensors
 __all__ = ["as_stored", "restore_tensors"]
 
 T = TypeVar("T", Tensor, NDArray[np.generic])
+Array = NDArray[np.generic]
 
 
-def restore_tensors(bundle: Path, manifest: Manifest) -> dict[str, Tensor]:
+def restore_tensors(
+    bundle: Path, manifest: Manifest, stored: Callable[[Path], Iterable[tuple[str, Array]]] | None = None
+) -> dict[str, Tensor]:
     """Every stored tensor of the bundle's pipeline by name, in the dtype in which it is stored.
+
+    Args:
+        stored: gives the tensors of a TorchScript or `.pt2` file; `hnexport.parity.programs` has one that runs no
+            stranger's program in this process. None where only ONNX files are to be read.
 
     Raises:
         BundleError: the bundle's files do not hold them.
     """
+    found: dict[str, Tensor]
     if Format.ONNX in manifest.formats:
         found = _from_onnx(bundle)
-    elif Format.PT2 in manifest.formats:
-        found = dict(torch.export.load(bundle / "model.pt2").state_dict)
+    elif stored is not None:
+        name = "model.pt2" if Format.PT2 in manifest.formats else "model.pt"
+        found = {key: torch.from_numpy(np.array(tensor)) for key, tensor in stored(bundle / name)}
     else:
-        found = dict(torch.jit.load(str(bundle / "model.pt")).state_dict())  # type: ignore[no-untyped-call]
+        raise BundleError(f"{bundle} holds no ONNX files, only {', '.join(manifest.formats)}: build it with onnx")
     found = {name.removeprefix("generator."): tensor.detach() for name, tensor in found.items()}
     expected = {stored.name: stored.shape for stored in stored_tensors(manifest.spec)}
     missing = [name for name in expected if name not in found]

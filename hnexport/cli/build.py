@@ -99,10 +99,16 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
         sys.exit(exit_codes.DIFFERENT)
     with render.accomplished(f"the bundle was verified and published: {target}"):
         if as_json:
-            value = {"bundle": str(target), "seconds": result.seconds, "parity": report_json(result.parity)}
+            value = {
+                "bundle": str(target),
+                "digest": result.digest,
+                "seconds": result.seconds,
+                "parity": report_json(result.parity),
+            }
             render.print_json({**value, "basis_rounding": to_json(result.manifest.basis_rounding)})
             return
         render.print_files(result.manifest, summarise(result.manifest), wide=wide)
         print_parity(result.parity, wide=wide, bundle=str(target))
         render.print_bases(result.manifest)
+        render.say(f"digest {result.digest}", wrap=False)
         render.say(str(target), wrap=False)

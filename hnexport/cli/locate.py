@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from hnexport.cli import exit_codes
-from hnexport.cli.options import bundle_argument, json_option, precision_option, wide_option
+from hnexport.cli.options import bundle_argument, json_option, precision_option, trust_option, wide_option
 
 __all__ = ["locate"]
 
@@ -22,10 +22,18 @@ __all__ = ["locate"]
 @click.option("--member", type=int, help="Follow this member. Default: the one with the largest error.")
 @precision_option
 @click.option("--all", "show_all", is_flag=True, help="Show every comparison, not only the departures.")
+@trust_option
 @wide_option
 @json_option
 def locate(
-    bundle: Path, against: str, member: int | None, precision: str, show_all: bool, wide: bool, as_json: bool
+    bundle: Path,
+    against: str,
+    member: int | None,
+    precision: str,
+    show_all: bool,
+    trust: bool,
+    wide: bool,
+    as_json: bool,
 ) -> None:
     """Name the first place where an artifact departs from PyTorch in float64.
 
@@ -38,7 +46,7 @@ def locate(
     from hnexport.parity.locate import locate as locate_fault
     from hnexport.parity.report import locate_json
 
-    report = locate_fault(bundle, against, member=member, precision=Precision(precision))
+    report = locate_fault(bundle, against, member=member, precision=Precision(precision), trust=trust)
     if as_json:
         render.print_json(locate_json(report))
     else:

@@ -10,10 +10,12 @@ __all__ = [
     "Integers",
     "Numbers",
     "bundle_argument",
+    "digest_option",
     "json_option",
     "members_option",
     "precision_option",
     "provider_option",
+    "trust_option",
     "wide_option",
 ]
 
@@ -99,4 +101,23 @@ def members_option(function: F) -> F:
         "--members",
         type=Integers(accepts_all=True),
         help="Members to compare, for instance 2,3,7 or all. Default: all up to 32, above that a seeded sample.",
+    )(function)
+
+
+def digest_option(function: F) -> F:
+    """`--digest`: which bundle it must be."""
+    return click.option(
+        "--digest",
+        metavar="sha256:…",
+        help="Refuse any other bundle than the one with this digest, as build and inspect print it.",
+    )(function)
+
+
+def trust_option(function: F) -> F:
+    """`--trust`: whose programs may run in this process."""
+    return click.option(
+        "--trust",
+        is_flag=True,
+        help="TorchScript and .pt2 files are programs: run them in this process though this user did not build them. "
+        "Without it, a stranger's run confined, or not at all.",
     )(function)

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hnexport.cli.options import Integers, Numbers, bundle_argument, json_option, provider_option, wide_option
+from hnexport.cli.options import (
+    Integers,
+    Numbers,
+    bundle_argument,
+    digest_option,
+    json_option,
+    provider_option,
+    wide_option,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +41,7 @@ TOP = 5
 @click.option("--std", type=Numbers(), help="Then divide by this.")
 @click.option("--engine", type=click.Choice(["onnxruntime", "openvino"]), default="onnxruntime", show_default=True)
 @provider_option
+@digest_option
 @wide_option
 @json_option
 def predict(
@@ -48,6 +57,7 @@ def predict(
     std: tuple[float, ...] | None,
     engine: str,
     provider: str,
+    digest: str | None,
     wide: bool,
     as_json: bool,
 ) -> None:
@@ -65,7 +75,7 @@ def predict(
     normalisation = None
     if mean is not None or std is not None:
         normalisation = Normalisation(mean=mean or (0.0,), std=std or (1.0,))
-    ensemble = load(bundle, provider=provider, engine=engine, strategy="generated")
+    ensemble = load(bundle, provider=provider, engine=engine, strategy="generated", digest=digest)
     names = (
         read_labels(labels, ensemble.classes) if labels else tuple(f"class {one}" for one in range(ensemble.classes))
     )

@@ -9,10 +9,12 @@ import click
 from hnexport.cli import exit_codes
 from hnexport.cli.options import (
     Integers,
+    digest_option,
     json_option,
     members_option,
     precision_option,
     provider_option,
+    trust_option,
     wide_option,
 )
 
@@ -35,6 +37,8 @@ __all__ = ["verify"]
 @click.option("--runtimes", help="Comma-separated, for instance onnx,openvino, or all that are installed.")
 @click.option("--save-failure", type=click.Path(path_type=Path), help="A folder for failing cases, for --replay.")
 @click.option("--replay", type=click.Path(path_type=Path), help="Run one saved failing case again, and nothing else.")
+@trust_option
+@digest_option
 @wide_option
 @json_option
 def verify(target: Path, bundle: Path | None, wide: bool, as_json: bool, replay: Path | None, **choices: Any) -> None:
@@ -61,6 +65,8 @@ def verify(target: Path, bundle: Path | None, wide: bool, as_json: bool, replay:
         artifacts=tuple(choices["runtimes"].split(",")) if choices["runtimes"] else None,
         precision=Precision(choices["precision"]),
         save_failures=choices["save_failure"],
+        trust=choices["trust"],
+        digest=choices["digest"],
     )
     if replay is not None:
         found = replay_case(replay, target, source, options)

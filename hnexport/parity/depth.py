@@ -16,6 +16,7 @@ from hnexport.parity.points import Point, reference_points
 from hnexport.parity.reference import double_pipeline
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.pipeline import Pipeline
+from hnexport.trust import NOBODY, Trust
 
 __all__ = ["DepthProfile", "depth_profile"]
 
@@ -34,10 +35,10 @@ class DepthProfile:
     errors: dict[str, tuple[float | None, ...]]
 
 
-def depth_profile(bundle: Path, manifest: Manifest, golden: Golden) -> DepthProfile:
+def depth_profile(bundle: Path, manifest: Manifest, golden: Golden, trust: Trust = NOBODY) -> DepthProfile:
     """Compare float32 eager PyTorch and, where the bundle has it, `model.onnx` with float64 at every layer."""
     member, images = int(golden.members[0]), golden.images[:1]
-    single = Pipeline(manifest.spec, trusted_tensors(bundle, manifest, golden.fingerprints))
+    single = Pipeline(manifest.spec, trusted_tensors(bundle, manifest, golden.fingerprints, trust))
     with torch.no_grad():
         points = reference_points(single, single.weights(member), images)
         double = double_pipeline(manifest.spec, single.tensors())

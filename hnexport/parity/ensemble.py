@@ -6,20 +6,21 @@ from types import MappingProxyType
 
 import numpy as np
 import onnxruntime
-import torch
 from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import Format, Manifest
 from hnexport.parity.compare import compare_member, relative_l2
-from hnexport.parity.providers import Device, onnx_session, torch_device, torch_runtime
+from hnexport.parity.programs import open_program
+from hnexport.parity.providers import Device, onnx_session
 from hnexport.parity.results import ArtifactReport, Check
 from hnexport.parity.tolerances import Tolerance
+from hnexport.trust import NOBODY, Trust
 
 __all__ = ["ENSEMBLES", "Ensemble", "verify_ensemble"]
 
 Array = NDArray[np.generic]
-Outputs = tuple[Array, Array, Array, Array]
+Outputs = tuple[Array, ...]
 
 
 class Ensemble:
@@ -30,7 +31,7 @@ class Ensemble:
         self.run = run
 
 
-def onnx_ensemble(bundle: Path, device: Device) -> Ensemble:
+def onnx_ensemble(bundle: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY) -> Ensemble:
     """`ensemble.onnx` under onnxruntime."""
     session = onnx_session(bundle / "ensemble.onnx", onnxruntime.SessionOptions(), device)
 
@@ -40,21 +41,14 @@ def onnx_ensemble(bundle: Path, device: Device) -> Ensemble:
     return Ensemble(f"onnxruntime {onnxruntime.__version__} {device.provider}", run)
 
 
-def torchscript_ensemble(bundle: Path, device: Device) -> Ensemble:
-    """The method `ensemble` of `model.pt` under `torch.jit`."""
-    where = torch_device(device)
-    module = torch.jit.load(str(bundle / "model.pt"), map_location=where).eval()  # type: ignore[no-untyped-call]
-
-    def run(cond_ids: NDArray[np.int64], images: Array) -> Outputs:
-        with torch.inference_mode():
-            outputs = module.ensemble(torch.from_numpy(cond_ids).to(where), torch.from_numpy(images).to(where))
-        return tuple(output.cpu().numpy() for output in outputs)
-
-    return Ensemble(torch_runtime(device), run)
+def torchscript_ensemble(bundle: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY) -> Ensemble:
+    """The method `ensemble` of `model.pt` under `torch.jit`; confined, unless it is trusted."""
+    program = open_program(bundle / "model.pt", manifest, device, trust)
+    return Ensemble(program.runtime, program.ensemble)
 
 
 # The artifact's name, the format it belongs to, how to load it.
-ENSEMBLES: Mapping[str, tuple[Format, Callable[[Path, Device], Ensemble]]] = MappingProxyType(
+ENSEMBLES: Mapping[str, tuple[Format, Callable[..., Ensemble]]] = MappingProxyType(
     {
         "onnx-ensemble": (Format.ONNX, onnx_ensemble),
         "torchscript-ensemble": (Format.TORCHSCRIPT, torchscript_ensemble),

@@ -13,22 +13,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hnexport.bundle.golden import Golden, read_golden
-from hnexport.bundle.manifest import Manifest, read_manifest
+from hnexport.bundle.manifest import Manifest, read_identified
 from hnexport.errors import ParityError
 from hnexport.parity.compare import relative_l2
 from hnexport.parity.layers import match_layers, network_layers
 from hnexport.parity.onnx_trace import OnnxTracer
 from hnexport.parity.points import Point, reference_points
+from hnexport.parity.programs import Program
 from hnexport.parity.reference import double_pipeline
 from hnexport.parity.runners import Device, Runner, file_runner
 from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
-from hnexport.parity.torch_runners import load_torch
-from hnexport.parity.torch_trace import trace_torch
 from hnexport.parity.trace import Trace
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.parity.weight_faults import Kind, Step, generation_fault, weight_steps
+from hnexport.trust import bundle_trust
 
 __all__ = ["ARTIFACT_FILES", "LocateReport", "Stage", "locate"]
 
@@ -66,28 +67,38 @@ class LocateReport:
 
 
 def locate(
-    bundle: Path, against: str, *, member: int | None = None, precision: Precision = Precision.FLOAT32
+    bundle: Path,
+    against: str,
+    *,
+    member: int | None = None,
+    precision: Precision = Precision.FLOAT32,
+    trust: bool = False,
 ) -> LocateReport:
     """Find the first place where an artifact departs from PyTorch in float64.
 
     Args:
         against: `onnx`, `torchscript`, `pt2`, or a model file with the same signature that someone changed.
         precision: the tolerance to judge by.
+        trust: run TorchScript and `.pt2` files in this process, whoever made them; otherwise only those of bundles that
+            this user built, and all others in a confined process.
 
     Raises:
         BundleError: the bundle cannot be read.
         ParityError: the file or the member does not exist, or the file has another signature.
     """
-    manifest, golden = read_manifest(bundle), read_golden(bundle)
+    identified, golden = read_identified(bundle), read_golden(bundle)
+    manifest = identified.manifest
+    trusted = bundle_trust(manifest, identified.digest, asked=trust)
     path = bundle / ARTIFACT_FILES[against] if against in ARTIFACT_FILES else Path(against)
-    runner = file_runner(path, manifest, Device())
+    runner = file_runner(path, manifest, Device(), trusted)
     tolerance = TOLERANCES[precision]
     chosen = _worst_member(runner, golden) if member is None else member
     if not 0 <= chosen < manifest.spec.members:
         raise ParityError(f"member {chosen} does not exist: this ensemble has members 0 to {manifest.spec.members - 1}")
     images = golden.images[:_IMAGES]
-    trace = OnnxTracer(path).run(chosen, images) if path.suffix == ".onnx" else _torch_trace(path, chosen, images)
-    steps = _walk(bundle, manifest, golden, trace, chosen, tolerance)
+    trace = runner.trace(chosen, images) if isinstance(runner, Program) else OnnxTracer(path).run(chosen, images)
+    tensors = trusted_tensors(bundle, manifest, golden.fingerprints, trusted)
+    steps = _walk(manifest, tensors, golden, trace, chosen, tolerance)
     steps = (*steps, _as_shipped(runner, trace, chosen, images, tolerance))
     return LocateReport(
         bundle=manifest.name,
@@ -100,14 +111,9 @@ def locate(
     )
 
 
-def _torch_trace(path: Path, member: int, images: Array) -> Trace:
-    return trace_torch(load_torch(path, "cpu"), member, images, values=True)
-
-
 def _walk(
-    bundle: Path, manifest: Manifest, golden: Golden, trace: Trace, member: int, tolerance: Tolerance
+    manifest: Manifest, tensors: dict[str, Tensor], golden: Golden, trace: Trace, member: int, tolerance: Tolerance
 ) -> tuple[Step, ...]:
-    tensors = trusted_tensors(bundle, manifest, golden.fingerprints)
     pipeline = double_pipeline(manifest.spec, tensors)
     with torch.no_grad():
         weights = pipeline.weights(member)

@@ -14,8 +14,9 @@ from hnexport.parity.limits import Limits
 from hnexport.parity.not_run import NO_FORMAT, NOT_ASKED
 from hnexport.parity.onnx_runners import MaterialisedRunner, OnnxRunner
 from hnexport.parity.other_runners import OpenVinoRunner, ReferenceRunner, is_small, why_no_openvino
+from hnexport.parity.programs import PROGRAM_FILES, open_program
 from hnexport.parity.providers import Device, Placement, resolve_provider
-from hnexport.parity.torch_runners import TorchRunner
+from hnexport.trust import NOBODY, Trust
 
 __all__ = [
     "ON_REQUEST",
@@ -24,6 +25,7 @@ __all__ = [
     "Inspectable",
     "Placed",
     "Runner",
+    "bundle_runner",
     "choose_runners",
     "file_runner",
     "resolve_provider",
@@ -70,13 +72,14 @@ class Placed(Protocol):
         ...
 
 
-# What a bundle can be run as: the artifact's name, the format it belongs to, its runner.
+# What a bundle can be run as: the artifact's name, the format it belongs to, its runner. Opened from here, programs
+# run confined; `bundle_runner` is told whom to trust.
 RUNNERS: Mapping[str, tuple[Format, Callable[[Path, Manifest, Device], Runner]]] = MappingProxyType(
     {
         "onnx": (Format.ONNX, lambda bundle, *rest: OnnxRunner(bundle / "model.onnx", *rest)),
         "onnx-materialised": (Format.ONNX, MaterialisedRunner),
-        "torchscript": (Format.TORCHSCRIPT, lambda bundle, *rest: TorchRunner(bundle / "model.pt", *rest)),
-        "pt2": (Format.PT2, lambda bundle, *rest: TorchRunner(bundle / "model.pt2", *rest)),
+        "torchscript": (Format.TORCHSCRIPT, lambda bundle, *rest: open_program(bundle / "model.pt", *rest)),
+        "pt2": (Format.PT2, lambda bundle, *rest: open_program(bundle / "model.pt2", *rest)),
         "openvino": (Format.ONNX, OpenVinoRunner),
         "onnx-reference": (Format.ONNX, ReferenceRunner),
     }
@@ -120,7 +123,19 @@ def choose_runners(
     return tuple(name for name in formats if name not in reasons), reasons
 
 
-def file_runner(path: Path, manifest: Manifest, device: Device) -> Runner:
+def bundle_runner(name: str, bundle: Path, manifest: Manifest, device: Device, trust: Trust) -> Runner:
+    """A runner of one of a bundle's artifacts, by its name in `RUNNERS`.
+
+    Raises:
+        ParityError: it cannot be loaded; a NotRunError where it is a program that is not trusted.
+        ProviderError: the provider cannot be had.
+    """
+    if name in PROGRAM_FILES:
+        return open_program(bundle / PROGRAM_FILES[name], manifest, device, trust)
+    return RUNNERS[name][1](bundle, manifest, device)
+
+
+def file_runner(path: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY) -> Runner:
     """A runner of any ONNX, TorchScript or `.pt2` file with the signature of a bundle.
 
     Raises:
@@ -132,5 +147,5 @@ def file_runner(path: Path, manifest: Manifest, device: Device) -> Runner:
     if path.suffix == ".onnx":
         return OnnxRunner(path, manifest, device)
     if path.suffix in (".pt", ".pt2", ".ts", ".pth", ".jit"):
-        return TorchRunner(path, manifest, device)
+        return open_program(path, manifest, device, trust)
     raise ParityError(f"{path}: expected a file named .onnx, .pt or .pt2, found {path.suffix or 'no suffix'}")

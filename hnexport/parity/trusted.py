@@ -10,12 +10,20 @@ from hnexport.bundle.fingerprints import fingerprint
 from hnexport.bundle.manifest import Manifest
 from hnexport.bundle.restore import restore_tensors
 from hnexport.errors import BundleError, ParityError
+from hnexport.parity.programs import program_tensors
+from hnexport.trust import NOBODY, Trust
 
 __all__ = ["trusted_tensors"]
 
 
-def trusted_tensors(bundle: Path, manifest: Manifest, fingerprints: Mapping[str, str]) -> dict[str, Tensor]:
+def trusted_tensors(
+    bundle: Path, manifest: Manifest, fingerprints: Mapping[str, str], trust: Trust = NOBODY
+) -> dict[str, Tensor]:
     """Every stored tensor, from the first format that holds it with the fingerprint of the golden samples.
+
+    Args:
+        trust: which of the bundle's programs may be loaded in this process; those of others give their tensors, which
+            are compared by fingerprint, out of a confined one.
 
     Raises:
         ParityError: no file of the bundle holds one of them, so there is nothing to compare with.
@@ -23,8 +31,9 @@ def trusted_tensors(bundle: Path, manifest: Manifest, fingerprints: Mapping[str,
     trusted: dict[str, Tensor] = {}
     for file_format in manifest.formats:
         try:
-            found = restore_tensors(bundle, dataclasses.replace(manifest, formats=(file_format,)))
-        except BundleError:
+            one = dataclasses.replace(manifest, formats=(file_format,))
+            found = restore_tensors(bundle, one, lambda path: program_tensors(path, manifest, trust))
+        except (BundleError, ParityError):
             continue
         for name, tensor in found.items():
             if name not in trusted and fingerprint(tensor.numpy()) == fingerprints.get(name):

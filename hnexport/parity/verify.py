@@ -12,8 +12,8 @@ import torch
 
 from hnexport.bundle.checksums import check_files
 from hnexport.bundle.golden import GOLDEN_FILE, Golden, read_golden
-from hnexport.bundle.manifest import Manifest, read_manifest
-from hnexport.errors import ParityError
+from hnexport.bundle.manifest import Manifest, read_identified
+from hnexport.errors import NotRunError, ParityError
 from hnexport.parity.artifact import eager_errors, verify_artifact
 from hnexport.parity.cases import read_case, write_case
 from hnexport.parity.checks import check_strict
@@ -21,16 +21,27 @@ from hnexport.parity.compare import compare_member
 from hnexport.parity.ensemble import ENSEMBLES, verify_ensemble
 from hnexport.parity.not_run import NOT_ASKED
 from hnexport.parity.precision import computing_in
+from hnexport.parity.programs import PROGRAM_FILES
 from hnexport.parity.providers import obstacle
 from hnexport.parity.reference import checked_members, compute_golden, sample_members
 from hnexport.parity.results import ArtifactReport, Comparison, ParityReport, Selection
-from hnexport.parity.runners import RUNNERS, Device, Inspectable, Runner, choose_runners, file_runner, resolve_provider
+from hnexport.parity.runners import (
+    RUNNERS,
+    Device,
+    Inspectable,
+    Runner,
+    bundle_runner,
+    choose_runners,
+    file_runner,
+    resolve_provider,
+)
 from hnexport.parity.tolerances import TOLERANCES, Precision
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.parity.weight_checks import check_generated, check_stored
 from hnexport.pipeline import Pipeline
 from hnexport.progress import Progress, no_progress
 from hnexport.runtime.obstacles import quick_obstacle
+from hnexport.trust import Trust, bundle_trust
 
 __all__ = ["DEFAULT_BATCH_SIZES", "VerifyOptions", "replay", "verify", "verify_file"]
 
@@ -49,6 +60,9 @@ class VerifyOptions:
             verifies, as far as the bundle's formats allow.
         precision: by which tolerance to judge, and on CUDA whether TF32 is used.
         save_failures: a folder for failing cases, to be run again with `replay`.
+        trust: run TorchScript and `.pt2` files in this process, whoever made them; otherwise only those of bundles that
+            this user built (see `hnexport.trust`), and all others in a confined process.
+        digest: the bundle must have this one; see `hnexport.bundle.digest`.
     """
 
     members: tuple[int, ...] | None = None
@@ -57,6 +71,8 @@ class VerifyOptions:
     artifacts: tuple[str, ...] | None = None
     precision: Precision = Precision.FLOAT32
     save_failures: Path | None = None
+    trust: bool = False
+    digest: str | None = None
 
 
 def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progress = no_progress) -> ParityReport:
@@ -71,28 +87,35 @@ def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progres
         ParityError: a member does not exist, a batch size is below 1, or an artifact cannot be run.
     """
     options = options or VerifyOptions()
-    manifest = read_manifest(bundle)
+    manifest, trust = _identified(bundle, options)
     check_files(bundle, manifest, manifest.files)
-    golden = _golden(bundle, manifest, options, progress)
+    golden = _golden(bundle, manifest, options, trust, progress)
     formats = {name: file_format for name, (file_format, _) in (*RUNNERS.items(), *ENSEMBLES.items())}
     names, not_run = choose_runners(formats, manifest, options.artifacts)
     device = _device(options)
-    pipeline = Pipeline(manifest.spec, trusted_tensors(bundle, manifest, golden.fingerprints))
+    pipeline = Pipeline(manifest.spec, trusted_tensors(bundle, manifest, golden.fingerprints, trust))
+    refused: dict[str, str] = {}
     with computing_in(options.precision):
-        reports = tuple(  # one artifact in memory at a time
-            _verify_one(name, RUNNERS[name][1](bundle, manifest, device), pipeline, golden, options, progress)
-            for name in names
-            if name in RUNNERS
-        )
-        reports += tuple(
-            _verify_together(name, bundle, manifest, golden, options, progress) for name in names if name in ENSEMBLES
-        )
+        reports = []
+        for name in (*(one for one in names if one in RUNNERS), *(one for one in names if one in ENSEMBLES)):
+            same = next((known for known in refused if PROGRAM_FILES[known] == PROGRAM_FILES.get(name)), None)
+            if same is not None:  # it is the same file
+                refused[name] = refused[same]
+                continue
+            try:
+                if name in ENSEMBLES:
+                    reports.append(_verify_together(name, bundle, manifest, trust, golden, options, progress))
+                else:  # one artifact in memory at a time
+                    runner = bundle_runner(name, bundle, manifest, device, trust)
+                    reports.append(_verify_one(name, runner, pipeline, golden, options, progress))
+            except NotRunError as error:
+                refused[name] = str(error)
     for provider in ("cuda", "tensorrt"):
         if provider != device.provider:
             tried = options.provider == "auto" and provider == "cuda"
             why = obstacle(provider) if tried else quick_obstacle(provider)  # a trial takes seconds
             not_run[f"onnx on {provider}"] = str(why or f"{NOT_ASKED}--provider {provider}")
-    return _report(manifest, golden, options, reports, not_run)
+    return _report(manifest, golden, options, tuple(reports), not_run, refused)
 
 
 def verify_file(
@@ -108,13 +131,16 @@ def verify_file(
         ParityError: the file is no such file, or has another signature.
     """
     options = options or VerifyOptions()
-    manifest = read_manifest(bundle)
+    manifest, trust = _identified(bundle, options)
     check_files(bundle, manifest, [GOLDEN_FILE])
-    golden = _golden(bundle, manifest, options, progress)
-    with computing_in(options.precision):
-        runner = file_runner(path, manifest, _device(options))
-        report = _judged(path.name, runner, manifest.spec.members, golden, options, progress)
-    return _report(manifest, golden, options, (report,), {})
+    golden = _golden(bundle, manifest, options, trust, progress)
+    try:
+        with computing_in(options.precision):
+            runner = file_runner(path, manifest, _device(options), trust)
+            report = _judged(path.name, runner, manifest.spec.members, golden, options, progress)
+    except NotRunError as error:
+        return _report(manifest, golden, options, (), {}, {path.name: str(error)})
+    return _report(manifest, golden, options, (report,), {}, {})
 
 
 def replay(path: Path, target: Path, bundle: Path, options: VerifyOptions | None = None) -> Comparison:
@@ -127,17 +153,24 @@ def replay(path: Path, target: Path, bundle: Path, options: VerifyOptions | None
     Raises:
         ParityError: the case or the model cannot be read.
     """
-    options, case, manifest = options or VerifyOptions(), read_case(path), read_manifest(bundle)
+    options, case = options or VerifyOptions(), read_case(path)
+    manifest, trust = _identified(bundle, options)
     device = _device(options)
     if target.is_dir() and case.artifact not in RUNNERS:
         raise ParityError(f"the case is of the file {case.artifact}: give that file, and the bundle with --bundle")
     with computing_in(options.precision):
         if target.is_dir():
-            runner = RUNNERS[case.artifact][1](target, manifest, device)
+            runner = bundle_runner(case.artifact, target, manifest, device, trust)
         else:
-            runner = file_runner(target, manifest, device)
+            runner = file_runner(target, manifest, device, trust)
         logits = np.asarray(runner.run(case.member, case.images))
     return compare_member(case.member, [logits], [case.reference], case.eager_error, TOLERANCES[options.precision])
+
+
+def _identified(bundle: Path, options: VerifyOptions) -> tuple[Manifest, Trust]:
+    """The manifest of the bundle that is meant, and whom to trust."""
+    found = read_identified(bundle, options.digest)
+    return found.manifest, bundle_trust(found.manifest, found.digest, asked=options.trust)
 
 
 def _device(options: VerifyOptions) -> Device:
@@ -150,6 +183,7 @@ def _report(
     options: VerifyOptions,
     reports: tuple[ArtifactReport, ...],
     not_run: dict[str, str],
+    refused: dict[str, str],
 ) -> ParityReport:
     return ParityReport(
         bundle=manifest.name,
@@ -163,6 +197,7 @@ def _report(
         eager=tuple(eager_errors(golden).values()),
         artifacts=reports,
         not_run=not_run,
+        refused=refused,
         environment=environment(),
     )
 
@@ -175,11 +210,17 @@ def _selection(members: int, compared: Sequence[int]) -> Selection:
 
 
 def _verify_together(
-    name: str, bundle: Path, manifest: Manifest, golden: Golden, options: VerifyOptions, progress: Progress
+    name: str,
+    bundle: Path,
+    manifest: Manifest,
+    trust: Trust,
+    golden: Golden,
+    options: VerifyOptions,
+    progress: Progress,
 ) -> ArtifactReport:
     """Verify an artifact that runs all members in one call."""
     progress(f"verify {name}", 0, 1)
-    ensemble = ENSEMBLES[name][1](bundle, _device(options))
+    ensemble = ENSEMBLES[name][1](bundle, manifest, _device(options), trust)
     report = verify_ensemble(name, ensemble, manifest, golden, TOLERANCES[options.precision])
     progress(f"verify {name}", 1, 1)
     return report
@@ -231,7 +272,7 @@ def _count(progress: Progress, stage: str, total: int, done: int) -> None:
     progress(stage, done, total)
 
 
-def _golden(bundle: Path, manifest: Manifest, options: VerifyOptions, progress: Progress) -> Golden:
+def _golden(bundle: Path, manifest: Manifest, options: VerifyOptions, trust: Trust, progress: Progress) -> Golden:
     """The golden samples of the members that were asked for; what the bundle lacks is computed."""
     if any(size < 1 for size in options.batch_sizes) or not options.batch_sizes:
         raise ParityError(f"batch sizes must be at least 1, found {list(options.batch_sizes)}")
@@ -242,7 +283,7 @@ def _golden(bundle: Path, manifest: Manifest, options: VerifyOptions, progress: 
     held = golden.members.tolist()
     missing = [member for member in members if member not in held]
     if missing:
-        tensors = trusted_tensors(bundle, manifest, golden.fingerprints)
+        tensors = trusted_tensors(bundle, manifest, golden.fingerprints, trust)
         computed = compute_golden(
             manifest.spec,
             tensors,

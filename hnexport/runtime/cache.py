@@ -3,21 +3,16 @@
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from hnexport.errors import CacheError, HnexportError
-from hnexport.records import RecordError, from_json
 
 __all__ = [
     "CACHE_REMEDY",
-    "CacheEntry",
-    "CacheRecord",
     "cache_folder",
     "keyed_folder",
     "require_cache",
@@ -91,40 +86,3 @@ def _is_about_cache(error: OSError) -> bool:
 def keyed_folder(kind: str, parts: Iterable[str]) -> Path:
     """The folder of what is made from `parts`; it need not exist."""
     return cache_folder() / kind / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CacheRecord:
-    """What an entry was made for, and what its verification found.
-
-    Attributes:
-        key: the name of its folder.
-        made_for: the versions, and the processor where it matters, as they were.
-        size_bytes: of the entry's largest file.
-        relative_l2: largest relative L2 error of a row of logits against the float64 reference.
-    """
-
-    key: str
-    bundle: str
-    made_for: str
-    size_bytes: int
-    relative_l2: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class CacheEntry:
-    """One entry: its folder, the file with its record, and the file whose size the record knows."""
-
-    folder: Path
-    record_file: str
-    sized_file: str
-
-    def is_whole(self) -> bool:
-        """Whether it is there with its record, and its largest file has the size that it had."""
-        try:
-            text = (self.folder / self.record_file).read_text(encoding="utf-8")
-            record = from_json(CacheRecord, json.loads(text))
-            size = (self.folder / self.sized_file).stat().st_size
-        except (OSError, ValueError, RecordError):
-            return False
-        return record.key == self.folder.name and record.size_bytes == size

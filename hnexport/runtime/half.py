@@ -9,11 +9,12 @@ import onnxruntime
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
-from hnexport.runtime.cache import CacheEntry, keyed_folder
+from hnexport.runtime.cache import keyed_folder
+from hnexport.runtime.entries import CacheEntry
 
 __all__ = ["HALF_FILE", "HALF_RECORD_FILE", "find_half", "half_entry", "half_folder", "require_half"]
 
-FORMAT_VERSION = 1  # of the conversion; another one is another key
+FORMAT_VERSION = 2  # of the conversion and its record; another one is another key
 HALF_FILE = "model-float16.onnx"
 HALF_RECORD_FILE = "float16.json"
 
@@ -27,7 +28,7 @@ def half_folder(manifest: Manifest) -> Path:
 
 def half_entry(manifest: Manifest) -> CacheEntry:
     """The entry of that graph in the user's cache."""
-    return CacheEntry(folder=half_folder(manifest), record_file=HALF_RECORD_FILE, sized_file=HALF_FILE)
+    return CacheEntry(folder=half_folder(manifest), record_file=HALF_RECORD_FILE, files=(HALF_FILE,))
 
 
 def find_half(manifest: Manifest) -> Path | None:

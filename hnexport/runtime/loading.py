@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 
 from hnexport.bundle.golden import GOLDEN_FILE, Golden, read_golden
-from hnexport.bundle.manifest import Manifest, read_manifest
+from hnexport.bundle.manifest import Manifest, read_identified
 from hnexport.errors import BundleError, CacheError, ProviderError, RuntimeInputError
 from hnexport.runtime.cache import CACHE_REMEDY, require_cache
 from hnexport.runtime.cuda import CudaOptions
@@ -50,6 +50,7 @@ def load(
     check: str = Check.SAMPLE,
     tune: bool = False,
     cuda: CudaOptions | None = None,
+    digest: str | None = None,
 ) -> Ensemble:
     """Load a bundle and prove that it computes what it computed when it was built.
 
@@ -79,6 +80,9 @@ def load(
             (some seconds; needs all of hnexport's dependencies, not only those of its runtime).
         cuda: how CUDA computes, see `CudaOptions`. Where "auto" comes to the CPU, this, "tf32" and "float16" do not
             apply (the ensemble's `precision` says which one does); with another provider they are refused.
+        digest: refuse any other bundle than the one with this digest, `sha256:…` as `hnexport build` prints it. Nothing
+            of another bundle is read but the bytes of its manifest. Not with checksums="never": the digest stands for
+            the files only if they are compared with the manifest.
 
     Raises:
         BundleError: the bundle is missing, damaged or has no ONNX files, or its predictions are not those of its
@@ -101,7 +105,9 @@ def load(
         cuda=cuda,
     )
     check_provider_name(options.provider)
-    files = _Files(require_path("bundle", bundle), options.checksums)
+    if digest is not None and options.checksums is Checksums.NEVER:
+        raise RuntimeInputError("digest needs the checksums, since it stands for them: leave checksums='never' out")
+    files = _Files(require_path("bundle", bundle), options.checksums, digest)
     golden = files.golden() if options.check is not Check.NONE else None
     if options.engine is EngineName.OPENVINO:
         if options.provider not in ("auto", "cpu"):
@@ -132,8 +138,8 @@ def _require_a_run(ensemble: Ensemble) -> None:
 class _Files:
     """The files of one bundle; each is verified once, before it is first used."""
 
-    def __init__(self, folder: Path, checksums: Checksums) -> None:
-        self.folder, self.manifest = folder, read_manifest(folder)
+    def __init__(self, folder: Path, checksums: Checksums, digest: str | None = None) -> None:
+        self.folder, self.manifest = folder, read_identified(folder, digest).manifest
         self._checksums = checksums
         self._verified: set[str] = set()
         if self.manifest.onnx is None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import onnxruntime
 
 from hnexport.bundle.manifest import Manifest
-from hnexport.runtime.cache import CacheEntry, keyed_folder
+from hnexport.runtime.cache import keyed_folder
+from hnexport.runtime.entries import CacheEntry
 
 __all__ = [
     "FOLDED_HYPERNET_FILE",
@@ -22,10 +23,11 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 2  # of the folded graphs; another one is another key
+FORMAT_VERSION = 3  # of the folded graphs and their record; another one is another key
 FOLDED_HYPERNET_FILE = "folded-hypernet.onnx"
 FOLDED_NETWORK_FILE = "folded-network.onnx"
 FOLDED_WEIGHTS_FILE = "folded.bin"
+FOLDED_FILES = (FOLDED_HYPERNET_FILE, FOLDED_NETWORK_FILE, FOLDED_WEIGHTS_FILE)
 RECORD_FILE = "tuned.json"
 
 
@@ -50,7 +52,7 @@ def tuned_folder(manifest: Manifest) -> Path:
 
 def tuned_entry(manifest: Manifest) -> CacheEntry:
     """The entry of those graphs in the user's cache."""
-    return CacheEntry(folder=tuned_folder(manifest), record_file=RECORD_FILE, sized_file=FOLDED_WEIGHTS_FILE)
+    return CacheEntry(folder=tuned_folder(manifest), record_file=RECORD_FILE, files=FOLDED_FILES)
 
 
 def find_tuned(manifest: Manifest) -> Path | None:

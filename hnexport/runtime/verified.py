@@ -16,8 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from hnexport.bundle.checksums import check_files, check_sizes
-from hnexport.bundle.manifest import Manifest
+from hnexport.bundle.checksums import Listing, check_files, check_sizes
 from hnexport.errors import CacheError
 from hnexport.runtime.cache import cache_folder
 from hnexport.runtime.options import Checksums
@@ -30,7 +29,7 @@ LARGE_BYTES = 16 * 2**20  # about 10 ms of SHA-256
 _SETTLED_NS = 2 * 10**9  # a younger file might change again within one tick of the file system's clock
 
 
-def verify_files(folder: Path, manifest: Manifest, names: Iterable[str], checksums: Checksums) -> None:
+def verify_files(folder: Path, manifest: Listing, names: Iterable[str], checksums: Checksums) -> None:
     """Compare the files with the manifest: sizes always, SHA-256 as `checksums` says.
 
     Raises:

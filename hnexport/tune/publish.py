@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from hnexport.bundle.checksums import check_files
+from hnexport.bundle.checksums import check_files, record_file
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import TuneError
 from hnexport.parity.results import ArtifactReport
 from hnexport.publishing import Contents, Rules, check_place, list_tree, staged_folder
 from hnexport.records import to_json
-from hnexport.runtime.cache import CacheEntry, CacheRecord
+from hnexport.runtime.entries import CacheEntry, CacheRecord
 
 __all__ = ["TunedBundle", "publish"]
 
@@ -66,7 +66,7 @@ def publish(
             key=entry.folder.name,
             bundle=manifest.name,
             made_for=made_for,
-            size_bytes=(folder / entry.sized_file).stat().st_size,
+            files={name: record_file(folder / name) for name in entry.files},
             relative_l2=report.worst.relative_l2,
         )
         (folder / entry.record_file).write_text(json.dumps(to_json(record), indent=2) + "\n", encoding="utf-8")

@@ -8,13 +8,17 @@ import torch
 from hnexport.bundle import Format, read_manifest
 from hnexport.bundle.restore import restore_tensors
 from hnexport.errors import BundleError
+from hnexport.parity.programs import program_tensors
+from hnexport.trust import Trust
 
 
 @pytest.mark.parametrize("file_format", list(Format))
 def test_every_format_gives_back_every_tensor(built, file_format, make_tensors):
     manifest = dataclasses.replace(read_manifest(built.path), formats=(file_format,))
     expected = make_tensors(manifest.spec)
-    restored = restore_tensors(built.path, manifest)
+    restored = restore_tensors(
+        built.path, manifest, lambda path: program_tensors(path, manifest, Trust(everything=True))
+    )
     assert list(restored) == list(expected)
     for name, tensor in restored.items():
         assert torch.equal(tensor, expected[name]), name
@@ -23,4 +27,11 @@ def test_every_format_gives_back_every_tensor(built, file_format, make_tensors):
 def test_a_bundle_of_another_specification_is_refused(built, make_spec):
     manifest = dataclasses.replace(read_manifest(built.path), spec=make_spec(member_statistics=True))
     with pytest.raises(BundleError, match="does not hold the tensor member.group1.block1.norm1.running_mean"):
+        restore_tensors(built.path, manifest)
+
+
+@pytest.mark.parametrize("file_format", [Format.TORCHSCRIPT, Format.PT2])
+def test_a_program_is_not_loaded_unless_somebody_is_named_who_does_it(built, file_format):
+    manifest = dataclasses.replace(read_manifest(built.path), formats=(file_format,))
+    with pytest.raises(BundleError, match="holds no ONNX files"):
         restore_tensors(built.path, manifest)

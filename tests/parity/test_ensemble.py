@@ -9,13 +9,14 @@ from hnexport.bundle import read_golden, read_manifest
 from hnexport.parity import TOLERANCES, Precision
 from hnexport.parity.ensemble import ENSEMBLES, Ensemble, verify_ensemble
 from hnexport.parity.providers import Device
+from hnexport.trust import Trust
 
 TOLERANCE = TOLERANCES[Precision.FLOAT32]
 
 
 def check(name, built, fault=None):
     manifest, golden = read_manifest(built.path), read_golden(built.path)
-    ensemble = ENSEMBLES[name][1](built.path, Device())
+    ensemble = ENSEMBLES[name][1](built.path, manifest, Device(), Trust(everything=True))
 
     def run(cond_ids, images):
         outputs = ensemble.run(cond_ids, images)

@@ -132,3 +132,13 @@ def test_the_plain_network_of_the_bench_can_be_float16(built, tmp_path):
     session = onnxruntime.InferenceSession(str(tmp_path / "plain.onnx"), providers=["CPUExecutionProvider"])
     logits = session.run(["logits"], {"image": golden.images})[0]
     assert 1e-5 < largest_error(logits, golden.logits[1]) < LIMIT
+
+
+def test_a_float16_graph_with_a_flipped_bit_is_not_used_and_made_again(built):
+    entry = halve(built.path).path
+    data = bytearray((entry / "model-float16.onnx").read_bytes())
+    data[len(data) // 2] ^= 0x40
+    (entry / "model-float16.onnx").write_bytes(data)
+    assert find_half(built.manifest) is None
+    assert halve(built.path).parity is not None
+    assert find_half(built.manifest) is not None

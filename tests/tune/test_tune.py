@@ -2,12 +2,14 @@
 
 import json
 import logging
+import os
 import shutil
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import numpy_helper
 
 from hnexport.build import build
 from hnexport.bundle import read_manifest
@@ -81,19 +83,48 @@ def test_another_version_processor_or_bundle_does_not_get_it(wide, monkeypatch, 
         caplog.clear()
 
 
-@pytest.mark.parametrize("damage", ["record", "weights", "graph"])
-def test_a_damaged_cache_is_not_used(damage, wide, caplog):
+def flip(path, place):
+    data = bytearray(path.read_bytes())
+    data[place] ^= 0x40
+    path.write_bytes(data)
+
+
+def scale_embedding(path):
+    model = onnx.load(path, load_external_data=False)
+    tensor = next(one for one in model.graph.initializer if "embedding" in one.name)
+    tensor.CopyFrom(numpy_helper.from_array(1.5 * numpy_helper.to_array(tensor), tensor.name))
+    path.write_bytes(model.SerializeToString())
+
+
+def edit_record(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def become_fifo(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+DAMAGES = {
+    "a record of another key": lambda entry: edit_record(entry / "tuned.json", key="0" * 32),
+    "a record without files": lambda entry: edit_record(entry / "tuned.json", files={}),
+    "a record that is cut": lambda entry: (entry / "tuned.json").write_bytes(b'{"key": '),
+    "a deep record": lambda entry: (entry / "tuned.json").write_bytes(b"[" * 100_000),
+    "a record that is a FIFO": lambda entry: become_fifo(entry / "tuned.json"),
+    "weights that are cut": lambda entry: os.truncate(entry / "folded.bin", 1000),
+    "a flipped bit of the weights": lambda entry: flip(entry / "folded.bin", 4098),
+    "a scaled embedding": lambda entry: scale_embedding(entry / "folded-hypernet.onnx"),
+    "no graph": lambda entry: (entry / "folded-network.onnx").write_bytes(b"not a graph"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_cache_is_not_used_and_made_again(damage, wide, caplog):
     tuned = tune(wide.path)
     manifest = read_manifest(wide.path)
-    if damage == "record":
-        record = json.loads((tuned.path / "tuned.json").read_text())
-        (tuned.path / "tuned.json").write_text(json.dumps(record | {"key": "0" * 32}))
-    elif damage == "weights":
-        with (tuned.path / "folded.bin").open("r+b") as file:
-            file.truncate(1000)
-    else:
-        (tuned.path / "folded-network.onnx").write_bytes(b"not a graph")
-    assert (find_tuned(manifest) is None) == (damage != "graph")
+    DAMAGES[damage](tuned.path)
+    assert find_tuned(manifest) is None
+    assert "is not used" in caplog.text
     assert tune(wide.path).parity is not None
     assert find_tuned(manifest) is not None
 

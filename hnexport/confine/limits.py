@@ -1,0 +1,44 @@
+"""What a confined process may use: memory by the kernel's limits, time by its parent's clock."""
+
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Budget", "limit_resources"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Limits of a confined process, from when its libraries are imported.
+
+    Attributes:
+        memory_bytes: what it may allocate, beyond what it holds when it is confined.
+        cpu_seconds: processor time of all its threads, beside what each question allows.
+        idle_seconds: how long it may neither compute nor wait for a processor, in its whole life. Time in which a
+            busy machine does not run it is not counted.
+    """
+
+    memory_bytes: int
+    cpu_seconds: float
+    idle_seconds: float
+
+
+def limit_resources(memory_bytes: int) -> None:
+    """Bound this process's memory; forbid files, core dumps, locked memory and more than a few open files."""
+    held = _field("/proc/self/status", "VmData:") * 1024
+    limits = {
+        resource.RLIMIT_DATA: held + memory_bytes,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_NOFILE: 64,
+    }
+    for kind, limit in limits.items():
+        _, hard = resource.getrlimit(kind)
+        value = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(kind, (value, value))
+
+
+def _field(path: str, name: str) -> int:
+    lines = Path(path).read_text(encoding="ascii", errors="replace").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))

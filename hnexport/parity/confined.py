@@ -1,0 +1,175 @@
+"""Run a stranger's program in a confined process: the parent's side, with the contract of `TorchRunner`."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hnexport.confine.frames import Frame
+from hnexport.confine.limits import Budget
+from hnexport.confine.process import ConfinedProcess, EndedError
+from hnexport.errors import NotRunError
+from hnexport.hypernet.storage import count_weights
+from hnexport.parity.layers import LayerCall, LayerKind
+from hnexport.parity.limits import FULL
+from hnexport.parity.trace import Trace
+from hnexport.records import to_json
+from hnexport.spec import PipelineSpec
+
+__all__ = ["ConfinedRunner", "budget_of"]
+
+Array = NDArray[np.generic]
+
+REMEDY = "give --trust if you know who built it"
+_MIB = 2**20
+# Processor time: what every program may cost, and by how much. A network of n weights multiplies at most n times for
+# each pixel; a slow processor does 10^10 of them in a second, ours thirty times as many.
+_BASE_SECONDS, _QUESTION_SECONDS, _IDLE_SECONDS = 4.0, 0.1, 4.0
+_BYTES_A_SECOND, _PRODUCTS_A_SECOND = 10 * _MIB, 1e10
+_MEMORY_BYTES = 512 * _MIB
+
+
+def budget_of(file_bytes: int, spec: PipelineSpec) -> Budget:
+    """What a program may take in all, beside each question's own time; see docs/trust.md."""
+    weights = 4 * count_weights(spec).network
+    return Budget(
+        memory_bytes=_MEMORY_BYTES + 8 * file_bytes + 12 * weights,
+        cpu_seconds=_BASE_SECONDS + file_bytes / _BYTES_A_SECOND,
+        idle_seconds=_IDLE_SECONDS + file_bytes / _BYTES_A_SECOND,
+    )
+
+
+class ConfinedRunner:
+    """A TorchScript or `.pt2` file `(cond_id, image) -> logits` under PyTorch, in a process that can only compute."""
+
+    limits = FULL
+
+    def __init__(self, content: bytes, name: str, spec: PipelineSpec) -> None:
+        """Start the process and load the program there; it uses the CPU, whatever else there is.
+
+        Raises:
+            NotRunError: the system confines no process, or the program could not be loaded.
+        """
+        self._name, self._spec, self._file_bytes = name, spec, len(content)
+        self._weights = count_weights(spec).network
+        budget = budget_of(len(content), spec)
+        self._answer_bytes = budget.memory_bytes
+        self._process = ConfinedProcess("hnexport.parity.confined_child", budget)
+        self._confine(budget)
+        loaded = self._ask("load", [("program", np.frombuffer(content, np.uint8))], 0.0, 0)
+        self.runtime = f"torch {torch.__version__} cpu, confined"
+        if "error" in loaded.meta:
+            self._process.close()
+            raise NotRunError(self._reason(_text(loaded.meta["error"])))
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.close()
+
+    def run(self, cond_id: int, images: Array) -> Array:
+        """Logits of one member."""
+        limit = 64 * len(images) * self._spec.network.classes + 4096
+        answer = self._question("run", [("images", images)], len(images), limit, cond_id=cond_id)
+        return self._arrays(answer, 1)[0]
+
+    def ensemble(self, cond_ids: NDArray[np.int64], images: Array) -> tuple[Array, ...]:
+        """The program's method `ensemble`: several members in one call."""
+        runs = len(cond_ids) * len(images)
+        limit = 64 * (runs + len(images)) * (self._spec.network.classes + 2) + 4096
+        answer = self._question("ensemble", [("cond_ids", cond_ids), ("images", images)], runs, limit)
+        return tuple(self._arrays(answer, 4))
+
+    def stored(self) -> Iterator[tuple[str, Array]]:
+        """The file's parameters and buffers."""
+        yield from self._question("stored", [], 0, 2 * self._file_bytes + _MIB).arrays
+
+    def weights(self, cond_id: int) -> Mapping[str, Array]:
+        """The tensors that the program gives its layers, by slot."""
+        return dict(self._question("weights", [], 1, 8 * self._weights + _MIB, cond_id=cond_id).arrays)
+
+    def trace(self, cond_id: int, images: Array) -> Trace:
+        """Every layer and every floating-point value of one call."""
+        answer = self._question("trace", [("images", images)], len(images), self._answer_bytes, cond_id=cond_id)
+        try:
+            return _trace(answer)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            self._process.close()
+            raise NotRunError(self._reason("its answer is malformed: it is no trace")) from error
+
+    def _confine(self, budget: Budget) -> None:
+        meta = {
+            "memory_bytes": budget.memory_bytes,
+            "threads": torch.get_num_threads(),
+            "spec": to_json(self._spec),
+            "name": self._name,
+        }
+        try:
+            confined = self._process.start(meta)
+        except EndedError as error:
+            raise NotRunError(f"not run: not trusted, and no confined process could be started: {error}") from error
+        if confined.meta != {"confined": True}:
+            self._process.close()
+            why = _text(confined.meta.get("reason", "no reason was given"))
+            raise NotRunError(f"not run: not trusted, and this system cannot confine it ({why}): {REMEDY}")
+
+    def _question(
+        self, question: str, arrays: Iterable[tuple[str, Array]], images: int, answer_bytes: int, **meta: int
+    ) -> Frame:
+        """Ask; what the program raises for a member that does not exist is raised here, as its runtime would."""
+        answer = self._ask(question, arrays, self._seconds(images), answer_bytes, **meta)
+        if "error" in answer.meta:
+            why = _text(answer.meta["error"])
+            if question == "run" and not 0 <= meta["cond_id"] < self._spec.members:
+                raise RuntimeError(why)
+            raise NotRunError(self._reason(why))
+        return answer
+
+    def _ask(
+        self, question: str, arrays: Iterable[tuple[str, Array]], seconds: float, answer_bytes: int, **meta: int
+    ) -> Frame:
+        try:
+            return self._process.ask({"question": question, **meta}, arrays, seconds, answer_bytes)
+        except EndedError as error:
+            raise NotRunError(self._reason(str(error))) from error
+
+    def _seconds(self, images: int) -> float:
+        _, shape = self._spec.image_input
+        return _QUESTION_SECONDS + (images + 1) * self._weights * math.prod(shape) / 3 / _PRODUCTS_A_SECOND
+
+    def _arrays(self, answer: Frame, count: int) -> list[Array]:
+        found = [array for _, array in answer.arrays]
+        if len(found) != count:
+            self._process.close()
+            raise NotRunError(self._reason(f"its answer is malformed: {len(found)} arrays, expected {count}"))
+        return found
+
+    def _reason(self, why: str) -> str:
+        return f"{self._name} is not trusted and was run in a confined process, without success: {why}; {REMEDY}"
+
+
+def _trace(answer: Frame) -> Trace:
+    arrays = list(answer.arrays)
+    calls = []
+    for call in answer.meta["calls"]:
+        count = call["tensors"]
+        if type(count) is not int or not 0 <= count <= 4:
+            raise ValueError("a layer has no such number of tensors")
+        tensors, arrays = arrays[:count], arrays[count:]
+        calls.append(
+            LayerCall(
+                kind=LayerKind(call["kind"]),
+                name=str(call["name"]),
+                tensors=tuple(array for _, array in tensors),
+                output=str(call["output"]),
+            )
+        )
+    return Trace(calls=tuple(calls), values=dict(arrays[:-1]), logits=arrays[-1][1])
+
+
+def _text(value: Any) -> str:
+    """A stranger's words: one line, not too long; of a long one the end, which says what happened."""
+    words = " ".join(str(value).split())
+    return words if len(words) <= 300 else f"{words[:80]} … {words[-217:]}"

@@ -1,0 +1,60 @@
+"""What a confined process does for parity: it hosts the same `TorchRunner` as the trusted way: equal numbers."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch._export.serde.serialize
+import torch.export  # before the process is confined
+
+from hnexport.confine.child import Answer
+from hnexport.confine.frames import Frame
+from hnexport.parity.torch_runners import TorchRunner
+from hnexport.parity.trace import Trace
+from hnexport.records import from_json
+from hnexport.spec import PipelineSpec
+
+__all__ = ["Service"]
+
+
+class Service:
+    """One program: the first question brings it, the others ask for what a `TorchRunner` gives."""
+
+    def __init__(self, words: Mapping[str, Any]) -> None:
+        torch.set_num_threads(words["threads"])
+        self._name, self._spec = words["name"], from_json(PipelineSpec, words["spec"])
+        self._runner: TorchRunner | None = None
+        if self._name.endswith(".pt2"):  # what `torch.export.load` would import: it costs as much as torch itself
+            importlib.import_module("torch._export.serde.serialize")
+
+    def answer(self, question: Frame) -> Answer:
+        """Answer one question."""
+        meta, arrays = question.meta, dict(question.arrays)
+        if self._runner is None:
+            self._runner = TorchRunner(arrays["program"].tobytes(), self._name, self._spec)
+            return {}, ()
+        match meta["question"]:
+            case "run":
+                return {}, [("logits", self._runner.run(meta["cond_id"], arrays["images"]))]
+            case "ensemble":
+                outputs = self._runner.ensemble(arrays["cond_ids"].astype(np.int64), arrays["images"])
+                return {}, [(str(number), output) for number, output in enumerate(outputs)]
+            case "stored":
+                return {}, list(self._runner.stored())
+            case "weights":
+                return {}, list(self._runner.weights(meta["cond_id"]).items())
+            case "trace":
+                return _traced(self._runner.trace(meta["cond_id"], arrays["images"]))
+            case other:
+                raise ValueError(f"there is no question {other!r}")
+
+
+def _traced(trace: Trace) -> Answer:
+    calls = [
+        {"kind": call.kind.value, "name": call.name, "output": call.output, "tensors": len(call.tensors)}
+        for call in trace.calls
+    ]
+    tensors = [("", tensor) for call in trace.calls for tensor in call.tensors]
+    return {"calls": calls}, [*tensors, *trace.values.items(), ("logits", trace.logits)]

@@ -1,0 +1,49 @@
+"""Open a TorchScript or `.pt2` file: in this process where it is trusted, in a confined one where it is not."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hnexport.bundle.manifest import Manifest
+from hnexport.errors import ParityError
+from hnexport.parity.confined import ConfinedRunner
+from hnexport.parity.providers import Device, torch_device, torch_runtime
+from hnexport.parity.torch_runners import TorchRunner
+from hnexport.trust import NOBODY, Trust
+
+__all__ = ["PROGRAM_FILES", "Program", "open_program", "program_tensors"]
+
+Array = NDArray[np.generic]
+Program = TorchRunner | ConfinedRunner
+
+PROGRAM_FILES = {"torchscript": "model.pt", "pt2": "model.pt2", "torchscript-ensemble": "model.pt"}
+"""The artifacts that are programs, and their files."""
+
+
+def open_program(path: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY) -> Program:
+    """Load a program from bytes that are read once: those that are compared are those that run.
+
+    Raises:
+        ParityError: PyTorch cannot load it.
+        NotRunError: it is not trusted, and was not run for that reason or could not be run in confinement.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ParityError(f"{path} cannot be read: {error.strerror}") from error
+    if trust.covers(content):
+        runner = TorchRunner(content, path.name, manifest.spec, torch_device(device))
+        runner.runtime = torch_runtime(device)
+        return runner
+    return ConfinedRunner(content, path.name, manifest.spec)
+
+
+def program_tensors(path: Path, manifest: Manifest, trust: Trust = NOBODY) -> Iterator[tuple[str, Array]]:
+    """The parameters and buffers of a program, by name.
+
+    Raises:
+        ParityError, NotRunError: as `open_program`.
+    """
+    yield from open_program(path, manifest, Device(), trust).stored()
