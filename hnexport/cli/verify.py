@@ -18,13 +18,15 @@ EXIT_CODES = {"same": 0, "different": 1, "unanswered": 2}
 @click.option(
     "--bundle",
     type=click.Path(path_type=Path),
-    help="The bundle whose golden samples a MODEL_FILE (.onnx, .pt or .pt2 of the same signature) is compared with.",
+    help="The bundle whose golden samples a MODEL_FILE (.onnx, .ort, .pt or .pt2 of the same signature) is compared with.",
 )
 @provider_option
 @precision_option
 @members_option
 @click.option(
-    "--batch-sizes", type=Integers(), default="1,3,6", show_default=True, help="Each member runs once with each."
+    "--batch-sizes",
+    type=Integers(),
+    help="Each member runs once with each. Default: 1,3,6, or those that a MODEL_FILE is limited to.",
 )
 @click.option("--runtimes", help="Comma-separated, for instance onnx,openvino, or all that are installed.")
 @click.option("--save-failure", type=click.Path(path_type=Path), help="A folder for failing cases, for --replay.")

@@ -17,13 +17,17 @@ from numpy.typing import NDArray
 from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.errors import ParityError
+from hnexport.parity.batches import filled, run_member, run_rows
 from hnexport.parity.compare import relative_l2
+from hnexport.parity.kinds import Kind, file_kind
 from hnexport.parity.layers import match_layers, network_layers
 from hnexport.parity.onnx_trace import OnnxTracer
 from hnexport.parity.points import Point, reference_points
 from hnexport.parity.reference import double_pipeline
 from hnexport.parity.runners import Device, Runner, file_runner
+from hnexport.parity.signature import check_precision
 from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
+from hnexport.parity.torch_program import TorchProgram
 from hnexport.parity.torch_runners import load_torch
 from hnexport.parity.torch_trace import trace_torch
 from hnexport.parity.trace import Trace
@@ -80,14 +84,18 @@ def locate(
     """
     manifest, golden = read_manifest(bundle), read_golden(bundle)
     path = bundle / ARTIFACT_FILES[against] if against in ARTIFACT_FILES else Path(against)
+    _check_followed(path)
     runner = file_runner(path, manifest, Device())
+    if runner.limits.together:
+        raise ParityError(f"{path} runs several members at once: locate follows one, in the file (cond_id, image)")
+    check_precision(path, runner.limits, precision)
     tolerance = TOLERANCES[precision]
     chosen = _worst_member(runner, golden) if member is None else member
     if not 0 <= chosen < manifest.spec.members:
         raise ParityError(f"member {chosen} does not exist: this ensemble has members 0 to {manifest.spec.members - 1}")
-    images = golden.images[:_IMAGES]
-    trace = OnnxTracer(path).run(chosen, images) if path.suffix == ".onnx" else _torch_trace(path, chosen, images)
-    steps = _walk(bundle, manifest, golden, trace, chosen, tolerance)
+    images = filled(golden.images[:_IMAGES], runner.limits)
+    trace = _trace(path, manifest, chosen, images)
+    steps = _walk(bundle, manifest, golden, trace, chosen, images, tolerance)
     steps = (*steps, _as_shipped(runner, trace, chosen, images, tolerance))
     return LocateReport(
         bundle=manifest.name,
@@ -100,12 +108,27 @@ def locate(
     )
 
 
-def _torch_trace(path: Path, member: int, images: Array) -> Trace:
-    return trace_torch(load_torch(path, "cpu"), member, images, values=True)
+def _check_followed(path: Path) -> None:
+    """Refuse a kind of file whose inside cannot be looked at."""
+    if file_kind(path) is Kind.ORT:
+        raise ParityError(f"{path} is {Kind.ORT.value}, which shows no values inside: locate in the .onnx it came from")
+
+
+def _trace(path: Path, manifest: Manifest, member: int, images: Array) -> Trace:
+    if file_kind(path) is Kind.ONNX:
+        return OnnxTracer(path, logits=manifest.outputs[0].name).run(member, images)
+    program = TorchProgram(path, load_torch(path, "cpu"), manifest, "cpu")
+    return trace_torch(program, member, images, values=True)
 
 
 def _walk(
-    bundle: Path, manifest: Manifest, golden: Golden, trace: Trace, member: int, tolerance: Tolerance
+    bundle: Path,
+    manifest: Manifest,
+    golden: Golden,
+    trace: Trace,
+    member: int,
+    images: Array,
+    tolerance: Tolerance,
 ) -> tuple[Step, ...]:
     tensors = trusted_tensors(bundle, manifest, golden.fingerprints)
     pipeline = double_pipeline(manifest.spec, tensors)
@@ -132,7 +155,7 @@ def _walk(
             tolerance.weights,
         )
         steps = (*((cause,) if cause else ()), *steps)
-    points = reference_points(pipeline, weights, golden.images[:_IMAGES])
+    points = reference_points(pipeline, weights, images)
     return (*steps, *_layer_steps(points, values, tolerance), _logits_step(points, trace, tolerance))
 
 
@@ -176,7 +199,7 @@ def _logits_step(points: Sequence[Point], trace: Trace, tolerance: Tolerance) ->
 
 def _as_shipped(runner: Runner, trace: Trace, member: int, images: Array, tolerance: Tolerance) -> Step:
     """The artifact as a user runs it, against the artifact as it was walked: node by node, without optimisation."""
-    error = _error(np.asarray(runner.run(member, images)), trace.logits.astype(np.float64))
+    error = _error(run_member("the file", runner, member, images), trace.logits.astype(np.float64))
     detail = "the runtime's own optimisation changes the result" if error > tolerance.relative_l2 else ""
     passed = error <= tolerance.relative_l2
     return Step(
@@ -187,7 +210,7 @@ def _as_shipped(runner: Runner, trace: Trace, member: int, images: Array, tolera
 def _worst_member(runner: Runner, golden: Golden) -> int:
     images = golden.images[:_IMAGES]
     errors = [
-        _error(np.asarray(runner.run(member, images)), logits[:_IMAGES])
+        _error(run_rows("the file", runner, member, images), logits[:_IMAGES])
         for member, logits in zip(golden.members.tolist(), golden.logits, strict=True)
     ]
     return int(golden.members[int(np.argmax(errors))])

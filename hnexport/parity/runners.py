@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Format, Manifest
 from hnexport.errors import ParityError, ProviderError
+from hnexport.parity.kinds import Kind, file_kind
 from hnexport.parity.limits import Limits
 from hnexport.parity.onnx_runners import MaterialisedRunner, OnnxRunner
 from hnexport.parity.other_runners import OpenVinoRunner, ReferenceRunner, has_openvino, is_small
@@ -24,6 +25,7 @@ __all__ = [
     "Inspectable",
     "Placed",
     "Runner",
+    "Together",
     "choose_runners",
     "file_runner",
     "onnx_session",
@@ -38,7 +40,7 @@ class Runner(Protocol):
 
     Attributes:
         runtime: what computes it, in words.
-        limits: what that runtime is known not to do.
+        limits: what it or its runtime is known not to do.
     """
 
     runtime: str
@@ -46,6 +48,18 @@ class Runner(Protocol):
 
     def run(self, cond_id: int, images: Array) -> Array:
         """Logits `[batch, class]` of one member."""
+        ...
+
+
+@runtime_checkable
+class Together(Protocol):
+    """A runner that can run several members in one call, where its `limits.together` says so."""
+
+    runtime: str
+    limits: Limits
+
+    def run_together(self, cond_ids: NDArray[np.int64], images: Array) -> tuple[Array, ...]:
+        """What `ENSEMBLE_OUTPUTS` names, in that order."""
         ...
 
 
@@ -122,16 +136,18 @@ def choose_runners(
 
 
 def file_runner(path: Path, manifest: Manifest, device: Device) -> Runner:
-    """A runner of any ONNX, TorchScript or `.pt2` file with the signature of a bundle.
+    """A runner of any ONNX, TorchScript or `.pt2` file with the signature of a bundle, or of an ensemble of it.
 
     Raises:
         ParityError: it is none of these, or has another signature.
         ProviderError: the provider cannot be had.
     """
-    if not path.is_file():
-        raise ParityError(f"{path} is not a file; give an .onnx, .pt or .pt2 file")
-    if path.suffix == ".onnx":
+    kind = file_kind(path)
+    if kind in (Kind.ONNX, Kind.ORT):
         return OnnxRunner(path, manifest, device)
-    if path.suffix in (".pt", ".pt2", ".ts", ".pth", ".jit"):
-        return TorchRunner(path, manifest, device)
-    raise ParityError(f"{path}: expected a file named .onnx, .pt or .pt2, found {path.suffix or 'no suffix'}")
+    if kind is Kind.AOTINDUCTOR:
+        raise ParityError(
+            f"{path} is {kind.value}, machine code that would run with your rights: verify the .pt2 that it was "
+            "compiled from, or judge what it returns with `hnexport golden` and `hnexport verify --outputs`"
+        )
+    return TorchRunner(path, manifest, device)

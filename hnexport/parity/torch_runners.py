@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import ParityError
 from hnexport.export.capture import GENERATOR_PREFIX
+from hnexport.parity.kinds import Kind, file_kind
 from hnexport.parity.layers import call_weights, match_layers, network_layers
-from hnexport.parity.limits import FULL
 from hnexport.parity.providers import Device
+from hnexport.parity.torch_program import TorchProgram
 from hnexport.parity.torch_trace import trace_torch
 
 __all__ = ["TorchRunner", "load_torch"]
@@ -23,8 +24,6 @@ Array = NDArray[np.generic]
 class TorchRunner:
     """A TorchScript or `.pt2` file `(cond_id, image) -> logits` under PyTorch."""
 
-    limits = FULL
-
     def __init__(self, path: Path, manifest: Manifest, device: Device) -> None:
         self._manifest = manifest
         self._device = "cpu" if device.provider == "cpu" else "cuda"
@@ -32,14 +31,23 @@ class TorchRunner:
             self._module = load_torch(path, self._device)
         except Exception as error:  # torch raises anything on a file it cannot read
             raise ParityError(f"PyTorch {torch.__version__} cannot load {path}: {error}") from error
+        self._program = TorchProgram(path, self._module, manifest, self._device)
+        self.limits = self._program.limits
         self.runtime = f"torch {torch.__version__} {self._device}"
 
     def run(self, cond_id: int, images: Array) -> Array:
         """Logits of one member."""
         with torch.inference_mode():
             cond = torch.tensor(cond_id, device=self._device)
-            logits = self._module(cond, torch.from_numpy(images).to(self._device))
-        return logits.cpu().numpy()  # type: ignore[no-any-return]
+            logits = self._program(cond, torch.from_numpy(images).to(self._device))
+        return logits.cpu().numpy()
+
+    def run_together(self, cond_ids: NDArray[np.int64], images: Array) -> tuple[Array, ...]:
+        """What a program with the signature of `ensemble.onnx` returns."""
+        with torch.inference_mode():
+            ids = torch.from_numpy(cond_ids).to(self._device)
+            outputs = self._program.together(ids, torch.from_numpy(images).to(self._device))
+        return tuple(output.cpu().numpy() for output in outputs)
 
     def stored(self) -> Iterator[tuple[str, Array]]:
         """The file's parameters and buffers."""
@@ -56,6 +64,6 @@ class TorchRunner:
 
 def load_torch(path: Path, device: str) -> torch.nn.Module:
     """A TorchScript or `.pt2` file as a module on a device."""
-    if path.suffix == ".pt2":
+    if file_kind(path) is Kind.PT2:
         return torch.export.load(path).module().to(device)
     return torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call,no-any-return]

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,24 +15,33 @@ from hnexport.bundle.golden import GOLDEN_FILE, Golden, read_golden
 from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.errors import ParityError
 from hnexport.parity.artifact import eager_errors, verify_artifact
+from hnexport.parity.batches import DEFAULT_BATCH_SIZES, allowed_sizes, run_rows
 from hnexport.parity.cases import read_case, write_case
 from hnexport.parity.checks import check_strict
 from hnexport.parity.compare import compare_member
-from hnexport.parity.ensemble import ENSEMBLES, verify_ensemble
+from hnexport.parity.ensemble import ENSEMBLES, Ensemble, in_batches, verify_ensemble
 from hnexport.parity.precision import computing_in
 from hnexport.parity.providers import obstacle
 from hnexport.parity.reference import checked_members, compute_golden
 from hnexport.parity.results import ArtifactReport, Comparison, ParityReport
-from hnexport.parity.runners import RUNNERS, Device, Inspectable, Runner, choose_runners, file_runner, resolve_provider
+from hnexport.parity.runners import (
+    RUNNERS,
+    Device,
+    Inspectable,
+    Runner,
+    Together,
+    choose_runners,
+    file_runner,
+    resolve_provider,
+)
+from hnexport.parity.signature import check_precision
 from hnexport.parity.tolerances import TOLERANCES, Precision
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.parity.weight_checks import check_generated, check_stored
 from hnexport.pipeline import Pipeline
 from hnexport.progress import Progress, no_progress
 
-__all__ = ["DEFAULT_BATCH_SIZES", "VerifyOptions", "replay", "verify", "verify_file"]
-
-DEFAULT_BATCH_SIZES = (1, 3, 6)
+__all__ = ["VerifyOptions", "replay", "verify", "verify_file"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +50,7 @@ class VerifyOptions:
 
     Attributes:
         members: the members to compare; None takes those of the golden samples (all, or a sample above 32).
-        batch_sizes: each member runs once with each.
+        batch_sizes: each member runs once with each; None takes the usual ones, or those that a file is limited to.
         provider: `auto`, `cpu`, `cuda` or `tensorrt`.
         artifacts: which of `RUNNERS` and `ENSEMBLES`, or `all` that are installed; None takes those that a build
             verifies, as far as the bundle's formats allow.
@@ -50,7 +59,7 @@ class VerifyOptions:
     """
 
     members: tuple[int, ...] | None = None
-    batch_sizes: tuple[int, ...] = DEFAULT_BATCH_SIZES
+    batch_sizes: tuple[int, ...] | None = None
     provider: str = "auto"
     artifacts: tuple[str, ...] | None = None
     precision: Precision = Precision.FLOAT32
@@ -76,19 +85,24 @@ def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progres
     names, not_run = choose_runners(formats, manifest, options.artifacts)
     device = _device(options)
     pipeline = Pipeline(manifest.spec, trusted_tensors(bundle, manifest, golden.fingerprints))
+
+    def one(name: str) -> ArtifactReport:
+        return _verify_one(name, RUNNERS[name][1](bundle, manifest, device), pipeline, golden, options, progress)
+
+    def several(name: str) -> ArtifactReport:
+        return _verify_together(name, bundle, manifest, golden, options, progress)
+
     with computing_in(options.precision):
-        reports = tuple(  # one artifact in memory at a time
-            _verify_one(name, RUNNERS[name][1](bundle, manifest, device), pipeline, golden, options, progress)
-            for name in names
-            if name in RUNNERS
-        )
-        reports += tuple(
-            _verify_together(name, bundle, manifest, golden, options, progress) for name in names if name in ENSEMBLES
+        reports, refused = _verify_each(
+            {
+                **{name: functools.partial(one, name) for name in names if name in RUNNERS},
+                **{name: functools.partial(several, name) for name in names if name in ENSEMBLES},
+            }
         )
     for provider in ("cuda", "tensorrt"):
         if provider != device.provider:
             not_run[f"onnx on {provider}"] = obstacle(provider) or f"not asked for: --provider {provider}"
-    return _report(manifest, golden, options, reports, not_run)
+    return dataclasses.replace(_report(manifest, golden, options, reports, not_run), refused=refused)
 
 
 def verify_file(
@@ -96,7 +110,9 @@ def verify_file(
 ) -> ParityReport:
     """Compare any ONNX, TorchScript or `.pt2` file of the same signature with a bundle's golden samples.
 
-    The file may be a converted, simplified or hand-made one: its weights are not looked at, only what it computes.
+    The file may be a converted, simplified or hand-made one: its weights are not looked at, only what it computes. A
+    file that is limited to some batch sizes is tried with those, and one with the signature of `ensemble.onnx` with
+    all members at once.
 
     Raises:
         BundleError: the bundle's golden samples cannot be read.
@@ -109,8 +125,14 @@ def verify_file(
     golden = _golden(bundle, manifest, options, progress)
     with computing_in(options.precision):
         runner = file_runner(path, manifest, _device(options))
-        report = _judged(path.name, runner, manifest.spec.members, golden, options, progress)
-    return _report(manifest, golden, options, (report,), {})
+        check_precision(path.name, runner.limits, options.precision)
+        if runner.limits.together and isinstance(runner, Together):
+            report = _together(path.name, runner, manifest, golden, options)
+            sizes: tuple[int, ...] = (len(golden.images),)
+        else:
+            sizes = allowed_sizes(path.name, runner.limits, options.batch_sizes)
+            report = _judged(path.name, runner, manifest.spec.members, golden, options, progress)
+    return dataclasses.replace(_report(manifest, golden, options, (report,), {}), batch_sizes=sizes)
 
 
 def replay(path: Path, target: Path, bundle: Path, options: VerifyOptions | None = None) -> Comparison:
@@ -132,7 +154,12 @@ def replay(path: Path, target: Path, bundle: Path, options: VerifyOptions | None
             runner = RUNNERS[case.artifact][1](target, manifest, device)
         else:
             runner = file_runner(target, manifest, device)
-        logits = np.asarray(runner.run(case.member, case.images))
+        check_precision(target.name, runner.limits, options.precision)
+        if runner.limits.together:
+            raise ParityError(f"{target.name} runs several members at once, the case is of one: verify the file itself")
+        logits = run_rows(target.name, runner, case.member, case.images)
+    if logits.shape != case.reference.shape:
+        raise ParityError(f"{target.name}: expected logits of shape {case.reference.shape}, found {logits.shape}")
     return compare_member(case.member, [logits], [case.reference], case.eager_error, TOLERANCES[options.precision])
 
 
@@ -152,7 +179,7 @@ def _report(
         members=manifest.spec.members,
         members_checked=tuple(golden.members.tolist()),
         sampled=len(golden.members) < manifest.spec.members,
-        batch_sizes=options.batch_sizes,
+        batch_sizes=options.batch_sizes or DEFAULT_BATCH_SIZES,
         image_kinds=golden.kinds,
         precision=options.precision,
         tolerance=TOLERANCES[options.precision],
@@ -172,6 +199,38 @@ def _verify_together(
     report = verify_ensemble(name, ensemble, manifest, golden, TOLERANCES[options.precision])
     progress(f"verify {name}", 1, 1)
     return report
+
+
+def _verify_each(
+    artifacts: Mapping[str, Callable[[], ArtifactReport]],
+) -> tuple[tuple[ArtifactReport, ...], dict[str, str]]:
+    """The report of each artifact, one in memory at a time, and why those that cannot be run were not.
+
+    Raises:
+        ParityError: one cannot be run, and none of the others differs: the question stays open.
+    """
+    reports: list[ArtifactReport] = []
+    broken: dict[str, ParityError] = {}
+    for name, run in artifacts.items():
+        try:
+            reports.append(run())
+        except ParityError as error:
+            broken[name] = error
+    if broken and all(report.passed for report in reports):
+        raise next(iter(broken.values()))
+    return tuple(reports), {name: str(error) for name, error in broken.items()}
+
+
+def _together(
+    name: str, runner: Together, manifest: Manifest, golden: Golden, options: VerifyOptions
+) -> ArtifactReport:
+    """Verify a file that runs all members in one call."""
+    if options.batch_sizes is not None:
+        raise ParityError(f"{name} is judged with all golden images at once: leave out --batch-sizes")
+    if options.save_failures is not None:
+        raise ParityError(f"{name} runs several members at once, a failing case is of one: leave out --save-failure")
+    run = in_batches(runner.run_together, runner.limits.batch_sizes)
+    return verify_ensemble(name, Ensemble(runner.runtime, run), manifest, golden, TOLERANCES[options.precision])
 
 
 def environment() -> dict[str, str]:
@@ -210,7 +269,8 @@ def _judged(
     if folder is not None:
         save = functools.partial(write_case, folder)
     tolerance = TOLERANCES[options.precision]
-    report = verify_artifact(name, runner, members, golden, options.batch_sizes, tolerance, progress, save)
+    sizes = allowed_sizes(name, runner.limits, options.batch_sizes)
+    report = verify_artifact(name, runner, members, golden, sizes, tolerance, progress, save)
     if resolve_provider(options.provider) == "cpu" or options.precision is not Precision.FLOAT32:
         return report
     return dataclasses.replace(report, checks=(*report.checks, check_strict(report.worst.relative_l2)))
@@ -222,8 +282,9 @@ def _count(progress: Progress, stage: str, total: int, done: int) -> None:
 
 def _golden(bundle: Path, manifest: Manifest, options: VerifyOptions, progress: Progress) -> Golden:
     """The golden samples of the members that were asked for; what the bundle lacks is computed."""
-    if any(size < 1 for size in options.batch_sizes) or not options.batch_sizes:
-        raise ParityError(f"batch sizes must be at least 1, found {list(options.batch_sizes)}")
+    sizes = options.batch_sizes
+    if sizes is not None and (not sizes or min(sizes) < 1):
+        raise ParityError(f"batch sizes must be at least 1, found {list(sizes)}")
     golden = read_golden(bundle)
     if options.members is None:
         return golden
