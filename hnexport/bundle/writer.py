@@ -68,9 +68,10 @@ def staged_folder(target: Path) -> Iterator[Path]:
 
 
 def _publish(folder: Path, target: Path) -> None:
-    for path in folder.iterdir():  # a rename must not become durable before the data it names
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+    for path in folder.rglob("*"):  # a rename must not become durable before the data it names
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
     if not target.exists():
         folder.rename(target)
         return

@@ -161,6 +161,11 @@ def print_parity(report: "ParityReport") -> None:
     print_table(table)
     for name, reason in report.not_run.items():
         click.echo(f"not run: {name}: {reason}")
+    for name, reason in report.refused.items():
+        click.echo(f"refused: {name}: {reason}")
+    for artifact in report.artifacts:
+        for name, reason in artifact.not_checked.items():
+            click.echo(f"not checked: {artifact.artifact}: {name}: {reason}")
     for artifact in report.artifacts:
         for line in artifact.failures:
             click.echo(f"FAILED {artifact.artifact}: {line}")

@@ -18,7 +18,7 @@ EXIT_CODES = {"same": 0, "different": 1, "unanswered": 2}
 @click.option(
     "--bundle",
     type=click.Path(path_type=Path),
-    help="The bundle whose golden samples a MODEL_FILE (.onnx, .ort, .pt or .pt2 of the same signature) is compared with.",
+    help="The bundle whose golden samples a MODEL_FILE (.onnx, .ort, .pt, .pt2) is compared with.",
 )
 @provider_option
 @precision_option
@@ -31,6 +31,11 @@ EXIT_CODES = {"same": 0, "different": 1, "unanswered": 2}
 @click.option("--runtimes", help="Comma-separated, for instance onnx,openvino, or all that are installed.")
 @click.option("--save-failure", type=click.Path(path_type=Path), help="A folder for failing cases, for --replay.")
 @click.option("--replay", type=click.Path(path_type=Path), help="Run one saved failing case again, and nothing else.")
+@click.option(
+    "--outputs",
+    type=click.Path(path_type=Path),
+    help="Judge what a runtime returned for the inputs that `hnexport golden BUNDLE` wrote, and nothing else.",
+)
 @json_option
 def verify(target: Path, bundle: Path | None, as_json: bool, replay: Path | None, **choices: Any) -> None:
     """Compare every artifact of a bundle with PyTorch in float64, member by member.
@@ -39,13 +44,15 @@ def verify(target: Path, bundle: Path | None, as_json: bool, replay: Path | None
     """
     from hnexport.bundle.manifest import read_manifest
     from hnexport.cli import render
-    from hnexport.parity import Precision, VerifyOptions, verify_file
+    from hnexport.parity import Precision, VerifyOptions, verify_file, verify_outputs
     from hnexport.parity import replay as replay_case
     from hnexport.parity import verify as verify_bundle
     from hnexport.parity.report import report_json
 
     if target.is_file() and bundle is None:
         raise click.UsageError(f"{target} is a file: name the bundle that it should agree with, --bundle BUNDLE")
+    if choices["outputs"] is not None:
+        _check_outputs_alone(target, bundle, replay, choices)
     source, members = bundle or target, choices["members"]
     options = VerifyOptions(
         members=tuple(range(read_manifest(source).spec.members)) if members == () else members,
@@ -61,7 +68,9 @@ def verify(target: Path, bundle: Path | None, as_json: bool, replay: Path | None
         click.echo(f"member {found.member}: relative L2 error {found.relative_l2:.2e}, {verdict}")
         sys.exit(0 if found.passed else 1)
     with render.live_progress(quiet=as_json) as progress:
-        if bundle is None:
+        if choices["outputs"] is not None:
+            report = verify_outputs(choices["outputs"], target, options)
+        elif bundle is None:
             report = verify_bundle(target, options, progress)
         else:
             report = verify_file(target, bundle, options, progress)
@@ -71,3 +80,18 @@ def verify(target: Path, bundle: Path | None, as_json: bool, replay: Path | None
         render.print_member_parity(report)
         render.print_parity(report)
     sys.exit(EXIT_CODES[report.verdict])
+
+
+def _check_outputs_alone(target: Path, bundle: Path | None, replay: Path | None, choices: dict[str, Any]) -> None:
+    """Outputs were computed already: whatever says how to compute them contradicts that."""
+    if bundle is not None or target.is_file():
+        raise click.UsageError("with --outputs name the bundle alone: hnexport verify BUNDLE --outputs FOLDER")
+    given = {
+        "--replay": replay is not None,
+        "--runtimes": choices["runtimes"] is not None,
+        "--batch-sizes": choices["batch_sizes"] is not None,
+        "--provider": choices["provider"] != "auto",
+    }
+    for option, is_given in given.items():
+        if is_given:
+            raise click.UsageError(f"{option} says how to run a model, --outputs judges one that was run: give one")

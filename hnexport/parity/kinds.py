@@ -6,13 +6,13 @@ from pathlib import Path
 
 from hnexport.errors import ParityError
 
-__all__ = ["Kind", "file_kind"]
+__all__ = ["FileKind", "file_kind"]
 
 READ = "an ONNX file (.onnx, .ort), TorchScript (.pt) or a torch.export program (.pt2)"
 TORCH_SUFFIXES = (".pt", ".pt2", ".pth", ".ts", ".jit")
 
 
-class Kind(Enum):
+class FileKind(Enum):
     """The kinds of file that parity knows."""
 
     ONNX = "ONNX"
@@ -22,7 +22,7 @@ class Kind(Enum):
     AOTINDUCTOR = "an AOTInductor package"
 
 
-def file_kind(path: Path) -> Kind:
+def file_kind(path: Path) -> FileKind:
     """The kind of a model file; of PyTorch's kinds by what is in it, since one suffix stands for several.
 
     Raises:
@@ -36,7 +36,7 @@ def file_kind(path: Path) -> Kind:
         raise ParityError(f"{path} is empty: expected {READ}; export or copy it again")
     suffix = path.suffix.lower()
     if suffix in (".onnx", ".ort"):
-        return Kind.ONNX if suffix == ".onnx" else Kind.ORT
+        return FileKind.ONNX if suffix == ".onnx" else FileKind.ORT
     if suffix in TORCH_SUFFIXES:
         return _torch_kind(path)
     raise ParityError(
@@ -45,22 +45,22 @@ def file_kind(path: Path) -> Kind:
     )
 
 
-def _torch_kind(path: Path) -> Kind:
+def _torch_kind(path: Path) -> FileKind:
     """PyTorch's kinds are zip archives with a folder of the model's name."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = {f"/{name}" for name in archive.namelist()}
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
         raise ParityError(
-            f"{path} cannot be read as {Kind.TORCHSCRIPT.value} or {Kind.PT2.value}: {error}; "
+            f"{path} cannot be read as {FileKind.TORCHSCRIPT.value} or {FileKind.PT2.value}: {error}; "
             "it is truncated or something else: export or copy it again"
         ) from error
     if any("/data/aotinductor/" in name or name.endswith(".so") for name in names):
-        return Kind.AOTINDUCTOR
+        return FileKind.AOTINDUCTOR
     if any(name.endswith(("/serialized_exported_program.json", "/models/model.json")) for name in names):
-        return Kind.PT2
+        return FileKind.PT2
     if any(name.endswith("/constants.pkl") for name in names):
-        return Kind.TORCHSCRIPT
+        return FileKind.TORCHSCRIPT
     holds = "tensors or pickled objects of torch.save, no program" if _has_pickle(names) else "no PyTorch program"
     raise ParityError(f"{path} holds {holds}: expected {READ}; save the program with torch.jit.save or torch.export")
 

@@ -19,7 +19,7 @@ from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.errors import ParityError
 from hnexport.parity.batches import filled, run_member, run_rows
 from hnexport.parity.compare import relative_l2
-from hnexport.parity.kinds import Kind, file_kind
+from hnexport.parity.kinds import FileKind, file_kind
 from hnexport.parity.layers import match_layers, network_layers
 from hnexport.parity.onnx_trace import OnnxTracer
 from hnexport.parity.points import Point, reference_points
@@ -110,12 +110,14 @@ def locate(
 
 def _check_followed(path: Path) -> None:
     """Refuse a kind of file whose inside cannot be looked at."""
-    if file_kind(path) is Kind.ORT:
-        raise ParityError(f"{path} is {Kind.ORT.value}, which shows no values inside: locate in the .onnx it came from")
+    if file_kind(path) is FileKind.ORT:
+        raise ParityError(
+            f"{path} is {FileKind.ORT.value}, which shows no values inside: locate in the .onnx it came from"
+        )
 
 
 def _trace(path: Path, manifest: Manifest, member: int, images: Array) -> Trace:
-    if file_kind(path) is Kind.ONNX:
+    if file_kind(path) is FileKind.ONNX:
         return OnnxTracer(path, logits=manifest.outputs[0].name).run(member, images)
     program = TorchProgram(path, load_torch(path, "cpu"), manifest, "cpu")
     return trace_torch(program, member, images, values=True)

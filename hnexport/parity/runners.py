@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Format, Manifest
 from hnexport.errors import ParityError, ProviderError
-from hnexport.parity.kinds import Kind, file_kind
+from hnexport.parity.kinds import FileKind, file_kind
 from hnexport.parity.limits import Limits
 from hnexport.parity.onnx_runners import MaterialisedRunner, OnnxRunner
 from hnexport.parity.other_runners import OpenVinoRunner, ReferenceRunner, has_openvino, is_small
@@ -143,9 +143,9 @@ def file_runner(path: Path, manifest: Manifest, device: Device) -> Runner:
         ProviderError: the provider cannot be had.
     """
     kind = file_kind(path)
-    if kind in (Kind.ONNX, Kind.ORT):
+    if kind in (FileKind.ONNX, FileKind.ORT):
         return OnnxRunner(path, manifest, device)
-    if kind is Kind.AOTINDUCTOR:
+    if kind is FileKind.AOTINDUCTOR:
         raise ParityError(
             f"{path} is {kind.value}, machine code that would run with your rights: verify the .pt2 that it was "
             "compiled from, or judge what it returns with `hnexport golden` and `hnexport verify --outputs`"

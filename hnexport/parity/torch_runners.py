@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import ParityError
 from hnexport.export.capture import GENERATOR_PREFIX
-from hnexport.parity.kinds import Kind, file_kind
+from hnexport.parity.kinds import FileKind, file_kind
 from hnexport.parity.layers import call_weights, match_layers, network_layers
 from hnexport.parity.providers import Device
 from hnexport.parity.torch_program import TorchProgram
@@ -64,6 +64,6 @@ class TorchRunner:
 
 def load_torch(path: Path, device: str) -> torch.nn.Module:
     """A TorchScript or `.pt2` file as a module on a device."""
-    if file_kind(path) is Kind.PT2:
+    if file_kind(path) is FileKind.PT2:
         return torch.export.load(path).module().to(device)
     return torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call,no-any-return]

@@ -20,6 +20,8 @@ from hnexport.parity.cases import read_case, write_case
 from hnexport.parity.checks import check_strict
 from hnexport.parity.compare import compare_member
 from hnexport.parity.ensemble import ENSEMBLES, Ensemble, in_batches, verify_ensemble
+from hnexport.parity.foreign import golden_index, read_index
+from hnexport.parity.foreign_outputs import OutputsFolder
 from hnexport.parity.precision import computing_in
 from hnexport.parity.providers import obstacle
 from hnexport.parity.reference import checked_members, compute_golden
@@ -41,7 +43,7 @@ from hnexport.parity.weight_checks import check_generated, check_stored
 from hnexport.pipeline import Pipeline
 from hnexport.progress import Progress, no_progress
 
-__all__ = ["VerifyOptions", "replay", "verify", "verify_file"]
+__all__ = ["VerifyOptions", "replay", "verify", "verify_file", "verify_outputs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +135,35 @@ def verify_file(
             sizes = allowed_sizes(path.name, runner.limits, options.batch_sizes)
             report = _judged(path.name, runner, manifest.spec.members, golden, options, progress)
     return dataclasses.replace(_report(manifest, golden, options, (report,), {}), batch_sizes=sizes)
+
+
+def verify_outputs(folder: Path, bundle: Path, options: VerifyOptions | None = None) -> ParityReport:
+    """Judge what a foreign runtime made of the inputs that `write_golden_inputs` wrote.
+
+    Members whose logits are missing or cannot be read are refused by name; the others are compared.
+
+    Args:
+        folder: has `member-ID/logits.npy` or `.raw`; where it has `golden.json` too, that names the members.
+
+    Raises:
+        BundleError: the bundle's golden samples cannot be read.
+        ParityError: no member's logits can be read, or the folder belongs to another bundle.
+    """
+    options = options or VerifyOptions()
+    manifest = read_manifest(bundle)
+    check_files(bundle, manifest, [GOLDEN_FILE])
+    index = read_index(folder, bundle)
+    if index is not None and options.members is None:
+        options = dataclasses.replace(options, members=index.members)
+    golden = _golden(bundle, manifest, options, no_progress)
+    outputs = OutputsFolder(folder, golden_index(bundle, manifest, golden))
+    save = functools.partial(write_case, options.save_failures) if options.save_failures is not None else None
+    report, members, refused = outputs.judge(golden, TOLERANCES[options.precision], options.precision, save)
+    if report is None:
+        raise ParityError(next(iter(refused.values())))
+    judged = _rows(golden, [row for row, member in enumerate(golden.members.tolist()) if member in members])
+    whole = _report(manifest, judged, options, (report,), {})
+    return dataclasses.replace(whole, batch_sizes=(len(golden.images),), refused=refused)
 
 
 def replay(path: Path, target: Path, bundle: Path, options: VerifyOptions | None = None) -> Comparison:
