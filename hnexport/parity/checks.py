@@ -40,6 +40,8 @@ def check_spoilt_row(runner: Runner, golden: Golden, tolerance: Tolerance) -> Ch
         return Check(name=name, passed=True, detail="the graph takes integers, which are always finite")
     member, given = int(golden.members[0]), filled(golden.images[:3], runner.limits)
     clean = run_member("the artifact", runner, member, given)
+    if len(clean) != len(given):
+        return Check(name=name, passed=False, detail=f"{len(given)} images get {len(clean)} rows of logits")
     spoilt = min(1, len(given) - 1)
     others = [row for row in range(len(given)) if row != spoilt]
     for value in (np.nan, np.inf, -np.inf):

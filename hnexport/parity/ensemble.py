@@ -65,6 +65,7 @@ ENSEMBLES: Mapping[str, tuple[Format, Callable[[Path, Device], Ensemble]]] = Map
 )
 
 
+@np.errstate(invalid="ignore", over="ignore")  # logits that are not finite are an answer
 def verify_ensemble(
     name: str, ensemble: Ensemble, manifest: Manifest, golden: Golden, tolerance: Tolerance
 ) -> ArtifactReport:

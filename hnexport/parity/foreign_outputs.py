@@ -59,6 +59,7 @@ class OutputsFolder:
         wanted = self._index.outputs[0]
         return any((self._folder / name.replace("{id}", str(cond_id))).exists() for name in (wanted.npy, wanted.raw))
 
+    @np.errstate(invalid="ignore", over="ignore")  # logits that are not finite are an answer
     def judge(
         self,
         golden: Golden,

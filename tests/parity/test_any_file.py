@@ -1,19 +1,17 @@
 """Any file is judged as far as it can be, or refused with what to do instead."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
 import variants
+from bundles import rewrite_checksums
 from faults import ONNX_FAULTS, OnnxEditor
 from onnx import TensorProto, helper
 
-from hnexport.bundle import read_manifest
 from hnexport.errors import ParityError
 from hnexport.parity import Precision, Verdict, VerifyOptions, replay, verify, verify_file
 from hnexport.parity.batches import allowed_sizes, member_batches
@@ -96,10 +94,12 @@ def test_a_pt2_file_of_one_batch_size_is_judged_at_that_size(size: int, pristine
 
 
 def test_a_pt2_file_of_a_range_of_sizes_is_judged_within_it(pristine: Pristine, tmp_path: Path) -> None:
-    few = {0: torch.export.Dim("few", min=2, max=5)}
+    few = {0: torch.export.Dim("few", min=1, max=5)}
     file = variants.exported(pristine("hypernet"), tmp_path / "few.pt2", 3, dynamic=few)
-    assert same(file, pristine("hypernet")).batch_sizes == (3,)
-    refused(file, pristine("hypernet"), "cannot run a batch of 6, only of 2, 3, 4, 5", VerifyOptions(batch_sizes=(6,)))
+    assert same(file, pristine("hypernet")).batch_sizes == (1, 3)
+    refused(
+        file, pristine("hypernet"), "cannot run a batch of 6, only of 1, 2, 3, 4, 5", VerifyOptions(batch_sizes=(6,))
+    )
     same(file, pristine("hypernet"), VerifyOptions(batch_sizes=(2, 5)))
 
 
@@ -287,7 +287,7 @@ OUTPUTS = {
         helper.make_node("Unsqueeze", ["logits", "constant0"], ["out"]),
         helper.make_tensor_value_info("out", TensorProto.FLOAT, None),
         (np.array([2, 3]),),
-        r"\[\w+, 10, 1, 1\]",
+        r"found \[\?, 10, 1, 1\]: flatten them",
     ),
     "fewer classes": (
         helper.make_node("Slice", ["logits", "constant0", "constant1", "constant2"], ["out"]),
@@ -419,8 +419,6 @@ def test_an_artifact_that_cannot_be_run_does_not_hide_that_another_differs(copie
     next(item for item in ONNX_FAULTS if item.name == "ReLU missing").plant(bundle)
     file = variants.scripted(bundle, bundle / "new.pt", lambda inner: variants.AsMap(inner))
     file.replace(bundle / "model.pt")
-    from bundles import rewrite_checksums
-
     rewrite_checksums(bundle)
     report = verify(bundle, VerifyOptions(artifacts=("onnx", "torchscript")))
     assert report.verdict is Verdict.DIFFERENT
@@ -436,7 +434,7 @@ def test_a_file_in_onnxruntimes_format_is_judged_and_not_located(pristine: Prist
     bundle = pristine("hypernet")
     file = variants.as_ort(bundle / "model.onnx", tmp_path / "model.ort")
     same(file, bundle)
-    with pytest.raises(ParityError, match=r"hides what is inside: give the \.onnx"):
+    with pytest.raises(ParityError, match=r"shows no values inside: locate in the \.onnx"):
         locate(bundle, str(file))
 
 
@@ -480,18 +478,3 @@ def test_what_is_no_model_is_refused(pristine: Pristine, tmp_path: Path) -> None
         data = (bundle / name).read_bytes()
         (tmp_path / name).write_bytes(data[: len(data) // 2])
         refused(tmp_path / name, bundle, "cannot")
-
-
-def test_the_commands_exit_codes_say_it(hnexport, pristine: Pristine, copied: Pristine) -> None:
-    bundle = copied("hypernet")
-    file = variants.with_fixed_batch(bundle, 4)
-    done = hnexport("verify", file, "--bundle", pristine("hypernet"), "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["artifacts"][0]["not_checked"] == {
-        "other batch sizes": "the file runs batches of 4 only"
-    }
-    done = hnexport("verify", file, "--bundle", pristine("hypernet"), "--batch-sizes", "1,3,6")
-    assert done.returncode == 2
-    assert "only of 4" in done.stderr
-    assert read_manifest(bundle).spec.members == 3
-    assert onnx.load(file, load_external_data=False).graph.input[1].type.tensor_type.shape.dim[0].dim_value == 4
