@@ -135,8 +135,11 @@ def choose_runners(
     return tuple(name for name in formats if name not in reasons), reasons
 
 
-def file_runner(path: Path, manifest: Manifest, device: Device) -> Runner:
+def file_runner(path: Path, manifest: Manifest, device: Device, *, native_code: bool = False) -> Runner:
     """A runner of any ONNX, TorchScript or `.pt2` file with the signature of a bundle, or of an ensemble of it.
+
+    Args:
+        native_code: whether machine code in the file may be run: only where its maker is trusted.
 
     Raises:
         ParityError: it is none of these, or has another signature.
@@ -145,7 +148,7 @@ def file_runner(path: Path, manifest: Manifest, device: Device) -> Runner:
     kind = file_kind(path)
     if kind in (FileKind.ONNX, FileKind.ORT):
         return OnnxRunner(path, manifest, device)
-    if kind is FileKind.AOTINDUCTOR:
+    if kind is FileKind.AOTINDUCTOR and not native_code:
         raise ParityError(
             f"{path} is {kind.value}, machine code that would run with your rights: verify the .pt2 that it was "
             "compiled from, or judge what it returns with `hnexport golden` and `hnexport verify --outputs`"

@@ -1,5 +1,6 @@
 """Runners of TorchScript and `.pt2` files."""
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -63,7 +64,11 @@ class TorchRunner:
 
 
 def load_torch(path: Path, device: str) -> torch.nn.Module:
-    """A TorchScript or `.pt2` file as a module on a device."""
-    if file_kind(path) is FileKind.PT2:
+    """A TorchScript or `.pt2` file as a module on a device; an AOTInductor package runs its machine code."""
+    kind = file_kind(path)
+    if kind is FileKind.PT2:
         return torch.export.load(path).module().to(device)
+    if kind is FileKind.AOTINDUCTOR:
+        os.environ["AOTI_RUNTIME_CHECK_INPUTS"] = "1"  # without it a batch of another size reads foreign memory
+        return torch._inductor.aoti_load_package(str(path))  # type: ignore[return-value]
     return torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call,no-any-return]
