@@ -51,6 +51,8 @@ def verify(target: Path, bundle: Path | None, as_json: bool, replay: Path | None
 
     if target.is_file() and bundle is None:
         raise click.UsageError(f"{target} is a file: name the bundle that it should agree with, --bundle BUNDLE")
+    if bundle is not None and choices["runtimes"] is not None:
+        raise click.UsageError("--runtimes chooses among what a bundle holds, a file runs in one: leave it out")
     if choices["outputs"] is not None:
         _check_outputs_alone(target, bundle, replay, choices)
     source, members = bundle or target, choices["members"]

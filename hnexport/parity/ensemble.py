@@ -159,13 +159,16 @@ def _check_summary(logits: Array, found: tuple[Array, Array, Array]) -> Check:
         )
     return Check(
         name="mean probabilities and entropies follow from the logits",
-        passed=bool(worst <= SUMMARY_TOLERANCE),
+        passed=bool(worst <= (SUMMARY_TOLERANCE if logits.dtype != np.float16 else SUMMARY_TOLERANCE_FLOAT16)),
         detail=f"worst difference {worst:.1e}" if fitting else f"found shapes {[array.shape for array in found]}",
     )
 
 
 # Sums of a few hundred float32 terms of size 1, with margin; entropies are at most log(classes).
 SUMMARY_TOLERANCE = 1e-5
+
+# float16 rounds logits of up to 32 by 2^-7 = 8e-3; probabilities move by as much, entropies by a few times that.
+SUMMARY_TOLERANCE_FLOAT16 = 5e-2
 
 
 def _check_unknown_member(name: str, ensemble: Ensemble, members: int, golden: Golden) -> Check:

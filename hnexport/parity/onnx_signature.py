@@ -12,7 +12,15 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.errors import ParityError
 from hnexport.export.ensemble import ENSEMBLE_OUTPUTS
 from hnexport.parity.limits import Limits
-from hnexport.parity.signature import cast_images, check_image, check_logits, logits_output, narrow_of
+from hnexport.parity.signature import (
+    ENSEMBLE_AXES,
+    NARROW,
+    cast_images,
+    check_image,
+    check_logits,
+    logits_output,
+    narrow_of,
+)
 
 __all__ = ["NUMPY_TYPES", "OnnxSignature", "onnx_signature"]
 
@@ -68,18 +76,21 @@ def onnx_signature(path: Path, session: onnxruntime.InferenceSession, manifest: 
         raise ParityError(f"{path} takes images in bfloat16, which onnxruntime cannot be given: put a Cast in front")
     names = [item.name for item in session.get_outputs()]
     outputs: tuple[str, ...]
-    together = len(id_shape) == 1 and set(ENSEMBLE_OUTPUTS) <= set(names)
+    axes = [len(item.shape) for item in session.get_outputs()]
+    named = set(ENSEMBLE_OUTPUTS) <= set(names)
+    together = len(id_shape) == 1 and (named or axes == ENSEMBLE_AXES)
     if together:
         if isinstance(id_shape[0], int):
             raise ParityError(f"{path} takes exactly {id_shape[0]} members a call: export it with a free member axis")
-        outputs, returned = ENSEMBLE_OUTPUTS, dtype
+        outputs = ENSEMBLE_OUTPUTS if named else tuple(names)
+        returned = next((item for item in map(_type, session.get_outputs()) if item in NARROW), "float32")
     else:
         if id_shape and isinstance(id_shape[0], int) and id_shape[0] != 1:
             raise ParityError(
                 f"{path} takes {id_shape[0]} condition ids and returns no ensemble: give the graph of one"
             )
         logits = session.get_outputs()[logits_output(path, names, manifest.outputs[0].name)]
-        outputs, returned = (logits.name,), NUMPY_TYPES.get(logits.type, logits.type)
+        outputs, returned = (logits.name,), _type(logits)
         check_logits(path, returned, logits.shape or None, manifest.outputs[0])
         if returned == "bfloat16":
             raise ParityError(f"{path} returns bfloat16, which onnxruntime cannot hand over: put a Cast behind it")
@@ -99,6 +110,10 @@ def onnx_signature(path: Path, session: onnxruntime.InferenceSession, manifest: 
             defaults=tuple(item.name for item in session.get_overridable_initializers()),
         ),
     )
+
+
+def _type(item: onnxruntime.NodeArg) -> str:
+    return NUMPY_TYPES.get(item.type, str(item.type))
 
 
 def _inputs(

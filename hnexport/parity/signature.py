@@ -11,11 +11,21 @@ from hnexport.errors import ParityError
 from hnexport.parity.limits import Limits
 from hnexport.parity.tolerances import Precision
 
-__all__ = ["NARROW", "cast_images", "check_image", "check_logits", "check_precision", "logits_output", "narrow_of"]
+__all__ = [
+    "ENSEMBLE_AXES",
+    "NARROW",
+    "cast_images",
+    "check_image",
+    "check_logits",
+    "check_precision",
+    "logits_output",
+    "narrow_of",
+]
 
 Array = NDArray[np.generic]
 
 NARROW = ("float16", "bfloat16")
+ENSEMBLE_AXES = [3, 2, 1, 1]  # of the outputs of an ensemble: logits of each member, and three means
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 

@@ -16,7 +16,7 @@ from hnexport.errors import ParityError
 from hnexport.export.ensemble import ENSEMBLE_OUTPUTS
 from hnexport.parity.batches import DEFAULT_BATCH_SIZES, said
 from hnexport.parity.limits import Limits
-from hnexport.parity.signature import check_image, check_logits, logits_output, narrow_of
+from hnexport.parity.signature import ENSEMBLE_AXES, check_image, check_logits, logits_output, narrow_of
 
 __all__ = ["TorchProgram"]
 
@@ -196,7 +196,7 @@ def _is_ensemble(outputs: Mapping[str, Tensor]) -> bool:
     """Whether a program answered as `ensemble.onnx` does: logits `[member, batch, class]` and three means."""
     if set(ENSEMBLE_OUTPUTS) <= set(outputs):
         return True
-    return [output.ndim for output in outputs.values()] == [3, 2, 1, 1]
+    return [output.ndim for output in outputs.values()] == ENSEMBLE_AXES
 
 
 def _widened(logits: Tensor) -> Tensor:

@@ -380,6 +380,28 @@ def test_a_file_with_the_signature_of_an_ensemble_is_judged(
     assert "mean probabilities and entropies follow from the logits" in {c.name for c in report.artifacts[0].checks}
 
 
+def test_an_ensembles_outputs_may_have_other_names(pristine: Pristine, copied: Pristine) -> None:
+    def rename(editor: OnnxEditor) -> None:
+        for number, item in enumerate(editor.graph.output):
+            editor.graph.node.append(helper.make_node("Identity", [item.name], [f"output_{number}"]))
+            item.name = f"output_{number}"
+
+    same(variants.edited(copied("hypernet"), rename, "ensemble.onnx"), pristine("hypernet"))
+
+
+def test_an_ensemble_in_float16_is_judged_as_float16_only(pristine: Pristine, copied: Pristine) -> None:
+    def narrow(editor: OnnxEditor) -> None:
+        for item in editor.graph.output:
+            cast = helper.make_node("Cast", [item.name], [f"half {item.name}"], to=TensorProto.FLOAT16)
+            editor.graph.node.append(cast)
+            item.name = f"half {item.name}"
+            item.type.tensor_type.elem_type = TensorProto.FLOAT16
+
+    file = variants.edited(copied("hypernet"), narrow, "ensemble.onnx")
+    refused(file, pristine("hypernet"), "takes or returns float16")
+    same(file, pristine("hypernet"), HALF)
+
+
 def test_a_wrong_ensemble_file_is_different(pristine: Pristine, copied: Pristine) -> None:
     bundle = copied("hypernet")
     editor = OnnxEditor(bundle / "ensemble.onnx")
