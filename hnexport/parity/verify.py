@@ -2,29 +2,26 @@
 
 import dataclasses
 import functools
-import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from hnexport.bundle.checksums import check_files
-from hnexport.bundle.golden import GOLDEN_FILE, Golden, read_golden
+from hnexport.bundle.golden import GOLDEN_FILE, Golden
 from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.errors import ParityError
 from hnexport.parity.artifact import eager_errors, verify_artifact
 from hnexport.parity.batches import DEFAULT_BATCH_SIZES, allowed_sizes, run_rows
 from hnexport.parity.cases import read_case, write_case
 from hnexport.parity.checks import check_strict
+from hnexport.parity.chosen import golden_rows
 from hnexport.parity.compare import compare_member
 from hnexport.parity.ensemble import ENSEMBLES, Ensemble, in_batches, verify_ensemble
+from hnexport.parity.environment import environment
 from hnexport.parity.foreign import golden_index, read_index
 from hnexport.parity.foreign_outputs import OutputsFolder
 from hnexport.parity.precision import computing_in
 from hnexport.parity.providers import obstacle
-from hnexport.parity.reference import checked_members, compute_golden
 from hnexport.parity.results import ArtifactReport, Comparison, ParityReport
 from hnexport.parity.runners import (
     RUNNERS,
@@ -82,7 +79,7 @@ def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progres
     options = options or VerifyOptions()
     manifest = read_manifest(bundle)
     check_files(bundle, manifest, manifest.files)
-    golden = _golden(bundle, manifest, options, progress)
+    golden = _chosen(bundle, manifest, options, progress)
     formats = {name: file_format for name, (file_format, _) in (*RUNNERS.items(), *ENSEMBLES.items())}
     names, not_run = choose_runners(formats, manifest, options.artifacts)
     device = _device(options)
@@ -124,7 +121,7 @@ def verify_file(
     options = options or VerifyOptions()
     manifest = read_manifest(bundle)
     check_files(bundle, manifest, [GOLDEN_FILE])
-    golden = _golden(bundle, manifest, options, progress)
+    golden = _chosen(bundle, manifest, options, progress)
     with computing_in(options.precision):
         runner = file_runner(path, manifest, _device(options))
         check_precision(path.name, runner.limits, options.precision)
@@ -155,13 +152,13 @@ def verify_outputs(folder: Path, bundle: Path, options: VerifyOptions | None = N
     index = read_index(folder, bundle)
     if index is not None and options.members is None:
         options = dataclasses.replace(options, members=index.members)
-    golden = _golden(bundle, manifest, options, no_progress)
+    golden = _chosen(bundle, manifest, options, no_progress)
     outputs = OutputsFolder(folder, golden_index(bundle, manifest, golden))
     save = functools.partial(write_case, options.save_failures) if options.save_failures is not None else None
     report, members, refused = outputs.judge(golden, TOLERANCES[options.precision], options.precision, save)
     if report is None:
         raise ParityError(next(iter(refused.values())))
-    judged = _rows(golden, [row for row, member in enumerate(golden.members.tolist()) if member in members])
+    judged = golden_rows(golden, [row for row, member in enumerate(golden.members.tolist()) if member in members])
     whole = _report(manifest, judged, options, (report,), {})
     return dataclasses.replace(whole, batch_sizes=(len(golden.images),), refused=refused)
 
@@ -264,17 +261,6 @@ def _together(
     return verify_ensemble(name, Ensemble(runner.runtime, run), manifest, golden, TOLERANCES[options.precision])
 
 
-def environment() -> dict[str, str]:
-    """What the results depend on besides the bundle."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "torch": torch.__version__,
-        "torch threads": str(torch.get_num_threads()),
-    }
-
-
 def _verify_one(
     name: str,
     runner: Runner,
@@ -311,58 +297,8 @@ def _count(progress: Progress, stage: str, total: int, done: int) -> None:
     progress(stage, done, total)
 
 
-def _golden(bundle: Path, manifest: Manifest, options: VerifyOptions, progress: Progress) -> Golden:
-    """The golden samples of the members that were asked for; what the bundle lacks is computed."""
+def _chosen(bundle: Path, manifest: Manifest, options: VerifyOptions, progress: Progress) -> Golden:
     sizes = options.batch_sizes
     if sizes is not None and (not sizes or min(sizes) < 1):
         raise ParityError(f"batch sizes must be at least 1, found {list(sizes)}")
-    golden = read_golden(bundle)
-    if options.members is None:
-        return golden
-    members = checked_members(manifest.spec.members, options.members)
-    held = golden.members.tolist()
-    missing = [member for member in members if member not in held]
-    if missing:
-        tensors = trusted_tensors(bundle, manifest, golden.fingerprints)
-        computed = compute_golden(
-            manifest.spec,
-            tensors,
-            missing,
-            golden.images,
-            progress=progress,
-        )
-        golden = _joined(golden, computed)
-    rows = [golden.members.tolist().index(member) for member in members]
-    return _rows(golden, rows)
-
-
-def _joined(first: Golden, second: Golden) -> Golden:
-    return Golden(
-        images=first.images,
-        kinds=first.kinds,
-        members=np.concatenate([first.members, second.members]),
-        logits=np.concatenate([first.logits, second.logits]),
-        eager=np.concatenate([first.eager, second.eager]),
-        fingerprints=first.fingerprints,
-    )
-
-
-def _rows(golden: Golden, rows: Sequence[int]) -> Golden:
-    return Golden(
-        images=golden.images,
-        kinds=golden.kinds,
-        members=golden.members[rows],
-        logits=golden.logits[rows],
-        eager=golden.eager[rows],
-        fingerprints=golden.fingerprints,
-    )
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown"
+    return chosen_golden(bundle, manifest, options.members, progress)
