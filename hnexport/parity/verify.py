@@ -14,7 +14,7 @@ from hnexport.parity.artifact import eager_errors, verify_artifact
 from hnexport.parity.batches import DEFAULT_BATCH_SIZES, allowed_sizes, run_rows
 from hnexport.parity.cases import read_case, write_case
 from hnexport.parity.checks import check_strict
-from hnexport.parity.chosen import golden_rows
+from hnexport.parity.chosen import chosen_golden, golden_rows
 from hnexport.parity.compare import compare_member
 from hnexport.parity.ensemble import ENSEMBLES, Ensemble, in_batches, verify_ensemble
 from hnexport.parity.environment import environment
