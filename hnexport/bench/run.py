@@ -17,7 +17,7 @@ from hnexport.bench.plain import write_plain
 from hnexport.bench.results import BenchReport, ContenderResult, Timing
 from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.errors import BenchError
-from hnexport.parity.verify import environment
+from hnexport.parity.environment import environment
 from hnexport.progress import Progress, no_progress
 from hnexport.publishing import deferred_signals
 from hnexport.records import to_json

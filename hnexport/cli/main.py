@@ -23,6 +23,7 @@ COMMANDS = {
     "build": "Build a verified bundle: one graph (cond_id, image) -> logits in every format.",
     "convert": "Convert a hypnettorch ensemble to a native checkpoint.",
     "doctor": "Say what this machine can run, what is missing, and the remedy.",
+    "golden": "Write the golden inputs as plain files, for runtimes that Python cannot reach.",
     "inspect": "Show a bundle's signature, weight counts and files.",
     "locate": "Name the first place where an artifact departs from PyTorch in float64.",
     "tune": "Fold a bundle's graph for this machine: many members at nearly a plain network's speed.",

@@ -14,6 +14,7 @@ __all__ = ["print_locate", "print_member_parity", "print_parity"]
 
 SHOWN_MEMBERS = 32
 LOCATED = ("onnx", "torchscript", "pt2")
+OUTPUTS = "outputs"  # of a runtime that is not here
 
 
 def print_parity(report: "ParityReport", *, wide: bool = False, bundle: str = "", file: str = "") -> None:
@@ -49,6 +50,10 @@ def print_parity(report: "ParityReport", *, wide: bool = False, bundle: str = ""
         say(f"not run: {remark}")
     for remark in grouped(report.refused):
         say(f"not run: {remark}")
+    for remark in grouped(
+        {f"{a.artifact}: {name}": why for a in report.artifacts for name, why in a.not_checked.items()}
+    ):
+        say(f"not checked: {remark}")
     for artifact in report.artifacts:
         for line in artifact.failures:
             say(f"FAILED {artifact.artifact}: {line}")
@@ -68,7 +73,7 @@ def _row(artifact: "ArtifactReport") -> tuple[str | Styled, ...]:
         f"{min(item.top1_agreement for item in compared):.0%}",
         f"{min(item.margin for item in compared):.0e}",
         f"{artifact.ensemble_error:.1e}",
-        f"{artifact.repeat_spread:.0e}",
+        "-" if math.isnan(artifact.repeat_spread) else f"{artifact.repeat_spread:.0e}",
         Styled("same", "green") if artifact.passed else Styled("DIFFERENT", "bold red"),
     )
 
@@ -122,7 +127,7 @@ def _difference(report: "ParityReport", bundle: str, file: str) -> str:
         what = f"{name} fails a check ({check.name})"
     more = len(failed) - 1
     others = "" if not more else f"; {more} more {'artifact differs' if more == 1 else 'artifacts differ'}"
-    if not bundle:
+    if not bundle or name == OUTPUTS:
         return f"Different: {what}{others}."
     located = next((artifact.artifact for artifact in failed if artifact.artifact in LOCATED), None)
     if file or located:

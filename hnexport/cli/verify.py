@@ -26,17 +26,24 @@ __all__ = ["verify"]
 @click.option(
     "--bundle",
     type=click.Path(path_type=Path),
-    help="The bundle whose golden samples a MODEL_FILE (.onnx, .pt or .pt2 of the same signature) is compared with.",
+    help="The bundle whose golden samples a MODEL_FILE (.onnx, .ort, .pt, .pt2) is compared with.",
 )
 @provider_option
 @precision_option
 @members_option
 @click.option(
-    "--batch-sizes", type=Integers(), default="1,3,6", show_default=True, help="Each member runs once with each."
+    "--batch-sizes",
+    type=Integers(),
+    help="Each member runs once with each. Default: 1,3,6, or those that a MODEL_FILE is limited to.",
 )
 @click.option("--runtimes", help="Comma-separated, for instance onnx,openvino, or all that are installed.")
 @click.option("--save-failure", type=click.Path(path_type=Path), help="A folder for failing cases, for --replay.")
 @click.option("--replay", type=click.Path(path_type=Path), help="Run one saved failing case again, and nothing else.")
+@click.option(
+    "--outputs",
+    type=click.Path(path_type=Path),
+    help="Judge what a runtime returned for the inputs that `hnexport golden BUNDLE` wrote, and nothing else.",
+)
 @trust_option
 @digest_option
 @wide_option
@@ -49,7 +56,7 @@ def verify(target: Path, bundle: Path | None, wide: bool, as_json: bool, replay:
     from hnexport.bundle.manifest import read_manifest
     from hnexport.cli import render
     from hnexport.cli.render_parity import print_member_parity, print_parity
-    from hnexport.parity import Precision, VerifyOptions, verify_file
+    from hnexport.parity import Precision, VerifyOptions, verify_file, verify_outputs
     from hnexport.parity import replay as replay_case
     from hnexport.parity import verify as verify_bundle
     from hnexport.parity.report import report_json
@@ -57,6 +64,10 @@ def verify(target: Path, bundle: Path | None, wide: bool, as_json: bool, replay:
 
     if target.is_file() and bundle is None:
         raise click.UsageError(f"{target} is a file: name the bundle that it should agree with, --bundle BUNDLE")
+    if bundle is not None and choices["runtimes"] is not None:
+        raise click.UsageError("--runtimes chooses among what a bundle holds, a file runs in one: leave it out")
+    if choices["outputs"] is not None:
+        _check_outputs_alone(target, bundle, replay, choices)
     source, members = bundle or target, choices["members"]
     options = VerifyOptions(
         members=tuple(range(read_manifest(source).spec.members)) if members == () else members,
@@ -77,7 +88,9 @@ def verify(target: Path, bundle: Path | None, wide: bool, as_json: bool, replay:
             render.say(f"member {found.member}: relative L2 error {found.relative_l2:.2e}, {verdict}")
         sys.exit(exit_codes.YES if found.passed else exit_codes.DIFFERENT)
     with render.live_progress(quiet=as_json) as progress:
-        if bundle is None:
+        if choices["outputs"] is not None:
+            report = verify_outputs(choices["outputs"], target, options)
+        elif bundle is None:
             report = verify_bundle(target, options, progress)
         else:
             report = verify_file(target, bundle, options, progress)
@@ -87,3 +100,18 @@ def verify(target: Path, bundle: Path | None, wide: bool, as_json: bool, replay:
         print_member_parity(report, wide=wide)
         print_parity(report, wide=wide, bundle=str(source), file="" if bundle is None else str(target))
     sys.exit(exit_codes.VERDICTS[report.verdict])
+
+
+def _check_outputs_alone(target: Path, bundle: Path | None, replay: Path | None, choices: dict[str, Any]) -> None:
+    """Outputs were computed already: whatever says how to compute them contradicts that."""
+    if bundle is not None or target.is_file():
+        raise click.UsageError("with --outputs name the bundle alone: hnexport verify BUNDLE --outputs FOLDER")
+    given = {
+        "--replay": replay is not None,
+        "--runtimes": choices["runtimes"] is not None,
+        "--batch-sizes": choices["batch_sizes"] is not None,
+        "--provider": choices["provider"] != "auto",
+    }
+    for option, is_given in given.items():
+        if is_given:
+            raise click.UsageError(f"{option} says how to run a model, --outputs judges one that was run: give one")

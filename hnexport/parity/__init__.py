@@ -1,11 +1,12 @@
 """Parity: every artifact of a bundle against PyTorch in float64, member by member."""
 
 import hnexport.runtime.available  # noqa: F401  # first: it says why onnxruntime cannot be imported
+from hnexport.parity.foreign import write_golden_inputs
 from hnexport.parity.inputs import probe_images
 from hnexport.parity.reference import checked_members, compute_golden, sample_members
 from hnexport.parity.results import ArtifactReport, Check, Comparison, ParityReport, Selection, Verdict
 from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
-from hnexport.parity.verify import VerifyOptions, replay, verify, verify_file
+from hnexport.parity.verify import VerifyOptions, replay, verify, verify_file, verify_outputs
 
 __all__ = [
     "TOLERANCES",
@@ -25,4 +26,6 @@ __all__ = [
     "sample_members",
     "verify",
     "verify_file",
+    "verify_outputs",
+    "write_golden_inputs",
 ]

@@ -7,12 +7,16 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden
 from hnexport.errors import HnexportError
+from hnexport.parity.batches import filled, run_member
 from hnexport.parity.compare import relative_l2, spread
 from hnexport.parity.results import Check
 from hnexport.parity.runners import Placed, Runner
 from hnexport.parity.tolerances import TF32_SHOWS, Tolerance
 
 __all__ = [
+    "SAME_ROW",
+    "SPOILT_ROW",
+    "UNKNOWN_IDS",
     "check_members_differ",
     "check_placement",
     "check_spoilt_row",
@@ -25,23 +29,30 @@ __all__ = [
 Array = NDArray[np.generic]
 
 
+SPOILT_ROW = "a NaN or infinite image spoils its own row only"
+SAME_ROW = "a row does not depend on the others"
+
+
 def check_spoilt_row(runner: Runner, golden: Golden, tolerance: Tolerance) -> Check:
-    """A NaN image makes its own row NaN; neither NaN nor infinity touches another row."""
-    name = "a NaN or infinite image spoils its own row only"
+    """A NaN image makes its own row NaN; neither NaN nor infinity touches another row, where a batch has others."""
+    name = SPOILT_ROW
     if not np.issubdtype(golden.images.dtype, np.floating):
         return Check(name=name, passed=True, detail="the graph takes integers, which are always finite")
-    member, size = int(golden.members[0]), min(3, len(golden.images))
-    clean = np.asarray(runner.run(member, golden.images[:size]))
-    others = [row for row in range(size) if row != 1]
+    member, given = int(golden.members[0]), filled(golden.images[:3], runner.limits)
+    clean = run_member("the artifact", runner, member, given)
+    if len(clean) != len(given):
+        return Check(name=name, passed=False, detail=f"{len(given)} images get {len(clean)} rows of logits")
+    spoilt = min(1, len(given) - 1)
+    others = [row for row in range(len(given)) if row != spoilt]
     for value in (np.nan, np.inf, -np.inf):
-        images = golden.images[:size].copy()
-        images[1].reshape(-1)[:: 1 if np.isnan(value) else 7] = value
-        logits = np.asarray(runner.run(member, images))
+        images = given.copy()
+        images[spoilt].reshape(-1)[:: 1 if np.isnan(value) else 7] = value
+        logits = run_member("the artifact", runner, member, images)
         difference = np.linalg.norm(logits[others].astype(np.float64) - clean[others].astype(np.float64), axis=-1)
         allowed = 10 * tolerance.row_spread * np.linalg.norm(clean[others].astype(np.float64), axis=-1)
         if not (difference <= allowed).all():
             return Check(name=name, passed=False, detail=f"{value} in one image changes the logits of others")
-        if np.isnan(value) and runner.limits.keeps_nan and not np.isnan(logits[1]).all():
+        if np.isnan(value) and runner.limits.keeps_nan and not np.isnan(logits[spoilt]).all():
             return Check(name=name, passed=False, detail="a NaN image gets logits that are numbers")
     known = "" if runner.limits.keeps_nan else "; this runtime gives a NaN image logits that are numbers"
     return Check(name=name, passed=True, detail=f"other rows stay as they are{known}")
@@ -59,9 +70,13 @@ def check_strict(worst: float) -> Check:
     return Check(name="float32 is strict", passed=passed, detail=detail)
 
 
+UNKNOWN_IDS = "ids that do not exist give NaN"
+
+
 def check_unknown_ids(runner: Runner, members: int, image: Array) -> Check:
     """Condition ids that do not exist give NaN logits only."""
-    name, ids = "ids that do not exist give NaN", unknown_ids(members, runner.limits.id_bits)
+    name, ids = UNKNOWN_IDS, unknown_ids(members, runner.limits.id_bits)
+    image = filled(image, runner.limits)
     for cond_id in ids:
         try:
             logits = np.asarray(runner.run(cond_id, image))

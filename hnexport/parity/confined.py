@@ -14,9 +14,11 @@ from hnexport.confine.process import ConfinedProcess, EndedError
 from hnexport.errors import NotRunError
 from hnexport.hypernet.storage import count_weights
 from hnexport.parity.layers import LayerCall, LayerKind
-from hnexport.parity.limits import FULL
+from hnexport.parity.limits import Limits
+from hnexport.parity.program_limits import ProgramLimits
+from hnexport.parity.signature import GraphSignature
 from hnexport.parity.trace import Trace
-from hnexport.records import to_json
+from hnexport.records import RecordError, from_json, to_json
 from hnexport.spec import PipelineSpec
 
 __all__ = ["ConfinedRunner", "budget_of"]
@@ -30,6 +32,8 @@ _MIB = 2**20
 _BASE_SECONDS, _QUESTION_SECONDS, _IDLE_SECONDS = 4.0, 0.1, 4.0
 _BYTES_A_SECOND, _PRODUCTS_A_SECOND = 10 * _MIB, 1e10
 _MEMORY_BYTES = 512 * _MIB
+_IMAGES_TRIED = 32  # when a program is loaded, to find out which batches it runs
+_LIMITS_BYTES = 2**16
 
 
 def budget_of(file_bytes: int, spec: PipelineSpec) -> Budget:
@@ -45,25 +49,25 @@ def budget_of(file_bytes: int, spec: PipelineSpec) -> Budget:
 class ConfinedRunner:
     """A TorchScript or `.pt2` file `(cond_id, image) -> logits` under PyTorch, in a process that can only compute."""
 
-    limits = FULL
-
-    def __init__(self, content: bytes, name: str, spec: PipelineSpec) -> None:
+    def __init__(self, content: bytes, name: str, spec: PipelineSpec, signature: GraphSignature) -> None:
         """Start the process and load the program there; it uses the CPU, whatever else there is.
 
         Raises:
             NotRunError: the system confines no process, or the program could not be loaded.
         """
-        self._name, self._spec, self._file_bytes = name, spec, len(content)
+        self._name, self._spec, self._signature, self._file_bytes = name, spec, signature, len(content)
         self._weights = count_weights(spec).network
         budget = budget_of(len(content), spec)
         self._answer_bytes = budget.memory_bytes
         self._process = ConfinedProcess("hnexport.parity.confined_child", budget)
         self._confine(budget)
-        loaded = self._ask("load", [("program", np.frombuffer(content, np.uint8))], 0.0, 0)
+        seconds = self._seconds(_IMAGES_TRIED)
+        loaded = self._ask("load", [("program", np.frombuffer(content, np.uint8))], seconds, _LIMITS_BYTES)
         self.runtime = f"torch {torch.__version__} cpu, confined"
         if "error" in loaded.meta:
             self._process.close()
             raise NotRunError(self._reason(_text(loaded.meta["error"])))
+        self.limits = self._limits(loaded.meta.get("limits"))
 
     def close(self) -> None:
         """End the process."""
@@ -77,10 +81,11 @@ class ConfinedRunner:
 
     def ensemble(self, cond_ids: NDArray[np.int64], images: Array) -> tuple[Array, ...]:
         """The program's method `ensemble`: several members in one call."""
-        runs = len(cond_ids) * len(images)
-        limit = 64 * (runs + len(images)) * (self._spec.network.classes + 2) + 4096
-        answer = self._question("ensemble", [("cond_ids", cond_ids), ("images", images)], runs, limit)
-        return tuple(self._arrays(answer, 4))
+        return self._several("ensemble", cond_ids, images)
+
+    def run_together(self, cond_ids: NDArray[np.int64], images: Array) -> tuple[Array, ...]:
+        """What a program with the signature of `ensemble.onnx` returns."""
+        return self._several("together", cond_ids, images)
 
     def stored(self) -> Iterator[tuple[str, Array]]:
         """The file's parameters and buffers."""
@@ -99,11 +104,26 @@ class ConfinedRunner:
             self._process.close()
             raise NotRunError(self._reason("its answer is malformed: it is no trace")) from error
 
+    def _several(self, question: str, cond_ids: NDArray[np.int64], images: Array) -> tuple[Array, ...]:
+        runs = len(cond_ids) * len(images)
+        limit = 64 * (runs + len(images)) * (self._spec.network.classes + 2) + 4096
+        answer = self._question(question, [("cond_ids", cond_ids), ("images", images)], runs, limit)
+        return tuple(self._arrays(answer, 4))
+
+    def _limits(self, words: Any) -> Limits:
+        """What the program was found to be limited to; it cannot say more than `Limits` holds."""
+        try:
+            return from_json(ProgramLimits, words).limits()
+        except (RecordError, ValueError) as error:
+            self._process.close()
+            raise NotRunError(self._reason(f"its answer is malformed: {error}")) from error
+
     def _confine(self, budget: Budget) -> None:
         meta = {
             "memory_bytes": budget.memory_bytes,
             "threads": torch.get_num_threads(),
             "spec": to_json(self._spec),
+            "signature": to_json(self._signature),
             "name": self._name,
         }
         try:

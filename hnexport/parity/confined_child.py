@@ -11,9 +11,11 @@ import torch.export  # before the process is confined
 
 from hnexport.confine.child import Answer
 from hnexport.confine.frames import Frame
+from hnexport.parity.program_limits import ProgramLimits
+from hnexport.parity.signature import GraphSignature
 from hnexport.parity.torch_runners import TorchRunner
 from hnexport.parity.trace import Trace
-from hnexport.records import from_json
+from hnexport.records import from_json, to_json
 from hnexport.spec import PipelineSpec
 
 __all__ = ["Service"]
@@ -25,6 +27,7 @@ class Service:
     def __init__(self, words: Mapping[str, Any]) -> None:
         torch.set_num_threads(words["threads"])
         self._name, self._spec = words["name"], from_json(PipelineSpec, words["spec"])
+        self._signature = from_json(GraphSignature, words["signature"])
         self._runner: TorchRunner | None = None
         if self._name.endswith(".pt2"):  # what `torch.export.load` would import: it costs as much as torch itself
             importlib.import_module("torch._export.serde.serialize")
@@ -33,13 +36,14 @@ class Service:
         """Answer one question."""
         meta, arrays = question.meta, dict(question.arrays)
         if self._runner is None:
-            self._runner = TorchRunner(arrays["program"].tobytes(), self._name, self._spec)
-            return {}, ()
+            self._runner = TorchRunner(arrays["program"].tobytes(), self._name, self._spec, self._signature)
+            return {"limits": to_json(ProgramLimits.of(self._runner.limits))}, ()
         match meta["question"]:
             case "run":
                 return {}, [("logits", self._runner.run(meta["cond_id"], arrays["images"]))]
-            case "ensemble":
-                outputs = self._runner.ensemble(arrays["cond_ids"].astype(np.int64), arrays["images"])
+            case "ensemble" | "together" as how:
+                several = self._runner.ensemble if how == "ensemble" else self._runner.run_together
+                outputs = several(arrays["cond_ids"].astype(np.int64), arrays["images"])
                 return {}, [(str(number), output) for number, output in enumerate(outputs)]
             case "stored":
                 return {}, list(self._runner.stored())

@@ -1,6 +1,6 @@
 """Parity of the artifacts that run several members in one call: logits, mean probabilities, entropies."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import Format, Manifest
+from hnexport.errors import HnexportError, ParityError
+from hnexport.export.ensemble import ENSEMBLE_OUTPUTS
+from hnexport.parity.batches import said
 from hnexport.parity.compare import compare_member, relative_l2
 from hnexport.parity.programs import open_program
 from hnexport.parity.providers import Device, onnx_session
@@ -17,7 +20,7 @@ from hnexport.parity.results import ArtifactReport, Check
 from hnexport.parity.tolerances import Tolerance
 from hnexport.trust import NOBODY, Trust
 
-__all__ = ["ENSEMBLES", "Ensemble", "verify_ensemble"]
+__all__ = ["ENSEMBLES", "Ensemble", "in_batches", "verify_ensemble"]
 
 Array = NDArray[np.generic]
 Outputs = tuple[Array, ...]
@@ -56,15 +59,22 @@ ENSEMBLES: Mapping[str, tuple[Format, Callable[..., Ensemble]]] = MappingProxyTy
 )
 
 
+@np.errstate(invalid="ignore", over="ignore")  # logits that are not finite are an answer
 def verify_ensemble(
     name: str, ensemble: Ensemble, manifest: Manifest, golden: Golden, tolerance: Tolerance
 ) -> ArtifactReport:
-    """Run all members at once, in reverse, and compare their logits and what they say together with the reference."""
+    """Run all members at once, in reverse, and compare their logits and what they say together with the reference.
+
+    Raises:
+        ParityError: the artifact cannot be run, or returns logits of another shape.
+    """
     members = golden.members[::-1].copy()  # a view of one row would keep its negative stride
-    logits, mean, entropy, information = ensemble.run(members, golden.images)
+    logits, mean, entropy, information = _run(name, ensemble, members, golden.images)
     reference = golden.logits[::-1]
+    if logits.shape != reference.shape:
+        raise ParityError(f"{name}: expected logits of shape {list(reference.shape)}, found {list(logits.shape)}")
     eager = relative_l2(golden.eager, golden.logits).max(axis=1)[::-1]
-    alone = ensemble.run(members[-1:].copy(), golden.images)[0]
+    alone = _run(name, ensemble, members[-1:].copy(), golden.images)[0]
     comparisons = [
         compare_member(int(member), [logits[row]], [reference[row]], float(eager[row]), tolerance)
         for row, member in enumerate(members)
@@ -77,9 +87,42 @@ def verify_ensemble(
         repeat_spread=float(relative_l2(alone[0].astype(np.float64), logits[-1].astype(np.float64)).max()),
         checks=(
             _check_summary(logits, (mean, entropy, information)),
-            _check_unknown_member(ensemble, manifest.spec.members, golden),
+            _check_unknown_member(name, ensemble, manifest.spec.members, golden),
         ),
     )
+
+
+def in_batches(
+    run: Callable[[NDArray[np.int64], Array], Outputs], sizes: Sequence[int] | None
+) -> Callable[[NDArray[np.int64], Array], Outputs]:
+    """The same for any number of images, where the artifact runs batches of some sizes only."""
+    if sizes is None:
+        return run
+    size = max(one for one in sizes if one <= 64) if min(sizes) <= 64 else min(sizes)
+
+    def run_parts(cond_ids: NDArray[np.int64], images: Array) -> Outputs:
+        parts = []
+        for start in range(0, len(images), size):
+            part = images[start : start + size]
+            logits, *rest = run(cond_ids, part[np.arange(size) % len(part)])
+            parts.append((logits[:, : len(part)], *(array[: len(part)] for array in rest)))
+        return tuple(np.concatenate(arrays, axis=0 if i else 1) for i, arrays in enumerate(zip(*parts, strict=True)))
+
+    return run_parts
+
+
+def _run(name: str, ensemble: Ensemble, cond_ids: NDArray[np.int64], images: Array) -> Outputs:
+    try:
+        outputs = ensemble.run(cond_ids, images)
+    except HnexportError:
+        raise
+    except Exception as error:  # each runtime has its own
+        raise ParityError(
+            f"{name} on {ensemble.runtime} cannot run the members {cond_ids.tolist()} at once: {said(error)}"
+        ) from error
+    if len(outputs) != len(ENSEMBLE_OUTPUTS) or np.ndim(outputs[0]) != 3:
+        raise ParityError(f"{name}: expected {', '.join(ENSEMBLE_OUTPUTS)}, found {len(outputs)} outputs")
+    return outputs
 
 
 def summarise(logits: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -110,7 +153,7 @@ def _check_summary(logits: Array, found: tuple[Array, Array, Array]) -> Check:
         )
     return Check(
         name="mean probabilities and entropies follow from the logits",
-        passed=bool(worst <= SUMMARY_TOLERANCE),
+        passed=bool(worst <= (SUMMARY_TOLERANCE if logits.dtype != np.float16 else SUMMARY_TOLERANCE_FLOAT16)),
         detail=f"worst difference {worst:.1e}" if fitting else f"found shapes {[array.shape for array in found]}",
     )
 
@@ -118,11 +161,14 @@ def _check_summary(logits: Array, found: tuple[Array, Array, Array]) -> Check:
 # Sums of a few hundred float32 terms of size 1, with margin; entropies are at most log(classes).
 SUMMARY_TOLERANCE = 1e-5
 
+# float16 rounds logits of up to 32 by 2^-7 = 8e-3; probabilities move by as much, entropies by a few times that.
+SUMMARY_TOLERANCE_FLOAT16 = 5e-2
 
-def _check_unknown_member(ensemble: Ensemble, members: int, golden: Golden) -> Check:
+
+def _check_unknown_member(name: str, ensemble: Ensemble, members: int, golden: Golden) -> Check:
     """A member that does not exist spoils its own logits and every mean, and no other member's logits."""
     images = golden.images[:1]
-    logits, *means = ensemble.run(np.array([golden.members[0], members], dtype=np.int64), images)
+    logits, *means = _run(name, ensemble, np.array([golden.members[0], members], dtype=np.int64), images)
     own = bool(np.isnan(logits[1]).all()) and all(bool(np.isnan(mean).all()) for mean in means)
     other = bool(np.isfinite(logits[0]).all())
     detail = f"checked {members}" if own and other else f"its logits and the means NaN: {own}; others finite: {other}"

@@ -18,13 +18,16 @@ from torch import Tensor
 from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import Manifest, read_identified
 from hnexport.errors import ParityError
+from hnexport.parity.batches import filled, run_member, run_rows
 from hnexport.parity.compare import relative_l2
+from hnexport.parity.kinds import FileKind, file_kind
 from hnexport.parity.layers import match_layers, network_layers
 from hnexport.parity.onnx_trace import OnnxTracer
 from hnexport.parity.points import Point, reference_points
 from hnexport.parity.programs import Program
 from hnexport.parity.reference import double_pipeline
 from hnexport.parity.runners import Device, Runner, file_runner
+from hnexport.parity.signature import check_precision
 from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
 from hnexport.parity.trace import Trace
 from hnexport.parity.trusted import trusted_tensors
@@ -90,15 +93,22 @@ def locate(
     manifest = identified.manifest
     trusted = bundle_trust(manifest, identified.digest, asked=trust)
     path = bundle / ARTIFACT_FILES[against] if against in ARTIFACT_FILES else Path(against)
+    _check_followed(path)
     runner = file_runner(path, manifest, Device(), trusted)
+    if runner.limits.together:
+        raise ParityError(f"{path} runs several members at once: locate follows one, in the file (cond_id, image)")
+    check_precision(path, runner.limits, precision)
     tolerance = TOLERANCES[precision]
     chosen = _worst_member(runner, golden) if member is None else member
     if not 0 <= chosen < manifest.spec.members:
         raise ParityError(f"member {chosen} does not exist: this ensemble has members 0 to {manifest.spec.members - 1}")
-    images = golden.images[:_IMAGES]
-    trace = runner.trace(chosen, images) if isinstance(runner, Program) else OnnxTracer(path).run(chosen, images)
+    images = filled(golden.images[:_IMAGES], runner.limits)
+    if isinstance(runner, Program):
+        trace = runner.trace(chosen, images)
+    else:
+        trace = OnnxTracer(path, logits=manifest.outputs[0].name).run(chosen, images)
     tensors = trusted_tensors(bundle, manifest, golden.fingerprints, trusted)
-    steps = _walk(manifest, tensors, golden, trace, chosen, tolerance)
+    steps = _walk(manifest, tensors, golden, trace, chosen, images, tolerance)
     steps = (*steps, _as_shipped(runner, trace, chosen, images, tolerance))
     return LocateReport(
         bundle=manifest.name,
@@ -111,8 +121,22 @@ def locate(
     )
 
 
+def _check_followed(path: Path) -> None:
+    """Refuse a kind of file whose inside cannot be looked at."""
+    if file_kind(path) is FileKind.ORT:
+        raise ParityError(
+            f"{path} is {FileKind.ORT.value}, which shows no values inside: locate in the .onnx it came from"
+        )
+
+
 def _walk(
-    manifest: Manifest, tensors: dict[str, Tensor], golden: Golden, trace: Trace, member: int, tolerance: Tolerance
+    manifest: Manifest,
+    tensors: dict[str, Tensor],
+    golden: Golden,
+    trace: Trace,
+    member: int,
+    images: Array,
+    tolerance: Tolerance,
 ) -> tuple[Step, ...]:
     pipeline = double_pipeline(manifest.spec, tensors)
     with torch.no_grad():
@@ -138,7 +162,7 @@ def _walk(
             tolerance.weights,
         )
         steps = (*((cause,) if cause else ()), *steps)
-    points = reference_points(pipeline, weights, golden.images[:_IMAGES])
+    points = reference_points(pipeline, weights, images)
     return (*steps, *_layer_steps(points, values, tolerance), _logits_step(points, trace, tolerance))
 
 
@@ -182,7 +206,7 @@ def _logits_step(points: Sequence[Point], trace: Trace, tolerance: Tolerance) ->
 
 def _as_shipped(runner: Runner, trace: Trace, member: int, images: Array, tolerance: Tolerance) -> Step:
     """The artifact as a user runs it, against the artifact as it was walked: node by node, without optimisation."""
-    error = _error(np.asarray(runner.run(member, images)), trace.logits.astype(np.float64))
+    error = _error(run_member("the file", runner, member, images), trace.logits.astype(np.float64))
     detail = "the runtime's own optimisation changes the result" if error > tolerance.relative_l2 else ""
     passed = error <= tolerance.relative_l2
     return Step(
@@ -193,7 +217,7 @@ def _as_shipped(runner: Runner, trace: Trace, member: int, images: Array, tolera
 def _worst_member(runner: Runner, golden: Golden) -> int:
     images = golden.images[:_IMAGES]
     errors = [
-        _error(np.asarray(runner.run(member, images)), logits[:_IMAGES])
+        _error(run_rows("the file", runner, member, images), logits[:_IMAGES])
         for member, logits in zip(golden.members.tolist(), golden.logits, strict=True)
     ]
     return int(golden.members[int(np.argmax(errors))])

@@ -13,6 +13,7 @@ from hnexport.errors import ParityError
 from hnexport.hypernet.storage import stored_tensors
 from hnexport.parity.layers import call_weights, match_layers, network_layers
 from hnexport.parity.limits import FULL
+from hnexport.parity.onnx_signature import onnx_signature
 from hnexport.parity.onnx_trace import OnnxWeights, constants, load_graph
 from hnexport.parity.providers import Device, Placement, onnx_session, profiled_placement
 
@@ -24,19 +25,21 @@ Array = NDArray[np.generic]
 class OnnxRunner:
     """An ONNX graph `(cond_id, image) -> logits` under onnxruntime."""
 
-    limits = FULL
-
     def __init__(self, path: Path, manifest: Manifest, device: Device) -> None:
         self._path, self._manifest, self._device = path, manifest, device
         self._weights: OnnxWeights | None = None
         self._session = onnx_session(path, onnxruntime.SessionOptions(), device)
-        self._cond_id, self._image = _inputs(path, self._session, manifest)
+        self._signature = onnx_signature(path, self._session, manifest)
+        self.limits = self._signature.limits
         self.runtime = _runtime(self._session)
 
     def run(self, cond_id: int, images: Array) -> Array:
         """Logits of one member."""
-        feed = {self._cond_id: np.array(cond_id, dtype=np.int64), self._image: images}
-        return self._session.run(None, feed)[0]  # type: ignore[no-any-return]
+        return self._session.run(self._signature.outputs, self._signature.feed(cond_id, images))[0]  # type: ignore[no-any-return]
+
+    def run_together(self, cond_ids: NDArray[np.int64], images: Array) -> tuple[Array, ...]:
+        """What a graph with the signature of `ensemble.onnx` returns."""
+        return tuple(self._session.run(self._signature.outputs, self._signature.feed(cond_ids, images)))
 
     def stored(self) -> Iterator[tuple[str, Array]]:
         """The file's initializers; stored tensors in their stored layout."""
@@ -46,8 +49,7 @@ class OnnxRunner:
         """Where the graph's nodes run; None on the CPU, which has nowhere to fall back to."""
         if self._device.provider == "cpu":
             return None
-        feed = {self._cond_id: np.array(0, dtype=np.int64), self._image: images}
-        return profiled_placement(self._path, self._device, feed)
+        return profiled_placement(self._path, self._device, self._signature.feed(0, images))
 
     def weights(self, cond_id: int) -> Mapping[str, Array]:
         """The tensors that the graph gives its layers, by slot."""
@@ -102,18 +104,6 @@ def _stored(manifest: Manifest, constants: Mapping[str, Array]) -> Iterator[tupl
     shapes = {stored.name: stored.shape for stored in stored_tensors(manifest.spec)}
     for name, value in constants.items():
         yield name, as_stored(value, shapes.get(name, value.shape))
-
-
-def _inputs(path: Path, session: onnxruntime.InferenceSession, manifest: Manifest) -> tuple[str, str]:
-    """The names of the condition id and of the image: an int64 scalar and the input with more axes."""
-    found = {item.name: (item.type, item.shape) for item in session.get_inputs()}
-    ids = [name for name, (kind, shape) in found.items() if kind == "tensor(int64)" and len(shape) <= 1]
-    images = [name for name, (_, shape) in found.items() if len(shape) == len(manifest.inputs[1].shape)]
-    if len(found) == 2 and len(ids) == len(images) == 1:
-        return ids[0], images[0]
-    signature = ", ".join(f"{name}: {kind} {shape}" for name, (kind, shape) in found.items()) or "none"
-    baked = "; the condition id seems baked in" if not ids else ""
-    raise ParityError(f"{path}: expected the inputs cond_id (int64 scalar) and image, found {signature}{baked}")
 
 
 def _runtime(session: onnxruntime.InferenceSession) -> str:

@@ -11,6 +11,8 @@ from onnx import numpy_helper
 
 from hnexport.errors import ParityError
 from hnexport.parity.layers import LayerCall, LayerKind
+from hnexport.parity.onnx_signature import NUMPY_TYPES
+from hnexport.parity.signature import cast_images, logits_output
 from hnexport.parity.trace import Trace
 
 __all__ = ["OnnxTracer", "OnnxWeights", "constants", "load_graph"]
@@ -65,7 +67,8 @@ class OnnxWeights:
         """The layers with the tensors that one member gives them."""
         computed: dict[str, Array] = {}
         if self._session is not None:
-            feed = {item.name: np.array(cond_id, dtype=np.int64) for item in self._session.get_inputs()}
+            inputs = self._session.get_inputs()
+            feed = {item.name: np.full([1] * len(item.shape), cond_id, NUMPY_TYPES[item.type]) for item in inputs}
             computed = dict(zip(self._wanted, self._session.run(self._wanted, feed), strict=True))
         return tuple(_call(node, {**self._constants, **computed}) for node in self._nodes)
 
@@ -73,11 +76,12 @@ class OnnxWeights:
 class OnnxTracer:
     """A copy of a graph in which every value is an output, or (without `weights`) all that depends on the image."""
 
-    def __init__(self, path: Path, *, weights: bool = True) -> None:
+    def __init__(self, path: Path, *, weights: bool = True, logits: str = "logits") -> None:
         model = load_graph(path)
         self._constants = constants(model, path.parent)
         self._nodes = _layer_nodes(model)
-        self._logits = model.graph.output[0].name
+        names = [item.name for item in model.graph.output]
+        self._logits = names[logits_output(path, names, logits)]
         nodes = model.graph.node if weights else _descendants(model, _image_input(model))
         computed = [name for node in nodes for name in node.output if name]
         self._names = [name for name in computed if name not in self._constants]
@@ -87,8 +91,9 @@ class OnnxTracer:
         """Record one member and batch."""
         feed = {}
         for item in self._session.get_inputs():
-            scalar = item.type == "tensor(int64)" and len(item.shape) <= 1
-            feed[item.name] = np.full(item.shape, cond_id, dtype=np.int64) if scalar else images
+            dtype = np.dtype(NUMPY_TYPES[item.type])
+            scalar = dtype.kind == "i" and len(item.shape) <= 1
+            feed[item.name] = np.full([1] * len(item.shape), cond_id, dtype) if scalar else cast_images(images, dtype)
         values = dict(zip(self._names, self._session.run(self._names, feed), strict=True))
         known = {**self._constants, **values}
         return Trace(

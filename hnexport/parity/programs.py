@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
-from hnexport.errors import ParityError
+from hnexport.errors import NotRunError, ParityError
 from hnexport.parity.confined import ConfinedRunner
+from hnexport.parity.kinds import FileKind, torch_kind
 from hnexport.parity.providers import Device, torch_device, torch_runtime
+from hnexport.parity.signature import signature_of
 from hnexport.parity.torch_runners import TorchRunner
 from hnexport.trust import NOBODY, Trust
 
@@ -34,10 +36,16 @@ def open_program(path: Path, manifest: Manifest, device: Device, trust: Trust = 
     except OSError as error:
         raise ParityError(f"{path} cannot be read: {error.strerror}") from error
     if trust.covers(content):
-        runner = TorchRunner(content, path.name, manifest.spec, torch_device(device))
+        runner = TorchRunner(content, path.name, manifest.spec, signature_of(manifest), torch_device(device))
         runner.runtime = torch_runtime(device)
         return runner
-    return ConfinedRunner(content, path.name, manifest.spec)
+    if torch_kind(content, path.name) is FileKind.AOTINDUCTOR:
+        raise NotRunError(
+            f"{path} is {FileKind.AOTINDUCTOR.value}, machine code that runs with your rights: give --trust if you "
+            "know who built it, verify the .pt2 that it was compiled from, or judge what it returns with "
+            "`hnexport golden` and `hnexport verify --outputs`"
+        )
+    return ConfinedRunner(content, path.name, manifest.spec, signature_of(manifest))
 
 
 def program_tensors(path: Path, manifest: Manifest, trust: Trust = NOBODY) -> Iterator[tuple[str, Array]]:

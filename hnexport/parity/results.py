@@ -65,7 +65,8 @@ class ArtifactReport:
         runtime: what ran it, with version and provider.
         ensemble_error: relative L2 error of the logits' mean over the members.
         repeat_spread: largest relative L2 difference of a row between two equal runs: 0 where the runtime is
-            deterministic.
+            deterministic, NaN where it was not run twice.
+        not_checked: what could not be checked, which is neither passed nor failed, by name, with the reason.
     """
 
     artifact: str
@@ -74,6 +75,7 @@ class ArtifactReport:
     checks: tuple[Check, ...]
     ensemble_error: float
     repeat_spread: float
+    not_checked: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Format, Manifest
 from hnexport.errors import ParityError, ProviderError
+from hnexport.parity.kinds import FileKind, file_kind
 from hnexport.parity.limits import Limits
 from hnexport.parity.not_run import NO_FORMAT, NOT_ASKED
 from hnexport.parity.onnx_runners import MaterialisedRunner, OnnxRunner
@@ -25,6 +26,7 @@ __all__ = [
     "Inspectable",
     "Placed",
     "Runner",
+    "Together",
     "bundle_runner",
     "choose_runners",
     "file_runner",
@@ -39,7 +41,7 @@ class Runner(Protocol):
 
     Attributes:
         runtime: what computes it, in words.
-        limits: what that runtime is known not to do.
+        limits: what it or its runtime is known not to do.
     """
 
     runtime: str
@@ -47,6 +49,18 @@ class Runner(Protocol):
 
     def run(self, cond_id: int, images: Array) -> Array:
         """Logits `[batch, class]` of one member."""
+        ...
+
+
+@runtime_checkable
+class Together(Protocol):
+    """A runner that can run several members in one call, where its `limits.together` says so."""
+
+    runtime: str
+    limits: Limits
+
+    def run_together(self, cond_ids: NDArray[np.int64], images: Array) -> tuple[Array, ...]:
+        """What `ENSEMBLE_OUTPUTS` names, in that order."""
         ...
 
 
@@ -136,16 +150,13 @@ def bundle_runner(name: str, bundle: Path, manifest: Manifest, device: Device, t
 
 
 def file_runner(path: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY) -> Runner:
-    """A runner of any ONNX, TorchScript or `.pt2` file with the signature of a bundle.
+    """A runner of any ONNX, TorchScript or `.pt2` file with the signature of a bundle, or of an ensemble of it.
 
     Raises:
         ParityError: it is none of these, or has another signature.
         ProviderError: the provider cannot be had.
     """
-    if not path.is_file():
-        raise ParityError(f"{path} is not a file; give an .onnx, .pt or .pt2 file")
-    if path.suffix == ".onnx":
+    kind = file_kind(path)
+    if kind in (FileKind.ONNX, FileKind.ORT):
         return OnnxRunner(path, manifest, device)
-    if path.suffix in (".pt", ".pt2", ".ts", ".pth", ".jit"):
-        return open_program(path, manifest, device, trust)
-    raise ParityError(f"{path}: expected a file named .onnx, .pt or .pt2, found {path.suffix or 'no suffix'}")
+    return open_program(path, manifest, device, trust)

@@ -4,7 +4,10 @@ Only `hnexport.parity.programs` decides in which process that happens.
 """
 
 import io
+import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -14,8 +17,10 @@ from torch import Tensor
 
 from hnexport.errors import ParityError
 from hnexport.export.capture import GENERATOR_PREFIX
+from hnexport.parity.kinds import FileKind, torch_kind
 from hnexport.parity.layers import call_weights, match_layers, network_layers
-from hnexport.parity.limits import FULL
+from hnexport.parity.signature import GraphSignature
+from hnexport.parity.torch_program import TorchProgram
 from hnexport.parity.torch_trace import trace_torch
 from hnexport.parity.trace import Trace
 from hnexport.spec import PipelineSpec
@@ -28,13 +33,13 @@ Array = NDArray[np.generic]
 class TorchRunner:
     """A TorchScript or `.pt2` file `(cond_id, image) -> logits` under PyTorch."""
 
-    limits = FULL
-
-    def __init__(self, content: bytes, name: str, spec: PipelineSpec, device: str = "cpu") -> None:
+    def __init__(
+        self, content: bytes, name: str, spec: PipelineSpec, signature: GraphSignature, device: str = "cpu"
+    ) -> None:
         """Load the program in `content`, the bytes of a file named `name`, on PyTorch's `device`.
 
         Raises:
-            ParityError: PyTorch cannot load it.
+            ParityError: PyTorch cannot load it, or it has another signature.
         """
         self._spec = spec
         self._device = device
@@ -44,14 +49,23 @@ class TorchRunner:
             raise ParityError(
                 f"PyTorch {torch.__version__} cannot load {name}: {str(error) or type(error).__name__}"
             ) from error
+        self._program = TorchProgram(name, self._module, signature, device)
+        self.limits = self._program.limits
         self.runtime = f"torch {torch.__version__} {device}"
 
     def run(self, cond_id: int, images: Array) -> Array:
         """Logits of one member."""
         with torch.inference_mode():
             cond = torch.tensor(cond_id, device=self._device)
-            logits = self._module(cond, torch.from_numpy(images).to(self._device))
-        return logits.cpu().numpy()  # type: ignore[no-any-return]
+            logits = self._program(cond, torch.from_numpy(images).to(self._device))
+        return logits.cpu().numpy()
+
+    def run_together(self, cond_ids: NDArray[np.int64], images: Array) -> tuple[Array, ...]:
+        """What a program with the signature of `ensemble.onnx` returns."""
+        with torch.inference_mode():
+            ids = torch.from_numpy(cond_ids).to(self._device)
+            outputs = self._program.together(ids, torch.from_numpy(images).to(self._device))
+        return tuple(output.cpu().numpy() for output in outputs)
 
     def ensemble(self, cond_ids: NDArray[np.int64], images: Array) -> tuple[Array, ...]:
         """The program's method `ensemble`: several members in one call."""
@@ -69,16 +83,27 @@ class TorchRunner:
         """The tensors that the program gives its layers, by slot."""
         dtype, shape = self._spec.image_input
         layers = network_layers(self._spec.network)
-        trace = trace_torch(self._module, cond_id, np.zeros((1, *shape), dtype=dtype), self._device)
+        trace = trace_torch(self._program, cond_id, np.zeros((1, *shape), dtype=dtype), self._device)
         return call_weights(layers, match_layers(layers, trace.calls))
 
     def trace(self, cond_id: int, images: Array) -> Trace:
         """Every layer and every floating-point value of one call."""
-        return trace_torch(self._module, cond_id, images, self._device, values=True)
+        return trace_torch(self._program, cond_id, images, self._device, values=True)
 
 
 def load_torch(content: bytes, name: str, device: str) -> torch.nn.Module:
-    """A TorchScript or `.pt2` file, by its bytes and its name, as a module on a device."""
-    if name.endswith(".pt2"):
+    """A PyTorch file, by its bytes and its name, as a module on a device; an AOTInductor package is machine code."""
+    kind = torch_kind(content, name)
+    if kind is FileKind.PT2:
         return torch.export.load(io.BytesIO(content)).module().to(device)
+    if kind is FileKind.AOTINDUCTOR:
+        return _load_package(content)
     return torch.jit.load(io.BytesIO(content), map_location=device).eval()  # type: ignore[no-untyped-call,no-any-return]
+
+
+def _load_package(content: bytes) -> torch.nn.Module:
+    os.environ["AOTI_RUNTIME_CHECK_INPUTS"] = "1"  # without it a batch of another size reads foreign memory
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "package.pt2"
+        path.write_bytes(content)
+        return torch._inductor.aoti_load_package(str(path))  # type: ignore[return-value]

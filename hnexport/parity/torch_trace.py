@@ -75,4 +75,5 @@ def _layer(operator: str, args: tuple[Any, ...]) -> tuple[LayerKind | None, tupl
 
 
 def _array(tensor: Tensor) -> Array:
-    return tensor.detach().dequantize().cpu().numpy() if tensor.is_quantized else tensor.detach().cpu().numpy()
+    plain = tensor.detach().dequantize() if tensor.is_quantized else tensor.detach()
+    return (plain.float() if plain.dtype == torch.bfloat16 else plain).cpu().numpy()  # numpy has no bfloat16

@@ -2,39 +2,42 @@
 
 import dataclasses
 import functools
-import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from hnexport.bundle.checksums import check_files
-from hnexport.bundle.golden import GOLDEN_FILE, Golden, read_golden
+from hnexport.bundle.golden import GOLDEN_FILE, Golden
 from hnexport.bundle.manifest import Manifest, read_identified
 from hnexport.errors import NotRunError, ParityError
 from hnexport.parity.artifact import eager_errors, verify_artifact
+from hnexport.parity.batches import DEFAULT_BATCH_SIZES, allowed_sizes, run_rows
 from hnexport.parity.cases import read_case, write_case
 from hnexport.parity.checks import check_strict
+from hnexport.parity.chosen import chosen_golden, golden_rows
 from hnexport.parity.compare import compare_member
-from hnexport.parity.ensemble import ENSEMBLES, verify_ensemble
+from hnexport.parity.ensemble import ENSEMBLES, Ensemble, in_batches, verify_ensemble
+from hnexport.parity.environment import environment
+from hnexport.parity.foreign import golden_index, read_index
+from hnexport.parity.foreign_outputs import OutputsFolder
 from hnexport.parity.not_run import NOT_ASKED
 from hnexport.parity.precision import computing_in
 from hnexport.parity.programs import PROGRAM_FILES
 from hnexport.parity.providers import obstacle
-from hnexport.parity.reference import checked_members, compute_golden, sample_members
+from hnexport.parity.reference import sample_members
 from hnexport.parity.results import ArtifactReport, Comparison, ParityReport, Selection
 from hnexport.parity.runners import (
     RUNNERS,
     Device,
     Inspectable,
     Runner,
+    Together,
     bundle_runner,
     choose_runners,
     file_runner,
     resolve_provider,
 )
+from hnexport.parity.signature import check_precision
 from hnexport.parity.tolerances import TOLERANCES, Precision
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.parity.weight_checks import check_generated, check_stored
@@ -43,9 +46,7 @@ from hnexport.progress import Progress, no_progress
 from hnexport.runtime.obstacles import quick_obstacle
 from hnexport.trust import Trust, bundle_trust
 
-__all__ = ["DEFAULT_BATCH_SIZES", "VerifyOptions", "replay", "verify", "verify_file"]
-
-DEFAULT_BATCH_SIZES = (1, 3, 6)
+__all__ = ["VerifyOptions", "replay", "verify", "verify_file", "verify_outputs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ class VerifyOptions:
 
     Attributes:
         members: the members to compare; None takes those of the golden samples (all, or a sample above 32).
-        batch_sizes: each member runs once with each.
+        batch_sizes: each member runs once with each; None takes the usual ones, or those that a file is limited to.
         provider: `auto`, `cpu`, `cuda` or `tensorrt`.
         artifacts: which of `RUNNERS` and `ENSEMBLES`, or `all` that are installed; None takes those that a build
             verifies, as far as the bundle's formats allow.
@@ -66,7 +67,7 @@ class VerifyOptions:
     """
 
     members: tuple[int, ...] | None = None
-    batch_sizes: tuple[int, ...] = DEFAULT_BATCH_SIZES
+    batch_sizes: tuple[int, ...] | None = None
     provider: str = "auto"
     artifacts: tuple[str, ...] | None = None
     precision: Precision = Precision.FLOAT32
@@ -89,33 +90,32 @@ def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progres
     options = options or VerifyOptions()
     manifest, trust = _identified(bundle, options)
     check_files(bundle, manifest, manifest.files)
-    golden = _golden(bundle, manifest, options, trust, progress)
+    golden = _chosen(bundle, manifest, options, trust, progress)
     formats = {name: file_format for name, (file_format, _) in (*RUNNERS.items(), *ENSEMBLES.items())}
     names, not_run = choose_runners(formats, manifest, options.artifacts)
     device = _device(options)
     pipeline = Pipeline(manifest.spec, trusted_tensors(bundle, manifest, golden.fingerprints, trust))
-    refused: dict[str, str] = {}
+
+    def one(name: str) -> ArtifactReport:
+        runner = bundle_runner(name, bundle, manifest, device, trust)
+        return _verify_one(name, runner, pipeline, golden, options, progress)
+
+    def several(name: str) -> ArtifactReport:
+        return _verify_together(name, bundle, manifest, trust, golden, options, progress)
+
     with computing_in(options.precision):
-        reports = []
-        for name in (*(one for one in names if one in RUNNERS), *(one for one in names if one in ENSEMBLES)):
-            same = next((known for known in refused if PROGRAM_FILES[known] == PROGRAM_FILES.get(name)), None)
-            if same is not None:  # it is the same file
-                refused[name] = refused[same]
-                continue
-            try:
-                if name in ENSEMBLES:
-                    reports.append(_verify_together(name, bundle, manifest, trust, golden, options, progress))
-                else:  # one artifact in memory at a time
-                    runner = bundle_runner(name, bundle, manifest, device, trust)
-                    reports.append(_verify_one(name, runner, pipeline, golden, options, progress))
-            except NotRunError as error:
-                refused[name] = str(error)
+        reports, refused = _verify_each(
+            {
+                **{name: functools.partial(one, name) for name in names if name in RUNNERS},
+                **{name: functools.partial(several, name) for name in names if name in ENSEMBLES},
+            }
+        )
     for provider in ("cuda", "tensorrt"):
         if provider != device.provider:
             tried = options.provider == "auto" and provider == "cuda"
             why = obstacle(provider) if tried else quick_obstacle(provider)  # a trial takes seconds
             not_run[f"onnx on {provider}"] = str(why or f"{NOT_ASKED}--provider {provider}")
-    return _report(manifest, golden, options, tuple(reports), not_run, refused)
+    return _report(manifest, golden, options, reports, not_run, refused)
 
 
 def verify_file(
@@ -123,7 +123,9 @@ def verify_file(
 ) -> ParityReport:
     """Compare any ONNX, TorchScript or `.pt2` file of the same signature with a bundle's golden samples.
 
-    The file may be a converted, simplified or hand-made one: its weights are not looked at, only what it computes.
+    The file may be a converted, simplified or hand-made one: its weights are not looked at, only what it computes. A
+    file that is limited to some batch sizes is tried with those, and one with the signature of `ensemble.onnx` with
+    all members at once.
 
     Raises:
         BundleError: the bundle's golden samples cannot be read.
@@ -133,14 +135,49 @@ def verify_file(
     options = options or VerifyOptions()
     manifest, trust = _identified(bundle, options)
     check_files(bundle, manifest, [GOLDEN_FILE])
-    golden = _golden(bundle, manifest, options, trust, progress)
+    golden = _chosen(bundle, manifest, options, trust, progress)
     try:
         with computing_in(options.precision):
             runner = file_runner(path, manifest, _device(options), trust)
-            report = _judged(path.name, runner, manifest.spec.members, golden, options, progress)
+            check_precision(path.name, runner.limits, options.precision)
+            if runner.limits.together and isinstance(runner, Together):
+                report = _together(path.name, runner, manifest, golden, options)
+                sizes: tuple[int, ...] = (len(golden.images),)
+            else:
+                sizes = allowed_sizes(path.name, runner.limits, options.batch_sizes)
+                report = _judged(path.name, runner, manifest.spec.members, golden, options, progress)
     except NotRunError as error:
         return _report(manifest, golden, options, (), {}, {path.name: str(error)})
-    return _report(manifest, golden, options, (report,), {}, {})
+    return dataclasses.replace(_report(manifest, golden, options, (report,), {}, {}), batch_sizes=sizes)
+
+
+def verify_outputs(folder: Path, bundle: Path, options: VerifyOptions | None = None) -> ParityReport:
+    """Judge what a foreign runtime made of the inputs that `write_golden_inputs` wrote.
+
+    Members whose logits are missing or cannot be read are refused by name; the others are compared.
+
+    Args:
+        folder: has `member-ID/logits.npy` or `.raw`; where it has `golden.json` too, that names the members.
+
+    Raises:
+        BundleError: the bundle's golden samples cannot be read.
+        ParityError: no member's logits can be read, or the folder belongs to another bundle.
+    """
+    options = options or VerifyOptions()
+    manifest, trust = _identified(bundle, options)
+    check_files(bundle, manifest, [GOLDEN_FILE])
+    index = read_index(folder, bundle)
+    if index is not None and options.members is None:
+        options = dataclasses.replace(options, members=index.members)
+    golden = _chosen(bundle, manifest, options, trust, no_progress)
+    outputs = OutputsFolder(folder, golden_index(bundle, manifest, golden))
+    save = functools.partial(write_case, options.save_failures) if options.save_failures is not None else None
+    report, members, refused = outputs.judge(golden, TOLERANCES[options.precision], options.precision, save)
+    if report is None:
+        raise ParityError(next(iter(refused.values())))
+    judged = golden_rows(golden, [row for row, member in enumerate(golden.members.tolist()) if member in members])
+    whole = _report(manifest, judged, options, (report,), {}, refused)
+    return dataclasses.replace(whole, batch_sizes=(len(golden.images),))
 
 
 def replay(path: Path, target: Path, bundle: Path, options: VerifyOptions | None = None) -> Comparison:
@@ -163,7 +200,12 @@ def replay(path: Path, target: Path, bundle: Path, options: VerifyOptions | None
             runner = bundle_runner(case.artifact, target, manifest, device, trust)
         else:
             runner = file_runner(target, manifest, device, trust)
-        logits = np.asarray(runner.run(case.member, case.images))
+        check_precision(target.name, runner.limits, options.precision)
+        if runner.limits.together:
+            raise ParityError(f"{target.name} runs several members at once, the case is of one: verify the file itself")
+        logits = run_rows(target.name, runner, case.member, case.images)
+    if logits.shape != case.reference.shape:
+        raise ParityError(f"{target.name}: expected logits of shape {case.reference.shape}, found {logits.shape}")
     return compare_member(case.member, [logits], [case.reference], case.eager_error, TOLERANCES[options.precision])
 
 
@@ -190,7 +232,7 @@ def _report(
         members=manifest.spec.members,
         members_checked=tuple(golden.members.tolist()),
         selection=_selection(manifest.spec.members, golden.members.tolist()),
-        batch_sizes=options.batch_sizes,
+        batch_sizes=options.batch_sizes or DEFAULT_BATCH_SIZES,
         image_kinds=golden.kinds,
         precision=options.precision,
         tolerance=TOLERANCES[options.precision],
@@ -226,15 +268,43 @@ def _verify_together(
     return report
 
 
-def environment() -> dict[str, str]:
-    """What the results depend on besides the bundle."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "torch": torch.__version__,
-        "torch threads": str(torch.get_num_threads()),
-    }
+def _verify_each(
+    artifacts: Mapping[str, Callable[[], ArtifactReport]],
+) -> tuple[tuple[ArtifactReport, ...], dict[str, str]]:
+    """The report of each artifact, one in memory at a time, and why those that cannot be run were not.
+
+    Raises:
+        ParityError: one cannot be run, and none of the others differs: the question stays open.
+    """
+    reports: list[ArtifactReport] = []
+    refused: dict[str, str] = {}
+    broken: dict[str, ParityError] = {}
+    for name, run in artifacts.items():
+        same = next((known for known in refused if PROGRAM_FILES.get(known) == PROGRAM_FILES.get(name, "")), None)
+        if same is not None:  # it is the same file
+            refused[name] = refused[same]
+            continue
+        try:
+            reports.append(run())
+        except NotRunError as error:
+            refused[name] = str(error)
+        except ParityError as error:
+            broken[name] = error
+    if broken and all(report.passed for report in reports):
+        raise next(iter(broken.values()))
+    return tuple(reports), {**refused, **{name: str(error) for name, error in broken.items()}}
+
+
+def _together(
+    name: str, runner: Together, manifest: Manifest, golden: Golden, options: VerifyOptions
+) -> ArtifactReport:
+    """Verify a file that runs all members in one call."""
+    if options.batch_sizes is not None:
+        raise ParityError(f"{name} is judged with all golden images at once: leave out --batch-sizes")
+    if options.save_failures is not None:
+        raise ParityError(f"{name} runs several members at once, a failing case is of one: leave out --save-failure")
+    run = in_batches(runner.run_together, runner.limits.batch_sizes)
+    return verify_ensemble(name, Ensemble(runner.runtime, run), manifest, golden, TOLERANCES[options.precision])
 
 
 def _verify_one(
@@ -262,7 +332,8 @@ def _judged(
     if folder is not None:
         save = functools.partial(write_case, folder)
     tolerance = TOLERANCES[options.precision]
-    report = verify_artifact(name, runner, members, golden, options.batch_sizes, tolerance, progress, save)
+    sizes = allowed_sizes(name, runner.limits, options.batch_sizes)
+    report = verify_artifact(name, runner, members, golden, sizes, tolerance, progress, save)
     if resolve_provider(options.provider) == "cpu" or options.precision is not Precision.FLOAT32:
         return report
     return dataclasses.replace(report, checks=(*report.checks, check_strict(report.worst.relative_l2)))
@@ -272,57 +343,8 @@ def _count(progress: Progress, stage: str, total: int, done: int) -> None:
     progress(stage, done, total)
 
 
-def _golden(bundle: Path, manifest: Manifest, options: VerifyOptions, trust: Trust, progress: Progress) -> Golden:
-    """The golden samples of the members that were asked for; what the bundle lacks is computed."""
-    if any(size < 1 for size in options.batch_sizes) or not options.batch_sizes:
-        raise ParityError(f"batch sizes must be at least 1, found {list(options.batch_sizes)}")
-    golden = read_golden(bundle)
-    if options.members is None:
-        return golden
-    members = checked_members(manifest.spec.members, options.members)
-    held = golden.members.tolist()
-    missing = [member for member in members if member not in held]
-    if missing:
-        tensors = trusted_tensors(bundle, manifest, golden.fingerprints, trust)
-        computed = compute_golden(
-            manifest.spec,
-            tensors,
-            missing,
-            golden.images,
-            progress=progress,
-        )
-        golden = _joined(golden, computed)
-    rows = [golden.members.tolist().index(member) for member in members]
-    return _rows(golden, rows)
-
-
-def _joined(first: Golden, second: Golden) -> Golden:
-    return Golden(
-        images=first.images,
-        kinds=first.kinds,
-        members=np.concatenate([first.members, second.members]),
-        logits=np.concatenate([first.logits, second.logits]),
-        eager=np.concatenate([first.eager, second.eager]),
-        fingerprints=first.fingerprints,
-    )
-
-
-def _rows(golden: Golden, rows: Sequence[int]) -> Golden:
-    return Golden(
-        images=golden.images,
-        kinds=golden.kinds,
-        members=golden.members[rows],
-        logits=golden.logits[rows],
-        eager=golden.eager[rows],
-        fingerprints=golden.fingerprints,
-    )
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown"
+def _chosen(bundle: Path, manifest: Manifest, options: VerifyOptions, trust: Trust, progress: Progress) -> Golden:
+    sizes = options.batch_sizes
+    if sizes is not None and (not sizes or min(sizes) < 1):
+        raise ParityError(f"batch sizes must be at least 1, found {list(sizes)}")
+    return chosen_golden(bundle, manifest, options.members, trust, progress)

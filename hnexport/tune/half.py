@@ -11,10 +11,10 @@ from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import Format, Manifest, read_manifest
 from hnexport.errors import BundleError, TuneError
 from hnexport.parity.artifact import verify_artifact
+from hnexport.parity.batches import DEFAULT_BATCH_SIZES
 from hnexport.parity.limits import FULL
 from hnexport.parity.results import ArtifactReport
 from hnexport.parity.tolerances import TOLERANCES, Precision
-from hnexport.parity.verify import DEFAULT_BATCH_SIZES
 from hnexport.progress import Progress, no_progress
 from hnexport.runtime.cache import require_cache, writing_cache
 from hnexport.runtime.half import HALF_FILE, half_entry

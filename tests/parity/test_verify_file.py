@@ -50,7 +50,7 @@ def test_a_file_without_cond_id_is_refused(pristine: Pristine, copied: Pristine)
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("nothing.onnx", "is not a file"), ("notes.txt", "expected a file named"), ("bad.pt", "cannot load")],
+    [("nothing.onnx", "is not a file"), ("notes.txt", "expected an ONNX file"), ("bad.pt", "cannot be read")],
 )
 def test_something_else_is_refused(name: str, message: str, pristine: Pristine, tmp_path: Path) -> None:
     if name != "nothing.onnx":

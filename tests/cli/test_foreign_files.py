@@ -1,0 +1,29 @@
+"""`hnexport verify FILE`: every file ends in an exit code that means what it says."""
+
+import json
+import shutil
+from pathlib import Path
+
+import variants
+
+
+def test_a_fixed_batch_is_answered_and_what_could_not_be_checked_is_said(hnexport, built, tmp_path):
+    file = variants.with_fixed_batch(Path(shutil.copytree(built.path, tmp_path / "copy")), 1)
+    done = hnexport("verify", file, "--bundle", built.path)
+    assert done.returncode == 0, done.stderr
+    assert "not checked: model.onnx: a row does not depend on the others" in done.stdout
+    done = hnexport("verify", file, "--bundle", built.path, "--json", "--members", "2,0")
+    assert set(json.loads(done.stdout)["artifacts"][0]["not_checked"]) == {
+        "a row does not depend on the others",
+        "a NaN or infinite image spoils its own row only",
+    }
+
+
+def test_a_question_that_a_file_cannot_be_asked_exits_with_2(hnexport, built, tmp_path):
+    file = variants.with_fixed_batch(Path(shutil.copytree(built.path, tmp_path / "copy")), 4)
+    done = hnexport("verify", file, "--bundle", built.path, "--batch-sizes", "1,3,6")
+    assert done.returncode == 2
+    assert "only of 4: leave out --batch-sizes" in done.stderr
+    done = hnexport("locate", built.path, "--against", built.path / "ensemble.onnx")
+    assert done.returncode == 2
+    assert "locate follows one" in done.stderr

@@ -1,0 +1,56 @@
+"""`hnexport golden` and `hnexport verify --outputs`: 0 the same, 1 different, 2 could not be answered."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from hnexport.bundle import read_golden
+
+
+def put(folder, member, logits):
+    (folder / f"member-{member}").mkdir(exist_ok=True)
+    np.save(folder / f"member-{member}" / "logits.npy", logits)
+
+
+def test_golden_inputs_are_written_and_outputs_are_judged(hnexport, built, tmp_path):
+    done = hnexport("golden", built.path, "--out", tmp_path / "golden")
+    assert done.returncode == 0, done.stderr
+    assert "hnexport verify BUNDLE --outputs FOLDER" in done.stdout
+    golden = read_golden(built.path)
+    for member, logits in enumerate(golden.logits):
+        put(tmp_path / "golden", member, logits)
+    assert hnexport("verify", built.path, "--outputs", tmp_path / "golden").returncode == 0
+    put(tmp_path / "golden", 0, golden.logits[1])
+    done = hnexport("verify", built.path, "--outputs", tmp_path / "golden")
+    assert done.returncode == 1
+    assert "FAILED outputs: member 0" in done.stdout
+    put(tmp_path / "golden", 0, golden.logits[0])
+    shutil.rmtree(tmp_path / "golden" / "member-1")
+    done = hnexport("verify", built.path, "--outputs", tmp_path / "golden", "--json")
+    assert done.returncode == 2
+    report = json.loads(done.stdout)
+    assert (report["verdict"], list(report["refused"])) == ("unanswered", ["outputs, member 1"])
+    done = hnexport("verify", built.path, "--outputs", tmp_path / "golden")
+    assert "refused: outputs, member 1" in done.stdout
+
+
+def test_members_can_be_chosen_and_what_is_there_stays(hnexport, built, tmp_path):
+    done = hnexport("golden", built.path, "--out", tmp_path / "golden", "--members", "2,0")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "golden" / "golden.json").read_text(encoding="utf-8"))["members"] == [2, 0]
+    done = hnexport("golden", built.path, "--out", tmp_path / "golden")
+    assert done.returncode == 2
+    assert "exists: choose another --out" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "more",
+    [["--runtimes", "onnx"], ["--batch-sizes", "1"], ["--provider", "cpu"], ["--replay", "x"], ["--bundle", "b"]],
+    ids=lambda more: more[0],
+)
+def test_options_that_run_a_model_contradict_outputs(hnexport, built, tmp_path, more):
+    done = hnexport("verify", built.path, "--outputs", tmp_path, *more)
+    assert done.returncode == 2
+    assert "--outputs" in done.stderr
