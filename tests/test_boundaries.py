@@ -13,6 +13,7 @@ import hnexport
 PACKAGE = Path(hnexport.__file__).parent
 ORDER = (
     ("errors",),
+    ("reading",),
     ("records", "progress"),
     ("spec",),
     ("networks",),
@@ -35,6 +36,7 @@ HEAVY = ("torch", "onnx", "onnxscript", "onnx_ir", "hypnettorch")
 LIGHT = (
     "hnexport",
     "hnexport.errors",
+    "hnexport.reading",
     "hnexport.records",
     "hnexport.spec",
     "hnexport.networks.slots",
