@@ -122,7 +122,7 @@ def build(
         (folder / PARITY_FILE).write_text(text, encoding="utf-8")
         manifest = _with_files(manifest, folder, _parity_summary(report))
         with clock.stage("report"):
-            golden = read_golden(folder)
+            golden = read_golden(folder, manifest)
             write_page(folder, report, manifest, golden, depth_profile(folder, manifest, golden))
         manifest = _with_files(manifest, folder, _parity_summary(report))
         write_manifest(folder, manifest)

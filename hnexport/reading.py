@@ -10,8 +10,9 @@ import os
 import re
 import stat
 from collections.abc import Iterable
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from hnexport.errors import HnexportError
 
@@ -50,7 +51,7 @@ class MissingFileError(ReadError):
     """There is no such file."""
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a regular file, or a symlink to one, for reading; nothing else, and without waiting.
 
     Raises:
@@ -145,7 +146,7 @@ def parse_json(data: bytes | str, where: str) -> Any:
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether a text is the name of a file in its own folder, on every system: no path, no device, nothing invisible."""
+    """Whether a text names a file in its own folder on every system: no path, no device, nothing invisible."""
     return (
         name not in ("", ".", "..")
         and name.isprintable()

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hnexport.bundle.checksums import check_files
 from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.errors import ParityError
@@ -78,7 +79,9 @@ def locate(
         BundleError: the bundle cannot be read.
         ParityError: the file or the member does not exist, or the file has another signature.
     """
-    manifest, golden = read_manifest(bundle), read_golden(bundle)
+    manifest = read_manifest(bundle)
+    check_files(bundle, manifest, manifest.files)
+    golden = read_golden(bundle, manifest)
     path = bundle / ARTIFACT_FILES[against] if against in ARTIFACT_FILES else Path(against)
     runner = file_runner(path, manifest, Device())
     tolerance = TOLERANCES[precision]

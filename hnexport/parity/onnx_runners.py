@@ -40,7 +40,7 @@ class OnnxRunner:
 
     def stored(self) -> Iterator[tuple[str, Array]]:
         """The file's initializers; stored tensors in their stored layout."""
-        yield from _stored(self._manifest, constants(load_graph(self._path), self._path.parent))
+        yield from _stored(self._manifest, constants(load_graph(self._path), self._path))
 
     def placement(self, images: Array) -> Placement | None:
         """Where the graph's nodes run; None on the CPU, which has nowhere to fall back to."""
@@ -81,7 +81,7 @@ class MaterialisedRunner:
     def stored(self) -> Iterator[tuple[str, Array]]:
         """The initializers of both files; stored tensors in their stored layout."""
         for name in ("hypernet.onnx", "network.onnx"):
-            held = constants(load_graph(self._bundle / name), self._bundle)
+            held = constants(load_graph(self._bundle / name), self._bundle / name)
             own = {key: value for key, value in held.items() if key not in self._supplied}
             yield from _stored(self._manifest, own)
 

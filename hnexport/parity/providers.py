@@ -14,6 +14,7 @@ from types import MappingProxyType
 import onnxruntime
 import torch
 
+from hnexport.bundle.layout import session_source
 from hnexport.errors import ParityError, ProviderError
 
 __all__ = [
@@ -86,16 +87,16 @@ def _open(
     path: Path, options: onnxruntime.SessionOptions, name: str, settings: Mapping[str, str]
 ) -> onnxruntime.InferenceSession:
     """First without any node on the CPU; where that is refused, with: `placement` then says which nodes those are."""
-    providers = [(name, dict(settings))]
+    providers, source = [(name, dict(settings))], session_source(path, options)
     if name == ONNX_PROVIDERS["cpu"]:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+        return onnxruntime.InferenceSession(source.model, options, providers=providers)
     options.add_session_config_entry(_NO_CPU, "1")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+        return onnxruntime.InferenceSession(source.model, options, providers=providers)
     except Exception as error:
         logger.info("%s: some nodes need the CPU: %s", path.name, error)
     options.add_session_config_entry(_NO_CPU, "0")
-    return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    return onnxruntime.InferenceSession(source.model, options, providers=providers)
 
 
 @dataclass(frozen=True, kw_only=True)

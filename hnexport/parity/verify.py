@@ -224,7 +224,7 @@ def _golden(bundle: Path, manifest: Manifest, options: VerifyOptions, progress: 
     """The golden samples of the members that were asked for; what the bundle lacks is computed."""
     if any(size < 1 for size in options.batch_sizes) or not options.batch_sizes:
         raise ParityError(f"batch sizes must be at least 1, found {list(options.batch_sizes)}")
-    golden = read_golden(bundle)
+    golden = read_golden(bundle, manifest)
     if options.members is None:
         return golden
     members = checked_members(manifest.spec.members, options.members)

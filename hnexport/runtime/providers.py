@@ -11,6 +11,7 @@ from typing import Any
 
 import onnxruntime
 
+from hnexport.bundle.layout import session_source
 from hnexport.errors import BundleError, ProviderError
 
 __all__ = ["PROVIDERS", "check_provider_name", "missing_library", "open_session", "require_device"]
@@ -114,14 +115,15 @@ def _create(
     if not fold:  # at the highest level constants are folded whatever is disabled
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         arguments["disabled_optimizers"] = ["ConstantFolding"]
+    source = session_source(path, options)
     try:
-        return onnxruntime.InferenceSession(str(path), options, **arguments)
+        return onnxruntime.InferenceSession(source.model, options, **arguments)
     except RuntimeError as error:
         # An application that called onnxruntime.set_global_thread_pool_sizes shares that pool among all its sessions.
         if "use_per_session_threads" not in str(error):
             raise
         options.use_per_session_threads = False
-        return onnxruntime.InferenceSession(str(path), options, **arguments)
+        return onnxruntime.InferenceSession(source.model, options, **arguments)
 
 
 def missing_library(provider: str) -> str | None:
