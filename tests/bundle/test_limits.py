@@ -15,7 +15,7 @@ from hnexport.spec import Chunking, HypernetSpec, ImageSpec, PipelineSpec, WideR
 
 ASKING_TOO_MUCH = MappingProxyType(
     {
-        "blocks": ({"blocks_per_group": 200_000}, {}, "6000010 slots"),
+        "blocks": ({"blocks_per_group": 200_000}, {}, "6000009 slots"),
         "blocks beyond any memory": ({"blocks_per_group": 2**62}, {}, "slots"),
         "narrow chunks": (
             {"feature_maps": (1, 99_991, 1, 1)},

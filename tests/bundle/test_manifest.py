@@ -93,9 +93,7 @@ def test_a_manifest_says_how_to_call_the_graph(bundle):
         pytest.param(lambda m: m["parity"]["onnx"].update(members_checked=4), "expected 1 to 3, found 4", id="checked"),
         pytest.param(lambda m: m["parity"].update(x=m["parity"]["onnx"]), "holds no such artifact", id="artifact"),
         pytest.param(lambda m: m["spec"].update(members=10**9), "stores .* bytes", id="members beyond the files"),
-        pytest.param(
-            lambda m: m["files"]["weights.bin"].update(size_bytes=10**7), "weights.bin has 10000000", id="surplus bytes"
-        ),
+        pytest.param(lambda m: m["files"]["weights.bin"].update(size_bytes=10**7), "weights.bin has", id="surplus"),
         pytest.param(
             lambda m: m["spec"]["network"].update(blocks_per_group=200_000), "asks for 6000010 slots", id="blocks"
         ),
