@@ -45,7 +45,7 @@ WRONG = {
     ),
     "another size": (lambda t, d: t.update(images=np.zeros((6, 3, 5, 8), np.float32)), "expected images of dtype F32"),
     "pixels": (lambda t, d: t.update(images=np.zeros((6, 3, 8, 8), np.uint8)), "found U8"),
-    "scalar": (lambda t, d: t.update(members=np.array(1)), "expected members"),
+    "scalar": (lambda t, d: t.update(members=np.array(1)), "expected logits"),
     "float members": (lambda t, d: t.update(members=t["members"].astype(np.float64)), "members of dtype I64"),
     "members that do not exist": (lambda t, d: t.update(members=t["members"] + 1), "different members of 0 to 2"),
     "a member twice": (lambda t, d: t.update(members=np.array([0, 1, 1])), "different members of 0 to 2"),
