@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import Format, Manifest
+from hnexport.bundle.onnx_data import check_model
 from hnexport.parity.compare import compare_member, relative_l2
 from hnexport.parity.providers import Device, onnx_session
 from hnexport.parity.results import ArtifactReport, Check
@@ -32,6 +33,7 @@ class Ensemble:
 
 def onnx_ensemble(bundle: Path, device: Device) -> Ensemble:
     """`ensemble.onnx` under onnxruntime."""
+    check_model(bundle / "ensemble.onnx")
     session = onnx_session(bundle / "ensemble.onnx", onnxruntime.SessionOptions(), device)
 
     def run(cond_ids: NDArray[np.int64], images: Array) -> Outputs:

@@ -8,6 +8,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
+from hnexport.bundle.onnx_data import check_model
 from hnexport.bundle.restore import as_stored
 from hnexport.errors import ParityError
 from hnexport.hypernet.storage import stored_tensors
@@ -29,6 +30,7 @@ class OnnxRunner:
     def __init__(self, path: Path, manifest: Manifest, device: Device) -> None:
         self._path, self._manifest, self._device = path, manifest, device
         self._weights: OnnxWeights | None = None
+        check_model(path)
         self._session = onnx_session(path, onnxruntime.SessionOptions(), device)
         self._cond_id, self._image = _inputs(path, self._session, manifest)
         self.runtime = _runtime(self._session)
@@ -67,6 +69,8 @@ class MaterialisedRunner:
             raise ParityError(f"{bundle} holds no ONNX files; build it with the format onnx")
         self._bundle, self._manifest, self._device = bundle, manifest, device
         self._supplied = manifest.onnx.supplied
+        for name in ("hypernet.onnx", "network.onnx"):
+            check_model(bundle / name, manifest.files)
         self._hypernet = onnx_session(bundle / "hypernet.onnx", onnxruntime.SessionOptions(), device)
         self._member: int | None = None
         self._network: onnxruntime.InferenceSession
