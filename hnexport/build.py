@@ -128,10 +128,9 @@ def build(
         (folder / PARITY_FILE).write_text(text, encoding="utf-8")
         manifest = _with_files(manifest, folder, _parity_summary(report))
         with clock.stage("report"):
-            golden = read_golden(folder)
-            write_page(
-                folder, report, manifest, golden, depth_profile(folder, manifest, golden, Trust(everything=True))
-            )
+            golden = read_golden(folder, manifest)
+            depth = depth_profile(folder, manifest, golden, Trust(everything=True))
+            write_page(folder, report, manifest, golden, depth)
         manifest = _with_files(manifest, folder, _parity_summary(report))
         write_manifest(folder, manifest)
         digest = read_identified(folder).digest

@@ -7,16 +7,21 @@ because `hnexport.runtime` reads manifests on machines that have little else ins
 
 import dataclasses
 import enum
+import functools
+import math
+import re
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from hnexport.errors import HnexportError
+from hnexport.reading import shown
 
 __all__ = ["RecordError", "from_json", "to_json"]
 
 T = TypeVar("T")
+_INT64 = range(-(2**63), 2**63)
 
 
 class RecordError(HnexportError, ValueError):
@@ -48,8 +53,9 @@ def from_json(kind: type[T], value: Any, path: str = "$") -> T:
     """Build a `kind` from JSON values.
 
     Raises:
-        RecordError: a field is missing, unknown or of the wrong type. A `ValueError` that the record's own validation
-            raises passes through unchanged.
+        RecordError: a field is missing, unknown or of the wrong type; an integer has more than 64 bits, a number is not
+            finite, a string cannot be encoded. A `ValueError` that the record's own validation raises passes through
+            unchanged.
     """
     return typing.cast("T", _convert(kind, value, path))
 
@@ -64,38 +70,70 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
         return _convert_union(arguments, value, path)
     if origin is typing.Literal:
         if not any(type(value) is type(choice) and value == choice for choice in arguments):
-            raise RecordError(f"{path}: expected one of {', '.join(map(repr, arguments))}, found {value!r}")
+            raise RecordError(f"{path}: expected one of {', '.join(map(repr, arguments))}, found {shown(value)}")
         return value
     if origin is tuple:
         return _convert_tuple(arguments, value, path)
     if origin in (dict, Mapping) and arguments[0] is str:
         _expect(isinstance(value, dict), "an object", value, path)
-        return {key: _convert(arguments[1], item, f"{path}.{key}") for key, item in value.items()}
+        keys = [_text(key, path) for key in value]
+        return {key: _convert(arguments[1], value[key], _step(path, key)) for key in keys}
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         try:
             return kind(value)
         except ValueError:
             choices = ", ".join(repr(member.value) for member in kind)
-            raise RecordError(f"{path}: expected one of {choices}, found {value!r}") from None
+            raise RecordError(f"{path}: expected one of {choices}, found {shown(value)}") from None
+    return _convert_scalar(kind, value, path)
+
+
+def _convert_scalar(kind: Any, value: Any, path: str) -> Any:
     if kind is float:
         _expect(isinstance(value, int | float) and not isinstance(value, bool), "a number", value, path)
-        return float(value)
+        return _float(value, path)
     if kind is int:
         _expect(isinstance(value, int) and not isinstance(value, bool), "an integer", value, path)
+        _expect(value in _INT64, "an integer of at most 64 bits", value, path)
         return value
-    if kind in (str, bool):
-        _expect(isinstance(value, kind), {str: "a string", bool: "true or false"}[kind], value, path)
+    if kind is str:
+        return _text(value, path)
+    if kind is bool:
+        _expect(isinstance(value, bool), "true or false", value, path)
         return value
     raise TypeError(f"{path}: records cannot hold {kind!r}")
 
 
+def _float(value: float, path: str) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    _expect(math.isfinite(number), "a finite number that a float64 can hold", value, path)
+    return number
+
+
+def _text(value: Any, path: str) -> str:
+    """A string that can be written: JSON escapes can spell halves of surrogate pairs, which no encoding has."""
+    _expect(isinstance(value, str), "a string", value, path)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise RecordError(f"{path}: expected characters, found half a surrogate pair in {shown(value)}") from None
+    return str(value)
+
+
+def _step(path: str, key: str) -> str:
+    """The path of an entry; a key that is no plain name is quoted and cut."""
+    return f"{path}.{key}" if re.fullmatch(r"[\w.-]{1,80}", key, re.ASCII) else f"{path}[{shown(key)}]"
+
+
 def _convert_record(kind: Any, value: Any, path: str) -> Any:
     _expect(isinstance(value, dict), "an object", value, path)
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    unknown = sorted(set(value) - set(fields))
+    unknown = [name for name in value if name not in fields]
     if unknown:
-        raise RecordError(f"{path}: unknown field {unknown[0]!r}; known are {', '.join(fields)}")
+        raise RecordError(f"{path}: unknown field {shown(unknown[0])}; known are {', '.join(fields)}")
     missing = [
         name
         for name, field in fields.items()
@@ -104,6 +142,11 @@ def _convert_record(kind: Any, value: Any, path: str) -> Any:
     if missing:
         raise RecordError(f"{path}: field {missing[0]!r} is missing")
     return kind(**{name: _convert(hints[name], item, f"{path}.{name}") for name, item in value.items()})
+
+
+@functools.cache
+def _hints(kind: Any) -> Mapping[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _convert_union(arguments: tuple[Any, ...], value: Any, path: str) -> Any:
@@ -129,5 +172,4 @@ def _convert_tuple(arguments: tuple[Any, ...], value: Any, path: str) -> tuple[A
 
 def _expect(condition: bool, expected: str, value: Any, path: str) -> None:
     if not condition:
-        found = repr(value)
-        raise RecordError(f"{path}: expected {expected}, found {found if len(found) <= 80 else found[:77] + '...'}")
+        raise RecordError(f"{path}: expected {expected}, found {shown(value)}")

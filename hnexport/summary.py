@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hnexport.bundle.manifest import Format, Manifest
+from hnexport.bundle.manifest import FORMAT_FILES, Manifest
 from hnexport.hypernet.storage import count_weights
 from hnexport.spec import PipelineSpec
 
@@ -51,14 +51,9 @@ def weight_summary(spec: PipelineSpec) -> dict[str, int | float]:
 
 def summarise(manifest: Manifest) -> Summary:
     """Counts from the specification, sizes from the manifest."""
-    groups = {
-        Format.ONNX: ("model.onnx", "ensemble.onnx", "hypernet.onnx", "network.onnx", "weights.bin"),
-        Format.TORCHSCRIPT: ("model.pt",),
-        Format.PT2: ("model.pt2",),
-    }
     sizes = {
         f"{file_format} ({' + '.join(names)})": sum(manifest.files[name].size_bytes for name in names)
-        for file_format, names in groups.items()
+        for file_format, names in FORMAT_FILES.items()
         if file_format in manifest.formats
     }
     members = manifest.spec.members

@@ -13,6 +13,7 @@ import hnexport
 PACKAGE = Path(hnexport.__file__).parent
 ORDER = (
     ("errors",),
+    ("reading",),
     ("records", "progress", "installed", "publishing", "text"),
     ("spec",),
     ("networks",),
@@ -36,6 +37,7 @@ HEAVY = ("torch", "onnx", "onnxscript", "onnx_ir", "hypnettorch")
 LIGHT = (
     "hnexport",
     "hnexport.errors",
+    "hnexport.reading",
     "hnexport.records",
     "hnexport.publishing",
     "hnexport.spec",

@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import onnx
-from onnx import TensorProto
-from onnx.external_data_helper import ExternalDataInfo
 
 from hnexport.bundle.manifest import Manifest
+from hnexport.bundle.onnx_data import is_external, read_model, tensor_values
 from hnexport.errors import BundleError
 from hnexport.runtime.providers import open_session
 from hnexport.runtime.session_options import session_options
@@ -20,23 +18,21 @@ def write_plain(bundle: Path, manifest: Manifest, member: int, folder: Path, *, 
     """Write `plain.onnx` and `plain.bin`, `image -> logits`, into `folder`; with `half` as a float16 graph.
 
     Raises:
-        BundleError: the bundle holds no ONNX files.
+        BundleError: the bundle holds no ONNX files, or damaged ones.
     """
     if manifest.onnx is None:
         raise BundleError(f"{manifest.name} holds no ONNX files to compare")
     session = open_session(bundle / "hypernet.onnx", session_options(None), "cpu")
     names = list(manifest.onnx.supplied)
     weights = dict(zip(names, session.run(names, {"cond_id": np.array(member, dtype=np.int64)}), strict=True))
-    model = onnx.load(bundle / "network.onnx", load_external_data=False)
+    path = bundle / "network.onnx"
+    model = read_model(path)
     with (folder / "plain.bin").open("wb") as file:
         for tensor in model.graph.initializer:
-            if tensor.data_location != TensorProto.EXTERNAL:
+            if not is_external(tensor):
                 continue
-            values = weights.get(tensor.name)
-            if values is None:
-                place = ExternalDataInfo(tensor)
-                size = int(np.prod(tensor.dims))
-                values = np.fromfile(bundle / place.location, "<f4", size, offset=place.offset or 0)
+            held = tensor_values(tensor, path, manifest.files)
+            values = weights[tensor.name] if held is None else held
             file.write(b"\0" * (-file.tell() % 4096))
             place_at = {"location": "plain.bin", "offset": file.tell(), "length": values.nbytes}
             del tensor.external_data[:]

@@ -5,13 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 
 from hnexport.bundle.digest import check_digest, digest_of, parse_digest
 from hnexport.errors import BundleError, SpecError
+from hnexport.reading import MissingFileError, ReadError, parse_json, read_bytes, shown
 from hnexport.records import RecordError, from_json, to_json
 from hnexport.spec import PipelineSpec
 
 __all__ = [
+    "FORMAT_FILES",
     "MANIFEST_FILE",
     "SCHEMA",
     "SCHEMA_VERSION",
@@ -31,6 +34,7 @@ __all__ = [
 MANIFEST_FILE = "manifest.json"
 SCHEMA = "hnexport-bundle"
 SCHEMA_VERSION = 1
+MAX_MANIFEST_BYTES = 16 * 2**20  # one of WRN-28-10 has 8 kB
 
 
 class Format(StrEnum):
@@ -39,6 +43,16 @@ class Format(StrEnum):
     ONNX = "onnx"
     TORCHSCRIPT = "torchscript"
     PT2 = "pt2"
+
+
+FORMAT_FILES: Mapping[Format, tuple[str, ...]] = MappingProxyType(
+    {
+        Format.ONNX: ("model.onnx", "ensemble.onnx", "hypernet.onnx", "network.onnx", "weights.bin"),
+        Format.TORCHSCRIPT: ("model.pt",),
+        Format.PT2: ("model.pt2",),
+    }
+)
+"""The files that a bundle of each format holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +156,7 @@ class Identified:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read and validate a bundle's manifest.
+    """Read and validate a bundle's manifest; see `hnexport.bundle.limits` and `manifest_checks` for what it may say.
 
     Raises:
         BundleError: there is none, it is not valid, or it has another schema version.
@@ -163,10 +177,10 @@ def read_identified(folder: Path, digest: str | None = None) -> Identified:
         parse_digest(digest)
     path = folder / MANIFEST_FILE
     try:
-        content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+        content = read_bytes(path, MAX_MANIFEST_BYTES)
+    except MissingFileError:
         raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST_FILE}; `hnexport build` makes one") from None
-    except OSError as error:
+    except ReadError as error:
         raise BundleError(f"{path} cannot be read: {error}; build the bundle again or copy it again") from error
     found = digest_of(content)
     if digest is not None:
@@ -175,18 +189,23 @@ def read_identified(folder: Path, digest: str | None = None) -> Identified:
 
 
 def _parsed(path: Path, content: bytes) -> Manifest:
+    from hnexport.bundle.manifest_checks import check_manifest  # it needs the classes above
+
     try:
-        value = json.loads(content.decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        value = parse_json(content, str(path))
+    except ReadError as error:
         raise BundleError(f"{path} cannot be read: {error}; build the bundle again or copy it again") from error
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         raise BundleError(f"{path} is not the manifest of a bundle: its schema is not {SCHEMA!r}")
-    if value.get("schema_version") != SCHEMA_VERSION:
+    version = value.get("schema_version")
+    if type(version) is not int or version != SCHEMA_VERSION:  # True and 1.0 are equal to 1
         raise BundleError(
-            f"{path} has schema version {value.get('schema_version')!r}, this hnexport reads {SCHEMA_VERSION}: "
+            f"{path} has schema version {shown(version)}, this hnexport reads {SCHEMA_VERSION}: "
             "use the hnexport that wrote it, or build the bundle again"
         )
     try:
-        return from_json(Manifest, value)
-    except (RecordError, SpecError) as error:
+        manifest = from_json(Manifest, value)
+        check_manifest(manifest)
+    except (RecordError, SpecError, BundleError) as error:
         raise BundleError(f"{path} is not valid: {error}; build the bundle again or copy it again") from error
+    return manifest

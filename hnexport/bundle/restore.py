@@ -4,18 +4,18 @@ ONNX files are read here, as data. TorchScript and `.pt2` files are programs: th
 whoever calls it for what they hold.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
-from onnx.external_data_helper import ExternalDataInfo
 from torch import Tensor
 
 from hnexport.bundle.manifest import Format, Manifest
+from hnexport.bundle.onnx_data import is_external, place, read_model
 from hnexport.errors import BundleError
 from hnexport.hypernet.storage import stored_tensors
 
@@ -39,7 +39,7 @@ def restore_tensors(
     """
     found: dict[str, Tensor]
     if Format.ONNX in manifest.formats:
-        found = _from_onnx(bundle)
+        found = _from_onnx(bundle, manifest)
     elif stored is not None:
         name = "model.pt2" if Format.PT2 in manifest.formats else "model.pt"
         found = {key: torch.from_numpy(np.array(tensor)) for key, tensor in stored(bundle / name)}
@@ -59,28 +59,27 @@ def as_stored(tensor: T, shape: tuple[int, ...]) -> T:
     Args:
         shape: of the stored tensor; see `hnexport.hypernet.storage.stored_tensors`.
     """
-    if tensor.ndim == 3 and len(shape) == 2:
+    if tensor.ndim == 3 and len(shape) == 2 and math.prod(tensor.shape) == math.prod(shape):
         return tensor.swapaxes(0, 1).reshape(shape)
     return tensor
 
 
-def _from_onnx(bundle: Path) -> dict[str, Tensor]:
-    model = onnx.load(bundle / "model.onnx", load_external_data=False)
+def _from_onnx(bundle: Path, manifest: Manifest) -> dict[str, Tensor]:
+    path = bundle / "model.onnx"
     tensors = {}
-    for initializer in model.graph.initializer:
-        if initializer.data_location == onnx.TensorProto.EXTERNAL:
-            place = ExternalDataInfo(initializer)
-            dtype = {onnx.TensorProto.FLOAT: torch.float32, onnx.TensorProto.FLOAT16: torch.float16}.get(
-                initializer.data_type
-            )
-            if dtype is None:
-                raise BundleError(
-                    f"{bundle}: {initializer.name} is neither float32 nor float16; build the bundle again"
-                )
-            start, length = ((place.offset or 0) // dtype.itemsize, (place.length or 0) // dtype.itemsize)
-            try:
-                flat = torch.from_file(str(bundle / place.location), size=start + length, dtype=dtype)
-            except RuntimeError as error:
-                raise BundleError(f"{bundle / place.location} is damaged or missing; copy the bundle again") from error
-            tensors[initializer.name] = flat[start:].reshape(tuple(initializer.dims))
+    for initializer in read_model(path).graph.initializer:
+        found = place(initializer, bundle, manifest.files) if is_external(initializer) else None
+        if found is None:
+            continue
+        if found.dtype.name not in ("float32", "float16"):
+            raise BundleError(f"{path}: {initializer.name} is neither float32 nor float16; build the bundle again")
+        if found.offset_bytes % found.dtype.itemsize:
+            raise BundleError(f"{path}: {initializer.name} lies at an odd byte, {found.offset_bytes}")
+        dtype, size = getattr(torch, found.dtype.name), math.prod(found.shape)
+        start = found.offset_bytes // dtype.itemsize
+        try:
+            flat = torch.from_file(str(found.file), size=start + size, dtype=dtype)
+        except RuntimeError as error:
+            raise BundleError(f"{found.file} is damaged or missing; copy the bundle again") from error
+        tensors[initializer.name] = flat[start:].reshape(found.shape)
     return tensors

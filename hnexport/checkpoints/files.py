@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from hnexport.errors import CheckpointError
+from hnexport.reading import MissingFileError, ReadError, open_regular
 
 __all__ = ["existing_file", "sha256"]
 
@@ -13,15 +14,15 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
     """`path` as a `Path`.
 
     Raises:
-        CheckpointError: there is no such file, or it cannot be read.
+        CheckpointError: there is no such file, it is no regular one (a folder, a FIFO, …), or it cannot be read.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: expected a checkpoint file, found {'a directory' if path.is_dir() else 'nothing'}"
-        )
-    if not os.access(path, os.R_OK):
-        raise CheckpointError(f"{path}: this file may not be read by the current user")
+    try:
+        open_regular(path).close()
+    except MissingFileError:
+        raise CheckpointError(f"{path}: expected a checkpoint file, found nothing") from None
+    except ReadError as error:
+        raise CheckpointError(f"{error}; give a checkpoint file") from error
     return path
 
 

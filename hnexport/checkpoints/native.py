@@ -16,8 +16,10 @@ from safetensors import SafetensorError, safe_open
 from hnexport.checkpoints.checkpoint import Checkpoint
 from hnexport.checkpoints.files import existing_file, sha256
 from hnexport.errors import CheckpointError, SpecError
+from hnexport.hypernet.chunking import count_pieces
 from hnexport.hypernet.storage import stored_tensors
 from hnexport.publishing import Contents, Rules, check_place, staged_file
+from hnexport.reading import ReadError, parse_json
 from hnexport.records import RecordError, from_json, to_json
 from hnexport.spec import PipelineSpec
 
@@ -29,6 +31,8 @@ DTYPES = {"float32": "F32", "float16": "F16"}
 MAX_HEADER_BYTES = 100_000_000  # as in safetensors
 MAX_BLOCKS_PER_GROUP = 1000
 """A file's specification may not ask for a deeper network: the tables of slots grow with it, not with the file."""
+MAX_CHUNKS = 100_000
+"""Nor for more chunks of one member."""
 
 
 def check_checkpoint_target(path: str | os.PathLike[str], *, replace: bool) -> None:
@@ -131,13 +135,15 @@ def _read_spec(path: Path, metadata: Mapping[str, str]) -> PipelineSpec:
             "update hnexport, or write the checkpoint with this version"
         )
     try:
-        spec = from_json(PipelineSpec, json.loads(metadata.get("spec", "")))
-    except (RecordError, SpecError, ValueError, RecursionError) as error:
+        spec = from_json(PipelineSpec, parse_json(metadata.get("spec", ""), "it"))
+    except (RecordError, ReadError, SpecError) as error:
         raise CheckpointError(f"{path}: metadata 'spec' is not a specification: {error}") from error
     if spec.network.blocks_per_group > MAX_BLOCKS_PER_GROUP:
         raise CheckpointError(
             f"{path}: blocks_per_group is {spec.network.blocks_per_group}, at most {MAX_BLOCKS_PER_GROUP} are read"
         )
+    if count_pieces(spec) > MAX_CHUNKS:
+        raise CheckpointError(f"{path}: metadata 'spec' asks for {count_pieces(spec)} chunks, at most {MAX_CHUNKS}")
     return spec
 
 

@@ -21,7 +21,7 @@ from hnexport.errors import SpecError
 from hnexport.networks.slots import Role, Slot, network_slots, slot_source
 from hnexport.spec import Chunking, HypernetSpec, PipelineSpec, Source, WideResNetSpec
 
-__all__ = ["ChunkPlan", "InternalHypernet", "Part", "Piece", "plan_chunks"]
+__all__ = ["ChunkPlan", "InternalHypernet", "Part", "Piece", "count_pieces", "plan_chunks"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +118,18 @@ def plan_chunks(spec: PipelineSpec) -> ChunkPlan:
     return ChunkPlan(hypernets=tuple(hypernets), assembly=assembly)
 
 
+def count_pieces(spec: PipelineSpec) -> int:
+    """An upper bound of the plan's chunks, without making it: narrow chunks make many of a wide layer."""
+    if spec.hypernet is None or Source.GENERATED not in spec.recipe.sources:
+        return 0
+    network, total = spec.network, 5  # the input layer, three shortcuts, the output layer
+    for before, width in zip(network.widths, network.widths[1:], strict=False):
+        common = _common_channels(before, width, spec.hypernet.chunking)
+        first, rest = (1, 1) if common is None else (before // common, width // common)
+        total += first + (2 * network.blocks_per_group - 1) * rest
+    return total
+
+
 def _families(network: WideResNetSpec, chunking: Chunking, generated: list[Slot]) -> Iterator[_Family]:
     """The internal hypernetworks in their published order: input, groups, shortcuts, output."""
     layers: dict[int, tuple[Slot, ...]] = {}
@@ -143,12 +155,11 @@ def _group_families(
     group: int, widths: tuple[int, ...], chunking: Chunking, layers: tuple[tuple[Slot, ...], ...]
 ) -> Iterator[_Family]:
     before, width = widths
-    ratio = max(before, width) / min(before, width)
-    if ratio not in (1, 2) and chunking is Chunking.PUBLISHED:
+    common = _common_channels(before, width, chunking)
+    if common is None:
         yield _whole(f"group{group}.first", layers[:1], 7)
         yield _whole(f"group{group}.rest", layers[1:], 14)
         return
-    common = min(before, width) if ratio in (1, 2) else math.gcd(before, width)
     yield _Family(
         name=f"group{group}",
         layers=layers,
@@ -156,6 +167,13 @@ def _group_families(
         chunk_channels=common,
         published_embedding_size=14,
     )
+
+
+def _common_channels(before: int, width: int, chunking: Chunking) -> int | None:
+    """The input channels of a group's chunks; None where the first layer and the rest have chunks of their own."""
+    if max(before, width) in (min(before, width), 2 * min(before, width)):
+        return min(before, width)
+    return math.gcd(before, width) if chunking is Chunking.GCD else None
 
 
 def _whole(name: str, layers: tuple[tuple[Slot, ...], ...], embedding_size: int) -> _Family:

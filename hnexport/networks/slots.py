@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from hnexport.spec import PipelineSpec, Source, WideResNetSpec
 
-__all__ = ["NORM_STATISTICS", "Role", "Slot", "network_slots", "slot_source"]
+__all__ = ["NORM_STATISTICS", "Role", "Slot", "count_slots", "network_slots", "slot_source"]
 
 
 class Role(StrEnum):
@@ -58,6 +58,15 @@ class Slot:
 def network_slots(spec: WideResNetSpec) -> tuple[Slot, ...]:
     """Every tensor of the network, batch-norm statistics included, in the order in which an image meets them."""
     return tuple(_slots(spec))
+
+
+def count_slots(spec: WideResNetSpec) -> int:
+    """How many slots the network has, without making their table: a specification may ask for any number."""
+    convolution, norm = 1 + spec.conv_bias, 4 * spec.batch_norm
+    widths = zip(spec.widths, spec.widths[1:], spec.strides, strict=False)
+    shortcuts = sum(before != width or stride != 1 for before, width, stride in widths)
+    blocks = 3 * spec.blocks_per_group * 2 * (convolution + norm)
+    return convolution + blocks + shortcuts + norm + 1 + spec.output_bias
 
 
 def slot_source(spec: PipelineSpec, slot: Slot) -> Source:

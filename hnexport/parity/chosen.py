@@ -28,7 +28,7 @@ def chosen_golden(
         BundleError: they cannot be read.
         ParityError: a member does not exist.
     """
-    golden = read_golden(bundle)
+    golden = read_golden(bundle, manifest)
     if members is None:
         return golden
     chosen = checked_members(manifest.spec.members, members)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import Format, Manifest
+from hnexport.bundle.onnx_data import check_model
 from hnexport.errors import HnexportError, ParityError
 from hnexport.export.ensemble import ENSEMBLE_OUTPUTS
 from hnexport.parity.batches import said
@@ -36,6 +37,7 @@ class Ensemble:
 
 def onnx_ensemble(bundle: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY) -> Ensemble:
     """`ensemble.onnx` under onnxruntime."""
+    check_model(bundle / "ensemble.onnx")
     session = onnx_session(bundle / "ensemble.onnx", onnxruntime.SessionOptions(), device)
 
     def run(cond_ids: NDArray[np.int64], images: Array) -> Outputs:

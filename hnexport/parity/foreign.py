@@ -87,7 +87,7 @@ def write_golden_inputs(bundle: Path, target: Path, members: Sequence[int] | Non
         raise ParityError(f"{target} exists: choose another --out")
     manifest = read_manifest(bundle)
     check_files(bundle, manifest, [GOLDEN_FILE])
-    golden = read_golden(bundle)
+    golden = read_golden(bundle, manifest)
     index = golden_index(bundle, manifest, golden, members)
     if not target.parent.is_dir():
         raise ParityError(f"{target.parent} is not a folder: choose another --out, or make it")

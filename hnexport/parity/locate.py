@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hnexport.bundle.checksums import check_files
 from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import Manifest, read_identified
 from hnexport.errors import ParityError
@@ -89,8 +90,10 @@ def locate(
         BundleError: the bundle cannot be read.
         ParityError: the file or the member does not exist, or the file has another signature.
     """
-    identified, golden = read_identified(bundle), read_golden(bundle)
+    identified = read_identified(bundle)
     manifest = identified.manifest
+    check_files(bundle, manifest, manifest.files)
+    golden = read_golden(bundle, manifest)
     trusted = bundle_trust(manifest, identified.digest, asked=trust)
     path = bundle / ARTIFACT_FILES[against] if against in ARTIFACT_FILES else Path(against)
     _check_followed(path)

@@ -8,6 +8,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
+from hnexport.bundle.onnx_data import check_model
 from hnexport.bundle.restore import as_stored
 from hnexport.errors import ParityError
 from hnexport.hypernet.storage import stored_tensors
@@ -28,6 +29,7 @@ class OnnxRunner:
     def __init__(self, path: Path, manifest: Manifest, device: Device) -> None:
         self._path, self._manifest, self._device = path, manifest, device
         self._weights: OnnxWeights | None = None
+        check_model(path)
         self._session = onnx_session(path, onnxruntime.SessionOptions(), device)
         self._signature = onnx_signature(path, self._session, manifest)
         self.limits = self._signature.limits
@@ -43,7 +45,7 @@ class OnnxRunner:
 
     def stored(self) -> Iterator[tuple[str, Array]]:
         """The file's initializers; stored tensors in their stored layout."""
-        yield from _stored(self._manifest, constants(load_graph(self._path), self._path.parent))
+        yield from _stored(self._manifest, constants(load_graph(self._path), self._path))
 
     def placement(self, images: Array) -> Placement | None:
         """Where the graph's nodes run; None on the CPU, which has nowhere to fall back to."""
@@ -69,6 +71,8 @@ class MaterialisedRunner:
             raise ParityError(f"{bundle} holds no ONNX files; build it with the format onnx")
         self._bundle, self._manifest, self._device = bundle, manifest, device
         self._supplied = manifest.onnx.supplied
+        for name in ("hypernet.onnx", "network.onnx"):
+            check_model(bundle / name, manifest.files)
         self._hypernet = onnx_session(bundle / "hypernet.onnx", onnxruntime.SessionOptions(), device)
         self._member: int | None = None
         self._network: onnxruntime.InferenceSession
@@ -83,7 +87,7 @@ class MaterialisedRunner:
     def stored(self) -> Iterator[tuple[str, Array]]:
         """The initializers of both files; stored tensors in their stored layout."""
         for name in ("hypernet.onnx", "network.onnx"):
-            held = constants(load_graph(self._bundle / name), self._bundle)
+            held = constants(load_graph(self._bundle / name), self._bundle / name)
             own = {key: value for key, value in held.items() if key not in self._supplied}
             yield from _stored(self._manifest, own)
 

@@ -7,9 +7,9 @@ import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
-from hnexport.errors import ParityError
+from hnexport.bundle.onnx_data import read_model, relocate, tensor_values
+from hnexport.errors import BundleError, ParityError
 from hnexport.parity.layers import LayerCall, LayerKind
 from hnexport.parity.onnx_signature import NUMPY_TYPES
 from hnexport.parity.signature import cast_images, logits_output
@@ -36,18 +36,22 @@ def load_graph(path: Path) -> onnx.ModelProto:
         ParityError: it is not an ONNX file.
     """
     try:
-        return onnx.load(path, load_external_data=False)
-    except Exception as error:  # protobuf's errors have no common root
-        raise ParityError(f"{path} is not an ONNX file: {error}") from error
+        return read_model(path)
+    except BundleError as error:
+        raise ParityError(str(error)) from error
 
 
-def constants(model: onnx.ModelProto, folder: Path) -> dict[str, Array]:
-    """The values of a graph's initializers and Constant nodes by name, external data mapped and not read."""
-    found = {tensor.name: _constant(tensor, folder) for tensor in model.graph.initializer}
+def constants(model: onnx.ModelProto, path: Path) -> dict[str, Array]:
+    """The values of a graph's initializers and Constant nodes by name, external data mapped and not read.
+
+    Raises:
+        ParityError: a tensor's place or size is wrong.
+    """
+    found = {tensor.name: _constant(tensor, path) for tensor in model.graph.initializer}
     for node in model.graph.node:
         for attribute in node.attribute:
-            if node.op_type == "Constant" and attribute.name == "value":
-                found[node.output[0]] = numpy_helper.to_array(attribute.t)
+            if node.op_type == "Constant" and attribute.name == "value" and node.output:
+                found[node.output[0]] = _constant(attribute.t, path)
     return found
 
 
@@ -56,12 +60,12 @@ class OnnxWeights:
 
     def __init__(self, path: Path) -> None:
         model = load_graph(path)
-        self._constants = constants(model, path.parent)
+        self._constants = constants(model, path)
         self._nodes = _layer_nodes(model)
         wanted = {name for node in self._nodes for name in node.input[1:] if name and name not in self._constants}
         self._wanted = sorted(wanted - {item.name for item in model.graph.input})
         _keep_ancestors(model, self._wanted)
-        self._session = _open(model, path.parent, self._wanted) if self._wanted else None
+        self._session = _open(model, path, self._wanted) if self._wanted else None
 
     def run(self, cond_id: int) -> tuple[LayerCall, ...]:
         """The layers with the tensors that one member gives them."""
@@ -78,14 +82,14 @@ class OnnxTracer:
 
     def __init__(self, path: Path, *, weights: bool = True, logits: str = "logits") -> None:
         model = load_graph(path)
-        self._constants = constants(model, path.parent)
+        self._constants = constants(model, path)
         self._nodes = _layer_nodes(model)
         names = [item.name for item in model.graph.output]
         self._logits = names[logits_output(path, names, logits)]
         nodes = model.graph.node if weights else _descendants(model, _image_input(model))
         computed = [name for node in nodes for name in node.output if name]
         self._names = [name for name in computed if name not in self._constants]
-        self._session = _open(model, path.parent, self._names, optimise=False)
+        self._session = _open(model, path, self._names, optimise=False)
 
     def run(self, cond_id: int, images: Array) -> Trace:
         """Record one member and batch."""
@@ -103,20 +107,12 @@ class OnnxTracer:
         )
 
 
-def _constant(tensor: onnx.TensorProto, folder: Path) -> Array:
-    if tensor.data_location != onnx.TensorProto.EXTERNAL:
-        return numpy_helper.to_array(tensor)
-    place = {entry.key: entry.value for entry in tensor.external_data}
-    if not (folder / place["location"]).is_file():
-        return np.empty(0)  # supplied at load
-    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
-    shape = tuple(tensor.dims)
+def _constant(tensor: onnx.TensorProto, path: Path) -> Array:
     try:
-        return np.memmap(
-            folder / place["location"], dtype=dtype, mode="r", offset=int(place.get("offset", 0)), shape=shape
-        )
-    except ValueError as error:
-        raise ParityError(f"{folder / place['location']} is too short for the tensor {tensor.name}: {error}") from error
+        values = tensor_values(tensor, path)
+    except BundleError as error:
+        raise ParityError(str(error)) from error
+    return np.empty(0) if values is None else values  # supplied at load
 
 
 def _layer_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
@@ -183,15 +179,15 @@ def _replace(field: "object", items: Iterable[object]) -> None:
 
 
 def _open(
-    model: onnx.ModelProto, folder: Path, outputs: Sequence[str], *, optimise: bool = True
+    model: onnx.ModelProto, path: Path, outputs: Sequence[str], *, optimise: bool = True
 ) -> onnxruntime.InferenceSession:
     _replace(model.graph.output, [onnx.ValueInfoProto(name=name) for name in outputs])
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    options.add_session_config_entry(_EXTERNAL_FOLDER, str(folder))
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
+        options.add_session_config_entry(_EXTERNAL_FOLDER, str(relocate(model, path)))
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ParityError(f"onnxruntime cannot open the graph of {folder}: {error}") from error
+    except Exception as error:  # onnxruntime's exceptions have no common root
+        raise ParityError(f"onnxruntime cannot open the graph of {path}: {error}") from error

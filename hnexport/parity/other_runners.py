@@ -8,7 +8,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
+from hnexport.bundle.layout import confined_path
 from hnexport.bundle.manifest import Manifest
+from hnexport.bundle.onnx_data import embed_tensors, read_model
 from hnexport.errors import ParityError, ProviderError
 from hnexport.networks.slots import network_slots
 from hnexport.parity.limits import FULL, Limits
@@ -45,7 +47,8 @@ class OpenVinoRunner:
         openvino = import_openvino()
         hint = {"INFERENCE_PRECISION_HINT": "f32"}
         try:
-            self._model = openvino.Core().compile_model(str(bundle / "model.onnx"), "CPU", hint)
+            with confined_path(bundle / "model.onnx") as path:
+                self._model = openvino.Core().compile_model(str(path), "CPU", hint)
         except RuntimeError as error:
             raise ParityError(f"OpenVINO cannot open {bundle / 'model.onnx'}: {error}") from error
         self.runtime = f"openvino {openvino.__version__.partition('-')[0]} cpu"
@@ -61,7 +64,9 @@ class ReferenceRunner:
     limits = FULL
 
     def __init__(self, bundle: Path, manifest: Manifest, device: Device) -> None:
-        self._model = ReferenceEvaluator(str(bundle / "model.onnx"))
+        model = read_model(bundle / "model.onnx")
+        embed_tensors(model, bundle / "model.onnx", manifest.files)
+        self._model = ReferenceEvaluator(model)
         self.runtime = f"onnx {onnx.__version__} reference"
 
     def run(self, cond_id: int, images: Array) -> Array:

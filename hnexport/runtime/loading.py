@@ -145,9 +145,6 @@ class _Files:
         if self.manifest.onnx is None:
             held = ", ".join(self.manifest.formats)
             raise BundleError(f"{folder} holds no ONNX files, only {held}: build it again with the format onnx")
-        names = [tensor.name for tensor in self.manifest.inputs]
-        if names != ["cond_id", "image"]:
-            raise BundleError(f"{folder}: expected a graph with the inputs cond_id and image, found {names}")
 
     def verify(self, names: Iterable[str]) -> None:
         wanted = [name for name in names if name not in self._verified]
@@ -156,7 +153,7 @@ class _Files:
 
     def golden(self) -> Golden:
         self.verify([GOLDEN_FILE])
-        return read_golden(self.folder)
+        return read_golden(self.folder, self.manifest)
 
 
 def _load_on(provider: str, files: _Files, golden: Golden | None, options: LoadOptions) -> Ensemble:

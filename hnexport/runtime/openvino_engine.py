@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hnexport.bundle.layout import confined_path
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError, ProviderError, RuntimeInputError
 from hnexport.runtime.memory import release_freed_memory
@@ -140,7 +141,8 @@ class OpenvinoEngine:
 
     def _read(self, path: Path) -> Any:
         try:
-            return self._core.read_model(path)
+            with confined_path(path) as confined:
+                return self._core.read_model(confined)
         except RuntimeError as error:
             raise BundleError(f"OpenVINO cannot read {path}: {error}") from error
 

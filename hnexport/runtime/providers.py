@@ -9,6 +9,7 @@ from typing import Any
 
 import onnxruntime
 
+from hnexport.bundle.layout import SessionSource, session_source
 from hnexport.errors import BundleError, HnexportError, ProviderError
 from hnexport.runtime.libraries import preload_cuda
 from hnexport.runtime.obstacles import NVIDIA, PROVIDERS, Obstacle, explain, quick_obstacle
@@ -166,16 +167,16 @@ def _create(
     if not fold:  # at the highest level constants are folded whatever is disabled
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         arguments["disabled_optimizers"] = ["ConstantFolding"]
-    given = model if isinstance(model, bytes) else str(model)
+    source = SessionSource(model=model) if isinstance(model, bytes) else session_source(model, options)
     try:
-        return onnxruntime.InferenceSession(given, options, **arguments)
+        return onnxruntime.InferenceSession(source.model, options, **arguments)
     except RuntimeError as error:
         # An application that called onnxruntime.set_global_thread_pool_sizes shares that pool among all its sessions.
         if "use_per_session_threads" not in str(error):
             raise
         options.use_per_session_threads = False
         options.intra_op_num_threads = 0  # a number of its own would only be warned about
-        return onnxruntime.InferenceSession(given, options, **arguments)
+        return onnxruntime.InferenceSession(source.model, options, **arguments)
 
 
 def _name(model: Path | bytes, *, whole: bool = False) -> str:

@@ -1,6 +1,5 @@
 """The folded graphs: a generator of kernels in onnxruntime's own layout, and the main network that takes them."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -9,9 +8,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from onnx.external_data_helper import ExternalDataInfo
 
 from hnexport.bundle.manifest import Manifest
+from hnexport.bundle.onnx_data import read_model, tensor_values
 from hnexport.errors import TuneError
 from hnexport.hypernet.chunking import InternalHypernet, plan_chunks
 from hnexport.networks.slots import network_slots
@@ -43,7 +42,7 @@ def write_folded(bundle: Path, manifest: Manifest, folder: Path) -> None:
     kernels = {slot: shapes[slot] for slot in plan.assembly}
     others = {slot: shapes[slot] for slot in manifest.onnx.supplied if slot not in kernels}
     blocked = blocked_network(bundle / "network.onnx", kernels, others)
-    generator = _Generator(onnx.load(bundle / "hypernet.onnx", load_external_data=False), bundle)
+    generator = _Generator(bundle / "hypernet.onnx", manifest)
     supplied: dict[str, tuple[int, ...]] = dict(others)
     with _Weights(folder) as weights:
         for internal in plan.hypernets:
@@ -90,8 +89,9 @@ class _Weights:
 class _Generator:
     """`hypernet.onnx` with its last multiplications replaced."""
 
-    def __init__(self, model: onnx.ModelProto, bundle: Path) -> None:
-        self._source, self._bundle = model, bundle
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self._path, self._manifest = path, manifest
+        self._source = model = read_model(path)
         self._nodes = list(model.graph.node)
         self._initializers = {tensor.name: tensor for tensor in model.graph.initializer}
 
@@ -102,7 +102,10 @@ class _Generator:
         prefix = f"hypernet.{internal.name}"
         basis = self._read(f"{prefix}.basis")
         factor = self._factor(f"{prefix}.basis")
-        (product,) = [node for node in self._nodes if factor in node.input]
+        products = [node for node in self._nodes if factor in node.input]
+        if len(products) != 1:
+            raise TuneError(f"{self._path} multiplies {prefix}.basis {len(products)} times, expected once")
+        (product,) = products
         if basis.ndim == 3:  # joined bases lie by output channel
             basis = basis.transpose(1, 0, 2).reshape(basis.shape[1], -1)
         folded = {f"{prefix}.folded": _permuted(basis, order)}
@@ -138,12 +141,17 @@ class _Generator:
         return next((node.output[0] for node in self._nodes if node.op_type == "Cast" and basis in node.input), basis)
 
     def _read(self, name: str) -> Array:
-        """An external initializer's values, float32 or float16."""
-        tensor = self._initializers[name]
-        place = ExternalDataInfo(tensor)
-        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type)).newbyteorder("<")
-        values = np.memmap(self._bundle / place.location, dtype, "r", place.offset or 0, (math.prod(tensor.dims),))
-        return np.asarray(values).reshape(tuple(tensor.dims))
+        """An initializer's values, float32 or float16.
+
+        Raises:
+            TuneError: there is none of this name.
+            BundleError: its place or size is wrong.
+        """
+        tensor = self._initializers.get(name)
+        values = None if tensor is None else tensor_values(tensor, self._path, self._manifest.files)
+        if values is None or values.dtype not in (np.float32, np.float16):
+            raise TuneError(f"{self._path} does not hold {name} in float32 or float16; build the bundle again")
+        return np.asarray(values)
 
 
 def _products(

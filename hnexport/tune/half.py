@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import Format, Manifest, read_manifest
+from hnexport.bundle.onnx_data import embed_tensors, read_model
 from hnexport.errors import BundleError, TuneError
 from hnexport.parity.artifact import verify_artifact
 from hnexport.parity.batches import DEFAULT_BATCH_SIZES
@@ -64,7 +65,9 @@ def write_half(source: Path, target: Path) -> None:
     """Convert a graph with its weights to float16, in one file; inputs and outputs keep their types."""
     from onnxruntime.transformers.float16 import convert_float_to_float16  # it adds its folder to sys.path
 
-    onnx.save(convert_float_to_float16(onnx.load(source), keep_io_types=True), target)
+    model = read_model(source)
+    embed_tensors(model, source)
+    onnx.save(convert_float_to_float16(model, keep_io_types=True), target)
 
 
 class _HalfRunner:
@@ -87,6 +90,6 @@ def _verify(path: Path, bundle: Path, manifest: Manifest, progress: Progress) ->
         runner = _HalfRunner(path)
     except BundleError as error:
         raise TuneError(f"onnxruntime cannot load the float16 graph of {manifest.name}: {error}") from error
-    golden, tolerance = read_golden(bundle), TOLERANCES[Precision.FLOAT16]
+    golden, tolerance = read_golden(bundle, manifest), TOLERANCES[Precision.FLOAT16]
     members = manifest.spec.members
     return verify_artifact("onnx-float16", runner, members, golden, DEFAULT_BATCH_SIZES, tolerance, progress)

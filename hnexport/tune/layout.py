@@ -15,7 +15,8 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from hnexport.errors import TuneError
+from hnexport.bundle.layout import session_source
+from hnexport.errors import BundleError, TuneError
 from hnexport.hypernet.chunking import ChunkPlan, Piece
 
 __all__ = ["BlockedBasis", "BlockedNetwork", "blocked_network", "chunk_order"]
@@ -147,9 +148,13 @@ def _optimised(network: Path, weights: Mapping[str, NDArray[np.float32]]) -> onn
         options.optimized_model_filepath = str(path)
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights.values()]
         options.add_external_initializers(list(weights), values)
-        onnxruntime.InferenceSession(
-            str(network), options, providers=["CPUExecutionProvider"], disabled_optimizers=KEPT_APART
-        )
+        source = session_source(network, options)
+        try:
+            onnxruntime.InferenceSession(
+                source.model, options, providers=["CPUExecutionProvider"], disabled_optimizers=KEPT_APART
+            )
+        except Exception as error:  # onnxruntime's exceptions have no common root
+            raise BundleError(f"onnxruntime {onnxruntime.__version__} cannot load {network}: {error}") from error
         return onnx.load(path)
 
 

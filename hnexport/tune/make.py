@@ -86,5 +86,5 @@ def _verify(folder: Path, bundle: Path, manifest: Manifest, progress: Progress) 
     except BundleError as error:
         raise TuneError(f"onnxruntime cannot load the folded graphs of {manifest.name}: {error}") from error
     tolerance = TOLERANCES[Precision.FLOAT32]
-    golden, members = read_golden(bundle), manifest.spec.members
+    golden, members = read_golden(bundle, manifest), manifest.spec.members
     return verify_artifact("onnx-folded", runner, members, golden, DEFAULT_BATCH_SIZES, tolerance, progress)

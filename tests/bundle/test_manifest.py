@@ -1,11 +1,29 @@
 """manifest.json."""
 
 import json
+import os
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from strategies import json_values
 
 from hnexport.bundle import read_manifest, write_manifest
 from hnexport.errors import BundleError
+
+RECORD = {"size_bytes": 1, "sha256": "0" * 64}
+PLACES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.just([])
+    | st.just({})
+    | json_values
+)
 
 
 def change(bundle, edit):
@@ -42,6 +60,43 @@ def test_a_manifest_says_how_to_call_the_graph(bundle):
             lambda m: m["spec"].update(members="3"), r"\$\.spec\.members: expected an integer, found '3'", id="type"
         ),
         pytest.param(lambda m: m["spec"].update(members=0), "members must be at least 1", id="value"),
+        pytest.param(lambda m: m.update(schema_version=True), "schema version True", id="a truth as version"),
+        pytest.param(lambda m: m.update(schema_version=1.0), r"schema version 1\.0", id="a fraction as version"),
+        pytest.param(lambda m: m["files"].update({"../x": RECORD}), "'../x' is not the plain name", id="path"),
+        pytest.param(lambda m: m["files"].update({"/etc/x": RECORD}), "is not the plain name", id="absolute"),
+        pytest.param(lambda m: m["files"].update({"a\0": RECORD}), "is not the plain name", id="NUL in a name"),
+        pytest.param(lambda m: m["files"].update({"\x1b[2J": RECORD}), "is not the plain name", id="escape in a name"),
+        pytest.param(lambda m: m["files"].update({"manifest.json": RECORD}), "is not the plain name", id="itself"),
+        pytest.param(
+            lambda m: m["files"]["model.pt"].update(sha256="a"), "64 hexadecimal digits, found 'a'", id="hash"
+        ),
+        pytest.param(lambda m: m["files"]["model.pt"].update(size_bytes=-1), "found -1", id="negative size"),
+        pytest.param(lambda m: m["files"]["model.pt"].update(size_bytes=10**40), "at most 64 bits", id="huge size"),
+        pytest.param(
+            lambda m: m["files"]["model.pt"].update(size_bytes=2**60), "size_bytes: expected 0 to", id="large"
+        ),
+        pytest.param(lambda m: m["files"].pop("model.pt"), "model.pt is missing, the format torch", id="format's file"),
+        pytest.param(lambda m: m.update(formats=[]), r"\$\.formats: empty", id="no format"),
+        pytest.param(lambda m: m["formats"].append("pt2"), "a format stands twice", id="format twice"),
+        pytest.param(
+            lambda m: m["formats"].remove("pt2"), "pt2 is missing, .* has its model.pt2", id="format left out"
+        ),
+        pytest.param(lambda m: m.update(onnx=None), r"\$\.onnx: expected exactly where", id="no onnx info"),
+        pytest.param(lambda m: m["onnx"]["supplied"].append("x"), "'x' is no tensor of wrn-10-2", id="supplied"),
+        pytest.param(lambda m: m["inputs"].pop(), r"\$\.inputs: expected cond_id, image", id="inputs"),
+        pytest.param(lambda m: m["inputs"][1].update(dtype="uint8"), "gives image the dtype float32", id="input dtype"),
+        pytest.param(lambda m: m["inputs"][1].update(shape=["b", 3, 8, 9]), "gives image", id="input shape"),
+        pytest.param(lambda m: m["outputs"][0].update(shape=["b", 6]), "gives logits", id="output shape"),
+        pytest.param(
+            lambda m: m["parity"]["onnx"].update(relative_l2=-1), "expected a number of at least 0", id="figure"
+        ),
+        pytest.param(lambda m: m["parity"]["onnx"].update(members_checked=4), "expected 1 to 3, found 4", id="checked"),
+        pytest.param(lambda m: m["parity"].update(x=m["parity"]["onnx"]), "holds no such artifact", id="artifact"),
+        pytest.param(lambda m: m["spec"].update(members=10**9), "stores .* bytes", id="members beyond the files"),
+        pytest.param(lambda m: m["files"]["weights.bin"].update(size_bytes=10**7), "weights.bin has", id="surplus"),
+        pytest.param(
+            lambda m: m["spec"]["network"].update(blocks_per_group=200_000), "asks for 6000010 slots", id="blocks"
+        ),
     ],
 )
 def test_a_manifest_that_is_not_valid_is_refused_with_the_reason(bundle, edit, message):
@@ -66,3 +121,55 @@ def test_a_truncated_manifest_is_refused(bundle):
     path.write_text(path.read_text()[:-40])
     with pytest.raises(BundleError, match=r"manifest.json cannot be read"):
         read_manifest(bundle)
+
+
+RAW = {
+    "deep": lambda text: "[" * 100_000 + "]" * 100_000,
+    "thousands of digits": lambda text: text.replace('"members": 3', '"members": ' + "9" * 5000),
+    "hundreds of digits": lambda text: text.replace('"dropout": 0.0', '"dropout": ' + "9" * 400),
+    "NaN": lambda text: text.replace('"dropout": 0.0', '"dropout": NaN'),
+    "byte-order mark": lambda text: "\ufeff" + text,
+    "half a surrogate pair": lambda text: text.replace('"origin": "', '"origin": "\\ud800'),
+    "a key twice": lambda text: text.replace('"schema":', '"schema": "x", "schema":'),
+    "too long": lambda text: text + " " * 2**24,
+}
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_odd_json_is_refused(bundle, name):
+    path = bundle / "manifest.json"
+    text = RAW[name](path.read_text(encoding="utf-8"))
+    assert text != path.read_text(encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(BundleError, match=r"manifest\.json (cannot be read|is not valid)"):
+        read_manifest(bundle)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)], ids=range(3))
+def test_a_manifest_that_is_no_file_is_refused_without_waiting(bundle, make):
+    (bundle / "manifest.json").unlink()
+    make(bundle / "manifest.json")
+    with pytest.raises(BundleError, match="expected a regular file"):
+        read_manifest(bundle)
+
+
+@given(data=st.data())
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
+def test_any_value_in_any_place_gives_a_manifest_or_a_bundle_error(built, data):
+    """The manifest with one value replaced, at any depth."""
+    folder = built.path
+    value = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    place, key = value, data.draw(st.sampled_from(sorted(value)))
+    while isinstance(place[key], dict | list) and place[key] and data.draw(st.booleans()):
+        place = place[key]
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+    place[key] = data.draw(PLACES)
+    with tempfile.TemporaryDirectory() as copy:
+        (Path(copy) / "manifest.json").write_text(json.dumps(value), encoding="utf-8")
+        try:
+            found = read_manifest(Path(copy))
+        except BundleError as error:
+            str(error).encode()
+            return
+        write_manifest(Path(copy), found)
+        assert read_manifest(Path(copy)) == found

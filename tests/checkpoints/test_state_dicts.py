@@ -264,7 +264,7 @@ def test_numbers_that_training_code_keeps_beside_the_state_dicts_may_need_plain_
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="expected a checkpoint file, found nothing"):
         load_hypnettorch(tmp_path / "missing.pt")
-    with pytest.raises(CheckpointError, match="expected a checkpoint file, found a directory"):
+    with pytest.raises(CheckpointError, match="is a folder, expected a regular file; give a checkpoint file"):
         load_hypnettorch(tmp_path)
 
 

@@ -1,10 +1,12 @@
-"""Failing cases as files: written whole, and over nothing but an earlier case."""
+"""Failing cases come back as written, over nothing but an earlier case; damaged ones are refused."""
 
 import dataclasses
+import json
 import os
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from hnexport.errors import ParityError
 from hnexport.parity.cases import Case, read_case, write_case
@@ -15,16 +17,57 @@ CASE = Case(
     runtime="onnxruntime",
     member=1,
     eager_error=1e-7,
-    images=np.zeros((1, 3, 2, 2), np.float32),
-    reference=np.zeros((1, 4)),
-    found=np.ones((1, 4), np.float32),
+    images=np.ones((2, 3, 4, 4), np.float32),
+    reference=np.ones((2, 5)),
+    found=np.full((2, 5), np.nan, np.float32),
 )
+
+
+def edit_facts(path, edit):
+    value = json.loads(path.read_text())
+    edit(value)
+    path.write_text(json.dumps(value))
+
+
+def test_a_case_comes_back_equal(tmp_path):
+    found = read_case(write_case(tmp_path, CASE))
+    for field in dataclasses.fields(Case):
+        np.testing.assert_equal(getattr(found, field.name), getattr(CASE, field.name))
+
+
+WRONG = {
+    "a fact too many": lambda path: edit_facts(path, lambda facts: facts.update(images=[1])),
+    "a fact too few": lambda path: edit_facts(path, lambda facts: facts.pop("member")),
+    "a fact of another type": lambda path: edit_facts(path, lambda facts: facts.update(member="1")),
+    "a list": lambda path: path.write_text("[]"),
+    "deep": lambda path: path.write_text("[" * 100_000),
+    "no JSON": lambda path: path.write_bytes(b"\xff"),
+    "fifo": lambda path: (path.unlink(), os.mkfifo(path)),
+    "fifo of tensors": lambda path: (
+        path.with_suffix(".safetensors").unlink(),
+        os.mkfifo(path.with_suffix(".safetensors")),
+    ),
+    "no tensors": lambda path: path.with_suffix(".safetensors").unlink(),
+    "truncated tensors": lambda path: os.truncate(path.with_suffix(".safetensors"), 100),
+    "other tensors": lambda path: save_file({"x": np.zeros(1)}, path.with_suffix(".safetensors")),
+    "other shapes": lambda path: save_file(
+        {"images": CASE.images, "reference": CASE.reference[:1], "found": CASE.found}, path.with_suffix(".safetensors")
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_damaged_case_is_refused(tmp_path, name):
+    path = write_case(tmp_path, CASE)
+    WRONG[name](path)
+    with pytest.raises(ParityError, match="failing case"):
+        read_case(path)
 
 
 def test_a_case_is_written_over_an_earlier_one(tmp_path):
     path = write_case(tmp_path / "cases", CASE)
-    write_case(tmp_path / "cases", dataclasses.replace(CASE, found=np.full((1, 4), 2, np.float32)))
-    assert read_case(path).found.tolist() == [[2.0] * 4]
+    write_case(tmp_path / "cases", dataclasses.replace(CASE, found=np.full((2, 5), 2, np.float32)))
+    assert read_case(path).found.tolist() == [[2.0] * 5] * 2
     assert sorted(file.name for file in path.parent.iterdir()) == ["onnx-member-1.json", "onnx-member-1.safetensors"]
 
 

@@ -54,7 +54,7 @@ class OnnxEditor:
         node.attribute.extend([*kept, helper.make_attribute(name, value)])
 
     def value(self, name: str) -> np.ndarray:
-        return np.array(constants(self.model, self.path.parent)[name])
+        return np.array(constants(self.model, self.path)[name])
 
     def set_value(self, name: str, value: np.ndarray) -> None:
         kept = [tensor for tensor in self.graph.initializer if tensor.name != name]
