@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from hnexport.errors import BundleError
-from hnexport.export.onnx import SUPPLIED
+from hnexport.export.onnx import SUPPLIED_FILES
 from hnexport.reading import ReadError, is_plain_name, read_bytes, regular_size, shown
 
 __all__ = [
@@ -107,7 +107,7 @@ def place(tensor: onnx.TensorProto, folder: Path, files: Collection[str] | None 
     entries = {entry.key: entry.value for entry in tensor.external_data}
     where = f"{folder}: tensor {shown(tensor.name)}"
     location = entries.get("location", "")
-    if location == SUPPLIED:
+    if location in SUPPLIED_FILES:
         return None
     if not _is_inside(location, files):
         raise BundleError(
@@ -170,7 +170,7 @@ def relocate(model: onnx.ModelProto, path: Path) -> Path:
     folders = set()
     for tensor in model.graph.initializer:
         for entry in tensor.external_data:
-            if is_external(tensor) and entry.key == "location" and entry.value != SUPPLIED:
+            if is_external(tensor) and entry.key == "location" and entry.value not in SUPPLIED_FILES:
                 real = Path(os.path.realpath(path.parent / entry.value))
                 folders.add(real.parent)
                 entry.value = real.name

@@ -241,7 +241,7 @@ def _name_constants(graph: ir.Graph, stored: set[ir.Value]) -> None:
         if value in stored or value.const_value is None:
             continue
         numbers = "x".join(str(number) for number in value.const_value.numpy().reshape(-1)[:6].tolist())
-        value.name = _unique(f"constant/{numbers}", taken)
+        value.name = _unique(f"constant/{numbers or 'no axes'}", taken)
 
 
 def _unique(name: str, taken: set[str]) -> str:

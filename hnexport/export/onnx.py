@@ -28,13 +28,23 @@ from hnexport.export.graph import WeightGraph, weight_graph
 from hnexport.export.rewrite import laid_out
 from hnexport.export.weights_file import WeightsFile, write_weights
 
-__all__ = ["ENSEMBLE_FILE", "HYPERNET_FILE", "MODEL_FILE", "NETWORK_FILE", "SUPPLIED", "OnnxFiles", "write_onnx"]
+__all__ = [
+    "ENSEMBLE_FILE",
+    "HYPERNET_FILE",
+    "MODEL_FILE",
+    "NETWORK_FILE",
+    "SUPPLIED",
+    "SUPPLIED_FILES",
+    "OnnxFiles",
+    "write_onnx",
+]
 
 MODEL_FILE = "model.onnx"
 HYPERNET_FILE = "hypernet.onnx"
 NETWORK_FILE = "network.onnx"
 ENSEMBLE_FILE = "ensemble.onnx"
 SUPPLIED = "member.bin"  # the file of tensors that the loader supplies; no bundle holds it
+SUPPLIED_FILES = (SUPPLIED, "supplied-at-load")  # the second is its name in bundles of hnexport 0.1
 
 
 @dataclass(frozen=True, kw_only=True)

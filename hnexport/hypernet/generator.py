@@ -60,7 +60,8 @@ class WeightGenerator(nn.Module):
         """`cond_id`: int64 scalar; returns every slot's tensor, float, in the order of `network_slots`."""
         given = cond_id.reshape(1)  # one element throughout: CoreML clamps and compares no scalars
         row = given.clamp(0, self.spec.members - 1)
-        guard = torch.where(row == given, 0.0, float("nan"))
+        # 0-dim in the end: it takes the dtype of what it is added to.
+        guard = torch.where(row == given, 0.0, float("nan")).reshape(())
         chunks = {hypernet.name: self._chunks(hypernet, row, guard) for hypernet in self._hypernets}
         weights = {}
         for slot in self._slots:

@@ -12,6 +12,7 @@ from hnexport.bundle.onnx_data import check_model
 from hnexport.bundle.restore import as_stored
 from hnexport.errors import ParityError
 from hnexport.hypernet.storage import stored_tensors
+from hnexport.parity.kinds import FileKind, file_kind
 from hnexport.parity.layers import call_weights, match_layers, network_layers
 from hnexport.parity.limits import FULL
 from hnexport.parity.onnx_signature import onnx_signature
@@ -29,7 +30,8 @@ class OnnxRunner:
     def __init__(self, path: Path, manifest: Manifest, device: Device) -> None:
         self._path, self._manifest, self._device = path, manifest, device
         self._weights: OnnxWeights | None = None
-        check_model(path)
+        if file_kind(path) is FileKind.ONNX:
+            check_model(path)
         self._session = onnx_session(path, onnxruntime.SessionOptions(), device)
         self._signature = onnx_signature(path, self._session, manifest)
         self.limits = self._signature.limits

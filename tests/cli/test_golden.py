@@ -33,7 +33,7 @@ def test_golden_inputs_are_written_and_outputs_are_judged(hnexport, built, tmp_p
     report = json.loads(done.stdout)
     assert (report["verdict"], list(report["refused"])) == ("unanswered", ["outputs, member 1"])
     done = hnexport("verify", built.path, "--outputs", tmp_path / "golden")
-    assert "refused: outputs, member 1" in done.stdout
+    assert "not run: outputs, member 1" in done.stdout
 
 
 def test_members_can_be_chosen_and_what_is_there_stays(hnexport, built, tmp_path):

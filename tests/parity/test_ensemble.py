@@ -33,7 +33,7 @@ def test_every_member_and_their_summary_are_the_same(name, built):
 
 
 def test_a_build_verifies_the_ensembles(built):
-    verified = [artifact.artifact for artifact in built.parity.artifacts]
+    verified = list(built.manifest.parity)
     assert verified[-2:] == ["onnx-ensemble", "torchscript-ensemble"]
 
 

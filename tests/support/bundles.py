@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import torch
 from shared import build_once
 from torch import Tensor
@@ -76,11 +77,23 @@ def reseed(bundle: Path, captured: Capture, seed: int) -> None:
     for name, tensor in captured.tensors.items():
         tensor.copy_(tensors[name])
     write_weights(bundle, laid_out(captured.spec, tensors))
+    _write_inlined(bundle / "ensemble.onnx", tensors)
     write_torchscript(captured, bundle / "model.pt")
     write_pt2(captured, bundle / "model.pt2")
     members = range(captured.spec.members)
     write_golden(bundle, compute_golden(captured.spec, tensors, members, probe_images(captured.spec, seed)))
     rewrite_checksums(bundle)
+
+
+def _write_inlined(path: Path, tensors: dict[str, Tensor]) -> None:
+    """The small shared tensors that `ensemble.onnx` holds itself."""
+    model = onnx.load(path, load_external_data=False)
+    (loop,) = [node for node in model.graph.node if node.op_type == "Loop"]
+    (body,) = [item.g for item in loop.attribute if item.name == "body"]
+    for held in body.initializer:
+        if held.name in tensors:
+            held.CopyFrom(onnx.numpy_helper.from_array(tensors[held.name].numpy(), held.name))
+    path.write_bytes(model.SerializeToString())
 
 
 def rewrite_checksums(bundle: Path) -> None:

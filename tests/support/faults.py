@@ -102,9 +102,16 @@ def _onnx(
     return Fault(name=name, artifact=artifact, plant=plant, kind=kind, stage=stage, place=place)
 
 
+def _select(e: OnnxEditor, row: str) -> None:
+    """Let every table be read at another row than the id's."""
+    for node in e.graph.node:
+        if node.op_type == "Gather" and node.input[1].startswith("cond_id/"):
+            node.input[1] = row
+
+
 def _baked(e: OnnxEditor) -> None:
-    e.set_value("baked", np.array(1, dtype=np.int64))
-    e.layer("cond_id/Clip").input[0] = "baked"
+    e.set_value("baked", np.array([1], dtype=np.int64))
+    _select(e, "baked")
 
 
 def _baked_without_input(e: OnnxEditor) -> None:
@@ -119,16 +126,22 @@ def _swap_members(e: OnnxEditor) -> None:
 
 def _off_by_one(e: OnnxEditor) -> None:
     e.set_value("one", np.array(1, dtype=np.int64))
-    e.insert(helper.make_node("Add", ["cond_id", "one"], ["next"], name="next"))
-    e.layer("cond_id/Clip").input[0] = "next"
+    e.insert(helper.make_node("Add", ["cond_id/Reshape", "one"], ["next"], name="next"))
+    e.insert(helper.make_node("Clip", ["next", *e.layer("cond_id/Clip").input[1:]], ["next/row"], name="next/row"))
+    _select(e, "next/row")
 
 
 def _accept_negative(e: OnnxEditor) -> None:
-    e.layer("cond_id/And").input[0] = "cond_id/Less"
+    e.set_value("last", np.array(2, dtype=np.int64))
+    e.insert(helper.make_node("Greater", ["cond_id/Reshape", "last"], ["too large"], name="too large"))
+    e.insert(helper.make_node("Not", ["too large"], ["valid"], name="valid"))
+    e.layer("cond_id/Where").input[0] = "valid"
 
 
 def _accept_large(e: OnnxEditor) -> None:
-    e.layer("cond_id/And").input[1] = "cond_id/GreaterOrEqual"
+    e.set_value("first", np.array(0, dtype=np.int64))
+    e.insert(helper.make_node("GreaterOrEqual", ["cond_id/Reshape", "first"], ["valid"], name="valid"))
+    e.layer("cond_id/Where").input[0] = "valid"
 
 
 def _truncate_id(e: OnnxEditor) -> None:

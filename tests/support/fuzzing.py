@@ -138,6 +138,7 @@ def faults(command: Command, zygote: Zygote, folder: Path, cpu_seconds: int = CP
     for place in places.values():
         Path(place).mkdir(exist_ok=True)
     environment = {**os.environ, **places, "COLUMNS": "120", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "inductor")  # made by torch.export, in the temporary folder
     environment |= {"XDG_DATA_HOME": places["XDG_STATE_HOME"], "XDG_CONFIG_HOME": places["XDG_STATE_HOME"]}
     limits = Limits(cpu_seconds=cpu_seconds, address_bytes=ADDRESS_BYTES)
     try:

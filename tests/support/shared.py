@@ -13,7 +13,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from hnexport.build import BuildOptions, build
-from hnexport.bundle.manifest import Manifest, read_manifest
+from hnexport.bundle.manifest import Manifest, read_identified, read_manifest
 from hnexport.checkpoints import Checkpoint
 from hnexport.records import to_json
 
@@ -29,6 +29,10 @@ class Built:
     @functools.cached_property
     def manifest(self) -> Manifest:
         return read_manifest(self.path)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        return read_identified(self.path).digest
 
 
 def build_once(checkpoint: Checkpoint, options: BuildOptions | None = None) -> Built:

@@ -207,16 +207,20 @@ class EnsembleOnly(Wrapped):
         return logits, mean, entropy, information
 
 
+def _program(path: Path) -> nn.Module:
+    return load_torch(path.read_bytes(), path.name, "cpu")
+
+
 def scripted(bundle: Path, target: Path, wrap: Callable[[nn.Module], nn.Module]) -> Path:
     """A bundle's TorchScript inside another module, as TorchScript."""
-    inner = load_torch(bundle / "model.pt", "cpu")
+    inner = _program(bundle / "model.pt")
     torch.jit.script(wrap(inner)).save(str(target))
     return target
 
 
 def halved(bundle: Path, target: Path, dtype: torch.dtype = torch.float16) -> Path:
     """A bundle's TorchScript in another precision."""
-    module = load_torch(bundle / "model.pt", "cpu").to(dtype)
+    module = _program(bundle / "model.pt").to(dtype)
     module.save(str(target))
     return target
 
@@ -225,7 +229,7 @@ def exported(
     bundle: Path, target: Path, size: int, *, dynamic: object = None, dtype: torch.dtype | None = None
 ) -> Path:
     """A bundle's `.pt2`, exported again for one batch size, or for a range of them, maybe in another precision."""
-    module = load_torch(bundle / "model.pt2", "cpu")
+    module = _program(bundle / "model.pt2")
     if dtype is not None:
         module = module.to(dtype)
     image = torch.zeros((size, *read_manifest(bundle).spec.image_input[1]), dtype=dtype or torch.float32)

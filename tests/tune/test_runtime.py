@@ -92,13 +92,14 @@ def test_auto_prefers_tuned_graphs_to_generating_where_memory_is_short(wide, lit
     assert (ensemble.strategy, ensemble.resident_limit) == (Strategy.FOLDED, 2)
 
 
-def test_auto_generates_where_tuned_graphs_do_not_load_and_says_so(wide, little_memory, caplog):
+def test_auto_generates_where_tuned_graphs_are_damaged_and_says_so(wide, little_memory, caplog):
     tuned = tune(wide.path)
     (tuned.path / "folded-network.onnx").write_bytes(b"not a graph")
     with caplog.at_level(logging.WARNING, "hnexport.runtime"):
         assert load(wide.path, provider="cpu").strategy is Strategy.GENERATED
-    assert "the tuned graphs are not used" in caplog.text
-    with pytest.raises(BundleError, match="folded-network.onnx"):
+    assert "a damaged entry of the cache is not used" in caplog.text
+    assert "folded-network.onnx" in caplog.text
+    with pytest.raises(ProviderError, match="is not tuned for this machine"):
         load_folded(wide.path)
 
 
