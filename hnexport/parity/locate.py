@@ -25,7 +25,7 @@ from hnexport.parity.kinds import FileKind, file_kind
 from hnexport.parity.layers import match_layers, network_layers
 from hnexport.parity.onnx_trace import OnnxTracer
 from hnexport.parity.points import Point, reference_points
-from hnexport.parity.programs import Program
+from hnexport.parity.programs import Program, sharing_programs
 from hnexport.parity.reference import double_pipeline
 from hnexport.parity.runners import Device, Runner, file_runner
 from hnexport.parity.signature import check_precision
@@ -70,6 +70,7 @@ class LocateReport:
         return "inference" if self.first.kind in (Kind.LAYER, Kind.LOGITS) else "weight generation"
 
 
+@sharing_programs()
 def locate(
     bundle: Path,
     against: str,

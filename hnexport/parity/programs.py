@@ -1,6 +1,9 @@
 """Open a TorchScript or `.pt2` file: in this process where it is trusted, in a confined one where it is not."""
 
+import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +16,18 @@ from hnexport.parity.kinds import FileKind, torch_kind
 from hnexport.parity.providers import Device, torch_device, torch_runtime
 from hnexport.parity.signature import signature_of
 from hnexport.parity.torch_runners import TorchRunner
+from hnexport.reading import ReadError, open_regular
 from hnexport.trust import NOBODY, Trust
 
-__all__ = ["PROGRAM_FILES", "Program", "open_program", "program_tensors"]
+__all__ = ["PROGRAM_FILES", "Program", "open_program", "program_tensors", "sharing_programs"]
 
 Array = NDArray[np.generic]
 Program = TorchRunner | ConfinedRunner
 
 PROGRAM_FILES = {"torchscript": "model.pt", "pt2": "model.pt2", "torchscript-ensemble": "model.pt"}
 """The artifacts that are programs, and their files."""
+
+_HELD: ContextVar[dict[str, ConfinedRunner] | None] = ContextVar("confined programs", default=None)
 
 
 def open_program(path: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY) -> Program:
@@ -32,9 +38,10 @@ def open_program(path: Path, manifest: Manifest, device: Device, trust: Trust = 
         NotRunError: it is not trusted, and was not run for that reason or could not be run in confinement.
     """
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ParityError(f"{path} cannot be read: {error.strerror}") from error
+        with open_regular(path) as file:
+            content = file.read()
+    except (OSError, ReadError) as error:
+        raise ParityError(f"{path} cannot be read: {error}") from error
     if trust.covers(content):
         runner = TorchRunner(content, path.name, manifest.spec, signature_of(manifest), torch_device(device))
         runner.runtime = torch_runtime(device)
@@ -45,7 +52,31 @@ def open_program(path: Path, manifest: Manifest, device: Device, trust: Trust = 
             "know who built it, verify the .pt2 that it was compiled from, or judge what it returns with "
             "`hnexport golden` and `hnexport verify --outputs`"
         )
-    return ConfinedRunner(content, path.name, manifest.spec, signature_of(manifest))
+    return _confined(content, path.name, manifest)
+
+
+@contextmanager
+def sharing_programs() -> Iterator[None]:
+    """Within, a confined program is started once, however often its file is opened; it ends with the block."""
+    held: dict[str, ConfinedRunner] = {}
+    token = _HELD.set(held)
+    try:
+        yield
+    finally:
+        _HELD.reset(token)
+        for runner in held.values():
+            runner.close()
+
+
+def _confined(content: bytes, name: str, manifest: Manifest) -> ConfinedRunner:
+    held = _HELD.get()
+    key = f"{name} {hashlib.sha256(content).hexdigest()}"
+    if held is not None and key in held:
+        return held[key]
+    runner = ConfinedRunner(content, name, manifest.spec, signature_of(manifest))
+    if held is not None:
+        held[key] = runner
+    return runner
 
 
 def program_tensors(path: Path, manifest: Manifest, trust: Trust = NOBODY) -> Iterator[tuple[str, Array]]:

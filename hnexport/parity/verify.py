@@ -22,7 +22,7 @@ from hnexport.parity.foreign import golden_index, read_index
 from hnexport.parity.foreign_outputs import OutputsFolder
 from hnexport.parity.not_run import NOT_ASKED
 from hnexport.parity.precision import computing_in
-from hnexport.parity.programs import PROGRAM_FILES
+from hnexport.parity.programs import PROGRAM_FILES, sharing_programs
 from hnexport.parity.providers import obstacle
 from hnexport.parity.reference import sample_members
 from hnexport.parity.results import ArtifactReport, Comparison, ParityReport, Selection
@@ -76,6 +76,7 @@ class VerifyOptions:
     digest: str | None = None
 
 
+@sharing_programs()
 def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progress = no_progress) -> ParityReport:
     """Compare every artifact of a bundle with the reference in its golden samples.
 
@@ -118,6 +119,7 @@ def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progres
     return _report(manifest, golden, options, reports, not_run, refused)
 
 
+@sharing_programs()
 def verify_file(
     path: Path, bundle: Path, options: VerifyOptions | None = None, progress: Progress = no_progress
 ) -> ParityReport:
