@@ -9,7 +9,8 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from hnexport.errors import HnexportError
 __all__ = [
     "MAX_DEPTH",
     "MissingFileError",
+    "OpenError",
     "ReadError",
     "is_plain_name",
     "open_regular",
@@ -47,7 +49,19 @@ class ReadError(HnexportError, ValueError):
     """A file that cannot be read, or whose content is not what it has to be; the message says which, what and where."""
 
 
-class MissingFileError(ReadError):
+class OpenError(ReadError):
+    """A file that cannot be opened.
+
+    Attributes:
+        reason: why, as it follows the name of the file in a sentence.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} {reason}")
+        self.reason = reason
+
+
+class MissingFileError(OpenError):
     """There is no such file."""
 
 
@@ -56,20 +70,14 @@ def open_regular(path: Path) -> BufferedReader:
 
     Raises:
         MissingFileError: there is no such file.
-        ReadError: it is a folder, a FIFO, a socket, a device or a loop of symlinks, or may not be read.
+        OpenError: it is a folder, a FIFO, a socket, a device or a loop of symlinks, or may not be read.
     """
-    try:
-        # A FIFO without a writer would block an ordinary open.
+    regular_size(path)  # opening a device may do something already
+    with _opening(path):
+        # A FIFO without a writer, should one have come there meanwhile, would block an ordinary open.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except (FileNotFoundError, NotADirectoryError):
-        raise MissingFileError(f"{path} is missing") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ReadError(f"{path} cannot be opened: {reason}") from error
     try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise ReadError(f"{path} is {_kind(mode)}, expected a regular file")
+        _require_regular(path, os.fstat(descriptor))
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -81,17 +89,11 @@ def regular_size(path: Path) -> int:
 
     Raises:
         MissingFileError: there is no such file.
-        ReadError: it is something else than a regular file.
+        OpenError: it is something else than a regular file.
     """
-    try:
+    with _opening(path):
         found = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        raise MissingFileError(f"{path} is missing") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ReadError(f"{path} cannot be opened: {reason}") from error
-    if not stat.S_ISREG(found.st_mode):
-        raise ReadError(f"{path} is {_kind(found.st_mode)}, expected a regular file")
+    _require_regular(path, found)
     return found.st_size
 
 
@@ -160,17 +162,30 @@ def is_plain_name(name: str) -> bool:
 
 def shown(value: object, length: int = 80) -> str:
     """`repr` of a value for a message, cut to `length` characters; whatever the value is, this does not fail."""
-    if isinstance(value, str | bytes | list | tuple):
-        value = value[: length + 1]  # the repr of a large file's content would be as large
     try:
+        if isinstance(value, str | bytes | list | tuple):
+            value = value[: length + 1]  # the repr of a large file's content would be as large
         text = repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits; lists in lists
-        return f"a value of type {type(value).__name__} that is too large to show"
+    except Exception:  # an integer of thousands of digits; lists in lists; another library's `__repr__`
+        return f"a value of type {type(value).__name__} that cannot be shown"
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
-def _kind(mode: int) -> str:
-    return next((name for test, name in _KINDS if test(mode)), "something else")
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingFileError(path, "is missing") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise OpenError(path, f"cannot be opened: {reason}") from error
+
+
+def _require_regular(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kind = next((name for test, name in _KINDS if test(found.st_mode)), "something else")
+        raise OpenError(path, f"is {kind}, expected a regular file")
 
 
 def _no_constant(text: str) -> Any:

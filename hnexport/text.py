@@ -8,7 +8,7 @@ that an encoding lacks. `hnexport.cli.output` applies both to all that is printe
 import codecs
 import re
 
-__all__ = ["READABLE", "clean", "degrade"]
+__all__ = ["READABLE", "clean", "degrade", "shorten"]
 
 READABLE = "hnexport-readable"
 """The name of the codec error handler that substitutes what an encoding lacks."""
@@ -53,6 +53,12 @@ def clean(text: str, *, newlines: bool = False) -> str:
     if not newlines:
         return _HIDDEN.sub(_escape, text)
     return "\n  ".join(_HIDDEN.sub(_escape, line) for line in text.split("\n"))
+
+
+def shorten(words: object, length: int = 300) -> str:
+    """What a library says, which may quote all of a file, in one line of `length` characters at most."""
+    text = " ".join(str(words).split())
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def degrade(text: str, encoding: str | None) -> str:

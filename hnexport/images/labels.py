@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from hnexport.errors import RuntimeInputError
-from hnexport.images.files import open_regular
+from hnexport.images.files import open_file
 
 __all__ = ["read_labels"]
 
@@ -19,7 +19,7 @@ def read_labels(path: Path, classes: int) -> tuple[str, ...]:
     Raises:
         RuntimeInputError: the file cannot be read, or does not have `classes` lines.
     """
-    with open_regular(path, "labels") as file:
+    with open_file(path, "labels") as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise RuntimeInputError(f"{path} cannot be read as labels: it has more than {MOST_BYTES:,} bytes")

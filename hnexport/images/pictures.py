@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.errors import RuntimeInputError
-from hnexport.images.files import open_regular, shorten, warnings_logged
+from hnexport.images.files import open_file, warnings_logged
 from hnexport.images.formats import MOST_FRAMES, choose_frame, open_picture, read_header
 from hnexport.images.transparency import Colour, onto_background, parse_background
-from hnexport.runtime.arrays import shown
+from hnexport.reading import shown
 from hnexport.runtime.validation import require_count, require_flag
 from hnexport.spec import ImageSpec
+from hnexport.text import shorten
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -64,7 +65,7 @@ def read_picture(path: Path, image: ImageSpec, options: PictureOptions) -> NDArr
     """
     if image.channels not in _MODES:
         raise RuntimeInputError(f"{path}: this graph takes {image.channels} channels, give its images as .npy")
-    with open_regular(path, "an image") as file, warnings_logged(path):
+    with open_file(path, "an image") as file, warnings_logged(path):
         try:
             picture = _decode(file, path, image, options).convert(_MODES[image.channels])
             if picture.size != (image.width, image.height):

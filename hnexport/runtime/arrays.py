@@ -1,27 +1,18 @@
 """Whatever people hand over as images, as a NumPy array that holds the same numbers, or a reason why not."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.errors import RuntimeInputError
+from hnexport.text import shorten
 
-__all__ = ["as_array", "shown"]
+__all__ = ["as_array"]
 
 _MOST_AXES = 8  # of nested lists; images have at most four
-_LONGEST_VALUE = 120
-
-
-def shown(value: object, text: Callable[[object], str] = repr) -> str:
-    """A value in a message: short, and never a failure of its own (Python refuses to write numbers of 5,000 digits)."""
-    try:
-        written = text(value)
-    except Exception:
-        return f"an object of type {type(value).__name__}"
-    return written if len(written) <= _LONGEST_VALUE else f"{written[:_LONGEST_VALUE]}…"
 
 
 def as_array(images: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -55,7 +46,7 @@ def _as_array(images: Any, dtype: np.dtype[Any], depth: int) -> NDArray[Any]:
     except Exception as error:  # `__array__` and `__dlpack__` are other libraries' code
         kind = f"{type(images).__module__}.{type(images).__qualname__}".removeprefix("builtins.")
         raise RuntimeInputError(
-            f"images: NumPy cannot read this {kind}: {shown(error, str)}; give a NumPy array of {dtype}"
+            f"images: NumPy cannot read this {kind}: {shorten(error)}; give a NumPy array of {dtype}"
         ) from error
 
 

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import TensorSignature
 from hnexport.errors import RuntimeInputError
-from hnexport.runtime.arrays import as_array, shown
+from hnexport.reading import shown
+from hnexport.runtime.arrays import as_array
+from hnexport.text import shorten
 
 __all__ = ["check_dtype", "check_images", "check_member", "check_members", "check_shape"]
 
@@ -96,7 +98,7 @@ def check_dtype(found: np.dtype[Any], signature: TensorSignature, subject: str =
         hint = "; if these are bfloat16, which .npy files do not name, save them as float32"
     else:
         hint = ""
-    raise RuntimeInputError(f"{subject}: expected {expected}, found {shown(found, str)}{hint}")
+    raise RuntimeInputError(f"{subject}: expected {expected}, found {shorten(found)}{hint}")
 
 
 def _is_small_float(found: np.dtype[Any], expected: np.dtype[Any]) -> bool:

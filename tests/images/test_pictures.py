@@ -190,11 +190,11 @@ def fifo(path):
 
 
 NOT_FILES = {
-    "a named pipe": fifo,
+    "a FIFO": fifo,
     "a folder": lambda path: path.mkdir(),
     "a device": lambda path: path.symlink_to("/dev/zero"),
     "Too many levels of symbolic links": lambda path: path.symlink_to(path),
-    "No such file": lambda path: path.symlink_to(path.parent / "gone"),
+    "missing": lambda path: path.symlink_to(path.parent / "gone"),
 }
 
 
