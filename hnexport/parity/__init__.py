@@ -2,11 +2,13 @@
 
 import hnexport.runtime.available  # noqa: F401  # first: it says why onnxruntime cannot be imported
 from hnexport.parity.foreign import write_golden_inputs
+from hnexport.parity.foreign_outputs import verify_outputs
 from hnexport.parity.inputs import probe_images
 from hnexport.parity.reference import checked_members, compute_golden, sample_members
 from hnexport.parity.results import ArtifactReport, Check, Comparison, ParityReport, Selection, Verdict
 from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
-from hnexport.parity.verify import VerifyOptions, replay, verify, verify_file, verify_outputs
+from hnexport.parity.verify import VerifyOptions, verify
+from hnexport.parity.verify_file import replay, verify_file
 
 __all__ = [
     "TOLERANCES",

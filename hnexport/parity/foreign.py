@@ -5,7 +5,6 @@ The runtime's outputs are `member-ID/NAME.npy` or `.raw`, in the same folder or 
 are those of the bundle's signature.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from hnexport.bundle.checksums import check_files
+from hnexport.bundle.digest import DIGEST_PREFIX
 from hnexport.bundle.golden import GOLDEN_FILE, Golden, read_golden
-from hnexport.bundle.manifest import MANIFEST_FILE, Manifest, TensorSignature, read_manifest
+from hnexport.bundle.manifest import Identified, TensorSignature, read_identified
 from hnexport.bundle.writer import staged_folder
 from hnexport.errors import ParityError
 from hnexport.parity.checks import unknown_ids
 from hnexport.parity.reference import checked_members
+from hnexport.reading import MissingFileError, ReadError, read_json
 from hnexport.records import RecordError, from_json, to_json
 
 __all__ = ["GOLDEN_INDEX", "GoldenIndex", "NamedFile", "golden_index", "read_index", "write_golden_inputs"]
@@ -27,6 +28,7 @@ __all__ = ["GOLDEN_INDEX", "GoldenIndex", "NamedFile", "golden_index", "read_ind
 GOLDEN_INDEX = "golden.json"
 SCHEMA = "hnexport-golden"
 SCHEMA_VERSION = 1
+MAX_INDEX_BYTES = 16 * 2**20  # one names every member that is asked for
 UNKNOWN_IDS = 2  # how many of the ids that do not exist a runtime may be asked for: the nearest, within 32 bits
 
 
@@ -85,10 +87,10 @@ def write_golden_inputs(bundle: Path, target: Path, members: Sequence[int] | Non
     """
     if target.exists() or target.is_symlink():
         raise ParityError(f"{target} exists: choose another --out")
-    manifest = read_manifest(bundle)
-    check_files(bundle, manifest, [GOLDEN_FILE])
-    golden = read_golden(bundle, manifest)
-    index = golden_index(bundle, manifest, golden, members)
+    found = read_identified(bundle)
+    check_files(bundle, found.manifest, [GOLDEN_FILE])
+    golden = read_golden(bundle, found.manifest)
+    index = golden_index(found, golden, members)
     if not target.parent.is_dir():
         raise ParityError(f"{target.parent} is not a folder: choose another --out, or make it")
     with staged_folder(target) as folder:
@@ -102,8 +104,9 @@ def write_golden_inputs(bundle: Path, target: Path, members: Sequence[int] | Non
     return index
 
 
-def golden_index(bundle: Path, manifest: Manifest, golden: Golden, members: Sequence[int] | None = None) -> GoldenIndex:
+def golden_index(found: Identified, golden: Golden, members: Sequence[int] | None = None) -> GoldenIndex:
     """What `golden.json` of a bundle says."""
+    manifest = found.manifest
     held = golden.members.tolist()
     chosen = tuple(held if members is None else checked_members(manifest.spec.members, members))
     cond_id, image, logits = manifest.inputs[0], manifest.inputs[1], manifest.outputs[0]
@@ -117,7 +120,7 @@ def golden_index(bundle: Path, manifest: Manifest, golden: Golden, members: Sequ
             "runtime to runtime.txt. Then: hnexport verify BUNDLE --outputs FOLDER"
         ),
         bundle=manifest.name,
-        manifest_sha256=_digest(bundle),
+        manifest_sha256=_sha256(found),
         signature_inputs=manifest.inputs,
         signature_outputs=manifest.outputs,
         image_kinds=golden.kinds,
@@ -128,25 +131,22 @@ def golden_index(bundle: Path, manifest: Manifest, golden: Golden, members: Sequ
     )
 
 
-def read_index(folder: Path, bundle: Path) -> GoldenIndex | None:
-    """`golden.json` of a folder, None where there is none.
+def read_index(folder: Path, bundle: Path, found: Identified) -> GoldenIndex | None:
+    """`golden.json` of a folder of outputs for a bundle, None where there is none.
 
     Raises:
         ParityError: it cannot be read, or was written for another bundle.
     """
     path = folder / GOLDEN_INDEX
-    if not path.exists():
-        return None
-    if not path.is_file():
-        raise ParityError(f"{path} is not a regular file: write it again with `hnexport golden`")
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        index = from_json(GoldenIndex, value)
-    except (OSError, ValueError, RecordError, RecursionError) as error:
+        index = from_json(GoldenIndex, read_json(path, MAX_INDEX_BYTES))
+    except MissingFileError:
+        return None
+    except (ReadError, RecordError) as error:
         raise ParityError(f"{path} cannot be read: {error}; write it again with `hnexport golden`") from error
     if (index.schema, index.schema_version) != (SCHEMA, SCHEMA_VERSION):
         raise ParityError(f"{path} is no {SCHEMA} of version {SCHEMA_VERSION}: write it again with `hnexport golden`")
-    if index.manifest_sha256 != _digest(bundle):
+    if index.manifest_sha256 != _sha256(found):
         raise ParityError(
             f"{path} belongs to another bundle, {index.bundle}, or to another build of it: "
             f"run the inputs of `hnexport golden {bundle}` instead"
@@ -159,5 +159,5 @@ def _named(tensor: TensorSignature, shape: Sequence[int], folder: str) -> NamedF
     return NamedFile(name=tensor.name, dtype=tensor.dtype, shape=tuple(shape), npy=f"{stem}.npy", raw=f"{stem}.raw")
 
 
-def _digest(bundle: Path) -> str:
-    return hashlib.sha256((bundle / MANIFEST_FILE).read_bytes()).hexdigest()
+def _sha256(found: Identified) -> str:
+    return found.digest.removeprefix(DIGEST_PREFIX)

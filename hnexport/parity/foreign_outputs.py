@@ -1,29 +1,61 @@
 """What a foreign runtime made of the golden inputs, read from its folder and judged like an artifact."""
 
-import functools
-from collections.abc import Callable, Mapping
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hnexport.bundle.golden import Golden
+from hnexport.bundle.checksums import check_files
+from hnexport.bundle.golden import GOLDEN_FILE, Golden
+from hnexport.bundle.manifest import read_identified
 from hnexport.errors import ParityError
 from hnexport.parity.artifact import eager_errors
 from hnexport.parity.cases import Case
 from hnexport.parity.checks import SAME_ROW, SPOILT_ROW, UNKNOWN_IDS, check_members_differ
+from hnexport.parity.chosen import golden_rows
 from hnexport.parity.compare import compare_member, relative_l2
-from hnexport.parity.foreign import GoldenIndex, NamedFile
-from hnexport.parity.results import ArtifactReport, Check
-from hnexport.parity.tolerances import Precision, Tolerance
+from hnexport.parity.foreign import GoldenIndex, NamedFile, golden_index, read_index
+from hnexport.parity.judge import Judge, VerifyOptions
+from hnexport.parity.results import ArtifactReport, Check, ParityReport
+from hnexport.parity.tolerances import Precision
+from hnexport.reading import OpenError, regular_size
 
-__all__ = ["ARTIFACT", "OutputsFolder"]
+__all__ = ["ARTIFACT", "OutputsFolder", "verify_outputs"]
 
 ARTIFACT = "outputs"
 Array = NDArray[np.generic]
 _RUNTIME_FILE = "runtime.txt"
 _LONGEST_RUNTIME = 80
 _FLOATS = (np.float16, np.float32, np.float64)
+
+
+def verify_outputs(folder: Path, bundle: Path, options: VerifyOptions | None = None) -> ParityReport:
+    """Judge what a foreign runtime made of the inputs that `write_golden_inputs` wrote.
+
+    Members whose logits are missing or cannot be read are refused by name; the others are compared.
+
+    Args:
+        folder: has `member-ID/logits.npy` or `.raw`; where it has `golden.json` too, that names the members.
+
+    Raises:
+        BundleError: the bundle's golden samples cannot be read.
+        ParityError: no member's logits can be read, or the folder belongs to another bundle.
+    """
+    options = options or VerifyOptions()
+    found = read_identified(bundle, options.digest)
+    check_files(bundle, found.manifest, [GOLDEN_FILE])
+    index = read_index(folder, bundle, found)
+    if index is not None and options.members is None:
+        options = dataclasses.replace(options, members=index.members)
+    judge = Judge.of(bundle, found, options)
+    golden = judge.golden
+    report, members, refused = OutputsFolder(folder, golden_index(found, golden)).judge(judge)
+    rows = [row for row, member in enumerate(golden.members.tolist()) if member in members]
+    judged = dataclasses.replace(judge, golden=golden_rows(golden, rows))
+    return judged.report([report], refused=refused, batch_sizes=(len(golden.images),))
 
 
 class OutputsFolder:
@@ -60,39 +92,31 @@ class OutputsFolder:
         return any((self._folder / name.replace("{id}", str(cond_id))).exists() for name in (wanted.npy, wanted.raw))
 
     @np.errstate(invalid="ignore", over="ignore")  # logits that are not finite are an answer
-    def judge(
-        self,
-        golden: Golden,
-        tolerance: Tolerance,
-        precision: Precision,
-        on_failure: Callable[[Case], object] | None = None,
-    ) -> tuple[ArtifactReport | None, tuple[int, ...], dict[str, str]]:
+    def judge(self, judge: Judge) -> tuple[ArtifactReport, tuple[int, ...], dict[str, str]]:
         """Compare every member whose logits are there.
 
         Returns:
-            The report (None where no member could be judged), its members, and why each of the others was not judged.
+            The report, its members, and why each of the others was not judged.
+
+        Raises:
+            ParityError: no member could be judged; the reason for the first.
         """
-        found: dict[int, Array] = {}
-        refused: dict[str, str] = {}
-        for member in golden.members.tolist():
-            try:
-                found[member] = _judgeable(self.logits(member), precision)
-            except ParityError as error:
-                refused[f"{ARTIFACT}, member {member}"] = str(error)
+        golden, tolerance = judge.golden, judge.options.tolerance
+        found, refused = self._read(golden.members.tolist(), judge.options.precision)
         if not found:
-            return None, (), refused
+            raise ParityError(next(iter(refused.values())))
         rows = [row for row, member in enumerate(golden.members.tolist()) if member in found]
         eager, reference = eager_errors(golden), dict(zip(found, golden.logits[rows], strict=True))
         comparisons = tuple(
             compare_member(member, [logits], [reference[member]], eager[member], tolerance)
             for member, logits in found.items()
         )
-        if on_failure is not None:
+        if judge.on_failure is not None:
             for item in comparisons:
                 if not item.passed:
-                    on_failure(self._case(item.member, eager, golden, found[item.member], reference[item.member]))
-        unknown, not_checked = self._unknown()
-        checks = [*unknown]
+                    member = item.member
+                    judge.on_failure(self._case(member, eager, golden, found[member], reference[member]))
+        checks, not_checked = self._unknown()
         first = np.stack([logits[0].astype(np.float64) for logits in found.values()])
         if len(found) > 1:
             checks.append(check_members_differ(first, golden.logits[rows, 0], tolerance))
@@ -106,6 +130,17 @@ class OutputsFolder:
             not_checked=not_checked,
         )
         return report, tuple(found), refused
+
+    def _read(self, members: Sequence[int], precision: Precision) -> tuple[dict[int, Array], dict[str, str]]:
+        """The logits of each member, and why those of others cannot be judged."""
+        found: dict[int, Array] = {}
+        refused: dict[str, str] = {}
+        for member in members:
+            try:
+                found[member] = _judgeable(self.logits(member), precision)
+            except ParityError as error:
+                refused[f"{ARTIFACT}, member {member}"] = str(error)
+        return found, refused
 
     def _unknown(self) -> tuple[list[Check], Mapping[str, str]]:
         """The check of ids that do not exist, where the runtime was asked for any; and what could not be checked."""
@@ -164,7 +199,7 @@ def _judgeable(logits: Array, precision: Precision) -> Array:
 
 def _read_npy(path: Path, wanted: NamedFile) -> Array:
     """Any float type in any byte order; mapped first, so that a false header allocates nothing."""
-    _check_regular(path)
+    _size(path)
     try:
         mapped = np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # numpy parses the header with whatever its text makes it raise
@@ -178,13 +213,11 @@ def _read_npy(path: Path, wanted: NamedFile) -> Array:
 
 def _read_raw(path: Path, wanted: NamedFile) -> Array:
     """Values of the signature's type, little-endian, without a header."""
-    _check_regular(path)
     dtype = np.dtype(wanted.dtype).newbyteorder("<")
-    expected = functools.reduce(int.__mul__, wanted.shape, dtype.itemsize)
-    if path.stat().st_size != expected:
+    size, expected = _size(path), math.prod(wanted.shape) * dtype.itemsize
+    if size != expected:
         raise ParityError(
-            f"{path} has {path.stat().st_size} bytes, expected {expected} "
-            f"for {wanted.dtype} {list(wanted.shape)}: {_ROWS}"
+            f"{path} has {size} bytes, expected {expected} for {wanted.dtype} {list(wanted.shape)}: {_ROWS}"
         )
     try:
         values = np.fromfile(path, dtype=dtype)
@@ -196,6 +229,8 @@ def _read_raw(path: Path, wanted: NamedFile) -> Array:
 _ROWS = "write one row of logits for each golden image"
 
 
-def _check_regular(path: Path) -> None:
-    if not path.is_file():
-        raise ParityError(f"{path} is not a regular file: write the logits into one")
+def _size(path: Path) -> int:
+    try:
+        return regular_size(path)
+    except OpenError as error:
+        raise ParityError(f"{error}: write the logits into one") from error

@@ -189,8 +189,8 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
     "fewer rows": (lambda path: np.save(path, np.load(path)[:2]), r"has the shape \[2, 10\], expected \[6, 10\]"),
     "a map": (lambda path: np.save(path, np.load(path)[..., None]), r"has the shape \[6, 10, 1\]"),
     "whole numbers": (lambda path: np.save(path, np.load(path).astype(np.int64)), "holds int64, expected float16"),
-    "a FIFO": (fifo, "is not a regular file"),
-    "a folder": (lambda path: (path.unlink(), path.mkdir()), "is not a regular file"),
+    "a FIFO": (fifo, "is a FIFO, expected a regular file"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "is a folder, expected a regular file"),
 }
 
 

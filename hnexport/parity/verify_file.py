@@ -1,0 +1,97 @@
+"""`verify --bundle`: any model file of the same signature, and `replay`: one failing case again."""
+
+from pathlib import Path
+
+from hnexport.bundle.checksums import check_files
+from hnexport.bundle.golden import GOLDEN_FILE
+from hnexport.bundle.manifest import read_identified
+from hnexport.errors import NotRunError, ParityError
+from hnexport.parity.batches import allowed_sizes, run_rows
+from hnexport.parity.cases import read_case
+from hnexport.parity.compare import compare_member
+from hnexport.parity.ensemble import Ensemble, in_batches
+from hnexport.parity.judge import Judge, VerifyOptions
+from hnexport.parity.precision import computing_in
+from hnexport.parity.programs import sharing_programs
+from hnexport.parity.results import ArtifactReport, Comparison, ParityReport
+from hnexport.parity.runners import RUNNERS, Together, bundle_runner, file_runner
+from hnexport.parity.signature import check_precision
+from hnexport.progress import Progress, no_progress
+from hnexport.trust import bundle_trust
+
+__all__ = ["replay", "verify_file"]
+
+
+@sharing_programs()
+def verify_file(
+    path: Path, bundle: Path, options: VerifyOptions | None = None, progress: Progress = no_progress
+) -> ParityReport:
+    """Compare any ONNX, TorchScript or `.pt2` file of the same signature with a bundle's golden samples.
+
+    The file may be a converted, simplified or hand-made one: its weights are not looked at, only what it computes. A
+    file that is limited to some batch sizes is tried with those, and one with the signature of `ensemble.onnx` with
+    all members at once.
+
+    Raises:
+        BundleError: the bundle's golden samples cannot be read.
+        ProviderError: the provider cannot be had.
+        ParityError: the file is no such file, or has another signature.
+    """
+    options = options or VerifyOptions()
+    found = read_identified(bundle, options.digest)
+    check_files(bundle, found.manifest, [GOLDEN_FILE])
+    judge = Judge.of(bundle, found, options, progress)
+    sizes: tuple[int, ...]
+    try:
+        with computing_in(options.precision):
+            runner = file_runner(path, found.manifest, options.device(), judge.trust)
+            check_precision(path.name, runner.limits, options.precision)
+            if runner.limits.together and isinstance(runner, Together):
+                report, sizes = _together(path.name, runner, judge), (len(judge.golden.images),)
+            else:
+                sizes = allowed_sizes(path.name, runner.limits, options.batch_sizes)
+                report = judge.one(path.name, runner)
+    except NotRunError as error:
+        return judge.report(refused={path.name: str(error)})
+    return judge.report([report], batch_sizes=sizes)
+
+
+def replay(path: Path, target: Path, bundle: Path, options: VerifyOptions | None = None) -> Comparison:
+    """Run a failing case again.
+
+    Args:
+        path: a file that `save_failures` wrote.
+        target: the bundle itself, for the artifact of the case, or a model file.
+
+    Raises:
+        BundleError: the bundle cannot be read, or has another digest.
+        ProviderError: the provider cannot be had.
+        ParityError: the case or the model cannot be read.
+    """
+    options, case = options or VerifyOptions(), read_case(path)
+    found = read_identified(bundle, options.digest)
+    trust, device = bundle_trust(found.manifest, found.digest, asked=options.trust), options.device()
+    if target.is_dir() and case.artifact not in RUNNERS:
+        raise ParityError(f"the case is of the file {case.artifact}: give that file, and the bundle with --bundle")
+    with computing_in(options.precision):
+        if target.is_dir():
+            runner = bundle_runner(case.artifact, target, found.manifest, device, trust)
+        else:
+            runner = file_runner(target, found.manifest, device, trust)
+        check_precision(target.name, runner.limits, options.precision)
+        if runner.limits.together:
+            raise ParityError(f"{target.name} runs several members at once, the case is of one: verify the file itself")
+        logits = run_rows(target.name, runner, case.member, case.images)
+    if logits.shape != case.reference.shape:
+        raise ParityError(f"{target.name}: expected logits of shape {case.reference.shape}, found {logits.shape}")
+    return compare_member(case.member, [logits], [case.reference], case.eager_error, options.tolerance)
+
+
+def _together(name: str, runner: Together, judge: Judge) -> ArtifactReport:
+    """Judge a file that runs all members in one call."""
+    if judge.options.batch_sizes is not None:
+        raise ParityError(f"{name} is judged with all golden images at once: leave out --batch-sizes")
+    if judge.options.save_failures is not None:
+        raise ParityError(f"{name} runs several members at once, a failing case is of one: leave out --save-failure")
+    run = in_batches(runner.run_together, runner.limits.batch_sizes)
+    return judge.together(name, Ensemble(runner.runtime, run))
