@@ -1,20 +1,17 @@
 """Where a bundle may be written, and what it may replace: a bundle, and nothing that somebody else put into it."""
 
-import json
-import os
 import stat
 from pathlib import Path
-from typing import Any
 
-from hnexport.bundle.manifest import MANIFEST_FILE, SCHEMA
+from hnexport.bundle.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, SCHEMA
 from hnexport.errors import BundleError
 from hnexport.publishing import Contents, Rules, check_place, list_tree, staged_folder
+from hnexport.reading import ReadError, read_json
 
 __all__ = ["HUB_FILES", "bundle_contents", "bundle_rules", "check_target", "staged_folder"]
 
 HUB_FILES = ("README.md", ".gitattributes", ".cache")
 """What model hubs add to a bundle: carried over when it is replaced."""
-_MANIFEST_BYTES = 2**26  # far more than any of ours
 
 
 def bundle_rules(*, force: bool) -> Rules:
@@ -65,22 +62,14 @@ def bundle_contents(folder: Path) -> Contents:
 
 def _listed_files(folder: Path) -> frozenset[str] | None:
     """The names in a manifest of ours, and its own; None where there is none."""
-    value = _read_json(folder / MANIFEST_FILE)
+    try:
+        value = read_json(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES)
+    except ReadError:
+        return None
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         return None
     files = value.get("files")
     return frozenset({MANIFEST_FILE, *(files if isinstance(files, dict) else ())})
-
-
-def _read_json(path: Path) -> Any:
-    """The JSON in a regular file; None where it is something else. A pipe is opened but never waited for."""
-    try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with open(handle, encoding="utf-8") as file:
-            status = os.fstat(handle)
-            return json.load(file) if stat.S_ISREG(status.st_mode) and status.st_size <= _MANIFEST_BYTES else None
-    except (OSError, ValueError, RecursionError):
-        return None
 
 
 def _is_file_or_link(path: Path) -> bool:

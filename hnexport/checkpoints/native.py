@@ -5,7 +5,6 @@ The format is documented in docs/checkpoint-format.md, so that any training code
 
 import json
 import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from hnexport.errors import CheckpointError, SpecError
 from hnexport.hypernet.chunking import count_pieces
 from hnexport.hypernet.storage import stored_tensors
 from hnexport.publishing import Contents, Rules, check_place, staged_file
-from hnexport.reading import ReadError, parse_json
+from hnexport.reading import ReadError, open_regular, parse_json
 from hnexport.records import RecordError, from_json, to_json
 from hnexport.spec import PipelineSpec
 
@@ -80,13 +79,11 @@ def _rules(*, replace: bool) -> Rules:
 def _replaceable(path: Path) -> Contents:
     """Nothing to list, for a file that is a native checkpoint by its metadata, be it damaged or of another version."""
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(handle, "rb") as file:
-            is_file = stat.S_ISREG(os.fstat(handle).st_mode)
-            size = int.from_bytes(file.read(8), "little") if is_file else 0
-            header = json.loads(file.read(size) if size <= MAX_HEADER_BYTES else b"null")
+        with open_regular(path) as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = parse_json(file.read(size) if size <= MAX_HEADER_BYTES else b"null", str(path))
         is_ours = header["__metadata__"]["format"] == FORMAT
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ReadError, TypeError, KeyError):
         is_ours = False
     if not is_ours:
         raise CheckpointError(

@@ -1,14 +1,13 @@
 """Entries of the user's cache: what each was made for, and whether it is whole; the standard is that of bundles."""
 
-import json
 import logging
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hnexport.bundle.manifest import FileRecord
 from hnexport.errors import BundleError
+from hnexport.reading import MissingFileError, ReadError, read_json
 from hnexport.records import RecordError, from_json
 from hnexport.runtime.options import Checksums
 from hnexport.runtime.verified import verify_files
@@ -56,16 +55,12 @@ class CacheEntry:
             if record.key != self.folder.name or set(record.files) != set(self.files):
                 raise BundleError(f"{self.folder / self.record_file} is of another entry")
             verify_files(self.folder, record, self.files, Checksums.REMEMBERED)
-        except FileNotFoundError:
+        except MissingFileError:
             return False
-        except (OSError, ValueError, RecursionError, RecordError, BundleError) as error:
+        except (OSError, ReadError, RecordError, BundleError) as error:
             logger.warning("a damaged entry of the cache is not used, `hnexport tune` makes it again: %s", error)
             return False
         return True
 
     def _record(self) -> CacheRecord:
-        path = self.folder / self.record_file
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _RECORD_BYTES:
-            raise BundleError(f"{path} is not the record of an entry")
-        return from_json(CacheRecord, json.loads(path.read_text(encoding="utf-8")))
+        return from_json(CacheRecord, read_json(self.folder / self.record_file, _RECORD_BYTES))
