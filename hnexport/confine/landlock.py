@@ -8,15 +8,17 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from hnexport.confine.kernel import call, forbid_new_privileges
+
 __all__ = ["abi_version", "restrict_files"]
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same numbers on every processor
 _VERSION_FLAG, _PATH_BENEATH = 1, 1
-_NO_NEW_PRIVILEGES = 38
 _READ_FILE, _READ_FOLDER = 1 << 2, 1 << 3
 # The rights over files that each version of the interface knows: execute, write, …, refer, truncate, ioctl of devices.
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 _TCP_RIGHTS = 0b11  # bind and connect, from version 4
+_NOT = "Landlock does not "
 _SCOPES = 0b11  # abstract sockets and signals, from version 6
 
 
@@ -32,7 +34,10 @@ class _PathBeneath(ctypes.Structure):
 
 def abi_version() -> int:
     """The version of the kernel's Landlock; 0 where it has none."""
-    return max(0, _system_call(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION_FLAG)))
+    try:
+        return call("", _CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION_FLAG))
+    except OSError:
+        return 0
 
 
 def restrict_files(readable: Iterable[Path]) -> None:
@@ -50,15 +55,14 @@ def restrict_files(readable: Iterable[Path]) -> None:
     rights = (1 << _FILE_RIGHTS[min(version, max(_FILE_RIGHTS))]) - 1
     wanted = _Ruleset(rights, _TCP_RIGHTS if version >= 4 else 0, _SCOPES if version >= 6 else 0)
     length = 8 if version < 4 else 16 if version < 6 else 24
-    ruleset = _checked(
-        "create a ruleset", _CREATE_RULESET, ctypes.byref(wanted), ctypes.c_size_t(length), ctypes.c_uint32(0)
+    ruleset = call(
+        f"{_NOT}create a ruleset", _CREATE_RULESET, ctypes.byref(wanted), ctypes.c_size_t(length), ctypes.c_uint32(0)
     )
     try:
         for path in readable:
             _allow(ruleset, path)
-        if ctypes.CDLL(None, use_errno=True).prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "no_new_privs is refused")
-        _checked("restrict this process", _RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))
+        forbid_new_privileges()
+        call(f"{_NOT}restrict this process", _RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))
     finally:
         os.close(ruleset)
 
@@ -71,8 +75,8 @@ def _allow(ruleset: int, path: Path) -> None:
     try:
         rights = _READ_FILE | (_READ_FOLDER if path.is_dir() else 0)
         rule = _PathBeneath(rights, opened)
-        _checked(
-            f"allow {path}",
+        call(
+            f"{_NOT}allow {path}",
             _ADD_RULE,
             ctypes.c_int(ruleset),
             ctypes.c_int(_PATH_BENEATH),
@@ -81,16 +85,3 @@ def _allow(ruleset: int, path: Path) -> None:
         )
     finally:
         os.close(opened)
-
-
-def _system_call(number: int, *arguments: object) -> int:
-    call = ctypes.CDLL(None, use_errno=True).syscall
-    call.restype = ctypes.c_long
-    return int(call(ctypes.c_long(number), *arguments))
-
-
-def _checked(what: str, number: int, *arguments: object) -> int:
-    found = _system_call(number, *arguments)
-    if found < 0:
-        raise OSError(ctypes.get_errno(), f"Landlock does not {what}")
-    return found

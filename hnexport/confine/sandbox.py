@@ -1,6 +1,6 @@
 """Put a process into confinement, for good, and prove that it took."""
 
-import ctypes
+import contextlib
 import errno
 import importlib.util
 import os
@@ -12,12 +12,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from hnexport.confine.kernel import control_process
 from hnexport.confine.landlock import abi_version, restrict_files
 from hnexport.confine.limits import limit_resources
 from hnexport.confine.seccomp import restrict_calls
 
 __all__ = ["ConfinementError", "die_with_parent", "enter", "hide_files"]
 
+_PARENT_DEATH_SIGNAL = 1  # of prctl
 _PACKAGES = ("hnexport", "torch", "numpy", "onnx", "onnxruntime", "onnxscript", "onnx_ir", "safetensors", "sympy")
 
 
@@ -70,7 +72,8 @@ def enter(memory_bytes: int) -> None:
 def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when its parent dies, whatever it is doing then."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+        with contextlib.suppress(OSError):
+            control_process("a signal at the parent's death is refused", _PARENT_DEATH_SIGNAL, signal.SIGKILL)
         if os.getppid() != parent:  # it died before
             os._exit(1)
 

@@ -13,6 +13,8 @@ import errno
 import os
 import platform
 
+from hnexport.confine.kernel import call, forbid_new_privileges
+
 __all__ = ["MACHINES", "call_numbers", "filter_program", "restrict_calls"]
 
 _SECCOMP_SET_FILTER, _ALL_THREADS = 1, 1
@@ -88,13 +90,12 @@ def restrict_calls() -> None:
     steps = filter_program(machine, os.getpid())
     code = (_Instruction * len(steps))(*(_Instruction(*step) for step in steps))
     program = _Program(len(steps), code)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(38, 1, 0, 0, 0) != 0:  # no_new_privs
-        raise OSError(ctypes.get_errno(), "no_new_privs is refused")
-    libc.syscall.restype = ctypes.c_long
-    number = ctypes.c_long(_SECCOMP[machine])
-    if libc.syscall(number, ctypes.c_uint(_SECCOMP_SET_FILTER), ctypes.c_uint(_ALL_THREADS), ctypes.byref(program)):
-        raise OSError(ctypes.get_errno(), "the kernel refuses a seccomp filter")
+    forbid_new_privileges()
+    refused = "the kernel refuses a seccomp filter"
+    flags = ctypes.c_uint(_ALL_THREADS)
+    thread = call(refused, _SECCOMP[machine], ctypes.c_uint(_SECCOMP_SET_FILTER), flags, ctypes.byref(program))
+    if thread:  # one that has a filter of its own
+        raise OSError(f"{refused} for thread {thread}")
 
 
 class _Instruction(ctypes.Structure):
