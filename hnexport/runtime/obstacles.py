@@ -18,6 +18,7 @@ from hnexport.runtime.libraries import (
     preload_cuda,
     provider_library,
 )
+from hnexport.text import shorten
 
 __all__ = [
     "NVIDIA",
@@ -45,7 +46,6 @@ PROVIDERS: Mapping[str, str] = MappingProxyType(
 
 NVIDIA = ("cuda", "tensorrt")
 _NO_DEVICE, _DRIVER_MISMATCH = 100, 803  # CUresult of cuInit
-_LONGEST = 300  # characters of an error of onnxruntime's that is shown as it is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +102,7 @@ def explain(provider: str, error: str, doing: str = "compute") -> Obstacle:
     found = known_obstacle(provider, error) or (_missing(provider) if provider in NVIDIA else None)
     if found is not None:
         return found
-    text = " ".join(error.split()) or "onnxruntime gives no reason"
-    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    text = shorten(error) or "onnxruntime gives no reason"
     return Obstacle(what=f"it could not {doing}: {text}", remedy="look at what `hnexport doctor` says")
 
 

@@ -7,21 +7,16 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from hnexport.bundle.golden import read_golden
-from hnexport.bundle.manifest import Format, Manifest, read_manifest
+from hnexport.bundle.manifest import Format, read_manifest
 from hnexport.bundle.onnx_data import embed_tensors, read_model
-from hnexport.errors import BundleError, TuneError
-from hnexport.parity.artifact import verify_artifact
-from hnexport.parity.batches import DEFAULT_BATCH_SIZES
+from hnexport.errors import BundleError
 from hnexport.parity.limits import FULL
-from hnexport.parity.results import ArtifactReport
-from hnexport.parity.tolerances import TOLERANCES, Precision
+from hnexport.parity.tolerances import Precision
 from hnexport.progress import Progress, no_progress
-from hnexport.runtime.cache import require_cache, writing_cache
 from hnexport.runtime.half import HALF_FILE, half_entry
 from hnexport.runtime.providers import open_session
 from hnexport.runtime.session_options import session_options
-from hnexport.tune.publish import TunedBundle, publish
+from hnexport.tune.publish import Recipe, TunedBundle, publish
 
 __all__ = ["halve", "write_half"]
 
@@ -48,17 +43,16 @@ def halve(bundle: Path, *, force: bool = False, progress: Progress = no_progress
     entry = half_entry(manifest)
     if not force and entry.is_whole():
         return TunedBundle(path=entry.folder, parity=None, seconds=0.0)
-    require_cache()
-    with writing_cache():
-        return publish(
-            bundle,
-            manifest,
-            entry,
-            f"onnxruntime {onnxruntime.__version__}",
-            write=lambda folder: write_half(bundle / "model.onnx", folder / HALF_FILE),
-            verify=lambda folder: _verify(folder / HALF_FILE, bundle, manifest, progress),
-            refusal=f"{manifest.name} is not the same in float16",
-        )
+    recipe = Recipe(
+        artifact="onnx-float16",
+        called=f"the float16 graph of {manifest.name}",
+        refusal=f"{manifest.name} is not the same in float16",
+        made_for=f"onnxruntime {onnxruntime.__version__}",
+        precision=Precision.FLOAT16,
+        write=lambda folder: write_half(bundle / "model.onnx", folder / HALF_FILE),
+        load=lambda folder: _HalfRunner(folder / HALF_FILE),
+    )
+    return publish(bundle, manifest, entry, recipe, progress)
 
 
 def write_half(source: Path, target: Path) -> None:
@@ -83,13 +77,3 @@ class _HalfRunner:
         """Logits `[batch, class]` of one member."""
         feed = {"cond_id": np.array(cond_id, dtype=np.int64), "image": images}
         return self._session.run(["logits"], feed)[0]  # type: ignore[no-any-return]
-
-
-def _verify(path: Path, bundle: Path, manifest: Manifest, progress: Progress) -> ArtifactReport:
-    try:
-        runner = _HalfRunner(path)
-    except BundleError as error:
-        raise TuneError(f"onnxruntime cannot load the float16 graph of {manifest.name}: {error}") from error
-    golden, tolerance = read_golden(bundle, manifest), TOLERANCES[Precision.FLOAT16]
-    members = manifest.spec.members
-    return verify_artifact("onnx-float16", runner, members, golden, DEFAULT_BATCH_SIZES, tolerance, progress)

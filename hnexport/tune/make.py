@@ -6,20 +6,15 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import Manifest, read_manifest
-from hnexport.errors import BundleError, TuneError
-from hnexport.parity.artifact import verify_artifact
-from hnexport.parity.batches import DEFAULT_BATCH_SIZES
+from hnexport.errors import BundleError
 from hnexport.parity.limits import FULL
-from hnexport.parity.results import ArtifactReport
-from hnexport.parity.tolerances import TOLERANCES, Precision
+from hnexport.parity.tolerances import Precision
 from hnexport.progress import Progress, no_progress
-from hnexport.runtime.cache import require_cache, writing_cache
 from hnexport.runtime.folded import FoldedNetwork
 from hnexport.runtime.tuned import find_tuned, machine, tuned_entry
 from hnexport.tune.fold import write_folded
-from hnexport.tune.publish import TunedBundle, publish
+from hnexport.tune.publish import Recipe, TunedBundle, publish
 
 __all__ = ["tune"]
 
@@ -41,17 +36,16 @@ def tune(bundle: Path, *, force: bool = False, progress: Progress = no_progress)
     entry = tuned_entry(manifest)
     if not force and _is_whole(manifest):
         return TunedBundle(path=entry.folder, parity=None, seconds=0.0)
-    require_cache()
-    with writing_cache():
-        return publish(
-            bundle,
-            manifest,
-            entry,
-            machine(),
-            write=lambda folder: write_folded(bundle, manifest, folder),
-            verify=lambda folder: _verify(folder, bundle, manifest, progress),
-            refusal=f"the folded graph of {manifest.name} is not the same",
-        )
+    recipe = Recipe(
+        artifact="onnx-folded",
+        called=f"the folded graphs of {manifest.name}",
+        refusal=f"the folded graph of {manifest.name} is not the same",
+        made_for=machine(),
+        precision=Precision.FLOAT32,
+        write=lambda folder: write_folded(bundle, manifest, folder),
+        load=_FoldedRunner,
+    )
+    return publish(bundle, manifest, entry, recipe, progress)
 
 
 def _is_whole(manifest: Manifest) -> bool:
@@ -78,13 +72,3 @@ class _FoldedRunner:
     def run(self, cond_id: int, images: NDArray[np.generic]) -> NDArray[np.generic]:
         """Logits `[batch, class]` of one member."""
         return self._network.materialise(cond_id)(images)
-
-
-def _verify(folder: Path, bundle: Path, manifest: Manifest, progress: Progress) -> ArtifactReport:
-    try:
-        runner = _FoldedRunner(folder)
-    except BundleError as error:
-        raise TuneError(f"onnxruntime cannot load the folded graphs of {manifest.name}: {error}") from error
-    tolerance = TOLERANCES[Precision.FLOAT32]
-    golden, members = read_golden(bundle, manifest), manifest.spec.members
-    return verify_artifact("onnx-folded", runner, members, golden, DEFAULT_BATCH_SIZES, tolerance, progress)

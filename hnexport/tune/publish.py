@@ -8,14 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hnexport.bundle.checksums import check_files, record_file
+from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import Manifest
-from hnexport.errors import TuneError
+from hnexport.errors import BundleError, TuneError
+from hnexport.parity.artifact import verify_artifact
+from hnexport.parity.batches import DEFAULT_BATCH_SIZES
 from hnexport.parity.results import ArtifactReport
+from hnexport.parity.runners import Runner
+from hnexport.parity.tolerances import TOLERANCES, Precision
+from hnexport.progress import Progress, no_progress
 from hnexport.publishing import Contents, Rules, check_place, list_tree, staged_folder
 from hnexport.records import to_json
+from hnexport.runtime.cache import require_cache, writing_cache
 from hnexport.runtime.entries import CacheEntry, CacheRecord
 
-__all__ = ["TunedBundle", "publish"]
+__all__ = ["Recipe", "TunedBundle", "publish"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,47 +38,79 @@ class TunedBundle:
     seconds: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a graph is made and checked.
+
+    Attributes:
+        artifact: its name in reports.
+        called: its name in messages.
+        refusal: how the error begins if a member differs.
+        made_for: what the record says beside the key.
+        precision: by whose tolerance it is judged.
+        write: writes the graphs into a folder.
+        load: opens the graphs in a folder.
+    """
+
+    artifact: str
+    called: str
+    refusal: str
+    made_for: str
+    precision: Precision
+    write: Callable[[Path], None]
+    load: Callable[[Path], Runner]
+
+
 def publish(
-    bundle: Path,
-    manifest: Manifest,
-    entry: CacheEntry,
-    made_for: str,
-    write: Callable[[Path], None],
-    verify: Callable[[Path], ArtifactReport],
-    refusal: str,
+    bundle: Path, manifest: Manifest, entry: CacheEntry, recipe: Recipe, progress: Progress = no_progress
 ) -> TunedBundle:
-    """Write an entry beside its place, verify it there, and rename it.
+    """Write an entry of the cache beside its place, verify it there, and rename it.
 
     Args:
-        made_for: what the record says beside the key.
-        write: writes the graphs into a folder.
-        verify: runs every member of the graphs in a folder.
-        refusal: how the error begins if a member differs.
+        progress: called after each verified member.
 
     Raises:
-        BundleError: a file of the bundle is missing or damaged, or the cache cannot be written.
+        BundleError: a file of the bundle is missing or damaged.
+        CacheError: there is no cache, or it cannot be written.
         TuneError: a member differs, or the entry's folder holds what is not hnexport's; nothing was cached.
     """
+    require_cache()
+    with writing_cache():
+        return _publish(bundle, manifest, entry, recipe, progress)
+
+
+def _publish(bundle: Path, manifest: Manifest, entry: CacheEntry, recipe: Recipe, progress: Progress) -> TunedBundle:
     start = time.perf_counter()
     check_files(bundle, manifest, manifest.files)
     wrote: set[str] = set()
     rules = Rules(replaces=lambda found: _contents(found, wrote), called="cache folder", what="graph", forced_by="")
     check_place(entry.folder, dataclasses.replace(rules, replaces=lambda found: Contents()))  # the names come later
     with staged_folder(entry.folder, rules) as folder:
-        write(folder)
-        report = verify(folder)
+        recipe.write(folder)
+        report = _verified(folder, bundle, manifest, recipe, progress)
         if not report.passed:
-            raise TuneError(f"{refusal}: {report.failures[0]}; not cached")
+            raise TuneError(f"{recipe.refusal}: {report.failures[0]}; not cached")
         record = CacheRecord(
             key=entry.folder.name,
             bundle=manifest.name,
-            made_for=made_for,
+            made_for=recipe.made_for,
             files={name: record_file(folder / name) for name in entry.files},
             relative_l2=report.worst.relative_l2,
         )
         (folder / entry.record_file).write_text(json.dumps(to_json(record), indent=2) + "\n", encoding="utf-8")
         wrote.update(list_tree(folder))
     return TunedBundle(path=entry.folder, parity=report, seconds=time.perf_counter() - start)
+
+
+def _verified(folder: Path, bundle: Path, manifest: Manifest, recipe: Recipe, progress: Progress) -> ArtifactReport:
+    """The report on every member of the graphs in a folder."""
+    try:
+        runner = recipe.load(folder)
+    except BundleError as error:
+        raise TuneError(f"onnxruntime cannot load {recipe.called}: {error}") from error
+    golden, tolerance = read_golden(bundle, manifest), TOLERANCES[recipe.precision]
+    members = manifest.spec.members
+    return verify_artifact(recipe.artifact, runner, members, golden, DEFAULT_BATCH_SIZES, tolerance, progress)
 
 
 def _contents(folder: Path, wrote: Collection[str]) -> Contents:
