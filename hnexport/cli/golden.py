@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from hnexport.cli.options import bundle_argument, members_option
+from hnexport.cli.options import bundle_argument, members_option, named_members
 
 __all__ = ["golden"]
 
@@ -19,12 +19,10 @@ def golden(bundle: Path, out: Path, members: tuple[int, ...] | None) -> None:
     OUT/golden.json says what to run and what to write; inputs are there as .npy and as raw values. Then judge with
     `hnexport verify BUNDLE --outputs FOLDER`.
     """
-    from hnexport.bundle.manifest import read_manifest
     from hnexport.cli import render
     from hnexport.parity import write_golden_inputs
 
-    chosen = tuple(range(read_manifest(bundle).spec.members)) if members == () else members
-    index = write_golden_inputs(bundle, out, chosen)
+    index = write_golden_inputs(bundle, out, named_members(members, bundle))
     with render.accomplished(f"the golden inputs were written: {out}"):
         render.say(index.what_to_do)
         render.say(str(out), wrap=False)

@@ -13,6 +13,7 @@ __all__ = [
     "digest_option",
     "json_option",
     "members_option",
+    "named_members",
     "precision_option",
     "provider_option",
     "trust_option",
@@ -102,6 +103,13 @@ def members_option(function: F) -> F:
         type=Integers(accepts_all=True),
         help="Members to compare, for instance 2,3,7 or all. Default: all up to 32, above that a seeded sample.",
     )(function)
+
+
+def named_members(members: tuple[int, ...] | None, bundle: Path) -> tuple[int, ...] | None:
+    """What `--members` stands for: `all` is every member of the bundle, None leaves the choice to the library."""
+    from hnexport.bundle.manifest import read_manifest
+
+    return tuple(range(read_manifest(bundle).spec.members)) if members == () else members
 
 
 def digest_option(function: F) -> F:

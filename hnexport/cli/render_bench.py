@@ -14,12 +14,17 @@ def print_bench(report: "BenchReport", *, wide: bool = False) -> None:
     """Times and ratios, what each process takes, and what did not run."""
     from hnexport.parity.not_run import grouped
 
+    show_table(_times(report), wide=wide)
+    show_table(_costs(report), wide=wide)
+    for remark in grouped(report.not_run):
+        say(f"not run: {remark}")
+
+
+def _times(report: "BenchReport") -> Table:
     where = f"{report.bundle}, {report.provider}, {report.precision}, {report.threads} threads"
-    names = [contender.name for contender in report.contenders]
-    sizes = report.batch_sizes
     columns: list[Column] = [Column("contender", wrap=True, least=30)]
-    cells: list[list[str]] = [[name] for name in names]
-    for position, size in enumerate(sizes):
+    cells: list[list[str]] = [[contender.name] for contender in report.contenders]
+    for position, size in enumerate(report.batch_sizes):
         columns.append(Column(f"batch {size}", right=True, wrap=True, least=9))
         columns.append(Column("p95", right=True, rank=1))
         columns.append(Column("quartiles", right=True, rank=2))
@@ -29,8 +34,11 @@ def print_bench(report: "BenchReport", *, wide: bool = False) -> None:
             middle = f"{timing.median_ms:.1f} {timing.ratio:.2f}x"
             row.extend((middle, f"{timing.p95_ms:.1f}", f"[{low:.2f}, {high:.2f}]"))
     title = f"{where}: median ms and ratio to plain; 95th percentile and the ratio's quartiles where there is room"
-    show_table(Table(title=title, columns=tuple(columns), rows=cells), wide=wide)
-    costs = (
+    return Table(title=title, columns=tuple(columns), rows=cells)
+
+
+def _costs(report: "BenchReport") -> Table:
+    columns = (
         Column("contender", wrap=True, least=30),
         Column("runtime", wrap=True, rank=1),
         Column("load", right=True),
@@ -51,6 +59,4 @@ def print_bench(report: "BenchReport", *, wide: bool = False) -> None:
         )
         for contender in report.contenders
     ]
-    show_table(Table(title="memory of each process, and files", columns=costs, rows=rows), wide=wide)
-    for remark in grouped(report.not_run):
-        say(f"not run: {remark}")
+    return Table(title="memory of each process, and files", columns=columns, rows=rows)

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 __all__ = ["print_locate", "print_member_parity", "print_parity"]
 
 SHOWN_MEMBERS = 32
-LOCATED = ("onnx", "torchscript", "pt2")
-OUTPUTS = "outputs"  # of a runtime that is not here
 
 
 def print_parity(report: "ParityReport", *, wide: bool = False, bundle: str = "", file: str = "") -> None:
@@ -112,6 +110,9 @@ def _verdict(report: "ParityReport", bundle: str, file: str) -> str:
 
 def _difference(report: "ParityReport", bundle: str, file: str) -> str:
     """What differs first, and how to find where it begins."""
+    from hnexport.parity.foreign_outputs import ARTIFACT as OUTPUTS
+    from hnexport.parity.locate import ARTIFACT_FILES as LOCATED
+
     failed = [artifact for artifact in report.artifacts if not artifact.passed]
     first = failed[0]
     name, where = first.artifact, shlex.quote(bundle)

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -12,11 +12,15 @@ from hnexport.cli.options import (
     digest_option,
     json_option,
     members_option,
+    named_members,
     precision_option,
     provider_option,
     trust_option,
     wide_option,
 )
+
+if TYPE_CHECKING:
+    from hnexport.parity import VerifyOptions
 
 __all__ = ["verify"]
 
@@ -53,14 +57,11 @@ def verify(target: Path, bundle: Path | None, wide: bool, as_json: bool, replay:
 
     Exits with 0 if all are the same, 1 if one differs, 2 if the comparison could not be made.
     """
-    from hnexport.bundle.manifest import read_manifest
     from hnexport.cli import render
     from hnexport.cli.render_parity import print_member_parity, print_parity
     from hnexport.parity import Precision, VerifyOptions, verify_file, verify_outputs
-    from hnexport.parity import replay as replay_case
     from hnexport.parity import verify as verify_bundle
     from hnexport.parity.report import report_json
-    from hnexport.records import to_json
 
     if target.is_file() and bundle is None:
         raise click.UsageError(f"{target} is a file: name the bundle that it should agree with, --bundle BUNDLE")
@@ -68,9 +69,9 @@ def verify(target: Path, bundle: Path | None, wide: bool, as_json: bool, replay:
         raise click.UsageError("--runtimes chooses among what a bundle holds, a file runs in one: leave it out")
     if choices["outputs"] is not None:
         _check_outputs_alone(target, bundle, replay, choices)
-    source, members = bundle or target, choices["members"]
+    source = bundle or target
     options = VerifyOptions(
-        members=tuple(range(read_manifest(source).spec.members)) if members == () else members,
+        members=named_members(choices["members"], source),
         batch_sizes=choices["batch_sizes"],
         provider=choices["provider"],
         artifacts=tuple(choices["runtimes"].split(",")) if choices["runtimes"] else None,
@@ -80,13 +81,7 @@ def verify(target: Path, bundle: Path | None, wide: bool, as_json: bool, replay:
         digest=choices["digest"],
     )
     if replay is not None:
-        found = replay_case(replay, target, source, options)
-        if as_json:
-            render.print_json(to_json(found))
-        else:
-            verdict = "the same now" if found.passed else "still different"
-            render.say(f"member {found.member}: relative L2 error {found.relative_l2:.2e}, {verdict}")
-        sys.exit(exit_codes.YES if found.passed else exit_codes.DIFFERENT)
+        _replay(replay, target, source, options, as_json=as_json)
     with render.live_progress(quiet=as_json) as progress:
         if choices["outputs"] is not None:
             report = verify_outputs(choices["outputs"], target, options)
@@ -100,6 +95,21 @@ def verify(target: Path, bundle: Path | None, wide: bool, as_json: bool, replay:
         print_member_parity(report, wide=wide)
         print_parity(report, wide=wide, bundle=str(source), file="" if bundle is None else str(target))
     sys.exit(exit_codes.VERDICTS[report.verdict])
+
+
+def _replay(case: Path, target: Path, bundle: Path, options: "VerifyOptions", *, as_json: bool) -> NoReturn:
+    """Run a saved case again, and exit with what it says."""
+    from hnexport.cli import render
+    from hnexport.parity import replay
+    from hnexport.records import to_json
+
+    found = replay(case, target, bundle, options)
+    if as_json:
+        render.print_json(to_json(found))
+    else:
+        verdict = "the same now" if found.passed else "still different"
+        render.say(f"member {found.member}: relative L2 error {found.relative_l2:.2e}, {verdict}")
+    sys.exit(exit_codes.YES if found.passed else exit_codes.DIFFERENT)
 
 
 def _check_outputs_alone(target: Path, bundle: Path | None, replay: Path | None, choices: dict[str, Any]) -> None:
