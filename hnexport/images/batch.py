@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hnexport.errors import RuntimeInputError
 from hnexport.images.arrays import read_array
 from hnexport.images.pictures import PictureOptions, read_picture
+from hnexport.reading import shown
 from hnexport.runtime.validation import require_path
 from hnexport.spec import ImageLayout, PipelineSpec
 
@@ -79,7 +80,7 @@ def read_images(
         RuntimeInputError: no file is given, or one cannot be read or is not what the graph takes; the message names it.
     """
     if isinstance(paths, str | bytes | os.PathLike):
-        raise RuntimeInputError(f"paths must be a list of paths, such as [{paths!r}]")
+        raise RuntimeInputError(f"paths must be a list of paths, such as [{shown(paths)}]")
     if not paths:
         raise RuntimeInputError("no image was given")
     dtype, _ = spec.image_input

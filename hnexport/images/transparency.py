@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hnexport.errors import RuntimeInputError
+from hnexport.reading import shown
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,7 +36,7 @@ def parse_background(background: object) -> Colour:
         found = tuple(background)
     numbers = tuple(int(one) for one in found if isinstance(one, int | np.integer) and not isinstance(one, bool))
     if len(found) != 3 or len(numbers) != 3 or not all(0 <= one <= 255 for one in numbers):
-        raise RuntimeInputError(f"background {background!r} is no colour: {_REMEDY}")
+        raise RuntimeInputError(f"background {shown(background)} is no colour: {_REMEDY}")
     return numbers
 
 
@@ -64,9 +65,9 @@ def onto_background(
             f"{path} has pixels that are not opaque, and does not say what lies behind them: name the background that "
             "the training had, for instance --background white (background='white')"
         )
-    shown = Image.new("RGB", picture.size, background)
-    shown.paste(colours, mask=alpha)  # of RGBA it takes the colours, without a copy
-    return shown
+    filled = Image.new("RGB", picture.size, background)
+    filled.paste(colours, mask=alpha)  # of RGBA it takes the colours, without a copy
+    return filled
 
 
 def _with_alpha(picture: "Image.Image", grey_bits: int) -> "tuple[Image.Image, Image.Image] | None":

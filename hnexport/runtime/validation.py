@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from hnexport.errors import RuntimeInputError
+from hnexport.reading import shown
 
 __all__ = ["choice", "require_count", "require_flag", "require_path"]
 
@@ -22,7 +23,7 @@ def choice(name: str, kind: type[Choice], value: str) -> Choice:
         return kind(value)
     except ValueError:
         choices = ", ".join(repr(member.value) for member in kind)
-        raise RuntimeInputError(f"{name} must be one of {choices}, found {value!r}") from None
+        raise RuntimeInputError(f"{name} must be one of {choices}, found {shown(value)}") from None
 
 
 def require_count(name: str, value: object, least: int = 1) -> None:
@@ -32,7 +33,7 @@ def require_count(name: str, value: object, least: int = 1) -> None:
         RuntimeInputError: with the name of the option and what was found.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise RuntimeInputError(f"{name} must be a whole number from {least}, found {value!r}")
+        raise RuntimeInputError(f"{name} must be a whole number from {least}, found {shown(value)}")
 
 
 def require_flag(name: str, value: object) -> None:
@@ -42,7 +43,7 @@ def require_flag(name: str, value: object) -> None:
         RuntimeInputError: with the name of the option and what was found.
     """
     if not isinstance(value, bool):
-        raise RuntimeInputError(f"{name} must be True or False, found {value!r}")
+        raise RuntimeInputError(f"{name} must be True or False, found {shown(value)}")
 
 
 def require_path(name: str, value: object) -> Path:

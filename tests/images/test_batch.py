@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from hnexport.errors import RuntimeInputError
-from hnexport.images import Normalisation, read_images, read_labels
+from hnexport.images import Normalisation, read_images
 from hnexport.spec import ImageLayout, ImageSpec, PipelineSpec, PreprocessSpec, WideResNetSpec
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
@@ -207,13 +207,3 @@ def test_the_example_images_fit_the_default_graph(path):
     batch = read_images([path], spec())
     assert batch.images.shape == (1, 3, 32, 32)
     assert 0.0 <= batch.images.min() < batch.images.max() <= 1.0
-
-
-def test_labels_are_one_a_line(tmp_path):
-    path = tmp_path / "labels.txt"
-    path.write_text("cat\ndog \n\nzebra crossing\n", encoding="utf-8")
-    assert read_labels(path, 3) == ("cat", "dog", "zebra crossing")
-    with pytest.raises(RuntimeInputError, match=r"labels.txt: expected 10 labels, one a line, found 3"):
-        read_labels(path, 10)
-    with pytest.raises(RuntimeInputError, match=r"none.txt cannot be read"):
-        read_labels(tmp_path / "none.txt", 3)

@@ -10,6 +10,7 @@ from PIL import Image
 from hnexport.errors import RuntimeInputError
 from hnexport.images import read_images
 from hnexport.images.transparency import parse_background
+from hnexport.reading import shown
 
 RANDOM = np.random.default_rng(3)
 COLOURS = RANDOM.integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -164,8 +165,9 @@ def test_backgrounds_are_names_or_numbers(given, colour):
         255,
         True,
         b"white",
+        (10**5000, 0, 0),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_what_is_no_colour_is_refused_before_a_file_is_read(tmp_path, given):
     with pytest.raises(RuntimeInputError, match=r"background .* is no colour: give a name such as white"):
