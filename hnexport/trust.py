@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hnexport.bundle.digest import DIGEST_PREFIX
 from hnexport.bundle.manifest import Manifest
-from hnexport.errors import HnexportError
+from hnexport.errors import CacheError
 from hnexport.runtime.cache import cache_folder
 
 __all__ = ["NOBODY", "Trust", "bundle_trust", "is_remembered", "remember"]
@@ -58,7 +58,7 @@ def remember(digest: str) -> None:
         path = _entry(digest)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch()
-    except (OSError, ValueError, RuntimeError, HnexportError) as error:  # this user may have no home folder
+    except (OSError, CacheError) as error:
         logger.info("the new bundle is not remembered as trusted, so its programs run confined: %s", error)
 
 
@@ -66,7 +66,7 @@ def is_remembered(digest: str) -> bool:
     """Whether `remember` was called with this digest by this user."""
     try:
         return _entry(digest).is_file()
-    except (OSError, ValueError, RuntimeError, HnexportError):
+    except (OSError, CacheError):
         return False
 
 

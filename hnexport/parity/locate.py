@@ -33,7 +33,7 @@ from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
 from hnexport.parity.trace import Trace
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.parity.weight_faults import Kind, Step, generation_fault, weight_steps
-from hnexport.trust import bundle_trust
+from hnexport.trust import Trust, bundle_trust
 
 __all__ = ["ARTIFACT_FILES", "LocateReport", "Stage", "locate"]
 
@@ -97,11 +97,7 @@ def locate(
     golden = read_golden(bundle, manifest)
     trusted = bundle_trust(manifest, identified.digest, asked=trust)
     path = bundle / ARTIFACT_FILES[against] if against in ARTIFACT_FILES else Path(against)
-    _check_followed(path)
-    runner = file_runner(path, manifest, Device(), trusted)
-    if runner.limits.together:
-        raise ParityError(f"{path} runs several members at once: locate follows one, in the file (cond_id, image)")
-    check_precision(path, runner.limits, precision)
+    runner = _followed(path, manifest, trusted, precision)
     tolerance = TOLERANCES[precision]
     chosen = _worst_member(runner, golden) if member is None else member
     if not 0 <= chosen < manifest.spec.members:
@@ -125,12 +121,21 @@ def locate(
     )
 
 
-def _check_followed(path: Path) -> None:
-    """Refuse a kind of file whose inside cannot be looked at."""
+def _followed(path: Path, manifest: Manifest, trust: Trust, precision: Precision) -> Runner:
+    """The artifact, loaded.
+
+    Raises:
+        ParityError: it is of a kind whose inside cannot be looked at, or runs several members at once.
+    """
     if file_kind(path) is FileKind.ORT:
         raise ParityError(
             f"{path} is {FileKind.ORT.value}, which shows no values inside: locate in the .onnx it came from"
         )
+    runner = file_runner(path, manifest, Device(), trust)
+    if runner.limits.together:
+        raise ParityError(f"{path} runs several members at once: locate follows one, in the file (cond_id, image)")
+    check_precision(path, runner.limits, precision)
+    return runner
 
 
 def _walk(

@@ -1,6 +1,6 @@
 """How a graph `(condition id, image) -> logits` is called, whatever its inputs and outputs are named and typed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,26 +74,16 @@ def onnx_signature(path: Path, session: onnxruntime.InferenceSession, manifest: 
     check_image(path, dtype, image_shape, manifest.inputs[1])
     if dtype == "bfloat16":
         raise ParityError(f"{path} takes images in bfloat16, which onnxruntime cannot be given: put a Cast in front")
-    names = [item.name for item in session.get_outputs()]
-    outputs: tuple[str, ...]
-    axes = [len(item.shape) for item in session.get_outputs()]
-    named = set(ENSEMBLE_OUTPUTS) <= set(names)
-    together = len(id_shape) == 1 and (named or axes == ENSEMBLE_AXES)
+    outputs = session.get_outputs()
+    named = set(ENSEMBLE_OUTPUTS) <= {item.name for item in outputs}
+    together = len(id_shape) == 1 and (named or [len(item.shape) for item in outputs] == ENSEMBLE_AXES)
+    _check_ids(path, id_shape, together=together)
     if together:
-        if isinstance(id_shape[0], int):
-            raise ParityError(f"{path} takes exactly {id_shape[0]} members a call: export it with a free member axis")
-        outputs = ENSEMBLE_OUTPUTS if named else tuple(names)
-        returned = next((item for item in map(_type, session.get_outputs()) if item in NARROW), "float32")
+        taken = ENSEMBLE_OUTPUTS if named else tuple(item.name for item in outputs)
+        returned = next((dtype for dtype in map(_type, outputs) if dtype in NARROW), "float32")
     else:
-        if id_shape and isinstance(id_shape[0], int) and id_shape[0] != 1:
-            raise ParityError(
-                f"{path} takes {id_shape[0]} condition ids and returns no ensemble: give the graph of one"
-            )
-        logits = session.get_outputs()[logits_output(path, names, manifest.outputs[0].name)]
-        outputs, returned = (logits.name,), _type(logits)
-        check_logits(path, returned, logits.shape or None, manifest.outputs[0])
-        if returned == "bfloat16":
-            raise ParityError(f"{path} returns bfloat16, which onnxruntime cannot hand over: put a Cast behind it")
+        logits = _logits(path, outputs, manifest)
+        taken, returned = (logits.name,), _type(logits)
     batch = image_shape[0]
     return OnnxSignature(
         cond_id=cond_id,
@@ -101,7 +91,7 @@ def onnx_signature(path: Path, session: onnxruntime.InferenceSession, manifest: 
         id_axes=len(id_shape),
         image=image,
         image_type=dtype,
-        outputs=outputs,
+        outputs=taken,
         limits=Limits(
             id_bits=_ID_BITS[id_type],
             batch_sizes=(batch,) if isinstance(batch, int) else None,
@@ -110,6 +100,29 @@ def onnx_signature(path: Path, session: onnxruntime.InferenceSession, manifest: 
             defaults=tuple(item.name for item in session.get_overridable_initializers()),
         ),
     )
+
+
+def _check_ids(path: Path, shape: list[object], *, together: bool) -> None:
+    """Refuse a fixed number of ids but one: a member alone, or any number of them, is what is asked for."""
+    count = shape[0] if shape else None
+    if together and isinstance(count, int):
+        raise ParityError(f"{path} takes exactly {count} members a call: export it with a free member axis")
+    if not together and isinstance(count, int) and count != 1:
+        raise ParityError(f"{path} takes {count} condition ids and returns no ensemble: give the graph of one")
+
+
+def _logits(path: Path, outputs: Sequence[onnxruntime.NodeArg], manifest: Manifest) -> onnxruntime.NodeArg:
+    """The output with the logits of one member.
+
+    Raises:
+        ParityError: it cannot be told, or they are not the bundle's.
+    """
+    expected = manifest.outputs[0]
+    found = outputs[logits_output(path, [item.name for item in outputs], expected.name)]
+    check_logits(path, _type(found), found.shape or None, expected)
+    if _type(found) == "bfloat16":
+        raise ParityError(f"{path} returns bfloat16, which onnxruntime cannot hand over: put a Cast behind it")
+    return found
 
 
 def _type(item: onnxruntime.NodeArg) -> str:
