@@ -16,7 +16,9 @@ import torch
 from hnexport import __version__
 from hnexport.bundle.checksums import record_file
 from hnexport.bundle.golden import read_golden, write_golden
+from hnexport.bundle.limits import stored_bytes
 from hnexport.bundle.manifest import (
+    MANIFEST_FILE,
     ArtifactParity,
     Format,
     Manifest,
@@ -29,7 +31,6 @@ from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
 from hnexport.checkpoints import Checkpoint
 from hnexport.errors import ParityError
 from hnexport.export import Capture, capture, write_onnx, write_pt2, write_torchscript
-from hnexport.hypernet.storage import stored_tensors
 from hnexport.parity import ParityReport, VerifyOptions, checked_members, compute_golden, probe_images, verify
 from hnexport.parity.depth import depth_profile
 from hnexport.parity.page import write_page
@@ -204,10 +205,8 @@ def _write_formats(captured: Capture, folder: Path, origin: str, options: BuildO
 
 
 def _with_files(manifest: Manifest, folder: Path, parity: Mapping[str, ArtifactParity]) -> Manifest:
-    names = sorted(path.name for path in folder.iterdir() if path.name != "manifest.json")
-    fields = {name: getattr(manifest, name) for name in manifest.__dataclass_fields__}
-    fields.update(files={name: record_file(folder / name) for name in names}, parity=parity)
-    return Manifest(**fields)
+    names = sorted(path.name for path in folder.iterdir() if path.name != MANIFEST_FILE)
+    return dataclasses.replace(manifest, files={name: record_file(folder / name) for name in names}, parity=parity)
 
 
 def _parity_summary(report: ParityReport) -> dict[str, ArtifactParity]:
@@ -228,6 +227,5 @@ def _rounds(before: PipelineSpec, after: PipelineSpec) -> bool:
 
 
 def _needed_bytes(spec: PipelineSpec, options: BuildOptions) -> int:
-    stored = sum(tensor.size_bytes for tensor in stored_tensors(spec))
     golden = 12 * len(checked_members(spec.members, options.members)) * 6 * spec.network.classes
-    return int(1.02 * stored * len(options.formats)) + golden + 2_000_000
+    return int(1.02 * stored_bytes(spec) * len(options.formats)) + golden + 2_000_000

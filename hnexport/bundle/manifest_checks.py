@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from hnexport.bundle.limits import check_expansion, check_tables, stored_bytes
 from hnexport.bundle.manifest import FORMAT_FILES, MANIFEST_FILE, FileRecord, Format, Manifest, TensorSignature
 from hnexport.errors import BundleError
+from hnexport.hypernet.storage import ALIGNMENT_BYTES
 from hnexport.networks.slots import network_slots
 from hnexport.reading import is_plain_name, shown
 
@@ -14,7 +15,6 @@ __all__ = ["check_manifest"]
 
 MAX_FILES = 1000
 MAX_FILE_BYTES = 2**50
-ALIGNMENT_BYTES = 4096  # of the tensors in weights.bin
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _WEIGHTS = {Format.ONNX: "weights.bin", Format.TORCHSCRIPT: "model.pt", Format.PT2: "model.pt2"}

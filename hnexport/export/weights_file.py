@@ -12,10 +12,11 @@ import numpy as np
 import onnx_ir as ir
 from torch import Tensor
 
+from hnexport.hypernet.storage import ALIGNMENT_BYTES
+
 __all__ = ["WEIGHTS_FILE", "TensorLocation", "WeightsFile", "write_weights"]
 
 WEIGHTS_FILE = "weights.bin"
-ALIGNMENT_BYTES = 4096
 
 
 @dataclass(frozen=True, kw_only=True)

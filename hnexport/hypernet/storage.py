@@ -13,7 +13,10 @@ from hnexport.hypernet.chunking import InternalHypernet, plan_chunks
 from hnexport.networks.slots import Slot, network_slots, slot_source
 from hnexport.spec import BasisDtype, PipelineSpec, Source
 
-__all__ = ["StoredKind", "StoredTensor", "WeightCounts", "count_weights", "stored_tensors"]
+__all__ = ["ALIGNMENT_BYTES", "StoredKind", "StoredTensor", "WeightCounts", "count_weights", "stored_tensors"]
+
+ALIGNMENT_BYTES = 4096
+"""Every tensor in a file of weights begins at a multiple of this: a page, so that it can be mapped alone."""
 
 
 class StoredKind(StrEnum):

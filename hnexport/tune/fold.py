@@ -13,13 +13,13 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.bundle.onnx_data import read_model, tensor_values
 from hnexport.errors import TuneError
 from hnexport.hypernet.chunking import InternalHypernet, plan_chunks
+from hnexport.hypernet.storage import ALIGNMENT_BYTES
 from hnexport.networks.slots import network_slots
 from hnexport.runtime.tuned import FOLDED_HYPERNET_FILE, FOLDED_NETWORK_FILE, FOLDED_WEIGHTS_FILE
 from hnexport.tune.layout import BlockedNetwork, blocked_network, chunk_order
 
 __all__ = ["write_folded"]
 
-ALIGNMENT_BYTES = 4096
 Array = NDArray[np.floating]
 
 

@@ -14,7 +14,7 @@ from onnx.external_data_helper import ExternalDataInfo
 from hnexport.export import capture, write_onnx
 from hnexport.export.onnx import SUPPLIED
 from hnexport.export.rewrite import laid_out
-from hnexport.export.weights_file import ALIGNMENT_BYTES
+from hnexport.hypernet.storage import ALIGNMENT_BYTES
 from hnexport.networks.slots import network_slots
 from hnexport.spec import (
     RECIPES,
