@@ -1,6 +1,6 @@
 """Which batches an artifact is tried with, and one way to run them, whatever batch sizes it is limited to."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,16 @@ from hnexport.parity.limits import Limits
 if TYPE_CHECKING:
     from hnexport.parity.runners import Runner
 
-__all__ = ["DEFAULT_BATCH_SIZES", "allowed_sizes", "filled", "member_batches", "run_member", "run_rows", "said"]
+__all__ = [
+    "DEFAULT_BATCH_SIZES",
+    "allowed_sizes",
+    "filled",
+    "in_parts",
+    "member_batches",
+    "run_member",
+    "run_rows",
+    "said",
+]
 
 Array = NDArray[np.generic]
 
@@ -26,18 +35,23 @@ def allowed_sizes(name: Path | str, limits: Limits, asked: Sequence[int] | None)
     Raises:
         ParityError: one that was asked for is one that it cannot run.
     """
-    able = limits.batch_sizes
     if asked is None:
-        usual = tuple(size for size in DEFAULT_BATCH_SIZES if able is None or size in able)
+        usual = tuple(size for size in DEFAULT_BATCH_SIZES if limits.runs(size))
         return usual or (limits.least_batch,)
-    unable = [size for size in asked if able is not None and size not in able]
-    if unable and able is not None:
-        runs = ", ".join(map(str, able)) if len(able) <= 8 else f"{min(able)} to {max(able)}"
+    unable = next((size for size in asked if not limits.runs(size)), None)
+    if unable is not None:
         raise ParityError(
-            f"{name} cannot run a batch of {unable[0]}, only of {runs}: "
+            f"{name} cannot run a batch of {unable}, only of {_told(limits)}: "
             f"leave out --batch-sizes, or export it with a free batch axis"
         )
     return tuple(asked)
+
+
+def _told(limits: Limits) -> str:
+    able = limits.batch_sizes
+    if able is None:
+        return f"{limits.least_batch} or more"
+    return ", ".join(map(str, able)) if len(able) <= 8 else f"{min(able)} to {max(able)}"
 
 
 def member_batches(images: int, position: int, sizes: Sequence[int], limits: Limits) -> list[list[int]]:
@@ -51,7 +65,7 @@ def member_batches(images: int, position: int, sizes: Sequence[int], limits: Lim
         return [(start + offset) % images for offset in range(size)]
 
     batches = [batch(position, size) for size in sizes]
-    if limits.batch_sizes is not None:
+    if not limits.runs_any_batch:
         size = max(sizes)
         batches += [batch(position + done, size) for done in range(size, images, size)]
         if size > 1:
@@ -61,9 +75,19 @@ def member_batches(images: int, position: int, sizes: Sequence[int], limits: Lim
 
 def filled(images: Array, limits: Limits) -> Array:
     """The smallest batch that the artifact runs and that starts with these images, repeated as often as needed."""
-    able = limits.batch_sizes
-    size = len(images) if able is None else next((one for one in sorted(able) if one >= len(images)), max(able))
-    return images[np.arange(size) % len(images)]
+    return _repeated(images, limits.size_for(len(images)))
+
+
+def in_parts(images: Array, limits: Limits) -> Iterator[tuple[Array, int]]:
+    """Batches that the artifact runs, and with how many of the images each begins; a short one is filled up."""
+    size = limits.size_within(len(images))
+    for start in range(0, len(images), size):
+        part = images[start : start + size]
+        yield _repeated(part, size), len(part)
+
+
+def _repeated(images: Array, size: int) -> Array:
+    return images if len(images) == size else images[np.arange(size) % len(images)]
 
 
 def run_member(name: str, runner: "Runner", member: int, images: Array) -> Array:
@@ -88,15 +112,8 @@ def run_rows(name: str, runner: "Runner", member: int, images: Array) -> Array:
     Raises:
         ParityError: the runtime cannot run them.
     """
-    able = runner.limits.batch_sizes
-    if able is None or len(images) in able:
-        return run_member(name, runner, member, images)
-    size = max((one for one in able if one <= len(images)), default=runner.limits.least_batch)
-    rows = []
-    for start in range(0, len(images), size):
-        part = images[start : start + size]
-        rows.append(run_member(name, runner, member, part[np.arange(size) % len(part)])[: len(part)])
-    return np.concatenate(rows)
+    parts = in_parts(images, runner.limits)
+    return np.concatenate([run_member(name, runner, member, batch)[:count] for batch, count in parts])
 
 
 def said(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """Parity of the artifacts that run several members in one call: logits, mean probabilities, entropies."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,8 +13,9 @@ from hnexport.bundle.manifest import Format, Manifest
 from hnexport.bundle.onnx_data import check_model
 from hnexport.errors import HnexportError, ParityError
 from hnexport.export.ensemble import ENSEMBLE_OUTPUTS
-from hnexport.parity.batches import said
+from hnexport.parity.batches import in_parts, said
 from hnexport.parity.compare import compare_member, relative_l2
+from hnexport.parity.limits import Limits
 from hnexport.parity.programs import open_program
 from hnexport.parity.providers import Device, onnx_session
 from hnexport.parity.results import ArtifactReport, Check
@@ -95,19 +96,17 @@ def verify_ensemble(
 
 
 def in_batches(
-    run: Callable[[NDArray[np.int64], Array], Outputs], sizes: Sequence[int] | None
+    run: Callable[[NDArray[np.int64], Array], Outputs], limits: Limits
 ) -> Callable[[NDArray[np.int64], Array], Outputs]:
     """The same for any number of images, where the artifact runs batches of some sizes only."""
-    if sizes is None:
+    if limits.runs_any_batch:
         return run
-    size = max(one for one in sizes if one <= 64) if min(sizes) <= 64 else min(sizes)
 
     def run_parts(cond_ids: NDArray[np.int64], images: Array) -> Outputs:
         parts = []
-        for start in range(0, len(images), size):
-            part = images[start : start + size]
-            logits, *rest = run(cond_ids, part[np.arange(size) % len(part)])
-            parts.append((logits[:, : len(part)], *(array[: len(part)] for array in rest)))
+        for batch, count in in_parts(images, limits):
+            logits, *rest = run(cond_ids, batch)
+            parts.append((logits[:, :count], *(array[:count] for array in rest)))
         return tuple(np.concatenate(arrays, axis=0 if i else 1) for i, arrays in enumerate(zip(*parts, strict=True)))
 
     return run_parts

@@ -1,6 +1,5 @@
 """What an artifact or its runtime cannot do: known, or found out when it was opened."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = ["FULL", "Limits"]
@@ -15,23 +14,50 @@ class Limits:
             tell. Loaders must check ids before they call such a runtime.
         keeps_nan: whether its operators pass a NaN on. One whose ReLU turns NaN into 0 gives a NaN image logits that
             are numbers.
-        batch_sizes: the only batch sizes that it runs; None where it runs any.
+        batch_sizes: the only batch sizes that it runs; None where it runs any from `least_batch`.
+        least_batch: the smallest batch that it runs.
         narrow: `float16` or `bfloat16` where its image or its logits are of that type.
         together: it takes several ids in one call and answers as `ensemble.onnx` does.
         defaults: inputs besides the id and the image, which stay at the value that the file gives them.
+
+    Raises:
+        ValueError: there are no batch sizes, or one is below 1.
     """
 
     id_bits: int = 64
     keeps_nan: bool = True
-    batch_sizes: Sequence[int] | None = None
+    batch_sizes: tuple[int, ...] | None = None
+    least_batch: int = 1
     narrow: str | None = None
     together: bool = False
     defaults: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        able = (self.least_batch,) if self.batch_sizes is None else self.batch_sizes
+        if not able or min(able) < 1:
+            raise ValueError(f"batch sizes must be at least 1, found {list(able)}")
+        object.__setattr__(self, "least_batch", min(able))
+
     @property
-    def least_batch(self) -> int:
-        """The smallest batch that it runs."""
-        return min(self.batch_sizes) if self.batch_sizes else 1
+    def runs_any_batch(self) -> bool:
+        """Whether there is no batch that it does not run."""
+        return self.batch_sizes is None and self.least_batch == 1
+
+    def runs(self, size: int) -> bool:
+        """Whether it runs a batch of this size."""
+        return size >= self.least_batch if self.batch_sizes is None else size in self.batch_sizes
+
+    def size_for(self, images: int) -> int:
+        """The smallest batch that holds so many images; the largest where none does."""
+        if self.batch_sizes is None:
+            return max(images, self.least_batch)
+        return min((one for one in self.batch_sizes if one >= images), default=max(self.batch_sizes))
+
+    def size_within(self, images: int) -> int:
+        """The largest batch that so many images fill; the smallest where they fill none."""
+        if self.batch_sizes is None:
+            return max(images, self.least_batch)
+        return max((one for one in self.batch_sizes if one <= images), default=self.least_batch)
 
 
 FULL = Limits()

@@ -10,40 +10,34 @@ __all__ = ["ProgramLimits"]
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramLimits:
-    """`Limits` in JSON's types.
+    """Of `Limits` what is found out by trying. The others belong to the runtime: no program has a say in them."""
 
-    Attributes:
-        sizes: the only batch sizes; None where there is no such limit, or `least` says it.
-        least: the smallest batch size, where any larger one is run too.
-    """
-
-    sizes: tuple[int, ...] | None
-    least: int | None
+    batch_sizes: tuple[int, ...] | None
+    least_batch: int
     narrow: str | None
     together: bool
     defaults: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        wrong = (self.sizes is not None and (not self.sizes or min(self.sizes) < 1)) or (self.least or 1) < 1
-        if wrong:
-            raise ValueError(f"batch sizes must be at least 1, found {self.sizes or self.least}")
-
     @classmethod
     def of(cls, limits: Limits) -> Self:
         """The data of some limits."""
-        able = limits.batch_sizes
         return cls(
-            sizes=None if able is None or isinstance(able, range) else tuple(able),
-            least=able.start if isinstance(able, range) else None,
+            batch_sizes=limits.batch_sizes,
+            least_batch=limits.least_batch,
             narrow=limits.narrow,
             together=limits.together,
             defaults=limits.defaults,
         )
 
     def limits(self) -> Limits:
-        """The limits that this is the data of."""
+        """The limits that this is the data of.
+
+        Raises:
+            ValueError: there are no batch sizes, or one is below 1.
+        """
         return Limits(
-            batch_sizes=self.sizes if self.least is None else range(self.least, 2**31),
+            batch_sizes=self.batch_sizes,
+            least_batch=self.least_batch,
             narrow=self.narrow,
             together=self.together,
             defaults=self.defaults,

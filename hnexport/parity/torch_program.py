@@ -46,8 +46,10 @@ class TorchProgram:
             logits = self._pick(outputs)
             check_logits(name, _name(logits.dtype), tuple(logits.shape), self._logits)
             outputs = {"": logits}
+        batch_sizes, least_batch = self._batch_sizes(sizes)
         self.limits = Limits(
-            batch_sizes=self._batch_sizes(sizes),
+            batch_sizes=batch_sizes,
+            least_batch=least_batch,
             narrow=narrow_of(_name(self._dtype), *(_name(output.dtype) for output in outputs.values())),
             together=together,
             defaults=defaults,
@@ -81,15 +83,15 @@ class TorchProgram:
             "verify it with the bundle of that image, or export it for this one"
         )
 
-    def _batch_sizes(self, running: tuple[int, ...]) -> tuple[int, ...] | range | None:
-        """None where every usual size runs, otherwise those that do."""
+    def _batch_sizes(self, running: tuple[int, ...]) -> tuple[tuple[int, ...] | None, int]:
+        """The sizes that run and the least of them; None for the sizes where every usual one from there does."""
         if set(DEFAULT_BATCH_SIZES) <= set(running):
-            return None
+            return None, 1
         tried = (*TRIED_SIZES, *running, *self._named_sizes())
         sizes = sorted({size for size in tried if size in running or self._runs(self._id_axes, self._dtype, size)})
         if set(sizes) >= {size for size in TRIED_SIZES if size >= sizes[0]}:
-            return range(sizes[0], 2**31)  # it asks for a least size only
-        return tuple(sizes)
+            return None, sizes[0]
+        return tuple(sizes), sizes[0]
 
     def _named_sizes(self) -> Iterator[int]:
         """The numbers in what the program said when it refused: a baked size is often among them."""

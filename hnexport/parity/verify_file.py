@@ -93,5 +93,5 @@ def _together(name: str, runner: Together, judge: Judge) -> ArtifactReport:
         raise ParityError(f"{name} is judged with all golden images at once: leave out --batch-sizes")
     if judge.options.save_failures is not None:
         raise ParityError(f"{name} runs several members at once, a failing case is of one: leave out --save-failure")
-    run = in_batches(runner.run_together, runner.limits.batch_sizes)
+    run = in_batches(runner.run_together, runner.limits)
     return judge.together(name, Ensemble(runner.runtime, run))

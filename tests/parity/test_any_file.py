@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from hnexport import parity
 from hnexport.errors import BundleError, ParityError
 from hnexport.parity import Precision, Verdict, VerifyOptions
-from hnexport.parity.batches import allowed_sizes, member_batches
+from hnexport.parity.batches import allowed_sizes, filled, in_parts, member_batches
 from hnexport.parity.cases import read_case
 from hnexport.parity.checks import SAME_ROW, SPOILT_ROW
 from hnexport.parity.limits import Limits
@@ -102,12 +102,47 @@ def test_batch_sizes_that_a_file_cannot_run_are_refused_with_those_it_can(pristi
     same(file, pristine("hypernet"), VerifyOptions(batch_sizes=(4,), members=(2, 0)))
 
 
-def test_a_range_of_sizes_is_told_by_its_ends() -> None:
-    limits = Limits(batch_sizes=range(2, 100))
+def test_sizes_that_cannot_be_run_are_refused_with_those_that_can() -> None:
+    limits = Limits(least_batch=2)
     assert allowed_sizes("a file", limits, None) == (3, 6)
-    assert allowed_sizes("a file", Limits(batch_sizes=range(8, 100)), None) == (8,)
-    with pytest.raises(ParityError, match="a batch of 1, only of 2 to 99"):
+    assert allowed_sizes("a file", Limits(least_batch=8), None) == (8,)
+    with pytest.raises(ParityError, match="a batch of 1, only of 2 or more"):
         allowed_sizes("a file", limits, (1,))
+    with pytest.raises(ParityError, match="a batch of 1, only of 2 to 99"):
+        allowed_sizes("a file", Limits(batch_sizes=tuple(range(2, 100))), (1,))
+
+
+LIMITED = {
+    "any": (Limits(), [6], 1),
+    "from 4": (Limits(least_batch=4), [6], 4),
+    "from 8": (Limits(least_batch=8), [8], 8),
+    "4 or 9": (Limits(batch_sizes=(9, 4)), [4, 4], 4),
+    "9 alone": (Limits(batch_sizes=(9,)), [9], 9),
+}
+
+
+@pytest.mark.parametrize(("limits", "sizes", "least"), LIMITED.values(), ids=LIMITED)
+def test_images_are_cut_into_batches_that_can_be_run(limits: Limits, sizes: list[int], least: int) -> None:
+    images = np.arange(6)
+    parts = list(in_parts(images, limits))
+    assert [len(batch) for batch, _ in parts] == sizes
+    np.testing.assert_array_equal(np.concatenate([batch[:count] for batch, count in parts]), images)
+    assert len(filled(images[:1], limits)) == least
+
+
+def test_torchscript_that_needs_two_images_is_judged_from_two_on(pristine: Pristine, tmp_path: Path) -> None:
+    class Several(torch.nn.Module):
+        def __init__(self, inner: torch.nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, cond_id: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+            assert image.shape[0] >= 2, "two images at least"
+            return self.inner(cond_id, image)
+
+    torch.jit.script(Several(torch.jit.load(pristine("hypernet") / "model.pt"))).save(tmp_path / "several.pt")
+    assert same(tmp_path / "several.pt", pristine("hypernet")).batch_sizes == (3, 6)
+    assert locate(pristine("hypernet"), str(tmp_path / "several.pt")).first is None
 
 
 @pytest.mark.parametrize("size", [1, 5])
