@@ -249,9 +249,7 @@ def test_what_lies_in_a_layer_of_an_image_stays_and_the_message_says_why(tmp_pat
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
     monkeypatch.setattr(type(moves), "exchange", refuse)
-    with pytest.raises(
-        BundleError, match="belongs to a container's image, where a folder can be removed but not moved"
-    ):
+    with pytest.raises(BundleError, match="belongs to a container's image"):
         publish("folder", target, REPLACE, moves)
     assert names(tmp_path) == ["target"]
     assert text_at("folder", target) == "old"
