@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 from hnexport.errors import HnexportError
 from hnexport.installed import RUNTIME_WHEELS, OnnxruntimeMissingError, installed_wheels, require_onnxruntime
+from hnexport.interrupts import interrupts_kept
 
 __all__ = ["Diagnosis", "Finding", "State", "diagnose", "wheel_findings"]
 
@@ -61,7 +62,8 @@ def diagnose() -> Diagnosis:
 
 def _torch() -> Finding:
     try:
-        import torch
+        with interrupts_kept():
+            import torch
     except Exception as error:  # a broken installation may raise anything
         detail = f"cannot be imported: {error}"
         return Finding(what="PyTorch", state=State.WRONG, detail=detail, remedy="pip install --force-reinstall torch")

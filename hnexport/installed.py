@@ -5,6 +5,7 @@ import importlib.metadata
 from importlib.util import find_spec
 
 from hnexport.errors import ProviderError
+from hnexport.interrupts import interrupts_kept
 
 __all__ = ["RUNTIME_WHEELS", "OnnxruntimeMissingError", "installed_wheels", "require_onnxruntime"]
 
@@ -36,7 +37,8 @@ def require_onnxruntime() -> None:
     if find_spec("onnxruntime") is None:
         raise OnnxruntimeMissingError("onnxruntime is not installed: pip install onnxruntime-gpu, or onnxruntime")
     try:
-        found = importlib.import_module("onnxruntime")
+        with interrupts_kept():
+            found = importlib.import_module("onnxruntime")
         complete = hasattr(found, "InferenceSession") and hasattr(found, "get_available_providers")
         reason = "" if complete else "it is an empty package"
     except Exception as error:  # a broken installation may raise anything

@@ -12,7 +12,7 @@ import hnexport
 
 PACKAGE = Path(hnexport.__file__).parent
 ORDER = (
-    ("errors",),
+    ("errors", "interrupts"),
     ("reading",),
     ("records", "progress", "installed", "publishing", "text"),
     ("spec",),

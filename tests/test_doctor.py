@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,16 @@ def test_a_broken_openvino_is_one_sentence(tmp_path: Path) -> None:
     code = "from hnexport.runtime.openvino_engine import import_openvino; import_openvino()"
     done = broken(tmp_path, "openvino", "raise ImportError('libtbb.so.12: cannot open')", "-c", code)
     assert "libtbb.so.12: cannot open): pip install --force-reinstall openvino" in done.stderr
+
+
+def test_the_findings_are_a_table_at_80_columns_wherever_the_cache_is() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="xx") as home:
+        cache = f"{home}/hnexport"
+        environment = {**os.environ, "COLUMNS": "80", "XDG_CACHE_HOME": home}
+        command = [sys.executable, "-m", "hnexport", "doctor"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    _, *lines = done.stdout.splitlines()
+    assert len(cache) == 24  # the longest word that is not broken
+    assert cache in done.stdout
+    assert lines[0].startswith("┏")
+    assert max(map(len, lines)) <= 80

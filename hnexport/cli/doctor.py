@@ -29,7 +29,7 @@ def doctor(as_json: bool) -> None:
     else:
         render.say(diagnosis.machine)
         columns = (
-            render.Column(""),
+            render.Column("", wrap=True),
             render.Column("state"),
             render.Column("what was found", wrap=True, least=14),
             render.Column("remedy", wrap=True, least=14),

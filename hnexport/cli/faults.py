@@ -9,6 +9,7 @@ import click
 from hnexport.cli.exit_codes import UNANSWERED, YES, of_signal
 from hnexport.cli.output import output_failed, tell
 from hnexport.errors import HnexportError
+from hnexport.interrupts import interrupts_kept
 
 __all__ = ["exit_code", "verbose"]
 
@@ -28,7 +29,8 @@ def exit_code(command: Callable[[], object]) -> int:
     kept for what is different.
     """
     try:
-        command()
+        with interrupts_kept():
+            command()
     except SystemExit as end:
         return _asked(end.code)
     except click.exceptions.Exit as end:

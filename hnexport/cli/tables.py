@@ -191,13 +191,15 @@ _LINES = "┏━┳┓┃┡╇┩│├─┼┤└┴┘"
 
 
 def _blocks(table: Table) -> str:
-    """Every essential cell on a line of its own, a block for each row."""
+    """Every essential cell that is not empty on a line of its own, a block for each row."""
     essential = [i for i, column in enumerate(table.columns) if column.rank == 0]
     blocks = []
     for row in table.rows:
         names = [" ".join(table.columns[i].title.split()) for i in essential]
         lines = [
-            f"{name}: {_text(row[i])}" if name else _text(row[i]) for name, i in zip(names, essential, strict=True)
+            f"{name}: {_text(row[i])}" if name else _text(row[i])
+            for name, i in zip(names, essential, strict=True)
+            if _text(row[i])
         ]
         blocks.append("".join(f"{line}\n" for line in lines))
     return "\n".join([*blocks, ""])

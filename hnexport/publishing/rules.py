@@ -47,8 +47,8 @@ def check_place(target: Path, rules: Rules | None = None, *, make_parent: bool =
         make_parent: make the folder that holds `target` where it is missing.
 
     Raises:
-        BundleError (or as `rules` say): `target` has no name of its own, is a symbolic link, or holds what may not be
-            replaced; its parent cannot be written to, or the disk is too full.
+        BundleError (or as `rules` say): `target` has no name of its own, is a symbolic link or a mount point, or holds
+            what may not be replaced; its parent cannot be written to, or the disk is too full.
     """
     rules = rules or Rules()
     sweep(target.parent)  # it may bring back what was there
@@ -63,6 +63,8 @@ def check_place(target: Path, rules: Rules | None = None, *, make_parent: bool =
         raise rules.error(f"{target} exists: {rules.remedy}")
     if found is not None and rules.replaces is not None:
         rules.replaces(target)
+        if os.path.ismount(target):
+            raise rules.error(f"{target} is a mount point, which nothing can take the place of: name a folder in it")
     _check_parent(target.parent, rules, make_parent, needed_bytes)
 
 

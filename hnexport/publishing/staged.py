@@ -16,6 +16,7 @@ from hnexport.publishing.rules import Rules, unwritable, what_is_at
 __all__ = ["staged_file", "staged_folder"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_IN_A_LAYER = "what is there belongs to a container's image, where a folder can be removed but not moved"
 
 
 @contextmanager
@@ -83,9 +84,9 @@ def _publish(container: Container, rules: Rules, moves: Moves) -> None:
     except OSError as error:
         if error.errno in _FULL:
             raise
+        reason = _IN_A_LAYER if error.errno == errno.EXDEV else error.strerror
         raise rules.error(
-            f"{target} could not be put at its place: {error.strerror}; nothing was published, "
-            f"choose another {rules.called}"
+            f"{target} could not be put at its place: {reason}; nothing was published, choose another {rules.called}"
         ) from error
 
 

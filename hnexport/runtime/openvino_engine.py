@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hnexport.bundle.layout import confined_path
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError, ProviderError, RuntimeInputError
+from hnexport.interrupts import interrupts_kept
 from hnexport.runtime.memory import release_freed_memory
 from hnexport.runtime.onnxruntime_engine import MODEL_FILE, WEIGHTS_FILE
 from hnexport.runtime.options import Precision, Strategy
@@ -39,7 +40,8 @@ def import_openvino() -> Any:
             "OpenVINO is not installed: pip install 'hnexport[openvino]', or choose engine='onnxruntime'"
         )
     try:
-        import openvino
+        with interrupts_kept():
+            import openvino
 
         openvino.Core  # noqa: B018  # what an interrupted installation leaves imports, and is empty
     except Exception as error:  # a broken installation may raise anything

@@ -5,11 +5,13 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from hnexport.bundle.writer import bundle_contents, bundle_rules, check_target, staged_folder
 from hnexport.errors import BundleError
+from hnexport.publishing import Contents, Rules, check_place
 
 SCHEMA = "hnexport-bundle"
 
@@ -204,6 +206,12 @@ def test_a_target_without_a_name_of_its_own_is_refused(tmp_path, monkeypatch, fo
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BundleError, match="has no name of its own"):
         check_target(type(tmp_path)(out), force=force, needed_bytes=0)
+
+
+def test_a_mount_point_is_refused_before_the_work():
+    rules = Rules(replaces=lambda found: Contents())
+    with pytest.raises(BundleError, match="/proc is a mount point, which nothing can take the place of: name a folder"):
+        check_place(Path("/proc"), rules)
 
 
 def test_a_disk_that_is_too_small_is_refused_before_the_work(tmp_path):

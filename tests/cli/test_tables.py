@@ -108,3 +108,8 @@ def test_wide_characters_are_counted_as_wide(at):
 
 def test_a_table_without_rows_is_its_heading(at):
     assert "artifact" in at(Table(columns=COLUMNS, rows=()), 80)
+
+
+def test_where_only_blocks_fit_an_empty_cell_takes_no_line(at):
+    table = Table(columns=(Column("what"), Column("remedy"), Column("why")), rows=[("cache" * 5, "", "it is full")])
+    assert at(table, 20) == f"what: {'cache' * 5}\nwhy: it is full\n\n"

@@ -240,3 +240,16 @@ def test_every_name_that_a_file_may_have_can_be_published(tmp_path, kind, name, 
     publish(kind, target, REPLACE, moves, "new")
     assert text_at(kind, target) == "new"
     assert names(tmp_path) == [name]
+
+
+def test_what_lies_in_a_layer_of_an_image_stays_and_the_message_says_why(tmp_path, moves, monkeypatch):
+    target = folder_of(tmp_path / "target", ours="old")
+
+    def refuse(*_):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(type(moves), "exchange", refuse)
+    with pytest.raises(BundleError, match="belongs to a container's image"):
+        publish("folder", target, REPLACE, moves)
+    assert names(tmp_path) == ["target"]
+    assert text_at("folder", target) == "old"
