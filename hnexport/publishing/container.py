@@ -2,8 +2,8 @@
 
 A container is `.hnexport-RANDOM-NAME/`, in which NAME is the target's. It holds a `marker`, the thing that is being
 written as `new`, and, where two paths cannot be exchanged, for a moment `old`: what was at the target. The marker is
-written only once it is locked, so that one with text and without a lock belongs to a writer that died. A hidden folder
-of that name without such a marker is somebody's and is never touched.
+written only once it is locked, so that one with text and without a lock belongs to a writer that died. It names its own
+container: a hidden folder without such a marker, or a copy of a container, is somebody's and is never touched.
 """
 
 import atexit
@@ -66,7 +66,7 @@ class Container:
             made = cls(path, handle, target, f"new{suffix}")
             try_lock(handle)
             try:
-                made._write({"schema": _SCHEMA, "target": target.name, "new": made.new.name})
+                made._write({"schema": _SCHEMA, "itself": _itself(path), "target": target.name, "new": made.new.name})
             except OSError:
                 made.remove()
                 raise
@@ -173,6 +173,8 @@ def _read(path: Path, handle: int) -> Container | None:
     head = json.loads(first)
     if head["schema"] != _SCHEMA or Path(head["target"]).name != head["target"] or not head["new"].startswith("new"):
         return None
+    if head["itself"] != _itself(path):
+        return None
     if Path(head["new"]).name != head["new"] or not try_lock(handle) or os.fstat(handle).st_nlink == 0:
         return None
     rest += os.read(handle, _MARKER_BYTES)  # what its writer added before it died
@@ -183,6 +185,11 @@ def _read(path: Path, handle: int) -> Container | None:
     found = Container(path, handle, path.parent / head["target"], head["new"])
     found._listed = listed
     return found
+
+
+def _itself(path: Path) -> list[object]:
+    """What a copy of a folder does not have: its name and its inode."""
+    return [path.name, path.lstat().st_ino]
 
 
 def _key(path: Path) -> str:

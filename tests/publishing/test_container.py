@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import random
 import signal
 import subprocess
@@ -128,6 +129,17 @@ def test_a_marker_that_is_a_pipe_or_a_link_hangs_nothing(tmp_path):
     assert names(tmp_path) == before
 
 
+@pytest.mark.parametrize("name", [".hnexport-1-copy", ".hnexport-2-target"])
+def test_a_copy_of_a_container_is_somebodys(tmp_path, name):
+    run_killed(tmp_path / "target", "with staged_folder(target) as folder: write(folder, 'half'); kill()")
+    (container,) = tmp_path.iterdir()
+    shutil.copytree(container, tmp_path / name)
+    shutil.move(container, tmp_path / ".hnexport-3-renamed")
+    before = names(tmp_path)
+    next_run(tmp_path)
+    assert names(tmp_path) == before
+
+
 def test_what_somebody_put_beside_the_marker_stays(tmp_path):
     run_killed(tmp_path / "target", "with staged_folder(target) as folder: write(folder, 'half'); kill()")
     (container,) = tmp_path.iterdir()
@@ -142,8 +154,9 @@ def test_a_made_up_marker_reaches_nothing_outside_its_container(tmp_path):
     container = tmp_path / ".hnexport-1-a"
     (container / "new").mkdir(parents=True)
     (container / "new" / "link").symlink_to(tmp_path / "home")
+    itself = [container.name, container.lstat().st_ino]
     lines = [
-        {"schema": "hnexport-staging", "target": "a", "new": "new"},
+        {"schema": "hnexport-staging", "itself": itself, "target": "a", "new": "new"},
         {"new": [0, ["link/thesis.txt", "link", "../../home/thesis.txt", str(tmp_path / "home" / "thesis.txt")]]},
     ]
     (container / "marker").write_text("".join(json.dumps(line) + "\n" for line in lines))
