@@ -56,7 +56,10 @@ class CacheEntry:
             if record.key != self.folder.name or set(record.files) != set(self.files):
                 raise BundleError(f"{self.folder / self.record_file} is of another entry")
             verify_files(self.folder, record, self.files, Checksums.REMEMBERED)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except PermissionError as error:
+            logger.warning("what the cache holds is not used, this user may not read it: %s", error)
             return False
         except (OSError, ValueError, RecursionError, RecordError, BundleError) as error:
             logger.warning("a damaged entry of the cache is not used, `hnexport tune` makes it again: %s", error)
