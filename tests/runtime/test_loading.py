@@ -157,6 +157,7 @@ BAD_OPTIONS = {
     "precision": ({"precision": "bfloat16"}, "precision='bfloat16' needs engine='openvino'"),
     "no resident members": ({"resident_members": 0}, "resident_members must be a whole number from 1"),
     "no threads": ({"threads": -1}, "threads must be a whole number from 1"),
+    "a billion threads": ({"threads": 10**9}, "threads must be at most 4096"),
     "threads in words": ({"threads": "2"}, "threads must be a whole number from 1"),
     "resident but generated": ({"strategy": "generated", "resident_members": 2}, "generated members are not kept"),
 }
