@@ -34,20 +34,28 @@ def require_onnxruntime() -> None:
     Raises:
         OnnxruntimeMissingError: it is not installed, or broken; with what to type.
     """
-    if find_spec("onnxruntime") is None:
+    wheels = installed_wheels()
+    if not wheels and find_spec("onnxruntime") is None:
         raise OnnxruntimeMissingError("onnxruntime is not installed: pip install onnxruntime-gpu, or onnxruntime")
-    try:
-        with interrupts_kept():
-            found = importlib.import_module("onnxruntime")
-        complete = hasattr(found, "InferenceSession") and hasattr(found, "get_available_providers")
-        reason = "" if complete else "it is an empty package"
-    except Exception as error:  # a broken installation may raise anything
-        complete, reason = False, str(error)
-    if not complete:
-        wheels = installed_wheels() or {"onnxruntime": ""}
+    reason = _why_not_imported()
+    if reason:
+        wheels = wheels or {"onnxruntime": ""}
         held = " and ".join(f"{name} {version}".strip() for name, version in wheels.items())
         again = "onnxruntime-gpu" if "onnxruntime-gpu" in wheels else next(iter(wheels))
         raise OnnxruntimeMissingError(
             f"{held} {'is' if len(wheels) == 1 else 'are'} installed and cannot be imported ({reason}): "
             f"pip uninstall {' '.join(wheels)}, then pip install {again}"
         )
+
+
+def _why_not_imported() -> str:
+    """What is wrong with the package `onnxruntime`; "" where nothing is."""
+    if find_spec("onnxruntime") is None:
+        return "its files are gone, as after pip uninstall of another of these wheels"
+    try:
+        with interrupts_kept():
+            found = importlib.import_module("onnxruntime")
+    except Exception as error:  # a broken installation may raise anything
+        return str(error) or type(error).__name__
+    complete = hasattr(found, "InferenceSession") and hasattr(found, "get_available_providers")
+    return "" if complete else "it is an empty package"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hnexport import doctor
+from hnexport import doctor, installed
 from hnexport.doctor import State, diagnose, wheel_findings
+from hnexport.errors import ProviderError
 from hnexport.runtime import obstacles
 from hnexport.runtime.processors import allowed_cores
 
@@ -23,12 +24,12 @@ def test_two_onnxruntime_wheels_are_wrong() -> None:
 
 
 @pytest.mark.parametrize(
-    ("installed", "state"),
+    ("wheels", "state"),
     [({"onnxruntime-gpu": "1.31"}, State.WORKS), ({"onnxruntime-extensions": "0.14"}, State.MISSING)],
     ids=["one wheel", "no wheel"],
 )
-def test_one_wheel_works(installed: dict[str, str], state: State) -> None:
-    assert wheel_findings(installed)[0].state is state
+def test_one_wheel_works(wheels: dict[str, str], state: State) -> None:
+    assert wheel_findings(wheels)[0].state is state
 
 
 def test_the_cpu_works_and_everything_missing_has_a_remedy() -> None:
@@ -96,6 +97,17 @@ def test_a_broken_onnxruntime_is_one_sentence_everywhere(text: str, tmp_path: Pa
         (tmp_path / "again").mkdir()
         done = broken(tmp_path / "again", "onnxruntime", text, "-c", code)
         assert "installed and cannot be imported" in done.stdout, (module, done.stderr)
+
+
+def test_a_wheel_whose_files_are_gone_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after `pip uninstall onnxruntime` where onnxruntime-gpu lay over it: pip install alone would do nothing."""
+    monkeypatch.setattr(installed, "find_spec", lambda name: None)
+    monkeypatch.setattr(installed, "installed_wheels", lambda: {"onnxruntime-gpu": "1.31"})
+    with pytest.raises(ProviderError, match=r"files are gone.*: pip uninstall onnxruntime-gpu, then pip install"):
+        installed.require_onnxruntime()
+    monkeypatch.setattr(installed, "installed_wheels", dict)
+    with pytest.raises(ProviderError, match="onnxruntime is not installed: pip install onnxruntime-gpu"):
+        installed.require_onnxruntime()
 
 
 def test_a_broken_openvino_is_one_sentence(tmp_path: Path) -> None:

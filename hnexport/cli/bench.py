@@ -32,7 +32,7 @@ __all__ = ["bench"]
     show_default=True,
     help="CUDA: how cuDNN's algorithms are found.",
 )
-@click.option("--threads", type=int, help="Default: the cores this process may use.")
+@click.option("--threads", type=click.IntRange(1, 4096), help="Default: the cores this process may use.")
 @click.option("--seconds", type=float, default=30.0, show_default=True, help="About, for each batch size.")
 @click.option("--member", type=int, default=0, show_default=True)
 @click.option("--chart", type=click.Path(path_type=Path), help="Write a chart, .svg or .png (needs hnexport[plot]).")

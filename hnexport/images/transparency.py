@@ -77,9 +77,10 @@ def _with_alpha(picture: "Image.Image", grey_bits: int) -> "tuple[Image.Image, I
     key = picture.info.get("transparency")
     if picture.mode in ("1", "L", "RGB") and isinstance(key, int | tuple):
         if picture.mode != "RGB":
+            key = int(key if isinstance(key, int) else key[0])
+            # Pillow scales grey values of 1, 2 and 4 bits to 8, but of the transparent one only that of 1 bit
+            key = 255 * bool(key) if picture.mode == "1" else key * 255 // (2**grey_bits - 1)
             picture = picture.convert("L")
-            # Pillow scales grey values of 1, 2 and 4 bits to 8, but not the one that is transparent
-            key = int(key if isinstance(key, int) else key[0]) * 255 // (2**grey_bits - 1)
         return picture.convert("RGB"), _opaque_where_not(picture, key)
     if picture.mode == "La":
         picture = picture.convert("LA")

@@ -54,10 +54,12 @@ def require_cache() -> None:
         CacheError: there is no home folder, or the folder of the cache cannot be written.
     """
     folder = cache_folder()
-    with writing_cache():
+    try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"\0" * 4096)  # a full disk still makes empty files
+    except OSError as error:  # of any folder: one above the cache may be what cannot be made
+        raise _unwritable(error) from error
 
 
 @contextlib.contextmanager
@@ -73,8 +75,11 @@ def writing_cache() -> Iterator[None]:
         cause = error if isinstance(error, OSError) else error.__cause__
         if not isinstance(cause, OSError) or not _is_about_cache(cause):
             raise
-        reason = cause.strerror or cause
-        raise CacheError(f"the cache {cache_folder()} cannot be written: {reason}; {CACHE_REMEDY}") from error
+        raise _unwritable(cause) from error
+
+
+def _unwritable(error: OSError) -> CacheError:
+    return CacheError(f"the cache {cache_folder()} cannot be written: {error.strerror or error}; {CACHE_REMEDY}")
 
 
 def _is_about_cache(error: OSError) -> bool:

@@ -58,6 +58,9 @@ class CacheEntry:
         except MissingFileError:
             return False
         except (OSError, ReadError, RecordError, BundleError) as error:
+            if isinstance(error, PermissionError) or isinstance(error.__cause__, PermissionError):
+                logger.warning("what the cache holds is not used, this user may not read it: %s", error)
+                return False
             logger.warning("a damaged entry of the cache is not used, `hnexport tune` makes it again: %s", error)
             return False
         return True

@@ -59,6 +59,12 @@ class Obstacle:
         return f"{self.what}: {self.remedy}"
 
 
+_MISMATCH = Obstacle(
+    what="the NVIDIA driver's library and its kernel module are of different versions",
+    remedy="restart the machine (or the container) after a driver update",
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Driver:
     """The NVIDIA driver, as it answers.
@@ -102,7 +108,8 @@ def explain(provider: str, error: str, doing: str = "compute") -> Obstacle:
     found = known_obstacle(provider, error) or (_missing(provider) if provider in NVIDIA else None)
     if found is not None:
         return found
-    text = shorten(error) or "onnxruntime gives no reason"
+    failure = re.search(r"CUDA failure \d+: [^;]*[^;\s]", error)  # the rest are places in onnxruntime's source
+    text = shorten(failure[0] if failure else error) or "onnxruntime gives no reason"
     return Obstacle(what=f"it could not {doing}: {text}", remedy="look at what `hnexport doctor` says")
 
 
@@ -124,10 +131,7 @@ def driver_obstacle(driver: Driver | None, device: int = 0) -> Obstacle | None:
     if built_for and 0 < driver.version < 1000 * int(built_for):
         return _old_driver(f"{driver.version // 1000}.{driver.version % 1000 // 10}")
     if driver.status == _DRIVER_MISMATCH:
-        return Obstacle(
-            what="the NVIDIA driver's library and its kernel module are of different versions",
-            remedy="restart the machine (or the container) after a driver update",
-        )
+        return _MISMATCH
     if driver.devices > device:
         return None
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -156,7 +160,8 @@ def _known_failures() -> dict[str, Obstacle]:
             what="cuDNN is there and cannot compute",
             remedy=f"pip install --upgrade {f'nvidia-cudnn-cu{cuda}' if cuda else _with_cuda()}, and update the driver",
         ),
-        r"CUDA failure 35\b|driver version is insufficient": _old_driver(""),
+        r"CUDA failure 3[56]\b|driver version is insufficient": _old_driver(""),
+        r"CUDA failure 803\b": _MISMATCH,
         r"CUDA failure 100\b|no CUDA-capable device": Obstacle(
             what="CUDA finds no GPU",
             remedy="look whether nvidia-smi lists one, or CUDA_VISIBLE_DEVICES hides it; containers need --gpus all",

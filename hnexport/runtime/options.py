@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from hnexport.errors import RuntimeInputError
 from hnexport.runtime.cuda import CudaOptions
-from hnexport.runtime.validation import choice, require_count
+from hnexport.runtime.validation import choice, require_count, require_threads
 
 __all__ = ["Check", "Checksums", "EngineName", "LoadOptions", "Precision", "Strategy"]
 
@@ -95,8 +95,10 @@ class LoadOptions:
         }
         for name, kind in kinds.items():
             object.__setattr__(self, name, choice(name, kind, getattr(self, name)))
-        for name in ("resident_members", "threads"):
-            _require_count(name, getattr(self, name))
+        if self.resident_members is not None:
+            require_count("resident_members", self.resident_members)
+        if self.threads is not None:
+            require_threads("threads", self.threads)
         if self.cuda is not None and not isinstance(self.cuda, CudaOptions):
             raise RuntimeInputError(f"cuda must be CudaOptions(...) or None, found {self.cuda!r}")
         if self.engine is EngineName.OPENVINO and (self.tune or self.strategy is Strategy.FOLDED):
@@ -130,8 +132,3 @@ class LoadOptions:
 
     def _place(self) -> str:
         return f"provider={self.provider!r}, engine={self.engine.value!r}"
-
-
-def _require_count(name: str, value: object) -> None:
-    if value is not None:
-        require_count(name, value)

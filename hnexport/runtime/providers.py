@@ -49,7 +49,7 @@ def check_provider_name(provider: str) -> None:
     Raises:
         ProviderError: with the names there are.
     """
-    if provider != "auto" and provider not in PROVIDERS:
+    if not isinstance(provider, str) or (provider != "auto" and provider not in PROVIDERS):
         raise ProviderError(f"unknown provider {provider!r}: choose one of auto, {', '.join(PROVIDERS)}")
 
 

@@ -6,7 +6,7 @@ import onnxruntime
 
 from hnexport.errors import RuntimeInputError
 from hnexport.runtime.processors import allowed_cores
-from hnexport.runtime.validation import require_count
+from hnexport.runtime.validation import require_threads
 
 __all__ = ["share_threads", "shared_threads"]
 
@@ -32,7 +32,7 @@ def share_threads(count: int | None = None) -> int:
     """
     global _count  # noqa: PLW0603  # as the pool: one a process
     if count is not None:
-        require_count("count", count)
+        require_threads("count", count)
     with _lock:
         if _count is not None:
             if count not in (None, _count):

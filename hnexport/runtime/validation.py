@@ -8,7 +8,9 @@ from typing import TypeVar
 from hnexport.errors import RuntimeInputError
 from hnexport.reading import shown
 
-__all__ = ["choice", "require_count", "require_flag", "require_path"]
+__all__ = ["choice", "require_count", "require_flag", "require_path", "require_threads"]
+
+_MOST_THREADS = 4096  # more processors than a machine has; onnxruntime answers a billion with std::bad_alloc
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -34,6 +36,17 @@ def require_count(name: str, value: object, least: int = 1) -> None:
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise RuntimeInputError(f"{name} must be a whole number from {least}, found {shown(value)}")
+
+
+def require_threads(name: str, value: object) -> None:
+    """Refuse what is no number of threads.
+
+    Raises:
+        RuntimeInputError: with the name of the option and what was found.
+    """
+    require_count(name, value)
+    if isinstance(value, int) and value > _MOST_THREADS:
+        raise RuntimeInputError(f"{name} must be at most {_MOST_THREADS}, found {shown(value)}")
 
 
 def require_flag(name: str, value: object) -> None:

@@ -214,6 +214,13 @@ def test_an_interrupted_bench_leaves_neither_files_nor_processes(built, tmp_path
     assert not [worker for worker in workers if Path("/proc", worker).exists()]
 
 
+@pytest.mark.parametrize("threads", [0, -3, 10**9])
+def test_a_number_of_threads_that_cannot_be_is_refused(threads, tmp_path):
+    done = CliRunner().invoke(cli, ["bench", str(tmp_path), "--threads", str(threads)])
+    assert done.exit_code == 2
+    assert "is not in the range 1<=x<=4096" in done.output
+
+
 def test_a_chart_of_another_kind_is_refused(report, tmp_path):
     with pytest.raises(BenchError, match=r"name the chart .svg or .png"):
         write_chart(report, tmp_path / "chart.gif")

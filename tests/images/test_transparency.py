@@ -58,6 +58,11 @@ KINDS = {
         np.repeat(GREY_KEY[..., np.newaxis] * 85, 3, axis=2),
         np.where(GREY_KEY == 1, 0, 255),
     ),
+    "PNG, white of 1 bit is transparent": (
+        png(GREY_KEY & 1, bits=1, colour=0, chunks=[(b"tRNS", struct.pack(">H", 1))]),
+        np.repeat((GREY_KEY & 1)[..., np.newaxis] * 255, 3, axis=2),
+        np.where(GREY_KEY & 1 == 1, 0, 255),
+    ),
     "PNG, black is transparent": (
         png(GREY_KEY & 1, bits=1, colour=0, chunks=[(b"tRNS", struct.pack(">H", 0))]),
         np.repeat((GREY_KEY & 1)[..., np.newaxis] * 255, 3, axis=2),

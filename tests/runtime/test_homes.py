@@ -97,6 +97,36 @@ def test_a_cache_path_that_is_a_file(shared_bundle, tmp_path, monkeypatch):
         tune(shared_bundle)
 
 
+def test_a_cache_below_a_folder_that_cannot_be_made(shared_bundle, tmp_path, monkeypatch):
+    """As below `/nonexistent`, the home of nobody: what cannot be made is a folder above the cache."""
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "link/cache"))
+    for strategy in ANYTHING:
+        load(shared_bundle, provider="cpu", strategy=strategy, tune=strategy == "auto")
+    with pytest.raises(CacheError, match=r"link/cache/hnexport cannot be written: .*; set XDG_CACHE_HOME"):
+        tune(shared_bundle)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied"), "what the cache holds is not used, this user may not read it"),
+        (NotADirectoryError(20, "Not a directory"), None),
+        (OSError(5, "Input/output error"), "a damaged entry of the cache is not used"),
+    ],
+    ids=["unreadable", "below a file", "damaged"],
+)
+def test_an_entry_that_cannot_be_read_is_called_what_it_is(shared_bundle, monkeypatch, caplog, error, said):
+    def fail(entry):
+        raise error
+
+    monkeypatch.setattr("hnexport.runtime.entries.CacheEntry._record", fail)
+    assert find_half(read_manifest(shared_bundle)) is None
+    logged = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(logged) == (said is not None)
+    assert all(one.startswith(str(said)) for one in logged)
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="users are POSIX's")
 def test_somebody_elses_uid_can_load_and_is_told_what_to_set(shared_bundle):
     """As root a child becomes user 54321; otherwise it stays who it is, without a home."""

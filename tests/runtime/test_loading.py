@@ -161,6 +161,7 @@ BAD_OPTIONS = {
         {"threads": -(10**5000)},
         "threads must be a whole number from 1, found a value",
     ),
+    "a billion threads": ({"threads": 10**9}, "threads must be at most 4096"),
     "threads in words": ({"threads": "2"}, "threads must be a whole number from 1"),
     "resident but generated": ({"strategy": "generated", "resident_members": 2}, "generated members are not kept"),
 }

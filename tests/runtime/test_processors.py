@@ -154,6 +154,8 @@ def test_a_pool_that_is_there_stays(before, counts, expected):
 def test_a_count_that_cannot_be_is_refused():
     with pytest.raises(RuntimeInputError, match="count must be a whole number from 1"):
         share_threads(0)
+    with pytest.raises(RuntimeInputError, match="count must be at most 4096, found 1000000000"):
+        share_threads(10**9)
 
 
 def test_this_process_may_use_at_least_one_core():

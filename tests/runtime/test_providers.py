@@ -27,9 +27,12 @@ def available(monkeypatch):
     return become
 
 
-def test_an_unknown_name_lists_the_known_ones(shared_bundle):
-    with pytest.raises(ProviderError, match="unknown provider 'gpu': choose one of auto, cpu, cuda"):
-        load(shared_bundle, provider="gpu")
+@pytest.mark.parametrize("name", ["gpu", "CUDA", "", None, ["cuda"], {"cuda": 0}], ids=repr)
+def test_an_unknown_name_lists_the_known_ones(shared_bundle, name):
+    with pytest.raises(
+        ProviderError, match=rf"unknown provider {re.escape(repr(name))}: choose one of auto, cpu, cuda"
+    ):
+        load(shared_bundle, provider=name)
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt", "directml", "coreml"])
@@ -109,6 +112,15 @@ def test_a_provider_without_its_own_file_names_the_wheels(no_cuda_session, monke
 FAILURES = {
     "memory": ("CUDA failure 2: out of memory ; GPU=0", "the GPU's memory is full"),
     "driver": ("CUDA failure 35: CUDA driver version is insufficient", "the NVIDIA driver is too old"),
+    "newer call": (
+        "CUDA failure 36: API call is not supported in the installed CUDA driver",
+        "the NVIDIA driver is too old",
+    ),
+    "mismatch": ("CUDA failure 803: system has unsupported display driver", "are of different versions"),
+    "busy": (
+        "/a.cc:63 FAIL : CUDA failure 46: devices are busy ; file=/a.cc",
+        "compute: CUDA failure 46: devices are busy",
+    ),
     "kernels": ("CUDA failure 209: no kernel image is available", "was not compiled for this GPU"),
     "cuDNN": ("dlopen failed for libcudnn.so: cannot open", "cuDNN 9 for CUDA"),
     "another": ("something new\nin two lines", "it could not compute: something new in two lines"),
