@@ -111,6 +111,21 @@ def test_locate_runs_a_strangers_program_confined(copied, canary):
     assert not os.path.lexists(canary)
 
 
+def test_a_trace_with_logits_of_another_shape_departs(copied):
+    bundle = copied("hypernet")
+    by_expression(bundle, NO_LOGITS)
+    assert locate(bundle, "pt2").first is not None
+
+
+NO_LOGITS = """
+import numpy
+from hnexport.parity.confined_child import Service
+held = Service.answer
+nothing = {"calls": []}, [("logits", numpy.zeros(0, numpy.float32))]
+Service.answer = lambda self, asked: nothing if asked.meta["question"] == "trace" else held(self, asked)
+"""
+
+
 def test_bench_runs_no_program(copied, canary):
     bundle = copied("hypernet")
     by_expression(bundle, f"open({str(canary)!r}, 'w')")
