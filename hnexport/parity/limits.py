@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["FULL", "Limits"]
+__all__ = ["FULL", "LARGEST_BATCH", "Limits"]
+
+LARGEST_BATCH = 4096
+"""The largest batch of a fixed size that is run: a file can ask for any number of images, and they are allocated."""
 
 
 @dataclass(frozen=True, kw_only=True)

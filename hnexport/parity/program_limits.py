@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Self
 
-from hnexport.parity.limits import Limits
+from hnexport.parity.limits import LARGEST_BATCH, Limits
+from hnexport.reading import shown
 
 __all__ = ["ProgramLimits"]
 
@@ -24,9 +25,9 @@ class ProgramLimits:
     defaults: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        wrong = (self.sizes is not None and (not self.sizes or min(self.sizes) < 1)) or (self.least or 1) < 1
-        if wrong:
-            raise ValueError(f"batch sizes must be at least 1, found {self.sizes or self.least}")
+        sizes = (self.least or 1,) if self.sizes is None else self.sizes
+        if not sizes or min(sizes) < 1 or max(sizes) > LARGEST_BATCH:
+            raise ValueError(f"batch sizes must be 1 to {LARGEST_BATCH}, found {shown(sizes)}")
 
     @classmethod
     def of(cls, limits: Limits) -> Self:
