@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
@@ -33,6 +34,8 @@ __all__ = [
 ]
 
 MAX_MODEL_BYTES = 2**31 - 1  # protobuf's own limit
+MAX_NODES = 1_000_000  # with functions where they are called: ours have a thousand nodes, and no functions
+MAX_CALLS = 64
 MAX_NESTING = 8  # of graphs in graphs: ensemble.onnx has one Loop
 
 Array = NDArray[np.generic]
@@ -73,16 +76,19 @@ def read_model(path: Path) -> onnx.ModelProto:
 
 
 def check_model(path: Path, files: Collection[str] | None = None) -> None:
-    """Check the places of every tensor of an ONNX file, those of graphs inside its nodes too, before it is run.
+    """Check an ONNX file before it is run: the place of every tensor, and how large its functions make it.
 
     Args:
         files: the names that a bundle's manifest lists; None for a file of its own, whose data lie in its folder or
             below.
 
     Raises:
-        BundleError: it is no ONNX file, or a tensor's place or size is wrong.
+        BundleError: it is no ONNX file, a tensor's place or size is wrong, or its functions call each other too often.
     """
-    for tensor in _tensors(read_model(path).graph, path):
+    model = read_model(path)
+    _check_functions(model, path)
+    inside = (_of_nodes(function.node, path, 0) for function in model.functions)
+    for tensor in chain(_tensors(model.graph, path), *inside):
         if is_external(tensor):
             place(tensor, path.parent, files)
         else:
@@ -196,12 +202,37 @@ def _tensors(graph: onnx.GraphProto, path: Path, depth: int = 0) -> Iterator[onn
     if depth > MAX_NESTING:
         raise BundleError(f"{path}: its graphs lie more than {MAX_NESTING} deep in each other")
     yield from graph.initializer
-    for node in graph.node:
+    yield from _of_nodes(graph.node, path, depth)
+
+
+def _of_nodes(nodes: Iterable[onnx.NodeProto], path: Path, depth: int) -> Iterator[onnx.TensorProto]:
+    for node in nodes:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.TENSOR:
                 yield attribute.t
             for inner in _graphs(attribute):
                 yield from _tensors(inner, path, depth + 1)
+
+
+def _check_functions(model: onnx.ModelProto, path: Path) -> None:
+    """Count the nodes that runtimes make of the functions, each where it is called: forty may stand for 10^12."""
+    functions = {(function.domain, function.name): function.node for function in model.functions}
+    counted: dict[tuple[str, str], int] = {}
+
+    def count(nodes: Iterable[onnx.NodeProto], depth: int) -> int:
+        if depth > MAX_CALLS:
+            raise BundleError(f"{path}: its functions call each other more than {MAX_CALLS} deep, or themselves")
+        total = 0
+        for node in nodes:
+            called = (node.domain, node.op_type)
+            if called in functions and called not in counted:
+                counted[called] = count(functions[called], depth + 1)
+            inner = (graph.node for attribute in node.attribute for graph in _graphs(attribute))
+            total += 1 + counted.get(called, 0) + sum(count(held, depth + 1) for held in inner)
+        return total
+
+    if functions and (nodes := count(model.graph.node, 0)) > MAX_NODES:
+        raise BundleError(f"{path}: its functions stand for {nodes} nodes, at most {MAX_NODES} are run")
 
 
 def _graphs(attribute: onnx.AttributeProto) -> Iterable[onnx.GraphProto]:

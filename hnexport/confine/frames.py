@@ -105,4 +105,6 @@ def _described(item: Any) -> tuple[str, np.dtype[Any], tuple[int, ...]]:
         raise FrameError("an array's shape is not a short list")
     if not all(type(size) is int and 0 <= size < 2**40 for size in shape):
         raise FrameError("an array's shape is not made of sizes")
+    if math.prod(size for size in shape if size) >= 2**56:  # numpy refuses it, empty or not
+        raise FrameError("an array's shape has too many elements")
     return name, np.dtype(dtype), tuple(shape)

@@ -27,6 +27,7 @@ _START_SECONDS = 300.0  # importing libraries, on a busy machine; no stranger's 
 _TICK_SECONDS = 0.05
 _STDERR_BYTES = 16 * 1024
 _PIECE_BYTES = 2**20
+_MOST_THREADS = 4096  # of torch's several pools, on a machine of a thousand processors
 _WALL_FACTOR = 20.0  # of processor time: how busy a machine may be
 
 
@@ -126,7 +127,7 @@ class _Watch:
             answered: whether there is something to read or room to write: it is this process that must act then.
 
         Raises:
-            EndedError: the process computed, or idled, for longer than it may.
+            EndedError: the process computed, or idled, for longer than it may, or started too many threads.
         """
         now, (cpu, waited) = time.monotonic(), self._times()
         passed, self._last = now - self._last, now
@@ -136,6 +137,8 @@ class _Watch:
         if answered:
             return
         self.idle += max(0.0, passed - computed - stood)
+        if self._threads > _MOST_THREADS:
+            raise EndedError(f"it started {self._threads} threads")
         if self.cpu > self._cpu_limit:
             raise EndedError(f"it was still computing after {self.cpu:.0f} s of processor time")
         if self.idle > self._idle_limit:
@@ -145,9 +148,10 @@ class _Watch:
 
     def _times(self) -> tuple[float, float]:
         """Seconds on a processor and seconds of waiting for one, of all threads that live."""
-        cpu = waited = 0
+        cpu = waited = self._threads = 0
         with contextlib.suppress(OSError):
             for task in self._tasks.iterdir():
+                self._threads += 1
                 with contextlib.suppress(OSError, ValueError, IndexError):
                     run, wait, *_ = (task / "schedstat").read_text(encoding="ascii").split()
                     cpu, waited = cpu + int(run), waited + int(wait)

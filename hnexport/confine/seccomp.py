@@ -3,7 +3,8 @@
 Landlock says which files may be opened; it does not know permissions, times, signals, processes, memory files and most
 kinds of sockets. The filter lists what may be called; everything else, known or yet to be invented, is refused with
 EPERM. Where a call may do more than compute, its arguments are looked at: files are opened for reading only, threads
-may be started but no processes, signals go to this process alone, memory is never shared, no limit is changed.
+may be started but no processes, signals go to this process alone, memory is never shared, no limit is changed. Nothing
+is enlarged by mremap, which counts a stack against no limit; libc's realloc copies then.
 
 Source: https://docs.kernel.org/userspace-api/seccomp_filter.html; the numbers are the kernel's own tables.
 """
@@ -29,7 +30,7 @@ Step = tuple[int, int, int, int]  # code, jump if true, jump if false, value
 _FREE = """
 read 0 63, write 1 64, close 3 57, stat 4 -, fstat 5 80, lstat 6 -, poll 7 -, lseek 8 62, mprotect 10 226,
 munmap 11 215, brk 12 214, rt_sigaction 13 134, rt_sigprocmask 14 135, rt_sigreturn 15 139, pread64 17 67,
-readv 19 65, writev 20 66, access 21 -, select 23 -, sched_yield 24 124, mremap 25 216, madvise 28 233,
+readv 19 65, writev 20 66, access 21 -, select 23 -, sched_yield 24 124, madvise 28 233,
 nanosleep 35 101, getpid 39 172, exit 60 93, uname 63 160, getcwd 79 17, readlink 89 -,
 gettimeofday 96 169, getrusage 98 165, sysinfo 99 179, times 100 153, getuid 102 174, getgid 104 176,
 geteuid 107 175, getegid 108 177, getppid 110 173, rt_sigpending 127 136, sigaltstack 131 132,
@@ -118,8 +119,8 @@ def _checks(name: str, process: int, refused: Step) -> list[Step]:
             # Neither for writing nor to create, cut or path-only with a temporary file: O_ACCMODE, O_CREAT, O_TRUNC.
             unwanted = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC
             return [(_LOAD, 0, 0, _low(place)), (_AND, 0, 0, unwanted), (_EQUAL, 1, 0, 0), refused]
-        case "mmap":  # memory that is shared is counted against no limit
-            return [(_LOAD, 0, 0, _low(3)), (_AND, 0, 0, 1), (_EQUAL, 1, 0, 0), refused]
+        case "mmap":  # memory that is shared or grows as a stack does (MAP_GROWSDOWN) is counted against no limit
+            return [(_LOAD, 0, 0, _low(3)), (_AND, 0, 0, 0x101), (_EQUAL, 1, 0, 0), refused]
         case "clone":  # a thread of this process: CLONE_THREAD
             return [(_LOAD, 0, 0, _low(0)), (_AND, 0, 0, 0x10000), (_EQUAL, 0, 1, 0), refused]
         case "tgkill":

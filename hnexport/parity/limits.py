@@ -2,7 +2,12 @@
 
 from dataclasses import dataclass
 
-__all__ = ["FULL", "Limits"]
+from hnexport.reading import shown
+
+__all__ = ["FULL", "LARGEST_BATCH", "Limits"]
+
+LARGEST_BATCH = 4096
+"""The largest batch of a fixed size that is run: a file can ask for any number of images, and they are allocated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +26,7 @@ class Limits:
         defaults: inputs besides the id and the image, which stay at the value that the file gives them.
 
     Raises:
-        ValueError: there are no batch sizes, or one is below 1.
+        ValueError: there are no batch sizes, or one is not 1 to `LARGEST_BATCH`.
     """
 
     id_bits: int = 64
@@ -34,8 +39,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         able = (self.least_batch,) if self.batch_sizes is None else self.batch_sizes
-        if not able or min(able) < 1:
-            raise ValueError(f"batch sizes must be at least 1, found {list(able)}")
+        if not able or min(able) < 1 or max(able) > LARGEST_BATCH:
+            raise ValueError(f"batch sizes must be 1 to {LARGEST_BATCH}, found {shown(able)}")
         object.__setattr__(self, "least_batch", min(able))
 
     @property

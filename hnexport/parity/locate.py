@@ -196,20 +196,21 @@ def _layer_steps(points: Sequence[Point], values: Sequence[Array], tolerance: To
 
 
 def _closest(reference: Array, values: Sequence[Array]) -> float:
-    """Smallest error among the artifact's values of the same shape; infinite where there is none."""
-    errors = [_error(value, reference) for value in values if value.shape == reference.shape]
-    return min(errors, default=float("inf"))
+    """Smallest error among the artifact's values; infinite where none has the shape."""
+    return min((_error(value, reference) for value in values), default=float("inf"))
 
 
 def _error(value: Array, reference: Array) -> float:
-    """Largest relative L2 error of an image's share of the value."""
+    """Largest relative L2 error of an image's share of the value; infinite where the shapes differ."""
+    if value.shape != reference.shape:
+        return float("inf")
     rows = len(reference)
     flat = [array.reshape(rows, -1).astype(np.float64) for array in (value, reference)]
     return float(relative_l2(flat[0], flat[1]).max())
 
 
 def _logits_step(points: Sequence[Point], trace: Trace, tolerance: Tolerance) -> Step:
-    error = _error(trace.logits, points[-1].value) if trace.logits.shape == points[-1].value.shape else float("inf")
+    error = _error(trace.logits, points[-1].value)
     return Step(kind=Kind.LOGITS, place="logits", error=error, passed=error <= tolerance.relative_l2)
 
 

@@ -33,7 +33,7 @@ class ProgramLimits:
         """The limits that this is the data of.
 
         Raises:
-            ValueError: there are no batch sizes, or one is below 1.
+            ValueError: there are no batch sizes, or one is not 1 to `LARGEST_BATCH`.
         """
         return Limits(
             batch_sizes=self.batch_sizes,

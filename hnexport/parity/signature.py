@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest, TensorSignature
 from hnexport.errors import ParityError
-from hnexport.parity.limits import Limits
+from hnexport.parity.limits import LARGEST_BATCH, Limits
 from hnexport.parity.tolerances import Precision
 
 __all__ = [
@@ -76,6 +76,11 @@ def check_image(path: Path | str, dtype: str, shape: Sequence[object], expected:
             f"{path} takes images {dtype} [{_axes(shape)}], "
             f"the bundle's are {expected.dtype} [{_axes(expected.shape)}]: "
             "verify it with the bundle of that image, or export it for this one"
+        )
+    if isinstance(shape[0], int) and not 1 <= shape[0] <= LARGEST_BATCH:
+        raise ParityError(
+            f"{path} takes exactly {shape[0]} images a call, parity runs batches of 1 to {LARGEST_BATCH}: "
+            "export it with a free batch axis"
         )
 
 

@@ -84,8 +84,10 @@ def _unwritable(error: OSError) -> CacheError:
 
 def _is_about_cache(error: OSError) -> bool:
     """Whether it says that something could not be written, and not that a bundle could not be read."""
-    inside = isinstance(error.filename, str) and error.filename.startswith(str(cache_folder()))
-    return inside or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    named, folder = error.filename, cache_folder()
+    # A folder above it is named where that one cannot be made: XDG_CACHE_HOME may be a symlink that leads nowhere.
+    concerns = isinstance(named, str) and (named.startswith(str(folder)) or Path(named) in folder.parents)
+    return concerns or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def keyed_folder(kind: str, parts: Iterable[str]) -> Path:

@@ -20,7 +20,7 @@ from hnexport.runtime.half import require_half
 from hnexport.runtime.memory import release_freed_memory
 from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.processors import threads_of_each
-from hnexport.runtime.providers import open_session, running_on
+from hnexport.runtime.providers import open_session, running_bundle
 from hnexport.runtime.residents import ConditionalPredictor, Predictor
 from hnexport.runtime.session_options import session_options
 from hnexport.runtime.tuned import find_tuned
@@ -92,7 +92,9 @@ class OnnxruntimeEngine:
         if self._manifest.onnx is None or not self._manifest.onnx.supplied:
             return {}
         names = list(self._manifest.onnx.supplied)
-        return dict(zip(names, self._hypernet_session().run(names, _feed(member)), strict=True))
+        session = self._hypernet_session()
+        with running_bundle("cpu"):
+            return dict(zip(names, session.run(names, _feed(member)), strict=True))
 
     def materialise(self, member: int) -> Predictor:
         """The plain network of one member, with its weights as constants.
@@ -167,7 +169,7 @@ class OnnxruntimeEngine:
 
         def run(images: NDArray[Any], member: int | None = None) -> NDArray[np.float32]:
             feed = {"image": images} if member is None else {**_feed(member), "image": images}
-            with running_on(self.provider):
+            with running_bundle(self.provider):
                 return session.run(["logits"], feed)[0]  # type: ignore[no-any-return]
 
         return run
@@ -192,7 +194,7 @@ class OnnxruntimeEngine:
         """Whether a session's logits change when the arrays it was given do (which are NaN afterwards)."""
         image = self._manifest.inputs[1]
         feed = {"image": np.zeros((1, *_sizes(image.shape)), dtype=image.dtype)}
-        with running_on(self.provider):
+        with running_bundle(self.provider):
             before = session.run(["logits"], feed, WITHOUT_GRAPH)[0]
             for weight in weights.values():
                 weight.fill(np.nan)

@@ -20,6 +20,7 @@ __all__ = [
     "check_provider_name",
     "open_session",
     "require_device",
+    "running_bundle",
     "running_on",
 ]
 
@@ -78,6 +79,24 @@ def running_on(provider: str, doing: str = "compute") -> Iterator[None]:
         if provider == "cpu":
             raise
         raise UnusableProviderError(provider, explain(provider, str(error), doing)) from error
+
+
+@contextlib.contextmanager
+def running_bundle(provider: str) -> Iterator[None]:
+    """As `running_on`; what fails on the CPU, where nothing can be missing, is the fault of the bundle's graph.
+
+    Raises:
+        ProviderError, BundleError: onnxruntime does not run the graph.
+    """
+    try:
+        with running_on(provider):
+            yield
+    except (HnexportError, MemoryError):
+        raise
+    except Exception as error:  # onnxruntime's exceptions have no common root
+        raise BundleError(
+            f"onnxruntime {onnxruntime.__version__} cannot run the bundle's graph: {error}; build the bundle again"
+        ) from error
 
 
 def open_session(

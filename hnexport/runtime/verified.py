@@ -18,6 +18,7 @@ from typing import Any
 
 from hnexport.bundle.checksums import Listing, check_files, check_sizes
 from hnexport.errors import CacheError
+from hnexport.reading import read_json
 from hnexport.runtime.cache import cache_folder
 from hnexport.runtime.options import Checksums
 
@@ -26,6 +27,7 @@ __all__ = ["LARGE_BYTES", "verify_files"]
 logger = logging.getLogger(__name__)
 
 LARGE_BYTES = 16 * 2**20  # about 10 ms of SHA-256
+_ENTRY_BYTES = 2**16
 _SETTLED_NS = 2 * 10**9  # a younger file might change again within one tick of the file system's clock
 
 
@@ -70,7 +72,7 @@ def _entry(path: Path) -> Path:
 
 def _is_remembered(path: Path, sha256: str) -> bool:
     try:
-        held = json.loads(_entry(path).read_text(encoding="utf-8"))
+        held = read_json(_entry(path), _ENTRY_BYTES)
     except (OSError, ValueError, CacheError):
         return False
     return bool(held == {**_identity(path), "sha256": sha256})

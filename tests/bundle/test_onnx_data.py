@@ -106,3 +106,41 @@ def test_a_relocated_model_names_the_files_that_symlinks_lead_to(bundle):
     assert relocate(model, bundle / "ensemble.onnx") == (bundle / "store").resolve()
     places = {entry.value for t in model.graph.initializer for entry in t.external_data if entry.key == "location"}
     assert places == {"a1b2"}
+
+
+def calls(number: int, target: int) -> onnx.FunctionProto:
+    """The function `F<number>`, which calls another one twice."""
+    nodes = [helper.make_node(f"F{target}", [name], [out], domain="z") for name, out in (("a", "b"), ("b", "c"))]
+    return helper.make_function("z", f"F{number}", ["a"], ["c"], nodes, [helper.make_opsetid("z", 1)])
+
+
+FUNCTIONS = {
+    "doubles forty times": ([calls(number, number + 1) for number in range(40)], "stand for .* nodes, at most"),
+    "calls itself": ([calls(0, 0)], "or themselves"),
+    "calls in a ring": ([calls(0, 1), calls(1, 0)], "or themselves"),
+    "has a tensor outside": (
+        [
+            helper.make_function(
+                "z",
+                "F0",
+                ["a"],
+                ["c"],
+                [helper.make_node("Constant", [], ["c"], value=TensorProto(data_location=1, data_type=1, dims=[1]))],
+                [helper.make_opsetid("", 18)],
+            )
+        ],
+        "which is no file of this folder",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FUNCTIONS)
+def test_functions_that_no_runtime_should_be_given_are_refused(tmp_path, case):
+    functions, message = FUNCTIONS[case]
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("F0", ["x"], ["y"], domain="z")], "g", value[:1], value[1:])
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("z", 1)]
+    path = tmp_path / "m.onnx"
+    path.write_bytes(helper.make_model(graph, functions=functions, opset_imports=opsets).SerializeToString())
+    with pytest.raises(BundleError, match=message):
+        check_model(path)

@@ -58,6 +58,7 @@ WRONG = {
     "too many dimensions": frame(array(shape=[1] * 9)),
     "more than is allowed": frame(array(shape=[10**6])),
     "a size that overflows": frame(array(shape=[2**39, 2**39])),
+    "no elements, of a size that overflows": frame(array(shape=[0, 2**39, 2**39, 2**39])),
     "another field": frame(array(file="x")),
     "a name that is none": frame(array(name=1)),
 }

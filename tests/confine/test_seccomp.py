@@ -52,6 +52,7 @@ ARGUMENTS = {
     "cutting a file": ("openat", (0, 0, 0o1000), REFUSE),
     "private memory": ("mmap", (0, 0, 3, 0x22), ALLOW),
     "shared memory": ("mmap", (0, 0, 3, 0x21), REFUSE),
+    "memory that grows as a stack does": ("mmap", (0, 0, 3, 0x122), REFUSE),
     "a thread": ("clone", (0x3D0F00,), ALLOW),
     "a process": ("clone", (17,), REFUSE),
     "a signal to itself": ("tgkill", (7, 7, 6), ALLOW),

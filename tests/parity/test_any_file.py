@@ -86,6 +86,14 @@ def test_an_onnx_file_of_one_batch_size_is_judged_at_that_size(size: int, pristi
         assert missing == {"other batch sizes"}
 
 
+@pytest.mark.parametrize("size", [0, 4097, 10**6])
+def test_a_batch_size_that_nothing_can_be_run_with_is_refused(size: int, pristine: Pristine, copied: Pristine) -> None:
+    file = variants.with_fixed_batch(copied("hypernet"), size)
+    refused(file, pristine("hypernet"), f"takes exactly {size} images a call")
+    with pytest.raises(ParityError, match=f"takes exactly {size} images a call"):
+        locate(pristine("hypernet"), str(file))
+
+
 @pytest.mark.parametrize("size", [1, 4])
 @pytest.mark.parametrize("fault", ["ReLU missing", "two members swapped", "no guard for unknown ids", "batch mixing"])
 def test_faults_are_found_at_a_fixed_batch_too(size: int, fault: str, pristine: Pristine, copied: Pristine) -> None:

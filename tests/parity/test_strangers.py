@@ -111,6 +111,21 @@ def test_locate_runs_a_strangers_program_confined(copied, canary):
     assert not os.path.lexists(canary)
 
 
+def test_a_trace_with_logits_of_another_shape_departs(copied):
+    bundle = copied("hypernet")
+    by_expression(bundle, NO_LOGITS)
+    assert locate(bundle, "pt2").first is not None
+
+
+NO_LOGITS = """
+import numpy
+from hnexport.parity.confined_child import Service
+held = Service.answer
+nothing = {"calls": []}, [("logits", numpy.zeros(0, numpy.float32))]
+Service.answer = lambda self, asked: nothing if asked.meta["question"] == "trace" else held(self, asked)
+"""
+
+
 def test_bench_runs_no_program(copied, canary):
     bundle = copied("hypernet")
     by_expression(bundle, f"open({str(canary)!r}, 'w')")
@@ -145,11 +160,34 @@ def only_pt2(value):
         value[table] = {name: held for name, held in value[table].items() if name in kept}
 
 
+# Neither by a mapping that grows, nor by enlarging the stack that is there, nor by addresses that are only read.
+STACKS = """
+import ctypes, mmap
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = libc.mremap.restype = ctypes.c_void_p
+size, private = ctypes.c_size_t, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+stack = next(int(line.split("-")[0], 16) for line in open("/proc/self/maps") if "[stack]" in line)
+found = [
+    libc.mmap(None, size(3 * 2**30), 3, private | 0x100, -1, size(0)),
+    libc.mremap(ctypes.c_void_p(stack), size(4096), size(3 * 2**30), 1),
+    libc.mmap(None, size(2**40), 1, private, -1, size(0)),
+]
+raise SystemError("no stack to be had" if set(found) == {2**64 - 1} else f"found {found}")
+"""
+
+THREADS = """
+import _thread, threading, time
+threading.stack_size(32768)
+while True: _thread.start_new_thread(time.sleep, (1000,))
+"""
+
 TOO_MUCH = {
     "never ends": ("pt2", lambda bundle: by_expression(bundle, "while True: pass"), "still computing"),
     "sleeps": ("pt2", lambda bundle: by_expression(bundle, "import time; time.sleep(1000)"), "did nothing"),
     "stops itself": ("pt2", lambda bundle: by_expression(bundle, "import signal; signal.raise_signal(19)"), "nothing"),
     "takes all memory": ("pt2", lambda bundle: by_expression(bundle, "x = b'x' * 2**33"), "MemoryError"),
+    "takes all memory as stacks": ("pt2", lambda bundle: by_expression(bundle, STACKS), "no stack to be had"),
+    "starts threads": ("pt2", lambda bundle: by_expression(bundle, THREADS), "threads"),
     "exits": ("pt2", lambda bundle: by_expression(bundle, "import os; os._exit(3)"), "ended with code 3"),
     "answers garbage": (
         "pt2",

@@ -88,8 +88,12 @@ def test_without_a_home_what_needs_the_cache_says_what_to_set(shared_bundle, cap
     assert "is not tuned: there is no cache" in caplog.text
 
 
-def test_a_cache_path_that_is_a_file(shared_bundle, tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
+@pytest.mark.parametrize("kind", ["file", "dangling symlink"])
+def test_a_cache_path_that_is_no_folder(shared_bundle, tmp_path, monkeypatch, kind):
+    if kind == "file":
+        (tmp_path / "file").write_text("")
+    else:
+        (tmp_path / "file").symlink_to(tmp_path / "nowhere" / "either")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     for strategy in ANYTHING:
         load(shared_bundle, provider="cpu", strategy=strategy, tune=strategy == "auto")

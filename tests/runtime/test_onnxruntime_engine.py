@@ -6,7 +6,9 @@ import sys
 import numpy as np
 import onnx
 import pytest
+from bundles import rewrite_checksums
 
+from hnexport.errors import BundleError
 from hnexport.runtime import load, onnxruntime_engine
 
 LOAD_AND_PREDICT = """
@@ -72,3 +74,27 @@ def test_threads_is_the_number_of_threads_of_a_call(shared_bundle):
     )
     # ten members, the hypernetwork, and two threads beside the caller's in each
     assert three - one == 11 * 2
+
+
+@pytest.mark.parametrize("strategy", ["materialised", "generated"])
+@pytest.mark.parametrize("damage", ["no logits", "another input", "another rank"])
+def test_a_graph_with_another_signature_is_the_fault_of_the_bundle(own_bundle, images, damage, strategy):
+    for name in ("model.onnx", "network.onnx"):
+        model = onnx.load(own_bundle / name, load_external_data=False)
+        image = next(value for value in model.graph.input if value.name == "image")
+        if damage == "no logits":
+            node = onnx.helper.make_node("Identity", ["logits"], ["scores"])
+            model.graph.node.append(node)
+            model.graph.output[0].name = "scores"
+        elif damage == "another input":
+            model.graph.input.append(onnx.helper.make_tensor_value_info("more", onnx.TensorProto.FLOAT, [1]))
+            model.graph.node.append(onnx.helper.make_node("Identity", ["more"], ["unused"]))
+        else:
+            image.type.tensor_type.shape.dim.add().dim_value = 1
+            model.graph.node.insert(0, onnx.helper.make_node("Flatten", ["image"], ["flat"]))
+            del model.graph.node[1:]
+            model.graph.output[0].name = "flat"
+        (own_bundle / name).write_bytes(model.SerializeToString())
+    rewrite_checksums(own_bundle)
+    with pytest.raises(BundleError, match="onnxruntime .* cannot (run|load)"):
+        load(own_bundle, provider="cpu", strategy=strategy).predict(images, member=0)

@@ -97,12 +97,33 @@ def test_a_file_that_has_just_changed_is_read_again_next_time(large, reads, monk
     assert reads == [NAME] * 2
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b'{"sha256": "0"}'], ids=repr)
+CORRUPT = {
+    "empty": b"",
+    "cut": b"{",
+    "a list": b"[1]",
+    "no UTF-8": b"\xff\xfe",
+    "other keys": b'{"sha256": "0"}',
+    "deep": b"[" * 100_000,
+    "a number of 5,000 digits": b"9" * 5000,
+}
+
+
+@pytest.mark.parametrize("content", CORRUPT.values(), ids=CORRUPT)
 def test_a_corrupt_entry_is_ignored_and_replaced(large, reads, content):
     verify(large)
     (entry,) = (cache_folder() / "verified").iterdir()
     entry.write_bytes(content)
     verify(large)
+    verify(large)
+    assert reads == [NAME] * 2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_an_entry_that_is_a_fifo_is_not_waited_for(large, reads):
+    verify(large)
+    (entry,) = (cache_folder() / "verified").iterdir()
+    entry.unlink()
+    os.mkfifo(entry)
     verify(large)
     assert reads == [NAME] * 2
 
