@@ -38,9 +38,10 @@ class TorchProgram:
         self._shape = tuple(size for size in image.shape if isinstance(size, int))
         self._call: Callable[..., Any] = _entry(module)
         self._refusal: Exception | None = None
+        self._answered: Mapping[str, Tensor] = {}  # to the last batch that it ran
         declared, defaults = _declared(name, module, signature), _defaults(name, module)
         self._id_axes, self._dtype, sizes = self._fitting(_dtypes(module, image.dtype), declared)
-        outputs = self._outputs(self._run_zeros(max(sizes)))
+        outputs = self._answered
         together = _is_ensemble(outputs)
         if not together:
             logits = self._pick(outputs)
@@ -100,7 +101,7 @@ class TorchProgram:
 
     def _runs(self, axes: int, dtype: torch.dtype, size: int) -> bool:
         try:
-            self._outputs(self._run_zeros(size, axes, dtype))
+            self._answered = self._outputs(self._run_zeros(size, axes, dtype))
         except Exception as error:  # whatever a program raises: another size or type may suit it
             self._refusal = self._refusal or error
             return False
