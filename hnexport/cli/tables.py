@@ -32,6 +32,7 @@ from hnexport.cli import output
 __all__ = ["Column", "Styled", "Table", "show_table"]
 
 _BETWEEN, _EDGES = 3, 1  # columns of a line that the frame takes: for each cell, and once
+_LITTLE = 12  # characters that a column is given before longer ones share what is left
 _LONG_WORD = 24
 
 
@@ -136,8 +137,12 @@ def _least(table: Table, natural: dict[int, int], column: int) -> int:
 
 
 def _grown(widths: dict[int, int], natural: dict[int, int], room: int) -> dict[int, int]:
-    """Give the folded columns what room is left, a character at a time to the one that lacks most."""
+    """Give the folded columns what room is left: whole ones for what lacks little, then to the one that lacks most."""
     widths = dict(widths)
+    for i in sorted(widths, key=lambda i: natural[i] - widths[i]):
+        lack = natural[i] - widths[i]
+        if lack <= min(_LITTLE, room - _total(widths)):
+            widths[i] += lack
     for _ in range(room - _total(widths)):
         lacking = max(widths, key=lambda i: natural[i] - widths[i])
         if natural[lacking] == widths[lacking]:

@@ -11,6 +11,7 @@ import pytest
 
 from hnexport.bundle import read_manifest
 from hnexport.errors import CacheError
+from hnexport.reading import MissingFileError
 from hnexport.runtime import Strategy, load, loading
 from hnexport.runtime.cache import CACHE_REMEDY, require_cache, writing_cache
 from hnexport.runtime.half import find_half
@@ -115,7 +116,7 @@ def test_a_cache_below_a_folder_that_cannot_be_made(shared_bundle, tmp_path, mon
     ("error", "said"),
     [
         (PermissionError(13, "Permission denied"), "what the cache holds is not used, this user may not read it"),
-        (NotADirectoryError(20, "Not a directory"), None),
+        (MissingFileError(Path("below a file"), "is missing"), None),
         (OSError(5, "Input/output error"), "a damaged entry of the cache is not used"),
     ],
     ids=["unreadable", "below a file", "damaged"],
