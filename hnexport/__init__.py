@@ -8,7 +8,7 @@ works where neither torch nor onnx is installed. What to do with it are function
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _WHERE = {
     "RECIPES": "hnexport.spec",

@@ -17,14 +17,14 @@ from bundles import rewrite_checksums
 Edit = Callable[[bytes], bytes]
 
 
-def edit_archive(path: Path, part: str, change: Edit) -> None:
-    """Change the first record of a torch archive whose name contains `part`."""
+def edit_archive(path: Path, part: str, change: Edit, holding: bytes = b"") -> None:
+    """Change the first record of a torch archive whose name contains `part`, and whose content `holding`."""
     reader = torch._C.PyTorchFileReader(str(path))
     names = [name.split("/", 1)[1] for name in zipfile.ZipFile(path).namelist()]
     records = {
         name: reader.get_record(name) for name in names if not name.startswith((".data", "version", "byteorder"))
     }
-    found = next(name for name in records if part in name)
+    found = next(name for name, data in records.items() if part in name and holding in data)
     records[found] = change(records[found])
     del reader
     writer = torch._C.PyTorchFileWriter(str(path))
@@ -115,7 +115,8 @@ def by_torchscript(bundle: Path, statements: str) -> None:
         lines = "".join(f"    {line}\n" for line in statements.splitlines())
         return (text[:at] + lines + text[at:]).encode()
 
-    edit_archive(bundle / "model.pt", "graph_module.py", change)
+    # The file's name depends on how many classes torch.jit had named before in the process that wrote it.
+    edit_archive(bundle / "model.pt", ".py", change, holding=b"    generator = self.generator\n")
     rewrite_checksums(bundle)
 
 
