@@ -17,7 +17,7 @@ import torch
 
 from hnexport import RECIPES, HypernetSpec, Pipeline, PipelineSpec, WideResNetSpec, weight_summary
 from hnexport.build import build
-from hnexport.checkpoints import Checkpoint
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.runtime import load
 
 MEMBERS = 10

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0.dev0"
 
 _WHERE = {
-    "RECIPES": "hnexport.spec",
+    "RECIPES": "hnexport.networks.wide_resnet.spec",
     "HnexportError": "hnexport.errors",
     "HypernetSpec": "hnexport.spec",
-    "ImageSpec": "hnexport.spec",
-    "Pipeline": "hnexport.pipeline",
-    "PipelineSpec": "hnexport.spec",
-    "PreprocessSpec": "hnexport.spec",
-    "Recipe": "hnexport.spec",
+    "ImageSpec": "hnexport.networks.wide_resnet.spec",
+    "Pipeline": "hnexport.networks.wide_resnet.pipeline",
+    "PipelineSpec": "hnexport.networks.wide_resnet.spec",
+    "PreprocessSpec": "hnexport.networks.wide_resnet.spec",
+    "Recipe": "hnexport.networks.wide_resnet.spec",
     "Source": "hnexport.spec",
-    "WideResNetSpec": "hnexport.spec",
+    "WideResNetSpec": "hnexport.networks.wide_resnet.spec",
     "weight_summary": "hnexport.summary",
 }
 
@@ -41,17 +41,16 @@ __all__ = [
 
 if TYPE_CHECKING:
     from hnexport.errors import HnexportError
-    from hnexport.pipeline import Pipeline
-    from hnexport.spec import (
+    from hnexport.networks.wide_resnet.pipeline import Pipeline
+    from hnexport.networks.wide_resnet.spec import (
         RECIPES,
-        HypernetSpec,
         ImageSpec,
         PipelineSpec,
         PreprocessSpec,
         Recipe,
-        Source,
         WideResNetSpec,
     )
+    from hnexport.spec import HypernetSpec, Source
     from hnexport.summary import weight_summary
 
 

@@ -28,18 +28,19 @@ from hnexport.bundle.manifest import (
     write_manifest,
 )
 from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
-from hnexport.checkpoints import Checkpoint
 from hnexport.errors import ParityError
 from hnexport.export import Capture, capture, write_onnx, write_pt2, write_torchscript
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint
+from hnexport.networks.wide_resnet.pipeline import Pipeline
+from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.parity import ParityReport, VerifyOptions, checked_members, compute_golden, probe_images, verify
 from hnexport.parity.depth import depth_profile
 from hnexport.parity.page import write_page
 from hnexport.parity.report import report_json
 from hnexport.parity.rounding import measure_rounding
-from hnexport.pipeline import Pipeline
 from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
-from hnexport.spec import BasisDtype, PipelineSpec
+from hnexport.spec import BasisDtype
 from hnexport.trust import Trust, remember
 
 __all__ = ["PARITY_FILE", "BuildOptions", "BuildResult", "ParityFailedError", "build"]
@@ -92,7 +93,7 @@ def build(
     """Capture a pipeline, write and verify a bundle, and only then publish it at `target`.
 
     Args:
-        checkpoint: what to build, from `hnexport.checkpoints` or `random_checkpoint`.
+        checkpoint: what to build, from `hnexport.networks.wide_resnet.checkpoints` or `random_checkpoint`.
         progress: called as each stage goes on.
 
     Raises:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hnexport.bundle.manifest import FORMAT_FILES, Manifest
 from hnexport.hypernet.storage import count_weights
-from hnexport.spec import PipelineSpec
+from hnexport.networks.wide_resnet.spec import PipelineSpec
 
 __all__ = ["Summary", "summarise", "weight_summary"]
 

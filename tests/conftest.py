@@ -19,12 +19,13 @@ from shared import FOLDER_VARIABLE, Built, build_once
 from torch import Tensor
 from zygote import Zygote
 
-from hnexport.checkpoints import Checkpoint
 from hnexport.hypernet.storage import stored_tensors
-from hnexport.networks.slots import Role, Slot, network_slots
-from hnexport.pipeline import Pipeline
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint
+from hnexport.networks.wide_resnet.pipeline import Pipeline
+from hnexport.networks.wide_resnet.slots import Role, Slot, network_slots
+from hnexport.networks.wide_resnet.spec import RECIPES, ImageSpec, PipelineSpec, WideResNetSpec
 from hnexport.runtime.memory import available_bytes
-from hnexport.spec import RECIPES, Chunking, HypernetSpec, ImageSpec, PipelineSpec, Source, WideResNetSpec
+from hnexport.spec import Chunking, HypernetSpec, Source
 
 _skipped: list[str] = []
 _WORKER_BYTES = 2_500_000_000  # of memory that one test process and its children take at most

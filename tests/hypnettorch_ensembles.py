@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hnexport.checkpoints import Checkpoint, HypnettorchOverrides, import_hypnettorch
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint, HypnettorchOverrides, import_hypnettorch
 from hnexport.spec import Activation
 
 with warnings.catch_warnings():

@@ -41,8 +41,8 @@ LIGHT = (
     "hnexport.records",
     "hnexport.publishing",
     "hnexport.spec",
-    "hnexport.networks.slots",
-    "hnexport.hypernet.chunking",
+    "hnexport.networks.wide_resnet.slots",
+    "hnexport.networks.wide_resnet.chunking",
     "hnexport.hypernet.storage",
 )
 

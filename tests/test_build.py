@@ -10,14 +10,15 @@ import hnexport.build as build_module
 from hnexport.build import BuildOptions, ParityFailedError, build
 from hnexport.bundle import Format, read_golden, read_manifest
 from hnexport.bundle.checksums import record_file
-from hnexport.checkpoints import Checkpoint, random_checkpoint
 from hnexport.errors import BundleError
 from hnexport.hypernet.generator import WeightGenerator
 from hnexport.hypernet.storage import count_weights, stored_tensors
-from hnexport.networks.registry import network_skeleton
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint, random_checkpoint
+from hnexport.networks.wide_resnet.module import network_skeleton
+from hnexport.networks.wide_resnet.pipeline import Pipeline
+from hnexport.networks.wide_resnet.spec import RECIPES, ImageSpec, PipelineSpec, Recipe, WideResNetSpec
 from hnexport.parity import sample_members
-from hnexport.pipeline import Pipeline
-from hnexport.spec import RECIPES, Chunking, HypernetSpec, ImageSpec, PipelineSpec, Recipe, Source, WideResNetSpec
+from hnexport.spec import Chunking, HypernetSpec, Source
 
 ALL_GENERATED = Recipe(convolution=Source.GENERATED, norm=Source.GENERATED, output=Source.GENERATED)
 

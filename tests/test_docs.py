@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from hnexport.build import build
-from hnexport.checkpoints import random_checkpoint
+from hnexport.networks.wide_resnet.checkpoints import random_checkpoint
+from hnexport.networks.wide_resnet.spec import PipelineSpec, WideResNetSpec
 from hnexport.records import from_json
-from hnexport.spec import HypernetSpec, PipelineSpec, WideResNetSpec
+from hnexport.spec import HypernetSpec
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))

@@ -8,19 +8,18 @@ import torch
 from torch import Tensor
 
 from hnexport.errors import CheckpointError, RuntimeInputError
-from hnexport.networks.registry import build_network
-from hnexport.pipeline import Pipeline
-from hnexport.spec import (
+from hnexport.networks.wide_resnet.module import build_network
+from hnexport.networks.wide_resnet.pipeline import Pipeline
+from hnexport.networks.wide_resnet.spec import (
     RECIPES,
-    HypernetSpec,
     ImageLayout,
     ImageSpec,
     PipelineSpec,
     PreprocessSpec,
     Recipe,
-    Source,
     WideResNetSpec,
 )
+from hnexport.spec import HypernetSpec, Source
 
 MakeSpec = Callable[..., PipelineSpec]
 MakePipeline = Callable[..., Pipeline]

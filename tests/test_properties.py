@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 from strategies import json_values, pipelines
 
 from hnexport.bundle import read_manifest, write_manifest
-from hnexport.checkpoints import load_checkpoint
 from hnexport.errors import BundleError, CheckpointError, RuntimeInputError, SpecError
-from hnexport.hypernet.chunking import plan_chunks
 from hnexport.hypernet.storage import count_weights, stored_tensors
 from hnexport.images import read_images
-from hnexport.networks.slots import network_slots, slot_source
+from hnexport.networks.wide_resnet.checkpoints import load_checkpoint
+from hnexport.networks.wide_resnet.chunking import plan_chunks
+from hnexport.networks.wide_resnet.slots import network_slots, slot_source
+from hnexport.networks.wide_resnet.spec import PipelineSpec, WideResNetSpec
 from hnexport.records import RecordError, from_json, to_json
-from hnexport.spec import PipelineSpec, Source, WideResNetSpec
+from hnexport.spec import Source
 
 STORED = Path(__file__).parent / "data" / "bundle-v1"
 SMALL = PipelineSpec(network=WideResNetSpec.from_name("wrn-10-1"), members=2)

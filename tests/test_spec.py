@@ -7,21 +7,17 @@ from typing import Any
 import pytest
 
 from hnexport.errors import SpecError
-from hnexport.records import RecordError, from_json, to_json
-from hnexport.spec import (
+from hnexport.networks.wide_resnet.spec import (
     RECIPES,
-    Activation,
-    BasisDtype,
-    Chunking,
-    HypernetSpec,
     ImageLayout,
     ImageSpec,
     PipelineSpec,
     PreprocessSpec,
     Recipe,
-    Source,
     WideResNetSpec,
 )
+from hnexport.records import RecordError, from_json, to_json
+from hnexport.spec import Activation, BasisDtype, Chunking, HypernetSpec, Source
 
 REFERENCE = WideResNetSpec.from_name("wrn-28-10")
 NORMALISE = PreprocessSpec(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))

@@ -11,7 +11,7 @@ import pytest
 from fuzzing import Command, Mutant, faults
 from shared import build_once
 
-from hnexport.checkpoints import Checkpoint
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 
 BUNDLE = Path(__file__).parent / "data" / "bundle-v1"
 

@@ -34,9 +34,10 @@ from hnexport.bench import run as bench_run
 from hnexport.build import BuildOptions, build
 from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import Manifest, read_manifest
-from hnexport.checkpoints import random_checkpoint
 from hnexport.doctor import diagnose
 from hnexport.errors import HnexportError
+from hnexport.networks.wide_resnet.checkpoints import random_checkpoint
+from hnexport.networks.wide_resnet.spec import PipelineSpec, WideResNetSpec
 from hnexport.parity import VerifyOptions, tolerances, verify
 from hnexport.parity.compare import relative_l2
 from hnexport.parity.precision import computing_in
@@ -46,7 +47,6 @@ from hnexport.parity.torch_runners import load_torch
 from hnexport.runtime import CudaOptions, Precision, load
 from hnexport.runtime.providers import open_session, require_device
 from hnexport.runtime.session_options import session_options
-from hnexport.spec import PipelineSpec, WideResNetSpec
 from hnexport.tune import halve
 
 BATCHES = (1, 8, 32)

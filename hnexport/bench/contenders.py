@@ -156,7 +156,7 @@ def _torch(task: BenchTask) -> Loaded:
     import torch
 
     from hnexport.bundle.restore import restore_tensors
-    from hnexport.pipeline import Pipeline
+    from hnexport.networks.wide_resnet.pipeline import Pipeline
 
     _set_torch(task)
     device = "cuda" if task.provider != "cpu" else "cpu"

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from hnexport.errors import SpecError
-from hnexport.hypernet.chunking import plan_chunks
-from hnexport.spec import RECIPES, Chunking, HypernetSpec, PipelineSpec
+from hnexport.networks.wide_resnet.chunking import plan_chunks
+from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec
+from hnexport.spec import Chunking, HypernetSpec
 
 __all__ = ["load_hypnettorch"]
 

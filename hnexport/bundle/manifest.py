@@ -9,9 +9,9 @@ from types import MappingProxyType
 
 from hnexport.bundle.digest import check_digest, digest_of, parse_digest
 from hnexport.errors import BundleError, SpecError
+from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.reading import MissingFileError, ReadError, parse_json, read_bytes, shown
 from hnexport.records import RecordError, from_json, to_json
-from hnexport.spec import PipelineSpec
 
 __all__ = [
     "FORMAT_FILES",

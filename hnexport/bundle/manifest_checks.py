@@ -8,7 +8,7 @@ from hnexport.bundle.limits import check_expansion, check_tables, stored_bytes
 from hnexport.bundle.manifest import FORMAT_FILES, MANIFEST_FILE, FileRecord, Format, Manifest, TensorSignature
 from hnexport.errors import BundleError
 from hnexport.hypernet.storage import ALIGNMENT_BYTES
-from hnexport.networks.slots import network_slots
+from hnexport.networks.wide_resnet.slots import network_slots
 from hnexport.reading import is_plain_name, shown
 
 __all__ = ["check_manifest"]

@@ -26,8 +26,8 @@ def convert(paths: tuple[Path, ...], force: bool, **options: Any) -> None:
     CKPT holds the state dicts hnet and mnet; give --hnet and --mnet instead where they are two files. What the state
     dicts do not show is inferred from their shapes; the options say what is known, and contradictions are errors.
     """
-    from hnexport.checkpoints import check_checkpoint_target, save_checkpoint
     from hnexport.cli import render
+    from hnexport.networks.wide_resnet.checkpoints import check_checkpoint_target, save_checkpoint
 
     expected = 1 if options["hnet"] is not None else 2
     if len(paths) != expected:

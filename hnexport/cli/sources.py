@@ -9,8 +9,8 @@ import click
 from hnexport.cli.options import Integers, Numbers
 
 if TYPE_CHECKING:
-    from hnexport.checkpoints import Checkpoint, HypnettorchOverrides
-    from hnexport.spec import ImageSpec, PreprocessSpec, Recipe
+    from hnexport.networks.wide_resnet.checkpoints import Checkpoint, HypnettorchOverrides
+    from hnexport.networks.wide_resnet.spec import ImageSpec, PreprocessSpec, Recipe
 
 __all__ = ["hypnettorch_checkpoint", "input_options", "source_checkpoint", "specification_options", "with_input"]
 
@@ -70,7 +70,7 @@ def source_checkpoint(options: Mapping[str, Any]) -> "Checkpoint":
         click.UsageError: the options contradict each other.
         HnexportError: the specification is not valid, or a file cannot be read.
     """
-    from hnexport.checkpoints import load_checkpoint
+    from hnexport.networks.wide_resnet.checkpoints import load_checkpoint
 
     sources = [name for name in ("checkpoint", "hypnettorch", "hnet") if options[name] is not None]
     if len(sources) > 1:
@@ -93,21 +93,21 @@ def source_checkpoint(options: Mapping[str, Any]) -> "Checkpoint":
 
 def hypnettorch_checkpoint(path: Path | None, options: Mapping[str, Any]) -> "Checkpoint":
     """Import a hypnettorch ensemble from one file, or from `--hnet` and `--mnet`."""
-    from hnexport.checkpoints import load_hypnettorch
+    from hnexport.networks.wide_resnet.checkpoints import load_hypnettorch
 
     return load_hypnettorch(path, hnet=options["hnet"], mnet=options["mnet"], overrides=_overrides(options))
 
 
 def with_input(checkpoint: "Checkpoint", options: Mapping[str, Any]) -> "Checkpoint":
     """The checkpoint behind the image input that `--image-layout` and `--preprocess` ask for."""
-    from hnexport.spec import ImageLayout
+    from hnexport.networks.wide_resnet.spec import ImageLayout
 
     layout = options["image_layout"]
     return checkpoint.with_input(image_layout=ImageLayout(layout) if layout else None, preprocess=_preprocess(options))
 
 
 def _preprocess(options: Mapping[str, Any]) -> "PreprocessSpec | None":
-    from hnexport.spec import PreprocessSpec
+    from hnexport.networks.wide_resnet.spec import PreprocessSpec
 
     mean, std = options["mean"], options["std"]
     if options["preprocess"] is None:
@@ -120,8 +120,9 @@ def _preprocess(options: Mapping[str, Any]) -> "PreprocessSpec | None":
 
 
 def _random(options: Mapping[str, Any]) -> "Checkpoint":
-    from hnexport.checkpoints import random_checkpoint
-    from hnexport.spec import RECIPES, Activation, Chunking, HypernetSpec, PipelineSpec, Source, WideResNetSpec
+    from hnexport.networks.wide_resnet.checkpoints import random_checkpoint
+    from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, WideResNetSpec
+    from hnexport.spec import Activation, Chunking, HypernetSpec, Source
 
     if options["members"] is None:
         raise click.UsageError("give --members, or a trained ensemble with --hypnettorch or --checkpoint")
@@ -147,7 +148,7 @@ def _random(options: Mapping[str, Any]) -> "Checkpoint":
 
 
 def _overrides(options: Mapping[str, Any]) -> "HypnettorchOverrides":
-    from hnexport.checkpoints import HypnettorchOverrides
+    from hnexport.networks.wide_resnet.checkpoints import HypnettorchOverrides
     from hnexport.spec import Activation, Chunking
 
     given = _given(options, "network", "members", "classes", "feature_maps", "conv_bias", "output_bias")
@@ -163,7 +164,8 @@ def _overrides(options: Mapping[str, Any]) -> "HypnettorchOverrides":
 
 
 def _recipe(options: Mapping[str, Any]) -> "Recipe | None":
-    from hnexport.spec import RECIPES, Recipe, Source
+    from hnexport.networks.wide_resnet.spec import RECIPES, Recipe
+    from hnexport.spec import Source
 
     if options["recipe"] is None and not options["generate"]:
         return None
@@ -178,7 +180,7 @@ def _recipe(options: Mapping[str, Any]) -> "Recipe | None":
 
 
 def _image(options: Mapping[str, Any]) -> "ImageSpec":
-    from hnexport.spec import ImageSpec
+    from hnexport.networks.wide_resnet.spec import ImageSpec
 
     shape = options["image"] or (3, 32, 32)
     if len(shape) != 3:

@@ -12,8 +12,8 @@ from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from hnexport.errors import CaptureError
 from hnexport.hypernet.storage import stored_tensors
-from hnexport.pipeline import Pipeline
-from hnexport.spec import PipelineSpec
+from hnexport.networks.wide_resnet.pipeline import Pipeline
+from hnexport.networks.wide_resnet.spec import PipelineSpec
 
 __all__ = ["GENERATOR_PREFIX", "Capture", "capture", "example_inputs", "tracer_warnings_as_errors"]
 

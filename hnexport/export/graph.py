@@ -18,10 +18,10 @@ from torch import nn
 from hnexport.errors import ExportError
 from hnexport.export.capture import GENERATOR_PREFIX, Capture, example_inputs, tracer_warnings_as_errors
 from hnexport.export.rewrite import lay_out_bases, pool_globally
-from hnexport.networks.registry import network_skeleton
-from hnexport.networks.slots import Slot, network_slots
-from hnexport.pipeline import Preprocess
-from hnexport.spec import PipelineSpec
+from hnexport.networks.wide_resnet.module import network_skeleton
+from hnexport.networks.wide_resnet.pipeline import Preprocess
+from hnexport.networks.wide_resnet.slots import Slot, network_slots
+from hnexport.networks.wide_resnet.spec import PipelineSpec
 
 __all__ = ["WeightGraph", "weight_graph"]
 

@@ -11,9 +11,9 @@ import onnx_ir as ir
 from torch import Tensor
 
 from hnexport.errors import ExportError
-from hnexport.hypernet.chunking import plan_chunks
 from hnexport.hypernet.layout import JoinedBasis, joined_bases
-from hnexport.spec import PipelineSpec
+from hnexport.networks.wide_resnet.chunking import plan_chunks
+from hnexport.networks.wide_resnet.spec import PipelineSpec
 
 __all__ = ["laid_out", "lay_out_bases", "pool_globally"]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hnexport.errors import CheckpointError
 from hnexport.hypernet.storage import StoredKind, stored_tensors
-from hnexport.spec import PipelineSpec
+from hnexport.networks.wide_resnet.spec import PipelineSpec
 
 __all__ = ["LARGEST_ROUNDING", "basis_rounding", "round_bases"]
 

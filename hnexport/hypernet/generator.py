@@ -7,11 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hnexport.errors import CheckpointError
-from hnexport.hypernet.chunking import InternalHypernet, plan_chunks
 from hnexport.hypernet.layout import joined_bases
 from hnexport.hypernet.storage import stored_tensors
-from hnexport.networks.slots import Role, Slot, network_slots, slot_source
-from hnexport.spec import Activation, BasisDtype, HypernetSpec, PipelineSpec, Source
+from hnexport.networks.wide_resnet.chunking import InternalHypernet, plan_chunks
+from hnexport.networks.wide_resnet.slots import Role, Slot, network_slots, slot_source
+from hnexport.networks.wide_resnet.spec import PipelineSpec
+from hnexport.spec import Activation, BasisDtype, HypernetSpec, Source
 
 __all__ = ["ACTIVATIONS", "WeightGenerator", "check_tensors"]
 

@@ -11,7 +11,7 @@ files store the permuted basis, of the same size. Standard library only.
 
 from dataclasses import dataclass
 
-from hnexport.hypernet.chunking import ChunkPlan, InternalHypernet
+from hnexport.networks.wide_resnet.chunking import ChunkPlan, InternalHypernet
 
 __all__ = ["JoinedBasis", "joined_bases"]
 

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hnexport.hypernet.chunking import InternalHypernet, plan_chunks
-from hnexport.networks.slots import Slot, network_slots, slot_source
-from hnexport.spec import BasisDtype, PipelineSpec, Source
+from hnexport.networks.wide_resnet.chunking import InternalHypernet, plan_chunks
+from hnexport.networks.wide_resnet.slots import Slot, network_slots, slot_source
+from hnexport.networks.wide_resnet.spec import PipelineSpec
+from hnexport.spec import BasisDtype, Source
 
 __all__ = ["ALIGNMENT_BYTES", "StoredKind", "StoredTensor", "WeightCounts", "count_weights", "stored_tensors"]
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from hnexport.bundle.manifest import TensorSignature
 from hnexport.errors import RuntimeInputError
 from hnexport.images.files import open_file, warnings_logged
+from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.runtime.inputs import check_dtype, check_images, check_shape
-from hnexport.spec import PipelineSpec
 from hnexport.text import shorten
 
 __all__ = ["read_array"]

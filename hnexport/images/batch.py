@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from hnexport.errors import RuntimeInputError
 from hnexport.images.arrays import read_array
 from hnexport.images.pictures import PictureOptions, read_picture
+from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec
 from hnexport.reading import shown
 from hnexport.runtime.validation import require_path
-from hnexport.spec import ImageLayout, PipelineSpec
 
 __all__ = ["ImageBatch", "Normalisation", "read_images"]
 

@@ -12,9 +12,9 @@ from hnexport.errors import RuntimeInputError
 from hnexport.images.files import open_file, warnings_logged
 from hnexport.images.formats import MOST_FRAMES, choose_frame, open_picture, read_header
 from hnexport.images.transparency import Colour, onto_background, parse_background
+from hnexport.networks.wide_resnet.spec import ImageSpec
 from hnexport.reading import shown
 from hnexport.runtime.validation import require_count, require_flag
-from hnexport.spec import ImageSpec
 from hnexport.text import shorten
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ from hnexport.confine.limits import Budget
 from hnexport.confine.process import ConfinedProcess, EndedError
 from hnexport.errors import NotRunError
 from hnexport.hypernet.storage import count_weights
+from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.parity.layers import LayerCall, LayerKind
 from hnexport.parity.limits import Limits
 from hnexport.parity.program_limits import ProgramLimits
 from hnexport.parity.signature import GraphSignature
 from hnexport.parity.trace import Trace
 from hnexport.records import RecordError, from_json, to_json
-from hnexport.spec import PipelineSpec
 
 __all__ = ["ConfinedRunner", "budget_of"]
 

@@ -11,12 +11,12 @@ import torch.export  # before the process is confined
 
 from hnexport.confine.child import Answer
 from hnexport.confine.frames import Frame
+from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.parity.program_limits import ProgramLimits
 from hnexport.parity.signature import GraphSignature
 from hnexport.parity.torch_runners import TorchRunner
 from hnexport.parity.trace import Trace
 from hnexport.records import from_json, to_json
-from hnexport.spec import PipelineSpec
 
 __all__ = ["Service"]
 

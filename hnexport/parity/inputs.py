@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hnexport.spec import ImageLayout, PipelineSpec
+from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec
 
 __all__ = ["PHOTOGRAPHS", "PROBE_KINDS", "probe_images"]
 

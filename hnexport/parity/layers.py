@@ -12,8 +12,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from hnexport.networks.slots import NORM_STATISTICS, Role, Slot, network_slots
-from hnexport.spec import WideResNetSpec
+from hnexport.networks.wide_resnet.slots import NORM_STATISTICS, Role, Slot, network_slots
+from hnexport.networks.wide_resnet.spec import WideResNetSpec
 
 __all__ = ["Layer", "LayerCall", "LayerKind", "call_weights", "match_layers", "network_layers"]
 

@@ -12,7 +12,7 @@ from hnexport.bundle.layout import confined_path
 from hnexport.bundle.manifest import Manifest
 from hnexport.bundle.onnx_data import embed_tensors, read_model
 from hnexport.errors import ParityError, ProviderError
-from hnexport.networks.slots import network_slots
+from hnexport.networks.wide_resnet.slots import network_slots
 from hnexport.parity.limits import FULL, Limits
 from hnexport.parity.providers import Device
 from hnexport.runtime.openvino_engine import import_openvino

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hnexport.pipeline import Pipeline
+from hnexport.networks.wide_resnet.pipeline import Pipeline
 
 __all__ = ["Point", "reference_points"]
 

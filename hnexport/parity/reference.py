@@ -10,10 +10,10 @@ from torch import Tensor
 from hnexport.bundle.fingerprints import fingerprints
 from hnexport.bundle.golden import Golden
 from hnexport.errors import ParityError
+from hnexport.networks.wide_resnet.pipeline import Pipeline
+from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.parity.inputs import PROBE_KINDS
-from hnexport.pipeline import Pipeline
 from hnexport.progress import Progress, no_progress
-from hnexport.spec import PipelineSpec
 
 __all__ = [
     "MEMBERS_CHECKED_BY_DEFAULT",

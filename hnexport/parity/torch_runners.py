@@ -17,13 +17,13 @@ from torch import Tensor
 
 from hnexport.errors import ParityError
 from hnexport.export.capture import GENERATOR_PREFIX
+from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.parity.kinds import FileKind, torch_kind
 from hnexport.parity.layers import call_weights, match_layers, network_layers
 from hnexport.parity.signature import GraphSignature
 from hnexport.parity.torch_program import TorchProgram
 from hnexport.parity.torch_trace import trace_torch
 from hnexport.parity.trace import Trace
-from hnexport.spec import PipelineSpec
 
 __all__ = ["TorchRunner", "load_torch"]
 

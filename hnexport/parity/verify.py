@@ -8,6 +8,7 @@ from pathlib import Path
 from hnexport.bundle.checksums import check_files
 from hnexport.bundle.manifest import read_identified
 from hnexport.errors import NotRunError, ParityError
+from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.parity.ensemble import ENSEMBLES
 from hnexport.parity.judge import Judge, VerifyOptions
 from hnexport.parity.not_run import NOT_ASKED
@@ -18,7 +19,6 @@ from hnexport.parity.results import ArtifactReport, ParityReport
 from hnexport.parity.runners import RUNNERS, Inspectable, Runner, bundle_runner, choose_runners
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.parity.weight_checks import check_generated, check_stored
-from hnexport.pipeline import Pipeline
 from hnexport.progress import Progress, no_progress
 from hnexport.runtime.obstacles import quick_obstacle
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hnexport.bundle.fingerprints import fingerprint
+from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.parity.results import Check
 from hnexport.parity.runners import Inspectable
 from hnexport.parity.tolerances import Tolerance
-from hnexport.pipeline import Pipeline
 
 __all__ = ["check_generated", "check_stored", "tensor_error"]
 

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hnexport.hypernet.chunking import InternalHypernet, Piece, plan_chunks
+from hnexport.networks.wide_resnet.chunking import InternalHypernet, Piece, plan_chunks
+from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.parity.layers import Layer, LayerCall, LayerKind, call_weights
 from hnexport.parity.weight_checks import tensor_error
-from hnexport.spec import PipelineSpec
 
 __all__ = ["Kind", "Step", "generation_fault", "weight_steps"]
 

@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 from hnexport.bundle.manifest import Manifest
 from hnexport.bundle.onnx_data import read_model, tensor_values
 from hnexport.errors import TuneError
-from hnexport.hypernet.chunking import InternalHypernet, plan_chunks
 from hnexport.hypernet.storage import ALIGNMENT_BYTES
-from hnexport.networks.slots import network_slots
+from hnexport.networks.wide_resnet.chunking import InternalHypernet, plan_chunks
+from hnexport.networks.wide_resnet.slots import network_slots
 from hnexport.runtime.tuned import FOLDED_HYPERNET_FILE, FOLDED_NETWORK_FILE, FOLDED_WEIGHTS_FILE
 from hnexport.tune.layout import BlockedNetwork, blocked_network, chunk_order
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.layout import session_source
 from hnexport.errors import BundleError, TuneError
-from hnexport.hypernet.chunking import ChunkPlan, Piece
+from hnexport.networks.wide_resnet.chunking import ChunkPlan, Piece
 
 __all__ = ["BlockedBasis", "BlockedNetwork", "blocked_network", "chunk_order"]
 

@@ -8,10 +8,11 @@ from strategies import pipelines
 
 from hnexport.bundle.limits import MAX_SLOTS, check_expansion, check_tables
 from hnexport.errors import BundleError
-from hnexport.hypernet.chunking import count_pieces, plan_chunks
 from hnexport.hypernet.storage import stored_tensors
-from hnexport.networks.slots import count_slots, network_slots
-from hnexport.spec import Chunking, HypernetSpec, ImageSpec, PipelineSpec, WideResNetSpec
+from hnexport.networks.wide_resnet.chunking import count_pieces, plan_chunks
+from hnexport.networks.wide_resnet.slots import count_slots, network_slots
+from hnexport.networks.wide_resnet.spec import ImageSpec, PipelineSpec, WideResNetSpec
+from hnexport.spec import Chunking, HypernetSpec
 
 ASKING_TOO_MUCH = MappingProxyType(
     {

@@ -11,12 +11,13 @@ import torch
 from hypnettorch_ensembles import CASES, TUTORIAL, Case, Ensemble, build, flat_hwc, relative_error
 from torch import Tensor
 
-from hnexport.checkpoints import Checkpoint, load_hypnettorch
 from hnexport.export import capture, write_onnx, write_torchscript
 from hnexport.hypernet.storage import count_weights
-from hnexport.networks.slots import network_slots
-from hnexport.pipeline import Pipeline
-from hnexport.spec import RECIPES, Chunking, ImageLayout, Recipe, Source
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint, load_hypnettorch
+from hnexport.networks.wide_resnet.pipeline import Pipeline
+from hnexport.networks.wide_resnet.slots import network_slots
+from hnexport.networks.wide_resnet.spec import RECIPES, ImageLayout, Recipe
+from hnexport.spec import Chunking, Source
 
 TOLERANCE = 1e-5
 """Relative L2 error of float32 logits against hypnettorch's own in float64."""

@@ -10,9 +10,10 @@ import torch
 from hypnettorch_ensembles import CASES, Case, build
 from torch import Tensor
 
-from hnexport.checkpoints import Checkpoint, HypnettorchOverrides, import_hypnettorch
 from hnexport.errors import CheckpointError, HnexportError
-from hnexport.spec import RECIPES, Chunking
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint, HypnettorchOverrides, import_hypnettorch
+from hnexport.networks.wide_resnet.spec import RECIPES
+from hnexport.spec import Chunking
 
 StateDict = dict[str, Tensor]
 Damage = Callable[[Tensor], Tensor | None]

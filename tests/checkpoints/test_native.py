@@ -11,11 +11,12 @@ import torch
 from hypnettorch_ensembles import CASES, build
 from safetensors import safe_open
 
-from hnexport.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from hnexport.errors import CheckpointError, SpecError
-from hnexport.pipeline import Pipeline
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from hnexport.networks.wide_resnet.pipeline import Pipeline
+from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec, PreprocessSpec, WideResNetSpec
 from hnexport.records import to_json
-from hnexport.spec import BasisDtype, HypernetSpec, ImageLayout, PipelineSpec, PreprocessSpec, WideResNetSpec
+from hnexport.spec import BasisDtype, HypernetSpec
 
 SPEC = PipelineSpec(
     network=WideResNetSpec(blocks_per_group=1, widening=1, feature_maps=(4, 4, 8, 8)),

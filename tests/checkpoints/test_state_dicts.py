@@ -15,8 +15,8 @@ import torch
 from hypnettorch.utils.torch_ckpts import save_checkpoint
 from hypnettorch_ensembles import Case, Ensemble, build
 
-from hnexport.checkpoints import load_hypnettorch, read_state_dicts
 from hnexport.errors import CheckpointError
+from hnexport.networks.wide_resnet.checkpoints import load_hypnettorch, read_state_dicts
 
 
 @pytest.fixture(scope="module")

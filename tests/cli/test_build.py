@@ -205,7 +205,7 @@ def test_the_reference_model_builds_in_little_memory_with_its_numbers(tmp_path):
 
 
 def test_the_batch_ensemble_of_the_reference_model_has_its_numbers():
-    from hnexport.spec import RECIPES, PipelineSpec, WideResNetSpec
+    from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, WideResNetSpec
     from hnexport.summary import weight_summary
 
     network = WideResNetSpec.from_name("wrn-28-10")

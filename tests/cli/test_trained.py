@@ -9,7 +9,7 @@ import torch
 from hypnettorch_ensembles import Case, build, flat_hwc, relative_error
 
 from hnexport.bundle import read_manifest
-from hnexport.checkpoints import load_checkpoint
+from hnexport.networks.wide_resnet.checkpoints import load_checkpoint
 
 CASE = Case(n=1, k=1, in_shape=(8, 8, 3))
 SIZE = ("--image", "3,8,8")

@@ -12,7 +12,7 @@ from scipy.stats import entropy
 
 from hnexport.export import capture, write_onnx, write_torchscript
 from hnexport.export.ensemble import ENSEMBLE_OUTPUTS, INLINE_BYTES
-from hnexport.spec import RECIPES, ImageLayout, PreprocessSpec
+from hnexport.networks.wide_resnet.spec import RECIPES, ImageLayout, PreprocessSpec
 
 CPU = ["CPUExecutionProvider"]
 CASES = {

@@ -15,18 +15,9 @@ from hnexport.export import capture, write_onnx
 from hnexport.export.onnx import SUPPLIED
 from hnexport.export.rewrite import laid_out
 from hnexport.hypernet.storage import ALIGNMENT_BYTES
-from hnexport.networks.slots import network_slots
-from hnexport.spec import (
-    RECIPES,
-    Activation,
-    BasisDtype,
-    Chunking,
-    HypernetSpec,
-    ImageLayout,
-    PreprocessSpec,
-    Recipe,
-    Source,
-)
+from hnexport.networks.wide_resnet.slots import network_slots
+from hnexport.networks.wide_resnet.spec import RECIPES, ImageLayout, PreprocessSpec, Recipe
+from hnexport.spec import Activation, BasisDtype, Chunking, HypernetSpec, Source
 
 CPU = ["CPUExecutionProvider"]
 ALL_GENERATED = Recipe(convolution=Source.GENERATED, norm=Source.GENERATED, output=Source.GENERATED)
@@ -162,7 +153,7 @@ def test_names_show_layer_and_role(case, write):
 
 def test_equal_tensors_are_not_tied(make_spec, tmp_path):
     """A fresh network's shifts and means are all zero: the exporter's own optimiser would merge them into one."""
-    from hnexport.pipeline import Pipeline
+    from hnexport.networks.wide_resnet.pipeline import Pipeline
 
     pipeline = Pipeline.from_seed(make_spec())
     write_onnx(capture(pipeline), tmp_path, {})

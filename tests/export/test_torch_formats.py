@@ -5,7 +5,8 @@ import torch
 
 from hnexport.errors import ExportError
 from hnexport.export import capture, write_pt2, write_torchscript
-from hnexport.spec import RECIPES, HypernetSpec, ImageLayout, PreprocessSpec
+from hnexport.networks.wide_resnet.spec import RECIPES, ImageLayout, PreprocessSpec
+from hnexport.spec import HypernetSpec
 
 CASES = {
     "hypernet": {},

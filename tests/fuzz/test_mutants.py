@@ -8,7 +8,7 @@ from fuzzing import Mutant, Sources, failures
 from hypnettorch_ensembles import Case
 from hypnettorch_ensembles import build as build_ensemble
 
-from hnexport.checkpoints import Checkpoint, save_checkpoint
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint, save_checkpoint
 
 EVERY = os.environ.get("HNEXPORT_FUZZ") == "1"  # `make fuzz`
 SEED = int(os.environ.get("HNEXPORT_FUZZ_SEED", "0"))

@@ -3,14 +3,15 @@
 import pytest
 import torch
 
-from hnexport.checkpoints import Checkpoint
 from hnexport.errors import CaptureError, CheckpointError, SpecError
 from hnexport.export import capture
 from hnexport.hypernet.bases import LARGEST_ROUNDING, basis_rounding, round_bases
-from hnexport.hypernet.initialise import initialise
 from hnexport.hypernet.storage import StoredKind, stored_tensors
-from hnexport.pipeline import Pipeline
-from hnexport.spec import RECIPES, BasisDtype, HypernetSpec
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint
+from hnexport.networks.wide_resnet.initialise import initialise
+from hnexport.networks.wide_resnet.pipeline import Pipeline
+from hnexport.networks.wide_resnet.spec import RECIPES
+from hnexport.spec import BasisDtype, HypernetSpec
 
 HALF = HypernetSpec(basis_dtype=BasisDtype.FLOAT16)
 BASIS = "hypernet.group3.basis"

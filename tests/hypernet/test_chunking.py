@@ -5,17 +5,10 @@ from typing import Any
 import pytest
 
 from hnexport.errors import SpecError
-from hnexport.hypernet.chunking import ChunkPlan, plan_chunks
-from hnexport.networks.slots import Role, network_slots
-from hnexport.spec import (
-    RECIPES,
-    Chunking,
-    HypernetSpec,
-    PipelineSpec,
-    Recipe,
-    Source,
-    WideResNetSpec,
-)
+from hnexport.networks.wide_resnet.chunking import ChunkPlan, plan_chunks
+from hnexport.networks.wide_resnet.slots import Role, network_slots
+from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, Recipe, WideResNetSpec
+from hnexport.spec import Chunking, HypernetSpec, Source
 
 ALL_GENERATED = Recipe(convolution=Source.GENERATED, norm=Source.GENERATED, output=Source.GENERATED)
 OUTPUT_ONLY = Recipe(convolution=Source.SHARED, norm=Source.SHARED, output=Source.GENERATED)

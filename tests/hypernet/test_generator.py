@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from hnexport.errors import CheckpointError
-from hnexport.hypernet.chunking import InternalHypernet, plan_chunks
 from hnexport.hypernet.generator import WeightGenerator
 from hnexport.hypernet.storage import stored_tensors
-from hnexport.networks.slots import Role, Slot, network_slots, slot_source
-from hnexport.spec import RECIPES, Activation, Chunking, HypernetSpec, PipelineSpec, Recipe, Source, WideResNetSpec
+from hnexport.networks.wide_resnet.chunking import InternalHypernet, plan_chunks
+from hnexport.networks.wide_resnet.slots import Role, Slot, network_slots, slot_source
+from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, Recipe, WideResNetSpec
+from hnexport.spec import Activation, Chunking, HypernetSpec, Source
 
 MakeTensors = Callable[..., dict[str, Tensor]]
 MakeSpec = Callable[..., PipelineSpec]

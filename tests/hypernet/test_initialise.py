@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from hnexport.hypernet.chunking import plan_chunks
-from hnexport.hypernet.initialise import expected_norm_variances, initialise
 from hnexport.hypernet.storage import stored_tensors
-from hnexport.networks.registry import network_skeleton
-from hnexport.networks.slots import Role, network_slots
-from hnexport.pipeline import Pipeline
-from hnexport.spec import RECIPES, Activation, Chunking, HypernetSpec, PipelineSpec, Recipe, Source, WideResNetSpec
+from hnexport.networks.wide_resnet.chunking import plan_chunks
+from hnexport.networks.wide_resnet.initialise import expected_norm_variances, initialise
+from hnexport.networks.wide_resnet.module import network_skeleton
+from hnexport.networks.wide_resnet.pipeline import Pipeline
+from hnexport.networks.wide_resnet.slots import Role, network_slots
+from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, Recipe, WideResNetSpec
+from hnexport.spec import Activation, Chunking, HypernetSpec, Source
 
 MakeSpec = Callable[..., PipelineSpec]
 

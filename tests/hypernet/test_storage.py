@@ -4,8 +4,9 @@ from collections.abc import Callable
 import pytest
 
 from hnexport.hypernet.storage import StoredKind, count_weights, stored_tensors
-from hnexport.networks.slots import network_slots
-from hnexport.spec import RECIPES, HypernetSpec, PipelineSpec, Recipe, Source, WideResNetSpec
+from hnexport.networks.wide_resnet.slots import network_slots
+from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, Recipe, WideResNetSpec
+from hnexport.spec import HypernetSpec, Source
 
 REFERENCE = WideResNetSpec.from_name("wrn-28-10")
 HYPERNET = PipelineSpec(network=REFERENCE, members=10)

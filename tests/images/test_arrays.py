@@ -8,7 +8,7 @@ import pytest
 
 from hnexport.errors import RuntimeInputError
 from hnexport.images import read_images
-from hnexport.spec import ImageSpec, PipelineSpec, WideResNetSpec
+from hnexport.networks.wide_resnet.spec import ImageSpec, PipelineSpec, WideResNetSpec
 
 SPEC = PipelineSpec(
     network=WideResNetSpec(blocks_per_group=1, widening=1, image=ImageSpec(channels=3, height=6, width=9)), members=1

@@ -8,7 +8,7 @@ from PIL import Image
 
 from hnexport.errors import RuntimeInputError
 from hnexport.images import Normalisation, read_images
-from hnexport.spec import ImageLayout, ImageSpec, PipelineSpec, PreprocessSpec, WideResNetSpec
+from hnexport.networks.wide_resnet.spec import ImageLayout, ImageSpec, PipelineSpec, PreprocessSpec, WideResNetSpec
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 

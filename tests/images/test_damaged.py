@@ -11,7 +11,7 @@ from pictures import seeds
 
 from hnexport.errors import RuntimeInputError
 from hnexport.images import read_images
-from hnexport.spec import PipelineSpec, WideResNetSpec
+from hnexport.networks.wide_resnet.spec import PipelineSpec, WideResNetSpec
 
 SPEC = PipelineSpec(network=WideResNetSpec(blocks_per_group=1, widening=1), members=1)
 MUTANTS = 200 if os.environ.get("HNEXPORT_FUZZ") == "1" else 50

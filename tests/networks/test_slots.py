@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from hnexport.networks.registry import network_skeleton
-from hnexport.networks.slots import NORM_STATISTICS, Role, network_slots, slot_source
-from hnexport.spec import RECIPES, HypernetSpec, ImageSpec, PipelineSpec, Recipe, Source, WideResNetSpec
+from hnexport.networks.wide_resnet.module import network_skeleton
+from hnexport.networks.wide_resnet.slots import NORM_STATISTICS, Role, network_slots, slot_source
+from hnexport.networks.wide_resnet.spec import RECIPES, ImageSpec, PipelineSpec, Recipe, WideResNetSpec
+from hnexport.spec import HypernetSpec, Source
 
 NETWORKS: dict[str, WideResNetSpec] = {
     **{

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 import torch
 
-from hnexport.networks.registry import build_network, network_skeleton
-from hnexport.networks.slots import Role, Slot, network_slots
-from hnexport.spec import ImageSpec, WideResNetSpec
+from hnexport.networks.wide_resnet.module import build_network, network_skeleton
+from hnexport.networks.wide_resnet.slots import Role, Slot, network_slots
+from hnexport.networks.wide_resnet.spec import ImageSpec, WideResNetSpec
 
 NETWORKS: dict[str, WideResNetSpec] = {
     "wrn-10-1": WideResNetSpec(blocks_per_group=1, widening=1, image=ImageSpec(height=16, width=16)),

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from hnexport.networks.wide_resnet.spec import ImageLayout, ImageSpec, PreprocessSpec
 from hnexport.parity.inputs import PROBE_KINDS, probe_images
-from hnexport.spec import ImageLayout, ImageSpec, PreprocessSpec
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 20, 13), (4, 8, 64)], ids=str)

@@ -10,9 +10,9 @@ from torch_faults import TORCH_FAULTS
 
 from hnexport.errors import BundleError, ParityError
 from hnexport.export import capture
+from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.parity import VerifyOptions, verify
 from hnexport.parity.locate import locate
-from hnexport.pipeline import Pipeline
 
 FAULTS = (*ONNX_FAULTS, *TORCH_FAULTS)
 

@@ -12,8 +12,8 @@ from strangers import by_expression, by_operator, by_pickle, by_sample_inputs, b
 from hnexport.bench.run import BenchOptions, bench
 from hnexport.build import BuildOptions, build
 from hnexport.bundle.manifest import Format, read_identified
-from hnexport.checkpoints import Checkpoint
 from hnexport.errors import HnexportError, NotRunError
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.parity import Verdict, VerifyOptions, verify, verify_file
 from hnexport.parity.locate import locate
 from hnexport.runtime import load

@@ -12,9 +12,10 @@ from shared import build_once
 
 from hnexport.build import BuildOptions
 from hnexport.bundle import Format
-from hnexport.checkpoints import Checkpoint
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint
+from hnexport.networks.wide_resnet.spec import RECIPES, ImageLayout, PreprocessSpec
 from hnexport.runtime import device, load, obstacles, providers
-from hnexport.spec import RECIPES, BasisDtype, HypernetSpec, ImageLayout, PreprocessSpec
+from hnexport.spec import BasisDtype, HypernetSpec
 
 MEMBERS = 10
 SPECS = {

@@ -13,23 +13,23 @@ from torch import Tensor
 from hnexport.bundle.checksums import record_file
 from hnexport.bundle.golden import write_golden
 from hnexport.bundle.manifest import MANIFEST_FILE, read_manifest, write_manifest
-from hnexport.checkpoints import Checkpoint
 from hnexport.export import Capture, write_pt2, write_torchscript
 from hnexport.export.rewrite import laid_out
 from hnexport.export.weights_file import write_weights
-from hnexport.hypernet.initialise import initialise
 from hnexport.hypernet.storage import stored_tensors
-from hnexport.networks.slots import Role
-from hnexport.parity import compute_golden, probe_images
-from hnexport.spec import (
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint
+from hnexport.networks.wide_resnet.initialise import initialise
+from hnexport.networks.wide_resnet.slots import Role
+from hnexport.networks.wide_resnet.spec import (
     RECIPES,
-    HypernetSpec,
     ImageLayout,
     ImageSpec,
     PipelineSpec,
     PreprocessSpec,
     WideResNetSpec,
 )
+from hnexport.parity import compute_golden, probe_images
+from hnexport.spec import HypernetSpec
 
 KINDS = ("hypernet", "batch-ensemble", "pixels")
 

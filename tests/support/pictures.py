@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 from PIL import Image, ImageFilter
 
-from hnexport.spec import ImageLayout, ImageSpec, PipelineSpec, PreprocessSpec, WideResNetSpec
+from hnexport.networks.wide_resnet.spec import ImageLayout, ImageSpec, PipelineSpec, PreprocessSpec, WideResNetSpec
 
 
 def pixels_spec(height=6, width=9, channels=3):

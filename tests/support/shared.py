@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hnexport.build import BuildOptions, build
 from hnexport.bundle.manifest import Manifest, read_identified, read_manifest
-from hnexport.checkpoints import Checkpoint
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.records import to_json
 
 FOLDER_VARIABLE = "HNEXPORT_TESTS_SHARED"  # set by tests/conftest.py for every process of a run

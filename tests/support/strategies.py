@@ -5,19 +5,15 @@ from typing import Any
 from hypothesis import strategies as st
 
 from hnexport.errors import SpecError
-from hnexport.spec import (
-    Activation,
-    BasisDtype,
-    Chunking,
-    HypernetSpec,
+from hnexport.networks.wide_resnet.spec import (
     ImageLayout,
     ImageSpec,
     PipelineSpec,
     PreprocessSpec,
     Recipe,
-    Source,
     WideResNetSpec,
 )
+from hnexport.spec import Activation, BasisDtype, Chunking, HypernetSpec, Source
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

@@ -11,7 +11,7 @@ from torch.fx import Graph, Node
 from torch.fx.node import map_arg
 
 from hnexport.export import Capture, capture, write_pt2, write_torchscript
-from hnexport.pipeline import Pipeline
+from hnexport.networks.wide_resnet.pipeline import Pipeline
 
 aten = torch.ops.aten
 EditGraph = Callable[[Graph], None]

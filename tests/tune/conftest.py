@@ -3,8 +3,9 @@
 import pytest
 from shared import build_once
 
-from hnexport.checkpoints import Checkpoint
-from hnexport.spec import Activation, BasisDtype, HypernetSpec, ImageSpec, PipelineSpec, WideResNetSpec
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint
+from hnexport.networks.wide_resnet.spec import ImageSpec, PipelineSpec, WideResNetSpec
+from hnexport.spec import Activation, BasisDtype, HypernetSpec
 
 # Widths 16, 16, 32, 64: wide enough for every block size, with chunks joined in groups 2 and 3.
 NETWORK = WideResNetSpec(

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from hnexport.bench.plain import write_plain
 from hnexport.build import build
 from hnexport.bundle import read_golden, read_manifest
-from hnexport.checkpoints import Checkpoint
 from hnexport.cli.main import cli
 from hnexport.errors import ProviderError, RuntimeInputError, TuneError
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.parity import tolerances
 from hnexport.runtime import Precision, load
 from hnexport.runtime.golden_check import LOAD_TOLERANCES

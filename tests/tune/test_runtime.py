@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from hnexport.build import build
-from hnexport.checkpoints import Checkpoint
 from hnexport.errors import BundleError, ProviderError, RuntimeInputError
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint
+from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec
 from hnexport.runtime import Strategy, load, loading
 from hnexport.runtime.tuned import find_tuned
-from hnexport.spec import RECIPES, PipelineSpec
 from hnexport.tune import tune
 
 IMAGES = np.random.default_rng(0).standard_normal((3, 3, 8, 8)).astype(np.float32)

@@ -13,12 +13,13 @@ from onnx import numpy_helper
 
 from hnexport.build import build
 from hnexport.bundle import read_manifest
-from hnexport.checkpoints import Checkpoint
 from hnexport.errors import TuneError
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint
+from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, Recipe
 from hnexport.runtime import tuned as cache
 from hnexport.runtime.folded import FoldedNetwork
 from hnexport.runtime.tuned import find_tuned, tuned_folder
-from hnexport.spec import RECIPES, HypernetSpec, PipelineSpec, Recipe, Source
+from hnexport.spec import HypernetSpec, Source
 from hnexport.tune import tune
 from hnexport.tune.layout import blocked_network
 

@@ -19,8 +19,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from hnexport.checkpoints.files import existing_file, sha256
 from hnexport.errors import CheckpointError
+from hnexport.networks.wide_resnet.checkpoints.files import existing_file, sha256
 
 __all__ = ["StateDicts", "read_state_dicts"]
 

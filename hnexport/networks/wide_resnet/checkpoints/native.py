@@ -12,15 +12,15 @@ from typing import Any
 import safetensors.torch
 from safetensors import SafetensorError, safe_open
 
-from hnexport.checkpoints.checkpoint import Checkpoint
-from hnexport.checkpoints.files import existing_file, sha256
 from hnexport.errors import CheckpointError, SpecError
-from hnexport.hypernet.chunking import count_pieces
 from hnexport.hypernet.storage import stored_tensors
+from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint
+from hnexport.networks.wide_resnet.checkpoints.files import existing_file, sha256
+from hnexport.networks.wide_resnet.chunking import count_pieces
+from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.publishing import Contents, Rules, check_place, staged_file
 from hnexport.reading import ReadError, open_regular, parse_json
 from hnexport.records import RecordError, from_json, to_json
-from hnexport.spec import PipelineSpec
 
 __all__ = ["FORMAT", "FORMAT_VERSION", "check_checkpoint_target", "load_checkpoint", "save_checkpoint"]
 

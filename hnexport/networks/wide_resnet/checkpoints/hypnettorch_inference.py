@@ -18,8 +18,9 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from hnexport.checkpoints.hypnettorch_layout import Shape
-from hnexport.checkpoints.hypnettorch_reading import (
+from hnexport.errors import CheckpointError, SpecError
+from hnexport.networks.wide_resnet.checkpoints.hypnettorch_layout import Shape
+from hnexport.networks.wide_resnet.checkpoints.hypnettorch_reading import (
     Evidence,
     Form,
     HypnettorchOverrides,
@@ -31,8 +32,8 @@ from hnexport.checkpoints.hypnettorch_reading import (
     read,
     usual,
 )
-from hnexport.errors import CheckpointError, SpecError
-from hnexport.spec import Chunking, Recipe, Source, WideResNetSpec
+from hnexport.networks.wide_resnet.spec import Recipe, WideResNetSpec
+from hnexport.spec import Chunking, Source
 
 __all__ = ["Evidence", "HypnettorchOverrides", "Reading", "infer"]
 

@@ -9,13 +9,23 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hnexport.checkpoints.checkpoint import Checkpoint, check_values
-from hnexport.checkpoints.hypnettorch_inference import Evidence, HypnettorchOverrides, Reading, infer
-from hnexport.checkpoints.hypnettorch_layout import main_layout, norm_layout
-from hnexport.checkpoints.hypnettorch_names import HypernetState, MainState, hypernet_state, main_state
-from hnexport.checkpoints.state_dicts import read_state_dicts
 from hnexport.errors import CheckpointError
 from hnexport.hypernet.storage import StoredKind, stored_tensors
+from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint, check_values
+from hnexport.networks.wide_resnet.checkpoints.hypnettorch_inference import (
+    Evidence,
+    HypnettorchOverrides,
+    Reading,
+    infer,
+)
+from hnexport.networks.wide_resnet.checkpoints.hypnettorch_layout import main_layout, norm_layout
+from hnexport.networks.wide_resnet.checkpoints.hypnettorch_names import (
+    HypernetState,
+    MainState,
+    hypernet_state,
+    main_state,
+)
+from hnexport.networks.wide_resnet.checkpoints.state_dicts import read_state_dicts
 from hnexport.spec import Source
 
 __all__ = ["import_hypnettorch", "load_hypnettorch"]
@@ -51,7 +61,7 @@ def import_hypnettorch(
     """Turn the state dicts of a hypernetwork (`HContainer` or `StructuredHMLP`) and of its `WRN` into a checkpoint.
 
     What the specification needs is inferred from the tensors' shapes and order; see
-    `hnexport.checkpoints.hypnettorch_inference` for how, and for what stays ambiguous. The tensors are copied to
+    `hnexport.networks.wide_resnet.checkpoints.hypnettorch_inference` for how, and for what stays ambiguous. The tensors are copied to
     float32.
 
     Args:

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hnexport.hypernet.storage import StoredKind, StoredTensor, stored_tensors
-from hnexport.networks.slots import Role, Slot, network_slots
-from hnexport.spec import PipelineSpec, WideResNetSpec
+from hnexport.networks.wide_resnet.slots import Role, Slot, network_slots
+from hnexport.networks.wide_resnet.spec import PipelineSpec, WideResNetSpec
 
 __all__ = ["LayoutTensor", "hypernet_layout", "main_layout", "norm_layout"]
 

@@ -21,11 +21,12 @@ import torch
 from torch import Tensor
 
 from hnexport.hypernet.bases import round_bases
-from hnexport.hypernet.chunking import ChunkPlan, InternalHypernet, Part, plan_chunks
 from hnexport.hypernet.generator import ACTIVATIONS
 from hnexport.hypernet.storage import StoredKind, StoredTensor, stored_tensors
-from hnexport.networks.slots import Role, Slot, network_slots
-from hnexport.spec import Activation, HypernetSpec, PipelineSpec, Source
+from hnexport.networks.wide_resnet.chunking import ChunkPlan, InternalHypernet, Part, plan_chunks
+from hnexport.networks.wide_resnet.slots import Role, Slot, network_slots
+from hnexport.networks.wide_resnet.spec import PipelineSpec
+from hnexport.spec import Activation, HypernetSpec, Source
 
 __all__ = ["expected_norm_variances", "initialise"]
 

@@ -6,12 +6,13 @@ ensembles of arXiv 2007.12927 were trained.
 
 from collections import OrderedDict
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hnexport.spec import WideResNetSpec
+from hnexport.networks.wide_resnet.spec import WideResNetSpec
 
-__all__ = ["Block", "Group", "WideResNet"]
+__all__ = ["Block", "Group", "WideResNet", "build_network", "network_skeleton"]
 
 
 class Block(nn.Module):
@@ -54,7 +55,7 @@ class Group(nn.Sequential):
 class WideResNet(nn.Module):
     """The network of a specification.
 
-    Its state dict is the table `hnexport.networks.slots.network_slots`, and PyTorch's `num_batches_tracked` counters,
+    Its state dict is the table `hnexport.networks.wide_resnet.slots.network_slots`, and PyTorch's `num_batches_tracked` counters,
     which evaluation never reads.
     """
 
@@ -76,3 +77,14 @@ class WideResNet(nn.Module):
         x = F.relu(self.norm(x))
         x = F.adaptive_avg_pool2d(x, 1).flatten(1)
         return self.output(x)  # type: ignore[no-any-return]
+
+
+def build_network(spec: WideResNetSpec) -> nn.Module:
+    """The main network with PyTorch's own random weights, in evaluation mode."""
+    return WideResNet(spec).eval()
+
+
+def network_skeleton(spec: WideResNetSpec) -> nn.Module:
+    """The main network without storage (on the meta device), for `torch.func.functional_call`."""
+    with torch.device("meta"):
+        return build_network(spec)

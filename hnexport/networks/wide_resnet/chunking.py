@@ -18,8 +18,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hnexport.errors import SpecError
-from hnexport.networks.slots import Role, Slot, network_slots, slot_source
-from hnexport.spec import Chunking, HypernetSpec, PipelineSpec, Source, WideResNetSpec
+from hnexport.networks.wide_resnet.slots import Role, Slot, network_slots, slot_source
+from hnexport.networks.wide_resnet.spec import PipelineSpec, WideResNetSpec
+from hnexport.spec import Chunking, HypernetSpec, Source
 
 __all__ = ["ChunkPlan", "InternalHypernet", "Part", "Piece", "count_pieces", "plan_chunks"]
 

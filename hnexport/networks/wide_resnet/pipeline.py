@@ -9,9 +9,9 @@ from torch.func import functional_call
 
 from hnexport.errors import RuntimeInputError
 from hnexport.hypernet.generator import WeightGenerator
-from hnexport.hypernet.initialise import initialise
-from hnexport.networks.registry import network_skeleton
-from hnexport.spec import ImageLayout, PipelineSpec
+from hnexport.networks.wide_resnet.initialise import initialise
+from hnexport.networks.wide_resnet.module import network_skeleton
+from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec
 
 __all__ = ["Pipeline", "Preprocess"]
 
@@ -82,7 +82,7 @@ class Pipeline(nn.Module):
 
     @classmethod
     def from_seed(cls, spec: PipelineSpec, seed: int = 0) -> Self:
-        """A pipeline with random weights; see `hnexport.hypernet.initialise`."""
+        """A pipeline with random weights; see `hnexport.networks.wide_resnet.initialise`."""
         return cls(spec, initialise(spec, seed))
 
     def forward(self, cond_id: Tensor, image: Tensor) -> Tensor:

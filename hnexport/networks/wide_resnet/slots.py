@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hnexport.spec import PipelineSpec, Source, WideResNetSpec
+from hnexport.networks.wide_resnet.spec import PipelineSpec, WideResNetSpec
+from hnexport.spec import Source
 
 __all__ = ["NORM_STATISTICS", "Role", "Slot", "count_slots", "network_slots", "slot_source"]
 

@@ -14,8 +14,9 @@ from hnexport.errors import CheckpointError, SpecError
 from hnexport.hypernet.bases import round_bases
 from hnexport.hypernet.generator import check_tensors
 from hnexport.hypernet.storage import stored_tensors
-from hnexport.networks.slots import Role
-from hnexport.spec import BasisDtype, ImageLayout, PipelineSpec, PreprocessSpec
+from hnexport.networks.wide_resnet.slots import Role
+from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec, PreprocessSpec
+from hnexport.spec import BasisDtype
 
 __all__ = ["Checkpoint", "check_values"]
 

@@ -1,4 +1,4 @@
-"""What to build: frozen, self-validating specifications of the network, the hypernetwork and the pipeline.
+"""What to build: frozen, self-validating specifications of a Wide ResNet, its recipe and its pipeline.
 
 A specification is plain data (standard library only): it travels in checkpoints and manifests as JSON. Everything
 else is derived from it by pure functions: the main network's slots (`networks.slots`), the chunks (`hypernet.chunking`)
@@ -7,64 +7,25 @@ and the tensors that are stored (`hypernet.storage`).
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
 from hnexport.errors import SpecError
+from hnexport.spec import HypernetSpec, Source
+from hnexport.spec.checks import require, require_kind, require_positive, require_tuple
 
 __all__ = [
     "RECIPES",
-    "Activation",
-    "BasisDtype",
-    "Chunking",
-    "HypernetSpec",
     "ImageLayout",
     "ImageSpec",
     "PipelineSpec",
     "PreprocessSpec",
     "Recipe",
-    "Source",
     "WideResNetSpec",
 ]
-
-
-class Source(StrEnum):
-    """Where a tensor of the main network comes from."""
-
-    SHARED = "shared"
-    MEMBER = "member"
-    GENERATED = "generated"
-
-
-class Chunking(StrEnum):
-    """How a layer group's kernels are cut into chunks; see `hnexport.hypernet.chunking`."""
-
-    PUBLISHED = "published"
-    GCD = "gcd"
-
-
-class Activation(StrEnum):
-    """The activation between the hidden layers of an internal hypernetwork."""
-
-    RELU = "relu"
-    TANH = "tanh"
-    SIGMOID = "sigmoid"
-    ELU = "elu"
-    NONE = "none"
-
-
-class BasisDtype(StrEnum):
-    """The dtype in which the bases, the last layers of the internal hypernetworks, are stored.
-
-    Whatever it is, they are multiplied in float32: `float16` halves what is stored, and the model is that of the
-    rounded bases.
-    """
-
-    FLOAT32 = "float32"
-    FLOAT16 = "float16"
 
 
 class ImageLayout(StrEnum):
@@ -79,28 +40,6 @@ class ImageLayout(StrEnum):
     FLAT_HWC = "flat-hwc"
 
 
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise SpecError(message)
-
-
-def _require_positive(what: str, values: Iterable[int]) -> None:
-    for value in values:
-        _require(type(value) is int, f"{what} must be a whole number, found {value!r}")
-        _require(value >= 1, f"{what} must be at least 1, found {value}")
-
-
-def _require_tuple(what: str, value: object) -> None:
-    """A list would be neither hashable nor equal to what comes back from JSON."""
-    _require(isinstance(value, tuple), f"{what} must be a tuple, found {value!r}")
-
-
-def _require_kind(what: str, value: object, kind: type[StrEnum]) -> None:
-    """A plain string equals its enum member but is not it: `is` would silently take the other branch."""
-    choices = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
-    _require(isinstance(value, kind), f"{what} must be one of {choices}; found {value!r}")
-
-
 @dataclass(frozen=True, kw_only=True)
 class ImageSpec:
     """The size of one image; `height` and `width` in pixels."""
@@ -110,7 +49,7 @@ class ImageSpec:
     width: int = 32
 
     def __post_init__(self) -> None:
-        _require_positive("an image's channels, height and width", (self.channels, self.height, self.width))
+        require_positive("an image's channels, height and width", (self.channels, self.height, self.width))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -141,13 +80,13 @@ class WideResNetSpec:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        _require_positive("blocks_per_group", (self.blocks_per_group,))
-        _require_positive("widening", (self.widening,))
-        _require_positive("classes", (self.classes,))
-        _require_tuple("feature_maps", self.feature_maps)
-        _require(len(self.feature_maps) == 4, f"feature_maps needs 4 numbers, found {len(self.feature_maps)}")
-        _require_positive("feature_maps", self.feature_maps)
-        _require(0.0 <= self.dropout < 1.0, f"dropout must be in [0, 1), found {self.dropout}")
+        require_positive("blocks_per_group", (self.blocks_per_group,))
+        require_positive("widening", (self.widening,))
+        require_positive("classes", (self.classes,))
+        require_tuple("feature_maps", self.feature_maps)
+        require(len(self.feature_maps) == 4, f"feature_maps needs 4 numbers, found {len(self.feature_maps)}")
+        require_positive("feature_maps", self.feature_maps)
+        require(0.0 <= self.dropout < 1.0, f"dropout must be in [0, 1), found {self.dropout}")
 
     @classmethod
     def from_name(cls, name: str, **fields: Any) -> "WideResNetSpec":
@@ -211,7 +150,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for what, source in zip(("convolution", "norm", "output"), self.sources, strict=True):
-            _require_kind(what, source, Source)
+            require_kind(what, source, Source)
 
     @property
     def sources(self) -> tuple[Source, Source, Source]:
@@ -243,35 +182,6 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
 
 
 @dataclass(frozen=True, kw_only=True)
-class HypernetSpec:
-    """The structured chunked hypernetwork: one internal hypernetwork for each chunk shape.
-
-    Attributes:
-        embedding_sizes: one for each internal hypernetwork, in their order; None takes the published sizes.
-        hidden_layers: sizes of each internal hypernetwork's hidden layers; empty means linear.
-        bias: whether the internal hypernetworks' layers have biases.
-        basis_dtype: of the bases alone; every other tensor is float32.
-    """
-
-    chunking: Chunking = Chunking.PUBLISHED
-    embedding_sizes: tuple[int, ...] | None = None
-    hidden_layers: tuple[int, ...] = ()
-    bias: bool = False
-    activation: Activation = Activation.RELU
-    basis_dtype: BasisDtype = BasisDtype.FLOAT32
-
-    def __post_init__(self) -> None:
-        _require_kind("chunking", self.chunking, Chunking)
-        _require_kind("activation", self.activation, Activation)
-        _require_kind("basis_dtype", self.basis_dtype, BasisDtype)
-        if self.embedding_sizes is not None:
-            _require_tuple("embedding_sizes", self.embedding_sizes)
-            _require_positive("embedding_sizes", self.embedding_sizes)
-        _require_tuple("hidden_layers", self.hidden_layers)
-        _require_positive("hidden_layers", self.hidden_layers)
-
-
-@dataclass(frozen=True, kw_only=True)
 class PreprocessSpec:
     """Normalisation inside the graph, which then takes `uint8 [batch, height, width, channel]`.
 
@@ -282,14 +192,14 @@ class PreprocessSpec:
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        _require_tuple("mean", self.mean)
-        _require_tuple("std", self.std)
-        _require(
+        require_tuple("mean", self.mean)
+        require_tuple("std", self.std)
+        require(
             len(self.mean) == len(self.std),
             f"mean has {len(self.mean)} numbers, std {len(self.std)}; give one of each a channel",
         )
-        _require(all(map(math.isfinite, (*self.mean, *self.std))), "mean and std must be finite numbers")
-        _require(all(value > 0 for value in self.std), f"std must be positive, found {self.std}")
+        require(all(map(math.isfinite, (*self.mean, *self.std))), "mean and std must be finite numbers")
+        require(all(value > 0 for value in self.std), f"std must be positive, found {self.std}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,34 +221,32 @@ class PipelineSpec:
     preprocess: PreprocessSpec | None = None
 
     def __post_init__(self) -> None:
-        _require_positive("members", (self.members,))
-        _require_kind("image_layout", self.image_layout, ImageLayout)
+        require_positive("members", (self.members,))
+        require_kind("image_layout", self.image_layout, ImageLayout)
         generates = Source.GENERATED in self.recipe.sources
-        _require(
+        require(
             generates or self.hypernet is None,
             "a recipe that generates nothing has no hypernetwork: set hypernet to None",
         )
-        _require(
+        require(
             not generates or self.hypernet is not None, "a recipe that generates tensors needs a hypernet specification"
         )
-        _require(
+        require(
             self.members == 1 or self.member_statistics or set(self.recipe.sources) != {Source.SHARED},
             "a recipe that shares every tensor makes all members the same: use one member",
         )
-        _require(
+        require(
             self.recipe.norm is not Source.GENERATED or self.recipe.convolution is Source.GENERATED,
             "batch-norm weights are generated together with their convolution: generate the convolutions too",
         )
-        _require(
-            self.network.batch_norm or not self.member_statistics, "a network without batch norm has no statistics"
-        )
+        require(self.network.batch_norm or not self.member_statistics, "a network without batch norm has no statistics")
         if self.preprocess is not None:
             channels = self.network.image.channels
-            _require(
+            require(
                 len(self.preprocess.mean) == channels,
                 f"mean and std need {channels} numbers, one a channel; found {len(self.preprocess.mean)}",
             )
-            _require(
+            require(
                 self.image_layout is ImageLayout.NHWC,
                 "preprocessing takes uint8 [batch, height, width, channel]: set image_layout to nhwc",
             )

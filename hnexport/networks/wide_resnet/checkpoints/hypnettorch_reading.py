@@ -9,12 +9,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from hnexport.checkpoints.hypnettorch_layout import LayoutTensor, Shape, hypernet_layout, main_layout, norm_layout
 from hnexport.errors import CheckpointError
-from hnexport.hypernet.chunking import plan_chunks
 from hnexport.hypernet.storage import StoredKind
-from hnexport.networks.slots import Role
-from hnexport.spec import Activation, Chunking, HypernetSpec, ImageSpec, PipelineSpec, Recipe, Source, WideResNetSpec
+from hnexport.networks.wide_resnet.checkpoints.hypnettorch_layout import (
+    LayoutTensor,
+    Shape,
+    hypernet_layout,
+    main_layout,
+    norm_layout,
+)
+from hnexport.networks.wide_resnet.chunking import plan_chunks
+from hnexport.networks.wide_resnet.slots import Role
+from hnexport.networks.wide_resnet.spec import ImageSpec, PipelineSpec, Recipe, WideResNetSpec
+from hnexport.spec import Activation, Chunking, HypernetSpec, Source
 
 __all__ = [
     "Evidence",

@@ -1,0 +1,134 @@
+"""The centre: an ensemble is a generator `cond_id -> {slot: tensor}` and a network `(inputs, {slot: tensor}) -> outputs`.
+
+Everything that is exported, verified and reported is made from the two halves and from what is data about them: slots,
+signature, stored tensors, members. How the halves came about (a Wide ResNet with a hypernetwork, a list of modules) is
+known to the family alone, which `source` names.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils import _pytree as pytree
+
+from hnexport.dotted import named_tensors, register
+from hnexport.errors import RuntimeInputError
+from hnexport.names import GUARD
+from hnexport.spec import Signature, Slot, StoredTensor
+
+__all__ = ["Ensemble", "EnsembleSource", "guarded", "output_leaves"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleSource:
+    """How an ensemble came about, as data: enough for its family to make it again from its stored tensors.
+
+    Attributes:
+        family: its name in `hnexport.families`.
+        spec: JSON values that the family understands.
+    """
+
+    family: str
+    spec: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ensemble:
+    """N members of one network.
+
+    Attributes:
+        name: short, for reports and default folders.
+        origin: where the weights come from, in words.
+        generator: `cond_id -> {slot: tensor}` for an int64 scalar; stores exactly `stored`, under those names. An id that
+            does not exist gives NaN in every floating slot that depends on the member, or in the further output
+            `names.GUARD`, float32 `[1]`, which is added to every floating output of the network.
+        network: called with the inputs by name; its parameters and buffers are the slots (also those with an alias),
+            and come from the generator at each call. It may be on the meta device. In evaluation mode.
+        examples: one value of each input by name, the batch at least 2: what exporters are shown.
+        dynamic: for each input the axes of any size: `{axis: name}`; without an entry, all are fixed.
+    """
+
+    name: str
+    origin: str
+    members: int
+    signature: Signature
+    slots: tuple[Slot, ...]
+    stored: tuple[StoredTensor, ...]
+    generator: nn.Module
+    network: nn.Module
+    examples: Mapping[str, Tensor]
+    dynamic: Mapping[str, Mapping[int, str]]
+    source: EnsembleSource
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The stored tensors by their names, not copied, in the order of `stored`."""
+        held = named_tensors(self.generator)
+        return {item.name: held[item.name].detach() for item in self.stored}
+
+    def weights(self, member: int) -> dict[str, Tensor]:
+        """Every tensor of the network of one member, by slot name; an alias has the tensor of its slot.
+
+        Raises:
+            RuntimeInputError: there is no such member.
+        """
+        if not 0 <= member < self.members:
+            raise RuntimeInputError(
+                f"member {member} does not exist: this ensemble has members 0 to {self.members - 1}"
+            )
+        return self._slots(self.generator(torch.tensor(member)))[0]
+
+    def run(self, weights: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The network's outputs by name, with these weights (one tensor for each slot)."""
+        raw = functional_call(self.network, dict(weights), (), dict(inputs), tie_weights=False)
+        return self._named(raw)
+
+    def __call__(self, cond_id: int, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The outputs by name; of an id that does not exist, all floating ones are NaN."""
+        weights, guard = self._slots(self.generator(torch.tensor(cond_id)))
+        outputs = self.run(weights, inputs)
+        return outputs if guard is None else {name: guarded(tensor, guard) for name, tensor in outputs.items()}
+
+    def double(self) -> Self:
+        """The same ensemble in float64, over exactly the numbers that are stored; call it with float64 inputs."""
+        return type(self)(**{**vars(self), "generator": _InDouble(self.generator)})
+
+    def _slots(self, given: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
+        weights = dict(given)
+        guard = weights.pop(GUARD, None)
+        for slot in self.slots:
+            if slot.alias_of is not None:
+                weights[slot.name] = weights[slot.alias_of]
+        return weights, guard
+
+    def _named(self, raw: Any) -> dict[str, Tensor]:
+        names = [output.name for output in self.signature.outputs]
+        return dict(zip(names, output_leaves(raw), strict=True))
+
+
+class _InDouble(nn.Module):
+    """A generator over float64 copies of its floating tensors, without a second copy of the others."""
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self._inner = (generator,)  # in a tuple: not a submodule
+        for name, tensor in named_tensors(generator).items():
+            register(self, name, tensor.double() if tensor.is_floating_point() else tensor, trained=False)
+
+    def forward(self, cond_id: Tensor) -> dict[str, Tensor]:
+        return functional_call(self._inner[0], dict(self.named_buffers()), (cond_id,))  # type: ignore[no-any-return]
+
+
+def guarded(output: Tensor, guard: Tensor) -> Tensor:
+    """`output + guard`, where it is floating-point."""
+    if not output.is_floating_point():
+        return output
+    return output + guard.to(output.dtype).reshape((1,) if output.dim() else ())
+
+
+def output_leaves(raw: Any) -> list[Tensor]:
+    """The tensors in what a network returns, in the exporters' order: a tensor, or any nesting of tuples and dicts."""
+    return [leaf for leaf in pytree.tree_leaves(raw) if leaf is not None]

@@ -1,0 +1,57 @@
+"""Every file name and reserved tensor name of a bundle, once. Standard library only."""
+
+__all__ = [
+    "COND_ID",
+    "COND_IDS",
+    "ENSEMBLE_FILE",
+    "GENERATOR_PREFIX",
+    "GOLDEN_FILE",
+    "GUARD",
+    "HYPERNET_FILE",
+    "LEGACY_SUPPLIED",
+    "MANIFEST_FILE",
+    "MEMBER_PREFIX",
+    "MODEL_FILE",
+    "NETWORK_FILE",
+    "PAGE_FILE",
+    "PARITY_FILE",
+    "PT2_FILE",
+    "RESERVED",
+    "SHARED_PREFIX",
+    "SUPPLIED_FILE",
+    "TORCHSCRIPT_FILE",
+    "WEIGHTS_FILE",
+]
+
+MANIFEST_FILE = "manifest.json"
+GOLDEN_FILE = "golden.safetensors"
+PARITY_FILE = "parity.json"
+PAGE_FILE = "report.html"
+
+MODEL_FILE = "model.onnx"
+ENSEMBLE_FILE = "ensemble.onnx"
+HYPERNET_FILE = "hypernet.onnx"
+NETWORK_FILE = "network.onnx"
+WEIGHTS_FILE = "weights.bin"
+TORCHSCRIPT_FILE = "model.pt"
+PT2_FILE = "model.pt2"
+
+SUPPLIED_FILE = "member.bin"
+"""The file of tensors that the loader of `network.onnx` supplies; no bundle holds it."""
+LEGACY_SUPPLIED = "supplied-at-load"
+"""Its name in bundles of hnexport 0.1."""
+
+COND_ID = "cond_id"
+COND_IDS = "cond_ids"
+RESERVED = frozenset({COND_ID, COND_IDS})
+"""Names that neither inputs and outputs of a network nor its slots can have."""
+
+GUARD = "cond_id/guard"
+"""The generator's further output: float32 `[1]`, 0 where the member exists and NaN where it does not."""
+
+GENERATOR_PREFIX = "generator."
+"""Where the joint capture keeps the stored tensors."""
+SHARED_PREFIX = "shared."
+"""Of a stored tensor that is one slot's, the same for all members."""
+MEMBER_PREFIX = "member."
+"""Of a stored tensor that is one slot's, with the member as its first axis."""

@@ -1,0 +1,1 @@
+"""Wide ResNets, the reference family: specification, slots, module, chunking, initialisation, checkpoints."""

@@ -1,0 +1,29 @@
+"""What an ensemble is, as data: signature, slots, stored tensors, and how slots are generated. Standard library only."""
+
+from hnexport.spec.hypernet import Activation, BasisDtype, Chunking, HypernetSpec, Source
+from hnexport.spec.tensors import (
+    BATCH,
+    OutputKind,
+    OutputSpec,
+    Signature,
+    Slot,
+    StoredKind,
+    StoredTensor,
+    TensorSpec,
+)
+
+__all__ = [
+    "BATCH",
+    "Activation",
+    "BasisDtype",
+    "Chunking",
+    "HypernetSpec",
+    "OutputKind",
+    "OutputSpec",
+    "Signature",
+    "Slot",
+    "Source",
+    "StoredKind",
+    "StoredTensor",
+    "TensorSpec",
+]

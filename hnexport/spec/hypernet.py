@@ -1,0 +1,73 @@
+"""The hypernetwork of a specification: where slots come from, and how chunks are generated."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hnexport.spec.checks import require_kind, require_positive, require_tuple
+
+__all__ = ["Activation", "BasisDtype", "Chunking", "HypernetSpec", "Source"]
+
+
+class Source(StrEnum):
+    """Where a tensor of the main network comes from."""
+
+    SHARED = "shared"
+    MEMBER = "member"
+    GENERATED = "generated"
+
+
+class Chunking(StrEnum):
+    """How a layer group's kernels are cut into chunks; see `hnexport.networks.wide_resnet.chunking`."""
+
+    PUBLISHED = "published"
+    GCD = "gcd"
+
+
+class Activation(StrEnum):
+    """The activation between the hidden layers of an internal hypernetwork."""
+
+    RELU = "relu"
+    TANH = "tanh"
+    SIGMOID = "sigmoid"
+    ELU = "elu"
+    NONE = "none"
+
+
+class BasisDtype(StrEnum):
+    """The dtype in which the bases, the last layers of the internal hypernetworks, are stored.
+
+    Whatever it is, they are multiplied in float32: `float16` halves what is stored, and the model is that of the
+    rounded bases.
+    """
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HypernetSpec:
+    """The structured chunked hypernetwork: one internal hypernetwork for each chunk shape.
+
+    Attributes:
+        embedding_sizes: one for each internal hypernetwork, in their order; None takes the published sizes.
+        hidden_layers: sizes of each internal hypernetwork's hidden layers; empty means linear.
+        bias: whether the internal hypernetworks' layers have biases.
+        basis_dtype: of the bases alone; every other tensor is float32.
+    """
+
+    chunking: Chunking = Chunking.PUBLISHED
+    embedding_sizes: tuple[int, ...] | None = None
+    hidden_layers: tuple[int, ...] = ()
+    bias: bool = False
+    activation: Activation = Activation.RELU
+    basis_dtype: BasisDtype = BasisDtype.FLOAT32
+
+    def __post_init__(self) -> None:
+        require_kind("chunking", self.chunking, Chunking)
+        require_kind("activation", self.activation, Activation)
+        require_kind("basis_dtype", self.basis_dtype, BasisDtype)
+        if self.embedding_sizes is not None:
+            require_tuple("embedding_sizes", self.embedding_sizes)
+            require_positive("embedding_sizes", self.embedding_sizes)
+        require_tuple("hidden_layers", self.hidden_layers)
+        require_positive("hidden_layers", self.hidden_layers)

@@ -1,0 +1,204 @@
+"""The tensors of an ensemble, as data: what the graph takes and gives, the network's slots, and what is stored."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from hnexport.errors import SpecError
+from hnexport.spec.checks import require
+
+__all__ = [
+    "BATCH",
+    "OutputKind",
+    "OutputSpec",
+    "Signature",
+    "Slot",
+    "StoredKind",
+    "StoredTensor",
+    "TensorSpec",
+]
+
+BATCH = "batch"
+"""The name of the axis along which samples lie. Where a tensor has it, it is the first."""
+
+_ITEM_BYTES: Mapping[str, int] = MappingProxyType(
+    {
+        **dict.fromkeys(("bool", "int8", "uint8"), 1),
+        **dict.fromkeys(("int16", "uint16", "float16", "bfloat16"), 2),
+        **dict.fromkeys(("int32", "uint32", "float32"), 4),
+        **dict.fromkeys(("int64", "uint64", "float64"), 8),
+    }
+)
+FLOATING = ("float16", "bfloat16", "float32", "float64")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """Name, dtype (numpy's and PyTorch's name of it) and shape; a string in `shape` is an axis of any size."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+    def __post_init__(self) -> None:
+        require(self.dtype in _ITEM_BYTES, f"{self.name}: there is no dtype {self.dtype!r}")
+        require(
+            all(isinstance(size, str) or size >= 0 for size in self.shape),
+            f"{self.name}: sizes must be at least 0, found {list(self.shape)}",
+        )
+        require(BATCH not in self.shape[1:], f"{self.name}: the batch must be the first axis, found {list(self.shape)}")
+
+    @property
+    def is_floating(self) -> bool:
+        """Whether its elements are floating-point numbers, which can be NaN."""
+        return self.dtype in FLOATING
+
+    @property
+    def has_batch(self) -> bool:
+        """Whether its first axis is the batch."""
+        return self.shape[:1] == (BATCH,)
+
+    @property
+    def row(self) -> tuple[int | str, ...]:
+        """The shape of one sample: without the batch axis."""
+        return self.shape[1:] if self.has_batch else self.shape
+
+
+class OutputKind(StrEnum):
+    """What an output means, and so what an ensemble says of several members.
+
+    `logits` have classes along one axis: members are averaged after a softmax, and disagree by entropies. Of a `value`
+    there are mean and variance over the members (where it is floating-point).
+    """
+
+    LOGITS = "logits"
+    VALUE = "value"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputSpec(TensorSpec):
+    """An output of the network.
+
+    Attributes:
+        axis: of `logits` the axis with the classes, from the start; None for a `value`.
+    """
+
+    kind: OutputKind = OutputKind.VALUE
+    axis: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kind is OutputKind.VALUE:
+            require(self.axis is None, f"{self.name}: a value has no axis of classes")
+            return
+        require(
+            self.axis is not None and self.has_batch <= self.axis < len(self.shape),
+            f"{self.name}: logits need an axis of classes among {list(self.shape)}, found {self.axis}",
+        )
+        require(self.is_floating, f"{self.name}: logits must be floating-point numbers, found {self.dtype}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signature:
+    """What a network takes and gives, by name and in order; the condition id is not among the inputs."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[OutputSpec, ...]
+
+    def __post_init__(self) -> None:
+        names = [tensor.name for tensor in (*self.inputs, *self.outputs)]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        require(twice is None, f"the name {twice!r} stands twice among inputs and outputs")
+        require(bool(self.outputs), "a network needs an output")
+        require(
+            any(output.is_floating for output in self.outputs),
+            "no output is floating-point: a condition id that does not exist could not be told; "
+            "return the logits or another floating-point output too",
+        )
+
+    def output(self, name: str) -> OutputSpec:
+        """An output by its name.
+
+        Raises:
+            SpecError: there is none.
+        """
+        for found in self.outputs:
+            if found.name == name:
+                return found
+        raise SpecError(f"there is no output {name!r}, only {', '.join(output.name for output in self.outputs)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """One tensor of the main network, whose value a generator gives.
+
+    Attributes:
+        name: its path in the network, for instance `group1.block2.conv1.weight`.
+        trained: whether training changes it by gradient: parameters, not statistics.
+        alias_of: the slot that it is tied to; the two are one tensor. None for a tensor of its own.
+    """
+
+    name: str
+    dtype: str = "float32"
+    shape: tuple[int, ...]
+    trained: bool = True
+    alias_of: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its elements."""
+        return self.size * _ITEM_BYTES[self.dtype]
+
+
+class StoredKind(StrEnum):
+    """What a stored tensor is for."""
+
+    BASIS = "basis"
+    BASIS_BIAS = "basis-bias"
+    HIDDEN = "hidden"
+    HIDDEN_BIAS = "hidden-bias"
+    EMBEDDING = "embedding"
+    SHARED = "shared"
+    MEMBER = "member"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredTensor:
+    """One tensor that the generator stores.
+
+    Attributes:
+        name: its name in the generator's state dict, in checkpoints and in the ONNX files.
+        hypernet: the internal hypernetwork it belongs to, by name, or None.
+        slot: the main network's slot that it fills, by name, or None.
+        trained: whether training changes it by gradient.
+    """
+
+    name: str
+    dtype: str = "float32"
+    shape: tuple[int, ...]
+    kind: StoredKind
+    hypernet: str | None = None
+    slot: str | None = None
+    trained: bool = True
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its elements."""
+        return self.size * _ITEM_BYTES[self.dtype]
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether its first axis is the member."""
+        return self.kind in (StoredKind.EMBEDDING, StoredKind.MEMBER)
