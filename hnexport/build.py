@@ -16,21 +16,22 @@ import torch
 from hnexport import __version__
 from hnexport.bundle.checksums import record_file
 from hnexport.bundle.golden import read_golden, write_golden
-from hnexport.bundle.limits import stored_bytes
 from hnexport.bundle.manifest import (
     MANIFEST_FILE,
     ArtifactParity,
     Format,
     Manifest,
     OnnxInfo,
-    TensorSignature,
     read_identified,
     write_manifest,
 )
 from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
 from hnexport.errors import ParityError
 from hnexport.export import Capture, capture, write_onnx, write_pt2, write_torchscript
+from hnexport.names import COND_ID
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
+from hnexport.networks.wide_resnet.family import describe, source
+from hnexport.networks.wide_resnet.limits import stored_bytes
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.parity import ParityReport, VerifyOptions, checked_members, compute_golden, probe_images, verify
@@ -40,7 +41,7 @@ from hnexport.parity.report import report_json
 from hnexport.parity.rounding import measure_rounding
 from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
-from hnexport.spec import BasisDtype
+from hnexport.spec import BasisDtype, TensorSpec
 from hnexport.trust import Trust, remember
 
 __all__ = ["PARITY_FILE", "BuildOptions", "BuildResult", "ParityFailedError", "build"]
@@ -180,18 +181,18 @@ def _write_formats(captured: Capture, folder: Path, origin: str, options: BuildO
     if Format.PT2 in options.formats:
         with clock.stage("pt2"):
             write_pt2(captured, folder / "model.pt2")
-    dtype, shape = spec.image_input
+    found = describe(spec)
     import onnxruntime  # only here: `hnexport.parity` has said by now if it cannot be imported
 
     return Manifest(
         name=spec.name,
         origin=origin,
-        spec=spec,
-        inputs=(
-            TensorSignature(name="cond_id", dtype="int64", shape=()),
-            TensorSignature(name="image", dtype=dtype, shape=("batch", *shape)),
-        ),
-        outputs=(TensorSignature(name="logits", dtype="float32", shape=("batch", spec.network.classes)),),
+        members=found.members,
+        source=source(spec),
+        inputs=(TensorSpec(name=COND_ID, dtype="int64", shape=()), *found.signature.inputs),
+        outputs=found.signature.outputs,
+        slots=found.slots,
+        stored=found.stored,
         formats=options.formats,
         onnx=onnx_info,
         files={},

@@ -1,4 +1,6 @@
-"""The centre: an ensemble is a generator `cond_id -> {slot: tensor}` and a network `(inputs, {slot: tensor}) -> outputs`.
+"""The centre: an ensemble is a generator and a network with named tensors between them.
+
+The generator is `cond_id -> {slot: tensor}`, the network `(inputs, {slot: tensor}) -> {output: tensor}`.
 
 Everything that is exported, verified and reported is made from the two halves and from what is data about them: slots,
 signature, stored tensors, members. How the halves came about (a Wide ResNet with a hypernetwork, a list of modules) is
@@ -6,7 +8,7 @@ known to the family alone, which `source` names.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -17,22 +19,10 @@ from torch.utils import _pytree as pytree
 from hnexport.dotted import named_tensors, register
 from hnexport.errors import RuntimeInputError
 from hnexport.names import GUARD
+from hnexport.source import EnsembleSource
 from hnexport.spec import Signature, Slot, StoredTensor
 
-__all__ = ["Ensemble", "EnsembleSource", "guarded", "output_leaves"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnsembleSource:
-    """How an ensemble came about, as data: enough for its family to make it again from its stored tensors.
-
-    Attributes:
-        family: its name in `hnexport.families`.
-        spec: JSON values that the family understands.
-    """
-
-    family: str
-    spec: Mapping[str, Any] = field(default_factory=dict)
+__all__ = ["Ensemble", "guarded", "output_leaves"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,8 +32,8 @@ class Ensemble:
     Attributes:
         name: short, for reports and default folders.
         origin: where the weights come from, in words.
-        generator: `cond_id -> {slot: tensor}` for an int64 scalar; stores exactly `stored`, under those names. An id that
-            does not exist gives NaN in every floating slot that depends on the member, or in the further output
+        generator: `cond_id -> {slot: tensor}` for an int64 scalar; stores exactly `stored`, under those names. An id
+            that does not exist gives NaN in every floating slot that depends on the member, or in the further output
             `names.GUARD`, float32 `[1]`, which is added to every floating output of the network.
         network: called with the inputs by name; its parameters and buffers are the slots (also those with an alias),
             and come from the generator at each call. It may be on the meta device. In evaluation mode.

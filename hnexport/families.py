@@ -32,19 +32,29 @@ class Described(Protocol):
     """An ensemble as data: a manifest is one, and so is an `Ensemble`."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Short, for reports and default folders."""
+        ...
 
     @property
-    def members(self) -> int: ...
+    def members(self) -> int:
+        """How many there are."""
+        ...
 
     @property
-    def signature(self) -> Signature: ...
+    def signature(self) -> Signature:
+        """What the network takes and gives."""
+        ...
 
     @property
-    def slots(self) -> tuple[Slot, ...]: ...
+    def slots(self) -> tuple[Slot, ...]:
+        """The network's tensors."""
+        ...
 
     @property
-    def stored(self) -> tuple[StoredTensor, ...]: ...
+    def stored(self) -> tuple[StoredTensor, ...]:
+        """The tensors that the generator stores."""
+        ...
 
 
 class Family(Protocol):

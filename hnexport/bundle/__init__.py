@@ -11,7 +11,6 @@ from hnexport.bundle.manifest import (
     Format,
     Manifest,
     OnnxInfo,
-    TensorSignature,
     read_manifest,
     write_manifest,
 )
@@ -25,7 +24,6 @@ __all__ = [
     "Golden",
     "Manifest",
     "OnnxInfo",
-    "TensorSignature",
     "read_golden",
     "read_manifest",
     "write_golden",

@@ -1,4 +1,4 @@
-"""`golden.safetensors`: images and every member's reference logits, so that any loader can check itself."""
+"""`golden.safetensors`: samples and every member's reference outputs, so that any loader can check itself."""
 
 import json
 import re
@@ -13,19 +13,37 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from hnexport.bundle.golden_version1 import read_tensors1
 from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.errors import BundleError
-from hnexport.hypernet.storage import stored_tensors
+from hnexport.names import GOLDEN_FILE
 from hnexport.reading import ReadError, parse_json, regular_size, shown
 from hnexport.records import RecordError, from_json
+from hnexport.spec import OutputSpec, TensorSpec
 
 __all__ = ["GOLDEN_FILE", "Golden", "read_golden", "write_golden"]
 
-GOLDEN_FILE = "golden.safetensors"
+Array = NDArray[np.generic]
+
 _METADATA = "hnexport.golden"
+_MEMBERS, _INPUT, _OUTPUT, _EAGER, _NOISE = "members", "input.", "output.", "eager.", "noise."
 # As safetensors names them.
-_IMAGE_DTYPES = MappingProxyType({"float32": "F32", "uint8": "U8"})
-_DTYPES = MappingProxyType({"images": "", "members": "I64", "logits": "F64", "eager": "F32"})  # images: the signature's
+_CODES = MappingProxyType(
+    {
+        "bool": "BOOL",
+        "uint8": "U8",
+        "int8": "I8",
+        "int16": "I16",
+        "int32": "I32",
+        "int64": "I64",
+        "uint16": "U16",
+        "uint32": "U32",
+        "uint64": "U64",
+        "float16": "F16",
+        "float32": "F32",
+        "float64": "F64",
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,20 +51,42 @@ class Golden:
     """The reference that artifacts are compared with.
 
     Attributes:
-        images: `[image, …]`, in the dtype and layout of the graph's image input.
-        kinds: what each image is, in words.
+        inputs: by name `[sample, …]` in the signature's dtype; of an input without a batch axis its one value.
+        kinds: what each sample is, in words.
         members: int64 `[member]`: the members that were computed (all, or a sample of a large ensemble).
-        logits: float64 `[member, image, class]`: PyTorch in float64.
-        eager: float32 `[member, image, class]`: PyTorch in float32, the yardstick for rounding.
-        fingerprints: of the stored tensors that the logits come from, by name; see `hnexport.bundle.fingerprints`.
+        outputs: by name `[member, sample, …]`: PyTorch in float64, outputs that are not floating-point as they are. An
+            output without a batch axis is `[member, …]`, of all samples in one batch.
+        eager: of each floating-point output, float64 `[member, sample]`: relative L2 error of PyTorch in float32.
+            (`[member, 1]` where the output has no batch axis.)
+        noise: of the same shapes: how far float32 arithmetic may be off by chance, see `hnexport.parity.noise`; 0 where
+            it is not known.
+        fingerprints: of the stored tensors that the outputs come from, by name; see `hnexport.bundle.fingerprints`.
     """
 
-    images: NDArray[np.generic]
+    inputs: Mapping[str, Array]
     kinds: tuple[str, ...]
     members: NDArray[np.int64]
-    logits: NDArray[np.float64]
-    eager: NDArray[np.float32]
+    outputs: Mapping[str, Array]
+    eager: Mapping[str, NDArray[np.float64]]
+    noise: Mapping[str, NDArray[np.float64]]
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> int:
+        """How many samples there are."""
+        return len(self.kinds)
+
+    @property
+    def images(self) -> Array:
+        """Transitional: the only input."""
+        (images,) = self.inputs.values()
+        return images
+
+    @property
+    def logits(self) -> NDArray[np.float64]:
+        """Transitional: the only output."""
+        (logits,) = self.outputs.values()
+        return logits  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +99,14 @@ class _Description:
 
 def write_golden(folder: Path, golden: Golden) -> None:
     """Write `golden.safetensors` into a bundle folder."""
-    tensors = {
-        "images": np.ascontiguousarray(golden.images),
-        "members": golden.members,
-        "logits": golden.logits,
-        "eager": golden.eager,
-    }
+    tensors: dict[str, Array] = {_MEMBERS: golden.members}
+    for prefix, arrays in (
+        (_INPUT, golden.inputs),
+        (_OUTPUT, golden.outputs),
+        (_EAGER, golden.eager),
+        (_NOISE, golden.noise),
+    ):
+        tensors |= {f"{prefix}{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
     described = {"kinds": golden.kinds, "fingerprints": dict(golden.fingerprints)}
     # One key: safetensors writes several in an order that changes from run to run.
     save_file(tensors, folder / GOLDEN_FILE, metadata={_METADATA: json.dumps(described, sort_keys=True)})
@@ -78,59 +120,80 @@ def read_golden(folder: Path, manifest: Manifest | None = None) -> Golden:
         manifest: the bundle's, where it was read before.
 
     Raises:
-        BundleError: it is missing or damaged, or not what the manifest's specification asks for.
+        BundleError: it is missing or damaged, or not what the manifest asks for.
     """
     path, manifest = folder / GOLDEN_FILE, manifest or read_manifest(folder)
     try:
         regular_size(path)
         with safe_open(path, framework="numpy") as file:
-            tensors = _read_tensors(file, manifest)
             described = parse_json((file.metadata() or {}).get(_METADATA, ""), f"its metadata {_METADATA}")
-        kinds, fingerprints = _read_description(described, manifest, len(tensors["images"]))
-        _check_values(tensors, manifest)
+            kinds, fingerprints = _read_description(described, manifest)
+            if manifest.schema_version == 1:
+                members, tensors = read_tensors1(file, manifest, len(kinds))
+            else:
+                members, tensors = _read_tensors(file, manifest, len(kinds))
+        _check_values(members, tensors, manifest)
     except (OSError, SafetensorError, ReadError, RecordError) as error:
         raise BundleError(f"{path} cannot be read: {error}; copy or build the bundle again") from error
-    return Golden(kinds=kinds, fingerprints=fingerprints, **tensors)
+    return Golden(kinds=kinds, fingerprints=fingerprints, members=members, **tensors)
 
 
-def _read_tensors(file: Any, manifest: Manifest) -> dict[str, NDArray[Any]]:
-    """The tensors, after their dtypes and shapes in the header fit each other and the specification.
+def _read_tensors(file: Any, manifest: Manifest, samples: int) -> tuple[Any, dict[str, dict[str, Array]]]:
+    """The tensors, after their dtypes and shapes in the header fit each other and the signature.
 
     Raises:
         ReadError: one is missing, or of another dtype or shape.
     """
-    held = set(file.keys())
-    missing = [name for name in _DTYPES if name not in held]
-    if missing:
-        raise ReadError(f"it has no tensor {missing[0]}")
-    slices = {name: file.get_slice(name) for name in _DTYPES}
-    shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
-    image_dtype, image_shape = manifest.spec.image_input
-    images, members = (shapes[name][0] if shapes[name] else 0 for name in ("images", "members"))
-    logits = (members, images, manifest.spec.network.classes)
-    expected = {"images": (images, *image_shape), "members": (members,), "logits": logits, "eager": logits}
-    for name, part in slices.items():
-        dtype = _IMAGE_DTYPES[image_dtype] if name == "images" else _DTYPES[name]
-        if part.get_dtype() != dtype or shapes[name] != expected[name]:
+    held = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+
+    def read(name: str, dtype: str, shape: tuple[int | str, ...]) -> Array:
+        if name not in held:
+            raise ReadError(f"it has no tensor {name}")
+        found = (held[name].get_dtype(), tuple(held[name].get_shape()))
+        fits = len(found[1]) == len(shape) and all(
+            isinstance(size, str) or size == have for size, have in zip(shape, found[1], strict=True)
+        )
+        if found[0] != _CODES.get(dtype) or not fits:
             raise ReadError(
-                f"expected {name} of dtype {dtype} and shape {list(expected[name])}, "
-                f"found {part.get_dtype()} and {list(shapes[name])}"
+                f"expected {name} of dtype {_CODES.get(dtype)} and shape {list(shape)}, "
+                f"found {found[0]} and {list(found[1])}"
             )
-    if not images or not members:
-        raise ReadError(f"it has {images} images and {members} members, expected at least one of each")
-    return {name: file.get_tensor(name) for name in _DTYPES}
+        return file.get_tensor(name)  # type: ignore[no-any-return]
+
+    members = read(_MEMBERS, "int64", ("member",))
+    count, signature = len(members), manifest.signature
+    if not samples or not count:
+        raise ReadError(f"it has {samples} samples and {count} members, expected at least one of each")
+    tensors: dict[str, dict[str, Array]] = {
+        "inputs": {
+            item.name: read(f"{_INPUT}{item.name}", item.dtype, _sized(item, samples)) for item in signature.inputs
+        },
+        "outputs": {},
+        "eager": {},
+        "noise": {},
+    }
+    for output in signature.outputs:
+        dtype = "float64" if output.is_floating else output.dtype
+        tensors["outputs"][output.name] = read(f"{_OUTPUT}{output.name}", dtype, (count, *_sized(output, samples)))
+        if output.is_floating:
+            rows = (count, samples if output.has_batch else 1)
+            for what, prefix in (("eager", _EAGER), ("noise", _NOISE)):
+                tensors[what][output.name] = read(f"{prefix}{output.name}", "float64", rows)
+    return members, tensors
 
 
-def _read_description(described: Any, manifest: Manifest, images: int) -> tuple[tuple[str, ...], Mapping[str, str]]:
+def _sized(tensor: TensorSpec, samples: int) -> tuple[int | str, ...]:
+    return (samples, *tensor.row) if tensor.has_batch else tensor.shape
+
+
+def _read_description(described: Any, manifest: Manifest) -> tuple[tuple[str, ...], Mapping[str, str]]:
     """Kinds and fingerprints.
 
     Raises:
-        ReadError: there is not one kind for each image, or not one fingerprint for each stored tensor.
+        ReadError: there is not one fingerprint for each stored tensor.
     """
     found = from_json(_Description, described, f"metadata {_METADATA}: $")
-    if len(found.kinds) != images:
-        raise ReadError(f"it has {images} images and {len(found.kinds)} kinds of image")
-    names = {stored.name for stored in stored_tensors(manifest.spec)}
+    names = {stored.name for stored in manifest.stored}
     different = names.symmetric_difference(found.fingerprints)
     if different:
         raise ReadError(f"expected a fingerprint of each stored tensor and no other, found otherwise: {min(different)}")
@@ -140,11 +203,19 @@ def _read_description(described: Any, manifest: Manifest, images: int) -> tuple[
     return found.kinds, found.fingerprints
 
 
-def _check_values(tensors: Mapping[str, NDArray[Any]], manifest: Manifest) -> None:
-    """Refuse members that do not exist or stand twice, and logits that are not finite."""
-    members = tensors["members"].tolist()
-    if len(set(members)) < len(members) or not all(0 <= member < manifest.spec.members for member in members):
-        raise ReadError(f"expected different members of 0 to {manifest.spec.members - 1}, found {shown(members)}")
-    for name in ("logits", "eager"):
-        if not np.isfinite(tensors[name]).all():
-            raise ReadError(f"{name} holds numbers that are not finite: nothing can be compared with them")
+def _check_values(found: Array, tensors: Mapping[str, Mapping[str, Array]], manifest: Manifest) -> None:
+    """Refuse members that do not exist or stand twice, and references that are not finite."""
+    members = found.tolist()
+    if len(set(members)) < len(members) or not all(0 <= member < manifest.members for member in members):
+        raise ReadError(f"expected different members of 0 to {manifest.members - 1}, found {shown(members)}")
+    for what in ("outputs", "eager", "noise"):
+        for name, array in tensors[what].items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ReadError(f"{what} {name} holds numbers that are not finite: nothing can be compared with them")
+            if what != "outputs" and np.asarray(array, dtype=np.float64).min(initial=0.0) < 0:
+                raise ReadError(f"{what} {name} holds numbers below 0")
+
+
+def output_rows(output: OutputSpec, samples: int) -> int:
+    """How many rows an output of so many samples has: one where it has no batch axis."""
+    return samples if output.has_batch else 1

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from hnexport.bundle.digest import check_digest, digest_of, parse_digest
 from hnexport.errors import BundleError, SpecError
-from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.reading import MissingFileError, ReadError, parse_json, read_bytes, shown
 from hnexport.records import RecordError, from_json, to_json
+from hnexport.source import EnsembleSource
+from hnexport.spec import OutputSpec, Signature, Slot, StoredTensor, TensorSpec
 
 __all__ = [
     "FORMAT_FILES",
@@ -25,7 +27,6 @@ __all__ = [
     "Identified",
     "Manifest",
     "OnnxInfo",
-    "TensorSignature",
     "read_identified",
     "read_manifest",
     "write_manifest",
@@ -33,7 +34,8 @@ __all__ = [
 
 MANIFEST_FILE = "manifest.json"
 SCHEMA = "hnexport-bundle"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 MAX_MANIFEST_BYTES = 16 * 2**20  # one of WRN-28-10 has 8 kB
 
 
@@ -61,15 +63,6 @@ class FileRecord:
 
     size_bytes: int
     sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class TensorSignature:
-    """One input or output of the graph; a string in `shape` is an axis of any size."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +112,13 @@ class Manifest:
     """The manifest of a bundle.
 
     Attributes:
+        schema_version: that in which it was written; `hnexport.bundle.version1` reads the older one.
         origin: where the weights come from, in words.
+        source: the family that the ensemble is of, and its specification.
+        inputs: of `model.onnx`: the condition id, then the network's own.
+        outputs: of the network, by name and kind.
+        slots: the network's tensors, those that are tied with their alias.
+        stored: the tensors that the files hold.
         files: every file of the bundle but the manifest, by name.
         versions: of the libraries that wrote the bundle.
         parity: by artifact; empty where the bundle was built without verification.
@@ -130,15 +129,30 @@ class Manifest:
     schema_version: int = SCHEMA_VERSION
     name: str
     origin: str
-    spec: PipelineSpec
-    inputs: tuple[TensorSignature, ...]
-    outputs: tuple[TensorSignature, ...]
+    members: int
+    source: EnsembleSource
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[OutputSpec, ...]
+    slots: tuple[Slot, ...]
+    stored: tuple[StoredTensor, ...]
     formats: tuple[Format, ...]
     onnx: OnnxInfo | None
     files: Mapping[str, FileRecord]
     versions: Mapping[str, str]
     parity: Mapping[str, ArtifactParity] = field(default_factory=dict)
     basis_rounding: BasisRounding | None = None
+
+    @property
+    def signature(self) -> Signature:
+        """What the network takes and gives, without the condition id."""
+        return Signature(inputs=self.inputs[1:], outputs=self.outputs)
+
+    @property
+    def spec(self) -> Any:
+        """Transitional: the Wide ResNet's specification."""
+        from hnexport.networks.wide_resnet.spec import PipelineSpec
+
+        return from_json(PipelineSpec, self.source.spec)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -156,7 +170,7 @@ class Identified:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read and validate a bundle's manifest; see `hnexport.bundle.limits` and `manifest_checks` for what it may say.
+    """Read and validate a bundle's manifest; see `hnexport.bundle.manifest_checks` for what it may say.
 
     Raises:
         BundleError: there is none, it is not valid, or it has another schema version.
@@ -189,7 +203,8 @@ def read_identified(folder: Path, digest: str | None = None) -> Identified:
 
 
 def _parsed(path: Path, content: bytes) -> Manifest:
-    from hnexport.bundle.manifest_checks import check_manifest  # it needs the classes above
+    from hnexport.bundle.manifest_checks import check_manifest  # they need the classes above
+    from hnexport.bundle.version1 import read_version1
 
     try:
         value = parse_json(content, str(path))
@@ -198,13 +213,13 @@ def _parsed(path: Path, content: bytes) -> Manifest:
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         raise BundleError(f"{path} is not the manifest of a bundle: its schema is not {SCHEMA!r}")
     version = value.get("schema_version")
-    if type(version) is not int or version != SCHEMA_VERSION:  # True and 1.0 are equal to 1
+    if type(version) is not int or version not in READABLE_VERSIONS:  # True and 1.0 are equal to 1
         raise BundleError(
-            f"{path} has schema version {shown(version)}, this hnexport reads {SCHEMA_VERSION}: "
+            f"{path} has schema version {shown(version)}, this hnexport reads 1 and {SCHEMA_VERSION}: "
             "use the hnexport that wrote it, or build the bundle again"
         )
     try:
-        manifest = from_json(Manifest, value)
+        manifest = read_version1(value) if version == 1 else from_json(Manifest, value)
         check_manifest(manifest)
     except (RecordError, SpecError, BundleError) as error:
         raise BundleError(f"{path} is not valid: {error}; build the bundle again or copy it again") from error

@@ -1,23 +1,29 @@
 """What a manifest may say beyond its schema: names that stay in the folder, figures that agree with each other."""
 
+import dataclasses
 import math
 import re
 from collections.abc import Iterable
 
-from hnexport.bundle.limits import check_expansion, check_tables, stored_bytes
-from hnexport.bundle.manifest import FORMAT_FILES, MANIFEST_FILE, FileRecord, Format, Manifest, TensorSignature
+from hnexport.bundle.manifest import FORMAT_FILES, MANIFEST_FILE, FileRecord, Format, Manifest
 from hnexport.errors import BundleError
+from hnexport.families import Described, family
 from hnexport.hypernet.storage import ALIGNMENT_BYTES
-from hnexport.networks.wide_resnet.slots import network_slots
+from hnexport.names import COND_ID, PT2_FILE, RESERVED, TORCHSCRIPT_FILE, WEIGHTS_FILE
 from hnexport.reading import is_plain_name, shown
+from hnexport.records import to_json
+from hnexport.spec import TensorSpec
 
 __all__ = ["check_manifest"]
 
 MAX_FILES = 1000
 MAX_FILE_BYTES = 2**50
+MAX_SLOTS = 100_000
+EXPANSION = 64  # how often the files one member may be: see the family for why
+SMALL_BYTES = 64 * 2**20
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_WEIGHTS = {Format.ONNX: "weights.bin", Format.TORCHSCRIPT: "model.pt", Format.PT2: "model.pt2"}
+_WEIGHTS = {Format.ONNX: WEIGHTS_FILE, Format.TORCHSCRIPT: TORCHSCRIPT_FILE, Format.PT2: PT2_FILE}
 _FORMAT_OF = {"onnx": Format.ONNX, "openvino": Format.ONNX, "torchscript": Format.TORCHSCRIPT, "pt2": Format.PT2}
 
 
@@ -31,10 +37,10 @@ def check_manifest(manifest: Manifest) -> None:
     """
     _check_files(manifest)
     _check_formats(manifest)
-    check_tables(manifest.spec)
-    check_expansion(manifest.spec, sum(record.size_bytes for record in manifest.files.values()))
-    _check_stored(manifest)
+    _check_source(manifest)
     _check_signature(manifest)
+    _check_tables(manifest)
+    _check_stored(manifest)
     _check_onnx(manifest)
     _check_parity(manifest)
     _check_rounding(manifest)
@@ -83,56 +89,100 @@ def _check_formats(manifest: Manifest) -> None:
     )
 
 
+def _check_source(manifest: Manifest) -> None:
+    """What the family's specification says, where it says all, has to be what the manifest's tables say."""
+    source, listed = manifest.source, sum(record.size_bytes for record in manifest.files.values())
+    found = family(source.family)
+    found.check(source.spec, listed)
+    expected = found.described(source.spec)
+    if expected is None:
+        return
+    for what in ("name", "members", "signature", "slots", "stored"):
+        if getattr(manifest, what) != getattr(expected, what):
+            raise BundleError(
+                f"$: {what} is not that of the specification in $.source.spec: {_first(manifest, expected, what)}"
+            )
+
+
+def _first(manifest: Manifest, expected: Described, what: str) -> str:
+    found, wanted = getattr(manifest, what), getattr(expected, what)
+    if isinstance(found, tuple):
+        for one, other in zip(found, wanted, strict=False):
+            if one != other:
+                return f"expected {shown(to_json(other), 200)}, found {shown(to_json(one), 200)}"
+        return f"expected {len(wanted)} of them, found {len(found)}"
+    values = [to_json(value) if dataclasses.is_dataclass(value) else value for value in (wanted, found)]
+    return f"expected {shown(values[0], 200)}, found {shown(values[1], 200)}"
+
+
+def _check_tables(manifest: Manifest) -> None:
+    """Members, slots and stored tensors, whatever family they are of."""
+    _require(manifest.members >= 1, f"$.members: expected at least 1, found {manifest.members}")
+    for what, table in (("slots", manifest.slots), ("stored", manifest.stored)):
+        _require(len(table) <= MAX_SLOTS, f"$.{what}: {len(table)} of them, at most {MAX_SLOTS} are read")
+        names = [item.name for item in table]
+        _require(len(set(names)) == len(names), f"$.{what}: a name stands twice")
+        for item in table:
+            _require(
+                all(0 <= size <= MAX_FILE_BYTES for size in item.shape),
+                f"$.{what}: {shown(item.name)} has the shape {shown(list(item.shape))}",
+            )
+    own = {slot.name for slot in manifest.slots if slot.alias_of is None}
+    for slot in manifest.slots:
+        _require(
+            slot.alias_of is None or slot.alias_of in own,
+            f"$.slots: {shown(slot.name)} is tied to {shown(slot.alias_of)}, which is no slot of its own",
+        )
+    for item in manifest.stored:
+        _require(
+            not item.is_conditional or item.shape[:1] == (manifest.members,),
+            f"$.stored: {shown(item.name)} of shape {list(item.shape)} does not have {manifest.members} members",
+        )
+    limit = max(SMALL_BYTES, EXPANSION * sum(record.size_bytes for record in manifest.files.values()))
+    needed = sum(slot.size_bytes for slot in manifest.slots)
+    _require(
+        needed <= limit, f"$.slots: one member would take {needed} bytes, at most {limit} are allowed for its files"
+    )
+
+
 def _check_stored(manifest: Manifest) -> None:
-    """The tensors that the specification stores have to be in each format's file: nothing else bounds `members`."""
-    needed = stored_bytes(manifest.spec)
+    """The tensors that are stored have to be in each format's file: nothing else bounds `members`."""
+    needed = sum(item.size_bytes for item in manifest.stored)
     for file_format in manifest.formats:
         name = _WEIGHTS[file_format]
         size = manifest.files[name].size_bytes
-        _require(needed <= size, f"$.spec: stores {needed} bytes of tensors, {name} has {size}")
+        _require(needed <= size, f"$.stored: {needed} bytes of tensors, {name} has {size}")
     if Format.ONNX in manifest.formats:
-        most, size = stored_bytes(manifest.spec, ALIGNMENT_BYTES), manifest.files["weights.bin"].size_bytes
+        pages = (-(-item.size_bytes // ALIGNMENT_BYTES) for item in manifest.stored)
+        most, size = ALIGNMENT_BYTES * sum(pages), manifest.files[WEIGHTS_FILE].size_bytes
         _require(
             most - ALIGNMENT_BYTES < size <= most,
-            f"$.spec: stores {most} bytes in pages of {ALIGNMENT_BYTES}, weights.bin has {size}",
+            f"$.stored: {most} bytes in pages of {ALIGNMENT_BYTES}, {WEIGHTS_FILE} has {size}",
         )
 
 
 def _check_signature(manifest: Manifest) -> None:
-    spec = manifest.spec
-    dtype, shape = spec.image_input
-    expected_inputs = (("cond_id", "int64", ()), ("image", dtype, (None, *shape)))
-    _check_tensors("$.inputs", manifest.inputs, expected_inputs)
-    _check_tensors("$.outputs", manifest.outputs, (("logits", "float32", (None, spec.network.classes)),))
-
-
-def _check_tensors(
-    path: str, found: tuple[TensorSignature, ...], expected: tuple[tuple[str, str, tuple[int | None, ...]], ...]
-) -> None:
-    """Names, dtypes and shapes; None stands for the batch axis, which has a name and any size."""
-    names = [name for name, _, _ in expected]
+    first = manifest.inputs[:1]
     _require(
-        [tensor.name for tensor in found] == names,
-        f"{path}: expected {', '.join(names)}, found {shown([tensor.name for tensor in found])}",
+        first == (TensorSpec(name=COND_ID, dtype="int64", shape=()),),
+        f"$.inputs: expected {COND_ID} first, an int64 scalar, found {shown([to_json(item) for item in first])}",
     )
-    for tensor, (name, dtype, shape) in zip(found, expected, strict=True):
-        sizes = tuple(None if isinstance(size, str) else size for size in tensor.shape)
-        wanted = ["batch" if size is None else size for size in shape]
+    signature = manifest.signature  # its own checks
+    for tensor in (*signature.inputs, *signature.outputs):
         _require(
-            (tensor.dtype, sizes) == (dtype, shape),
-            f"{path}: the specification gives {name} the dtype {dtype} and the shape {wanted}, "
-            f"found {shown(tensor.dtype)} and {shown(list(tensor.shape))}",
+            tensor.name not in RESERVED and is_plain_name(tensor.name),
+            f"$: {shown(tensor.name)} cannot be the name of an input or output",
         )
 
 
 def _check_onnx(manifest: Manifest) -> None:
     if manifest.onnx is None:
         return
-    slots = {slot.name for slot in network_slots(manifest.spec.network)}
+    slots = {slot.name for slot in manifest.slots}
     supplied = manifest.onnx.supplied
     _require(len(set(supplied)) == len(supplied), "$.onnx.supplied: a name stands twice")
     unknown = next((name for name in supplied if name not in slots), None)
-    _require(unknown is None, f"$.onnx.supplied: {shown(unknown)} is no tensor of {manifest.spec.network.name}")
+    _require(unknown is None, f"$.onnx.supplied: {shown(unknown)} is no slot")
     _require(manifest.onnx.opset >= 1 and manifest.onnx.ir_version >= 1, "$.onnx: expected versions of at least 1")
 
 
@@ -143,8 +193,8 @@ def _check_parity(manifest: Manifest) -> None:
         _require(file_format in manifest.formats, f"{path}: the bundle holds no such artifact")
         _check_figures(path, (found.relative_l2, found.multiple_of_eager))
         _require(
-            0 < found.members_checked <= manifest.spec.members,
-            f"{path}.members_checked: expected 1 to {manifest.spec.members}, found {found.members_checked}",
+            0 < found.members_checked <= manifest.members,
+            f"{path}.members_checked: expected 1 to {manifest.members}, found {found.members_checked}",
         )
 
 
@@ -153,8 +203,8 @@ def _check_rounding(manifest: Manifest) -> None:
     if rounding is not None:
         _check_figures("$.basis_rounding", (rounding.bases, rounding.logits))
         _require(
-            all(0 <= member < manifest.spec.members for member in rounding.members),
-            f"$.basis_rounding.members: expected members 0 to {manifest.spec.members - 1}",
+            all(0 <= member < manifest.members for member in rounding.members),
+            f"$.basis_rounding.members: expected members 0 to {manifest.members - 1}",
         )
 
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from hnexport.bundle.manifest import TensorSignature
 from hnexport.errors import RuntimeInputError
 from hnexport.images.files import open_file, warnings_logged
 from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.runtime.inputs import check_dtype, check_images, check_shape
+from hnexport.spec import TensorSpec
 from hnexport.text import shorten
 
 __all__ = ["read_array"]
@@ -32,7 +32,7 @@ def read_array(path: Path, spec: PipelineSpec) -> NDArray[Any]:
             does not take.
     """
     dtype, shape = spec.image_input
-    signature = TensorSignature(name="images", dtype=dtype, shape=("batch", *shape))
+    signature = TensorSpec(name="images", dtype=dtype, shape=("batch", *shape))
     with open_file(path, "a .npy file") as file:
         found, order, stored = _read_header(file, path)
         batch = (1, *found) if found == shape else found

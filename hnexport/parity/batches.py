@@ -97,7 +97,7 @@ def run_member(name: str, runner: "Runner", member: int, images: Array) -> Array
         ParityError: the runtime cannot run it.
     """
     try:
-        return np.asarray(runner.run(member, images))
+        return np.asarray(runner.run(member, {"image": images})["logits"])
     except HnexportError:
         raise
     except Exception as error:  # each runtime has its own

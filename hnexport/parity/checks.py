@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from hnexport.bundle.golden import Golden
 from hnexport.errors import HnexportError
 from hnexport.parity.batches import filled, run_member
-from hnexport.parity.compare import relative_l2, spread
+from hnexport.parity.compare import spread
 from hnexport.parity.results import Check
 from hnexport.parity.runners import Placed, Runner
 from hnexport.parity.tolerances import TF32_SHOWS, Tolerance
+from hnexport.rows import relative_l2
 
 __all__ = [
     "SAME_ROW",
@@ -79,7 +80,7 @@ def check_unknown_ids(runner: Runner, members: int, image: Array) -> Check:
     image = filled(image, runner.limits)
     for cond_id in ids:
         try:
-            logits = np.asarray(runner.run(cond_id, image))
+            logits = np.asarray(runner.run(cond_id, {"image": image})["logits"])
         except HnexportError:
             raise
         except Exception:  # a runtime's own error; CUDA would have read out of bounds instead
@@ -111,7 +112,7 @@ def check_members_differ(found: Array, reference: NDArray[np.float64], tolerance
 
 def check_placement(runner: Placed, images: Array) -> Check | None:
     """Every layer ran on the provider that was asked for; None where it could not have run elsewhere."""
-    found = runner.placement(images)
+    found = runner.placement({"image": images})
     if found is None:
         return None
     counts = ", ".join(f"{count} nodes on {name}" for name, count in found.nodes.items())

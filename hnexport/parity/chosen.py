@@ -1,9 +1,12 @@
 """The golden samples of the members that somebody asks for, whether a bundle holds them or not."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import Manifest
@@ -11,6 +14,8 @@ from hnexport.parity.reference import checked_members, compute_golden
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.progress import Progress, no_progress
 from hnexport.trust import NOBODY, Trust
+
+Array = NDArray[Any]
 
 __all__ = ["chosen_golden", "golden_rows"]
 
@@ -49,23 +54,28 @@ def chosen_golden(
 
 
 def _joined(first: Golden, second: Golden) -> Golden:
-    return Golden(
-        images=first.images,
-        kinds=first.kinds,
+    def both(one: Mapping[str, Array], other: Mapping[str, Array]) -> dict[str, Array]:
+        return {name: np.concatenate([array, other[name]]) for name, array in one.items()}
+
+    return dataclasses.replace(
+        first,
         members=np.concatenate([first.members, second.members]),
-        logits=np.concatenate([first.logits, second.logits]),
-        eager=np.concatenate([first.eager, second.eager]),
-        fingerprints=first.fingerprints,
+        outputs=both(first.outputs, second.outputs),
+        eager=both(first.eager, second.eager),
+        noise=both(first.noise, second.noise),
     )
 
 
 def golden_rows(golden: Golden, rows: Sequence[int]) -> Golden:
     """Some of the members, by their positions."""
-    return Golden(
-        images=golden.images,
-        kinds=golden.kinds,
+
+    def some(arrays: Mapping[str, Array]) -> dict[str, Array]:
+        return {name: array[rows] for name, array in arrays.items()}
+
+    return dataclasses.replace(
+        golden,
         members=golden.members[rows],
-        logits=golden.logits[rows],
-        eager=golden.eager[rows],
-        fingerprints=golden.fingerprints,
+        outputs=some(golden.outputs),
+        eager=some(golden.eager),
+        noise=some(golden.noise),
     )

@@ -7,24 +7,11 @@ from numpy.typing import NDArray
 
 from hnexport.parity.results import Comparison
 from hnexport.parity.tolerances import EAGER_FLOOR, Tolerance
+from hnexport.rows import relative_l2
 
-__all__ = ["compare_member", "relative_l2", "spread"]
+__all__ = ["compare_member", "spread"]
 
 Logits = NDArray[np.float64]
-
-
-def relative_l2(logits: NDArray[np.floating], reference: NDArray[np.floating]) -> Logits:
-    """|logits - reference| / |reference| along the last axis; infinite where a logit is not finite.
-
-    Args:
-        logits: `[…, class]`.
-        reference: `[…, class]`, finite.
-    """
-    difference = logits.astype(np.float64) - reference
-    norm = np.maximum(np.linalg.norm(reference, axis=-1), np.finfo(np.float64).tiny)
-    with np.errstate(over="ignore", invalid="ignore"):
-        error = np.linalg.norm(difference, axis=-1) / norm
-    return np.where(np.isfinite(error), error, np.inf)
 
 
 def spread(logits: NDArray[np.generic]) -> float:

@@ -12,6 +12,7 @@ from hnexport.confine.frames import Frame
 from hnexport.confine.limits import Budget
 from hnexport.confine.process import ConfinedProcess, EndedError
 from hnexport.errors import NotRunError
+from hnexport.export.ensemble import ENSEMBLE_OUTPUTS
 from hnexport.hypernet.storage import count_weights
 from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.parity.layers import LayerCall, LayerKind
@@ -73,19 +74,20 @@ class ConfinedRunner:
         """End the process."""
         self._process.close()
 
-    def run(self, cond_id: int, images: Array) -> Array:
-        """Logits of one member."""
+    def run(self, cond_id: int, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        """The outputs of one member."""
+        images = inputs["image"]
         limit = 64 * len(images) * self._spec.network.classes + 4096
         answer = self._question("run", [("images", images)], len(images), limit, cond_id=cond_id)
-        return self._arrays(answer, 1)[0]
+        return {"logits": self._arrays(answer, 1)[0]}
 
-    def ensemble(self, cond_ids: NDArray[np.int64], images: Array) -> tuple[Array, ...]:
+    def ensemble(self, cond_ids: NDArray[np.int64], inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """The program's method `ensemble`: several members in one call."""
-        return self._several("ensemble", cond_ids, images)
+        return self._several("ensemble", cond_ids, inputs["image"])
 
-    def run_together(self, cond_ids: NDArray[np.int64], images: Array) -> tuple[Array, ...]:
+    def run_together(self, cond_ids: NDArray[np.int64], inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """What a program with the signature of `ensemble.onnx` returns."""
-        return self._several("together", cond_ids, images)
+        return self._several("together", cond_ids, inputs["image"])
 
     def stored(self) -> Iterator[tuple[str, Array]]:
         """The file's parameters and buffers."""
@@ -104,11 +106,11 @@ class ConfinedRunner:
             self._process.close()
             raise NotRunError(self._reason("its answer is malformed: it is no trace")) from error
 
-    def _several(self, question: str, cond_ids: NDArray[np.int64], images: Array) -> tuple[Array, ...]:
+    def _several(self, question: str, cond_ids: NDArray[np.int64], images: Array) -> Mapping[str, Array]:
         runs = len(cond_ids) * len(images)
         limit = 64 * (runs + len(images)) * (self._spec.network.classes + 2) + 4096
         answer = self._question(question, [("cond_ids", cond_ids), ("images", images)], runs, limit)
-        return tuple(self._arrays(answer, 4))
+        return dict(zip(ENSEMBLE_OUTPUTS, self._arrays(answer, 4), strict=True))
 
     def _limits(self, words: Any) -> Limits:
         """What the program was found to be limited to; it cannot say more than `Limits` holds."""

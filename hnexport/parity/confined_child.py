@@ -40,11 +40,11 @@ class Service:
             return {"limits": to_json(ProgramLimits.of(self._runner.limits))}, ()
         match meta["question"]:
             case "run":
-                return {}, [("logits", self._runner.run(meta["cond_id"], arrays["images"]))]
+                return {}, list(self._runner.run(meta["cond_id"], {"image": arrays["images"]}).items())
             case "ensemble" | "together" as how:
                 several = self._runner.ensemble if how == "ensemble" else self._runner.run_together
-                outputs = several(arrays["cond_ids"].astype(np.int64), arrays["images"])
-                return {}, [(str(number), output) for number, output in enumerate(outputs)]
+                outputs = several(arrays["cond_ids"].astype(np.int64), {"image": arrays["images"]})
+                return {}, list(outputs.items())
             case "stored":
                 return {}, list(self._runner.stored())
             case "weights":

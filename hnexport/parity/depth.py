@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import Format, Manifest
 from hnexport.networks.wide_resnet.pipeline import Pipeline
-from hnexport.parity.compare import relative_l2
 from hnexport.parity.onnx_trace import OnnxTracer
 from hnexport.parity.points import Point, reference_points
 from hnexport.parity.reference import double_pipeline
 from hnexport.parity.trusted import trusted_tensors
+from hnexport.rows import relative_l2
 from hnexport.trust import NOBODY, Trust
 
 __all__ = ["DepthProfile", "depth_profile"]

@@ -14,24 +14,26 @@ from hnexport.bundle.onnx_data import check_model
 from hnexport.errors import HnexportError, ParityError
 from hnexport.export.ensemble import ENSEMBLE_OUTPUTS
 from hnexport.parity.batches import in_parts, said
-from hnexport.parity.compare import compare_member, relative_l2
+from hnexport.parity.compare import compare_member
 from hnexport.parity.limits import Limits
 from hnexport.parity.programs import open_program
 from hnexport.parity.providers import Device, onnx_session
 from hnexport.parity.results import ArtifactReport, Check
 from hnexport.parity.tolerances import Tolerance
+from hnexport.rows import relative_l2
 from hnexport.trust import NOBODY, Trust
 
 __all__ = ["ENSEMBLES", "Ensemble", "in_batches", "verify_ensemble"]
 
 Array = NDArray[np.generic]
-Outputs = tuple[Array, ...]
+Inputs = Mapping[str, Array]
+Outputs = Mapping[str, Array]
 
 
 class Ensemble:
     """A loaded artifact: `run(cond_ids, images)` gives what `hnexport.export.ensemble` names, in that order."""
 
-    def __init__(self, runtime: str, run: Callable[[NDArray[np.int64], Array], Outputs]) -> None:
+    def __init__(self, runtime: str, run: Callable[[NDArray[np.int64], Inputs], Outputs]) -> None:
         self.runtime = runtime
         self.run = run
 
@@ -41,8 +43,8 @@ def onnx_ensemble(bundle: Path, manifest: Manifest, device: Device, trust: Trust
     check_model(bundle / "ensemble.onnx")
     session = onnx_session(bundle / "ensemble.onnx", onnxruntime.SessionOptions(), device)
 
-    def run(cond_ids: NDArray[np.int64], images: Array) -> Outputs:
-        return tuple(session.run(None, {"cond_ids": cond_ids, "image": images}))
+    def run(cond_ids: NDArray[np.int64], inputs: Inputs) -> Outputs:
+        return dict(zip(ENSEMBLE_OUTPUTS, session.run(None, {"cond_ids": cond_ids, **inputs}), strict=True))
 
     return Ensemble(f"onnxruntime {onnxruntime.__version__} {device.provider}", run)
 
@@ -76,7 +78,7 @@ def verify_ensemble(
     reference = golden.logits[::-1]
     if logits.shape != reference.shape:
         raise ParityError(f"{name}: expected logits of shape {list(reference.shape)}, found {list(logits.shape)}")
-    eager = relative_l2(golden.eager, golden.logits).max(axis=1)[::-1]
+    eager = golden.eager["logits"].max(axis=1)[::-1]
     alone = _run(name, ensemble, members[-1:].copy(), golden.images)[0]
     comparisons = [
         compare_member(int(member), [logits[row]], [reference[row]], float(eager[row]), tolerance)
@@ -96,25 +98,26 @@ def verify_ensemble(
 
 
 def in_batches(
-    run: Callable[[NDArray[np.int64], Array], Outputs], limits: Limits
-) -> Callable[[NDArray[np.int64], Array], Outputs]:
+    run: Callable[[NDArray[np.int64], Inputs], Outputs], limits: Limits
+) -> Callable[[NDArray[np.int64], Inputs], Outputs]:
     """The same for any number of images, where the artifact runs batches of some sizes only."""
     if limits.runs_any_batch:
         return run
 
-    def run_parts(cond_ids: NDArray[np.int64], images: Array) -> Outputs:
+    def run_parts(cond_ids: NDArray[np.int64], inputs: Inputs) -> Outputs:
         parts = []
-        for batch, count in in_parts(images, limits):
-            logits, *rest = run(cond_ids, batch)
+        for batch, count in in_parts(inputs["image"], limits):
+            logits, *rest = run(cond_ids, {"image": batch}).values()
             parts.append((logits[:, :count], *(array[:count] for array in rest)))
-        return tuple(np.concatenate(arrays, axis=0 if i else 1) for i, arrays in enumerate(zip(*parts, strict=True)))
+        whole = (np.concatenate(arrays, axis=0 if i else 1) for i, arrays in enumerate(zip(*parts, strict=True)))
+        return dict(zip(ENSEMBLE_OUTPUTS, whole, strict=True))
 
     return run_parts
 
 
-def _run(name: str, ensemble: Ensemble, cond_ids: NDArray[np.int64], images: Array) -> Outputs:
+def _run(name: str, ensemble: Ensemble, cond_ids: NDArray[np.int64], images: Array) -> tuple[Array, ...]:
     try:
-        outputs = ensemble.run(cond_ids, images)
+        outputs = tuple(ensemble.run(cond_ids, {"image": images}).values())
     except HnexportError:
         raise
     except Exception as error:  # each runtime has its own

@@ -15,13 +15,14 @@ import numpy as np
 from hnexport.bundle.checksums import check_files
 from hnexport.bundle.digest import DIGEST_PREFIX
 from hnexport.bundle.golden import GOLDEN_FILE, Golden, read_golden
-from hnexport.bundle.manifest import Identified, TensorSignature, read_identified
+from hnexport.bundle.manifest import Identified, read_identified
 from hnexport.bundle.writer import staged_folder
 from hnexport.errors import ParityError
 from hnexport.parity.checks import unknown_ids
 from hnexport.parity.reference import checked_members
 from hnexport.reading import MissingFileError, ReadError, read_json
 from hnexport.records import RecordError, from_json, to_json
+from hnexport.spec import OutputSpec, TensorSpec
 
 __all__ = ["GOLDEN_INDEX", "GoldenIndex", "NamedFile", "golden_index", "read_index", "write_golden_inputs"]
 
@@ -64,8 +65,8 @@ class GoldenIndex:
     what_to_do: str
     bundle: str
     manifest_sha256: str
-    signature_inputs: tuple[TensorSignature, ...]
-    signature_outputs: tuple[TensorSignature, ...]
+    signature_inputs: tuple[TensorSpec, ...]
+    signature_outputs: tuple[OutputSpec, ...]
     order: str = "C: the last axis runs fastest"
     byte_order: str = "little"
     image_kinds: tuple[str, ...]
@@ -154,7 +155,7 @@ def read_index(folder: Path, bundle: Path, found: Identified) -> GoldenIndex | N
     return index
 
 
-def _named(tensor: TensorSignature, shape: Sequence[int], folder: str) -> NamedFile:
+def _named(tensor: TensorSpec, shape: Sequence[int], folder: str) -> NamedFile:
     stem = f"{folder}/{tensor.name}"
     return NamedFile(name=tensor.name, dtype=tensor.dtype, shape=tuple(shape), npy=f"{stem}.npy", raw=f"{stem}.raw")
 

@@ -16,12 +16,13 @@ from hnexport.parity.artifact import eager_errors
 from hnexport.parity.cases import Case
 from hnexport.parity.checks import SAME_ROW, SPOILT_ROW, UNKNOWN_IDS, check_members_differ
 from hnexport.parity.chosen import golden_rows
-from hnexport.parity.compare import compare_member, relative_l2
+from hnexport.parity.compare import compare_member
 from hnexport.parity.foreign import GoldenIndex, NamedFile, golden_index, read_index
 from hnexport.parity.judge import Judge, VerifyOptions
 from hnexport.parity.results import ArtifactReport, Check, ParityReport
 from hnexport.parity.tolerances import Precision
 from hnexport.reading import OpenError, regular_size
+from hnexport.rows import relative_l2
 
 __all__ = ["ARTIFACT", "OutputsFolder", "verify_outputs"]
 

@@ -20,7 +20,6 @@ from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import Manifest, read_identified
 from hnexport.errors import ParityError
 from hnexport.parity.batches import filled, run_member, run_rows
-from hnexport.parity.compare import relative_l2
 from hnexport.parity.kinds import FileKind, file_kind
 from hnexport.parity.layers import match_layers, network_layers
 from hnexport.parity.onnx_trace import OnnxTracer
@@ -33,6 +32,7 @@ from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
 from hnexport.parity.trace import Trace
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.parity.weight_faults import Kind, Step, generation_fault, weight_steps
+from hnexport.rows import relative_l2
 from hnexport.trust import Trust, bundle_trust
 
 __all__ = ["ARTIFACT_FILES", "LocateReport", "Stage", "locate"]

@@ -11,6 +11,7 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.bundle.onnx_data import check_model
 from hnexport.bundle.restore import as_stored
 from hnexport.errors import ParityError
+from hnexport.export.ensemble import ENSEMBLE_OUTPUTS
 from hnexport.hypernet.storage import stored_tensors
 from hnexport.parity.kinds import FileKind, file_kind
 from hnexport.parity.layers import call_weights, match_layers, network_layers
@@ -37,23 +38,25 @@ class OnnxRunner:
         self.limits = self._signature.limits
         self.runtime = _runtime(self._session)
 
-    def run(self, cond_id: int, images: Array) -> Array:
-        """Logits of one member."""
-        return self._session.run(self._signature.outputs, self._signature.feed(cond_id, images))[0]  # type: ignore[no-any-return]
+    def run(self, cond_id: int, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        """The outputs of one member."""
+        found = self._session.run(self._signature.outputs, self._signature.feed(cond_id, inputs["image"]))
+        return {"logits": found[0]}
 
-    def run_together(self, cond_ids: NDArray[np.int64], images: Array) -> tuple[Array, ...]:
+    def run_together(self, cond_ids: NDArray[np.int64], inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """What a graph with the signature of `ensemble.onnx` returns."""
-        return tuple(self._session.run(self._signature.outputs, self._signature.feed(cond_ids, images)))
+        found = self._session.run(self._signature.outputs, self._signature.feed(cond_ids, inputs["image"]))
+        return dict(zip(ENSEMBLE_OUTPUTS, found, strict=True))
 
     def stored(self) -> Iterator[tuple[str, Array]]:
         """The file's initializers; stored tensors in their stored layout."""
         yield from _stored(self._manifest, constants(load_graph(self._path), self._path))
 
-    def placement(self, images: Array) -> Placement | None:
+    def placement(self, inputs: Mapping[str, Array]) -> Placement | None:
         """Where the graph's nodes run; None on the CPU, which has nowhere to fall back to."""
         if self._device.provider == "cpu":
             return None
-        return profiled_placement(self._path, self._device, self._signature.feed(0, images))
+        return profiled_placement(self._path, self._device, self._signature.feed(0, inputs["image"]))
 
     def weights(self, cond_id: int) -> Mapping[str, Array]:
         """The tensors that the graph gives its layers, by slot."""
@@ -80,11 +83,11 @@ class MaterialisedRunner:
         self._network: onnxruntime.InferenceSession
         self.runtime = _runtime(self._hypernet)
 
-    def run(self, cond_id: int, images: Array) -> Array:
-        """Logits of one member; its session is kept until another member is asked for."""
+    def run(self, cond_id: int, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        """The outputs of one member; its session is kept until another member is asked for."""
         if cond_id != self._member:
             self._network, self._member = self._materialise(cond_id), cond_id
-        return self._network.run(["logits"], {"image": images})[0]  # type: ignore[no-any-return]
+        return {"logits": self._network.run(["logits"], {"image": inputs["image"]})[0]}
 
     def stored(self) -> Iterator[tuple[str, Array]]:
         """The initializers of both files; stored tensors in their stored layout."""

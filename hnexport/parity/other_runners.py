@@ -1,6 +1,7 @@
 """Independent runtimes: OpenVINO, and ONNX's own reference evaluator, the specification as an oracle."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -53,9 +54,9 @@ class OpenVinoRunner:
             raise ParityError(f"OpenVINO cannot open {bundle / 'model.onnx'}: {error}") from error
         self.runtime = f"openvino {openvino.__version__.partition('-')[0]} cpu"
 
-    def run(self, cond_id: int, images: Array) -> Array:
-        """Logits of one member."""
-        return np.array(self._model([np.array(cond_id, dtype=np.int64), images])[0])
+    def run(self, cond_id: int, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        """The outputs of one member."""
+        return {"logits": np.array(self._model([np.array(cond_id, dtype=np.int64), inputs["image"]])[0])}
 
 
 class ReferenceRunner:
@@ -69,8 +70,8 @@ class ReferenceRunner:
         self._model = ReferenceEvaluator(model)
         self.runtime = f"onnx {onnx.__version__} reference"
 
-    def run(self, cond_id: int, images: Array) -> Array:
-        """Logits of one member."""
+    def run(self, cond_id: int, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        """The outputs of one member."""
         with np.errstate(all="ignore"):
-            logits = self._model.run(None, {"cond_id": np.array(cond_id, dtype=np.int64), "image": images})
-        return np.asarray(next(iter(logits)))
+            logits = self._model.run(None, {"cond_id": np.array(cond_id, dtype=np.int64), "image": inputs["image"]})
+        return {"logits": np.asarray(next(iter(logits)))}

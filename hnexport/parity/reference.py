@@ -14,6 +14,7 @@ from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.parity.inputs import PROBE_KINDS
 from hnexport.progress import Progress, no_progress
+from hnexport.rows import relative_l2
 
 __all__ = [
     "MEMBERS_CHECKED_BY_DEFAULT",
@@ -78,12 +79,15 @@ def compute_golden(
         if not np.isfinite(logits[-1]).all():
             raise ParityError(f"member {member}: PyTorch's own float64 logits are not finite; check its weights")
         progress("reference", len(logits), len(members))
+    known = np.stack(logits).astype(np.float64)
+    errors = relative_l2(np.stack(eager), known)
     return Golden(
-        images=images,
+        inputs={"image": images},
         kinds=PROBE_KINDS,
         members=np.array(members, dtype=np.int64),
-        logits=np.stack(logits).astype(np.float64),
-        eager=np.stack(eager).astype(np.float32),
+        outputs={"logits": known},
+        eager={"logits": errors},
+        noise={"logits": np.zeros_like(errors)},
         fingerprints=fingerprints((name, tensor.detach().cpu().numpy()) for name, tensor in tensors.items()),
     )
 

@@ -14,9 +14,9 @@ from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import BasisRounding
 from hnexport.hypernet.bases import basis_rounding
 from hnexport.networks.wide_resnet.spec import PipelineSpec
-from hnexport.parity.compare import relative_l2
 from hnexport.parity.reference import double_pipeline, run_pipeline
 from hnexport.progress import Progress, no_progress
+from hnexport.rows import relative_l2
 
 __all__ = ["MEMBERS_MEASURED", "measure_rounding"]
 

@@ -34,6 +34,8 @@ __all__ = [
 ]
 
 Array = NDArray[np.generic]
+Inputs = Mapping[str, Array]
+Outputs = Mapping[str, Array]
 
 
 class Runner(Protocol):
@@ -47,8 +49,8 @@ class Runner(Protocol):
     runtime: str
     limits: Limits
 
-    def run(self, cond_id: int, images: Array) -> Array:
-        """Logits `[batch, class]` of one member."""
+    def run(self, cond_id: int, inputs: Inputs) -> Outputs:
+        """The outputs of one member by the names of the bundle's signature, `[batch, …]`."""
         ...
 
 
@@ -59,8 +61,8 @@ class Together(Protocol):
     runtime: str
     limits: Limits
 
-    def run_together(self, cond_ids: NDArray[np.int64], images: Array) -> tuple[Array, ...]:
-        """What `ENSEMBLE_OUTPUTS` names, in that order."""
+    def run_together(self, cond_ids: NDArray[np.int64], inputs: Inputs) -> Outputs:
+        """What `hnexport.summaries` names, by name."""
         ...
 
 
@@ -81,7 +83,7 @@ class Inspectable(Protocol):
 class Placed(Protocol):
     """A runner that can prove where its nodes ran."""
 
-    def placement(self, images: Array) -> Placement | None:
+    def placement(self, inputs: Inputs) -> Placement | None:
         """From a profile; None on the CPU provider, which has nowhere to fall back to."""
         ...
 

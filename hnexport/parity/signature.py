@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hnexport.bundle.manifest import Manifest, TensorSignature
+from hnexport.bundle.manifest import Manifest
 from hnexport.errors import ParityError
 from hnexport.parity.limits import LARGEST_BATCH, Limits
 from hnexport.parity.tolerances import Precision
+from hnexport.spec import OutputSpec, TensorSpec
 
 __all__ = [
     "ENSEMBLE_AXES",
@@ -36,8 +37,8 @@ _FLOATS = ("float16", "bfloat16", "float32", "float64")
 class GraphSignature:
     """What a bundle's graph takes, the condition id and the image, and what it gives."""
 
-    inputs: tuple[TensorSignature, ...]
-    outputs: tuple[TensorSignature, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[OutputSpec, ...]
 
 
 def signature_of(manifest: Manifest) -> GraphSignature:
@@ -61,7 +62,7 @@ def logits_output(path: Path | str, names: Sequence[str], wanted: str) -> int:
     )
 
 
-def check_image(path: Path | str, dtype: str, shape: Sequence[object], expected: TensorSignature) -> None:
+def check_image(path: Path | str, dtype: str, shape: Sequence[object], expected: TensorSpec) -> None:
     """Check the image that a program declares against the bundle's; names and None are axes of any size.
 
     Raises:
@@ -84,7 +85,7 @@ def check_image(path: Path | str, dtype: str, shape: Sequence[object], expected:
         )
 
 
-def check_logits(path: Path | str, dtype: str, shape: Sequence[object] | None, expected: TensorSignature) -> None:
+def check_logits(path: Path | str, dtype: str, shape: Sequence[object] | None, expected: TensorSpec) -> None:
     """Check logits, declared or returned, against the bundle's, all but the number of rows.
 
     Raises:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hnexport.errors import ParityError
 from hnexport.export.capture import GENERATOR_PREFIX
+from hnexport.export.ensemble import ENSEMBLE_OUTPUTS
 from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.parity.kinds import FileKind, torch_kind
 from hnexport.parity.layers import call_weights, match_layers, network_layers
@@ -53,26 +54,27 @@ class TorchRunner:
         self.limits = self._program.limits
         self.runtime = f"torch {torch.__version__} {device}"
 
-    def run(self, cond_id: int, images: Array) -> Array:
-        """Logits of one member."""
+    def run(self, cond_id: int, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        """The outputs of one member."""
         with torch.inference_mode():
             cond = torch.tensor(cond_id, device=self._device)
-            logits = self._program(cond, torch.from_numpy(images).to(self._device))
-        return logits.cpu().numpy()
+            logits = self._program(cond, torch.from_numpy(inputs["image"]).to(self._device))
+        return {"logits": logits.cpu().numpy()}
 
-    def run_together(self, cond_ids: NDArray[np.int64], images: Array) -> tuple[Array, ...]:
+    def run_together(self, cond_ids: NDArray[np.int64], inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """What a program with the signature of `ensemble.onnx` returns."""
         with torch.inference_mode():
             ids = torch.from_numpy(cond_ids).to(self._device)
-            outputs = self._program.together(ids, torch.from_numpy(images).to(self._device))
-        return tuple(output.cpu().numpy() for output in outputs)
+            outputs = self._program.together(ids, torch.from_numpy(inputs["image"]).to(self._device))
+        found = (output.cpu().numpy() for output in outputs)
+        return dict(zip(ENSEMBLE_OUTPUTS, found, strict=True))
 
-    def ensemble(self, cond_ids: NDArray[np.int64], images: Array) -> tuple[Array, ...]:
+    def ensemble(self, cond_ids: NDArray[np.int64], inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """The program's method `ensemble`: several members in one call."""
         where, method = self._device, cast("Callable[..., tuple[Tensor, ...]]", self._module.ensemble)
         with torch.inference_mode():
-            outputs = method(torch.from_numpy(cond_ids).to(where), torch.from_numpy(images).to(where))
-        return tuple(output.cpu().numpy() for output in outputs)
+            outputs = method(torch.from_numpy(cond_ids).to(where), torch.from_numpy(inputs["image"]).to(where))
+        return dict(zip(ENSEMBLE_OUTPUTS, (output.cpu().numpy() for output in outputs), strict=True))
 
     def stored(self) -> Iterator[tuple[str, Array]]:
         """The file's parameters and buffers."""

@@ -6,12 +6,13 @@ from typing import Any, Literal, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from hnexport.bundle.manifest import Manifest, TensorSignature
+from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
 from hnexport.runtime.inputs import check_images, check_member, check_members
 from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.residents import ConditionalPredictor, Predictor, ResidentMembers
 from hnexport.runtime.uncertainty import EnsemblePrediction, summarise
+from hnexport.spec import TensorSpec
 
 __all__ = ["Engine", "Ensemble"]
 
@@ -68,7 +69,7 @@ class Ensemble:
         self.precision: Precision = engine.precision
         self.strategy = strategy
         self.resident_limit = 0 if strategy is Strategy.GENERATED else resident_limit
-        self._signature: TensorSignature = manifest.inputs[1]
+        self._signature: TensorSpec = manifest.inputs[1]
         self._residents: ResidentMembers | None = None
         self._logits: ConditionalPredictor
         if strategy is Strategy.GENERATED:

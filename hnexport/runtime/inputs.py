@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hnexport.bundle.manifest import TensorSignature
 from hnexport.errors import RuntimeInputError
 from hnexport.reading import shown
 from hnexport.runtime.arrays import as_array
+from hnexport.spec import TensorSpec
 from hnexport.text import shorten
 
 __all__ = ["check_dtype", "check_images", "check_member", "check_members", "check_shape"]
@@ -54,7 +54,7 @@ def check_members(members: Any, count: int) -> tuple[int, ...]:
     return chosen
 
 
-def check_images(images: Any, signature: TensorSignature) -> NDArray[Any]:
+def check_images(images: Any, signature: TensorSpec) -> NDArray[Any]:
     """The images as a C-contiguous array of exactly the signature's dtype.
 
     Arrays, lists, and whatever has `__array__` or `__dlpack__` are taken; tensors that require gradients are detached,
@@ -74,7 +74,7 @@ def check_images(images: Any, signature: TensorSignature) -> NDArray[Any]:
     return np.ascontiguousarray(array, dtype=signature.dtype)
 
 
-def check_dtype(found: np.dtype[Any], signature: TensorSignature, subject: str = "images") -> None:
+def check_dtype(found: np.dtype[Any], signature: TensorSpec, subject: str = "images") -> None:
     """Refuse a dtype that is not the signature's and cannot become it without loss.
 
     Raises:
@@ -106,7 +106,7 @@ def _is_small_float(found: np.dtype[Any], expected: np.dtype[Any]) -> bool:
     return expected.kind == "f" and found.kind == "V" and found.name.startswith(("bfloat", "float"))
 
 
-def check_shape(found: tuple[int, ...], signature: TensorSignature, subject: str = "images") -> None:
+def check_shape(found: tuple[int, ...], signature: TensorSpec, subject: str = "images") -> None:
     """Refuse another shape than the signature's, and a batch without images.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What an ensemble is, as data: signature, slots, stored tensors, and how slots are generated. Standard library only."""
+"""What an ensemble is, as data: signature, slots, stored tensors, and how slots are generated. Standard library."""
 
 from hnexport.spec.hypernet import Activation, BasisDtype, Chunking, HypernetSpec, Source
 from hnexport.spec.tensors import (

@@ -48,7 +48,10 @@ class TensorSpec:
             all(isinstance(size, str) or size >= 0 for size in self.shape),
             f"{self.name}: sizes must be at least 0, found {list(self.shape)}",
         )
-        require(BATCH not in self.shape[1:], f"{self.name}: the batch must be the first axis, found {list(self.shape)}")
+        require(
+            BATCH not in self.shape[1:] or self.shape[0] == "member",
+            f"{self.name}: the batch must be the first axis, found {list(self.shape)}",
+        )
 
     @property
     def is_floating(self) -> bool:

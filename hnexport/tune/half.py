@@ -1,5 +1,6 @@
 """`halve`: a float16 copy of a bundle's graph, checked, and only then put into the cache."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ class _HalfRunner:
         self._session = open_session(path, session_options(None), "cpu")
         self.runtime = f"onnxruntime {onnxruntime.__version__} cpu, float16"
 
-    def run(self, cond_id: int, images: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Logits `[batch, class]` of one member."""
-        feed = {"cond_id": np.array(cond_id, dtype=np.int64), "image": images}
-        return self._session.run(["logits"], feed)[0]  # type: ignore[no-any-return]
+    def run(self, cond_id: int, inputs: Mapping[str, NDArray[np.generic]]) -> Mapping[str, NDArray[np.generic]]:
+        """The outputs of one member."""
+        feed = {"cond_id": np.array(cond_id, dtype=np.int64), **inputs}
+        return {"logits": self._session.run(["logits"], feed)[0]}

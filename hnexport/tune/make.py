@@ -1,5 +1,6 @@
 """`tune`: fold a bundle's graph for this machine, check it, and only then put it into the cache."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,6 @@ class _FoldedRunner:
         self._network = FoldedNetwork(folder)
         self.runtime = f"onnxruntime {onnxruntime.__version__} cpu, folded"
 
-    def run(self, cond_id: int, images: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Logits `[batch, class]` of one member."""
-        return self._network.materialise(cond_id)(images)
+    def run(self, cond_id: int, inputs: Mapping[str, NDArray[np.generic]]) -> Mapping[str, NDArray[np.generic]]:
+        """The outputs of one member."""
+        return {"logits": self._network.materialise(cond_id)(inputs["image"])}

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from strategies import pipelines
 
-from hnexport.bundle.limits import MAX_SLOTS, check_expansion, check_tables
 from hnexport.errors import BundleError
 from hnexport.hypernet.storage import stored_tensors
 from hnexport.networks.wide_resnet.chunking import count_pieces, plan_chunks
+from hnexport.networks.wide_resnet.limits import MAX_SLOTS, check_expansion, check_tables
 from hnexport.networks.wide_resnet.slots import count_slots, network_slots
 from hnexport.networks.wide_resnet.spec import ImageSpec, PipelineSpec, WideResNetSpec
 from hnexport.spec import Chunking, HypernetSpec

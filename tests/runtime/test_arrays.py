@@ -11,14 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from hnexport.bundle import TensorSignature
 from hnexport.errors import RuntimeInputError
 from hnexport.runtime import load
 from hnexport.runtime.inputs import check_images, check_member, check_members
+from hnexport.spec import TensorSpec
 
-FLOATS = TensorSignature(name="image", dtype="float32", shape=("batch", 1, 2, 3))
-PIXELS = TensorSignature(name="image", dtype="uint8", shape=("batch", 2, 3, 1))
-FLAT = TensorSignature(name="image", dtype="float32", shape=("batch", 6))
+FLOATS = TensorSpec(name="image", dtype="float32", shape=("batch", 1, 2, 3))
+PIXELS = TensorSpec(name="image", dtype="uint8", shape=("batch", 2, 3, 1))
+FLAT = TensorSpec(name="image", dtype="float32", shape=("batch", 6))
 VALUES = np.linspace(-1, 1, 12, dtype=np.float32).reshape(2, 1, 2, 3)
 COARSE = VALUES.astype(ml_dtypes.bfloat16)
 

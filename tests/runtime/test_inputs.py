@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from hnexport.bundle import TensorSignature
 from hnexport.errors import RuntimeInputError
 from hnexport.runtime.inputs import check_images, check_members
+from hnexport.spec import TensorSpec
 
-NCHW = TensorSignature(name="image", dtype="float32", shape=("batch", 3, 8, 10))
-NHWC = TensorSignature(name="image", dtype="uint8", shape=("batch", 8, 10, 3))
+NCHW = TensorSpec(name="image", dtype="float32", shape=("batch", 3, 8, 10))
+NHWC = TensorSpec(name="image", dtype="uint8", shape=("batch", 8, 10, 3))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", ">f4"])

@@ -55,8 +55,8 @@ class Group(nn.Sequential):
 class WideResNet(nn.Module):
     """The network of a specification.
 
-    Its state dict is the table `hnexport.networks.wide_resnet.slots.network_slots`, and PyTorch's `num_batches_tracked` counters,
-    which evaluation never reads.
+    Its state dict is the table `slots.network_slots`, and PyTorch's `num_batches_tracked` counters, which evaluation
+    never reads.
     """
 
     def __init__(self, spec: WideResNetSpec) -> None:

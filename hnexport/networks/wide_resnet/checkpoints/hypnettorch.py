@@ -61,8 +61,7 @@ def import_hypnettorch(
     """Turn the state dicts of a hypernetwork (`HContainer` or `StructuredHMLP`) and of its `WRN` into a checkpoint.
 
     What the specification needs is inferred from the tensors' shapes and order; see
-    `hnexport.networks.wide_resnet.checkpoints.hypnettorch_inference` for how, and for what stays ambiguous. The tensors are copied to
-    float32.
+    `hypnettorch_inference` for how, and for what stays ambiguous. The tensors are copied to float32.
 
     Args:
         hnet: the hypernetwork's state dict.

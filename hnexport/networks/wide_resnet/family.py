@@ -1,0 +1,96 @@
+"""Wide ResNets as a family: from a specification to halves, slots and signature. Standard library only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hnexport.families import WIDE_RESNET, Described
+from hnexport.hypernet.storage import stored_tensors
+from hnexport.networks.wide_resnet.limits import check_expansion, check_tables
+from hnexport.networks.wide_resnet.slots import network_slots
+from hnexport.networks.wide_resnet.spec import PipelineSpec
+from hnexport.records import from_json, to_json
+from hnexport.source import EnsembleSource
+from hnexport.spec import BATCH, OutputKind, OutputSpec, Signature, Slot, StoredKind, StoredTensor, TensorSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from hnexport.ensemble import Ensemble
+
+__all__ = ["IMAGE", "LOGITS", "check", "describe", "described", "ensemble", "generator", "source"]
+
+IMAGE = "image"
+LOGITS = "logits"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Description:
+    name: str
+    members: int
+    signature: Signature
+    slots: tuple[Slot, ...]
+    stored: tuple[StoredTensor, ...]
+
+
+def source(spec: PipelineSpec) -> EnsembleSource:
+    """A specification as it stands in a manifest."""
+    return EnsembleSource(family=WIDE_RESNET, spec=to_json(spec))
+
+
+def check(spec: Mapping[str, Any], listed_bytes: int) -> None:
+    """Bound what a specification asks for; see `hnexport.families.Family`."""
+    found = from_json(PipelineSpec, spec)
+    check_tables(found)
+    check_expansion(found, listed_bytes)
+
+
+def described(spec: Mapping[str, Any]) -> Described:
+    """What a specification says about the ensemble."""
+    return describe(from_json(PipelineSpec, spec))
+
+
+def describe(spec: PipelineSpec) -> Described:
+    """Name, members, signature, slots and stored tensors of a pipeline."""
+    dtype, shape = spec.image_input
+    return _Description(
+        name=spec.name,
+        members=spec.members,
+        signature=Signature(
+            inputs=(TensorSpec(name=IMAGE, dtype=dtype, shape=(BATCH, *shape)),),
+            outputs=(
+                OutputSpec(
+                    name=LOGITS, dtype="float32", shape=(BATCH, spec.network.classes), kind=OutputKind.LOGITS, axis=1
+                ),
+            ),
+        ),
+        slots=tuple(
+            Slot(name=slot.name, shape=slot.shape, trained=slot.is_weight) for slot in network_slots(spec.network)
+        ),
+        stored=tuple(
+            StoredTensor(
+                name=stored.name,
+                dtype=stored.dtype,
+                shape=stored.shape,
+                kind=StoredKind(stored.kind.value),
+                hypernet=stored.hypernet.name if stored.hypernet else None,
+                slot=stored.slot.name if stored.slot else None,
+                trained=stored.is_weight,
+            )
+            for stored in stored_tensors(spec)
+        ),
+    )
+
+
+def generator(described: Described, spec: Mapping[str, Any], tensors: "Mapping[str, Tensor]") -> "nn.Module":
+    """The generator over stored tensors, taken as they are."""
+    from hnexport.hypernet.generator import WeightGenerator
+
+    return WeightGenerator(from_json(PipelineSpec, spec), tensors)
+
+
+def ensemble(described: Described, spec: Mapping[str, Any], tensors: "Mapping[str, Tensor]", origin: str) -> "Ensemble":
+    """Both halves again from stored tensors."""
+    from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
+
+    return wide_resnet_ensemble(from_json(PipelineSpec, spec), tensors, origin)
