@@ -21,7 +21,7 @@ _WHERE = {
     "Recipe": "hnexport.networks.wide_resnet.spec",
     "Source": "hnexport.spec",
     "WideResNetSpec": "hnexport.networks.wide_resnet.spec",
-    "weight_summary": "hnexport.summary",
+    "weight_summary": "hnexport.networks.wide_resnet.counts",
 }
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from hnexport.errors import HnexportError
+    from hnexport.networks.wide_resnet.counts import weight_summary
     from hnexport.networks.wide_resnet.pipeline import Pipeline
     from hnexport.networks.wide_resnet.spec import (
         RECIPES,
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
         WideResNetSpec,
     )
     from hnexport.spec import HypernetSpec, Source
-    from hnexport.summary import weight_summary
 
 
 def __getattr__(name: str) -> Any:
