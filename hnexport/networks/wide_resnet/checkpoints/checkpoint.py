@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ from hnexport.hypernet.storage import stored_tensors
 from hnexport.networks.wide_resnet.slots import Role
 from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec, PreprocessSpec
 from hnexport.spec import BasisDtype
+
+if TYPE_CHECKING:
+    from hnexport.ensemble import Ensemble
 
 __all__ = ["Checkpoint", "check_values"]
 
@@ -52,6 +55,12 @@ class Checkpoint:
                 lowest=0.0 if variance else -math.inf,
                 dtype=getattr(torch, stored.dtype),
             )
+
+    def ensemble(self) -> "Ensemble":
+        """The ensemble of these weights, taken as they are."""
+        from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
+
+        return wide_resnet_ensemble(self.spec, self.tensors, self.origin)
 
     def with_input(self, *, image_layout: ImageLayout | None = None, preprocess: PreprocessSpec | None = None) -> Self:
         """The same weights behind another image input; what is None stays as it is.
