@@ -15,6 +15,10 @@ _NONE = Step(text="nothing", where="its forward")
 
 def first_difference(first: Traced, other: Traced) -> str | None:
     """What is computed otherwise, and in which module; None where the graphs are one."""
+    for name in (*first.used, *other.used):
+        if name not in other.used or name not in first.used:
+            uses = "does not use" if name in first.used else "uses"
+            return f"it {uses} {name}, otherwise than there"
     for one, two in zip_longest(first.steps, other.steps, fillvalue=_NONE):
         if one.text != two.text:
             step = one if two is _NONE else two

@@ -106,17 +106,16 @@ def resized(tensor: Tensor, sizes: Mapping[int, int]) -> Tensor:
 
 def _by_name(module: nn.Module, example_inputs: Any) -> dict[str, Any]:
     parameters = inspect.signature(module.forward).parameters
-    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     known = [name for name, parameter in parameters.items() if parameter.kind in _BY_NAME]
     if isinstance(example_inputs, Mapping):
         given = dict(example_inputs)
     else:
         values = example_inputs if isinstance(example_inputs, tuple | list) else (example_inputs,)
         given = _positional(parameters, values)
-    unknown = next((name for name in given if not takes_any and name not in known), None)
+    unknown = next((name for name in given if name not in known), None)
     if unknown is not None:
         by_position = unknown in parameters and parameters[unknown].kind is inspect.Parameter.POSITIONAL_ONLY
-        reason = "takes it by position only" if by_position else f"has no parameter of this name, only {known}"
+        reason = "takes it by position only" if by_position else f"names no such parameter, only {known}"
         raise SpecError(f"example_inputs: {unknown!r} cannot be given by name: forward {reason}")
     missing = [
         name

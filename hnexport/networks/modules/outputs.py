@@ -38,6 +38,9 @@ def read_outputs(program: ExportedProgram, inputs: Inputs, outputs: Outputs) -> 
     }
     found = {name: values[arg.name] for name, arg in _tensors(program).items()}
     kinds = _kinds(list(found), outputs)
+    clash = next((name for name in kinds if name in inputs.examples), None)
+    if clash is not None:
+        raise SpecError(f"{clash!r} is an input and an output: name the outputs with outputs=(…), in their order")
     return tuple(
         _spec(name, value, symbols, kind) for (name, kind), value in zip(kinds.items(), found.values(), strict=True)
     )
@@ -56,7 +59,7 @@ def _tensors(program: ExportedProgram) -> dict[str, TensorArgument]:
         if isinstance(argument, ConstantArgument) and argument.value is None:
             continue
         if not isinstance(argument, TensorArgument):
-            value = shown(getattr(argument, "value", "a size"))
+            value = shown(argument.value) if isinstance(argument, ConstantArgument) else "a number that is no constant"
             raise SpecError(f"forward returns {value} as {name}, which is no tensor: return tensors only")
         if name in found:
             raise SpecError(f"two outputs are called {name}: return a dict with a key for each")

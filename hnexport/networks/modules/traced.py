@@ -95,7 +95,8 @@ def where_in(node: Node) -> str:
 
 
 def _text(node: Node) -> str:
-    return f"{node.name} = {node.op} {node.target}({', '.join(map(str, node.args))}, {node.kwargs})"
+    what = node.target if node.op == "call_function" else f"{node.op} {node.target}"
+    return f"{node.name} = {what}({', '.join(map(str, node.args))}, {node.kwargs})"
 
 
 def _reason(error: Exception) -> str:
@@ -103,10 +104,8 @@ def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     fixed = [re.sub(r"^[-*\s]+", "", line) for line in lines if line.startswith("- ")]
     text = " ".join(fixed) if "Constraints violated" in str(error) and fixed else " ".join(lines[:1])
-    text = (
-        re.split(r"\. (?:If you're|For more|The following)", text)[0][:_LONGEST_REASON].rstrip(" .")
-        or type(error).__name__
-    )
+    text = re.split(r"\. (?:If you're|For more|The following)", text)[0][:_LONGEST_REASON].rstrip(" .")
+    text = text or type(error).__name__
     if "specialized it to be a constant" in text or "Constraints violated" in str(error):
         return f"{text}; declare that axis as fixed (leave it out of dynamic_axes), or remove what needs its size"
     if "data-dependent" in text.lower() or "DataDependent" in type(error).__name__:

@@ -51,6 +51,7 @@ def check_sizes(module: nn.Module, program: ExportedProgram, inputs: Inputs, out
                 if name == BATCH:
                     raise SpecError(f"{what} forward fails: {str(error)[:400]}") from error
                 continue  # not a size that the network takes
+            _check_shapes(expected, outputs, {**inputs.sizes, name: other}, what)
             try:
                 found = outputs_of(graph, given)
             except Exception as error:
@@ -61,6 +62,18 @@ def check_sizes(module: nn.Module, program: ExportedProgram, inputs: Inputs, out
                     f"{what} forward does not do what it does with size {size}: the captured graph would give another "
                     f"{output}; {_REMEDY}"
                 )
+
+
+def _check_shapes(found: list[Tensor], outputs: tuple[OutputSpec, ...], sizes: Mapping[str, int], what: str) -> None:
+    for output, tensor in zip(outputs, found, strict=True):
+        expected = [sizes.get(size, size) if isinstance(size, str) else size for size in output.shape]
+        same = len(expected) == tensor.dim() and all(
+            isinstance(size, str) or size == other for size, other in zip(expected, tensor.shape, strict=True)
+        )
+        if not same:
+            raise SpecError(
+                f"{what} forward returns {output.name} with the shape {list(tensor.shape)}, not {expected}; {_REMEDY}"
+            )
 
 
 def check_samples(module: nn.Module, inputs: Inputs, outputs: tuple[OutputSpec, ...]) -> None:
