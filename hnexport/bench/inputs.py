@@ -9,24 +9,28 @@ from hnexport.spec import Signature, TensorSpec
 __all__ = ["draw_inputs"]
 
 
-def draw_inputs(signature: Signature, golden: Golden, batch: int, random: np.random.Generator) -> dict[str, NDArray[np.generic]]:
+def draw_inputs(
+    signature: Signature, golden: Golden, batch: int, random: np.random.Generator
+) -> dict[str, NDArray[np.generic]]:
     """One batch of samples by name; an input without a batch axis is the golden one.
 
     Floats are between the smallest and the largest golden one, whole numbers among those between them: an index stays
     within its table.
     """
-    return {
-        tensor.name: _drawn(tensor, golden.inputs[tensor.name], batch, random) for tensor in signature.inputs
-    }
+    return {tensor.name: _drawn(tensor, golden.inputs[tensor.name], batch, random) for tensor in signature.inputs}
 
 
-def _drawn(tensor: TensorSpec, known: NDArray[np.generic], batch: int, random: np.random.Generator) -> NDArray[np.generic]:
-    if not tensor.has_batch or not known.size:
-        return known if not tensor.has_batch else np.zeros((batch, *known.shape[1:]), dtype=known.dtype)
+def _drawn(
+    tensor: TensorSpec, known: NDArray[np.generic], batch: int, random: np.random.Generator
+) -> NDArray[np.generic]:
+    if not tensor.has_batch:
+        return known
     shape = (batch, *known.shape[1:])
+    if not known.size:
+        return np.zeros(shape, dtype=known.dtype)
     if known.dtype.kind == "b":
-        return np.asarray(random.random(shape) < known.mean())
+        return np.asarray(random.random(shape) < known.astype(np.float64).mean())
     low, high = known.min(), known.max()
     if known.dtype.kind in "iu":
         return random.integers(low, high, shape, dtype=known.dtype.type, endpoint=True)
-    return np.asarray(low + (high - low) * random.random(shape)).astype(known.dtype)
+    return random.uniform(float(low), float(high), shape).astype(known.dtype)

@@ -13,7 +13,7 @@ from hnexport.confine.limits import Budget
 from hnexport.confine.process import ConfinedProcess, EndedError
 from hnexport.errors import NotRunError
 from hnexport.export.ensemble import ENSEMBLE_OUTPUTS
-from hnexport.hypernet.storage import count_weights
+from hnexport.networks.wide_resnet.counts import count_weights
 from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.parity.layers import LayerCall, LayerKind
 from hnexport.parity.limits import Limits

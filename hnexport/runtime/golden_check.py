@@ -79,9 +79,7 @@ def check_golden(
         return
     if not len(golden.members):
         raise BundleError(f"{folder}: its golden samples are of no member, nothing can be checked; build it again")
-    together = any(
-        not output.has_batch for output in signature.outputs
-    )  # of all samples
+    together = any(not output.has_batch for output in signature.outputs)  # of all samples
     samples = golden.samples if check is Check.ALL or together else 1
     inputs, judge = golden_inputs(golden, signature, samples), _Judge(golden, signature, precision, folder)
     for row in range(len(golden.members) if check is Check.ALL else 1):
