@@ -31,7 +31,7 @@ class Preprocess(nn.Module):
             self.register_buffer("mean", torch.tensor(spec.preprocess.mean, dtype=torch.float32), persistent=False)
             self.register_buffer("std", torch.tensor(spec.preprocess.std, dtype=torch.float32), persistent=False)
 
-    def forward(self, image: Tensor, dtype: torch.dtype) -> Tensor:
+    def forward(self, image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """From the image to float `[batch, channel, height, width]`.
 
         Args:
