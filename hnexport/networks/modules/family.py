@@ -66,6 +66,11 @@ def stored_as(slot: Slot, members: int, *, shared: bool) -> StoredTensor:
     )
 
 
+def plan(spec: Mapping[str, Any]) -> ChunkPlan:
+    """Nothing is generated from chunks."""
+    return ChunkPlan()
+
+
 def generator(described: Described, spec: Mapping[str, Any], tensors: "Mapping[str, Tensor]") -> "nn.Module":
     """The generator over stored tensors, taken as they are."""
     from hnexport.networks.modules.stacked import Stacked
