@@ -28,11 +28,6 @@ def described(spec: Mapping[str, Any]) -> None:
     """The manifest's own tables are all that is known."""
 
 
-def plan(spec: Mapping[str, Any]) -> ChunkPlan:
-    """Nothing is generated from chunks."""
-    return ChunkPlan(hypernets=(), assembly={})
-
-
 def check_described(found: Described) -> None:
     """Every slot that is not tied is stored once, for all members or for each; nothing else is stored."""
     own = {slot.name: slot for slot in found.slots if slot.alias_of is None}
