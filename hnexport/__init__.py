@@ -1,4 +1,4 @@
-"""hnexport: hypernetwork ensembles as one exported graph `(cond_id, image) -> logits`.
+"""hnexport: an ensemble as one exported graph `(cond_id, inputs) -> outputs`.
 
 What to build is said with the names below; they are imported when they are first used, so that `hnexport.runtime`
 works where neither torch nor onnx is installed. What to do with it are functions of their own modules:
@@ -12,6 +12,7 @@ __version__ = "0.2.0.dev0"
 
 _WHERE = {
     "RECIPES": "hnexport.networks.wide_resnet.spec",
+    "Ensemble": "hnexport.ensemble",
     "HnexportError": "hnexport.errors",
     "HypernetSpec": "hnexport.spec",
     "ImageSpec": "hnexport.networks.wide_resnet.spec",
@@ -26,6 +27,7 @@ _WHERE = {
 
 __all__ = [
     "RECIPES",
+    "Ensemble",
     "HnexportError",
     "HypernetSpec",
     "ImageSpec",
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from hnexport.ensemble import Ensemble
     from hnexport.errors import HnexportError
     from hnexport.networks.wide_resnet.counts import weight_summary
     from hnexport.networks.wide_resnet.pipeline import Pipeline

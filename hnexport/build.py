@@ -28,8 +28,8 @@ from hnexport.bundle.manifest import (
 from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
 from hnexport.errors import ParityError
 from hnexport.export import Capture, capture, write_onnx, write_pt2, write_torchscript
+from hnexport.families import Checkpoint
 from hnexport.names import COND_ID
-from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.family import describe, source
 from hnexport.networks.wide_resnet.limits import stored_bytes
 from hnexport.networks.wide_resnet.pipeline import Pipeline
@@ -94,7 +94,7 @@ def build(
     """Capture a pipeline, write and verify a bundle, and only then publish it at `target`.
 
     Args:
-        checkpoint: what to build, from `hnexport.networks.wide_resnet.checkpoints` or `random_checkpoint`.
+        checkpoint: what to build, for instance from `load_checkpoint` or `random_checkpoint`.
         progress: called as each stage goes on.
 
     Raises:
@@ -120,7 +120,7 @@ def build(
             write_golden(folder, golden)
         if _rounds(exact.spec, spec):
             with clock.stage("rounding"):
-                rounding = measure_rounding(spec, exact.tensors, golden, checkpoint.tensors, progress=progress)
+                rounding = measure_rounding(exact.ensemble(), checkpoint.ensemble(), golden, progress=progress)
             manifest = dataclasses.replace(manifest, basis_rounding=rounding)
         with clock.stage("verify"):
             write_manifest(folder, _with_files(manifest, folder, parity={}))

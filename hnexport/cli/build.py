@@ -8,11 +8,11 @@ import click
 
 from hnexport.cli import exit_codes
 from hnexport.cli.options import Integers, json_option, provider_option, wide_option
-from hnexport.cli.sources import input_options, source_checkpoint, specification_options
+from hnexport.families import command_line
 
 __all__ = ["build"]
 
-FILE = click.Path(path_type=Path)
+OPTIONS = command_line()
 FORMATS = ("onnx", "torchscript", "pt2")
 
 
@@ -31,14 +31,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 
 
 @click.command()
-@click.option("--hypnettorch", type=FILE, help="A trained ensemble: one file with the state dicts hnet and mnet.")
-@click.option("--hnet", type=FILE, help="Its hypernetwork's state dict, where that is a file of its own.")
-@click.option("--mnet", type=FILE, help="Its main network's state dict, for the batch-norm statistics.")
-@click.option("--statistics", type=int, help="Use this set of batch-norm statistics (mean_N) for every member.")
-@click.option("--checkpoint", type=FILE, help="A native checkpoint, from `hnexport convert` or your training code.")
-@click.option("--seed", type=int, help="Of random weights, where no trained ones are given.  [default: 0]")
-@specification_options
-@input_options
+@OPTIONS.build_options
 @click.option("--formats", type=_Formats(), default=",".join(FORMATS), show_default=True)
 @click.option(
     "--bases",
@@ -68,25 +61,26 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     from hnexport.bundle.manifest import Format
     from hnexport.cli import render, render_bundle
     from hnexport.cli.render_parity import print_parity
-    from hnexport.networks.wide_resnet.counts import weight_summary
     from hnexport.parity.report import report_json
     from hnexport.records import to_json
     from hnexport.spec import BasisDtype
+    from hnexport.spec.counts import weight_counts
     from hnexport.summary import Summary, summarise
 
-    checkpoint = source_checkpoint(options)
-    spec = checkpoint.spec
-    target = out if out is not None else Path("bundles") / spec.name
+    checkpoint = OPTIONS.checkpoint(options)
+    ensemble = checkpoint.ensemble()
+    target = out if out is not None else Path("bundles") / ensemble.name
     chosen = options["verify_members"]
     build_options = BuildOptions(
         formats=tuple(Format(name) for name in options["formats"]),
-        members=tuple(range(spec.members)) if chosen == () else chosen,
+        members=tuple(range(ensemble.members)) if chosen == () else chosen,
         provider=options["provider"],
         force=options["force"],
         bases=BasisDtype(options["bases"]) if options["bases"] else None,
     )
     if not as_json:
-        render_bundle.print_summary(Summary(name=spec.name, counts=weight_summary(spec)))
+        counts = weight_counts(ensemble.slots, ensemble.stored, ensemble.members)
+        render_bundle.print_summary(Summary(name=ensemble.name, counts=counts))
     try:
         with render.live_progress(quiet=as_json) as progress:
             result = build_bundle(checkpoint, target, options=build_options, progress=progress)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hnexport.hypernet.storage import count_weights
+from hnexport.networks.wide_resnet.counts import weight_summary
 from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.records import from_json
 
@@ -16,13 +16,13 @@ def _spec(built):
 def test_it_shows_signature_counts_and_sizes(hnexport, built):
     done = hnexport("inspect", built.path)
     assert done.returncode == 0, done.stderr
-    counts = count_weights(_spec(built))
+    counts = weight_summary(_spec(built))
     for text in (
         "cond_id",
         "[batch, 3, 8, 8]",
-        f"{counts.network:,}",
-        f"{counts.total:,}",
-        f"{counts.structured:,}",
+        f"{counts['main network: weights']:,}",
+        f"{counts['container: weights']:,}",
+        f"{counts['structured hypernetwork: weights']:,}",
         "weights.bin",
         "3 separate networks, weights alone",
     ):
@@ -33,7 +33,7 @@ def test_json_has_the_whole_manifest(hnexport, built):
     value = json.loads(hnexport("inspect", built.path, "--json").stdout)
     counts = value["summary"]["counts"]
     assert value["manifest"]["members"] == 3
-    assert counts["container: weights"] == count_weights(_spec(built)).total
+    assert counts["container: weights"] == weight_summary(_spec(built))["container: weights"]
     assert counts["each further member: weights"] * 3 == counts["container: conditional weights"]
     sizes = value["summary"]["sizes_bytes"]
     assert sizes["pt2 (model.pt2)"] == (built.path / "model.pt2").stat().st_size
