@@ -17,7 +17,7 @@ from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
 from hnexport.dotted import named_tensors, register
-from hnexport.errors import RuntimeInputError
+from hnexport.members import as_id, check_member
 from hnexport.names import GUARD
 from hnexport.source import EnsembleSource
 from hnexport.spec import Signature, Slot, StoredTensor
@@ -65,20 +65,25 @@ class Ensemble:
         Raises:
             RuntimeInputError: there is no such member.
         """
-        if not 0 <= member < self.members:
-            raise RuntimeInputError(
-                f"member {member} does not exist: this ensemble has members 0 to {self.members - 1}"
-            )
-        return self._slots(self.generator(torch.tensor(member)))[0]
+        return self._slots(self.generator(torch.tensor(check_member(member, self.members))))[0]
 
     def run(self, weights: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The network's outputs by name, with these weights (one tensor for each slot)."""
         raw = functional_call(self.network, dict(weights), (), dict(inputs), tie_weights=False)
         return self._named(raw)
 
-    def __call__(self, cond_id: int, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The outputs by name; of an id that does not exist, all floating ones are NaN."""
-        weights, guard = self._slots(self.generator(torch.tensor(cond_id)))
+    def __call__(self, cond_id: Any, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The outputs by name; of an id that does not exist, all floating ones are NaN.
+
+        Args:
+            cond_id: a whole number; a tensor of no axis is used where it lies.
+
+        Raises:
+            RuntimeInputError: `cond_id` is something else.
+        """
+        is_scalar = isinstance(cond_id, Tensor) and cond_id.dtype is torch.int64 and not cond_id.dim()
+        scalar = cond_id if is_scalar else torch.tensor(as_id(cond_id))  # to read it would wait for its device
+        weights, guard = self._slots(self.generator(scalar))
         outputs = self.run(weights, inputs)
         return outputs if guard is None else {name: guarded(tensor, guard) for name, tensor in outputs.items()}
 

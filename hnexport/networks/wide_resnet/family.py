@@ -27,6 +27,7 @@ __all__ = [
     "described",
     "ensemble",
     "generator",
+    "load_hypnettorch",
     "plan",
     "source",
 ]
@@ -97,3 +98,14 @@ def ensemble(described: Described, spec: Mapping[str, Any], tensors: "Mapping[st
     from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 
     return wide_resnet_ensemble(from_json(PipelineSpec, spec), tensors, origin)
+
+
+def load_hypnettorch(spec: Mapping[str, Any], member: int, threads: int, provider: str) -> tuple[str, Any]:
+    """The same network and chunking in hypnettorch, with random weights: what runs it, and a function of inputs.
+
+    Raises:
+        SpecError: hypnettorch has no such pipeline, or it is not compared here.
+    """
+    from hnexport.networks.wide_resnet.yardstick import load_hypnettorch
+
+    return load_hypnettorch(from_json(PipelineSpec, spec), member, threads, provider)

@@ -9,6 +9,7 @@ from torch.func import functional_call
 
 from hnexport.errors import RuntimeInputError
 from hnexport.hypernet.generator import WeightGenerator
+from hnexport.members import check_member, check_members
 from hnexport.networks.wide_resnet.initialise import initialise
 from hnexport.networks.wide_resnet.module import network_skeleton
 from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec
@@ -124,17 +125,13 @@ class Pipeline(nn.Module):
         Raises:
             RuntimeInputError: `cond_ids` is empty or names a member that does not exist.
         """
-        if not cond_ids:
-            raise RuntimeInputError("cond_ids is empty: name at least one member")
-        return torch.stack([self(self._existing(cond_id), image) for cond_id in cond_ids])
+        chosen = check_members(cond_ids, self.spec.members, "cond_ids")
+        return torch.stack([self(self._existing(cond_id), image) for cond_id in chosen])
 
     def tensors(self) -> dict[str, Tensor]:
         """Every stored tensor by its name, as `Pipeline(spec, tensors)` takes them."""
         return dict(self.generator.state_dict())
 
     def _existing(self, cond_id: int) -> Tensor:
-        if not 0 <= cond_id < self.spec.members:
-            raise RuntimeInputError(
-                f"member {cond_id} does not exist: this ensemble has members 0 to {self.spec.members - 1}"
-            )
-        return torch.tensor(cond_id, device=next(self.generator.parameters()).device)
+        member = check_member(cond_id, self.spec.members)
+        return torch.tensor(member, device=next(self.generator.parameters()).device)
