@@ -9,6 +9,7 @@ import hnexport
 SURFACE = {
     "hnexport": {
         "RECIPES",
+        "Ensemble",
         "HnexportError",
         "HypernetSpec",
         "ImageSpec",
