@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hnexport.errors import RuntimeInputError
 from hnexport.images.files import open_file, warnings_logged
 from hnexport.networks.wide_resnet.spec import PipelineSpec
-from hnexport.runtime.inputs import check_dtype, check_images, check_shape
+from hnexport.runtime.inputs import check_dtype, check_input, check_shape
 from hnexport.spec import TensorSpec
 from hnexport.text import shorten
 
@@ -25,7 +25,7 @@ _LONGEST_HEADER = 10_000
 def read_array(path: Path, spec: PipelineSpec) -> NDArray[Any]:
     """`[batch, …]` in the graph's dtype, from a `.npy` file that holds one image or several.
 
-    Any byte order, C or Fortran order; dtypes as in `hnexport.runtime.inputs.check_images`. NaN is passed on.
+    Any byte order, C or Fortran order; dtypes as in `hnexport.runtime.inputs.check_input`. NaN is passed on.
 
     Raises:
         RuntimeInputError: the file cannot be read, holds less or more than its header says, or something that the graph
@@ -41,7 +41,7 @@ def read_array(path: Path, spec: PipelineSpec) -> NDArray[Any]:
         check_dtype(stored, signature, str(path))
         check_shape(batch, signature, str(path))
         values = _read_values(file, path, found, stored)
-    return check_images(values.reshape(batch, order=order), signature)
+    return check_input(values.reshape(batch, order=order), signature)
 
 
 def _read_header(file: BinaryIO, path: Path) -> tuple[tuple[int, ...], Any, np.dtype[Any]]:

@@ -5,8 +5,8 @@ import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from hnexport.bundle.checksums import check_files
-from hnexport.bundle.manifest import read_identified
+from hnexport.bundle.checksums import check_files, check_sizes
+from hnexport.bundle.manifest import FileRecord, read_identified
 from hnexport.errors import NotRunError, ParityError
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.parity.ensemble import ENSEMBLES
@@ -27,11 +27,17 @@ __all__ = ["VerifyOptions", "verify"]
 
 
 @sharing_programs()
-def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progress = no_progress) -> ParityReport:
+def verify(
+    bundle: Path,
+    options: VerifyOptions | None = None,
+    progress: Progress = no_progress,
+    recorded: Mapping[str, FileRecord] | None = None,
+) -> ParityReport:
     """Compare every artifact of a bundle with the reference in its golden samples.
 
     Args:
         progress: called after each member of each artifact.
+        recorded: of files that this process has just written and hashed itself: they are not hashed once more.
 
     Raises:
         BundleError: a file is missing or damaged.
@@ -41,7 +47,9 @@ def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progres
     options = options or VerifyOptions()
     found = read_identified(bundle, options.digest)
     manifest = found.manifest
-    check_files(bundle, manifest, manifest.files)
+    known = recorded or {}
+    check_sizes(bundle, manifest, manifest.files)
+    check_files(bundle, manifest, [name for name, record in manifest.files.items() if known.get(name) != record])
     judge = Judge.of(bundle, found, options, progress)
     formats = {name: file_format for name, (file_format, _) in (*RUNNERS.items(), *ENSEMBLES.items())}
     names, not_run = choose_runners(formats, manifest, options.artifacts)
