@@ -186,9 +186,9 @@ ON_A_GPU = {
 def test_every_member_is_right_on_a_gpu(built_once, name, strategy, options):
     ensemble = load(built_once(name), provider="cuda", strategy=strategy, check="all", **options)
     golden = read_golden(built_once(name))
-    for size in (1, 3, len(golden.images), 3):
-        logits = ensemble.predict(golden.images[:size], members=golden.members)
-        reference = golden.logits[:, :size]
+    for size in (1, 3, golden.samples, 3):
+        logits = ensemble.predict(golden.inputs["image"][:size], members=golden.members)
+        reference = golden.outputs["logits"][:, :size]
         error = np.linalg.norm(logits - reference, axis=-1) / np.linalg.norm(reference, axis=-1)
         assert error.max() < LOAD_TOLERANCES[ensemble.precision].relative_l2
 
