@@ -7,9 +7,9 @@ signature, stored tensors, members. How the halves came about (a Wide ResNet wit
 known to the family alone, which `source` names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +17,16 @@ from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
 from hnexport.dotted import named_tensors, register
+from hnexport.families import MODULES, family
 from hnexport.members import as_id, check_member
 from hnexport.names import GUARD
 from hnexport.source import EnsembleSource
 from hnexport.spec import Signature, Slot, StoredTensor
 
-__all__ = ["Ensemble", "guarded", "output_leaves"]
+if TYPE_CHECKING:
+    from hnexport.networks.modules.kinds import Kind
+
+__all__ = ["Ensemble", "LaidOut", "OverTensors", "guarded", "in_file_layout", "output_leaves"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,6 +57,53 @@ class Ensemble:
     dynamic: Mapping[str, Mapping[int, str]]
     source: EnsembleSource
 
+    @classmethod
+    def from_modules(
+        cls,
+        modules: Iterable[nn.Module],
+        *,
+        example_inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor],
+        dynamic_axes: Mapping[str, Mapping[int, Any]] | None = None,
+        outputs: "Sequence[str] | Mapping[str, Kind] | None" = None,
+        name: str | None = None,
+        origin: str | None = None,
+    ) -> "Ensemble":
+        """An ensemble of modules of one architecture, each trained by itself; docs/modules.md has the whole way.
+
+        Tensors that are equal bit for bit in all members are stored once, the others stacked: both as copies. The first
+        module stays as the ensemble's network; the others are let go (an iterator need not hold more than one at once).
+
+        Args:
+            modules: in evaluation mode. They may differ in the values of their parameters and buffers, in nothing else.
+            example_inputs: what forward takes: a tensor, a tuple in forward's order, or a dict by names of its
+                parameters. A batch of 1 is shown to the exporter as 2.
+            dynamic_axes: by input, the axes that may have any size: `{"tokens": {0: "batch", 1: "time"}}`. Axes of one
+                name have one size; `batch` is that of the samples, and comes first. An input that is not named has its
+                batch at axis 0; `{}` fixes all axes of one.
+            outputs: names in order, or kinds by name: `{"logits": Logits(axis=1)}`. An output of which nothing is said
+                is a `value`: of an ensemble it has mean and variance. Names are by default the keys of the dict that
+                forward returns, else `output`, or `output0`, `output1`, ….
+            name: for reports and default folders; by default of the class and the number of members, `cnn-4`.
+            origin: where the weights come from, in words.
+
+        Raises:
+            SpecError: members differ in more than tensors; one is in training mode, writes buffers or is random;
+                samples of a batch depend on each other; inputs, outputs or names do not fit. It says where, and what
+                to do.
+            CaptureError: `torch.export` refuses a module, for the reason that is passed on.
+        """
+        return cast(
+            "Ensemble",
+            cast("Any", family(MODULES)).from_modules(
+                modules,
+                example_inputs=example_inputs,
+                dynamic_axes=dynamic_axes,
+                outputs=outputs,
+                name=name,
+                origin=origin,
+            ),
+        )
+
     @property
     def tensors(self) -> dict[str, Tensor]:
         """The stored tensors by their names, not copied, in the order of `stored`."""
@@ -65,7 +116,7 @@ class Ensemble:
         Raises:
             RuntimeInputError: there is no such member.
         """
-        return self._slots(self.generator(torch.tensor(check_member(member, self.members))))[0]
+        return self.slots_of(self.generator(torch.tensor(check_member(member, self.members))))[0]
 
     def run(self, weights: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The network's outputs by name, with these weights (one tensor for each slot)."""
@@ -83,15 +134,16 @@ class Ensemble:
         """
         is_scalar = isinstance(cond_id, Tensor) and cond_id.dtype is torch.int64 and not cond_id.dim()
         scalar = cond_id if is_scalar else torch.tensor(as_id(cond_id))  # to read it would wait for its device
-        weights, guard = self._slots(self.generator(scalar))
+        weights, guard = self.slots_of(self.generator(scalar))
         outputs = self.run(weights, inputs)
         return outputs if guard is None else {name: guarded(tensor, guard) for name, tensor in outputs.items()}
 
     def double(self) -> Self:
         """The same ensemble in float64, over exactly the numbers that are stored; call it with float64 inputs."""
-        return type(self)(**{**vars(self), "generator": _InDouble(self.generator)})
+        return type(self)(**{**vars(self), "generator": _in_double(self.generator)})
 
-    def _slots(self, given: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
+    def slots_of(self, given: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
+        """What the generator gave as a tensor for each slot, aliases too, and the guard where there is one."""
         weights = dict(given)
         guard = weights.pop(GUARD, None)
         for slot in self.slots:
@@ -104,17 +156,38 @@ class Ensemble:
         return dict(zip(names, output_leaves(raw), strict=True))
 
 
-class _InDouble(nn.Module):
-    """A generator over float64 copies of its floating tensors, without a second copy of the others."""
+class OverTensors(nn.Module):
+    """A generator over other tensors, taken as they are, under the same names."""
 
-    def __init__(self, generator: nn.Module) -> None:
+    def __init__(self, generator: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
         self._inner = (generator,)  # in a tuple: not a submodule
-        for name, tensor in named_tensors(generator).items():
-            register(self, name, tensor.double() if tensor.is_floating_point() else tensor, trained=False)
+        for name, tensor in tensors.items():
+            register(self, name, tensor, trained=False)
 
     def forward(self, cond_id: Tensor) -> dict[str, Tensor]:
+        """`cond_id`: int64 scalar; returns every slot's tensor."""
         return functional_call(self._inner[0], dict(self.named_buffers()), (cond_id,))  # type: ignore[no-any-return]
+
+
+def _in_double(generator: nn.Module) -> nn.Module:
+    """Over float64 copies of the floating tensors, without a second copy of the others."""
+    tensors = named_tensors(generator).items()
+    return OverTensors(generator, {name: t.double() if t.is_floating_point() else t for name, t in tensors})
+
+
+@runtime_checkable
+class LaidOut(Protocol):
+    """A generator whose stored tensors lie in the ONNX files in another way, which is cheaper to compute with."""
+
+    def laid_out(self) -> nn.Module:
+        """The same generator over tensors as the files hold them, under the same names."""
+        ...
+
+
+def in_file_layout(generator: nn.Module) -> nn.Module:
+    """The generator whose tensors are those of the ONNX files: itself, unless it is a `LaidOut`."""
+    return generator.laid_out() if isinstance(generator, LaidOut) else generator
 
 
 def guarded(output: Tensor, guard: Tensor) -> Tensor:

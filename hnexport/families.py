@@ -93,6 +93,14 @@ class Family(Protocol):
         """
         ...
 
+    def check_described(self, described: "Described") -> None:
+        """Check the tables of a manifest of which `described` says nothing.
+
+        Raises:
+            BundleError: they are not those of such an ensemble.
+        """
+        ...
+
     def plan(self, spec: Mapping[str, Any]) -> ChunkPlan:
         """How slots are assembled from chunks; an empty plan where none are.
 
