@@ -28,9 +28,10 @@ from hnexport.bundle.manifest import (
 from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
 from hnexport.errors import ParityError
 from hnexport.export import Capture, capture, write_onnx, write_pt2, write_torchscript
-from hnexport.names import COND_ID
+from hnexport.names import COND_ID, MODEL_FILE
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.family import describe, source
+from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 from hnexport.networks.wide_resnet.limits import stored_bytes
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import PipelineSpec
@@ -42,7 +43,7 @@ from hnexport.parity.rounding import measure_rounding
 from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
 from hnexport.spec import BasisDtype, TensorSpec
-from hnexport.trust import Trust, remember
+from hnexport.trust import remember
 
 __all__ = ["PARITY_FILE", "BuildOptions", "BuildResult", "ParityFailedError", "build"]
 
@@ -132,7 +133,8 @@ def build(
         manifest = _with_files(manifest, folder, _parity_summary(report))
         with clock.stage("report"):
             golden = read_golden(folder, manifest)
-            depth = depth_profile(folder, manifest, golden, Trust(everything=True))
+            model = folder / MODEL_FILE if Format.ONNX in manifest.formats else None
+            depth = depth_profile(wide_resnet_ensemble(spec, captured.tensors, checkpoint.origin), golden, model)
             write_page(folder, report, manifest, golden, depth)
         manifest = _with_files(manifest, folder, _parity_summary(report))
         write_manifest(folder, manifest)

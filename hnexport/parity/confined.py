@@ -1,8 +1,8 @@
 """Run a stranger's program in a confined process: the parent's side, with the contract of `TorchRunner`."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,16 +15,17 @@ from hnexport.errors import NotRunError
 from hnexport.export.ensemble import ENSEMBLE_OUTPUTS
 from hnexport.hypernet.storage import count_weights
 from hnexport.networks.wide_resnet.spec import PipelineSpec
-from hnexport.parity.layers import LayerCall, LayerKind
 from hnexport.parity.limits import Limits
 from hnexport.parity.program_limits import ProgramLimits
 from hnexport.parity.signature import GraphSignature
-from hnexport.parity.trace import Trace
+from hnexport.parity.trace import Given, Trace
+from hnexport.parity.trace.frames import unpack_given, unpack_trace
 from hnexport.records import RecordError, from_json, to_json
 
 __all__ = ["ConfinedRunner", "budget_of"]
 
 Array = NDArray[np.generic]
+T = TypeVar("T")
 
 REMEDY = "give --trust if you know who built it"
 _MIB = 2**20
@@ -93,15 +94,20 @@ class ConfinedRunner:
         """The file's parameters and buffers."""
         yield from self._question("stored", [], 0, 2 * self._file_bytes + _MIB).arrays
 
-    def weights(self, cond_id: int) -> Mapping[str, Array]:
-        """The tensors that the program gives its layers, by slot."""
-        return dict(self._question("weights", [], 1, 8 * self._weights + _MIB, cond_id=cond_id).arrays)
+    def weights(self, cond_id: int, inputs: Mapping[str, Array]) -> Given:
+        """The tensors that the program gives its operators."""
+        answer = self._question("weights", inputs.items(), 1, 16 * self._weights + _MIB, cond_id=cond_id)
+        return self._unpacked(unpack_given, answer)
 
-    def trace(self, cond_id: int, images: Array) -> Trace:
-        """Every layer and every floating-point value of one call."""
-        answer = self._question("trace", [("images", images)], len(images), self._answer_bytes, cond_id=cond_id)
+    def trace(self, cond_id: int, inputs: Mapping[str, Array]) -> Trace:
+        """Every floating-point value of one call, and the tensors that the program gives its operators."""
+        samples = max((len(array) for array in inputs.values() if array.ndim), default=1)
+        answer = self._question("trace", inputs.items(), samples, self._answer_bytes, cond_id=cond_id)
+        return self._unpacked(unpack_trace, answer)
+
+    def _unpacked(self, unpack: Callable[[Mapping[str, Any], Iterable[tuple[str, Array]]], T], answer: Frame) -> T:
         try:
-            return _trace(answer)
+            return unpack(answer.meta, answer.arrays)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             self._process.close()
             raise NotRunError(self._reason("its answer is malformed: it is no trace")) from error
@@ -170,25 +176,6 @@ class ConfinedRunner:
 
     def _reason(self, why: str) -> str:
         return f"{self._name} is not trusted and was run in a confined process, without success: {why}; {REMEDY}"
-
-
-def _trace(answer: Frame) -> Trace:
-    arrays = list(answer.arrays)
-    calls = []
-    for call in answer.meta["calls"]:
-        count = call["tensors"]
-        if type(count) is not int or not 0 <= count <= 4:
-            raise ValueError("a layer has no such number of tensors")
-        tensors, arrays = arrays[:count], arrays[count:]
-        calls.append(
-            LayerCall(
-                kind=LayerKind(call["kind"]),
-                name=str(call["name"]),
-                tensors=tuple(array for _, array in tensors),
-                output=str(call["output"]),
-            )
-        )
-    return Trace(calls=tuple(calls), values=dict(arrays[:-1]), logits=arrays[-1][1])
 
 
 def _text(value: Any) -> str:

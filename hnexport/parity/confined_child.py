@@ -15,7 +15,7 @@ from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.parity.program_limits import ProgramLimits
 from hnexport.parity.signature import GraphSignature
 from hnexport.parity.torch_runners import TorchRunner
-from hnexport.parity.trace import Trace
+from hnexport.parity.trace.frames import pack_given, pack_trace
 from hnexport.records import from_json, to_json
 
 __all__ = ["Service"]
@@ -48,17 +48,8 @@ class Service:
             case "stored":
                 return {}, list(self._runner.stored())
             case "weights":
-                return {}, list(self._runner.weights(meta["cond_id"]).items())
+                return pack_given(self._runner.weights(meta["cond_id"], arrays))
             case "trace":
-                return _traced(self._runner.trace(meta["cond_id"], arrays["images"]))
+                return pack_trace(self._runner.trace(meta["cond_id"], arrays))
             case other:
                 raise ValueError(f"there is no question {other!r}")
-
-
-def _traced(trace: Trace) -> Answer:
-    calls = [
-        {"kind": call.kind.value, "name": call.name, "output": call.output, "tensors": len(call.tensors)}
-        for call in trace.calls
-    ]
-    tensors = [("", tensor) for call in trace.calls for tensor in call.tensors]
-    return {"calls": calls}, [*tensors, *trace.values.items(), ("logits", trace.logits)]

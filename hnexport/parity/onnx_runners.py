@@ -1,5 +1,6 @@
 """Runners of ONNX files: onnxruntime on the CPU, CUDA or TensorRT."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from hnexport.errors import ParityError
 from hnexport.export.ensemble import ENSEMBLE_OUTPUTS
 from hnexport.hypernet.storage import stored_tensors
 from hnexport.parity.kinds import FileKind, file_kind
-from hnexport.parity.layers import call_weights, match_layers, network_layers
 from hnexport.parity.limits import FULL
 from hnexport.parity.onnx_signature import onnx_signature
-from hnexport.parity.onnx_trace import OnnxWeights, constants, load_graph
 from hnexport.parity.providers import Device, Placement, onnx_session, profiled_placement
+from hnexport.parity.trace import Given, Trace
+from hnexport.parity.trace.onnx_graph import constants, load_graph
+from hnexport.parity.trace.onnx_trace import OnnxTracer, OnnxWeights
 
 __all__ = ["MaterialisedRunner", "OnnxRunner"]
 
@@ -58,12 +60,23 @@ class OnnxRunner:
             return None
         return profiled_placement(self._path, self._device, self._signature.feed(0, inputs["image"]))
 
-    def weights(self, cond_id: int) -> Mapping[str, Array]:
-        """The tensors that the graph gives its layers, by slot."""
+    def weights(self, cond_id: int, inputs: Mapping[str, Array]) -> Given:
+        """The tensors that the graph gives its operators."""
         if self._weights is None:
-            self._weights = OnnxWeights(self._path)
-        layers = network_layers(self._manifest.spec.network)
-        return call_weights(layers, match_layers(layers, self._weights.run(cond_id)))
+            self._weights = OnnxWeights(self._path, self._slots, self._signature.cond_id)
+        return self._weights.run(cond_id)
+
+    def trace(self, cond_id: int, inputs: Mapping[str, Array]) -> Trace:
+        """Every value of one call, node by node and without optimisation."""
+        tracer = OnnxTracer(self._path, self._slots, cond_id=self._signature.cond_id)
+        trace = tracer.run(self._signature.feed(cond_id, inputs["image"]))
+        names = [output.name for output in self._manifest.outputs]
+        outputs = {name: trace.outputs[own] for name, own in zip(names, self._signature.outputs, strict=True)}
+        return dataclasses.replace(trace, outputs=outputs)
+
+    @property
+    def _slots(self) -> tuple[str, ...]:
+        return tuple(slot.name for slot in self._manifest.slots)
 
 
 class MaterialisedRunner:
@@ -96,10 +109,13 @@ class MaterialisedRunner:
             own = {key: value for key, value in held.items() if key not in self._supplied}
             yield from _stored(self._manifest, own)
 
-    def weights(self, cond_id: int) -> Mapping[str, Array]:
-        """Every output of `hypernet.onnx`, by slot."""
+    def weights(self, cond_id: int, inputs: Mapping[str, Array]) -> Given:
+        """Every output of `hypernet.onnx`; those are all slots but the tied ones' other names."""
         names = [output.name for output in self._hypernet.get_outputs()]
-        return dict(zip(names, self._hypernet.run(names, {"cond_id": np.array(cond_id, dtype=np.int64)}), strict=True))
+        found = self._hypernet.run(names, {"cond_id": np.array(cond_id, dtype=np.int64)})
+        named = dict(zip(names, found, strict=True))
+        aliases = {slot.name: named[slot.alias_of] for slot in self._manifest.slots if slot.alias_of in named}
+        return Given(named={**named, **aliases}, calls=())
 
     def _materialise(self, cond_id: int) -> onnxruntime.InferenceSession:
         weights = self._hypernet.run(list(self._supplied), {"cond_id": np.array(cond_id, dtype=np.int64)})

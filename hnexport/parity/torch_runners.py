@@ -6,7 +6,7 @@ Only `hnexport.parity.programs` decides in which process that happens.
 import io
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -18,13 +18,13 @@ from torch import Tensor
 from hnexport.errors import ParityError
 from hnexport.export.capture import GENERATOR_PREFIX
 from hnexport.export.ensemble import ENSEMBLE_OUTPUTS
+from hnexport.names import MEMBER_PREFIX, SHARED_PREFIX
 from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.parity.kinds import FileKind, torch_kind
-from hnexport.parity.layers import call_weights, match_layers, network_layers
 from hnexport.parity.signature import GraphSignature
 from hnexport.parity.torch_program import TorchProgram
-from hnexport.parity.torch_trace import trace_torch
-from hnexport.parity.trace import Trace
+from hnexport.parity.trace import Given, Trace
+from hnexport.parity.trace.torch_trace import trace_torch
 
 __all__ = ["TorchRunner", "load_torch"]
 
@@ -42,8 +42,8 @@ class TorchRunner:
         Raises:
             ParityError: PyTorch cannot load it, or it has another signature.
         """
-        self._spec = spec
-        self._device = device
+        self._signature, self._device = signature, device
+        self._outputs = [output.name for output in signature.outputs]
         try:
             self._module = load_torch(content, name, self._device)
         except Exception as error:  # torch raises anything on a file it cannot read
@@ -81,16 +81,23 @@ class TorchRunner:
         for name, tensor in self._module.state_dict().items():
             yield name.removeprefix(GENERATOR_PREFIX), tensor.detach().cpu().numpy()
 
-    def weights(self, cond_id: int) -> Mapping[str, Array]:
-        """The tensors that the program gives its layers, by slot."""
-        dtype, shape = self._spec.image_input
-        layers = network_layers(self._spec.network)
-        trace = trace_torch(self._program, cond_id, np.zeros((1, *shape), dtype=dtype), self._device)
-        return call_weights(layers, match_layers(layers, trace.calls))
+    def weights(self, cond_id: int, inputs: Mapping[str, Array]) -> Given:
+        """The tensors that the program gives its operators, and what else has the shape of a stored slot."""
+        given = [inputs[item.name] for item in self._signature.inputs[1:]]
+        shapes = _slot_shapes(self.stored())
+        return trace_torch(self._program, cond_id, given, self._outputs, self._device, shapes=shapes).given
 
-    def trace(self, cond_id: int, images: Array) -> Trace:
-        """Every layer and every floating-point value of one call."""
-        return trace_torch(self._program, cond_id, images, self._device, values=True)
+    def trace(self, cond_id: int, inputs: Mapping[str, Array]) -> Trace:
+        """Every floating-point value of one call, and the tensors that the program gives its operators."""
+        given = [inputs[item.name] for item in self._signature.inputs[1:]]
+        return trace_torch(self._program, cond_id, given, self._outputs, self._device, values=True)
+
+
+def _slot_shapes(stored: Iterable[tuple[str, Array]]) -> set[tuple[int, ...]]:
+    """The shapes of slots that are stored as they are, for all members or for each."""
+    tensors = dict(stored)
+    shared = {array.shape for name, array in tensors.items() if name.startswith(SHARED_PREFIX)}
+    return shared | {array.shape[1:] for name, array in tensors.items() if name.startswith(MEMBER_PREFIX)}
 
 
 def load_torch(content: bytes, name: str, device: str) -> torch.nn.Module:

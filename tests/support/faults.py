@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 
 from hnexport.export.rewrite import laid_out
 from hnexport.export.weights_file import write_weights
-from hnexport.parity.onnx_trace import constants
+from hnexport.parity.trace.onnx_graph import constants
 
 EditOnnx = Callable[["OnnxEditor"], None]
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hnexport.families import WIDE_RESNET, Described
 from hnexport.hypernet.storage import stored_tensors
+from hnexport.networks.wide_resnet.chunking import ChunkPlan, plan_chunks
 from hnexport.networks.wide_resnet.limits import check_expansion, check_tables
 from hnexport.networks.wide_resnet.slots import network_slots
 from hnexport.networks.wide_resnet.spec import PipelineSpec
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from hnexport.ensemble import Ensemble
 
-__all__ = ["IMAGE", "LOGITS", "check", "describe", "described", "ensemble", "generator", "source"]
+__all__ = ["IMAGE", "LOGITS", "check", "describe", "described", "ensemble", "generator", "plan", "source"]
 
 IMAGE = "image"
 LOGITS = "logits"
@@ -80,6 +81,11 @@ def describe(spec: PipelineSpec) -> Described:
             for stored in stored_tensors(spec)
         ),
     )
+
+
+def plan(spec: Mapping[str, Any]) -> ChunkPlan:
+    """Which chunks make up the slots that a specification generates."""
+    return plan_chunks(from_json(PipelineSpec, spec))
 
 
 def generator(described: Described, spec: Mapping[str, Any], tensors: "Mapping[str, Tensor]") -> "nn.Module":
