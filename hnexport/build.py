@@ -121,7 +121,7 @@ def build(
             write_golden(folder, golden)
         if _rounds(exact.spec, spec):
             with clock.stage("rounding"):
-                rounding = measure_rounding(spec, exact.tensors, golden, checkpoint.tensors, progress=progress)
+                rounding = measure_rounding(exact.ensemble(), checkpoint.ensemble(), golden, progress=progress)
             manifest = dataclasses.replace(manifest, basis_rounding=rounding)
         with clock.stage("verify"):
             write_manifest(folder, _with_files(manifest, folder, parity={}))

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from hnexport.errors import SpecError
+from hnexport.hypernet.plan import ChunkPlan
 from hnexport.reading import shown
 from hnexport.spec import Signature, Slot, StoredTensor
 
@@ -73,6 +74,14 @@ class Family(Protocol):
 
     def described(self, spec: Mapping[str, Any]) -> "Described | None":
         """What a specification says about the ensemble; None where the manifest's own tables are all that is known.
+
+        Raises:
+            SpecError, RecordError: it is not valid.
+        """
+        ...
+
+    def plan(self, spec: Mapping[str, Any]) -> ChunkPlan:
+        """How slots are assembled from chunks; an empty plan where none are.
 
         Raises:
             SpecError, RecordError: it is not valid.

@@ -66,12 +66,13 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     from hnexport.build import BuildOptions, ParityFailedError
     from hnexport.build import build as build_bundle
     from hnexport.bundle.manifest import Format
-    from hnexport.cli import render
+    from hnexport.cli import render, render_bundle
     from hnexport.cli.render_parity import print_parity
+    from hnexport.networks.wide_resnet.counts import weight_summary
     from hnexport.parity.report import report_json
     from hnexport.records import to_json
     from hnexport.spec import BasisDtype
-    from hnexport.summary import Summary, summarise, weight_summary
+    from hnexport.summary import Summary, summarise
 
     checkpoint = source_checkpoint(options)
     spec = checkpoint.spec
@@ -85,7 +86,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
         bases=BasisDtype(options["bases"]) if options["bases"] else None,
     )
     if not as_json:
-        render.print_summary(Summary(name=spec.name, counts=weight_summary(spec), sizes_bytes={}))
+        render_bundle.print_summary(Summary(name=spec.name, counts=weight_summary(spec)))
     try:
         with render.live_progress(quiet=as_json) as progress:
             result = build_bundle(checkpoint, target, options=build_options, progress=progress)
@@ -107,8 +108,8 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
             }
             render.print_json({**value, "basis_rounding": to_json(result.manifest.basis_rounding)})
             return
-        render.print_files(result.manifest, summarise(result.manifest), wide=wide)
+        render_bundle.print_files(result.manifest, summarise(result.manifest), wide=wide)
         print_parity(result.parity, wide=wide, bundle=str(target))
-        render.print_bases(result.manifest)
+        render_bundle.print_bases(result.manifest)
         render.say(f"digest {result.digest}", wrap=False)
         render.say(str(target), wrap=False)

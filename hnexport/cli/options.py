@@ -109,7 +109,7 @@ def named_members(members: tuple[int, ...] | None, bundle: Path) -> tuple[int, .
     """What `--members` stands for: `all` is every member of the bundle, None leaves the choice to the library."""
     from hnexport.bundle.manifest import read_manifest
 
-    return tuple(range(read_manifest(bundle).spec.members)) if members == () else members
+    return tuple(range(read_manifest(bundle).members)) if members == () else members
 
 
 def digest_option(function: F) -> F:

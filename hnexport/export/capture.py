@@ -11,9 +11,9 @@ from torch.export import Dim, ExportedProgram
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from hnexport.errors import CaptureError
-from hnexport.hypernet.storage import stored_tensors
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import PipelineSpec
+from hnexport.networks.wide_resnet.storage import stored_tensors
 
 __all__ = ["GENERATOR_PREFIX", "Capture", "capture", "example_inputs", "tracer_warnings_as_errors"]
 

@@ -20,8 +20,9 @@ from hnexport.export.capture import GENERATOR_PREFIX, Capture, example_inputs, t
 from hnexport.export.rewrite import lay_out_bases, pool_globally
 from hnexport.networks.wide_resnet.module import network_skeleton
 from hnexport.networks.wide_resnet.pipeline import Preprocess
-from hnexport.networks.wide_resnet.slots import Slot, network_slots
+from hnexport.networks.wide_resnet.slots import network_slots
 from hnexport.networks.wide_resnet.spec import PipelineSpec
+from hnexport.spec import Slot
 
 __all__ = ["WeightGraph", "weight_graph"]
 

@@ -13,7 +13,7 @@ from hnexport.confine.limits import Budget
 from hnexport.confine.process import ConfinedProcess, EndedError
 from hnexport.errors import NotRunError
 from hnexport.export.ensemble import ENSEMBLE_OUTPUTS
-from hnexport.hypernet.storage import count_weights
+from hnexport.networks.wide_resnet.counts import weight_summary
 from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.parity.limits import Limits
 from hnexport.parity.program_limits import ProgramLimits
@@ -40,7 +40,7 @@ _LIMITS_BYTES = 2**16
 
 def budget_of(file_bytes: int, spec: PipelineSpec) -> Budget:
     """What a program may take in all, beside each question's own time; see docs/trust.md."""
-    weights = 4 * count_weights(spec).network
+    weights = 4 * int(weight_summary(spec)["main network: weights"])
     return Budget(
         memory_bytes=_MEMORY_BYTES + 8 * file_bytes + 12 * weights,
         cpu_seconds=_BASE_SECONDS + file_bytes / _BYTES_A_SECOND,
@@ -58,7 +58,7 @@ class ConfinedRunner:
             NotRunError: the system confines no process, or the program could not be loaded.
         """
         self._name, self._spec, self._signature, self._file_bytes = name, spec, signature, len(content)
-        self._weights = count_weights(spec).network
+        self._weights = int(weight_summary(spec)["main network: weights"])
         budget = budget_of(len(content), spec)
         self._answer_bytes = budget.memory_bytes
         self._process = ConfinedProcess("hnexport.parity.confined_child", budget)

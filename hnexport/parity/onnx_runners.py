@@ -13,7 +13,6 @@ from hnexport.bundle.onnx_data import check_model
 from hnexport.bundle.restore import as_stored
 from hnexport.errors import ParityError
 from hnexport.export.ensemble import ENSEMBLE_OUTPUTS
-from hnexport.hypernet.storage import stored_tensors
 from hnexport.parity.kinds import FileKind, file_kind
 from hnexport.parity.limits import FULL
 from hnexport.parity.onnx_signature import onnx_signature
@@ -126,7 +125,7 @@ class MaterialisedRunner:
 
 
 def _stored(manifest: Manifest, constants: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
-    shapes = {stored.name: stored.shape for stored in stored_tensors(manifest.spec)}
+    shapes = {stored.name: stored.shape for stored in manifest.stored}
     for name, value in constants.items():
         yield name, as_stored(value, shapes.get(name, value.shape))
 

@@ -12,8 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 from hnexport.bundle.manifest import Manifest
 from hnexport.bundle.onnx_data import read_model, tensor_values
 from hnexport.errors import TuneError
+from hnexport.hypernet.plan import InternalHypernet
 from hnexport.hypernet.storage import ALIGNMENT_BYTES
-from hnexport.networks.wide_resnet.chunking import InternalHypernet, plan_chunks
+from hnexport.networks.wide_resnet.chunking import plan_chunks
 from hnexport.networks.wide_resnet.slots import network_slots
 from hnexport.runtime.tuned import FOLDED_HYPERNET_FILE, FOLDED_NETWORK_FILE, FOLDED_WEIGHTS_FILE
 from hnexport.tune.layout import BlockedNetwork, blocked_network, chunk_order
@@ -36,7 +37,7 @@ def write_folded(bundle: Path, manifest: Manifest, folder: Path) -> None:
     plan = plan_chunks(manifest.spec)
     if manifest.onnx is None or not plan.hypernets:
         raise TuneError(f"{manifest.name} generates no weights from ONNX files: there is nothing to fold")
-    if any(len(hypernet.parts) > 1 for hypernet in plan.hypernets):
+    if not plan.takes_whole_chunks:
         raise TuneError(f"{manifest.name} generates batch norm or biases with its kernels: that cannot be folded yet")
     shapes = {slot.name: slot.shape for slot in network_slots(manifest.spec.network)}
     kernels = {slot: shapes[slot] for slot in plan.assembly}
@@ -47,7 +48,9 @@ def write_folded(bundle: Path, manifest: Manifest, folder: Path) -> None:
     with _Weights(folder) as weights:
         for internal in plan.hypernets:
             layers = {
-                slot: len(pieces) for slot, pieces in plan.assembly.items() if pieces[0].hypernet == internal.name
+                slot: len(item.pieces)
+                for slot, item in plan.assembly.items()
+                if item.pieces[0].hypernet == internal.name
             }
             order = chunk_order(internal.name, list(layers), blocked, plan).order
             generator.fold(internal, order, layers, weights)

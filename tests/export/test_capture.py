@@ -7,8 +7,8 @@ from torch import Tensor
 from hnexport.errors import CaptureError
 from hnexport.export import capture
 from hnexport.export.capture import tracer_warnings_as_errors
-from hnexport.hypernet.storage import stored_tensors
 from hnexport.networks.wide_resnet.pipeline import Pipeline
+from hnexport.networks.wide_resnet.storage import stored_tensors
 
 
 def test_a_capture_computes_what_the_pipeline_computes_bit_for_bit(make_spec, make_pipeline, make_images):

@@ -16,10 +16,9 @@ from hnexport.bundle.manifest import MANIFEST_FILE, read_manifest, write_manifes
 from hnexport.export import Capture, write_pt2, write_torchscript
 from hnexport.export.rewrite import laid_out
 from hnexport.export.weights_file import write_weights
-from hnexport.hypernet.storage import stored_tensors
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.initialise import initialise
-from hnexport.networks.wide_resnet.slots import Role
+from hnexport.networks.wide_resnet.slots import Role, network_slots
 from hnexport.networks.wide_resnet.spec import (
     RECIPES,
     ImageLayout,
@@ -28,6 +27,7 @@ from hnexport.networks.wide_resnet.spec import (
     PreprocessSpec,
     WideResNetSpec,
 )
+from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.parity import compute_golden, probe_images
 from hnexport.spec import HypernetSpec
 
@@ -51,10 +51,11 @@ def trained_tensors(spec: PipelineSpec, seed: int = 0) -> dict[str, Tensor]:
     """Tensors as after training: batch-norm scales, shifts and statistics and the output bias differ everywhere."""
     random = torch.Generator().manual_seed(1000 + seed)
     tensors = initialise(spec, seed)
+    roles = {slot.name: slot.role for slot in network_slots(spec.network)}
     for stored in stored_tensors(spec):
         tensor = tensors[stored.name]
         noise = torch.randn(tensor.shape, generator=random)
-        match stored.slot.role if stored.slot else None:
+        match roles.get(stored.slot or ""):
             case Role.NORM_SCALE:
                 tensors[stored.name] = tensor * (0.3 * noise).exp()
             case Role.NORM_VARIANCE:

@@ -5,21 +5,31 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hnexport.families import WIDE_RESNET, Described
-from hnexport.hypernet.storage import stored_tensors
-from hnexport.networks.wide_resnet.chunking import ChunkPlan, plan_chunks
+from hnexport.hypernet.plan import ChunkPlan
+from hnexport.networks.wide_resnet.chunking import plan_chunks
 from hnexport.networks.wide_resnet.limits import check_expansion, check_tables
-from hnexport.networks.wide_resnet.slots import network_slots
 from hnexport.networks.wide_resnet.spec import PipelineSpec
+from hnexport.networks.wide_resnet.storage import generator_spec, stored_tensors
 from hnexport.records import from_json, to_json
 from hnexport.source import EnsembleSource
-from hnexport.spec import BATCH, OutputKind, OutputSpec, Signature, Slot, StoredKind, StoredTensor, TensorSpec
+from hnexport.spec import BATCH, OutputKind, OutputSpec, Signature, Slot, StoredTensor, TensorSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from hnexport.ensemble import Ensemble
 
-__all__ = ["IMAGE", "LOGITS", "check", "describe", "described", "ensemble", "generator", "plan", "source"]
+__all__ = [
+    "IMAGE",
+    "LOGITS",
+    "check",
+    "describe",
+    "described",
+    "ensemble",
+    "generator",
+    "plan",
+    "source",
+]
 
 IMAGE = "image"
 LOGITS = "logits"
@@ -65,26 +75,13 @@ def describe(spec: PipelineSpec) -> Described:
                 ),
             ),
         ),
-        slots=tuple(
-            Slot(name=slot.name, shape=slot.shape, trained=slot.is_weight) for slot in network_slots(spec.network)
-        ),
-        stored=tuple(
-            StoredTensor(
-                name=stored.name,
-                dtype=stored.dtype,
-                shape=stored.shape,
-                kind=StoredKind(stored.kind.value),
-                hypernet=stored.hypernet.name if stored.hypernet else None,
-                slot=stored.slot.name if stored.slot else None,
-                trained=stored.is_weight,
-            )
-            for stored in stored_tensors(spec)
-        ),
+        slots=generator_spec(spec).slots,
+        stored=stored_tensors(spec),
     )
 
 
 def plan(spec: Mapping[str, Any]) -> ChunkPlan:
-    """Which chunks make up the slots that a specification generates."""
+    """The chunk plan; empty where the recipe generates nothing."""
     return plan_chunks(from_json(PipelineSpec, spec))
 
 
@@ -92,7 +89,7 @@ def generator(described: Described, spec: Mapping[str, Any], tensors: "Mapping[s
     """The generator over stored tensors, taken as they are."""
     from hnexport.hypernet.generator import WeightGenerator
 
-    return WeightGenerator(from_json(PipelineSpec, spec), tensors)
+    return WeightGenerator(generator_spec(from_json(PipelineSpec, spec)), tensors)
 
 
 def ensemble(described: Described, spec: Mapping[str, Any], tensors: "Mapping[str, Tensor]", origin: str) -> "Ensemble":

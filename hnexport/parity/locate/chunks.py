@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hnexport.families import family
+from hnexport.hypernet.plan import Assembly, InternalHypernet, Piece
 from hnexport.parity.locate.steps import Kind, Step
 from hnexport.parity.trace.slots import tensor_error
 from hnexport.source import EnsembleSource
@@ -21,52 +20,6 @@ __all__ = ["chunk_fault", "of_all_members"]
 Array = NDArray[np.generic]
 
 ROUNDED = 1e-2  # an embedding that is no further off than this was rounded, not exchanged
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Hypernet:
-    """An internal hypernetwork: each of its chunks has `chunk_size` elements."""
-
-    name: str
-    chunks: int
-    chunk_size: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Piece:
-    """Consecutive elements of a chunk, in a shape."""
-
-    chunk: int
-    offset: int
-    shape: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Assembly:
-    """How a slot is made of one hypernetwork's chunks: pieces along an axis, or one after the other where it is None."""
-
-    hypernet: _Hypernet
-    pieces: tuple[_Piece, ...]
-    axis: int | None
-
-
-def _assembly(source: EnsembleSource, slot: str) -> _Assembly | None:
-    """How a slot is assembled, out of its family's chunk plan; None where no hypernetwork generates it."""
-    planned = getattr(family(source.family), "plan", None)  # families without hypernetworks have none
-    plan: Any = planned(source.spec) if planned is not None else None
-    if plan is None or slot not in plan.assembly:
-        return None
-    pieces = plan.assembly[slot]
-    hypernet = next(item for item in plan.hypernets if item.name == pieces[0].hypernet)
-    return _Assembly(
-        hypernet=_Hypernet(name=hypernet.name, chunks=hypernet.chunks, chunk_size=hypernet.chunk_size),
-        pieces=tuple(_Piece(chunk=piece.chunk, offset=piece.part.offset, shape=piece.part.shape) for piece in pieces),
-        axis=1,
-    )
 
 
 def chunk_fault(
@@ -84,10 +37,11 @@ def chunk_fault(
         embeddings: as `of_all_members` gives them.
         values: everything that the artifact computed.
     """
-    assembly = _assembly(source, slot)
-    if assembly is None:
+    plan = family(source.family).plan(source.spec)
+    if slot not in plan.assembly:
         return None
-    hypernet = assembly.hypernet
+    assembly = plan.assembly[slot]
+    hypernet = next(item for item in plan.hypernets if item.name == assembly.pieces[0].hypernet)
     step = _embedding_step(hypernet, embeddings[hypernet.name], values, tolerance)
     if not step.passed:
         return step
@@ -111,7 +65,7 @@ def of_all_members(stored: Sequence[StoredTensor], tensors: Mapping[str, Tensor]
     }
 
 
-def _embedding_step(hypernet: _Hypernet, embeddings: Tensor, values: Sequence[Array], tolerance: float) -> Step:
+def _embedding_step(hypernet: InternalHypernet, embeddings: Tensor, values: Sequence[Array], tolerance: float) -> Step:
     place, size = f"hypernet.{hypernet.name}.embedding", tuple(embeddings.shape[1:])
     candidates = [value.reshape(size) for value in values if value.shape in (size, (1, *size))]
     if not candidates:
@@ -126,7 +80,7 @@ def _embedding_step(hypernet: _Hypernet, embeddings: Tensor, values: Sequence[Ar
     return Step(kind=Kind.EMBEDDING, place=place, error=errors[0], passed=errors[0] <= tolerance, detail=detail)
 
 
-def _cut(assembly: _Assembly, weight: Tensor) -> Iterator[tuple[_Piece, Tensor]]:
+def _cut(assembly: Assembly, weight: Tensor) -> Iterator[tuple[Piece, Tensor]]:
     """A slot's tensor, cut back into the parts of chunks that it was joined from."""
     pieces, axis = assembly.pieces, assembly.axis
     if len(pieces) == 1 or axis is None:
@@ -137,7 +91,7 @@ def _cut(assembly: _Assembly, weight: Tensor) -> Iterator[tuple[_Piece, Tensor]]
         yield piece, part.reshape(-1)
 
 
-def _rows(values: Sequence[Array], hypernet: _Hypernet, piece: _Piece) -> Iterator[Array]:
+def _rows(values: Sequence[Array], hypernet: InternalHypernet, piece: Piece) -> Iterator[Array]:
     """Everything in the artifact that could be this part of this chunk."""
     start, stop = piece.offset, piece.offset + piece.size
     for value in values:

@@ -1,4 +1,4 @@
-"""What an artifact is compared with: the network in PyTorch where its family knows it, otherwise the bundle's own graph.
+"""What an artifact is compared with: the network in PyTorch where its family knows it, else the bundle's own graph.
 
 The weights come from the family's generator over the stored tensors, which the golden samples' fingerprints vouch for.
 The graph is `network.onnx` with these weights: its nodes have the names of the modules that they come from. It computes

@@ -1,6 +1,6 @@
 """Which operands of an ONNX operator are which tensors of a layer, in PyTorch's layout."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -58,12 +58,13 @@ def _lies_transposed(node: onnx.NodeProto) -> bool:
 
 
 def _unpacked(operator: str, position: int, packed: Array) -> dict[str, Array]:
-    """The tensors of each direction in a recurrent layer's `[direction, gates, …]`, with their gates in PyTorch's order."""
+    """Each direction's tensors of a recurrent layer's `[direction, gates, …]`, the gates in PyTorch's order."""
     order = _GATES[operator]
-    reordered: Callable[[Array], Array] = lambda part: np.concatenate([np.split(part, len(order))[i] for i in order])
     found = {}
     for direction, part in enumerate(packed):
         halves = np.split(part, 2) if position == 3 else [part]  # the biases of both products
         for half, tensor in enumerate(halves):
-            found[f"{position}.{direction}.{half}"] = reordered(tensor)
+            found[f"{position}.{direction}.{half}"] = np.concatenate(
+                [np.split(tensor, len(order))[gate] for gate in order]
+            )
     return found

@@ -1,4 +1,4 @@
-"""Points of comparison: every value that a reference computes from its inputs on the way to its outputs, with a name."""
+"""Points of comparison: every value that a reference computes on the way from inputs to outputs, with a name."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

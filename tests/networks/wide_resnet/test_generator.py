@@ -9,10 +9,11 @@ from torch import Tensor
 
 from hnexport.errors import CheckpointError
 from hnexport.hypernet.generator import WeightGenerator
-from hnexport.hypernet.storage import stored_tensors
-from hnexport.networks.wide_resnet.chunking import InternalHypernet, plan_chunks
-from hnexport.networks.wide_resnet.slots import Role, Slot, network_slots, slot_source
+from hnexport.hypernet.plan import InternalHypernet
+from hnexport.networks.wide_resnet.chunking import chunk_parts, plan_chunks
+from hnexport.networks.wide_resnet.slots import NetworkSlot, Role, network_slots, slot_source
 from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, Recipe, WideResNetSpec
+from hnexport.networks.wide_resnet.storage import generator_spec, stored_tensors
 from hnexport.spec import Activation, Chunking, HypernetSpec, Source
 
 MakeTensors = Callable[..., dict[str, Tensor]]
@@ -68,7 +69,7 @@ def naive_chunks(
         flat = np.einsum("e,ec->c", hidden, arrays[f"{prefix}.basis"])
         flat = flat + (arrays[f"{prefix}.bias"] if spec.hypernet.bias else 0.0)
         parts = []
-        for part in hypernet.parts:
+        for part in chunk_parts(spec)[hypernet.name]:
             size = math.prod(part.shape)
             parts.append(torch.from_numpy(flat[:size].reshape(part.shape)))
             flat = flat[size:]
@@ -81,10 +82,10 @@ def test_generated_weights_are_naive_chunks_in_hypnettorchs_assembly(
     spec: PipelineSpec,
     make_tensors: MakeTensors,
     hypnettorch_chunking: Callable[[PipelineSpec], Any],
-    hypnettorch_order: Callable[[WideResNetSpec], tuple[Slot, ...]],
+    hypnettorch_order: Callable[[WideResNetSpec], tuple[NetworkSlot, ...]],
 ) -> None:
     tensors = make_tensors(spec, dtype=torch.float64)
-    generator = WeightGenerator(spec, tensors)
+    generator = WeightGenerator(generator_spec(spec), tensors)
     *_, assemble = hypnettorch_chunking(spec)
     slots = [slot for slot in hypnettorch_order(spec.network) if slot_source(spec, slot) is Source.GENERATED]
     for member in range(spec.members):
@@ -103,7 +104,7 @@ def test_what_is_not_generated_is_stored_for_all_or_for_each_member(
 ) -> None:
     spec = make_spec(recipe=recipe, member_statistics=statistics)
     tensors = make_tensors(spec)
-    generator = WeightGenerator(spec, tensors)
+    generator = WeightGenerator(generator_spec(spec), tensors)
     for member in range(spec.members):
         weights = generator(torch.tensor(member))
         for slot in network_slots(spec.network):
@@ -114,7 +115,7 @@ def test_what_is_not_generated_is_stored_for_all_or_for_each_member(
 
 
 def test_every_slot_comes_out_in_order_and_in_shape(spec: PipelineSpec, make_tensors: MakeTensors) -> None:
-    weights = WeightGenerator(spec, make_tensors(spec))(torch.tensor(0))
+    weights = WeightGenerator(generator_spec(spec), make_tensors(spec))(torch.tensor(0))
     found = [(name, tuple(weight.shape)) for name, weight in weights.items()]
     assert found == [(slot.name, slot.shape) for slot in network_slots(spec.network)]
 
@@ -137,7 +138,7 @@ def test_a_member_that_does_not_exist_has_no_usable_weights(
 ) -> None:
     spec = make_spec(**changes)
     tensors = make_tensors(spec)
-    weights = WeightGenerator(spec, tensors)(torch.tensor(cond_id))
+    weights = WeightGenerator(generator_spec(spec), tensors)(torch.tensor(cond_id))
     for slot in network_slots(spec.network):
         shared = slot_source(spec, slot) is Source.SHARED
         if shared and slot.role not in (Role.OUTPUT_WEIGHT, Role.OUTPUT_BIAS):
@@ -148,7 +149,7 @@ def test_a_member_that_does_not_exist_has_no_usable_weights(
 
 def test_members_that_exist_have_finite_weights_that_differ(make_spec: MakeSpec, make_tensors: MakeTensors) -> None:
     spec = make_spec()
-    generator = WeightGenerator(spec, make_tensors(spec))
+    generator = WeightGenerator(generator_spec(spec), make_tensors(spec))
     first, second, third = (generator(torch.tensor(member)) for member in range(3))
     for slot in network_slots(spec.network):
         assert first[slot.name].isfinite().all()
@@ -161,12 +162,12 @@ def test_the_generator_stores_exactly_the_tensors_of_the_table_without_a_copy(
     spec: PipelineSpec, make_tensors: MakeTensors
 ) -> None:
     tensors = make_tensors(spec)
-    generator = WeightGenerator(spec, tensors)
+    generator = WeightGenerator(generator_spec(spec), tensors)
     state = generator.state_dict()
     assert set(state) == set(tensors)
     assert all(state[name].data_ptr() == tensors[name].data_ptr() for name in tensors)
     assert {name for name, _ in generator.named_parameters()} == {
-        stored.name for stored in stored_tensors(spec) if stored.is_weight
+        stored.name for stored in stored_tensors(spec) if stored.trained
     }
     assert not any(parameter.requires_grad for parameter in generator.parameters())
 
@@ -174,7 +175,7 @@ def test_the_generator_stores_exactly_the_tensors_of_the_table_without_a_copy(
 def test_a_stored_tensor_is_found_by_its_name(make_spec: MakeSpec, make_tensors: MakeTensors) -> None:
     spec = make_spec()
     tensors = make_tensors(spec)
-    generator = WeightGenerator(spec, tensors)
+    generator = WeightGenerator(generator_spec(spec), tensors)
     assert all(torch.equal(generator.get(name), tensor) for name, tensor in tensors.items())
     with pytest.raises(AttributeError, match="nothing"):
         generator.get("hypernet.input.nothing")
@@ -217,4 +218,4 @@ def test_tensors_of_another_specification_are_refused(
     tensors = make_tensors(spec)
     damage(tensors)
     with pytest.raises(CheckpointError, match=message):
-        WeightGenerator(spec, tensors)
+        WeightGenerator(generator_spec(spec), tensors)
