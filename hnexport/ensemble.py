@@ -7,9 +7,9 @@ signature, stored tensors, members. How the halves came about (a Wide ResNet wit
 known to the family alone, which `source` names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,13 @@ from torch.utils import _pytree as pytree
 
 from hnexport.dotted import named_tensors, register
 from hnexport.errors import RuntimeInputError
+from hnexport.families import MODULES, family
 from hnexport.names import GUARD
 from hnexport.source import EnsembleSource
 from hnexport.spec import Signature, Slot, StoredTensor
+
+if TYPE_CHECKING:
+    from hnexport.networks.modules.kinds import Kind
 
 __all__ = ["Ensemble", "guarded", "output_leaves"]
 
@@ -52,6 +56,53 @@ class Ensemble:
     examples: Mapping[str, Tensor]
     dynamic: Mapping[str, Mapping[int, str]]
     source: EnsembleSource
+
+    @classmethod
+    def from_modules(
+        cls,
+        modules: Iterable[nn.Module],
+        *,
+        example_inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor],
+        dynamic_axes: Mapping[str, Mapping[int, Any]] | None = None,
+        outputs: "Sequence[str] | Mapping[str, Kind] | None" = None,
+        name: str | None = None,
+        origin: str | None = None,
+    ) -> "Ensemble":
+        """An ensemble of modules of one architecture, each trained by itself; docs/modules.md has the whole way.
+
+        Tensors that are equal bit for bit in all members are stored once, the others stacked: both as copies. The first
+        module stays as the ensemble's network; the others are let go (an iterator need not hold more than one at once).
+
+        Args:
+            modules: in evaluation mode. They may differ in the values of their parameters and buffers, in nothing else.
+            example_inputs: what forward takes: a tensor, a tuple in forward's order, or a dict by names of its
+                parameters. A batch of 1 is shown to the exporter as 2.
+            dynamic_axes: by input, the axes that may have any size: `{"tokens": {0: "batch", 1: "time"}}`. Axes of one
+                name have one size; `batch` is that of the samples, and comes first. An input that is not named has its
+                batch at axis 0; `{}` fixes all axes of one.
+            outputs: names in order, or kinds by name: `{"logits": Logits(axis=1)}`. An output of which nothing is said
+                is a `value`: of an ensemble it has mean and variance. Names are by default the keys of the dict that
+                forward returns, else `output`, or `output0`, `output1`, ….
+            name: for reports and default folders; by default of the class and the number of members, `cnn-4`.
+            origin: where the weights come from, in words.
+
+        Raises:
+            SpecError: members differ in more than tensors; one is in training mode, writes buffers or is random;
+                samples of a batch depend on each other; inputs, outputs or names do not fit. It says where, and what
+                to do.
+            CaptureError: `torch.export` refuses a module, for the reason that is passed on.
+        """
+        return cast(
+            "Ensemble",
+            cast("Any", family(MODULES)).from_modules(
+                modules,
+                example_inputs=example_inputs,
+                dynamic_axes=dynamic_axes,
+                outputs=outputs,
+                name=name,
+                origin=origin,
+            ),
+        )
 
     @property
     def tensors(self) -> dict[str, Tensor]:

@@ -88,6 +88,14 @@ class Family(Protocol):
         """
         ...
 
+    def check_described(self, described: "Described") -> None:
+        """Check the tables of a manifest of which `described` says nothing.
+
+        Raises:
+            BundleError: they are not those of such an ensemble.
+        """
+        ...
+
     def generator(
         self, described: "Described", spec: Mapping[str, Any], tensors: "Mapping[str, Tensor]"
     ) -> "nn.Module":

@@ -23,6 +23,7 @@ __all__ = [
     "IMAGE",
     "LOGITS",
     "check",
+    "check_described",
     "describe",
     "described",
     "ensemble",
@@ -54,6 +55,10 @@ def check(spec: Mapping[str, Any], listed_bytes: int) -> None:
     found = from_json(PipelineSpec, spec)
     check_tables(found)
     check_expansion(found, listed_bytes)
+
+
+def check_described(found: Described) -> None:
+    """The specification says all of them."""
 
 
 def described(spec: Mapping[str, Any]) -> Described:

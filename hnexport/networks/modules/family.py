@@ -1,0 +1,84 @@
+"""Lists of modules as a family: what a manifest can say about one is in its own tables. Standard library only."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hnexport.errors import BundleError
+from hnexport.families import Described
+from hnexport.hypernet.plan import ChunkPlan
+from hnexport.names import MEMBER_PREFIX, SHARED_PREFIX
+from hnexport.reading import shown
+from hnexport.spec import Slot, StoredKind, StoredTensor
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from hnexport.ensemble import Ensemble
+
+__all__ = ["check", "check_described", "described", "ensemble", "from_modules", "generator", "plan", "stored_as"]
+
+
+def check(spec: Mapping[str, Any], listed_bytes: int) -> None:
+    """Nothing is in the specification; see `hnexport.families.Family`."""
+    if spec:
+        raise BundleError(f"$.source.spec: expected none for a list of modules, found {shown(sorted(spec))}")
+
+
+def described(spec: Mapping[str, Any]) -> None:
+    """The manifest's own tables are all that is known."""
+
+
+def check_described(found: Described) -> None:
+    """Every slot that is not tied is stored once, for all members or for each; nothing else is stored."""
+    own = {slot.name: slot for slot in found.slots if slot.alias_of is None}
+    for slot in found.slots:
+        target = own.get(slot.alias_of or slot.name)
+        if target is None or (slot.dtype, slot.shape) != (target.dtype, target.shape):
+            raise BundleError(
+                f"$.slots: {shown(slot.name)} is tied to {shown(slot.alias_of)}, which is no slot like it"
+            )
+    left = dict(own)
+    for item in found.stored:
+        slot_of = None if item.slot is None else left.pop(item.slot, None)
+        if slot_of is None:
+            raise BundleError(f"$.stored: {shown(item.name)} fills no slot, or one that is filled already")
+        expected = stored_as(slot_of, found.members, shared=item.kind is StoredKind.SHARED)
+        if item != expected:
+            raise BundleError(f"$.stored: expected {expected}, found {shown(item, 300)}")
+    if left:
+        raise BundleError(f"$.stored: nothing fills the slot {shown(next(iter(left)))}")
+
+
+def stored_as(slot: Slot, members: int, *, shared: bool) -> StoredTensor:
+    """How a slot is stored: once for all members, or stacked with the member as the first axis."""
+    return StoredTensor(
+        name=f"{SHARED_PREFIX if shared else MEMBER_PREFIX}{slot.name}",
+        dtype=slot.dtype,
+        shape=slot.shape if shared else (members, *slot.shape),
+        kind=StoredKind.SHARED if shared else StoredKind.MEMBER,
+        slot=slot.name,
+        trained=slot.trained,
+    )
+
+
+def plan(spec: Mapping[str, Any]) -> ChunkPlan:
+    """No slot is generated."""
+    return ChunkPlan()
+
+
+def generator(described: Described, spec: Mapping[str, Any], tensors: "Mapping[str, Tensor]") -> "nn.Module":
+    """The generator over stored tensors, taken as they are."""
+    from hnexport.networks.modules.stacked import Stacked
+
+    return Stacked(described.stored, described.members, tensors).eval()
+
+
+def ensemble(described: Described, spec: Mapping[str, Any], tensors: "Mapping[str, Tensor]", origin: str) -> None:
+    """The network is code, which no bundle holds as data."""
+
+
+def from_modules(*arguments: Any, **options: Any) -> "Ensemble":
+    """See `hnexport.ensemble.Ensemble.from_modules`."""
+    from hnexport.networks.modules.listed import ensemble_from_modules
+
+    return ensemble_from_modules(*arguments, **options)

@@ -1,0 +1,67 @@
+"""The generator of a list of modules: what differs is stacked and selected, what is equal is shared."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from hnexport.dotted import register
+from hnexport.errors import CheckpointError
+from hnexport.names import GUARD
+from hnexport.spec import StoredTensor
+
+__all__ = ["Stacked"]
+
+
+class Stacked(nn.Module):
+    """`cond_id -> {slot: tensor}`, and the guard.
+
+    An id that does not exist is clamped, so that no runtime reads out of bounds; `names.GUARD` is NaN then.
+    """
+
+    def __init__(self, stored: tuple[StoredTensor, ...], members: int, tensors: Mapping[str, Tensor]) -> None:
+        """Take `tensors` as they are, without a copy.
+
+        Args:
+            stored: each of one slot, as `hnexport.networks.modules.family.stored_as` says.
+            tensors: by their stored names.
+
+        Raises:
+            CheckpointError: a tensor is missing, unknown, or of the wrong shape or dtype.
+        """
+        super().__init__()
+        self.members = members
+        self._stored = stored
+        _check(stored, tensors)
+        for item in stored:
+            register(self, item.name, tensors[item.name], trained=item.trained)
+
+    def forward(self, cond_id: Tensor) -> dict[str, Tensor]:
+        """`cond_id`: int64 scalar; returns each slot's tensor and the guard, float32 `[1]`."""
+        given = cond_id.reshape(1)  # one element throughout: CoreML clamps and compares no scalars
+        row = given.clamp(0, self.members - 1)
+        weights = {GUARD: torch.where(row == given, 0.0, math.nan)}
+        for item in self._stored:
+            owner, _, leaf = item.name.rpartition(".")
+            tensor: Tensor = getattr(self.get_submodule(owner), leaf)
+            if item.is_conditional:
+                tensor = tensor.index_select(0, row).reshape(item.shape[1:])
+            weights[str(item.slot)] = tensor
+        return weights
+
+
+def _check(stored: tuple[StoredTensor, ...], tensors: Mapping[str, Tensor]) -> None:
+    names = {item.name for item in stored}
+    unknown = next((name for name in tensors if name not in names), None)
+    if unknown is not None:
+        raise CheckpointError(f"tensor {unknown} is not one of this ensemble's")
+    for item in stored:
+        if item.name not in tensors:
+            raise CheckpointError(f"tensor {item.name} is missing")
+        found = tensors[item.name]
+        dtype, shape = str(found.dtype).removeprefix("torch."), tuple(found.shape)
+        if (dtype, shape) != (item.dtype, item.shape):
+            raise CheckpointError(
+                f"tensor {item.name}: expected {item.dtype} {list(item.shape)}, found {dtype} {list(shape)}"
+            )
