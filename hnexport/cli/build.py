@@ -39,7 +39,11 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 @click.option("--seed", type=int, help="Of random weights, where no trained ones are given.  [default: 0]")
 @specification_options
 @input_options
-@click.option("--formats", type=_Formats(), default=",".join(FORMATS), show_default=True)
+@click.option(
+    "--formats",
+    type=_Formats(),
+    help="Comma-separated.  [default: onnx,torchscript,pt2; onnx alone above 1 GiB of stored tensors]",
+)
 @click.option(
     "--bases",
     type=click.Choice(["float32", "float16"]),
@@ -79,7 +83,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     target = out if out is not None else Path("bundles") / spec.name
     chosen = options["verify_members"]
     build_options = BuildOptions(
-        formats=tuple(Format(name) for name in options["formats"]),
+        formats=tuple(Format(name) for name in options["formats"]) if options["formats"] else None,
         members=tuple(range(spec.members)) if chosen == () else chosen,
         provider=options["provider"],
         force=options["force"],
@@ -108,6 +112,10 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
             }
             render.print_json({**value, "basis_rounding": to_json(result.manifest.basis_rounding)})
             return
+        if options["formats"] is None and len(result.manifest.formats) < len(FORMATS):
+            render.say(
+                f"above 1 GiB of stored tensors {', '.join(result.manifest.formats)} alone is written by default; "
+            )
         render_bundle.print_files(result.manifest, summarise(result.manifest), wide=wide)
         print_parity(result.parity, wide=wide, bundle=str(target))
         render_bundle.print_bases(result.manifest)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hnexport.dotted import register
+from hnexport.dotted import named_tensors, register
+from hnexport.ensemble import OverTensors
 from hnexport.errors import CheckpointError
 from hnexport.hypernet.layout import joined_bases
 from hnexport.hypernet.plan import InternalHypernet
@@ -73,6 +74,14 @@ class WeightGenerator(nn.Module):
             weights[slot.name] = weight
         return weights
 
+    def laid_out(self) -> nn.Module:
+        """The same generator over joined bases by output channel, views of its own; see `hnexport.hypernet.layout`."""
+        bases = {f"hypernet.{name}.basis": joined for name, joined in self._joined.items()}
+        tensors = dict(named_tensors(self))
+        for name, joined in bases.items():
+            tensors[name] = joined.lay_out(tensors[name])
+        return OverTensors(self, {name: tensor.detach() for name, tensor in tensors.items()}).eval()
+
     def get(self, name: str) -> Tensor:
         """A stored tensor by its name; raises AttributeError where there is none."""
         owner, _, leaf = name.rpartition(".")
@@ -93,8 +102,8 @@ class WeightGenerator(nn.Module):
                 hidden = hidden + self.get(f"{prefix}.hidden{number}.bias")
             hidden = ACTIVATIONS[settings.activation](hidden)
         basis, joined = self.get(f"{prefix}.basis"), self._joined.get(hypernet.name)
-        if joined is not None:
-            basis = basis.reshape(-1, joined.out_channels, joined.row).transpose(0, 1)
+        if joined is not None and basis.dim() == 2:
+            basis = joined.lay_out(basis)
         if settings.basis_dtype is BasisDtype.FLOAT16:
             basis = basis.to(hidden.dtype)
         chunks = torch.matmul(hidden, basis)

@@ -12,8 +12,12 @@ files store the permuted basis, of the same size. Standard library only.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hnexport.hypernet.plan import Assembly, ChunkPlan, InternalHypernet
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["JoinedBasis", "joined_bases"]
 
@@ -37,6 +41,10 @@ class JoinedBasis:
     def row(self) -> int:
         """Elements of one output channel in one chunk."""
         return self.hypernet.chunk_size // self.out_channels
+
+    def lay_out(self, basis: "Tensor") -> "Tensor":
+        """A basis `[embedding, chunk]` as a view `[out_channel, embedding, row]`."""
+        return basis.reshape(-1, self.out_channels, self.row).transpose(0, 1)
 
 
 def joined_bases(plan: ChunkPlan) -> dict[str, JoinedBasis]:

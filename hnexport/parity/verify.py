@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hnexport.bundle.checksums import check_files
-from hnexport.bundle.manifest import read_identified
+from hnexport.bundle.checksums import check_files, check_sizes
+from hnexport.bundle.manifest import FileRecord, read_identified
 from hnexport.errors import NotRunError, ParityError
 from hnexport.parity.ensemble import ENSEMBLES
 from hnexport.parity.expected import Weights, expected_weights
@@ -32,11 +32,17 @@ Array = NDArray[np.generic]
 
 
 @sharing_programs()
-def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progress = no_progress) -> ParityReport:
+def verify(
+    bundle: Path,
+    options: VerifyOptions | None = None,
+    progress: Progress = no_progress,
+    recorded: Mapping[str, FileRecord] | None = None,
+) -> ParityReport:
     """Compare every artifact of a bundle with the reference in its golden samples.
 
     Args:
         progress: called after each member of each artifact.
+        recorded: of files that this process has just written and hashed itself: they are not hashed once more.
 
     Raises:
         BundleError: a file is missing or damaged.
@@ -46,7 +52,9 @@ def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progres
     options = options or VerifyOptions()
     found = read_identified(bundle, options.digest)
     manifest = found.manifest
-    check_files(bundle, manifest, manifest.files)
+    known = recorded or {}
+    check_sizes(bundle, manifest, manifest.files)
+    check_files(bundle, manifest, [name for name, record in manifest.files.items() if known.get(name) != record])
     judge = Judge.of(bundle, found, options, progress)
     formats = {name: file_format for name, (file_format, _) in (*RUNNERS.items(), *ENSEMBLES.items())}
     names, not_run = choose_runners(formats, manifest, options.artifacts)

@@ -14,8 +14,7 @@ from hnexport.bundle.checksums import record_file
 from hnexport.bundle.golden import write_golden
 from hnexport.bundle.manifest import MANIFEST_FILE, read_manifest, write_manifest
 from hnexport.export import Capture, write_pt2, write_torchscript
-from hnexport.export.rewrite import laid_out
-from hnexport.export.weights_file import write_weights
+from hnexport.export.weights_file import laid_out, write_weights
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.initialise import initialise
 from hnexport.networks.wide_resnet.slots import Role, network_slots
@@ -29,6 +28,7 @@ from hnexport.networks.wide_resnet.spec import (
 )
 from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.parity import compute_golden, probe_images
+from hnexport.records import from_json
 from hnexport.spec import HypernetSpec
 
 KINDS = ("hypernet", "batch-ensemble", "pixels")
@@ -74,15 +74,16 @@ def small_bundle(kind: str, seed: int = 0) -> Path:
 
 def reseed(bundle: Path, captured: Capture, seed: int) -> None:
     """Write other weights into every file of a bundle, as a build with them would."""
-    tensors = trained_tensors(captured.spec, seed)
+    spec = from_json(PipelineSpec, captured.ensemble.source.spec)
+    tensors = trained_tensors(spec, seed)
     for name, tensor in captured.tensors.items():
         tensor.copy_(tensors[name])
-    write_weights(bundle, laid_out(captured.spec, tensors))
+    write_weights(bundle, laid_out(captured.ensemble))
     _write_inlined(bundle / "ensemble.onnx", tensors)
     write_torchscript(captured, bundle / "model.pt")
     write_pt2(captured, bundle / "model.pt2")
-    members = range(captured.spec.members)
-    write_golden(bundle, compute_golden(captured.spec, tensors, members, probe_images(captured.spec, seed)))
+    members = range(captured.ensemble.members)
+    write_golden(bundle, compute_golden(spec, tensors, members, probe_images(spec, seed)))
     rewrite_checksums(bundle)
 
 

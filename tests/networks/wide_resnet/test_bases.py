@@ -7,6 +7,7 @@ from hnexport.errors import CaptureError, CheckpointError, SpecError
 from hnexport.export import capture
 from hnexport.hypernet.bases import LARGEST_ROUNDING, basis_rounding, round_bases
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
+from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 from hnexport.networks.wide_resnet.initialise import initialise
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import RECIPES
@@ -113,4 +114,4 @@ def test_a_checkpoint_or_a_capture_of_another_dtype_than_its_specification_is_re
     with pytest.raises(CheckpointError, match=r"expected a dense float32 tensor on the CPU, found torch.float16"):
         Checkpoint(spec=exact.spec, tensors=round_bases(stored_tensors(spec), exact.tensors), origin="a test")
     with pytest.raises(CaptureError, match=r"holds generator.hypernet.input.basis in float32, not in float16"):
-        capture(Pipeline(spec, exact.tensors))
+        _ = capture(wide_resnet_ensemble(spec, exact.tensors, "a test")).joint

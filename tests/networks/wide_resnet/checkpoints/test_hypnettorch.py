@@ -45,7 +45,7 @@ def export(checkpoint: Checkpoint) -> Path:
     """A folder with the checkpoint's ONNX and TorchScript files, written once."""
     if id(checkpoint) not in _exported:
         folder = _exported[id(checkpoint)] = tempfile.TemporaryDirectory()
-        captured = capture(Pipeline(checkpoint.spec, checkpoint.tensors))
+        captured = capture(checkpoint.ensemble())
         write_onnx(captured, Path(folder.name), {})
         write_torchscript(captured, Path(folder.name) / "model.pt")
     return Path(_exported[id(checkpoint)].name)
