@@ -19,8 +19,9 @@ from hnexport.parity.precision import computing_in
 from hnexport.parity.programs import PROGRAM_FILES, sharing_programs
 from hnexport.parity.providers import obstacle
 from hnexport.parity.results import ArtifactReport, ParityReport
-from hnexport.parity.runners import RUNNERS, Inspectable, Runner, bundle_runner, choose_runners
+from hnexport.parity.runners import RUNNERS, Inspectable, Runner, Signed, bundle_runner, choose_runners
 from hnexport.parity.samples import first_samples
+from hnexport.parity.signature_report import signature_report
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.parity.weight_checks import check_generated, check_stored
 from hnexport.progress import Progress, no_progress
@@ -68,7 +69,11 @@ def verify(
 
     def several(name: str) -> ArtifactReport:
         progress(f"verify {name}", 0, 1)
-        report = judge.together(name, ENSEMBLES[name][1](bundle, manifest, device, judge.trust))
+        ensemble = ENSEMBLES[name][1](bundle, manifest, device, judge.trust)
+        if ensemble.signature_faults:
+            report = signature_report(name, ensemble.runtime, ensemble.signature_faults, judge.golden)
+        else:
+            report = judge.together(name, ensemble)
         progress(f"verify {name}", 1, 1)
         return report
 
@@ -126,6 +131,8 @@ def _verify_one(
 ) -> ArtifactReport:
     """Judge what an artifact computes and, where they can be looked at, its weights."""
     golden, checks = judge.golden, []
+    if isinstance(runner, Signed) and runner.signature_faults:
+        return signature_report(name, runner.runtime, runner.signature_faults, golden)
     if isinstance(runner, Inspectable):
         members = golden.members.tolist()
         checks.append(check_stored(runner, golden.fingerprints))

@@ -8,7 +8,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hnexport.ensemble import output_leaves
 from hnexport.parity.trace.following import Following, Sources
 from hnexport.parity.trace.observed import Call, Given, Trace
 
@@ -31,30 +30,28 @@ _WITHIN_NAMES = ("convolution", "batch_norm", "layer_norm", "group_norm")  # `mk
 
 
 def trace_torch(
-    program: Callable[..., Any],
+    program: Callable[[Tensor, dict[str, Tensor]], Mapping[str, Tensor]],
     cond_id: int,
-    inputs: Sequence[Array],
-    outputs: Sequence[str],
+    inputs: Mapping[str, Array],
     device: str = "cpu",
     *,
     values: bool = False,
     shapes: Collection[tuple[int, ...]] = (),
 ) -> Trace:
-    """Run a program `(cond_id, *inputs) -> outputs` and record what its operators are given.
+    """Run a program `(cond_id, inputs) -> outputs`, both by name, and record what its operators are given.
 
     Args:
-        outputs: their names, in order.
         values: whether to keep every floating-point value too.
         shapes: tensors that do not depend on the inputs are kept where they have one of these.
     """
-    given = [torch.from_numpy(np.array(one)).to(device) for one in inputs]
-    recorder = _Recorder(given, keep_values=values, shapes=shapes)
+    given = {name: torch.from_numpy(np.array(array)).to(device) for name, array in inputs.items()}
+    recorder = _Recorder(tuple(given.values()), keep_values=values, shapes=shapes)
     with torch.no_grad(), recorder:
-        results = output_leaves(program(torch.tensor(cond_id, device=device), *given))
+        results = program(torch.tensor(cond_id, device=device), given)
     return Trace(
         given=Given(named={}, calls=tuple(recorder.calls), loose=recorder.loose()),
         values=recorder.values,
-        outputs={name: _array(tensor) for name, tensor in zip(outputs, results, strict=True)},
+        outputs={name: _array(tensor) for name, tensor in results.items()},
     )
 
 
