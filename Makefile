@@ -12,7 +12,7 @@ SEED := $(shell od -An -N2 -tu2 /dev/urandom | tr -d ' ')
 endif
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: demo test test-fast fuzz lint clean
+.PHONY: demo test test-fast fuzz runtimes lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
@@ -30,13 +30,20 @@ fuzz: $(VENV)/.installed-dev  ## 1,400 mutants through every command that reads 
 	HNEXPORT_FUZZ=1 HNEXPORT_FUZZ_SEED=$(SEED) $(PYTEST) -m "fuzz or hypothesis" --hypothesis-seed=$(SEED) \
 		$(if $(ONLY),-k '[$(ONLY)]') tests
 
+runtimes: $(VENV)/.installed-dev tests/runtimes/node_modules/.package-lock.json  ## every ONNX file in Node and in Chromium
+	HNEXPORT_RUNTIMES=1 $(PYTEST) tests/runtimes
+
 lint: $(VENV)/.installed-dev  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) bundles build *.egg-info
+	rm -rf $(VENV) bundles build *.egg-info tests/runtimes/node_modules
+
+tests/runtimes/node_modules/.package-lock.json: tests/runtimes/package.json tests/runtimes/package-lock.json
+	cd tests/runtimes && npm ci
+	touch $@
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"hnexport needs Python 3.11 or newer, {sys.executable} is {sys.version.split()[0]}: give PYTHON=python3.11")'

@@ -1,4 +1,4 @@
-"""hnexport: hypernetwork ensembles as one exported graph `(cond_id, image) -> logits`.
+"""hnexport: an ensemble as one exported graph `(cond_id, inputs) -> outputs`.
 
 What to build is said with the names below; they are imported when they are first used, so that `hnexport.runtime`
 works where neither torch nor onnx is installed. What to do with it are functions of their own modules:
@@ -12,6 +12,7 @@ __version__ = "0.2.0.dev0"
 
 _WHERE = {
     "RECIPES": "hnexport.networks.wide_resnet.spec",
+    "Ensemble": "hnexport.ensemble",
     "HnexportError": "hnexport.errors",
     "HypernetSpec": "hnexport.spec",
     "ImageSpec": "hnexport.networks.wide_resnet.spec",
@@ -21,11 +22,12 @@ _WHERE = {
     "Recipe": "hnexport.networks.wide_resnet.spec",
     "Source": "hnexport.spec",
     "WideResNetSpec": "hnexport.networks.wide_resnet.spec",
-    "weight_summary": "hnexport.summary",
+    "weight_summary": "hnexport.networks.wide_resnet.counts",
 }
 
 __all__ = [
     "RECIPES",
+    "Ensemble",
     "HnexportError",
     "HypernetSpec",
     "ImageSpec",
@@ -40,7 +42,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from hnexport.ensemble import Ensemble
     from hnexport.errors import HnexportError
+    from hnexport.networks.wide_resnet.counts import weight_summary
     from hnexport.networks.wide_resnet.pipeline import Pipeline
     from hnexport.networks.wide_resnet.spec import (
         RECIPES,
@@ -51,7 +55,6 @@ if TYPE_CHECKING:
         WideResNetSpec,
     )
     from hnexport.spec import HypernetSpec, Source
-    from hnexport.summary import weight_summary
 
 
 def __getattr__(name: str) -> Any:

@@ -3,21 +3,22 @@
 import dataclasses
 import json
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import onnx
 import torch
 
 from hnexport import __version__
-from hnexport.bundle.checksums import record_file
-from hnexport.bundle.golden import read_golden, write_golden
+from hnexport.bundle.checksums import WrittenFiles
+from hnexport.bundle.golden import Golden, read_golden, write_golden
 from hnexport.bundle.manifest import (
-    MANIFEST_FILE,
     ArtifactParity,
     Format,
     Manifest,
@@ -26,16 +27,13 @@ from hnexport.bundle.manifest import (
     write_manifest,
 )
 from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
-from hnexport.errors import ParityError
-from hnexport.export import Capture, capture, write_onnx, write_pt2, write_torchscript
-from hnexport.names import COND_ID
-from hnexport.networks.wide_resnet.checkpoints import Checkpoint
-from hnexport.networks.wide_resnet.family import describe, source
-from hnexport.networks.wide_resnet.limits import stored_bytes
-from hnexport.networks.wide_resnet.pipeline import Pipeline
-from hnexport.networks.wide_resnet.spec import PipelineSpec
+from hnexport.ensemble import Ensemble
+from hnexport.errors import ParityError, SpecError
+from hnexport.export import capture, write_onnx, write_pt2, write_torchscript
+from hnexport.names import COND_ID, PARITY_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity import ParityReport, VerifyOptions, checked_members, compute_golden, probe_images, verify
 from hnexport.parity.depth import depth_profile
+from hnexport.parity.inputs import PROBE_KINDS
 from hnexport.parity.page import write_page
 from hnexport.parity.report import report_json
 from hnexport.parity.rounding import measure_rounding
@@ -44,11 +42,32 @@ from hnexport.records import to_json
 from hnexport.spec import BasisDtype, TensorSpec
 from hnexport.trust import Trust, remember
 
-__all__ = ["PARITY_FILE", "BuildOptions", "BuildResult", "ParityFailedError", "build"]
+__all__ = [
+    "ONNX_ALONE_BYTES",
+    "PARITY_FILE",
+    "BuildOptions",
+    "BuildResult",
+    "Buildable",
+    "ParityFailedError",
+    "build",
+    "default_formats",
+]
 
 logger = logging.getLogger(__name__)
 
-PARITY_FILE = "parity.json"
+ONNX_ALONE_BYTES = 2**30
+"""Of stored tensors: what is larger is written as ONNX alone, unless formats are named.
+
+Every format holds all tensors once more, on the disk and, for TorchScript and `.pt2`, in memory while it is verified.
+"""
+
+
+class Buildable(Protocol):
+    """What an ensemble is made from, for instance a checkpoint."""
+
+    def ensemble(self) -> Ensemble:
+        """The ensemble; its tensors are taken as they are."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +75,14 @@ class BuildOptions:
     """How to build.
 
     Attributes:
+        formats: None takes all of them, or ONNX alone above `ONNX_ALONE_BYTES` of stored tensors.
         members: the members to verify; None takes all, or a seeded sample above 32.
         provider: onnxruntime's provider (and torch's device) for the verification.
         force: replace a bundle that is already at the target.
-        bases: the dtype in which the bases are stored; None leaves them as the checkpoint has them.
+        bases: the dtype in which the bases are stored, for a source that has any; None leaves them as they are.
     """
 
-    formats: tuple[Format, ...] = (Format.ONNX, Format.TORCHSCRIPT, Format.PT2)
+    formats: tuple[Format, ...] | None = None
     members: tuple[int, ...] | None = None
     provider: str = "auto"
     force: bool = False
@@ -84,17 +104,22 @@ class BuildResult:
     seconds: Mapping[str, float]
 
 
+def default_formats(stored_bytes: int) -> tuple[Format, ...]:
+    """The formats of an ensemble with so many bytes of stored tensors."""
+    return (Format.ONNX,) if stored_bytes > ONNX_ALONE_BYTES else (Format.ONNX, Format.TORCHSCRIPT, Format.PT2)
+
+
 def build(
-    checkpoint: Checkpoint,
+    source: Ensemble | Buildable,
     target: Path,
     *,
     options: BuildOptions | None = None,
     progress: Progress = no_progress,
 ) -> BuildResult:
-    """Capture a pipeline, write and verify a bundle, and only then publish it at `target`.
+    """Capture an ensemble, write and verify a bundle, and only then publish it at `target`.
 
     Args:
-        checkpoint: what to build, from `hnexport.networks.wide_resnet.checkpoints` or `random_checkpoint`.
+        source: an ensemble, or what has one, for instance a checkpoint of a Wide ResNet.
         progress: called as each stage goes on.
 
     Raises:
@@ -104,41 +129,54 @@ def build(
         ParityError: a member that should be verified does not exist.
         ParityFailedError: an artifact does not compute what PyTorch computes; nothing was published.
     """
-    options, exact = options or BuildOptions(), checkpoint
-    if options.bases is not None:
-        checkpoint = exact.with_bases(options.bases)
-    spec = checkpoint.spec
-    members = checked_members(spec.members, options.members)
-    check_target(target, force=options.force, needed_bytes=_needed_bytes(spec, options))
+    options = options or BuildOptions()
+    exact = _ensemble(source)
+    ensemble = exact if options.bases is None else _ensemble(_with_bases(source, options.bases))
+    formats = options.formats or default_formats(_stored_bytes(ensemble))
+    members = checked_members(ensemble.members, options.members)
+    needed = _needed_bytes(ensemble, len(formats), len(members))
+    check_target(target, force=options.force, needed_bytes=needed)
     clock = _Clock(progress)
     with staged_folder(target, bundle_rules(force=options.force)) as folder:
-        with clock.stage("capture"):
-            captured = capture(Pipeline(spec, checkpoint.tensors))
-        manifest = _write_formats(captured, folder, checkpoint.origin, options, clock)
+        files = WrittenFiles(folder)
+        manifest = _write_formats(ensemble, folder, formats, clock)
         with clock.stage("reference"):
-            golden = compute_golden(spec, captured.tensors, members, probe_images(spec), progress=progress)
+            golden = _reference(manifest, ensemble, members, progress)
             write_golden(folder, golden)
-        if _rounds(exact.spec, spec):
+        if _rounds(exact, ensemble):
             with clock.stage("rounding"):
-                rounding = measure_rounding(spec, exact.tensors, golden, checkpoint.tensors, progress=progress)
+                rounding = measure_rounding(exact, ensemble, golden, progress=progress)
             manifest = dataclasses.replace(manifest, basis_rounding=rounding)
+        del exact
         with clock.stage("verify"):
-            write_manifest(folder, _with_files(manifest, folder, parity={}))
-            report = verify(folder, VerifyOptions(provider=options.provider, trust=True), progress)
+            write_manifest(folder, dataclasses.replace(manifest, files=files.records()))
+            report = verify(folder, VerifyOptions(provider=options.provider, trust=True), progress, files.records())
         if not report.passed:
             raise ParityFailedError(report)
         text = json.dumps(report_json(report), indent=2, allow_nan=False) + "\n"
         (folder / PARITY_FILE).write_text(text, encoding="utf-8")
-        manifest = _with_files(manifest, folder, _parity_summary(report))
+        manifest = dataclasses.replace(manifest, files=files.records(), parity=_parity_summary(report))
         with clock.stage("report"):
             golden = read_golden(folder, manifest)
             depth = depth_profile(folder, manifest, golden, Trust(everything=True))
             write_page(folder, report, manifest, golden, depth)
-        manifest = _with_files(manifest, folder, _parity_summary(report))
+        manifest = dataclasses.replace(manifest, files=files.records())
         write_manifest(folder, manifest)
         digest = read_identified(folder).digest
     remember(digest)
     return BuildResult(path=target, manifest=manifest, digest=digest, parity=report, seconds=clock.seconds)
+
+
+def _ensemble(source: Ensemble | Buildable) -> Ensemble:
+    return source if isinstance(source, Ensemble) else source.ensemble()
+
+
+def _with_bases(source: Ensemble | Buildable, dtype: BasisDtype) -> Buildable:
+    """The same source with its bases in `dtype`: the one thing that only some sources have."""
+    change = getattr(source, "with_bases", None)
+    if change is None:
+        raise SpecError(f"{_ensemble(source).name} generates nothing: it has no bases to store in {dtype.value}")
+    return change(dtype)  # type: ignore[no-any-return]
 
 
 class ParityFailedError(ParityError):
@@ -167,48 +205,65 @@ class _Clock:
         logger.info("%s took %.1f s", name, self.seconds[name])
 
 
-def _write_formats(captured: Capture, folder: Path, origin: str, options: BuildOptions, clock: _Clock) -> Manifest:
-    spec = captured.spec
-    metadata = {"hnexport.name": spec.name, "hnexport.spec": json.dumps(to_json(spec)), "hnexport.origin": origin}
+def _write_formats(ensemble: Ensemble, folder: Path, formats: tuple[Format, ...], clock: _Clock) -> Manifest:
+    """Every format's files, and the manifest without what is not known yet."""
+    with clock.stage("capture"):
+        captured = capture(ensemble)
+        if set(formats) != {Format.ONNX}:
+            _ = captured.joint  # so that its time is this stage's
     onnx_info = None
-    if Format.ONNX in options.formats:
+    if Format.ONNX in formats:
         with clock.stage("onnx"):
-            written = write_onnx(captured, folder, metadata)
+            written = write_onnx(captured, folder, _metadata(ensemble))
         onnx_info = OnnxInfo(opset=written.opset, ir_version=written.ir_version, supplied=written.supplied)
-    if Format.TORCHSCRIPT in options.formats:
+    if Format.TORCHSCRIPT in formats:
         with clock.stage("torchscript"):
-            write_torchscript(captured, folder / "model.pt")
-    if Format.PT2 in options.formats:
+            write_torchscript(captured, folder / TORCHSCRIPT_FILE)
+    if Format.PT2 in formats:
         with clock.stage("pt2"):
-            write_pt2(captured, folder / "model.pt2")
-    found = describe(spec)
-    import onnxruntime  # only here: `hnexport.parity` has said by now if it cannot be imported
-
+            write_pt2(captured, folder / PT2_FILE)
     return Manifest(
-        name=spec.name,
-        origin=origin,
-        members=found.members,
-        source=source(spec),
-        inputs=(TensorSpec(name=COND_ID, dtype="int64", shape=()), *found.signature.inputs),
-        outputs=found.signature.outputs,
-        slots=found.slots,
-        stored=found.stored,
-        formats=options.formats,
+        name=ensemble.name,
+        origin=ensemble.origin,
+        members=ensemble.members,
+        source=ensemble.source,
+        inputs=(TensorSpec(name=COND_ID, dtype="int64", shape=()), *ensemble.signature.inputs),
+        outputs=ensemble.signature.outputs,
+        slots=ensemble.slots,
+        stored=ensemble.stored,
+        formats=formats,
         onnx=onnx_info,
         files={},
-        versions={
-            "hnexport": __version__,
-            "torch": torch.__version__,
-            "onnx": onnx.__version__,
-            "onnxruntime": onnxruntime.__version__,
-            "numpy": np.__version__,
-        },
+        versions=_versions(),
     )
 
 
-def _with_files(manifest: Manifest, folder: Path, parity: Mapping[str, ArtifactParity]) -> Manifest:
-    names = sorted(path.name for path in folder.iterdir() if path.name != MANIFEST_FILE)
-    return dataclasses.replace(manifest, files={name: record_file(folder / name) for name in names}, parity=parity)
+def _metadata(ensemble: Ensemble) -> dict[str, str]:
+    """What each ONNX file says of itself."""
+    return {
+        "hnexport.name": ensemble.name,
+        "hnexport.family": ensemble.source.family,
+        "hnexport.spec": json.dumps(to_json(ensemble.source.spec)),
+        "hnexport.signature": json.dumps(to_json(ensemble.signature)),
+        "hnexport.origin": ensemble.origin,
+    }
+
+
+def _versions() -> dict[str, str]:
+    import onnxruntime  # only here: `hnexport.parity` has said by now if it cannot be imported
+
+    return {
+        "hnexport": __version__,
+        "torch": torch.__version__,
+        "onnx": onnx.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def _reference(manifest: Manifest, ensemble: Ensemble, members: tuple[int, ...], progress: Progress) -> Golden:
+    spec = manifest.spec  # transitional: the probes of any signature come with the runners
+    return compute_golden(spec, ensemble.tensors, members, probe_images(spec), progress=progress)
 
 
 def _parity_summary(report: ParityReport) -> dict[str, ArtifactParity]:
@@ -222,12 +277,25 @@ def _parity_summary(report: ParityReport) -> dict[str, ArtifactParity]:
     }
 
 
-def _rounds(before: PipelineSpec, after: PipelineSpec) -> bool:
-    """Whether bases that were float32 are float16 now."""
-    dtypes = [spec.hypernet.basis_dtype for spec in (before, after) if spec.hypernet is not None]
-    return dtypes == [BasisDtype.FLOAT32, BasisDtype.FLOAT16]
+def _rounds(before: Ensemble, after: Ensemble) -> bool:
+    """Whether stored tensors take fewer bytes than before."""
+    return _stored_bytes(after) < _stored_bytes(before)
 
 
-def _needed_bytes(spec: PipelineSpec, options: BuildOptions) -> int:
-    golden = 12 * len(checked_members(spec.members, options.members)) * 6 * spec.network.classes
-    return int(1.02 * stored_bytes(spec) * len(options.formats)) + golden + 2_000_000
+def _stored_bytes(ensemble: Ensemble) -> int:
+    return sum(stored.size_bytes for stored in ensemble.stored)
+
+
+def _needed_bytes(ensemble: Ensemble, formats: int, members: int) -> int:
+    """About what the bundle takes on the disk: tensors in each format, golden samples, and the graphs."""
+    sizes = {
+        name: ensemble.examples[key].shape[axis]
+        for key, axes in ensemble.dynamic.items()
+        for axis, name in axes.items()
+    }
+    rows = [
+        math.prod(size if isinstance(size, int) else sizes.get(size, 1) for size in tensor.row)
+        for tensor in (*ensemble.signature.inputs, *ensemble.signature.outputs)
+    ]
+    golden = 12 * members * len(PROBE_KINDS) * sum(rows)
+    return int(1.02 * _stored_bytes(ensemble) * formats) + golden + 2_000_000

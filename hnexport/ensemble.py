@@ -9,7 +9,7 @@ known to the family alone, which `source` names.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,8 @@ from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
 from hnexport.dotted import named_tensors, register
-from hnexport.errors import RuntimeInputError
 from hnexport.families import MODULES, family
+from hnexport.members import as_id, check_member
 from hnexport.names import GUARD
 from hnexport.source import EnsembleSource
 from hnexport.spec import Signature, Slot, StoredTensor
@@ -26,7 +26,7 @@ from hnexport.spec import Signature, Slot, StoredTensor
 if TYPE_CHECKING:
     from hnexport.networks.modules.kinds import Kind
 
-__all__ = ["Ensemble", "guarded", "output_leaves"]
+__all__ = ["Ensemble", "LaidOut", "OverTensors", "guarded", "in_file_layout", "output_leaves"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -116,28 +116,34 @@ class Ensemble:
         Raises:
             RuntimeInputError: there is no such member.
         """
-        if not 0 <= member < self.members:
-            raise RuntimeInputError(
-                f"member {member} does not exist: this ensemble has members 0 to {self.members - 1}"
-            )
-        return self._slots(self.generator(torch.tensor(member)))[0]
+        return self.slots_of(self.generator(torch.tensor(check_member(member, self.members))))[0]
 
     def run(self, weights: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The network's outputs by name, with these weights (one tensor for each slot)."""
         raw = functional_call(self.network, dict(weights), (), dict(inputs), tie_weights=False)
         return self._named(raw)
 
-    def __call__(self, cond_id: int, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The outputs by name; of an id that does not exist, all floating ones are NaN."""
-        weights, guard = self._slots(self.generator(torch.tensor(cond_id)))
+    def __call__(self, cond_id: Any, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The outputs by name; of an id that does not exist, all floating ones are NaN.
+
+        Args:
+            cond_id: a whole number; a tensor of no axis is used where it lies.
+
+        Raises:
+            RuntimeInputError: `cond_id` is something else.
+        """
+        is_scalar = isinstance(cond_id, Tensor) and cond_id.dtype is torch.int64 and not cond_id.dim()
+        scalar = cond_id if is_scalar else torch.tensor(as_id(cond_id))  # to read it would wait for its device
+        weights, guard = self.slots_of(self.generator(scalar))
         outputs = self.run(weights, inputs)
         return outputs if guard is None else {name: guarded(tensor, guard) for name, tensor in outputs.items()}
 
     def double(self) -> Self:
         """The same ensemble in float64, over exactly the numbers that are stored; call it with float64 inputs."""
-        return type(self)(**{**vars(self), "generator": _InDouble(self.generator)})
+        return type(self)(**{**vars(self), "generator": _in_double(self.generator)})
 
-    def _slots(self, given: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
+    def slots_of(self, given: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
+        """What the generator gave as a tensor for each slot, aliases too, and the guard where there is one."""
         weights = dict(given)
         guard = weights.pop(GUARD, None)
         for slot in self.slots:
@@ -150,17 +156,38 @@ class Ensemble:
         return dict(zip(names, output_leaves(raw), strict=True))
 
 
-class _InDouble(nn.Module):
-    """A generator over float64 copies of its floating tensors, without a second copy of the others."""
+class OverTensors(nn.Module):
+    """A generator over other tensors, taken as they are, under the same names."""
 
-    def __init__(self, generator: nn.Module) -> None:
+    def __init__(self, generator: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
         self._inner = (generator,)  # in a tuple: not a submodule
-        for name, tensor in named_tensors(generator).items():
-            register(self, name, tensor.double() if tensor.is_floating_point() else tensor, trained=False)
+        for name, tensor in tensors.items():
+            register(self, name, tensor, trained=False)
 
     def forward(self, cond_id: Tensor) -> dict[str, Tensor]:
+        """`cond_id`: int64 scalar; returns every slot's tensor."""
         return functional_call(self._inner[0], dict(self.named_buffers()), (cond_id,))  # type: ignore[no-any-return]
+
+
+def _in_double(generator: nn.Module) -> nn.Module:
+    """Over float64 copies of the floating tensors, without a second copy of the others."""
+    tensors = named_tensors(generator).items()
+    return OverTensors(generator, {name: t.double() if t.is_floating_point() else t for name, t in tensors})
+
+
+@runtime_checkable
+class LaidOut(Protocol):
+    """A generator whose stored tensors lie in the ONNX files in another way, which is cheaper to compute with."""
+
+    def laid_out(self) -> nn.Module:
+        """The same generator over tensors as the files hold them, under the same names."""
+        ...
+
+
+def in_file_layout(generator: nn.Module) -> nn.Module:
+    """The generator whose tensors are those of the ONNX files: itself, unless it is a `LaidOut`."""
+    return generator.laid_out() if isinstance(generator, LaidOut) else generator
 
 
 def guarded(output: Tensor, guard: Tensor) -> Tensor:

@@ -5,20 +5,34 @@ folder names what is in it.
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 from hnexport.errors import SpecError
+from hnexport.hypernet.plan import ChunkPlan
 from hnexport.reading import shown
-from hnexport.spec import Signature, Slot, StoredTensor
+from hnexport.spec import BasisDtype, Signature, Slot, StoredTensor
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from hnexport.ensemble import Ensemble
 
-__all__ = ["FAMILIES", "MODULES", "WIDE_RESNET", "Described", "Family", "family"]
+__all__ = [
+    "FAMILIES",
+    "MODULES",
+    "WIDE_RESNET",
+    "Checkpoint",
+    "CommandLine",
+    "Described",
+    "Family",
+    "command_line",
+    "family",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 WIDE_RESNET = "wide-resnet"
 MODULES = "modules"
@@ -87,6 +101,14 @@ class Family(Protocol):
         """
         ...
 
+    def plan(self, spec: Mapping[str, Any]) -> ChunkPlan:
+        """How slots are assembled from chunks; an empty plan where none are.
+
+        Raises:
+            SpecError, RecordError: it is not valid.
+        """
+        ...
+
     def generator(
         self, described: "Described", spec: Mapping[str, Any], tensors: "Mapping[str, Tensor]"
     ) -> "nn.Module":
@@ -100,6 +122,79 @@ class Family(Protocol):
         ...
 
 
+class Checkpoint(Protocol):
+    """A family's specification and its tensors, from which an ensemble is made."""
+
+    @property
+    def spec(self) -> Any:
+        """The family's own specification."""
+        ...
+
+    @property
+    def tensors(self) -> "Mapping[str, Tensor]":
+        """The stored tensors by name."""
+        ...
+
+    @property
+    def origin(self) -> str:
+        """Where they come from, one line."""
+        ...
+
+    def ensemble(self) -> "Ensemble":
+        """The ensemble of these tensors, taken as they are."""
+        ...
+
+    def with_bases(self, dtype: BasisDtype) -> Self:
+        """The same with its bases stored in `dtype`.
+
+        Raises:
+            SpecError: there are none.
+            CheckpointError: a basis does not fit.
+        """
+        ...
+
+
+class CommandLine(Protocol):
+    """How the commands `build` and `convert` are told what to make. Importing it needs click alone."""
+
+    def build_options(self, function: F) -> F:
+        """Add the options that say where weights come from and what they are."""
+        ...
+
+    def convert_options(self, function: F) -> F:
+        """Add those that say what is to be converted."""
+        ...
+
+    def checkpoint(self, options: Mapping[str, Any]) -> Checkpoint:
+        """What the options of `build` ask for.
+
+        Raises:
+            click.UsageError: they contradict each other.
+            HnexportError: the specification is not valid, or a file cannot be read.
+        """
+        ...
+
+    def imported(self, path: Path | None, options: Mapping[str, Any]) -> Checkpoint:
+        """What the options of `convert` ask for, of one file or of those that they name; raises likewise."""
+        ...
+
+    def check_target(self, path: Path, *, replace: bool) -> None:
+        """Refuse before the work what `save` would refuse after it.
+
+        Raises:
+            CheckpointError: there is a file already and `replace` is not set, or it is something else.
+        """
+        ...
+
+    def save(self, path: Path, checkpoint: Checkpoint, *, replace: bool) -> None:
+        """Write a checkpoint; it appears only once it is complete.
+
+        Raises:
+            CheckpointError: it cannot be written.
+        """
+        ...
+
+
 def family(name: str) -> Family:
     """A family by its name.
 
@@ -109,3 +204,8 @@ def family(name: str) -> Family:
     if name not in FAMILIES:
         raise SpecError(f"this hnexport knows no family {shown(name)}, only {', '.join(FAMILIES)}")
     return cast("Family", importlib.import_module(FAMILIES[name]))
+
+
+def command_line() -> CommandLine:
+    """The options of the one family that a command line can describe; lists of modules are made in Python."""
+    return cast("CommandLine", importlib.import_module("hnexport.networks.wide_resnet.options"))

@@ -1,62 +1,126 @@
-"""What a bundle is, in numbers: weight counts, compression ratios and file sizes."""
+"""What a bundle is, in numbers: weight counts, compression ratios, where tensors come from, and file sizes.
+
+Everything is counted from the tables of slots and stored tensors, whatever the family.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from hnexport.bundle.manifest import FORMAT_FILES, Manifest
-from hnexport.hypernet.storage import count_weights
-from hnexport.networks.wide_resnet.spec import PipelineSpec
+from hnexport.families import Described
+from hnexport.spec import Source, StoredTensor
+from hnexport.spec.counts import weight_counts
 
-__all__ = ["Summary", "summarise", "weight_summary"]
+__all__ = ["Origin", "Storage", "StoredGroup", "Summary", "summarise", "summarise_storage"]
+
+
+class Origin(StrEnum):
+    """Whose a stored tensor is, and what is made of it."""
+
+    SHARED = "shared by all members"
+    MEMBER = "each member's own"
+    HYPERNET = "hypernetwork, shared by all members"
+    EMBEDDING = "embeddings, each member's own"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredGroup:
+    """The stored tensors of one origin.
+
+    Attributes:
+        share: of the bytes of all stored tensors, 0 to 1.
+        largest: up to three of them by name, the largest first.
+    """
+
+    tensors: int
+    elements: int
+    size_bytes: int
+    share: float
+    largest: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """What is stored, and where the main network's tensors come from.
+
+    Attributes:
+        stored: by origin, without those that have none.
+        slots: where each slot of the main network comes from, by name: a tied one from where its own tensor comes.
+        ties: tied slots, each with the slot whose tensor it is.
+    """
+
+    stored: Mapping[str, StoredGroup]
+    slots: Mapping[str, Source]
+    ties: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Numbers about a pipeline and its bundle.
+    """Numbers about an ensemble and its bundle.
 
     Attributes:
         counts: weight counts (integers) and compression ratios (floats), by label.
         sizes_bytes: of the bundle's formats, and of as many separate networks, by label.
+        storage: None where only the counts are known.
     """
 
     name: str
     counts: Mapping[str, int | float]
-    sizes_bytes: Mapping[str, int]
-
-
-def weight_summary(spec: PipelineSpec) -> dict[str, int | float]:
-    """The counts that hypnettorch prints when it makes such a network, by label."""
-    counts = count_weights(spec)
-    table: dict[str, int | float] = {"main network: weights": counts.network}
-    if counts.hypernets:
-        table |= {
-            "internal hypernetworks": counts.hypernets,
-            "chunks of one member": counts.chunks,
-            "internal hypernetworks: combined output size": counts.hypernet_output,
-            "structured hypernetwork: weights": counts.structured,
-            "structured hypernetwork: unconditional weights": counts.structured_unconditional,
-            "structured hypernetwork: conditional weights": counts.structured_conditional,
-            "structured hypernetwork: outputs": counts.generated,
-            "structured hypernetwork: compression ratio": counts.structured_ratio,
-        }
-    return table | {
-        "container: weights": counts.total,
-        "container: unconditional weights": counts.unconditional,
-        "container: conditional weights": counts.conditional,
-        "container: outputs": counts.network,
-        "container: compression ratio": counts.ratio,
-        "each further member: weights": counts.conditional // spec.members,
-    }
+    sizes_bytes: Mapping[str, int] = field(default_factory=dict)
+    storage: Storage | None = None
 
 
 def summarise(manifest: Manifest) -> Summary:
-    """Counts from the specification, sizes from the manifest."""
+    """Counts and storage from the manifest's tables, sizes from its list of files."""
     sizes = {
         f"{file_format} ({' + '.join(names)})": sum(manifest.files[name].size_bytes for name in names)
         for file_format, names in FORMAT_FILES.items()
         if file_format in manifest.formats
     }
-    members = manifest.spec.members
-    network_bytes = 4 * count_weights(manifest.spec).network
-    sizes[f"{members} separate networks, weights alone"] = members * network_bytes
-    return Summary(name=manifest.name, counts=weight_summary(manifest.spec), sizes_bytes=sizes)
+    one = sum(slot.size_bytes for slot in manifest.slots if slot.trained and slot.alias_of is None)
+    sizes[f"{manifest.members} separate networks, weights alone"] = manifest.members * one
+    return Summary(
+        name=manifest.name,
+        counts=weight_counts(manifest.slots, manifest.stored, manifest.members),
+        sizes_bytes=sizes,
+        storage=summarise_storage(manifest),
+    )
+
+
+def summarise_storage(ensemble: Described) -> Storage:
+    """Which stored tensors all members share, which are each member's own, and what a hypernetwork generates."""
+    groups: dict[Origin, list[StoredTensor]] = {origin: [] for origin in Origin}
+    for stored in ensemble.stored:
+        groups[_origin(stored)].append(stored)
+    whole = sum(stored.size_bytes for stored in ensemble.stored)
+    filled = {stored.slot: stored.is_conditional for stored in ensemble.stored if stored.slot is not None}
+    return Storage(
+        stored={str(origin): _group(found, whole) for origin, found in groups.items() if found},
+        slots={slot.name: _source(filled.get(slot.alias_of or slot.name)) for slot in ensemble.slots},
+        ties={slot.name: slot.alias_of for slot in ensemble.slots if slot.alias_of is not None},
+    )
+
+
+def _group(tensors: list[StoredTensor], whole: int) -> StoredGroup:
+    size = sum(stored.size_bytes for stored in tensors)
+    largest = sorted(tensors, key=lambda stored: -stored.size_bytes)[:3]
+    return StoredGroup(
+        tensors=len(tensors),
+        elements=sum(stored.size for stored in tensors),
+        size_bytes=size,
+        share=size / whole if whole else 0.0,
+        largest=tuple(stored.name for stored in largest),
+    )
+
+
+def _origin(stored: StoredTensor) -> Origin:
+    if stored.hypernet is not None:
+        return Origin.EMBEDDING if stored.is_conditional else Origin.HYPERNET
+    return Origin.MEMBER if stored.is_conditional else Origin.SHARED
+
+
+def _source(is_conditional: bool | None) -> Source:
+    if is_conditional is None:
+        return Source.GENERATED
+    return Source.MEMBER if is_conditional else Source.SHARED

@@ -19,11 +19,11 @@ from shared import FOLDER_VARIABLE, Built, build_once
 from torch import Tensor
 from zygote import Zygote
 
-from hnexport.hypernet.storage import stored_tensors
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.pipeline import Pipeline
-from hnexport.networks.wide_resnet.slots import Role, Slot, network_slots
+from hnexport.networks.wide_resnet.slots import NetworkSlot, Role, network_slots
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageSpec, PipelineSpec, WideResNetSpec
+from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.runtime.memory import available_bytes
 from hnexport.spec import Chunking, HypernetSpec, Source
 
@@ -149,7 +149,7 @@ def make_tensors() -> Callable[..., dict[str, Tensor]]:
         random = torch.Generator().manual_seed(seed)
         tensors = {}
         for stored in stored_tensors(spec):
-            if stored.slot is not None and stored.slot.role is Role.NORM_VARIANCE:
+            if stored.slot is not None and stored.slot.endswith("running_var"):
                 tensors[stored.name] = torch.rand(stored.shape, generator=random, dtype=dtype) + 0.5
             else:
                 tensors[stored.name] = torch.randn(stored.shape, generator=random, dtype=dtype) * 0.4
@@ -203,7 +203,7 @@ def bundle(built: Built, tmp_path: Path) -> Path:
     return Path(shutil.copytree(built.path, tmp_path / "bundle"))
 
 
-def _hypnettorch_order(spec: WideResNetSpec) -> tuple[Slot, ...]:
+def _hypnettorch_order(spec: WideResNetSpec) -> tuple[NetworkSlot, ...]:
     """The weights in hypnettorch's order: batch norms, shortcuts, convolutions with their biases, output layer."""
     slots = network_slots(spec)
     stages = (
@@ -216,7 +216,7 @@ def _hypnettorch_order(spec: WideResNetSpec) -> tuple[Slot, ...]:
 
 
 @pytest.fixture(scope="session")
-def hypnettorch_order() -> Callable[[WideResNetSpec], tuple[Slot, ...]]:
+def hypnettorch_order() -> Callable[[WideResNetSpec], tuple[NetworkSlot, ...]]:
     return _hypnettorch_order
 
 

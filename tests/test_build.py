@@ -12,11 +12,12 @@ from hnexport.bundle import Format, read_golden, read_manifest
 from hnexport.bundle.checksums import record_file
 from hnexport.errors import BundleError
 from hnexport.hypernet.generator import WeightGenerator
-from hnexport.hypernet.storage import count_weights, stored_tensors
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, random_checkpoint
+from hnexport.networks.wide_resnet.counts import weight_summary
 from hnexport.networks.wide_resnet.module import network_skeleton
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageSpec, PipelineSpec, Recipe, WideResNetSpec
+from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.parity import sample_members
 from hnexport.spec import Chunking, HypernetSpec, Source
 
@@ -79,7 +80,7 @@ def test_a_thousand_members_cost_only_their_own_tensors(tmp_path):
         result = build(random_checkpoint(spec), tmp_path / str(members))
         sizes[members] = {name: record.size_bytes for name, record in result.manifest.files.items()}
         assert result.parity.sampled is (members == 1000)
-    own = 4 * 990 * count_weights(spec).conditional // 1000
+    own = 4 * 990 * weight_summary(spec)["container: conditional weights"] // 1000
     alignment = 4096 * len(stored_tensors(spec))
     for name in ("weights.bin", "model.pt", "model.pt2"):
         assert sizes[1000][name] - sizes[10][name] == pytest.approx(own, abs=alignment), name

@@ -15,14 +15,14 @@ from onnx.external_data_helper import ExternalDataInfo
 from hnexport.build import BuildOptions, build
 from hnexport.bundle import Format, read_golden, read_manifest
 from hnexport.bundle.restore import restore_tensors
-from hnexport.hypernet.storage import StoredKind, stored_tensors
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import Recipe
+from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.parity import VerifyOptions, verify
 from hnexport.parity.locate import locate
 from hnexport.parity.programs import program_tensors
-from hnexport.spec import Activation, BasisDtype, Chunking, HypernetSpec, Source
+from hnexport.spec import Activation, BasisDtype, Chunking, HypernetSpec, Source, StoredKind
 from hnexport.trust import Trust
 
 HALF = BuildOptions(bases=BasisDtype.FLOAT16)

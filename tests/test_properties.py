@@ -15,12 +15,13 @@ from strategies import json_values, pipelines
 
 from hnexport.bundle import read_manifest, write_manifest
 from hnexport.errors import BundleError, CheckpointError, RuntimeInputError, SpecError
-from hnexport.hypernet.storage import count_weights, stored_tensors
 from hnexport.images import read_images
 from hnexport.networks.wide_resnet.checkpoints import load_checkpoint
-from hnexport.networks.wide_resnet.chunking import plan_chunks
+from hnexport.networks.wide_resnet.chunking import chunk_parts, plan_chunks
+from hnexport.networks.wide_resnet.counts import weight_summary
 from hnexport.networks.wide_resnet.slots import network_slots, slot_source
 from hnexport.networks.wide_resnet.spec import PipelineSpec, WideResNetSpec
+from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.records import RecordError, from_json, to_json
 from hnexport.spec import Source
 
@@ -49,17 +50,18 @@ def test_every_generated_slot_is_assembled_whole_and_every_chunk_is_used(spec):
     plan = plan_chunks(spec)
     generated = {slot.name: slot for slot in network_slots(spec.network) if slot_source(spec, slot) is Source.GENERATED}
     assert set(plan.assembly) == set(generated)
-    for name, pieces in plan.assembly.items():
-        assert sum(piece.part.size for piece in pieces) == math.prod(generated[name].shape)
-    used = {(piece.hypernet, piece.chunk) for pieces in plan.assembly.values() for piece in pieces}
+    for name, assembly in plan.assembly.items():
+        assert sum(piece.size for piece in assembly.pieces) == math.prod(generated[name].shape)
+    used = {(piece.hypernet, piece.chunk) for assembly in plan.assembly.values() for piece in assembly.pieces}
     assert used == {(hypernet.name, chunk) for hypernet in plan.hypernets for chunk in range(hypernet.chunks)}
 
 
 @given(pipelines())
 def test_parts_of_a_chunk_neither_overlap_nor_leave_gaps(spec):
+    parts = chunk_parts(spec)
     for hypernet in plan_chunks(spec).hypernets:
         end = 0
-        for part in sorted(hypernet.parts, key=lambda part: part.offset):
+        for part in sorted(parts[hypernet.name], key=lambda part: part.offset):
             assert part.offset == end
             end += part.size
         assert end == hypernet.chunk_size
@@ -69,7 +71,7 @@ def test_parts_of_a_chunk_neither_overlap_nor_leave_gaps(spec):
 def test_stored_tensors_have_names_of_their_own_and_are_what_is_counted(spec):
     stored = stored_tensors(spec)
     assert not [name for name, count in Counter(tensor.name for tensor in stored).items() if count > 1]
-    assert sum(tensor.size for tensor in stored if tensor.is_weight) == count_weights(spec).total
+    assert sum(tensor.size for tensor in stored if tensor.trained) == weight_summary(spec)["container: weights"]
 
 
 @given(json_values)

@@ -1,4 +1,4 @@
-"""The contenders: each loads something and gives a function of `[batch, …]` images.
+"""The contenders: each loads something and gives a function of inputs by name, `[batch, …]`.
 
 They run in a process of their own (`hnexport.bench.worker`) and so import only what they need.
 """
@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hnexport.bench.task import Array, BenchTask, Loaded
+from hnexport.bench.task import PLAIN_FILE, PLAIN_WEIGHTS_FILE, Arrays, BenchTask, Loaded
 from hnexport.bundle.manifest import Format
 from hnexport.errors import BundleError, ProviderError
+from hnexport.families import family
+from hnexport.names import COND_IDS, ENSEMBLE_FILE, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from hnexport.runtime.cuda import CudaOptions
@@ -48,14 +50,14 @@ def _session(task: BenchTask, path: Path) -> Any:
     return open_session(path, _options(task), task.provider, settings)
 
 
-def _runs(task: BenchTask, path: Path, outputs: list[str] | None, **inputs: Array) -> Callable[[Array], Any]:
+def _runs(task: BenchTask, path: Path, outputs: list[str] | None, **further: Any) -> Callable[[Arrays], Any]:
     from hnexport.runtime.providers import running_on
 
     session = _session(task, path)
 
-    def run(images: Array) -> Any:
+    def run(inputs: Arrays) -> Any:
         with running_on(task.provider):
-            return session.run(outputs, {**inputs, "image": images})
+            return session.run(outputs, {**further, **inputs})
 
     return run
 
@@ -79,23 +81,28 @@ def _bundle_files(task: BenchTask, *names: str) -> tuple[Path, ...]:
 
 
 def _plain(task: BenchTask) -> Loaded:
-    path, files = task.plain / "plain.onnx", (task.plain / "plain.onnx", task.plain / "plain.bin")
+    path, files = task.plain / PLAIN_FILE, (task.plain / PLAIN_FILE, task.plain / PLAIN_WEIGHTS_FILE)
+    signature = task.manifest.signature
     if task.provider == "cuda":
-        from hnexport.runtime.device import place_session
+        from hnexport.runtime.device import can_capture, place_session
 
-        run = place_session(lambda: _session(task, path), _cuda(task), task.manifest.spec.network.classes)
+        cuda = _cuda(task)
+        cuda = cuda if can_capture(signature) else replace(cuda, graph=False)
+        task = replace(task, cuda={**task.cuda, "graph": cuda.graph})
+        run = place_session(lambda: _session(task, path), cuda, signature)
         return Loaded(runtime=_onnxruntime(task), run=run, files=files)
-    return Loaded(runtime=_onnxruntime(task), run=_runs(task, path, ["logits"]), files=files)
+    outputs = [output.name for output in signature.outputs]
+    return Loaded(runtime=_onnxruntime(task), run=_runs(task, path, outputs), files=files)
 
 
 def _generated(task: BenchTask) -> Loaded:
-    files = _bundle_files(task, "model.onnx", "weights.bin")
+    files = _bundle_files(task, MODEL_FILE, WEIGHTS_FILE)
     predict = _engine(task).generate()
     return Loaded(runtime=_onnxruntime(task), run=lambda x: predict(task.member, x), files=files)
 
 
 def _materialised(task: BenchTask) -> Loaded:
-    files = _bundle_files(task, "network.onnx", "hypernet.onnx", "weights.bin")
+    files = _bundle_files(task, NETWORK_FILE, HYPERNET_FILE, WEIGHTS_FILE)
     return Loaded(runtime=_onnxruntime(task), run=_engine(task).materialise(task.member), files=files)
 
 
@@ -122,12 +129,12 @@ def _engine(task: BenchTask) -> Any:
 
 
 def _ensemble(task: BenchTask) -> Loaded:
-    files = _bundle_files(task, "ensemble.onnx", "weights.bin")
+    files = _bundle_files(task, ENSEMBLE_FILE, WEIGHTS_FILE)
     unbound = replace(task, cuda={**task.cuda, "graph": False})  # a graph would need bound inputs
-    cond_ids = np.arange(task.manifest.spec.members)
+    cond_ids = np.arange(task.manifest.members)
     return Loaded(
         runtime=f"{_onnxruntime(task)}, {len(cond_ids)} members",
-        run=_runs(unbound, files[0], None, cond_ids=cond_ids),
+        run=_runs(unbound, files[0], None, **{COND_IDS: cond_ids}),
         files=files,
     )
 
@@ -148,7 +155,7 @@ def _predict_mean(task: BenchTask, strategy: str, resident: int | None, *, share
     )
     if resident is None:
         ensemble.warm()
-    files = _bundle_files(task, "network.onnx", "hypernet.onnx", "weights.bin")
+    files = _bundle_files(task, NETWORK_FILE, HYPERNET_FILE, WEIGHTS_FILE)
     return Loaded(runtime=f"{_onnxruntime(task)}, {ensemble.members} members", run=ensemble.predict_mean, files=files)
 
 
@@ -156,19 +163,24 @@ def _torch(task: BenchTask) -> Loaded:
     import torch
 
     from hnexport.bundle.restore import restore_tensors
-    from hnexport.networks.wide_resnet.pipeline import Pipeline
 
     _set_torch(task)
     device = "cuda" if task.provider != "cpu" else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise ProviderError(f"this PyTorch {torch.__version__} has no CUDA: install a wheel that has it")
-    files = _bundle_files(task, "model.onnx", "weights.bin")  # data: the bench runs no program of a bundle
-    pipeline = Pipeline(task.manifest.spec, restore_tensors(task.bundle, task.manifest)).to(device)
+    files = _bundle_files(task, MODEL_FILE, WEIGHTS_FILE)  # data: the bench runs no program of a bundle
+    manifest, source = task.manifest, task.manifest.source
+    tensors = restore_tensors(task.bundle, manifest)
+    ensemble = family(source.family).ensemble(manifest, source.spec, tensors, manifest.origin)
+    if ensemble is None:
+        raise BundleError("a bundle does not hold the modules themselves, only what they compute")
+    ensemble.generator.to(device)
     cond_id = torch.tensor(task.member, device=device)
 
-    def run(images: Array) -> Any:
+    def run(inputs: Arrays) -> Any:
         with torch.inference_mode():
-            return pipeline(cond_id, torch.from_numpy(images).to(device)).cpu()
+            given = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
+            return {name: output.cpu() for name, output in ensemble(cond_id, given).items()}
 
     return Loaded(runtime=f"torch {torch.__version__} eager {device}", run=run, files=files)
 
@@ -185,10 +197,13 @@ def _set_torch(task: BenchTask) -> None:
 
 
 def _hypnettorch(task: BenchTask) -> Loaded:
-    from hnexport.bench.hypnettorch import load_hypnettorch
-
+    """The same network and chunking in hypnettorch, where the family has it there."""
+    source = task.manifest.source
+    load = getattr(family(source.family), "load_hypnettorch", None)
+    if load is None:
+        raise BundleError(f"hypnettorch has no ensembles of the kind {source.family}")
     _set_torch(task)
-    runtime, run = load_hypnettorch(task.manifest.spec, task.member, task.threads, task.provider)
+    runtime, run = load(source.spec, task.member, task.threads, task.provider)
     return Loaded(runtime=runtime, run=run, files=())
 
 

@@ -2,8 +2,9 @@
 
 from functools import partial
 
-from hnexport.bench.task import BenchTask, Loaded
+from hnexport.bench.task import PLAIN_FILE, PLAIN_WEIGHTS_FILE, BenchTask, Loaded
 from hnexport.errors import ProviderError
+from hnexport.names import MODEL_FILE, WEIGHTS_FILE
 from hnexport.runtime.openvino_engine import OpenvinoEngine
 from hnexport.runtime.options import Precision
 
@@ -19,9 +20,9 @@ def load_openvino(task: BenchTask, kind: str, precision: Precision) -> Loaded:
     if task.provider != "cpu":
         raise ProviderError("OpenVINO is timed on the CPU only")
     engine = OpenvinoEngine(task.bundle, task.manifest, task.threads, precision)
-    files = (task.bundle / "model.onnx", task.bundle / "weights.bin")
+    files = (task.bundle / MODEL_FILE, task.bundle / WEIGHTS_FILE)
     if kind == "plain":
-        files = (task.plain / "plain.onnx", task.plain / "plain.bin")
+        files = (task.plain / PLAIN_FILE, task.plain / PLAIN_WEIGHTS_FILE)
         run = engine.open_network(files[0])
     elif kind == "materialised":
         run = engine.materialise(task.member)

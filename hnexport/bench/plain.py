@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from hnexport.bench.task import PLAIN_FILE, PLAIN_WEIGHTS_FILE
 from hnexport.bundle.manifest import Manifest
 from hnexport.bundle.onnx_data import is_external, read_model, tensor_values
 from hnexport.errors import BundleError
+from hnexport.names import COND_ID, HYPERNET_FILE, NETWORK_FILE
 from hnexport.runtime.providers import open_session
 from hnexport.runtime.session_options import session_options
 from hnexport.tune.half import write_half
@@ -15,31 +17,32 @@ __all__ = ["write_plain"]
 
 
 def write_plain(bundle: Path, manifest: Manifest, member: int, folder: Path, *, half: bool = False) -> None:
-    """Write `plain.onnx` and `plain.bin`, `image -> logits`, into `folder`; with `half` as a float16 graph.
+    """Write `plain.onnx` and `plain.bin`, inputs to outputs, into `folder`; with `half` as a float16 graph.
 
     Raises:
         BundleError: the bundle holds no ONNX files, or damaged ones.
     """
     if manifest.onnx is None:
         raise BundleError(f"{manifest.name} holds no ONNX files to compare")
-    session = open_session(bundle / "hypernet.onnx", session_options(None), "cpu")
-    names = list(manifest.onnx.supplied)
-    weights = dict(zip(names, session.run(names, {"cond_id": np.array(member, dtype=np.int64)}), strict=True))
-    path = bundle / "network.onnx"
+    weights, names = {}, list(manifest.onnx.supplied)
+    if names:  # onnxruntime would take an empty list for all outputs
+        session = open_session(bundle / HYPERNET_FILE, session_options(None), "cpu")
+        weights = dict(zip(names, session.run(names, {COND_ID: np.array(member, dtype=np.int64)}), strict=True))
+    path = bundle / NETWORK_FILE
     model = read_model(path)
-    with (folder / "plain.bin").open("wb") as file:
+    with (folder / PLAIN_WEIGHTS_FILE).open("wb") as file:
         for tensor in model.graph.initializer:
             if not is_external(tensor):
                 continue
             held = tensor_values(tensor, path, manifest.files)
             values = weights[tensor.name] if held is None else held
             file.write(b"\0" * (-file.tell() % 4096))
-            place_at = {"location": "plain.bin", "offset": file.tell(), "length": values.nbytes}
+            place_at = {"location": PLAIN_WEIGHTS_FILE, "offset": file.tell(), "length": values.nbytes}
             del tensor.external_data[:]
             for key, value in place_at.items():
                 tensor.external_data.add(key=key, value=str(value))
             file.write(np.ascontiguousarray(values).data)
-    (folder / "plain.onnx").write_bytes(model.SerializeToString())
+    (folder / PLAIN_FILE).write_bytes(model.SerializeToString())
     if half:
-        write_half(folder / "plain.onnx", folder / "plain.onnx")
-        (folder / "plain.bin").write_bytes(b"")  # its weights are in the graph now
+        write_half(folder / PLAIN_FILE, folder / PLAIN_FILE)
+        (folder / PLAIN_WEIGHTS_FILE).write_bytes(b"")  # its weights are in the graph now

@@ -96,10 +96,10 @@ def bench(bundle: Path, options: BenchOptions | None = None, progress: Progress 
         for number, size in enumerate(options.batch_sizes, start=1):
             times[size] = _time(workers, size, options)
             progress("bench", number, len(options.batch_sizes))
-        results = tuple(_result(name, worker, times, manifest.spec.members) for name, worker in workers.items())
+        results = tuple(_result(name, worker, times, manifest.members) for name, worker in workers.items())
     return BenchReport(
         bundle=manifest.name,
-        members=manifest.spec.members,
+        members=manifest.members,
         provider=options.provider,
         precision=options.precision.value,
         cuda=options.cuda if options.provider == "cuda" else None,
@@ -121,8 +121,8 @@ def _check(options: BenchOptions, manifest: Manifest) -> None:
         raise BenchError("bfloat16 is a contender of its own, openvino-…-bfloat16")
     if options.precision is not Precision.FLOAT32 and options.provider != "cuda":
         raise BenchError(f"precision {options.precision} needs the provider cuda, found {options.provider}")
-    if not 0 <= options.member < manifest.spec.members:
-        raise BenchError(f"member {options.member} does not exist: there are 0 to {manifest.spec.members - 1}")
+    if not 0 <= options.member < manifest.members:
+        raise BenchError(f"member {options.member} does not exist: there are 0 to {manifest.members - 1}")
 
 
 class _Worker:

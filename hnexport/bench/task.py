@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
 
-__all__ = ["Array", "BenchTask", "Loaded"]
+__all__ = ["PLAIN_FILE", "PLAIN_WEIGHTS_FILE", "Arrays", "BenchTask", "Loaded"]
 
-Array = NDArray[np.generic]
+PLAIN_FILE = "plain.onnx"
+PLAIN_WEIGHTS_FILE = "plain.bin"
+
+Arrays = Mapping[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +43,8 @@ class BenchTask:
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A loaded contender: `run(images)` computes logits; `files` are those it needs."""
+    """A loaded contender: `run(inputs)` computes the outputs; `files` are those it needs."""
 
     runtime: str
-    run: Callable[[Array], Any]
+    run: Callable[[Arrays], Any]
     files: tuple[Path, ...]

@@ -26,7 +26,9 @@ def main() -> None:
 
 def _serve(request: dict[str, Any], answers: Any) -> None:
     from hnexport.bench.contenders import CONTENDERS
+    from hnexport.bench.inputs import draw_inputs
     from hnexport.bench.task import BenchTask
+    from hnexport.bundle.golden import read_golden
     from hnexport.bundle.manifest import read_manifest
 
     contender = CONTENDERS[request["contender"]]
@@ -43,6 +45,7 @@ def _serve(request: dict[str, Any], answers: Any) -> None:
         precision=request["precision"],
         cuda=request["cuda"],
     )
+    random, signature, golden = np.random.default_rng(0), task.manifest.signature, read_golden(bundle, task.manifest)
     baseline, start = _resident_bytes(), time.perf_counter()
     loaded = contender.load(task)
     ready = {
@@ -51,14 +54,12 @@ def _serve(request: dict[str, Any], answers: Any) -> None:
         "runtime": loaded.runtime,
         "disk_bytes": sum(path.stat().st_size for path in loaded.files),
     }
-    dtype, shape = task.manifest.spec.image_input
-    loaded.run(np.zeros((1, *shape), dtype=dtype))  # what loads but cannot run is known before anything is timed
+    loaded.run(draw_inputs(signature, golden, 1, random))  # what cannot run is known before anything is timed
     print(json.dumps(ready), file=answers)
-    random = np.random.default_rng(0)
     while batch_size := json.loads(sys.stdin.readline() or "0"):
-        images = (255 * random.random((batch_size, *shape))).astype(dtype)
+        inputs = draw_inputs(signature, golden, batch_size, random)
         begin = time.perf_counter()
-        loaded.run(images)
+        loaded.run(inputs)
         print(json.dumps(time.perf_counter() - begin), file=answers)
     print(json.dumps({"resident_bytes": _resident_bytes(), "peak_bytes": _peak_bytes()}), file=answers)
 

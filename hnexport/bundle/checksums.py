@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from hnexport.bundle.manifest import FileRecord
+from hnexport.bundle.manifest import MANIFEST_FILE, FileRecord
 from hnexport.errors import BundleError
 from hnexport.reading import MissingFileError, ReadError, open_regular, regular_size
 
-__all__ = ["Listing", "check_files", "check_sizes", "record_file"]
+__all__ = ["Listing", "WrittenFiles", "check_files", "check_sizes", "record_file"]
 
 
 class Listing(Protocol):
@@ -34,6 +34,27 @@ def record_file(path: Path) -> FileRecord:
         except OSError as error:
             raise ReadError(f"{path} cannot be read: {error.strerror}") from error
         return FileRecord(size_bytes=os.fstat(file.fileno()).st_size, sha256=digest)
+
+
+class WrittenFiles:
+    """The files that a build writes into a folder of its own: each is hashed once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._records: dict[str, FileRecord] = {}
+
+    def records(self) -> Mapping[str, FileRecord]:
+        """Every file of the folder but the manifest, in the order of their names; those that are new are hashed now.
+
+        A file is not to be written again once it is recorded.
+
+        Raises:
+            ReadError: as `record_file`.
+        """
+        for path in self._folder.iterdir():
+            if path.name != MANIFEST_FILE and path.name not in self._records:
+                self._records[path.name] = record_file(path)
+        return dict(sorted(self._records.items()))
 
 
 def check_sizes(folder: Path, manifest: Listing, names: Iterable[str]) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from hnexport.errors import BundleError
-from hnexport.export.onnx import SUPPLIED_FILES
+from hnexport.names import LEGACY_SUPPLIED, SUPPLIED_FILE
 from hnexport.reading import ReadError, is_plain_name, read_bytes, regular_size, shown
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "tensor_values",
 ]
 
+_SUPPLIED = (SUPPLIED_FILE, LEGACY_SUPPLIED)  # the loader supplies what lies there
 MAX_MODEL_BYTES = 2**31 - 1  # protobuf's own limit
 MAX_NODES = 1_000_000  # with functions where they are called: ours have a thousand nodes, and no functions
 MAX_CALLS = 64
@@ -113,7 +114,7 @@ def place(tensor: onnx.TensorProto, folder: Path, files: Collection[str] | None 
     entries = {entry.key: entry.value for entry in tensor.external_data}
     where = f"{folder}: tensor {shown(tensor.name)}"
     location = entries.get("location", "")
-    if location in SUPPLIED_FILES:
+    if location in _SUPPLIED:
         return None
     if not _is_inside(location, files):
         raise BundleError(
@@ -176,7 +177,7 @@ def relocate(model: onnx.ModelProto, path: Path) -> Path:
     folders = set()
     for tensor in model.graph.initializer:
         for entry in tensor.external_data:
-            if is_external(tensor) and entry.key == "location" and entry.value not in SUPPLIED_FILES:
+            if is_external(tensor) and entry.key == "location" and entry.value not in _SUPPLIED:
                 real = Path(os.path.realpath(path.parent / entry.value))
                 folders.add(real.parent)
                 entry.value = real.name

@@ -17,7 +17,6 @@ from torch import Tensor
 from hnexport.bundle.manifest import Format, Manifest
 from hnexport.bundle.onnx_data import is_external, place, read_model
 from hnexport.errors import BundleError
-from hnexport.hypernet.storage import stored_tensors
 
 __all__ = ["as_stored", "restore_tensors"]
 
@@ -46,7 +45,7 @@ def restore_tensors(
     else:
         raise BundleError(f"{bundle} holds no ONNX files, only {', '.join(manifest.formats)}: build it with onnx")
     found = {name.removeprefix("generator."): tensor.detach() for name, tensor in found.items()}
-    expected = {stored.name: stored.shape for stored in stored_tensors(manifest.spec)}
+    expected = {stored.name: stored.shape for stored in manifest.stored}
     missing = [name for name in expected if name not in found]
     if missing:
         raise BundleError(f"{bundle} does not hold the tensor {missing[0]} that its specification needs")
@@ -57,7 +56,7 @@ def as_stored(tensor: T, shape: tuple[int, ...]) -> T:
     """Undo the layout of joined bases in ONNX files, `[out_channel, embedding, row]`; other tensors as they are.
 
     Args:
-        shape: of the stored tensor; see `hnexport.hypernet.storage.stored_tensors`.
+        shape: of the stored tensor; see `Manifest.stored`.
     """
     if tensor.ndim == 3 and len(shape) == 2 and math.prod(tensor.shape) == math.prod(shape):
         return tensor.swapaxes(0, 1).reshape(shape)

@@ -8,11 +8,11 @@ import click
 
 from hnexport.cli import exit_codes
 from hnexport.cli.options import Integers, json_option, provider_option, wide_option
-from hnexport.cli.sources import input_options, source_checkpoint, specification_options
+from hnexport.families import command_line
 
 __all__ = ["build"]
 
-FILE = click.Path(path_type=Path)
+OPTIONS = command_line()
 FORMATS = ("onnx", "torchscript", "pt2")
 
 
@@ -31,15 +31,12 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 
 
 @click.command()
-@click.option("--hypnettorch", type=FILE, help="A trained ensemble: one file with the state dicts hnet and mnet.")
-@click.option("--hnet", type=FILE, help="Its hypernetwork's state dict, where that is a file of its own.")
-@click.option("--mnet", type=FILE, help="Its main network's state dict, for the batch-norm statistics.")
-@click.option("--statistics", type=int, help="Use this set of batch-norm statistics (mean_N) for every member.")
-@click.option("--checkpoint", type=FILE, help="A native checkpoint, from `hnexport convert` or your training code.")
-@click.option("--seed", type=int, help="Of random weights, where no trained ones are given.  [default: 0]")
-@specification_options
-@input_options
-@click.option("--formats", type=_Formats(), default=",".join(FORMATS), show_default=True)
+@OPTIONS.build_options
+@click.option(
+    "--formats",
+    type=_Formats(),
+    help="Comma-separated.  [default: onnx,torchscript,pt2; onnx alone above 1 GiB of stored tensors]",
+)
 @click.option(
     "--bases",
     type=click.Choice(["float32", "float16"]),
@@ -66,26 +63,28 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     from hnexport.build import BuildOptions, ParityFailedError
     from hnexport.build import build as build_bundle
     from hnexport.bundle.manifest import Format
-    from hnexport.cli import render
+    from hnexport.cli import render, render_bundle
     from hnexport.cli.render_parity import print_parity
     from hnexport.parity.report import report_json
     from hnexport.records import to_json
     from hnexport.spec import BasisDtype
-    from hnexport.summary import Summary, summarise, weight_summary
+    from hnexport.spec.counts import weight_counts
+    from hnexport.summary import Summary, summarise
 
-    checkpoint = source_checkpoint(options)
-    spec = checkpoint.spec
-    target = out if out is not None else Path("bundles") / spec.name
+    checkpoint = OPTIONS.checkpoint(options)
+    ensemble = checkpoint.ensemble()
+    target = out if out is not None else Path("bundles") / ensemble.name
     chosen = options["verify_members"]
     build_options = BuildOptions(
-        formats=tuple(Format(name) for name in options["formats"]),
-        members=tuple(range(spec.members)) if chosen == () else chosen,
+        formats=tuple(Format(name) for name in options["formats"]) if options["formats"] else None,
+        members=tuple(range(ensemble.members)) if chosen == () else chosen,
         provider=options["provider"],
         force=options["force"],
         bases=BasisDtype(options["bases"]) if options["bases"] else None,
     )
     if not as_json:
-        render.print_summary(Summary(name=spec.name, counts=weight_summary(spec), sizes_bytes={}))
+        counts = weight_counts(ensemble.slots, ensemble.stored, ensemble.members)
+        render_bundle.print_summary(Summary(name=ensemble.name, counts=counts))
     try:
         with render.live_progress(quiet=as_json) as progress:
             result = build_bundle(checkpoint, target, options=build_options, progress=progress)
@@ -107,8 +106,12 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
             }
             render.print_json({**value, "basis_rounding": to_json(result.manifest.basis_rounding)})
             return
-        render.print_files(result.manifest, summarise(result.manifest), wide=wide)
+        if options["formats"] is None and len(result.manifest.formats) < len(FORMATS):
+            render.say(
+                f"above 1 GiB of stored tensors {', '.join(result.manifest.formats)} alone is written by default; "
+            )
+        render_bundle.print_files(result.manifest, summarise(result.manifest), wide=wide)
         print_parity(result.parity, wide=wide, bundle=str(target))
-        render.print_bases(result.manifest)
+        render_bundle.print_bases(result.manifest)
         render.say(f"digest {result.digest}", wrap=False)
         render.say(str(target), wrap=False)

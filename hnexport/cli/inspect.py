@@ -13,9 +13,12 @@ __all__ = ["inspect"]
 @bundle_argument
 @json_option
 def inspect(bundle: Path, as_json: bool) -> None:
-    """Show a bundle's signature, weight counts, compression ratios and file sizes."""
+    """Show a bundle's signature, weight counts, what members share, compression ratios, file sizes and parity.
+
+    With --json also every slot and every stored tensor.
+    """
     from hnexport.bundle.manifest import read_identified
-    from hnexport.cli import render
+    from hnexport.cli import render, render_bundle
     from hnexport.records import to_json
     from hnexport.summary import summarise
 
@@ -25,9 +28,13 @@ def inspect(bundle: Path, as_json: bool) -> None:
     if as_json:
         render.print_json({"digest": identified.digest, "manifest": to_json(manifest), "summary": to_json(summary)})
         return
-    render.say(f"{manifest.name}, {manifest.spec.members} members, from {manifest.origin}")
+    render.say(f"{manifest.name}, {manifest.members} members, from {manifest.origin}")
     render.say(f"digest {identified.digest}", wrap=False)
-    render.print_bases(manifest)
-    render.print_signature(manifest)
-    render.print_summary(summary)
-    render.print_files(manifest, summary)
+    render.say(f"family {manifest.source.family}")
+    render_bundle.print_bases(manifest)
+    render_bundle.print_signature(manifest)
+    render_bundle.print_summary(summary)
+    if summary.storage is not None:
+        render_bundle.print_storage(summary.storage)
+    render_bundle.print_files(manifest, summary)
+    render_bundle.print_parity_summary(manifest)

@@ -6,8 +6,11 @@ from typing import Any, TypeVar
 
 import click
 
+from hnexport.number_lists import Integers, Numbers
+
 __all__ = [
     "Integers",
+    "NamedFile",
     "Numbers",
     "bundle_argument",
     "digest_option",
@@ -23,40 +26,19 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Integers(click.ParamType[tuple[int, ...]]):
-    """Comma-separated integers, as a tuple; `all` becomes the empty tuple where `accepts_all` is set."""
+class NamedFile(click.ParamType[tuple[str, Path]]):
+    """`NAME=FILE`, as a name and a path; the file may have further `=` in its name."""
 
-    name = "integers"
+    name = "named file"
 
-    def __init__(self, *, accepts_all: bool = False) -> None:
-        self._accepts_all = accepts_all
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Parse `2,3,7`."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
+        """Parse `tokens=tokens.npy`."""
         if isinstance(value, tuple):
             return value
-        if self._accepts_all and value == "all":
-            return ()
-        try:
-            return tuple(int(part) for part in value.split(","))
-        except ValueError:
-            choices = "comma-separated integers" + (" or 'all'" if self._accepts_all else "")
-            self.fail(f"{value!r} is not {choices}", param, ctx)
-
-
-class Numbers(click.ParamType[tuple[float, ...]]):
-    """Comma-separated numbers, as a tuple."""
-
-    name = "numbers"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
-        """Parse `0.49,0.48,0.45`."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(float(part) for part in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not comma-separated numbers", param, ctx)
+        name, separator, path = value.partition("=")
+        if not (name and separator and path):
+            self.fail(f"{value!r} is not NAME=FILE, for instance tokens=tokens.npy", param, ctx)
+        return name, Path(path)
 
 
 def bundle_argument(function: F) -> F:
@@ -109,7 +91,7 @@ def named_members(members: tuple[int, ...] | None, bundle: Path) -> tuple[int, .
     """What `--members` stands for: `all` is every member of the bundle, None leaves the choice to the library."""
     from hnexport.bundle.manifest import read_manifest
 
-    return tuple(range(read_manifest(bundle).spec.members)) if members == () else members
+    return tuple(range(read_manifest(bundle).members)) if members == () else members
 
 
 def digest_option(function: F) -> F:

@@ -20,7 +20,10 @@ Array = NDArray[np.generic]
 
 DTYPES = tuple(
     np.dtype(name).name
-    for name in ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "bool")
+    for name in (
+        *("float16", "float32", "float64", "bool", "int8", "int16", "int32", "int64"),
+        *("uint8", "uint16", "uint32", "uint64"),
+    )
 )
 _LENGTH = struct.Struct("<Q")
 _HEADER_BYTES = 16 * 2**20

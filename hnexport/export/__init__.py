@@ -1,4 +1,4 @@
-"""One capture of the pipeline, and every file format written from it."""
+"""One capture of an ensemble, and every file format written from it."""
 
 from hnexport.export.capture import Capture, capture
 from hnexport.export.onnx import OnnxFiles, write_onnx

@@ -1,62 +1,151 @@
-"""The one capture: `torch.export` of the pipeline, from which every file format is written."""
+"""The capture: both halves of an ensemble as `torch.export` programs, from which every file format is written."""
 
+import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
+from torch.utils import _pytree as pytree
 
+from hnexport.dotted import named_tensors
+from hnexport.ensemble import Ensemble, in_file_layout
 from hnexport.errors import CaptureError
-from hnexport.hypernet.storage import stored_tensors
-from hnexport.networks.wide_resnet.pipeline import Pipeline
-from hnexport.networks.wide_resnet.spec import PipelineSpec
+from hnexport.export.checks import check_captured, check_names, check_used
+from hnexport.export.joint import joint_module
+from hnexport.names import GENERATOR_PREFIX  # transitional: others import it from here
 
-__all__ = ["GENERATOR_PREFIX", "Capture", "capture", "example_inputs", "tracer_warnings_as_errors"]
-
-GENERATOR_PREFIX = "generator."  # where the pipeline keeps its stored tensors
+__all__ = ["GENERATOR_PREFIX", "Capture", "Half", "capture", "tracer_warnings_as_errors"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Capture:
-    """A captured pipeline: inputs `cond_id` and `image` (dynamic batch), output logits."""
+class Half:
+    """One half of an ensemble as a program.
 
-    spec: PipelineSpec
+    Attributes:
+        outputs: the names of the program's tensors, in their order: slots (and the guard), or the network's outputs.
+    """
+
     program: ExportedProgram
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Capture:
+    """A captured ensemble.
+
+    Attributes:
+        generator: `cond_id -> slots`, over the stored tensors in the layout of the ONNX files.
+        network: `inputs -> outputs`, whose parameters and buffers are the slots.
+    """
+
+    ensemble: Ensemble
+    generator: Half
+    network: Half
+
+    @cached_property
+    def joint(self) -> ExportedProgram:
+        """Both halves as one program `(cond_id, *inputs) -> outputs`, over the stored tensors as they are.
+
+        Raises:
+            CaptureError: `torch.export` refused it or warned, or the condition id was baked in.
+        """
+        ensemble, dynamic = self.ensemble, _dynamic_shapes(self.ensemble)
+        examples = (torch.tensor(0), *ensemble.examples.values())
+        shapes = (None, *(dynamic[name] for name in ensemble.examples))
+        program = _export(ensemble.name, joint_module(ensemble, self.network.program), examples, {}, shapes)
+        check_captured(ensemble, program)
+        return program
 
     @property
     def tensors(self) -> dict[str, Tensor]:
         """The stored tensors by their names, not copied."""
-        state = self.program.state_dict
-        return {stored.name: state[GENERATOR_PREFIX + stored.name].detach() for stored in stored_tensors(self.spec)}
+        return self.ensemble.tensors
 
 
-def capture(pipeline: Pipeline) -> Capture:
-    """Capture a pipeline with a dynamic batch.
+def capture(ensemble: Ensemble) -> Capture:
+    """Capture both halves, with the axes of any size that the ensemble declares.
 
     Raises:
-        CaptureError: `torch.export` refused it or warned, or what it captured has other inputs or tensors than the
-            specification (a condition id that was baked in would show here).
+        CaptureError: `torch.export` refused a half or warned; a name stands twice; the halves have other slots,
+            inputs, outputs or tensors than the ensemble says.
     """
-    dynamic = {"cond_id": None, "image": {0: Dim("batch", min=1)}}
+    check_names(ensemble)
+    network, examples = _with_storage(ensemble.network), dict(ensemble.examples)
+    program = _export(f"the network of {ensemble.name}", network, (), examples, _dynamic_shapes(ensemble))
+    outputs = tuple(output.name for output in ensemble.signature.outputs)
+    generator = in_file_layout(ensemble.generator)
+    generated = _export(f"the generator of {ensemble.name}", generator, (torch.tensor(0),), {}, (None,))
+    check_used(generated)
+    return Capture(
+        ensemble=ensemble,
+        generator=Half(program=generated, outputs=_output_names(generated)),
+        network=Half(program=program, outputs=outputs),
+    )
+
+
+def _dynamic_shapes(ensemble: Ensemble) -> dict[str, Any]:
+    """For each input its axes of any size: one `Dim` for each name."""
+    names = {name for axes in ensemble.dynamic.values() for name in axes.values()}
+    dims = {name: Dim(name, min=1) for name in names}
+    return {
+        name: {axis: dims[dim] for axis, dim in ensemble.dynamic.get(name, {}).items()} or None
+        for name in ensemble.examples
+    }
+
+
+def _export(
+    what: str, module: nn.Module, positional: tuple[Tensor, ...], named: dict[str, Tensor], dynamic_shapes: Any
+) -> ExportedProgram:
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # the fused kernels of attention have no place in files
     try:
         with tracer_warnings_as_errors():
-            program = torch.export.export(pipeline, example_inputs(pipeline.spec), dynamic_shapes=dynamic)
+            program = torch.export.export(module, positional, named, dynamic_shapes=dynamic_shapes)
     except Exception as error:
-        raise CaptureError(f"torch.export could not capture {pipeline.spec.name}: {error}") from error
+        raise CaptureError(f"torch.export could not capture {what}: {error}{_remedy(error)}") from error
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
     for node in program.graph.nodes:  # they name this machine's folders, and would make equal builds differ
         node.meta.pop("stack_trace", None)
-    _check(pipeline.spec, program)
-    return Capture(spec=pipeline.spec, program=program)
+    written = program.graph_signature.buffers_to_mutate
+    if written:
+        raise CaptureError(
+            f"{what} writes its buffer {next(iter(written.values()))!r}: a file keeps nothing between two calls; "
+            "compute it without the buffer, or call eval() if it belongs to training"
+        )
+    return program
 
 
-def example_inputs(spec: PipelineSpec) -> tuple[Tensor, Tensor]:
-    """A member that exists and two black images: what the tracers are shown."""
-    dtype, shape = spec.image_input
-    return torch.tensor(0), torch.zeros((2, *shape), dtype=getattr(torch, dtype))
+def _remedy(error: Exception) -> str:
+    if "Constraints violated" not in str(error):
+        return ""
+    return (
+        "\nThe network was written for the size that the example has: declare this axis as fixed, "
+        "or change what depends on its size"
+    )
+
+
+def _with_storage(network: nn.Module) -> nn.Module:
+    """The network on the CPU: of one on the meta device a copy, whose memory is never touched."""
+    if not any(tensor.is_meta for tensor in named_tensors(network).values()):
+        return network
+    return copy.deepcopy(network).to_empty(device="cpu")
+
+
+def _output_names(program: ExportedProgram) -> tuple[str, ...]:
+    """The keys of the dictionary that a program returns, in the order of its tensors."""
+    tree: Any = program.call_spec.out_spec
+    numbers = pytree.tree_unflatten(range(tree.num_leaves), tree)
+    if not isinstance(numbers, dict):
+        raise CaptureError(f"a generator returns a dictionary of tensors by slot, found {type(numbers).__name__}")
+    return tuple(sorted(numbers, key=numbers.__getitem__))
 
 
 @contextmanager
@@ -67,21 +156,3 @@ def tracer_warnings_as_errors() -> Iterator[None]:
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("error", TracerWarning)
         yield
-
-
-def _check(spec: PipelineSpec, program: ExportedProgram) -> None:
-    signature = program.graph_signature
-    if tuple(signature.user_inputs) != ("cond_id", "image"):
-        raise CaptureError(f"expected the inputs cond_id and image, captured {list(signature.user_inputs)}")
-    used = {node.name for node in program.graph.nodes if node.users}
-    unused = [name for name in signature.user_inputs if name not in used]
-    if unused:
-        raise CaptureError(f"the captured graph does not use {unused[0]}: it was baked in")
-    expected = {GENERATOR_PREFIX + stored.name: stored.dtype for stored in stored_tensors(spec)}
-    held = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in program.state_dict.items()}
-    if held.keys() != expected.keys():
-        different = sorted(held.keys() ^ expected.keys())
-        raise CaptureError(f"the captured graph holds other tensors than the pipeline: {different[:3]}")
-    wrong = [name for name in expected if held[name] != expected[name]]
-    if wrong:
-        raise CaptureError(f"the captured graph holds {wrong[0]} in {held[wrong[0]]}, not in {expected[wrong[0]]}")

@@ -1,10 +1,10 @@
-"""`.pt2`: the capture itself, as `torch.export.save` writes it."""
+"""`.pt2`: the joint program itself, as `torch.export.save` writes it."""
 
 from pathlib import Path
 
 import torch
 
-from hnexport.errors import ExportError
+from hnexport.errors import CaptureError, ExportError
 from hnexport.export.capture import Capture, tracer_warnings_as_errors
 
 __all__ = ["write_pt2"]
@@ -14,10 +14,13 @@ def write_pt2(capture: Capture, path: Path) -> None:
     """Write the capture for `torch.export.load`, AOTInductor and ExecuTorch.
 
     Raises:
+        CaptureError: the halves cannot be captured together.
         ExportError: `torch.export.save` failed.
     """
     try:
         with tracer_warnings_as_errors():
-            torch.export.save(capture.program, path)
+            torch.export.save(capture.joint, path)
+    except CaptureError:
+        raise
     except Exception as error:
-        raise ExportError(f".pt2 export of {capture.spec.name} failed: {error}") from error
+        raise ExportError(f".pt2 export of {capture.ensemble.name} failed: {error}") from error

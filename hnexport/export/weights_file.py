@@ -1,29 +1,47 @@
-"""`weights.bin`: the stored tensors, raw, that the three ONNX files of a bundle share.
+"""`weights.bin`: the stored tensors, raw, that the ONNX files of a bundle share. The one writer of external data.
 
-Each tensor is little-endian in row-major order, float32 or (bases alone) float16, and starts at a multiple of the page
-size, so that runtimes map the file into memory instead of copying it.
+Each tensor is little-endian in row-major order and starts at a multiple of the page size, so that runtimes map the file
+into memory instead of copying it.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx_ir as ir
+import torch
 from torch import Tensor
 
+from hnexport.dotted import named_tensors
+from hnexport.ensemble import Ensemble, in_file_layout
 from hnexport.hypernet.storage import ALIGNMENT_BYTES
+from hnexport.names import WEIGHTS_FILE
 
-__all__ = ["WEIGHTS_FILE", "TensorLocation", "WeightsFile", "write_weights"]
+__all__ = ["WEIGHTS_FILE", "TensorLocation", "WeightsFile", "laid_out", "size_bytes", "write_weights"]
 
-WEIGHTS_FILE = "weights.bin"
+_DTYPES = {
+    torch.bool: ir.DataType.BOOL,
+    torch.uint8: ir.DataType.UINT8,
+    torch.int8: ir.DataType.INT8,
+    torch.int16: ir.DataType.INT16,
+    torch.int32: ir.DataType.INT32,
+    torch.int64: ir.DataType.INT64,
+    torch.uint16: ir.DataType.UINT16,
+    torch.uint32: ir.DataType.UINT32,
+    torch.uint64: ir.DataType.UINT64,
+    torch.float16: ir.DataType.FLOAT16,
+    torch.bfloat16: ir.DataType.BFLOAT16,
+    torch.float32: ir.DataType.FLOAT,
+    torch.float64: ir.DataType.DOUBLE,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TensorLocation:
-    """Where a tensor lies in the file; `dtype` is numpy's name of it."""
+    """Where a tensor lies in the file."""
 
-    dtype: str
+    dtype: ir.DataType
     shape: tuple[int, ...]
     offset_bytes: int
     length_bytes: int
@@ -43,23 +61,33 @@ class WeightsFile:
             WEIGHTS_FILE,
             location.offset_bytes,
             location.length_bytes,
-            ir.DataType.from_numpy(np.dtype(location.dtype)),
+            location.dtype,
             shape=ir.Shape(location.shape),
             name=name,
             base_dir=self.folder,
         )
 
 
+def laid_out(ensemble: Ensemble) -> dict[str, Tensor]:
+    """The stored tensors as the ONNX files hold them, in the order of `Ensemble.stored`; views where possible."""
+    held = named_tensors(in_file_layout(ensemble.generator))
+    return {stored.name: held[stored.name].detach() for stored in ensemble.stored}
+
+
+def size_bytes(dtype: ir.DataType, shape: Sequence[int]) -> int:
+    """Bytes of a tensor's elements."""
+    return math.ceil(float(dtype.itemsize) * math.prod(shape))
+
+
 def write_weights(folder: Path, tensors: Mapping[str, Tensor]) -> WeightsFile:
-    """Write `tensors` (float32 or float16) into `folder`, in their order."""
+    """Write `tensors` into `folder`, in their order; one of them at a time is copied where it is not contiguous."""
     locations = {}
     with (folder / WEIGHTS_FILE).open("wb") as file:
         for name, tensor in tensors.items():
             file.write(b"\0" * (-file.tell() % ALIGNMENT_BYTES))
-            values = np.ascontiguousarray(tensor.detach().cpu().numpy())
-            values = values.astype(values.dtype.newbyteorder("<"), copy=False)
+            values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
             locations[name] = TensorLocation(
-                dtype=values.dtype.name,
+                dtype=_DTYPES[tensor.dtype],
                 shape=tuple(tensor.shape),
                 offset_bytes=file.tell(),
                 length_bytes=values.nbytes,

@@ -1,1 +1,4 @@
-"""The structured chunked hypernetwork: which chunk goes where, what is stored, and how weights are generated."""
+"""The structured chunked hypernetwork: a chunk plan, what is stored for it, and how slots are generated from it.
+
+It knows slots, sources and plans, and nothing of the networks that they belong to: a planner makes the plan.
+"""

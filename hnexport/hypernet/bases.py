@@ -1,18 +1,17 @@
-"""Bases in the dtype in which a specification stores them: rounded to float16 once, never silently by much.
+"""Bases in the dtype in which they are stored: rounded to float16 once, never silently by much.
 
 Rounding a number to float16 changes it by at most 2^-11 of itself as long as it is normal there, between 2^-14 and
 65504. Below that it has fewer digits, above it becomes infinite. So a basis may be rounded if none of its numbers is
 above, and if the few that are below do not matter: the whole basis must not change by more than 2^-11 in relative L2.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 from hnexport.errors import CheckpointError
-from hnexport.hypernet.storage import StoredKind, stored_tensors
-from hnexport.networks.wide_resnet.spec import PipelineSpec
+from hnexport.spec import StoredKind, StoredTensor
 
 __all__ = ["LARGEST_ROUNDING", "basis_rounding", "round_bases"]
 
@@ -20,30 +19,28 @@ LARGEST_ROUNDING = 2.0**-11
 """The largest relative rounding error of a normal float16 number."""
 
 
-def round_bases(spec: PipelineSpec, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`tensors` with the bases in the dtype that `spec` stores them in; all others as they are.
+def round_bases(stored: Iterable[StoredTensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`tensors` with the bases in the dtype that `stored` says; all others as they are.
 
     From float16 to float32 nothing is rounded, and a basis that has the dtype already is not copied.
 
     Raises:
         CheckpointError: a basis does not fit float16: a number would overflow, or most are too small for it.
     """
-    stored = dict(tensors)
-    for name, dtype in _bases(spec).items():
-        stored[name] = tensors[name].to(dtype)
-        _check(name, tensors[name], stored[name])
-    return stored
+    rounded = dict(tensors)
+    for basis in _bases(stored):
+        rounded[basis.name] = tensors[basis.name].to(getattr(torch, basis.dtype))
+        _check(basis.name, tensors[basis.name], rounded[basis.name])
+    return rounded
 
 
-def basis_rounding(spec: PipelineSpec, exact: Mapping[str, Tensor], rounded: Mapping[str, Tensor]) -> float:
+def basis_rounding(stored: Iterable[StoredTensor], exact: Mapping[str, Tensor], rounded: Mapping[str, Tensor]) -> float:
     """The largest relative L2 difference of a basis in `rounded` from the same in `exact`; 0 without bases."""
-    return max((_relative_l2(exact[name], rounded[name]) for name in _bases(spec)), default=0.0)
+    return max((_relative_l2(exact[basis.name], rounded[basis.name]) for basis in _bases(stored)), default=0.0)
 
 
-def _bases(spec: PipelineSpec) -> dict[str, torch.dtype]:
-    return {
-        stored.name: getattr(torch, stored.dtype) for stored in stored_tensors(spec) if stored.kind is StoredKind.BASIS
-    }
+def _bases(stored: Iterable[StoredTensor]) -> list[StoredTensor]:
+    return [tensor for tensor in stored if tensor.kind is StoredKind.BASIS]
 
 
 def _check(name: str, exact: Tensor, rounded: Tensor) -> None:

@@ -1,18 +1,20 @@
-"""The hypernetwork as a module: a condition id in, every tensor of the main network out, by slot name."""
+"""The hypernetwork as a module: a condition id in, every slot's tensor out, by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hnexport.dotted import named_tensors, register
+from hnexport.ensemble import OverTensors
 from hnexport.errors import CheckpointError
 from hnexport.hypernet.layout import joined_bases
-from hnexport.hypernet.storage import stored_tensors
-from hnexport.networks.wide_resnet.chunking import InternalHypernet, plan_chunks
-from hnexport.networks.wide_resnet.slots import Role, Slot, network_slots, slot_source
-from hnexport.networks.wide_resnet.spec import PipelineSpec
-from hnexport.spec import Activation, BasisDtype, HypernetSpec, Source
+from hnexport.hypernet.plan import InternalHypernet
+from hnexport.hypernet.storage import GeneratorSpec, stored_tensors
+from hnexport.names import MEMBER_PREFIX, SHARED_PREFIX
+from hnexport.spec import Activation, BasisDtype, HypernetSpec, Slot, Source, StoredTensor
+from hnexport.spec.tensors import FLOATING
 
 __all__ = ["ACTIVATIONS", "WeightGenerator", "check_tensors"]
 
@@ -26,18 +28,18 @@ ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
 
 
 class WeightGenerator(nn.Module):
-    """Turns a condition id into the main network's tensors.
+    """Turns a condition id into a network's tensors.
 
-    It stores exactly the tensors of `hnexport.hypernet.storage.stored_tensors`, under their names: weights as
-    parameters, batch-norm statistics as buffers. Bases in float16 are cast to the dtype of the embeddings, which is
-    exact, before they are multiplied.
+    It stores exactly the tensors of `hnexport.hypernet.storage.stored_tensors`, under their names: what is trained as
+    parameters, the others as buffers. Bases in float16 are cast to the dtype of the embeddings, which is exact, before
+    they are multiplied.
 
     A condition id that does not exist never yields usable weights: the id is clamped, so that no runtime reads out of
-    bounds, and a NaN is added to everything that depends on the member and to the output layer, so that no runtime
-    returns a prediction.
+    bounds, and a NaN is added to every floating tensor that depends on the member and to the slots that the
+    specification guards, so that no runtime returns a prediction.
     """
 
-    def __init__(self, spec: PipelineSpec, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, spec: GeneratorSpec, tensors: Mapping[str, Tensor]) -> None:
         """Take `tensors` as they are, without a copy.
 
         Raises:
@@ -45,38 +47,40 @@ class WeightGenerator(nn.Module):
         """
         super().__init__()
         self.spec = spec
-        plan = plan_chunks(spec)
-        self._hypernets, self._assembly = plan.hypernets, plan.assembly
-        self._joined = joined_bases(plan)
-        self._slots = network_slots(spec.network)
-        check_tensors(spec, tensors)
-        for stored in stored_tensors(spec):
-            owner, leaf = _owner(self, stored.name)
-            if stored.is_weight:
-                owner.register_parameter(leaf, nn.Parameter(tensors[stored.name], requires_grad=False))
-            else:
-                owner.register_buffer(leaf, tensors[stored.name])
+        self._joined = joined_bases(spec.plan)
+        stored = stored_tensors(spec)
+        check_tensors(spec.name, stored, tensors)
+        for item in stored:
+            register(self, item.name, tensors[item.name], trained=item.trained)
 
     def forward(self, cond_id: Tensor) -> dict[str, Tensor]:
-        """`cond_id`: int64 scalar; returns every slot's tensor, float, in the order of `network_slots`."""
+        """`cond_id`: int64 scalar; returns every slot's tensor, in the order of the specification's slots."""
         given = cond_id.reshape(1)  # one element throughout: CoreML clamps and compares no scalars
         row = given.clamp(0, self.spec.members - 1)
         # 0-dim in the end: it takes the dtype of what it is added to.
         guard = torch.where(row == given, 0.0, float("nan")).reshape(())
-        chunks = {hypernet.name: self._chunks(hypernet, row, guard) for hypernet in self._hypernets}
+        chunks = {hypernet.name: self._chunks(hypernet, row, guard) for hypernet in self.spec.plan.hypernets}
         weights = {}
-        for slot in self._slots:
-            source = slot_source(self.spec, slot)
+        for slot in self.spec.slots:
+            source = self.spec.sources[slot.name]
             if source is Source.GENERATED:
                 weight = self._assemble(slot, chunks)
             elif source is Source.MEMBER:
-                weight = self.get(f"member.{slot.name}").index_select(0, row).reshape(slot.shape) + guard
+                weight = self.get(MEMBER_PREFIX + slot.name).index_select(0, row).reshape(slot.shape)
             else:
-                weight = self.get(f"shared.{slot.name}")
-                if slot.role in (Role.OUTPUT_WEIGHT, Role.OUTPUT_BIAS):
-                    weight = weight + guard
+                weight = self.get(SHARED_PREFIX + slot.name)
+            if source is Source.MEMBER or slot.name in self.spec.guarded:
+                weight = weight + guard if weight.is_floating_point() else weight
             weights[slot.name] = weight
         return weights
+
+    def laid_out(self) -> nn.Module:
+        """The same generator over joined bases by output channel, views of its own; see `hnexport.hypernet.layout`."""
+        bases = {f"hypernet.{name}.basis": joined for name, joined in self._joined.items()}
+        tensors = dict(named_tensors(self))
+        for name, joined in bases.items():
+            tensors[name] = joined.lay_out(tensors[name])
+        return OverTensors(self, {name: tensor.detach() for name, tensor in tensors.items()}).eval()
 
     def get(self, name: str) -> Tensor:
         """A stored tensor by its name; raises AttributeError where there is none."""
@@ -98,8 +102,8 @@ class WeightGenerator(nn.Module):
                 hidden = hidden + self.get(f"{prefix}.hidden{number}.bias")
             hidden = ACTIVATIONS[settings.activation](hidden)
         basis, joined = self.get(f"{prefix}.basis"), self._joined.get(hypernet.name)
-        if joined is not None:
-            basis = basis.reshape(-1, joined.out_channels, joined.row).transpose(0, 1)
+        if joined is not None and basis.dim() == 2:
+            basis = joined.lay_out(basis)
         if settings.basis_dtype is BasisDtype.FLOAT16:
             basis = basis.to(hidden.dtype)
         chunks = torch.matmul(hidden, basis)
@@ -111,45 +115,46 @@ class WeightGenerator(nn.Module):
         return torch.split(chunks, 1) if hypernet.chunks > 1 else (chunks,)
 
     def _assemble(self, slot: Slot, chunks: Mapping[str, tuple[Tensor, ...]]) -> Tensor:
-        """Join a slot's pieces along the input channels."""
-        pieces = self._assembly[slot.name]
+        """Join a slot's pieces."""
+        assembly = self.spec.plan.assembly[slot.name]
+        pieces = assembly.pieces
         joined = self._joined.get(pieces[0].hypernet)
         if joined is not None:
             return chunks[pieces[0].hypernet][joined.layers.index(slot.name)].reshape(slot.shape)
+        axis = assembly.axis if len(pieces) > 1 else None
         parts = []
         for piece in pieces:
-            chunk, part = chunks[piece.hypernet][piece.chunk], piece.part
-            if part.size != chunk.shape[1]:
-                chunk = chunk.narrow(1, part.offset, part.size)
-            parts.append(chunk.reshape(part.shape))
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+            chunk = chunks[piece.hypernet][piece.chunk]
+            if piece.size != chunk.shape[1]:
+                chunk = chunk.narrow(1, piece.offset, piece.size)
+            parts.append(chunk if axis is None else chunk.reshape(piece.shape))
+        if axis is not None:
+            return torch.cat(parts, dim=axis)
+        return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)).reshape(slot.shape)
 
 
-def _owner(module: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """The submodule that should own a dotted name, made where it is missing, and the name's last part."""
-    *path, leaf = name.split(".")
-    for part in path:
-        if part not in module._modules:
-            module.add_module(part, nn.Module())
-        module = module._modules[part]  # type: ignore[assignment]
-    return module, leaf
+def check_tensors(name: str, stored: Iterable[StoredTensor], tensors: Mapping[str, Tensor]) -> None:
+    """Check that `tensors` are those of the table: names, shapes, and floating-point dtypes where it has such.
 
-
-def check_tensors(spec: PipelineSpec, tensors: Mapping[str, Tensor]) -> None:
-    """Check that `tensors` are those that `spec` stores: names, shapes, floating-point dtypes.
+    Args:
+        name: what the tensors should be those of, for the messages.
 
     Raises:
         CheckpointError: a tensor is missing, unknown, or of the wrong shape or dtype.
     """
-    expected = {stored.name: stored.shape for stored in stored_tensors(spec)}
-    missing = [name for name in expected if name not in tensors]
-    unknown = [name for name in tensors if name not in expected]
+    expected = {item.name: item for item in stored}
+    missing = [key for key in expected if key not in tensors]
+    unknown = [key for key in tensors if key not in expected]
     if missing or unknown:
         what = f"tensor {missing[0]!r} is missing" if missing else f"tensor {unknown[0]!r} belongs to no slot"
         others = len(missing) + len(unknown) - 1
-        raise CheckpointError(f"{what} for {spec.name}" + (f" (and {others} more differ)" if others else ""))
-    for name, shape in expected.items():
-        if tuple(tensors[name].shape) != shape:
-            raise CheckpointError(f"tensor {name!r}: expected shape {list(shape)}, found {list(tensors[name].shape)}")
-        if not tensors[name].is_floating_point():
-            raise CheckpointError(f"tensor {name!r}: expected a floating-point dtype, found {tensors[name].dtype}")
+        raise CheckpointError(f"{what} for {name}" + (f" (and {others} more differ)" if others else ""))
+    for key, item in expected.items():
+        found = tensors[key]
+        if tuple(found.shape) != item.shape:
+            raise CheckpointError(f"tensor {key!r}: expected shape {list(item.shape)}, found {list(found.shape)}")
+        # The reference is computed in float64 over the same table: any floating-point dtype will do.
+        floating = item.dtype in FLOATING
+        if found.is_floating_point() is not floating:
+            kind = "a floating-point dtype" if floating else f"dtype {item.dtype}"
+            raise CheckpointError(f"tensor {key!r}: expected {kind}, found {found.dtype}")

@@ -1,161 +1,90 @@
-"""What a pipeline stores: the one table from a specification to the tensors that a checkpoint and an export hold.
+"""What a generator stores: the one table from its description to the tensors that a checkpoint and an export hold.
 
 Bases are `[embedding, chunk]` (or `[last hidden, chunk]`): a chunk is a linear combination of their rows. Everything
 that belongs to single members has the member as its first axis. Standard library only.
 """
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
-from hnexport.networks.wide_resnet.chunking import InternalHypernet, plan_chunks
-from hnexport.networks.wide_resnet.slots import Slot, network_slots, slot_source
-from hnexport.networks.wide_resnet.spec import PipelineSpec
-from hnexport.spec import BasisDtype, Source
+from hnexport.hypernet.plan import ChunkPlan, InternalHypernet, check_plan
+from hnexport.names import MEMBER_PREFIX, SHARED_PREFIX
+from hnexport.spec import HypernetSpec, Slot, Source, StoredKind, StoredTensor
+from hnexport.spec.checks import require, require_positive
 
-__all__ = ["ALIGNMENT_BYTES", "StoredKind", "StoredTensor", "WeightCounts", "count_weights", "stored_tensors"]
+__all__ = ["ALIGNMENT_BYTES", "GeneratorSpec", "stored_tensors"]
 
 ALIGNMENT_BYTES = 4096
 """Every tensor in a file of weights begins at a multiple of this: a page, so that it can be mapped alone."""
 
 
-class StoredKind(StrEnum):
-    """What a stored tensor is for."""
-
-    BASIS = "basis"
-    BASIS_BIAS = "basis-bias"
-    HIDDEN = "hidden"
-    HIDDEN_BIAS = "hidden-bias"
-    EMBEDDING = "embedding"
-    SHARED = "shared"
-    MEMBER = "member"
-
-
 @dataclass(frozen=True, kw_only=True)
-class StoredTensor:
-    """One stored tensor.
+class GeneratorSpec:
+    """A generator as data: where each slot's tensor comes from.
 
     Attributes:
-        name: its name in the pipeline's state dict, in native checkpoints and in the ONNX files.
-        dtype: `float32`; of a basis also `float16`, see `HypernetSpec.basis_dtype`.
-        hypernet: the internal hypernetwork it belongs to, or None.
-        slot: the main network's slot that it fills, or None.
+        name: what it is called in error messages.
+        slots: in the order in which they are given; none is an alias.
+        sources: of every slot, by name; the generated ones are those that the plan assembles.
+        hypernet: how chunks are generated; None without a plan.
+        guarded: shared slots that are NaN too for a condition id that does not exist. A network whose last layer is
+            shared needs that: a ReLU that takes the larger of two numbers swallows the NaN of the layers before it.
     """
 
     name: str
-    shape: tuple[int, ...]
-    kind: StoredKind
-    dtype: str = "float32"
-    hypernet: InternalHypernet | None = None
-    slot: Slot | None = None
+    members: int
+    slots: tuple[Slot, ...]
+    sources: Mapping[str, Source]
+    plan: ChunkPlan = field(default_factory=ChunkPlan)
+    hypernet: HypernetSpec | None = None
+    guarded: frozenset[str] = frozenset()
 
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of its elements."""
-        return self.size * (2 if self.dtype == BasisDtype.FLOAT16 else 4)
-
-    @property
-    def is_conditional(self) -> bool:
-        """Whether its first axis is the member."""
-        return self.kind in (StoredKind.EMBEDDING, StoredKind.MEMBER)
-
-    @property
-    def is_weight(self) -> bool:
-        """Whether training changes it by gradient: everything but batch-norm statistics."""
-        return self.slot is None or self.slot.is_weight
+    def __post_init__(self) -> None:
+        require_positive("members", (self.members,))
+        check_plan(self.plan, self.slots)
+        for slot in self.slots:
+            require(slot.name in self.sources, f"{self.name}: slot {slot.name!r} has no source")
+            generated = self.sources[slot.name] is Source.GENERATED
+            require(
+                generated is (slot.name in self.plan.assembly),
+                f"{self.name}: slot {slot.name!r} is {self.sources[slot.name]}, and the chunk plan "
+                + ("does not assemble it" if generated else "assembles it"),
+            )
+        unshared = next((name for name in sorted(self.guarded) if self.sources.get(name) is not Source.SHARED), None)
+        require(unshared is None, f"{self.name}: slot {unshared!r} is not shared: only shared slots can be guarded too")
+        require(not self.plan.hypernets or self.hypernet is not None, f"{self.name}: a plan needs a HypernetSpec")
 
 
-@dataclass(frozen=True, kw_only=True)
-class WeightCounts:
-    """Weight counts (elements, batch-norm statistics left out), as hypnettorch prints them."""
-
-    network: int
-    generated: int
-    chunks: int
-    hypernets: int
-    hypernet_output: int
-    structured_unconditional: int
-    structured_conditional: int
-    unconditional: int
-    conditional: int
-
-    @property
-    def structured(self) -> int:
-        """Weights of the structured hypernetwork alone."""
-        return self.structured_unconditional + self.structured_conditional
-
-    @property
-    def total(self) -> int:
-        """Weights of the whole container."""
-        return self.unconditional + self.conditional
-
-    @property
-    def structured_ratio(self) -> float:
-        """Structured hypernetwork's weights over the weights that it generates; nan if it generates none."""
-        return self.structured / self.generated if self.generated else math.nan
-
-    @property
-    def ratio(self) -> float:
-        """Container's weights over the main network's."""
-        return self.total / self.network
-
-
-def stored_tensors(spec: PipelineSpec) -> tuple[StoredTensor, ...]:
-    """Every tensor that the pipeline stores: internal hypernetworks first, then the slots that are not generated."""
+def stored_tensors(spec: GeneratorSpec) -> tuple[StoredTensor, ...]:
+    """Every tensor that a generator stores: internal hypernetworks first, then the slots that are not generated."""
     return tuple(_stored(spec))
 
 
-def count_weights(spec: PipelineSpec) -> WeightCounts:
-    """Count what is stored and what it turns into."""
-    plan = plan_chunks(spec)
-    weights = [tensor for tensor in stored_tensors(spec) if tensor.is_weight]
-    slots = [slot for slot in network_slots(spec.network) if slot.is_weight]
-
-    def total(*, conditional: bool, structured: bool) -> int:
-        chosen = (tensor for tensor in weights if tensor.hypernet is not None or not structured)
-        return sum(tensor.size for tensor in chosen if tensor.is_conditional is conditional)
-
-    return WeightCounts(
-        network=sum(math.prod(slot.shape) for slot in slots),
-        generated=sum(math.prod(slot.shape) for slot in slots if slot.name in plan.assembly),
-        chunks=plan.chunks,
-        hypernets=len(plan.hypernets),
-        hypernet_output=plan.output_size,
-        structured_unconditional=total(conditional=False, structured=True),
-        structured_conditional=total(conditional=True, structured=True),
-        unconditional=total(conditional=False, structured=False),
-        conditional=total(conditional=True, structured=False),
-    )
+def _stored(spec: GeneratorSpec) -> Iterator[StoredTensor]:
+    if spec.hypernet is not None:
+        for hypernet in spec.plan.hypernets:
+            yield from _stored_hypernet(hypernet, spec.hypernet, spec.members)
+    for slot in spec.slots:
+        source = spec.sources[slot.name]
+        if source is Source.GENERATED:
+            continue
+        yield StoredTensor(
+            name=f"{MEMBER_PREFIX if source is Source.MEMBER else SHARED_PREFIX}{slot.name}",
+            dtype=slot.dtype,
+            shape=(spec.members, *slot.shape) if source is Source.MEMBER else slot.shape,
+            kind=StoredKind.MEMBER if source is Source.MEMBER else StoredKind.SHARED,
+            slot=slot.name,
+            trained=slot.trained,
+        )
 
 
-def _stored(spec: PipelineSpec) -> Iterator[StoredTensor]:
-    for hypernet in plan_chunks(spec).hypernets:
-        yield from _stored_hypernet(spec, hypernet)
-    for slot in network_slots(spec.network):
-        source = slot_source(spec, slot)
-        if source is Source.SHARED:
-            yield StoredTensor(name=f"shared.{slot.name}", shape=slot.shape, kind=StoredKind.SHARED, slot=slot)
-        elif source is Source.MEMBER:
-            shape = (spec.members, *slot.shape)
-            yield StoredTensor(name=f"member.{slot.name}", shape=shape, kind=StoredKind.MEMBER, slot=slot)
-
-
-def _stored_hypernet(spec: PipelineSpec, hypernet: InternalHypernet) -> Iterator[StoredTensor]:
-    settings, prefix = spec.hypernet, f"hypernet.{hypernet.name}"
-    if settings is None:
-        return
-
+def _stored_hypernet(hypernet: InternalHypernet, settings: HypernetSpec, members: int) -> Iterator[StoredTensor]:
     def tensor(suffix: str, shape: tuple[int, ...], kind: StoredKind) -> StoredTensor:
         dtype = settings.basis_dtype.value if kind is StoredKind.BASIS else "float32"
-        return StoredTensor(name=f"{prefix}.{suffix}", shape=shape, kind=kind, dtype=dtype, hypernet=hypernet)
+        name = f"hypernet.{hypernet.name}.{suffix}"
+        return StoredTensor(name=name, dtype=dtype, shape=shape, kind=kind, hypernet=hypernet.name)
 
-    yield tensor("embedding", (spec.members, hypernet.chunks, hypernet.embedding_size), StoredKind.EMBEDDING)
+    yield tensor("embedding", (members, hypernet.chunks, hypernet.embedding_size), StoredKind.EMBEDDING)
     size = hypernet.embedding_size
     for number, hidden in enumerate(settings.hidden_layers, start=1):
         yield tensor(f"hidden{number}.weight", (size, hidden), StoredKind.HIDDEN)

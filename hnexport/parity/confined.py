@@ -1,30 +1,32 @@
 """Run a stranger's program in a confined process: the parent's side, with the contract of `TorchRunner`."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hnexport.bundle.manifest import Manifest
 from hnexport.confine.frames import Frame
 from hnexport.confine.limits import Budget
 from hnexport.confine.process import ConfinedProcess, EndedError
 from hnexport.errors import NotRunError
-from hnexport.export.ensemble import ENSEMBLE_OUTPUTS
-from hnexport.hypernet.storage import count_weights
-from hnexport.networks.wide_resnet.spec import PipelineSpec
-from hnexport.parity.layers import LayerCall, LayerKind
+from hnexport.names import COND_IDS
+from hnexport.parity.layers import LayerCall, LayerKind, call_weights, match_layers, network_layers
 from hnexport.parity.limits import Limits
 from hnexport.parity.program_limits import ProgramLimits
-from hnexport.parity.signature import GraphSignature
+from hnexport.parity.signature import GraphSignature, axis_sizes
 from hnexport.parity.trace import Trace
 from hnexport.records import RecordError, from_json, to_json
+from hnexport.spec import BATCH, Slot, TensorSpec
+from hnexport.summaries import MEMBER
 
 __all__ = ["ConfinedRunner", "budget_of"]
 
 Array = NDArray[np.generic]
+T = TypeVar("T")
 
 REMEDY = "give --trust if you know who built it"
 _MIB = 2**20
@@ -32,43 +34,52 @@ _MIB = 2**20
 # each pixel; a slow processor does 10^10 of them in a second, ours thirty times as many.
 _BASE_SECONDS, _QUESTION_SECONDS, _IDLE_SECONDS = 4.0, 0.1, 4.0
 _BYTES_A_SECOND, _PRODUCTS_A_SECOND = 10 * _MIB, 1e10
+_MOST_SECONDS = 3600.0  # for one question: a manifest can claim a sample of any size
 _MEMORY_BYTES = 512 * _MIB
-_IMAGES_TRIED = 32  # when a program is loaded, to find out which batches it runs
+_SAMPLES_TRIED = 32  # when a program is loaded, to find out which batches it runs
 _LIMITS_BYTES = 2**16
+_OPEN_SIZE = 64  # of an open axis of which no sample is known
+_MOST_FAULTS = 32
 
 
-def budget_of(file_bytes: int, spec: PipelineSpec) -> Budget:
+def budget_of(file_bytes: int, slots: Sequence[Slot]) -> Budget:
     """What a program may take in all, beside each question's own time; see docs/trust.md."""
-    weights = 4 * count_weights(spec).network
     return Budget(
-        memory_bytes=_MEMORY_BYTES + 8 * file_bytes + 12 * weights,
+        memory_bytes=_MEMORY_BYTES + 8 * file_bytes + 12 * _slot_bytes(slots),
         cpu_seconds=_BASE_SECONDS + file_bytes / _BYTES_A_SECOND,
         idle_seconds=_IDLE_SECONDS + file_bytes / _BYTES_A_SECOND,
     )
 
 
 class ConfinedRunner:
-    """A TorchScript or `.pt2` file `(cond_id, image) -> logits` under PyTorch, in a process that can only compute."""
+    """A TorchScript or `.pt2` file `(cond_id, inputs) -> outputs` under PyTorch, in a process that can only compute."""
 
-    def __init__(self, content: bytes, name: str, spec: PipelineSpec, signature: GraphSignature) -> None:
+    def __init__(
+        self, content: bytes, name: str, manifest: Manifest, signature: GraphSignature, *, own: bool = False
+    ) -> None:
         """Start the process and load the program there; it uses the CPU, whatever else there is.
+
+        Args:
+            own: whether it is a bundle's own file: then another signature is told by `signature_faults`.
 
         Raises:
             NotRunError: the system confines no process, or the program could not be loaded.
         """
-        self._name, self._spec, self._signature, self._file_bytes = name, spec, signature, len(content)
-        self._weights = count_weights(spec).network
-        budget = budget_of(len(content), spec)
+        self._name, self._manifest, self._signature, self._file_bytes = name, manifest, signature, len(content)
+        self._outputs = [item.name for item in signature.outputs]
+        self._weights = _slot_bytes(manifest.slots) // 4
+        budget = budget_of(len(content), manifest.slots)
         self._answer_bytes = budget.memory_bytes
         self._process = ConfinedProcess("hnexport.parity.confined_child", budget)
-        self._confine(budget)
-        seconds = self._seconds(_IMAGES_TRIED)
+        self._confine(budget, own=own)
+        seconds = self._seconds(_SAMPLES_TRIED)
         loaded = self._ask("load", [("program", np.frombuffer(content, np.uint8))], seconds, _LIMITS_BYTES)
         self.runtime = f"torch {torch.__version__} cpu, confined"
         if "error" in loaded.meta:
             self._process.close()
             raise NotRunError(self._reason(_text(loaded.meta["error"])))
         self.limits = self._limits(loaded.meta.get("limits"))
+        self.signature_faults = _faults(loaded.meta.get("faults")) if own else ()
 
     def close(self) -> None:
         """End the process."""
@@ -76,18 +87,18 @@ class ConfinedRunner:
 
     def run(self, cond_id: int, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """The outputs of one member."""
-        images = inputs["image"]
-        limit = 64 * len(images) * self._spec.network.classes + 4096
-        answer = self._question("run", [("images", images)], len(images), limit, cond_id=cond_id)
-        return {"logits": self._arrays(answer, 1)[0]}
+        samples = self._samples(inputs)
+        limit = self._bytes(self._signature.outputs, inputs, samples)
+        answer = self._question("run", inputs.items(), samples, limit, cond_id=cond_id)
+        return self._arrays(answer, self._outputs)
 
     def ensemble(self, cond_ids: NDArray[np.int64], inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """The program's method `ensemble`: several members in one call."""
-        return self._several("ensemble", cond_ids, inputs["image"])
+        return self._several("ensemble", cond_ids, inputs)
 
     def run_together(self, cond_ids: NDArray[np.int64], inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """What a program with the signature of `ensemble.onnx` returns."""
-        return self._several("together", cond_ids, inputs["image"])
+        return self._several("together", cond_ids, inputs)
 
     def stored(self) -> Iterator[tuple[str, Array]]:
         """The file's parameters and buffers."""
@@ -95,22 +106,28 @@ class ConfinedRunner:
 
     def weights(self, cond_id: int) -> Mapping[str, Array]:
         """The tensors that the program gives its layers, by slot."""
-        return dict(self._question("weights", [], 1, 8 * self._weights + _MIB, cond_id=cond_id).arrays)
+        answer = self._question("calls", [], 1, 8 * self._weights + _MIB, cond_id=cond_id)
+        layers = network_layers(self._manifest.spec.network)
+        return call_weights(layers, match_layers(layers, self._traced(answer, _calls)[0]))
 
     def trace(self, cond_id: int, images: Array) -> Trace:
         """Every layer and every floating-point value of one call."""
         answer = self._question("trace", [("images", images)], len(images), self._answer_bytes, cond_id=cond_id)
+        return self._traced(answer, _trace)
+
+    def _several(self, question: str, cond_ids: NDArray[np.int64], inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        specs, samples = self._signature.summaries, self._samples(inputs)
+        limit = self._bytes(specs, inputs, samples, len(cond_ids))
+        arrays = [(COND_IDS, cond_ids), *inputs.items()]
+        answer = self._question(question, arrays, len(cond_ids) * samples, limit)
+        return self._arrays(answer, [item.name for item in specs])
+
+    def _traced(self, answer: Frame, read: Callable[[Frame], T]) -> T:
         try:
-            return _trace(answer)
+            return read(answer)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             self._process.close()
             raise NotRunError(self._reason("its answer is malformed: it is no trace")) from error
-
-    def _several(self, question: str, cond_ids: NDArray[np.int64], images: Array) -> Mapping[str, Array]:
-        runs = len(cond_ids) * len(images)
-        limit = 64 * (runs + len(images)) * (self._spec.network.classes + 2) + 4096
-        answer = self._question(question, [("cond_ids", cond_ids), ("images", images)], runs, limit)
-        return dict(zip(ENSEMBLE_OUTPUTS, self._arrays(answer, 4), strict=True))
 
     def _limits(self, words: Any) -> Limits:
         """What the program was found to be limited to; it cannot say more than `Limits` holds."""
@@ -120,13 +137,13 @@ class ConfinedRunner:
             self._process.close()
             raise NotRunError(self._reason(f"its answer is malformed: {error}")) from error
 
-    def _confine(self, budget: Budget) -> None:
+    def _confine(self, budget: Budget, *, own: bool) -> None:
         meta = {
             "memory_bytes": budget.memory_bytes,
             "threads": torch.get_num_threads(),
-            "spec": to_json(self._spec),
             "signature": to_json(self._signature),
             "name": self._name,
+            "own": own,
         }
         try:
             confined = self._process.start(meta)
@@ -138,13 +155,13 @@ class ConfinedRunner:
             raise NotRunError(f"not run: not trusted, and this system cannot confine it ({why}): {REMEDY}")
 
     def _question(
-        self, question: str, arrays: Iterable[tuple[str, Array]], images: int, answer_bytes: int, **meta: int
+        self, question: str, arrays: Iterable[tuple[str, Array]], samples: int, answer_bytes: int, **meta: int
     ) -> Frame:
         """Ask; what the program raises for a member that does not exist is raised here, as its runtime would."""
-        answer = self._ask(question, arrays, self._seconds(images), answer_bytes, **meta)
+        answer = self._ask(question, arrays, self._seconds(samples), answer_bytes, **meta)
         if "error" in answer.meta:
             why = _text(answer.meta["error"])
-            if question == "run" and not 0 <= meta["cond_id"] < self._spec.members:
+            if question == "run" and not 0 <= meta["cond_id"] < self._manifest.members:
                 raise RuntimeError(why)
             raise NotRunError(self._reason(why))
         return answer
@@ -157,22 +174,48 @@ class ConfinedRunner:
         except EndedError as error:
             raise NotRunError(self._reason(str(error))) from error
 
-    def _seconds(self, images: int) -> float:
-        _, shape = self._spec.image_input
-        return _QUESTION_SECONDS + (images + 1) * self._weights * math.prod(shape) / 3 / _PRODUCTS_A_SECOND
+    def _seconds(self, samples: int) -> float:
+        """A weight is used once for each element of a sample, of its three colours together."""
+        signature = self._signature
+        elements = sum(self._elements(item, {}) for item in signature.inputs[1:])
+        used = max(elements, *(self._elements(item, {}) for item in signature.outputs)) / 3
+        seconds = (samples + 1) * self._weights * used / _PRODUCTS_A_SECOND
+        return _QUESTION_SECONDS + min(seconds, _MOST_SECONDS)
 
-    def _arrays(self, answer: Frame, count: int) -> list[Array]:
-        found = [array for _, array in answer.arrays]
-        if len(found) != count:
+    def _samples(self, inputs: Mapping[str, Array]) -> int:
+        return next((len(inputs[item.name]) for item in self._signature.inputs[1:] if item.has_batch), 1)
+
+    def _bytes(self, outputs: Sequence[TensorSpec], inputs: Mapping[str, Array], samples: int, members: int = 1) -> int:
+        """How large an answer may be: eight times its bytes in float64, and never more than the process may hold."""
+        sizes = axis_sizes(self._signature.network, {name: array.shape for name, array in inputs.items()})
+        sizes |= {BATCH: samples, MEMBER: members}
+        elements = sum(self._elements(item, sizes) for item in outputs)
+        return min(64 * elements + 4096, self._answer_bytes)
+
+    def _elements(self, item: TensorSpec, sizes: Mapping[str, int]) -> int:
+        known = {BATCH: 1, **self._signature.sizes, **sizes}
+        return math.prod(size if isinstance(size, int) else known.get(size, _OPEN_SIZE) for size in item.shape)
+
+    def _arrays(self, answer: Frame, names: Sequence[str]) -> dict[str, Array]:
+        if [name for name, _ in answer.arrays] != list(names):
             self._process.close()
-            raise NotRunError(self._reason(f"its answer is malformed: {len(found)} arrays, expected {count}"))
-        return found
+            found = len(answer.arrays)
+            raise NotRunError(
+                self._reason(f"its answer is malformed: {found} arrays, expected {', '.join(map(str, names))}")
+            )
+        return dict(answer.arrays)
 
     def _reason(self, why: str) -> str:
         return f"{self._name} is not trusted and was run in a confined process, without success: {why}; {REMEDY}"
 
 
 def _trace(answer: Frame) -> Trace:
+    calls, arrays = _calls(answer)
+    return Trace(calls=calls, values=dict(arrays[:-1]), logits=arrays[-1][1])
+
+
+def _calls(answer: Frame) -> tuple[tuple[LayerCall, ...], list[tuple[str, Array]]]:
+    """The layers, and the arrays behind theirs."""
     arrays = list(answer.arrays)
     calls = []
     for call in answer.meta["calls"]:
@@ -188,7 +231,16 @@ def _trace(answer: Frame) -> Trace:
                 output=str(call["output"]),
             )
         )
-    return Trace(calls=tuple(calls), values=dict(arrays[:-1]), logits=arrays[-1][1])
+    return tuple(calls), arrays
+
+
+def _slot_bytes(slots: Sequence[Slot]) -> int:
+    return sum(slot.size_bytes for slot in slots if slot.alias_of is None)
+
+
+def _faults(words: Any) -> tuple[str, ...]:
+    """A stranger's words about its own signature: whatever they are, they only say that it differs."""
+    return tuple(_text(item) for item in words[:_MOST_FAULTS]) if isinstance(words, list) else ()
 
 
 def _text(value: Any) -> str:

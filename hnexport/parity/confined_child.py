@@ -1,7 +1,7 @@
 """What a confined process does for parity: it hosts the same `TorchRunner` as the trusted way: equal numbers."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ import torch.export  # before the process is confined
 
 from hnexport.confine.child import Answer
 from hnexport.confine.frames import Frame
-from hnexport.networks.wide_resnet.spec import PipelineSpec
+from hnexport.names import COND_IDS
+from hnexport.parity.layers import LayerCall
 from hnexport.parity.program_limits import ProgramLimits
 from hnexport.parity.signature import GraphSignature
 from hnexport.parity.torch_runners import TorchRunner
@@ -26,7 +27,7 @@ class Service:
 
     def __init__(self, words: Mapping[str, Any]) -> None:
         torch.set_num_threads(words["threads"])
-        self._name, self._spec = words["name"], from_json(PipelineSpec, words["spec"])
+        self._name, self._own = words["name"], words["own"]
         self._signature = from_json(GraphSignature, words["signature"])
         self._runner: TorchRunner | None = None
         if self._name.endswith(".pt2"):  # what `torch.export.load` would import: it costs as much as torch itself
@@ -36,19 +37,20 @@ class Service:
         """Answer one question."""
         meta, arrays = question.meta, dict(question.arrays)
         if self._runner is None:
-            self._runner = TorchRunner(arrays["program"].tobytes(), self._name, self._spec, self._signature)
-            return {"limits": to_json(ProgramLimits.of(self._runner.limits))}, ()
+            self._runner = TorchRunner(arrays["program"].tobytes(), self._name, self._signature, own=self._own)
+            faults = [fault[:500] for fault in self._runner.signature_faults[:32]]
+            return {"limits": to_json(ProgramLimits.of(self._runner.limits)), "faults": faults}, ()
         match meta["question"]:
             case "run":
-                return {}, list(self._runner.run(meta["cond_id"], {"image": arrays["images"]}).items())
+                return {}, list(self._runner.run(meta["cond_id"], arrays).items())
             case "ensemble" | "together" as how:
                 several = self._runner.ensemble if how == "ensemble" else self._runner.run_together
-                outputs = several(arrays["cond_ids"].astype(np.int64), {"image": arrays["images"]})
-                return {}, list(outputs.items())
+                cond_ids = arrays.pop(COND_IDS).astype(np.int64)
+                return {}, list(several(cond_ids, arrays).items())
             case "stored":
                 return {}, list(self._runner.stored())
-            case "weights":
-                return {}, list(self._runner.weights(meta["cond_id"]).items())
+            case "calls":
+                return _called(self._runner.calls(meta["cond_id"]))
             case "trace":
                 return _traced(self._runner.trace(meta["cond_id"], arrays["images"]))
             case other:
@@ -56,9 +58,13 @@ class Service:
 
 
 def _traced(trace: Trace) -> Answer:
+    meta, tensors = _called(trace.calls)
+    return meta, [*tensors, *trace.values.items(), ("logits", trace.logits)]
+
+
+def _called(layers: Sequence[LayerCall]) -> Answer:
     calls = [
         {"kind": call.kind.value, "name": call.name, "output": call.output, "tensors": len(call.tensors)}
-        for call in trace.calls
+        for call in layers
     ]
-    tensors = [("", tensor) for call in trace.calls for tensor in call.tensors]
-    return {"calls": calls}, [*tensors, *trace.values.items(), ("logits", trace.logits)]
+    return {"calls": calls}, [("", tensor) for call in layers for tensor in call.tensors]

@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import Format, Manifest
-from hnexport.bundle.onnx_data import check_model
 from hnexport.errors import HnexportError, ParityError
 from hnexport.export.ensemble import ENSEMBLE_OUTPUTS
+from hnexport.names import TORCHSCRIPT_FILE
 from hnexport.parity.batches import in_parts, said
 from hnexport.parity.compare import compare_member
 from hnexport.parity.limits import Limits
+from hnexport.parity.onnx_runners import own_model
 from hnexport.parity.programs import open_program
-from hnexport.parity.providers import Device, onnx_session
+from hnexport.parity.providers import Device
 from hnexport.parity.results import ArtifactReport, Check
 from hnexport.parity.tolerances import Tolerance
 from hnexport.rows import relative_l2
@@ -33,26 +34,29 @@ Outputs = Mapping[str, Array]
 class Ensemble:
     """A loaded artifact: `run(cond_ids, images)` gives what `hnexport.export.ensemble` names, in that order."""
 
-    def __init__(self, runtime: str, run: Callable[[NDArray[np.int64], Inputs], Outputs]) -> None:
+    def __init__(
+        self,
+        runtime: str,
+        run: Callable[[NDArray[np.int64], Inputs], Outputs],
+        signature_faults: tuple[str, ...] = (),
+    ) -> None:
         self.runtime = runtime
         self.run = run
+        self.signature_faults = signature_faults
 
 
 def onnx_ensemble(bundle: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY) -> Ensemble:
     """`ensemble.onnx` under onnxruntime."""
-    check_model(bundle / "ensemble.onnx")
-    session = onnx_session(bundle / "ensemble.onnx", onnxruntime.SessionOptions(), device)
-
-    def run(cond_ids: NDArray[np.int64], inputs: Inputs) -> Outputs:
-        return dict(zip(ENSEMBLE_OUTPUTS, session.run(None, {"cond_ids": cond_ids, **inputs}), strict=True))
-
-    return Ensemble(f"onnxruntime {onnxruntime.__version__} {device.provider}", run)
+    runner = own_model(bundle, manifest, device, together=True)
+    return Ensemble(
+        f"onnxruntime {onnxruntime.__version__} {device.provider}", runner.run_together, runner.signature_faults
+    )
 
 
 def torchscript_ensemble(bundle: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY) -> Ensemble:
     """The method `ensemble` of `model.pt` under `torch.jit`; confined, unless it is trusted."""
-    program = open_program(bundle / "model.pt", manifest, device, trust)
-    return Ensemble(program.runtime, program.ensemble)
+    program = open_program(bundle / TORCHSCRIPT_FILE, manifest, device, trust, own=True)
+    return Ensemble(program.runtime, program.ensemble, program.signature_faults)
 
 
 # The artifact's name, the format it belongs to, how to load it.

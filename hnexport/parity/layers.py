@@ -12,7 +12,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from hnexport.networks.wide_resnet.slots import NORM_STATISTICS, Role, Slot, network_slots
+from hnexport.networks.wide_resnet.slots import NORM_STATISTICS, NetworkSlot, Role, network_slots
 from hnexport.networks.wide_resnet.spec import WideResNetSpec
 
 __all__ = ["Layer", "LayerCall", "LayerKind", "call_weights", "match_layers", "network_layers"]
@@ -34,7 +34,7 @@ class Layer:
 
     name: str
     kind: LayerKind
-    slots: tuple[Slot, ...]
+    slots: tuple[NetworkSlot, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,7 +54,7 @@ class LayerCall:
 
 def network_layers(spec: WideResNetSpec) -> tuple[Layer, ...]:
     """The layers in the order in which an image meets them (a block's shortcut after its convolutions)."""
-    slots: dict[str, list[Slot]] = {}
+    slots: dict[str, list[NetworkSlot]] = {}
     for slot in network_slots(spec):
         slots.setdefault(slot.name.rpartition(".")[0], []).append(slot)
     return tuple(Layer(name=name, kind=_kind(found[0]), slots=tuple(found)) for name, found in slots.items())
@@ -91,7 +91,7 @@ def call_weights(layers: Sequence[Layer], matched: Mapping[str, LayerCall]) -> d
     }
 
 
-def _kind(slot: Slot) -> LayerKind:
+def _kind(slot: NetworkSlot) -> LayerKind:
     if slot.role in (Role.OUTPUT_WEIGHT, Role.OUTPUT_BIAS):
         return LayerKind.LINEAR
     if slot.role in (Role.NORM_SCALE, Role.NORM_SHIFT) or slot.role in NORM_STATISTICS:

@@ -11,42 +11,57 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.bundle.onnx_data import check_model
 from hnexport.bundle.restore import as_stored
 from hnexport.errors import ParityError
-from hnexport.export.ensemble import ENSEMBLE_OUTPUTS
-from hnexport.hypernet.storage import stored_tensors
+from hnexport.names import COND_ID, COND_IDS, ENSEMBLE_FILE, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE
 from hnexport.parity.kinds import FileKind, file_kind
 from hnexport.parity.layers import call_weights, match_layers, network_layers
-from hnexport.parity.limits import FULL
-from hnexport.parity.onnx_signature import onnx_signature
+from hnexport.parity.limits import FULL, Limits
+from hnexport.parity.onnx_signature import OnnxSignature, onnx_signature
 from hnexport.parity.onnx_trace import OnnxWeights, constants, load_graph
+from hnexport.parity.own_signature import faults_of_graph, faults_of_hypernet, faults_of_network
 from hnexport.parity.providers import Device, Placement, onnx_session, profiled_placement
+from hnexport.parity.signature import signature_of
 
-__all__ = ["MaterialisedRunner", "OnnxRunner"]
+__all__ = ["MaterialisedRunner", "OnnxRunner", "own_model"]
 
 Array = NDArray[np.generic]
 
 
 class OnnxRunner:
-    """An ONNX graph `(cond_id, image) -> logits` under onnxruntime."""
+    """An ONNX graph `(condition id, inputs) -> outputs` under onnxruntime."""
 
-    def __init__(self, path: Path, manifest: Manifest, device: Device) -> None:
+    def __init__(
+        self,
+        path: Path,
+        manifest: Manifest,
+        device: Device,
+        called: OnnxSignature | None = None,
+        signature_faults: tuple[str, ...] = (),
+    ) -> None:
+        """Open a graph.
+
+        Args:
+            called: how; None for somebody's file, which may name its inputs and outputs as it likes.
+
+        Raises:
+            ParityError: it cannot be opened, or called with the bundle's inputs.
+        """
         self._path, self._manifest, self._device = path, manifest, device
         self._weights: OnnxWeights | None = None
         if file_kind(path) is FileKind.ONNX:
             check_model(path)
         self._session = onnx_session(path, onnxruntime.SessionOptions(), device)
-        self._signature = onnx_signature(path, self._session, manifest)
-        self.limits = self._signature.limits
+        self._called = called or onnx_signature(path, self._session, signature_of(manifest))
+        self.limits = self._called.limits
+        self.signature_faults = signature_faults
         self.runtime = _runtime(self._session)
 
     def run(self, cond_id: int, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """The outputs of one member."""
-        found = self._session.run(self._signature.outputs, self._signature.feed(cond_id, inputs["image"]))
-        return {"logits": found[0]}
+        return self._called.run(self._session, cond_id, inputs)
 
     def run_together(self, cond_ids: NDArray[np.int64], inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """What a graph with the signature of `ensemble.onnx` returns."""
-        found = self._session.run(self._signature.outputs, self._signature.feed(cond_ids, inputs["image"]))
-        return dict(zip(ENSEMBLE_OUTPUTS, found, strict=True))
+        return self._called.run(self._session, cond_ids, inputs)
 
     def stored(self) -> Iterator[tuple[str, Array]]:
         """The file's initializers; stored tensors in their stored layout."""
@@ -56,7 +71,7 @@ class OnnxRunner:
         """Where the graph's nodes run; None on the CPU, which has nowhere to fall back to."""
         if self._device.provider == "cpu":
             return None
-        return profiled_placement(self._path, self._device, self._signature.feed(0, inputs["image"]))
+        return profiled_placement(self._path, self._device, self._called.feed(0, inputs))
 
     def weights(self, cond_id: int) -> Mapping[str, Array]:
         """The tensors that the graph gives its layers, by slot."""
@@ -64,6 +79,27 @@ class OnnxRunner:
             self._weights = OnnxWeights(self._path)
         layers = network_layers(self._manifest.spec.network)
         return call_weights(layers, match_layers(layers, self._weights.run(cond_id)))
+
+
+def own_model(bundle: Path, manifest: Manifest, device: Device, *, together: bool = False) -> OnnxRunner:
+    """`model.onnx` of a bundle, or `ensemble.onnx` with `together`, called as the manifest says.
+
+    Where the file is not as the manifest says, the runner's `signature_faults` tell.
+
+    Raises:
+        ParityError: it cannot be opened.
+    """
+    path, signature = bundle / (ENSEMBLE_FILE if together else MODEL_FILE), signature_of(manifest)
+    called = OnnxSignature(
+        cond_id=COND_IDS if together else COND_ID,
+        id_type="int64",
+        id_axes=int(together),
+        inputs={item.name: (item.name, item.dtype) for item in signature.inputs[1:]},
+        outputs={item.name: item.name for item in (signature.summaries if together else signature.outputs)},
+        limits=Limits(together=together),
+    )
+    faults = faults_of_graph(path, signature, together=together)
+    return OnnxRunner(path, manifest, device, called, faults)
 
 
 class MaterialisedRunner:
@@ -76,9 +112,15 @@ class MaterialisedRunner:
             raise ParityError(f"{bundle} holds no ONNX files; build it with the format onnx")
         self._bundle, self._manifest, self._device = bundle, manifest, device
         self._supplied = manifest.onnx.supplied
-        for name in ("hypernet.onnx", "network.onnx"):
+        for name in (HYPERNET_FILE, NETWORK_FILE):
             check_model(bundle / name, manifest.files)
-        self._hypernet = onnx_session(bundle / "hypernet.onnx", onnxruntime.SessionOptions(), device)
+        signature = signature_of(manifest)
+        self.signature_faults = (
+            *faults_of_hypernet(bundle / HYPERNET_FILE, signature, manifest.slots),
+            *faults_of_network(bundle / NETWORK_FILE, signature),
+        )
+        self._outputs = [output.name for output in manifest.outputs]
+        self._hypernet = onnx_session(bundle / HYPERNET_FILE, onnxruntime.SessionOptions(), device)
         self._member: int | None = None
         self._network: onnxruntime.InferenceSession
         self.runtime = _runtime(self._hypernet)
@@ -87,11 +129,11 @@ class MaterialisedRunner:
         """The outputs of one member; its session is kept until another member is asked for."""
         if cond_id != self._member:
             self._network, self._member = self._materialise(cond_id), cond_id
-        return {"logits": self._network.run(["logits"], {"image": inputs["image"]})[0]}
+        return dict(zip(self._outputs, self._network.run(self._outputs, dict(inputs)), strict=True))
 
     def stored(self) -> Iterator[tuple[str, Array]]:
         """The initializers of both files; stored tensors in their stored layout."""
-        for name in ("hypernet.onnx", "network.onnx"):
+        for name in (HYPERNET_FILE, NETWORK_FILE):
             held = constants(load_graph(self._bundle / name), self._bundle / name)
             own = {key: value for key, value in held.items() if key not in self._supplied}
             yield from _stored(self._manifest, own)
@@ -99,18 +141,20 @@ class MaterialisedRunner:
     def weights(self, cond_id: int) -> Mapping[str, Array]:
         """Every output of `hypernet.onnx`, by slot."""
         names = [output.name for output in self._hypernet.get_outputs()]
-        return dict(zip(names, self._hypernet.run(names, {"cond_id": np.array(cond_id, dtype=np.int64)}), strict=True))
+        return dict(zip(names, self._given(names, cond_id), strict=True))
+
+    def _given(self, names: list[str], cond_id: int) -> list[Array]:
+        return self._hypernet.run(names, {COND_ID: np.array(cond_id, dtype=np.int64)})  # type: ignore[no-any-return]
 
     def _materialise(self, cond_id: int) -> onnxruntime.InferenceSession:
-        weights = self._hypernet.run(list(self._supplied), {"cond_id": np.array(cond_id, dtype=np.int64)})
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(one) for one in self._given(list(self._supplied), cond_id)]
         options = onnxruntime.SessionOptions()
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights]
         options.add_external_initializers(list(self._supplied), values)
-        return onnx_session(self._bundle / "network.onnx", options, self._device)
+        return onnx_session(self._bundle / NETWORK_FILE, options, self._device)
 
 
 def _stored(manifest: Manifest, constants: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
-    shapes = {stored.name: stored.shape for stored in stored_tensors(manifest.spec)}
+    shapes = {stored.name: stored.shape for stored in manifest.stored}
     for name, value in constants.items():
         yield name, as_stored(value, shapes.get(name, value.shape))
 

@@ -1,6 +1,5 @@
 """Independent runtimes: OpenVINO, and ONNX's own reference evaluator, the specification as an oracle."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,9 +12,11 @@ from hnexport.bundle.layout import confined_path
 from hnexport.bundle.manifest import Manifest
 from hnexport.bundle.onnx_data import embed_tensors, read_model
 from hnexport.errors import ParityError, ProviderError
-from hnexport.networks.wide_resnet.slots import network_slots
+from hnexport.names import COND_ID, MODEL_FILE
 from hnexport.parity.limits import FULL, Limits
+from hnexport.parity.own_signature import faults_of_graph
 from hnexport.parity.providers import Device
+from hnexport.parity.signature import signature_of
 from hnexport.runtime.openvino_engine import import_openvino
 
 __all__ = ["OpenVinoRunner", "ReferenceRunner", "is_small", "why_no_openvino"]
@@ -36,7 +37,7 @@ def why_no_openvino() -> str | None:
 
 def is_small(manifest: Manifest) -> bool:
     """Whether the main network is small enough for the reference evaluator."""
-    return sum(math.prod(slot.shape) for slot in network_slots(manifest.spec.network)) <= REFERENCE_WEIGHTS
+    return sum(slot.size for slot in manifest.slots if slot.alias_of is None) <= REFERENCE_WEIGHTS
 
 
 class OpenVinoRunner:
@@ -47,16 +48,19 @@ class OpenVinoRunner:
     def __init__(self, bundle: Path, manifest: Manifest, device: Device) -> None:
         openvino = import_openvino()
         hint = {"INFERENCE_PRECISION_HINT": "f32"}
+        self._outputs = [output.name for output in manifest.outputs]
+        self.signature_faults = faults_of_graph(bundle / MODEL_FILE, signature_of(manifest))
         try:
-            with confined_path(bundle / "model.onnx") as path:
+            with confined_path(bundle / MODEL_FILE) as path:
                 self._model = openvino.Core().compile_model(str(path), "CPU", hint)
         except RuntimeError as error:
-            raise ParityError(f"OpenVINO cannot open {bundle / 'model.onnx'}: {error}") from error
+            raise ParityError(f"OpenVINO cannot open {bundle / MODEL_FILE}: {error}") from error
         self.runtime = f"openvino {openvino.__version__.partition('-')[0]} cpu"
 
     def run(self, cond_id: int, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """The outputs of one member."""
-        return {"logits": np.array(self._model([np.array(cond_id, dtype=np.int64), inputs["image"]])[0])}
+        found = self._model({COND_ID: np.array(cond_id, dtype=np.int64), **inputs})
+        return {name: np.array(found[name]) for name in self._outputs}
 
 
 class ReferenceRunner:
@@ -65,13 +69,15 @@ class ReferenceRunner:
     limits = FULL
 
     def __init__(self, bundle: Path, manifest: Manifest, device: Device) -> None:
-        model = read_model(bundle / "model.onnx")
-        embed_tensors(model, bundle / "model.onnx", manifest.files)
+        model = read_model(bundle / MODEL_FILE)
+        embed_tensors(model, bundle / MODEL_FILE, manifest.files)
         self._model = ReferenceEvaluator(model)
+        self._outputs = [output.name for output in manifest.outputs]
+        self.signature_faults = faults_of_graph(bundle / MODEL_FILE, signature_of(manifest))
         self.runtime = f"onnx {onnx.__version__} reference"
 
     def run(self, cond_id: int, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """The outputs of one member."""
         with np.errstate(all="ignore"):
-            logits = self._model.run(None, {"cond_id": np.array(cond_id, dtype=np.int64), "image": inputs["image"]})
-        return {"logits": np.asarray(next(iter(logits)))}
+            found = self._model.run(self._outputs, {COND_ID: np.array(cond_id, dtype=np.int64), **inputs})
+        return {name: np.asarray(value) for name, value in zip(self._outputs, found, strict=True)}

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Format, Manifest
 from hnexport.errors import ParityError, ProviderError
+from hnexport.names import PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity.kinds import FileKind, file_kind
 from hnexport.parity.limits import Limits
 from hnexport.parity.not_run import NO_FORMAT, NOT_ASKED
-from hnexport.parity.onnx_runners import MaterialisedRunner, OnnxRunner
+from hnexport.parity.onnx_runners import MaterialisedRunner, OnnxRunner, own_model
 from hnexport.parity.other_runners import OpenVinoRunner, ReferenceRunner, is_small, why_no_openvino
-from hnexport.parity.programs import PROGRAM_FILES, open_program
+from hnexport.parity.programs import PROGRAM_FILES, golden_sizes, open_program
 from hnexport.parity.providers import Device, Placement, resolve_provider
 from hnexport.trust import NOBODY, Trust
 
@@ -26,10 +27,12 @@ __all__ = [
     "Inspectable",
     "Placed",
     "Runner",
+    "Signed",
     "Together",
     "bundle_runner",
     "choose_runners",
     "file_runner",
+    "golden_sizes",
     "resolve_provider",
 ]
 
@@ -50,7 +53,7 @@ class Runner(Protocol):
     limits: Limits
 
     def run(self, cond_id: int, inputs: Inputs) -> Outputs:
-        """The outputs of one member by the names of the bundle's signature, `[batch, …]`."""
+        """The outputs of one member by the names of the bundle's signature."""
         ...
 
 
@@ -80,6 +83,17 @@ class Inspectable(Protocol):
 
 
 @runtime_checkable
+class Signed(Protocol):
+    """A runner of a bundle's own file, which must have the names, dtypes and axes of the manifest.
+
+    Attributes:
+        signature_faults: how it departs from them; none of somebody's file, which may have others.
+    """
+
+    signature_faults: tuple[str, ...]
+
+
+@runtime_checkable
 class Placed(Protocol):
     """A runner that can prove where its nodes ran."""
 
@@ -92,10 +106,13 @@ class Placed(Protocol):
 # run confined; `bundle_runner` is told whom to trust.
 RUNNERS: Mapping[str, tuple[Format, Callable[[Path, Manifest, Device], Runner]]] = MappingProxyType(
     {
-        "onnx": (Format.ONNX, lambda bundle, *rest: OnnxRunner(bundle / "model.onnx", *rest)),
+        "onnx": (Format.ONNX, own_model),
         "onnx-materialised": (Format.ONNX, MaterialisedRunner),
-        "torchscript": (Format.TORCHSCRIPT, lambda bundle, *rest: open_program(bundle / "model.pt", *rest)),
-        "pt2": (Format.PT2, lambda bundle, *rest: open_program(bundle / "model.pt2", *rest)),
+        "torchscript": (
+            Format.TORCHSCRIPT,
+            lambda bundle, *rest: open_program(bundle / TORCHSCRIPT_FILE, *rest, own=True),
+        ),
+        "pt2": (Format.PT2, lambda bundle, *rest: open_program(bundle / PT2_FILE, *rest, own=True)),
         "openvino": (Format.ONNX, OpenVinoRunner),
         "onnx-reference": (Format.ONNX, ReferenceRunner),
     }
@@ -147,12 +164,17 @@ def bundle_runner(name: str, bundle: Path, manifest: Manifest, device: Device, t
         ProviderError: the provider cannot be had.
     """
     if name in PROGRAM_FILES:
-        return open_program(bundle / PROGRAM_FILES[name], manifest, device, trust)
+        return open_program(bundle / PROGRAM_FILES[name], manifest, device, trust, own=True)
     return RUNNERS[name][1](bundle, manifest, device)
 
 
-def file_runner(path: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY) -> Runner:
+def file_runner(
+    path: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY, sizes: Mapping[str, int] | None = None
+) -> Runner:
     """A runner of any ONNX, TorchScript or `.pt2` file with the signature of a bundle, or of an ensemble of it.
+
+    Args:
+        sizes: what `golden_sizes` gives, for a program with open axes besides the batch.
 
     Raises:
         ParityError: it is none of these, or has another signature.
@@ -161,4 +183,4 @@ def file_runner(path: Path, manifest: Manifest, device: Device, trust: Trust = N
     kind = file_kind(path)
     if kind in (FileKind.ONNX, FileKind.ORT):
         return OnnxRunner(path, manifest, device)
-    return open_program(path, manifest, device, trust)
+    return open_program(path, manifest, device, trust, sizes=sizes)

@@ -5,8 +5,8 @@ import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from hnexport.bundle.checksums import check_files
-from hnexport.bundle.manifest import read_identified
+from hnexport.bundle.checksums import check_files, check_sizes
+from hnexport.bundle.manifest import FileRecord, read_identified
 from hnexport.errors import NotRunError, ParityError
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.parity.ensemble import ENSEMBLES
@@ -16,7 +16,8 @@ from hnexport.parity.precision import computing_in
 from hnexport.parity.programs import PROGRAM_FILES, sharing_programs
 from hnexport.parity.providers import obstacle
 from hnexport.parity.results import ArtifactReport, ParityReport
-from hnexport.parity.runners import RUNNERS, Inspectable, Runner, bundle_runner, choose_runners
+from hnexport.parity.runners import RUNNERS, Inspectable, Runner, Signed, bundle_runner, choose_runners
+from hnexport.parity.signature_report import signature_report
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.parity.weight_checks import check_generated, check_stored
 from hnexport.progress import Progress, no_progress
@@ -26,11 +27,17 @@ __all__ = ["VerifyOptions", "verify"]
 
 
 @sharing_programs()
-def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progress = no_progress) -> ParityReport:
+def verify(
+    bundle: Path,
+    options: VerifyOptions | None = None,
+    progress: Progress = no_progress,
+    recorded: Mapping[str, FileRecord] | None = None,
+) -> ParityReport:
     """Compare every artifact of a bundle with the reference in its golden samples.
 
     Args:
         progress: called after each member of each artifact.
+        recorded: of files that this process has just written and hashed itself: they are not hashed once more.
 
     Raises:
         BundleError: a file is missing or damaged.
@@ -40,7 +47,9 @@ def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progres
     options = options or VerifyOptions()
     found = read_identified(bundle, options.digest)
     manifest = found.manifest
-    check_files(bundle, manifest, manifest.files)
+    known = recorded or {}
+    check_sizes(bundle, manifest, manifest.files)
+    check_files(bundle, manifest, [name for name, record in manifest.files.items() if known.get(name) != record])
     judge = Judge.of(bundle, found, options, progress)
     formats = {name: file_format for name, (file_format, _) in (*RUNNERS.items(), *ENSEMBLES.items())}
     names, not_run = choose_runners(formats, manifest, options.artifacts)
@@ -52,7 +61,11 @@ def verify(bundle: Path, options: VerifyOptions | None = None, progress: Progres
 
     def several(name: str) -> ArtifactReport:
         progress(f"verify {name}", 0, 1)
-        report = judge.together(name, ENSEMBLES[name][1](bundle, manifest, device, judge.trust))
+        ensemble = ENSEMBLES[name][1](bundle, manifest, device, judge.trust)
+        if ensemble.signature_faults:
+            report = signature_report(name, ensemble.runtime, ensemble.signature_faults, judge.golden)
+        else:
+            report = judge.together(name, ensemble)
         progress(f"verify {name}", 1, 1)
         return report
 
@@ -108,6 +121,8 @@ def _verify_each(
 def _verify_one(name: str, runner: Runner, pipeline: Pipeline, judge: Judge) -> ArtifactReport:
     """Judge what an artifact computes and, where they can be looked at, its weights."""
     golden, checks = judge.golden, []
+    if isinstance(runner, Signed) and runner.signature_faults:
+        return signature_report(name, runner.runtime, runner.signature_faults, golden)
     if isinstance(runner, Inspectable):
         members = golden.members.tolist()
         checks.append(check_stored(runner, golden.fingerprints))

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hnexport.networks.wide_resnet.chunking import InternalHypernet, Piece, plan_chunks
+from hnexport.hypernet.plan import Assembly, InternalHypernet, Piece
+from hnexport.networks.wide_resnet.chunking import plan_chunks
 from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.parity.layers import Layer, LayerCall, LayerKind, call_weights
 from hnexport.parity.weight_checks import tensor_error
@@ -98,12 +99,12 @@ def generation_fault(
     plan = plan_chunks(spec)
     if slot not in plan.assembly:
         return None
-    pieces = plan.assembly[slot]
-    hypernet = next(item for item in plan.hypernets if item.name == pieces[0].hypernet)
+    assembly = plan.assembly[slot]
+    hypernet = next(item for item in plan.hypernets if item.name == assembly.pieces[0].hypernet)
     step = _embedding_step(hypernet, embeddings[hypernet.name], values, tolerance)
     if not step.passed:
         return step
-    for piece, reference in _cut(pieces, expected):
+    for piece, reference in _cut(assembly, expected):
         rows = list(_rows(values, hypernet, piece))
         errors = [tensor_error(row, reference) for row in rows]
         if errors and min(errors) > tolerance:
@@ -128,26 +129,27 @@ def _embedding_step(hypernet: InternalHypernet, embeddings: Tensor, values: Sequ
     return Step(kind=Kind.EMBEDDING, place=place, error=errors[0], passed=errors[0] <= tolerance, detail=detail)
 
 
-def _cut(pieces: Sequence[Piece], weight: Tensor) -> Iterator[tuple[Piece, Tensor]]:
+def _cut(assembly: Assembly, weight: Tensor) -> Iterator[tuple[Piece, Tensor]]:
     """A slot's tensor, cut back into the parts of chunks that it was joined from."""
-    if len(pieces) == 1:
-        yield pieces[0], weight.reshape(-1)
-        return
-    sizes = [piece.part.shape[1] for piece in pieces]
-    for piece, part in zip(pieces, torch.split(weight, sizes, dim=1), strict=True):
+    pieces, axis = assembly.pieces, assembly.axis
+    if axis is None:
+        parts = torch.split(weight.reshape(-1), [piece.size for piece in pieces])
+    else:
+        parts = torch.split(weight, [piece.shape[axis] for piece in pieces], dim=axis)
+    for piece, part in zip(pieces, parts, strict=True):
         yield piece, part.reshape(-1)
 
 
 def _rows(values: Sequence[Array], hypernet: InternalHypernet, piece: Piece) -> Iterator[Array]:
     """Everything in the artifact that could be this part of this chunk."""
-    start, stop = piece.part.offset, piece.part.offset + piece.part.size
+    start, stop = piece.offset, piece.offset + piece.size
     for value in values:
         if value.ndim and value.shape[-1] == hypernet.chunk_size and value.size <= hypernet.chunks * value.shape[-1]:
             for row in value.reshape(-1, hypernet.chunk_size):
                 yield row[start:stop]
         # chunks that come out joined: see `hnexport.hypernet.layout`
-        joined = (piece.part.shape[0], hypernet.chunks, piece.part.size // max(piece.part.shape[0], 1))
-        if len(hypernet.parts) == 1 and value.shape == joined:
+        joined = (piece.shape[0], hypernet.chunks, piece.size // max(piece.shape[0], 1))
+        if piece.size == hypernet.chunk_size and value.shape == joined:
             yield value[:, piece.chunk].reshape(-1)
 
 

@@ -7,16 +7,21 @@
     ensemble.predict(images, members=[2, 3, 7])  # logits [member, batch, class]
     ensemble.predict_mean(images)                # mean probabilities, and how much the members disagree
 
+A network with several inputs takes them by name, and one with several outputs gives a dict:
+
+    ensemble.predict(tokens=tokens, weighting=weighting, member=3)
+    ensemble.predict({"tokens": tokens, "weighting": weighting}, members="all")
+
 It imports neither torch nor onnx.
 """
 
 import hnexport.runtime.available  # noqa: F401  # first: it says why onnxruntime cannot be imported
 from hnexport.runtime.cuda import AlgorithmSearch, CudaOptions
-from hnexport.runtime.ensemble import Ensemble
+from hnexport.runtime.ensemble import LoadedEnsemble
 from hnexport.runtime.loading import load
 from hnexport.runtime.options import Check, Checksums, EngineName, Precision, Strategy
 from hnexport.runtime.shared_threads import share_threads
-from hnexport.runtime.uncertainty import EnsemblePrediction
+from hnexport.runtime.uncertainty import EnsemblePrediction, EnsembleValue
 
 __all__ = [
     "AlgorithmSearch",
@@ -24,8 +29,9 @@ __all__ = [
     "Checksums",
     "CudaOptions",
     "EngineName",
-    "Ensemble",
     "EnsemblePrediction",
+    "EnsembleValue",
+    "LoadedEnsemble",
     "Precision",
     "Strategy",
     "load",

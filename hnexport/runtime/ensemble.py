@@ -1,20 +1,20 @@
 """A loaded ensemble."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Protocol, overload
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
-from hnexport.runtime.inputs import check_images, check_member, check_members
+from hnexport.members import check_member, check_members
+from hnexport.runtime.inputs import NOT_GIVEN, check_inputs
 from hnexport.runtime.options import Precision, Strategy
-from hnexport.runtime.residents import ConditionalPredictor, Predictor, ResidentMembers
-from hnexport.runtime.uncertainty import EnsemblePrediction, summarise
-from hnexport.spec import TensorSpec
+from hnexport.runtime.residents import Arrays, ConditionalPredictor, Predictor, ResidentMembers
+from hnexport.runtime.uncertainty import summarise_outputs
+from hnexport.spec import OutputKind, Signature
 
-__all__ = ["Engine", "Ensemble"]
+__all__ = ["Engine", "LoadedEnsemble"]
 
 Members = Iterable[int] | Literal["all"]
 
@@ -46,13 +46,14 @@ class Engine(Protocol):
         ...
 
 
-class Ensemble:
+class LoadedEnsemble:
     """An ensemble that predicts; made by `load`, safe to use from several threads.
 
     Attributes:
         manifest: the bundle's manifest.
         members: how many members there are; they are numbered from 0.
-        classes: how many classes the logits have.
+        signature: what the network takes and gives.
+        classes: how many classes the logits have; 0 where not exactly one output is logits, or their number is open.
         engine: "onnxruntime" or "openvino".
         provider: the execution provider that is running, such as "cpu" or "cuda".
         precision: the arithmetic, such as "float32" or "tf32".
@@ -62,68 +63,93 @@ class Ensemble:
 
     def __init__(self, manifest: Manifest, engine: Engine, strategy: Strategy, resident_limit: int) -> None:
         self.manifest = manifest
-        self.members: int = manifest.spec.members
-        self.classes: int = manifest.spec.network.classes
+        self.members: int = manifest.members
+        self.signature: Signature = manifest.signature
+        self.classes: int = _classes(self.signature)
         self.engine: str = engine.name
         self.provider: str = engine.provider
         self.precision: Precision = engine.precision
         self.strategy = strategy
         self.resident_limit = 0 if strategy is Strategy.GENERATED else resident_limit
-        self._signature: TensorSpec = manifest.inputs[1]
         self._residents: ResidentMembers | None = None
-        self._logits: ConditionalPredictor
+        self._compute: ConditionalPredictor
         if strategy is Strategy.GENERATED:
-            self._logits = engine.generate()
+            self._compute = engine.generate()
         else:
             make = engine.fold if strategy is Strategy.FOLDED else engine.materialise
             residents = self._residents = ResidentMembers(make, resident_limit)
-            self._logits = lambda member, images: residents.predictor(member)(images)
+            self._compute = lambda member, inputs: residents.predictor(member)(inputs)
 
     @property
     def resident_members(self) -> tuple[int, ...]:
         """The members whose weights are in memory now, least recently used first."""
         return self._residents.members if self._residents else ()
 
-    @overload
-    def predict(self, images: Any, *, member: int) -> NDArray[np.float32]: ...
+    def predict(
+        self, inputs: Any = NOT_GIVEN, /, *, member: Any = None, members: Members | None = None, **named: Any
+    ) -> Any:
+        """The outputs of one member, `[batch, …]` as the signature says, or of several, `[member, batch, …]`.
 
-    @overload
-    def predict(self, images: Any, *, members: Members) -> NDArray[np.float32]: ...
-
-    def predict(self, images: Any, *, member: int | None = None, members: Members | None = None) -> NDArray[np.float32]:
-        """Logits of one member, float32 `[batch, class]`, or of several, float32 `[member, batch, class]`.
-
-        Several members give bit for bit what each gives alone.
+        Where the network has one output, such as logits, that is an array; where it has several, a dict of arrays by
+        name. Several members give bit for bit what each gives alone.
 
         Args:
-            images: `[batch, …]` in the dtype and layout of the graph's image input, by default float32
-                `[batch, channel, height, width]`; see `inputs.check_images` for the casts that are made. An image with
-                NaN makes only its own row of logits NaN.
+            inputs: the value of the only input, `[batch, …]` in the dtype and layout of the signature, or a mapping
+                with the value of every input; see `inputs.check_input` for the casts that are made. A sample with NaN
+                makes only its own row of logits NaN.
             member: one member, from 0.
             members: several, in any order, or "all". Give either `member` or `members`.
+            named: the inputs by name, instead of `inputs`.
 
         Raises:
-            RuntimeInputError: a member does not exist, or the images have another shape or dtype.
+            RuntimeInputError: a member does not exist, an input is missing, or has another shape or dtype.
         """
         if (member is None) == (members is None):
             raise RuntimeInputError("give either member=3 or members=[2, 3, 7] (or members='all')")
         if members is None:
-            return self._logits(check_member(member, self.members), check_images(images, self._signature))
+            checked = check_inputs(inputs, named, self.signature)
+            return self._given(self._compute(check_member(member, self.members), checked))
         chosen = check_members(members, self.members)
-        checked = check_images(images, self._signature)
-        logits = np.empty((len(chosen), len(checked), self.classes), dtype=np.float32)
-        for row, one in enumerate(chosen):
-            logits[row] = self._logits(one, checked)
-        return logits
+        return self._given(self._of_several(chosen, check_inputs(inputs, named, self.signature)))
 
-    def predict_mean(self, images: Any, *, members: Members = "all") -> EnsemblePrediction:
+    def predict_mean(self, inputs: Any = NOT_GIVEN, /, *, members: Members = "all", **named: Any) -> Any:
         """The members' mean prediction and how much they disagree.
+
+        Of logits this is an `EnsemblePrediction`, of another output an `EnsembleValue`; where the network has several
+        outputs, a dict of these by name.
+
+        Args:
+            inputs: as `predict`, and likewise `named`.
 
         Raises:
             RuntimeInputError: as `predict`.
         """
         chosen = check_members(members, self.members)
-        return summarise(self.predict(images, members=chosen), chosen)
+        outputs = self._of_several(chosen, check_inputs(inputs, named, self.signature))
+        return self._given(summarise_outputs(outputs, self.signature.outputs, chosen))
+
+    def outputs(self, member: Any, inputs: Arrays) -> Arrays:
+        """Every output of one member by name, also where there is only one.
+
+        Raises:
+            RuntimeInputError: as `predict`.
+        """
+        return self._compute(check_member(member, self.members), check_inputs(inputs, {}, self.signature))
+
+    def _of_several(self, members: Sequence[int], inputs: Arrays) -> Arrays:
+        """Each output `[member, …]`, written into place member by member."""
+        stacked: dict[str, Any] = {}
+        for row, member in enumerate(members):
+            for name, array in self._compute(member, inputs).items():
+                if row == 0:
+                    stacked[name] = np.empty((len(members), *array.shape), dtype=array.dtype)
+                stacked[name][row] = array
+        return stacked
+
+    def _given(self, outputs: Mapping[str, Any]) -> Any:
+        """What the only output gives, or a dict of what all of them do, in the signature's order."""
+        names = [output.name for output in self.signature.outputs]
+        return outputs[names[0]] if len(names) == 1 else {name: outputs[name] for name in names}
 
     def warm(self, members: Members = "all") -> None:
         """Make members' weights ahead of their first prediction; does nothing where weights are generated.
@@ -144,6 +170,14 @@ class Ensemble:
 
     def __repr__(self) -> str:
         return (
-            f"<Ensemble {self.manifest.name}: {self.members} members, {self.engine} on {self.provider}, "
+            f"<LoadedEnsemble {self.manifest.name}: {self.members} members, {self.engine} on {self.provider}, "
             f"{self.strategy.value}{'' if self.precision is Precision.FLOAT32 else f', {self.precision.value}'}>"
         )
+
+
+def _classes(signature: Signature) -> int:
+    logits = [output for output in signature.outputs if output.kind is OutputKind.LOGITS]
+    if len(logits) != 1 or logits[0].axis is None:
+        return 0
+    size = logits[0].shape[logits[0].axis]
+    return size if isinstance(size, int) else 0

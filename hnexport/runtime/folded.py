@@ -5,19 +5,21 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from hnexport.names import COND_ID
 from hnexport.runtime.providers import open_session
+from hnexport.runtime.residents import Arrays
 from hnexport.runtime.session_options import session_options
 from hnexport.runtime.tuned import FOLDED_HYPERNET_FILE, FOLDED_NETWORK_FILE
 
 __all__ = ["FoldedNetwork"]
 
-_PAGE = 1024  # elements
+_PAGE = 4096  # bytes
+_DTYPES = {"float": "float32", "double": "float64"}  # as onnxruntime names them, where that is not NumPy's name
 
 
 class FoldedNetwork:
@@ -36,28 +38,27 @@ class FoldedNetwork:
         self._hypernet, self._network = (
             _open(folder / name, threads) for name in (FOLDED_HYPERNET_FILE, FOLDED_NETWORK_FILE)
         )
-        self._shapes: dict[str, tuple[int, ...]] = {
-            output.name: tuple(output.shape) for output in self._hypernet.get_outputs()
-        }
-        self._spare: deque[list[NDArray[np.float32]]] = deque(maxlen=1)
+        self._weights = {output.name: (tuple(output.shape), _dtype(output)) for output in self._hypernet.get_outputs()}
+        self._outputs = [output.name for output in self._network.get_outputs()]
+        self._spare: deque[list[NDArray[np.generic]]] = deque(maxlen=1)
 
     @property
     def member_bytes(self) -> int:
         """The size of one member's weights, in bytes."""
-        return sum(4 * math.prod(shape) for shape in self._shapes.values())
+        return sum(dtype.itemsize * math.prod(shape) for shape, dtype in self._weights.values())
 
     def materialise(self, member: int) -> "FoldedMember":
         """Generate one member's weights; a member that does not exist has NaN weights."""
         try:
             weights = self._spare.pop()  # of a member that is gone: their pages are there already
         except IndexError:
-            weights = _allocate(list(self._shapes.values()))
+            weights = _allocate(list(self._weights.values()))
         binding = self._hypernet.io_binding()
-        binding.bind_cpu_input("cond_id", np.array(member, dtype=np.int64))
-        for name, array in zip(self._shapes, weights, strict=True):
-            binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+        binding.bind_cpu_input(COND_ID, np.array(member, dtype=np.int64))
+        for name, array in zip(self._weights, weights, strict=True):
+            binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         self._hypernet.run_with_iobinding(binding)
-        made = FoldedMember(self._network, dict(zip(self._shapes, weights, strict=True)))
+        made = FoldedMember(self._network, dict(zip(self._weights, weights, strict=True)), self._outputs)
         weakref.finalize(made, self._spare.append, weights).atexit = False
         return made
 
@@ -65,15 +66,17 @@ class FoldedNetwork:
 class FoldedMember:
     """One member: the session that all share, and its weights."""
 
-    def __init__(self, network: onnxruntime.InferenceSession, weights: dict[str, NDArray[np.float32]]) -> None:
-        self._network = network
+    def __init__(
+        self, network: onnxruntime.InferenceSession, weights: dict[str, NDArray[np.generic]], outputs: list[str]
+    ) -> None:
+        self._network, self._outputs = network, outputs
         self._feed = {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in weights.items()}
 
-    def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        """Logits float32 `[batch, class]`."""
-        image = onnxruntime.OrtValue.ortvalue_from_numpy(images)
-        logits = self._network.run_with_ort_values(["logits"], {**self._feed, "image": image})[0]
-        return logits.numpy()  # type: ignore[no-any-return]
+    def __call__(self, inputs: Arrays) -> Arrays:
+        """The outputs by name."""
+        given = {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in inputs.items()}
+        values = self._network.run_with_ort_values(self._outputs, {**self._feed, **given})
+        return {name: value.numpy() for name, value in zip(self._outputs, values, strict=True)}
 
 
 def _open(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
@@ -82,18 +85,25 @@ def _open(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
     return open_session(path, options, "cpu")
 
 
-def _allocate(shapes: Sequence[tuple[int, ...]]) -> list[NDArray[np.float32]]:
+def _dtype(output: onnxruntime.NodeArg) -> np.dtype[np.generic]:
+    """The dtype of a session's output, `tensor(float)` for instance."""
+    name = output.type.removeprefix("tensor(").removesuffix(")")
+    dtype: np.dtype[np.generic] = np.dtype(_DTYPES.get(name, name))
+    return dtype
+
+
+def _allocate(weights: Sequence[tuple[tuple[int, ...], np.dtype[np.generic]]]) -> list[NDArray[np.generic]]:
     """Arrays in one piece of memory, which goes back to the system when they are freed, as small pieces might not.
 
     Each starts on a page: kernels that straddle cache lines make convolutions slower by 8 %.
     """
     starts, size = [], 0
-    for shape in shapes:
+    for shape, dtype in weights:
         starts.append(size)
-        size += -(-math.prod(shape) // _PAGE) * _PAGE
-    memory = np.empty(size + _PAGE, np.float32)
-    first = -memory.ctypes.data % (4 * _PAGE) // 4
+        size += -(-dtype.itemsize * math.prod(shape) // _PAGE) * _PAGE
+    memory = np.empty(size + _PAGE, np.uint8)
+    first = -memory.ctypes.data % _PAGE
     return [
-        memory[first + start : first + start + math.prod(shape)].reshape(shape)
-        for shape, start in zip(shapes, starts, strict=True)
+        memory[first + start : first + start + dtype.itemsize * math.prod(shape)].view(dtype).reshape(shape)
+        for (shape, dtype), start in zip(weights, starts, strict=True)
     ]

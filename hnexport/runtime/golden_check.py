@@ -1,24 +1,32 @@
 """The golden sample at load: does this machine compute what PyTorch computed when the bundle was built?"""
 
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden
 from hnexport.errors import BundleError
-from hnexport.runtime.options import Check, Precision
+from hnexport.precision import Precision
+from hnexport.rows import row_errors, row_limits
+from hnexport.runtime.inputs import sample_word
+from hnexport.runtime.options import Check
+from hnexport.runtime.residents import Arrays, ConditionalPredictor
+from hnexport.spec import OutputSpec, Signature
 
-__all__ = ["LOAD_TOLERANCES", "LoadTolerance", "check_golden"]
+__all__ = ["LOAD_TOLERANCES", "LoadTolerance", "check_golden", "golden_inputs"]
+
+logger = logging.getLogger(__name__)
+
+_TIES = 1  # elements
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadTolerance:
-    """What a row of logits may lose at load: |logits - reference| / |reference|."""
+    """What a row of an output may lose at load: |output - reference| / |reference|."""
 
     relative_l2: float
     reason: str
@@ -51,36 +59,93 @@ LOAD_TOLERANCES = MappingProxyType(
 
 def check_golden(
     golden: Golden,
-    predict: Callable[[int, NDArray[Any]], NDArray[np.float32]],
+    signature: Signature,
+    predict: ConditionalPredictor,
     check: Check,
     precision: Precision,
     folder: Path,
 ) -> None:
-    """Compare predictions with the golden sample: one image of one member, or everything.
+    """Compare predictions with the golden samples: one sample of one member, or everything.
+
+    A row may be off by the tolerance, or by `NOISE_MULTIPLE` times what float32 loses on it by chance, which golden
+    samples know. Outputs that are not floating-point are compared exactly, but one element of them may differ: where
+    two numbers are nearly equal, float32 decides by chance which is the largest. In a coarser precision than float32
+    they are not compared at all.
 
     Raises:
-        BundleError: a row is outside the tolerance; the message names member and image and says what to do.
+        BundleError: a row is outside the tolerance; the message names member and sample and says what to do.
     """
     if check is Check.NONE:
         return
-    tolerance = LOAD_TOLERANCES[precision]
-    some = slice(None) if check is Check.ALL else slice(0, 1)
-    for row, member in enumerate(golden.members[some]):
-        logits = predict(int(member), golden.images[some])
-        reference = golden.logits[row, some]
-        error = _relative_l2(logits, reference)
-        failed = np.flatnonzero(~(error <= tolerance.relative_l2))  # NaN fails
+    if not len(golden.members):
+        raise BundleError(f"{folder}: its golden samples are of no member, nothing can be checked; build it again")
+    together = any(not output.has_batch for output in signature.outputs)  # of all samples
+    samples = golden.samples if check is Check.ALL or together else 1
+    inputs, judge = golden_inputs(golden, signature, samples), _Judge(golden, signature, precision, folder)
+    for row in range(len(golden.members) if check is Check.ALL else 1):
+        outputs = predict(int(golden.members[row]), inputs)
+        for output in signature.outputs:
+            judge.compare(row, output, outputs.get(output.name), samples)
+    if judge.differing:
+        logger.info("%s: a whole number among the golden samples' outputs is another one, as a tie may be", folder)
+
+
+def golden_inputs(golden: Golden, signature: Signature, samples: int) -> Arrays:
+    """The inputs of the first so many golden samples, as one batch."""
+    return {
+        tensor.name: golden.inputs[tensor.name][:samples] if tensor.has_batch else golden.inputs[tensor.name]
+        for tensor in signature.inputs
+    }
+
+
+class _Judge:
+    """Compares outputs with those of golden samples.
+
+    Attributes:
+        differing: how many elements that are not floating-point differed so far.
+    """
+
+    def __init__(self, golden: Golden, signature: Signature, precision: Precision, folder: Path) -> None:
+        self._golden, self._folder, self._precision = golden, folder, precision
+        self._word, self._several = sample_word(signature), len(signature.outputs) > 1
+        self._tolerance = LOAD_TOLERANCES[precision].relative_l2
+        self.differing = 0
+
+    def compare(self, row: int, output: OutputSpec, found: NDArray[np.generic] | None, samples: int) -> None:
+        """Compare one output of the member in a row of the golden samples.
+
+        Raises:
+            BundleError: it is not the golden one.
+        """
+        known = self._golden.outputs[output.name][row]
+        known = known[:samples] if output.has_batch else known
+        if found is None or found.shape != known.shape:
+            shape = "nothing" if found is None else f"shape {list(found.shape)}"
+            raise self._refused(row, f"{output.name} should have shape {list(known.shape)}, found {shape}")
+        if output.is_floating:
+            self._compare_rows(row, output, found, known)
+        elif self._precision is Precision.FLOAT32:
+            self.differing += int(np.count_nonzero(found != known))
+            if self.differing > _TIES:
+                raise self._refused(row, f"{self.differing} elements of {output.name} differ")
+
+    def _compare_rows(
+        self, row: int, output: OutputSpec, found: NDArray[np.generic], known: NDArray[np.generic]
+    ) -> None:
+        rows = (found, known) if output.has_batch else (found[np.newaxis], known[np.newaxis])
+        error = row_errors(*rows)
+        limit = row_limits(self._tolerance, self._golden.noise[output.name][row][: len(error)])
+        failed = np.flatnonzero(~(error <= limit))
         if failed.size:
-            image = int(failed[0])
-            raise BundleError(
-                f"{folder}: member {member} does not compute what it computed when the bundle was built: image {image} "
-                f"({golden.kinds[image]}) is off by {error[image]:.1e} (relative L2), "
-                f"allowed {tolerance.relative_l2:.1e}. "
-                "Load with provider='cpu', or with the onnxruntime of the manifest's versions; if that fails too, "
-                "build the bundle again"
-            )
+            worst = int(failed[0])
+            where = f"{self._word} {worst} ({self._golden.kinds[worst]})" if output.has_batch else output.name
+            which = f" in {output.name}" if self._several and output.has_batch else ""
+            what = f"{where} is off by {error[worst]:.1e} (relative L2){which}, allowed {limit[worst]:.1e}"
+            raise self._refused(row, what)
 
-
-def _relative_l2(logits: NDArray[np.floating], reference: NDArray[np.float64]) -> NDArray[np.float64]:
-    difference = np.linalg.norm(logits.astype(np.float64) - reference, axis=-1)
-    return np.asarray(difference / np.maximum(np.linalg.norm(reference, axis=-1), np.finfo(np.float64).tiny))
+    def _refused(self, row: int, what: str) -> BundleError:
+        return BundleError(
+            f"{self._folder}: member {self._golden.members[row]} does not compute what it computed when the bundle was "
+            f"built: {what}. Load with provider='cpu', or with the onnxruntime of the manifest's versions; if that "
+            "fails too, build the bundle again"
+        )

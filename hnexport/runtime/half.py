@@ -9,6 +9,7 @@ import onnxruntime
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
+from hnexport.names import MODEL_FILE, WEIGHTS_FILE
 from hnexport.runtime.cache import keyed_folder
 from hnexport.runtime.entries import CacheEntry
 
@@ -22,7 +23,7 @@ HALF_RECORD_FILE = "float16.json"
 def half_folder(manifest: Manifest) -> Path:
     """The folder of a bundle's float16 graph; it need not exist. It runs on any machine, unlike tuned graphs."""
     parts = [str(FORMAT_VERSION), onnxruntime.__version__]  # whose converter it is
-    parts += [f"{name} {manifest.files[name].sha256}" for name in ("model.onnx", "weights.bin")]
+    parts += [f"{name} {manifest.files[name].sha256}" for name in (MODEL_FILE, WEIGHTS_FILE)]
     return keyed_folder("float16", parts)
 
 

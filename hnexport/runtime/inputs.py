@@ -1,7 +1,6 @@
-"""What a loaded ensemble accepts: images and members, checked before any runtime sees them."""
+"""What a loaded ensemble takes: samples by the names of the signature, checked before any runtime sees them."""
 
-import operator
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,96 +8,157 @@ from numpy.typing import NDArray
 
 from hnexport.errors import RuntimeInputError
 from hnexport.reading import shown
-from hnexport.runtime.arrays import as_array
-from hnexport.spec import TensorSpec
+from hnexport.runtime.arrays import Wanted, as_array
+from hnexport.spec import Signature, TensorSpec
 from hnexport.text import shorten
 
-__all__ = ["check_dtype", "check_images", "check_member", "check_members", "check_shape"]
+__all__ = ["NOT_GIVEN", "check_dtype", "check_input", "check_inputs", "check_shape", "is_image", "sample_word"]
+
+Array = NDArray[Any]
+
+NOT_GIVEN = object()
+"""In the place of a value: the inputs are given by their names."""
+
+_IMAGE_NAMES = ("image", "images")
+_CHANNELS = (1, 3, 4)
 
 
-def check_member(member: Any, count: int) -> int:
-    """The member as an int.
+def is_image(tensor: TensorSpec) -> bool:
+    """Whether an input takes images: it says so by its name, or by the shape and dtype of pixels."""
+    if tensor.name in _IMAGE_NAMES:
+        return True
+    shaped = (
+        len(tensor.shape) == 4 and tensor.has_batch and (tensor.shape[1] in _CHANNELS or tensor.shape[3] in _CHANNELS)
+    )
+    return shaped and (tensor.is_floating or tensor.dtype == "uint8")
+
+
+def sample_word(signature: Signature) -> str:
+    """What one sample is called in messages: "image" where the only input takes images, otherwise "sample"."""
+    return "image" if len(signature.inputs) == 1 and is_image(signature.inputs[0]) else "sample"
+
+
+def check_inputs(given: Any, named: Mapping[str, Any], signature: Signature) -> dict[str, Array]:
+    """The inputs by name, each as `check_input` gives it, after sizes that share a name were found to agree.
+
+    Args:
+        given: a mapping with every input, or the value of the only one; `NOT_GIVEN` where they are in `named`.
+        named: by name, or empty. The only input of a network that takes images may be called `images`.
 
     Raises:
-        RuntimeInputError: it is not a whole number from 0 to `count - 1`.
+        RuntimeInputError: an input is missing, unknown or given twice, or as `check_input`, or sizes do not agree.
     """
-    existing = f"this ensemble has members 0 to {count - 1}" if count > 1 else "this ensemble has only member 0"
-    try:
-        if isinstance(member, bool | np.bool_):
-            raise TypeError
-        index = operator.index(member)
-    except TypeError:
-        raise RuntimeInputError(f"a member is a whole number, found {shown(member)}; {existing}") from None
-    if not 0 <= index < count:
-        raise RuntimeInputError(f"member {shown(index)} does not exist: {existing}")
-    return index
+    names = [tensor.name for tensor in signature.inputs]
+    values = _by_name(given, named, signature)
+    unknown = next((name for name in values if name not in names), None)
+    missing = next((name for name in names if name not in values), None)
+    if unknown is not None or missing is not None:
+        what = f"there is no input {shown(unknown)}" if missing is None else f"the input {missing!r} is missing"
+        raise RuntimeInputError(f"{what}: this network takes {', '.join(names) or 'no inputs'}")
+    checked = {tensor.name: check_input(values[tensor.name], tensor) for tensor in signature.inputs}
+    _check_open_sizes(checked, signature)
+    return checked
 
 
-def check_members(members: Any, count: int) -> tuple[int, ...]:
-    """The members as a tuple of ints: "all", or any iterable of members, in its order.
-
-    Raises:
-        RuntimeInputError: there are none, or one does not exist.
-    """
-    if isinstance(members, str):
-        if members == "all":
-            return tuple(range(count))
-        raise RuntimeInputError(f"members must be 'all' or a list of numbers such as [0, 2], found {shown(members)}")
-    if not isinstance(members, Iterable) or isinstance(members, bytes | bytearray) or getattr(members, "ndim", 1) == 0:
-        raise RuntimeInputError(
-            f"members must be 'all' or a list of numbers, found {shown(members)}; for one give member="
-        )
-    chosen = tuple(check_member(member, count) for member in members)
-    if not chosen:
-        raise RuntimeInputError("members is empty: name at least one member, or 'all'")
-    return chosen
+def _by_name(given: Any, named: Mapping[str, Any], signature: Signature) -> Mapping[str, Any]:
+    if given is NOT_GIVEN:
+        alone = signature.inputs[0].name if len(signature.inputs) == 1 else ""
+        return {alone: named["images"]} if alone in _IMAGE_NAMES and set(named) == {"images"} else named
+    if named:
+        raise RuntimeInputError("give the inputs either in one argument or by their names, not both")
+    if isinstance(given, Mapping):
+        return given
+    if len(signature.inputs) != 1:
+        names = ", ".join(f"{tensor.name!r}: …" for tensor in signature.inputs)
+        raise RuntimeInputError(f"this network takes {len(signature.inputs)} inputs: give them by name, {{{names}}}")
+    return {signature.inputs[0].name: given}
 
 
-def check_images(images: Any, signature: TensorSpec) -> NDArray[Any]:
-    """The images as a C-contiguous array of exactly the signature's dtype.
+def _check_open_sizes(arrays: Mapping[str, Array], signature: Signature) -> None:
+    seen: dict[str, tuple[str, int]] = {}
+    for tensor in signature.inputs:
+        for axis, size in zip(tensor.shape, arrays[tensor.name].shape, strict=True):
+            if isinstance(axis, int):
+                continue
+            first, expected = seen.setdefault(axis, (tensor.name, size))
+            if size != expected:
+                raise RuntimeInputError(
+                    f"the inputs have different sizes of the axis {axis!r}: {first} has {expected}, "
+                    f"{tensor.name} has {size}"
+                )
+
+
+def check_input(given: Any, tensor: TensorSpec) -> Array:
+    """One input as a C-contiguous array of exactly the signature's dtype.
 
     Arrays, lists, and whatever has `__array__` or `__dlpack__` are taken; tensors that require gradients are detached,
     those on a device are copied from it, masked arrays are taken where nothing is masked.
 
-    Only casts that lose nothing and leave the meaning alone are made: float16 and bfloat16 to float32, other byte
-    orders, and Python's own numbers, which have no dtype. float64 arrays are refused (casting them is the caller's
-    decision), and so are integers where the graph takes floats: pixel values 0 to 255 are not what such a network was
-    trained on. NaN is passed on.
+    Only casts that lose nothing and leave the meaning alone are made: to a float or an integer that holds every value
+    of the dtype, float16 and bfloat16 to float32 for instance, other byte orders, and Python's own numbers, which have
+    no dtype. float64 arrays are refused where the graph takes float32 (casting them is the caller's decision), and so
+    are integers where it takes floats: pixel values 0 to 255 are not what such a network was trained on. NaN is passed
+    on.
 
     Raises:
         RuntimeInputError: another dtype or shape, or an empty batch; the message says what was expected.
     """
-    array = as_array(images, np.dtype(signature.dtype))
-    check_dtype(array.dtype, signature)
-    check_shape(array.shape, signature)
-    return np.ascontiguousarray(array, dtype=signature.dtype)
+    wanted = Wanted(
+        dtype=np.dtype(tensor.dtype),
+        subject=_subject(tensor),
+        name=_variable(tensor),
+        whole_become_floats=not is_image(tensor),
+    )
+    array = as_array(given, wanted)
+    check_dtype(array.dtype, tensor)
+    check_shape(array.shape, tensor)
+    return np.asarray(
+        array, dtype=tensor.dtype, order="C"
+    )  # unlike ascontiguousarray it leaves an array of no axis alone
 
 
-def check_dtype(found: np.dtype[Any], signature: TensorSpec, subject: str = "images") -> None:
+def _subject(tensor: TensorSpec) -> str:
+    if is_image(tensor):
+        return "images"
+    return f"samples of {tensor.name}" if tensor.has_batch else tensor.name
+
+
+def _variable(tensor: TensorSpec) -> str:
+    return "images" if is_image(tensor) else tensor.name
+
+
+def check_dtype(found: np.dtype[Any], tensor: TensorSpec, subject: str = "") -> None:
     """Refuse a dtype that is not the signature's and cannot become it without loss.
 
+    Args:
+        subject: how the message begins, where that is not what the input is called.
+
     Raises:
-        RuntimeInputError: with `subject`, and what to do.
+        RuntimeInputError: with what to do.
     """
-    expected = np.dtype(signature.dtype)
-    if np.can_cast(found, expected, "safe") and (found.kind == expected.kind or _is_small_float(found, expected)):
+    expected = np.dtype(tensor.dtype)
+    same = found.kind == expected.kind or (found.kind, expected.kind) == ("u", "i")
+    if np.can_cast(found, expected, "safe") and (same or _is_small_float(found, expected)):
         return
+    name, image = _variable(tensor), is_image(tensor)
     if expected.kind == "f" and found.kind == "f":
-        hint = f"; cast them with images.astype(np.{expected})"
-    elif expected.kind == "f" and found.kind in "ui":
+        hint = f"; cast them with {name}.astype(np.{expected})"
+    elif image and expected.kind == "f" and found.kind in "ui":
         hint = (
             "; this graph takes preprocessed images: scale and normalise the pixels as in training, "
             "for instance (pixels / 255 - mean) / std"
         )
-    elif expected.kind == "u" and found.kind == "f":
+    elif image and expected.kind == "u" and found.kind == "f":
         hint = "; this graph normalises by itself: give it the pixels, 0 to 255"
     elif found.kind == "O":
-        hint = f" (Python objects); give an array of numbers, for instance np.asarray(images, dtype=np.{expected})"
+        hint = f" (Python objects); give an array of numbers, for instance np.asarray({name}, dtype=np.{expected})"
     elif found == np.dtype("V2"):
         hint = "; if these are bfloat16, which .npy files do not name, save them as float32"
+    elif not image and found.kind in "iuf" and expected.kind in "iuf":
+        hint = f"; if they are the values that it was trained on, cast them with {name}.astype(np.{expected})"
     else:
         hint = ""
-    raise RuntimeInputError(f"{subject}: expected {expected}, found {shorten(found)}{hint}")
+    raise RuntimeInputError(f"{subject or _subject(tensor)}: expected {expected}, found {shorten(found)}{hint}")
 
 
 def _is_small_float(found: np.dtype[Any], expected: np.dtype[Any]) -> bool:
@@ -106,28 +166,43 @@ def _is_small_float(found: np.dtype[Any], expected: np.dtype[Any]) -> bool:
     return expected.kind == "f" and found.kind == "V" and found.name.startswith(("bfloat", "float"))
 
 
-def check_shape(found: tuple[int, ...], signature: TensorSpec, subject: str = "images") -> None:
-    """Refuse another shape than the signature's, and a batch without images.
+def check_shape(found: tuple[int, ...], tensor: TensorSpec, subject: str = "") -> None:
+    """Refuse another shape than the signature's, and a batch without samples.
+
+    Args:
+        subject: as for `check_dtype`.
 
     Raises:
-        RuntimeInputError: with `subject`, and what to do.
+        RuntimeInputError: with what to do.
     """
-    expected = signature.shape
-    sizes = tuple(size for size in expected[1:] if isinstance(size, int))
-    axes = ", ".join(map(str, expected))
-    if len(found) == len(expected) and found[1:] == sizes:
-        if found[0] == 0:
-            raise RuntimeInputError(f"{subject}: the batch is empty; give at least one image")
+    subject, word = subject or _subject(tensor), "image" if is_image(tensor) else "sample"
+    if _fits(found, tensor.shape):
+        if tensor.has_batch and found[0] == 0:
+            raise RuntimeInputError(f"{subject}: the batch is empty; give at least one {word}")
         return
     hint = ""
-    if found == sizes:
-        hint = "; for one image give images[np.newaxis]"
-    elif len(found) == 4 and len(sizes) == 3 and sorted(found[1:]) == sorted(sizes):
+    if tensor.has_batch and _fits(found, tensor.row):
+        hint = f"; for one {word} give {_variable(tensor)}[np.newaxis]"
+    elif is_image(tensor):
+        hint = _moved_channels(found, tensor.row)
+    axes = ", ".join(map(str, tensor.shape))
+    raise RuntimeInputError(f"{subject}: expected shape [{axes}], found {shown(list(found))}{hint}")
+
+
+def _fits(found: tuple[int, ...], expected: tuple[int | str, ...]) -> bool:
+    return len(found) == len(expected) and all(
+        isinstance(axis, str) or axis == size for axis, size in zip(expected, found, strict=True)
+    )
+
+
+def _moved_channels(found: tuple[int, ...], sizes: tuple[int | str, ...]) -> str:
+    """Advice for images with their channels first where they belong last, and the other way round."""
+    if len(found) == 4 and len(sizes) == 3:
         if found[1:] == (sizes[1], sizes[2], sizes[0]):
-            hint = "; move the channels with images.transpose(0, 3, 1, 2)"
-        elif found[1:] == (sizes[2], sizes[0], sizes[1]):
-            hint = "; move the channels with images.transpose(0, 2, 3, 1)"
+            return "; move the channels with images.transpose(0, 3, 1, 2)"
+        if found[1:] == (sizes[2], sizes[0], sizes[1]):
+            return "; move the channels with images.transpose(0, 2, 3, 1)"
     elif len(found) == 3 and found in ((*sizes[1:], sizes[0]), (sizes[-1], *sizes[:-1])):
         moved = "(2, 0, 1)" if found == (*sizes[1:], sizes[0]) else "(1, 2, 0)"
-        hint = f"; move the channels with images.transpose{moved}, and for one image add [np.newaxis]"
-    raise RuntimeInputError(f"{subject}: expected shape [{axes}], found {shown(list(found))}{hint}")
+        return f"; move the channels with images.transpose{moved}, and for one image add [np.newaxis]"
+    return ""

@@ -7,15 +7,15 @@ from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
 
-from hnexport.bundle.golden import GOLDEN_FILE, Golden, read_golden
+from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import Manifest, read_identified
 from hnexport.errors import BundleError, CacheError, ProviderError, RuntimeInputError
+from hnexport.names import GOLDEN_FILE
 from hnexport.runtime.cache import CACHE_REMEDY, require_cache
 from hnexport.runtime.cuda import CudaOptions
-from hnexport.runtime.ensemble import Engine, Ensemble
+from hnexport.runtime.ensemble import Engine, LoadedEnsemble
 from hnexport.runtime.golden_check import check_golden
 from hnexport.runtime.half import find_half
 from hnexport.runtime.memory import available_bytes
@@ -23,16 +23,19 @@ from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
 from hnexport.runtime.openvino_engine import OpenvinoEngine
 from hnexport.runtime.options import Check, Checksums, EngineName, LoadOptions, Precision, Strategy
 from hnexport.runtime.providers import PROVIDERS, check_provider_name, require_device
+from hnexport.runtime.residents import Arrays
+from hnexport.runtime.samples import trial_inputs
+from hnexport.runtime.shares import own_share
 from hnexport.runtime.tuned import find_tuned
 from hnexport.runtime.validation import require_path
 from hnexport.runtime.verified import verify_files
-from hnexport.spec import Source
 
 __all__ = ["load"]
 
 logger = logging.getLogger(__name__)
 
 _MEMORY_SHARE = 0.5  # of what is available; the rest is for activations and for the application
+_OWN_SHARE = 0.25  # of a member's weights, from which a plain network of them is clearly faster
 _MEMBER_OVERHEAD = 1.1  # a session and its graph, beside the weights
 _UNKNOWN_MEMORY_BYTES = 2**31  # where the system does not say
 
@@ -51,7 +54,7 @@ def load(
     tune: bool = False,
     cuda: CudaOptions | None = None,
     digest: str | None = None,
-) -> Ensemble:
+) -> LoadedEnsemble:
     """Load a bundle and prove that it computes what it computed when it was built.
 
     Args:
@@ -119,20 +122,13 @@ def load(
         try:
             ensemble = _load_on("cuda", files, golden, options)
             if golden is None:
-                _require_a_run(ensemble)
+                ensemble.predict(files.trial(), member=0)  # a library may be missed first when it runs
             return ensemble
         except ProviderError as error:
             logger.info("running on the CPU: %s", error)
         except BundleError as error:  # damaged files are found again below
             logger.warning("running on the CPU, CUDA fails the golden sample: %s", error)
     return _load_on("cpu", files, golden, options)
-
-
-def _require_a_run(ensemble: Ensemble) -> None:
-    """One image of zeros: a provider may start and first miss a library when it runs, and `auto` must know."""
-    image = ensemble.manifest.inputs[1]
-    sizes = [size for size in image.shape if isinstance(size, int)]
-    ensemble.predict(np.zeros((1, *sizes), dtype=image.dtype), member=0)
 
 
 class _Files:
@@ -155,8 +151,17 @@ class _Files:
         self.verify([GOLDEN_FILE])
         return read_golden(self.folder, self.manifest)
 
+    def trial(self) -> Arrays:
+        """Inputs of one sample, golden ones if there are any that can be read."""
+        try:
+            golden = self.golden()
+        except BundleError as error:
+            logger.info("no golden sample is used: %s", error)
+            golden = None
+        return trial_inputs(self.manifest.signature, golden)
 
-def _load_on(provider: str, files: _Files, golden: Golden | None, options: LoadOptions) -> Ensemble:
+
+def _load_on(provider: str, files: _Files, golden: Golden | None, options: LoadOptions) -> LoadedEnsemble:
     options = options.on(provider)
     if provider != "cpu":  # before anything is made for it
         require_device(provider, (options.cuda or CudaOptions()).device)
@@ -166,15 +171,10 @@ def _load_on(provider: str, files: _Files, golden: Golden | None, options: LoadO
     strategy, limit = _plan(engine, files, options)
     engine.sessions = 1 + (limit if strategy is Strategy.MATERIALISED else 1)  # the hypernetwork's, and these
     files.verify(engine.files[strategy])
-    ensemble = Ensemble(files.manifest, engine, strategy, limit)
+    ensemble = LoadedEnsemble(files.manifest, engine, strategy, limit)
     if golden is not None:
-        check_golden(
-            golden,
-            lambda member, images: ensemble.predict(images, member=member),
-            options.check,
-            options.precision,
-            files.folder,
-        )
+        signature = files.manifest.signature
+        check_golden(golden, signature, ensemble.outputs, options.check, options.precision, files.folder)
     return ensemble
 
 
@@ -213,7 +213,13 @@ def _engine(provider: str, files: _Files, options: LoadOptions) -> Engine:
     if options.engine is EngineName.OPENVINO:
         return OpenvinoEngine(files.folder, files.manifest, options.threads, options.precision)
     return OnnxruntimeEngine(
-        files.folder, files.manifest, provider, options.threads, precision=options.precision, cuda=options.cuda
+        files.folder,
+        files.manifest,
+        provider,
+        options.threads,
+        precision=options.precision,
+        cuda=options.cuda,
+        trial=files.trial,
     )
 
 
@@ -223,7 +229,7 @@ def _plan(engine: Engine, files: _Files, options: LoadOptions) -> tuple[Strategy
     `auto` never thrashes: if not every member fits and nobody said how many to keep, weights are generated.
     """
     manifest = files.manifest
-    members = manifest.spec.members
+    members = manifest.members
     if options.strategy is Strategy.GENERATED:
         if options.resident_members is not None:
             raise RuntimeInputError("resident_members is for strategy='materialised': generated members are not kept")
@@ -264,8 +270,11 @@ def _can_fold(engine: Engine, manifest: Manifest) -> bool:
 
 
 def _pays(manifest: Manifest, engine: Engine) -> bool:
-    """Whether a plain network is faster: on the CPU, if the convolutions are not the same for all members anyway."""
-    return engine.provider == "cpu" and manifest.spec.recipe.convolution is not Source.SHARED
+    """Whether a plain network is faster: on the CPU, if enough of its weights is not the same for all members anyway.
+
+    Where it is the same, the graph that generates the rest has it as constants too.
+    """
+    return engine.provider == "cpu" and own_share(manifest) >= _OWN_SHARE
 
 
 def _members_that_fit(engine: Engine) -> int:

@@ -1,39 +1,35 @@
 """The engine over onnxruntime."""
 
 import logging
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
-from hnexport.errors import ProviderError
+from hnexport.errors import BundleError, ProviderError
+from hnexport.names import COND_ID, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE, WEIGHTS_FILE
 from hnexport.runtime.cuda import CudaOptions
-from hnexport.runtime.device import WITHOUT_GRAPH, Runner, place_session
+from hnexport.runtime.device import WITHOUT_GRAPH, Runner, can_capture, place_session
 from hnexport.runtime.folded import FoldedNetwork
 from hnexport.runtime.half import require_half
 from hnexport.runtime.memory import release_freed_memory
 from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.processors import threads_of_each
 from hnexport.runtime.providers import open_session, running_bundle
-from hnexport.runtime.residents import ConditionalPredictor, Predictor
+from hnexport.runtime.residents import Arrays, ConditionalPredictor, Predictor
+from hnexport.runtime.samples import trial_inputs
 from hnexport.runtime.session_options import session_options
+from hnexport.runtime.shares import computes_bases_in_half, member_bytes
 from hnexport.runtime.tuned import find_tuned
-from hnexport.spec import BasisDtype
 
-__all__ = ["HYPERNET_FILE", "MODEL_FILE", "NETWORK_FILE", "WEIGHTS_FILE", "OnnxruntimeEngine"]
+__all__ = ["OnnxruntimeEngine"]
 
 logger = logging.getLogger(__name__)
-
-MODEL_FILE = "model.onnx"
-HYPERNET_FILE = "hypernet.onnx"
-NETWORK_FILE = "network.onnx"
-WEIGHTS_FILE = "weights.bin"
 
 
 class OnnxruntimeEngine:
@@ -66,18 +62,22 @@ class OnnxruntimeEngine:
         *,
         precision: Precision = Precision.FLOAT32,
         cuda: CudaOptions | None = None,
+        trial: Callable[[], Arrays] | None = None,
     ) -> None:
         """An engine whose sessions are on `provider`, one of `providers.PROVIDERS`, with so many threads each.
 
         Where `threads` is None, what this process may use is divided: `sessions` says among how many at most.
-        `precision` other than "float32" and `cuda` are for the provider "cuda" alone.
+        `precision` other than "float32" and `cuda` are for the provider "cuda" alone. `trial` gives inputs of one
+        sample that the network takes; without it they are made up.
         """
         self.provider, self.precision = provider, precision
-        self._cuda = (cuda or CudaOptions()) if provider == "cuda" else None
+        self._signature = manifest.signature
+        self._outputs = [output.name for output in self._signature.outputs]
+        self._cuda = self._placed(cuda or CudaOptions()) if provider == "cuda" else None
         self._folder, self._manifest, self._threads = folder, manifest, threads
-        self.sessions = 1 + manifest.spec.members  # the hypernetwork, and all members resident
-        hypernet = manifest.spec.hypernet
-        self._folds = hypernet is None or hypernet.basis_dtype is BasisDtype.FLOAT32
+        self._trial = trial or (lambda: trial_inputs(self._signature))
+        self.sessions = 1 + manifest.members  # the hypernetwork, and all members resident
+        self._folds = not computes_bases_in_half(manifest)
         self._hypernet: onnxruntime.InferenceSession | None = None
         self._folded: FoldedNetwork | None = None
         self._refers_to_weights: bool | None = None  # None until the first member has shown it
@@ -85,9 +85,9 @@ class OnnxruntimeEngine:
     @property
     def member_bytes(self) -> int:
         """The size of one member's weights, in bytes."""
-        return sum(4 * math.prod(output.shape) for output in self._hypernet_session().get_outputs())
+        return member_bytes(self._manifest)
 
-    def weights(self, member: int) -> dict[str, NDArray[np.float32]]:
+    def weights(self, member: int) -> dict[str, NDArray[np.generic]]:
         """The tensors of one member that `network.onnx` does not hold itself, by name."""
         if self._manifest.onnx is None or not self._manifest.onnx.supplied:
             return {}
@@ -156,23 +156,27 @@ class OnnxruntimeEngine:
         options = session_options(self._threads_of_each(), prepack=False)
         run = self._runner(lambda: self._open(path, options, fold=half or self._folds))
 
-        def predict(member: int, images: NDArray[Any]) -> NDArray[np.float32]:
-            return run(images, member)
-
-        return predict
+        return lambda member, inputs: run(inputs, member)
 
     def _runner(self, open_it: Callable[[], onnxruntime.InferenceSession]) -> Runner:
-        """A function of images, and of a member where the graph takes one."""
+        """A function of inputs, and of a member where the graph takes one."""
         if self._cuda is not None:
-            return place_session(open_it, self._cuda, self._manifest.spec.network.classes)
+            return place_session(open_it, self._cuda, self._signature)
         session = open_it()
 
-        def run(images: NDArray[Any], member: int | None = None) -> NDArray[np.float32]:
-            feed = {"image": images} if member is None else {**_feed(member), "image": images}
+        def run(inputs: Arrays, member: int | None = None) -> Arrays:
+            feed = inputs if member is None else {**_feed(member), **inputs}
             with running_bundle(self.provider):
-                return session.run(["logits"], feed)[0]  # type: ignore[no-any-return]
+                return dict(zip(self._outputs, session.run(self._outputs, feed), strict=True))
 
         return run
+
+    def _placed(self, cuda: CudaOptions) -> CudaOptions:
+        """The options, without CUDA graphs where the signature does not allow them."""
+        if cuda.graph and not can_capture(self._signature):
+            logger.info("calls are not captured as CUDA graphs: this network has other inputs than one batch of floats")
+            return replace(cuda, graph=False)
+        return cuda
 
     def _open(
         self, path: Path, options: onnxruntime.SessionOptions, *, fold: bool = True
@@ -190,15 +194,28 @@ class OnnxruntimeEngine:
             self._hypernet = open_session(self._folder / HYPERNET_FILE, options, "cpu", fold=self._folds)
         return self._hypernet
 
-    def _is_changed_by(self, session: onnxruntime.InferenceSession, weights: Mapping[str, NDArray[np.float32]]) -> bool:
-        """Whether a session's logits change when the arrays it was given do (which are NaN afterwards)."""
-        image = self._manifest.inputs[1]
-        feed = {"image": np.zeros((1, *_sizes(image.shape)), dtype=image.dtype)}
-        with running_bundle(self.provider):
-            before = session.run(["logits"], feed, WITHOUT_GRAPH)[0]
-            for weight in weights.values():
+    def _is_changed_by(self, session: onnxruntime.InferenceSession, weights: Mapping[str, NDArray[np.generic]]) -> bool:
+        """Whether a session's outputs change when the arrays it was given do (floating ones are NaN afterwards).
+
+        Where that cannot be told, they might.
+        """
+        floating = [weight for weight in weights.values() if weight.dtype.kind == "f"]
+        try:
+            inputs = self._trial()
+            before = self._tried(session, inputs)
+            for weight in floating:
                 weight.fill(np.nan)
-            return not np.array_equal(before, session.run(["logits"], feed, WITHOUT_GRAPH)[0], equal_nan=True)
+            after = self._tried(session, inputs)
+        except BundleError as error:
+            logger.info("no sample is known that %s takes: %s", self._manifest.name, error)
+            return True
+        known = any(array.dtype.kind == "f" and not np.isnan(array).all() for array in before)
+        same = all(np.array_equal(one, other, equal_nan=True) for one, other in zip(before, after, strict=True))
+        return bool(weights) and not (floating and known and same)
+
+    def _tried(self, session: onnxruntime.InferenceSession, inputs: Arrays) -> list[NDArray[np.generic]]:
+        with running_bundle(self.provider):
+            return session.run(self._outputs, dict(inputs), WITHOUT_GRAPH)  # type: ignore[no-any-return]
 
 
 class _NetworkPredictor:
@@ -207,13 +224,9 @@ class _NetworkPredictor:
     def __init__(self, run: Runner, kept: object) -> None:
         self._run, self._kept = run, kept
 
-    def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        return self._run(images)
+    def __call__(self, inputs: Arrays) -> Arrays:
+        return self._run(inputs)
 
 
 def _feed(member: int) -> dict[str, NDArray[np.int64]]:
-    return {"cond_id": np.array(member, dtype=np.int64)}
-
-
-def _sizes(shape: Sequence[int | str]) -> tuple[int, ...]:
-    return tuple(size for size in shape if isinstance(size, int))
+    return {COND_ID: np.array(member, dtype=np.int64)}

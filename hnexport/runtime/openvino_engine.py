@@ -18,11 +18,13 @@ from hnexport.bundle.layout import confined_path
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError, ProviderError, RuntimeInputError
 from hnexport.interrupts import interrupts_kept
+from hnexport.names import COND_ID, MODEL_FILE, WEIGHTS_FILE
 from hnexport.runtime.memory import release_freed_memory
-from hnexport.runtime.onnxruntime_engine import MODEL_FILE, WEIGHTS_FILE
 from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.processors import threads_of_each
-from hnexport.runtime.residents import ConditionalPredictor, Predictor
+from hnexport.runtime.residents import Arrays, ConditionalPredictor, Predictor
+from hnexport.runtime.shares import member_bytes
+from hnexport.spec import OutputSpec
 
 __all__ = ["OpenvinoEngine", "import_openvino"]
 
@@ -84,8 +86,8 @@ class OpenvinoEngine:
 
     @property
     def member_bytes(self) -> int:
-        """The size of one member's weights, in bytes: at most that of the weights file."""
-        return self._manifest.files[WEIGHTS_FILE].size_bytes
+        """The size of one member's weights, in bytes."""
+        return member_bytes(self._manifest)
 
     def materialise(self, member: int) -> Predictor:
         """The plain network of one member.
@@ -94,15 +96,15 @@ class OpenvinoEngine:
             BundleError: OpenVINO cannot load the model.
         """
         model = self._read(self._path)
-        condition = next(node for node in model.get_parameters() if node.output(0).any_name == "cond_id")
+        condition = next(node for node in model.get_parameters() if COND_ID in node.output(0).names)
         constant = self._openvino.opset13.constant(np.array(member, dtype=np.int64))
         for use in list(condition.output(0).get_target_inputs()):
             use.replace_source_output(constant.output(0))
         model.remove_parameter(condition)
-        predict = self._predictor(model)
+        requests = self._requests(model)
         del model, condition, constant
         release_freed_memory()
-        return predict
+        return requests.infer
 
     def fold(self, member: int) -> Predictor:
         """Refused: what `hnexport tune` makes is for onnxruntime.
@@ -118,28 +120,19 @@ class OpenvinoEngine:
         Raises:
             BundleError: OpenVINO cannot load the model.
         """
-        requests = _Requests(self._compile(self._read(self._path)))
-
-        def predict(member: int, images: NDArray[Any]) -> NDArray[np.float32]:
-            return requests.infer({"cond_id": np.array(member, dtype=np.int64), "image": images})
-
-        return predict
+        requests = self._requests(self._read(self._path))
+        return lambda member, inputs: requests.infer({COND_ID: np.array(member, dtype=np.int64), **inputs})
 
     def open_network(self, path: Path) -> Predictor:
-        """A network `image -> logits` in a file of its own, with this engine's precision and threads.
+        """A network without a condition id in a file of its own, with this engine's precision and threads.
 
         Raises:
             BundleError: OpenVINO cannot load it.
         """
-        return self._predictor(self._read(path))
+        return self._requests(self._read(path)).infer
 
-    def _predictor(self, model: Any) -> Predictor:
-        requests = _Requests(self._compile(model))
-
-        def predict(images: NDArray[Any]) -> NDArray[np.float32]:
-            return requests.infer({"image": images})
-
-        return predict
+    def _requests(self, model: Any) -> "_Requests":
+        return _Requests(self._compile(model), self._manifest.outputs)
 
     def _read(self, path: Path) -> Any:
         try:
@@ -158,15 +151,17 @@ class OpenvinoEngine:
 class _Requests:
     """One inference request a thread: a request holds the tensors of one call."""
 
-    def __init__(self, compiled: Any) -> None:
+    def __init__(self, compiled: Any, outputs: tuple[OutputSpec, ...]) -> None:
         self._compiled, self._local = compiled, threading.local()
+        self._dtypes = {output.name: output.dtype for output in outputs}
 
-    def infer(self, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+    def infer(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
+        """The outputs by name."""
         request = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._compiled.create_infer_request()
         try:
-            result = request.infer(feed, share_inputs=True)["logits"]
+            results = request.infer(dict(inputs), share_inputs=True)
         except RuntimeError as error:
             raise RuntimeInputError(f"OpenVINO cannot run this batch: {error}") from error
-        return np.array(result, dtype=np.float32)
+        return {name: np.array(results[name], dtype=dtype) for name, dtype in self._dtypes.items()}

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from hnexport.errors import RuntimeInputError
+from hnexport.precision import Precision
 from hnexport.runtime.cuda import CudaOptions
 from hnexport.runtime.validation import choice, require_count, require_threads
 
@@ -24,7 +25,7 @@ class Strategy(StrEnum):
     that never had a hypernetwork, for the memory of one set of weights a member. `folded`: the same speed and memory
     over graphs that `hnexport tune` made for this machine; another member is there in milliseconds. `generated`: one
     session for all members, which computes the weights anew in every call. `auto` materialises on the CPU if all fit
-    into memory and the recipe generates the convolutions; otherwise it takes the tuned graphs where they are, and
+    into memory and enough of a member's weights is its own; otherwise it takes the tuned graphs where they are, and
     generates where they are not.
     """
 
@@ -51,20 +52,6 @@ class Check(StrEnum):
     SAMPLE = "sample"
     ALL = "all"
     NONE = "none"
-
-
-class Precision(StrEnum):
-    """The arithmetic. Whatever is coarser than `float32` is a choice to make by name.
-
-    `tf32` rounds the factors of convolutions and products to 10 bits of mantissa, on CUDA; `float16` stores everything
-    in as many, and has a graph of its own that `hnexport tune --precision float16` makes; `bfloat16` has 7 bits, with
-    OpenVINO.
-    """
-
-    FLOAT32 = "float32"
-    TF32 = "tf32"
-    FLOAT16 = "float16"
-    BFLOAT16 = "bfloat16"
 
 
 _CUDA_PRECISIONS = (Precision.TF32, Precision.FLOAT16)

@@ -2,18 +2,19 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ConditionalPredictor", "Predictor", "ResidentMembers"]
+__all__ = ["Arrays", "ConditionalPredictor", "Predictor", "ResidentMembers"]
 
-# images [batch, …] -> logits float32 [batch, class]
-Predictor = Callable[[NDArray[Any]], NDArray[np.float32]]
-# member, images [batch, …] -> logits float32 [batch, class]
-ConditionalPredictor = Callable[[int, NDArray[Any]], NDArray[np.float32]]
+# inputs or outputs by the names of the signature
+Arrays = Mapping[str, NDArray[np.generic]]
+# inputs -> outputs
+Predictor = Callable[[Arrays], Arrays]
+# member, inputs -> outputs
+ConditionalPredictor = Callable[[int, Arrays], Arrays]
 
 
 class ResidentMembers:

@@ -17,7 +17,7 @@ class Source(StrEnum):
 
 
 class Chunking(StrEnum):
-    """How a layer group's kernels are cut into chunks; see `hnexport.networks.wide_resnet.chunking`."""
+    """How a planner cuts a layer group's kernels into chunks: as published, or by greatest common divisors."""
 
     PUBLISHED = "published"
     GCD = "gcd"

@@ -12,9 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 from hnexport.bundle.manifest import Manifest
 from hnexport.bundle.onnx_data import read_model, tensor_values
 from hnexport.errors import TuneError
+from hnexport.families import family
+from hnexport.hypernet.plan import ChunkPlan, InternalHypernet
 from hnexport.hypernet.storage import ALIGNMENT_BYTES
-from hnexport.networks.wide_resnet.chunking import InternalHypernet, plan_chunks
-from hnexport.networks.wide_resnet.slots import network_slots
+from hnexport.names import HYPERNET_FILE, NETWORK_FILE
 from hnexport.runtime.tuned import FOLDED_HYPERNET_FILE, FOLDED_NETWORK_FILE, FOLDED_WEIGHTS_FILE
 from hnexport.tune.layout import BlockedNetwork, blocked_network, chunk_order
 
@@ -27,27 +28,26 @@ def write_folded(bundle: Path, manifest: Manifest, folder: Path) -> None:
     """Write the folded graphs and their weights for this machine into `folder`.
 
     `folded-hypernet.onnx` takes `cond_id` and gives each generated kernel, float32 `[block, chunk, row]`, and the other
-    tensors that a member has of its own; `folded-network.onnx` takes all of them and `image`, and gives logits.
+    tensors that a member has of its own; `folded-network.onnx` takes all of them and the network's inputs, and gives
+    its outputs.
 
     Raises:
         TuneError: this pipeline generates nothing that could be folded, or its chunks hold more than one tensor, or
             onnxruntime's layout mixes chunks.
     """
-    plan = plan_chunks(manifest.spec)
-    if manifest.onnx is None or not plan.hypernets:
-        raise TuneError(f"{manifest.name} generates no weights from ONNX files: there is nothing to fold")
-    if any(len(hypernet.parts) > 1 for hypernet in plan.hypernets):
-        raise TuneError(f"{manifest.name} generates batch norm or biases with its kernels: that cannot be folded yet")
-    shapes = {slot.name: slot.shape for slot in network_slots(manifest.spec.network)}
+    plan = _plan(manifest)
+    shapes = {slot.name: slot.shape for slot in manifest.slots}
     kernels = {slot: shapes[slot] for slot in plan.assembly}
-    others = {slot: shapes[slot] for slot in manifest.onnx.supplied if slot not in kernels}
-    blocked = blocked_network(bundle / "network.onnx", kernels, others)
-    generator = _Generator(bundle / "hypernet.onnx", manifest)
+    others = {slot: shapes[slot] for slot in manifest.onnx.supplied if slot not in kernels} if manifest.onnx else {}
+    blocked = blocked_network(bundle / NETWORK_FILE, kernels, others)
+    generator = _Generator(bundle / HYPERNET_FILE, manifest)
     supplied: dict[str, tuple[int, ...]] = dict(others)
     with _Weights(folder) as weights:
         for internal in plan.hypernets:
             layers = {
-                slot: len(pieces) for slot, pieces in plan.assembly.items() if pieces[0].hypernet == internal.name
+                slot: len(item.pieces)
+                for slot, item in plan.assembly.items()
+                if item.pieces[0].hypernet == internal.name
             }
             order = chunk_order(internal.name, list(layers), blocked, plan).order
             generator.fold(internal, order, layers, weights)
@@ -55,6 +55,26 @@ def write_folded(bundle: Path, manifest: Manifest, folder: Path) -> None:
     hypernet, network = generator.model(supplied, weights), _network_model(blocked, supplied)
     (folder / FOLDED_HYPERNET_FILE).write_bytes(hypernet.SerializeToString())
     (folder / FOLDED_NETWORK_FILE).write_bytes(network.SerializeToString())
+
+
+def _plan(manifest: Manifest) -> ChunkPlan:
+    """How the bundle's kernels are generated.
+
+    Raises:
+        TuneError: they are not, or in a way that cannot be folded.
+    """
+    plan = family(manifest.source.family).plan(manifest.source.spec)
+    if manifest.onnx is None or not plan.hypernets:
+        raise TuneError(f"{manifest.name} generates no weights from ONNX files: there is nothing to fold")
+    if not plan.takes_whole_chunks:
+        raise TuneError(f"{manifest.name} generates batch norm or biases with its kernels: that cannot be folded yet")
+    own = {slot.name: slot for slot in manifest.slots}
+    for name in {*plan.assembly, *manifest.onnx.supplied}:
+        if own[name].dtype != "float32":
+            raise TuneError(f"{name} is {own[name].dtype}: only float32 can be folded")
+        if name in plan.assembly and len(own[name].shape) != 4:
+            raise TuneError(f"{name} is generated, and no kernel of a convolution of images: it cannot be folded")
+    return plan
 
 
 def _blocked(slot: str) -> str:

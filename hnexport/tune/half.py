@@ -7,10 +7,12 @@ import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
+from onnx import TensorProto
 
-from hnexport.bundle.manifest import Format, read_manifest
+from hnexport.bundle.manifest import Format, Manifest, read_manifest
 from hnexport.bundle.onnx_data import embed_tensors, read_model
-from hnexport.errors import BundleError
+from hnexport.errors import BundleError, TuneError
+from hnexport.names import COND_ID, MODEL_FILE
 from hnexport.parity.limits import FULL
 from hnexport.parity.tolerances import Precision
 from hnexport.progress import Progress, no_progress
@@ -25,8 +27,8 @@ __all__ = ["halve", "write_half"]
 def halve(bundle: Path, *, force: bool = False, progress: Progress = no_progress) -> TunedBundle:
     """Make the float16 copy of `model.onnx`, verify every member of it on the CPU, and cache it.
 
-    Every tensor and operator is float16, the bases and the weights that are generated from them too; the image and the
-    logits stay as they are.
+    Every float32 tensor and operator becomes float16, the bases and the weights that are generated from them too;
+    inputs and outputs keep their dtypes.
 
     Args:
         force: make it again if the cache holds it.
@@ -50,19 +52,29 @@ def halve(bundle: Path, *, force: bool = False, progress: Progress = no_progress
         refusal=f"{manifest.name} is not the same in float16",
         made_for=f"onnxruntime {onnxruntime.__version__}",
         precision=Precision.FLOAT16,
-        write=lambda folder: write_half(bundle / "model.onnx", folder / HALF_FILE),
-        load=lambda folder: _HalfRunner(folder / HALF_FILE),
+        write=lambda folder: write_half(bundle / MODEL_FILE, folder / HALF_FILE),
+        load=lambda folder: _HalfRunner(folder / HALF_FILE, manifest),
     )
     return publish(bundle, manifest, entry, recipe, progress)
 
 
 def write_half(source: Path, target: Path) -> None:
-    """Convert a graph with its weights to float16, in one file; inputs and outputs keep their types."""
+    """Convert a graph with its weights to float16, in one file; inputs and outputs keep their types.
+
+    Raises:
+        TuneError: the graph computes in float64, or the converter cannot do it.
+    """
     from onnxruntime.transformers.float16 import convert_float_to_float16  # it adds its folder to sys.path
 
     model = read_model(source)
     embed_tensors(model, source)
-    onnx.save(convert_float_to_float16(model, keep_io_types=True), target)
+    if any(tensor.data_type == TensorProto.DOUBLE for tensor in model.graph.initializer):
+        raise TuneError(f"{source} holds float64 tensors: what needs that precision is not made in float16")
+    try:
+        converted = convert_float_to_float16(model, keep_io_types=True)
+    except Exception as error:  # the converter is written for networks that its authors knew
+        raise TuneError(f"onnxruntime's converter makes no float16 graph of {source}: {error}") from error
+    onnx.save(converted, target)
 
 
 class _HalfRunner:
@@ -70,11 +82,12 @@ class _HalfRunner:
 
     limits = FULL
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, manifest: Manifest) -> None:
         self._session = open_session(path, session_options(None), "cpu")
+        self._outputs = [output.name for output in manifest.outputs]
         self.runtime = f"onnxruntime {onnxruntime.__version__} cpu, float16"
 
     def run(self, cond_id: int, inputs: Mapping[str, NDArray[np.generic]]) -> Mapping[str, NDArray[np.generic]]:
         """The outputs of one member."""
-        feed = {"cond_id": np.array(cond_id, dtype=np.int64), **inputs}
-        return {"logits": self._session.run(["logits"], feed)[0]}
+        feed = {COND_ID: np.array(cond_id, dtype=np.int64), **inputs}
+        return dict(zip(self._outputs, self._session.run(self._outputs, feed), strict=True))

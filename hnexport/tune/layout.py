@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.layout import session_source
 from hnexport.errors import BundleError, TuneError
-from hnexport.networks.wide_resnet.chunking import ChunkPlan, Piece
+from hnexport.hypernet.plan import ChunkPlan, Piece
 
 __all__ = ["BlockedBasis", "BlockedNetwork", "blocked_network", "chunk_order"]
 
@@ -103,10 +103,10 @@ def chunk_order(name: str, layers: Sequence[str], network: BlockedNetwork, plan:
     Raises:
         TuneError: its layers need different orders, or one in which chunks are not beside each other.
     """
-    joined = max(layers, key=lambda slot: len(plan.assembly[slot]))
-    order = _layer_order(joined, network.positions[joined], plan.assembly[joined])
+    joined = max(layers, key=lambda slot: len(plan.assembly[slot].pieces))
+    order = _layer_order(joined, network.positions[joined], plan.assembly[joined].pieces)
     for slot in layers:
-        pieces, positions = plan.assembly[slot], network.positions[slot]
+        pieces, positions = plan.assembly[slot].pieces, network.positions[slot]
         expected = _kernel_positions(order, pieces)
         if not np.array_equal(expected, positions):
             raise TuneError(f"{name}: onnxruntime orders {slot} in another way than {joined}; it cannot be folded")
@@ -115,7 +115,7 @@ def chunk_order(name: str, layers: Sequence[str], network: BlockedNetwork, plan:
 
 def _layer_order(slot: str, positions: NDArray[np.int64], pieces: Sequence[Piece]) -> NDArray[np.int64]:
     """`[block, row]`: the order of the first chunk."""
-    shape = pieces[0].part.shape
+    shape = pieces[0].shape
     row, kernel_row = int(np.prod(shape[1:])), len(pieces) * int(np.prod(shape[1:]))
     owner = np.where(positions < 0, -1, positions % kernel_row // row)
     if len(pieces) == 1:
@@ -132,7 +132,7 @@ def _layer_order(slot: str, positions: NDArray[np.int64], pieces: Sequence[Piece
 
 def _kernel_positions(order: NDArray[np.int64], pieces: Sequence[Piece]) -> NDArray[np.int64]:
     """Where the elements of a layer's kernel come from if each of its chunks is generated in `order`; flat."""
-    row = int(np.prod(pieces[0].part.shape[1:]))
+    row = int(np.prod(pieces[0].shape[1:]))
     out, within = np.divmod(order, row)
     parts = [np.where(order < 0, -1, (out * len(pieces) + number) * row + within) for number in range(len(pieces))]
     return np.stack(parts, axis=1).reshape(-1)

@@ -72,4 +72,4 @@ class _FoldedRunner:
 
     def run(self, cond_id: int, inputs: Mapping[str, NDArray[np.generic]]) -> Mapping[str, NDArray[np.generic]]:
         """The outputs of one member."""
-        return {"logits": self._network.materialise(cond_id)(inputs["image"])}
+        return self._network.materialise(cond_id)(inputs)

@@ -109,8 +109,7 @@ def _verified(folder: Path, bundle: Path, manifest: Manifest, recipe: Recipe, pr
     except BundleError as error:
         raise TuneError(f"onnxruntime cannot load {recipe.called}: {error}") from error
     golden, tolerance = read_golden(bundle, manifest), TOLERANCES[recipe.precision]
-    members = manifest.spec.members
-    return verify_artifact(recipe.artifact, runner, members, golden, DEFAULT_BATCH_SIZES, tolerance, progress)
+    return verify_artifact(recipe.artifact, runner, manifest.members, golden, DEFAULT_BATCH_SIZES, tolerance, progress)
 
 
 def _contents(folder: Path, wrote: Collection[str]) -> Contents:

@@ -205,8 +205,8 @@ def test_the_reference_model_builds_in_little_memory_with_its_numbers(tmp_path):
 
 
 def test_the_batch_ensemble_of_the_reference_model_has_its_numbers():
+    from hnexport.networks.wide_resnet.counts import weight_summary
     from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, WideResNetSpec
-    from hnexport.summary import weight_summary
 
     network = WideResNetSpec.from_name("wrn-28-10")
     spec = PipelineSpec(network=network, members=10, recipe=RECIPES["batch-ensemble"], hypernet=None)

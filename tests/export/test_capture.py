@@ -1,55 +1,64 @@
-"""The one capture."""
+"""The capture of both halves, and their joint program."""
+
+import dataclasses
+from collections.abc import Mapping
 
 import pytest
 import torch
-from torch import Tensor
+from ensembles import of_pipeline
+from torch import Tensor, nn
 
+from hnexport.ensemble import Ensemble
 from hnexport.errors import CaptureError
 from hnexport.export import capture
 from hnexport.export.capture import tracer_warnings_as_errors
-from hnexport.hypernet.storage import stored_tensors
-from hnexport.networks.wide_resnet.pipeline import Pipeline
+from hnexport.networks.wide_resnet.storage import stored_tensors
 
 
-def test_a_capture_computes_what_the_pipeline_computes_bit_for_bit(make_spec, make_pipeline, make_images):
+def test_the_joint_program_computes_what_the_ensemble_computes_bit_for_bit(make_spec, make_pipeline, make_images):
     spec = make_spec()
-    pipeline, images = make_pipeline(spec), make_images(spec, batch=5)
-    captured = capture(pipeline).program.module()
+    ensemble, images = of_pipeline(make_pipeline(spec)), make_images(spec, batch=5)
+    captured = capture(ensemble).joint.module()
     for member in range(spec.members):
-        assert torch.equal(captured(torch.tensor(member), images), pipeline(torch.tensor(member), images))
+        expected = ensemble(member, {"image": images})["logits"]
+        assert torch.equal(captured(torch.tensor(member), images), expected)
 
 
 def test_a_capture_holds_the_stored_tensors_and_nothing_else(make_spec, make_pipeline):
     spec = make_spec()
     pipeline = make_pipeline(spec)
-    captured = capture(pipeline)
+    captured = capture(of_pipeline(pipeline))
     assert list(captured.tensors) == [stored.name for stored in stored_tensors(spec)]
     for name, tensor in captured.tensors.items():
         assert tensor.data_ptr() == pipeline.tensors()[name].data_ptr(), f"{name} was copied"
-    assert len(captured.program.state_dict) == len(captured.tensors)
-    assert not captured.program.constants
+    assert len(captured.joint.state_dict) == len(captured.tensors)
+    assert not captured.joint.constants
 
 
-class _BakedIn(Pipeline):
-    def forward(self, cond_id: Tensor, image: Tensor) -> Tensor:
-        return super().forward(torch.tensor(1), image)
+class _BakedIn(nn.Module):
+    def __init__(self, generator: nn.Module, member: Tensor | None) -> None:
+        super().__init__()
+        self.inner, self.given = (generator,), member
+        for name, part in generator.named_children():
+            self.add_module(name, part)
+
+    def forward(self, cond_id: Tensor) -> Mapping[str, Tensor]:
+        return self.inner[0](torch.tensor(int(cond_id)) if self.given is None else self.given)
 
 
-class _Refused(Pipeline):
-    def forward(self, cond_id: Tensor, image: Tensor) -> Tensor:
-        return super().forward(torch.tensor(int(cond_id)), image)
+def _changed(ensemble: Ensemble, member: Tensor | None) -> Ensemble:
+    return dataclasses.replace(ensemble, generator=_BakedIn(ensemble.generator, member).eval())
 
 
-def test_a_condition_id_that_is_not_used_is_refused(make_spec, make_tensors):
-    spec = make_spec()
+def test_a_condition_id_that_is_not_used_is_refused(make_spec, make_pipeline):
+    ensemble = _changed(of_pipeline(make_pipeline(make_spec())), torch.tensor(1))
     with pytest.raises(CaptureError, match="does not use cond_id: it was baked in"):
-        capture(_BakedIn(spec, make_tensors(spec)))
+        capture(ensemble)
 
 
-def test_what_torch_export_refuses_is_a_capture_error_that_says_why(make_spec, make_tensors):
-    spec = make_spec()
-    with pytest.raises(CaptureError, match="torch.export could not capture"):
-        capture(_Refused(spec, make_tensors(spec)))
+def test_what_torch_export_refuses_is_a_capture_error_that_says_why(make_spec, make_pipeline):
+    with pytest.raises(CaptureError, match="torch.export could not capture the generator of"):
+        capture(_changed(of_pipeline(make_pipeline(make_spec())), None))
 
 
 def test_a_tracer_warning_is_an_error():
@@ -58,5 +67,5 @@ def test_a_tracer_warning_is_an_error():
 
 
 def test_a_capture_names_no_folder_of_this_machine(make_spec, make_pipeline):
-    for node in capture(make_pipeline(make_spec())).program.graph.nodes:
+    for node in capture(of_pipeline(make_pipeline(make_spec()))).joint.graph.nodes:
         assert "stack_trace" not in node.meta

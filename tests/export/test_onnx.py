@@ -9,12 +9,13 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from ensembles import of_pipeline
 from onnx.external_data_helper import ExternalDataInfo
 
 from hnexport.export import capture, write_onnx
-from hnexport.export.onnx import SUPPLIED
-from hnexport.export.rewrite import laid_out
+from hnexport.export.weights_file import laid_out
 from hnexport.hypernet.storage import ALIGNMENT_BYTES
+from hnexport.names import SUPPLIED_FILE as SUPPLIED
 from hnexport.networks.wide_resnet.slots import network_slots
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageLayout, PreprocessSpec, Recipe
 from hnexport.spec import Activation, BasisDtype, Chunking, HypernetSpec, Source
@@ -55,7 +56,7 @@ def write(make_spec, make_network, make_pipeline, tmp_path_factory):
         if "network" in changes:
             changes["network"] = make_network(**changes["network"])
         pipeline, folder = make_pipeline(make_spec(**changes)), tmp_path_factory.mktemp("onnx")
-        return pipeline, write_onnx(capture(pipeline), folder, {"note": "kept"}), folder
+        return pipeline, write_onnx(capture(of_pipeline(pipeline)), folder, {"note": "kept"}), folder
 
     return write
 
@@ -144,7 +145,14 @@ def test_names_show_layer_and_role(case, write):
         for role, value in zip(roles, node.input[1:], strict=False):
             assert value in (f"{module}.{role}", f"shared.{module}.{role}"), f"{node.name} takes {value}"
     tops = {name.partition("/")[0].partition(".")[0] for name in names}
-    assert tops <= {"cond_id", "hypernet", "weights", "preprocess", "pool", "group1", "group2", "group3"} | {
+    assert tops <= {
+        "cond_id",
+        "hypernet",
+        "weights",
+        "network",
+        "group1",
+        "group2",
+        "group3",
         "input",
         "norm",
         "output",
@@ -156,7 +164,7 @@ def test_equal_tensors_are_not_tied(make_spec, tmp_path):
     from hnexport.networks.wide_resnet.pipeline import Pipeline
 
     pipeline = Pipeline.from_seed(make_spec())
-    write_onnx(capture(pipeline), tmp_path, {})
+    write_onnx(capture(of_pipeline(pipeline)), tmp_path, {})
     model = onnx.load(tmp_path / "model.onnx", load_external_data=False)
     held = {tensor.name for tensor in model.graph.initializer}
     assert set(pipeline.tensors()) <= held
@@ -164,7 +172,7 @@ def test_equal_tensors_are_not_tied(make_spec, tmp_path):
 
 def test_the_three_files_share_one_copy_of_the_weights(write):
     pipeline, files, folder = write("hypernet")
-    stored = {name: tensor.numpy() for name, tensor in laid_out(pipeline.spec, pipeline.tensors()).items()}
+    stored = {name: tensor.numpy() for name, tensor in laid_out(of_pipeline(pipeline)).items()}
     raw = (folder / "weights.bin").read_bytes()
     found = set()
     for name in ("model.onnx", "hypernet.onnx", "network.onnx"):

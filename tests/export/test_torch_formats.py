@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from ensembles import of_pipeline
 
 from hnexport.errors import ExportError
 from hnexport.export import capture, write_pt2, write_torchscript
@@ -37,7 +38,7 @@ def test_a_file_computes_what_the_pipeline_computes_bit_for_bit(
 ):
     write, load = FORMATS[file_format]
     pipeline = make_pipeline(make_spec(**CASES[case]))
-    write(capture(pipeline), tmp_path / "file")
+    write(capture(of_pipeline(pipeline)), tmp_path / "file")
     module = load(tmp_path / "file")
     for batch in (1, 4):
         images = make_images(pipeline.spec, batch)
@@ -50,4 +51,4 @@ def test_a_file_computes_what_the_pipeline_computes_bit_for_bit(
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_a_folder_that_does_not_exist_is_an_export_error(file_format, make_spec, make_pipeline, tmp_path):
     with pytest.raises(ExportError, match="export of wrn-10-2-hypernet-3 failed"):
-        FORMATS[file_format][0](capture(make_pipeline(make_spec())), tmp_path / "missing" / "file")
+        FORMATS[file_format][0](capture(of_pipeline(make_pipeline(make_spec()))), tmp_path / "missing" / "file")

@@ -1,220 +1,170 @@
-import math
-from collections.abc import Callable, Mapping
-from typing import Any
+"""A generator of any network: slots are what the plan says, and an id that does not exist leaves none of a member."""
 
-import numpy as np
+import dataclasses
+
 import pytest
 import torch
-from torch import Tensor
 
-from hnexport.errors import CheckpointError
+from hnexport.errors import CheckpointError, SpecError
 from hnexport.hypernet.generator import WeightGenerator
-from hnexport.hypernet.storage import stored_tensors
-from hnexport.networks.wide_resnet.chunking import InternalHypernet, plan_chunks
-from hnexport.networks.wide_resnet.slots import Role, Slot, network_slots, slot_source
-from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, Recipe, WideResNetSpec
-from hnexport.spec import Activation, Chunking, HypernetSpec, Source
+from hnexport.hypernet.plan import Assembly, ChunkPlan, InternalHypernet, Piece
+from hnexport.hypernet.storage import GeneratorSpec, stored_tensors
+from hnexport.spec import BasisDtype, HypernetSpec, Slot, Source, StoredKind
 
-MakeTensors = Callable[..., dict[str, Tensor]]
-MakeSpec = Callable[..., PipelineSpec]
-
-ALL_GENERATED = Recipe(convolution=Source.GENERATED, norm=Source.GENERATED, output=Source.GENERATED)
-OUTPUT_SHARED = Recipe(convolution=Source.GENERATED, norm=Source.MEMBER, output=Source.SHARED)
-NUMPY_ACTIVATIONS: Mapping[Activation, Callable[[np.ndarray], np.ndarray]] = {
-    Activation.RELU: lambda x: np.maximum(x, 0.0),
-    Activation.TANH: np.tanh,
-    Activation.SIGMOID: lambda x: 1.0 / (1.0 + np.exp(-x)),
-    Activation.ELU: lambda x: np.where(x > 0.0, x, np.expm1(x)),
-    Activation.NONE: lambda x: x,
-}
-PIPELINES: dict[str, dict[str, Any]] = {
-    "linear": {},
-    "gcd": {"hypernet": HypernetSpec(chunking=Chunking.GCD)},
-    "bias": {"hypernet": HypernetSpec(bias=True)},
-    "embedding sizes": {"hypernet": HypernetSpec(embedding_sizes=(1, 2, 3, 4, 5, 6, 7, 8))},
-    "all generated": {"recipe": ALL_GENERATED},
-    "all generated, gcd, bias": {"recipe": ALL_GENERATED, "hypernet": HypernetSpec(chunking=Chunking.GCD, bias=True)},
-    "one member": {"members": 1},
-    **{
-        f"hidden layers, {activation}": {
-            "recipe": ALL_GENERATED,
-            "hypernet": HypernetSpec(
-                hidden_layers=(6, 5), bias=activation is not Activation.TANH, activation=activation
-            ),
-        }
-        for activation in Activation
-    },
-}
-
-
-@pytest.fixture(params=PIPELINES.values(), ids=PIPELINES.keys())
-def spec(request: pytest.FixtureRequest, make_spec: MakeSpec, make_network: Callable[..., WideResNetSpec]) -> Any:
-    return make_spec(network=make_network(blocks_per_group=2, conv_bias=True), **request.param)
-
-
-def naive_chunks(
-    spec: PipelineSpec, hypernet: InternalHypernet, tensors: Mapping[str, Tensor], member: int
-) -> list[list[Tensor]]:
-    """Chunk by chunk in numpy: the embedding through the layers, cut into the parts."""
-    assert spec.hypernet is not None
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    prefix, chunks = f"hypernet.{hypernet.name}", []
-    for embedding in arrays[f"{prefix}.embedding"][member]:
-        hidden = embedding
-        for number in range(1, len(spec.hypernet.hidden_layers) + 1):
-            hidden = np.einsum("e,eh->h", hidden, arrays[f"{prefix}.hidden{number}.weight"])
-            hidden = hidden + (arrays[f"{prefix}.hidden{number}.bias"] if spec.hypernet.bias else 0.0)
-            hidden = NUMPY_ACTIVATIONS[spec.hypernet.activation](hidden)
-        flat = np.einsum("e,ec->c", hidden, arrays[f"{prefix}.basis"])
-        flat = flat + (arrays[f"{prefix}.bias"] if spec.hypernet.bias else 0.0)
-        parts = []
-        for part in hypernet.parts:
-            size = math.prod(part.shape)
-            parts.append(torch.from_numpy(flat[:size].reshape(part.shape)))
-            flat = flat[size:]
-        assert flat.size == 0
-        chunks.append(parts)
-    return chunks
-
-
-def test_generated_weights_are_naive_chunks_in_hypnettorchs_assembly(
-    spec: PipelineSpec,
-    make_tensors: MakeTensors,
-    hypnettorch_chunking: Callable[[PipelineSpec], Any],
-    hypnettorch_order: Callable[[WideResNetSpec], tuple[Slot, ...]],
-) -> None:
-    tensors = make_tensors(spec, dtype=torch.float64)
-    generator = WeightGenerator(spec, tensors)
-    *_, assemble = hypnettorch_chunking(spec)
-    slots = [slot for slot in hypnettorch_order(spec.network) if slot_source(spec, slot) is Source.GENERATED]
-    for member in range(spec.members):
-        chunks = [
-            chunk for hypernet in plan_chunks(spec).hypernets for chunk in naive_chunks(spec, hypernet, tensors, member)
-        ]
-        weights = generator(torch.tensor(member))
-        for slot, expected in zip(slots, assemble(chunks), strict=True):
-            torch.testing.assert_close(weights[slot.name], expected, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("statistics", [False, True], ids=["shared statistics", "member statistics"])
-@pytest.mark.parametrize("recipe", [*RECIPES.values(), OUTPUT_SHARED], ids=lambda recipe: recipe.name)
-def test_what_is_not_generated_is_stored_for_all_or_for_each_member(
-    recipe: Recipe, statistics: bool, make_spec: MakeSpec, make_tensors: MakeTensors
-) -> None:
-    spec = make_spec(recipe=recipe, member_statistics=statistics)
-    tensors = make_tensors(spec)
-    generator = WeightGenerator(spec, tensors)
-    for member in range(spec.members):
-        weights = generator(torch.tensor(member))
-        for slot in network_slots(spec.network):
-            if f"shared.{slot.name}" in tensors:
-                assert torch.equal(weights[slot.name], tensors[f"shared.{slot.name}"])
-            if f"member.{slot.name}" in tensors:
-                assert torch.equal(weights[slot.name], tensors[f"member.{slot.name}"][member])
-
-
-def test_every_slot_comes_out_in_order_and_in_shape(spec: PipelineSpec, make_tensors: MakeTensors) -> None:
-    weights = WeightGenerator(spec, make_tensors(spec))(torch.tensor(0))
-    found = [(name, tuple(weight.shape)) for name, weight in weights.items()]
-    assert found == [(slot.name, slot.shape) for slot in network_slots(spec.network)]
-
-
-@pytest.mark.parametrize("cond_id", [-1, 3, 2**40, -(2**63), 2**63 - 1])
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"recipe": RECIPES["batch-ensemble"]},
-        {"recipe": OUTPUT_SHARED},
-        {"recipe": ALL_GENERATED, "hypernet": HypernetSpec(hidden_layers=(4,), bias=True)},
-        {"recipe": ALL_GENERATED, "hypernet": HypernetSpec(hidden_layers=(4,), activation=Activation.SIGMOID)},
-        {"recipe": RECIPES["batch-ensemble"], "member_statistics": True},
-    ],
-    ids=["hypernet", "batch-ensemble", "shared output", "relu", "sigmoid", "member statistics"],
+SLOTS = (
+    Slot(name="flat", shape=(5, 4)),
+    Slot(name="rows", shape=(4, 3)),
+    Slot(name="columns", shape=(2, 6)),
+    Slot(name="bias", shape=(3,)),
+    Slot(name="own", shape=(2, 2)),
+    Slot(name="table", shape=(3,), dtype="int64", trained=False),
+    Slot(name="head", shape=(2,)),
+    Slot(name="norm", shape=(2,), trained=False),
 )
-def test_a_member_that_does_not_exist_has_no_usable_weights(
-    changes: dict[str, Any], cond_id: int, make_spec: MakeSpec, make_tensors: MakeTensors
-) -> None:
-    spec = make_spec(**changes)
-    tensors = make_tensors(spec)
-    weights = WeightGenerator(spec, tensors)(torch.tensor(cond_id))
-    for slot in network_slots(spec.network):
-        shared = slot_source(spec, slot) is Source.SHARED
-        if shared and slot.role not in (Role.OUTPUT_WEIGHT, Role.OUTPUT_BIAS):
-            assert torch.equal(weights[slot.name], tensors[f"shared.{slot.name}"]), slot.name
+
+
+def pieces(hypernet, chunks, shape, offset=0):
+    return tuple(Piece(hypernet=hypernet, chunk=chunk, offset=offset, shape=shape) for chunk in chunks)
+
+
+PLAN = ChunkPlan(
+    hypernets=(
+        InternalHypernet(name="a", chunks=3, chunk_size=10, embedding_size=2),
+        InternalHypernet(name="b", chunks=2, chunk_size=9, embedding_size=3),
+        InternalHypernet(name="c", chunks=3, chunk_size=4, embedding_size=2),
+    ),
+    assembly={
+        "flat": Assembly(pieces=pieces("a", (0, 2), (10,))),
+        "rows": Assembly(pieces=pieces("b", (1, 0), (2, 3)), axis=0),
+        "columns": Assembly(pieces=pieces("c", range(3), (2, 2)), axis=1),
+        "bias": Assembly(pieces=pieces("b", (1,), (3,), offset=6)),
+    },
+)
+SPEC = GeneratorSpec(
+    name="an ensemble",
+    members=3,
+    slots=SLOTS,
+    sources={
+        **dict.fromkeys(PLAN.assembly, Source.GENERATED),
+        **dict.fromkeys(("own", "table"), Source.MEMBER),
+        **dict.fromkeys(("head", "norm"), Source.SHARED),
+    },
+    plan=PLAN,
+    hypernet=HypernetSpec(hidden_layers=(4,), bias=True),
+    guarded=frozenset({"head"}),
+)
+
+
+def tensors(spec=SPEC):
+    random = torch.Generator().manual_seed(0)
+    found = {}
+    for stored in stored_tensors(spec):
+        dtype = getattr(torch, stored.dtype)
+        if dtype.is_floating_point:
+            found[stored.name] = torch.randn(stored.shape, generator=random).to(dtype)
         else:
-            assert weights[slot.name].isnan().all(), slot.name
+            found[stored.name] = torch.randint(0, 9, stored.shape, generator=random)
+    return found
 
 
-def test_members_that_exist_have_finite_weights_that_differ(make_spec: MakeSpec, make_tensors: MakeTensors) -> None:
-    spec = make_spec()
-    generator = WeightGenerator(spec, make_tensors(spec))
-    first, second, third = (generator(torch.tensor(member)) for member in range(3))
-    for slot in network_slots(spec.network):
-        assert first[slot.name].isfinite().all()
-        same = slot_source(spec, slot) is Source.SHARED
-        assert torch.equal(first[slot.name], second[slot.name]) is same
-        assert torch.equal(second[slot.name], third[slot.name]) is same
+def naive_chunk(held, hypernet, member, chunk):
+    hidden = held[f"hypernet.{hypernet}.embedding"][member, chunk]
+    hidden = (hidden @ held[f"hypernet.{hypernet}.hidden1.weight"] + held[f"hypernet.{hypernet}.hidden1.bias"]).relu()
+    return hidden @ held[f"hypernet.{hypernet}.basis"].float() + held[f"hypernet.{hypernet}.bias"]
 
 
-def test_the_generator_stores_exactly_the_tensors_of_the_table_without_a_copy(
-    spec: PipelineSpec, make_tensors: MakeTensors
-) -> None:
-    tensors = make_tensors(spec)
-    generator = WeightGenerator(spec, tensors)
-    state = generator.state_dict()
-    assert set(state) == set(tensors)
-    assert all(state[name].data_ptr() == tensors[name].data_ptr() for name in tensors)
-    assert {name for name, _ in generator.named_parameters()} == {
-        stored.name for stored in stored_tensors(spec) if stored.is_weight
+@pytest.mark.parametrize("dtype", BasisDtype)
+@pytest.mark.parametrize("member", range(3))
+def test_every_slot_is_what_the_plan_says(member, dtype):
+    hypernet = dataclasses.replace(SPEC.hypernet, basis_dtype=dtype)
+    spec = dataclasses.replace(SPEC, hypernet=hypernet)
+    held = tensors(spec)
+    weights = WeightGenerator(spec, held)(torch.tensor(member))
+
+    def chunk(name, number):
+        return naive_chunk(held, name, member, number)
+
+    expected = {
+        "flat": torch.cat([chunk("a", 0), chunk("a", 2)]).reshape(5, 4),
+        "rows": torch.cat([chunk("b", 1)[:6].reshape(2, 3), chunk("b", 0)[:6].reshape(2, 3)], dim=0),
+        "columns": torch.cat([chunk("c", number).reshape(2, 2) for number in range(3)], dim=1),
+        "bias": chunk("b", 1)[6:],
+        "own": held["member.own"][member],
+        "table": held["member.table"][member],
+        "head": held["shared.head"],
+        "norm": held["shared.norm"],
     }
-    assert not any(parameter.requires_grad for parameter in generator.parameters())
+    assert list(weights) == [slot.name for slot in SLOTS]
+    for name, weight in weights.items():
+        torch.testing.assert_close(weight, expected[name], rtol=1e-5, atol=1e-6, msg=name)
 
 
-def test_a_stored_tensor_is_found_by_its_name(make_spec: MakeSpec, make_tensors: MakeTensors) -> None:
-    spec = make_spec()
-    tensors = make_tensors(spec)
-    generator = WeightGenerator(spec, tensors)
-    assert all(torch.equal(generator.get(name), tensor) for name, tensor in tensors.items())
-    with pytest.raises(AttributeError, match="nothing"):
-        generator.get("hypernet.input.nothing")
+@pytest.mark.parametrize("cond_id", [-1, 3, 2**40, -(2**63)])
+def test_for_an_id_that_does_not_exist_all_that_depends_on_the_member_or_is_guarded_is_nan(cond_id):
+    held = tensors()
+    weights = WeightGenerator(SPEC, held)(torch.tensor(cond_id))
+    for name in (*PLAN.assembly, "own", "head"):
+        assert weights[name].isnan().all(), name
+    assert torch.equal(weights["norm"], held["shared.norm"])
+    assert weights["table"].dtype is torch.int64
 
 
-BASIS = "hypernet.group1.rest.basis"
-DAMAGE: dict[str, tuple[Callable[[dict[str, Tensor]], object], str]] = {
-    "missing": (
-        lambda tensors: tensors.pop(BASIS),
-        rf"^tensor '{BASIS}' is missing for wrn-10-2-hypernet-3$",
+def test_it_stores_what_is_trained_as_parameters_and_the_rest_as_buffers():
+    generator = WeightGenerator(SPEC, tensors())
+    buffers = {name for name, _ in generator.named_buffers()}
+    assert buffers == {"member.table", "shared.norm"}
+    assert {name for name, _ in generator.named_parameters()} | buffers == {s.name for s in stored_tensors(SPEC)}
+
+
+def test_the_table_is_of_hypernetworks_then_of_slots_in_their_dtypes():
+    stored = stored_tensors(SPEC)
+    assert [(item.name, item.dtype, item.shape) for item in stored if item.slot is not None] == [
+        ("member.own", "float32", (3, 2, 2)),
+        ("member.table", "int64", (3, 3)),
+        ("shared.head", "float32", (2,)),
+        ("shared.norm", "float32", (2,)),
+    ]
+    assert [item.hypernet for item in stored[:5]] == ["a"] * 5
+    assert [item.kind for item in stored[:5]] == [
+        StoredKind.EMBEDDING,
+        StoredKind.HIDDEN,
+        StoredKind.HIDDEN_BIAS,
+        StoredKind.BASIS,
+        StoredKind.BASIS_BIAS,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        ("member.table", torch.zeros(3, 3), r"expected dtype int64, found torch\.float32"),
+        ("member.own", torch.zeros(3, 2, 2, dtype=torch.int64), "expected a floating-point dtype, found torch.int64"),
+        ("member.own", torch.zeros(2, 2, 2), r"expected shape \[3, 2, 2\], found \[2, 2, 2\]"),
+    ],
+)
+def test_a_tensor_of_another_shape_or_kind_of_number_is_refused(name, tensor, message):
+    with pytest.raises(CheckpointError, match=message):
+        WeightGenerator(SPEC, tensors() | {name: tensor})
+
+
+WRONG = {
+    "a slot without a source": ({"sources": {}}, "slot 'flat' has no source"),
+    "generated without pieces": (
+        {"sources": {**SPEC.sources, "own": Source.GENERATED}},
+        "slot 'own' is generated, and the chunk plan does not assemble it",
     ),
-    "unknown": (
-        lambda tensors: tensors.update(extra=torch.zeros(1)),
-        r"^tensor 'extra' belongs to no slot for wrn-10-2-hypernet-3$",
+    "pieces of what is stored": (
+        {"sources": {**SPEC.sources, "flat": Source.SHARED}},
+        "slot 'flat' is shared, and the chunk plan assembles it",
     ),
-    "several": (
-        lambda tensors: (tensors.pop(BASIS), tensors.update(extra=torch.zeros(1))),
-        r"is missing for .* \(and 1 more differ\)$",
-    ),
-    "transposed": (
-        lambda tensors: tensors.update({BASIS: tensors[BASIS].t()}),
-        rf"^tensor '{BASIS}': expected shape \[14, 1296\], found \[1296, 14\]$",
-    ),
-    "another number of members": (
-        lambda tensors: tensors.update({"member.output.bias": torch.zeros(2, 5)}),
-        r"^tensor 'member\.output\.bias': expected shape \[3, 5\], found \[2, 5\]$",
-    ),
-    "integer": (
-        lambda tensors: tensors.update({BASIS: tensors[BASIS].long()}),
-        rf"^tensor '{BASIS}': expected a floating-point dtype, found torch\.int64$",
-    ),
+    "a guard on what is no shared slot": ({"guarded": frozenset({"own"})}, "slot 'own' is not shared"),
+    "a guard on nothing": ({"guarded": frozenset({"nothing"})}, "slot 'nothing' is not shared"),
+    "no settings": ({"hypernet": None}, "a plan needs a HypernetSpec"),
+    "no members": ({"members": 0}, "members must be at least 1"),
 }
 
 
-@pytest.mark.parametrize(("damage", "message"), DAMAGE.values(), ids=DAMAGE.keys())
-def test_tensors_of_another_specification_are_refused(
-    damage: Callable[[dict[str, Tensor]], object], message: str, make_spec: MakeSpec, make_tensors: MakeTensors
-) -> None:
-    spec = make_spec()
-    tensors = make_tensors(spec)
-    damage(tensors)
-    with pytest.raises(CheckpointError, match=message):
-        WeightGenerator(spec, tensors)
+@pytest.mark.parametrize(("changes", "message"), WRONG.values(), ids=WRONG.keys())
+def test_a_description_that_contradicts_itself_is_refused(changes, message):
+    with pytest.raises(SpecError, match=message):
+        dataclasses.replace(SPEC, **changes)

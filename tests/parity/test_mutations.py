@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from bundles import reseed, small_spec, trained_tensors
+from ensembles import of_pipeline
 from faults import ONNX_FAULTS, Fault
 from torch_faults import TORCH_FAULTS
 
@@ -53,7 +54,7 @@ def test_verify_accuses_no_correct_artifact_with_20_seeds(
     kind: str, seeds: range, copied: Callable[[str], Path]
 ) -> None:
     bundle, spec = copied(kind), small_spec(kind)
-    captured = capture(Pipeline(spec, trained_tensors(spec)))
+    captured = capture(of_pipeline(Pipeline(spec, trained_tensors(spec))))
     for seed in seeds:
         reseed(bundle, captured, seed)
         report = verify(bundle, VerifyOptions(trust=True))

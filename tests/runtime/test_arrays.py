@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from hnexport.errors import RuntimeInputError
+from hnexport.members import check_member, check_members
 from hnexport.runtime import load
-from hnexport.runtime.inputs import check_images, check_member, check_members
+from hnexport.runtime.inputs import check_input
 from hnexport.spec import TensorSpec
 
 FLOATS = TensorSpec(name="image", dtype="float32", shape=("batch", 1, 2, 3))
@@ -71,7 +72,7 @@ TAKEN = {
 
 @pytest.mark.parametrize("make", TAKEN.values(), ids=TAKEN.keys())
 def test_the_same_numbers_are_taken(make):
-    found = check_images(make(), FLOATS)
+    found = check_input(make(), FLOATS)
     assert type(found) is np.ndarray
     assert found.dtype == np.dtype("=f4")
     assert found.flags.c_contiguous
@@ -84,32 +85,32 @@ def test_the_same_numbers_are_taken(make):
     ids=["ml_dtypes", "ml_dtypes in a list", "torch", "torch with gradients"],
 )
 def test_bfloat16_becomes_float32_exactly(images):
-    assert np.array_equal(check_images(images, FLOATS), COARSE.astype(np.float32))
+    assert np.array_equal(check_input(images, FLOATS), COARSE.astype(np.float32))
 
 
 def test_float8_becomes_float32_exactly():
     coarse = VALUES.astype(ml_dtypes.float8_e4m3fn)
-    assert np.array_equal(check_images(coarse, FLOATS), coarse.astype(np.float32))
-    assert np.array_equal(check_images(tensor().to(torch.float8_e4m3fn), FLOATS), coarse.astype(np.float32))
+    assert np.array_equal(check_input(coarse, FLOATS), coarse.astype(np.float32))
+    assert np.array_equal(check_input(tensor().to(torch.float8_e4m3fn), FLOATS), coarse.astype(np.float32))
 
 
 def test_integers_and_floats_mixed_in_lists_are_floats():
-    assert np.array_equal(check_images([[[[0, 0.5, 1], [0, 0, 0]]]], FLOATS), [[[[0, 0.5, 1], [0, 0, 0]]]])
+    assert np.array_equal(check_input([[[[0, 0.5, 1], [0, 0, 0]]]], FLOATS), [[[[0, 0.5, 1], [0, 0, 0]]]])
 
 
 def test_pythons_integers_are_pixels_where_they_fit():
     pixels = [[[[0], [1], [2]], [[3], [4], [255]]]]
-    assert np.array_equal(check_images(pixels, PIXELS), np.array(pixels, np.uint8))
+    assert np.array_equal(check_input(pixels, PIXELS), np.array(pixels, np.uint8))
 
 
 def test_a_table_is_taken_where_the_graph_takes_rows():
-    assert np.array_equal(check_images(pd.DataFrame(VALUES.reshape(2, 6)), FLAT), VALUES.reshape(2, 6))
+    assert np.array_equal(check_input(pd.DataFrame(VALUES.reshape(2, 6)), FLAT), VALUES.reshape(2, 6))
 
 
 def test_a_mapped_file_is_taken_without_a_copy(tmp_path):
     np.save(tmp_path / "a.npy", VALUES)
     mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
-    assert np.shares_memory(check_images(mapped, FLOATS), mapped)
+    assert np.shares_memory(check_input(mapped, FLOATS), mapped)
 
 
 def nested(depth):
@@ -169,13 +170,13 @@ REFUSED = {
 @pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_has_no_such_meaning_is_refused_with_what_to_do(make, message):
     with pytest.raises(RuntimeInputError, match=f"images: .*({message})") as caught:
-        check_images(make(), FLOATS)
+        check_input(make(), FLOATS)
     assert len(str(caught.value)) < 500
 
 
 def test_pixels_that_do_not_fit_are_refused():
     with pytest.raises(RuntimeInputError, match="expected uint8, found int64"):
-        check_images([[[[0], [1], [2]], [[3], [4], [256]]]], PIXELS)
+        check_input([[[[0], [1], [2]], [[3], [4], [256]]]], PIXELS)
 
 
 NO_MEMBERS = {

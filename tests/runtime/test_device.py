@@ -14,9 +14,16 @@ from hnexport.errors import ProviderError
 from hnexport.runtime.device import WITHOUT_GRAPH, BoundSession, GraphSession, Place, on_graph_thread
 from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
 from hnexport.runtime.session_options import session_options
+from hnexport.spec import OutputKind, OutputSpec, Signature, TensorSpec
 
 CPU = Place(name="cpu")
 KINDS = ("bound", "graph")
+
+
+SIGNATURE = Signature(
+    inputs=(TensorSpec(name="image", dtype="float32", shape=("batch", 3, 8, 8)),),
+    outputs=(OutputSpec(name="logits", dtype="float32", shape=("batch", 5), kind=OutputKind.LOGITS, axis=1),),
+)
 
 
 def open_session(path):
@@ -25,7 +32,13 @@ def open_session(path):
 
 def runner(kind, path, limit=8):
     session = open_session(path)
-    return BoundSession(session, CPU) if kind == "bound" else GraphSession(session, CPU, 5, limit)
+    return placed(kind, session, limit)
+
+
+def placed(kind, session, limit=8):
+    """A function of images and a member that gives logits."""
+    run = BoundSession(session, CPU, SIGNATURE) if kind == "bound" else GraphSession(session, CPU, SIGNATURE, limit)
+    return lambda images, member=None: run({"image": images}, member)["logits"]
 
 
 @pytest.fixture
@@ -53,9 +66,9 @@ def test_every_member_and_batch_size_equals_the_plain_session_bit_for_bit(shared
 def test_a_graph_without_a_condition_id_is_bound_too(shared_bundle, images, kind):
     engine = OnnxruntimeEngine(shared_bundle, read_manifest(shared_bundle), "cpu", 1)
     session = engine._network_session(4, [])
-    run = BoundSession(session, CPU) if kind == "bound" else GraphSession(session, CPU, 5, 2)
+    run = placed(kind, session, 2)
     for size in (1, 4, 1):
-        assert np.array_equal(run(images[:size]), engine.materialise(4)(images[:size]))
+        assert np.array_equal(run(images[:size]), engine.materialise(4)({"image": images[:size]})["logits"])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -124,25 +137,25 @@ def recorded(shared_bundle):
 
 
 def test_the_first_batch_sizes_get_a_graph_each_and_the_rest_run_without(recorded, images):
-    run = GraphSession(recorded, CPU, 5, 2)
+    run = GraphSession(recorded, CPU, SIGNATURE, 2)
     for size in (2, 4, 3, 2, 4, 1):
-        run(images[:size], size)
+        run({"image": images[:size]}, size)
     assert [graph for graph, *_ in recorded.runs] == [1, 2, -1, 1, 2, -1]
     assert run.batch_sizes == (2, 4)
 
 
 def test_a_replay_reads_and_writes_where_the_capture_did(recorded, images):
-    run = GraphSession(recorded, CPU, 5, 2)
+    run = GraphSession(recorded, CPU, SIGNATURE, 2)
     for member in range(3):
-        run(images.copy(), member)
+        run({"image": images.copy()}, member)
     assert len({addresses for _, addresses, _ in recorded.runs}) == 1
     assert None not in recorded.runs[0][1]
 
 
 def test_all_graphs_of_a_process_run_in_one_thread(shared_bundle, recorded, images):
     other = Recorded(open_session(shared_bundle / "model.onnx"))
-    runs = [GraphSession(session, CPU, 5, 1) for session in (recorded, other)]
-    threads = [threading.Thread(target=run, args=(images, 0)) for run in runs for _ in range(3)]
+    runs = [GraphSession(session, CPU, SIGNATURE, 1) for session in (recorded, other)]
+    threads = [threading.Thread(target=run, args=({"image": images}, 0)) for run in runs for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -153,13 +166,13 @@ def test_all_graphs_of_a_process_run_in_one_thread(shared_bundle, recorded, imag
 
 
 def test_a_capture_that_fails_says_what_to_do_and_can_be_tried_again(recorded, images, expected):
-    run = GraphSession(recorded, CPU, 5, 1)
+    run = GraphSession(recorded, CPU, SIGNATURE, 1)
     recorded.fails = True
     with pytest.raises(ProviderError, match=r"batch of 4 cannot be run as a CUDA graph: CUDA failure 900; load with"):
-        run(images, 0)
+        run({"image": images}, 0)
     assert run.batch_sizes == ()
     recorded.fails = False
-    assert np.array_equal(run(images, 0), expected[0, 4])
+    assert np.array_equal(run({"image": images}, 0)["logits"], expected[0, 4])
     assert run.batch_sizes == (4,)
 
 
@@ -170,7 +183,7 @@ def test_a_graph_session_is_freed_in_the_thread_of_graphs(shared_bundle):
         def __del__(self):
             freed.append(threading.current_thread().name)
 
-    run = GraphSession(Witness(open_session(shared_bundle / "model.onnx")), CPU, 5, 1)
+    run = GraphSession(Witness(open_session(shared_bundle / "model.onnx")), CPU, SIGNATURE, 1)
     del run
     name = on_graph_thread(lambda: threading.current_thread().name)  # after what was asked for before
     assert freed == [name]

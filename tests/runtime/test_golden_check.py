@@ -1,5 +1,6 @@
 """The tolerance at load separates rounding from mistakes."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +10,28 @@ from hnexport.bundle import Golden
 from hnexport.errors import BundleError
 from hnexport.runtime.golden_check import LOAD_TOLERANCES, check_golden
 from hnexport.runtime.options import Check, Precision
+from hnexport.spec import OutputKind, OutputSpec, Signature, TensorSpec
 
 LOGITS = np.random.default_rng(0).standard_normal((2, 3, 5))
+SIGNATURE = Signature(
+    inputs=(TensorSpec(name="image", dtype="float32", shape=("batch", 1)),),
+    outputs=(OutputSpec(name="logits", dtype="float32", shape=("batch", 5), kind=OutputKind.LOGITS, axis=1),),
+)
 GOLDEN = Golden(
-    images=np.zeros((3, 1), np.float32),
+    inputs={"image": np.zeros((3, 1), np.float32)},
     kinds=("black", "white", "noise"),
     members=np.array([4, 7]),
-    logits=LOGITS,
-    eager=LOGITS.astype(np.float32),
+    outputs={"logits": LOGITS},
+    eager={"logits": np.full((2, 3), 1e-7)},
+    noise={"logits": np.zeros((2, 3))},
 )
 
 
-def check(predict, how=Check.ALL, precision=Precision.FLOAT32):
-    check_golden(GOLDEN, predict, how, precision, Path("bundle"))
+def check(predict, how=Check.ALL, precision=Precision.FLOAT32, golden=GOLDEN):
+    def run(member, inputs):
+        return {"logits": predict(member, inputs["image"])}
+
+    check_golden(golden, SIGNATURE, run, how, precision, Path("bundle"))
 
 
 def predict(member, images):
@@ -49,7 +59,7 @@ def test_a_logit_that_is_not_a_number_fails_and_its_image_is_named():
         logits[-1, 0] = np.nan
         return logits
 
-    with pytest.raises(BundleError, match=r"image 2 \(noise\) is off by nan"):
+    with pytest.raises(BundleError, match=r"image 2 \(noise\) is off by inf"):
         check(broken)
 
 
@@ -65,3 +75,36 @@ def test_a_check_computes_as_much_as_it_says(how, calls):
     made = []
     check(lambda member, images: made.append((member, len(images))) or predict(member, images), how)
     assert made == calls
+
+
+def test_a_row_may_be_off_by_four_times_what_float32_loses_on_it_by_chance():
+    noise = np.zeros((2, 3))
+    noise[1, 2] = 1e-3
+    golden = dataclasses.replace(GOLDEN, noise={"logits": noise})
+
+    def off(by):
+        def run(member, images):
+            logits = predict(member, images).astype(np.float64)
+            if member == 7:
+                logits[2] *= 1 + by
+            return logits
+
+        return run
+
+    check(off(3.9e-3), golden=golden)
+    with pytest.raises(BundleError, match=r"image 2 \(noise\) is off by 4.1e-03 \(relative L2\), allowed 4.0e-03"):
+        check(off(4.1e-3), golden=golden)
+    with pytest.raises(BundleError, match=r"off by 3.9e-03 \(relative L2\), allowed 4.0e-05"):
+        check(off(3.9e-3))
+
+
+def test_golden_samples_of_no_member_are_refused():
+    nobody = dataclasses.replace(GOLDEN, members=np.zeros(0, np.int64))
+    for how in (Check.SAMPLE, Check.ALL):
+        with pytest.raises(BundleError, match="golden samples are of no member"):
+            check(predict, how, golden=nobody)
+
+
+def test_logits_of_another_shape_fail():
+    with pytest.raises(BundleError, match=r"logits should have shape \[3, 5\], found shape \[3, 4\]"):
+        check(lambda member, images: predict(member, images)[:, :4])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from hnexport.errors import RuntimeInputError
-from hnexport.runtime.inputs import check_images, check_members
+from hnexport.members import check_members
+from hnexport.runtime.inputs import check_input
 from hnexport.spec import TensorSpec
 
 NCHW = TensorSpec(name="image", dtype="float32", shape=("batch", 3, 8, 10))
@@ -14,14 +15,14 @@ NHWC = TensorSpec(name="image", dtype="uint8", shape=("batch", 8, 10, 3))
 @pytest.mark.parametrize("dtype", ["float32", "float16", ">f4"])
 def test_a_cast_that_loses_nothing_is_made(dtype):
     images = np.random.default_rng(0).standard_normal((2, 3, 8, 10)).astype(dtype)
-    checked = check_images(images, NCHW)
+    checked = check_input(images, NCHW)
     assert checked.dtype == np.dtype("float32")
     assert np.array_equal(checked, images)
 
 
 def test_images_of_the_right_kind_are_not_copied():
     images = np.zeros((2, 3, 8, 10), np.float32)
-    assert np.shares_memory(check_images(images, NCHW), images)
+    assert np.shares_memory(check_input(images, NCHW), images)
 
 
 BAD = {
@@ -58,14 +59,14 @@ BAD = {
 @pytest.mark.parametrize(("signature", "shape", "dtype", "message"), BAD.values(), ids=BAD.keys())
 def test_images_that_the_graph_does_not_take_are_refused(signature, shape, dtype, message):
     with pytest.raises(RuntimeInputError, match=message):
-        check_images(np.zeros(shape, dtype), signature)
+        check_input(np.zeros(shape, dtype), signature)
 
 
 def test_the_transpose_that_an_error_suggests_is_right():
     for signature, axes in ((NCHW, (0, 3, 1, 2)), (NHWC, (0, 2, 3, 1))):
         other = NHWC if signature is NCHW else NCHW
         images = np.zeros((2, *other.shape[1:]), signature.dtype)
-        assert check_images(images.transpose(axes), signature).shape[1:] == signature.shape[1:]
+        assert check_input(images.transpose(axes), signature).shape[1:] == signature.shape[1:]
 
 
 def test_members_may_be_any_iterable_of_whole_numbers():

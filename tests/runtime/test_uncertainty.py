@@ -84,7 +84,7 @@ def test_log_softmax_does_not_overflow():
     np.testing.assert_allclose(log_softmax(np.array([[1e300, 0.0]])), [[0.0, -1e300]])
 
 
-@pytest.mark.parametrize("shape", [(2, 3), (0, 2, 3), (2, 2, 0)], ids=str)
+@pytest.mark.parametrize("shape", [(2,), (0, 2, 3), (2, 2, 0)], ids=str)
 def test_logits_of_another_shape_are_refused(shape):
     with pytest.raises(RuntimeInputError, match=r"expected logits \[member, batch, class\]"):
         summarise(np.zeros(shape))

@@ -14,12 +14,10 @@ from hnexport.bundle.checksums import record_file
 from hnexport.bundle.golden import write_golden
 from hnexport.bundle.manifest import MANIFEST_FILE, read_manifest, write_manifest
 from hnexport.export import Capture, write_pt2, write_torchscript
-from hnexport.export.rewrite import laid_out
-from hnexport.export.weights_file import write_weights
-from hnexport.hypernet.storage import stored_tensors
+from hnexport.export.weights_file import laid_out, write_weights
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.initialise import initialise
-from hnexport.networks.wide_resnet.slots import Role
+from hnexport.networks.wide_resnet.slots import Role, network_slots
 from hnexport.networks.wide_resnet.spec import (
     RECIPES,
     ImageLayout,
@@ -28,7 +26,9 @@ from hnexport.networks.wide_resnet.spec import (
     PreprocessSpec,
     WideResNetSpec,
 )
+from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.parity import compute_golden, probe_images
+from hnexport.records import from_json
 from hnexport.spec import HypernetSpec
 
 KINDS = ("hypernet", "batch-ensemble", "pixels")
@@ -51,10 +51,11 @@ def trained_tensors(spec: PipelineSpec, seed: int = 0) -> dict[str, Tensor]:
     """Tensors as after training: batch-norm scales, shifts and statistics and the output bias differ everywhere."""
     random = torch.Generator().manual_seed(1000 + seed)
     tensors = initialise(spec, seed)
+    roles = {slot.name: slot.role for slot in network_slots(spec.network)}
     for stored in stored_tensors(spec):
         tensor = tensors[stored.name]
         noise = torch.randn(tensor.shape, generator=random)
-        match stored.slot.role if stored.slot else None:
+        match roles.get(stored.slot or ""):
             case Role.NORM_SCALE:
                 tensors[stored.name] = tensor * (0.3 * noise).exp()
             case Role.NORM_VARIANCE:
@@ -73,15 +74,16 @@ def small_bundle(kind: str, seed: int = 0) -> Path:
 
 def reseed(bundle: Path, captured: Capture, seed: int) -> None:
     """Write other weights into every file of a bundle, as a build with them would."""
-    tensors = trained_tensors(captured.spec, seed)
+    spec = from_json(PipelineSpec, captured.ensemble.source.spec)
+    tensors = trained_tensors(spec, seed)
     for name, tensor in captured.tensors.items():
         tensor.copy_(tensors[name])
-    write_weights(bundle, laid_out(captured.spec, tensors))
+    write_weights(bundle, laid_out(captured.ensemble))
     _write_inlined(bundle / "ensemble.onnx", tensors)
     write_torchscript(captured, bundle / "model.pt")
     write_pt2(captured, bundle / "model.pt2")
-    members = range(captured.spec.members)
-    write_golden(bundle, compute_golden(captured.spec, tensors, members, probe_images(captured.spec, seed)))
+    members = range(captured.ensemble.members)
+    write_golden(bundle, compute_golden(spec, tensors, members, probe_images(spec, seed)))
     rewrite_checksums(bundle)
 
 

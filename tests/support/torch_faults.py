@@ -1,11 +1,13 @@
 """Faults planted in the captured graph, from which TorchScript and `.pt2` files are then written."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from bundles import rewrite_checksums, small_spec, trained_tensors
+from ensembles import of_pipeline
 from faults import INFERENCE, WEIGHTS, Fault
 from torch.fx import Graph, Node
 from torch.fx.node import map_arg
@@ -118,7 +120,7 @@ def _image_layout(graph: Graph) -> None:
 
 def _captured(seed: int = 0) -> Capture:
     spec = small_spec("hypernet")
-    return capture(Pipeline(spec, trained_tensors(spec, seed)))
+    return capture(of_pipeline(Pipeline(spec, trained_tensors(spec, seed))))
 
 
 def _write(bundle: Path, artifact: str, captured: Capture) -> None:
@@ -137,7 +139,7 @@ def _reference_capture() -> Capture:
 def _edited(edit: EditGraph) -> Capture:
     """The capture with an edited graph; the original graph is put back by making the copy first."""
     captured = _reference_capture()
-    program = captured.program
+    program = captured.joint
     copy = torch.export.ExportedProgram(
         root=program.graph_module,
         graph=_copied_graph(program.graph),
@@ -152,7 +154,9 @@ def _edited(edit: EditGraph) -> Capture:
     edit(copy.graph)
     copy.graph.lint()
     copy.graph_module.recompile()
-    return Capture(spec=captured.spec, program=copy)
+    edited = dataclasses.replace(captured)
+    vars(edited)["joint"] = copy  # as if it had been captured so
+    return edited
 
 
 def _copied_graph(graph: Graph) -> Graph:

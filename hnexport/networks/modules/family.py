@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from hnexport.errors import BundleError
 from hnexport.families import Described
+from hnexport.hypernet.plan import ChunkPlan
 from hnexport.names import MEMBER_PREFIX, SHARED_PREFIX
 from hnexport.reading import shown
 from hnexport.spec import Slot, StoredKind, StoredTensor
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from hnexport.ensemble import Ensemble
 
-__all__ = ["check", "check_described", "described", "ensemble", "from_modules", "generator", "stored_as"]
+__all__ = ["check", "check_described", "described", "ensemble", "from_modules", "generator", "plan", "stored_as"]
 
 
 def check(spec: Mapping[str, Any], listed_bytes: int) -> None:
@@ -58,6 +59,11 @@ def stored_as(slot: Slot, members: int, *, shared: bool) -> StoredTensor:
         slot=slot.name,
         trained=slot.trained,
     )
+
+
+def plan(spec: Mapping[str, Any]) -> ChunkPlan:
+    """Nothing is generated from chunks."""
+    return ChunkPlan()
 
 
 def generator(described: Described, spec: Mapping[str, Any], tensors: "Mapping[str, Tensor]") -> "nn.Module":

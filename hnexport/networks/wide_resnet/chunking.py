@@ -14,15 +14,17 @@ batch norm after it. Where a layer has several chunks, bias, scale and shift are
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from hnexport.errors import SpecError
-from hnexport.networks.wide_resnet.slots import Role, Slot, network_slots, slot_source
+from hnexport.hypernet.plan import Assembly, ChunkPlan, InternalHypernet, Piece
+from hnexport.networks.wide_resnet.slots import OUTPUT_LAYER, NetworkSlot, Role, network_slots, slot_source
 from hnexport.networks.wide_resnet.spec import PipelineSpec, WideResNetSpec
 from hnexport.spec import Chunking, HypernetSpec, Source
 
-__all__ = ["ChunkPlan", "InternalHypernet", "Part", "Piece", "count_pieces", "plan_chunks"]
+__all__ = ["Part", "chunk_parts", "count_pieces", "plan_chunks"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,53 +42,11 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InternalHypernet:
-    """One internal hypernetwork: it turns each of its chunk embeddings into one flat chunk."""
-
-    name: str
-    parts: tuple[Part, ...]
-    chunks: int
-    embedding_size: int
-
-    @property
-    def chunk_size(self) -> int:
-        """Elements of one chunk: the internal hypernetwork's output size."""
-        return sum(part.size for part in self.parts)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Piece:
-    """A part of one chunk, as it is used in a slot."""
-
-    hypernet: str
-    chunk: int
-    part: Part
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChunkPlan:
-    """All internal hypernetworks, and for each generated slot the pieces that are joined along the input channels."""
-
-    hypernets: tuple[InternalHypernet, ...]
-    assembly: Mapping[str, tuple[Piece, ...]]
-
-    @property
-    def chunks(self) -> int:
-        """Chunks of one member, over all internal hypernetworks."""
-        return sum(hypernet.chunks for hypernet in self.hypernets)
-
-    @property
-    def output_size(self) -> int:
-        """Combined output size of the internal hypernetworks."""
-        return sum(hypernet.chunk_size for hypernet in self.hypernets)
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Family:
     """Layers that one internal hypernetwork serves: the slots of each layer, and how many chunks each layer takes."""
 
     name: str
-    layers: tuple[tuple[Slot, ...], ...]
+    layers: tuple[tuple[NetworkSlot, ...], ...]
     chunks_per_layer: tuple[int, ...]
     chunk_channels: int | None
     published_embedding_size: int
@@ -98,25 +58,37 @@ def plan_chunks(spec: PipelineSpec) -> ChunkPlan:
     Raises:
         SpecError: the number of embedding sizes is not the number of internal hypernetworks.
     """
+    families = _families(spec)
     if spec.hypernet is None:
-        return ChunkPlan(hypernets=(), assembly={})
-    generated = [slot for slot in network_slots(spec.network) if slot_source(spec, slot) is Source.GENERATED]
-    families = tuple(_families(spec.network, spec.hypernet.chunking, generated))
-    sizes = _embedding_sizes(spec.hypernet, families)
+        return ChunkPlan()
     hypernets, assembly = [], {}
-    for family, embedding_size in zip(families, sizes, strict=True):
+    for family, embedding_size in zip(families, _embedding_sizes(spec.hypernet, families), strict=True):
         parts = _parts(family)
-        hypernet = InternalHypernet(
-            name=family.name, parts=parts, chunks=sum(family.chunks_per_layer), embedding_size=embedding_size
+        hypernets.append(
+            InternalHypernet(
+                name=family.name,
+                chunks=sum(family.chunks_per_layer),
+                chunk_size=sum(part.size for part in parts),
+                embedding_size=embedding_size,
+            )
         )
-        hypernets.append(hypernet)
         first = 0
         for layer, count in zip(family.layers, family.chunks_per_layer, strict=True):
             for slot, part in zip(layer, parts, strict=True):
                 used = range(first, first + (count if slot.role is Role.KERNEL else 1))
-                assembly[slot.name] = tuple(Piece(hypernet=family.name, chunk=chunk, part=part) for chunk in used)
+                assembly[slot.name] = _assembly(family.name, part, used)
             first += count
-    return ChunkPlan(hypernets=tuple(hypernets), assembly=assembly)
+    return ChunkPlan(hypernets=tuple(hypernets), assembly=MappingProxyType(assembly))
+
+
+def chunk_parts(spec: PipelineSpec) -> dict[str, tuple[Part, ...]]:
+    """What a chunk of each internal hypernetwork holds, by its name."""
+    return {family.name: _parts(family) for family in _families(spec)}
+
+
+def _assembly(hypernet: str, part: Part, chunks: range) -> Assembly:
+    pieces = tuple(Piece(hypernet=hypernet, chunk=chunk, offset=part.offset, shape=part.shape) for chunk in chunks)
+    return Assembly(pieces=pieces, axis=1 if len(pieces) > 1 else None)
 
 
 def count_pieces(spec: PipelineSpec) -> int:
@@ -131,9 +103,17 @@ def count_pieces(spec: PipelineSpec) -> int:
     return total
 
 
-def _families(network: WideResNetSpec, chunking: Chunking, generated: list[Slot]) -> Iterator[_Family]:
+def _families(spec: PipelineSpec) -> tuple[_Family, ...]:
+    """What each internal hypernetwork serves; nothing where the recipe generates nothing."""
+    if spec.hypernet is None:
+        return ()
+    generated = [slot for slot in network_slots(spec.network) if slot_source(spec, slot) is Source.GENERATED]
+    return tuple(_published_order(spec.network, spec.hypernet.chunking, generated))
+
+
+def _published_order(network: WideResNetSpec, chunking: Chunking, generated: list[NetworkSlot]) -> Iterator[_Family]:
     """The internal hypernetworks in their published order: input, groups, shortcuts, output."""
-    layers: dict[int, tuple[Slot, ...]] = {}
+    layers: dict[int, tuple[NetworkSlot, ...]] = {}
     for role in (Role.KERNEL, Role.CONV_BIAS, Role.NORM_SCALE, Role.NORM_SHIFT):
         for slot in generated:
             if slot.role is role:
@@ -147,13 +127,13 @@ def _families(network: WideResNetSpec, chunking: Chunking, generated: list[Slot]
     for slot in generated:
         if slot.role is Role.SHORTCUT:
             yield _whole(f"shortcut{slot.group}", ((slot,),), 7)
-    output = tuple(slot for slot in generated if slot.role in (Role.OUTPUT_WEIGHT, Role.OUTPUT_BIAS))
+    output = tuple(slot for slot in generated if slot.role in OUTPUT_LAYER)
     if output:
         yield _whole("output", (output,), 10)
 
 
 def _group_families(
-    group: int, widths: tuple[int, ...], chunking: Chunking, layers: tuple[tuple[Slot, ...], ...]
+    group: int, widths: tuple[int, ...], chunking: Chunking, layers: tuple[tuple[NetworkSlot, ...], ...]
 ) -> Iterator[_Family]:
     before, width = widths
     common = _common_channels(before, width, chunking)
@@ -177,7 +157,7 @@ def _common_channels(before: int, width: int, chunking: Chunking) -> int | None:
     return math.gcd(before, width) if chunking is Chunking.GCD else None
 
 
-def _whole(name: str, layers: tuple[tuple[Slot, ...], ...], embedding_size: int) -> _Family:
+def _whole(name: str, layers: tuple[tuple[NetworkSlot, ...], ...], embedding_size: int) -> _Family:
     """A family whose layers are one chunk each."""
     return _Family(
         name=name,

@@ -5,20 +5,36 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hnexport.families import WIDE_RESNET, Described
-from hnexport.hypernet.storage import stored_tensors
+from hnexport.hypernet.plan import ChunkPlan
+from hnexport.networks.wide_resnet.chunking import plan_chunks
 from hnexport.networks.wide_resnet.limits import check_expansion, check_tables
-from hnexport.networks.wide_resnet.slots import network_slots
 from hnexport.networks.wide_resnet.spec import PipelineSpec
+from hnexport.networks.wide_resnet.storage import generator_spec, stored_tensors
 from hnexport.records import from_json, to_json
 from hnexport.source import EnsembleSource
-from hnexport.spec import BATCH, OutputKind, OutputSpec, Signature, Slot, StoredKind, StoredTensor, TensorSpec
+from hnexport.spec import BATCH, OutputKind, OutputSpec, Signature, Slot, StoredTensor, TensorSpec
+from hnexport.spec.images import ImageInput
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from hnexport.ensemble import Ensemble
 
-__all__ = ["IMAGE", "LOGITS", "check", "check_described", "describe", "described", "ensemble", "generator", "source"]
+__all__ = [
+    "IMAGE",
+    "LOGITS",
+    "check",
+    "check_described",
+    "describe",
+    "described",
+    "ensemble",
+    "generator",
+    "image",
+    "image_input",
+    "load_hypnettorch",
+    "plan",
+    "source",
+]
 
 IMAGE = "image"
 LOGITS = "logits"
@@ -68,21 +84,27 @@ def describe(spec: PipelineSpec) -> Described:
                 ),
             ),
         ),
-        slots=tuple(
-            Slot(name=slot.name, shape=slot.shape, trained=slot.is_weight) for slot in network_slots(spec.network)
-        ),
-        stored=tuple(
-            StoredTensor(
-                name=stored.name,
-                dtype=stored.dtype,
-                shape=stored.shape,
-                kind=StoredKind(stored.kind.value),
-                hypernet=stored.hypernet.name if stored.hypernet else None,
-                slot=stored.slot.name if stored.slot else None,
-                trained=stored.is_weight,
-            )
-            for stored in stored_tensors(spec)
-        ),
+        slots=generator_spec(spec).slots,
+        stored=stored_tensors(spec),
+    )
+
+
+def plan(spec: Mapping[str, Any]) -> ChunkPlan:
+    """The chunk plan; empty where the recipe generates nothing."""
+    return plan_chunks(from_json(PipelineSpec, spec))
+
+
+def image(spec: Mapping[str, Any]) -> ImageInput:
+    """Where the channels, height and width of the image input lie."""
+    return image_input(from_json(PipelineSpec, spec))
+
+
+def image_input(spec: PipelineSpec) -> ImageInput:
+    """The same of a pipeline."""
+    size = spec.network.image
+    (tensor,) = describe(spec).signature.inputs
+    return ImageInput(
+        tensor=tensor, layout=spec.image_layout, channels=size.channels, height=size.height, width=size.width
     )
 
 
@@ -90,7 +112,7 @@ def generator(described: Described, spec: Mapping[str, Any], tensors: "Mapping[s
     """The generator over stored tensors, taken as they are."""
     from hnexport.hypernet.generator import WeightGenerator
 
-    return WeightGenerator(from_json(PipelineSpec, spec), tensors)
+    return WeightGenerator(generator_spec(from_json(PipelineSpec, spec)), tensors)
 
 
 def ensemble(described: Described, spec: Mapping[str, Any], tensors: "Mapping[str, Tensor]", origin: str) -> "Ensemble":
@@ -98,3 +120,14 @@ def ensemble(described: Described, spec: Mapping[str, Any], tensors: "Mapping[st
     from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 
     return wide_resnet_ensemble(from_json(PipelineSpec, spec), tensors, origin)
+
+
+def load_hypnettorch(spec: Mapping[str, Any], member: int, threads: int, provider: str) -> tuple[str, Any]:
+    """The same network and chunking in hypnettorch, with random weights: what runs it, and a function of inputs.
+
+    Raises:
+        SpecError: hypnettorch has no such pipeline, or it is not compared here.
+    """
+    from hnexport.networks.wide_resnet.yardstick import load_hypnettorch
+
+    return load_hypnettorch(from_json(PipelineSpec, spec), member, threads, provider)

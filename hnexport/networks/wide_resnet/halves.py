@@ -11,6 +11,7 @@ from hnexport.networks.wide_resnet.family import IMAGE, describe, source
 from hnexport.networks.wide_resnet.module import WideResNet
 from hnexport.networks.wide_resnet.pipeline import Preprocess
 from hnexport.networks.wide_resnet.spec import PipelineSpec
+from hnexport.networks.wide_resnet.storage import generator_spec
 from hnexport.spec import BATCH
 
 __all__ = ["ImageNetwork", "wide_resnet_ensemble"]
@@ -27,7 +28,7 @@ class ImageNetwork(WideResNet):
 
     def forward(self, image: Tensor) -> Tensor:
         """`image`: as `PipelineSpec.image_input` says; returns logits, float `[batch, class]`."""
-        return super().forward(self._preprocess[0](image))
+        return super().forward(self._preprocess[0](image, self.input.weight.dtype))
 
 
 def wide_resnet_ensemble(spec: PipelineSpec, tensors: Mapping[str, Tensor], origin: str) -> Ensemble:
@@ -45,7 +46,7 @@ def wide_resnet_ensemble(spec: PipelineSpec, tensors: Mapping[str, Tensor], orig
         signature=found.signature,
         slots=found.slots,
         stored=found.stored,
-        generator=WeightGenerator(spec, tensors).eval(),
+        generator=WeightGenerator(generator_spec(spec), tensors).eval(),
         network=ImageNetwork(spec),
         examples={IMAGE: torch.zeros((2, *shape), dtype=getattr(torch, dtype))},
         dynamic={IMAGE: {0: BATCH}},

@@ -15,6 +15,7 @@ scales, which is 1 unless they are generated or belong to members.
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,15 +23,29 @@ from torch import Tensor
 
 from hnexport.hypernet.bases import round_bases
 from hnexport.hypernet.generator import ACTIVATIONS
-from hnexport.hypernet.storage import StoredKind, StoredTensor, stored_tensors
-from hnexport.networks.wide_resnet.chunking import ChunkPlan, InternalHypernet, Part, plan_chunks
-from hnexport.networks.wide_resnet.slots import Role, Slot, network_slots
+from hnexport.hypernet.plan import ChunkPlan
+from hnexport.networks.wide_resnet.chunking import Part, chunk_parts, plan_chunks
+from hnexport.networks.wide_resnet.slots import NetworkSlot, Role, network_slots
 from hnexport.networks.wide_resnet.spec import PipelineSpec
-from hnexport.spec import Activation, HypernetSpec, Source
+from hnexport.networks.wide_resnet.storage import stored_tensors
+from hnexport.spec import Activation, HypernetSpec, Source, StoredKind, StoredTensor
 
 __all__ = ["expected_norm_variances", "initialise"]
 
 MEMBER_SCALE_STD = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Chunk:
+    """What an internal hypernetwork generates.
+
+    Attributes:
+        fans: the fan-in of the layer that each of its chunks serves.
+    """
+
+    settings: HypernetSpec
+    parts: tuple[Part, ...]
+    fans: tuple[int, ...]
 
 
 def initialise(spec: PipelineSpec, seed: int) -> dict[str, Tensor]:
@@ -40,14 +55,16 @@ def initialise(spec: PipelineSpec, seed: int) -> dict[str, Tensor]:
     """
     random = torch.Generator().manual_seed(seed)
     variances = expected_norm_variances(spec)
-    fans = _fan_in(spec, plan_chunks(spec))
-    tensors = {}
-    for stored in stored_tensors(spec):
-        if stored.hypernet is not None:
-            tensors[stored.name] = _hypernet_tensor(spec, stored, stored.hypernet, fans, random)
-        elif stored.slot is not None:
-            tensors[stored.name] = _slot_tensor(stored, stored.slot, variances, random)
-    return round_bases(spec, tensors)
+    fans, parts = _fan_in(spec, plan_chunks(spec)), chunk_parts(spec)
+    slots = {slot.name: slot for slot in network_slots(spec.network)}
+    table, tensors = stored_tensors(spec), {}
+    for stored in table:
+        if stored.slot is not None:
+            tensors[stored.name] = _slot_tensor(stored, slots[stored.slot], variances, random)
+        elif stored.hypernet is not None and spec.hypernet is not None:
+            chunk = _Chunk(settings=spec.hypernet, parts=parts[stored.hypernet], fans=tuple(fans[stored.hypernet]))
+            tensors[stored.name] = _hypernet_tensor(stored, chunk, random)
+    return round_bases(table, tensors)
 
 
 def expected_norm_variances(spec: PipelineSpec) -> dict[str, float]:
@@ -76,7 +93,7 @@ def expected_norm_variances(spec: PipelineSpec) -> dict[str, float]:
 
 def _scale_moments(spec: PipelineSpec) -> dict[str, float]:
     """E[scale^2] of each batch norm, by the name of its scale's slot."""
-    plan = plan_chunks(spec)
+    plan, parts = plan_chunks(spec), chunk_parts(spec)
     fans = _fan_in(spec, plan)
     moments = {}
     for slot in network_slots(spec.network):
@@ -84,9 +101,10 @@ def _scale_moments(spec: PipelineSpec) -> dict[str, float]:
             continue
         moments[slot.name] = 1.0 + (MEMBER_SCALE_STD**2 if spec.recipe.norm is Source.MEMBER else 0.0)
         if spec.hypernet is not None and slot.name in plan.assembly:
-            (piece,) = plan.assembly[slot.name]
+            (piece,) = plan.assembly[slot.name].pieces
+            (part,) = (part for part in parts[piece.hypernet] if part.offset == piece.offset)
             widest = max(fans[piece.hypernet])
-            variance = _part_std(piece.part, widest, spec.hypernet) ** 2 * widest / fans[piece.hypernet][piece.chunk]
+            variance = _part_std(part, widest, spec.hypernet) ** 2 * widest / fans[piece.hypernet][piece.chunk]
             moments[slot.name] = variance + (1.0 if spec.hypernet.bias else 0.0)
     return moments
 
@@ -95,7 +113,9 @@ def _normal(shape: tuple[int, ...], std: float, random: torch.Generator) -> Tens
     return torch.randn(shape, generator=random).mul_(std) if std else torch.zeros(shape)
 
 
-def _slot_tensor(stored: StoredTensor, slot: Slot, variances: Mapping[str, float], random: torch.Generator) -> Tensor:
+def _slot_tensor(
+    stored: StoredTensor, slot: NetworkSlot, variances: Mapping[str, float], random: torch.Generator
+) -> Tensor:
     match slot.role:
         case Role.NORM_VARIANCE:
             return torch.full(stored.shape, variances[slot.name])
@@ -115,23 +135,14 @@ def _target_std(role: Role, fan_in: int) -> float:
     return 1.0 if role is Role.NORM_SCALE else 0.0
 
 
-def _hypernet_tensor(
-    spec: PipelineSpec,
-    stored: StoredTensor,
-    hypernet: InternalHypernet,
-    fans: Mapping[str, list[int]],
-    random: torch.Generator,
-) -> Tensor:
-    settings = spec.hypernet
-    if settings is None:
-        raise ValueError(f"{stored.name} belongs to a hypernetwork, and the specification has none")
-    widest = max(fans[hypernet.name])
+def _hypernet_tensor(stored: StoredTensor, chunk: _Chunk, random: torch.Generator) -> Tensor:
+    settings, widest = chunk.settings, max(chunk.fans)
     match stored.kind:
         case StoredKind.EMBEDDING:
             # Chunks of one basis serve layers of different fan-in: the embedding's scale makes up the difference.
-            scale = torch.tensor([math.sqrt(widest / fan_in) for fan_in in fans[hypernet.name]])
+            scale = torch.tensor([math.sqrt(widest / fan_in) for fan_in in chunk.fans])
             embedding = torch.randn(stored.shape, generator=random)
-            length = math.sqrt(hypernet.embedding_size)
+            length = math.sqrt(stored.shape[2])
             return torch.nn.functional.normalize(embedding, dim=2) * (length * scale)[None, :, None]
         case StoredKind.HIDDEN:
             moment = _activation_moment(settings) if ".hidden1." not in stored.name else 1.0
@@ -141,11 +152,11 @@ def _hypernet_tensor(
             unit = math.sqrt(1.0 / (stored.shape[0] * moment))
             parts = [
                 _normal((stored.shape[0], part.size), unit * _part_std(part, widest, settings), random)
-                for part in hypernet.parts
+                for part in chunk.parts
             ]
             return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         case StoredKind.BASIS_BIAS:
-            ones = [torch.full((part.size,), float(part.role is Role.NORM_SCALE)) for part in hypernet.parts]
+            ones = [torch.full((part.size,), float(part.role is Role.NORM_SCALE)) for part in chunk.parts]
             return torch.cat(ones)
         case _:
             return torch.zeros(stored.shape)
@@ -162,7 +173,7 @@ def _fan_in(spec: PipelineSpec, plan: ChunkPlan) -> dict[str, list[int]]:
     fans = {hypernet.name: [1] * hypernet.chunks for hypernet in plan.hypernets}
     for slot in network_slots(spec.network):
         if slot.role in (Role.KERNEL, Role.SHORTCUT, Role.OUTPUT_WEIGHT):
-            for piece in plan.assembly.get(slot.name, ()):
+            for piece in plan.assembly[slot.name].pieces if slot.name in plan.assembly else ():
                 fans[piece.hypernet][piece.chunk] = math.prod(slot.shape[1:])
     return fans
 

@@ -8,10 +8,10 @@ alone, and against the files that the manifest lists. Standard library only.
 import math
 
 from hnexport.errors import BundleError
-from hnexport.hypernet.storage import stored_tensors
 from hnexport.networks.wide_resnet.chunking import count_pieces, plan_chunks
 from hnexport.networks.wide_resnet.slots import count_slots, network_slots
 from hnexport.networks.wide_resnet.spec import PipelineSpec
+from hnexport.networks.wide_resnet.storage import stored_tensors
 
 __all__ = ["EXPANSION", "MAX_SLOTS", "SMALL_BYTES", "check_expansion", "check_tables", "stored_bytes"]
 

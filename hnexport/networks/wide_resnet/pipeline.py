@@ -9,9 +9,11 @@ from torch.func import functional_call
 
 from hnexport.errors import RuntimeInputError
 from hnexport.hypernet.generator import WeightGenerator
+from hnexport.members import check_member, check_members
 from hnexport.networks.wide_resnet.initialise import initialise
 from hnexport.networks.wide_resnet.module import network_skeleton
 from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec
+from hnexport.networks.wide_resnet.storage import generator_spec
 
 __all__ = ["Pipeline", "Preprocess"]
 
@@ -29,8 +31,12 @@ class Preprocess(nn.Module):
             self.register_buffer("mean", torch.tensor(spec.preprocess.mean, dtype=torch.float32), persistent=False)
             self.register_buffer("std", torch.tensor(spec.preprocess.std, dtype=torch.float32), persistent=False)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """`image`: as `PipelineSpec.image_input` says; returns float `[batch, channel, height, width]`.
+    def forward(self, image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """From the image to float `[batch, channel, height, width]`.
+
+        Args:
+            image: as `PipelineSpec.image_input` says.
+            dtype: in which pixels are normalised: that of the network's weights.
 
         Raises:
             RuntimeInputError: the image has another shape, or is not uint8 where the graph normalises (a float image
@@ -39,7 +45,7 @@ class Preprocess(nn.Module):
         self._check(image)
         channels, height, width = self.spec.network.image.shape
         if self.spec.preprocess is not None:
-            image = (image.to(self.mean.dtype) / 255.0 - self.mean) / self.std
+            image = (image.to(dtype) / 255.0 - self.mean.to(dtype)) / self.std.to(dtype)
         if self.spec.image_layout is ImageLayout.FLAT_HWC:
             image = image.reshape(-1, height, width, channels)
         if self.spec.image_layout is not ImageLayout.NCHW:
@@ -68,14 +74,14 @@ class Pipeline(nn.Module):
     """
 
     def __init__(self, spec: PipelineSpec, tensors: Mapping[str, Tensor]) -> None:
-        """A pipeline over `tensors`, taken as they are; see `hnexport.hypernet.storage.stored_tensors`.
+        """A pipeline over `tensors`, taken as they are; see `hnexport.networks.wide_resnet.storage`.
 
         Raises:
             CheckpointError: the tensors are not those of the specification.
         """
         super().__init__()
         self.spec = spec
-        self.generator = WeightGenerator(spec, tensors)
+        self.generator = WeightGenerator(generator_spec(spec), tensors)
         self.preprocess = Preprocess(spec)
         self._skeleton = (network_skeleton(spec.network),)  # in a tuple: not a submodule
         self.eval()
@@ -102,7 +108,8 @@ class Pipeline(nn.Module):
 
     def classify(self, weights: Mapping[str, Tensor], image: Tensor) -> Tensor:
         """Logits `[batch, class]` of the main network with the given weights, one tensor for each slot."""
-        return functional_call(self._skeleton[0], dict(weights), (self.preprocess(image),))  # type: ignore[no-any-return]
+        seen = self.preprocess(image, weights["input.weight"].dtype)
+        return functional_call(self._skeleton[0], dict(weights), (seen,))  # type: ignore[no-any-return]
 
     def weights(self, cond_id: int) -> dict[str, Tensor]:
         """Every tensor of the main network of one member, by slot name (batch-norm statistics included).
@@ -118,17 +125,13 @@ class Pipeline(nn.Module):
         Raises:
             RuntimeInputError: `cond_ids` is empty or names a member that does not exist.
         """
-        if not cond_ids:
-            raise RuntimeInputError("cond_ids is empty: name at least one member")
-        return torch.stack([self(self._existing(cond_id), image) for cond_id in cond_ids])
+        chosen = check_members(cond_ids, self.spec.members, "cond_ids")
+        return torch.stack([self(self._existing(cond_id), image) for cond_id in chosen])
 
     def tensors(self) -> dict[str, Tensor]:
         """Every stored tensor by its name, as `Pipeline(spec, tensors)` takes them."""
         return dict(self.generator.state_dict())
 
     def _existing(self, cond_id: int) -> Tensor:
-        if not 0 <= cond_id < self.spec.members:
-            raise RuntimeInputError(
-                f"member {cond_id} does not exist: this ensemble has members 0 to {self.spec.members - 1}"
-            )
-        return torch.tensor(cond_id, device=next(self.generator.parameters()).device)
+        member = check_member(cond_id, self.spec.members)
+        return torch.tensor(member, device=next(self.generator.parameters()).device)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from hnexport.networks.wide_resnet.spec import PipelineSpec, WideResNetSpec
-from hnexport.spec import Source
+from hnexport.spec import Slot, Source
 
-__all__ = ["NORM_STATISTICS", "Role", "Slot", "count_slots", "network_slots", "slot_source"]
+__all__ = ["NORM_STATISTICS", "OUTPUT_LAYER", "NetworkSlot", "Role", "count_slots", "network_slots", "slot_source"]
 
 
 class Role(StrEnum):
@@ -30,33 +30,32 @@ class Role(StrEnum):
 
 
 NORM_STATISTICS = frozenset({Role.NORM_MEAN, Role.NORM_VARIANCE})
+OUTPUT_LAYER = frozenset({Role.OUTPUT_WEIGHT, Role.OUTPUT_BIAS})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slot:
-    """One tensor of the main network.
+class NetworkSlot(Slot):
+    """One tensor of the main network, and its place there. Batch-norm statistics are what is not trained.
+
+    Kernels are `[out_channel, in_channel, height, width]`, the output weight is `[class, feature]`.
 
     Attributes:
-        name: its name in the network's state dict, for instance `group1.block2.conv1.weight`.
-        shape: kernels are `[out_channel, in_channel, height, width]`, the output weight is `[class, feature]`.
         group: 0 for the input layer, 1 to 3 for the groups, 4 for the output layer.
         layer: 0 for the input convolution, 1 to 6n for the 3x3 convolutions after it; a batch norm has the number of
             the convolution whose output it normalises; a shortcut has the number of its group's first convolution.
     """
 
-    name: str
-    shape: tuple[int, ...]
     role: Role
     group: int
     layer: int
 
     @property
-    def is_weight(self) -> bool:
-        """Whether training changes it by gradient: everything but batch-norm statistics."""
-        return self.role not in NORM_STATISTICS
+    def general(self) -> Slot:
+        """The slot without its place, as manifests and generators know it."""
+        return Slot(name=self.name, dtype=self.dtype, shape=self.shape, trained=self.trained, alias_of=self.alias_of)
 
 
-def network_slots(spec: WideResNetSpec) -> tuple[Slot, ...]:
+def network_slots(spec: WideResNetSpec) -> tuple[NetworkSlot, ...]:
     """Every tensor of the network, batch-norm statistics included, in the order in which an image meets them."""
     return tuple(_slots(spec))
 
@@ -70,18 +69,18 @@ def count_slots(spec: WideResNetSpec) -> int:
     return convolution + blocks + shortcuts + norm + 1 + spec.output_bias
 
 
-def slot_source(spec: PipelineSpec, slot: Slot) -> Source:
+def slot_source(spec: PipelineSpec, slot: NetworkSlot) -> Source:
     """Where a slot's tensor comes from under a pipeline's recipe."""
     if slot.role in NORM_STATISTICS:
         return Source.MEMBER if spec.member_statistics else Source.SHARED
     if slot.role in (Role.NORM_SCALE, Role.NORM_SHIFT):
         return spec.recipe.norm
-    if slot.role in (Role.OUTPUT_WEIGHT, Role.OUTPUT_BIAS):
+    if slot.role in OUTPUT_LAYER:
         return spec.recipe.output
     return spec.recipe.convolution
 
 
-def _slots(spec: WideResNetSpec) -> Iterator[Slot]:
+def _slots(spec: WideResNetSpec) -> Iterator[NetworkSlot]:
     widths = spec.widths
     yield from _convolution(spec, "input", (widths[0], spec.image.channels), group=0, layer=0)
     channels, layer = widths[0], 0
@@ -95,25 +94,26 @@ def _slots(spec: WideResNetSpec) -> Iterator[Slot]:
             yield from _convolution(spec, f"{prefix}.conv2", (width, width), group=group, layer=layer + 2)
             if first and (channels != width or stride != 1):
                 shape = (width, channels, 1, 1)
-                yield Slot(
+                yield NetworkSlot(
                     name=f"{prefix}.shortcut.weight", shape=shape, role=Role.SHORTCUT, group=group, layer=layer + 1
                 )
             channels, layer = width, layer + 2
     yield from _norm(spec, "norm", channels, group=3, layer=layer)
-    yield Slot(name="output.weight", shape=(spec.classes, channels), role=Role.OUTPUT_WEIGHT, group=4, layer=layer + 1)
+    classes, last = (spec.classes,), layer + 1
+    yield NetworkSlot(name="output.weight", shape=(*classes, channels), role=Role.OUTPUT_WEIGHT, group=4, layer=last)
     if spec.output_bias:
-        yield Slot(name="output.bias", shape=(spec.classes,), role=Role.OUTPUT_BIAS, group=4, layer=layer + 1)
+        yield NetworkSlot(name="output.bias", shape=classes, role=Role.OUTPUT_BIAS, group=4, layer=last)
 
 
 def _convolution(
     spec: WideResNetSpec, name: str, channels: tuple[int, int], *, group: int, layer: int
-) -> Iterator[Slot]:
-    yield Slot(name=f"{name}.weight", shape=(*channels, 3, 3), role=Role.KERNEL, group=group, layer=layer)
+) -> Iterator[NetworkSlot]:
+    yield NetworkSlot(name=f"{name}.weight", shape=(*channels, 3, 3), role=Role.KERNEL, group=group, layer=layer)
     if spec.conv_bias:
-        yield Slot(name=f"{name}.bias", shape=channels[:1], role=Role.CONV_BIAS, group=group, layer=layer)
+        yield NetworkSlot(name=f"{name}.bias", shape=channels[:1], role=Role.CONV_BIAS, group=group, layer=layer)
 
 
-def _norm(spec: WideResNetSpec, name: str, channels: int, *, group: int, layer: int) -> Iterator[Slot]:
+def _norm(spec: WideResNetSpec, name: str, channels: int, *, group: int, layer: int) -> Iterator[NetworkSlot]:
     if not spec.batch_norm:
         return
     for suffix, role in (
@@ -122,4 +122,11 @@ def _norm(spec: WideResNetSpec, name: str, channels: int, *, group: int, layer: 
         ("running_mean", Role.NORM_MEAN),
         ("running_var", Role.NORM_VARIANCE),
     ):
-        yield Slot(name=f"{name}.{suffix}", shape=(channels,), role=role, group=group, layer=layer)
+        yield NetworkSlot(
+            name=f"{name}.{suffix}",
+            shape=(channels,),
+            trained=role not in NORM_STATISTICS,
+            role=role,
+            group=group,
+            layer=layer,
+        )

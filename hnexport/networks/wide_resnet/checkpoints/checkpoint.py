@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
@@ -13,10 +13,13 @@ from torch import Tensor
 from hnexport.errors import CheckpointError, SpecError
 from hnexport.hypernet.bases import round_bases
 from hnexport.hypernet.generator import check_tensors
-from hnexport.hypernet.storage import stored_tensors
-from hnexport.networks.wide_resnet.slots import Role
+from hnexport.networks.wide_resnet.slots import Role, network_slots
 from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec, PreprocessSpec
+from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.spec import BasisDtype
+
+if TYPE_CHECKING:
+    from hnexport.ensemble import Ensemble
 
 __all__ = ["Checkpoint", "check_values"]
 
@@ -25,7 +28,7 @@ __all__ = ["Checkpoint", "check_values"]
 class Checkpoint:
     """Everything that a pipeline needs: `Pipeline(checkpoint.spec, checkpoint.tensors)`.
 
-    Construction checks every tensor: those of `hnexport.hypernet.storage.stored_tensors`, no others, float32 (bases:
+    Construction checks every tensor: those of `hnexport.networks.wide_resnet.storage`, no others, float32 (bases:
     what `HypernetSpec.basis_dtype` says) on the CPU, finite, and no negative batch-norm variance.
 
     Attributes:
@@ -43,15 +46,22 @@ class Checkpoint:
     def __post_init__(self) -> None:
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
         object.__setattr__(self, "origin", " ".join(self.origin.split()))
-        check_tensors(self.spec, self.tensors)
-        for stored in stored_tensors(self.spec):
-            variance = stored.slot is not None and stored.slot.role is Role.NORM_VARIANCE
+        table = stored_tensors(self.spec)
+        check_tensors(self.spec.name, table, self.tensors)
+        variances = {slot.name for slot in network_slots(self.spec.network) if slot.role is Role.NORM_VARIANCE}
+        for stored in table:
             check_values(
                 f"tensor {stored.name!r}",
                 self.tensors[stored.name],
-                lowest=0.0 if variance else -math.inf,
+                lowest=0.0 if stored.slot in variances else -math.inf,
                 dtype=getattr(torch, stored.dtype),
             )
+
+    def ensemble(self) -> "Ensemble":
+        """The ensemble of these weights, taken as they are."""
+        from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
+
+        return wide_resnet_ensemble(self.spec, self.tensors, self.origin)
 
     def with_input(self, *, image_layout: ImageLayout | None = None, preprocess: PreprocessSpec | None = None) -> Self:
         """The same weights behind another image input; what is None stays as it is.
@@ -80,7 +90,7 @@ class Checkpoint:
             return self
         hypernet = dataclasses.replace(self.spec.hypernet, basis_dtype=dtype)
         spec = dataclasses.replace(self.spec, hypernet=hypernet)
-        return dataclasses.replace(self, spec=spec, tensors=round_bases(spec, self.tensors))
+        return dataclasses.replace(self, spec=spec, tensors=round_bases(stored_tensors(spec), self.tensors))
 
 
 def check_values(where: str, tensor: Tensor, *, lowest: float = -math.inf, dtype: torch.dtype = torch.float32) -> None:

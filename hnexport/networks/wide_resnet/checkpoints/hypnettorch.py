@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from hnexport.errors import CheckpointError
-from hnexport.hypernet.storage import StoredKind, stored_tensors
 from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint, check_values
 from hnexport.networks.wide_resnet.checkpoints.hypnettorch_inference import (
     Evidence,
@@ -26,7 +25,8 @@ from hnexport.networks.wide_resnet.checkpoints.hypnettorch_names import (
     main_state,
 )
 from hnexport.networks.wide_resnet.checkpoints.state_dicts import read_state_dicts
-from hnexport.spec import Source
+from hnexport.networks.wide_resnet.storage import stored_tensors
+from hnexport.spec import Source, StoredKind
 
 __all__ = ["import_hypnettorch", "load_hypnettorch"]
 
@@ -145,7 +145,7 @@ def _hypernet_tensors(reading: Reading, params: Sequence[Tensor]) -> dict[str, T
 def _main_tensors(reading: Reading, main: MainState) -> dict[str, Tensor]:
     """The shared tensors that are the main network's own weights."""
     shared = {
-        stored.slot.name: stored.name
+        stored.slot: stored.name
         for stored in stored_tensors(reading.spec)
         if stored.slot is not None and stored.kind is StoredKind.SHARED
     }

@@ -14,9 +14,10 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hnexport.hypernet.storage import StoredKind, StoredTensor, stored_tensors
-from hnexport.networks.wide_resnet.slots import Role, Slot, network_slots
+from hnexport.networks.wide_resnet.slots import NetworkSlot, Role, network_slots
 from hnexport.networks.wide_resnet.spec import PipelineSpec, WideResNetSpec
+from hnexport.networks.wide_resnet.storage import stored_tensors
+from hnexport.spec import StoredKind, StoredTensor
 
 __all__ = ["LayoutTensor", "hypernet_layout", "main_layout", "norm_layout"]
 
@@ -46,15 +47,15 @@ class LayoutTensor:
 
 
 @functools.lru_cache(maxsize=64)
-def main_layout(network: WideResNetSpec) -> tuple[Slot, ...]:
+def main_layout(network: WideResNetSpec) -> tuple[NetworkSlot, ...]:
     """The main network's weights in hypnettorch's order (`WRN.param_shapes`)."""
-    slots = [slot for slot in network_slots(network) if slot.is_weight]
+    slots = [slot for slot in network_slots(network) if slot.trained]
     first = {Role.NORM_SCALE: 0, Role.NORM_SHIFT: 0, Role.SHORTCUT: 1}
     # sorted is stable: scale stays before shift, and kernel before bias
     return tuple(sorted(slots, key=lambda slot: (first.get(slot.role, 2), slot.layer)))
 
 
-def norm_layout(network: WideResNetSpec) -> tuple[tuple[Slot, Slot], ...]:
+def norm_layout(network: WideResNetSpec) -> tuple[tuple[NetworkSlot, NetworkSlot], ...]:
     """The running mean and variance of every batch norm, in the order of `_batchnorm_layers`."""
     slots = network_slots(network)
     means = sorted((slot for slot in slots if slot.role is Role.NORM_MEAN), key=_layer)
@@ -70,7 +71,7 @@ def hypernet_layout(spec: PipelineSpec, *, shared_in_main: bool = False) -> tupl
     return tuple(_layout(spec, shared_in_main=shared_in_main))
 
 
-def _layer(slot: Slot) -> int:
+def _layer(slot: NetworkSlot) -> int:
     return slot.layer
 
 
@@ -85,7 +86,7 @@ def _layout(spec: PipelineSpec, *, shared_in_main: bool) -> Iterator[LayoutTenso
         for tensor in stored:
             if tensor.kind is StoredKind.EMBEDDING:
                 yield LayoutTensor(shape=tensor.shape[1:], stored=tensor, member=member)
-    by_slot = {tensor.slot.name: tensor for tensor in stored if tensor.slot is not None}
+    by_slot = {tensor.slot: tensor for tensor in stored if tensor.slot is not None}
     plain = [by_slot[slot.name] for slot in main_layout(spec.network) if slot.name in by_slot]
     for tensor in plain:
         if tensor.kind is StoredKind.SHARED and not shared_in_main:

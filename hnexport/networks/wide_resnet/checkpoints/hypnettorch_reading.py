@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from hnexport.errors import CheckpointError
-from hnexport.hypernet.storage import StoredKind
 from hnexport.networks.wide_resnet.checkpoints.hypnettorch_layout import (
     LayoutTensor,
     Shape,
@@ -19,9 +18,9 @@ from hnexport.networks.wide_resnet.checkpoints.hypnettorch_layout import (
     norm_layout,
 )
 from hnexport.networks.wide_resnet.chunking import plan_chunks
-from hnexport.networks.wide_resnet.slots import Role
+from hnexport.networks.wide_resnet.slots import Role, network_slots
 from hnexport.networks.wide_resnet.spec import ImageSpec, PipelineSpec, Recipe, WideResNetSpec
-from hnexport.spec import Activation, Chunking, HypernetSpec, Source
+from hnexport.spec import Activation, Chunking, HypernetSpec, Source, StoredKind
 
 __all__ = [
     "Evidence",
@@ -184,16 +183,14 @@ def _classes(evidence: Evidence, spec: PipelineSpec, layout: tuple[LayoutTensor,
         if not shape or shape[0] % per_class:
             return max(1, given(main, 1))
         return max(1, shape[0] // per_class)
-    positions = [
-        i for i, tensor in enumerate(layout) if tensor.stored.slot and tensor.stored.slot.role is Role.OUTPUT_WEIGHT
-    ]
+    weights = {slot.name for slot in network_slots(spec.network) if slot.role is Role.OUTPUT_WEIGHT}
+    positions = [i for i, tensor in enumerate(layout) if tensor.stored.slot in weights]
     found = [evidence.hypernet[i] for i in positions if i < len(evidence.hypernet)]
     return max(1, usual((shape[0] for shape in found if len(shape) == 2 and shape[1] == features), given(main, 1)))
 
 
 def _is_output_basis(tensor: LayoutTensor) -> bool:
-    owner = tensor.stored.hypernet
-    return tensor.stored.kind is StoredKind.BASIS and owner is not None and owner.name == "output"
+    return tensor.stored.kind is StoredKind.BASIS and tensor.stored.hypernet == "output"
 
 
 def _embedding_sizes(evidence: Evidence, spec: PipelineSpec, layout: tuple[LayoutTensor, ...]) -> tuple[int, ...]:
@@ -201,7 +198,7 @@ def _embedding_sizes(evidence: Evidence, spec: PipelineSpec, layout: tuple[Layou
     own: dict[str, list[int]] = {}
     for index, tensor in enumerate(layout[: len(evidence.hypernet)]):
         if tensor.stored.hypernet is not None:
-            own.setdefault(tensor.stored.hypernet.name, []).append(index)
+            own.setdefault(tensor.stored.hypernet, []).append(index)
     sizes = []
     for hypernet in plan_chunks(spec).hypernets:
         positions = own.get(hypernet.name, [])

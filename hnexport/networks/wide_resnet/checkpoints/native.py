@@ -13,11 +13,11 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 
 from hnexport.errors import CheckpointError, SpecError
-from hnexport.hypernet.storage import stored_tensors
 from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint
 from hnexport.networks.wide_resnet.checkpoints.files import existing_file, sha256
 from hnexport.networks.wide_resnet.chunking import count_pieces
 from hnexport.networks.wide_resnet.spec import PipelineSpec
+from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.publishing import Contents, Rules, check_place, staged_file
 from hnexport.reading import ReadError, open_regular, parse_json
 from hnexport.records import RecordError, from_json, to_json

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from hnexport.hypernet.storage import stored_tensors
 from hnexport.networks.wide_resnet.chunking import plan_chunks
 from hnexport.networks.wide_resnet.initialise import expected_norm_variances, initialise
 from hnexport.networks.wide_resnet.module import network_skeleton
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.slots import Role, network_slots
 from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, Recipe, WideResNetSpec
+from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.spec import Activation, Chunking, HypernetSpec, Source
 
 MakeSpec = Callable[..., PipelineSpec]
@@ -78,7 +78,7 @@ def test_every_single_generated_kernel_has_the_variance_of_he(
         weights = pipeline.weights(member)
         for slot in kernels:
             # Chunks of one slot share a basis: in the worst case only the first one's elements are independent.
-            independent = assembly[slot.name][0].part.size
+            independent = assembly[slot.name].pieces[0].size
             variance = 2.0 / math.prod(slot.shape[1:])
             kernel = weights[slot.name]
             assert float(kernel.square().mean()) == pytest.approx(variance, rel=5.0 * math.sqrt(2.0 / independent)), (

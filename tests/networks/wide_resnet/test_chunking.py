@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from hnexport.errors import SpecError
-from hnexport.networks.wide_resnet.chunking import ChunkPlan, plan_chunks
+from hnexport.hypernet.plan import ChunkPlan, check_plan
+from hnexport.networks.wide_resnet.chunking import chunk_parts, plan_chunks
 from hnexport.networks.wide_resnet.slots import Role, network_slots
 from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, Recipe, WideResNetSpec
 from hnexport.spec import Chunking, HypernetSpec, Source
@@ -14,21 +15,27 @@ ALL_GENERATED = Recipe(convolution=Source.GENERATED, norm=Source.GENERATED, outp
 OUTPUT_ONLY = Recipe(convolution=Source.SHARED, norm=Source.SHARED, output=Source.GENERATED)
 
 
+def pipeline(network: WideResNetSpec, recipe: Recipe = RECIPES["hypernet"], **hypernet: Any) -> PipelineSpec:
+    return PipelineSpec(network=network, members=2, recipe=recipe, hypernet=HypernetSpec(**hypernet))
+
+
 def plan(network: WideResNetSpec, recipe: Recipe = RECIPES["hypernet"], **hypernet: Any) -> ChunkPlan:
-    return plan_chunks(PipelineSpec(network=network, members=2, recipe=recipe, hypernet=HypernetSpec(**hypernet)))
+    return plan_chunks(pipeline(network, recipe, **hypernet))
 
 
-def table(chunks: ChunkPlan) -> list[tuple[str, list[tuple[int, ...]], int, int]]:
+def table(spec: PipelineSpec) -> list[tuple[str, list[tuple[int, ...]], int, int]]:
     """Name, part shapes, embedding size and chunks of each internal hypernetwork."""
+    parts = chunk_parts(spec)
     return [
-        (hypernet.name, [part.shape for part in hypernet.parts], hypernet.embedding_size, hypernet.chunks)
-        for hypernet in chunks.hypernets
+        (hypernet.name, [part.shape for part in parts[hypernet.name]], hypernet.embedding_size, hypernet.chunks)
+        for hypernet in plan_chunks(spec).hypernets
     ]
 
 
 def test_the_reference_model_has_the_published_chunk_table() -> None:
-    chunks = plan(WideResNetSpec.from_name("wrn-28-10"))
-    assert table(chunks) == [
+    spec = pipeline(WideResNetSpec.from_name("wrn-28-10"))
+    chunks = plan_chunks(spec)
+    assert table(spec) == [
         ("input", [(16, 3, 3, 3)], 10, 1),
         ("group1.first", [(160, 16, 3, 3)], 7, 1),
         ("group1.rest", [(160, 160, 3, 3)], 14, 7),
@@ -42,8 +49,8 @@ def test_the_reference_model_has_the_published_chunk_table() -> None:
 
 
 def test_gcd_chunking_merges_every_group_by_the_common_divisor() -> None:
-    chunks = plan(WideResNetSpec(blocks_per_group=4, widening=10), chunking=Chunking.GCD)
-    assert table(chunks)[1:4] == [
+    spec = pipeline(WideResNetSpec(blocks_per_group=4, widening=10), chunking=Chunking.GCD)
+    assert table(spec)[1:4] == [
         ("group1", [(160, 16, 3, 3)], 14, 1 + 7 * 10),
         ("group2", [(320, 160, 3, 3)], 14, 1 + 7 * 2),
         ("group3", [(640, 320, 3, 3)], 14, 1 + 7 * 2),
@@ -52,7 +59,7 @@ def test_gcd_chunking_merges_every_group_by_the_common_divisor() -> None:
 
 def test_gcd_chunking_needs_no_width_that_divides_the_other() -> None:
     network = WideResNetSpec(blocks_per_group=1, widening=1, feature_maps=(6, 9, 21, 10))
-    assert table(plan(network, chunking=Chunking.GCD))[1:4] == [
+    assert table(pipeline(network, chunking=Chunking.GCD))[1:4] == [
         ("group1", [(9, 3, 3, 3)], 14, 2 + 3),
         ("group2", [(21, 3, 3, 3)], 14, 3 + 7),
         ("group3", [(10, 1, 3, 3)], 14, 21 + 10),
@@ -73,39 +80,38 @@ def test_gcd_chunking_needs_no_width_that_divides_the_other() -> None:
 def test_widths_in_a_ratio_of_1_or_2_share_one_internal_hypernetwork(
     maps: Any, expected: list[tuple[str, tuple[int, ...], int]]
 ) -> None:
-    chunks = plan(WideResNetSpec(blocks_per_group=2, widening=1, feature_maps=maps))
-    groups = [hypernet for hypernet in chunks.hypernets if hypernet.name.startswith("group")]
-    assert [(hypernet.name, hypernet.parts[0].shape, hypernet.chunks) for hypernet in groups] == expected
+    rows = table(pipeline(WideResNetSpec(blocks_per_group=2, widening=1, feature_maps=maps)))
+    assert [(name, parts[0], chunks) for name, parts, _, chunks in rows if name.startswith("group")] == expected
 
 
 @pytest.mark.parametrize("maps", [(4, 12, 12, 12), (12, 4, 4, 4), (4, 6, 6, 6)], ids=["3", "1/3", "3/2"])
 def test_widths_in_another_ratio_split_the_group_into_first_and_rest(maps: Any) -> None:
-    names = [row[0] for row in table(plan(WideResNetSpec(blocks_per_group=1, widening=1, feature_maps=maps)))]
+    names = [row[0] for row in table(pipeline(WideResNetSpec(blocks_per_group=1, widening=1, feature_maps=maps)))]
     assert names[:3] == ["input", "group1.first", "group1.rest"]
 
 
 def test_without_a_width_change_the_first_group_has_no_shortcut() -> None:
-    names = [row[0] for row in table(plan(WideResNetSpec(blocks_per_group=1, widening=1)))]
+    names = [row[0] for row in table(pipeline(WideResNetSpec(blocks_per_group=1, widening=1)))]
     assert names == ["input", "group1", "group2", "group3", "shortcut2", "shortcut3"]
 
 
 def test_a_chunk_holds_kernel_bias_scale_and_shift_in_this_order() -> None:
     network = WideResNetSpec(blocks_per_group=1, widening=2, conv_bias=True)
-    chunks = plan(network, ALL_GENERATED)
-    group = chunks.hypernets[1]
-    assert [(part.role, part.shape, part.offset) for part in group.parts] == [
+    spec = pipeline(network, ALL_GENERATED)
+    parts, group = chunk_parts(spec), plan_chunks(spec).hypernets[1]
+    assert [(part.role, part.shape, part.offset) for part in parts[group.name]] == [
         (Role.KERNEL, (32, 16, 3, 3), 0),
         (Role.CONV_BIAS, (32,), 4608),
         (Role.NORM_SCALE, (32,), 4640),
         (Role.NORM_SHIFT, (32,), 4672),
     ]
     assert group.chunk_size == 4704
-    assert [part.role for part in chunks.hypernets[-1].parts] == [Role.OUTPUT_WEIGHT, Role.OUTPUT_BIAS]
+    assert [part.role for part in parts["output"]] == [Role.OUTPUT_WEIGHT, Role.OUTPUT_BIAS]
 
 
 def test_a_recipe_that_generates_only_the_output_layer_has_one_internal_hypernetwork() -> None:
     network = WideResNetSpec(blocks_per_group=1, widening=1, output_bias=False)
-    assert table(plan(network, OUTPUT_ONLY)) == [("output", [(10, 64)], 10, 1)]
+    assert table(pipeline(network, OUTPUT_ONLY)) == [("output", [(10, 64)], 10, 1)]
 
 
 def test_a_recipe_that_generates_nothing_has_an_empty_plan() -> None:
@@ -149,8 +155,10 @@ def test_the_pieces_of_every_generated_slot_fill_it_and_no_chunk_is_idle(
     chunks = plan(network, recipe, chunking=chunking)
     slots = {slot.name: slot for slot in network_slots(network)}
     served = set()
-    for name, pieces in chunks.assembly.items():
-        slot, shapes = slots[name], [piece.part.shape for piece in pieces]
+    check_plan(chunks, slots.values())
+    for name, assembly in chunks.assembly.items():
+        pieces = assembly.pieces
+        slot, shapes = slots[name], [piece.shape for piece in pieces]
         assert sum(math.prod(shape) for shape in shapes) == math.prod(slot.shape)
         assert all(shape[:1] + shape[2:] == slot.shape[:1] + slot.shape[2:] for shape in shapes)
         served |= {(piece.hypernet, piece.chunk) for piece in pieces}
@@ -171,7 +179,8 @@ def test_the_chunks_are_those_of_hypnettorch(
     spec = PipelineSpec(network=network, members=2, recipe=recipe, hypernet=HypernetSpec(chunking=chunking))
     shapes, counts, _ = hypnettorch_chunking(spec)
     chunks = plan_chunks(spec)
-    assert [[list(part.shape) for part in hypernet.parts] for hypernet in chunks.hypernets] == [
+    parts = chunk_parts(spec)
+    assert [[list(part.shape) for part in parts[hypernet.name]] for hypernet in chunks.hypernets] == [
         [list(shape) for shape in chunk] for chunk in shapes
     ]
     assert [hypernet.chunks for hypernet in chunks.hypernets] == [int(count) for count in counts]

@@ -1,12 +1,13 @@
-import math
 from collections.abc import Callable
 
 import pytest
 
-from hnexport.hypernet.storage import StoredKind, count_weights, stored_tensors
+from hnexport.networks.wide_resnet.chunking import plan_chunks
+from hnexport.networks.wide_resnet.counts import weight_summary
 from hnexport.networks.wide_resnet.slots import network_slots
 from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, Recipe, WideResNetSpec
-from hnexport.spec import HypernetSpec, Source
+from hnexport.networks.wide_resnet.storage import stored_tensors
+from hnexport.spec import HypernetSpec, Source, StoredKind
 
 REFERENCE = WideResNetSpec.from_name("wrn-28-10")
 HYPERNET = PipelineSpec(network=REFERENCE, members=10)
@@ -14,27 +15,41 @@ BATCH_ENSEMBLE = PipelineSpec(network=REFERENCE, members=10, recipe=RECIPES["bat
 
 
 def test_the_reference_hypernet_has_the_published_weight_counts() -> None:
-    counts = count_weights(HYPERNET)
-    assert (counts.network, counts.generated) == (36_479_194, 36_454_832)
-    assert (counts.hypernets, counts.chunks, counts.hypernet_output) == (8, 42, 2_816_432)
-    assert (counts.structured_unconditional, counts.structured_conditional) == (37_457_120, 5_560)
-    assert (counts.unconditional, counts.conditional) == (37_475_072, 69_660)
-    assert (counts.structured, counts.total) == (37_462_680, 37_544_732)
-    assert (round(counts.structured_ratio, 2), round(counts.ratio, 2)) == (1.03, 1.03)
+    assert weight_summary(HYPERNET) == {
+        "main network: weights": 36_479_194,
+        "internal hypernetworks": 8,
+        "chunks of one member": 42,
+        "internal hypernetworks: combined output size": 2_816_432,
+        "structured hypernetwork: weights": 37_462_680,
+        "structured hypernetwork: unconditional weights": 37_457_120,
+        "structured hypernetwork: conditional weights": 5_560,
+        "structured hypernetwork: outputs": 36_454_832,
+        "structured hypernetwork: compression ratio": pytest.approx(1.03, abs=0.005),
+        "container: weights": 37_544_732,
+        "container: unconditional weights": 37_475_072,
+        "container: conditional weights": 69_660,
+        "container: outputs": 36_479_194,
+        "container: compression ratio": pytest.approx(1.03, abs=0.005),
+        "each further member: weights": 6_966,
+    }
 
 
 def test_the_reference_batch_ensemble_has_the_published_weight_counts() -> None:
-    counts = count_weights(BATCH_ENSEMBLE)
-    assert (counts.network, counts.generated, counts.structured) == (36_479_194, 0, 0)
-    assert (counts.unconditional, counts.conditional, counts.total) == (36_454_832, 243_620, 36_698_452)
-    assert round(counts.ratio, 2) == 1.01
-    assert math.isnan(counts.structured_ratio)
+    assert weight_summary(BATCH_ENSEMBLE) == {
+        "main network: weights": 36_479_194,
+        "container: weights": 36_698_452,
+        "container: unconditional weights": 36_454_832,
+        "container: conditional weights": 243_620,
+        "container: outputs": 36_479_194,
+        "container: compression ratio": pytest.approx(1.01, abs=0.005),
+        "each further member: weights": 24_362,
+    }
 
 
 def test_each_further_member_of_the_reference_hypernet_costs_6966_weights() -> None:
-    eleven = count_weights(PipelineSpec(network=REFERENCE, members=11))
-    assert eleven.total - count_weights(HYPERNET).total == 6_966
-    assert eleven.unconditional == count_weights(HYPERNET).unconditional
+    ten, eleven = weight_summary(HYPERNET), weight_summary(PipelineSpec(network=REFERENCE, members=11))
+    assert eleven["container: weights"] - ten["container: weights"] == 6_966
+    assert eleven["container: unconditional weights"] == ten["container: unconditional weights"]
 
 
 def test_the_stored_tensors_of_a_small_pipeline_are_these(make_network: Callable[..., WideResNetSpec]) -> None:
@@ -71,15 +86,18 @@ def test_every_slot_is_stored_once_or_generated(
 ) -> None:
     spec = make_spec(recipe=recipe, member_statistics=statistics)
     stored = stored_tensors(spec)
-    counts = count_weights(spec)
-    filled = [tensor.slot.name for tensor in stored if tensor.slot is not None]
-    weights = {slot.name for slot in network_slots(spec.network) if slot.is_weight}
+    counts = weight_summary(spec)
+    filled = [tensor.slot for tensor in stored if tensor.slot is not None]
+    weights = {slot.name: slot for slot in network_slots(spec.network) if slot.trained}
     assert len({tensor.name for tensor in stored}) == len(stored)
     assert len(set(filled)) == len(filled)
-    assert counts.network - counts.generated == sum(
-        math.prod(tensor.slot.shape) for tensor in stored if tensor.slot is not None and tensor.slot.name in weights
+    generated = plan_chunks(spec).assembly
+    assert {*filled, *generated} == {slot.name for slot in network_slots(spec.network)}
+    assert not set(filled) & set(generated)
+    assert counts["main network: weights"] - counts.get("structured hypernetwork: outputs", 0) == sum(
+        weights[name].size for name in filled if name in weights
     )
-    assert counts.total == sum(tensor.size for tensor in stored if tensor.is_weight)
+    assert counts["container: weights"] == sum(tensor.size for tensor in stored if tensor.trained)
     for tensor in stored:
         assert tensor.is_conditional is (tensor.kind in (StoredKind.EMBEDDING, StoredKind.MEMBER))
         assert not tensor.is_conditional or tensor.shape[0] == spec.members

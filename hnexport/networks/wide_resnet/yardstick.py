@@ -3,7 +3,7 @@
 import contextlib
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hnexport.errors import SpecError
 from hnexport.networks.wide_resnet.chunking import plan_chunks
+from hnexport.networks.wide_resnet.family import IMAGE
 from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec
 from hnexport.spec import Chunking, HypernetSpec
 
@@ -20,8 +21,8 @@ __all__ = ["load_hypnettorch"]
 
 def load_hypnettorch(
     spec: PipelineSpec, member: int, threads: int, provider: str
-) -> tuple[str, Callable[[NDArray[np.generic]], Any]]:
-    """What runs it, and a function of images.
+) -> tuple[str, Callable[[Mapping[str, NDArray[np.generic]]], Any]]:
+    """What runs it, and a function of inputs by name.
 
     Raises:
         SpecError: hypnettorch has no such pipeline, or it is not compared here.
@@ -39,7 +40,8 @@ def load_hypnettorch(
     mnet.to(device).eval()
     container.to(device).eval()
 
-    def run(images: NDArray[np.generic]) -> Any:
+    def run(inputs: Mapping[str, NDArray[np.generic]]) -> Any:
+        images = inputs[IMAGE]
         with torch.inference_mode():
             flat = torch.from_numpy(images.reshape(len(images), -1)).to(device)
             return mnet.forward(flat, weights=container.forward(cond_id=member)).cpu()

@@ -6,12 +6,13 @@ import torch
 from hnexport.errors import CaptureError, CheckpointError, SpecError
 from hnexport.export import capture
 from hnexport.hypernet.bases import LARGEST_ROUNDING, basis_rounding, round_bases
-from hnexport.hypernet.storage import StoredKind, stored_tensors
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
+from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 from hnexport.networks.wide_resnet.initialise import initialise
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import RECIPES
-from hnexport.spec import BasisDtype, HypernetSpec
+from hnexport.networks.wide_resnet.storage import stored_tensors
+from hnexport.spec import BasisDtype, HypernetSpec, StoredKind
 
 HALF = HypernetSpec(basis_dtype=BasisDtype.FLOAT16)
 BASIS = "hypernet.group3.basis"
@@ -35,7 +36,7 @@ def test_bases_alone_are_rounded_and_take_half_the_bytes(exact):
             assert torch.equal(after, before.half())
         else:
             assert after is before
-    assert 1e-4 < basis_rounding(rounded.spec, exact.tensors, rounded.tensors) < LARGEST_ROUNDING
+    assert 1e-4 < basis_rounding(stored_tensors(rounded.spec), exact.tensors, rounded.tensors) < LARGEST_ROUNDING
 
 
 def test_rounding_again_or_widening_changes_no_number(exact):
@@ -71,7 +72,7 @@ def test_what_rounding_hardly_changes_is_accepted(change, exact):
     change(exact.tensors[BASIS])
     rounded = exact.with_bases(BasisDtype.FLOAT16)
     assert torch.isfinite(rounded.tensors[BASIS]).all()
-    assert basis_rounding(rounded.spec, exact.tensors, rounded.tensors) <= LARGEST_ROUNDING
+    assert basis_rounding(stored_tensors(rounded.spec), exact.tensors, rounded.tensors) <= LARGEST_ROUNDING
 
 
 def test_a_recipe_without_bases_is_refused(make_spec, make_tensors):
@@ -111,6 +112,6 @@ def test_a_checkpoint_or_a_capture_of_another_dtype_than_its_specification_is_re
     ):
         Checkpoint(spec=spec, tensors=exact.tensors, origin="a test")
     with pytest.raises(CheckpointError, match=r"expected a dense float32 tensor on the CPU, found torch.float16"):
-        Checkpoint(spec=exact.spec, tensors=round_bases(spec, exact.tensors), origin="a test")
+        Checkpoint(spec=exact.spec, tensors=round_bases(stored_tensors(spec), exact.tensors), origin="a test")
     with pytest.raises(CaptureError, match=r"holds generator.hypernet.input.basis in float32, not in float16"):
-        capture(Pipeline(spec, exact.tensors))
+        _ = capture(wide_resnet_ensemble(spec, exact.tensors, "a test")).joint

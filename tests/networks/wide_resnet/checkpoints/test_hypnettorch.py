@@ -12,8 +12,8 @@ from hypnettorch_ensembles import CASES, TUTORIAL, Case, Ensemble, build, flat_h
 from torch import Tensor
 
 from hnexport.export import capture, write_onnx, write_torchscript
-from hnexport.hypernet.storage import count_weights
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, load_hypnettorch
+from hnexport.networks.wide_resnet.counts import weight_summary
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.slots import network_slots
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageLayout, Recipe
@@ -45,7 +45,7 @@ def export(checkpoint: Checkpoint) -> Path:
     """A folder with the checkpoint's ONNX and TorchScript files, written once."""
     if id(checkpoint) not in _exported:
         folder = _exported[id(checkpoint)] = tempfile.TemporaryDirectory()
-        captured = capture(Pipeline(checkpoint.spec, checkpoint.tensors))
+        captured = capture(checkpoint.ensemble())
         write_onnx(captured, Path(folder.name), {})
         write_torchscript(captured, Path(folder.name) / "model.pt")
     return Path(_exported[id(checkpoint)].name)
@@ -114,7 +114,7 @@ def test_every_weight_equals_hypnettorchs_to_rounding(name: str) -> None:
 
 def hypnettorch_order(checkpoint: Checkpoint) -> list[str]:
     """Slot names in the order of `WRN.param_shapes`, written down independently of hnexport's own table."""
-    slots = [slot.name for slot in network_slots(checkpoint.spec.network) if slot.is_weight]
+    slots = [slot.name for slot in network_slots(checkpoint.spec.network) if slot.trained]
     norms = [name for name in slots if ".norm" in name or name.startswith("norm.")]
     shortcuts = [name for name in slots if "shortcut" in name]
     return [*norms, *shortcuts, *(name for name in slots if name not in norms and name not in shortcuts)]
@@ -139,8 +139,9 @@ def test_the_tutorials_ensemble_is_imported_and_predicts_what_hypnettorch_predic
     ensemble = build(TUTORIAL)
     torch.save(ensemble.state_dicts(), tmp_path / "ensemble.pt")
     checkpoint = load_hypnettorch(tmp_path / "ensemble.pt")
-    counts = count_weights(checkpoint.spec)
-    assert (checkpoint.spec.name, counts.network, counts.total) == ("wrn-28-10-hypernet-10", 36_479_194, 37_544_732)
+    counts = weight_summary(checkpoint.spec)
+    assert checkpoint.spec.name == "wrn-28-10-hypernet-10"
+    assert (counts["main network: weights"], counts["container: weights"]) == (36_479_194, 37_544_732)
     images = ensemble.images(1)
     ensemble.double()
     expected = [ensemble.predict(member, flat_hwc(images).double()) for member in range(10)]

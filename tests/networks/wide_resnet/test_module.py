@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hnexport.networks.wide_resnet.module import build_network, network_skeleton
-from hnexport.networks.wide_resnet.slots import Role, Slot, network_slots
+from hnexport.networks.wide_resnet.slots import NetworkSlot, Role, network_slots
 from hnexport.networks.wide_resnet.spec import ImageSpec, WideResNetSpec
 
 NETWORKS: dict[str, WideResNetSpec] = {
@@ -36,7 +36,7 @@ NETWORKS: dict[str, WideResNetSpec] = {
 def test_the_network_computes_what_hypnettorch_computes(
     spec: WideResNetSpec,
     make_hypnettorch_wrn: Callable[[WideResNetSpec], Any],
-    hypnettorch_order: Callable[[WideResNetSpec], tuple[Slot, ...]],
+    hypnettorch_order: Callable[[WideResNetSpec], tuple[NetworkSlot, ...]],
 ) -> None:
     random = torch.Generator().manual_seed(1)
     weights = {
@@ -53,7 +53,7 @@ def test_the_network_computes_what_hypnettorch_computes(
     ours.load_state_dict(weights, strict=False)
 
     theirs = make_hypnettorch_wrn(spec).double()
-    statistics = [slot for slot in network_slots(spec) if not slot.is_weight]
+    statistics = [slot for slot in network_slots(spec) if not slot.trained]
     for layer, mean, variance in zip(theirs.batchnorm_layers or [], statistics[::2], statistics[1::2], strict=True):
         for buffer, slot in zip(layer.get_stats(), (mean, variance), strict=True):
             buffer.copy_(weights[slot.name])

@@ -42,7 +42,7 @@ def test_the_slots_are_the_state_dict_of_the_network(spec: WideResNetSpec) -> No
 @pytest.mark.parametrize("spec", NETWORKS.values(), ids=NETWORKS.keys())
 def test_weights_are_the_parameters_and_statistics_the_buffers(spec: WideResNetSpec) -> None:
     parameters = {name for name, _ in network_skeleton(spec).named_parameters()}
-    assert {slot.name for slot in network_slots(spec) if slot.is_weight} == parameters
+    assert {slot.name for slot in network_slots(spec) if slot.trained} == parameters
 
 
 @pytest.mark.parametrize("spec", NETWORKS.values(), ids=NETWORKS.keys())
@@ -56,7 +56,7 @@ def test_a_norm_has_the_number_of_the_convolution_that_it_normalises(spec: WideR
 
 def test_the_reference_model_has_36479194_weights() -> None:
     slots = network_slots(NETWORKS["reference"])
-    assert sum(math.prod(slot.shape) for slot in slots if slot.is_weight) == 36_479_194
+    assert sum(math.prod(slot.shape) for slot in slots if slot.trained) == 36_479_194
 
 
 def test_slots_come_in_the_order_in_which_an_image_meets_them() -> None:

@@ -1,21 +1,42 @@
-"""From command-line options to a checkpoint: random weights, a hypnettorch ensemble or a native checkpoint."""
+"""How a command line describes a Wide ResNet ensemble: its options, and the checkpoint that they ask for.
 
-from collections.abc import Callable, Mapping
+Random weights, a hypnettorch ensemble or a native checkpoint. Importing it needs click alone, so that `--help` answers
+at once; the commands reach it through `hnexport.families.command_line`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hnexport.cli.options import Integers, Numbers
+from hnexport.number_lists import Integers, Numbers
 
 if TYPE_CHECKING:
     from hnexport.networks.wide_resnet.checkpoints import Checkpoint, HypnettorchOverrides
     from hnexport.networks.wide_resnet.spec import ImageSpec, PreprocessSpec, Recipe
 
-__all__ = ["hypnettorch_checkpoint", "input_options", "source_checkpoint", "specification_options", "with_input"]
+__all__ = ["build_options", "check_target", "checkpoint", "convert_options", "imported", "save"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+FILE = click.Path(path_type=Path)
+STATISTICS = click.option(
+    "--statistics", type=int, help="Use this set of batch-norm statistics (mean_N) for every member."
+)
+SOURCES = (
+    click.option("--hypnettorch", type=FILE, help="A trained ensemble: one file with the state dicts hnet and mnet."),
+    click.option("--hnet", type=FILE, help="Its hypernetwork's state dict, where that is a file of its own."),
+    click.option("--mnet", type=FILE, help="Its main network's state dict, for the batch-norm statistics."),
+    STATISTICS,
+    click.option("--checkpoint", type=FILE, help="A native checkpoint, from `hnexport convert` or your training code."),
+    click.option("--seed", type=int, help="Of random weights, where no trained ones are given.  [default: 0]"),
+)
+STATE_DICTS = (
+    click.option("--hnet", type=FILE, help="The hypernetwork's state dict, where that is a file of its own."),
+    click.option("--mnet", type=FILE, help="The main network's state dict, for the batch-norm statistics."),
+    STATISTICS,
+)
 SPECIFICATION = (
     click.option("--members", type=int, help="Number of ensemble members; needed for random weights."),
     click.option("--network", help="Main network, wrn-DEPTH-WIDENING.  [default for random weights: wrn-28-10]"),
@@ -49,21 +70,17 @@ INPUT = (
 )
 
 
-def specification_options(function: F) -> F:
-    """What to build, or what is known about a hypnettorch checkpoint."""
-    for option in reversed(SPECIFICATION):
-        function = option(function)
-    return function
+def build_options(function: F) -> F:
+    """Where the weights come from, what to build or what is known about a hypnettorch ensemble, and the image input."""
+    return _with((*SOURCES, *SPECIFICATION, *INPUT), function)
 
 
-def input_options(function: F) -> F:
-    """What the graph takes as its image."""
-    for option in reversed(INPUT):
-        function = option(function)
-    return function
+def convert_options(function: F) -> F:
+    """Where the state dicts are, what is known about them, and the image input."""
+    return _with((*STATE_DICTS, *SPECIFICATION, *INPUT), function)
 
 
-def source_checkpoint(options: Mapping[str, Any]) -> "Checkpoint":
+def checkpoint(options: Mapping[str, Any]) -> "Checkpoint":
     """The checkpoint that a command line asks for.
 
     Raises:
@@ -82,23 +99,49 @@ def source_checkpoint(options: Mapping[str, Any]) -> "Checkpoint":
         if given:
             flag = given[0].replace("_", "-")
             raise click.UsageError(f"a native checkpoint holds its whole specification: leave out --{flag}")
-        return with_input(load_checkpoint(options["checkpoint"]), options)
+        return _with_input(load_checkpoint(options["checkpoint"]), options)
     if sources:
-        return with_input(hypnettorch_checkpoint(options["hypnettorch"], options), options)
+        return imported(options["hypnettorch"], options)
     for name in ("mnet", "statistics"):
         if options[name] is not None:
             raise click.UsageError(f"--{name} goes with --hnet or --hypnettorch")
-    return with_input(_random(options), options)
+    return _with_input(_random(options), options)
 
 
-def hypnettorch_checkpoint(path: Path | None, options: Mapping[str, Any]) -> "Checkpoint":
-    """Import a hypnettorch ensemble from one file, or from `--hnet` and `--mnet`."""
+def imported(path: Path | None, options: Mapping[str, Any]) -> "Checkpoint":
+    """A hypnettorch ensemble from one file, or from `--hnet` and `--mnet`, behind the image input that is asked for.
+
+    Raises:
+        click.UsageError: the options contradict each other.
+        HnexportError: a file cannot be read, or contradicts the options.
+    """
     from hnexport.networks.wide_resnet.checkpoints import load_hypnettorch
 
-    return load_hypnettorch(path, hnet=options["hnet"], mnet=options["mnet"], overrides=_overrides(options))
+    found = load_hypnettorch(path, hnet=options["hnet"], mnet=options["mnet"], overrides=_overrides(options))
+    return _with_input(found, options)
 
 
-def with_input(checkpoint: "Checkpoint", options: Mapping[str, Any]) -> "Checkpoint":
+def check_target(path: Path, *, replace: bool) -> None:
+    """Refuse before the work what `save` would refuse after it; see `native.check_checkpoint_target`."""
+    from hnexport.networks.wide_resnet.checkpoints import check_checkpoint_target
+
+    check_checkpoint_target(path, replace=replace)
+
+
+def save(path: Path, checkpoint: "Checkpoint", *, replace: bool) -> None:
+    """Write a native checkpoint; see `native.save_checkpoint`."""
+    from hnexport.networks.wide_resnet.checkpoints import save_checkpoint
+
+    save_checkpoint(path, checkpoint, replace=replace)
+
+
+def _with(options: Iterable[Callable[[F], F]], function: F) -> F:
+    for option in reversed(tuple(options)):
+        function = option(function)
+    return function
+
+
+def _with_input(checkpoint: "Checkpoint", options: Mapping[str, Any]) -> "Checkpoint":
     """The checkpoint behind the image input that `--image-layout` and `--preprocess` ask for."""
     from hnexport.networks.wide_resnet.spec import ImageLayout
 

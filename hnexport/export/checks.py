@@ -1,0 +1,76 @@
+"""What a capture has to agree with: the ensemble's own names, slots, signature and stored tensors."""
+
+from collections import Counter
+
+from torch.export import ExportedProgram
+
+from hnexport.ensemble import Ensemble
+from hnexport.errors import CaptureError
+from hnexport.names import COND_ID, COND_IDS, GENERATOR_PREFIX
+from hnexport.summaries import summaries
+
+__all__ = ["check_captured", "check_names", "check_used"]
+
+
+def check_names(ensemble: Ensemble) -> None:
+    """Inputs, outputs and slots share the names of one graph, and so have to differ from each other.
+
+    Raises:
+        CaptureError: a name stands twice, or a floating-point input or output has a dtype that numpy lacks.
+    """
+    signature = ensemble.signature
+    named = {
+        "the condition id": (COND_ID, COND_IDS),
+        "an input": tuple(item.name for item in signature.inputs),
+        "an output": tuple(item.name for item in signature.outputs),
+        "an output of ensemble.onnx": tuple(item.name for item in summaries(signature)),
+        "a slot": tuple(slot.name for slot in ensemble.slots),
+        "a stored tensor": tuple(stored.name for stored in ensemble.stored),
+    }
+    counts = Counter(name for names in named.values() for name in names)
+    twice = next((name for name, count in counts.items() if count > 1), None)
+    if twice is not None:
+        owners = [what for what, names in named.items() for name in names if name == twice]
+        raise CaptureError(f"{ensemble.name}: {twice!r} is the name of {' and of '.join(owners)}: rename one of them")
+    for item in (*signature.inputs, *signature.outputs):
+        if item.dtype == "bfloat16":
+            raise CaptureError(
+                f"{ensemble.name}: {item.name} is bfloat16, which numpy lacks: cast it to float32 in the network"
+            )
+
+
+def check_used(program: ExportedProgram) -> None:
+    """See that a program depends on its condition id, the first input.
+
+    Raises:
+        CaptureError: it does not.
+    """
+    name = program.graph_signature.user_inputs[0]
+    if not any(node.name == name and node.users for node in program.graph.nodes):
+        raise CaptureError(f"the captured graph does not use {COND_ID}: it was baked in")
+
+
+def check_captured(ensemble: Ensemble, program: ExportedProgram) -> None:
+    """Compare the joint program with the ensemble.
+
+    Raises:
+        CaptureError: the condition id is not used, or the tensors are others (in name or dtype).
+    """
+    inputs = (COND_ID, *(item.name for item in ensemble.signature.inputs))
+    found = tuple(program.graph_signature.user_inputs)
+    if found != inputs:
+        raise CaptureError(f"expected the inputs {', '.join(inputs)}, captured {list(found)}")
+    check_used(program)
+    expected = {GENERATOR_PREFIX + stored.name: stored.dtype for stored in ensemble.stored}
+    held = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in program.state_dict.items()}
+    held |= {
+        name: str(tensor.dtype).removeprefix("torch.")
+        for name, tensor in program.constants.items()
+        if name in expected  # buffers outside the state dict
+    }
+    if held.keys() != expected.keys():
+        different = sorted(held.keys() ^ expected.keys())
+        raise CaptureError(f"the captured graph holds other tensors than the ensemble: {different[:3]}")
+    wrong = [name for name in expected if held[name] != expected[name]]
+    if wrong:
+        raise CaptureError(f"the captured graph holds {wrong[0]} in {held[wrong[0]]}, not in {expected[wrong[0]]}")

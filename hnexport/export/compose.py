@@ -1,0 +1,168 @@
+"""Three graphs out of the two halves, joined at the slots' names; `hnexport.export.ensemble` makes the fourth.
+
+Stored tensors are graph inputs until a writer attaches data. The guard, where a generator gives one, is one Add on each
+floating-point output of the network; in `hypernet.onnx` it is added to what depends on the member instead.
+"""
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from hnexport.errors import ExportError
+from hnexport.export.capture import Capture
+from hnexport.export.graphs import FLOATING, add_node, make_initializer, remove_unused, source
+from hnexport.export.naming import drop_metadata, name_generator, name_network, unify_names
+from hnexport.export.rewrite import pool_globally
+from hnexport.export.translate import generator_graph, network_graph
+from hnexport.export.weights_file import size_bytes
+from hnexport.names import GUARD, SUPPLIED_FILE
+
+__all__ = ["Halves", "compose_hypernet", "compose_model", "compose_network", "halves"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Halves:
+    """The halves as graphs.
+
+    Attributes:
+        generator: `(cond_id, stored tensors) -> (slots, guard)`.
+        network: `(inputs, slots) -> outputs`.
+        inputs: how many the network has beside the slots.
+        slots: the ensemble's, without aliases, in their order.
+    """
+
+    name: str
+    generator: ir.Model
+    network: ir.Model
+    inputs: int
+    slots: tuple[str, ...]
+
+
+def halves(capture: Capture) -> Halves:
+    """Translate both halves and name their nodes.
+
+    Raises:
+        CaptureError, ExportError: see `hnexport.export.translate`.
+    """
+    ensemble = capture.ensemble
+    generator, network = generator_graph(capture), network_graph(capture)
+    if generator.opset_imports != network.opset_imports:
+        raise ExportError(
+            f"the halves use other operator sets: {dict(generator.opset_imports)}, {dict(network.opset_imports)}"
+        )
+    pool_globally(network.graph)
+    name_generator(generator.graph, ensemble.stored)
+    name_network(network.graph, {path for path, _ in ensemble.network.named_modules()})
+    for model in (generator, network):
+        drop_metadata(model)
+    return Halves(
+        name=ensemble.name,
+        generator=generator,
+        network=network,
+        inputs=len(ensemble.signature.inputs),
+        slots=tuple(slot.name for slot in ensemble.slots if slot.alias_of is None),
+    )
+
+
+def compose_model(halves: Halves) -> ir.Model:
+    """`(cond_id, inputs, stored tensors) -> outputs`; floating outputs are NaN where the member does not exist."""
+    model, below = halves.generator.clone(), halves.network.clone()
+    graph, network = model.graph, below.graph
+    graph.name = halves.name
+    given = {str(value.name): source(value) for value in graph.outputs}
+    inputs, outputs, nodes = list(network.inputs), list(network.outputs), list(network)
+    constants = list(network.initializers.values())
+    for value in inputs[halves.inputs :]:
+        value.replace_all_uses_with(given[str(value.name)])
+    for container in (network.inputs, network.outputs, network.initializers):
+        container.clear()
+    network.remove(nodes)
+    slots = [value for value in graph.outputs if value.name != GUARD]
+    _adopt_constants(graph, constants)
+    graph.extend(nodes)
+    model.functions.update(below.functions)
+    graph.inputs[1:1] = inputs[: halves.inputs]
+    graph.outputs[:] = [_guarded(graph, value, given.get(GUARD)) for value in outputs]
+    remove_unused(model, 1 + halves.inputs)
+    unify_names(graph, [*graph.inputs, *graph.outputs, *slots])
+    return model
+
+
+def compose_hypernet(halves: Halves) -> ir.Model:
+    """`(cond_id, stored tensors) -> slots`; what depends on the member is NaN where it does not exist."""
+    model = halves.generator.clone()
+    graph = model.graph
+    graph.name = f"{halves.name}-hypernet"
+    values = {str(value.name): value for value in graph.outputs}
+    guard, slots = values.get(GUARD), [values[slot] for slot in halves.slots]
+    graph.outputs[:] = [value if is_stored(value) else _guarded(graph, value, guard) for value in slots]
+    remove_unused(model, 1)
+    unify_names(graph, [*graph.inputs, *graph.outputs])
+    return model
+
+
+def compose_network(halves: Halves) -> tuple[ir.Model, tuple[str, ...]]:
+    """`(inputs, shared tensors) -> outputs`, and the slots that its loader supplies: one after the other in a file.
+
+    Those with larger elements come first, so that each lies at a multiple of its own element's size.
+    """
+    model, offset = halves.network.clone(), 0
+    graph = model.graph
+    graph.name = f"{halves.name}-network"
+    sources = {str(value.name): source(value) for value in halves.generator.graph.outputs}
+    found = {str(value.name): value for value in graph.inputs[halves.inputs :]}
+    shared: dict[str, ir.Value] = {}
+    for slot in [slot for slot in found if sources[slot].producer() is None]:
+        value, name = found.pop(slot), str(sources[slot].name)
+        if shared.setdefault(name, value) is value:
+            value.name = name
+        else:
+            value.replace_all_uses_with(shared[name], replace_graph_outputs=True)
+            graph.inputs.remove(value)
+    order = sorted(
+        (slot for slot in halves.slots if slot in found), key=lambda slot: -float(_dtype(found[slot]).itemsize)
+    )
+    for slot in order:
+        value = found[slot]
+        if value.shape is None or not value.shape.is_static():
+            raise ExportError(f"{slot}: its shape is not known")
+        shape = ir.Shape(value.shape.numpy())
+        length = size_bytes(_dtype(value), shape.numpy())
+        reference = ir.ExternalTensor(SUPPLIED_FILE, offset, length, _dtype(value), shape=shape, name=slot)
+        make_initializer(graph, graph, value, reference)
+        offset += length
+    remove_unused(model, halves.inputs)
+    unify_names(graph, [*graph.inputs, *graph.outputs, *found.values()])
+    return model, tuple(order)
+
+
+def is_stored(value: ir.Value) -> bool:
+    """Whether a slot is a stored tensor as it is: the same for all members."""
+    return source(value).producer() is None
+
+
+def _dtype(value: ir.Value) -> ir.DataType:
+    if value.dtype is None:
+        raise ExportError(f"{value.name}: its dtype is not known")
+    return value.dtype
+
+
+def _guarded(graph: ir.Graph, value: ir.Value, guard: ir.Value | None) -> ir.Value:
+    """`value + guard` in the place of `value`; what is not floating-point has no NaN and stays."""
+    if guard is None or value.dtype not in FLOATING:
+        return value
+    name, value.name = str(value.name), None
+    if value.dtype is not guard.dtype:
+        cast = ir.Value(shape=guard.shape, type=value.type)
+        guard = add_node(graph, "Cast", [guard], like=cast, name=f"{GUARD}/Cast", to=int(value.dtype))
+    if value.shape is not None and len(value.shape) == 0:
+        guard = add_node(graph, "Squeeze", [guard], like=value, name=f"{GUARD}/Squeeze")
+    guarded = add_node(graph, "Add", [value, guard], like=value, name=f"{GUARD}/Add")
+    guarded.name = name
+    return guarded
+
+
+def _adopt_constants(graph: ir.Graph, constants: list[ir.Value]) -> None:
+    for number, value in enumerate(constants):
+        value.name = f"network/constant/{number}"
+        graph.initializers[value.name] = value

@@ -1,0 +1,46 @@
+"""What is shown of a bundle whose signature is not one image and one output of logits."""
+
+import dataclasses
+
+import pytest
+
+from hnexport.cli.render_bundle import print_signature, print_storage
+from hnexport.spec import OutputKind, OutputSpec, Slot, TensorSpec
+from hnexport.summary import summarise, summarise_storage
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+def test_the_kind_of_outputs_is_shown_where_there_are_several(built, capsys):
+    manifest = built.manifest
+    print_signature(manifest)
+    assert "kind" not in capsys.readouterr().out
+    width = OutputSpec(name="width", dtype="float32", shape=("batch",), kind=OutputKind.VALUE)
+    tokens = TensorSpec(name="tokens", dtype="int64", shape=("batch", "time"))
+    print_signature(
+        dataclasses.replace(manifest, inputs=(*manifest.inputs, tokens), outputs=(*manifest.outputs, width))
+    )
+    shown = capsys.readouterr().out
+    for text in ("kind", "logits, classes on axis 1", "value", "tokens", "[batch, time]"):
+        assert text in shown, text
+
+
+def test_a_single_value_is_said_to_be_one(built, capsys):
+    width = OutputSpec(name="width", dtype="float32", shape=("batch",), kind=OutputKind.VALUE)
+    print_signature(dataclasses.replace(built.manifest, outputs=(width,)))
+    assert "value" in capsys.readouterr().out
+
+
+def test_tied_tensors_are_named_and_counted_once(built, capsys):
+    manifest = built.manifest
+    first = manifest.slots[0]
+    twin = Slot(name="twin.weight", shape=first.shape, alias_of=first.name)
+    tied = dataclasses.replace(manifest, slots=(*manifest.slots, twin))
+    print_storage(summarise_storage(tied))
+    shown = capsys.readouterr().out
+    assert f"tied: twin.weight is {first.name}" in shown
+    assert f"main network: {len(manifest.slots)} tensors" in shown
+    assert summarise(tied).sizes_bytes == summarise(manifest).sizes_bytes

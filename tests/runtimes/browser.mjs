@@ -1,0 +1,48 @@
+// node browser.mjs CHROMIUM JOBS RESULTS: onnxruntime-web's wasm in a browser, which fetches everything over HTTP.
+import { readFile, writeFile } from "node:fs/promises";
+import http from "node:http";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+const HERE = path.dirname(fileURLToPath(import.meta.url));
+const TYPES = { ".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm" };
+const [executablePath, jobs, results] = process.argv.slice(2);
+
+async function answer(request, response) {
+  const url = new URL(request.url, "http://localhost");
+  const file = url.searchParams.get("path");
+  if (request.method === "POST") {
+    const parts = [];
+    for await (const part of request) parts.push(part);
+    await writeFile(file, Buffer.concat(parts));
+    return response.end();
+  }
+  if (url.pathname === "/") return response.setHeader("content-type", "text/html").end("<!doctype html><body></body>");
+  const source = file ?? path.join(HERE, url.pathname.startsWith("/ort/")
+    ? `node_modules/onnxruntime-web/dist/${path.basename(url.pathname)}` : path.basename(url.pathname));
+  response.setHeader("content-type", TYPES[path.extname(source)] ?? "application/octet-stream");
+  response.end(await readFile(source));
+}
+
+const server = http.createServer((request, response) =>
+  answer(request, response).catch((error) => { response.statusCode = 500; response.end(String(error)); }));
+await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
+const browser = await chromium.launch({ executablePath, args: [
+  "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+  "--disable-sync"] });
+const page = await browser.newPage();
+await page.goto(`http://127.0.0.1:${server.address().port}/`);
+const found = await page.evaluate(async (list) => {
+  const ort = await import("/ort/ort.wasm.min.mjs");
+  const { runJobs } = await import("/jobs.mjs");
+  ort.env.wasm.wasmPaths = "/ort/";
+  ort.env.wasm.numThreads = 1;
+  const at = (file) => `/?${new URLSearchParams({ path: file })}`;
+  const read = async (file) => new Uint8Array(await (await fetch(`/file${at(file).slice(1)}`)).arrayBuffer());
+  const write = async (file, bytes) => { await fetch(`/file${at(file).slice(1)}`, { method: "POST", body: bytes }); };
+  return runJobs(ort, list, read, write);
+}, JSON.parse(await readFile(jobs, "utf8")));
+await writeFile(results, JSON.stringify(found));
+await browser.close();
+process.exit(0);

@@ -1,0 +1,228 @@
+"""Every ONNX file of a bundle in every runtime: it loads, and its numbers are those of PyTorch in float64.
+
+`make test` runs those that pip installs, `make runtimes` also those of npm.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bundles import KINDS, small_bundle
+from foreign_runtimes import FROM_MEMORY_ALONE, FROM_PIP, NEVER_FROM_MEMORY, RUNTIMES, Job, limit_of, refused
+
+from hnexport.bundle.golden import read_golden
+from hnexport.bundle.manifest import read_manifest
+from hnexport.names import (
+    COND_ID,
+    COND_IDS,
+    ENSEMBLE_FILE,
+    HYPERNET_FILE,
+    MODEL_FILE,
+    NETWORK_FILE,
+    SUPPLIED_FILE,
+    WEIGHTS_FILE,
+)
+from hnexport.rows import row_errors
+from hnexport.summaries import SummaryKind, summaries
+
+LIMIT = 1e-5
+UNKNOWN = (-1, "members", 2**31, 2**32, 2**40)
+CHOSEN = tuple(RUNTIMES) if os.environ.get("HNEXPORT_RUNTIMES") == "1" else FROM_PIP
+
+
+class Loaded:
+    """A bundle's files in one runtime."""
+
+    def __init__(self, runtime: str, bundle: Path, folder: Path) -> None:
+        self.runtime, self.bundle, self.folder = runtime, bundle, folder
+        self.manifest, self.golden = read_manifest(bundle), read_golden(bundle)
+        self.batched = {item.name for item in self.manifest.signature.inputs if item.has_batch}
+
+    def run(self, file, calls, *, memory=None, bundle=None):
+        """The outputs of each call; from memory where the runtime knows nothing else, or where that is asked for."""
+        bundle = bundle or self.bundle
+        names = (WEIGHTS_FILE, SUPPLIED_FILE) if file == NETWORK_FILE else (WEIGHTS_FILE,)
+        job = Job(
+            graph=bundle / file,
+            calls=calls,
+            external={name: bundle / name for name in names if (bundle / name).exists()},
+            memory=self.runtime in FROM_MEMORY_ALONE if memory is None else memory,
+        )
+        return RUNTIMES[self.runtime]()(job, self.folder)
+
+    def refuses(self, file):
+        """Whether the runtime lacks something that the file has; then it must say so instead of giving numbers."""
+        limit = limit_of(self.runtime, self.bundle / file)
+        if limit:
+            with refused() as why:
+                self.run(file, [])
+            assert limit in why[0]
+        return bool(limit)
+
+    def inputs(self, samples=None):
+        """The golden inputs, or some of their samples in any order."""
+        return {
+            name: array[samples] if samples is not None and name in self.batched else array
+            for name, array in self.golden.inputs.items()
+        }
+
+    def compare(self, outputs, member, samples=None, prefix=""):
+        """The largest error of a member's outputs."""
+        worst, row = 0.0, self.golden.members.tolist().index(member)
+        for output in self.manifest.signature.outputs:
+            expected = self.golden.outputs[output.name][row]
+            if output.has_batch and samples is not None:
+                expected = expected[samples]
+            found = outputs[f"{prefix}{output.name}"]
+            assert found.shape == expected.shape
+            if output.is_floating:
+                found, expected = (a if output.has_batch else a[np.newaxis] for a in (found, expected))
+                worst = max(worst, float(row_errors(found, expected).max()))
+            else:
+                assert np.array_equal(found, expected)
+        return worst
+
+    def assert_nan(self, outputs, prefix=""):
+        for output in self.manifest.signature.outputs:
+            if output.is_floating:
+                assert np.isnan(outputs[f"{prefix}{output.name}"]).all()
+
+    @property
+    def unknown(self):
+        return [self.manifest.members if one == "members" else one for one in UNKNOWN]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def bundle(request):
+    return small_bundle(request.param)
+
+
+@pytest.fixture(params=CHOSEN)
+def loaded(request, bundle, tmp_path):
+    return Loaded(request.param, bundle, tmp_path / "calls")
+
+
+def _id(member):
+    return np.array(member, np.int64)
+
+
+def test_the_model_is_right_for_every_member_at_every_batch_size(loaded):
+    if loaded.refuses(MODEL_FILE):
+        return
+    members, samples = loaded.golden.members.tolist(), loaded.golden.samples
+    batches = [None, [0], [samples - 1, 0, 1], [*range(samples), 0, *range(samples)]]
+    asked = [(member, batch) for member in members for batch in batches]
+    found = loaded.run(MODEL_FILE, [{COND_ID: _id(member), **loaded.inputs(batch)} for member, batch in asked])
+    assert max(loaded.compare(one, *case) for one, case in zip(found, asked, strict=True)) <= LIMIT
+
+
+def test_an_id_that_does_not_exist_gives_nan_in_the_model(loaded):
+    if loaded.refuses(MODEL_FILE):
+        return
+    for outputs in loaded.run(MODEL_FILE, [{COND_ID: _id(one), **loaded.inputs()} for one in loaded.unknown]):
+        loaded.assert_nan(outputs)
+
+
+def test_the_ensemble_is_right_for_ids_in_any_order(loaded):
+    if loaded.refuses(ENSEMBLE_FILE):
+        return
+    last = int(loaded.golden.members[-1])
+    orders = [loaded.golden.members.tolist(), [last, 0, last], [last]]
+    calls = [{COND_IDS: np.array(ids, np.int64), **loaded.inputs()} for ids in orders]
+    for ids, outputs in zip(orders, loaded.run(ENSEMBLE_FILE, calls), strict=True):
+        for row, member in enumerate(ids):
+            own = {f"member_{output.name}": outputs[f"member_{output.name}"][row] for output in loaded.manifest.outputs}
+            assert loaded.compare(own, member, prefix="member_") <= LIMIT
+    for summary in summaries(loaded.manifest.signature):
+        if summary.kind in (SummaryKind.MEAN, SummaryKind.MEAN_PROBABILITIES):
+            assert np.isfinite(outputs[summary.name]).all()
+
+
+def test_an_id_that_does_not_exist_gives_nan_in_its_row_of_the_ensemble(loaded):
+    if loaded.refuses(ENSEMBLE_FILE):
+        return
+    ids = np.array([0, loaded.manifest.members, -1], np.int64)
+    (outputs,) = loaded.run(ENSEMBLE_FILE, [{COND_IDS: ids, **loaded.inputs()}])
+    for output in loaded.manifest.outputs:
+        if output.is_floating:
+            found = outputs[f"member_{output.name}"]
+            assert np.isfinite(found[0]).all()
+            assert np.isnan(found[1:]).all()
+
+
+def test_hypernet_and_network_are_the_model(loaded, tmp_path):
+    members = loaded.golden.members.tolist()
+    weights = loaded.run(HYPERNET_FILE, [{COND_ID: _id(member)} for member in members])
+    for member, tensors in zip(members, weights, strict=True):
+        folder = network_folder(loaded, tensors, tmp_path / f"member{member}")
+        samples = [1, 0, 1]
+        found = loaded.run(NETWORK_FILE, [loaded.inputs(), loaded.inputs(samples)], bundle=folder)
+        assert loaded.compare(found[0], member) <= LIMIT
+        assert loaded.compare(found[1], member, samples) <= LIMIT
+
+
+def test_an_id_that_does_not_exist_gives_nan_in_what_depends_on_the_member(loaded):
+    for tensors in loaded.run(HYPERNET_FILE, [{COND_ID: _id(one)} for one in loaded.unknown]):
+        for slot in loaded.manifest.onnx.supplied:
+            assert tensors[slot].dtype.kind != "f" or np.isnan(tensors[slot]).all(), slot
+
+
+@pytest.mark.parametrize("missing", [4, "all"])
+def test_a_file_that_is_too_short_for_the_network_is_refused(loaded, tmp_path, missing):
+    (tensors,) = loaded.run(HYPERNET_FILE, [{COND_ID: _id(0)}])
+    folder = network_folder(loaded, tensors, tmp_path / "short")
+    supplied = folder / SUPPLIED_FILE
+    supplied.write_bytes(supplied.read_bytes()[:-4] if missing == 4 else b"")
+    with refused():
+        loaded.run(NETWORK_FILE, [loaded.inputs()], bundle=folder)
+
+
+def test_the_network_without_a_member_is_refused(loaded):
+    with refused():
+        loaded.run(NETWORK_FILE, [loaded.inputs()])
+
+
+@pytest.mark.parametrize("file", [MODEL_FILE, ENSEMBLE_FILE, HYPERNET_FILE])
+def test_files_are_read_from_memory(loaded, file):
+    if loaded.runtime in NEVER_FROM_MEMORY:
+        return  # it has no way to hand over the weights
+    call = {COND_IDS: np.array([1], np.int64)} if file == ENSEMBLE_FILE else {COND_ID: _id(1)}
+    inputs = {} if file == HYPERNET_FILE else loaded.inputs()
+    (outputs,) = loaded.run(file, [{**call, **inputs}], memory=True)
+    if file == ENSEMBLE_FILE:
+        outputs = {f"{output.name}": outputs[f"member_{output.name}"][0] for output in loaded.manifest.outputs}
+    if file != HYPERNET_FILE:
+        assert loaded.compare(outputs, 1) <= LIMIT
+
+
+def test_files_are_read_over_symlinks(loaded, tmp_path):
+    if loaded.runtime in FROM_MEMORY_ALONE:
+        return  # it reads no files
+    if loaded.refuses(MODEL_FILE):
+        return
+    store, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "main"
+    store.mkdir()
+    snapshot.mkdir(parents=True)
+    for number, path in enumerate(sorted(loaded.bundle.iterdir())):
+        shutil.copy(path, store / f"{number}")
+        (snapshot / path.name).symlink_to(Path("..", "..", "blobs", f"{number}"))
+    call = {COND_ID: _id(1), **loaded.inputs()}
+    if loaded.runtime == "tract":
+        with refused() as why:
+            loaded.run(MODEL_FILE, [call], bundle=snapshot)
+        assert "resolves outside the model directory" in why[0]
+        return
+    (outputs,) = loaded.run(MODEL_FILE, [call], bundle=snapshot)
+    assert loaded.compare(outputs, 1) <= LIMIT
+
+
+def network_folder(loaded, tensors, folder):
+    """network.onnx, the weights that all members share, and one member's tensors one after the other."""
+    folder.mkdir()
+    for name in (NETWORK_FILE, WEIGHTS_FILE):
+        shutil.copy(loaded.bundle / name, folder / name)
+    content = b"".join(np.ascontiguousarray(tensors[slot]).tobytes() for slot in loaded.manifest.onnx.supplied)
+    (folder / SUPPLIED_FILE).write_bytes(content)
+    return folder

@@ -1,0 +1,158 @@
+"""Ensembles of any kind for tests: of Wide ResNets, and of lists of small modules with nothing in common."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from hnexport.dotted import is_same, named_tensors, register
+from hnexport.ensemble import Ensemble
+from hnexport.names import GUARD, MEMBER_PREFIX, SHARED_PREFIX
+from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
+from hnexport.networks.wide_resnet.pipeline import Pipeline
+from hnexport.source import EnsembleSource
+from hnexport.spec import BATCH, OutputKind, OutputSpec, Signature, Slot, StoredKind, StoredTensor, TensorSpec
+
+
+def of_pipeline(pipeline: Pipeline) -> Ensemble:
+    return wide_resnet_ensemble(pipeline.spec, pipeline.tensors(), "a test")
+
+
+class Stacked(nn.Module):
+    """What differs between members is stacked and selected, what is equal bit for bit is stored once."""
+
+    def __init__(self, members: Sequence[Mapping[str, Tensor]], slots: Sequence[Slot]) -> None:
+        super().__init__()
+        self.members, self.names = len(members), {}
+        self.stored: list[StoredTensor] = []
+        for slot in slots:
+            if slot.alias_of is not None:
+                continue
+            tensors = [member[slot.name].detach() for member in members]
+            shared = all(is_same(tensors[0], other) for other in tensors[1:])
+            tensor = tensors[0] if shared else torch.stack(tensors)
+            self.names[slot.name] = (SHARED_PREFIX if shared else MEMBER_PREFIX) + slot.name
+            self.stored.append(
+                StoredTensor(
+                    name=self.names[slot.name],
+                    dtype=slot.dtype,
+                    shape=tuple(tensor.shape),
+                    kind=StoredKind.SHARED if shared else StoredKind.MEMBER,
+                    slot=slot.name,
+                    trained=slot.trained,
+                )
+            )
+            register(self, self.names[slot.name], tensor, trained=slot.trained)
+
+    def forward(self, cond_id: Tensor) -> dict[str, Tensor]:
+        given = cond_id.reshape(1)
+        row = given.clamp(0, self.members - 1)
+        weights = {GUARD: torch.where(row == given, 0.0, float("nan"))}
+        held = named_tensors(self)
+        for slot, name in self.names.items():
+            tensor = held[name]
+            stacked = name.startswith(MEMBER_PREFIX)
+            weights[slot] = tensor.index_select(0, row).reshape(tensor.shape[1:]) if stacked else tensor
+        return weights
+
+
+def of_modules(
+    modules: Sequence[nn.Module],
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    *,
+    dynamic: Mapping[str, Mapping[int, str]] | None = None,
+    logits: Mapping[str, int] | None = None,
+    unused: Sequence[str] = (),
+) -> Ensemble:
+    """Several modules of one architecture. All inputs have a batch axis unless `dynamic` says otherwise.
+
+    Args:
+        logits: outputs that are logits, with their axis.
+        unused: buffers that are no slots.
+    """
+    dynamic = dynamic if dynamic is not None else {name: {0: BATCH} for name in inputs}
+    slots = tuple(slot for slot in slots_of(modules[0]) if slot.name not in unused)
+    generator = Stacked([named_tensors(module) for module in modules], slots)
+    return Ensemble(
+        name="a-list",
+        origin="a test",
+        members=len(modules),
+        signature=_signature(modules[0], inputs, outputs, dynamic, logits or {}),
+        slots=slots,
+        stored=tuple(generator.stored),
+        generator=generator.eval(),
+        network=modules[0],
+        examples=dict(inputs),
+        dynamic=dynamic,
+        source=EnsembleSource(family="modules"),
+    )
+
+
+def slots_of(module: nn.Module) -> tuple[Slot, ...]:
+    first: dict[int, str] = {}
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    found = []
+    for name, tensor in named_tensors(module).items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        owner = first.setdefault(id(tensor), name)
+        found.append(
+            Slot(
+                name=name,
+                dtype=_dtype(tensor),
+                shape=tuple(tensor.shape),
+                trained=name in parameters,
+                alias_of=None if owner == name else owner,
+            )
+        )
+    return tuple(found)
+
+
+def _signature(
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    dynamic: Mapping[str, Mapping[int, str]],
+    logits: Mapping[str, int],
+) -> Signature:
+    sizes = {inputs[name].shape[axis]: dim for name, axes in dynamic.items() for axis, dim in axes.items()}
+    with torch.no_grad():
+        leaves = [leaf for leaf in pytree.tree_leaves(module(**inputs)) if leaf is not None]
+    specs = []
+    for name, tensor in zip(outputs, leaves, strict=True):
+        shape = tuple(sizes.get(size, size) if axis == 0 else size for axis, size in enumerate(tensor.shape))
+        kind = OutputKind.LOGITS if name in logits else OutputKind.VALUE
+        specs.append(OutputSpec(name=name, dtype=_dtype(tensor), shape=shape, kind=kind, axis=logits.get(name)))
+    return Signature(
+        inputs=tuple(
+            TensorSpec(
+                name=name,
+                dtype=_dtype(tensor),
+                shape=tuple(dynamic.get(name, {}).get(axis, size) for axis, size in enumerate(tensor.shape)),
+            )
+            for name, tensor in inputs.items()
+        ),
+        outputs=tuple(specs),
+    )
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def seeded(make: Callable[[], nn.Module], members: int) -> list[nn.Module]:
+    """Modules in evaluation mode, each with random parameters and statistics of its own."""
+    made = []
+    for seed in range(members):
+        torch.manual_seed(seed)
+        module, random = make().eval(), torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for part in module.modules():
+                if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is not None:
+                    part.running_mean.copy_(torch.randn(part.running_mean.shape, generator=random) * 0.1)
+                    part.running_var.copy_(torch.rand(part.running_var.shape, generator=random) + 0.5)
+                    part.weight.copy_(torch.rand(part.weight.shape, generator=random) + 0.5)
+        made.append(module)
+    return made
