@@ -2,8 +2,8 @@
 
     python examples/modules.py [--out FOLDER]
 
-Four small networks are trained for a moment on points of two classes, exported as one graph, loaded without PyTorch, and
-asked how sure they are: between the classes and far from all points they disagree.
+Four small networks are trained for a moment on points of two classes, exported as one graph, loaded without PyTorch,
+and asked how sure they are: between the classes and far from all points they disagree.
 """
 
 import argparse
@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hnexport import Ensemble, Logits
 from hnexport.build import build
-from hnexport.ensemble import Ensemble
-from hnexport.networks.modules.kinds import Logits
 from hnexport.runtime import load
 
 MEMBERS = 4
@@ -33,6 +32,7 @@ class Classifier(nn.Module):
         self.out = nn.Linear(32, 2)
 
     def forward(self, point: Tensor) -> Tensor:
+        """Logits of points."""
         return self.out(F.gelu(self.norm(self.hidden(point))))
 
 
@@ -50,9 +50,7 @@ def main() -> None:
         points = np.array([[1.5, 0.0], [-1.5, 0.0], [0.0, 0.0], [0.0, 9.0]], dtype=np.float32)
         mean = loaded.predict_mean(points)
         print("point, mean probabilities, mutual information")
-        for point, probabilities, disagreement in zip(
-            points, mean.probabilities, mean.mutual_information, strict=True
-        ):
+        for point, probabilities, disagreement in zip(points, mean.probabilities, mean.mutual_information, strict=True):
             print(f"  {point}: {probabilities.round(3)}, {disagreement:.4f}")
 
 
