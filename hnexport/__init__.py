@@ -16,6 +16,7 @@ _WHERE = {
     "HnexportError": "hnexport.errors",
     "HypernetSpec": "hnexport.spec",
     "ImageSpec": "hnexport.networks.wide_resnet.spec",
+    "Logits": "hnexport.networks.modules.kinds",
     "Pipeline": "hnexport.networks.wide_resnet.pipeline",
     "PipelineSpec": "hnexport.networks.wide_resnet.spec",
     "PreprocessSpec": "hnexport.networks.wide_resnet.spec",
@@ -31,6 +32,7 @@ __all__ = [
     "HnexportError",
     "HypernetSpec",
     "ImageSpec",
+    "Logits",
     "Pipeline",
     "PipelineSpec",
     "PreprocessSpec",
@@ -44,6 +46,7 @@ __all__ = [
 if TYPE_CHECKING:
     from hnexport.ensemble import Ensemble
     from hnexport.errors import HnexportError
+    from hnexport.networks.modules.kinds import Logits
     from hnexport.networks.wide_resnet.counts import weight_summary
     from hnexport.networks.wide_resnet.pipeline import Pipeline
     from hnexport.networks.wide_resnet.spec import (

@@ -9,7 +9,7 @@ known to the family alone, which `source` names.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from hnexport.members import as_id, check_member
 from hnexport.names import GUARD
 from hnexport.source import EnsembleSource
 from hnexport.spec import Signature, Slot, StoredTensor
+from hnexport.widened import Widened
 
 if TYPE_CHECKING:
     from hnexport.networks.modules.kinds import Kind
@@ -138,9 +139,12 @@ class Ensemble:
         outputs = self.run(weights, inputs)
         return outputs if guard is None else {name: guarded(tensor, guard) for name, tensor in outputs.items()}
 
-    def double(self) -> Self:
-        """The same ensemble in float64, over exactly the numbers that are stored; call it with float64 inputs."""
-        return type(self)(**{**vars(self), "generator": _in_double(self.generator)})
+    def double(self) -> "Ensemble":
+        """The same ensemble in float64, over exactly the numbers that are stored; call it with float64 inputs.
+
+        So is what the network itself makes or casts in float32.
+        """
+        return _InDouble(**{**vars(self), "generator": _in_double(self.generator)})
 
     def slots_of(self, given: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
         """What the generator gave as a tensor for each slot, aliases too, and the guard where there is one."""
@@ -154,6 +158,12 @@ class Ensemble:
     def _named(self, raw: Any) -> dict[str, Tensor]:
         names = [output.name for output in self.signature.outputs]
         return dict(zip(names, output_leaves(raw), strict=True))
+
+
+class _InDouble(Ensemble):
+    def run(self, weights: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        with Widened():  # type: ignore[no-untyped-call]
+            return super().run(weights, inputs)
 
 
 class OverTensors(nn.Module):

@@ -13,6 +13,7 @@ SURFACE = {
         "HnexportError",
         "HypernetSpec",
         "ImageSpec",
+        "Logits",
         "Pipeline",
         "PipelineSpec",
         "PreprocessSpec",

@@ -216,7 +216,7 @@ KINDS: dict[str, Kind] = {
         dynamic_axes={"x": {0: "batch", -1: "time"}},
     ),
     "int8 pixels": Kind(
-        make=built(lambda self, x: self.out(x.float() / 255), out=lambda: nn.Linear(4, 3)),
+        make=built(lambda self, x: self.out(x.to(self.out.weight.dtype) / 255), out=lambda: nn.Linear(4, 3)),
         count=2,
         inputs=lambda batch=2, seed=0: {"x": (random_inputs(batch, seed, x=(4,))["x"] * 50 + 99).to(torch.uint8)},
     ),
@@ -273,6 +273,28 @@ def test_in_float64_each_member_is_its_module_in_float64(case: tuple[Kind, Ensem
             expected = output_leaves(module.double()(**inputs))
         for one, two in zip(ensemble.double()(member, inputs).values(), expected, strict=True):
             torch.testing.assert_close(one, two, rtol=1e-12, atol=1e-12)
+
+
+def test_in_float64_what_the_network_itself_writes_in_float32_is_float64_too() -> None:
+    def forward(self: Any, x: Tensor) -> Tensor:
+        found = torch.zeros(x.shape[0], 3)
+        found[:, 0] += self.out(x.float() / 3).sum(1) * self.plain
+        return found + torch.tensor([0.1, 0.2, 0.3])
+
+    def make() -> nn.Module:
+        module = built(forward, out=lambda: nn.Linear(4, 3))()
+        module.plain = torch.tensor(0.7)
+        return module
+
+    modules = members(make, 2)
+    ensemble = Ensemble.from_modules(modules, example_inputs=torch.zeros(2, 4, dtype=torch.uint8))
+    x = torch.arange(8, dtype=torch.uint8).reshape(2, 4)
+    weight, bias = (tensor.detach().double() for tensor in (modules[1].out.weight, modules[1].out.bias))
+    expected = torch.tensor([0.1, 0.2, 0.3]).double().repeat(2, 1)
+    expected[:, 0] += (x.double() / 3 @ weight.T + bias).sum(1) * torch.tensor(0.7).double()
+    found = ensemble.double()(1, {"x": x})["output"]
+    assert found.dtype is torch.float64
+    torch.testing.assert_close(found, expected, rtol=1e-14, atol=1e-14)
 
 
 @pytest.mark.parametrize("unknown", [-1, 99, -(2**40)])
