@@ -16,7 +16,7 @@ _WHERE = {
     "HnexportError": "hnexport.errors",
     "HypernetSpec": "hnexport.spec",
     "ImageSpec": "hnexport.networks.wide_resnet.spec",
-    "Logits": "hnexport.networks.modules.kinds",
+    "Logits": "hnexport.spec.kinds",
     "Pipeline": "hnexport.networks.wide_resnet.pipeline",
     "PipelineSpec": "hnexport.networks.wide_resnet.spec",
     "PreprocessSpec": "hnexport.networks.wide_resnet.spec",
@@ -46,7 +46,6 @@ __all__ = [
 if TYPE_CHECKING:
     from hnexport.ensemble import Ensemble
     from hnexport.errors import HnexportError
-    from hnexport.networks.modules.kinds import Logits
     from hnexport.networks.wide_resnet.counts import weight_summary
     from hnexport.networks.wide_resnet.pipeline import Pipeline
     from hnexport.networks.wide_resnet.spec import (
@@ -58,6 +57,7 @@ if TYPE_CHECKING:
         WideResNetSpec,
     )
     from hnexport.spec import HypernetSpec, Source
+    from hnexport.spec.kinds import Logits
 
 
 def __getattr__(name: str) -> Any:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
-__all__ = ["is_same", "named_tensors", "register"]
+__all__ = ["OverTensors", "is_same", "named_tensors", "register"]
 
 
 def register(module: nn.Module, name: str, tensor: Tensor, *, trained: bool) -> None:
@@ -34,3 +35,17 @@ def is_same(first: Tensor, second: Tensor) -> bool:
         return False
     one, other = (tensor.detach().contiguous().reshape(-1).view(torch.uint8) for tensor in (first, second))
     return torch.equal(one, other)
+
+
+class OverTensors(nn.Module):
+    """A generator over other tensors, taken as they are, under the same names."""
+
+    def __init__(self, generator: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self._inner = (generator,)  # in a tuple: not a submodule
+        for name, tensor in tensors.items():
+            register(self, name, tensor, trained=False)
+
+    def forward(self, cond_id: Tensor) -> dict[str, Tensor]:
+        """`cond_id`: int64 scalar; returns every slot's tensor."""
+        return functional_call(self._inner[0], dict(self.named_buffers()), (cond_id,))  # type: ignore[no-any-return]

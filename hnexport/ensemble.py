@@ -9,25 +9,23 @@ known to the family alone, which `source` names.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
-from hnexport.dotted import named_tensors, register
+from hnexport.dotted import OverTensors, named_tensors
 from hnexport.families import MODULES, family
 from hnexport.members import as_id, check_member
 from hnexport.names import GUARD
 from hnexport.source import EnsembleSource
 from hnexport.spec import Signature, Slot, StoredTensor
+from hnexport.spec.kinds import Kind
 from hnexport.widened import Widened
 
-if TYPE_CHECKING:
-    from hnexport.networks.modules.kinds import Kind
-
-__all__ = ["Ensemble", "LaidOut", "OverTensors", "guarded", "in_file_layout", "output_leaves"]
+__all__ = ["Ensemble", "LaidOut", "guarded", "in_file_layout", "output_leaves"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,7 +63,7 @@ class Ensemble:
         *,
         example_inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor],
         dynamic_axes: Mapping[str, Mapping[int, Any]] | None = None,
-        outputs: "Sequence[str] | Mapping[str, Kind] | None" = None,
+        outputs: Sequence[str] | Mapping[str, Kind] | None = None,
         name: str | None = None,
         origin: str | None = None,
     ) -> "Ensemble":
@@ -164,20 +162,6 @@ class _InDouble(Ensemble):
     def run(self, weights: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         with Widened():  # type: ignore[no-untyped-call]
             return super().run(weights, inputs)
-
-
-class OverTensors(nn.Module):
-    """A generator over other tensors, taken as they are, under the same names."""
-
-    def __init__(self, generator: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self._inner = (generator,)  # in a tuple: not a submodule
-        for name, tensor in tensors.items():
-            register(self, name, tensor, trained=False)
-
-    def forward(self, cond_id: Tensor) -> dict[str, Tensor]:
-        """`cond_id`: int64 scalar; returns every slot's tensor."""
-        return functional_call(self._inner[0], dict(self.named_buffers()), (cond_id,))  # type: ignore[no-any-return]
 
 
 def _in_double(generator: nn.Module) -> nn.Module:

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hnexport.dotted import named_tensors, register
-from hnexport.ensemble import OverTensors
+from hnexport.dotted import OverTensors, named_tensors, register
 from hnexport.errors import CheckpointError
 from hnexport.hypernet.layout import joined_bases
 from hnexport.hypernet.plan import InternalHypernet

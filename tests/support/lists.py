@@ -19,9 +19,9 @@ from hnexport.bundle.golden import Golden, write_golden
 from hnexport.bundle.manifest import FORMAT_FILES, Format, Manifest, OnnxInfo, write_manifest
 from hnexport.ensemble import Ensemble
 from hnexport.names import COND_ID, GOLDEN_FILE
-from hnexport.networks.modules.kinds import Logits
 from hnexport.rows import row_errors
 from hnexport.spec import TensorSpec
+from hnexport.spec.kinds import Logits
 
 __all__ = ["LISTS", "list_bundle", "list_ensemble"]
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hnexport.ensemble import Ensemble
-from hnexport.networks.modules.kinds import Logits
+from hnexport.spec.kinds import Logits
 
 
 class Cnn(nn.Module):

@@ -10,10 +10,10 @@ from torch.utils import _pytree as pytree
 
 from hnexport.errors import SpecError
 from hnexport.networks.modules.inputs import Inputs
-from hnexport.networks.modules.kinds import Kind, Logits
 from hnexport.networks.modules.tensors import dtype_name
 from hnexport.reading import shown
 from hnexport.spec import BATCH, OutputKind, OutputSpec
+from hnexport.spec.kinds import Kind, Logits
 
 __all__ = ["Outputs", "read_outputs"]
 

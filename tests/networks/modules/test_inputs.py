@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from hnexport.ensemble import Ensemble
 from hnexport.errors import CaptureError, SpecError
-from hnexport.networks.modules.kinds import Logits
 from hnexport.spec import OutputKind
+from hnexport.spec.kinds import Logits
 
 X, Y = torch.ones(3, 4), torch.ones(3, 2)
 

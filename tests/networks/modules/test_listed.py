@@ -14,8 +14,8 @@ from torch.nn.utils import parametrizations, prune
 from hnexport.dotted import named_tensors
 from hnexport.ensemble import Ensemble, output_leaves
 from hnexport.networks.modules.family import check_described
-from hnexport.networks.modules.kinds import Logits
 from hnexport.spec import OutputKind, StoredKind
+from hnexport.spec.kinds import Logits
 
 Pair = collections.namedtuple("Pair", "mean scale")
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hnexport.spec import OutputKind
+from hnexport.spec.tensors import OutputKind
 
 __all__ = ["Kind", "Logits"]
 
