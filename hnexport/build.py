@@ -31,10 +31,19 @@ from hnexport.export import Capture, capture, write_onnx, write_pt2, write_torch
 from hnexport.names import COND_ID
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.family import describe, source
+from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 from hnexport.networks.wide_resnet.limits import stored_bytes
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import PipelineSpec
-from hnexport.parity import ParityReport, VerifyOptions, checked_members, compute_golden, probe_images, verify
+from hnexport.parity import (
+    ParityReport,
+    VerifyOptions,
+    checked_members,
+    compute_golden,
+    covered_members,
+    probe_inputs,
+    verify,
+)
 from hnexport.parity.depth import depth_profile
 from hnexport.parity.page import write_page
 from hnexport.parity.report import report_json
@@ -108,7 +117,7 @@ def build(
     if options.bases is not None:
         checkpoint = exact.with_bases(options.bases)
     spec = checkpoint.spec
-    members = checked_members(spec.members, options.members)
+    checked_members(spec.members, options.members)
     check_target(target, force=options.force, needed_bytes=_needed_bytes(spec, options))
     clock = _Clock(progress)
     with staged_folder(target, bundle_rules(force=options.force)) as folder:
@@ -116,7 +125,10 @@ def build(
             captured = capture(Pipeline(spec, checkpoint.tensors))
         manifest = _write_formats(captured, folder, checkpoint.origin, options, clock)
         with clock.stage("reference"):
-            golden = compute_golden(spec, captured.tensors, members, probe_images(spec), progress=progress)
+            ensemble = wide_resnet_ensemble(spec, captured.tensors, checkpoint.origin)
+            probes = probe_inputs(ensemble.signature, {name: one.numpy() for name, one in ensemble.examples.items()})
+            members = covered_members(ensemble, probes.inputs, options.members)
+            golden = compute_golden(ensemble, members, probes.inputs, probes.kinds, progress=progress)
             write_golden(folder, golden)
         if _rounds(exact.spec, spec):
             with clock.stage("rounding"):
@@ -124,7 +136,8 @@ def build(
             manifest = dataclasses.replace(manifest, basis_rounding=rounding)
         with clock.stage("verify"):
             write_manifest(folder, _with_files(manifest, folder, parity={}))
-            report = verify(folder, VerifyOptions(provider=options.provider, trust=True), progress)
+            judged = VerifyOptions(members=options.members, provider=options.provider, trust=True, fresh=False)
+            report = verify(folder, judged, progress)
         if not report.passed:
             raise ParityFailedError(report)
         text = json.dumps(report_json(report), indent=2, allow_nan=False) + "\n"

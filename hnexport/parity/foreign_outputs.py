@@ -12,11 +12,10 @@ from hnexport.bundle.checksums import check_files
 from hnexport.bundle.golden import GOLDEN_FILE, Golden
 from hnexport.bundle.manifest import read_identified
 from hnexport.errors import ParityError
-from hnexport.parity.artifact import eager_errors
 from hnexport.parity.cases import Case
 from hnexport.parity.checks import SAME_ROW, SPOILT_ROW, UNKNOWN_IDS, check_members_differ
 from hnexport.parity.chosen import golden_rows
-from hnexport.parity.compare import compare_member
+from hnexport.parity.compare import Reference, compare_member
 from hnexport.parity.foreign import GoldenIndex, NamedFile, golden_index, read_index
 from hnexport.parity.judge import Judge, VerifyOptions
 from hnexport.parity.results import ArtifactReport, Check, ParityReport
@@ -56,7 +55,7 @@ def verify_outputs(folder: Path, bundle: Path, options: VerifyOptions | None = N
     report, members, refused = OutputsFolder(folder, golden_index(found, golden)).judge(judge)
     rows = [row for row, member in enumerate(golden.members.tolist()) if member in members]
     judged = dataclasses.replace(judge, golden=golden_rows(golden, rows))
-    return judged.report([report], refused=refused, batch_sizes=(len(golden.images),))
+    return judged.report([report], refused=refused)
 
 
 class OutputsFolder:
@@ -107,16 +106,16 @@ class OutputsFolder:
         if not found:
             raise ParityError(next(iter(refused.values())))
         rows = [row for row, member in enumerate(golden.members.tolist()) if member in found]
-        eager, reference = eager_errors(golden), dict(zip(found, golden.logits[rows], strict=True))
+        signature, samples = judge.manifest.signature, list(range(golden.samples))
+        name = signature.outputs[0].name
+        known = {int(golden.members[row]): Reference.of(golden, row, signature) for row in rows}
         comparisons = tuple(
-            compare_member(member, [logits], [reference[member]], eager[member], tolerance)
-            for member, logits in found.items()
+            compare_member(known[member], [samples], [{name: logits}], tolerance) for member, logits in found.items()
         )
         if judge.on_failure is not None:
             for item in comparisons:
                 if not item.passed:
-                    member = item.member
-                    judge.on_failure(self._case(member, eager, golden, found[member], reference[member]))
+                    judge.on_failure(self._case(known[item.member], golden, {name: found[item.member]}))
         checks, not_checked = self._unknown()
         first = np.stack([logits[0].astype(np.float64) for logits in found.values()])
         if len(found) > 1:
@@ -129,6 +128,7 @@ class OutputsFolder:
             ensemble_error=float(relative_l2(first.mean(axis=0), golden.logits[rows, 0].mean(axis=0))),
             repeat_spread=np.nan,
             not_checked=not_checked,
+            batch_sizes=(golden.samples,),
         )
         return report, tuple(found), refused
 
@@ -161,18 +161,17 @@ class OutputsFolder:
                 return [Check(name=UNKNOWN_IDS, passed=False, detail=detail)], not_checked
         return [Check(name=UNKNOWN_IDS, passed=True, detail=f"checked {', '.join(map(str, ids))}")], not_checked
 
-    def _case(
-        self, member: int, eager: Mapping[int, float], golden: Golden, found: Array, reference: NDArray[np.float64]
-    ) -> Case:
+    def _case(self, reference: Reference, golden: Golden, found: Mapping[str, Array]) -> Case:
         return Case(
             bundle="",
             artifact=ARTIFACT,
             runtime=self.runtime,
-            member=member,
-            eager_error=eager[member],
-            images=golden.images,
-            reference=reference,
+            member=reference.member,
+            inputs=golden.inputs,
+            reference=reference.outputs,
             found=found,
+            eager=reference.eager,
+            noise=reference.noise,
         )
 
     def _runtime(self) -> str:

@@ -26,6 +26,7 @@ from hnexport.parity.onnx_trace import OnnxTracer
 from hnexport.parity.points import Point, reference_points
 from hnexport.parity.programs import Program, sharing_programs
 from hnexport.parity.reference import double_pipeline
+from hnexport.parity.rows_of import taken
 from hnexport.parity.runners import Device, Runner, file_runner
 from hnexport.parity.signature import check_precision
 from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
@@ -33,6 +34,7 @@ from hnexport.parity.trace import Trace
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.parity.weight_faults import Kind, Step, generation_fault, weight_steps
 from hnexport.rows import relative_l2
+from hnexport.spec import Signature
 from hnexport.trust import Trust, bundle_trust
 
 __all__ = ["ARTIFACT_FILES", "LocateReport", "Stage", "locate"]
@@ -99,10 +101,12 @@ def locate(
     path = bundle / ARTIFACT_FILES[against] if against in ARTIFACT_FILES else Path(against)
     runner = _followed(path, manifest, trusted, precision)
     tolerance = TOLERANCES[precision]
-    chosen = _worst_member(runner, golden) if member is None else member
+    chosen = _worst_member(runner, golden, manifest.signature) if member is None else member
     if not 0 <= chosen < manifest.spec.members:
         raise ParityError(f"member {chosen} does not exist: this ensemble has members 0 to {manifest.spec.members - 1}")
-    images = filled(golden.images[:_IMAGES], runner.limits)
+    (images,) = filled(
+        manifest.signature, taken(manifest.signature, golden.inputs, slice(0, _IMAGES)), runner.limits
+    ).values()
     if isinstance(runner, Program):
         trace = runner.trace(chosen, images)
     else:
@@ -216,7 +220,7 @@ def _logits_step(points: Sequence[Point], trace: Trace, tolerance: Tolerance) ->
 
 def _as_shipped(runner: Runner, trace: Trace, member: int, images: Array, tolerance: Tolerance) -> Step:
     """The artifact as a user runs it, against the artifact as it was walked: node by node, without optimisation."""
-    error = _error(run_member("the file", runner, member, images), trace.logits.astype(np.float64))
+    error = _error(run_member("the file", runner, member, {"image": images})["logits"], trace.logits.astype(np.float64))
     detail = "the runtime's own optimisation changes the result" if error > tolerance.relative_l2 else ""
     passed = error <= tolerance.relative_l2
     return Step(
@@ -224,10 +228,10 @@ def _as_shipped(runner: Runner, trace: Trace, member: int, images: Array, tolera
     )
 
 
-def _worst_member(runner: Runner, golden: Golden) -> int:
-    images = golden.images[:_IMAGES]
+def _worst_member(runner: Runner, golden: Golden, signature: Signature) -> int:
+    inputs = taken(signature, golden.inputs, slice(0, _IMAGES))
     errors = [
-        _error(run_rows("the file", runner, member, images), logits[:_IMAGES])
+        _error(run_rows("the file", runner, member, signature, inputs)["logits"], logits[:_IMAGES])
         for member, logits in zip(golden.members.tolist(), golden.logits, strict=True)
     ]
     return int(golden.members[int(np.argmax(errors))])

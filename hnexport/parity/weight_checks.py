@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hnexport.bundle.fingerprints import fingerprint
-from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.parity.results import Check
 from hnexport.parity.runners import Inspectable
 from hnexport.parity.tolerances import Tolerance
@@ -41,7 +40,7 @@ def check_stored(artifact: Inspectable, fingerprints: Mapping[str, str]) -> Chec
 
 def check_generated(
     artifact: Inspectable,
-    pipeline: Pipeline,
+    weights: Callable[[int], Mapping[str, Tensor]],
     members: Sequence[int],
     tolerance: Tolerance,
     progress: Callable[[int], None],
@@ -49,14 +48,14 @@ def check_generated(
     """Each member's layers get the tensors that PyTorch generates.
 
     Args:
-        pipeline: in float32: its own rounding is a tenth of the tolerance, and float64 would take twice the memory.
+        weights: from a member to its tensors by slot, in float32: the generator's own rounding is a tenth of the
+            tolerance, and float64 would take twice the memory.
         progress: called with the number of members done.
     """
     name = "every layer gets its member's tensors"
     worst = (0.0, "", -1)
     for done, member in enumerate(members, start=1):
-        with torch.inference_mode():
-            expected = pipeline.weights(member)
+        expected = weights(member)
         found = artifact.weights(member)
         missing = [slot for slot in expected if slot not in found]
         if missing:
@@ -73,8 +72,13 @@ def tensor_error(found: Array, expected: Tensor) -> float:
     if found.shape != tuple(expected.shape):
         return float("inf")
     # In float32 where the artifact is: the difference of two close numbers is exact.
-    difference = float((torch.from_numpy(_writable(found)) - expected.to(torch.float32)).abs().max())
-    scale = float(torch.linalg.vector_norm(expected)) / max(expected.numel(), 1) ** 0.5
+    if not expected.numel():
+        return 0.0
+    if not expected.is_floating_point():
+        return 0.0 if torch.equal(torch.from_numpy(_writable(found)), expected) else float("inf")
+    wide = torch.float64 if expected.dtype is torch.float64 else torch.float32
+    difference = float((torch.from_numpy(_writable(found)).to(wide) - expected.to(wide)).abs().max())
+    scale = float(torch.linalg.vector_norm(expected.double())) / expected.numel() ** 0.5
     if difference == 0.0:
         return 0.0
     error = difference / max(scale, np.finfo(np.float32).tiny)

@@ -17,7 +17,9 @@ from hnexport.export import Capture, write_pt2, write_torchscript
 from hnexport.export.rewrite import laid_out
 from hnexport.export.weights_file import write_weights
 from hnexport.hypernet.storage import stored_tensors
+from hnexport.names import PARITY_FILE
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
+from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 from hnexport.networks.wide_resnet.initialise import initialise
 from hnexport.networks.wide_resnet.slots import Role
 from hnexport.networks.wide_resnet.spec import (
@@ -28,7 +30,7 @@ from hnexport.networks.wide_resnet.spec import (
     PreprocessSpec,
     WideResNetSpec,
 )
-from hnexport.parity import compute_golden, probe_images
+from hnexport.parity import compute_golden, probe_inputs
 from hnexport.spec import HypernetSpec
 
 KINDS = ("hypernet", "batch-ensemble", "pixels")
@@ -80,9 +82,10 @@ def reseed(bundle: Path, captured: Capture, seed: int) -> None:
     _write_inlined(bundle / "ensemble.onnx", tensors)
     write_torchscript(captured, bundle / "model.pt")
     write_pt2(captured, bundle / "model.pt2")
-    members = range(captured.spec.members)
-    write_golden(bundle, compute_golden(captured.spec, tensors, members, probe_images(captured.spec, seed)))
-    rewrite_checksums(bundle)
+    ensemble = wide_resnet_ensemble(captured.spec, tensors, "reseeded")
+    probes = probe_inputs(ensemble.signature, {name: one.numpy() for name, one in ensemble.examples.items()}, seed)
+    write_golden(bundle, compute_golden(ensemble, range(ensemble.members), probes.inputs, probes.kinds))
+    without_claims(bundle)
 
 
 def _write_inlined(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -101,6 +104,14 @@ def rewrite_checksums(bundle: Path) -> None:
     manifest = read_manifest(bundle)
     files = {name: record_file(bundle / name) for name in manifest.files}
     write_manifest(bundle, dataclasses.replace(manifest, files=files))
+
+
+def without_claims(bundle: Path) -> None:
+    """Let a bundle say nothing about its parity, as one that nobody verified yet."""
+    (bundle / PARITY_FILE).unlink(missing_ok=True)
+    manifest = read_manifest(bundle)
+    files = {name: record_file(bundle / name) for name in manifest.files if name != PARITY_FILE}
+    write_manifest(bundle, dataclasses.replace(manifest, files=files, parity={}))
 
 
 def edit_manifest(bundle: Path, edit: Callable[[dict], None]) -> None:
