@@ -75,7 +75,7 @@ def check_spoilt_row(runner: Runner, signature: Signature, golden: Golden, toler
 
 
 def spoilt_by(golden: Golden, signature: Signature, name: str) -> tuple[str, ...]:
-    """The outputs of a sample that a NaN in an input makes NaN: as the reference says, or all where there is one input."""
+    """The outputs of a sample that a NaN in an input makes NaN: as the reference says, or all of a single input."""
     if golden.spoils is not None:
         return golden.spoils.get(name, ())
     outputs = tuple(output.name for output in signature.outputs if output.is_floating and output.has_batch)

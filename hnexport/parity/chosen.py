@@ -51,8 +51,8 @@ def chosen_golden(
         ensemble = known_ensemble(manifest, trusted_tensors(bundle, manifest, golden.fingerprints, trust))
         if ensemble is None:
             raise ParityError(
-                f"the golden samples hold no member {missing[0]}, and a bundle of {manifest.source.family} does not hold "
-                f"its network to compute it: choose among {_listed(held)}, or build with --members {missing[0]}"
+                f"the golden samples hold no member {missing[0]}, and a bundle of the family {manifest.source.family} "
+                f"does not hold its network: choose among {_listed(held)}, or build with --members {missing[0]}"
             )
         golden = with_members(golden, ensemble, missing, progress)
     rows = [golden.members.tolist().index(member) for member in chosen]
@@ -62,7 +62,7 @@ def chosen_golden(
 def drawn_golden(
     bundle: Path, manifest: Manifest, seed: int, trust: Trust = NOBODY, progress: Progress = no_progress
 ) -> Golden:
-    """The golden samples of members that are drawn anew; those that are not held are computed, as `FRESH_SECONDS` allow.
+    """The golden samples of members that are drawn anew; as many as `FRESH_SECONDS` allow may be computed for that.
 
     Raises:
         BundleError: they cannot be read.

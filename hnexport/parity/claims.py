@@ -86,9 +86,8 @@ def _check_agreement(claimed: Claims, manifest: Manifest) -> None:
         for figure in ("relative_l2", "multiple_of_eager"):
             worst = max(item[figure] for item in members.values())
             if getattr(summary, figure) != worst:
-                raise _WrongError(
-                    f"{name}: {figure} is {worst:.3g} in {PARITY_FILE} and {getattr(summary, figure):.3g} in the manifest"
-                )
+                told = f"{worst:.3g} in {PARITY_FILE} and {getattr(summary, figure):.3g} in the manifest"
+                raise _WrongError(f"{name}: {figure} is {told}")
         if summary.members_checked != len(members):
             raise _WrongError(
                 f"{name}: {PARITY_FILE} has {len(members)} members, the manifest {summary.members_checked}"

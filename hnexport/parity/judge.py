@@ -14,7 +14,7 @@ from hnexport.parity.batches import DEFAULT_BATCH_SIZES, allowed_sizes
 from hnexport.parity.cases import Case, write_case
 from hnexport.parity.checks import check_strict
 from hnexport.parity.chosen import chosen_golden, drawn_golden
-from hnexport.parity.ensemble import EnsembleRunner, verify_ensemble
+from hnexport.parity.ensemble import ENSEMBLES, EnsembleRunner, verify_ensemble
 from hnexport.parity.environment import environment
 from hnexport.parity.members import new_seed
 from hnexport.parity.probed import ill_conditioned, left_out, ranges
@@ -194,6 +194,7 @@ class Judge:
 
 
 def _run_by_all(reports: Sequence[ArtifactReport]) -> tuple[int, ...]:
-    """The batch sizes that every artifact ran."""
-    run = [set(report.batch_sizes) for report in reports if report.batch_sizes]
+    """The batch sizes that every artifact ran; those that run members together are tried with fewer."""
+    single = [report for report in reports if report.artifact not in ENSEMBLES] or reports
+    run = [set(report.batch_sizes) for report in single if report.batch_sizes]
     return tuple(sorted(set.intersection(*run) or set.union(*run))) if run else ()

@@ -1,8 +1,8 @@
 """What float32 arithmetic may lose on an input, whatever the order of its operations: Monte Carlo arithmetic.
 
 The float64 reference is run again with every number multiplied by 1 + 2^-24 u, u in [-1, 1]: weights, inputs and
-constants where they enter, and the result of every operation (Parker, Monte Carlo Arithmetic, 1997). How far the outputs
-move is what rounding to float32 costs on that input. An artifact cannot be asked for less.
+constants where they enter, and the result of every operation (Parker, Monte Carlo Arithmetic, 1997). How far the
+outputs move is what rounding to float32 costs on that input. An artifact cannot be asked for less.
 
 As in float32, equal numbers are rounded alike: u is a function of the number, so that the pixels of an even image move
 together. What float32 holds exactly (whole numbers) and what only moves numbers is not rounded.
@@ -40,86 +40,22 @@ _SMALL = 2.0**-60
 _OVERHEAD = 4.0  # a draw's time over that of the reference alone, for small networks
 
 # Operations that move or select numbers, which no arithmetic rounds.
+# fmt: off
 _MOVING = frozenset(
-    [
-        "cat",
-        "clone",
-        "stack",
-        "relu",
-        "threshold",
-        "max_pool2d_with_indices",
-        "max_pool2d_with_indices_backward",
-        "index_select",
-        "gather",
-        "index",
-        "embedding",
-        "copy",
-        "where",
-        "clamp",
-        "clamp_min",
-        "clamp_max",
-        "maximum",
-        "minimum",
-        "max",
-        "min",
-        "amax",
-        "amin",
-        "neg",
-        "abs",
-        "sign",
-        "detach",
-        "constant_pad_nd",
-        "slice_scatter",
-        "select_scatter",
-        "flip",
-        "roll",
-        "sort",
-        "topk",
-        "upsample_nearest1d",
-        "upsample_nearest2d",
-        "upsample_nearest3d",
-        "reflection_pad1d",
-        "reflection_pad2d",
-        "replication_pad1d",
-        "replication_pad2d",
-        "repeat",
-        "zeros",
-        "ones",
-        "full",
-        "arange",
-        "empty",
-        "empty_like",
-        "zeros_like",
-        "ones_like",
-        "full_like",
-        "scalar_tensor",
-        "lift_fresh",
-        "fill",
-        "zero",
-        "masked_fill",
-        "tril",
-        "triu",
-        "adaptive_max_pool2d",
-        "round",
-        "floor",
-        "ceil",
-        "trunc",
-        "new_zeros",
-        "new_ones",
-        "new_full",
-        "masked_select",
-        "scatter",
-        "index_put",
-        "one_hot",
-        "cummax",
-        "cummin",
-        "hardtanh",
-        "set",
-        "permute_copy",
-        "bernoulli",
-        "eye",
-    ]
+    {
+        "cat", "clone", "stack", "relu", "threshold", "max_pool2d_with_indices",
+        "max_pool2d_with_indices_backward", "index_select", "gather", "index", "embedding", "copy", "where",
+        "clamp", "clamp_min", "clamp_max", "maximum", "minimum", "max", "min", "amax", "amin", "neg", "abs",
+        "sign", "detach", "constant_pad_nd", "slice_scatter", "select_scatter", "flip", "roll", "sort",
+        "topk", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "reflection_pad1d",
+        "reflection_pad2d", "replication_pad1d", "replication_pad2d", "repeat", "zeros", "ones", "full",
+        "arange", "empty", "empty_like", "zeros_like", "ones_like", "full_like", "scalar_tensor",
+        "lift_fresh", "fill", "zero", "masked_fill", "tril", "triu", "adaptive_max_pool2d", "round",
+        "floor", "ceil", "trunc", "new_zeros", "new_ones", "new_full", "masked_select", "scatter",
+        "index_put", "one_hot", "cummax", "cummin", "hardtanh", "set", "permute_copy", "bernoulli", "eye",
+    }
 )
+# fmt: on
 
 
 class Rounded(InDouble):  # type: ignore[no-untyped-call]
@@ -127,7 +63,7 @@ class Rounded(InDouble):  # type: ignore[no-untyped-call]
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        self._factor = int(np.random.default_rng(seed).integers(2**29, 2**30)) * 2 + 1
+        self._random = np.random.default_rng(seed)
         self._entered: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __torch_dispatch__(
@@ -149,7 +85,7 @@ class Rounded(InDouble):  # type: ignore[no-untyped-call]
         """A weight, an input or a constant where it is first used; what the draw computed stays as it is."""
         if isinstance(value, float):
             exact = not np.isfinite(value) or float(np.float32(value)) == value
-            return value if exact else value * (1 + _UNIT * self._share_of(value))
+            return value if exact else value * (1 + _UNIT * self._random.uniform(-1.0, 1.0))
         if not isinstance(value, Tensor) or not value.is_floating_point() or hasattr(value, "_drawn"):
             return value
         if id(value) not in self._entered:
@@ -162,16 +98,16 @@ class Rounded(InDouble):  # type: ignore[no-untyped-call]
         """The tensor, changed in place."""
         if tensor.dtype != torch.float64 or not tensor.numel() or _is_whole(tensor):
             return tensor
-        shares = tensor.float().view(torch.int32).mul(self._factor).double().mul_(2.0**-31)
+        # Equal numbers of one tensor move together, those of two tensors do not: x / 255 may be equal to a mean.
+        shares = tensor.float().view(torch.int32).mul(self._factor()).double().mul_(2.0**-31)
         least, most = tensor.aminmax()
         is_small = max(abs(float(least)), abs(float(most))) < _SMALL
         tiny = shares * _TINIEST if is_small else None
         tensor.mul_(shares.mul_(unit).add_(1.0))
         return tensor if tiny is None else tensor.add_(tiny)
 
-    def _share_of(self, value: float) -> float:
-        bits = int(np.float32(value).view(np.int32))
-        return float(np.int64(bits * self._factor).astype(np.int32)) * 2.0**-31
+    def _factor(self) -> int:
+        return 2 * int(self._random.integers(2**28, 2**30)) + 1
 
 
 def _marked(tensor: Tensor) -> Tensor:
@@ -201,8 +137,8 @@ def measure_noise(
 ) -> dict[str, NDArray[np.float64]]:
     """For each output `[member, row]`: the root mean square over the draws of each row's relative L2 distance.
 
-    Of an output that is not floating-point it is the largest share of a row's elements that a draw changed. Members that
-    are not measured get the largest of each row over those that are.
+    Of an output that is not floating-point it is the largest share of a row's elements that a draw changed. Members
+    that are not measured get the largest of each row over those that are.
 
     Args:
         ensemble: in float64.

@@ -25,7 +25,7 @@ def left_out(golden: Golden, manifest: Manifest) -> tuple[str, ...]:
 
 
 def ill_conditioned(golden: Golden, tolerance: Tolerance) -> dict[str, float]:
-    """By `output: kind of sample`, what the arithmetic may lose there by chance, where that is much of the tolerance."""
+    """By `output: kind of sample`, what the arithmetic may lose there by chance, where that is much."""
     found = {}
     for name, noise in golden.noise.items():
         worst = noise.max(axis=0) * (tolerance.rounding / EAGER_FLOOR)

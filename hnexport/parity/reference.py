@@ -1,4 +1,4 @@
-"""The reference: the ensemble in float64 on the CPU, float32 eager as a yardstick, and what float32 may lose by chance."""
+"""The reference: the ensemble in float64 on the CPU, and what float32 loses: eagerly, and by chance."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -40,8 +40,8 @@ __all__ = [
 Array = NDArray[np.generic]
 
 BUILD_SECONDS = 10.0
-"""About what reference and verification of the members beyond the first 32 may take in a build, by an estimate that is the
-same on every machine."""
+"""About what reference and verification may take in a build of more than 32 members, by an estimate that is the same on
+every machine."""
 _RUNS_A_MEMBER = 40  # runs of the reference that take as long as everything a build does for one member
 
 
