@@ -12,7 +12,7 @@ from hnexport.parity.compare import Reference, spread
 from hnexport.parity.results import Check
 from hnexport.parity.rows_of import batch_size, flat_rows, taken
 from hnexport.parity.runners import Placed, Runner
-from hnexport.parity.spoiling import spoilable, spoilt
+from hnexport.parity.spoiling import SPOILS, spoilable, spoilt
 from hnexport.parity.tolerances import EAGER_FLOOR, NOISE_MULTIPLE, TF32_SHOWS, Tolerance
 from hnexport.rows import relative_l2
 from hnexport.spec import OutputSpec, Signature
@@ -55,31 +55,27 @@ def check_spoilt_row(runner: Runner, signature: Signature, golden: Golden, toler
     own = min(1, samples - 1)
     noise = {output.name: _repeated_noise(output, golden, samples) for output in signature.outputs}
     for item in spoilable(signature):
-        for value in (np.nan, np.inf, -np.inf):
-            found = run_member("the artifact", runner, member, spoilt(given, item.name, own, value))
+        for spoil in SPOILS:
+            found = run_member("the artifact", runner, member, spoilt(given, item.name, own, spoil))
             for output in (output for output in signature.outputs if output.has_batch):
                 rows = flat_rows(output, clean[output.name]), flat_rows(output, found[output.name])
                 if not _others_stay(*rows, own, noise[output.name], tolerance):
-                    detail = f"{value} in {item.name} of one sample changes the {output.name} of others"
+                    detail = f"{spoil.value} in {item.name} of one sample changes the {output.name} of others"
                     return Check(name=name, passed=False, detail=detail)
-                must = (
-                    np.isnan(value)
-                    and runner.limits.keeps_nan
-                    and output.name in spoilt_by(golden, signature, item.name)
-                )
-                if must and not np.isnan(rows[1][own].astype(np.float64)).all():
+                must = spoil.is_nan and output.name in spoilt_by(golden, signature, spoil.key(item.name))
+                if must and runner.limits.keeps_nan and not np.isnan(rows[1][own].astype(np.float64)).all():
                     detail = f"a sample whose {item.name} is NaN gets {output.name} that are numbers"
                     return Check(name=name, passed=False, detail=detail)
     known = "" if runner.limits.keeps_nan else "; this runtime gives a NaN sample outputs that are numbers"
     return Check(name=name, passed=True, detail=f"other rows stay as they are{known}")
 
 
-def spoilt_by(golden: Golden, signature: Signature, name: str) -> tuple[str, ...]:
+def spoilt_by(golden: Golden, signature: Signature, key: str) -> tuple[str, ...]:
     """The outputs of a sample that a NaN in an input makes NaN: as the reference says, or all of a single input."""
     if golden.spoils is not None:
-        return golden.spoils.get(name, ())
+        return golden.spoils.get(key, ())
     outputs = tuple(output.name for output in signature.outputs if output.is_floating and output.has_batch)
-    return outputs if len(signature.inputs) == 1 else ()
+    return outputs if [item.name for item in signature.inputs] == [key] else ()
 
 
 def _repeated_noise(output: OutputSpec, golden: Golden, samples: int) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ from hnexport.parity.programs import open_program
 from hnexport.parity.providers import Device, onnx_session
 from hnexport.parity.results import ArtifactReport, Check, Comparison
 from hnexport.parity.rows_of import flat_rows, taken
-from hnexport.parity.spoiling import spoilable, spoilt
+from hnexport.parity.spoiling import SPOILS, spoilable, spoilt
 from hnexport.parity.summary_checks import check_summary, member_axis
 from hnexport.parity.tolerances import Tolerance
 from hnexport.rows import relative_l2
@@ -237,17 +237,18 @@ def _check_spoilt_sample(tried: _Tried) -> list[Check]:
     own, inputs = min(1, samples - 1), taken(signature, golden.inputs, slice(0, samples))
     ids = [int(member) for member in golden.members[:2]]
     for given in spoilable(signature):
-        found = tried.run(ids, spoilt(inputs, given.name, own, np.nan))
-        for item in (item for item in summaries(signature) if item.is_floating and signature.output(item.of).has_batch):
-            rows = np.moveaxis(found[item.name], member_axis(item), 0)
-            others = [row for row in range(len(rows)) if row != own]
-            must = item.of in spoilt_by(golden, signature, given.name) and tried.ensemble.limits.keeps_nan
-            if len(rows) != samples or (must and not np.isnan(rows[own]).all()):
-                detail = f"a sample whose {given.name} is NaN gets {item.name} that are numbers"
-                return [Check(name=SPOILT_SAMPLE, passed=False, detail=detail)]
-            if must and np.isnan(rows[others]).any():
-                detail = f"a NaN in {given.name} of one sample changes the {item.name} of others"
-                return [Check(name=SPOILT_SAMPLE, passed=False, detail=detail)]
+        for spoil in (spoil for spoil in SPOILS if spoil.is_nan):
+            must = spoilt_by(golden, signature, spoil.key(given.name)) if tried.ensemble.limits.keeps_nan else ()
+            found = tried.run(ids, spoilt(inputs, given.name, own, spoil))
+            for item in (item for item in summaries(signature) if item.of in must):
+                rows = np.moveaxis(found[item.name], member_axis(item), 0)
+                others = [row for row in range(len(rows)) if row != own]
+                if len(rows) != samples or not np.isnan(rows[own]).all():
+                    detail = f"a sample whose {given.name} is NaN gets {item.name} that are numbers"
+                    return [Check(name=SPOILT_SAMPLE, passed=False, detail=detail)]
+                if np.isnan(rows[others]).any():
+                    detail = f"a NaN in {given.name} of one sample changes the {item.name} of others"
+                    return [Check(name=SPOILT_SAMPLE, passed=False, detail=detail)]
     return [Check(name=SPOILT_SAMPLE, passed=True, detail="and no other's")] if spoilable(signature) else []
 
 

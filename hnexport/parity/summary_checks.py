@@ -84,7 +84,7 @@ def _share(output: OutputSpec, item: Summary, found: Mapping[str, Array]) -> tup
     """The largest difference of an element as a share of what is allowed, and a shape that is wrong."""
     members = np.asarray(found[f"member_{output.name}"])
     value = np.asarray(found[item.name])
-    expected, allowed = _expected(output, item.kind, members)
+    expected, allowed = (np.asarray(one) for one in _expected(output, item.kind, members))
     if value.shape != expected.shape:
         return np.inf, str(list(value.shape))
     if not np.isfinite(members).all():  # those are looked at one by one
@@ -92,8 +92,7 @@ def _share(output: OutputSpec, item: Summary, found: Mapping[str, Array]) -> tup
     with np.errstate(over="ignore", invalid="ignore"):
         difference = np.abs(value.astype(np.float64) - expected)
         overflows = value == expected.astype(value.dtype)  # float32 has no number so large
-        difference[overflows] = 0.0
-        share = (difference / allowed).max(initial=0.0)
+        share = np.max(np.where(overflows, 0.0, difference / allowed), initial=0.0)
     return float(share) if np.isfinite(share) else np.inf, ""
 
 

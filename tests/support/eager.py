@@ -18,7 +18,7 @@ Outputs = Mapping[str, np.ndarray]
 
 
 class Encoder(nn.Module):
-    """Tokens and their weights; classes, a value for each token, the winner, and the size of the whole batch's values."""
+    """Tokens and their weights; classes, a value for each token, the winner, and one number of the whole batch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class EagerRunner:
     def __init__(
         self, ensemble: Ensemble, fault: Callable[[int, dict, dict], Any] | None = None, limits: Limits = FULL
     ) -> None:
-        """`fault(cond_id, inputs, outputs)` changes inputs before (outputs is empty then) and outputs after the call."""
+        """`fault(cond_id, inputs, outputs)` changes the inputs before the call (there are no outputs yet), or the outputs after it."""
         self.ensemble, self.limits, self.fault = ensemble, limits, fault
 
     def run(self, cond_id: int, inputs: Outputs) -> Outputs:
