@@ -15,8 +15,6 @@ from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError
 from hnexport.families import family
 from hnexport.names import GUARD
-from hnexport.networks.wide_resnet.pipeline import Pipeline
-from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.parity.cost import estimated_seconds
 from hnexport.parity.double import run_double, run_single
 from hnexport.parity.inputs import EXAMPLE
@@ -31,10 +29,8 @@ __all__ = [
     "BUILD_SECONDS",
     "compute_golden",
     "covered_members",
-    "double_pipeline",
     "known_ensemble",
     "member_weights",
-    "run_pipeline",
 ]
 
 Array = NDArray[np.generic]
@@ -192,17 +188,3 @@ def member_weights(manifest: Manifest, tensors: Mapping[str, Tensor]) -> Callabl
         return {name: tensor for name, tensor in found.items() if name != GUARD}
 
     return weights
-
-
-def double_pipeline(spec: PipelineSpec, tensors: Mapping[str, Tensor]) -> Pipeline:
-    """Transitional: the Wide ResNet's pipeline in float64."""
-    return Pipeline(spec, {name: tensor.double() for name, tensor in tensors.items()}).double()
-
-
-def run_pipeline(pipeline: Pipeline, member: int, images: Array, dtype: torch.dtype) -> Array:
-    """Transitional: logits `[image, class]` of one member."""
-    batch = torch.from_numpy(images)
-    if batch.is_floating_point():
-        batch = batch.to(dtype)
-    with torch.inference_mode():
-        return pipeline(torch.tensor(member), batch).numpy()  # type: ignore[no-any-return]
