@@ -14,6 +14,7 @@ from hnexport.bundle import read_golden, read_manifest
 from hnexport.errors import BundleError
 
 KEY = "hnexport.golden"
+IMAGE, LOGITS, EAGER, NOISE = "input.image", "output.logits", "eager.logits", "noise.logits"
 
 
 def edit_golden(folder, edit):
@@ -28,31 +29,35 @@ def edit_golden(folder, edit):
 
 
 def without_images(tensors, described):
-    tensors.update(images=tensors["images"][:0], logits=tensors["logits"][:, :0], eager=tensors["eager"][:, :0])
+    tensors[IMAGE] = tensors[IMAGE][:0]
+    tensors.update({name: tensors[name][:, :0] for name in (LOGITS, EAGER, NOISE)})
     described["kinds"] = []
 
 
 def without_members(tensors, described):
-    tensors.update({name: tensors[name][:0] for name in ("members", "logits", "eager")})
+    tensors.update({name: tensors[name][:0] for name in ("members", LOGITS, EAGER, NOISE)})
 
 
 WRONG = {
-    "no images": (without_images, "0 images and 3 members, expected at least one"),
-    "no members": (without_members, "6 images and 0 members, expected at least one"),
+    "no images": (without_images, "0 samples and 3 members, expected at least one"),
+    "no members": (without_members, "6 samples and 0 members, expected at least one"),
     "fewer classes": (
-        lambda t, d: t.update(logits=t["logits"][:, :, :3]),
+        lambda t, d: t.update({LOGITS: t[LOGITS][:, :, :3]}),
         r"logits of dtype F64 and shape \[3, 6, 5\]",
     ),
-    "another size": (lambda t, d: t.update(images=np.zeros((6, 3, 5, 8), np.float32)), "expected images of dtype F32"),
-    "pixels": (lambda t, d: t.update(images=np.zeros((6, 3, 8, 8), np.uint8)), "found U8"),
+    "another size": (
+        lambda t, d: t.update({IMAGE: np.zeros((6, 3, 5, 8), np.float32)}),
+        "expected input.image of dtype F32",
+    ),
+    "pixels": (lambda t, d: t.update({IMAGE: np.zeros((6, 3, 8, 8), np.uint8)}), "found U8"),
     "scalar": (lambda t, d: t.update(members=np.array(1)), "expected logits"),
     "float members": (lambda t, d: t.update(members=t["members"].astype(np.float64)), "members of dtype I64"),
     "members that do not exist": (lambda t, d: t.update(members=t["members"] + 1), "different members of 0 to 2"),
     "a member twice": (lambda t, d: t.update(members=np.array([0, 1, 1])), "different members of 0 to 2"),
-    "NaN": (lambda t, d: t["logits"].fill(np.nan), "logits holds numbers that are not finite"),
-    "infinity": (lambda t, d: t["eager"].fill(np.inf), "eager holds numbers that are not finite"),
-    "no eager": (lambda t, d: t.pop("eager"), "it has no tensor eager"),
-    "no kinds": (lambda t, d: d.update(kinds=[]), "6 images and 0 kinds"),
+    "NaN": (lambda t, d: t[LOGITS].fill(np.nan), "logits holds numbers that are not finite"),
+    "infinity": (lambda t, d: t[EAGER].fill(np.inf), "eager holds numbers that are not finite"),
+    "no eager": (lambda t, d: t.pop(EAGER), "it has no tensor eager.logits"),
+    "no kinds": (lambda t, d: d.update(kinds=[]), "it has 0 samples"),
     "kinds as numbers": (lambda t, d: d.update(kinds=[1] * 6), "expected a string"),
     "no fingerprints": (lambda t, d: d.update(fingerprints={}), "expected a fingerprint of each stored tensor"),
     "a fingerprint too many": (lambda t, d: d["fingerprints"].update(x="0" * 64), "found otherwise: x"),
@@ -70,8 +75,8 @@ def test_golden_samples_that_do_not_fit_the_manifest_are_refused(bundle, name):
 
 def test_one_image_of_one_member_is_enough(bundle):
     def edit(tensors, described):
-        tensors.update(members=tensors["members"][2:], images=tensors["images"][:1])
-        tensors.update({name: tensors[name][2:, :1] for name in ("logits", "eager")})
+        tensors.update({"members": tensors["members"][2:], IMAGE: tensors[IMAGE][:1]})
+        tensors.update({name: tensors[name][2:, :1] for name in (LOGITS, EAGER, NOISE)})
         described["kinds"] = described["kinds"][:1]
 
     edit_golden(bundle, edit)
