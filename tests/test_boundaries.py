@@ -23,7 +23,10 @@ ORDER = (
     ("records", "progress", "installed", "publishing", "text", "names", "source", "rows", "number_lists", "members"),
     ("spec", "precision"),
     ("dotted", "summaries"),
-    ("ensemble",),
+    (
+        "ensemble",
+        "widened",
+    ),
     ("hypernet",),
     ("families",),
     ("networks",),
