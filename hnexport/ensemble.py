@@ -7,6 +7,7 @@ signature, stored tensors, members. How the halves came about (a Wide ResNet wit
 known to the family alone, which `source` names.
 """
 
+import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast, runtime_checkable
@@ -17,13 +18,14 @@ from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
 from hnexport.dotted import OverTensors, named_tensors
-from hnexport.families import MODULES, family
 from hnexport.members import as_id, check_member
 from hnexport.names import GUARD
 from hnexport.source import EnsembleSource
 from hnexport.spec import Signature, Slot, StoredTensor
 from hnexport.spec.kinds import Kind
 from hnexport.widened import Widened
+
+_LISTED = "hnexport.networks.modules.listed"  # by name: it is built on this module
 
 __all__ = ["Ensemble", "LaidOut", "guarded", "in_file_layout", "output_leaves"]
 
@@ -93,7 +95,7 @@ class Ensemble:
         """
         return cast(
             "Ensemble",
-            cast("Any", family(MODULES)).from_modules(
+            importlib.import_module(_LISTED).ensemble_from_modules(
                 modules,
                 example_inputs=example_inputs,
                 dynamic_axes=dynamic_axes,
@@ -140,7 +142,7 @@ class Ensemble:
     def double(self) -> "Ensemble":
         """The same ensemble in float64, over exactly the numbers that are stored; call it with float64 inputs.
 
-        So is what the network itself makes or casts in float32.
+        So is what the network itself makes or casts in float32, where it cannot run or return float64 otherwise.
         """
         return _InDouble(**{**vars(self), "generator": _in_double(self.generator)})
 
@@ -160,6 +162,13 @@ class Ensemble:
 
 class _InDouble(Ensemble):
     def run(self, weights: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        try:  # first as it is: `torch.cond` is compiled even here, and does not survive a mode
+            outputs = super().run(weights, inputs)
+        except RuntimeError:  # float32 met float64
+            outputs = {}
+        specs = {output.name: output.dtype for output in self.signature.outputs}
+        if outputs and not any(outputs[name].dtype is torch.float32 for name, of in specs.items() if of == "float32"):
+            return outputs
         with Widened():  # type: ignore[no-untyped-call]
             return super().run(weights, inputs)
 

@@ -13,9 +13,8 @@ from hnexport.spec import Slot, StoredKind, StoredTensor
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from hnexport.ensemble import Ensemble
 
-__all__ = ["check", "check_described", "described", "ensemble", "from_modules", "generator", "plan", "stored_as"]
+__all__ = ["check", "check_described", "described", "ensemble", "generator", "plan", "stored_as"]
 
 
 def check(spec: Mapping[str, Any], listed_bytes: int) -> None:
@@ -75,10 +74,3 @@ def generator(described: Described, spec: Mapping[str, Any], tensors: "Mapping[s
 
 def ensemble(described: Described, spec: Mapping[str, Any], tensors: "Mapping[str, Tensor]", origin: str) -> None:
     """The network is code, which no bundle holds as data."""
-
-
-def from_modules(*arguments: Any, **options: Any) -> "Ensemble":
-    """See `hnexport.ensemble.Ensemble.from_modules`."""
-    from hnexport.networks.modules.listed import ensemble_from_modules
-
-    return ensemble_from_modules(*arguments, **options)

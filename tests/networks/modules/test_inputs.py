@@ -89,12 +89,12 @@ def test_what_does_not_fit_is_refused(given: Any, options: dict[str, Any], messa
 
 
 def test_forward_must_name_its_parameters() -> None:
-    class Any_(nn.Module):
+    class Unnamed(nn.Module):
         def forward(self, *x: Tensor) -> Tensor:
             return x[0] * 2
 
     with pytest.raises(SpecError, match=r"forward names 0 parameters; its further ones \(\*\) have no names"):
-        Ensemble.from_modules([Any_().eval()], example_inputs=X)
+        Ensemble.from_modules([Unnamed().eval()], example_inputs=X)
 
 
 def test_axes_are_those_that_were_declared() -> None:
