@@ -14,10 +14,10 @@ from hnexport.errors import ParityError
 from hnexport.names import COND_ID, COND_IDS, ENSEMBLE_FILE, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE
 from hnexport.parity.kinds import FileKind, file_kind
 from hnexport.parity.layers import call_weights, match_layers, network_layers
-from hnexport.parity.limits import FULL, Limits
+from hnexport.parity.limits import Limits
 from hnexport.parity.onnx_signature import OnnxSignature, onnx_signature
 from hnexport.parity.onnx_trace import OnnxWeights, constants, load_graph
-from hnexport.parity.own_signature import faults_of_graph, faults_of_hypernet, faults_of_network
+from hnexport.parity.own_signature import faults_of_graph, faults_of_hypernet, faults_of_network, reached_by
 from hnexport.parity.providers import Device, Placement, onnx_session, profiled_placement
 from hnexport.parity.signature import signature_of
 
@@ -105,8 +105,6 @@ def own_model(bundle: Path, manifest: Manifest, device: Device, *, together: boo
 class MaterialisedRunner:
     """`hypernet.onnx` once for a member, its outputs given to `network.onnx` as initializers."""
 
-    limits = FULL
-
     def __init__(self, bundle: Path, manifest: Manifest, device: Device) -> None:
         if manifest.onnx is None:
             raise ParityError(f"{bundle} holds no ONNX files; build it with the format onnx")
@@ -120,6 +118,10 @@ class MaterialisedRunner:
             *faults_of_network(bundle / NETWORK_FILE, signature),
         )
         self._outputs = [output.name for output in manifest.outputs]
+        reached = reached_by(load_graph(bundle / NETWORK_FILE), self._supplied)
+        self.limits = Limits(
+            unguarded=tuple(o.name for o in manifest.outputs if o.is_floating and o.name not in reached)
+        )
         self._hypernet = onnx_session(bundle / HYPERNET_FILE, onnxruntime.SessionOptions(), device)
         self._member: int | None = None
         self._network: onnxruntime.InferenceSession
