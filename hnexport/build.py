@@ -30,7 +30,7 @@ from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
 from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError, SpecError
 from hnexport.export import capture, write_onnx, write_pt2, write_torchscript
-from hnexport.names import COND_ID, PARITY_FILE, PT2_FILE, TORCHSCRIPT_FILE
+from hnexport.names import COND_ID, MODEL_FILE, PARITY_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity import ParityReport, VerifyOptions, checked_members, compute_golden, probe_images, verify
 from hnexport.parity.depth import depth_profile
 from hnexport.parity.inputs import PROBE_KINDS
@@ -40,7 +40,7 @@ from hnexport.parity.rounding import measure_rounding
 from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
 from hnexport.spec import BasisDtype, TensorSpec
-from hnexport.trust import Trust, remember
+from hnexport.trust import remember
 
 __all__ = [
     "ONNX_ALONE_BYTES",
@@ -158,7 +158,8 @@ def build(
         manifest = dataclasses.replace(manifest, files=files.records(), parity=_parity_summary(report))
         with clock.stage("report"):
             golden = read_golden(folder, manifest)
-            depth = depth_profile(folder, manifest, golden, Trust(everything=True))
+            model = folder / MODEL_FILE if Format.ONNX in manifest.formats else None
+            depth = depth_profile(ensemble, golden, model)
             write_page(folder, report, manifest, golden, depth)
         manifest = dataclasses.replace(manifest, files=files.records())
         write_manifest(folder, manifest)

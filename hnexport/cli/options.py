@@ -10,6 +10,7 @@ from hnexport.number_lists import Integers, Numbers
 
 __all__ = [
     "Integers",
+    "NamedFile",
     "Numbers",
     "bundle_argument",
     "digest_option",
@@ -23,6 +24,21 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class NamedFile(click.ParamType[tuple[str, Path]]):
+    """`NAME=FILE`, as a name and a path; the file may have further `=` in its name."""
+
+    name = "named file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
+        """Parse `tokens=tokens.npy`."""
+        if isinstance(value, tuple):
+            return value
+        name, separator, path = value.partition("=")
+        if not (name and separator and path):
+            self.fail(f"{value!r} is not NAME=FILE, for instance tokens=tokens.npy", param, ctx)
+        return name, Path(path)
 
 
 def bundle_argument(function: F) -> F:

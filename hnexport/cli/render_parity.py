@@ -23,12 +23,13 @@ def print_parity(report: "ParityReport", *, wide: bool = False, bundle: str = ""
         bundle: the path that was given, for the command to type next; empty where there is no such bundle.
         file: the model file that was compared, where it is one.
     """
+    from hnexport.cli.render_probed import print_outputs, print_probed, sample_word
     from hnexport.parity.not_run import grouped, remarks
 
     members = report.members_checked
     title = (
         f"parity with PyTorch float64: {_members(report)}, batches of {', '.join(map(str, report.batch_sizes))}, "
-        f"{len(report.image_kinds)} kinds of image"
+        f"{len(report.image_kinds)} kinds of {sample_word(report)}"
     )
     columns = (
         Column("artifact", wrap=True, least=20),
@@ -45,6 +46,8 @@ def print_parity(report: "ParityReport", *, wide: bool = False, bundle: str = ""
         Column("verdict"),
     )
     show_table(Table(title=title, columns=columns, rows=[_row(artifact) for artifact in report.artifacts]), wide=wide)
+    print_outputs(report, wide=wide)
+    print_probed(report)
     for remark in remarks(report.not_run):
         say(f"not run: {remark}")
     for remark in grouped(report.refused):
@@ -119,10 +122,14 @@ def _beyond(item: "Comparison", tolerance: "Tolerance") -> str:
 
 def _difference(report: "ParityReport", bundle: str, file: str) -> str:
     """What differs first, and how to find where it begins."""
+    from hnexport.cli.render_probed import failed_claims
     from hnexport.parity.foreign_outputs import ARTIFACT as OUTPUTS
     from hnexport.parity.locate import ARTIFACT_FILES as LOCATED
 
     failed = [artifact for artifact in report.artifacts if not artifact.passed]
+    if not failed:
+        claims = ", ".join(claim.name for claim in failed_claims(report))
+        return f"Different: the artifacts agree with PyTorch, but not with what the bundle says of itself ({claims})."
     first = failed[0]
     name, where = first.artifact, shlex.quote(bundle)
     departs = [item for item in first.comparisons if not item.passed]

@@ -9,6 +9,7 @@ changed.
 """
 
 from hnexport.images.batch import ImageBatch, Normalisation, read_images
+from hnexport.images.inputs import image_input
 from hnexport.images.labels import read_labels
 
-__all__ = ["ImageBatch", "Normalisation", "read_images", "read_labels"]
+__all__ = ["ImageBatch", "Normalisation", "image_input", "read_images", "read_labels"]

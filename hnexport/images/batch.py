@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from hnexport.errors import RuntimeInputError
 from hnexport.images.arrays import read_array
 from hnexport.images.pictures import PictureOptions, read_picture
-from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec
 from hnexport.reading import shown
 from hnexport.runtime.validation import require_path
+from hnexport.spec.images import ImageInput, ImageLayout
 
 __all__ = ["ImageBatch", "Normalisation", "read_images"]
 
@@ -61,7 +61,7 @@ class ImageBatch:
 
 def read_images(
     paths: Sequence[str | os.PathLike[str]],
-    spec: PipelineSpec,
+    image: ImageInput,
     *,
     normalisation: Normalisation | None = None,
     resize: bool = False,
@@ -71,6 +71,7 @@ def read_images(
     """Read image files as one batch.
 
     Args:
+        image: the input that takes them, see `image_input`.
         resize: scale pictures of another size (bicubic, the proportions are not kept) instead of refusing them.
         background: the colour behind pictures that are not opaque: a name such as "white", "#ffffff", "255,255,255" or
             the three numbers. None refuses such pictures: what lies behind them is not in the file.
@@ -83,28 +84,27 @@ def read_images(
         raise RuntimeInputError(f"paths must be a list of paths, such as [{shown(paths)}]")
     if not paths:
         raise RuntimeInputError("no image was given")
-    dtype, _ = spec.image_input
-    if dtype == "uint8" and normalisation is not None:
+    if image.tensor.dtype == "uint8" and normalisation is not None:
         raise RuntimeInputError("this graph normalises its images itself: leave mean and std out")
     options = PictureOptions.of(resize=resize, background=background, frame=frame)
     images, names = [], []
     for path in (require_path("an image", one) for one in paths):
         if path.suffix.lower() == ".npy":
-            array = read_array(path, spec)
+            array = read_array(path, image.tensor)
             names += [f"{path.name}[{number}]" if len(array) > 1 else path.name for number in range(len(array))]
         elif path.suffix.lower() == ".npz":
             raise RuntimeInputError(f"{path} is an archive of arrays (.npz): save the one with the images as .npy")
         else:
-            array = _arrange(read_picture(path, spec.network.image, options)[np.newaxis], spec, normalisation)
+            array = _arrange(read_picture(path, image, options)[np.newaxis], image, normalisation)
             names.append(path.name)
         images.append(array)
     return ImageBatch(images=np.concatenate(images), names=tuple(names))
 
 
-def _arrange(pixels: NDArray[np.uint8], spec: PipelineSpec, normalisation: Normalisation | None) -> NDArray[Any]:
+def _arrange(pixels: NDArray[np.uint8], image: ImageInput, normalisation: Normalisation | None) -> NDArray[Any]:
     """From uint8 `[batch, height, width, channel]` to the graph's dtype and layout."""
-    dtype, shape = spec.image_input
-    values: NDArray[Any] = pixels if dtype == "uint8" else (normalisation or Normalisation()).apply(pixels)
-    if spec.image_layout is ImageLayout.NCHW:
+    values: NDArray[Any] = pixels if image.tensor.dtype == "uint8" else (normalisation or Normalisation()).apply(pixels)
+    if image.layout is ImageLayout.NCHW:
         values = values.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(values.reshape(-1, *shape))
+    sizes = tuple(size for size in image.tensor.row if isinstance(size, int))
+    return np.ascontiguousarray(values.reshape(-1, *sizes))

@@ -35,7 +35,7 @@ def open_file(path: Path, what: str) -> BinaryIO:
 
 
 @contextmanager
-def warnings_logged(path: Path) -> Iterator[None]:
+def warnings_logged(path: Path | str) -> Iterator[None]:
     """A library's warnings (odd metadata, an old header) as log lines: what makes a file unusable is an error."""
     with _warnings_lock, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

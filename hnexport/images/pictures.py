@@ -12,9 +12,9 @@ from hnexport.errors import RuntimeInputError
 from hnexport.images.files import open_file, warnings_logged
 from hnexport.images.formats import MOST_FRAMES, choose_frame, open_picture, read_header
 from hnexport.images.transparency import Colour, onto_background, parse_background
-from hnexport.networks.wide_resnet.spec import ImageSpec
 from hnexport.reading import shown
 from hnexport.runtime.validation import require_count, require_flag
+from hnexport.spec.images import ImageInput
 from hnexport.text import shorten
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class PictureOptions:
         return cls(resize=bool(resize), background=colour, frame=frame)
 
 
-def read_picture(path: Path, image: ImageSpec, options: PictureOptions) -> NDArray[np.uint8]:
+def read_picture(path: Path, image: ImageInput, options: PictureOptions) -> NDArray[np.uint8]:
     """uint8 `[height, width, channel]`.
 
     Raises:
@@ -78,7 +78,7 @@ def read_picture(path: Path, image: ImageSpec, options: PictureOptions) -> NDArr
             raise RuntimeInputError(f"{path} cannot be read as an image: {_reason(error)}") from error
 
 
-def _decode(file: BinaryIO, path: Path, image: ImageSpec, options: PictureOptions) -> "Image.Image":
+def _decode(file: BinaryIO, path: Path, image: ImageInput, options: PictureOptions) -> "Image.Image":
     """Upright and opaque, 1, L or RGB, in the file's size; what can be refused is, before anything is decoded."""
     with open_picture(file, path) as picture:
         header = read_header(picture, file)
@@ -137,7 +137,7 @@ def _upright(picture: "Image.Image", orientation: int) -> "Image.Image":
     return picture.transpose(moves[orientation]) if orientation in moves else picture
 
 
-def _require_size(size: tuple[int, int], image: ImageSpec, path: Path, *, resize: bool) -> None:
+def _require_size(size: tuple[int, int], image: ImageInput, path: Path, *, resize: bool) -> None:
     if not resize:
         raise RuntimeInputError(
             f"{path} is {size[0]}x{size[1]} pixels (width x height), this graph takes {image.width}x{image.height}: "
@@ -145,7 +145,7 @@ def _require_size(size: tuple[int, int], image: ImageSpec, path: Path, *, resize
         )
 
 
-def _resized(picture: "Image.Image", image: ImageSpec) -> "Image.Image":
+def _resized(picture: "Image.Image", image: ImageInput) -> "Image.Image":
     from PIL import Image
 
     return picture.resize((image.width, image.height), Image.Resampling.BICUBIC)

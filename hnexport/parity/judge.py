@@ -19,7 +19,7 @@ from hnexport.parity.environment import environment
 from hnexport.parity.reference import sample_members
 from hnexport.parity.results import ArtifactReport, ParityReport, Selection
 from hnexport.parity.runners import Device, Runner, resolve_provider
-from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
+from hnexport.parity.tolerances import Precision, Tolerance, tolerance_of
 from hnexport.progress import Progress, no_progress
 from hnexport.trust import Trust, bundle_trust
 
@@ -55,7 +55,7 @@ class VerifyOptions:
     @property
     def tolerance(self) -> Tolerance:
         """What belongs to the precision."""
-        return TOLERANCES[self.precision]
+        return tolerance_of(self.precision)
 
     def device(self) -> Device:
         """Where to run.

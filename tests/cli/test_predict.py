@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from hnexport.cli.main import cli
-from hnexport.images import read_images
+from hnexport.images import image_input, read_images
 from hnexport.runtime import load
 
 
@@ -36,7 +36,7 @@ def predict(built):
 def expected(built, pictures):
     """The prediction of the library for both pictures."""
     ensemble = load(built.path, provider="cpu", strategy="generated")
-    return ensemble.predict_mean(read_images([*map(_path, pictures)], ensemble.manifest.spec).images)
+    return ensemble.predict_mean(read_images([*map(_path, pictures)], image_input(ensemble.manifest)).images)
 
 
 def _path(text):

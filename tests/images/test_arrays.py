@@ -5,9 +5,9 @@ import struct
 
 import numpy as np
 import pytest
+from pictures import read_images
 
 from hnexport.errors import RuntimeInputError
-from hnexport.images import read_images
 from hnexport.networks.wide_resnet.spec import ImageSpec, PipelineSpec, WideResNetSpec
 
 SPEC = PipelineSpec(

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import read_images
 from PIL import Image
 
 from hnexport.errors import RuntimeInputError
-from hnexport.images import Normalisation, read_images
+from hnexport.images import Normalisation
 from hnexport.networks.wide_resnet.spec import ImageLayout, ImageSpec, PipelineSpec, PreprocessSpec, WideResNetSpec
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"

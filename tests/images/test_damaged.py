@@ -7,10 +7,9 @@ import os
 
 import numpy as np
 import pytest
-from pictures import seeds
+from pictures import read_images, seeds
 
 from hnexport.errors import RuntimeInputError
-from hnexport.images import read_images
 from hnexport.networks.wide_resnet.spec import PipelineSpec, WideResNetSpec
 
 SPEC = PipelineSpec(network=WideResNetSpec(blocks_per_group=1, widening=1), members=1)

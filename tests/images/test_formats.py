@@ -4,11 +4,11 @@ import struct
 
 import numpy as np
 import pytest
-from pictures import encoded, pixels_spec
+from pictures import encoded, pixels_spec, read_images
 from PIL import Image
 
 from hnexport.errors import RuntimeInputError
-from hnexport.images import formats, read_images
+from hnexport.images import formats
 
 LEVELS = (0, 128, 255)
 FRAMES = [Image.fromarray(np.full((6, 9, 3), level, np.uint8)) for level in LEVELS]

@@ -6,11 +6,11 @@ import zlib
 
 import numpy as np
 import pytest
-from pictures import encoded, pixels_spec, png, tiff
+from pictures import encoded, pixels_spec, png, read_images, tiff
 from PIL import Image
 
 from hnexport.errors import RuntimeInputError
-from hnexport.images import pictures, read_images
+from hnexport.images import pictures
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 ORIENTED = {

@@ -4,11 +4,10 @@ import struct
 
 import numpy as np
 import pytest
-from pictures import encoded, pixels_spec, png, tiff
+from pictures import encoded, pixels_spec, png, read_images, tiff
 from PIL import Image
 
 from hnexport.errors import RuntimeInputError
-from hnexport.images import read_images
 from hnexport.images.transparency import parse_background
 from hnexport.reading import shown
 

@@ -7,7 +7,14 @@ import zlib
 import numpy as np
 from PIL import Image, ImageFilter
 
+from hnexport import images
+from hnexport.networks.wide_resnet.family import image_input
 from hnexport.networks.wide_resnet.spec import ImageLayout, ImageSpec, PipelineSpec, PreprocessSpec, WideResNetSpec
+
+
+def read_images(paths, spec, **options):
+    """`hnexport.images.read_images` for the image input of a pipeline."""
+    return images.read_images(paths, image_input(spec), **options)
 
 
 def pixels_spec(height=6, width=9, channels=3):

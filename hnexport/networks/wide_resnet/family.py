@@ -13,6 +13,7 @@ from hnexport.networks.wide_resnet.storage import generator_spec, stored_tensors
 from hnexport.records import from_json, to_json
 from hnexport.source import EnsembleSource
 from hnexport.spec import BATCH, OutputKind, OutputSpec, Signature, Slot, StoredTensor, TensorSpec
+from hnexport.spec.images import ImageInput
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,6 +29,8 @@ __all__ = [
     "described",
     "ensemble",
     "generator",
+    "image",
+    "image_input",
     "load_hypnettorch",
     "plan",
     "source",
@@ -89,6 +92,20 @@ def describe(spec: PipelineSpec) -> Described:
 def plan(spec: Mapping[str, Any]) -> ChunkPlan:
     """The chunk plan; empty where the recipe generates nothing."""
     return plan_chunks(from_json(PipelineSpec, spec))
+
+
+def image(spec: Mapping[str, Any]) -> ImageInput:
+    """Where the channels, height and width of the image input lie."""
+    return image_input(from_json(PipelineSpec, spec))
+
+
+def image_input(spec: PipelineSpec) -> ImageInput:
+    """The same of a pipeline."""
+    size = spec.network.image
+    (tensor,) = describe(spec).signature.inputs
+    return ImageInput(
+        tensor=tensor, layout=spec.image_layout, channels=size.channels, height=size.height, width=size.width
+    )
 
 
 def generator(described: Described, spec: Mapping[str, Any], tensors: "Mapping[str, Tensor]") -> "nn.Module":

@@ -9,13 +9,13 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
 from hnexport.errors import SpecError
 from hnexport.spec import HypernetSpec, Source
 from hnexport.spec.checks import require, require_kind, require_positive, require_tuple
+from hnexport.spec.images import ImageLayout
 
 __all__ = [
     "RECIPES",
@@ -26,18 +26,6 @@ __all__ = [
     "Recipe",
     "WideResNetSpec",
 ]
-
-
-class ImageLayout(StrEnum):
-    """The axes of the graph's image input.
-
-    `nchw` is `[batch, channel, height, width]`, `nhwc` is `[batch, height, width, channel]`, and `flat-hwc`, which
-    hypnettorch's networks take, is `[batch, height*width*channel]`.
-    """
-
-    NCHW = "nchw"
-    NHWC = "nhwc"
-    FLAT_HWC = "flat-hwc"
 
 
 @dataclass(frozen=True, kw_only=True)

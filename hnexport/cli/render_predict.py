@@ -1,0 +1,169 @@
+"""What the members say of samples, as tables: a table for each sample and output."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hnexport.cli.render import Column, Styled, Table, say, show_table
+from hnexport.runtime.uncertainty import EnsemblePrediction, EnsembleValue
+from hnexport.spec import OutputSpec, Signature
+
+__all__ = ["Shown", "print_predictions"]
+
+MOST_CLASSES = 6  # of more than that the tables show the most probable five
+TOP = 5
+MOST_ELEMENTS = 12  # of an output with more, the first are shown
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shown:
+    """What is to be shown.
+
+    Attributes:
+        outputs: by name, in the signature's order.
+        samples: their names.
+        labels: of the classes of the only output of logits; empty where there is none such.
+    """
+
+    signature: Signature
+    outputs: Mapping[str, EnsemblePrediction | EnsembleValue]
+    samples: tuple[str, ...]
+    labels: tuple[str, ...]
+
+    def is_plain(self, name: str) -> bool:
+        """Whether an output is logits `[batch, class]`."""
+        spec = self.signature.output(name)
+        return spec.has_batch and spec.axis == 1 and len(spec.shape) == 2
+
+    def classes(self, name: str) -> tuple[str, ...]:
+        """The labels of an output `[batch, class]`."""
+        output = self.outputs[name]
+        count = output.logits.shape[output.axis] if isinstance(output, EnsemblePrediction) else 0
+        return self.labels if len(self.labels) == count else tuple(f"class {one}" for one in range(count))
+
+
+def print_predictions(shown: Shown, *, wide: bool = False) -> None:
+    """Sample by sample every output; then, once, what has no batch axis."""
+    several = len(shown.outputs) > 1
+    batched = [name for name in shown.outputs if shown.signature.output(name).has_batch]
+    for number, sample in enumerate(shown.samples):
+        for name in batched:
+            _print_output(shown, name, number, f"{sample}, {name}" if several else sample, wide=wide)
+    for name in shown.outputs:
+        if name not in batched:
+            _print_output(shown, name, None, name, wide=wide)
+
+
+def _print_output(shown: Shown, name: str, number: int | None, title: str, *, wide: bool) -> None:
+    output, spec = shown.outputs[name], shown.signature.output(name)
+    if isinstance(output, EnsembleValue):
+        _print_value(output, number, title, wide=wide)
+    elif number is not None and shown.is_plain(name):
+        _print_logits(output, number, title, shown.classes(name), wide=wide)
+    else:
+        _print_positions(output, spec, number, title, wide=wide)
+
+
+def _print_logits(
+    prediction: EnsemblePrediction, number: int, title: str, labels: tuple[str, ...], *, wide: bool
+) -> None:
+    """A row for each member, a column for each class (the five most probable of many).
+
+    Where lines are short, the less probable classes go first.
+    """
+    mean = prediction.probabilities[number]
+    several = len(prediction.members) > 1
+    order = [int(one) for one in np.argsort(-mean, kind="stable")]
+    classes = order[:TOP] if len(labels) > MOST_CLASSES else list(range(len(labels)))
+    columns = [Column("member", right=True), Column("predicts", wrap=True)]
+    columns += [Column(labels[one], right=True, rank=order.index(one), wrap=True, folded_title=True) for one in classes]
+    rows = [
+        _row(str(member), prediction.member_probabilities[row, number], classes, labels)
+        for row, member in enumerate(prediction.members)
+    ]
+    members = len(rows)
+    if several:
+        rows.append(_row("mean", mean, classes, labels))
+        rows.append(["votes", "", *(str(prediction.votes[number][one]) for one in classes)])
+    show_table(Table(title=title, columns=tuple(columns), rows=rows, rules=frozenset({members})), wide=wide)
+    if several:
+        say(
+            f"predictive entropy {prediction.predictive_entropy[number]:.3f} nats (at most {np.log(len(labels)):.3f}), "
+            f"mutual information {prediction.mutual_information[number]:.3f} nats "
+            f"(at most {np.log(min(len(prediction.members), len(labels))):.3f})"
+        )
+
+
+def _row(name: str, p: NDArray[np.float64], classes: list[int], labels: tuple[str, ...]) -> list[str | Styled]:
+    best = int(p.argmax()) if p.max() >= 0.0 else None  # NaN compares as false
+    cells = [Styled(f"{p[one]:.1%}", "bold green") if one == best else f"{p[one]:.1%}" for one in classes]
+    return [name, "nothing (NaN)" if best is None else labels[best], *cells]
+
+
+def _print_value(output: EnsembleValue, number: int | None, title: str, *, wide: bool) -> None:
+    """A row for each element, with mean and variance where it has them, and what each member says."""
+    values = output.values if number is None else output.values[:, number]
+    mean, variance = (
+        None if found is None else (found if number is None else found[number])
+        for found in (output.mean, output.variance)
+    )
+    with_mean = mean is not None and variance is not None
+    rows = []
+    for place in _places(values.shape[1:]):
+        said = ", ".join(_number(values[(row, *place)]) for row in range(len(values)))
+        numbers = (_number(mean[place]), _number(variance[place])) if mean is not None and variance is not None else ()
+        rows.append((_place(place), *numbers, said))
+    columns = (
+        Column("element", wrap=True),
+        *((Column("mean", right=True), Column("variance", right=True)) if with_mean else ()),
+        Column(f"members {', '.join(map(str, output.members))}", wrap=True, folded_title=True, rank=int(with_mean)),
+    )
+    show_table(Table(title=title, columns=columns, rows=rows), wide=wide)
+    _say_what_is_left_out(values.shape[1:])
+
+
+def _print_positions(
+    prediction: EnsemblePrediction, spec: OutputSpec, number: int | None, title: str, *, wide: bool
+) -> None:
+    """Logits with further axes: a row for each position, with the most probable class of the mean."""
+    p = np.moveaxis(prediction.probabilities, prediction.axis, -1)
+    entropy, information = prediction.predictive_entropy, prediction.mutual_information
+    if number is not None:
+        p, entropy, information = p[number], entropy[number], information[number]
+    rows = []
+    for place in _places(p.shape[:-1]):
+        best = p[place].argmax()
+        known = bool(np.isfinite(p[place]).all())
+        predicts, probability = (f"class {best}", f"{p[place][best]:.1%}") if known else ("nothing (NaN)", "nan")
+        rows.append((_place(place), predicts, probability, f"{entropy[place]:.3f}", f"{information[place]:.3f}"))
+    columns = (
+        Column("position", wrap=True),
+        Column("mean predicts", wrap=True),
+        Column("mean", right=True),
+        Column("entropy, nats", right=True),
+        Column("mutual information", right=True, rank=1),
+    )
+    show_table(Table(title=title, columns=columns, rows=rows), wide=wide)
+    _say_what_is_left_out(p.shape[:-1])
+
+
+def _places(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The first positions of an array, in order."""
+    count = min(MOST_ELEMENTS, int(np.prod(shape)))
+    return [tuple(int(axis) for axis in np.unravel_index(flat, shape)) if shape else () for flat in range(count)]
+
+
+def _place(place: tuple[int, ...]) -> str:
+    return ", ".join(map(str, place)) if place else "all"
+
+
+def _number(value: np.generic) -> str:
+    return f"{value:.5g}" if value.dtype.kind == "f" else str(value)
+
+
+def _say_what_is_left_out(shape: tuple[int, ...]) -> None:
+    count = int(np.prod(shape))
+    if count > MOST_ELEMENTS:
+        say(f"the first {MOST_ELEMENTS} of {count:,} (all: --json, --out FILE.npz)")
