@@ -12,17 +12,16 @@ from hnexport.bundle.checksums import check_files
 from hnexport.bundle.golden import GOLDEN_FILE, Golden
 from hnexport.bundle.manifest import read_identified
 from hnexport.errors import ParityError
-from hnexport.parity.artifact import eager_errors
+from hnexport.parity.artifact import ensemble_error, first_rows, members_checks
 from hnexport.parity.cases import Case
-from hnexport.parity.checks import SAME_ROW, SPOILT_ROW, UNKNOWN_IDS, check_members_differ
+from hnexport.parity.checks import SAME_ROW, SPOILT_ROW, UNKNOWN_IDS
 from hnexport.parity.chosen import golden_rows
-from hnexport.parity.compare import compare_member
+from hnexport.parity.compare import Reference, compare_member
 from hnexport.parity.foreign import GoldenIndex, NamedFile, golden_index, read_index
 from hnexport.parity.judge import Judge, VerifyOptions
 from hnexport.parity.results import ArtifactReport, Check, ParityReport
 from hnexport.parity.tolerances import Precision
 from hnexport.reading import OpenError, regular_size
-from hnexport.rows import relative_l2
 
 __all__ = ["ARTIFACT", "OutputsFolder", "verify_outputs"]
 
@@ -56,7 +55,7 @@ def verify_outputs(folder: Path, bundle: Path, options: VerifyOptions | None = N
     report, members, refused = OutputsFolder(folder, golden_index(found, golden)).judge(judge)
     rows = [row for row, member in enumerate(golden.members.tolist()) if member in members]
     judged = dataclasses.replace(judge, golden=golden_rows(golden, rows))
-    return judged.report([report], refused=refused, batch_sizes=(golden.samples,))
+    return judged.report([report], refused=refused)
 
 
 class OutputsFolder:
@@ -170,38 +169,40 @@ def judged_outputs(judge: Judge, golden: Golden, found: Sequence[Mapping[str, Ar
         golden: of exactly these members, in their order.
         found: the outputs of each by name, of the golden outputs' shapes.
     """
-    (output,) = judge.manifest.outputs
-    rows = [outputs[output.name] for outputs in found]
-    eager, tolerance = eager_errors(golden), judge.options.tolerance
-    references = golden.outputs[output.name].astype(np.float64)
+    signature, tolerance, samples = judge.manifest.signature, judge.options.tolerance, list(range(golden.samples))
+    references = [Reference.of(golden, row, signature) for row in range(len(found))]
     comparisons = tuple(
-        compare_member(member, [logits], [reference], eager[member], tolerance)
-        for member, logits, reference in zip(golden.members.tolist(), rows, references, strict=True)
+        compare_member(reference, [samples], [outputs], tolerance)
+        for reference, outputs in zip(references, found, strict=True)
     )
     if judge.on_failure is not None:
-        for item, logits, reference in zip(comparisons, rows, references, strict=True):
+        for item, reference, outputs in zip(comparisons, references, found, strict=True):
             if not item.passed:
-                judge.on_failure(
-                    Case(
-                        bundle="",
-                        artifact=ARTIFACT,
-                        runtime=runtime,
-                        member=item.member,
-                        eager_error=eager[item.member],
-                        images=golden.images,
-                        reference=reference,
-                        found=logits,
-                    )
-                )
-    first = np.stack([logits[0].astype(np.float64) for logits in rows])
-    differ = [check_members_differ(first, references[:, 0], tolerance)] if len(found) > 1 else []
+                judge.on_failure(_case(reference, golden, outputs, runtime))
+    rows = [first_rows(signature, outputs) for outputs in found]
+    first = {output.name: np.stack([row[output.name] for row in rows]) for output in signature.outputs}
     return ArtifactReport(
         artifact=ARTIFACT,
         runtime=runtime,
         comparisons=comparisons,
-        checks=tuple(differ),
-        ensemble_error=float(relative_l2(first.mean(axis=0), references[:, 0].mean(axis=0))),
+        checks=tuple(members_checks(signature, golden, first, tolerance)),
+        ensemble_error=ensemble_error(signature, golden, first),
         repeat_spread=np.nan,
+        batch_sizes=(golden.samples,),
+    )
+
+
+def _case(reference: Reference, golden: Golden, found: Mapping[str, Array], runtime: str) -> Case:
+    return Case(
+        bundle="",
+        artifact=ARTIFACT,
+        runtime=runtime,
+        member=reference.member,
+        inputs=golden.inputs,
+        reference=reference.outputs,
+        found=found,
+        eager=reference.eager,
+        noise=reference.noise,
     )
 
 

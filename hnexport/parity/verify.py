@@ -1,4 +1,4 @@
-"""`verify`: every artifact of a bundle, every member, several batch sizes and kinds of image."""
+"""`verify`: every artifact of a bundle, every member, several batch sizes and kinds of sample."""
 
 import dataclasses
 import functools
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hnexport.bundle.checksums import check_files, check_sizes
 from hnexport.bundle.manifest import FileRecord, read_identified
 from hnexport.errors import NotRunError, ParityError
+from hnexport.parity.claims import check_claims
 from hnexport.parity.ensemble import ENSEMBLES
 from hnexport.parity.expected import Weights, expected_weights
 from hnexport.parity.judge import Judge, VerifyOptions
@@ -85,7 +86,8 @@ def verify(
             }
         )
     not_run.update(_other_providers(device.provider, options))
-    return judge.report(reports, not_run=not_run, refused=refused)
+    claims = check_claims(bundle, manifest, reports, judge.golden, options)
+    return judge.report(reports, not_run=not_run, refused=refused, claims=claims)
 
 
 def _other_providers(used: str, options: VerifyOptions) -> dict[str, str]:
