@@ -20,7 +20,7 @@ from hnexport.parity.members import new_seed
 from hnexport.parity.probed import ill_conditioned, left_out, ranges
 from hnexport.parity.results import ArtifactReport, Check, ParityReport, Selection
 from hnexport.parity.runners import Device, Runner, resolve_provider
-from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
+from hnexport.parity.tolerances import Precision, Tolerance, tolerance_of
 from hnexport.progress import Progress, no_progress
 from hnexport.trust import Trust, bundle_trust
 
@@ -60,7 +60,7 @@ class VerifyOptions:
     @property
     def tolerance(self) -> Tolerance:
         """What belongs to the precision."""
-        return TOLERANCES[self.precision]
+        return tolerance_of(self.precision)
 
     def device(self) -> Device:
         """Where to run.

@@ -14,9 +14,9 @@ from hnexport.bundle.restore import as_stored
 from hnexport.errors import ParityError
 from hnexport.names import COND_ID, COND_IDS, ENSEMBLE_FILE, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE
 from hnexport.parity.kinds import FileKind, file_kind
-from hnexport.parity.limits import FULL, Limits
+from hnexport.parity.limits import Limits
 from hnexport.parity.onnx_signature import OnnxSignature, onnx_signature
-from hnexport.parity.own_signature import faults_of_graph, faults_of_hypernet, faults_of_network
+from hnexport.parity.own_signature import faults_of_graph, faults_of_hypernet, faults_of_network, reached_by
 from hnexport.parity.providers import Device, Placement, onnx_session, profiled_placement
 from hnexport.parity.signature import signature_of
 from hnexport.parity.trace import Given, Trace
@@ -117,8 +117,6 @@ def own_model(bundle: Path, manifest: Manifest, device: Device, *, together: boo
 class MaterialisedRunner:
     """`hypernet.onnx` once for a member, its outputs given to `network.onnx` as initializers."""
 
-    limits = FULL
-
     def __init__(self, bundle: Path, manifest: Manifest, device: Device) -> None:
         if manifest.onnx is None:
             raise ParityError(f"{bundle} holds no ONNX files; build it with the format onnx")
@@ -132,6 +130,10 @@ class MaterialisedRunner:
             *faults_of_network(bundle / NETWORK_FILE, signature),
         )
         self._outputs = [output.name for output in manifest.outputs]
+        reached = reached_by(load_graph(bundle / NETWORK_FILE), self._supplied)
+        self.limits = Limits(
+            unguarded=tuple(o.name for o in manifest.outputs if o.is_floating and o.name not in reached)
+        )
         self._hypernet = onnx_session(bundle / HYPERNET_FILE, onnxruntime.SessionOptions(), device)
         self._member: int | None = None
         self._network: onnxruntime.InferenceSession

@@ -3,10 +3,21 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from types import MappingProxyType
 
-__all__ = ["EAGER_FLOOR", "ILL_CONDITIONED", "NOISE_MULTIPLE", "TF32_SHOWS", "TOLERANCES", "Precision", "Tolerance"]
+from hnexport.errors import ParityError
+from hnexport.precision import Precision
+
+__all__ = [
+    "EAGER_FLOOR",
+    "ILL_CONDITIONED",
+    "NOISE_MULTIPLE",
+    "TF32_SHOWS",
+    "TOLERANCES",
+    "Precision",
+    "Tolerance",
+    "tolerance_of",
+]
 
 # Relative L2 error below which float32 eager's own error is not a yardstick: half a unit in the last place.
 EAGER_FLOOR = 2.0**-24
@@ -21,14 +32,6 @@ NOISE_MULTIPLE = 4.0
 # A relative L2 error above this in a run that should be strict float32 says that TF32 was used: TF32 rounds every
 # factor to 2^-11 = 5e-4, float32 to 6e-8.
 TF32_SHOWS = 5e-5
-
-
-class Precision(StrEnum):
-    """How an artifact computes."""
-
-    FLOAT32 = "float32"
-    TF32 = "tf32"
-    FLOAT16 = "float16"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,3 +101,14 @@ TOLERANCES: Mapping[Precision, Tolerance] = MappingProxyType(
         ),
     }
 )
+
+
+def tolerance_of(precision: Precision) -> Tolerance:
+    """What an artifact in this arithmetic may lose.
+
+    Raises:
+        ParityError: there is no tolerance for it.
+    """
+    if precision not in TOLERANCES:
+        raise ParityError(f"nothing is judged in {precision}: choose a precision among {', '.join(TOLERANCES)}")
+    return TOLERANCES[precision]

@@ -18,7 +18,7 @@ from hnexport.parity.judge import Judge, VerifyOptions
 from hnexport.parity.precision import computing_in
 from hnexport.parity.programs import sharing_programs
 from hnexport.parity.results import ArtifactReport, Comparison, ParityReport
-from hnexport.parity.runners import RUNNERS, Together, bundle_runner, file_runner
+from hnexport.parity.runners import RUNNERS, Together, bundle_runner, file_runner, golden_sizes
 from hnexport.parity.signature import check_precision
 from hnexport.progress import Progress, no_progress
 from hnexport.spec import Signature
@@ -50,7 +50,8 @@ def verify_file(
     judge = Judge.of(bundle, found, options, progress)
     try:
         with computing_in(options.precision):
-            runner = file_runner(path, found.manifest, options.device(), judge.trust)
+            sizes_of = golden_sizes(bundle, found.manifest)
+            runner = file_runner(path, found.manifest, options.device(), judge.trust, sizes_of)
             check_precision(path.name, runner.limits, options.precision)
             if runner.limits.together and isinstance(runner, Together):
                 report = _together(path.name, runner, judge)
@@ -82,7 +83,7 @@ def replay(path: Path, target: Path, bundle: Path, options: VerifyOptions | None
         if target.is_dir():
             runner = bundle_runner(case.artifact, target, found.manifest, device, trust)
         else:
-            runner = file_runner(target, found.manifest, device, trust)
+            runner = file_runner(target, found.manifest, device, trust, golden_sizes(bundle, found.manifest))
         check_precision(target.name, runner.limits, options.precision)
         if runner.limits.together:
             raise ParityError(f"{target.name} runs several members at once, the case is of one: verify the file itself")

@@ -121,7 +121,8 @@ NO_LOGITS = """
 import numpy
 from hnexport.parity.confined_child import Service
 held = Service.answer
-nothing = {"calls": []}, [("logits", numpy.zeros(0, numpy.float32))]
+counts = {"named": 0, "calls": [], "loose": 0, "values": 0, "outputs": 1}
+nothing = counts, [("logits", numpy.zeros(0, numpy.float32))]
 Service.answer = lambda self, asked: nothing if asked.meta["question"] == "trace" else held(self, asked)
 """
 

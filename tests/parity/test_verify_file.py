@@ -10,7 +10,7 @@ from bundles import rewrite_checksums
 from faults import ONNX_FAULTS, OnnxEditor
 
 from hnexport.errors import BundleError, ParityError, ProviderError
-from hnexport.parity import Precision, VerifyOptions, replay, verify, verify_file
+from hnexport.parity import Precision, Verdict, VerifyOptions, replay, verify, verify_file
 from hnexport.parity.cases import read_case
 
 Pristine = Callable[[str], Path]
@@ -151,3 +151,45 @@ def test_a_deterministic_runtime_has_no_repeat_spread_and_clear_margins(pristine
     assert 0.0 < artifact.ensemble_error < 1e-5
     assert all(item.margin > 2 and item.top1_agreement == 1.0 for item in artifact.comparisons)
     assert np.isfinite([item.worst_absolute for item in artifact.comparisons]).all()
+
+
+def renamed_output(bundle: Path, name: str) -> None:
+    editor = OnnxEditor(bundle / name)
+    editor.graph.node.append(onnx.helper.make_node("Identity", [editor.graph.output[0].name], ["scores"]))
+    editor.graph.output[0].name = "scores"
+    editor.save()
+
+
+def swapped_outputs(bundle: Path, name: str) -> None:
+    model = onnx.load(bundle / name, load_external_data=False)
+    outputs = list(model.graph.output)
+    del model.graph.output[:]
+    model.graph.output.extend(reversed(outputs))
+    (bundle / name).write_bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("artifact", "file", "change"),
+    [
+        ("onnx", "model.onnx", renamed_output),
+        ("onnx-materialised", "network.onnx", renamed_output),
+        ("onnx-ensemble", "ensemble.onnx", renamed_output),
+        ("onnx-ensemble", "ensemble.onnx", swapped_outputs),
+    ],
+)
+def test_a_bundles_own_file_with_another_signature_is_different(
+    artifact: str, file: str, change: Callable[[Path, str], None], copied: Pristine
+) -> None:
+    bundle = copied("hypernet")
+    change(bundle, file)
+    rewrite_checksums(bundle)
+    report = verify(bundle, VerifyOptions(artifacts=(artifact,)))
+    assert report.verdict is Verdict.DIFFERENT
+    assert any(line.startswith("its signature is the bundle's: ") for line in report.artifacts[0].failures)
+
+
+def test_a_precision_without_a_tolerance_is_refused_with_those_that_have_one(pristine: Pristine) -> None:
+    with pytest.raises(ParityError, match="nothing is judged in bfloat16: choose .* float32, tf32, float16"):
+        verify_file(
+            pristine("hypernet") / "model.onnx", pristine("hypernet"), VerifyOptions(precision=Precision.BFLOAT16)
+        )
