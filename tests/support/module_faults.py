@@ -1,4 +1,4 @@
-"""Faults in networks of any kind: the file is written from modules that somebody changed, and compared with the bundle."""
+"""Faults in networks of any kind: a file is written from modules that somebody changed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
