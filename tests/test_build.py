@@ -1,25 +1,30 @@
 """From a specification to a verified bundle, or to nothing at all."""
 
 import dataclasses
+import hashlib
 import json
+from collections import Counter
+from pathlib import Path
 
+import onnx
 import pytest
 import torch
+from torch import nn
 
 import hnexport.build as build_module
-from hnexport.build import BuildOptions, ParityFailedError, build
+from hnexport.build import ONNX_ALONE_BYTES, BuildOptions, ParityFailedError, build, default_formats
 from hnexport.bundle import Format, read_golden, read_manifest
 from hnexport.bundle.checksums import record_file
-from hnexport.errors import BundleError
+from hnexport.errors import BundleError, SpecError
 from hnexport.hypernet.generator import WeightGenerator
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, random_checkpoint
 from hnexport.networks.wide_resnet.counts import weight_summary
-from hnexport.networks.wide_resnet.module import network_skeleton
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageSpec, PipelineSpec, Recipe, WideResNetSpec
 from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.parity import sample_members
-from hnexport.spec import Chunking, HypernetSpec, Source
+from hnexport.records import from_json, to_json
+from hnexport.spec import BasisDtype, Chunking, HypernetSpec, Signature, Source
 
 ALL_GENERATED = Recipe(convolution=Source.GENERATED, norm=Source.GENERATED, output=Source.GENERATED)
 
@@ -159,80 +164,94 @@ def test_a_forced_build_refuses_a_bundle_with_a_file_that_no_build_wrote(bundle,
     assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
 
 
-# Mistakes in the exported pipeline: the reference is computed by a sound one, the files by one of these.
+def test_each_file_is_hashed_once(tmp_path, make_spec, make_tensors, monkeypatch):
+    counts = Counter()
+    sound = hashlib.file_digest
+
+    def counted(file, *arguments, **options):
+        counts[Path(file.name).name] += 1
+        return sound(file, *arguments, **options)
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    spec = make_spec()
+    result = build(checkpoint(spec, make_tensors(spec)), tmp_path / "bundle")
+    assert counts == dict.fromkeys(result.manifest.files, 1)
 
 
-class BakedIn(Pipeline):
-    """What the legacy tracer does: the condition is a constant."""
-
-    def forward(self, cond_id, image):
-        return super().forward(cond_id * 0 + 1, image)
+def test_above_a_gibibyte_onnx_alone_is_written_by_default():
+    assert default_formats(ONNX_ALONE_BYTES) == tuple(Format)
+    assert default_formats(ONNX_ALONE_BYTES + 1) == (Format.ONNX,)
 
 
-class Swapped(Pipeline):
-    """Members 0 and 1 change places."""
-
-    def forward(self, cond_id, image):
-        return super().forward(torch.where(cond_id == 0, 1, torch.where(cond_id == 1, 0, cond_id)), image)
-
-
-class PermutedChunk(Pipeline):
-    """One kernel's chunks are joined in the wrong order."""
-
-    def classify(self, weights, image):
-        weights = dict(weights)
-        kernel = weights["group3.block1.conv2.weight"]
-        weights["group3.block1.conv2.weight"] = kernel.roll(kernel.shape[1] // 2, dims=1)
-        return super().classify(weights, image)
+def test_the_onnx_files_say_what_they_are(built):
+    for name in ("model.onnx", "ensemble.onnx", "hypernet.onnx", "network.onnx"):
+        model = onnx.load(built.path / name, load_external_data=False)
+        held = {entry.key: entry.value for entry in model.metadata_props}
+        assert held["hnexport.name"] == built.manifest.name
+        assert held["hnexport.origin"] == built.manifest.origin
+        assert held["hnexport.family"] == "wide-resnet"
+        assert json.loads(held["hnexport.spec"]) == to_json(built.manifest.source.spec)
+        assert from_json(Signature, json.loads(held["hnexport.signature"])) == built.manifest.signature
 
 
-class BatchStatistics(Pipeline):
-    """Batch norm in training mode."""
-
-    def __init__(self, spec, tensors):
-        super().__init__(spec, tensors)
-        skeleton = network_skeleton(spec.network)
-        for module in skeleton.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.train()
-                module.track_running_stats = False
-                module.running_mean = module.running_var = None
-        self._skeleton = (skeleton,)
-
-    def classify(self, weights, image):
-        return super().classify({k: v for k, v in weights.items() if "running" not in k}, image)
+def test_bases_of_what_has_none_are_refused(make_spec, make_tensors, tmp_path):
+    ensemble = checkpoint(make_spec(), make_tensors(make_spec())).ensemble()
+    with pytest.raises(SpecError, match="has no bases to store in float16"):
+        build(ensemble, tmp_path / "bundle", options=BuildOptions(bases=BasisDtype.FLOAT16))
 
 
-class Unguarded(Pipeline):
-    """An id that does not exist is clamped to one that does, and nothing says so."""
-
-    def forward(self, cond_id, image):
-        return super().forward(cond_id.clamp(0, self.spec.members - 1), image)
+# Mistakes in the exported ensemble: the reference is computed by a sound one, the files by one of these.
 
 
-class MissingWeight(Pipeline):
-    """One tensor is left at zero."""
+class Wrong(nn.Module):
+    """A generator that changes the condition id, or what the sound one gives."""
 
-    def classify(self, weights, image):
-        return super().classify({**weights, "output.bias": torch.zeros_like(weights["output.bias"])}, image)
+    def __init__(self, sound, change_id=None, change=None):
+        super().__init__()
+        self.sound, self.change_id, self.change = (sound,), change_id, change
+        for name, part in sound.named_children():
+            self.add_module(name, part)
+
+    def forward(self, cond_id):
+        weights = dict(self.sound[0](cond_id if self.change_id is None else self.change_id(cond_id)))
+        return weights if self.change is None else self.change(weights)
+
+
+def roll(weights):
+    kernel = weights["group3.block1.conv2.weight"]
+    return {**weights, "group3.block1.conv2.weight": kernel.roll(kernel.shape[1] // 2, dims=1)}
 
 
 MISTAKES = {
-    BakedIn: "the condition seems baked in",
-    Swapped: "member 0: relative L2 error",
-    PermutedChunk: "relative L2 error",
-    BatchStatistics: "a row does not depend on the others",
-    Unguarded: "ids that do not exist give NaN: cond_id -1 returned numbers",
-    MissingWeight: "relative L2 error",
+    "baked in": ({"change_id": lambda cond_id: cond_id * 0 + 1}, "the condition seems baked in"),
+    "swapped": (
+        {"change_id": lambda cond_id: torch.where(cond_id == 0, 1, torch.where(cond_id == 1, 0, cond_id))},
+        "member 0: relative L2 error",
+    ),
+    "permuted chunk": ({"change": roll}, "relative L2 error"),
+    "unguarded": (
+        {"change_id": lambda cond_id: cond_id.clamp(0, 2)},
+        "ids that do not exist give NaN: cond_id -1 returned numbers",
+    ),
+    "missing weight": (
+        {"change": lambda weights: {**weights, "output.bias": weights["output.bias"] * 0}},
+        "relative L2 error",
+    ),
 }
 
 
 @pytest.mark.parametrize("file_format", [Format.TORCHSCRIPT, Format.PT2], ids=str)
-@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_in_the_files_is_caught_and_nothing_is_published(
     mistake, file_format, tmp_path, make_spec, make_tensors, monkeypatch
 ):
-    monkeypatch.setattr(build_module, "Pipeline", mistake)
+    changes, message = MISTAKES[mistake]
+    sound = build_module.capture
+
+    def wrong(ensemble):
+        return sound(dataclasses.replace(ensemble, generator=Wrong(ensemble.generator, **changes).eval()))
+
+    monkeypatch.setattr(build_module, "capture", wrong)
     spec = make_spec()
     options = BuildOptions(formats=(file_format,), force=True)
     (tmp_path / "bundle").mkdir()
@@ -240,7 +259,7 @@ def test_a_mistake_in_the_files_is_caught_and_nothing_is_published(
     with pytest.raises(ParityFailedError, match="nothing was published") as failure:
         build(checkpoint(spec, make_tensors(spec), "a mistake"), tmp_path / "bundle", options=options)
     failures = [line for artifact in failure.value.report.artifacts for line in artifact.failures]
-    assert any(MISTAKES[mistake] in line for line in failures), failures
+    assert any(message in line for line in failures), failures
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
     assert (tmp_path / "bundle" / "manifest.json").read_text() == '{"schema": "hnexport-bundle", "name": "before"}'
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from hnexport.bundle.manifest import FORMAT_FILES, MANIFEST_FILE, FileRecord, Format, Manifest
+from hnexport.bundle.table_checks import check_lengths, check_tables
 from hnexport.errors import BundleError
 from hnexport.families import Described, family
 from hnexport.hypernet.storage import ALIGNMENT_BYTES
@@ -18,9 +19,6 @@ __all__ = ["check_manifest"]
 
 MAX_FILES = 1000
 MAX_FILE_BYTES = 2**50
-MAX_SLOTS = 100_000
-EXPANSION = 64  # how often the files one member may be: see the family for why
-SMALL_BYTES = 64 * 2**20
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _WEIGHTS = {Format.ONNX: WEIGHTS_FILE, Format.TORCHSCRIPT: TORCHSCRIPT_FILE, Format.PT2: PT2_FILE}
@@ -37,9 +35,10 @@ def check_manifest(manifest: Manifest) -> None:
     """
     _check_files(manifest)
     _check_formats(manifest)
+    check_lengths(manifest)
     _check_source(manifest)
     _check_signature(manifest)
-    _check_tables(manifest)
+    check_tables(manifest)
     _check_stored(manifest)
     _check_onnx(manifest)
     _check_parity(manifest)
@@ -114,36 +113,6 @@ def _first(manifest: Manifest, expected: Described, what: str) -> str:
         return f"expected {len(wanted)} of them, found {len(found)}"
     values = [to_json(value) if dataclasses.is_dataclass(value) else value for value in (wanted, found)]
     return f"expected {shown(values[0], 200)}, found {shown(values[1], 200)}"
-
-
-def _check_tables(manifest: Manifest) -> None:
-    """Members, slots and stored tensors, whatever family they are of."""
-    _require(manifest.members >= 1, f"$.members: expected at least 1, found {manifest.members}")
-    for what, table in (("slots", manifest.slots), ("stored", manifest.stored)):
-        _require(len(table) <= MAX_SLOTS, f"$.{what}: {len(table)} of them, at most {MAX_SLOTS} are read")
-        names = [item.name for item in table]
-        _require(len(set(names)) == len(names), f"$.{what}: a name stands twice")
-        for item in table:
-            _require(
-                all(0 <= size <= MAX_FILE_BYTES for size in item.shape),
-                f"$.{what}: {shown(item.name)} has the shape {shown(list(item.shape))}",
-            )
-    own = {slot.name for slot in manifest.slots if slot.alias_of is None}
-    for slot in manifest.slots:
-        _require(
-            slot.alias_of is None or slot.alias_of in own,
-            f"$.slots: {shown(slot.name)} is tied to {shown(slot.alias_of)}, which is no slot of its own",
-        )
-    for item in manifest.stored:
-        _require(
-            not item.is_conditional or item.shape[:1] == (manifest.members,),
-            f"$.stored: {shown(item.name)} of shape {list(item.shape)} does not have {manifest.members} members",
-        )
-    limit = max(SMALL_BYTES, EXPANSION * sum(record.size_bytes for record in manifest.files.values()))
-    needed = sum(slot.size_bytes for slot in manifest.slots)
-    _require(
-        needed <= limit, f"$.slots: one member would take {needed} bytes, at most {limit} are allowed for its files"
-    )
 
 
 def _check_stored(manifest: Manifest) -> None:

@@ -1,4 +1,4 @@
-"""Read a pipeline's stored tensors back from a bundle. (Unlike its siblings, this module needs torch and onnx.)
+"""Read the stored tensors back from a bundle. (Unlike its siblings, this module needs torch and onnx.)
 
 ONNX files are read here, as data. TorchScript and `.pt2` files are programs: this module never loads them, but asks
 whoever calls it for what they hold.
@@ -17,6 +17,8 @@ from torch import Tensor
 from hnexport.bundle.manifest import Format, Manifest
 from hnexport.bundle.onnx_data import is_external, place, read_model
 from hnexport.errors import BundleError
+from hnexport.names import GENERATOR_PREFIX, MODEL_FILE, PT2_FILE, TORCHSCRIPT_FILE
+from hnexport.spec import StoredTensor
 
 __all__ = ["as_stored", "restore_tensors"]
 
@@ -27,7 +29,7 @@ Array = NDArray[np.generic]
 def restore_tensors(
     bundle: Path, manifest: Manifest, stored: Callable[[Path], Iterable[tuple[str, Array]]] | None = None
 ) -> dict[str, Tensor]:
-    """Every stored tensor of the bundle's pipeline by name, in the dtype in which it is stored.
+    """Every stored tensor of the bundle by name, in the dtype in which it is stored.
 
     Args:
         stored: gives the tensors of a TorchScript or `.pt2` file; `hnexport.parity.programs` has one that runs no
@@ -40,16 +42,28 @@ def restore_tensors(
     if Format.ONNX in manifest.formats:
         found = _from_onnx(bundle, manifest)
     elif stored is not None:
-        name = "model.pt2" if Format.PT2 in manifest.formats else "model.pt"
+        name = PT2_FILE if Format.PT2 in manifest.formats else TORCHSCRIPT_FILE
         found = {key: torch.from_numpy(np.array(tensor)) for key, tensor in stored(bundle / name)}
     else:
         raise BundleError(f"{bundle} holds no ONNX files, only {', '.join(manifest.formats)}: build it with onnx")
-    found = {name.removeprefix("generator."): tensor.detach() for name, tensor in found.items()}
-    expected = {stored.name: stored.shape for stored in manifest.stored}
-    missing = [name for name in expected if name not in found]
-    if missing:
-        raise BundleError(f"{bundle} does not hold the tensor {missing[0]} that its specification needs")
-    return {name: as_stored(found[name], shape) for name, shape in expected.items()}
+    for item in manifest.stored:
+        if not item.size:  # it stands in no file
+            found.setdefault(item.name, torch.empty(item.shape, dtype=getattr(torch, item.dtype)))
+    found = {name.removeprefix(GENERATOR_PREFIX): tensor.detach() for name, tensor in found.items()}
+    missing = next((item.name for item in manifest.stored if item.name not in found), None)
+    if missing is not None:
+        raise BundleError(f"{bundle} does not hold the tensor {missing} that its specification needs")
+    return {item.name: _checked(bundle, item, as_stored(found[item.name], item.shape)) for item in manifest.stored}
+
+
+def _checked(bundle: Path, stored: StoredTensor, tensor: Tensor) -> Tensor:
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if tuple(tensor.shape) != stored.shape or dtype != stored.dtype:
+        raise BundleError(
+            f"{bundle}: the tensor {stored.name} should be {stored.dtype} {list(stored.shape)}, "
+            f"its file has {dtype} {list(tensor.shape)}; build the bundle again or copy it again"
+        )
+    return tensor
 
 
 def as_stored(tensor: T, shape: tuple[int, ...]) -> T:
@@ -64,14 +78,14 @@ def as_stored(tensor: T, shape: tuple[int, ...]) -> T:
 
 
 def _from_onnx(bundle: Path, manifest: Manifest) -> dict[str, Tensor]:
-    path = bundle / "model.onnx"
+    path = bundle / MODEL_FILE
     tensors = {}
     for initializer in read_model(path).graph.initializer:
         found = place(initializer, bundle, manifest.files) if is_external(initializer) else None
         if found is None:
             continue
-        if found.dtype.name not in ("float32", "float16"):
-            raise BundleError(f"{path}: {initializer.name} is neither float32 nor float16; build the bundle again")
+        if not isinstance(getattr(torch, found.dtype.name, None), torch.dtype):
+            raise BundleError(f"{path}: {initializer.name} is {found.dtype.name}, which PyTorch lacks")
         if found.offset_bytes % found.dtype.itemsize:
             raise BundleError(f"{path}: {initializer.name} lies at an odd byte, {found.offset_bytes}")
         dtype, size = getattr(torch, found.dtype.name), math.prod(found.shape)

@@ -109,18 +109,35 @@ def _export(
         with tracer_warnings_as_errors():
             program = torch.export.export(module, positional, named, dynamic_shapes=dynamic_shapes)
     except Exception as error:
-        raise CaptureError(f"torch.export could not capture {what}: {error}") from error
+        raise CaptureError(f"torch.export could not capture {what}: {error}{_remedy(error)}") from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
     for node in program.graph.nodes:  # they name this machine's folders, and would make equal builds differ
         node.meta.pop("stack_trace", None)
-    written = program.graph_signature.buffers_to_mutate
+    _check_writes(what, program)
+    return program
+
+
+def _check_writes(what: str, program: ExportedProgram) -> None:
+    """Refuse a program that writes its buffers: a file keeps nothing between two calls."""
+    schemas = [getattr(node.target, "_schema", None) for node in program.graph.nodes if node.op == "call_function"]
+    if not any(schema is not None and schema.is_mutable for schema in schemas):
+        return
+    written = program.run_decompositions({}).graph_signature.buffers_to_mutate
     if written:
         raise CaptureError(
             f"{what} writes its buffer {next(iter(written.values()))!r}: a file keeps nothing between two calls; "
             "compute it without the buffer, or call eval() if it belongs to training"
         )
-    return program
+
+
+def _remedy(error: Exception) -> str:
+    if "Constraints violated" not in str(error):
+        return ""
+    return (
+        "\nThe network was written for the size that the example has: declare this axis as fixed, "
+        "or change what depends on its size"
+    )
 
 
 def _with_storage(network: nn.Module) -> nn.Module:
@@ -146,4 +163,6 @@ def tracer_warnings_as_errors() -> Iterator[None]:
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("error", TracerWarning)
+        warnings.filterwarnings("error", "The tensor attributes? ")  # what forward writes would be lost
+        warnings.filterwarnings("ignore", r"The tensor attributes? self\.\S*_flat_weights")  # of PyTorch's own layers
         yield

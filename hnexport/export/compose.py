@@ -14,7 +14,7 @@ from hnexport.export.graphs import FLOATING, add_node, make_initializer, remove_
 from hnexport.export.naming import drop_metadata, name_generator, name_network, unify_names
 from hnexport.export.rewrite import pool_globally
 from hnexport.export.translate import generator_graph, network_graph
-from hnexport.export.weights_file import size_bytes
+from hnexport.export.weights_file import empty, size_bytes
 from hnexport.names import GUARD, SUPPLIED_FILE
 
 __all__ = ["Halves", "compose_hypernet", "compose_model", "compose_network", "halves"]
@@ -122,17 +122,23 @@ def compose_network(halves: Halves) -> tuple[ir.Model, tuple[str, ...]]:
     order = sorted(
         (slot for slot in halves.slots if slot in found), key=lambda slot: -float(_dtype(found[slot]).itemsize)
     )
+    supplied = []
     for slot in order:
         value = found[slot]
         if value.shape is None or not value.shape.is_static():
             raise ExportError(f"{slot}: its shape is not known")
         shape = ir.Shape(value.shape.numpy())
         length = size_bytes(_dtype(value), shape.numpy())
+        if not length:
+            make_initializer(graph, graph, value, empty(_dtype(value), shape.numpy(), slot))
+            continue
         reference = ir.ExternalTensor(SUPPLIED_FILE, offset, length, _dtype(value), shape=shape, name=slot)
         make_initializer(graph, graph, value, reference)
+        supplied.append(slot)
         offset += length
+    remove_unused(model, halves.inputs)
     unify_names(graph, [*graph.inputs, *graph.outputs, *found.values()])
-    return model, tuple(order)
+    return model, tuple(supplied)
 
 
 def is_stored(value: ir.Value) -> bool:
@@ -150,7 +156,7 @@ def _guarded(graph: ir.Graph, value: ir.Value, guard: ir.Value | None) -> ir.Val
     """`value + guard` in the place of `value`; what is not floating-point has no NaN and stays."""
     if guard is None or value.dtype not in FLOATING:
         return value
-    name, value.name = str(value.name), None
+    name, value.name = str(value.name), f"{value.name}/unguarded"
     if value.dtype is not guard.dtype:
         cast = ir.Value(shape=guard.shape, type=value.type)
         guard = add_node(graph, "Cast", [guard], like=cast, name=f"{GUARD}/Cast", to=int(value.dtype))

@@ -47,8 +47,10 @@ def source(value: ir.Value) -> ir.Value:
 
 def remove_unused(model: ir.Model, kept: int) -> None:
     """Remove nodes, inputs and constants that reach no output; the first `kept` inputs stay."""
+    for node in [node for node in model.graph if node.op_type == "Identity" and not node.outputs[0].is_graph_output()]:
+        if node.inputs[0] is not None:
+            node.outputs[0].replace_all_uses_with(node.inputs[0])
     passes.RemoveUnusedNodesPass()(model)
-    passes.IdentityEliminationPass()(model)
     for value in [value for value in model.graph.inputs[kept:] if not value.uses() and not value.is_graph_output()]:
         model.graph.inputs.remove(value)
     for name in [name for name, value in model.graph.initializers.items() if not value.uses()]:

@@ -47,17 +47,48 @@ def _script(program: ExportedProgram) -> Any:
     module = GraphModule(unlifted, unlifted.graph)
     module._forward_pre_hooks.clear()
     module.graph.set_codegen(CodeGen())  # flat inputs and outputs
-    for inner in [part for part in module.modules() if isinstance(part, GraphModule)]:
-        for node in tuple(inner.graph.nodes):
-            _rewrite(inner, node)
-        inner.recompile()
+    while branches := [node for node in module.graph.nodes if node.target is torch.ops.higher_order.cond]:
+        for node in branches:
+            _compute_both(module, node)
+    for node in tuple(module.graph.nodes):
+        _rewrite(module, node)
+    module.delete_all_unused_submodules()
+    module.recompile()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The TorchScript type system doesn't support instance-level annotations")
         return torch.jit.script(module)
 
 
+def _compute_both(module: GraphModule, node: Node) -> None:
+    """In the place of `torch.cond`, which TorchScript lacks: both branches, and the choice between their results."""
+    given: Any = node.args
+    chosen, *branches, operands = given
+    graph, results = module.graph, []
+    with graph.inserting_before(node):
+        for branch in branches:
+            inner: Any = module.get_submodule(branch.target)
+            known = dict(zip(inner.graph.find_nodes(op="placeholder"), operands, strict=True))
+            result: Any = graph.graph_copy(inner.graph, known)
+            results.append(result)
+            for original, copied in known.items():
+                if original.op == "get_attr":
+                    copied.target = f"{branch.target}.{copied.target}"
+        picked = [graph.call_function(torch.where, (chosen, *pair)) for pair in zip(*results, strict=True)]
+    for user in tuple(node.users):
+        number: Any = user.args[1]
+        user.replace_all_uses_with(picked[number])
+        graph.erase_node(user)
+    graph.erase_node(node)
+    for branch in branches:
+        if not branch.users:
+            graph.erase_node(branch)
+
+
 def _rewrite(module: GraphModule, node: Node) -> None:
     """Say what a node does in the words of TorchScript."""
+    if node.target is torch.ops.aten._assert_tensor_metadata.default:  # a check of the capture, which has no result
+        module.graph.erase_node(node)
+        return
     if isinstance(node.target, torch._ops.OpOverload):
         is_size = node.target is torch.ops.aten.sym_size.int
         node.target = torch.ops.aten.size if is_size else node.target.overloadpacket

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from hnexport.ensemble import Ensemble, in_file_layout
 from hnexport.hypernet.storage import ALIGNMENT_BYTES
 from hnexport.names import WEIGHTS_FILE
 
-__all__ = ["WEIGHTS_FILE", "TensorLocation", "WeightsFile", "laid_out", "size_bytes", "write_weights"]
+__all__ = ["WEIGHTS_FILE", "TensorLocation", "WeightsFile", "empty", "laid_out", "size_bytes", "write_weights"]
 
 _DTYPES = {
     torch.bool: ir.DataType.BOOL,
@@ -54,9 +55,11 @@ class WeightsFile:
     folder: Path
     locations: Mapping[str, TensorLocation]
 
-    def reference(self, name: str) -> ir.ExternalTensor:
-        """An ONNX external-data reference to one tensor."""
+    def reference(self, name: str) -> ir.TensorProtocol:
+        """An ONNX external-data reference to one tensor; one without elements stands in the graph itself."""
         location = self.locations[name]
+        if not location.length_bytes:
+            return empty(location.dtype, location.shape, name)
         return ir.ExternalTensor(
             WEIGHTS_FILE,
             location.offset_bytes,
@@ -72,6 +75,11 @@ def laid_out(ensemble: Ensemble) -> dict[str, Tensor]:
     """The stored tensors as the ONNX files hold them, in the order of `Ensemble.stored`; views where possible."""
     held = named_tensors(in_file_layout(ensemble.generator))
     return {stored.name: held[stored.name].detach() for stored in ensemble.stored}
+
+
+def empty(dtype: ir.DataType, shape: Sequence[int], name: str) -> ir.TensorProtocol:
+    """A tensor without elements: runtimes map no file for it."""
+    return ir.Tensor(np.empty(tuple(shape), dtype.numpy()), dtype=dtype, name=name)
 
 
 def size_bytes(dtype: ir.DataType, shape: Sequence[int]) -> int:

@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import json_values
 
-from hnexport.bundle import read_manifest, write_manifest
-from hnexport.errors import BundleError
+from hnexport.bundle import Manifest, read_manifest, write_manifest
+from hnexport.bundle.table_checks import check_lengths, check_tables
+from hnexport.errors import BundleError, SpecError
+from hnexport.records import from_json, to_json
 
 RECORD = {"size_bytes": 1, "sha256": "0" * 64}
 PLACES = (
@@ -53,13 +55,13 @@ def test_a_manifest_says_how_to_call_the_graph(bundle):
     ("edit", "message"),
     [
         pytest.param(lambda m: m.update(schema="other"), "its schema is not 'hnexport-bundle'", id="another schema"),
-        pytest.param(lambda m: m.update(schema_version=99), "schema version 99, this hnexport reads 1", id="version"),
+        pytest.param(lambda m: m.update(schema_version=99), "version 99, this hnexport reads 1 and 2", id="version"),
         pytest.param(lambda m: m.update(extra=1), r"\$: unknown field 'extra'", id="unknown field"),
         pytest.param(lambda m: m.pop("files"), r"\$: field 'files' is missing", id="missing field"),
         pytest.param(
-            lambda m: m["spec"].update(members="3"), r"\$\.spec\.members: expected an integer, found '3'", id="type"
+            lambda m: m["source"]["spec"].update(members="3"), r"members: expected an integer, found '3'", id="type"
         ),
-        pytest.param(lambda m: m["spec"].update(members=0), "members must be at least 1", id="value"),
+        pytest.param(lambda m: m["source"]["spec"].update(members=0), "members must be at least 1", id="value"),
         pytest.param(lambda m: m.update(schema_version=True), "schema version True", id="a truth as version"),
         pytest.param(lambda m: m.update(schema_version=1.0), r"schema version 1\.0", id="a fraction as version"),
         pytest.param(lambda m: m["files"].update({"../x": RECORD}), "'../x' is not the plain name", id="path"),
@@ -82,27 +84,91 @@ def test_a_manifest_says_how_to_call_the_graph(bundle):
             lambda m: m["formats"].remove("pt2"), "pt2 is missing, .* has its model.pt2", id="format left out"
         ),
         pytest.param(lambda m: m.update(onnx=None), r"\$\.onnx: expected exactly where", id="no onnx info"),
-        pytest.param(lambda m: m["onnx"]["supplied"].append("x"), "'x' is no tensor of wrn-10-2", id="supplied"),
-        pytest.param(lambda m: m["inputs"].pop(), r"\$\.inputs: expected cond_id, image", id="inputs"),
-        pytest.param(lambda m: m["inputs"][1].update(dtype="uint8"), "gives image the dtype float32", id="input dtype"),
-        pytest.param(lambda m: m["inputs"][1].update(shape=["b", 3, 8, 9]), "gives image", id="input shape"),
-        pytest.param(lambda m: m["outputs"][0].update(shape=["b", 6]), "gives logits", id="output shape"),
+        pytest.param(lambda m: m["onnx"]["supplied"].append("x"), "'x' is no slot", id="supplied"),
+        pytest.param(lambda m: m["inputs"].pop(), "signature is not that of the specification", id="inputs"),
+        pytest.param(lambda m: m["inputs"][1].update(dtype="uint8"), "signature is not that", id="input dtype"),
+        pytest.param(
+            lambda m: m["inputs"][1].update(shape=["b", 3, 8, 9]),
+            "signature is not",
+            id="input shape",
+        ),
+        pytest.param(lambda m: m["outputs"][0].update(shape=["b", 6]), "signature is not that", id="output shape"),
         pytest.param(
             lambda m: m["parity"]["onnx"].update(relative_l2=-1), "expected a number of at least 0", id="figure"
         ),
         pytest.param(lambda m: m["parity"]["onnx"].update(members_checked=4), "expected 1 to 3, found 4", id="checked"),
         pytest.param(lambda m: m["parity"].update(x=m["parity"]["onnx"]), "holds no such artifact", id="artifact"),
-        pytest.param(lambda m: m["spec"].update(members=10**9), "stores .* bytes", id="members beyond the files"),
+        pytest.param(lambda m: m.update(members=4), "members is not that of the specification", id="members"),
         pytest.param(lambda m: m["files"]["weights.bin"].update(size_bytes=10**7), "weights.bin has", id="surplus"),
         pytest.param(
-            lambda m: m["spec"]["network"].update(blocks_per_group=200_000), "asks for 6000010 slots", id="blocks"
+            lambda m: m["source"]["spec"]["network"].update(blocks_per_group=200_000),
+            "asks for 6000010 slots",
+            id="blocks",
         ),
+        pytest.param(lambda m: m["source"].update(family="../x"), "knows no family", id="family"),
+        pytest.param(lambda m: m["inputs"][0].update(name="member"), "expected cond_id first", id="condition id"),
+        pytest.param(lambda m: m["outputs"][0].update(axis=7), "logits need an axis of classes", id="axis"),
+        pytest.param(lambda m: m["outputs"][0].update(kind="value"), "a value has no axis", id="kind"),
+        pytest.param(lambda m: m["outputs"][0].update(dtype="int64"), "must be floating-point", id="whole logits"),
+        pytest.param(lambda m: m["outputs"][0].update(dtype="float99"), "there is no dtype", id="dtype"),
+        pytest.param(lambda m: m["outputs"].extend(m["outputs"] * 2000), "at most 1000 are read", id="outputs"),
+        pytest.param(lambda m: m["slots"][0].update(shape=[2**49] * 5000), "has the shape", id="rank"),
+        pytest.param(lambda m: m["slots"].extend(m["slots"] * 9000), "at most 100000 are read", id="slots"),
     ],
 )
 def test_a_manifest_that_is_not_valid_is_refused_with_the_reason(bundle, edit, message):
     change(bundle, edit)
     with pytest.raises(BundleError, match=message):
         read_manifest(bundle)
+
+
+def _stacked() -> dict:
+    """Tables of a list of modules, whose family knows no more than they say."""
+    slots = [
+        {"name": "a.weight", "dtype": "float32", "shape": [4, 4], "trained": True, "alias_of": None},
+        {"name": "b.weight", "dtype": "float32", "shape": [4, 4], "trained": True, "alias_of": "a.weight"},
+        {"name": "b.bias", "dtype": "float32", "shape": [4], "trained": True, "alias_of": None},
+    ]
+    common = {"dtype": "float32", "hypernet": None, "trained": True}
+    stored = [
+        {"name": "member.a.weight", "shape": [3, 4, 4], "kind": "member", "slot": "a.weight", **common},
+        {"name": "shared.b.bias", "shape": [4], "kind": "shared", "slot": "b.bias", **common},
+    ]
+    return {"slots": slots, "stored": stored}
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        pytest.param(lambda t: t["slots"][1].update(alias_of="x"), "which is no slot of its own", id="tied to nothing"),
+        pytest.param(lambda t: t["slots"][1].update(alias_of="b.weight"), "no slot of its own", id="tied to itself"),
+        pytest.param(lambda t: t["slots"][1].update(shape=[4, 5]), "another dtype or shape", id="tied to another"),
+        pytest.param(lambda t: t["slots"][2].update(name="a.weight"), "a name stands twice", id="a slot twice"),
+        pytest.param(lambda t: t["slots"][2].update(dtype="float99"), "there is no dtype", id="dtype"),
+        pytest.param(lambda t: t["slots"][2].update(shape=[-1]), "has the shape", id="below zero"),
+        pytest.param(lambda t: t["slots"][2].update(shape=[2**45]), "does not fill", id="huge"),
+        pytest.param(lambda t: t["slots"][2].update(name="\x1b[2J"), "cannot be printed", id="escape"),
+        pytest.param(lambda t: t["stored"][0].update(shape=[4, 4, 4]), "does not have 3 members", id="members"),
+        pytest.param(lambda t: t["stored"][0].update(slot="../x"), "which is no slot of its own", id="no slot"),
+        pytest.param(lambda t: t["stored"][0].update(slot="b.weight"), "no slot of its own", id="fills an alias"),
+        pytest.param(lambda t: t["stored"][1].update(shape=[5]), "does not fill", id="another shape"),
+        pytest.param(lambda t: t["stored"][1].update(dtype="int64"), "does not fill", id="another dtype"),
+        pytest.param(lambda t: t["stored"].append(t["stored"][1]), "a name stands twice", id="stored twice"),
+    ],
+)
+def test_tables_that_contradict_each_other_are_refused(built, edit, message):
+    tables = _stacked()
+    check_tables(_with_tables(built.manifest, tables))
+    edit(tables)
+    with pytest.raises((BundleError, SpecError), match=message):
+        manifest = _with_tables(built.manifest, tables)
+        check_lengths(manifest)
+        check_tables(manifest)
+
+
+def _with_tables(manifest: Manifest, tables: dict) -> Manifest:
+    value = {**to_json(manifest), **tables}
+    return from_json(Manifest, value)
 
 
 def test_a_folder_without_manifest_is_no_bundle(tmp_path):

@@ -24,10 +24,15 @@ def test_every_format_gives_back_every_tensor(built, file_format, make_tensors):
         assert torch.equal(tensor, expected[name]), name
 
 
-def test_a_bundle_of_another_specification_is_refused(built, make_spec):
-    manifest = dataclasses.replace(read_manifest(built.path), spec=make_spec(member_statistics=True))
-    with pytest.raises(BundleError, match="does not hold the tensor member.group1.block1.norm1.running_mean"):
-        restore_tensors(built.path, manifest)
+def test_a_bundle_of_other_tables_is_refused(built):
+    manifest = built.manifest
+    first, *others = manifest.stored
+    unknown = dataclasses.replace(manifest, stored=(dataclasses.replace(first, name="hypernet.x.basis"), *others))
+    with pytest.raises(BundleError, match=r"does not hold the tensor hypernet\.x\.basis"):
+        restore_tensors(built.path, unknown)
+    longer = dataclasses.replace(manifest, stored=(dataclasses.replace(first, shape=(1, *first.shape)), *others))
+    with pytest.raises(BundleError, match=rf"{first.name} should be float32 \[1, "):
+        restore_tensors(built.path, longer)
 
 
 @pytest.mark.parametrize("file_format", [Format.TORCHSCRIPT, Format.PT2])
