@@ -178,7 +178,7 @@ MODULE_FAULTS = (
     ModuleFault(
         name="GELU replaced",
         kind="cnn",
-        change=written_as(nn.SiLU, "body.1"),
+        change=written_as(nn.Tanh, "body.1"),
         stage=INFERENCE,
         place="body.1",
     ),
