@@ -37,8 +37,9 @@ def locate(
 ) -> None:
     """Name the first place where an artifact departs from PyTorch in float64.
 
-    Walks embedding, chunk, assembled weight, layer, block and logits, and says whether weight generation or inference
-    is at fault. Exits with 0 if nothing departs, 1 if something does, 2 if it could not be told.
+    Walks embedding, chunk, assembled weight, every module by its path and the outputs, and says whether weight
+    generation or inference is at fault. A list of modules is compared with network.onnx of the bundle instead. Exits
+    with 0 if nothing departs, 1 if something does, 2 if it could not be told.
     """
     from hnexport.cli import render
     from hnexport.cli.render_parity import print_locate

@@ -200,7 +200,11 @@ def print_member_parity(report: "ParityReport", *, wide: bool = False) -> None:
 
 def print_locate(report: "LocateReport", *, show_all: bool, wide: bool = False) -> None:
     """A table of the comparisons that depart (or of all), and one line with the answer."""
+    from hnexport.parity.locate import PYTORCH
+
     shown = [step for step in report.steps if show_all or not step.passed]
+    if report.reference != PYTORCH:
+        say(f"reference: {report.reference}")
     if shown:
         rows = [
             (
@@ -219,7 +223,7 @@ def print_locate(report: "LocateReport", *, show_all: bool, wide: bool = False) 
             Column("error", right=True),
             Column(""),
         )
-        title = f"{report.against} against PyTorch float64, member {report.member}"
+        title = f"{report.against} against {report.reference}, member {report.member}"
         show_table(Table(title=title, columns=columns, rows=rows), wide=wide)
     if report.first is None:
         say(f"{report.against}: nothing departs, {len(report.steps)} comparisons")

@@ -7,10 +7,15 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from bundles import small_spec, trained_tensors
+from torch import nn
 
 from hnexport.bundle import read_golden, read_manifest
+from hnexport.bundle.golden import Golden
+from hnexport.ensemble import Ensemble
 from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 from hnexport.parity import VerifyOptions, verify
 from hnexport.parity.depth import DepthProfile, depth_profile
@@ -101,3 +106,22 @@ def test_names_cannot_hide_anything_in_the_page(pristine: Pristine) -> None:
     assert r"a\u202eb\x1b&lt;script&gt;" in page
     assert r"c\u2066\u200b&amp;d" in page
     assert "1 of 3 members (as named)" in page
+
+
+def test_a_deep_network_shows_a_limited_number_of_places() -> None:
+    module = nn.Sequential(*(nn.Sequential(*(nn.Linear(2, 2) for _ in range(30))) for _ in range(10))).eval()
+    samples = torch.randn(6, 2)
+    ensemble = Ensemble.from_modules([module], example_inputs=samples[:2], outputs=("y",))
+    zeros = np.zeros((1, 6))
+    golden = Golden(
+        inputs={"input": samples.numpy()},
+        kinds=("noise",) * 6,
+        members=np.array([0]),
+        outputs={"y": np.zeros((1, 6, 2))},
+        eager={"y": zeros},
+        noise={"y": zeros},
+    )
+    profile = depth_profile(ensemble, golden)
+    assert profile.places == tuple(str(number) for number in range(10))
+    assert set(profile.errors) == {"float32 eager"}
+    assert all(error is not None and 0 < error < 1e-5 for error in profile.errors["float32 eager"])

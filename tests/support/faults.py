@@ -45,6 +45,9 @@ class OnnxEditor:
     def node(self, output: str) -> onnx.NodeProto:
         return next(node for node in self.graph.node if output in node.output)
 
+    def reader(self, value: str) -> onnx.NodeProto:
+        return next(node for node in self.graph.node if value in node.input)
+
     def layer(self, name: str) -> onnx.NodeProto:
         return next(node for node in self.graph.node if node.name == name)
 
@@ -193,7 +196,7 @@ def _wrong_padding(e: OnnxEditor) -> None:
 
 
 def _no_relu(e: OnnxEditor) -> None:
-    e.layer("group2.block1.norm2/Relu").op_type = "Identity"
+    e.reader("group2.block1.norm2/BatchNormalization").op_type = "Identity"
 
 
 def _epsilon(e: OnnxEditor) -> None:
@@ -272,7 +275,7 @@ def _no_residual(e: OnnxEditor) -> None:
 
 
 def _shortcut_after_norm(e: OnnxEditor) -> None:
-    e.layer("group2.block1.shortcut/Conv").input[0] = "group2.block1.norm1/Relu"
+    e.layer("group2.block1.shortcut/Conv").input[0] = e.reader("group2.block1.norm1/BatchNormalization").output[0]
 
 
 def _softmax(e: OnnxEditor) -> None:

@@ -1,6 +1,7 @@
 """`locate`: the first place where an artifact departs from the reference."""
 
+from hnexport.parity.locate.reference import PYTORCH
 from hnexport.parity.locate.search import ARTIFACT_FILES, LocateReport, Stage, locate
 from hnexport.parity.locate.steps import Kind, Step
 
-__all__ = ["ARTIFACT_FILES", "Kind", "LocateReport", "Stage", "Step", "locate"]
+__all__ = ["ARTIFACT_FILES", "PYTORCH", "Kind", "LocateReport", "Stage", "Step", "locate"]

@@ -26,10 +26,12 @@ from hnexport.parity.tolerances import TOLERANCES, Precision
 from hnexport.parity.trace.onnx_trace import graph_points
 from hnexport.parity.trace.points import Reference, reference_points
 
-__all__ = ["Source", "reference_source"]
+__all__ = ["PYTORCH", "Source", "reference_source"]
 
 Array = NDArray[np.generic]
 Inputs = Mapping[str, Array]
+
+PYTORCH = "PyTorch float64"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,7 @@ def reference_source(bundle: Path, manifest: Manifest, golden: Golden, tensors: 
     def run(member: int, inputs: Inputs) -> Reference:
         return reference_points(double, weights(member), inputs)
 
-    return Source(words="PyTorch float64", share=1.0, weights=weights, run=run)
+    return Source(words=PYTORCH, share=1.0, weights=weights, run=run)
 
 
 def _graph_source(bundle: Path, manifest: Manifest, golden: Golden, tensors: Mapping[str, Tensor]) -> Source:

@@ -1,6 +1,6 @@
 """Which operands of an ONNX operator are which tensors of a layer, in PyTorch's layout."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -32,11 +32,12 @@ _ROLES: Mapping[str, Mapping[int, str]] = MappingProxyType(
 _GATES: Mapping[str, tuple[int, ...]] = MappingProxyType({"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)})
 
 
-def by_role(node: onnx.NodeProto, operands: Mapping[int, Array]) -> dict[str, Array]:
+def by_role(node: onnx.NodeProto, operands: Mapping[int, Array], foreign: Collection[int] = ()) -> dict[str, Array]:
     """The operands of a node that do not depend on the graph's inputs, by role; the others are numbered.
 
     Args:
         operands: by their position among the node's inputs.
+        foreign: the positions of those that are no tensors of a layer, and so are numbered.
     """
     roles = _ROLES.get(node.op_type, {})
     tensors = {}
@@ -44,7 +45,7 @@ def by_role(node: onnx.NodeProto, operands: Mapping[int, Array]) -> dict[str, Ar
         if node.op_type in _GATES and position in (1, 2, 3):
             tensors.update(_unpacked(node.op_type, position, array))
         else:
-            tensors[roles.get(position, str(position))] = array
+            tensors[str(position) if position in foreign else roles.get(position, str(position))] = array
     if "weight" in tensors and tensors["weight"].ndim == 2 and _lies_transposed(node):
         tensors["weight"] = tensors["weight"].T
     return tensors

@@ -93,6 +93,7 @@ class _Graph:
         self._named = {
             slot: name for slot in slots for name in (f"{SHARED_PREFIX}{slot}", slot) if name in known
         }  # where both are there, a guard was added to the stored tensor
+        _, self._from_slots = dependent(model, self._named.values())
         wanted = {name for node in self.nodes for name in reads(node) if name not in self._reached}
         wanted.update(name for name in self._named.values() if name not in self._reached)
         self.computed = wanted - set(self.constants) - set(free_inputs(model))
@@ -111,7 +112,9 @@ class _Graph:
             for position, name in enumerate(node.input)
             if name not in self._reached and _holds(values, name)
         }
-        return Call(name=node.name, tensors=by_role(node, operands))
+        # Where slots have names, what comes from none of them is no layer's: an exporter's own scale of 1, say.
+        foreign = {i for i in operands if self._named and node.input[i] not in self._from_slots}
+        return Call(name=node.name, tensors=by_role(node, operands, foreign))
 
 
 def _holds(values: Mapping[str, Array], name: str) -> bool:

@@ -103,7 +103,7 @@ def _by_path(expected: Expected, calls: Sequence[Call]) -> dict[str, Sighting]:
     for call in calls:
         for role, array in call.tensors.items():
             slot = f"{call.path}.{role}"
-            if slot not in expected:
+            if slot not in expected or not _shaped(array, expected[slot]):
                 continue
             seen = _sighting(array, expected[slot])
             if slot not in found or seen.error > found[slot].error:
