@@ -69,8 +69,6 @@ NAMES_THE_TENANT = ("", "families")  # the public surface and the table of famil
 # These name it still, and may not become more: whoever frees one of them takes it off.
 STILL_NAME_THE_TENANT = frozenset(
     {
-        "hnexport.bench.contenders",
-        "hnexport.bench.hypnettorch",
         "hnexport.build",
         "hnexport.bundle.manifest",
         "hnexport.export.capture",
@@ -91,7 +89,6 @@ STILL_NAME_THE_TENANT = frozenset(
         "hnexport.parity.verify",
         "hnexport.parity.weight_checks",
         "hnexport.parity.weight_faults",
-        "hnexport.tune.fold",
     }
 )
 MOST_LINES, MEDIAN_LINES = 400, 120
