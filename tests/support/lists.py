@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from compose import export_generator, export_network, write_onnx
 from filelock import FileLock
 from shared import FOLDER_VARIABLE
 from torch import Tensor, nn
-from torch.export import Dim
 
 from hnexport.bundle.checksums import record_file
 from hnexport.bundle.golden import Golden, write_golden
 from hnexport.bundle.manifest import FORMAT_FILES, Format, Manifest, OnnxInfo, write_manifest
 from hnexport.ensemble import Ensemble
+from hnexport.export import capture, write_onnx
 from hnexport.names import COND_ID, GOLDEN_FILE
 from hnexport.rows import row_errors
 from hnexport.spec import TensorSpec
@@ -170,13 +169,8 @@ def list_bundle(name: str) -> Path:
 
 
 def _write(ensemble: Ensemble, case: ModuleList, folder: Path) -> None:
-    """What `hnexport.build` writes of an ensemble."""
-    inputs = dict(ensemble.examples)
-    dims = {axis: Dim(axis, min=1) for axes in ensemble.dynamic.values() for axis in axes.values()}
-    dynamic = {key: {axis: dims[called] for axis, called in axes.items()} for key, axes in ensemble.dynamic.items()}
-    names = tuple(output.name for output in ensemble.signature.outputs)
-    network = export_network(ensemble.network, inputs, dynamic, names)
-    supplied = write_onnx(export_generator(ensemble.generator), network, folder)
+    """What `hnexport.build` writes of an ensemble, without its verification."""
+    written = write_onnx(capture(ensemble), folder, {})
     golden = _golden(ensemble, case)
     write_golden(folder, golden)
     files = {file: record_file(folder / file) for file in (*FORMAT_FILES[Format.ONNX], GOLDEN_FILE)}
@@ -190,7 +184,7 @@ def _write(ensemble: Ensemble, case: ModuleList, folder: Path) -> None:
         slots=ensemble.slots,
         stored=ensemble.stored,
         formats=(Format.ONNX,),
-        onnx=OnnxInfo(opset=20, ir_version=10, supplied=supplied),
+        onnx=OnnxInfo(opset=written.opset, ir_version=written.ir_version, supplied=written.supplied),
         files=files,
         versions={},
     )
