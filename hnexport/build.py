@@ -17,7 +17,7 @@ import torch
 
 from hnexport import __version__
 from hnexport.bundle.checksums import WrittenFiles
-from hnexport.bundle.golden import Golden, read_golden, write_golden
+from hnexport.bundle.golden import read_golden, write_golden
 from hnexport.bundle.manifest import (
     ArtifactParity,
     Format,
@@ -30,8 +30,16 @@ from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
 from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError, SpecError
 from hnexport.export import capture, write_onnx, write_pt2, write_torchscript
-from hnexport.names import COND_ID, PARITY_FILE, PT2_FILE, TORCHSCRIPT_FILE
-from hnexport.parity import ParityReport, VerifyOptions, checked_members, compute_golden, probe_images, verify
+from hnexport.names import COND_ID, MODEL_FILE, PARITY_FILE, PT2_FILE, TORCHSCRIPT_FILE
+from hnexport.parity import (
+    ParityReport,
+    VerifyOptions,
+    checked_members,
+    compute_golden,
+    covered_members,
+    probe_inputs,
+    verify,
+)
 from hnexport.parity.depth import depth_profile
 from hnexport.parity.inputs import PROBE_KINDS
 from hnexport.parity.page import write_page
@@ -40,7 +48,7 @@ from hnexport.parity.rounding import measure_rounding
 from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
 from hnexport.spec import BasisDtype, TensorSpec
-from hnexport.trust import Trust, remember
+from hnexport.trust import remember
 
 __all__ = [
     "ONNX_ALONE_BYTES",
@@ -133,15 +141,17 @@ def build(
     exact = _ensemble(source)
     ensemble = exact if options.bases is None else _ensemble(_with_bases(source, options.bases))
     formats = options.formats or default_formats(_stored_bytes(ensemble))
-    members = checked_members(ensemble.members, options.members)
-    needed = _needed_bytes(ensemble, len(formats), len(members))
+    asked = checked_members(ensemble.members, options.members)
+    needed = _needed_bytes(ensemble, len(formats), len(asked))
     check_target(target, force=options.force, needed_bytes=needed)
     clock = _Clock(progress)
     with staged_folder(target, bundle_rules(force=options.force)) as folder:
         files = WrittenFiles(folder)
         manifest = _write_formats(ensemble, folder, formats, clock)
         with clock.stage("reference"):
-            golden = _reference(manifest, ensemble, members, progress)
+            probes = probe_inputs(ensemble.signature, {name: one.numpy() for name, one in ensemble.examples.items()})
+            members = covered_members(ensemble, probes.inputs, options.members)
+            golden = compute_golden(ensemble, members, probes.inputs, probes.kinds, progress=progress)
             write_golden(folder, golden)
         if _rounds(exact, ensemble):
             with clock.stage("rounding"):
@@ -150,7 +160,8 @@ def build(
         del exact
         with clock.stage("verify"):
             write_manifest(folder, dataclasses.replace(manifest, files=files.records()))
-            report = verify(folder, VerifyOptions(provider=options.provider, trust=True), progress, files.records())
+            judged = VerifyOptions(members=options.members, provider=options.provider, trust=True, fresh=False)
+            report = verify(folder, judged, progress, files.records())
         if not report.passed:
             raise ParityFailedError(report)
         text = json.dumps(report_json(report), indent=2, allow_nan=False) + "\n"
@@ -158,7 +169,8 @@ def build(
         manifest = dataclasses.replace(manifest, files=files.records(), parity=_parity_summary(report))
         with clock.stage("report"):
             golden = read_golden(folder, manifest)
-            depth = depth_profile(folder, manifest, golden, Trust(everything=True))
+            model = folder / MODEL_FILE if Format.ONNX in manifest.formats else None
+            depth = depth_profile(ensemble, golden, model)
             write_page(folder, report, manifest, golden, depth)
         manifest = dataclasses.replace(manifest, files=files.records())
         write_manifest(folder, manifest)
@@ -259,11 +271,6 @@ def _versions() -> dict[str, str]:
         "onnxruntime": onnxruntime.__version__,
         "numpy": np.__version__,
     }
-
-
-def _reference(manifest: Manifest, ensemble: Ensemble, members: tuple[int, ...], progress: Progress) -> Golden:
-    spec = manifest.spec  # transitional: the probes of any signature come with the runners
-    return compute_golden(spec, ensemble.tensors, members, probe_images(spec), progress=progress)
 
 
 def _parity_summary(report: ParityReport) -> dict[str, ArtifactParity]:

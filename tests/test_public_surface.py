@@ -9,6 +9,7 @@ import hnexport
 SURFACE = {
     "hnexport": {
         "RECIPES",
+        "Ensemble",
         "HnexportError",
         "HypernetSpec",
         "ImageSpec",
@@ -21,7 +22,16 @@ SURFACE = {
         "__version__",
         "weight_summary",
     },
-    "hnexport.build": {"PARITY_FILE", "BuildOptions", "BuildResult", "ParityFailedError", "build"},
+    "hnexport.build": {
+        "ONNX_ALONE_BYTES",
+        "PARITY_FILE",
+        "BuildOptions",
+        "BuildResult",
+        "Buildable",
+        "ParityFailedError",
+        "build",
+        "default_formats",
+    },
     "hnexport.export": {"Capture", "OnnxFiles", "capture", "write_onnx", "write_pt2", "write_torchscript"},
 }
 

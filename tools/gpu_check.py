@@ -127,12 +127,14 @@ class Task:
 
 def images_of(golden: Golden, batch: int) -> np.ndarray:
     """A batch made of the golden images, over and over."""
-    return np.ascontiguousarray(golden.images[np.arange(batch) % len(golden.images)])
+    (images,) = golden.inputs.values()
+    return np.ascontiguousarray(images[np.arange(batch) % golden.samples])
 
 
 def reference_of(golden: Golden, batch: int) -> np.ndarray:
     """The last golden member's logits of that batch."""
-    return golden.logits[-1][np.arange(batch) % len(golden.images)]
+    (logits,) = golden.outputs.values()
+    return logits[-1][np.arange(batch) % golden.samples]
 
 
 def measured(name: str, run: Callable[[np.ndarray], np.ndarray], golden: Golden, limit: float) -> Row:

@@ -58,9 +58,12 @@ class Golden:
             output without a batch axis is `[member, …]`, of all samples in one batch.
         eager: of each floating-point output, float64 `[member, sample]`: relative L2 error of PyTorch in float32.
             (`[member, 1]` where the output has no batch axis.)
-        noise: of the same shapes: how far float32 arithmetic may be off by chance, see `hnexport.parity.noise`; 0 where
-            it is not known.
+        noise: of every output, of the same shapes: how far float32 arithmetic may be off by chance, see
+            `hnexport.parity.noise`; 0 where it is not known. Of an output that is not floating-point it is the share of
+            a row's elements that float32 may choose otherwise.
         fingerprints: of the stored tensors that the outputs come from, by name; see `hnexport.bundle.fingerprints`.
+        spoils: by floating-point input, the outputs that are all NaN of a sample that is NaN there; None where it is
+            not known.
     """
 
     inputs: Mapping[str, Array]
@@ -70,6 +73,7 @@ class Golden:
     eager: Mapping[str, NDArray[np.float64]]
     noise: Mapping[str, NDArray[np.float64]]
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    spoils: Mapping[str, tuple[str, ...]] | None = None
 
     @property
     def samples(self) -> int:
@@ -95,6 +99,7 @@ class _Description:
 
     kinds: tuple[str, ...]
     fingerprints: Mapping[str, str]
+    spoils: Mapping[str, tuple[str, ...]] | None = None
 
 
 def write_golden(folder: Path, golden: Golden) -> None:
@@ -107,7 +112,9 @@ def write_golden(folder: Path, golden: Golden) -> None:
         (_NOISE, golden.noise),
     ):
         tensors |= {f"{prefix}{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
-    described = {"kinds": golden.kinds, "fingerprints": dict(golden.fingerprints)}
+    described: dict[str, Any] = {"kinds": golden.kinds, "fingerprints": dict(golden.fingerprints)}
+    if golden.spoils is not None:
+        described["spoils"] = dict(golden.spoils)
     # One key: safetensors writes several in an order that changes from run to run.
     save_file(tensors, folder / GOLDEN_FILE, metadata={_METADATA: json.dumps(described, sort_keys=True)})
     (folder / GOLDEN_FILE).chmod(0o644)  # safetensors writes files that only their owner may read
@@ -127,7 +134,8 @@ def read_golden(folder: Path, manifest: Manifest | None = None) -> Golden:
         regular_size(path)
         with safe_open(path, framework="numpy") as file:
             described = parse_json((file.metadata() or {}).get(_METADATA, ""), f"its metadata {_METADATA}")
-            kinds, fingerprints = _read_description(described, manifest)
+            facts = _read_description(described, manifest)
+            kinds = facts.kinds
             if manifest.schema_version == 1:
                 members, tensors = read_tensors1(file, manifest, len(kinds))
             else:
@@ -135,7 +143,7 @@ def read_golden(folder: Path, manifest: Manifest | None = None) -> Golden:
         _check_values(members, tensors, manifest)
     except (OSError, SafetensorError, ReadError, RecordError) as error:
         raise BundleError(f"{path} cannot be read: {error}; copy or build the bundle again") from error
-    return Golden(kinds=kinds, fingerprints=fingerprints, members=members, **tensors)
+    return Golden(kinds=kinds, fingerprints=facts.fingerprints, spoils=facts.spoils, members=members, **tensors)
 
 
 def _read_tensors(file: Any, manifest: Manifest, samples: int) -> tuple[Any, dict[str, dict[str, Array]]]:
@@ -175,10 +183,13 @@ def _read_tensors(file: Any, manifest: Manifest, samples: int) -> tuple[Any, dic
     for output in signature.outputs:
         dtype = "float64" if output.is_floating else output.dtype
         tensors["outputs"][output.name] = read(f"{_OUTPUT}{output.name}", dtype, (count, *_sized(output, samples)))
+        rows = (count, samples if output.has_batch else 1)
         if output.is_floating:
-            rows = (count, samples if output.has_batch else 1)
-            for what, prefix in (("eager", _EAGER), ("noise", _NOISE)):
-                tensors[what][output.name] = read(f"{prefix}{output.name}", "float64", rows)
+            tensors["eager"][output.name] = read(f"{_EAGER}{output.name}", "float64", rows)
+        if output.is_floating or f"{_NOISE}{output.name}" in held:
+            tensors["noise"][output.name] = read(f"{_NOISE}{output.name}", "float64", rows)
+        else:
+            tensors["noise"][output.name] = np.zeros(rows)
     return members, tensors
 
 
@@ -186,8 +197,8 @@ def _sized(tensor: TensorSpec, samples: int) -> tuple[int | str, ...]:
     return (samples, *tensor.row) if tensor.has_batch else tensor.shape
 
 
-def _read_description(described: Any, manifest: Manifest) -> tuple[tuple[str, ...], Mapping[str, str]]:
-    """Kinds and fingerprints.
+def _read_description(described: Any, manifest: Manifest) -> _Description:
+    """Kinds, fingerprints and what a NaN spoils.
 
     Raises:
         ReadError: there is not one fingerprint for each stored tensor.
@@ -200,7 +211,7 @@ def _read_description(described: Any, manifest: Manifest) -> tuple[tuple[str, ..
     for name, value in found.fingerprints.items():
         if re.fullmatch(r"[0-9a-f]{64}", value) is None:
             raise ReadError(f"the fingerprint of {name} is {shown(value)}, expected 64 hexadecimal digits")
-    return found.kinds, found.fingerprints
+    return found
 
 
 def _check_values(found: Array, tensors: Mapping[str, Mapping[str, Array]], manifest: Manifest) -> None:

@@ -56,10 +56,28 @@ def print_parity(report: "ParityReport", *, wide: bool = False, bundle: str = ""
         {f"{a.artifact}: {name}": why for a in report.artifacts for name, why in a.not_checked.items()}
     ):
         say(f"not checked: {remark}")
+    for remark in _samples(report):
+        say(remark)
     for artifact in report.artifacts:
         for line in artifact.failures:
             say(f"FAILED {artifact.artifact}: {line}")
+    for claim in report.claims:
+        if not claim.passed:
+            say(f"FAILED {claim.name}: {claim.detail}")
     say(_verdict(report, bundle, file))
+
+
+def _samples(report: "ParityReport") -> tuple[str, ...]:
+    """In what range inputs were probed, what was left out, and what float32 itself cannot compute well."""
+    ranges = ", ".join(f"{name} from {least:.3g} to {most:.3g}" for name, (least, most) in report.ranges.items())
+    ill = ", ".join(f"{place} ({noise:.0e})" for place, noise in report.ill_conditioned.items())
+    lines = {
+        f"probed: {ranges}": ranges,
+        f"left out, the reference itself cannot compute it: {', '.join(report.left_out)}": report.left_out,
+        f"ill-conditioned, judged by what float32 itself may lose there: {ill}": ill,
+        f"members drawn with --seed {report.seed}": report.seed is not None,
+    }
+    return tuple(line for line, is_said in lines.items() if is_said)
 
 
 def _row(artifact: "ArtifactReport") -> tuple[str | Styled, ...]:
@@ -122,14 +140,13 @@ def _beyond(item: "Comparison", tolerance: "Tolerance") -> str:
 
 def _difference(report: "ParityReport", bundle: str, file: str) -> str:
     """What differs first, and how to find where it begins."""
-    from hnexport.cli.render_probed import failed_claims
     from hnexport.parity.foreign_outputs import ARTIFACT as OUTPUTS
     from hnexport.parity.locate import ARTIFACT_FILES as LOCATED
 
     failed = [artifact for artifact in report.artifacts if not artifact.passed]
     if not failed:
-        claims = ", ".join(claim.name for claim in failed_claims(report))
-        return f"Different: the artifacts agree with PyTorch, but not with what the bundle says of itself ({claims})."
+        claim = next(claim for claim in report.claims if not claim.passed)
+        return f"Different: the bundle is not what it says of itself ({claim.name}: {claim.detail})."
     first = failed[0]
     name, where = first.artifact, shlex.quote(bundle)
     departs = [item for item in first.comparisons if not item.passed]

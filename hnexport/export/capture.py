@@ -109,7 +109,7 @@ def _export(
         with tracer_warnings_as_errors():
             program = torch.export.export(module, positional, named, dynamic_shapes=dynamic_shapes)
     except Exception as error:
-        raise CaptureError(f"torch.export could not capture {what}: {error}") from error
+        raise CaptureError(f"torch.export could not capture {what}: {error}{_remedy(error)}") from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
     for node in program.graph.nodes:  # they name this machine's folders, and would make equal builds differ
@@ -121,6 +121,15 @@ def _export(
             "compute it without the buffer, or call eval() if it belongs to training"
         )
     return program
+
+
+def _remedy(error: Exception) -> str:
+    if "Constraints violated" not in str(error):
+        return ""
+    return (
+        "\nThe network was written for the size that the example has: declare this axis as fixed, "
+        "or change what depends on its size"
+    )
 
 
 def _with_storage(network: nn.Module) -> nn.Module:

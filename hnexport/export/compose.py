@@ -131,6 +131,7 @@ def compose_network(halves: Halves) -> tuple[ir.Model, tuple[str, ...]]:
         reference = ir.ExternalTensor(SUPPLIED_FILE, offset, length, _dtype(value), shape=shape, name=slot)
         make_initializer(graph, graph, value, reference)
         offset += length
+    remove_unused(model, halves.inputs)
     unify_names(graph, [*graph.inputs, *graph.outputs, *found.values()])
     return model, tuple(order)
 

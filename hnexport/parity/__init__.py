@@ -3,8 +3,9 @@
 import hnexport.runtime.available  # noqa: F401  # first: it says why onnxruntime cannot be imported
 from hnexport.parity.foreign import write_golden_inputs
 from hnexport.parity.foreign_outputs import verify_outputs
-from hnexport.parity.inputs import probe_images
-from hnexport.parity.reference import checked_members, compute_golden, sample_members
+from hnexport.parity.inputs import Probes, probe_inputs
+from hnexport.parity.members import checked_members, sample_members
+from hnexport.parity.reference import compute_golden, covered_members
 from hnexport.parity.results import ArtifactReport, Check, Comparison, ParityReport, Selection, Verdict
 from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
 from hnexport.parity.verify import VerifyOptions, verify
@@ -17,13 +18,15 @@ __all__ = [
     "Comparison",
     "ParityReport",
     "Precision",
+    "Probes",
     "Selection",
     "Tolerance",
     "Verdict",
     "VerifyOptions",
     "checked_members",
     "compute_golden",
-    "probe_images",
+    "covered_members",
+    "probe_inputs",
     "replay",
     "sample_members",
     "verify",

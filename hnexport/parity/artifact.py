@@ -1,5 +1,6 @@
 """Compare one loaded artifact with the golden samples."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,29 +9,49 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden
 from hnexport.errors import ParityError
-from hnexport.parity.batches import filled, member_batches, run_member
+from hnexport.parity.batches import LARGE_BATCHES, LARGE_SECONDS, filled, large_batch, member_batches, run_member
 from hnexport.parity.cases import Case
 from hnexport.parity.checks import (
     SAME_ROW,
     SPOILT_ROW,
     check_members_differ,
     check_placement,
+    check_same_rows,
     check_spoilt_row,
     check_unknown_ids,
-    row_spread,
 )
-from hnexport.parity.compare import compare_member
+from hnexport.parity.compare import Reference, checked_outputs, compare_member
 from hnexport.parity.results import ArtifactReport, Check, Comparison
+from hnexport.parity.rows_of import chosen_rows, flat_rows, taken
 from hnexport.parity.runners import Placed, Runner
-from hnexport.parity.tolerances import Tolerance
+from hnexport.parity.tolerances import EAGER_FLOOR, Tolerance
 from hnexport.progress import Progress, no_progress
 from hnexport.rows import relative_l2
+from hnexport.spec import Signature
 
-__all__ = ["eager_errors", "failed_member", "verify_artifact"]
+__all__ = ["Plan", "eager_errors", "failed_member", "first_rows", "members_checks", "verify_artifact"]
 
 Array = NDArray[np.generic]
-Rows = Sequence[Array]
-References = Sequence[NDArray[np.float64]]
+Outputs = Mapping[str, Array]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How an artifact is tried.
+
+    Attributes:
+        members: the size of the ensemble (the golden samples may hold fewer).
+        batch_sizes: sizes that every member runs, see `allowed_sizes`.
+        large: whether one member runs `LARGE_BATCHES` too.
+        on_failure: called with the worst batch of each member that fails.
+    """
+
+    members: int
+    batch_sizes: tuple[int, ...]
+    tolerance: Tolerance
+    large: bool = True
+    progress: Progress = no_progress
+    on_failure: Callable[[Case], object] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,81 +59,102 @@ class _Ran:
     """What one member returned, batch by batch.
 
     Attributes:
-        spread: largest relative L2 difference between two rows of one image.
-        first: logits `[class]` of the first image.
+        first: the outputs of the first sample, `[element]` each.
     """
 
+    reference: Reference
     batches: Sequence[Sequence[int]]
-    rows: Rows
-    references: References
-    spread: float
-    first: Array
+    found: Sequence[Outputs]
+    first: Outputs
 
 
-@np.errstate(invalid="ignore", over="ignore")  # logits that are not finite are an answer
-def verify_artifact(
-    name: str,
-    runner: Runner,
-    members: int,
-    golden: Golden,
-    batch_sizes: Sequence[int],
-    tolerance: Tolerance,
-    progress: Progress = no_progress,
-    on_failure: Callable[[Case], object] | None = None,
-) -> ArtifactReport:
+@np.errstate(invalid="ignore", over="ignore")  # outputs that are not finite are an answer
+def verify_artifact(name: str, runner: Runner, signature: Signature, golden: Golden, plan: Plan) -> ArtifactReport:
     """Run every member with every batch size, and check the properties that every artifact must have.
 
-    A member that the runtime cannot run, or that does not get a row for each image, fails where another member can be
+    A member that the runtime cannot run, or that does not get a row for each sample, fails where another member can be
     compared and differs too; where none differs, the question cannot be answered.
 
-    Args:
-        members: the size of the ensemble (the golden samples may hold fewer).
-        batch_sizes: sizes that the artifact runs, see `allowed_sizes`.
-        on_failure: called with the worst batch of each member that fails.
-
     Raises:
-        ParityError: the artifact cannot be run and nothing differs, or it returns no logits `[batch, class]`.
+        ParityError: the artifact cannot be run and nothing differs, or it returns other outputs than the signature's.
     """
-    eager = eager_errors(golden)
     comparisons: list[Comparison] = []
     ran: list[_Ran] = []
     broken: dict[int, ParityError] = {}
     for position, member in enumerate(golden.members.tolist()):
         try:
-            one = _run_all(name, runner, golden, position, batch_sizes)
+            one = _run_all(name, runner, Reference.of(golden, position, signature), golden, position, plan)
         except ParityError as error:
             broken[member] = error
             comparisons.append(failed_member(member))
         else:
             ran.append(one)
-            comparisons.append(compare_member(member, one.rows, one.references, eager[member], tolerance))
-            if on_failure is not None and not comparisons[-1].passed:
-                on_failure(_case(name, runner, golden, position, one))
-        progress(f"verify {name}", position + 1, len(golden.members))
+            comparisons.append(compare_member(one.reference, one.batches, one.found, plan.tolerance))
+            if plan.on_failure is not None and not comparisons[-1].passed:
+                plan.on_failure(_case(name, runner, golden, one))
+        plan.progress(f"verify {name}", position + 1, len(golden.members))
     if broken:
         return _partly(name, runner, comparisons, broken)
-    checks = _checks(runner, members, golden, ran, tolerance)
-    found = np.stack([one.first for one in ran])
-    if len(comparisons) > 1:
-        checks.append(check_members_differ(found, golden.logits[:, 0], tolerance))
-    again = run_member(name, runner, int(golden.members[0]), golden.images[ran[0].batches[-1]])
+    checks = _checks(runner, signature, golden, ran, plan)
+    found = {output.name: np.stack([one.first[output.name] for one in ran]) for output in signature.outputs}
+    checks += members_checks(signature, golden, found, plan.tolerance)
+    again = run_member(name, runner, ran[0].reference.member, taken(signature, golden.inputs, ran[0].batches[-1]))
     return ArtifactReport(
         artifact=name,
         runtime=runner.runtime,
         comparisons=tuple(comparisons),
         checks=tuple(checks),
-        ensemble_error=float(
-            relative_l2(found.astype(np.float64).mean(axis=0), golden.logits[:, 0].mean(axis=0)),
-        ),
-        repeat_spread=_repeat_spread(ran[0].rows[-1], again, ran[0].references[-1]),
+        ensemble_error=ensemble_error(signature, golden, found),
+        repeat_spread=_repeat_spread(ran[0], again),
         not_checked=_not_checked(runner),
+        batch_sizes=tuple(sorted({len(batch) for batch in ran[0].batches})),
     )
 
 
+def first_rows(signature: Signature, outputs: Outputs, row: int = 0) -> dict[str, Array]:
+    """One sample's outputs, `[element]` each; of an output without a batch axis all of it."""
+    return {
+        output.name: flat_rows(output, np.asarray(outputs[output.name]))[row if output.has_batch else 0]
+        for output in signature.outputs
+    }
+
+
+def members_checks(signature: Signature, golden: Golden, found: Outputs, tolerance: Tolerance) -> list[Check]:
+    """Whether the members are as far apart as the reference's: of the first output for which that is not so, or of one.
+
+    Args:
+        found: by output `[member, element]`, of the first sample.
+    """
+    checks = []
+    for output in signature.outputs:
+        if len(golden.members) < 2 or not output.is_floating:
+            continue
+        known = _first_reference(signature, golden)[output.name]
+        lost = max(float(golden.eager[output.name].max()), float(golden.noise[output.name][:, 0].max()), EAGER_FLOOR)
+        checks.append(check_members_differ(found[output.name], known, tolerance, lost=lost))
+    return [next((check for check in checks if not check.passed), checks[0])] if checks else []
+
+
+def ensemble_error(signature: Signature, golden: Golden, found: Outputs) -> float:
+    """Largest relative L2 error of the mean over the members, of the floating-point outputs of the first sample."""
+    known = _first_reference(signature, golden)
+    errors = [
+        float(relative_l2(found[output.name].astype(np.float64).mean(axis=0), known[output.name].mean(axis=0)))
+        for output in signature.outputs
+        if output.is_floating
+    ]
+    return max(errors)
+
+
+def _first_reference(signature: Signature, golden: Golden) -> dict[str, NDArray[np.float64]]:
+    rows = [first_rows(signature, Reference.of(golden, i, signature).outputs) for i in range(len(golden.members))]
+    return {output.name: np.stack([row[output.name] for row in rows]) for output in signature.outputs}
+
+
 def eager_errors(golden: Golden) -> Mapping[int, float]:
-    """Float32 eager PyTorch's own relative L2 error by member: the yardstick."""
-    errors = golden.eager["logits"].max(axis=1)
-    return dict(zip(golden.members.tolist(), errors.tolist(), strict=True))
+    """Float32 eager PyTorch's own relative L2 error by member: the yardstick. The largest of its outputs and rows."""
+    worst = np.max([errors.max(axis=1) for errors in golden.eager.values()], axis=0)
+    return dict(zip(golden.members.tolist(), worst.tolist(), strict=True))
 
 
 def failed_member(member: int) -> Comparison:
@@ -128,48 +170,42 @@ def failed_member(member: int) -> Comparison:
     )
 
 
-def _run_all(name: str, runner: Runner, golden: Golden, position: int, sizes: Sequence[int]) -> _Ran:
-    """One member with every batch.
+def _run_all(name: str, runner: Runner, reference: Reference, golden: Golden, position: int, plan: Plan) -> _Ran:
+    """One member with every batch; the first with large ones too.
 
     Raises:
-        ParityError: the runtime cannot run it, or returns something else than logits.
+        ParityError: the runtime cannot run it, or returns other outputs than the signature's.
     """
-    member = int(golden.members[position])
-    batches = member_batches(len(golden.images), position, sizes, runner.limits)
-    rows, references = [], []
-    for batch in batches:
-        reference = golden.logits[position][batch]
-        logits = run_member(name, runner, member, golden.images[batch])
-        if logits.dtype.kind != "f":
-            raise ParityError(f"{name} returns {logits.dtype}, expected floating-point logits: export the logits")
-        if logits.ndim == 2 and logits.shape[1] == reference.shape[1] and len(logits) != len(batch):
-            logits = np.full(reference.shape, np.inf, dtype=logits.dtype)  # rows are lost: every one is wrong
-        if logits.shape != reference.shape:
-            raise ParityError(
-                f"{name}, member {member}: expected logits of shape {list(reference.shape)}, found {list(logits.shape)}"
-            )
-        rows.append(logits)
-        references.append(reference)
-    return _Ran(
-        batches=batches,
-        rows=rows,
-        references=references,
-        spread=row_spread(batches, rows, golden.logits[position]),
-        first=_first_image(name, runner, member, golden, batches, rows),
-    )
+    signature, samples = reference.signature, golden.samples
+    batches = member_batches(samples, position, plan.batch_sizes, runner.limits)
+    found: list[Outputs] = []
+
+    def run(batch: Sequence[int]) -> float:
+        start = time.perf_counter()
+        outputs = run_member(name, runner, reference.member, taken(signature, golden.inputs, batch))
+        found.append(checked_outputs(name, signature, outputs, reference.outputs, batch))
+        return time.perf_counter() - start
+
+    seconds = [run(batch) for batch in batches]
+    if plan.large and position == 0 and any(item.has_batch for item in signature.inputs):
+        size, took = len(batches[-1]), seconds[-1]
+        for large in (size for size in LARGE_BATCHES if runner.limits.runs(size) and size > samples):
+            if large == LARGE_BATCHES[0] or took * large / size <= LARGE_SECONDS:
+                batches.append(large_batch(samples, large))
+                size, took = large, run(batches[-1])
+    first = _first_sample(name, runner, reference, golden, batches, found)
+    return _Ran(reference=reference, batches=batches, found=found, first=first)
 
 
-def _checks(runner: Runner, members: int, golden: Golden, ran: Sequence[_Ran], tolerance: Tolerance) -> list[Check]:
+def _checks(runner: Runner, signature: Signature, golden: Golden, ran: Sequence[_Ran], plan: Plan) -> list[Check]:
     """The checks that this artifact's batch sizes allow; `_not_checked` names the others."""
-    worst = max(one.spread for one in ran)
-    spoilt, single = check_spoilt_row(runner, golden, tolerance), _is_single(runner)
+    spoilt, single = check_spoilt_row(runner, signature, golden, plan.tolerance), _is_single(runner)
     checks = [] if single and spoilt.passed else [spoilt]
     if not single:
-        detail = f"one image's logits differ by {worst:.1e} (relative L2) between batches"
-        checks.insert(0, Check(name=SAME_ROW, passed=worst <= tolerance.row_spread, detail=detail))
-    checks.append(check_unknown_ids(runner, members, golden.images[:1]))
+        checks.insert(0, check_same_rows([(one.reference, one.batches, one.found) for one in ran], plan.tolerance))
+    checks.append(check_unknown_ids(runner, plan.members, signature, golden.inputs))
     if isinstance(runner, Placed):
-        where = check_placement(runner, filled(golden.images[:1], runner.limits))
+        where = check_placement(runner, filled(signature, taken(signature, golden.inputs, [0]), runner.limits))
         checks += [] if where is None else [where]
     return checks
 
@@ -179,7 +215,7 @@ def _not_checked(runner: Runner) -> Mapping[str, str]:
     found = {}
     if _is_single(runner):
         found = dict.fromkeys(
-            (SAME_ROW, SPOILT_ROW), "the file runs batches of one image only: there are no other rows"
+            (SAME_ROW, SPOILT_ROW), "the file runs batches of one sample only: there are no other rows"
         )
     elif runner.limits.batch_sizes is not None and len(runner.limits.batch_sizes) == 1:
         found["other batch sizes"] = f"the file runs batches of {runner.limits.batch_sizes[0]} only"
@@ -214,37 +250,74 @@ def _partly(
     )
 
 
-def _case(name: str, runner: Runner, golden: Golden, position: int, ran: _Ran) -> Case:
+def _case(name: str, runner: Runner, golden: Golden, ran: _Ran) -> Case:
     """The worst batch of a member, to be run again."""
-    pairs = zip(ran.rows, ran.references, strict=True)
-    worst = int(np.argmax([relative_l2(row.astype(np.float64), known).max() for row, known in pairs]))
-    member = int(golden.members[position])
+    reference, signature = ran.reference, ran.reference.signature
+
+    def error(position: int) -> float:
+        return max(
+            float(relative_l2(*(flat_rows(output, one[output.name]) for one in _pair(ran, position))).max(initial=0.0))
+            for output in signature.outputs
+            if output.has_batch
+        )
+
+    worst = max(range(len(ran.batches)), key=error) if any(o.has_batch for o in signature.outputs) else 0
+    batch = ran.batches[worst]
+    found, known = _pair(ran, worst)
+
+    def rows(arrays: Outputs) -> dict[str, Array]:
+        held = (output for output in signature.outputs if output.name in arrays)
+        return {output.name: chosen_rows(output, arrays[output.name], batch) for output in held}
+
     return Case(
         bundle="",
         artifact=name,
         runtime=runner.runtime,
-        member=member,
-        eager_error=eager_errors(golden)[member],
-        images=golden.images[ran.batches[worst]],
-        reference=ran.references[worst],
-        found=ran.rows[worst],
+        member=reference.member,
+        inputs=taken(signature, golden.inputs, batch),
+        reference=known,
+        found=found,
+        eager=rows(reference.eager),  # type: ignore[arg-type]
+        noise=rows(reference.noise),  # type: ignore[arg-type]
     )
 
 
-def _first_image(
-    name: str, runner: Runner, member: int, golden: Golden, batches: Sequence[Sequence[int]], rows: Rows
-) -> Array:
-    """The member's logits `[class]` of the first image, from a batch that has it where there is one."""
-    for batch, logits in zip(batches, rows, strict=True):
+def _pair(ran: _Ran, position: int) -> tuple[Outputs, Outputs]:
+    """What was found with a batch, and its reference."""
+    known = {
+        output.name: chosen_rows(output, ran.reference.outputs[output.name], ran.batches[position])
+        for output in ran.reference.signature.outputs
+    }
+    return ran.found[position], known
+
+
+def _first_sample(
+    name: str,
+    runner: Runner,
+    reference: Reference,
+    golden: Golden,
+    batches: Sequence[Sequence[int]],
+    found: Sequence[Outputs],
+) -> Outputs:
+    """The member's outputs of the first sample: from the batch of all where there is one, or from one that has it."""
+    whole = list(range(reference.samples))
+    for batch, outputs in sorted(zip(batches, found, strict=True), key=lambda pair: list(pair[0]) != whole):
         if 0 in batch:
-            return logits[list(batch).index(0)]  # type: ignore[no-any-return]
-    return run_member(name, runner, member, filled(golden.images[:1], runner.limits))[0]  # type: ignore[no-any-return]
+            return first_rows(reference.signature, outputs, list(batch).index(0))
+    given = filled(reference.signature, taken(reference.signature, golden.inputs, [0]), runner.limits)
+    return first_rows(reference.signature, run_member(name, runner, reference.member, given))
 
 
-def _repeat_spread(first: Array, second: Array, reference: NDArray[np.float64]) -> float:
+def _repeat_spread(ran: _Ran, again: Outputs) -> float:
     """Largest relative L2 difference of a row between two runs of the same batch."""
-    if first.shape != second.shape:
-        return float("inf")
-    difference = np.linalg.norm(first.astype(np.float64) - second.astype(np.float64), axis=-1)
-    spread = float((difference / np.linalg.norm(reference, axis=-1)).max())
-    return spread if np.isfinite(spread) else float("inf")
+    worst, (first, known) = 0.0, _pair(ran, len(ran.batches) - 1)
+    for output in ran.reference.signature.outputs:
+        if not output.is_floating or first[output.name].shape != np.shape(again[output.name]):
+            continue
+        one, two = (flat_rows(output, np.asarray(found[output.name])) for found in (first, again))
+        if np.array_equal(one, two, equal_nan=True):
+            continue
+        base = flat_rows(output, known[output.name]).astype(np.float64)
+        difference = two.astype(np.float64) - one.astype(np.float64)
+        worst = max(worst, float(relative_l2(base + difference, base).max()))
+    return worst

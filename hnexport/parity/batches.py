@@ -1,6 +1,6 @@
 """Which batches an artifact is tried with, and one way to run them, whatever batch sizes it is limited to."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,15 +9,20 @@ from numpy.typing import NDArray
 
 from hnexport.errors import HnexportError, ParityError
 from hnexport.parity.limits import Limits
+from hnexport.parity.rows_of import batch_size, taken
+from hnexport.spec import Signature
 
 if TYPE_CHECKING:
     from hnexport.parity.runners import Runner
 
 __all__ = [
     "DEFAULT_BATCH_SIZES",
+    "LARGE_BATCHES",
+    "LARGE_SECONDS",
     "allowed_sizes",
     "filled",
     "in_parts",
+    "large_batch",
     "member_batches",
     "run_member",
     "run_rows",
@@ -25,18 +30,23 @@ __all__ = [
 ]
 
 Array = NDArray[np.generic]
+Inputs = Mapping[str, Array]
 
-DEFAULT_BATCH_SIZES = (1, 3, 6)
+DEFAULT_BATCH_SIZES = (1, 3)
+"""Every member runs these, and all golden samples in one batch."""
+LARGE_BATCHES = (33, 257)
+"""One member runs these too, made of the golden samples again and again; the largest where it takes `LARGE_SECONDS`."""
+LARGE_SECONDS = 1.0
 
 
-def allowed_sizes(name: Path | str, limits: Limits, asked: Sequence[int] | None) -> tuple[int, ...]:
+def allowed_sizes(name: Path | str, limits: Limits, asked: Sequence[int] | None, samples: int) -> tuple[int, ...]:
     """The batch sizes to try: those that were asked for, or the usual ones as far as the artifact runs them.
 
     Raises:
         ParityError: one that was asked for is one that it cannot run.
     """
     if asked is None:
-        usual = tuple(size for size in DEFAULT_BATCH_SIZES if limits.runs(size))
+        usual = tuple(size for size in dict.fromkeys((*DEFAULT_BATCH_SIZES, samples)) if limits.runs(size))
         return usual or (limits.least_batch,)
     unable = next((size for size in asked if not limits.runs(size)), None)
     if unable is not None:
@@ -54,66 +64,83 @@ def _told(limits: Limits) -> str:
     return ", ".join(map(str, able)) if len(able) <= 8 else f"{min(able)} to {max(able)}"
 
 
-def member_batches(images: int, position: int, sizes: Sequence[int], limits: Limits) -> list[list[int]]:
-    """Which images make up each batch: every member starts at another one, so that all meet all batch sizes.
+def member_batches(samples: int, position: int, sizes: Sequence[int], limits: Limits) -> list[list[int]]:
+    """Which samples make up each batch: every member starts at another one, so that all meet all batch sizes.
 
-    An artifact that is limited to some sizes meets all images too, in as many batches as that takes, and some of them
-    at two places of a batch.
+    Every member meets all samples: in one batch in their order where that is among the sizes, otherwise in as many
+    batches as it takes. An artifact that is limited to some sizes meets some of them at two places of a batch.
     """
 
     def batch(start: int, size: int) -> list[int]:
-        return [(start + offset) % images for offset in range(size)]
+        return [(start + offset) % samples for offset in range(size)]
 
-    batches = [batch(position, size) for size in sizes]
-    if not limits.runs_any_batch:
-        size = max(sizes)
-        batches += [batch(position + done, size) for done in range(size, images, size)]
-        if size > 1:
-            batches.append(batch(position + 1, size))
+    batches = [list(range(samples)) if size == samples else batch(position, size) for size in sizes]
+    size = max(sizes)
+    if size < samples:
+        batches += [batch(position + done, size) for done in range(size, samples, size)]
+    if not limits.runs_any_batch and size > 1:
+        batches.append(batch(position + 1, size))
     return batches
 
 
-def filled(images: Array, limits: Limits) -> Array:
-    """The smallest batch that the artifact runs and that starts with these images, repeated as often as needed."""
-    return _repeated(images, limits.size_for(len(images)))
+def large_batch(samples: int, size: int) -> list[int]:
+    """The golden samples again and again."""
+    return [number % samples for number in range(size)]
 
 
-def in_parts(images: Array, limits: Limits) -> Iterator[tuple[Array, int]]:
-    """Batches that the artifact runs, and with how many of the images each begins; a short one is filled up."""
-    size = limits.size_within(len(images))
-    for start in range(0, len(images), size):
-        part = images[start : start + size]
-        yield _repeated(part, size), len(part)
+def filled(signature: Signature, inputs: Inputs, limits: Limits) -> dict[str, Array]:
+    """The smallest batch that the artifact runs and that starts with these samples, repeated as often as needed."""
+    return _repeated(signature, inputs, limits.size_for(batch_size(signature, inputs)))
 
 
-def _repeated(images: Array, size: int) -> Array:
-    return images if len(images) == size else images[np.arange(size) % len(images)]
+def in_parts(signature: Signature, inputs: Inputs, limits: Limits) -> Iterator[tuple[dict[str, Array], int]]:
+    """Batches that the artifact runs, and with how many of the samples each begins; a short one is filled up."""
+    samples = batch_size(signature, inputs)
+    size = limits.size_within(samples)
+    for start in range(0, samples, size):
+        part = taken(signature, inputs, slice(start, start + size))
+        yield _repeated(signature, part, size), batch_size(signature, part)
 
 
-def run_member(name: str, runner: "Runner", member: int, images: Array) -> Array:
-    """Logits of one batch.
+def _repeated(signature: Signature, inputs: Inputs, size: int) -> dict[str, Array]:
+    samples = batch_size(signature, inputs)
+    return dict(inputs) if samples == size else taken(signature, inputs, [row % samples for row in range(size)])
+
+
+def run_member(name: str, runner: "Runner", member: int, inputs: Inputs) -> dict[str, Array]:
+    """The outputs of one batch by name.
 
     Raises:
         ParityError: the runtime cannot run it.
     """
     try:
-        return np.asarray(runner.run(member, {"image": images})["logits"])
+        return {output: np.asarray(value) for output, value in runner.run(member, inputs).items()}
     except HnexportError:
         raise
     except Exception as error:  # each runtime has its own
+        sizes = {len(array) for array in inputs.values() if np.ndim(array)}
+        size = f"a batch of {min(sizes)}" if len(sizes) == 1 else f"inputs of {sorted(sizes)}"
         raise ParityError(
-            f"{name} on {runner.runtime} cannot run member {member} with a batch of {len(images)}: {said(error)}"
+            f"{name} on {runner.runtime} cannot run member {member} with {size}: {said(error)}"
         ) from error
 
 
-def run_rows(name: str, runner: "Runner", member: int, images: Array) -> Array:
-    """Logits of as many images as there are, in batches that the artifact runs.
+def run_rows(name: str, runner: "Runner", member: int, signature: Signature, inputs: Inputs) -> dict[str, Array]:
+    """The outputs of as many samples as there are, in batches that the artifact runs.
 
     Raises:
         ParityError: the runtime cannot run them.
     """
-    parts = in_parts(images, runner.limits)
-    return np.concatenate([run_member(name, runner, member, batch)[:count] for batch, count in parts])
+    parts = [
+        (run_member(name, runner, member, batch), count) for batch, count in in_parts(signature, inputs, runner.limits)
+    ]
+    return {
+        output.name: np.concatenate([found[output.name][:count] for found, count in parts])
+        if output.has_batch
+        else parts[0][0][output.name]
+        for output in signature.outputs
+        if all(output.name in found for found, _ in parts)
+    }
 
 
 def said(error: Exception) -> str:

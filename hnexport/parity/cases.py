@@ -1,8 +1,9 @@
-"""Failing cases as files: images, what was expected and what was found, to be run again anywhere."""
+"""Failing cases as files: inputs, what was expected and what was found, to be run again anywhere."""
 
 import dataclasses
 import json
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,26 +23,30 @@ __all__ = ["Case", "read_case", "write_case"]
 SCHEMA = "hnexport-parity-case"
 MAX_FACTS_BYTES = 2**20
 
+Array = NDArray[np.generic]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Case:
     """One batch that failed.
 
     Attributes:
-        images: `[batch, …]`, as the graph takes them.
-        reference: float64 `[batch, class]`.
-        found: `[batch, class]`, what the artifact returned.
-        eager_error: float32 eager's relative L2 error on this member.
+        inputs: by name, as the graph takes them.
+        reference: by name; floating-point outputs in float64.
+        found: by name, of the same shapes: what the artifact returned.
+        eager: by name `[row]`: float32 eager's relative L2 error.
+        noise: by name `[row]`: what float32 may lose by chance.
     """
 
     bundle: str
     artifact: str
     runtime: str
     member: int
-    eager_error: float
-    images: NDArray[np.generic]
-    reference: NDArray[np.float64]
-    found: NDArray[np.generic]
+    inputs: Mapping[str, Array]
+    reference: Mapping[str, Array]
+    found: Mapping[str, Array]
+    eager: Mapping[str, NDArray[np.float64]]
+    noise: Mapping[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +57,9 @@ class _Facts:
     artifact: str
     runtime: str
     member: int
-    eager_error: float
+
+
+_TENSORS = ("inputs", "reference", "found", "eager", "noise")
 
 
 def write_case(folder: Path, case: Case) -> Path:
@@ -67,8 +74,12 @@ def write_case(folder: Path, case: Case) -> Path:
         ParityError: the folder cannot be written, or holds a file of that name that is no failing case.
     """
     path = folder / f"{Path(case.artifact).stem}-member-{case.member}.json"
-    facts = {name: getattr(case, name) for name in ("bundle", "artifact", "runtime", "member", "eager_error")}
-    tensors = {name: np.ascontiguousarray(getattr(case, name)) for name in ("images", "reference", "found")}
+    facts = {name: getattr(case, name) for name in ("bundle", "artifact", "runtime", "member")}
+    tensors = {
+        f"{what}.{name}": np.ascontiguousarray(array)
+        for what in _TENSORS
+        for name, array in getattr(case, what).items()
+    }
     data = path.with_suffix(".safetensors")
     for file in (path, data):
         check_place(file, _RULES)
@@ -113,26 +124,30 @@ def read_case(path: Path) -> Case:
     except (OSError, ValueError, SafetensorError) as error:
         raise ParityError(f"{path} cannot be read as a failing case: {error}") from error
     known: dict[str, Any] = {field.name: getattr(facts, field.name) for field in dataclasses.fields(facts)}
-    return Case(**known, **tensors)
+    held: dict[str, Any] = dict(tensors)
+    return Case(**known, **held)
 
 
-def _read_tensors(path: Path) -> dict[str, Any]:
-    """Images, reference and found logits, once their shapes in the header fit each other.
+def _read_tensors(path: Path) -> dict[str, dict[str, Array]]:
+    """Inputs, reference and found outputs, once their shapes in the header fit each other.
 
     Raises:
         ReadError: it is no regular file, or holds other tensors than `write_case` writes.
     """
     regular_size(path)
     with safe_open(path, framework="numpy") as file:
-        names = sorted(file.keys())
-        if names != ["found", "images", "reference"]:
-            raise ReadError(f"{path} holds the tensors {shown(names)}, expected found, images and reference")
-        slices = {name: file.get_slice(name) for name in names}
-        shapes = {name: list(part.get_shape()) for name, part in slices.items()}
-        batch = shapes["images"][0] if shapes["images"] else 0
-        reference = shapes["reference"]
-        if not batch or len(reference) != 2 or reference[0] != batch or shapes["found"] != reference:
-            raise ReadError(f"{path}: the shapes {shapes} do not fit each other")
-        if slices["reference"].get_dtype() != "F64" or slices["images"].get_dtype() not in ("F32", "U8"):
-            raise ReadError(f"{path}: expected images in float32 or uint8, and a reference in float64")
-        return {name: file.get_tensor(name) for name in names}
+        held = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+        by_kind: dict[str, dict[str, Any]] = {what: {} for what in _TENSORS}
+        for name, part in held.items():
+            what, _, rest = name.partition(".")
+            if what not in by_kind or not rest:
+                raise ReadError(f"{path} holds the tensor {shown(name)}, expected {', '.join(_TENSORS)}")
+            by_kind[what][rest] = part
+        shapes = {
+            what: {name: tuple(part.get_shape()) for name, part in parts.items()} for what, parts in by_kind.items()
+        }
+        if not shapes["inputs"] or not shapes["reference"] or shapes["reference"] != shapes["found"]:
+            raise ReadError(f"{path}: the shapes {shown(shapes)} do not fit each other")
+        if not set(shapes["eager"]) <= set(shapes["noise"]) or set(shapes["noise"]) != set(shapes["reference"]):
+            raise ReadError(f"{path}: eager and noise are not those of the reference")
+        return {what: {name: file.get_tensor(f"{what}.{name}") for name in parts} for what, parts in by_kind.items()}

@@ -1,6 +1,6 @@
-"""Properties that every artifact must have, whatever its logits are worth."""
+"""Properties that every artifact must have, whatever its outputs are worth."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,11 +8,14 @@ from numpy.typing import NDArray
 from hnexport.bundle.golden import Golden
 from hnexport.errors import HnexportError
 from hnexport.parity.batches import filled, run_member
-from hnexport.parity.compare import spread
+from hnexport.parity.compare import Reference, spread
 from hnexport.parity.results import Check
+from hnexport.parity.rows_of import batch_size, flat_rows, taken
 from hnexport.parity.runners import Placed, Runner
-from hnexport.parity.tolerances import TF32_SHOWS, Tolerance
+from hnexport.parity.spoiling import SPOILS, spoilable, spoilt
+from hnexport.parity.tolerances import EAGER_FLOOR, NOISE_MULTIPLE, TF32_SHOWS, Tolerance
 from hnexport.rows import relative_l2
+from hnexport.spec import OutputSpec, Signature
 
 __all__ = [
     "SAME_ROW",
@@ -20,43 +23,85 @@ __all__ = [
     "UNKNOWN_IDS",
     "check_members_differ",
     "check_placement",
+    "check_same_rows",
     "check_spoilt_row",
     "check_strict",
     "check_unknown_ids",
-    "row_spread",
+    "spoilt_by",
     "unknown_ids",
 ]
 
 Array = NDArray[np.generic]
+Outputs = Mapping[str, Array]
 
-
-SPOILT_ROW = "a NaN or infinite image spoils its own row only"
+SPOILT_ROW = "a NaN or infinite sample spoils its own row only"
 SAME_ROW = "a row does not depend on the others"
+UNKNOWN_IDS = "ids that do not exist give NaN"
+MEMBERS_DIFFER = "members differ as the reference's do"
 
 
-def check_spoilt_row(runner: Runner, golden: Golden, tolerance: Tolerance) -> Check:
-    """A NaN image makes its own row NaN; neither NaN nor infinity touches another row, where a batch has others."""
+def check_spoilt_row(runner: Runner, signature: Signature, golden: Golden, tolerance: Tolerance) -> Check:
+    """A NaN sample makes its own row NaN; neither NaN nor infinity touches another row, where a batch has others."""
     name = SPOILT_ROW
-    if not np.issubdtype(golden.images.dtype, np.floating):
+    if not spoilable(signature):
         return Check(name=name, passed=True, detail="the graph takes integers, which are always finite")
-    member, given = int(golden.members[0]), filled(golden.images[:3], runner.limits)
+    member = int(golden.members[0])
+    given = filled(signature, taken(signature, golden.inputs, slice(0, 3)), runner.limits)
+    samples = batch_size(signature, given)
     clean = run_member("the artifact", runner, member, given)
-    if len(clean) != len(given):
-        return Check(name=name, passed=False, detail=f"{len(given)} images get {len(clean)} rows of logits")
-    spoilt = min(1, len(given) - 1)
-    others = [row for row in range(len(given)) if row != spoilt]
-    for value in (np.nan, np.inf, -np.inf):
-        images = given.copy()
-        images[spoilt].reshape(-1)[:: 1 if np.isnan(value) else 7] = value
-        logits = run_member("the artifact", runner, member, images)
-        difference = np.linalg.norm(logits[others].astype(np.float64) - clean[others].astype(np.float64), axis=-1)
-        allowed = 10 * tolerance.row_spread * np.linalg.norm(clean[others].astype(np.float64), axis=-1)
-        if not (difference <= allowed).all():
-            return Check(name=name, passed=False, detail=f"{value} in one image changes the logits of others")
-        if np.isnan(value) and runner.limits.keeps_nan and not np.isnan(logits[spoilt]).all():
-            return Check(name=name, passed=False, detail="a NaN image gets logits that are numbers")
-    known = "" if runner.limits.keeps_nan else "; this runtime gives a NaN image logits that are numbers"
+    lost = next((o.name for o in signature.outputs if o.has_batch and len(clean[o.name]) != samples), None)
+    if lost is not None:
+        return Check(name=name, passed=False, detail=f"{samples} samples get {len(clean[lost])} rows of {lost}")
+    own = min(1, samples - 1)
+    noise = {output.name: _repeated_noise(output, golden, samples) for output in signature.outputs}
+    for item in spoilable(signature):
+        for spoil in SPOILS:
+            found = run_member("the artifact", runner, member, spoilt(given, item.name, own, spoil))
+            for output in (output for output in signature.outputs if output.has_batch):
+                rows = flat_rows(output, clean[output.name]), flat_rows(output, found[output.name])
+                if not _others_stay(*rows, own, noise[output.name], tolerance):
+                    detail = f"{spoil.value} in {item.name} of one sample changes the {output.name} of others"
+                    return Check(name=name, passed=False, detail=detail)
+                must = spoil.is_nan and output.name in spoilt_by(golden, signature, spoil.key(item.name))
+                if must and runner.limits.keeps_nan and not np.isnan(rows[1][own].astype(np.float64)).all():
+                    detail = f"a sample whose {item.name} is NaN gets {output.name} that are numbers"
+                    return Check(name=name, passed=False, detail=detail)
+    known = "" if runner.limits.keeps_nan else "; this runtime gives a NaN sample outputs that are numbers"
     return Check(name=name, passed=True, detail=f"other rows stay as they are{known}")
+
+
+def spoilt_by(golden: Golden, signature: Signature, key: str) -> tuple[str, ...]:
+    """The outputs of a sample that a NaN in an input makes NaN: as the reference says, or all of a single input."""
+    if golden.spoils is not None:
+        return golden.spoils.get(key, ())
+    outputs = tuple(output.name for output in signature.outputs if output.is_floating and output.has_batch)
+    return outputs if [item.name for item in signature.inputs] == [key] else ()
+
+
+def _repeated_noise(output: OutputSpec, golden: Golden, samples: int) -> NDArray[np.float64]:
+    noise = golden.noise.get(output.name)
+    if noise is None or not output.has_batch:
+        return np.zeros(samples)
+    kept = noise[0][:3]
+    return np.asarray(kept[np.arange(samples) % len(kept)])
+
+
+def _others_stay(clean: Array, found: Array, own: int, noise: NDArray[np.float64], tolerance: Tolerance) -> bool:
+    """Whether all rows but one are as they were, within ten times what a batch of another size may change."""
+    others = [row for row in range(len(clean)) if row != own]
+    if clean.shape != found.shape:
+        return False
+    if clean.dtype.kind != "f":
+        return bool((clean[others] == found[others]).all()) or bool(noise.any())
+    wide = clean.astype(np.float64), found.astype(np.float64)
+    difference = np.linalg.norm(wide[0][others] - wide[1][others], axis=-1)
+    allowed = np.maximum(10 * tolerance.row_spread, _noise_spread(noise[others], tolerance))
+    return bool((difference <= allowed * np.linalg.norm(wide[0][others], axis=-1)).all())
+
+
+def _noise_spread(noise: NDArray[np.float64], tolerance: Tolerance) -> NDArray[np.float64]:
+    """How far two runs of one row may be apart by chance."""
+    return 2 * NOISE_MULTIPLE * noise * (tolerance.rounding / EAGER_FLOOR)
 
 
 def unknown_ids(members: int, bits: int = 64) -> tuple[int, ...]:
@@ -71,48 +116,61 @@ def check_strict(worst: float) -> Check:
     return Check(name="float32 is strict", passed=passed, detail=detail)
 
 
-UNKNOWN_IDS = "ids that do not exist give NaN"
+def check_unknown_ids(runner: Runner, members: int, signature: Signature, inputs: Outputs) -> Check:
+    """Condition ids that do not exist give floating-point outputs that are all NaN.
 
-
-def check_unknown_ids(runner: Runner, members: int, image: Array) -> Check:
-    """Condition ids that do not exist give NaN logits only."""
+    Args:
+        inputs: samples, of which the first is run.
+    """
     name, ids = UNKNOWN_IDS, unknown_ids(members, runner.limits.id_bits)
-    image = filled(image, runner.limits)
+    given = filled(signature, taken(signature, inputs, slice(0, 1)), runner.limits)
     for cond_id in ids:
         try:
-            logits = np.asarray(runner.run(cond_id, {"image": image})["logits"])
+            found = runner.run(cond_id, given)
         except HnexportError:
             raise
         except Exception:  # a runtime's own error; CUDA would have read out of bounds instead
             detail = f"cond_id {cond_id} raises an error here, on an accelerator it would return garbage"
             return Check(name=name, passed=False, detail=detail)
-        if not np.isnan(logits).all():
-            return Check(name=name, passed=False, detail=f"cond_id {cond_id} returned numbers")
+        numbers = [
+            output.name
+            for output in signature.outputs
+            if output.is_floating and not np.isnan(np.asarray(found[output.name], dtype=np.float64)).all()
+        ]
+        if numbers:
+            which = "" if len(signature.outputs) == 1 else f" in {numbers[0]}"
+            return Check(name=name, passed=False, detail=f"cond_id {cond_id} returned numbers{which}")
     cut = "" if runner.limits.id_bits == 64 else "; this runtime cuts ids to 32 bits, so its loader must check them"
     return Check(name=name, passed=True, detail=f"checked {', '.join(map(str, ids))}{cut}")
 
 
-def check_members_differ(found: Array, reference: NDArray[np.float64], tolerance: Tolerance) -> Check:
+def check_members_differ(
+    found: Array, reference: NDArray[np.float64], tolerance: Tolerance, *, lost: float = EAGER_FLOOR
+) -> Check:
     """The artifact's members are as far apart as the reference's (a baked-in condition makes them equal).
 
     Args:
-        found: logits `[member, class]` of one image.
+        found: an output of one sample `[member, …]`.
         reference: likewise.
+        lost: what the arithmetic may lose of it (relative L2); members that are no further apart are the same.
     """
     expected, actual = spread(reference), spread(found)
-    if expected == 0:
+    scale = float(np.sqrt((np.asarray(reference, dtype=np.float64) ** 2).mean()))
+    allowed = NOISE_MULTIPLE * lost * (tolerance.rounding / EAGER_FLOOR) * scale
+    passed = bool(abs(actual - expected) <= tolerance.members * expected + allowed)
+    if expected <= allowed:
         detail = f"the reference's members are all the same; these are {actual:.1e} apart"
-        return Check(name="members differ as the reference's do", passed=actual == 0, detail=detail)
+        return Check(name=MEMBERS_DIFFER, passed=passed, detail=detail)
     ratio = actual / expected
-    equal = ratio < 1e-6
-    detail = f"their spread is {ratio:.6f} of the reference's" + ("; the condition seems baked in" if equal else "")
-    passed = bool(abs(ratio - 1.0) < tolerance.members)
-    return Check(name="members differ as the reference's do", passed=passed, detail=detail)
+    detail = f"their spread is {ratio:.6f} of the reference's" + (
+        "; the condition seems baked in" if ratio < 1e-6 else ""
+    )
+    return Check(name=MEMBERS_DIFFER, passed=passed, detail=detail)
 
 
-def check_placement(runner: Placed, images: Array) -> Check | None:
+def check_placement(runner: Placed, inputs: Outputs) -> Check | None:
     """Every layer ran on the provider that was asked for; None where it could not have run elsewhere."""
-    found = runner.placement({"image": images})
+    found = runner.placement(inputs)
     if found is None:
         return None
     counts = ", ".join(f"{count} nodes on {name}" for name, count in found.nodes.items())
@@ -121,13 +179,47 @@ def check_placement(runner: Placed, images: Array) -> Check | None:
     return Check(name=name, passed=not found.layers_elsewhere, detail=counts + elsewhere)
 
 
-def row_spread(batches: Sequence[Sequence[int]], rows: Sequence[Array], reference: NDArray[np.float64]) -> float:
-    """The largest relative L2 difference between two logits of one image in different batches."""
+Runs = tuple[Reference, Sequence[Sequence[int]], Sequence[Outputs]]
+
+
+def check_same_rows(runs: Sequence[Runs], tolerance: Tolerance) -> Check:
+    """One sample's outputs are the same in every batch, as far as the arithmetic allows.
+
+    Args:
+        runs: for each member its reference, the samples of each batch, and the outputs of each.
+    """
+    worst, passed = 0.0, True
+    signature = runs[0][0].signature
+    for reference, batches, found in runs:
+        for output in (output for output in signature.outputs if output.has_batch):
+            values = [flat_rows(output, one[output.name]) for one in found]
+            apart, fine = _rows_apart(output, reference, batches, values, tolerance)
+            worst, passed = max(worst, apart), passed and fine
+    what = signature.outputs[0].name if len(signature.outputs) == 1 else "outputs"
+    detail = f"one sample's {what} differ by {worst:.1e} (relative L2) between batches"
+    return Check(name=SAME_ROW, passed=bool(passed), detail=detail)
+
+
+def _rows_apart(
+    output: OutputSpec,
+    reference: Reference,
+    batches: Sequence[Sequence[int]],
+    values: Sequence[Array],
+    tolerance: Tolerance,
+) -> tuple[float, bool]:
+    """The largest distance of two rows of one sample, and whether all are within what the arithmetic allows."""
+    known = flat_rows(output, reference.outputs[output.name])
+    noise = reference.noise.get(output.name, np.zeros(len(known)))
+    allowed = np.maximum(tolerance.row_spread, _noise_spread(noise, tolerance))
+    worst, passed = 0.0, True
     seen: dict[int, Array] = {}
-    worst = 0.0
-    for batch, logits in zip(batches, rows, strict=True):
-        for image, row in zip(batch, logits, strict=True):
-            other = seen.setdefault(image, row)
-            difference = row.astype(np.float64) - other.astype(np.float64)
-            worst = max(worst, float(relative_l2(reference[image] + difference, reference[image])))
-    return worst
+    for batch, rows in zip(batches, values, strict=True):
+        for sample, row in zip(batch, rows, strict=True):
+            other = seen.setdefault(sample, row)
+            if not output.is_floating:
+                passed &= bool((row == other).all()) or bool(noise[sample] > 0)
+            elif not np.array_equal(row, other):
+                difference = row.astype(np.float64) - other.astype(np.float64)
+                apart = float(relative_l2(known[sample] + difference, known[sample]))
+                worst, passed = max(worst, apart), passed and apart <= allowed[sample]
+    return worst, bool(passed)

@@ -14,11 +14,11 @@ from hnexport.confine.limits import Budget
 from hnexport.confine.process import ConfinedProcess, EndedError
 from hnexport.errors import NotRunError
 from hnexport.names import COND_IDS
-from hnexport.parity.layers import LayerCall, LayerKind, call_weights, match_layers, network_layers
 from hnexport.parity.limits import Limits
 from hnexport.parity.program_limits import ProgramLimits
 from hnexport.parity.signature import GraphSignature, axis_sizes
-from hnexport.parity.trace import Trace
+from hnexport.parity.trace import Given, Trace
+from hnexport.parity.trace.frames import unpack_given, unpack_trace
 from hnexport.records import RecordError, from_json, to_json
 from hnexport.spec import BATCH, Slot, TensorSpec
 from hnexport.summaries import MEMBER
@@ -104,16 +104,15 @@ class ConfinedRunner:
         """The file's parameters and buffers."""
         yield from self._question("stored", [], 0, 2 * self._file_bytes + _MIB).arrays
 
-    def weights(self, cond_id: int) -> Mapping[str, Array]:
-        """The tensors that the program gives its layers, by slot."""
-        answer = self._question("calls", [], 1, 8 * self._weights + _MIB, cond_id=cond_id)
-        layers = network_layers(self._manifest.spec.network)
-        return call_weights(layers, match_layers(layers, self._traced(answer, _calls)[0]))
+    def weights(self, cond_id: int, inputs: Mapping[str, Array]) -> Given:
+        """The tensors that the program gives its operators."""
+        answer = self._question("weights", inputs.items(), 1, 16 * self._weights + _MIB, cond_id=cond_id)
+        return self._unpacked(unpack_given, answer)
 
-    def trace(self, cond_id: int, images: Array) -> Trace:
-        """Every layer and every floating-point value of one call."""
-        answer = self._question("trace", [("images", images)], len(images), self._answer_bytes, cond_id=cond_id)
-        return self._traced(answer, _trace)
+    def trace(self, cond_id: int, inputs: Mapping[str, Array]) -> Trace:
+        """Every floating-point value of one call, and the tensors that the program gives its operators."""
+        answer = self._question("trace", inputs.items(), self._samples(inputs), self._answer_bytes, cond_id=cond_id)
+        return self._unpacked(unpack_trace, answer)
 
     def _several(self, question: str, cond_ids: NDArray[np.int64], inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         specs, samples = self._signature.summaries, self._samples(inputs)
@@ -122,9 +121,9 @@ class ConfinedRunner:
         answer = self._question(question, arrays, len(cond_ids) * samples, limit)
         return self._arrays(answer, [item.name for item in specs])
 
-    def _traced(self, answer: Frame, read: Callable[[Frame], T]) -> T:
+    def _unpacked(self, unpack: Callable[[Mapping[str, Any], Iterable[tuple[str, Array]]], T], answer: Frame) -> T:
         try:
-            return read(answer)
+            return unpack(answer.meta, answer.arrays)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             self._process.close()
             raise NotRunError(self._reason("its answer is malformed: it is no trace")) from error
@@ -207,31 +206,6 @@ class ConfinedRunner:
 
     def _reason(self, why: str) -> str:
         return f"{self._name} is not trusted and was run in a confined process, without success: {why}; {REMEDY}"
-
-
-def _trace(answer: Frame) -> Trace:
-    calls, arrays = _calls(answer)
-    return Trace(calls=calls, values=dict(arrays[:-1]), logits=arrays[-1][1])
-
-
-def _calls(answer: Frame) -> tuple[tuple[LayerCall, ...], list[tuple[str, Array]]]:
-    """The layers, and the arrays behind theirs."""
-    arrays = list(answer.arrays)
-    calls = []
-    for call in answer.meta["calls"]:
-        count = call["tensors"]
-        if type(count) is not int or not 0 <= count <= 4:
-            raise ValueError("a layer has no such number of tensors")
-        tensors, arrays = arrays[:count], arrays[count:]
-        calls.append(
-            LayerCall(
-                kind=LayerKind(call["kind"]),
-                name=str(call["name"]),
-                tensors=tuple(array for _, array in tensors),
-                output=str(call["output"]),
-            )
-        )
-    return tuple(calls), arrays
 
 
 def _slot_bytes(slots: Sequence[Slot]) -> int:

@@ -1,7 +1,7 @@
 """What a confined process does for parity: it hosts the same `TorchRunner` as the trusted way: equal numbers."""
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,10 @@ import torch.export  # before the process is confined
 from hnexport.confine.child import Answer
 from hnexport.confine.frames import Frame
 from hnexport.names import COND_IDS
-from hnexport.parity.layers import LayerCall
 from hnexport.parity.program_limits import ProgramLimits
 from hnexport.parity.signature import GraphSignature
 from hnexport.parity.torch_runners import TorchRunner
-from hnexport.parity.trace import Trace
+from hnexport.parity.trace.frames import pack_given, pack_trace
 from hnexport.records import from_json, to_json
 
 __all__ = ["Service"]
@@ -49,22 +48,9 @@ class Service:
                 return {}, list(several(cond_ids, arrays).items())
             case "stored":
                 return {}, list(self._runner.stored())
-            case "calls":
-                return _called(self._runner.calls(meta["cond_id"]))
+            case "weights":
+                return pack_given(self._runner.weights(meta["cond_id"], arrays))
             case "trace":
-                return _traced(self._runner.trace(meta["cond_id"], arrays["images"]))
+                return pack_trace(self._runner.trace(meta["cond_id"], arrays))
             case other:
                 raise ValueError(f"there is no question {other!r}")
-
-
-def _traced(trace: Trace) -> Answer:
-    meta, tensors = _called(trace.calls)
-    return meta, [*tensors, *trace.values.items(), ("logits", trace.logits)]
-
-
-def _called(layers: Sequence[LayerCall]) -> Answer:
-    calls = [
-        {"kind": call.kind.value, "name": call.name, "output": call.output, "tensors": len(call.tensors)}
-        for call in layers
-    ]
-    return {"calls": calls}, [("", tensor) for call in layers for tensor in call.tensors]

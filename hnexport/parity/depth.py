@@ -1,4 +1,4 @@
-"""How the error grows from image to logits, layer by layer, for one member and one image."""
+"""How the error grows from inputs to outputs, module by module, for one member and one sample."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ import torch
 from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden
-from hnexport.bundle.manifest import Format, Manifest
-from hnexport.networks.wide_resnet.pipeline import Pipeline
-from hnexport.parity.onnx_trace import OnnxTracer
-from hnexport.parity.points import Point, reference_points
-from hnexport.parity.reference import double_pipeline
-from hnexport.parity.trusted import trusted_tensors
-from hnexport.rows import relative_l2
-from hnexport.trust import NOBODY, Trust
+from hnexport.ensemble import Ensemble
+from hnexport.names import COND_ID
+from hnexport.parity.locate.activations import value_error
+from hnexport.parity.samples import first_samples
+from hnexport.parity.trace.onnx_trace import OnnxTracer
+from hnexport.parity.trace.points import Point, reference_points
 
-__all__ = ["DepthProfile", "depth_profile"]
+__all__ = ["MOST_PLACES", "DepthProfile", "depth_profile"]
+
+MOST_PLACES = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,8 @@ class DepthProfile:
     """Relative L2 errors against float64 along the network.
 
     Attributes:
-        places: the layers and blocks, in the order in which the image meets them.
+        places: the modules by their paths, in the order in which they are reached last; of a deep network their owners,
+            so that there are at most `MOST_PLACES`.
         errors: by series (`float32 eager`, `onnx`), one for each place; None where a value was fused away.
     """
 
@@ -35,27 +36,50 @@ class DepthProfile:
     errors: dict[str, tuple[float | None, ...]]
 
 
-def depth_profile(bundle: Path, manifest: Manifest, golden: Golden, trust: Trust = NOBODY) -> DepthProfile:
-    """Compare float32 eager PyTorch and, where the bundle has it, `model.onnx` with float64 at every layer."""
-    member, images = int(golden.members[0]), golden.images[:1]
-    single = Pipeline(manifest.spec, trusted_tensors(bundle, manifest, golden.fingerprints, trust))
+def depth_profile(ensemble: Ensemble, golden: Golden, model: Path | None = None) -> DepthProfile:
+    """Compare float32 eager PyTorch and, where there is one, a bundle's `model.onnx` with float64 at every module.
+
+    Args:
+        ensemble: in float32.
+        model: the file, with the inputs' names of the ensemble.
+    """
+    member, inputs = int(golden.members[0]), first_samples(ensemble.signature, golden, 1)
     with torch.no_grad():
-        points = reference_points(single, single.weights(member), images)
-        double = double_pipeline(manifest.spec, single.tensors())
-        reference = reference_points(double, double.weights(member), images)
-    last = {point.place: number for number, point in enumerate(reference)}  # a layer's last value stands for it
-    errors = {"float32 eager": _along([points[i].value for i in last.values()], [reference[i] for i in last.values()])}
-    if Format.ONNX in manifest.formats:
-        trace = OnnxTracer(bundle / "model.onnx", weights=False).run(member, images)
-        values = list(trace.values.values())
-        found = [_nearest(reference[i], values) for i in last.values()]
-        errors["onnx"] = _along(found, [reference[i] for i in last.values()])
+        points = reference_points(ensemble, ensemble.weights(member), inputs).points
+        double = ensemble.double()
+        reference = reference_points(double, double.weights(member), inputs).points
+    last = _last(reference)
+    known = [reference[number] for number in last.values()]
+    errors = {"float32 eager": _along([_same_point(points, reference, number) for number in last.values()], known)}
+    if model is not None:
+        feed = {COND_ID: np.array(member, dtype=np.int64), **inputs}
+        values = list(OnnxTracer(model, weights=False).run(feed).values.values())
+        errors["onnx"] = _along([_nearest(point, values) for point in known], known)
     return DepthProfile(member=member, places=tuple(last), errors=errors)
+
+
+def _last(points: Sequence[Point]) -> dict[str, int]:
+    """The last value of each place, which stands for it; places are shortened until there are few enough."""
+    depth = max((point.place.count(".") + 1 for point in points), default=1)
+    found: dict[str, int] = {}
+    for kept in range(depth, 0, -1):
+        found = {".".join(point.place.split(".")[:kept]): number for number, point in enumerate(points)}
+        if len(found) <= MOST_PLACES:
+            return found
+    step = -(-len(found) // MOST_PLACES)
+    return dict(list(found.items())[::-1][::step][::-1])  # the last one stays
+
+
+def _same_point(points: Sequence[Point], reference: Sequence[Point], number: int) -> NDArray[np.generic] | None:
+    """The point at the same position, where both networks computed the same operators."""
+    if number < len(points) and points[number].operation == reference[number].operation:
+        return points[number].value
+    return _nearest(reference[number], [point.value for point in points])
 
 
 def _along(found: Sequence[NDArray[np.generic] | None], points: Sequence[Point]) -> tuple[float | None, ...]:
     return tuple(
-        None if value is None else _error(value, point.value) for value, point in zip(found, points, strict=True)
+        None if value is None else value_error(value, point.value) for value, point in zip(found, points, strict=True)
     )
 
 
@@ -64,10 +88,5 @@ def _nearest(point: Point, values: Sequence[NDArray[np.generic]]) -> NDArray[np.
     candidates = [value for value in values if value.shape == point.value.shape]
     if not candidates:
         return None
-    best = min(candidates, key=lambda value: _error(value, point.value))
-    return best if _error(best, point.value) < 0.1 else None
-
-
-def _error(value: NDArray[np.generic], reference: NDArray[np.generic]) -> float:
-    flat = [array.reshape(1, -1).astype(np.float64) for array in (value, reference)]
-    return float(relative_l2(flat[0], flat[1])[0])
+    best = min(candidates, key=lambda value: value_error(value, point.value))
+    return best if value_error(best, point.value) < 0.1 else None

@@ -1,6 +1,6 @@
-"""Parity of the artifacts that run several members in one call: logits, mean probabilities, entropies."""
+"""Parity of the artifacts that run several members in one call: their outputs, and what is said of them together."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -11,56 +11,59 @@ from numpy.typing import NDArray
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import Format, Manifest
 from hnexport.errors import HnexportError, ParityError
-from hnexport.export.ensemble import ENSEMBLE_OUTPUTS
 from hnexport.names import TORCHSCRIPT_FILE
-from hnexport.parity.batches import in_parts, said
-from hnexport.parity.compare import compare_member
-from hnexport.parity.limits import Limits
+from hnexport.parity.artifact import ensemble_error, first_rows
+from hnexport.parity.batches import LARGE_BATCHES, in_parts, large_batch, said
+from hnexport.parity.checks import spoilt_by, unknown_ids
+from hnexport.parity.compare import Reference, checked_outputs, compare_member
+from hnexport.parity.limits import FULL, Limits
 from hnexport.parity.onnx_runners import own_model
 from hnexport.parity.programs import open_program
 from hnexport.parity.providers import Device
-from hnexport.parity.results import ArtifactReport, Check
+from hnexport.parity.results import ArtifactReport, Check, Comparison
+from hnexport.parity.rows_of import flat_rows, taken
+from hnexport.parity.spoiling import SPOILS, spoilable, spoilt
+from hnexport.parity.summary_checks import check_summary, member_axis
 from hnexport.parity.tolerances import Tolerance
 from hnexport.rows import relative_l2
+from hnexport.spec import Signature
+from hnexport.summaries import SummaryKind, summaries
 from hnexport.trust import NOBODY, Trust
 
-__all__ = ["ENSEMBLES", "Ensemble", "in_batches", "verify_ensemble"]
+__all__ = ["ENSEMBLES", "EnsembleRunner", "in_batches", "verify_ensemble"]
 
 Array = NDArray[np.generic]
 Inputs = Mapping[str, Array]
 Outputs = Mapping[str, Array]
+Run = Callable[[NDArray[np.int64], Inputs], Outputs]
+
+UNKNOWN_MEMBERS = "an id that does not exist makes the means NaN"
+SPOILT_SAMPLE = "a NaN sample makes its own means NaN"
+_IDS_AT_ONCE = 32  # a call holds the outputs of all its members
 
 
-class Ensemble:
-    """A loaded artifact: `run(cond_ids, images)` gives what `hnexport.export.ensemble` names, in that order."""
+class EnsembleRunner:
+    """A loaded artifact: `run(cond_ids, inputs)` gives what `hnexport.summaries` names."""
 
-    def __init__(
-        self,
-        runtime: str,
-        run: Callable[[NDArray[np.int64], Inputs], Outputs],
-        signature_faults: tuple[str, ...] = (),
-    ) -> None:
-        self.runtime = runtime
-        self.run = run
-        self.signature_faults = signature_faults
+    def __init__(self, runtime: str, run: Run, limits: Limits = FULL, signature_faults: tuple[str, ...] = ()) -> None:
+        self.runtime, self.run, self.limits, self.signature_faults = runtime, run, limits, signature_faults
 
 
-def onnx_ensemble(bundle: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY) -> Ensemble:
+def onnx_ensemble(bundle: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY) -> EnsembleRunner:
     """`ensemble.onnx` under onnxruntime."""
     runner = own_model(bundle, manifest, device, together=True)
-    return Ensemble(
-        f"onnxruntime {onnxruntime.__version__} {device.provider}", runner.run_together, runner.signature_faults
-    )
+    runtime = f"onnxruntime {onnxruntime.__version__} {device.provider}"
+    return EnsembleRunner(runtime, runner.run_together, signature_faults=runner.signature_faults)
 
 
-def torchscript_ensemble(bundle: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY) -> Ensemble:
+def torchscript_ensemble(bundle: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY) -> EnsembleRunner:
     """The method `ensemble` of `model.pt` under `torch.jit`; confined, unless it is trusted."""
     program = open_program(bundle / TORCHSCRIPT_FILE, manifest, device, trust, own=True)
-    return Ensemble(program.runtime, program.ensemble, program.signature_faults)
+    return EnsembleRunner(program.runtime, program.ensemble, signature_faults=program.signature_faults)
 
 
 # The artifact's name, the format it belongs to, how to load it.
-ENSEMBLES: Mapping[str, tuple[Format, Callable[..., Ensemble]]] = MappingProxyType(
+ENSEMBLES: Mapping[str, tuple[Format, Callable[..., EnsembleRunner]]] = MappingProxyType(
     {
         "onnx-ensemble": (Format.ONNX, onnx_ensemble),
         "torchscript-ensemble": (Format.TORCHSCRIPT, torchscript_ensemble),
@@ -68,116 +71,198 @@ ENSEMBLES: Mapping[str, tuple[Format, Callable[..., Ensemble]]] = MappingProxyTy
 )
 
 
-@np.errstate(invalid="ignore", over="ignore")  # logits that are not finite are an answer
+class _Tried:
+    """One artifact with the reference, and every call that was made."""
+
+    def __init__(self, name: str, ensemble: EnsembleRunner, signature: Signature, golden: Golden) -> None:
+        self.name, self.ensemble, self.signature, self.golden = name, ensemble, signature, golden
+        self.calls: list[tuple[list[int], list[int], Outputs]] = []
+        """Positions of members, samples, outputs."""
+
+    def run(self, cond_ids: Sequence[int], inputs: Inputs) -> Outputs:
+        """The outputs of these ids, of the shapes that the summaries have.
+
+        Raises:
+            ParityError: it cannot be run, or an output is missing.
+        """
+        try:
+            found = self.ensemble.run(np.array(cond_ids, dtype=np.int64), inputs)
+        except HnexportError:
+            raise
+        except Exception as error:  # each runtime has its own
+            raise ParityError(
+                f"{self.name} on {self.ensemble.runtime} cannot run the members {list(cond_ids)} at once: {said(error)}"
+            ) from error
+        names = [item.name for item in summaries(self.signature)]
+        if not isinstance(found, Mapping) or not set(names) <= set(found):
+            raise ParityError(f"{self.name}: expected {', '.join(names)}, found {', '.join(found) or 'nothing'}")
+        return {name: np.asarray(found[name]) for name in names}
+
+    def members(self, positions: Sequence[int], samples: Sequence[int]) -> None:
+        """Run some members on some samples, and keep what comes out."""
+        ids = [int(self.golden.members[position]) for position in positions]
+        found = self.run(ids, taken(self.signature, self.golden.inputs, samples))
+        self.calls.append((list(positions), list(samples), found))
+
+    def of_member(self, found: Outputs, row: int, samples: Sequence[int], reference: Reference) -> Outputs:
+        """One member's own outputs of a call.
+
+        Raises:
+            ParityError: they have another shape.
+        """
+        own = {}
+        for output in self.signature.outputs:
+            array = found[f"member_{output.name}"]
+            if array.ndim == 0 or row >= len(array):
+                raise ParityError(f"{self.name}: expected {output.name} of each member, found {list(array.shape)}")
+            own[output.name] = array[row]
+        return checked_outputs(self.name, self.signature, own, reference.outputs, samples)
+
+
+@np.errstate(invalid="ignore", over="ignore")  # outputs that are not finite are an answer
 def verify_ensemble(
-    name: str, ensemble: Ensemble, manifest: Manifest, golden: Golden, tolerance: Tolerance
+    name: str, ensemble: EnsembleRunner, manifest: Manifest, golden: Golden, tolerance: Tolerance
 ) -> ArtifactReport:
-    """Run all members at once, in reverse, and compare their logits and what they say together with the reference.
+    """Run members together: all in reverse, one, some in another order and repeated, with batches of several sizes; and
+    compare their outputs with the reference, and what is said of them together with what follows from them.
 
     Raises:
-        ParityError: the artifact cannot be run, or returns logits of another shape.
+        ParityError: the artifact cannot be run, or returns outputs of another shape.
     """
-    members = golden.members[::-1].copy()  # a view of one row would keep its negative stride
-    logits, mean, entropy, information = _run(name, ensemble, members, golden.images)
-    reference = golden.logits[::-1]
-    if logits.shape != reference.shape:
-        raise ParityError(f"{name}: expected logits of shape {list(reference.shape)}, found {list(logits.shape)}")
-    eager = golden.eager["logits"].max(axis=1)[::-1]
-    alone = _run(name, ensemble, members[-1:].copy(), golden.images)[0]
-    comparisons = [
-        compare_member(int(member), [logits[row]], [reference[row]], float(eager[row]), tolerance)
-        for row, member in enumerate(members)
-    ]
+    signature = manifest.signature
+    tried = _Tried(name, ensemble, signature, golden)
+    for positions, samples in _calls(golden, signature):
+        tried.members(positions, samples)
+    comparisons = _comparisons(tried, tolerance)
+    again = tried.run([int(golden.members[tried.calls[0][0][0]])], taken(signature, golden.inputs, tried.calls[0][1]))
+    whole = _first_of_all(tried)
     return ArtifactReport(
         artifact=name,
         runtime=ensemble.runtime,
-        comparisons=tuple(reversed(comparisons)),
-        ensemble_error=float(relative_l2(logits.astype(np.float64).mean(axis=0), reference.mean(axis=0)).max()),
-        repeat_spread=float(relative_l2(alone[0].astype(np.float64), logits[-1].astype(np.float64)).max()),
+        comparisons=comparisons,
+        ensemble_error=ensemble_error(signature, golden, whole),
+        repeat_spread=_repeat_spread(tried, again),
         checks=(
-            _check_summary(logits, (mean, entropy, information)),
-            _check_unknown_member(name, ensemble, manifest.spec.members, golden),
+            *check_summary(signature, [found for _, _, found in tried.calls]),
+            _check_unknown_members(tried, manifest.members),
+            *_check_spoilt_sample(tried),
         ),
+        batch_sizes=tuple(sorted({len(samples) for _, samples, _ in tried.calls})),
     )
 
 
-def in_batches(
-    run: Callable[[NDArray[np.int64], Inputs], Outputs], limits: Limits
-) -> Callable[[NDArray[np.int64], Inputs], Outputs]:
-    """The same for any number of images, where the artifact runs batches of some sizes only."""
+def _calls(golden: Golden, signature: Signature) -> list[tuple[list[int], list[int]]]:
+    """Positions of members and samples of each call: every member at least once, with all samples."""
+    members, whole = list(range(len(golden.members)))[::-1], list(range(golden.samples))
+    calls = [(members[start : start + _IDS_AT_ONCE], whole) for start in range(0, len(members), _IDS_AT_ONCE)]
+    first, last = members[-1], members[0]
+    if not any(item.has_batch for item in signature.inputs):
+        return [*calls, ([first], whole), ([last, first], whole), ([first, first, last], whole)]
+    calls += [([first], [0]), ([last, first], whole[:3]), ([first, first, last], whole[-1:])]
+    return [*calls, (members[-2:], large_batch(golden.samples, LARGE_BATCHES[0]))]
+
+
+def _comparisons(tried: _Tried, tolerance: Tolerance) -> tuple[Comparison, ...]:
+    found = []
+    for position in range(len(tried.golden.members)):
+        reference = Reference.of(tried.golden, position, tried.signature)
+        used = [
+            (samples, tried.of_member(outputs, row, samples, reference))
+            for positions, samples, outputs in tried.calls
+            for row, at in enumerate(positions)
+            if at == position
+        ]
+        found.append(compare_member(reference, [one for one, _ in used], [own for _, own in used], tolerance))
+    return tuple(found)
+
+
+def _first_of_all(tried: _Tried) -> dict[str, Array]:
+    """By output `[member, element]`: the first sample of every member, from the calls with all samples."""
+    rows: dict[int, dict[str, Array]] = {}
+    for positions, samples, outputs in tried.calls:
+        if samples[0] == 0:
+            for row, position in enumerate(positions):
+                reference = Reference.of(tried.golden, position, tried.signature)
+                own = tried.of_member(outputs, row, samples, reference)
+                rows.setdefault(position, first_rows(tried.signature, own))
+    ordered = [rows[position] for position in sorted(rows)]
+    return {output.name: np.stack([row[output.name] for row in ordered]) for output in tried.signature.outputs}
+
+
+def _repeat_spread(tried: _Tried, again: Outputs) -> float:
+    """Largest relative L2 difference of a row between a member together with others and alone."""
+    first, worst = tried.calls[0][2], 0.0
+    for output in (output for output in tried.signature.outputs if output.is_floating):
+        one, two = (flat_rows(output, found[f"member_{output.name}"][0]) for found in (again, first))
+        if not np.array_equal(one, two, equal_nan=True):
+            worst = max(worst, float(relative_l2(one, two.astype(np.float64)).max()))
+    return worst
+
+
+def _check_unknown_members(tried: _Tried, members: int) -> Check:
+    """A member that does not exist spoils its own outputs and every mean, and no other member's outputs."""
+    signature, known = tried.signature, int(tried.golden.members[0])
+    inputs = taken(signature, tried.golden.inputs, slice(0, 1))
+    alone = tried.run([known], inputs)
+    ids = unknown_ids(members, tried.ensemble.limits.id_bits)
+    for cond_id in ids:
+        try:
+            found = tried.run([known, cond_id], inputs)
+        except ParityError as error:
+            return Check(name=UNKNOWN_MEMBERS, passed=False, detail=str(error))
+        for item in (item for item in summaries(signature) if item.is_floating):
+            value = found[item.name]
+            if item.kind is not SummaryKind.MEMBERS:
+                if not np.isnan(value).all():
+                    detail = f"cond_id {cond_id} leaves {item.name} a number"
+                    return Check(name=UNKNOWN_MEMBERS, passed=False, detail=detail)
+                continue
+            own, other = bool(np.isnan(value[1]).all()), bool(np.isfinite(value[0]).all())
+            other = other or not np.isfinite(alone[item.name][0]).all()
+            if not (own and other):
+                detail = f"cond_id {cond_id}: its {item.of} NaN: {own}; the other member's finite: {other}"
+                return Check(name=UNKNOWN_MEMBERS, passed=False, detail=detail)
+    return Check(name=UNKNOWN_MEMBERS, passed=True, detail=f"checked {', '.join(map(str, ids))}")
+
+
+def _check_spoilt_sample(tried: _Tried) -> list[Check]:
+    """A NaN sample makes its own rows NaN, of members and of means, and no other sample's."""
+    signature, golden = tried.signature, tried.golden
+    samples = min(3, golden.samples)
+    own, inputs = min(1, samples - 1), taken(signature, golden.inputs, slice(0, samples))
+    ids = [int(member) for member in golden.members[:2]]
+    for given in spoilable(signature):
+        for spoil in (spoil for spoil in SPOILS if spoil.is_nan):
+            must = spoilt_by(golden, signature, spoil.key(given.name)) if tried.ensemble.limits.keeps_nan else ()
+            found = tried.run(ids, spoilt(inputs, given.name, own, spoil))
+            for item in (item for item in summaries(signature) if item.of in must):
+                rows = np.moveaxis(found[item.name], member_axis(item), 0)
+                others = [row for row in range(len(rows)) if row != own]
+                if len(rows) != samples or not np.isnan(rows[own]).all():
+                    detail = f"a sample whose {given.name} is NaN gets {item.name} that are numbers"
+                    return [Check(name=SPOILT_SAMPLE, passed=False, detail=detail)]
+                if np.isnan(rows[others]).any():
+                    detail = f"a NaN in {given.name} of one sample changes the {item.name} of others"
+                    return [Check(name=SPOILT_SAMPLE, passed=False, detail=detail)]
+    return [Check(name=SPOILT_SAMPLE, passed=True, detail="and no other's")] if spoilable(signature) else []
+
+
+def in_batches(signature: Signature, run: Run, limits: Limits) -> Run:
+    """The same for any number of samples, where the artifact runs batches of some sizes only."""
     if limits.runs_any_batch:
         return run
+    items = summaries(signature)
 
     def run_parts(cond_ids: NDArray[np.int64], inputs: Inputs) -> Outputs:
-        parts = []
-        for batch, count in in_parts(inputs["image"], limits):
-            logits, *rest = run(cond_ids, {"image": batch}).values()
-            parts.append((logits[:, :count], *(array[:count] for array in rest)))
-        whole = (np.concatenate(arrays, axis=0 if i else 1) for i, arrays in enumerate(zip(*parts, strict=True)))
-        return dict(zip(ENSEMBLE_OUTPUTS, whole, strict=True))
+        parts = [(run(cond_ids, batch), count) for batch, count in in_parts(signature, inputs, limits)]
+        whole = {}
+        for item in items:
+            if not signature.output(item.of).has_batch:
+                whole[item.name] = parts[0][0][item.name]
+                continue
+            axis = member_axis(item)
+            arrays = [np.take(found[item.name], range(count), axis=axis) for found, count in parts]
+            whole[item.name] = np.concatenate(arrays, axis=axis)
+        return whole
 
     return run_parts
-
-
-def _run(name: str, ensemble: Ensemble, cond_ids: NDArray[np.int64], images: Array) -> tuple[Array, ...]:
-    try:
-        outputs = tuple(ensemble.run(cond_ids, {"image": images}).values())
-    except HnexportError:
-        raise
-    except Exception as error:  # each runtime has its own
-        raise ParityError(
-            f"{name} on {ensemble.runtime} cannot run the members {cond_ids.tolist()} at once: {said(error)}"
-        ) from error
-    if len(outputs) != len(ENSEMBLE_OUTPUTS) or np.ndim(outputs[0]) != 3:
-        raise ParityError(f"{name}: expected {', '.join(ENSEMBLE_OUTPUTS)}, found {len(outputs)} outputs")
-    return outputs
-
-
-def summarise(logits: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Mean probabilities `[batch, class]`, predictive entropy and mutual information `[batch]` in float64.
-
-    Written from the definitions, `H[q]` and `H[q] - mean_m H[p_m]`, unlike what it checks.
-    """
-    p = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    p /= p.sum(axis=-1, keepdims=True)
-    q = p.mean(axis=0)
-    entropy = _entropy(q)
-    return q, entropy, entropy - _entropy(p).mean(axis=0)
-
-
-def _entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(-(p * np.log(np.where(p > 0.0, p, 1.0))).sum(axis=-1))
-
-
-def _check_summary(logits: Array, found: tuple[Array, Array, Array]) -> Check:
-    """The artifact's own logits, summarised in float64: only the summary's arithmetic can differ."""
-    expected = summarise(logits.astype(np.float64))
-    fitting = all(array.shape == wanted.shape for array, wanted in zip(found, expected, strict=True))
-    worst = np.inf
-    if fitting:
-        worst = max(
-            float(np.abs(array.astype(np.float64) - wanted).max())
-            for array, wanted in zip(found, expected, strict=True)
-        )
-    return Check(
-        name="mean probabilities and entropies follow from the logits",
-        passed=bool(worst <= (SUMMARY_TOLERANCE if logits.dtype != np.float16 else SUMMARY_TOLERANCE_FLOAT16)),
-        detail=f"worst difference {worst:.1e}" if fitting else f"found shapes {[array.shape for array in found]}",
-    )
-
-
-# Sums of a few hundred float32 terms of size 1, with margin; entropies are at most log(classes).
-SUMMARY_TOLERANCE = 1e-5
-
-# float16 rounds logits of up to 32 by 2^-7 = 8e-3; probabilities move by as much, entropies by a few times that.
-SUMMARY_TOLERANCE_FLOAT16 = 5e-2
-
-
-def _check_unknown_member(name: str, ensemble: Ensemble, members: int, golden: Golden) -> Check:
-    """A member that does not exist spoils its own logits and every mean, and no other member's logits."""
-    images = golden.images[:1]
-    logits, *means = _run(name, ensemble, np.array([golden.members[0], members], dtype=np.int64), images)
-    own = bool(np.isnan(logits[1]).all()) and all(bool(np.isnan(mean).all()) for mean in means)
-    other = bool(np.isfinite(logits[0]).all())
-    detail = f"checked {members}" if own and other else f"its logits and the means NaN: {own}; others finite: {other}"
-    return Check(name="an id that does not exist makes the means NaN", passed=own and other, detail=detail)

@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,16 +20,16 @@ from hnexport.bundle.manifest import Identified, read_identified
 from hnexport.bundle.writer import staged_folder
 from hnexport.errors import ParityError
 from hnexport.parity.checks import unknown_ids
-from hnexport.parity.reference import checked_members
+from hnexport.parity.members import checked_members
 from hnexport.reading import MissingFileError, ReadError, read_json
 from hnexport.records import RecordError, from_json, to_json
-from hnexport.spec import OutputSpec, TensorSpec
+from hnexport.spec import OutputSpec, Signature, TensorSpec
 
 __all__ = ["GOLDEN_INDEX", "GoldenIndex", "NamedFile", "golden_index", "read_index", "write_golden_inputs"]
 
 GOLDEN_INDEX = "golden.json"
 SCHEMA = "hnexport-golden"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAX_INDEX_BYTES = 16 * 2**20  # one names every member that is asked for
 UNKNOWN_IDS = 2  # how many of the ids that do not exist a runtime may be asked for: the nearest, within 32 bits
 
@@ -38,12 +39,14 @@ class NamedFile:
     """One tensor as files, relative to the folder: `npy` describes itself, `raw` is the values alone.
 
     Attributes:
-        shape: the first axis is the golden images, in their order.
+        batch: whether the first axis is the golden samples, in their order. Otherwise an input is the same for all
+            samples, and an output is of all of them in one batch.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    batch: bool = True
     npy: str
     raw: str
 
@@ -54,10 +57,11 @@ class GoldenIndex:
 
     Attributes:
         manifest_sha256: of the bundle's manifest, so that outputs are not judged by another bundle.
-        inputs: the golden images (other inputs are scalars: the member).
-        members: the condition ids to run, each with all images, in batches of any size.
+        inputs: the golden samples, a file for each input (the condition id is the member).
+        members: the condition ids to run, each with all samples.
         outputs: what to write for each member; `{id}` stands for it.
-        unknown_ids: ids that do not exist: their outputs may be written too, and must be NaN.
+        unknown_ids: ids that do not exist: their outputs may be written too, and must be NaN where they are
+            floating-point.
     """
 
     schema: str = SCHEMA
@@ -69,7 +73,7 @@ class GoldenIndex:
     signature_outputs: tuple[OutputSpec, ...]
     order: str = "C: the last axis runs fastest"
     byte_order: str = "little"
-    image_kinds: tuple[str, ...]
+    sample_kinds: tuple[str, ...]
     members: tuple[int, ...]
     unknown_ids: tuple[int, ...]
     inputs: tuple[NamedFile, ...]
@@ -97,7 +101,7 @@ def write_golden_inputs(bundle: Path, target: Path, members: Sequence[int] | Non
     with staged_folder(target) as folder:
         (folder / "inputs").mkdir()
         for item in index.inputs:
-            values = np.ascontiguousarray(golden.images).astype(np.dtype(item.dtype).newbyteorder("<"), copy=False)
+            values = np.asarray(golden.inputs[item.name], np.dtype(item.dtype).newbyteorder("<"), order="C")
             np.save(folder / item.npy, values, allow_pickle=False)
             (folder / item.raw).write_bytes(values.tobytes())
         text = json.dumps(to_json(index), indent=2, ensure_ascii=False) + "\n"
@@ -109,26 +113,41 @@ def golden_index(found: Identified, golden: Golden, members: Sequence[int] | Non
     """What `golden.json` of a bundle says."""
     manifest = found.manifest
     held = golden.members.tolist()
-    chosen = tuple(held if members is None else checked_members(manifest.spec.members, members))
-    cond_id, image, logits = manifest.inputs[0], manifest.inputs[1], manifest.outputs[0]
-    shape = (len(golden.images), *golden.logits.shape[2:])
+    chosen = tuple(held if members is None else checked_members(manifest.members, members))
+    inputs, outputs = manifest.signature.inputs, manifest.outputs
     return GoldenIndex(
-        what_to_do=(
-            f"For each id in `members` set the input {cond_id.name} to that id and run all of inputs/{image.name}, in "
-            f"batches of any size. Stack the rows of {logits.name} in the order of the images and write them to "
-            f"member-ID/{logits.name}.npy (any float type), or as {logits.dtype}, little-endian, without a header, to "
-            f"member-ID/{logits.name}.raw. If you like, do the same for `unknown_ids`, and write one line about the "
-            "runtime to runtime.txt. Then: hnexport verify BUNDLE --outputs FOLDER"
-        ),
+        what_to_do=_what_to_do(manifest.inputs[0].name, manifest.signature),
         bundle=manifest.name,
         manifest_sha256=_sha256(found),
         signature_inputs=manifest.inputs,
         signature_outputs=manifest.outputs,
-        image_kinds=golden.kinds,
+        sample_kinds=golden.kinds,
         members=chosen,
-        unknown_ids=unknown_ids(manifest.spec.members, 32)[:UNKNOWN_IDS],
-        inputs=(_named(image, golden.images.shape, "inputs"),),
-        outputs=(_named(logits, shape, "member-{id}"),),
+        unknown_ids=unknown_ids(manifest.members, 32)[:UNKNOWN_IDS],
+        inputs=tuple(_named(item, golden.inputs[item.name].shape, "inputs") for item in inputs),
+        outputs=tuple(_named(item, golden.outputs[item.name].shape[1:], "member-{id}") for item in outputs),
+    )
+
+
+def _what_to_do(cond_id: str, signature: Signature) -> str:
+    """The whole instruction: other people read nothing else."""
+    batched = [item.name for item in signature.inputs if item.has_batch]
+    once = ", ".join(item.name for item in signature.inputs if not item.has_batch)
+    whole = ", ".join(item.name for item in signature.outputs if not item.has_batch)
+    given = " and ".join(f"inputs/{item.name}" for item in signature.inputs) or "no other input"
+    if whole or not batched:
+        how = f", in one batch ({whole} is of all samples together)" if batched else ""
+    else:
+        samples = "images" if batched == ["image"] else "samples"
+        how = f", in batches of any size. Stack the rows in the order of the {samples}"
+    same = f" ({once} is the same in every call)" if once else ""
+    files = " and ".join(f"{item.name} to member-ID/{item.name}.npy" for item in signature.outputs)
+    raw = " and ".join(f"{item.name} as {item.dtype}" for item in signature.outputs)
+    return (
+        f"For each id in `members` set the input {cond_id} to that id and run all of {given}{same}{how}. "
+        f"Write {files} (any float type for floats), or {raw}, little-endian, without a header, to "
+        "member-ID/NAME.raw. If you like, do the same for `unknown_ids`, and write one line about the runtime to "
+        "runtime.txt. Then: hnexport verify BUNDLE --outputs FOLDER"
     )
 
 
@@ -140,7 +159,7 @@ def read_index(folder: Path, bundle: Path, found: Identified) -> GoldenIndex | N
     """
     path = folder / GOLDEN_INDEX
     try:
-        index = from_json(GoldenIndex, read_json(path, MAX_INDEX_BYTES))
+        index = from_json(GoldenIndex, _of_version1(read_json(path, MAX_INDEX_BYTES)))
     except MissingFileError:
         return None
     except (ReadError, RecordError) as error:
@@ -155,9 +174,24 @@ def read_index(folder: Path, bundle: Path, found: Identified) -> GoldenIndex | N
     return index
 
 
+def _of_version1(value: Any) -> Any:
+    """The same index as version 1 has it, which knew one image alone."""
+    if not isinstance(value, dict) or value.get("schema_version") != 1 or "image_kinds" not in value:
+        return value
+    rest = {name: item for name, item in value.items() if name != "image_kinds"}
+    return {**rest, "schema_version": SCHEMA_VERSION, "sample_kinds": value["image_kinds"]}
+
+
 def _named(tensor: TensorSpec, shape: Sequence[int], folder: str) -> NamedFile:
     stem = f"{folder}/{tensor.name}"
-    return NamedFile(name=tensor.name, dtype=tensor.dtype, shape=tuple(shape), npy=f"{stem}.npy", raw=f"{stem}.raw")
+    return NamedFile(
+        name=tensor.name,
+        dtype=tensor.dtype,
+        shape=tuple(shape),
+        batch=tensor.has_batch,
+        npy=f"{stem}.npy",
+        raw=f"{stem}.raw",
+    )
 
 
 def _sha256(found: Identified) -> str:

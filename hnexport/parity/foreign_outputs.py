@@ -12,17 +12,16 @@ from hnexport.bundle.checksums import check_files
 from hnexport.bundle.golden import GOLDEN_FILE, Golden
 from hnexport.bundle.manifest import read_identified
 from hnexport.errors import ParityError
-from hnexport.parity.artifact import eager_errors
+from hnexport.parity.artifact import ensemble_error, first_rows, members_checks
 from hnexport.parity.cases import Case
-from hnexport.parity.checks import SAME_ROW, SPOILT_ROW, UNKNOWN_IDS, check_members_differ
+from hnexport.parity.checks import SAME_ROW, SPOILT_ROW, UNKNOWN_IDS
 from hnexport.parity.chosen import golden_rows
-from hnexport.parity.compare import compare_member
+from hnexport.parity.compare import Reference, compare_member
 from hnexport.parity.foreign import GoldenIndex, NamedFile, golden_index, read_index
 from hnexport.parity.judge import Judge, VerifyOptions
 from hnexport.parity.results import ArtifactReport, Check, ParityReport
 from hnexport.parity.tolerances import Precision
 from hnexport.reading import OpenError, regular_size
-from hnexport.rows import relative_l2
 
 __all__ = ["ARTIFACT", "OutputsFolder", "verify_outputs"]
 
@@ -30,20 +29,20 @@ ARTIFACT = "outputs"
 Array = NDArray[np.generic]
 _RUNTIME_FILE = "runtime.txt"
 _LONGEST_RUNTIME = 80
-_FLOATS = (np.float16, np.float32, np.float64)
+_KINDS = {"f": "f", "i": "iu", "u": "iu", "b": "b"}
 
 
 def verify_outputs(folder: Path, bundle: Path, options: VerifyOptions | None = None) -> ParityReport:
     """Judge what a foreign runtime made of the inputs that `write_golden_inputs` wrote.
 
-    Members whose logits are missing or cannot be read are refused by name; the others are compared.
+    Members whose outputs are missing or cannot be read are refused by name; the others are compared.
 
     Args:
-        folder: has `member-ID/logits.npy` or `.raw`; where it has `golden.json` too, that names the members.
+        folder: has `member-ID/NAME.npy` or `.raw` of each output; `golden.json`, if it is there, names the members.
 
     Raises:
         BundleError: the bundle's golden samples cannot be read.
-        ParityError: no member's logits can be read, or the folder belongs to another bundle.
+        ParityError: no member's outputs can be read, or the folder belongs to another bundle.
     """
     options = options or VerifyOptions()
     found = read_identified(bundle, options.digest)
@@ -56,11 +55,11 @@ def verify_outputs(folder: Path, bundle: Path, options: VerifyOptions | None = N
     report, members, refused = OutputsFolder(folder, golden_index(found, golden)).judge(judge)
     rows = [row for row, member in enumerate(golden.members.tolist()) if member in members]
     judged = dataclasses.replace(judge, golden=golden_rows(golden, rows))
-    return judged.report([report], refused=refused, batch_sizes=(len(golden.images),))
+    return judged.report([report], refused=refused)
 
 
 class OutputsFolder:
-    """A folder of a runtime's outputs: `member-ID/logits.npy`, or `.raw`."""
+    """A folder of a runtime's outputs: `member-ID/NAME.npy`, or `.raw`, of each output."""
 
     def __init__(self, folder: Path, index: GoldenIndex) -> None:
         """Open the folder; files are read when they are judged.
@@ -73,28 +72,21 @@ class OutputsFolder:
         self._folder, self._index = folder, index
         self.runtime = self._runtime()
 
-    def logits(self, cond_id: int) -> Array:
-        """Logits `[image, class]` of one id.
+    def outputs(self, cond_id: int) -> dict[str, Array]:
+        """Every output of one id by name, of all golden samples.
 
         Raises:
-            ParityError: they are not there, or not what was asked for.
+            ParityError: one is not there, or not what was asked for.
         """
-        wanted = self._index.outputs[0]
-        npy, raw = (self._folder / name.replace("{id}", str(cond_id)) for name in (wanted.npy, wanted.raw))
-        if npy.exists():
-            return _read_npy(npy, wanted)
-        if raw.exists():
-            return _read_raw(raw, wanted)
-        raise ParityError(f"{npy} is missing, and so is {raw.name}: run member {cond_id} too")
+        return {wanted.name: self._output(cond_id, wanted) for wanted in self._index.outputs}
 
     def has(self, cond_id: int) -> bool:
         """Whether there is a file for this id."""
-        wanted = self._index.outputs[0]
-        return any((self._folder / name.replace("{id}", str(cond_id))).exists() for name in (wanted.npy, wanted.raw))
+        return any(path.exists() for wanted in self._index.outputs for path in self._paths(cond_id, wanted))
 
-    @np.errstate(invalid="ignore", over="ignore")  # logits that are not finite are an answer
+    @np.errstate(invalid="ignore", over="ignore")  # outputs that are not finite are an answer
     def judge(self, judge: Judge) -> tuple[ArtifactReport, tuple[int, ...], dict[str, str]]:
-        """Compare every member whose logits are there.
+        """Compare every member whose outputs are there.
 
         Returns:
             The report, its members, and why each of the others was not judged.
@@ -102,50 +94,45 @@ class OutputsFolder:
         Raises:
             ParityError: no member could be judged; the reason for the first.
         """
-        golden, tolerance = judge.golden, judge.options.tolerance
+        golden = judge.golden
         found, refused = self._read(golden.members.tolist(), judge.options.precision)
         if not found:
             raise ParityError(next(iter(refused.values())))
-        rows = [row for row, member in enumerate(golden.members.tolist()) if member in found]
-        eager, reference = eager_errors(golden), dict(zip(found, golden.logits[rows], strict=True))
-        comparisons = tuple(
-            compare_member(member, [logits], [reference[member]], eager[member], tolerance)
-            for member, logits in found.items()
-        )
-        if judge.on_failure is not None:
-            for item in comparisons:
-                if not item.passed:
-                    member = item.member
-                    judge.on_failure(self._case(member, eager, golden, found[member], reference[member]))
         checks, not_checked = self._unknown()
-        first = np.stack([logits[0].astype(np.float64) for logits in found.values()])
-        if len(found) > 1:
-            checks.append(check_members_differ(first, golden.logits[rows, 0], tolerance))
-        report = ArtifactReport(
-            artifact=ARTIFACT,
-            runtime=self.runtime,
-            comparisons=comparisons,
-            checks=tuple(checks),
-            ensemble_error=float(relative_l2(first.mean(axis=0), golden.logits[rows, 0].mean(axis=0))),
-            repeat_spread=np.nan,
-            not_checked=not_checked,
+        rows = [row for row, member in enumerate(golden.members.tolist()) if member in found]
+        report = judged_outputs(judge, golden_rows(golden, rows), list(found.values()), self.runtime)
+        return (
+            dataclasses.replace(report, checks=(*checks, *report.checks), not_checked=not_checked),
+            tuple(found),
+            refused,
         )
-        return report, tuple(found), refused
 
-    def _read(self, members: Sequence[int], precision: Precision) -> tuple[dict[int, Array], dict[str, str]]:
-        """The logits of each member, and why those of others cannot be judged."""
-        found: dict[int, Array] = {}
+    def _output(self, cond_id: int, wanted: NamedFile) -> Array:
+        npy, raw = self._paths(cond_id, wanted)
+        if npy.exists():
+            return _read_npy(npy, wanted)
+        if raw.exists():
+            return _read_raw(raw, wanted)
+        raise ParityError(f"{npy} is missing, and so is {raw.name}: run member {cond_id} too")
+
+    def _paths(self, cond_id: int, wanted: NamedFile) -> tuple[Path, Path]:
+        npy, raw = (self._folder / name.replace("{id}", str(cond_id)) for name in (wanted.npy, wanted.raw))
+        return npy, raw
+
+    def _read(self, members: Sequence[int], precision: Precision) -> tuple[dict[int, dict[str, Array]], dict[str, str]]:
+        """The outputs of each member, and why those of others cannot be judged."""
+        found: dict[int, dict[str, Array]] = {}
         refused: dict[str, str] = {}
         for member in members:
             try:
-                found[member] = _judgeable(self.logits(member), precision)
+                found[member] = _judgeable(self.outputs(member), self._index, precision)
             except ParityError as error:
                 refused[f"{ARTIFACT}, member {member}"] = str(error)
         return found, refused
 
     def _unknown(self) -> tuple[list[Check], Mapping[str, str]]:
         """The check of ids that do not exist, where the runtime was asked for any; and what could not be checked."""
-        reason = "outputs show one run of each image"
+        reason = "outputs show one run of each sample"
         not_checked = dict.fromkeys((SAME_ROW, SPOILT_ROW), reason)
         ids = [cond_id for cond_id in self._index.unknown_ids if self.has(cond_id)]
         if not ids:
@@ -153,27 +140,13 @@ class OutputsFolder:
             return [], {**not_checked, UNKNOWN_IDS: f"there is no output for them: {asked}"}
         for cond_id in ids:
             try:
-                numbers = not np.isnan(self.logits(cond_id)).all()
+                found = self.outputs(cond_id)
             except ParityError as error:
                 return [], {**not_checked, UNKNOWN_IDS: str(error)}
-            if numbers:
+            if not all(np.isnan(found[item.name]).all() for item in self._index.signature_outputs if item.is_floating):
                 detail = f"{self._index.signature_inputs[0].name} {cond_id} returned numbers"
                 return [Check(name=UNKNOWN_IDS, passed=False, detail=detail)], not_checked
         return [Check(name=UNKNOWN_IDS, passed=True, detail=f"checked {', '.join(map(str, ids))}")], not_checked
-
-    def _case(
-        self, member: int, eager: Mapping[int, float], golden: Golden, found: Array, reference: NDArray[np.float64]
-    ) -> Case:
-        return Case(
-            bundle="",
-            artifact=ARTIFACT,
-            runtime=self.runtime,
-            member=member,
-            eager_error=eager[member],
-            images=golden.images,
-            reference=reference,
-            found=found,
-        )
 
     def _runtime(self) -> str:
         """The first line of `runtime.txt`, as far as it can be printed."""
@@ -189,26 +162,73 @@ class OutputsFolder:
         return text or "foreign"
 
 
-def _judgeable(logits: Array, precision: Precision) -> Array:
+def judged_outputs(judge: Judge, golden: Golden, found: Sequence[Mapping[str, Array]], runtime: str) -> ArtifactReport:
+    """Compare what was found for all samples together, member by member, with the reference.
+
+    Args:
+        golden: of exactly these members, in their order.
+        found: the outputs of each by name, of the golden outputs' shapes.
+    """
+    signature, tolerance, samples = judge.manifest.signature, judge.options.tolerance, list(range(golden.samples))
+    references = [Reference.of(golden, row, signature) for row in range(len(found))]
+    comparisons = tuple(
+        compare_member(reference, [samples], [outputs], tolerance)
+        for reference, outputs in zip(references, found, strict=True)
+    )
+    if judge.on_failure is not None:
+        for item, reference, outputs in zip(comparisons, references, found, strict=True):
+            if not item.passed:
+                judge.on_failure(_case(reference, golden, outputs, runtime))
+    rows = [first_rows(signature, outputs) for outputs in found]
+    first = {output.name: np.stack([row[output.name] for row in rows]) for output in signature.outputs}
+    return ArtifactReport(
+        artifact=ARTIFACT,
+        runtime=runtime,
+        comparisons=comparisons,
+        checks=tuple(members_checks(signature, golden, first, tolerance)),
+        ensemble_error=ensemble_error(signature, golden, first),
+        repeat_spread=np.nan,
+        batch_sizes=(golden.samples,),
+    )
+
+
+def _case(reference: Reference, golden: Golden, found: Mapping[str, Array], runtime: str) -> Case:
+    return Case(
+        bundle="",
+        artifact=ARTIFACT,
+        runtime=runtime,
+        member=reference.member,
+        inputs=golden.inputs,
+        reference=reference.outputs,
+        found=found,
+        eager=reference.eager,
+        noise=reference.noise,
+    )
+
+
+def _judgeable(outputs: dict[str, Array], index: GoldenIndex, precision: Precision) -> dict[str, Array]:
     """Refuse half precision where the tolerance of more was asked for."""
-    if logits.dtype == np.float16 and precision is not Precision.FLOAT16:
-        raise ParityError(
-            f"the logits are float16, which cannot hold what {precision} asks for: judge them with --precision float16"
-        )
-    return logits
+    for item in index.signature_outputs:
+        if outputs[item.name].dtype == np.float16 and item.dtype != "float16" and precision is not Precision.FLOAT16:
+            raise ParityError(
+                f"the {item.name} are float16, which cannot hold what {precision} asks for: "
+                "judge them with --precision float16"
+            )
+    return outputs
 
 
 def _read_npy(path: Path, wanted: NamedFile) -> Array:
-    """Any float type in any byte order; mapped first, so that a false header allocates nothing."""
+    """Any type of its kind in any byte order; mapped first, so that a false header allocates nothing."""
     _size(path)
     try:
         mapped = np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # numpy parses the header with whatever its text makes it raise
         raise ParityError(f"{path} cannot be read as a .npy file: {error}; write it again") from error
-    if mapped.dtype.newbyteorder("=") not in _FLOATS:
-        raise ParityError(f"{path} holds {mapped.dtype}, expected float16, float32 or float64: write the logits")
+    if mapped.dtype.kind not in _KINDS[np.dtype(wanted.dtype).kind]:
+        expected = "float16, float32 or float64" if wanted.dtype.startswith("float") else wanted.dtype
+        raise ParityError(f"{path} holds {mapped.dtype}, expected {expected}: write the {wanted.name}")
     if mapped.shape != wanted.shape:
-        raise ParityError(f"{path} has the shape {list(mapped.shape)}, expected {list(wanted.shape)}: {_ROWS}")
+        raise ParityError(f"{path} has the shape {list(mapped.shape)}, expected {list(wanted.shape)}: {_rows(wanted)}")
     return np.array(mapped, dtype=mapped.dtype.newbyteorder("="))
 
 
@@ -218,20 +238,23 @@ def _read_raw(path: Path, wanted: NamedFile) -> Array:
     size, expected = _size(path), math.prod(wanted.shape) * dtype.itemsize
     if size != expected:
         raise ParityError(
-            f"{path} has {size} bytes, expected {expected} for {wanted.dtype} {list(wanted.shape)}: {_ROWS}"
+            f"{path} has {size} bytes, expected {expected} for {wanted.dtype} {list(wanted.shape)}: {_rows(wanted)}"
         )
     try:
-        values = np.fromfile(path, dtype=dtype)
+        values = np.fromfile(path, dtype=np.uint8 if dtype == np.bool_ else dtype)
         return values.astype(dtype.newbyteorder("="), copy=False).reshape(wanted.shape)
     except (OSError, ValueError) as error:
         raise ParityError(f"{path} cannot be read: {error}; write it again") from error
 
 
-_ROWS = "write one row of logits for each golden image"
+def _rows(wanted: NamedFile) -> str:
+    if not wanted.batch:
+        return f"write {wanted.name} of all golden samples in one batch"
+    return f"write one row of {wanted.name} for each golden sample"
 
 
 def _size(path: Path) -> int:
     try:
         return regular_size(path)
     except OpenError as error:
-        raise ParityError(f"{error}: write the logits into one") from error
+        raise ParityError(f"{error}: write the outputs into one") from error

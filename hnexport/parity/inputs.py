@@ -1,46 +1,139 @@
-"""Images that find faults: several kinds, any size, from an explicit seed."""
+"""Samples that find faults, for any signature: several kinds, any size, from an explicit seed."""
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec
+from hnexport.spec import Signature, TensorSpec
 
-__all__ = ["PHOTOGRAPHS", "PROBE_KINDS", "probe_images"]
+__all__ = ["EXAMPLE", "EXTREME", "LARGEST", "PHOTOGRAPHS", "PROBE_KINDS", "Probes", "probe_inputs"]
+
+Array = NDArray[np.generic]
 
 PHOTOGRAPHS = ("cat.png", "coffee.png")
 PROBE_KINDS = ("noise", "photograph", "uniform", "faint", "constant", "glaring")
+EXTREME, EXAMPLE = "extreme", "example"
+
+LARGEST = 1e4
+"""The largest number that a floating-point input is probed with."""
+_PIXEL_ZERO, _PIXEL_ONE = 128.0, 64.0  # a uint8 image has 0 there, and 1 so much above
+_CHANNELS = (1, 3, 4)
+_LEAST_SIDE = 8  # of a flat image: shorter rows are features
 
 
-def probe_images(spec: PipelineSpec, seed: int = 0) -> NDArray[np.generic]:
-    """One image of each of `PROBE_KINDS`, in the dtype and layout of the graph's image input.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Probes:
+    """Samples of every input.
+
+    Attributes:
+        inputs: by name `[sample, …]` in the signature's dtype; of an input without a batch axis its one value.
+        kinds: what each sample is, in words.
+    """
+
+    inputs: Mapping[str, Array]
+    kinds: tuple[str, ...]
+
+
+def probe_inputs(signature: Signature, examples: Mapping[str, ArrayLike], seed: int = 0) -> Probes:
+    """One sample of each kind: `PROBE_KINDS`, `extreme` for floating-point inputs, and the example that was given.
 
     `noise` is standard normal, `photograph` is one, about standardised, `uniform` is in [0, 1), `faint` and `glaring`
-    are noise of scale 1e-3 and 30, `constant` is one value a channel. A graph that takes uint8 pixels gets the same
-    images with 0 at 128 and 1 at 192, cut to 0 … 255.
+    are noise of scale 1e-3 and 30, `constant` is one value (of an image one a channel), `extreme` has sizes up to
+    `LARGEST`. Images in uint8 get the same with 0 at 128 and 1 at 192, cut to 0 … 255. Other integers and booleans stay
+    between the least and the largest that the example has: an index beyond them may not exist.
 
-    Returns:
-        `[image, …]`, float32 or uint8.
+    Args:
+        examples: an array for each input by name, with or without samples that differ; sizes of axes of any size, and
+            the values of inputs without a batch axis, are taken from it.
     """
+    arrays = {item.name: np.asarray(examples[item.name]).astype(item.dtype, copy=False) for item in signature.inputs}
+    batched = [item for item in signature.inputs if item.has_batch]
+    if not batched:
+        return Probes(inputs=arrays, kinds=(EXAMPLE,))
+    kinds = list(PROBE_KINDS)
+    if any(item.is_floating for item in batched):
+        kinds.append(EXTREME)
+    if any(arrays[item.name].size and np.ptp(arrays[item.name][0].astype(np.float64)) > 0 for item in batched):
+        kinds.append(EXAMPLE)
+    inputs = dict(arrays)
+    for position, item in enumerate(batched):
+        inputs[item.name] = _samples(item, arrays[item.name], kinds, [seed, position] if position else seed)
+    return Probes(inputs=inputs, kinds=tuple(kinds))
+
+
+def _samples(item: TensorSpec, example: Array, kinds: list[str], seed: int | list[int]) -> Array:
+    """`[sample, …]` of one input."""
+    row = example.shape[1:]
+    image = _image_shape(row)
+    patterns = _patterns(image or row, seed, is_image=image is not None)
+    samples = []
+    for kind in kinds:
+        if kind == EXAMPLE:
+            samples.append(example[0])
+            continue
+        pattern = patterns[kind] if image is None else _arranged(patterns[kind], row)
+        samples.append(_typed(pattern, item, example, kind, is_image=image is not None))
+    return np.ascontiguousarray(np.stack(samples).astype(item.dtype))
+
+
+def _typed(pattern: NDArray[np.float64], item: TensorSpec, example: Array, kind: str, *, is_image: bool) -> Array:
+    if item.is_floating:
+        return pattern
+    if item.dtype == "uint8" and is_image:
+        return np.clip(np.round(_PIXEL_ZERO + _PIXEL_ONE * pattern), 0, 255)
+    least, most = (int(example.min()), int(example.max())) if example.size else (0, 0)
+    if kind == "uniform":
+        return least + np.floor(pattern * (most - least + 1)).astype(np.int64)
+    spread = np.clip(np.round((most - least) * (0.5 + pattern / 4)), 0, most - least)
+    return least + spread.astype(np.int64)
+
+
+def _patterns(shape: tuple[int, ...], seed: int | list[int], *, is_image: bool) -> dict[str, NDArray[np.float64]]:
     random = np.random.default_rng(seed)
-    shape = spec.network.image.shape
-    kinds = {
+    flat = (1, math.prod(shape[:-1]), *(shape[-1:] or (1,)))
+    photograph = _photograph(shape if is_image else flat, np.sum(seed)).reshape(shape)  # type: ignore[arg-type]
+    return {
         "noise": random.standard_normal(shape),
-        "photograph": _photograph(shape, seed),
+        "photograph": photograph,
         "uniform": random.random(shape),
         "faint": 1e-3 * random.standard_normal(shape),
-        "constant": np.broadcast_to(random.standard_normal((shape[0], 1, 1)), shape),
+        "constant": np.broadcast_to(random.standard_normal((shape[0], 1, 1) if is_image else ()), shape),
         "glaring": 30.0 * random.standard_normal(shape),
+        EXTREME: _extreme(random, shape),
     }
-    images = np.stack([kinds[kind] for kind in PROBE_KINDS])
-    if spec.image_layout is not ImageLayout.NCHW:
-        images = images.transpose(0, 2, 3, 1)
-    dtype, shape_in = spec.image_input
-    if dtype == "uint8":
-        images = np.clip(np.round(128.0 + 64.0 * images), 0, 255)
-    return np.ascontiguousarray(images.reshape(len(PROBE_KINDS), *shape_in).astype(dtype))
+
+
+def _extreme(random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Both signs, sizes from 1 to `LARGEST`, as many of each decade."""
+    sizes = LARGEST ** random.random(shape)
+    signs = np.where(random.random(shape) < 0.5, -1.0, 1.0)
+    return np.asarray(sizes * (LARGEST / sizes.max(initial=1.0)) * signs)
+
+
+def _image_shape(row: tuple[int, ...]) -> tuple[int, int, int] | None:
+    """Channel, height and width, where a row can be an image: three axes, or a flat one; None where it cannot."""
+    if len(row) == 3:
+        height, width, channels = row
+        last = channels in _CHANNELS and height not in _CHANNELS
+        return (channels, height, width) if last else row
+    if len(row) == 1:
+        for channels in (3, 1):
+            side = math.isqrt(row[0] // channels)
+            if side >= _LEAST_SIDE and channels * side * side == row[0]:
+                return channels, side, side
+    return None
+
+
+def _arranged(image: NDArray[np.float64], row: tuple[int, ...]) -> NDArray[np.float64]:
+    """`[channel, height, width]` in the layout of the row: flat images have their channels last."""
+    if len(row) == 3 and image.shape == row:
+        return image
+    return image.transpose(1, 2, 0).reshape(row)
 
 
 def _photograph(shape: tuple[int, int, int], seed: int) -> NDArray[np.float64]:

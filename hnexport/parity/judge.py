@@ -9,15 +9,16 @@ from typing import Self
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import Identified, Manifest
 from hnexport.errors import ParityError
-from hnexport.parity.artifact import eager_errors, verify_artifact
+from hnexport.parity.artifact import Plan, eager_errors, verify_artifact
 from hnexport.parity.batches import DEFAULT_BATCH_SIZES, allowed_sizes
 from hnexport.parity.cases import Case, write_case
 from hnexport.parity.checks import check_strict
-from hnexport.parity.chosen import chosen_golden
-from hnexport.parity.ensemble import Ensemble, verify_ensemble
+from hnexport.parity.chosen import chosen_golden, drawn_golden
+from hnexport.parity.ensemble import ENSEMBLES, EnsembleRunner, verify_ensemble
 from hnexport.parity.environment import environment
-from hnexport.parity.reference import sample_members
-from hnexport.parity.results import ArtifactReport, ParityReport, Selection
+from hnexport.parity.members import new_seed
+from hnexport.parity.probed import ill_conditioned, left_out, ranges
+from hnexport.parity.results import ArtifactReport, Check, ParityReport, Selection
 from hnexport.parity.runners import Device, Runner, resolve_provider
 from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
 from hnexport.progress import Progress, no_progress
@@ -31,7 +32,9 @@ class VerifyOptions:
     """How to verify.
 
     Attributes:
-        members: the members to compare; None takes those of the golden samples (all, or a sample above 32).
+        members: the members to compare; None takes all, above 32 a sample that is drawn anew each time.
+        seed: draws the same members as the report that names it; None draws anew.
+        fresh: whether members may be drawn that the golden samples do not hold; otherwise theirs are compared.
         batch_sizes: each member runs once with each; None takes the usual ones, or those that a file is limited to.
         provider: `auto`, `cpu`, `cuda` or `tensorrt`.
         artifacts: which of `RUNNERS` and `ENSEMBLES`, or `all` that are installed; None takes those that a build
@@ -51,6 +54,8 @@ class VerifyOptions:
     save_failures: Path | None = None
     trust: bool = False
     digest: str | None = None
+    seed: int | None = None
+    fresh: bool = True
 
     @property
     def tolerance(self) -> Tolerance:
@@ -73,6 +78,7 @@ class Judge:
     Attributes:
         trust: which programs may run in this process.
         progress: called after each member of each artifact.
+        seed: with which members were drawn; None where none were.
     """
 
     manifest: Manifest
@@ -80,6 +86,7 @@ class Judge:
     golden: Golden
     options: VerifyOptions
     progress: Progress = no_progress
+    seed: int | None = None
 
     @classmethod
     def of(cls, bundle: Path, found: Identified, options: VerifyOptions, progress: Progress = no_progress) -> Self:
@@ -93,8 +100,20 @@ class Judge:
         if sizes is not None and (not sizes or min(sizes) < 1):
             raise ParityError(f"batch sizes must be at least 1, found {list(sizes)}")
         trust = bundle_trust(manifest, found.digest, asked=options.trust)
-        golden = chosen_golden(bundle, manifest, options.members, trust, progress)
-        return cls(manifest=manifest, trust=trust, golden=golden, options=options, progress=progress)
+        seed = new_seed() if options.seed is None else options.seed
+        if options.members is not None or not options.fresh:
+            golden = chosen_golden(bundle, manifest, options.members, trust, progress)
+        else:
+            golden = drawn_golden(bundle, manifest, seed, trust, progress)
+        is_drawn = options.members is None and options.fresh and len(golden.members) < manifest.members
+        return cls(
+            manifest=manifest,
+            trust=trust,
+            golden=golden,
+            options=options,
+            progress=progress,
+            seed=seed if is_drawn else None,
+        )
 
     @property
     def on_failure(self) -> Callable[[Case], object] | None:
@@ -111,21 +130,20 @@ class Judge:
             ParityError: it cannot be run, or not with the batch sizes that were asked for.
         """
         options = self.options
-        report = verify_artifact(
-            name,
-            runner,
-            self.manifest.spec.members,
-            self.golden,
-            allowed_sizes(name, runner.limits, options.batch_sizes),
-            options.tolerance,
-            self.progress,
-            self.on_failure,
+        plan = Plan(
+            members=self.manifest.members,
+            batch_sizes=allowed_sizes(name, runner.limits, options.batch_sizes, self.golden.samples),
+            tolerance=options.tolerance,
+            large=options.batch_sizes is None,
+            progress=self.progress,
+            on_failure=self.on_failure,
         )
+        report = verify_artifact(name, runner, self.manifest.signature, self.golden, plan)
         if resolve_provider(options.provider) == "cpu" or options.precision is not Precision.FLOAT32:
             return report
         return dataclasses.replace(report, checks=(*report.checks, check_strict(report.worst.relative_l2)))
 
-    def together(self, name: str, ensemble: Ensemble) -> ArtifactReport:
+    def together(self, name: str, ensemble: EnsembleRunner) -> ArtifactReport:
         """Judge an artifact that runs all members in one call.
 
         Raises:
@@ -139,33 +157,44 @@ class Judge:
         *,
         not_run: Mapping[str, str] | None = None,
         refused: Mapping[str, str] | None = None,
-        batch_sizes: Sequence[int] | None = None,
+        claims: Sequence[Check] = (),
     ) -> ParityReport:
         """The report on these artifacts.
 
         Args:
-            batch_sizes: those that were run; None stands for those that were asked for, or the usual ones.
+            claims: whether what the bundle says of its parity can be confirmed.
         """
         members = self.golden.members.tolist()
         return ParityReport(
             bundle=self.manifest.name,
-            members=self.manifest.spec.members,
+            members=self.manifest.members,
             members_checked=tuple(members),
-            selection=_selection(self.manifest.spec.members, members),
-            batch_sizes=tuple(batch_sizes or self.options.batch_sizes or DEFAULT_BATCH_SIZES),
+            selection=self._selection(members),
+            seed=self.seed,
+            batch_sizes=_run_by_all(reports) or tuple(self.options.batch_sizes or DEFAULT_BATCH_SIZES),
             image_kinds=self.golden.kinds,
+            left_out=left_out(self.golden, self.manifest),
+            ranges=ranges(self.golden),
+            ill_conditioned=ill_conditioned(self.golden, self.options.tolerance),
             precision=self.options.precision,
             tolerance=self.options.tolerance,
             eager=tuple(eager_errors(self.golden).values()),
             artifacts=tuple(reports),
             not_run=not_run or {},
             refused=refused or {},
+            claims=tuple(claims),
             environment=environment(),
         )
 
+    def _selection(self, compared: Sequence[int]) -> Selection:
+        """How the members came about."""
+        if set(compared) == set(range(self.manifest.members)):
+            return Selection.ALL
+        return Selection.SAMPLED if self.options.members is None else Selection.NAMED
 
-def _selection(members: int, compared: Sequence[int]) -> Selection:
-    """How the members came about: a build and the golden samples keep no other trace of it than which they are."""
-    if set(compared) == set(range(members)):
-        return Selection.ALL
-    return Selection.SAMPLED if tuple(compared) == sample_members(members) else Selection.NAMED
+
+def _run_by_all(reports: Sequence[ArtifactReport]) -> tuple[int, ...]:
+    """The batch sizes that every artifact ran; those that run members together are tried with fewer."""
+    single = [report for report in reports if report.artifact not in ENSEMBLES] or reports
+    run = [set(report.batch_sizes) for report in single if report.batch_sizes]
+    return tuple(sorted(set.intersection(*run) or set.union(*run))) if run else ()

@@ -1,5 +1,6 @@
 """Runners of ONNX files: onnxruntime on the CPU, CUDA or TensorRT."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from hnexport.bundle.restore import as_stored
 from hnexport.errors import ParityError
 from hnexport.names import COND_ID, COND_IDS, ENSEMBLE_FILE, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE
 from hnexport.parity.kinds import FileKind, file_kind
-from hnexport.parity.layers import call_weights, match_layers, network_layers
 from hnexport.parity.limits import FULL, Limits
 from hnexport.parity.onnx_signature import OnnxSignature, onnx_signature
-from hnexport.parity.onnx_trace import OnnxWeights, constants, load_graph
 from hnexport.parity.own_signature import faults_of_graph, faults_of_hypernet, faults_of_network
 from hnexport.parity.providers import Device, Placement, onnx_session, profiled_placement
 from hnexport.parity.signature import signature_of
+from hnexport.parity.trace import Given, Trace
+from hnexport.parity.trace.onnx_graph import constants, load_graph
+from hnexport.parity.trace.onnx_trace import OnnxTracer, OnnxWeights
 
 __all__ = ["MaterialisedRunner", "OnnxRunner", "own_model"]
 
@@ -73,12 +75,22 @@ class OnnxRunner:
             return None
         return profiled_placement(self._path, self._device, self._called.feed(0, inputs))
 
-    def weights(self, cond_id: int) -> Mapping[str, Array]:
-        """The tensors that the graph gives its layers, by slot."""
+    def weights(self, cond_id: int, inputs: Mapping[str, Array]) -> Given:
+        """The tensors that the graph gives its operators."""
         if self._weights is None:
-            self._weights = OnnxWeights(self._path)
-        layers = network_layers(self._manifest.spec.network)
-        return call_weights(layers, match_layers(layers, self._weights.run(cond_id)))
+            self._weights = OnnxWeights(self._path, self._slots, self._called.cond_id)
+        return self._weights.run(cond_id)
+
+    def trace(self, cond_id: int, inputs: Mapping[str, Array]) -> Trace:
+        """Every value of one call, node by node and without optimisation."""
+        tracer = OnnxTracer(self._path, self._slots, cond_id=self._called.cond_id)
+        trace = tracer.run(self._called.feed(cond_id, inputs))
+        outputs = {name: trace.outputs[own] for name, own in self._called.outputs.items()}
+        return dataclasses.replace(trace, outputs=outputs)
+
+    @property
+    def _slots(self) -> tuple[str, ...]:
+        return tuple(slot.name for slot in self._manifest.slots)
 
 
 def own_model(bundle: Path, manifest: Manifest, device: Device, *, together: bool = False) -> OnnxRunner:
@@ -138,10 +150,12 @@ class MaterialisedRunner:
             own = {key: value for key, value in held.items() if key not in self._supplied}
             yield from _stored(self._manifest, own)
 
-    def weights(self, cond_id: int) -> Mapping[str, Array]:
-        """Every output of `hypernet.onnx`, by slot."""
+    def weights(self, cond_id: int, inputs: Mapping[str, Array]) -> Given:
+        """Every output of `hypernet.onnx`; those are all slots but the tied ones' other names."""
         names = [output.name for output in self._hypernet.get_outputs()]
-        return dict(zip(names, self._given(names, cond_id), strict=True))
+        named = dict(zip(names, self._given(names, cond_id), strict=True))
+        aliases = {slot.name: named[slot.alias_of] for slot in self._manifest.slots if slot.alias_of in named}
+        return Given(named={**named, **aliases}, calls=())
 
     def _given(self, names: list[str], cond_id: int) -> list[Array]:
         return self._hypernet.run(names, {COND_ID: np.array(cond_id, dtype=np.int64)})  # type: ignore[no-any-return]

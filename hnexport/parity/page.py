@@ -8,17 +8,19 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import FileRecord, Manifest
+from hnexport.names import PAGE_FILE
 from hnexport.parity.depth import DepthProfile
 from hnexport.parity.not_run import remarks
 from hnexport.parity.results import ParityReport
+from hnexport.spec import OutputKind, OutputSpec, Signature
 from hnexport.text import clean
 
 __all__ = ["PAGE_FILE", "report_page", "write_page"]
 
-PAGE_FILE = "report.html"
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 760, 260, 58, 34, 12
 
 
@@ -26,6 +28,18 @@ _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 760, 260, 58, 34, 12
 class _Cell:
     text: str
     heat: int
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Output:
+    """One output of one artifact: the worst of its members."""
+
+    artifact: str
+    name: str
+    error: float
+    multiple: float
+    ill: int
     passed: bool
 
 
@@ -70,7 +84,9 @@ def report_page(
             files=files,
             heat=_heat_map(report),
             depth=_depth_chart(depth),
-            margins=_margin_chart(golden, report),
+            margins=_margin_chart(golden, report, manifest.signature),
+            ranges={name: f"{least:.3g} to {most:.3g}" for name, (least, most) in report.ranges.items()},
+            outputs=_outputs(report),
             frame={"width": _WIDTH, "height": _HEIGHT, "left": _LEFT, "bottom": _HEIGHT - _BOTTOM, "top": _TOP},
             power=lambda value: f"{value:.1e}",
             remarks=remarks(report.not_run),
@@ -94,6 +110,26 @@ def _heat_map(report: ParityReport) -> list[tuple[int, list[_Cell]]]:
             item = artifact.comparisons[position]
             cells.append(_cell(item.relative_l2, report.tolerance.relative_l2, passed=item.passed))
         rows.append((member, cells))
+    return rows
+
+
+def _outputs(report: ParityReport) -> list[_Output]:
+    """Each output of each artifact, where there are several."""
+    rows = []
+    for artifact in report.artifacts:
+        names = dict.fromkeys(item.output for one in artifact.comparisons for item in one.outputs)
+        for name in names if len(names) > 1 else ():
+            found = [item for one in artifact.comparisons for item in one.outputs if item.output == name]
+            rows.append(
+                _Output(
+                    artifact=artifact.artifact,
+                    name=name,
+                    error=max(item.relative_l2 for item in found),
+                    multiple=max(item.multiple_of_eager for item in found),
+                    ill=max(item.ill_conditioned for item in found),
+                    passed=all(item.passed for item in found),
+                )
+            )
     return rows
 
 
@@ -141,12 +177,14 @@ def _depth_chart(depth: DepthProfile) -> dict[str, object]:
     return {"lines": lines, "ticks": _log_ticks(low, high, along="y"), "labels": labels, "member": depth.member}
 
 
-def _margin_chart(golden: Golden, report: ParityReport) -> dict[str, object]:
-    """How far the two largest logits are apart, relative to the row, and the largest error found beside them."""
-    highest = np.sort(golden.logits, axis=-1)
-    norms = np.linalg.norm(golden.logits, axis=-1)
-    gaps = ((highest[..., -1] - highest[..., -2]) / norms).reshape(-1) if highest.shape[-1] > 1 else np.ones(1)
-    gaps = np.maximum(gaps, 1e-12)
+def _margin_chart(golden: Golden, report: ParityReport, signature: Signature) -> dict[str, object] | None:
+    """How far the two largest logits are apart, relative to the row, and the largest error found beside them.
+
+    None where no output is logits of at least two classes.
+    """
+    gaps = np.concatenate([np.zeros(0), *(_gaps(golden.outputs[o.name], o) for o in signature.outputs)])
+    if not gaps.size:
+        return None
     worst = max((artifact.worst.relative_l2 for artifact in report.artifacts), default=1e-12)
     known = [*gaps.tolist(), worst] if math.isfinite(worst) else gaps.tolist()
     low, high = _decades(known)
@@ -160,6 +198,16 @@ def _margin_chart(golden: Golden, report: ParityReport) -> dict[str, object]:
             bars.append(_Bar(x=x + 1, y=y, width=right - x - 2, height=_y(0) - y, label=str(count)))
     line = _x((math.log10(worst) - low) / (high - low)) if math.isfinite(worst) and worst > 0 else None
     return {"bars": bars, "ticks": _log_ticks(low, high, along="x"), "line": line, "rows": len(gaps), "worst": worst}
+
+
+def _gaps(known: NDArray[np.generic], output: OutputSpec) -> NDArray[np.float64]:
+    """Of each row of logits, how far the two largest are apart, over the row's norm."""
+    if output.kind is not OutputKind.LOGITS or known.shape[(output.axis or 0) + 1] < 2:
+        return np.zeros(0)
+    rows = np.moveaxis(known.astype(np.float64), (output.axis or 0) + 1, -1)
+    highest, norms = np.sort(rows, axis=-1), np.linalg.norm(rows, axis=-1)
+    gaps = (highest[..., -1] - highest[..., -2]) / np.maximum(norms, np.finfo(np.float64).tiny)
+    return np.asarray(np.maximum(gaps.reshape(-1), 1e-12))
 
 
 def _decades(values: list[float]) -> tuple[int, int]:

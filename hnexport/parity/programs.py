@@ -58,7 +58,7 @@ def open_program(
         raise ParityError(f"{path} cannot be read: {error}") from error
     signature = signature_of(manifest, golden_sizes(path.parent, manifest) if sizes is None else sizes)
     if trust.covers(content):
-        runner = TorchRunner(content, path.name, signature, torch_device(device), own=own, manifest=manifest)
+        runner = TorchRunner(content, path.name, signature, torch_device(device), own=own)
         runner.runtime = torch_runtime(device)
         return runner
     if torch_kind(content, path.name) is FileKind.AOTINDUCTOR:

@@ -1,6 +1,7 @@
-"""The reference: the PyTorch pipeline in float64 on the CPU, and float32 eager as the yardstick for rounding."""
+"""The reference: the ensemble in float64 on the CPU, and what float32 loses: eagerly, and by chance."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -9,98 +10,197 @@ from torch import Tensor
 
 from hnexport.bundle.fingerprints import fingerprints
 from hnexport.bundle.golden import Golden
+from hnexport.bundle.manifest import Manifest
+from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError
+from hnexport.families import family
+from hnexport.names import GUARD
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import PipelineSpec
-from hnexport.parity.inputs import PROBE_KINDS
+from hnexport.parity.cost import estimated_seconds
+from hnexport.parity.double import run_double, run_single
+from hnexport.parity.inputs import EXAMPLE
+from hnexport.parity.members import MEMBERS_CHECKED_BY_DEFAULT, checked_members, sample_members
+from hnexport.parity.noise import measure_noise
+from hnexport.parity.rows_of import flat_rows, taken
+from hnexport.parity.spoiling import spoilt_outputs
 from hnexport.progress import Progress, no_progress
 from hnexport.rows import relative_l2
 
 __all__ = [
-    "MEMBERS_CHECKED_BY_DEFAULT",
-    "checked_members",
+    "BUILD_SECONDS",
     "compute_golden",
+    "covered_members",
     "double_pipeline",
+    "known_ensemble",
+    "member_weights",
     "run_pipeline",
-    "sample_members",
 ]
 
-MEMBERS_CHECKED_BY_DEFAULT = 32
+Array = NDArray[np.generic]
+
+BUILD_SECONDS = 10.0
+"""About what reference and verification may take in a build of more than 32 members, by an estimate that is the same on
+every machine."""
+_RUNS_A_MEMBER = 40  # runs of the reference that take as long as everything a build does for one member
 
 
-def sample_members(members: int, seed: int = 0) -> tuple[int, ...]:
-    """All members of an ensemble of up to 32; otherwise the first, the last and a seeded sample of the others."""
-    if members <= MEMBERS_CHECKED_BY_DEFAULT:
-        return tuple(range(members))
-    random = np.random.default_rng(seed)
-    middle = random.choice(np.arange(1, members - 1), MEMBERS_CHECKED_BY_DEFAULT - 2, replace=False)
-    return (0, *sorted(int(member) for member in middle), members - 1)
+class _UnusableError(Exception):
+    """Samples that the reference cannot be computed for."""
+
+    def __init__(self, samples: Sequence[int]) -> None:
+        super().__init__()
+        self.samples = set(samples)
 
 
-def checked_members(members: int, chosen: Sequence[int] | None) -> tuple[int, ...]:
-    """The members to compare: those chosen, or the default sample.
+def covered_members(ensemble: Ensemble, inputs: Mapping[str, Array], chosen: Sequence[int] | None) -> tuple[int, ...]:
+    """The members that a build compares: those chosen, otherwise all, as far as `BUILD_SECONDS` allow, and 32 at least.
 
     Raises:
         ParityError: one of them does not exist, or there are none.
     """
-    if chosen is None:
-        return sample_members(members)
-    unknown = [member for member in chosen if not 0 <= member < members]
-    if unknown or not chosen:
-        what = f"member {unknown[0]} does not exist" if unknown else "no member was named"
-        raise ParityError(f"{what}: this ensemble has members 0 to {members - 1}")
-    return tuple(dict.fromkeys(chosen))
+    if chosen is not None or ensemble.members <= MEMBERS_CHECKED_BY_DEFAULT:
+        return checked_members(ensemble.members, chosen)
+    try:
+        seconds = _RUNS_A_MEMBER * estimated_seconds(ensemble, 0, inputs)
+    except Exception:  # a probe that the network cannot take, see `compute_golden`
+        return sample_members(ensemble.members)
+    able = int(BUILD_SECONDS / max(seconds, 1e-9))
+    return sample_members(ensemble.members, count=max(MEMBERS_CHECKED_BY_DEFAULT, able))
 
 
 def compute_golden(
-    spec: PipelineSpec,
-    tensors: dict[str, Tensor],
+    ensemble: Ensemble,
     members: Sequence[int],
-    images: NDArray[np.generic],
+    inputs: Mapping[str, Array],
+    kinds: Sequence[str],
     *,
     progress: Progress = no_progress,
 ) -> Golden:
-    """The reference logits of images for some members.
+    """The reference outputs of samples for some members.
+
+    A sample beyond the example's range that the network cannot take (an index that does not exist, a number that is not
+    finite in float64 or in float32) is left out.
 
     Args:
-        images: `[image, …]`, one of each of `PROBE_KINDS`, as `probe_images` gives them.
-        tensors: the pipeline's stored tensors.
+        inputs: as `Probes.inputs`.
+        kinds: what each sample is.
         progress: called after each member.
 
     Raises:
         ParityError: the reference itself is not finite, so nothing can be compared with it.
     """
-    single = Pipeline(spec, tensors)
-    double = double_pipeline(spec, tensors)
-    logits, eager = [], []
-    for member in members:
-        logits.append(run_pipeline(double, member, images, torch.float64))
-        eager.append(run_pipeline(single, member, images, torch.float32))
-        if not np.isfinite(logits[-1]).all():
-            raise ParityError(f"member {member}: PyTorch's own float64 logits are not finite; check its weights")
-        progress("reference", len(logits), len(members))
-    known = np.stack(logits).astype(np.float64)
-    errors = relative_l2(np.stack(eager), known)
+    kept = list(range(len(kinds)))
+    while True:
+        some = taken(ensemble.signature, inputs, kept)
+        try:
+            return _golden(ensemble, members, some, [kinds[i] for i in kept], progress)
+        except _UnusableError as error:
+            kept = [number for position, number in enumerate(kept) if position not in error.samples]
+
+
+def _golden(
+    ensemble: Ensemble, members: Sequence[int], inputs: Mapping[str, Array], kinds: list[str], progress: Progress
+) -> Golden:
+    outputs, double = ensemble.signature.outputs, ensemble.double()
+    known: dict[str, list[Array]] = {output.name: [] for output in outputs}
+    eager: dict[str, list[NDArray[np.float64]]] = {output.name: [] for output in outputs if output.is_floating}
+    for count, member in enumerate(members, start=1):
+        one = _tried(functools.partial(run_double, double, member), ensemble, inputs, kinds)
+        single = run_single(ensemble, member, inputs)
+        _check_finite(ensemble, member, kinds, {"float64": one, "float32": single})
+        for output in outputs:
+            value = one[output.name]
+            known[output.name].append(value.astype(np.float64) if output.is_floating else value)
+            if output.is_floating:
+                rows = [flat_rows(output, found[output.name]) for found in (single, one)]
+                eager[output.name].append(relative_l2(*rows))
+        progress("reference", count, len(members))
+    reference = {name: np.stack(values) for name, values in known.items()}
+    seconds = estimated_seconds(ensemble, members[0], inputs)
     return Golden(
-        inputs={"image": images},
-        kinds=PROBE_KINDS,
+        inputs=dict(inputs),
+        kinds=tuple(kinds),
         members=np.array(members, dtype=np.int64),
-        outputs={"logits": known},
-        eager={"logits": errors},
-        noise={"logits": np.zeros_like(errors)},
-        fingerprints=fingerprints((name, tensor.detach().cpu().numpy()) for name, tensor in tensors.items()),
+        outputs=reference,
+        eager={name: np.stack(errors) for name, errors in eager.items()},
+        noise=measure_noise(double, members, inputs, reference, seconds),
+        fingerprints=fingerprints((name, tensor.cpu().numpy()) for name, tensor in ensemble.tensors.items()),
+        spoils=spoilt_outputs(ensemble, members[0], inputs),
     )
 
 
+def _tried(
+    run: Callable[[Mapping[str, Array]], dict[str, Array]],
+    ensemble: Ensemble,
+    inputs: Mapping[str, Array],
+    kinds: Sequence[str],
+) -> dict[str, Array]:
+    """The outputs, or which samples the network cannot take."""
+    try:
+        return run(inputs)
+    except Exception as error:  # whatever a network raises
+        unable = []
+        for sample in range(len(kinds)):
+            try:
+                run(taken(ensemble.signature, inputs, [sample]))
+            except Exception:
+                unable.append(sample)
+        if not unable or len(unable) == len(kinds) or any(kinds[sample] == EXAMPLE for sample in unable):
+            raise ParityError(f"the network cannot run its samples in float64: {error}") from error
+        raise _UnusableError(unable) from error
+
+
+def _check_finite(
+    ensemble: Ensemble, member: int, kinds: Sequence[str], found: Mapping[str, Mapping[str, Array]]
+) -> None:
+    """Leave out samples that are not finite, if others are.
+
+    Raises:
+        ParityError: none is, or the example is not.
+    """
+    for precision, values in found.items():
+        for output in ensemble.signature.outputs:
+            if not output.is_floating:
+                continue
+            wrong = np.flatnonzero(~np.isfinite(flat_rows(output, values[output.name])).all(axis=-1)).tolist()
+            if not output.has_batch and wrong:  # whichever it is
+                wrong = [number for number, kind in enumerate(kinds) if kind != EXAMPLE]
+            if not wrong and np.isfinite(values[output.name]).all():
+                continue
+            if not wrong or len(wrong) == len(kinds) or any(kinds[sample] == EXAMPLE for sample in wrong):
+                raise ParityError(
+                    f"member {member}: PyTorch's own {precision} {output.name} are not finite; check its weights"
+                )
+            raise _UnusableError(wrong)
+
+
+def known_ensemble(manifest: Manifest, tensors: Mapping[str, Tensor]) -> Ensemble | None:
+    """The ensemble of a bundle again; None where its network is not known from data."""
+    source = manifest.source
+    return family(source.family).ensemble(manifest, source.spec, tensors, manifest.origin)
+
+
+def member_weights(manifest: Manifest, tensors: Mapping[str, Tensor]) -> Callable[[int], dict[str, Tensor]]:
+    """A function from a member to the tensor of each slot that is not tied to another, of any bundle."""
+    source = manifest.source
+    generator = family(source.family).generator(manifest, source.spec, tensors)
+
+    def weights(member: int) -> dict[str, Tensor]:
+        with torch.no_grad():
+            found = generator(torch.tensor(member))
+        return {name: tensor for name, tensor in found.items() if name != GUARD}
+
+    return weights
+
+
 def double_pipeline(spec: PipelineSpec, tensors: Mapping[str, Tensor]) -> Pipeline:
-    """The pipeline in float64, over exactly the numbers that are stored: float16 bases are not rounded once more."""
+    """Transitional: the Wide ResNet's pipeline in float64."""
     return Pipeline(spec, {name: tensor.double() for name, tensor in tensors.items()}).double()
 
 
-def run_pipeline(
-    pipeline: Pipeline, member: int, images: NDArray[np.generic], dtype: torch.dtype
-) -> NDArray[np.generic]:
-    """Logits `[image, class]` of one member; images that are not bytes are cast to `dtype`, the pipeline's own."""
+def run_pipeline(pipeline: Pipeline, member: int, images: Array, dtype: torch.dtype) -> Array:
+    """Transitional: logits `[image, class]` of one member."""
     batch = torch.from_numpy(images)
     if batch.is_floating_point():
         batch = batch.to(dtype)

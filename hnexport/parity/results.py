@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from hnexport.parity.tolerances import Precision, Tolerance
 
-__all__ = ["ArtifactReport", "Check", "Comparison", "ParityReport", "Selection", "Verdict"]
+__all__ = ["ArtifactReport", "Check", "Comparison", "OutputComparison", "ParityReport", "Selection", "Verdict"]
 
 
 class Verdict(StrEnum):
@@ -26,16 +26,42 @@ class Selection(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """One artifact and one member, over all batches and images.
+class OutputComparison:
+    """One output of one artifact and one member, over all batches and samples.
 
     Attributes:
-        worst_absolute: largest absolute difference of a logit.
-        relative_l2: largest relative L2 error of a row of logits; infinite where a logit is not finite.
-        multiple_of_eager: `relative_l2` over float32 eager's own.
-        top1_agreement: share of rows whose largest logit is the reference's.
-        margin: smallest margin of a row: how far the reference's two largest logits are apart, over the largest
-            absolute difference. Above 2 no rounding can change the answer.
+        output: its name.
+        worst_absolute: largest absolute difference of an element.
+        relative_l2: largest relative L2 error of a row; infinite where a number is not finite. Rows that are
+            ill-conditioned and within their own limit do not count, unless all are.
+        multiple_of_eager: largest multiple of the yardstick: what float32 eager loses on that member, or may lose by
+            chance on that row where that is more.
+        ill_conditioned: how many rows float32 itself cannot compute well; they are judged by their own noise alone.
+        worst_ill: largest relative L2 error of one of them; 0 where there is none.
+        top1_agreement: of logits the share of rows whose largest is the reference's, else None.
+        margin: of logits the smallest margin of a row: how far the reference's two largest are apart, over the largest
+            absolute difference. Above 2 no rounding can change the answer. Else None.
+    """
+
+    output: str
+    worst_absolute: float
+    relative_l2: float
+    multiple_of_eager: float
+    ill_conditioned: int = 0
+    worst_ill: float = 0.0
+    top1_agreement: float | None = None
+    margin: float | None = None
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One artifact and one member, over all outputs, batches and samples; see `OutputComparison`.
+
+    Attributes:
+        top1_agreement: the least of its logits; 1 where it has none.
+        margin: likewise; infinite where it has none.
+        outputs: each output by itself; empty where nothing could be compared.
     """
 
     member: int
@@ -45,6 +71,7 @@ class Comparison:
     top1_agreement: float
     margin: float
     passed: bool
+    outputs: tuple[OutputComparison, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +90,11 @@ class ArtifactReport:
     Attributes:
         artifact: one of `RUNNERS` or `ENSEMBLES`, for instance `onnx` or `onnx-ensemble`.
         runtime: what ran it, with version and provider.
-        ensemble_error: relative L2 error of the logits' mean over the members.
+        ensemble_error: relative L2 error of the mean over the members of the first sample's outputs.
         repeat_spread: largest relative L2 difference of a row between two equal runs: 0 where the runtime is
             deterministic, NaN where it was not run twice.
         not_checked: what could not be checked, which is neither passed nor failed, by name, with the reason.
+        batch_sizes: those that it ran.
     """
 
     artifact: str
@@ -76,6 +104,7 @@ class ArtifactReport:
     ensemble_error: float
     repeat_spread: float
     not_checked: Mapping[str, str] = field(default_factory=dict)
+    batch_sizes: tuple[int, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -92,6 +121,7 @@ class ArtifactReport:
         """What failed, one line each."""
         members = tuple(
             f"member {item.member}: relative L2 error {item.relative_l2:.2e}, {item.multiple_of_eager:.1f} x eager's"
+            f"{_where(item)}"
             for item in self.comparisons
             if not item.passed
         )
@@ -105,8 +135,14 @@ class ParityReport:
     Attributes:
         members_checked: the members that were compared.
         selection: whether they are all of them, those that someone named, or a seeded sample.
-        image_kinds: what the images were.
-        eager: float32 eager PyTorch's own relative L2 error on each of them: the yardstick.
+        seed: with which members were drawn; None where none were.
+        batch_sizes: those that every artifact ran.
+        image_kinds: what the samples were.
+        left_out: kinds of sample that the reference itself cannot compute.
+        ranges: by input, the least and the largest number that it was probed with.
+        ill_conditioned: by output and kind of sample, what float32 itself may lose there (relative L2).
+        eager: float32 eager PyTorch's own relative L2 error on each member: the yardstick.
+        claims: whether what the bundle says of its own parity can be confirmed.
         not_run: why other artifacts were not run, though nothing was wrong with that, by name.
         refused: why artifacts that were to be run were not, so that the question stays open, by name.
         environment: versions, processor, threads.
@@ -125,6 +161,11 @@ class ParityReport:
     not_run: Mapping[str, str]
     environment: Mapping[str, str]
     refused: Mapping[str, str] = field(default_factory=dict)
+    seed: int | None = None
+    left_out: tuple[str, ...] = ()
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    ill_conditioned: Mapping[str, float] = field(default_factory=dict)
+    claims: tuple[Check, ...] = ()
 
     @property
     def sampled(self) -> bool:
@@ -139,6 +180,12 @@ class ParityReport:
     @property
     def verdict(self) -> Verdict:
         """Different where anything differs; unanswered where nothing does, but not everything could be compared."""
-        if any(not artifact.passed for artifact in self.artifacts):
+        if any(not artifact.passed for artifact in self.artifacts) or any(not claim.passed for claim in self.claims):
             return Verdict.DIFFERENT
         return Verdict.SAME if self.artifacts and not self.refused else Verdict.UNANSWERED
+
+
+def _where(item: Comparison) -> str:
+    """The output that is meant, where there are several."""
+    wrong = [output.output for output in item.outputs if not output.passed]
+    return f" ({', '.join(wrong)})" if len(item.outputs) > 1 and wrong else ""

@@ -18,6 +18,7 @@ from hnexport.parity.onnx_runners import MaterialisedRunner, OnnxRunner, own_mod
 from hnexport.parity.other_runners import OpenVinoRunner, ReferenceRunner, is_small, why_no_openvino
 from hnexport.parity.programs import PROGRAM_FILES, golden_sizes, open_program
 from hnexport.parity.providers import Device, Placement, resolve_provider
+from hnexport.parity.trace import Given, Trace
 from hnexport.trust import NOBODY, Trust
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Runner",
     "Signed",
     "Together",
+    "Traceable",
     "bundle_runner",
     "choose_runners",
     "file_runner",
@@ -77,8 +79,17 @@ class Inspectable(Protocol):
         """The tensors in the artifact's files, by name."""
         ...
 
-    def weights(self, cond_id: int) -> Mapping[str, Array]:
-        """The main network's tensors of one member, by slot name; a slot that was fused away is left out."""
+    def weights(self, cond_id: int, inputs: Inputs) -> Given:
+        """What the network's operators are given of one member; programs are run with `inputs` to see it."""
+        ...
+
+
+@runtime_checkable
+class Traceable(Protocol):
+    """A runner that shows what it computes on the way."""
+
+    def trace(self, cond_id: int, inputs: Inputs) -> Trace:
+        """Everything of one call; outputs by the names of the bundle's signature."""
         ...
 
 

@@ -6,10 +6,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-__all__ = ["EAGER_FLOOR", "TF32_SHOWS", "TOLERANCES", "Precision", "Tolerance"]
+__all__ = ["EAGER_FLOOR", "ILL_CONDITIONED", "NOISE_MULTIPLE", "TF32_SHOWS", "TOLERANCES", "Precision", "Tolerance"]
 
 # Relative L2 error below which float32 eager's own error is not a yardstick: half a unit in the last place.
 EAGER_FLOOR = 2.0**-24
+
+# A row of which float32 may lose more than this share of the tolerance by chance is ill-conditioned.
+ILL_CONDITIONED = 0.25
+
+# An ill-conditioned row may be off by so many times what the arithmetic may lose on it by chance: a chance that is
+# measured by a few draws is known to within a factor of two, and kernels that sum in blocks lose up to twice as much.
+NOISE_MULTIPLE = 4.0
 
 # A relative L2 error above this in a run that should be strict float32 says that TF32 was used: TF32 rounds every
 # factor to 2^-11 = 5e-4, float32 to 6e-8.
@@ -29,12 +36,14 @@ class Tolerance:
     """What an artifact may lose against the float64 reference.
 
     Attributes:
-        relative_l2: for each row of logits, |logits - reference| / |reference|.
-        multiple_of_eager: the same, as a multiple of what float32 eager PyTorch loses on that member.
-        row_spread: relative L2 difference of one image's logits between batches of different sizes.
+        relative_l2: for each row of an output, |found - reference| / |reference|.
+        multiple_of_eager: the same, as a multiple of what float32 eager PyTorch loses on that member, or may lose by
+            chance on that row where that is more.
+        row_spread: relative L2 difference of one sample's outputs between batches of different sizes.
         weights: for each tensor of the main network, largest |difference| of an element over the tensor's root mean
             square.
-        members: how far the spread of the members' logits may be from the reference's, as a share of it.
+        members: how far the spread of the members' outputs may be from the reference's, as a share of it.
+        rounding: largest relative error of rounding one number.
     """
 
     relative_l2: float
@@ -43,6 +52,7 @@ class Tolerance:
     weights: float
     members: float
     reason: str
+    rounding: float = 2.0**-24
 
 
 TOLERANCES: Mapping[Precision, Tolerance] = MappingProxyType(
@@ -67,6 +77,7 @@ TOLERANCES: Mapping[Precision, Tolerance] = MappingProxyType(
             row_spread=1e-2,
             weights=4e-3,
             members=2e-2,
+            rounding=2.0**-11,
             reason=(
                 "TF32 keeps 10 bits of each factor's mantissa (a rounding of 2^-11 = 5e-4) and sums in float32: "
                 "independent over a layer's products, so a layer loses about 3e-4 and a network of 10 to 40 layers "
@@ -79,6 +90,7 @@ TOLERANCES: Mapping[Precision, Tolerance] = MappingProxyType(
             row_spread=2e-2,
             weights=8e-3,
             members=4e-2,
+            rounding=2.0**-11,
             reason=(
                 "float16 rounds as TF32 does (2^-11), but stores every activation in it too and has a narrow range: "
                 "the residual stream is rounded at each block, and values below 6e-5 lose bits. Twice TF32's."

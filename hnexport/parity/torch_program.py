@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hnexport.errors import ParityError
-from hnexport.parity.batches import DEFAULT_BATCH_SIZES, said
+from hnexport.parity.batches import said
 from hnexport.parity.limits import Limits
 from hnexport.parity.matching import match_outputs, match_summaries
 from hnexport.parity.own_signature import signature_faults
@@ -22,6 +22,7 @@ from hnexport.spec import BATCH, TensorSpec
 
 __all__ = ["TorchProgram"]
 
+USUAL_SIZES = (1, 3, 6)
 # Sizes that a program is tried with where it refuses one of the usual ones, besides those that its refusal names.
 TRIED_SIZES = (*range(1, 17), 24, 32, 48, 64, 96, 128, 256)
 _LARGEST_TRIED = 1024
@@ -82,7 +83,7 @@ class TorchProgram:
         declared = self._call.batch_sizes
         ways = itertools.product(
             (0, 1),
-            (lambda: (*declared, *DEFAULT_BATCH_SIZES), self._named_sizes, lambda: TRIED_SIZES),
+            (lambda: (*declared, *USUAL_SIZES), self._named_sizes, lambda: TRIED_SIZES),
             self._candidates(),
             (0, 1),
         )
@@ -115,7 +116,7 @@ class TorchProgram:
 
     def _batch_sizes(self, running: tuple[int, ...]) -> tuple[tuple[int, ...] | None, int]:
         """The sizes that run and the least of them; None for the sizes where every usual one from there does."""
-        if set(DEFAULT_BATCH_SIZES) <= set(running):
+        if set(USUAL_SIZES) <= set(running):
             return None, 1
         tried = (*TRIED_SIZES, *running, *self._named_sizes())
         sizes = sorted({size for size in tried if size in running or self._runs(self._id_axes, self._dtypes, size)})

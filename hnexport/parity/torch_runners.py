@@ -6,7 +6,7 @@ Only `hnexport.parity.programs` decides in which process that happens.
 import io
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,16 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hnexport.bundle.manifest import Manifest
 from hnexport.errors import ParityError
-from hnexport.names import GENERATOR_PREFIX
+from hnexport.names import GENERATOR_PREFIX, MEMBER_PREFIX, SHARED_PREFIX
 from hnexport.parity.kinds import FileKind, torch_kind
-from hnexport.parity.layers import LayerCall, call_weights, match_layers, network_layers
 from hnexport.parity.limits import FULL
 from hnexport.parity.signature import GraphSignature, SignatureError
 from hnexport.parity.torch_program import TorchProgram
-from hnexport.parity.torch_trace import trace_torch
-from hnexport.parity.trace import Trace
+from hnexport.parity.trace import Given, Trace
+from hnexport.parity.trace.torch_trace import trace_torch
 
 __all__ = ["TorchRunner", "load_torch"]
 
@@ -42,18 +40,16 @@ class TorchRunner:
         device: str = "cpu",
         *,
         own: bool = False,
-        manifest: Manifest | None = None,
     ) -> None:
         """Load the program in `content`, the bytes of a file named `name`, on PyTorch's `device`.
 
         Args:
             own: whether it is a bundle's own file: then another signature is told by `signature_faults`.
-            manifest: None in a confined process, whose parent finds the layers.
 
         Raises:
             ParityError: PyTorch cannot load it, or it has another signature.
         """
-        self._signature, self._manifest, self._device = signature, manifest, device
+        self._signature, self._device = signature, device
         try:
             self._module = load_torch(content, name, self._device)
         except Exception as error:  # torch raises anything on a file it cannot read
@@ -102,22 +98,14 @@ class TorchRunner:
         for name, tensor in self._module.state_dict().items():
             yield name.removeprefix(GENERATOR_PREFIX), tensor.detach().cpu().numpy()
 
-    def weights(self, cond_id: int) -> Mapping[str, Array]:
-        """The tensors that the program gives its layers, by slot."""
-        if self._manifest is None:
-            raise ParityError("the layers of a confined program are found by its parent")
-        layers = network_layers(self._manifest.spec.network)
-        return call_weights(layers, match_layers(layers, self.calls(cond_id)))
+    def weights(self, cond_id: int, inputs: Mapping[str, Array]) -> Given:
+        """The tensors that the program gives its operators, and what else has the shape of a stored slot."""
+        shapes = _slot_shapes(self.stored())
+        return trace_torch(self._program, cond_id, inputs, self._device, shapes=shapes).given
 
-    def calls(self, cond_id: int) -> tuple[LayerCall, ...]:
-        """The layers of one call with a single sample of zeros."""
-        (item,) = self._signature.inputs[1:]
-        sample = np.zeros([size if isinstance(size, int) else 1 for size in item.shape], dtype=item.dtype)
-        return trace_torch(self._alone, cond_id, sample, self._device).calls
-
-    def trace(self, cond_id: int, images: Array) -> Trace:
-        """Every layer and every floating-point value of one call."""
-        return trace_torch(self._alone, cond_id, images, self._device, values=True)
+    def trace(self, cond_id: int, inputs: Mapping[str, Array]) -> Trace:
+        """Every floating-point value of one call, and the tensors that the program gives its operators."""
+        return trace_torch(self._program, cond_id, inputs, self._device, values=True)
 
     @property
     def _program(self) -> TorchProgram:
@@ -133,10 +121,12 @@ class TorchRunner:
     def _tensors(self, inputs: Mapping[str, Array]) -> dict[str, Tensor]:
         return {name: torch.from_numpy(np.asarray(array, order="C")).to(self._device) for name, array in inputs.items()}
 
-    def _alone(self, cond_id: Tensor, image: Tensor) -> Tensor:
-        """The only output of the only input."""
-        (name,) = (item.name for item in self._signature.inputs[1:])
-        return next(iter(self._program(cond_id, {name: image}).values()))
+
+def _slot_shapes(stored: Iterable[tuple[str, Array]]) -> set[tuple[int, ...]]:
+    """The shapes of slots that are stored as they are, for all members or for each."""
+    tensors = dict(stored)
+    shared = {array.shape for name, array in tensors.items() if name.startswith(SHARED_PREFIX)}
+    return shared | {array.shape[1:] for name, array in tensors.items() if name.startswith(MEMBER_PREFIX)}
 
 
 def load_torch(content: bytes, name: str, device: str) -> torch.nn.Module:

@@ -1,15 +1,19 @@
-"""`verify`: every artifact of a bundle, every member, several batch sizes and kinds of image."""
+"""`verify`: every artifact of a bundle, every member, several batch sizes and kinds of sample."""
 
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hnexport.bundle.checksums import check_files, check_sizes
 from hnexport.bundle.manifest import FileRecord, read_identified
 from hnexport.errors import NotRunError, ParityError
-from hnexport.networks.wide_resnet.pipeline import Pipeline
+from hnexport.parity.claims import check_claims
 from hnexport.parity.ensemble import ENSEMBLES
+from hnexport.parity.expected import Weights, expected_weights
 from hnexport.parity.judge import Judge, VerifyOptions
 from hnexport.parity.not_run import NOT_ASKED
 from hnexport.parity.precision import computing_in
@@ -17,6 +21,7 @@ from hnexport.parity.programs import PROGRAM_FILES, sharing_programs
 from hnexport.parity.providers import obstacle
 from hnexport.parity.results import ArtifactReport, ParityReport
 from hnexport.parity.runners import RUNNERS, Inspectable, Runner, Signed, bundle_runner, choose_runners
+from hnexport.parity.samples import first_samples
 from hnexport.parity.signature_report import signature_report
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.parity.weight_checks import check_generated, check_stored
@@ -24,6 +29,8 @@ from hnexport.progress import Progress, no_progress
 from hnexport.runtime.obstacles import quick_obstacle
 
 __all__ = ["VerifyOptions", "verify"]
+
+Array = NDArray[np.generic]
 
 
 @sharing_programs()
@@ -54,10 +61,12 @@ def verify(
     formats = {name: file_format for name, (file_format, _) in (*RUNNERS.items(), *ENSEMBLES.items())}
     names, not_run = choose_runners(formats, manifest, options.artifacts)
     device = options.device()
-    pipeline = Pipeline(manifest.spec, trusted_tensors(bundle, manifest, judge.golden.fingerprints, judge.trust))
+    tensors = trusted_tensors(bundle, manifest, judge.golden.fingerprints, judge.trust)
+    weights = expected_weights(manifest, manifest.source, tensors)
+    inputs = first_samples(manifest.signature, judge.golden, 1)
 
     def one(name: str) -> ArtifactReport:
-        return _verify_one(name, bundle_runner(name, bundle, manifest, device, judge.trust), pipeline, judge)
+        return _verify_one(name, bundle_runner(name, bundle, manifest, device, judge.trust), weights, inputs, judge)
 
     def several(name: str) -> ArtifactReport:
         progress(f"verify {name}", 0, 1)
@@ -77,7 +86,8 @@ def verify(
             }
         )
     not_run.update(_other_providers(device.provider, options))
-    return judge.report(reports, not_run=not_run, refused=refused)
+    claims = check_claims(bundle, manifest, reports, judge.golden, options)
+    return judge.report(reports, not_run=not_run, refused=refused, claims=claims)
 
 
 def _other_providers(used: str, options: VerifyOptions) -> dict[str, str]:
@@ -118,7 +128,9 @@ def _verify_each(
     return tuple(reports), {**refused, **{name: str(error) for name, error in broken.items()}}
 
 
-def _verify_one(name: str, runner: Runner, pipeline: Pipeline, judge: Judge) -> ArtifactReport:
+def _verify_one(
+    name: str, runner: Runner, weights: Weights, inputs: Mapping[str, Array], judge: Judge
+) -> ArtifactReport:
     """Judge what an artifact computes and, where they can be looked at, its weights."""
     golden, checks = judge.golden, []
     if isinstance(runner, Signed) and runner.signature_faults:
@@ -127,7 +139,7 @@ def _verify_one(name: str, runner: Runner, pipeline: Pipeline, judge: Judge) -> 
         members = golden.members.tolist()
         checks.append(check_stored(runner, golden.fingerprints))
         step = functools.partial(_count, judge.progress, f"weights of {name}", len(members))
-        checks.append(check_generated(runner, pipeline, members, judge.options.tolerance, step))
+        checks.append(check_generated(runner, weights, members, inputs, judge.options.tolerance, step))
     report = judge.one(name, runner)
     return dataclasses.replace(report, checks=(*checks, *report.checks))
 

@@ -1,15 +1,19 @@
 """`verify --bundle`: any model file of the same signature, and `replay`: one failing case again."""
 
+from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hnexport.bundle.checksums import check_files
 from hnexport.bundle.golden import GOLDEN_FILE
 from hnexport.bundle.manifest import read_identified
 from hnexport.errors import NotRunError, ParityError
-from hnexport.parity.batches import allowed_sizes, run_rows
-from hnexport.parity.cases import read_case
-from hnexport.parity.compare import compare_member
-from hnexport.parity.ensemble import Ensemble, in_batches
+from hnexport.parity.batches import run_rows
+from hnexport.parity.cases import Case, read_case
+from hnexport.parity.compare import Reference, checked_outputs, compare_member
+from hnexport.parity.ensemble import EnsembleRunner, in_batches
 from hnexport.parity.judge import Judge, VerifyOptions
 from hnexport.parity.precision import computing_in
 from hnexport.parity.programs import sharing_programs
@@ -17,9 +21,12 @@ from hnexport.parity.results import ArtifactReport, Comparison, ParityReport
 from hnexport.parity.runners import RUNNERS, Together, bundle_runner, file_runner
 from hnexport.parity.signature import check_precision
 from hnexport.progress import Progress, no_progress
+from hnexport.spec import Signature
 from hnexport.trust import bundle_trust
 
 __all__ = ["replay", "verify_file"]
+
+Array = NDArray[np.generic]
 
 
 @sharing_programs()
@@ -41,19 +48,17 @@ def verify_file(
     found = read_identified(bundle, options.digest)
     check_files(bundle, found.manifest, [GOLDEN_FILE])
     judge = Judge.of(bundle, found, options, progress)
-    sizes: tuple[int, ...]
     try:
         with computing_in(options.precision):
             runner = file_runner(path, found.manifest, options.device(), judge.trust)
             check_precision(path.name, runner.limits, options.precision)
             if runner.limits.together and isinstance(runner, Together):
-                report, sizes = _together(path.name, runner, judge), (len(judge.golden.images),)
+                report = _together(path.name, runner, judge)
             else:
-                sizes = allowed_sizes(path.name, runner.limits, options.batch_sizes)
                 report = judge.one(path.name, runner)
     except NotRunError as error:
         return judge.report(refused={path.name: str(error)})
-    return judge.report([report], batch_sizes=sizes)
+    return judge.report([report])
 
 
 def replay(path: Path, target: Path, bundle: Path, options: VerifyOptions | None = None) -> Comparison:
@@ -81,17 +86,35 @@ def replay(path: Path, target: Path, bundle: Path, options: VerifyOptions | None
         check_precision(target.name, runner.limits, options.precision)
         if runner.limits.together:
             raise ParityError(f"{target.name} runs several members at once, the case is of one: verify the file itself")
-        logits = run_rows(target.name, runner, case.member, case.images)
-    if logits.shape != case.reference.shape:
-        raise ParityError(f"{target.name}: expected logits of shape {case.reference.shape}, found {logits.shape}")
-    return compare_member(case.member, [logits], [case.reference], case.eager_error, options.tolerance)
+        signature = found.manifest.signature
+        outputs = run_rows(target.name, runner, case.member, signature, case.inputs)
+    return _compared(target.name, case, signature, outputs, options)
+
+
+def _compared(
+    name: str, case: Case, signature: Signature, outputs: Mapping[str, Array], options: VerifyOptions
+) -> Comparison:
+    """What was found now, against the reference that the case holds.
+
+    Raises:
+        ParityError: the case is of another signature, or the outputs are.
+    """
+    missing = next((o.name for o in signature.outputs if o.name not in case.reference), None)
+    if missing is not None:
+        raise ParityError(f"the case has no {missing}: it was saved for another bundle")
+    reference = Reference(
+        member=case.member, signature=signature, outputs=case.reference, eager=case.eager, noise=case.noise
+    )
+    rows = list(range(reference.samples))
+    checked = checked_outputs(name, signature, outputs, case.reference, rows)
+    return compare_member(reference, [rows], [checked], options.tolerance)
 
 
 def _together(name: str, runner: Together, judge: Judge) -> ArtifactReport:
     """Judge a file that runs all members in one call."""
     if judge.options.batch_sizes is not None:
-        raise ParityError(f"{name} is judged with all golden images at once: leave out --batch-sizes")
+        raise ParityError(f"{name} is judged with batches of its own choice: leave out --batch-sizes")
     if judge.options.save_failures is not None:
         raise ParityError(f"{name} runs several members at once, a failing case is of one: leave out --save-failure")
-    run = in_batches(runner.run_together, runner.limits)
-    return judge.together(name, Ensemble(runner.runtime, run))
+    run = in_batches(judge.manifest.signature, runner.run_together, runner.limits)
+    return judge.together(name, EnsembleRunner(runner.runtime, run, runner.limits))

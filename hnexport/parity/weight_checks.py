@@ -7,17 +7,16 @@ that PyTorch generates from them.
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hnexport.bundle.fingerprints import fingerprint
-from hnexport.networks.wide_resnet.pipeline import Pipeline
+from hnexport.parity.expected import Weights
 from hnexport.parity.results import Check
 from hnexport.parity.runners import Inspectable
 from hnexport.parity.tolerances import Tolerance
+from hnexport.parity.trace.slots import find_slots
 
-__all__ = ["check_generated", "check_stored", "tensor_error"]
+__all__ = ["check_generated", "check_stored"]
 
 Array = NDArray[np.generic]
 
@@ -41,45 +40,29 @@ def check_stored(artifact: Inspectable, fingerprints: Mapping[str, str]) -> Chec
 
 def check_generated(
     artifact: Inspectable,
-    pipeline: Pipeline,
+    weights: Weights,
     members: Sequence[int],
+    inputs: Mapping[str, Array],
     tolerance: Tolerance,
     progress: Callable[[int], None],
 ) -> Check:
     """Each member's layers get the tensors that PyTorch generates.
 
     Args:
-        pipeline: in float32: its own rounding is a tenth of the tolerance, and float64 would take twice the memory.
+        weights: in float32: its own rounding is a tenth of the tolerance, and float64 would take twice the memory.
+        inputs: by name, of one batch: programs show what they are given only while they run.
         progress: called with the number of members done.
     """
     name = "every layer gets its member's tensors"
     worst = (0.0, "", -1)
     for done, member in enumerate(members, start=1):
-        with torch.inference_mode():
-            expected = pipeline.weights(member)
-        found = artifact.weights(member)
+        expected = weights(member)
+        found = find_slots(expected, artifact.weights(member, inputs), tolerance.weights)
         missing = [slot for slot in expected if slot not in found]
         if missing:
             return Check(name=name, passed=False, detail=f"no layer takes {missing[0]}")
-        worst = max(worst, *((tensor_error(found[slot], expected[slot]), slot, member) for slot in expected))
+        worst = max(worst, *((found[slot].error, slot, member) for slot in expected))
         progress(done)
     error, slot, member = worst
     detail = f"largest error of an element {error:.1e} of its tensor's scale (member {member}, {slot})"
     return Check(name=name, passed=error <= tolerance.weights, detail=detail)
-
-
-def tensor_error(found: Array, expected: Tensor) -> float:
-    """Largest |difference| of an element over the expected tensor's root mean square; infinite for another shape."""
-    if found.shape != tuple(expected.shape):
-        return float("inf")
-    # In float32 where the artifact is: the difference of two close numbers is exact.
-    difference = float((torch.from_numpy(_writable(found)) - expected.to(torch.float32)).abs().max())
-    scale = float(torch.linalg.vector_norm(expected)) / max(expected.numel(), 1) ** 0.5
-    if difference == 0.0:
-        return 0.0
-    error = difference / max(scale, np.finfo(np.float32).tiny)
-    return error if np.isfinite(error) else float("inf")
-
-
-def _writable(array: Array) -> Array:
-    return array if array.flags.writeable else np.array(array)

@@ -11,8 +11,8 @@ from hnexport.bundle.checksums import check_files, record_file
 from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError, TuneError
-from hnexport.parity.artifact import verify_artifact
-from hnexport.parity.batches import DEFAULT_BATCH_SIZES
+from hnexport.parity.artifact import Plan, verify_artifact
+from hnexport.parity.batches import allowed_sizes
 from hnexport.parity.results import ArtifactReport
 from hnexport.parity.runners import Runner
 from hnexport.parity.tolerances import TOLERANCES, Precision
@@ -109,7 +109,9 @@ def _verified(folder: Path, bundle: Path, manifest: Manifest, recipe: Recipe, pr
     except BundleError as error:
         raise TuneError(f"onnxruntime cannot load {recipe.called}: {error}") from error
     golden, tolerance = read_golden(bundle, manifest), TOLERANCES[recipe.precision]
-    return verify_artifact(recipe.artifact, runner, manifest.members, golden, DEFAULT_BATCH_SIZES, tolerance, progress)
+    sizes = allowed_sizes(recipe.artifact, runner.limits, None, golden.samples)
+    plan = Plan(members=manifest.members, batch_sizes=sizes, tolerance=tolerance, progress=progress)
+    return verify_artifact(recipe.artifact, runner, manifest.signature, golden, plan)
 
 
 def _contents(folder: Path, wrote: Collection[str]) -> Contents:

@@ -1,28 +1,32 @@
 """Parity of several members in one call; every fault that is planted is found."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
+from eager import encoder, linear, together
 
 from hnexport.bundle import read_golden, read_manifest
-from hnexport.parity import TOLERANCES, Precision
-from hnexport.parity.ensemble import ENSEMBLES, Ensemble, verify_ensemble
+from hnexport.parity import TOLERANCES, Precision, compute_golden, probe_inputs
+from hnexport.parity.ensemble import ENSEMBLES, EnsembleRunner, verify_ensemble
 from hnexport.parity.providers import Device
+from hnexport.spec import Signature
 from hnexport.trust import Trust
 
 TOLERANCE = TOLERANCES[Precision.FLOAT32]
 
 
 def check(name, built, fault=None):
+    """`fault` changes the outputs by name, in place."""
     manifest, golden = read_manifest(built.path), read_golden(built.path)
     ensemble = ENSEMBLES[name][1](built.path, manifest, Device(), Trust(everything=True))
 
-    def run(cond_ids, images):
-        outputs = ensemble.run(cond_ids, images)
-        return outputs if fault is None else tuple(fault(*outputs))
+    def run(cond_ids, inputs):
+        outputs = dict(ensemble.run(cond_ids, inputs))
+        return outputs if fault is None else {**outputs, **fault(outputs)}
 
-    return verify_ensemble(name, Ensemble("a test", run), manifest, golden, TOLERANCE)
+    return verify_ensemble(name, EnsembleRunner("a test", run), manifest, golden, TOLERANCE)
 
 
 @pytest.mark.parametrize("name", ENSEMBLES)
@@ -30,6 +34,7 @@ def test_every_member_and_their_summary_are_the_same(name, built):
     report = check(name, built)
     assert report.passed, report.failures
     assert [comparison.member for comparison in report.comparisons] == [0, 1, 2]
+    assert set(report.batch_sizes) == {1, 3, len(read_golden(built.path).kinds), 33}
 
 
 def test_a_build_verifies_the_ensembles(built):
@@ -38,14 +43,33 @@ def test_a_build_verifies_the_ensembles(built):
 
 
 FAULTS = {
-    "members in another order": (lambda logits, *rest: (logits[np.roll(np.arange(len(logits)), 1)], *rest), "member"),
-    "the last member repeated": (lambda logits, *rest: (np.repeat(logits[-1:], len(logits), 0), *rest), "member"),
-    "a mean of logits": (lambda logits, mean, *rest: (logits, logits.mean(axis=0), *rest), "mean probabilities"),
-    "entropy in bits": (lambda logits, mean, h, mi: (logits, mean, h / np.log(2), mi), "mean probabilities"),
-    "information in bits": (lambda logits, mean, h, mi: (logits, mean, h, mi / np.log(2)), "mean probabilities"),
-    "a summary of the wrong shape": (lambda logits, mean, h, mi: (logits, mean[0], h, mi), "mean probabilities"),
-    "a mean that leaves out NaN": (lambda logits, mean, h, mi: (logits, np.nan_to_num(mean), h, mi), "does not exist"),
-    "numbers for an unknown id": (lambda *outputs: [np.nan_to_num(output) for output in outputs], "does not exist"),
+    "members in another order": (lambda o: {"member_logits": o["member_logits"][::-1]}, "member"),
+    "the last member repeated": (
+        lambda o: {"member_logits": np.repeat(o["member_logits"][-1:], len(o["member_logits"]), 0)},
+        "member",
+    ),
+    "a mean of logits": (lambda o: {"mean_probabilities": o["member_logits"].mean(axis=0)}, "mean probabilities"),
+    "entropy in bits": (lambda o: {"predictive_entropy": o["predictive_entropy"] / np.log(2)}, "mean probabilities"),
+    "information in bits": (lambda o: {"mutual_information": o["mutual_information"] / np.log(2)}, "mean prob"),
+    "a summary of the wrong shape": (lambda o: {"mean_probabilities": o["mean_probabilities"][0]}, "mean prob"),
+    "a mean over a constant number": (
+        lambda o: {"mean_probabilities": o["mean_probabilities"] * np.float32(len(o["member_logits"]) / 3)},
+        "mean probabilities",
+    ),
+    "a mean that leaves out NaN": (
+        lambda o: {"mean_probabilities": np.nan_to_num(o["mean_probabilities"])},
+        "does not exist",
+    ),
+    "numbers for an unknown id": (
+        lambda o: {name: np.nan_to_num(array) for name, array in o.items()},
+        "does not exist",
+    ),
+    "a batch limit of 32": (
+        lambda o: {
+            "member_logits": np.where(np.arange(o["member_logits"].shape[1])[:, None] < 32, o["member_logits"], 0)
+        },
+        "member",
+    ),
 }
 
 
@@ -58,6 +82,73 @@ def test_a_planted_fault_is_found_and_named(fault, built):
 
 
 def test_the_tolerance_is_the_single_runs(built):
-    report = check("onnx-ensemble", built, lambda logits, *rest: (logits * np.float32(1 + 1e-4), *rest))
+    report = check("onnx-ensemble", built, lambda o: {"member_logits": o["member_logits"] * np.float32(1 + 1e-4)})
     assert not report.passed
     assert dataclasses.asdict(TOLERANCE)["relative_l2"] < 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Described:
+    """As much of a manifest as the judge asks for."""
+
+    signature: Signature
+    members: int
+
+
+@functools.cache
+def known(make):
+    ensemble = make()
+    probes = probe_inputs(ensemble.signature, {name: one.numpy() for name, one in ensemble.examples.items()})
+    return ensemble, compute_golden(ensemble, range(ensemble.members), probes.inputs, probes.kinds)
+
+
+def judged(make, ids=lambda cond_ids: cond_ids, inputs=lambda given: given, outputs=lambda cond_ids, found: found):
+    ensemble, golden = known(make)
+    sound = together(ensemble)
+
+    def run(cond_ids, given):
+        return outputs(cond_ids, sound(ids(cond_ids.copy()), inputs(dict(given))))
+
+    described = Described(ensemble.signature, ensemble.members)
+    return verify_ensemble("a file", EnsembleRunner("a test", run), described, golden, TOLERANCE)
+
+
+@pytest.mark.parametrize("make", [encoder, linear])
+def test_an_ensemble_of_any_signature_is_the_same(make):
+    report = judged(make)
+    assert report.passed, report.failures
+
+
+@pytest.mark.parametrize("cond_id", [-1, 3, 2**31 - 1, 2**32, 2**63 - 1, -(2**63)])
+def test_an_ensemble_that_takes_an_unknown_id_is_found(cond_id):
+    report = judged(linear, ids=lambda ids: np.where(ids == cond_id, 2, ids))
+    assert any(f"cond_id {cond_id}" in line for line in report.failures)
+
+
+def test_an_ensemble_that_turns_nan_to_0_is_found():
+    report = judged(linear, inputs=lambda given: {"x": np.nan_to_num(given["x"])})
+    assert any("NaN gets" in line for line in report.failures)
+
+
+def test_a_variance_that_is_the_samples_is_found():
+    def unbiased(cond_ids, found):
+        members = len(cond_ids)
+        return {**found, "variance_y": found["variance_y"] * np.float32(members / max(members - 1, 1))}
+
+    report = judged(linear, outputs=unbiased)
+    assert any("means and variances" in line for line in report.failures)
+
+
+def test_members_beyond_the_second_ignored_in_the_mean_are_found():
+    def short(cond_ids, found):
+        return {**found, "mean_y": found["member_y"][:2].mean(axis=0)}
+
+    assert not judged(linear, outputs=short).passed
+
+
+def test_an_id_that_stands_twice_counts_twice():
+    def once(cond_ids, found):
+        _, rows = np.unique(cond_ids, return_index=True)
+        return {**found, "mean_y": found["member_y"][rows].mean(axis=0)}
+
+    assert not judged(linear, outputs=once).passed

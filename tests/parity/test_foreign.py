@@ -215,7 +215,7 @@ def test_raw_values_of_another_size_are_refused(bundle: Path, folder: Path) -> N
     ("content", "message"),
     [
         (lambda index: {**index, "manifest_sha256": "0" * 64}, "belongs to another bundle"),
-        (lambda index: {**index, "schema_version": 9}, "is no hnexport-golden of version 1"),
+        (lambda index: {**index, "schema_version": 9}, "is no hnexport-golden of version 2"),
         (lambda index: {**index, "members": "all"}, "cannot be read: .*members"),
         (lambda index: [index] * 2, "cannot be read"),
     ],
@@ -321,4 +321,14 @@ def test_a_program_in_c_reads_the_inputs_and_writes_outputs(bundle: Path, tmp_pa
         count, total = done.stdout.split()
         assert int(count) == images.size
         assert float(total) == pytest.approx(images.astype(np.float64).sum(), rel=1e-8)
+    assert verify_outputs(folder, bundle).verdict is Verdict.SAME
+
+
+def test_a_folder_of_hnexport_0_1_is_judged_too(bundle: Path, folder: Path) -> None:
+    index = json.loads((folder / "golden.json").read_text(encoding="utf-8"))
+    old = {name: value for name, value in index.items() if name != "sample_kinds"}
+    old |= {"schema_version": 1, "image_kinds": index["sample_kinds"]}
+    for item in (*old["inputs"], *old["outputs"]):
+        del item["batch"]
+    (folder / "golden.json").write_text(json.dumps(old), encoding="utf-8")
     assert verify_outputs(folder, bundle).verdict is Verdict.SAME

@@ -8,13 +8,21 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from bundles import small_spec, trained_tensors
 
 from hnexport.bundle import read_golden, read_manifest
+from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 from hnexport.parity import VerifyOptions, verify
 from hnexport.parity.depth import DepthProfile, depth_profile
 from hnexport.parity.page import report_page
 
 Pristine = Callable[[str], Path]
+
+
+def small_profile(bundle: Path) -> DepthProfile:
+    spec = small_spec("hypernet")
+    ensemble = wide_resnet_ensemble(spec, trained_tensors(spec), "test weights")
+    return depth_profile(ensemble, read_golden(bundle), bundle / "model.onnx")
 
 
 class Balanced(HTMLParser):
@@ -68,14 +76,14 @@ def test_a_failed_report_is_shown_as_failed(pristine: Pristine) -> None:
     comparisons = (report.artifacts[0].comparisons[0], wrong, report.artifacts[0].comparisons[2])
     artifact = dataclasses.replace(report.artifacts[0], comparisons=comparisons)
     failed = dataclasses.replace(report, artifacts=(artifact,))
-    page = report_page(failed, manifest, golden, depth_profile(bundle, manifest, golden), manifest.files)
+    page = report_page(failed, manifest, golden, small_profile(bundle), manifest.files)
     assert "At least one artifact computes something else." in page
     assert page.count('class="cell failed"') == 1
 
 
 def test_the_error_is_followed_from_the_first_layer_to_the_logits(pristine: Pristine) -> None:
     bundle = pristine("hypernet")
-    profile = depth_profile(bundle, read_manifest(bundle), read_golden(bundle))
+    profile = small_profile(bundle)
     assert isinstance(profile, DepthProfile)
     assert (profile.places[0], profile.places[-1]) == ("input", "output")
     assert "group2.block1.shortcut" in profile.places
@@ -88,7 +96,7 @@ def test_names_cannot_hide_anything_in_the_page(pristine: Pristine) -> None:
     manifest, golden = read_manifest(bundle), read_golden(bundle)
     report = verify(bundle, VerifyOptions(artifacts=("onnx",), members=(0,)))
     named = dataclasses.replace(manifest, name="a\u202eb\x1b<script>", origin="c\u2066\u200b&d")
-    page = report_page(report, named, golden, depth_profile(bundle, manifest, golden), manifest.files)
+    page = report_page(report, named, golden, small_profile(bundle), manifest.files)
     assert not {"\u202e", "\x1b", "\u2066", "\u200b"} & set(page)
     assert r"a\u202eb\x1b&lt;script&gt;" in page
     assert r"c\u2066\u200b&amp;d" in page

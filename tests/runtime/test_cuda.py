@@ -64,7 +64,7 @@ def test_tf32_is_on_only_by_name_and_has_its_own_tolerance(own_bundle, pretend_c
 @pytest.mark.parametrize("factor", [1 + 2e-3, 1 + 2e-2], ids=["as TF32 rounds", "more"])
 def test_an_error_is_judged_by_the_precision_that_was_asked_for(shared_bundle, pretend_cuda, monkeypatch, factor):
     golden = read_golden(shared_bundle)
-    coarse = dataclasses.replace(golden, logits=golden.logits * factor)
+    coarse = dataclasses.replace(golden, outputs={"logits": golden.outputs["logits"] * factor})
     monkeypatch.setattr(loading, "read_golden", lambda folder, manifest: coarse)
     with pytest.raises(BundleError, match=r"is off by .*, allowed 4\.0e-05"):
         load(shared_bundle, provider="cuda")
@@ -90,7 +90,8 @@ def test_float16_runs_its_own_graph_within_its_own_tolerance(built_once, pretend
     assert (ensemble.precision, ensemble.strategy) == ("float16", Strategy.GENERATED)
     assert pretend_cuda[-1] == ("model-float16.onnx", {**ALWAYS, "enable_cuda_graph": str(int(graph))})
     golden = read_golden(bundle)
-    error = abs(ensemble.predict(golden.images, member=0) - golden.logits[0]).max() / abs(golden.logits[0]).max()
+    known = golden.outputs["logits"][0]
+    error = abs(ensemble.predict(golden.inputs["image"], member=0) - known).max() / abs(known).max()
     assert 1e-5 < error < 2e-2
 
 
@@ -185,9 +186,9 @@ ON_A_GPU = {
 def test_every_member_is_right_on_a_gpu(built_once, name, strategy, options):
     ensemble = load(built_once(name), provider="cuda", strategy=strategy, check="all", **options)
     golden = read_golden(built_once(name))
-    for size in (1, 3, len(golden.images), 3):
-        logits = ensemble.predict(golden.images[:size], members=golden.members)
-        reference = golden.logits[:, :size]
+    for size in (1, 3, golden.samples, 3):
+        logits = ensemble.predict(golden.inputs["image"][:size], members=golden.members)
+        reference = golden.outputs["logits"][:, :size]
         error = np.linalg.norm(logits - reference, axis=-1) / np.linalg.norm(reference, axis=-1)
         assert error.max() < LOAD_TOLERANCES[ensemble.precision].relative_l2
 

@@ -15,7 +15,9 @@ from hnexport.bundle.golden import write_golden
 from hnexport.bundle.manifest import MANIFEST_FILE, read_manifest, write_manifest
 from hnexport.export import Capture, write_pt2, write_torchscript
 from hnexport.export.weights_file import laid_out, write_weights
+from hnexport.names import PARITY_FILE
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
+from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 from hnexport.networks.wide_resnet.initialise import initialise
 from hnexport.networks.wide_resnet.slots import Role, network_slots
 from hnexport.networks.wide_resnet.spec import (
@@ -27,7 +29,7 @@ from hnexport.networks.wide_resnet.spec import (
     WideResNetSpec,
 )
 from hnexport.networks.wide_resnet.storage import stored_tensors
-from hnexport.parity import compute_golden, probe_images
+from hnexport.parity import compute_golden, probe_inputs
 from hnexport.records import from_json
 from hnexport.spec import HypernetSpec
 
@@ -82,9 +84,10 @@ def reseed(bundle: Path, captured: Capture, seed: int) -> None:
     _write_inlined(bundle / "ensemble.onnx", tensors)
     write_torchscript(captured, bundle / "model.pt")
     write_pt2(captured, bundle / "model.pt2")
-    members = range(captured.ensemble.members)
-    write_golden(bundle, compute_golden(spec, tensors, members, probe_images(spec, seed)))
-    rewrite_checksums(bundle)
+    ensemble = wide_resnet_ensemble(spec, tensors, "reseeded")
+    probes = probe_inputs(ensemble.signature, {name: one.numpy() for name, one in ensemble.examples.items()}, seed)
+    write_golden(bundle, compute_golden(ensemble, range(ensemble.members), probes.inputs, probes.kinds))
+    without_claims(bundle)
 
 
 def _write_inlined(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -103,6 +106,14 @@ def rewrite_checksums(bundle: Path) -> None:
     manifest = read_manifest(bundle)
     files = {name: record_file(bundle / name) for name in manifest.files}
     write_manifest(bundle, dataclasses.replace(manifest, files=files))
+
+
+def without_claims(bundle: Path) -> None:
+    """Let a bundle say nothing about its parity, as one that nobody verified yet."""
+    (bundle / PARITY_FILE).unlink(missing_ok=True)
+    manifest = read_manifest(bundle)
+    files = {name: record_file(bundle / name) for name in manifest.files if name != PARITY_FILE}
+    write_manifest(bundle, dataclasses.replace(manifest, files=files, parity={}))
 
 
 def edit_manifest(bundle: Path, edit: Callable[[dict], None]) -> None:

@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 
 from hnexport.export.weights_file import laid_out, write_weights
 from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
-from hnexport.parity.onnx_trace import constants
+from hnexport.parity.trace.onnx_graph import constants
 
 EditOnnx = Callable[["OnnxEditor"], None]
 

@@ -21,14 +21,14 @@ def test_a_contender_computes_the_member_that_is_timed(name, task):
     golden = read_golden(task.bundle)
     loaded = CONTENDERS[name].load(task)
     for _ in range(2):  # the second time in memory that the first one used
-        found = np.asarray(loaded.run(golden.images))
-        np.testing.assert_allclose(found, golden.logits[2], rtol=1e-3, atol=1e-4 * np.abs(golden.logits[2]).max())
+        found, known = loaded.run(golden.inputs)["logits"], golden.outputs["logits"][2]
+        np.testing.assert_allclose(found, known, rtol=1e-3, atol=1e-4 * np.abs(known).max())
     assert {path.name for path in loaded.files} >= {"folded.bin", "folded-network.onnx", "folded-hypernet.onnx"}
 
 
 @pytest.mark.parametrize("name", ["ensemble-folded", "ensemble-materialised"])
 def test_an_ensemble_contender_computes_every_member(name, task):
-    images = read_golden(task.bundle).images
-    found = CONTENDERS[name].load(task).run(images)
-    expected = load(task.bundle, provider="cpu", strategy="generated").predict_mean(images)
+    inputs = read_golden(task.bundle).inputs
+    found = CONTENDERS[name].load(task).run(inputs)
+    expected = load(task.bundle, provider="cpu", strategy="generated").predict_mean(inputs)
     np.testing.assert_allclose(found.probabilities, expected.probabilities, rtol=1e-3, atol=1e-6)

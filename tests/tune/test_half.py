@@ -36,7 +36,7 @@ def test_every_member_is_near_and_the_graph_is_float16(built):
     golden = read_golden(built.path)
     engine = OnnxruntimeEngine(built.path, built.manifest, "cpu", 1, precision=Precision.FLOAT16)
     predict = engine.generate()
-    errors = [largest_error(predict(m, golden.images), golden.logits[m]) for m in range(3)]
+    errors = [largest_error(predict(m, golden.inputs)["logits"], golden.outputs["logits"][m]) for m in range(3)]
     assert 1e-5 < max(errors) < LIMIT
     kinds = {tensor.data_type for tensor in onnx.load(path).graph.initializer}
     assert kinds == {onnx.TensorProto.FLOAT16, onnx.TensorProto.INT64}
@@ -47,7 +47,7 @@ def test_every_member_is_near_and_the_graph_is_float16(built):
 def test_a_member_that_does_not_exist_is_nan_in_float16_too(built):
     halve(built.path)
     session = onnxruntime.InferenceSession(str(find_half(built.manifest)), providers=["CPUExecutionProvider"])
-    images = read_golden(built.path).images
+    images = read_golden(built.path).inputs["image"]
     for member in (-1, 3, 2**32, -(2**63)):
         assert np.isnan(session.run(None, {"cond_id": np.array(member), "image": images})[0]).all()
 
@@ -130,8 +130,8 @@ def test_the_plain_network_of_the_bench_can_be_float16(built, tmp_path):
     write_plain(built.path, built.manifest, 1, tmp_path, half=True)
     golden = read_golden(built.path)
     session = onnxruntime.InferenceSession(str(tmp_path / "plain.onnx"), providers=["CPUExecutionProvider"])
-    logits = session.run(["logits"], {"image": golden.images})[0]
-    assert 1e-5 < largest_error(logits, golden.logits[1]) < LIMIT
+    logits = session.run(["logits"], dict(golden.inputs))[0]
+    assert 1e-5 < largest_error(logits, golden.outputs["logits"][1]) < LIMIT
 
 
 def test_a_float16_graph_with_a_flipped_bit_is_not_used_and_made_again(built):

@@ -37,9 +37,9 @@ def test_a_tuned_graph_computes_every_member_and_copies_no_activation(wide):
     image = np.random.default_rng(0).standard_normal((3, 3, 8, 8)).astype(np.float32)
     for member in range(3):
         expected = portable.run(None, {"cond_id": np.array(member), "image": image})[0]
-        found = folded.materialise(member)(image)
+        found = folded.materialise(member)({"image": image})["logits"]
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
-    assert np.isnan(folded.materialise(3)(image)).all()
+    assert np.isnan(folded.materialise(3)({"image": image})["logits"]).all()
     graph = onnx.load(tuned.path / "folded-network.onnx", load_external_data=False).graph
     counts = [node.op_type for node in graph.node if node.domain == "com.microsoft.nchwc"]
     assert counts.count("Conv") >= 15

@@ -9,7 +9,6 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from hnexport.dotted import named_tensors
 from hnexport.errors import SpecError
 from hnexport.networks.modules.tensors import check_dense
-from hnexport.reading import shown
 
 __all__ = ["check_finite", "check_module", "on_cpu", "owners", "place"]
 
@@ -21,7 +20,7 @@ def check_module(where: str, module: object) -> nn.Module:
         SpecError: it is no module or a wrapper around one, is in training mode, or holds tensors without elements.
     """
     if not isinstance(module, nn.Module):
-        raise SpecError(f"{where} is {shown(module)}, no torch.nn.Module: give a list of modules")
+        raise SpecError(f"{where} is of type {type(module).__name__}, no torch.nn.Module: give a list of modules")
     if isinstance(module, DataParallel | DistributedDataParallel):
         raise SpecError(f"{where} is wrapped in {type(module).__name__}: give what is in it, `net.module`")
     for name, part in module.named_modules():

@@ -8,7 +8,7 @@ from torch.export.graph_signature import InputKind
 from torch.fx import Node
 
 from hnexport.errors import CaptureError, SpecError
-from hnexport.networks.modules.traced import nodes, where_in
+from hnexport.networks.modules.traced import exporters_warnings, nodes, where_in
 
 __all__ = ["check_program"]
 
@@ -73,7 +73,8 @@ def _check_half(node: Node) -> None:
 
 def _check_writes(program: ExportedProgram) -> None:
     try:
-        written = program.run_decompositions({}).graph_signature
+        with exporters_warnings():
+            written = program.run_decompositions({}).graph_signature
     except Exception as error:
         raise CaptureError(f"torch.export cannot tell what the network writes: {str(error)[:400]}") from error
     for what, names, remedy in (

@@ -11,6 +11,7 @@ from hnexport.ensemble import output_leaves
 from hnexport.errors import SpecError
 from hnexport.networks.modules.inputs import Inputs, resized
 from hnexport.networks.modules.tensors import is_same_closely
+from hnexport.networks.modules.traced import exporters_warnings
 from hnexport.spec import BATCH, OutputSpec
 
 __all__ = ["check_samples", "check_sizes", "differing", "outputs_of"]
@@ -40,7 +41,8 @@ def check_sizes(module: nn.Module, program: ExportedProgram, inputs: Inputs, out
     Raises:
         SpecError: it computes something else than forward there.
     """
-    graph = program.module(check_guards=False)
+    with exporters_warnings():
+        graph = program.module(check_guards=False)
     for name, size in inputs.sizes.items():
         for other in (1, 3) if name == BATCH else (1, size + 1):
             given = inputs.with_sizes({name: other})

@@ -42,6 +42,14 @@ class Block(nn.Module):
         return hidden + self.shortcut(x)  # type: ignore[no-any-return]
 
 
+class Pool(nn.Module):
+    """The mean over height and width; a module, so that it has a path by which reports can name it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x`: float `[batch, channel, height, width]`; returns `[batch, channel]`."""
+        return F.adaptive_avg_pool2d(x, 1).flatten(1)
+
+
 class Group(nn.Sequential):
     """`blocks_per_group` blocks of one width; the first one takes the stride."""
 
@@ -68,14 +76,14 @@ class WideResNet(nn.Module):
         self.group2 = Group(spec, width1, width2, stride2)
         self.group3 = Group(spec, width2, width3, stride3)
         self.norm = nn.BatchNorm2d(width3) if spec.batch_norm else nn.Identity()
+        self.pool = Pool()
         self.output = nn.Linear(width3, spec.classes, bias=spec.output_bias)
 
     def forward(self, image: Tensor) -> Tensor:
         """`image`: float `[batch, channel, height, width]`; returns logits, float `[batch, class]`."""
         x = self.input(image)
         x = self.group3(self.group2(self.group1(x)))
-        x = F.relu(self.norm(x))
-        x = F.adaptive_avg_pool2d(x, 1).flatten(1)
+        x = self.pool(F.relu(self.norm(x)))
         return self.output(x)  # type: ignore[no-any-return]
 
 

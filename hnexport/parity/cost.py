@@ -1,0 +1,39 @@
+"""What a run of the reference costs, estimated from what it computes: the same on every machine, so that the members,
+samples and draws that fit into a budget of time are the same on every machine too.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from hnexport.ensemble import Ensemble
+from hnexport.parity.double import run_single
+
+__all__ = ["estimated_seconds"]
+
+_FLOPS = 5e10  # a second of float64 on two cores
+_CALL_SECONDS = 3e-5
+
+
+class _Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts operations."""
+
+    count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def estimated_seconds(ensemble: Ensemble, member: int, inputs: Mapping[str, NDArray[np.generic]]) -> float:
+    """About how long one run in float64 takes; it is run once to find out what it computes."""
+    calls = _Calls()  # type: ignore[no-untyped-call]
+    with calls, FlopCounterMode(display=False) as flops:
+        run_single(ensemble, member, inputs)
+    return float(flops.get_total_flops()) / _FLOPS + calls.count * _CALL_SECONDS

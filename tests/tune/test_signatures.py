@@ -1,0 +1,48 @@
+"""Tuning of lists of modules: what cannot be folded is refused in a sentence, and float16 is for any signature."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from click.testing import CliRunner
+from lists import list_bundle
+
+from hnexport.bundle import read_golden
+from hnexport.cli.main import cli
+from hnexport.errors import TuneError
+from hnexport.rows import row_errors
+from hnexport.tune import tune
+from hnexport.tune.half import write_half
+
+
+@pytest.mark.parametrize("name", ["cnn", "reader"])
+def test_a_list_of_modules_has_nothing_to_fold(name):
+    with pytest.raises(TuneError, match=f"{name} generates no weights from ONNX files: there is nothing to fold"):
+        tune(list_bundle(name))
+
+
+def test_the_command_says_so_and_ends_as_where_something_cannot_be_done():
+    done = CliRunner().invoke(cli, ["tune", str(list_bundle("cnn"))])
+    assert done.exit_code == 2
+    assert "there is nothing to fold" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("name", ["cnn", "reader", "pixels"])
+def test_a_float16_graph_of_any_signature_keeps_what_goes_in_and_comes_out(name, tmp_path):
+    bundle = list_bundle(name)
+    write_half(bundle / "model.onnx", tmp_path / "half.onnx")
+    initializers = onnx.load(tmp_path / "half.onnx").graph.initializer
+    assert onnx.TensorProto.FLOAT not in {tensor.data_type for tensor in initializers}
+    session = onnxruntime.InferenceSession(str(tmp_path / "half.onnx"), providers=["CPUExecutionProvider"])
+    golden = read_golden(bundle)
+    outputs = session.run(None, {"cond_id": np.array(1), **golden.inputs})
+    for value, found in zip(session.get_outputs(), outputs, strict=True):
+        known = golden.outputs[value.name][1]
+        if found.dtype.kind == "f":
+            assert found.dtype == np.float32
+            assert row_errors(found, known).max() < 2e-2
+
+
+def test_a_graph_in_float64_is_refused(tmp_path):
+    with pytest.raises(TuneError, match="holds float64 tensors"):
+        write_half(list_bundle("regressor") / "model.onnx", tmp_path / "half.onnx")
