@@ -131,9 +131,7 @@ def test_the_ensemble_is_right_for_ids_in_any_order(loaded):
     calls = [{COND_IDS: np.array(ids, np.int64), **loaded.inputs()} for ids in orders]
     for ids, outputs in zip(orders, loaded.run(ENSEMBLE_FILE, calls), strict=True):
         for row, member in enumerate(ids):
-            own = {
-                f"member_{output.name}": outputs[f"member_{output.name}"][row] for output in loaded.signature.outputs
-            }
+            own = {one.name: outputs[f"member_{one.name}"][row] for one in loaded.signature.outputs}
             assert loaded.compare(own, member) <= LIMIT
     for summary in summaries(loaded.signature):
         if summary.kind in (SummaryKind.MEAN, SummaryKind.MEAN_PROBABILITIES):
