@@ -155,7 +155,7 @@ def test_claims_that_are_not_confirmed_make_it_different(at):
     claim = Check(name="parity figures", passed=False, detail="onnx says 1e-9, found 8e-7")
     shown = at(report(claims=(claim,)), width=160)
     assert "FAILED parity figures: onnx says 1e-9" in shown
-    assert "Different: the artifacts agree with PyTorch, but not with what the bundle says of itself" in shown
+    assert "Different: the bundle is not what it says of itself (parity figures" in shown
 
 
 def test_samples_are_images_where_the_only_input_is_one(at):
