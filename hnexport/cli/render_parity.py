@@ -23,13 +23,13 @@ def print_parity(report: "ParityReport", *, wide: bool = False, bundle: str = ""
         bundle: the path that was given, for the command to type next; empty where there is no such bundle.
         file: the model file that was compared, where it is one.
     """
-    from hnexport.cli.render_probed import print_outputs, print_probed, sample_word
+    from hnexport.cli.render_outputs import print_outputs
     from hnexport.parity.not_run import grouped, remarks
 
     members = report.members_checked
     title = (
         f"parity with PyTorch float64: {_members(report)}, batches of {', '.join(map(str, report.batch_sizes))}, "
-        f"{len(report.image_kinds)} kinds of {sample_word(report)}"
+        f"{len(report.image_kinds)} kinds of {_word(report)}"
     )
     columns = (
         Column("artifact", wrap=True, least=20),
@@ -47,7 +47,6 @@ def print_parity(report: "ParityReport", *, wide: bool = False, bundle: str = ""
     )
     show_table(Table(title=title, columns=columns, rows=[_row(artifact) for artifact in report.artifacts]), wide=wide)
     print_outputs(report, wide=wide)
-    print_probed(report)
     for remark in remarks(report.not_run):
         say(f"not run: {remark}")
     for remark in grouped(report.refused):
@@ -65,6 +64,11 @@ def print_parity(report: "ParityReport", *, wide: bool = False, bundle: str = ""
         if not claim.passed:
             say(f"FAILED {claim.name}: {claim.detail}")
     say(_verdict(report, bundle, file))
+
+
+def _word(report: "ParityReport") -> str:
+    """What a sample is called: an image, where the only input is one."""
+    return "image" if set(report.ranges) <= {"image"} else "sample"
 
 
 def _samples(report: "ParityReport") -> tuple[str, ...]:

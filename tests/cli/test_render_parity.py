@@ -149,3 +149,15 @@ def test_a_report_knows_how_its_members_came_about(built):
     for members, selection in ((None, "all"), ((2, 0), "named"), ((2, 0, 1), "all")):
         found = verify_bundle(built.path, VerifyOptions(members=members, artifacts=("onnx",), batch_sizes=(1,)))
         assert (found.selection, found.sampled) == (selection, False)
+
+
+def test_claims_that_are_not_confirmed_make_it_different(at):
+    claim = Check(name="parity figures", passed=False, detail="onnx says 1e-9, found 8e-7")
+    shown = at(report(claims=(claim,)), width=160)
+    assert "FAILED parity figures: onnx says 1e-9" in shown
+    assert "Different: the bundle is not what it says of itself (parity figures" in shown
+
+
+def test_samples_are_images_where_the_only_input_is_one(at):
+    assert "6 kinds of image" in at(report(ranges={"image": (0.0, 1.0)}), width=160)
+    assert "6 kinds of sample" in at(report(ranges={"tokens": (0, 9), "weighting": (0, 1)}), width=160)

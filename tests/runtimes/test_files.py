@@ -9,11 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundles import KINDS, small_bundle
 from foreign_runtimes import FROM_MEMORY_ALONE, FROM_PIP, NEVER_FROM_MEMORY, RUNTIMES, Job, limit_of, refused
+from written import ALL_KINDS, SAMPLES, Written, written
 
-from hnexport.bundle.golden import read_golden
-from hnexport.bundle.manifest import read_manifest
 from hnexport.names import (
     COND_ID,
     COND_IDS,
@@ -35,10 +33,10 @@ CHOSEN = tuple(RUNTIMES) if os.environ.get("HNEXPORT_RUNTIMES") == "1" else FROM
 class Loaded:
     """A bundle's files in one runtime."""
 
-    def __init__(self, runtime: str, bundle: Path, folder: Path) -> None:
-        self.runtime, self.bundle, self.folder = runtime, bundle, folder
-        self.manifest, self.golden = read_manifest(bundle), read_golden(bundle)
-        self.batched = {item.name for item in self.manifest.signature.inputs if item.has_batch}
+    def __init__(self, runtime: str, files: Written, folder: Path) -> None:
+        self.runtime, self.files, self.folder = runtime, files, folder
+        self.bundle, self.signature, self.members = files.folder, files.signature, files.members
+        self.batched = {item.name for item in self.signature.inputs if item.has_batch}
 
     def run(self, file, calls, *, memory=None, bundle=None):
         """The outputs of each call; from memory where the runtime knows nothing else, or where that is asked for."""
@@ -65,17 +63,17 @@ class Loaded:
         """The golden inputs, or some of their samples in any order."""
         return {
             name: array[samples] if samples is not None and name in self.batched else array
-            for name, array in self.golden.inputs.items()
+            for name, array in self.files.inputs.items()
         }
 
-    def compare(self, outputs, member, samples=None, prefix=""):
+    def compare(self, outputs, member, samples=None):
         """The largest error of a member's outputs."""
-        worst, row = 0.0, self.golden.members.tolist().index(member)
-        for output in self.manifest.signature.outputs:
-            expected = self.golden.outputs[output.name][row]
+        worst = 0.0
+        for output in self.signature.outputs:
+            expected = self.files.outputs[output.name][member]
             if output.has_batch and samples is not None:
                 expected = expected[samples]
-            found = outputs[f"{prefix}{output.name}"]
+            found = outputs[output.name]
             assert found.shape == expected.shape
             if output.is_floating:
                 found, expected = (a if output.has_batch else a[np.newaxis] for a in (found, expected))
@@ -84,24 +82,24 @@ class Loaded:
                 assert np.array_equal(found, expected)
         return worst
 
-    def assert_nan(self, outputs, prefix=""):
-        for output in self.manifest.signature.outputs:
+    def assert_nan(self, outputs):
+        for output in self.signature.outputs:
             if output.is_floating:
-                assert np.isnan(outputs[f"{prefix}{output.name}"]).all()
+                assert np.isnan(outputs[output.name]).all()
 
     @property
     def unknown(self):
-        return [self.manifest.members if one == "members" else one for one in UNKNOWN]
+        return [self.members if one == "members" else one for one in UNKNOWN]
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def bundle(request):
-    return small_bundle(request.param)
+@pytest.fixture(scope="module", params=ALL_KINDS)
+def files(request, tmp_path_factory):
+    return written(request.param, tmp_path_factory.mktemp("written"))
 
 
 @pytest.fixture(params=CHOSEN)
-def loaded(request, bundle, tmp_path):
-    return Loaded(request.param, bundle, tmp_path / "calls")
+def loaded(request, files, tmp_path):
+    return Loaded(request.param, files, tmp_path / "calls")
 
 
 def _id(member):
@@ -111,8 +109,8 @@ def _id(member):
 def test_the_model_is_right_for_every_member_at_every_batch_size(loaded):
     if loaded.refuses(MODEL_FILE):
         return
-    members, samples = loaded.golden.members.tolist(), loaded.golden.samples
-    batches = [None, [0], [samples - 1, 0, 1], [*range(samples), 0, *range(samples)]]
+    members = [*range(loaded.members)]
+    batches = [None, [0], [SAMPLES - 1, 0, 1], [*range(SAMPLES), 0, *range(SAMPLES)]]
     asked = [(member, batch) for member in members for batch in batches]
     found = loaded.run(MODEL_FILE, [{COND_ID: _id(member), **loaded.inputs(batch)} for member, batch in asked])
     assert max(loaded.compare(one, *case) for one, case in zip(found, asked, strict=True)) <= LIMIT
@@ -128,14 +126,14 @@ def test_an_id_that_does_not_exist_gives_nan_in_the_model(loaded):
 def test_the_ensemble_is_right_for_ids_in_any_order(loaded):
     if loaded.refuses(ENSEMBLE_FILE):
         return
-    last = int(loaded.golden.members[-1])
-    orders = [loaded.golden.members.tolist(), [last, 0, last], [last]]
+    last = loaded.members - 1
+    orders = [[*range(loaded.members)], [last, 0, last], [last]]
     calls = [{COND_IDS: np.array(ids, np.int64), **loaded.inputs()} for ids in orders]
     for ids, outputs in zip(orders, loaded.run(ENSEMBLE_FILE, calls), strict=True):
         for row, member in enumerate(ids):
-            own = {f"member_{output.name}": outputs[f"member_{output.name}"][row] for output in loaded.manifest.outputs}
-            assert loaded.compare(own, member, prefix="member_") <= LIMIT
-    for summary in summaries(loaded.manifest.signature):
+            own = {one.name: outputs[f"member_{one.name}"][row] for one in loaded.signature.outputs}
+            assert loaded.compare(own, member) <= LIMIT
+    for summary in summaries(loaded.signature):
         if summary.kind in (SummaryKind.MEAN, SummaryKind.MEAN_PROBABILITIES):
             assert np.isfinite(outputs[summary.name]).all()
 
@@ -143,9 +141,9 @@ def test_the_ensemble_is_right_for_ids_in_any_order(loaded):
 def test_an_id_that_does_not_exist_gives_nan_in_its_row_of_the_ensemble(loaded):
     if loaded.refuses(ENSEMBLE_FILE):
         return
-    ids = np.array([0, loaded.manifest.members, -1], np.int64)
+    ids = np.array([0, loaded.members, -1], np.int64)
     (outputs,) = loaded.run(ENSEMBLE_FILE, [{COND_IDS: ids, **loaded.inputs()}])
-    for output in loaded.manifest.outputs:
+    for output in loaded.signature.outputs:
         if output.is_floating:
             found = outputs[f"member_{output.name}"]
             assert np.isfinite(found[0]).all()
@@ -153,7 +151,7 @@ def test_an_id_that_does_not_exist_gives_nan_in_its_row_of_the_ensemble(loaded):
 
 
 def test_hypernet_and_network_are_the_model(loaded, tmp_path):
-    members = loaded.golden.members.tolist()
+    members = [*range(loaded.members)]
     weights = loaded.run(HYPERNET_FILE, [{COND_ID: _id(member)} for member in members])
     for member, tensors in zip(members, weights, strict=True):
         folder = network_folder(loaded, tensors, tmp_path / f"member{member}")
@@ -165,7 +163,7 @@ def test_hypernet_and_network_are_the_model(loaded, tmp_path):
 
 def test_an_id_that_does_not_exist_gives_nan_in_what_depends_on_the_member(loaded):
     for tensors in loaded.run(HYPERNET_FILE, [{COND_ID: _id(one)} for one in loaded.unknown]):
-        for slot in loaded.manifest.onnx.supplied:
+        for slot in loaded.files.supplied:
             assert tensors[slot].dtype.kind != "f" or np.isnan(tensors[slot]).all(), slot
 
 
@@ -192,7 +190,7 @@ def test_files_are_read_from_memory(loaded, file):
     inputs = {} if file == HYPERNET_FILE else loaded.inputs()
     (outputs,) = loaded.run(file, [{**call, **inputs}], memory=True)
     if file == ENSEMBLE_FILE:
-        outputs = {f"{output.name}": outputs[f"member_{output.name}"][0] for output in loaded.manifest.outputs}
+        outputs = {f"{output.name}": outputs[f"member_{output.name}"][0] for output in loaded.signature.outputs}
     if file != HYPERNET_FILE:
         assert loaded.compare(outputs, 1) <= LIMIT
 
@@ -223,6 +221,6 @@ def network_folder(loaded, tensors, folder):
     folder.mkdir()
     for name in (NETWORK_FILE, WEIGHTS_FILE):
         shutil.copy(loaded.bundle / name, folder / name)
-    content = b"".join(np.ascontiguousarray(tensors[slot]).tobytes() for slot in loaded.manifest.onnx.supplied)
+    content = b"".join(np.ascontiguousarray(tensors[slot]).tobytes() for slot in loaded.files.supplied)
     (folder / SUPPLIED_FILE).write_bytes(content)
     return folder
