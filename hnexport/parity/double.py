@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hnexport.ensemble import Ensemble
 
-__all__ = ["NARROWER", "InDouble", "run_double", "run_single"]
+__all__ = ["NARROWER", "InDouble", "run_double", "run_single", "run_weights"]
 
 Array = NDArray[np.generic]
 
@@ -62,6 +62,13 @@ def run_single(ensemble: Ensemble, member: int, inputs: Mapping[str, Array]) -> 
     """The outputs of one member by name, as PyTorch computes them eagerly."""
     with torch.no_grad():
         outputs = ensemble(member, _tensors(inputs))
+    return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+
+def run_weights(ensemble: Ensemble, weights: Mapping[str, Tensor], inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The network's outputs by name with these weights, as PyTorch computes them eagerly."""
+    with torch.no_grad():
+        outputs = ensemble.run(weights, _tensors(inputs))
     return {name: tensor.numpy() for name, tensor in outputs.items()}
 
 

@@ -37,6 +37,7 @@ _UNIT = 2.0**-24
 _HALF = 2.0**-11
 _TINIEST = 2.0**-126  # float32 below it: some kernels flush it to zero
 _SMALL = 2.0**-60
+_LARGE, _TILE = 2**22, 2**20
 _OVERHEAD = 4.0  # a draw's time over that of the reference alone, for small networks
 
 # Operations that move or select numbers, which no arithmetic rounds.
@@ -98,6 +99,8 @@ class Rounded(InDouble):  # type: ignore[no-untyped-call]
         """The tensor, changed in place."""
         if tensor.dtype != torch.float64 or not tensor.numel() or _is_whole(tensor):
             return tensor
+        if tensor.numel() > _LARGE:
+            return self._scaled(tensor, unit)
         # Equal numbers of one tensor move together, those of two tensors do not: x / 255 may be equal to a mean.
         shares = tensor.float().view(torch.int32).mul(self._factor()).double().mul_(2.0**-31)
         least, most = tensor.aminmax()
@@ -105,6 +108,15 @@ class Rounded(InDouble):  # type: ignore[no-untyped-call]
         tiny = shares * _TINIEST if is_small else None
         tensor.mul_(shares.mul_(unit).add_(1.0))
         return tensor if tiny is None else tensor.add_(tiny)
+
+    def _scaled(self, tensor: Tensor, unit: float) -> Tensor:
+        """A tensor of many numbers, with the same shares again and again: quick, and few weights are equal."""
+        flat = tensor.view(-1) if tensor.is_contiguous() else tensor.reshape(-1)
+        shares = torch.from_numpy(self._random.uniform(1.0 - unit, 1.0 + unit, _TILE))
+        for start in range(0, len(flat), _TILE):
+            part = flat[start : start + _TILE]
+            part.mul_(shares[: len(part)])
+        return flat.view(tensor.shape)
 
     def _factor(self) -> int:
         return 2 * int(self._random.integers(2**28, 2**30)) + 1
@@ -134,6 +146,7 @@ def measure_noise(
     inputs: Mapping[str, Array],
     known: Mapping[str, NDArray[np.generic]],
     seconds: float,
+    chosen: Mapping[str, NDArray[np.bool_]],
 ) -> dict[str, NDArray[np.float64]]:
     """For each output `[member, row]`: the root mean square over the draws of each row's relative L2 distance.
 
@@ -144,6 +157,7 @@ def measure_noise(
         ensemble: in float64.
         known: its outputs by name, `[member, …]`.
         seconds: about what one run of it takes.
+        chosen: of each output that is not floating-point, whether float32 eager chose otherwise, `[member, row]`.
     """
     measured, draws = draws_within(len(members), seconds)
     rows = sorted({round(i * (len(members) - 1) / max(measured - 1, 1)) for i in range(measured)})
@@ -164,6 +178,8 @@ def measure_noise(
         summed = np.minimum(np.nan_to_num(summed, nan=LARGEST_NOISE), LARGEST_NOISE)
         noise[output.name] = np.repeat(summed.max(axis=0)[None], len(members), axis=0)
         noise[output.name][rows] = summed
+        if output.name in chosen:
+            noise[output.name] = np.maximum(noise[output.name], chosen[output.name])
     return noise
 
 

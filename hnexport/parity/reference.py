@@ -15,7 +15,7 @@ from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError
 from hnexport.families import family
 from hnexport.names import GUARD
-from hnexport.parity.cost import estimated_seconds
+from hnexport.parity.cost import counted_seconds, estimated_seconds
 from hnexport.parity.double import run_double, run_single
 from hnexport.parity.inputs import EXAMPLE
 from hnexport.parity.members import MEMBERS_CHECKED_BY_DEFAULT, checked_members, sample_members
@@ -101,9 +101,11 @@ def _golden(
     outputs, double = ensemble.signature.outputs, ensemble.double()
     known: dict[str, list[Array]] = {output.name: [] for output in outputs}
     eager: dict[str, list[NDArray[np.float64]]] = {output.name: [] for output in outputs if output.is_floating}
+    chosen: dict[str, list[NDArray[np.bool_]]] = {output.name: [] for output in outputs if not output.is_floating}
+    seconds = 0.0
     for count, member in enumerate(members, start=1):
         one = _tried(functools.partial(run_double, double, member), ensemble, inputs, kinds)
-        single = run_single(ensemble, member, inputs)
+        single, seconds = counted_seconds(functools.partial(run_single, ensemble, member, inputs))
         _check_finite(ensemble, member, kinds, {"float64": one, "float32": single})
         for output in outputs:
             value = one[output.name]
@@ -111,19 +113,25 @@ def _golden(
             if output.is_floating:
                 rows = [flat_rows(output, found[output.name]) for found in (single, one)]
                 eager[output.name].append(relative_l2(*rows))
+            else:
+                rows = [flat_rows(output, found[output.name]) for found in (single, one)]
+                chosen[output.name].append((rows[0] != rows[1]).any(axis=-1))
         progress("reference", count, len(members))
     reference = {name: np.stack(values) for name, values in known.items()}
-    seconds = estimated_seconds(ensemble, members[0], inputs)
     return Golden(
         inputs=dict(inputs),
         kinds=tuple(kinds),
         members=np.array(members, dtype=np.int64),
         outputs=reference,
         eager={name: np.stack(errors) for name, errors in eager.items()},
-        noise=measure_noise(double, members, inputs, reference, seconds),
+        noise=measure_noise(double, members, inputs, reference, seconds, _stacked(chosen)),
         fingerprints=fingerprints((name, tensor.cpu().numpy()) for name, tensor in ensemble.tensors.items()),
         spoils=spoilt_outputs(ensemble, members[0], inputs),
     )
+
+
+def _stacked(arrays: Mapping[str, Sequence[NDArray[np.bool_]]]) -> dict[str, NDArray[np.bool_]]:
+    return {name: np.stack(held) for name, held in arrays.items()}
 
 
 def _tried(

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from hnexport.ensemble import Ensemble
-from hnexport.parity.double import run_single
+from hnexport.parity.double import run_weights
 from hnexport.parity.rows_of import batch_size, flat_rows, taken
 from hnexport.spec import Signature, TensorSpec
 
@@ -58,11 +59,13 @@ def spoilt_outputs(ensemble: Ensemble, member: int, inputs: Mapping[str, Array])
     signature, found = ensemble.signature, {}
     rows = min(2, batch_size(signature, inputs))
     some = taken(signature, inputs, slice(0, rows))
+    with torch.no_grad():
+        weights = ensemble.weights(member) if spoilable(signature) else {}
     for item in spoilable(signature):
         for spoil in (_NAN, _SOME_NAN):
             with np.errstate(all="ignore"):
                 try:
-                    outputs = run_single(ensemble, member, spoilt(some, item.name, rows - 1, spoil))
+                    outputs = run_weights(ensemble, weights, spoilt(some, item.name, rows - 1, spoil))
                 except Exception:  # a network may refuse NaN, and then nothing is known
                     outputs = {}
             found[spoil.key(item.name)] = tuple(

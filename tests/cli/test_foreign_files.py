@@ -15,7 +15,7 @@ def test_a_fixed_batch_is_answered_and_what_could_not_be_checked_is_said(hnexpor
     done = hnexport("verify", file, "--bundle", built.path, "--json", "--members", "2,0")
     assert set(json.loads(done.stdout)["artifacts"][0]["not_checked"]) == {
         "a row does not depend on the others",
-        "a NaN or infinite image spoils its own row only",
+        "a NaN or infinite sample spoils its own row only",
     }
 
 

@@ -16,10 +16,11 @@ CASE = Case(
     artifact="onnx",
     runtime="onnxruntime",
     member=1,
-    eager_error=1e-7,
-    images=np.ones((2, 3, 4, 4), np.float32),
-    reference=np.ones((2, 5)),
-    found=np.full((2, 5), np.nan, np.float32),
+    inputs={"image": np.ones((2, 3, 4, 4), np.float32), "ids": np.ones((2, 3), np.int64)},
+    reference={"logits": np.ones((2, 5)), "winner": np.ones(2, np.int64)},
+    found={"logits": np.full((2, 5), np.nan, np.float32), "winner": np.ones(2, np.int64)},
+    eager={"logits": np.full(2, 1e-7)},
+    noise={"logits": np.full(2, 1e-8), "winner": np.zeros(2)},
 )
 
 
@@ -51,7 +52,13 @@ WRONG = {
     "truncated tensors": lambda path: os.truncate(path.with_suffix(".safetensors"), 100),
     "other tensors": lambda path: save_file({"x": np.zeros(1)}, path.with_suffix(".safetensors")),
     "other shapes": lambda path: save_file(
-        {"images": CASE.images, "reference": CASE.reference[:1], "found": CASE.found}, path.with_suffix(".safetensors")
+        {
+            "inputs.image": CASE.inputs["image"],
+            "reference.logits": CASE.reference["logits"][:1],
+            "found.logits": CASE.found["logits"],
+            "noise.logits": CASE.noise["logits"],
+        },
+        path.with_suffix(".safetensors"),
     ),
 }
 
@@ -66,8 +73,8 @@ def test_a_damaged_case_is_refused(tmp_path, name):
 
 def test_a_case_is_written_over_an_earlier_one(tmp_path):
     path = write_case(tmp_path / "cases", CASE)
-    write_case(tmp_path / "cases", dataclasses.replace(CASE, found=np.full((2, 5), 2, np.float32)))
-    assert read_case(path).found.tolist() == [[2.0] * 5] * 2
+    write_case(tmp_path / "cases", dataclasses.replace(CASE, found={**CASE.found, "logits": np.full((2, 5), 2.0)}))
+    assert read_case(path).found["logits"].tolist() == [[2.0] * 5] * 2
     assert sorted(file.name for file in path.parent.iterdir()) == ["onnx-member-1.json", "onnx-member-1.safetensors"]
 
 

@@ -127,7 +127,7 @@ class EagerRunner:
     def __init__(
         self, ensemble: Ensemble, fault: Callable[[int, dict, dict], Any] | None = None, limits: Limits = FULL
     ) -> None:
-        """`fault(cond_id, inputs, outputs)` changes the inputs before the call (there are no outputs yet), or the outputs after it."""
+        """`fault(cond_id, inputs, outputs)` changes inputs before the call (no outputs yet), or outputs after it."""
         self.ensemble, self.limits, self.fault = ensemble, limits, fault
 
     def run(self, cond_id: int, inputs: Outputs) -> Outputs:

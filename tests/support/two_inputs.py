@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from hnexport.networks.modules.kinds import Logits
 from torch import Tensor, nn
 
 from hnexport import Ensemble
@@ -20,7 +21,6 @@ from hnexport.bundle.golden import Golden, write_golden
 from hnexport.bundle.manifest import FORMAT_FILES, Format, Manifest, OnnxInfo, read_manifest, write_manifest
 from hnexport.export import capture, write_onnx, write_pt2, write_torchscript
 from hnexport.names import COND_ID, GOLDEN_FILE
-from hnexport.networks.modules.kinds import Logits
 from hnexport.rows import row_errors
 from hnexport.spec import TensorSpec
 

@@ -232,7 +232,7 @@ def exported(
     module = _program(bundle / "model.pt2")
     if dtype is not None:
         module = module.to(dtype)
-    image = torch.zeros((size, *read_manifest(bundle).spec.image_input[1]), dtype=dtype or torch.float32)
+    image = torch.zeros((size, *read_manifest(bundle).signature.inputs[0].row), dtype=dtype or torch.float32)
     program = torch.export.export(module, (torch.tensor(1), image), dynamic_shapes=(None, dynamic) if dynamic else None)
     torch.export.save(program, target)
     return target

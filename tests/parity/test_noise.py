@@ -1,0 +1,215 @@
+"""What float32 may lose on an input by chance is measured; what is ill-conditioned is said."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from bundles import small_spec, trained_tensors
+from eager import LINEAR, EagerRunner, Linear, encoder, ensemble_of, linear
+from torch import nn
+
+from hnexport.errors import ParityError
+from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
+from hnexport.networks.wide_resnet.initialise import initialise
+from hnexport.networks.wide_resnet.spec import PreprocessSpec
+from hnexport.parity import TOLERANCES, Precision, compute_golden, probe_inputs
+from hnexport.parity.artifact import Plan, verify_artifact
+from hnexport.parity.compare import row_limits
+from hnexport.parity.double import run_double
+from hnexport.parity.noise import MOST_DRAWS, Rounded, draws_within
+from hnexport.parity.probed import ill_conditioned
+from hnexport.spec import OutputSpec, Signature, TensorSpec
+
+TOLERANCE = TOLERANCES[Precision.FLOAT32]
+
+
+def golden_of(ensemble, seed=0):
+    probes = probe_inputs(ensemble.signature, {name: one.numpy() for name, one in ensemble.examples.items()}, seed)
+    return compute_golden(ensemble, range(ensemble.members), probes.inputs, probes.kinds)
+
+
+def judged(ensemble, golden, fault=None):
+    plan = Plan(members=ensemble.members, batch_sizes=(1, 3, golden.samples), tolerance=TOLERANCE, large=False)
+    return verify_artifact("eager", EagerRunner(ensemble, fault), ensemble.signature, golden, plan)
+
+
+def pipeline(kind="hypernet", seed=0, classes=10, tensors=trained_tensors, preprocess=None, edit=None):
+    spec = small_spec(kind)
+    spec = dataclasses.replace(spec, network=dataclasses.replace(spec.network, classes=classes))
+    if preprocess is not None:
+        spec = dataclasses.replace(spec, preprocess=preprocess)
+    held = tensors(spec, seed)
+    if edit is not None:
+        edit(held)
+    return wide_resnet_ensemble(spec, held, "a test")
+
+
+def test_noise_is_of_the_size_of_what_float32_loses():
+    golden = golden_of(pipeline())
+    ratio = golden.noise["logits"] / golden.eager["logits"]
+    assert 0.2 < np.median(ratio) < 3
+
+
+def test_a_mean_near_a_constant_image_is_ill_conditioned_and_the_same():
+    ensemble = pipeline("pixels", tensors=initialise, preprocess=PreprocessSpec(mean=(0.502,) * 3, std=(0.25,) * 3))
+    golden = golden_of(ensemble)
+    assert golden.eager["logits"].max() > 1e-5
+    assert set(ill_conditioned(golden, TOLERANCE)) == {"logits: faint"}
+    assert judged(ensemble, golden).passed
+
+
+def test_a_mean_that_float32_cannot_tell_from_a_pixel_is_ill_conditioned():
+    ensemble = pipeline("pixels", tensors=initialise, preprocess=PreprocessSpec(mean=(0.5019608,) * 3, std=(0.25,) * 3))
+    golden = golden_of(ensemble)
+    assert ill_conditioned(golden, TOLERANCE)["logits: faint"] > 0.1
+    assert judged(ensemble, golden).passed
+
+
+def test_another_mean_is_found_although_a_sample_is_ill_conditioned():
+    made = {
+        mean: pipeline("pixels", tensors=initialise, preprocess=PreprocessSpec(mean=(mean,) * 3, std=(0.25,) * 3))
+        for mean in (0.502, 0.5021)
+    }
+    assert not judged(made[0.5021], golden_of(made[0.502])).passed
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+@pytest.mark.parametrize("seed", range(20))
+def test_networks_of_few_classes_are_not_accused(classes, seed):
+    ensemble = pipeline(classes=classes, seed=seed)
+    report = judged(ensemble, golden_of(ensemble, seed))
+    assert report.passed, report.failures
+
+
+def equal_members(held):
+    for name, tensor in held.items():
+        if name.startswith("member.") or "embedding" in name:
+            tensor[:] = tensor[:1].clone()
+
+
+def output_of(scale):
+    def edit(held):
+        for name in ("member.output.weight", "member.output.bias"):
+            held[name] *= scale
+
+    return edit
+
+
+def all_but_statistics(scale):
+    def edit(held):
+        for name, tensor in held.items():
+            if "running" not in name:
+                tensor.mul_(scale)
+
+    return edit
+
+
+EDITS = {
+    "equal members": equal_members,
+    "an output layer of zeros": output_of(0.0),
+    "a tiny output layer": output_of(1e-30),
+    "a huge output layer": output_of(1e30),
+    "tiny weights": all_but_statistics(1e-30),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+@pytest.mark.parametrize("seed", range(3))
+def test_odd_weights_are_not_accused(name, seed):
+    ensemble = pipeline(seed=seed, edit=EDITS[name])
+    report = judged(ensemble, golden_of(ensemble, seed))
+    assert report.passed, report.failures
+
+
+def test_numbers_below_float32_are_ill_conditioned_and_anything_larger_is_found():
+    class Small(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = Linear()
+
+        def forward(self, x):
+            return self.layer(x * 1e-30) * 1e-30 - self.layer.layer.bias * 1e-30
+
+    ensemble = ensemble_of(Small, LINEAR, {"x": torch.randn(2, 5)})
+    golden = golden_of(ensemble)
+    assert ill_conditioned(golden, TOLERANCE)
+    assert judged(ensemble, golden).passed
+    assert not judged(ensemble, golden, lambda cond_id, inputs, outputs: outputs and outputs["y"].__iadd__(1e-3)).passed
+
+
+def test_weights_that_float32_cannot_hold_are_refused_with_the_reason():
+    with pytest.raises(ParityError, match=r"PyTorch's own float32 logits are not finite; check its weights"):
+        golden_of(pipeline(edit=lambda held: [held[n].mul_(1e30) for n in held if "bas" in n]))
+
+
+def test_a_sample_that_the_network_cannot_take_is_left_out():
+    class Root(Linear):
+        def forward(self, x):
+            return self.layer(x).exp()
+
+    ensemble = ensemble_of(Root, LINEAR, {"x": torch.randn(2, 5)})
+    golden = golden_of(ensemble)
+    assert "extreme" not in golden.kinds
+    assert "noise" in golden.kinds
+    assert len(golden.inputs["x"]) == golden.samples
+    assert judged(ensemble, golden).passed
+
+
+def test_an_integer_that_float32_may_choose_otherwise_is_not_accused():
+    class Near(Linear):
+        def forward(self, x):
+            value = self.layer(x)
+            return value, (value[:, 0] * 3 - value[:, 0] - value[:, 0] > value[:, 0]).long()
+
+    signature = Signature(
+        inputs=(TensorSpec(name="x", dtype="float32", shape=("batch", 5)),),
+        outputs=(
+            OutputSpec(name="y", dtype="float32", shape=("batch", 2)),
+            OutputSpec(name="near", dtype="int64", shape=("batch",)),
+        ),
+    )
+    ensemble = ensemble_of(Near, signature, {"x": torch.randn(2, 5)})
+    golden = golden_of(ensemble)
+    assert golden.noise["near"].max() > 0
+    assert judged(ensemble, golden).passed
+
+
+def test_equal_numbers_move_together_and_whole_numbers_do_not_move():
+    mode = Rounded(1)
+    with mode:
+        third = torch.full((4,), 1.0, dtype=torch.float64) / 3.0
+        whole = torch.arange(4, dtype=torch.float64) + 1.0
+    assert len(set(third.tolist())) == 1
+    assert 0 < abs(third[0].item() * 3 - 1) <= 2.0**-23
+    assert whole.tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_the_reference_is_not_changed_by_a_draw():
+    ensemble = encoder()
+    double, inputs = ensemble.double(), {name: one.numpy() for name, one in ensemble.examples.items()}
+    before = run_double(double, 0, inputs)
+    drawn = run_double(double, 0, inputs, Rounded(3))
+    after = run_double(double, 0, inputs)
+    assert np.array_equal(before["values"], after["values"])
+    assert 1e-9 < np.abs(drawn["values"] - before["values"]).max() < 1e-4
+
+
+def test_golden_samples_are_the_same_in_two_builds():
+    first, second = golden_of(linear()), golden_of(linear())
+    assert np.array_equal(first.noise["y"], second.noise["y"])
+
+
+@pytest.mark.parametrize(
+    ("members", "seconds", "expected"), [(3, 1e-3, (3, MOST_DRAWS)), (1000, 1e-3, (100, 5)), (10, 1.5, (1, 1))]
+)
+def test_draws_fit_into_their_budget(members, seconds, expected):
+    assert draws_within(members, seconds) == expected
+
+
+def test_a_row_is_judged_by_the_tolerance_or_by_its_own_noise():
+    found = row_limits(np.array([1e-6, 2e-7, 1e-3]), np.array([1e-7, 1e-6, 1e-3]), TOLERANCE)
+    assert found.ill.tolist() == [False, False, True]
+    assert found.limit == pytest.approx([4e-6, 4e-6, 4e-3])
+    coarse = row_limits(np.zeros(2), np.array([1e-7, 1e-6]), TOLERANCES[Precision.FLOAT16])
+    assert coarse.ill.tolist() == [False, True]
