@@ -9,6 +9,7 @@ from collections import Counter
 import onnx
 import pytest
 import torch
+from bundles import spec_of
 from torch import nn
 
 import hnexport.build as build_module
@@ -113,12 +114,12 @@ def test_no_file_names_a_folder_of_this_machine(built):
 
 def test_the_golden_samples_are_the_pipelines_float64_logits(built, make_tensors):
     golden = read_golden(built.path)
-    spec = built.manifest.spec
+    spec = spec_of(built.manifest)
     tensors = {name: tensor.double() for name, tensor in make_tensors(spec).items()}
     pipeline = Pipeline(spec, tensors)
     for row, member in enumerate(golden.members.tolist()):
-        logits = pipeline(torch.tensor(member), torch.from_numpy(golden.images).double())
-        torch.testing.assert_close(torch.from_numpy(golden.logits[row]), logits, rtol=1e-12, atol=1e-12)
+        logits = pipeline(torch.tensor(member), torch.from_numpy(golden.inputs["image"]).double())
+        torch.testing.assert_close(torch.from_numpy(golden.outputs["logits"][row]), logits, rtol=1e-12, atol=1e-12)
 
 
 def test_parity_json_and_the_manifest_agree(built):

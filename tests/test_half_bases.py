@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from bundles import rewrite_checksums
+from bundles import rewrite_checksums, spec_of
 from onnx import TensorProto
 from onnx.external_data_helper import ExternalDataInfo
 
@@ -65,7 +65,7 @@ OURS = Trust(everything=True)
 @pytest.mark.parametrize("case", CASES)
 def test_the_bases_and_nothing_else_are_float16_in_every_file(case, half):
     _, built = half(case)
-    bases = {stored.name for stored in stored_tensors(built.manifest.spec) if stored.kind is StoredKind.BASIS}
+    bases = {stored.name for stored in stored_tensors(spec_of(built.manifest)) if stored.kind is StoredKind.BASIS}
     for file in FILES:
         graph = onnx.load(built.path / file, load_external_data=False).graph
         stored = [tensor for tensor in graph.initializer if tensor.data_location == TensorProto.EXTERNAL]
@@ -81,7 +81,9 @@ def test_the_bases_and_nothing_else_are_float16_in_every_file(case, half):
 
 def test_the_files_are_half_as_large(half, built):
     _, halved = half("linear")
-    saved = sum(stored.size * 2 for stored in stored_tensors(halved.manifest.spec) if stored.kind is StoredKind.BASIS)
+    saved = sum(
+        stored.size * 2 for stored in stored_tensors(spec_of(halved.manifest)) if stored.kind is StoredKind.BASIS
+    )
     for file in ("weights.bin", "model.pt", "model.pt2"):
         before, after = ((result.path / file).stat().st_size for result in (built, halved))
         assert abs(before - after - saved) < 4096 * 2 + 0.05 * saved, file
@@ -96,8 +98,8 @@ def test_the_effect_of_rounding_is_that_of_float64_and_is_kept_in_the_manifest(c
     reference = Pipeline(exact.spec, {name: tensor.double() for name, tensor in exact.tensors.items()}).double()
     worst = 0.0
     for member in rounding.members:
-        logits = reference(torch.tensor(member), torch.from_numpy(golden.images).double()).numpy()
-        difference = np.linalg.norm(logits - golden.logits[member], axis=1) / np.linalg.norm(logits, axis=1)
+        logits = reference(torch.tensor(member), torch.from_numpy(golden.inputs["image"]).double()).numpy()
+        difference = np.linalg.norm(logits - golden.outputs["logits"][member], axis=1) / np.linalg.norm(logits, axis=1)
         worst = max(worst, difference.max())
     assert rounding.logits == pytest.approx(worst, rel=1e-6)
     assert 1e-5 < rounding.logits < 1e-1

@@ -80,18 +80,6 @@ class Golden:
         """How many samples there are."""
         return len(self.kinds)
 
-    @property
-    def images(self) -> Array:
-        """Transitional: the only input."""
-        (images,) = self.inputs.values()
-        return images
-
-    @property
-    def logits(self) -> NDArray[np.float64]:
-        """Transitional: the only output."""
-        (logits,) = self.outputs.values()
-        return logits  # type: ignore[return-value]
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Description:

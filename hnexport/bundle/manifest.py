@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from hnexport.bundle.digest import check_digest, digest_of, parse_digest
 from hnexport.errors import BundleError, SpecError
@@ -146,13 +145,6 @@ class Manifest:
     def signature(self) -> Signature:
         """What the network takes and gives, without the condition id."""
         return Signature(inputs=self.inputs[1:], outputs=self.outputs)
-
-    @property
-    def spec(self) -> Any:
-        """Transitional: the Wide ResNet's specification."""
-        from hnexport.networks.wide_resnet.spec import PipelineSpec
-
-        return from_json(PipelineSpec, self.source.spec)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -19,9 +19,8 @@ from hnexport.ensemble import Ensemble, in_file_layout
 from hnexport.errors import CaptureError
 from hnexport.export.checks import check_captured, check_names, check_used
 from hnexport.export.joint import joint_module
-from hnexport.names import GENERATOR_PREFIX  # transitional: others import it from here
 
-__all__ = ["GENERATOR_PREFIX", "Capture", "Half", "capture", "tracer_warnings_as_errors"]
+__all__ = ["Capture", "Half", "capture", "tracer_warnings_as_errors"]
 
 
 @dataclass(frozen=True, kw_only=True)

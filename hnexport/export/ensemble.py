@@ -20,9 +20,8 @@ from hnexport.names import COND_IDS
 from hnexport.spec import Signature
 from hnexport.summaries import MEMBER, SummaryKind, summaries
 
-__all__ = ["ENSEMBLE_OUTPUTS", "INLINE_BYTES", "ensemble_model", "inline_shared"]
+__all__ = ["INLINE_BYTES", "ensemble_model", "inline_shared"]
 
-ENSEMBLE_OUTPUTS = ("member_logits", "mean_probabilities", "predictive_entropy", "mutual_information")  # transitional
 INLINE_BYTES = 2**16  # the batch norms of a network are some KB a tensor; a kernel is not copied
 
 

@@ -71,8 +71,8 @@ def test_a_graph_is_walked_in_any_layout(laid_out):
 )
 def test_the_runtime_loads_any_layout(laid_out, options):
     golden = read_golden(laid_out)
-    logits = load(laid_out, provider="cpu", checksums="always", **options).predict(golden.images, member=1)
-    np.testing.assert_allclose(logits, golden.logits[1], rtol=1e-3, atol=1e-4)
+    logits = load(laid_out, provider="cpu", checksums="always", **options).predict(golden.inputs["image"], member=1)
+    np.testing.assert_allclose(logits, golden.outputs["logits"][1], rtol=1e-3, atol=1e-4)
 
 
 def test_a_bundle_of_ordinary_files_is_opened_by_its_paths(built):

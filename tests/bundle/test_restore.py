@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from bundles import spec_of
 
 from hnexport.bundle import Format, read_manifest
 from hnexport.bundle.restore import restore_tensors
@@ -15,7 +16,7 @@ from hnexport.trust import Trust
 @pytest.mark.parametrize("file_format", list(Format))
 def test_every_format_gives_back_every_tensor(built, file_format, make_tensors):
     manifest = dataclasses.replace(read_manifest(built.path), formats=(file_format,))
-    expected = make_tensors(manifest.spec)
+    expected = make_tensors(spec_of(manifest))
     restored = restore_tensors(
         built.path, manifest, lambda path: program_tensors(path, manifest, Trust(everything=True))
     )

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from bundles import spec_of
 from interruptible import INTERRUPTS, interruptible
 
 from hnexport.bundle import read_manifest
@@ -52,7 +53,7 @@ def test_options_reach_the_specification(hnexport, tmp_path):
     manifest = read_manifest(tmp_path / "here")
     assert manifest.origin == "random weights, seed 4"
     assert [str(name) for name in manifest.formats] == ["onnx"]
-    spec = manifest.spec
+    spec = spec_of(manifest)
     assert (spec.members, spec.network.classes, spec.network.image.shape) == (3, 7, (1, 12, 9))
     assert spec.recipe.name == "hypernet+norm-generated+output-generated"
     assert spec.hypernet.chunking == "gcd"

@@ -19,14 +19,14 @@ def test_golden_inputs_are_written_and_outputs_are_judged(hnexport, built, tmp_p
     assert done.returncode == 0, done.stderr
     assert "hnexport verify BUNDLE --outputs FOLDER" in done.stdout
     golden = read_golden(built.path)
-    for member, logits in enumerate(golden.logits):
+    for member, logits in enumerate(golden.outputs["logits"]):
         put(tmp_path / "golden", member, logits)
     assert hnexport("verify", built.path, "--outputs", tmp_path / "golden").returncode == 0
-    put(tmp_path / "golden", 0, golden.logits[1])
+    put(tmp_path / "golden", 0, golden.outputs["logits"][1])
     done = hnexport("verify", built.path, "--outputs", tmp_path / "golden")
     assert done.returncode == 1
     assert "FAILED outputs: member 0" in done.stdout
-    put(tmp_path / "golden", 0, golden.logits[0])
+    put(tmp_path / "golden", 0, golden.outputs["logits"][0])
     shutil.rmtree(tmp_path / "golden" / "member-1")
     done = hnexport("verify", built.path, "--outputs", tmp_path / "golden", "--json")
     assert done.returncode == 2

@@ -38,7 +38,7 @@ def test_a_trained_ensemble_predicts_what_it_did_in_hypnettorch(hnexport, checkp
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["parity"]["passed"] is True
     manifest = read_manifest(tmp_path / "here")
-    assert manifest.spec.members == CASE.members
+    assert manifest.members == CASE.members
     assert manifest.origin.startswith("hypnettorch ensemble.pt (sha256 ")
     images = ensemble.images(3)
     check_predictions(tmp_path / "here", ensemble, images, images.numpy())

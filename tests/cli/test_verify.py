@@ -6,6 +6,7 @@ import shutil
 
 from hnexport.bundle import read_golden, read_manifest, write_golden, write_manifest
 from hnexport.bundle.checksums import record_file
+from hnexport.parity.chosen import golden_rows
 
 
 def test_an_intact_bundle_passes_with_a_row_for_each_member(hnexport, built):
@@ -26,7 +27,7 @@ def test_json_has_members_artifacts_and_checks(hnexport, built):
 
 def test_a_bundle_that_computes_something_else_exits_with_1(hnexport, bundle):
     golden = read_golden(bundle)
-    write_golden(bundle, dataclasses.replace(golden, logits=golden.logits[::-1].copy()))
+    write_golden(bundle, dataclasses.replace(golden, outputs={"logits": golden.outputs["logits"][::-1].copy()}))
     manifest = read_manifest(bundle)
     files = {**manifest.files, "golden.safetensors": record_file(bundle / "golden.safetensors")}
     write_manifest(bundle, dataclasses.replace(manifest, files=files))
@@ -53,9 +54,7 @@ def test_a_member_that_does_not_exist_exits_with_2(hnexport, built):
 
 def test_members_that_the_golden_samples_lack_are_computed(hnexport, bundle):
     golden = read_golden(bundle)
-    kept = dataclasses.replace(
-        golden, members=golden.members[:1], logits=golden.logits[:1].copy(), eager=golden.eager[:1].copy()
-    )
+    kept = golden_rows(golden, [0])
     write_golden(bundle, kept)
     manifest = read_manifest(bundle)
     files = {**manifest.files, "golden.safetensors": record_file(bundle / "golden.safetensors")}

@@ -31,7 +31,7 @@ def folder(bundle: Path, tmp_path: Path) -> Path:
     """Golden inputs with the right outputs of every member as `.npy`."""
     write_golden_inputs(bundle, tmp_path / "golden")
     golden = read_golden(bundle)
-    for member, logits in zip(golden.members.tolist(), golden.logits, strict=True):
+    for member, logits in zip(golden.members.tolist(), golden.outputs["logits"], strict=True):
         put(tmp_path / "golden", member, logits.astype(np.float32))
     return tmp_path / "golden"
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hnexport.bundle.checksums import record_file
 from hnexport.bundle.golden import write_golden
-from hnexport.bundle.manifest import MANIFEST_FILE, read_manifest, write_manifest
+from hnexport.bundle.manifest import MANIFEST_FILE, Manifest, read_manifest, write_manifest
 from hnexport.export import Capture, write_pt2, write_torchscript
 from hnexport.export.weights_file import laid_out, write_weights
 from hnexport.names import PARITY_FILE
@@ -32,6 +32,12 @@ from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.parity import compute_golden, probe_inputs
 from hnexport.records import from_json
 from hnexport.spec import HypernetSpec
+
+
+def spec_of(manifest: Manifest) -> PipelineSpec:
+    """The specification of a Wide ResNet's manifest."""
+    return from_json(PipelineSpec, manifest.source.spec)
+
 
 KINDS = ("hypernet", "batch-ensemble", "pixels")
 

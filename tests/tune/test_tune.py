@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from bundles import spec_of
 from onnx import numpy_helper
 
 from hnexport.build import build
@@ -49,7 +50,7 @@ def test_a_tuned_graph_computes_every_member_and_copies_no_activation(wide):
 
 def test_float16_bases_stay_float16_until_a_block_is_multiplied(wide):
     """A Cast outside of a Scan would be folded by onnxruntime into a float32 copy of the whole basis."""
-    folder, hypernet = tune(wide.path).path, wide.manifest.spec.hypernet
+    folder, hypernet = tune(wide.path).path, spec_of(wide.manifest).hypernet
     graph = onnx.load(folder / "folded-hypernet.onnx", load_external_data=False).graph
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer if tensor.name.endswith(".folded")}
     half = hypernet.basis_dtype == "float16"
@@ -71,8 +72,8 @@ def test_it_is_made_once_unless_forced(wide):
 def test_another_version_processor_or_bundle_does_not_get_it(wide, monkeypatch, make_tensors, tmp_path, caplog):
     tune(wide.path)
     manifest = read_manifest(wide.path)
-    tensors = make_tensors(wide.manifest.spec, 1)
-    other = build(Checkpoint(spec=wide.manifest.spec, tensors=tensors, origin="another"), tmp_path / "other")
+    tensors = make_tensors(spec_of(wide.manifest), 1)
+    other = build(Checkpoint(spec=spec_of(wide.manifest), tensors=tensors, origin="another"), tmp_path / "other")
     assert find_tuned(other.manifest) is None
     here = cache.machine()
     for elsewhere in ("9.99.9\n" + here.partition("\n")[2], here.replace("flags", "flags\t: none, not")):
