@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from hnexport.dotted import named_tensors
 from hnexport.ensemble import Ensemble, in_file_layout
 from hnexport.errors import CaptureError
-from hnexport.export.checks import check_captured, check_names, check_used
+from hnexport.export.checks import check_captured, check_mode, check_names, check_used
 from hnexport.export.joint import joint_module
 
 __all__ = ["Capture", "Half", "capture", "tracer_warnings_as_errors"]
@@ -72,10 +72,11 @@ def capture(ensemble: Ensemble) -> Capture:
     """Capture both halves, with the axes of any size that the ensemble declares.
 
     Raises:
-        CaptureError: `torch.export` refused a half or warned; a name stands twice; the halves have other slots,
-            inputs, outputs or tensors than the ensemble says.
+        CaptureError: `torch.export` refused a half or warned; a name stands twice; the network is in training mode;
+            the halves have other slots, inputs, outputs or tensors than the ensemble says.
     """
     check_names(ensemble)
+    check_mode(ensemble)
     network, examples = _with_storage(ensemble.network), dict(ensemble.examples)
     program = _export(f"the network of {ensemble.name}", network, (), examples, _dynamic_shapes(ensemble))
     outputs = tuple(output.name for output in ensemble.signature.outputs)
