@@ -1,4 +1,4 @@
-"""Recurrent operators that pass a NaN on: onnxruntime's clip what goes into their activations, and a NaN becomes a number.
+"""Recurrent operators that pass a NaN on: onnxruntime's clip what goes into their activations, and lose it.
 
 Beside each GRU and LSTM a few small operators say where a NaN has come in: into a step's own outputs, and into those of
 all later steps in the direction of the recurrence, as PyTorch computes them. An addition brings it back.
