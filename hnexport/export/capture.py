@@ -1,6 +1,7 @@
 """The capture: both halves of an ensemble as `torch.export` programs, from which every file format is written."""
 
 import copy
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ from hnexport.export.checks import check_captured, check_mode, check_names, chec
 from hnexport.export.joint import joint_module
 
 __all__ = ["Capture", "Half", "capture", "tracer_warnings_as_errors"]
+
+_EXCLUDES = re.compile(r" (!=|<|>) ")
+"""In a guard: what shuts single sizes out. Sizes that are equal, and least ones, are `==` and `>=`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,7 @@ class Capture:
         examples = (torch.tensor(0), *ensemble.examples.values())
         shapes = (None, *(dynamic[name] for name in ensemble.examples))
         program = _export(ensemble.name, joint_module(ensemble, self.network.program), examples, {}, shapes)
+        _open_sizes(program)
         check_captured(ensemble, program)
         return program
 
@@ -129,6 +134,17 @@ def _check_writes(what: str, program: ExportedProgram) -> None:
             f"{what} writes its buffer {next(iter(written.values()))!r}: a file keeps nothing between two calls; "
             "compute it without the buffer, or call eval() if it belongs to training"
         )
+
+
+def _open_sizes(program: ExportedProgram) -> None:
+    """Drop the guards against single sizes, which a loaded `.pt2` raises for a batch of 1.
+
+    The tracer writes them where it asks whether memory lies in order. Whether the graph is right at such a size, parity
+    finds out by running it.
+    """
+    guards = getattr(program, "_guards_code", None)
+    if guards:
+        guards[:] = [guard for guard in guards if not _EXCLUDES.search(guard)]
 
 
 def _remedy(error: Exception) -> str:
