@@ -61,25 +61,28 @@ class Masked(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+        self.embed = nn.Embedding(20, 8)
+        self.encoder = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.head = nn.Linear(8, 3)
 
-    def forward(self, series: Tensor, keep: Tensor) -> Tensor:
-        return self.encoder(series, src_key_padding_mask=~keep).mean(1)
+    def forward(self, tokens: Tensor, keep: Tensor) -> Tensor:
+        hidden = self.encoder(self.embed(tokens), src_key_padding_mask=~keep)
+        return self.head((hidden * keep[..., None]).sum(1) / keep.sum(1, keepdim=True).clamp(min=1))
 
 
-def test_a_program_over_two_inputs_takes_a_batch_of_one_and_refuses_unequal_batches(tmp_path):
+def test_a_program_over_two_inputs_takes_a_batch_of_one_and_refuses_unequal_batches(tmp_path, monkeypatch):
     """The tracer's guards shut out sizes of 1; they are there again when the file is loaded."""
     torch.manual_seed(0)
-    inputs = {"series": torch.randn(2, 5, 8), "keep": torch.ones(2, 5, dtype=torch.bool)}
+    inputs = {"tokens": torch.ones(2, 5, dtype=torch.int64), "keep": torch.ones(2, 5, dtype=torch.bool)}
     axes = {name: {0: "batch", 1: "time"} for name in inputs}
     module = Masked().eval()
+    monkeypatch.setattr(torch.backends.mha, "_is_fastpath_enabled", False)
     write_pt2(
         capture(Ensemble.from_modules([module], example_inputs=inputs, dynamic_axes=axes)), tmp_path / "model.pt2"
     )
     program = torch.export.load(tmp_path / "model.pt2").module()
     for batch, steps in ((1, 5), (2, 1), (3, 4)):
-        series, keep = torch.randn(batch, steps, 8), torch.ones(batch, steps, dtype=torch.bool)
-        torch.testing.assert_close(program(torch.tensor(0), series, keep), module(series, keep))
+        tokens, keep = torch.arange(batch * steps).reshape(batch, steps), torch.ones(batch, steps, dtype=torch.bool)
+        torch.testing.assert_close(program(torch.tensor(0), tokens, keep), module(tokens, keep))
     with pytest.raises(AssertionError, match="Guard failed"):
-        program(torch.tensor(0), torch.randn(2, 5, 8), torch.ones(3, 5, dtype=torch.bool))
+        program(torch.tensor(0), inputs["tokens"], torch.ones(3, 5, dtype=torch.bool))
