@@ -40,30 +40,36 @@ UNKNOWN_IDS = "ids that do not exist give NaN"
 MEMBERS_DIFFER = "members differ as the reference's do"
 
 
-def check_spoilt_row(runner: Runner, signature: Signature, golden: Golden, tolerance: Tolerance) -> Check:
-    """A NaN sample makes its own row NaN; neither NaN nor infinity touches another row, where a batch has others."""
+def check_spoilt_row(
+    runner: Runner, signature: Signature, golden: Golden, tolerance: Tolerance, rows: int = 3
+) -> Check:
+    """A NaN sample makes its own row NaN; neither NaN nor infinity touches another row, where a batch has others.
+
+    Args:
+        rows: the samples of a batch; the second is spoilt.
+    """
     name = SPOILT_ROW
     if not spoilable(signature):
         return Check(name=name, passed=True, detail="the graph takes integers, which are always finite")
     member = int(golden.members[0])
-    given = filled(signature, taken(signature, golden.inputs, slice(0, 3)), runner.limits)
+    given = filled(signature, taken(signature, golden.inputs, slice(0, rows)), runner.limits)
     samples = batch_size(signature, given)
     clean = run_member("the artifact", runner, member, given)
     lost = next((o.name for o in signature.outputs if o.has_batch and len(clean[o.name]) != samples), None)
     if lost is not None:
         return Check(name=name, passed=False, detail=f"{samples} samples get {len(clean[lost])} rows of {lost}")
     own = min(1, samples - 1)
-    noise = {output.name: _repeated_noise(output, golden, samples) for output in signature.outputs}
+    noise = {output.name: _repeated_noise(output, golden, rows, samples) for output in signature.outputs}
     for item in spoilable(signature):
         for spoil in SPOILS:
             found = run_member("the artifact", runner, member, spoilt(given, item.name, own, spoil))
             for output in (output for output in signature.outputs if output.has_batch):
-                rows = flat_rows(output, clean[output.name]), flat_rows(output, found[output.name])
-                if not _others_stay(*rows, own, noise[output.name], tolerance):
+                pair = flat_rows(output, clean[output.name]), flat_rows(output, found[output.name])
+                if not _others_stay(*pair, own, noise[output.name], tolerance):
                     detail = f"{spoil.value} in {item.name} of one sample changes the {output.name} of others"
                     return Check(name=name, passed=False, detail=detail)
                 must = spoil.is_nan and output.name in spoilt_by(golden, signature, spoil.key(item.name))
-                if must and runner.limits.keeps_nan and not np.isnan(rows[1][own].astype(np.float64)).all():
+                if must and runner.limits.keeps_nan and not np.isnan(pair[1][own].astype(np.float64)).all():
                     detail = f"a sample whose {item.name} is NaN gets {output.name} that are numbers"
                     return Check(name=name, passed=False, detail=detail)
     known = "" if runner.limits.keeps_nan else "; this runtime gives a NaN sample outputs that are numbers"
@@ -78,11 +84,11 @@ def spoilt_by(golden: Golden, signature: Signature, key: str) -> tuple[str, ...]
     return outputs if [item.name for item in signature.inputs] == [key] else ()
 
 
-def _repeated_noise(output: OutputSpec, golden: Golden, samples: int) -> NDArray[np.float64]:
+def _repeated_noise(output: OutputSpec, golden: Golden, rows: int, samples: int) -> NDArray[np.float64]:
     noise = golden.noise.get(output.name)
     if noise is None or not output.has_batch:
         return np.zeros(samples)
-    kept = noise[0][:3]
+    kept = noise[0][:rows]
     return np.asarray(kept[np.arange(samples) % len(kept)])
 
 

@@ -11,7 +11,7 @@ from hnexport.bundle import read_golden, read_manifest
 from hnexport.parity import TOLERANCES, Precision, compute_golden, probe_inputs
 from hnexport.parity.ensemble import ENSEMBLES, EnsembleRunner, verify_ensemble
 from hnexport.parity.providers import Device
-from hnexport.spec import Signature
+from hnexport.spec import Signature, Slot
 from hnexport.trust import Trust
 
 TOLERANCE = TOLERANCES[Precision.FLOAT32]
@@ -93,6 +93,7 @@ class Described:
 
     signature: Signature
     members: int
+    slots: tuple[Slot, ...] = ()
 
 
 @functools.cache
