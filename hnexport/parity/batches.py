@@ -42,8 +42,8 @@ LARGE_BATCHES = (33, 257)
 """One member runs these too, made of the golden samples again and again; the largest where it takes `LARGE_SECONDS`."""
 LARGE_SECONDS = 1.0
 LARGE_WEIGHTS = 2**22
-"""Members with more weights run `DEFAULT_BATCH_SIZES` alone, each with other samples; one of them meets all samples in
-`LARGE_BATCHES`, and all of them do where members run together."""
+"""Members with more weights run `DEFAULT_BATCH_SIZES` alone, each with other samples; one of them meets all samples, in
+`LARGE_BATCHES`."""
 
 
 def is_large(described: Described) -> bool:

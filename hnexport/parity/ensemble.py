@@ -13,7 +13,7 @@ from hnexport.bundle.manifest import Format, Manifest
 from hnexport.errors import HnexportError, ParityError
 from hnexport.names import TORCHSCRIPT_FILE
 from hnexport.parity.artifact import ensemble_error, first_rows
-from hnexport.parity.batches import LARGE_BATCHES, in_parts, is_large, large_batch, said
+from hnexport.parity.batches import DEFAULT_BATCH_SIZES, LARGE_BATCHES, in_parts, is_large, large_batch, said
 from hnexport.parity.checks import spoilt_by, unknown_ids
 from hnexport.parity.compare import Reference, checked_outputs, compare_member
 from hnexport.parity.limits import FULL, Limits
@@ -155,10 +155,11 @@ def _calls(golden: Golden, signature: Signature, *, large: bool) -> list[tuple[l
     """Positions of members and samples of each call: every member at least once, with all samples.
 
     Args:
-        large: see `is_large`: the largest batch is run by one member alone.
+        large: see `is_large`: with the first samples, and one member alone with the largest batch, which has them all.
     """
     members, whole = list(range(len(golden.members)))[::-1], list(range(golden.samples))
-    calls = [(members[start : start + _IDS_AT_ONCE], whole) for start in range(0, len(members), _IDS_AT_ONCE)]
+    some = whole[: max(DEFAULT_BATCH_SIZES)] if large else whole
+    calls = [(members[start : start + _IDS_AT_ONCE], some) for start in range(0, len(members), _IDS_AT_ONCE)]
     first, last = members[-1], members[0]
     if not any(item.has_batch for item in signature.inputs):
         return [*calls, ([first], whole), ([last, first], whole), ([first, first, last], whole)]
