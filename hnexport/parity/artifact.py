@@ -21,6 +21,7 @@ from hnexport.parity.batches import (
 from hnexport.parity.cases import Case
 from hnexport.parity.checks import (
     SAME_ROW,
+    SPOILT_BATCH,
     SPOILT_ROW,
     check_members_differ,
     check_placement,
@@ -209,8 +210,10 @@ def _run_all(name: str, runner: Runner, reference: Reference, golden: Golden, po
 
 def _checks(runner: Runner, signature: Signature, golden: Golden, ran: Sequence[_Ran], plan: Plan) -> list[Check]:
     """The checks that this artifact's batch sizes allow; `_not_checked` names the others."""
-    rows, single = 3 if plan.every_sample else 2, _is_single(runner)
-    spoilt = check_spoilt_row(runner, signature, golden, plan.tolerance, rows)
+    first = list(range(SPOILT_BATCH))
+    known = (found for batch, found in zip(ran[0].batches, ran[0].found, strict=True) if list(batch) == first)
+    spoilt = check_spoilt_row(runner, signature, golden, plan.tolerance, next(known, None))
+    single = _is_single(runner)
     checks = [] if single and spoilt.passed else [spoilt]
     if not single:
         checks.insert(0, check_same_rows([(one.reference, one.batches, one.found) for one in ran], plan.tolerance))

@@ -43,7 +43,7 @@ LARGE_BATCHES = (33, 257)
 LARGE_SECONDS = 1.0
 LARGE_WEIGHTS = 2**22
 """Members with more weights run `DEFAULT_BATCH_SIZES` alone, each with other samples; one of them meets all samples, in
-`LARGE_BATCHES`."""
+`LARGE_BATCHES`, or in one batch where members run together."""
 
 
 def is_large(described: Described) -> bool:

@@ -19,6 +19,7 @@ from hnexport.spec import OutputSpec, Signature
 
 __all__ = [
     "SAME_ROW",
+    "SPOILT_BATCH",
     "SPOILT_ROW",
     "UNKNOWN_IDS",
     "check_members_differ",
@@ -34,6 +35,8 @@ __all__ = [
 Array = NDArray[np.generic]
 Outputs = Mapping[str, Array]
 
+SPOILT_BATCH = 3
+"""Samples, of which the second is spoilt."""
 SPOILT_ROW = "a NaN or infinite sample spoils its own row only"
 SAME_ROW = "a row does not depend on the others"
 UNKNOWN_IDS = "ids that do not exist give NaN"
@@ -41,25 +44,26 @@ MEMBERS_DIFFER = "members differ as the reference's do"
 
 
 def check_spoilt_row(
-    runner: Runner, signature: Signature, golden: Golden, tolerance: Tolerance, rows: int = 3
+    runner: Runner, signature: Signature, golden: Golden, tolerance: Tolerance, clean: Outputs | None = None
 ) -> Check:
     """A NaN sample makes its own row NaN; neither NaN nor infinity touches another row, where a batch has others.
 
     Args:
-        rows: the samples of a batch; the second is spoilt.
+        clean: what the first member returns for the first `SPOILT_BATCH` samples, where that is known.
     """
     name = SPOILT_ROW
     if not spoilable(signature):
         return Check(name=name, passed=True, detail="the graph takes integers, which are always finite")
     member = int(golden.members[0])
-    given = filled(signature, taken(signature, golden.inputs, slice(0, rows)), runner.limits)
+    given = filled(signature, taken(signature, golden.inputs, slice(0, SPOILT_BATCH)), runner.limits)
     samples = batch_size(signature, given)
-    clean = run_member("the artifact", runner, member, given)
+    if clean is None or samples != SPOILT_BATCH:
+        clean = run_member("the artifact", runner, member, given)
     lost = next((o.name for o in signature.outputs if o.has_batch and len(clean[o.name]) != samples), None)
     if lost is not None:
         return Check(name=name, passed=False, detail=f"{samples} samples get {len(clean[lost])} rows of {lost}")
     own = min(1, samples - 1)
-    noise = {output.name: _repeated_noise(output, golden, rows, samples) for output in signature.outputs}
+    noise = {output.name: _repeated_noise(output, golden, samples) for output in signature.outputs}
     for item in spoilable(signature):
         for spoil in SPOILS:
             found = run_member("the artifact", runner, member, spoilt(given, item.name, own, spoil))
@@ -84,11 +88,11 @@ def spoilt_by(golden: Golden, signature: Signature, key: str) -> tuple[str, ...]
     return outputs if [item.name for item in signature.inputs] == [key] else ()
 
 
-def _repeated_noise(output: OutputSpec, golden: Golden, rows: int, samples: int) -> NDArray[np.float64]:
+def _repeated_noise(output: OutputSpec, golden: Golden, samples: int) -> NDArray[np.float64]:
     noise = golden.noise.get(output.name)
     if noise is None or not output.has_batch:
         return np.zeros(samples)
-    kept = noise[0][:rows]
+    kept = noise[0][:SPOILT_BATCH]
     return np.asarray(kept[np.arange(samples) % len(kept)])
 
 

@@ -155,7 +155,7 @@ def _calls(golden: Golden, signature: Signature, *, large: bool) -> list[tuple[l
     """Positions of members and samples of each call: every member at least once, with all samples.
 
     Args:
-        large: see `is_large`: with the first samples, and one member alone with the largest batch, which has them all.
+        large: see `is_large`: with the first samples, and one member alone with all of them.
     """
     members, whole = list(range(len(golden.members)))[::-1], list(range(golden.samples))
     some = whole[: max(DEFAULT_BATCH_SIZES)] if large else whole
@@ -163,8 +163,10 @@ def _calls(golden: Golden, signature: Signature, *, large: bool) -> list[tuple[l
     first, last = members[-1], members[0]
     if not any(item.has_batch for item in signature.inputs):
         return [*calls, ([first], whole), ([last, first], whole), ([first, first, last], whole)]
+    if large:
+        return [*calls, ([first, first, last], whole[-1:]), ([first], whole)]
     calls += [([first], [0]), ([last, first], whole[:3]), ([first, first, last], whole[-1:])]
-    return [*calls, (members[-1 if large else -2 :], large_batch(golden.samples, LARGE_BATCHES[0]))]
+    return [*calls, (members[-2:], large_batch(golden.samples, LARGE_BATCHES[0]))]
 
 
 def _comparisons(tried: _Tried, tolerance: Tolerance) -> tuple[Comparison, ...]:
