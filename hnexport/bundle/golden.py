@@ -19,9 +19,9 @@ from hnexport.errors import BundleError
 from hnexport.names import GOLDEN_FILE
 from hnexport.reading import ReadError, parse_json, regular_size, shown
 from hnexport.records import RecordError, from_json
-from hnexport.spec import OutputSpec, TensorSpec
+from hnexport.spec import MEMBER, TensorSpec
 
-__all__ = ["GOLDEN_FILE", "Golden", "read_golden", "write_golden"]
+__all__ = ["Golden", "read_golden", "write_golden"]
 
 Array = NDArray[np.generic]
 
@@ -156,7 +156,7 @@ def _read_tensors(file: Any, manifest: Manifest, samples: int) -> tuple[Any, dic
             )
         return file.get_tensor(name)  # type: ignore[no-any-return]
 
-    members = read(_MEMBERS, "int64", ("member",))
+    members = read(_MEMBERS, "int64", (MEMBER,))
     count, signature = len(members), manifest.signature
     if not samples or not count:
         raise ReadError(f"it has {samples} samples and {count} members, expected at least one of each")
@@ -213,8 +213,3 @@ def _check_values(found: Array, tensors: Mapping[str, Mapping[str, Array]], mani
                 raise ReadError(f"{what} {name} holds numbers that are not finite: nothing can be compared with them")
             if what != "outputs" and np.asarray(array, dtype=np.float64).min(initial=0.0) < 0:
                 raise ReadError(f"{what} {name} holds numbers below 0")
-
-
-def output_rows(output: OutputSpec, samples: int) -> int:
-    """How many rows an output of so many samples has: one where it has no batch axis."""
-    return samples if output.has_batch else 1

@@ -9,6 +9,16 @@ from types import MappingProxyType
 
 from hnexport.bundle.digest import check_digest, digest_of, parse_digest
 from hnexport.errors import BundleError, SpecError
+from hnexport.names import (
+    ENSEMBLE_FILE,
+    HYPERNET_FILE,
+    MANIFEST_FILE,
+    MODEL_FILE,
+    NETWORK_FILE,
+    PT2_FILE,
+    TORCHSCRIPT_FILE,
+    WEIGHTS_FILE,
+)
 from hnexport.reading import MissingFileError, ReadError, parse_json, read_bytes, shown
 from hnexport.records import RecordError, from_json, to_json
 from hnexport.source import EnsembleSource
@@ -16,7 +26,6 @@ from hnexport.spec import OutputSpec, Signature, Slot, StoredTensor, TensorSpec
 
 __all__ = [
     "FORMAT_FILES",
-    "MANIFEST_FILE",
     "SCHEMA",
     "SCHEMA_VERSION",
     "ArtifactParity",
@@ -31,7 +40,6 @@ __all__ = [
     "write_manifest",
 ]
 
-MANIFEST_FILE = "manifest.json"
 SCHEMA = "hnexport-bundle"
 SCHEMA_VERSION = 2
 READABLE_VERSIONS = (1, 2)
@@ -48,9 +56,9 @@ class Format(StrEnum):
 
 FORMAT_FILES: Mapping[Format, tuple[str, ...]] = MappingProxyType(
     {
-        Format.ONNX: ("model.onnx", "ensemble.onnx", "hypernet.onnx", "network.onnx", "weights.bin"),
-        Format.TORCHSCRIPT: ("model.pt",),
-        Format.PT2: ("model.pt2",),
+        Format.ONNX: (MODEL_FILE, ENSEMBLE_FILE, HYPERNET_FILE, NETWORK_FILE, WEIGHTS_FILE),
+        Format.TORCHSCRIPT: (TORCHSCRIPT_FILE,),
+        Format.PT2: (PT2_FILE,),
     }
 )
 """The files that a bundle of each format holds."""

@@ -19,7 +19,7 @@ from hnexport.ensemble import Ensemble, in_file_layout
 from hnexport.hypernet.storage import ALIGNMENT_BYTES
 from hnexport.names import WEIGHTS_FILE
 
-__all__ = ["WEIGHTS_FILE", "TensorLocation", "WeightsFile", "empty", "laid_out", "size_bytes", "write_weights"]
+__all__ = ["TensorLocation", "WeightsFile", "empty", "laid_out", "size_bytes", "write_weights"]
 
 _DTYPES = {
     torch.bool: ir.DataType.BOOL,

@@ -20,8 +20,7 @@ from hnexport.parity.signature import GraphSignature, axis_sizes
 from hnexport.parity.trace import Given, Trace
 from hnexport.parity.trace.frames import unpack_given, unpack_trace
 from hnexport.records import RecordError, from_json, to_json
-from hnexport.spec import BATCH, Slot, TensorSpec
-from hnexport.summaries import MEMBER
+from hnexport.spec import BATCH, MEMBER, Slot, TensorSpec
 
 __all__ = ["ConfinedRunner", "budget_of"]
 

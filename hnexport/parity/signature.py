@@ -12,8 +12,8 @@ from hnexport.errors import ParityError
 from hnexport.names import COND_IDS
 from hnexport.parity.limits import LARGEST_BATCH, Limits
 from hnexport.parity.tolerances import Precision
-from hnexport.spec import BATCH, OutputKind, OutputSpec, Signature, TensorSpec
-from hnexport.summaries import MEMBER, Summary, summaries
+from hnexport.spec import BATCH, MEMBER, OutputKind, OutputSpec, Signature, TensorSpec
+from hnexport.summaries import Summary, summaries
 
 __all__ = [
     "NARROW",

@@ -3,6 +3,7 @@
 from hnexport.spec.hypernet import Activation, BasisDtype, Chunking, HypernetSpec, Source
 from hnexport.spec.tensors import (
     BATCH,
+    MEMBER,
     OutputKind,
     OutputSpec,
     Signature,
@@ -14,6 +15,7 @@ from hnexport.spec.tensors import (
 
 __all__ = [
     "BATCH",
+    "MEMBER",
     "Activation",
     "BasisDtype",
     "Chunking",

@@ -11,6 +11,7 @@ from hnexport.spec.checks import require
 
 __all__ = [
     "BATCH",
+    "MEMBER",
     "OutputKind",
     "OutputSpec",
     "Signature",
@@ -21,7 +22,9 @@ __all__ = [
 ]
 
 BATCH = "batch"
-"""The name of the axis along which samples lie. Where a tensor has it, it is the first."""
+"""The name of the axis along which samples lie. Where a tensor has it, it is the first, or stands after `MEMBER`."""
+MEMBER = "member"
+"""The name of the axis along which members lie."""
 
 _ITEM_BYTES: Mapping[str, int] = MappingProxyType(
     {
@@ -49,7 +52,7 @@ class TensorSpec:
             f"{self.name}: sizes must be at least 0, found {list(self.shape)}",
         )
         require(
-            BATCH not in self.shape[1:] or self.shape[0] == "member",
+            BATCH not in self.shape[1:] or self.shape[0] == MEMBER,
             f"{self.name}: the batch must be the first axis, found {list(self.shape)}",
         )
 

@@ -12,8 +12,7 @@ from torch.export import Dim
 from hnexport.errors import SpecError
 from hnexport.networks.modules.tensors import check_dense, dtype_name
 from hnexport.reading import shown
-from hnexport.spec import BATCH, TensorSpec
-from hnexport.summaries import MEMBER
+from hnexport.spec import BATCH, MEMBER, TensorSpec
 
 __all__ = ["Axes", "Inputs", "read_inputs", "resized"]
 
