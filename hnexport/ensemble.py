@@ -169,7 +169,7 @@ class _InDouble(Ensemble):
         specs = {output.name: output.dtype for output in self.signature.outputs}
         if outputs and not any(outputs[name].dtype is torch.float32 for name, of in specs.items() if of == "float32"):
             return outputs
-        with Widened():  # type: ignore[no-untyped-call]
+        with Widened():
             return super().run(weights, inputs)
 
 

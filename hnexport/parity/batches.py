@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hnexport.bundle.golden import Golden
 from hnexport.errors import HnexportError, ParityError
-from hnexport.parity.limits import Limits
+from hnexport.parity.limits import FULL, Limits
 from hnexport.parity.rows_of import batch_size, taken
 from hnexport.spec import Signature
 
@@ -21,6 +22,7 @@ __all__ = [
     "LARGE_SECONDS",
     "allowed_sizes",
     "filled",
+    "first_samples",
     "in_parts",
     "large_batch",
     "member_batches",
@@ -86,6 +88,11 @@ def member_batches(samples: int, position: int, sizes: Sequence[int], limits: Li
 def large_batch(samples: int, size: int) -> list[int]:
     """The golden samples again and again."""
     return [number % samples for number in range(size)]
+
+
+def first_samples(signature: Signature, golden: Golden, count: int, limits: Limits = FULL) -> dict[str, Array]:
+    """The smallest batch that the artifact runs and that starts with so many golden samples, or with all there are."""
+    return filled(signature, taken(signature, golden.inputs, slice(0, count)), limits)
 
 
 def filled(signature: Signature, inputs: Inputs, limits: Limits) -> dict[str, Array]:

@@ -18,10 +18,11 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from hnexport.ensemble import Ensemble
-from hnexport.parity.double import InDouble, run_double
+from hnexport.parity.double import run_double
 from hnexport.parity.rows_of import flat_rows
 from hnexport.rows import relative_l2
 from hnexport.spec import OutputSpec
+from hnexport.widened import Widened
 
 __all__ = ["LARGEST_NOISE", "MOST_DRAWS", "NOISE_SECONDS", "Rounded", "draws_within", "measure_noise"]
 
@@ -59,7 +60,7 @@ _MOVING = frozenset(
 # fmt: on
 
 
-class Rounded(InDouble):  # type: ignore[no-untyped-call]
+class Rounded(Widened):  # type: ignore[no-untyped-call]
     """One draw."""
 
     def __init__(self, seed: int) -> None:

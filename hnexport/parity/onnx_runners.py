@@ -16,11 +16,11 @@ from hnexport.names import COND_ID, COND_IDS, ENSEMBLE_FILE, HYPERNET_FILE, MODE
 from hnexport.parity.kinds import FileKind, file_kind
 from hnexport.parity.limits import Limits
 from hnexport.parity.onnx_signature import OnnxSignature, onnx_signature
-from hnexport.parity.own_signature import faults_of_graph, faults_of_hypernet, faults_of_network, reached_by
+from hnexport.parity.own_signature import faults_of_graph, faults_of_hypernet, faults_of_network
 from hnexport.parity.providers import Device, Placement, onnx_session, profiled_placement
 from hnexport.parity.signature import signature_of
 from hnexport.parity.trace import Given, Trace
-from hnexport.parity.trace.onnx_graph import constants, load_graph
+from hnexport.parity.trace.onnx_graph import constants, dependent, load_graph
 from hnexport.parity.trace.onnx_trace import OnnxTracer, OnnxWeights
 
 __all__ = ["MaterialisedRunner", "OnnxRunner", "own_model"]
@@ -130,7 +130,7 @@ class MaterialisedRunner:
             *faults_of_network(bundle / NETWORK_FILE, signature),
         )
         self._outputs = [output.name for output in manifest.outputs]
-        reached = reached_by(load_graph(bundle / NETWORK_FILE), self._supplied)
+        _, reached = dependent(load_graph(bundle / NETWORK_FILE), self._supplied)
         self.limits = Limits(
             unguarded=tuple(o.name for o in manifest.outputs if o.is_floating and o.name not in reached)
         )

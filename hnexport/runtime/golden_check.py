@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hnexport.bundle.golden import Golden
 from hnexport.errors import BundleError
 from hnexport.precision import Precision
-from hnexport.rows import row_errors, row_limits
+from hnexport.rows import NOISE_MULTIPLE, row_errors
 from hnexport.runtime.inputs import sample_word
 from hnexport.runtime.options import Check
 from hnexport.runtime.residents import Arrays, ConditionalPredictor
@@ -134,7 +134,7 @@ class _Judge:
     ) -> None:
         rows = (found, known) if output.has_batch else (found[np.newaxis], known[np.newaxis])
         error = row_errors(*rows)
-        limit = row_limits(self._tolerance, self._golden.noise[output.name][row][: len(error)])
+        limit = np.maximum(self._tolerance, NOISE_MULTIPLE * self._golden.noise[output.name][row][: len(error)])
         failed = np.flatnonzero(~(error <= limit))
         if failed.size:
             worst = int(failed[0])

@@ -16,6 +16,7 @@ from hnexport.families import family
 from hnexport.hypernet.plan import ChunkPlan, InternalHypernet
 from hnexport.hypernet.storage import ALIGNMENT_BYTES
 from hnexport.names import HYPERNET_FILE, NETWORK_FILE
+from hnexport.parity.trace.onnx_graph import reads
 from hnexport.runtime.tuned import FOLDED_HYPERNET_FILE, FOLDED_NETWORK_FILE, FOLDED_WEIGHTS_FILE
 from hnexport.tune.layout import BlockedNetwork, blocked_network, chunk_order
 
@@ -142,7 +143,7 @@ class _Generator:
     def model(self, outputs: Mapping[str, tuple[int, ...]], weights: _Weights) -> onnx.ModelProto:
         """A model `cond_id -> outputs`; what no output needs is left out."""
         nodes = _needed(self._nodes, outputs)
-        used = {name for node in nodes for name in _read_by(node)}
+        used = {name for node in nodes for name in reads(node)}
         kept = [tensor for name, tensor in self._initializers.items() if name in used]
         for tensor in kept:
             if tensor.data_location == TensorProto.EXTERNAL:
@@ -256,7 +257,7 @@ def _network_model(blocked: BlockedNetwork, supplied: Mapping[str, tuple[int, ..
         elif tensor.name not in supplied:
             constants.append(tensor)
     nodes += source.graph.node
-    used = {name for node in nodes for name in _read_by(node)}
+    used = {name for node in nodes for name in reads(node)}
     lost = [name for name in supplied if name not in used]
     if lost:
         raise TuneError(f"onnxruntime folds {lost[0]}, which differs between members, into others; it cannot be folded")
@@ -289,11 +290,5 @@ def _needed(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> list[onn
             ordered.append(node)
             continue
         stack.append((node, True))
-        stack += [(producers[name], False) for name in _read_by(node) if name in producers]
+        stack += [(producers[name], False) for name in reads(node) if name in producers]
     return ordered
-
-
-def _read_by(node: onnx.NodeProto) -> list[str]:
-    """The names that a node reads; a body reads names of the graph around it too."""
-    bodies = [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
-    return [*node.input, *(name for body in bodies for inner in body.node for name in inner.input)]

@@ -11,9 +11,8 @@ from hnexport.errors import BundleError
 from hnexport.networks.wide_resnet.chunking import count_pieces, plan_chunks
 from hnexport.networks.wide_resnet.slots import count_slots, network_slots
 from hnexport.networks.wide_resnet.spec import PipelineSpec
-from hnexport.networks.wide_resnet.storage import stored_tensors
 
-__all__ = ["EXPANSION", "MAX_SLOTS", "SMALL_BYTES", "check_expansion", "check_tables", "stored_bytes"]
+__all__ = ["EXPANSION", "MAX_SLOTS", "SMALL_BYTES", "check_expansion", "check_tables"]
 
 MAX_SLOTS = 100_000
 """Slots of a main network, chunks of one member, or layers of an internal hypernetwork: WRN-28-10 has 133 and 42."""
@@ -66,8 +65,3 @@ def check_expansion(spec: PipelineSpec, listed_bytes: int) -> None:
                 f"$.spec: {what} would take {4 * elements} bytes, at most {limit} are allowed for files of "
                 f"{listed_bytes} bytes ({EXPANSION} times as much, or {SMALL_BYTES})"
             )
-
-
-def stored_bytes(spec: PipelineSpec, alignment_bytes: int = 1) -> int:
-    """The bytes of all stored tensors, each rounded up to a multiple of `alignment_bytes`."""
-    return sum(-(-tensor.size_bytes // alignment_bytes) * alignment_bytes for tensor in stored_tensors(spec))
