@@ -14,7 +14,12 @@ _NARROWER = (torch.float32, torch.float16, torch.bfloat16)
 
 
 class Widened(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While it is entered, what would be narrower is float64: what operators take, are asked for, and give."""
+    """While it is entered, what would be narrower is float64: what operators take, are asked for, and give.
+
+    Branches of `torch.cond` are run as they are, on what is widened.
+    """
+
+    supports_higher_order_operators = True
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -22,7 +22,7 @@ ORDER = (
     ("reading",),
     ("records", "progress", "installed", "publishing", "text", "names", "source", "rows", "number_lists", "members"),
     ("spec", "precision"),
-    ("dotted", "summaries", "widened"),
+    ("dotted", "summaries", "tracing", "widened"),
     ("hypernet",),
     ("families", "ensemble"),  # a family gives an ensemble, and `Ensemble.from_modules` is a family's
     ("networks",),

@@ -71,6 +71,8 @@ class Rounded(Widened):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if not isinstance(func, torch._ops.OpOverload):  # `torch.cond`: what its branches compute is not rounded
+            return super().__torch_dispatch__(func, types, args, kwargs)
         narrow = (kwargs or {}).get("dtype") in (torch.float16, torch.bfloat16)
         if not func._schema.is_mutable:
             args, kwargs = pytree.tree_map(self._entering, (args, kwargs or {}))

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.export import Dim
 
 from hnexport.errors import SpecError
 from hnexport.networks.modules.tensors import check_dense, dtype_name
@@ -55,12 +54,6 @@ class Inputs:
             for name, axes in self.dynamic.items()
             for axis, axis_name in axes.items()
         }
-
-    @property
-    def shapes(self) -> dict[str, dict[int, Dim] | None]:
-        """As `torch.export` wants them: one `Dim` for each name."""
-        dims = {name: Dim(name, min=1) for name in self.sizes}
-        return {name: {axis: dims[of] for axis, of in axes.items()} or None for name, axes in self.dynamic.items()}
 
     def with_sizes(self, sizes: Mapping[str, int]) -> dict[str, Tensor]:
         """The examples with other sizes along axes of these names, repeated or cut."""

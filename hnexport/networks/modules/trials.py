@@ -11,8 +11,8 @@ from hnexport.ensemble import output_leaves
 from hnexport.errors import SpecError
 from hnexport.networks.modules.inputs import Inputs, resized
 from hnexport.networks.modules.tensors import is_same_closely
-from hnexport.networks.modules.traced import exporters_warnings
 from hnexport.spec import BATCH, OutputSpec
+from hnexport.tracing import exporters_warnings
 
 __all__ = ["check_samples", "check_sizes", "differing", "outputs_of"]
 
