@@ -6,15 +6,13 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError
 from hnexport.reading import shown
 from hnexport.spec import Slot, StoredKind, StoredTensor, TensorSpec
+from hnexport.spec.bounds import EXPANSION, MAX_SLOTS, SMALL_BYTES
 
 __all__ = ["check_lengths", "check_tables"]
 
-MAX_SLOTS = 100_000
 MAX_INPUTS = 1000
 MAX_RANK = 64  # numpy's own
 MAX_SIZE = 2**50
-EXPANSION = 64  # how often the files one member may be: see the family for why
-SMALL_BYTES = 64 * 2**20
 
 
 def check_lengths(manifest: Manifest) -> None:

@@ -11,6 +11,7 @@ from hnexport.spec.tensors import (
     StoredKind,
     StoredTensor,
     TensorSpec,
+    stored_as,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "StoredKind",
     "StoredTensor",
     "TensorSpec",
+    "stored_as",
 ]

@@ -7,6 +7,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from hnexport.errors import SpecError
+from hnexport.names import MEMBER_PREFIX, SHARED_PREFIX
 from hnexport.spec.checks import require
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "StoredKind",
     "StoredTensor",
     "TensorSpec",
+    "stored_as",
 ]
 
 BATCH = "batch"
@@ -208,3 +210,15 @@ class StoredTensor:
     def is_conditional(self) -> bool:
         """Whether its first axis is the member."""
         return self.kind in (StoredKind.EMBEDDING, StoredKind.MEMBER)
+
+
+def stored_as(slot: Slot, members: int, *, shared: bool) -> StoredTensor:
+    """How a slot is stored that nothing generates: once for all members, or with the member as the first axis."""
+    return StoredTensor(
+        name=f"{SHARED_PREFIX if shared else MEMBER_PREFIX}{slot.name}",
+        dtype=slot.dtype,
+        shape=slot.shape if shared else (members, *slot.shape),
+        kind=StoredKind.SHARED if shared else StoredKind.MEMBER,
+        slot=slot.name,
+        trained=slot.trained,
+    )

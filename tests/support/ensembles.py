@@ -8,13 +8,12 @@ from torch.utils import _pytree as pytree
 
 from hnexport.dotted import is_same, named_tensors
 from hnexport.ensemble import Ensemble
-from hnexport.networks.modules.family import stored_as
 from hnexport.networks.modules.members import owners
 from hnexport.networks.modules.stacked import Stacked
 from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.source import EnsembleSource
-from hnexport.spec import BATCH, OutputKind, OutputSpec, Signature, Slot, StoredTensor, TensorSpec
+from hnexport.spec import BATCH, OutputKind, OutputSpec, Signature, Slot, StoredTensor, TensorSpec, stored_as
 
 
 def of_pipeline(pipeline: Pipeline) -> Ensemble:

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 from hnexport.errors import BundleError
 from hnexport.families import Described
 from hnexport.hypernet.plan import ChunkPlan
-from hnexport.names import MEMBER_PREFIX, SHARED_PREFIX
 from hnexport.reading import shown
-from hnexport.spec import Slot, StoredKind, StoredTensor
+from hnexport.spec import StoredKind, stored_as
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-__all__ = ["check", "check_described", "described", "ensemble", "generator", "plan", "stored_as"]
+__all__ = ["check", "check_described", "described", "ensemble", "generator", "plan"]
 
 
 def check(spec: Mapping[str, Any], listed_bytes: int) -> None:
@@ -46,18 +45,6 @@ def check_described(found: Described) -> None:
             raise BundleError(f"$.stored: expected {expected}, found {shown(item, 300)}")
     if left:
         raise BundleError(f"$.stored: nothing fills the slot {shown(next(iter(left)))}")
-
-
-def stored_as(slot: Slot, members: int, *, shared: bool) -> StoredTensor:
-    """How a slot is stored: once for all members, or stacked with the member as the first axis."""
-    return StoredTensor(
-        name=f"{SHARED_PREFIX if shared else MEMBER_PREFIX}{slot.name}",
-        dtype=slot.dtype,
-        shape=slot.shape if shared else (members, *slot.shape),
-        kind=StoredKind.SHARED if shared else StoredKind.MEMBER,
-        slot=slot.name,
-        trained=slot.trained,
-    )
 
 
 def plan(spec: Mapping[str, Any]) -> ChunkPlan:
