@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import onnx
@@ -12,9 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 from hnexport.bundle.manifest import Manifest
 from hnexport.bundle.onnx_data import read_model, tensor_values
 from hnexport.errors import TuneError
+from hnexport.export.external_data import DataFile, refer
 from hnexport.families import family
 from hnexport.hypernet.plan import ChunkPlan, InternalHypernet
-from hnexport.hypernet.storage import ALIGNMENT_BYTES
 from hnexport.names import HYPERNET_FILE, NETWORK_FILE
 from hnexport.parity.trace.onnx_graph import reads
 from hnexport.runtime.tuned import FOLDED_HYPERNET_FILE, FOLDED_NETWORK_FILE, FOLDED_WEIGHTS_FILE
@@ -83,28 +82,16 @@ def _blocked(slot: str) -> str:
     return f"{slot}/blocked"
 
 
-class _Weights:
+class _Weights(DataFile):
     """`folded.bin`, written basis by basis."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = (folder / FOLDED_WEIGHTS_FILE).open("wb")
+        super().__init__(folder / FOLDED_WEIGHTS_FILE)
         self.tensors: list[TensorProto] = []
 
-    def add(self, name: str, values: Array) -> None:
-        self._file.write(b"\0" * (-self._file.tell() % ALIGNMENT_BYTES))
-        tensor = TensorProto(name=name, data_type=_element(values), dims=values.shape)
-        tensor.data_location = TensorProto.EXTERNAL
-        place = {"location": FOLDED_WEIGHTS_FILE, "offset": self._file.tell(), "length": values.nbytes}
-        for key, value in place.items():
-            tensor.external_data.add(key=key, value=str(value))
-        self._file.write(np.ascontiguousarray(values).data)
-        self.tensors.append(tensor)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    def store(self, name: str, values: Array) -> None:
+        self.tensors.append(TensorProto(name=name, data_type=_element(values), dims=values.shape))
+        refer(self.tensors[-1], self.name, self.add(values))
 
 
 class _Generator:
@@ -133,7 +120,7 @@ class _Generator:
         if f"{prefix}.bias" in self._initializers:
             folded[f"{prefix}.folded_bias"] = _permuted(self._read(f"{prefix}.bias").reshape(1, -1), order)
         for name, values in folded.items():
-            weights.add(name, values)
+            weights.store(name, values)
         outputs = [_blocked(slot) for slot in layers]
         if len(layers) == 1 and _element(basis) == TensorProto.FLOAT:
             self._nodes += _products(prefix, product.input[0], folded, list(folded), outputs[0])
