@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hnexport.bundle.golden import Golden
 from hnexport.errors import HnexportError, ParityError
 from hnexport.parity.limits import FULL, Limits
-from hnexport.parity.rows_of import batch_size, taken
+from hnexport.rows import batch_size, taken
 from hnexport.spec import Signature
 
 if TYPE_CHECKING:

@@ -10,11 +10,10 @@ from hnexport.errors import HnexportError
 from hnexport.parity.batches import filled, first_samples, run_member
 from hnexport.parity.compare import Reference, spread
 from hnexport.parity.results import Check
-from hnexport.parity.rows_of import batch_size, flat_rows, taken
 from hnexport.parity.runners import Placed, Runner
 from hnexport.parity.spoiling import SPOILS, spoilable, spoilt
 from hnexport.parity.tolerances import EAGER_FLOOR, TF32_SHOWS, Tolerance
-from hnexport.rows import NOISE_MULTIPLE, relative_l2
+from hnexport.rows import NOISE_MULTIPLE, batch_size, flat_rows, relative_l2, taken
 from hnexport.spec import OutputSpec, Signature
 
 __all__ = [

@@ -16,11 +16,11 @@ from hnexport.errors import NotRunError
 from hnexport.names import COND_IDS
 from hnexport.parity.limits import Limits
 from hnexport.parity.program_limits import ProgramLimits
-from hnexport.parity.rows_of import batch_size
 from hnexport.parity.signature import GraphSignature, axis_sizes
 from hnexport.parity.trace import Given, Trace
 from hnexport.parity.trace.frames import unpack_given, unpack_trace
 from hnexport.records import RecordError, from_json, to_json
+from hnexport.rows import batch_size
 from hnexport.spec import BATCH, MEMBER, Slot, TensorSpec
 
 __all__ = ["ConfinedRunner", "budget_of"]

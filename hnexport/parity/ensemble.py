@@ -21,11 +21,10 @@ from hnexport.parity.onnx_runners import own_model
 from hnexport.parity.programs import open_program
 from hnexport.parity.providers import Device
 from hnexport.parity.results import ArtifactReport, Check, Comparison
-from hnexport.parity.rows_of import flat_rows, taken
 from hnexport.parity.spoiling import SPOILS, spoilable, spoilt
 from hnexport.parity.summary_checks import check_summary, member_axis
 from hnexport.parity.tolerances import Tolerance
-from hnexport.rows import relative_l2
+from hnexport.rows import flat_rows, relative_l2, taken
 from hnexport.spec import Signature
 from hnexport.summaries import SummaryKind, summaries
 from hnexport.trust import NOBODY, Trust

@@ -19,8 +19,7 @@ from torch.utils import _pytree as pytree
 
 from hnexport.ensemble import Ensemble
 from hnexport.parity.double import run_double
-from hnexport.parity.rows_of import flat_rows
-from hnexport.rows import relative_l2
+from hnexport.rows import flat_rows, relative_l2
 from hnexport.spec import OutputSpec
 from hnexport.widened import Widened
 

@@ -15,10 +15,9 @@ from hnexport.parity.double import run_double, run_single
 from hnexport.parity.inputs import EXAMPLE
 from hnexport.parity.members import MEMBERS_CHECKED_BY_DEFAULT, checked_members, sample_members
 from hnexport.parity.noise import measure_noise
-from hnexport.parity.rows_of import flat_rows, taken
 from hnexport.parity.spoiling import spoilt_outputs
 from hnexport.progress import Progress, no_progress
-from hnexport.rows import relative_l2
+from hnexport.rows import flat_rows, relative_l2, taken
 
 __all__ = [
     "BUILD_SECONDS",
