@@ -90,7 +90,7 @@ class ArtifactParity:
     """The worst that parity found in one artifact; details in `parity.json`.
 
     Attributes:
-        relative_l2: largest relative L2 error of a row of logits against the float64 reference.
+        relative_l2: largest relative L2 error of a row of an output against the float64 reference.
         multiple_of_eager: largest ratio of that error to float32 eager PyTorch's own.
     """
 
@@ -105,8 +105,8 @@ class BasisRounding:
 
     Attributes:
         bases: largest relative L2 difference of a basis.
-        logits: largest relative L2 difference of a row of logits, PyTorch in float64 on both sides.
-        members: those whose logits were compared, each with every golden image.
+        logits: largest relative L2 difference of a row of an output, PyTorch in float64 on both sides.
+        members: those whose outputs were compared, each with every golden sample.
     """
 
     bases: float

@@ -157,7 +157,7 @@ def eager_errors(golden: Golden) -> Mapping[int, float]:
 
 
 def failed_member(member: int) -> Comparison:
-    """A member without logits to compare."""
+    """A member without outputs to compare."""
     return Comparison(
         member=member,
         worst_absolute=np.inf,

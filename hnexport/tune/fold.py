@@ -32,7 +32,7 @@ def write_folded(bundle: Path, manifest: Manifest, folder: Path) -> None:
     its outputs.
 
     Raises:
-        TuneError: this pipeline generates nothing that could be folded, or its chunks hold more than one tensor, or
+        TuneError: this ensemble generates nothing that could be folded, or its chunks hold more than one tensor, or
             onnxruntime's layout mixes chunks.
     """
     plan = _plan(manifest)

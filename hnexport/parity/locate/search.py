@@ -137,7 +137,7 @@ def _followed(path: Path, manifest: Manifest, trust: Trust, precision: Precision
         )
     runner = file_runner(path, manifest, Device(), trust)
     if runner.limits.together:
-        raise ParityError(f"{path} runs several members at once: locate follows one, in the file (cond_id, image)")
+        raise ParityError(f"{path} runs several members at once: locate follows one, in the file that takes one id")
     check_precision(path, runner.limits, precision)
     return runner
 
