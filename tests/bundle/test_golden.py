@@ -80,7 +80,7 @@ def test_one_image_of_one_member_is_enough(bundle):
         described["kinds"] = described["kinds"][:1]
 
     edit_golden(bundle, edit)
-    assert read_golden(bundle, read_manifest(bundle)).logits.shape == (1, 1, 5)
+    assert read_golden(bundle, read_manifest(bundle)).outputs["logits"].shape == (1, 1, 5)
 
 
 HEADERS = {
