@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-
 from torch import Tensor, nn
 
 from hnexport import Ensemble, Logits
