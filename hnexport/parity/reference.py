@@ -97,7 +97,8 @@ def _golden(
     seconds = 0.0
     for count, member in enumerate(members, start=1):
         one = _tried(functools.partial(run_double, double, member), ensemble, inputs, kinds)
-        single, seconds = counted_seconds(functools.partial(run_single, ensemble, member, inputs))
+        eagerly = functools.partial(run_single, ensemble, member, inputs)
+        single, seconds = counted_seconds(eagerly) if count == 1 else (eagerly(), seconds)
         _check_finite(ensemble, member, kinds, {"float64": one, "float32": single})
         for output in outputs:
             value = one[output.name]
