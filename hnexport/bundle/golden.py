@@ -99,7 +99,7 @@ def write_golden(folder: Path, golden: Golden) -> None:
         (_EAGER, golden.eager),
         (_NOISE, golden.noise),
     ):
-        tensors |= {f"{prefix}{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
+        tensors |= {f"{prefix}{name}": np.asarray(array, order="C") for name, array in arrays.items()}
     described: dict[str, Any] = {"kinds": golden.kinds, "fingerprints": dict(golden.fingerprints)}
     if golden.spoils is not None:
         described["spoils"] = dict(golden.spoils)

@@ -1,6 +1,7 @@
 """The capture: both halves of an ensemble as `torch.export` programs, from which every file format is written."""
 
 import copy
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,11 +14,14 @@ from torch.utils import _pytree as pytree
 from hnexport.dotted import named_tensors
 from hnexport.ensemble import Ensemble, in_file_layout
 from hnexport.errors import CaptureError
-from hnexport.export.checks import check_captured, check_names, check_used
+from hnexport.export.checks import check_captured, check_mode, check_names, check_used
 from hnexport.export.joint import joint_module
 from hnexport.tracing import dynamic_shapes, exported
 
 __all__ = ["Capture", "Half", "capture"]
+
+_EXCLUDES = re.compile(r" (!=|<|>) ")
+"""In a guard: what shuts single sizes out. Sizes that are equal, and least ones, are `==` and `>=`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,7 @@ class Capture:
         examples = (torch.tensor(0), *ensemble.examples.values())
         shapes = (None, *(dynamic[name] for name in ensemble.examples))
         program = _export(ensemble.name, joint_module(ensemble, self.network.program), examples, {}, shapes)
+        _open_sizes(program)
         check_captured(ensemble, program)
         return program
 
@@ -70,10 +75,11 @@ def capture(ensemble: Ensemble) -> Capture:
     """Capture both halves, with the axes of any size that the ensemble declares.
 
     Raises:
-        CaptureError: `torch.export` refused a half or warned; a name stands twice; the halves have other slots,
-            inputs, outputs or tensors than the ensemble says.
+        CaptureError: `torch.export` refused a half or warned; a name stands twice; the network is in training mode;
+            the halves have other slots, inputs, outputs or tensors than the ensemble says.
     """
     check_names(ensemble)
+    check_mode(ensemble)
     network, examples = _with_storage(ensemble.network), dict(ensemble.examples)
     shapes = dynamic_shapes(examples, ensemble.dynamic)
     program = _export(f"the network of {ensemble.name}", network, (), examples, shapes)
@@ -112,6 +118,17 @@ def _check_writes(what: str, program: ExportedProgram) -> None:
             f"{what} writes its buffer {next(iter(written.values()))!r}: a file keeps nothing between two calls; "
             "compute it without the buffer, or call eval() if it belongs to training"
         )
+
+
+def _open_sizes(program: ExportedProgram) -> None:
+    """Drop the guards against single sizes, which a loaded `.pt2` raises for a batch of 1.
+
+    The tracer writes them where it asks whether memory lies in order. Whether the graph is right at such a size, parity
+    finds out by running it.
+    """
+    guards = getattr(program, "_guards_code", None)
+    if guards:
+        guards[:] = [guard for guard in guards if not _EXCLUDES.search(guard)]
 
 
 def _remedy(error: Exception) -> str:

@@ -19,7 +19,7 @@ from torch.export.graph_signature import InputKind
 from hnexport.ensemble import Ensemble
 from hnexport.errors import CaptureError, ExportError
 from hnexport.export.capture import Capture, Half
-from hnexport.export.graphs import add_node, all_values
+from hnexport.export.graphs import add_node, adopt_strays, all_values
 from hnexport.spec import TensorSpec
 from hnexport.tracing import exporters_warnings
 
@@ -67,6 +67,7 @@ def _translate(what: str, half: Half, aliases: Mapping[str, str]) -> ir.Model:
                 raise ExportError("torch.onnx.export returned nothing")
             freed = _free_tensors(exported.model.graph, half.program, aliases)
             exported.optimize()
+            adopt_strays(exported.model.graph)
     except Exception as error:
         raise ExportError(f"ONNX export of {what} failed: {error}") from error
     model: ir.Model = exported.model

@@ -76,7 +76,7 @@ def write_case(folder: Path, case: Case) -> Path:
     path = folder / f"{Path(case.artifact).stem}-member-{case.member}.json"
     facts = {name: getattr(case, name) for name in ("bundle", "artifact", "runtime", "member")}
     tensors = {
-        f"{what}.{name}": np.ascontiguousarray(array)
+        f"{what}.{name}": np.asarray(array, order="C")
         for what in _TENSORS
         for name, array in getattr(case, what).items()
     }

@@ -27,6 +27,9 @@ __all__ = ["MaterialisedRunner", "OnnxRunner", "own_model"]
 
 Array = NDArray[np.generic]
 
+_DROP_NAN = frozenset({"MaxPool", "GlobalMaxPool", "ReduceMax", "ReduceMin", "TopK"})
+"""Of which onnxruntime's comparisons pass over a NaN, where PyTorch's return it."""
+
 
 class OnnxRunner:
     """An ONNX graph `(condition id, inputs) -> outputs` under onnxruntime."""
@@ -53,7 +56,7 @@ class OnnxRunner:
             check_model(path)
         self._session = onnx_session(path, onnxruntime.SessionOptions(), device)
         self._called = called or onnx_signature(path, self._session, signature_of(manifest))
-        self.limits = self._called.limits
+        self.limits = dataclasses.replace(self._called.limits, keeps_nan=_keeps_nan(path))
         self.signature_faults = signature_faults
         self.runtime = _runtime(self._session)
 
@@ -132,7 +135,8 @@ class MaterialisedRunner:
         self._outputs = [output.name for output in manifest.outputs]
         _, reached = dependent(load_graph(bundle / NETWORK_FILE), self._supplied)
         self.limits = Limits(
-            unguarded=tuple(o.name for o in manifest.outputs if o.is_floating and o.name not in reached)
+            keeps_nan=_keeps_nan(bundle / NETWORK_FILE),
+            unguarded=tuple(o.name for o in manifest.outputs if o.is_floating and o.name not in reached),
         )
         self._hypernet = onnx_session(bundle / HYPERNET_FILE, onnxruntime.SessionOptions(), device)
         self._member: int | None = None
@@ -192,6 +196,19 @@ def _stored(manifest: Manifest, constants: Mapping[str, Array]) -> Iterator[tupl
     shapes = {stored.name: stored.shape for stored in manifest.stored}
     for name, value in constants.items():
         yield name, as_stored(value, shapes.get(name, value.shape))
+
+
+def _keeps_nan(path: Path) -> bool:
+    """Whether onnxruntime computes a graph without operators that may take a number where there is a NaN."""
+    if file_kind(path) is not FileKind.ONNX:
+        return True
+    graphs = [load_graph(path).graph]
+    while graphs:
+        for node in graphs.pop().node:
+            if node.op_type in _DROP_NAN:
+                return False
+            graphs += [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    return True
 
 
 def _runtime(session: onnxruntime.InferenceSession) -> str:

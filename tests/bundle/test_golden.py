@@ -1,5 +1,6 @@
 """Golden samples fit the manifest, or are refused before anything is computed with them."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,11 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from strategies import json_values
 
 from hnexport.bundle import read_golden, read_manifest
+from hnexport.bundle.golden import write_golden
 from hnexport.errors import BundleError
+from hnexport.names import GOLDEN_FILE
 
 KEY = "hnexport.golden"
 IMAGE, LOGITS, EAGER, NOISE = "input.image", "output.logits", "eager.logits", "noise.logits"
@@ -81,6 +84,12 @@ def test_one_image_of_one_member_is_enough(bundle):
 
     edit_golden(bundle, edit)
     assert read_golden(bundle, read_manifest(bundle)).outputs["logits"].shape == (1, 1, 5)
+
+
+def test_an_input_without_axes_keeps_its_shape(bundle, tmp_path):
+    golden = read_golden(bundle, read_manifest(bundle))
+    write_golden(tmp_path, dataclasses.replace(golden, inputs={**golden.inputs, "scale": np.array(1.5, np.float32)}))
+    assert load_file(tmp_path / GOLDEN_FILE)["input.scale"].shape == ()
 
 
 HEADERS = {

@@ -109,9 +109,14 @@ def _has_batch(inputs: Inputs, name: str) -> bool:
 
 
 def _another(sample: Tensor) -> Tensor:
-    """Another sample of the same values: turned around; constant floating-point ones get a ramp."""
+    """Another sample of the same values: turned around; one that looks the same then gets a ramp, or zeros and ones."""
     turned = sample.flip(tuple(range(1, sample.dim())))
-    if not sample.is_floating_point() or not torch.equal(turned, sample):
+    if not torch.equal(turned, sample):
         return turned
+    if sample.dtype is torch.bool:
+        return ~sample
+    if not sample.is_floating_point():  # an index of 1 is the most probable to exist beside that of the example
+        marks = (torch.arange(sample.numel()) % 2 == 0).reshape(sample.shape)
+        return torch.where(marks, (sample == 0).to(sample.dtype), sample)
     ramp = torch.linspace(0, 1, max(sample.numel(), 2), dtype=sample.dtype)[: sample.numel()]
     return sample + ramp.reshape(sample.shape) + (sample.dim() == 1)
