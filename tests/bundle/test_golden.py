@@ -40,10 +40,10 @@ def without_members(tensors, described):
 
 WRONG = {
     "no images": (without_images, "0 samples and 3 members, expected at least one"),
-    "no members": (without_members, "6 samples and 0 members, expected at least one"),
+    "no members": (without_members, "7 samples and 0 members, expected at least one"),
     "fewer classes": (
         lambda t, d: t.update({LOGITS: t[LOGITS][:, :, :3]}),
-        r"logits of dtype F64 and shape \[3, 6, 5\]",
+        r"logits of dtype F64 and shape \[3, 7, 5\]",
     ),
     "another size": (
         lambda t, d: t.update({IMAGE: np.zeros((6, 3, 5, 8), np.float32)}),
@@ -86,7 +86,7 @@ def test_one_image_of_one_member_is_enough(bundle):
         described["kinds"] = described["kinds"][:1]
 
     edit_golden(bundle, edit)
-    assert read_golden(bundle, read_manifest(bundle)).logits.shape == (1, 1, 5)
+    assert read_golden(bundle, read_manifest(bundle)).outputs["logits"].shape == (1, 1, 5)
 
 
 HEADERS = {

@@ -27,8 +27,13 @@ def sources(built, make_spec, make_tensors, tmp_path_factory) -> Sources:
     save_checkpoint(folder / "native.safetensors", Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"))
     torch.save(build_ensemble(Case(n=1, k=1, in_shape=(8, 8, 3))).state_dicts(), folder / "ensemble.pt")
     modules = module_bundle("encoder", folder / "modules")
+    version1 = Path(__file__).parents[1] / "data" / "bundle-v1"
     return Sources(
-        bundle=built.path, modules=modules, native=folder / "native.safetensors", hypnettorch=folder / "ensemble.pt"
+        bundle=built.path,
+        version1=version1,
+        modules=modules,
+        native=folder / "native.safetensors",
+        hypnettorch=folder / "ensemble.pt",
     )
 
 
