@@ -151,8 +151,8 @@ def _read_tensors(file: Any, manifest: Manifest, samples: int) -> tuple[Any, dic
         )
         if found[0] != _CODES.get(dtype) or not fits:
             raise ReadError(
-                f"expected {name} of dtype {_CODES.get(dtype)} and shape {list(shape)}, "
-                f"found {found[0]} and {list(found[1])}"
+                f"expected {name} of dtype {_CODES.get(dtype)} and shape {shown(list(shape))}, "
+                f"found {found[0]} and {shown(list(found[1]))}"
             )
         return file.get_tensor(name)  # type: ignore[no-any-return]
 
@@ -189,7 +189,7 @@ def _read_description(described: Any, manifest: Manifest) -> _Description:
     """Kinds, fingerprints and what a NaN spoils.
 
     Raises:
-        ReadError: there is not one fingerprint for each stored tensor.
+        ReadError: there is not one fingerprint for each stored tensor, or what is spoilt does not exist.
     """
     found = from_json(_Description, described, f"metadata {_METADATA}: $")
     names = {stored.name for stored in manifest.stored}
@@ -199,6 +199,12 @@ def _read_description(described: Any, manifest: Manifest) -> _Description:
     for name, value in found.fingerprints.items():
         if re.fullmatch(r"[0-9a-f]{64}", value) is None:
             raise ReadError(f"the fingerprint of {name} is {shown(value)}, expected 64 hexadecimal digits")
+    signature = manifest.signature
+    inputs = {item.name for item in signature.inputs if item.is_floating}
+    outputs = {item.name for item in signature.outputs if item.is_floating}
+    for key, spoilt in (found.spoils or {}).items():
+        if key.partition(":")[0] not in inputs or not outputs.issuperset(spoilt):
+            raise ReadError(f"spoils: {shown(key)} or {shown(list(spoilt))} is no floating-point input or output")
     return found
 
 

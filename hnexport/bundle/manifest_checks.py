@@ -143,6 +143,10 @@ def _check_signature(manifest: Manifest) -> None:
             tensor.name not in RESERVED and is_plain_name(tensor.name),
             f"$: {shown(tensor.name)} cannot be the name of an input or output",
         )
+        _require(
+            tensor.dtype != "bfloat16",
+            f"$: {shown(tensor.name)} is in bfloat16, which numpy does not have: no input or output is",
+        )
 
 
 def _check_onnx(manifest: Manifest) -> None:

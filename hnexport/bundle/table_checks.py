@@ -59,7 +59,8 @@ def check_tables(manifest: Manifest) -> None:
     limit = max(SMALL_BYTES, EXPANSION * sum(record.size_bytes for record in manifest.files.values()))
     needed = sum(slot.size_bytes for slot in manifest.slots if slot.alias_of is None)
     _require(
-        needed <= limit, f"$.slots: one member would take {needed} bytes, at most {limit} are allowed for its files"
+        needed <= limit,
+        f"$.slots: one member would take {shown(needed)} bytes, at most {limit} are allowed for its files",
     )
 
 

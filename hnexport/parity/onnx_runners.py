@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hnexport.bundle.manifest import Manifest
 from hnexport.bundle.onnx_data import check_model
 from hnexport.bundle.restore import as_stored
+from hnexport.bundle.supplied import check_supplied
 from hnexport.errors import ParityError
 from hnexport.names import COND_ID, COND_IDS, ENSEMBLE_FILE, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE
 from hnexport.parity.kinds import FileKind, file_kind
@@ -127,6 +128,7 @@ class MaterialisedRunner:
         self._supplied = manifest.onnx.supplied
         for name in (HYPERNET_FILE, NETWORK_FILE):
             check_model(bundle / name, manifest.files)
+        check_supplied(bundle, manifest)
         signature = signature_of(manifest)
         self.signature_faults = (
             *faults_of_hypernet(bundle / HYPERNET_FILE, signature, manifest.slots),

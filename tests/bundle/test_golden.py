@@ -64,6 +64,12 @@ WRONG = {
     "kinds as numbers": (lambda t, d: d.update(kinds=[1] * 7), "expected a string"),
     "no fingerprints": (lambda t, d: d.update(fingerprints={}), "expected a fingerprint of each stored tensor"),
     "a fingerprint too many": (lambda t, d: d["fingerprints"].update(x="0" * 64), "found otherwise: x"),
+    "spoils an input that is none": (lambda t, d: d.update(spoils={"x": ["logits"]}), "'x' or .* is no floating-point"),
+    "spoils an output that is none": (lambda t, d: d.update(spoils={"image": ["x"]}), "is no floating-point input or"),
+    "a rank of sixty": (
+        lambda t, d: t.update({LOGITS: t[LOGITS].reshape(*t[LOGITS].shape, *[1] * 58)}),
+        r"found F64 and .{,90}copy or build",
+    ),
     "no digest": (lambda t, d: d["fingerprints"].update(dict.fromkeys(d["fingerprints"], "0")), "64 hexadecimal"),
 }
 

@@ -7,6 +7,7 @@ from hnexport.errors import BundleError
 from hnexport.families import Described
 from hnexport.hypernet.plan import ChunkPlan
 from hnexport.reading import shown
+from hnexport.records import to_json
 from hnexport.spec import StoredKind, stored_as
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def check_described(found: Described) -> None:
             raise BundleError(f"$.stored: {shown(item.name)} fills no slot, or one that is filled already")
         expected = stored_as(slot_of, found.members, shared=item.kind is StoredKind.SHARED)
         if item != expected:
-            raise BundleError(f"$.stored: expected {expected}, found {shown(item, 300)}")
+            raise BundleError(f"$.stored: expected {shown(to_json(expected), 250)}, found {shown(to_json(item), 250)}")
     if left:
         raise BundleError(f"$.stored: nothing fills the slot {shown(next(iter(left)))}")
 
