@@ -14,6 +14,7 @@ from torch.export import Dim, ExportedProgram
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 from torch.utils import _pytree as pytree
 
+from hnexport.attention import plain_attention
 from hnexport.dotted import named_tensors
 from hnexport.ensemble import Ensemble, in_file_layout
 from hnexport.errors import CaptureError
@@ -102,15 +103,11 @@ def _dynamic_shapes(ensemble: Ensemble) -> dict[str, Any]:
 def _export(
     what: str, module: nn.Module, positional: tuple[Tensor, ...], named: dict[str, Tensor], dynamic_shapes: Any
 ) -> ExportedProgram:
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # the fused kernels of attention have no place in files
     try:
-        with tracer_warnings_as_errors():
+        with plain_attention(), tracer_warnings_as_errors():
             program = torch.export.export(module, positional, named, dynamic_shapes=dynamic_shapes)
     except Exception as error:
         raise CaptureError(f"torch.export could not capture {what}: {error}{_remedy(error)}") from error
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
     for node in program.graph.nodes:  # they name this machine's folders, and would make equal builds differ
         node.meta.pop("stack_trace", None)
     _check_writes(what, program)

@@ -14,6 +14,7 @@ from torch.export.graph_signature import InputKind
 from torch.fx import GraphModule, Node
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
+from hnexport.attention import plain_attention
 from hnexport.errors import CaptureError
 from hnexport.networks.modules.inputs import Inputs
 from hnexport.networks.modules.members import place
@@ -53,10 +54,12 @@ def trace(where: str, module: nn.Module, inputs: Inputs) -> tuple[ExportedProgra
         CaptureError: `torch.export` refuses it, for the reason that is passed on.
     """
     try:
-        with exporters_warnings(), torch.no_grad():
+        with plain_attention(), exporters_warnings(), torch.no_grad():
             program = torch.export.export(module, (), dict(inputs.examples), dynamic_shapes=inputs.shapes)
     except Exception as error:
-        raise CaptureError(f"torch.export cannot capture {where}: {_reason(error)}") from error
+        raise CaptureError(
+            f"torch.export cannot capture {where}: {_reason(error)}; its inputs were {inputs.described}"
+        ) from error
     specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
     used, constants, steps = [], {}, []
     for node in nodes(program.graph_module):
