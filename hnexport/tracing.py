@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
+from hnexport.attention import plain_attention
 from hnexport.errors import CaptureError
 
 __all__ = ["dynamic_shapes", "exported", "exporters_warnings"]
@@ -27,14 +28,9 @@ def exported(
         CaptureError: forward reads an attribute that it wrote in the call before.
         Exception: whatever `torch.export` raises, and a `TracerWarning`.
     """
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # the fused kernels of attention have no place in files
-    try:
-        with exporters_warnings(), warnings.catch_warnings(record=True) as found:
-            warnings.filterwarnings("always", _ASSIGNED)
-            program = torch.export.export(module, positional, dict(named), dynamic_shapes=shapes)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+    with plain_attention(), exporters_warnings(), warnings.catch_warnings(record=True) as found:
+        warnings.filterwarnings("always", _ASSIGNED)
+        program = torch.export.export(module, positional, dict(named), dynamic_shapes=shapes)
     for item in found:
         if not str(item.message).startswith(_ASSIGNED):
             warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)

@@ -47,6 +47,11 @@ class Inputs:
         )
 
     @property
+    def described(self) -> str:
+        """`tokens int64 [batch, 12], table float32 [4, 3]`."""
+        return ", ".join(f"{spec.name} {spec.dtype} [{', '.join(map(str, spec.shape))}]" for spec in self.specs)
+
+    @property
     def sizes(self) -> dict[str, int]:
         """The size in the examples of every axis that may have any."""
         return {
@@ -69,10 +74,16 @@ def read_inputs(module: nn.Module, example_inputs: Any, dynamic_axes: Axes | Non
     Raises:
         SpecError: they are not inputs of forward, not tensors that can be exported, or contradict the axes.
     """
+    if not isinstance(dynamic_axes, Mapping | None):
+        raise SpecError(f"dynamic_axes: expected {{input: {{axis: name}}}}, found {shown(dynamic_axes)}")
     given = _by_name(module, example_inputs)
     examples = {}
     for name, value in given.items():
         if not isinstance(value, Tensor):
+            if type(value).__module__ == "numpy":
+                raise SpecError(
+                    f"the example input {name} is of numpy, only tensors can be inputs: torch.as_tensor({name})"
+                )
             raise SpecError(
                 f"the example input {name} is {shown(value)}: only tensors can be inputs of a graph; leave it out "
                 "where forward has a default for it, or write a module whose forward sets it"

@@ -54,7 +54,9 @@ def trace(where: str, module: nn.Module, inputs: Inputs) -> tuple[ExportedProgra
         with torch.no_grad():
             program = exported(module, (), inputs.examples, dynamic_shapes(inputs.examples, inputs.dynamic))
     except Exception as error:
-        raise CaptureError(f"torch.export cannot capture {where}: {_reason(error)}") from error
+        raise CaptureError(
+            f"torch.export cannot capture {where}: {_reason(error)}; its inputs were {inputs.described}"
+        ) from error
     specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
     used, constants, steps = [], {}, []
     for node in nodes(program.graph_module):
