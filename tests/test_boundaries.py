@@ -22,7 +22,8 @@ ORDER = (
     ("reading",),
     ("records", "progress", "installed", "publishing", "text", "names", "source", "number_lists", "members"),
     ("spec", "precision"),
-    ("dotted", "rows", "summaries", "tracing", "widened"),
+    ("attention", "dotted", "rows", "summaries", "widened"),
+    ("tracing",),
     ("hypernet",),
     ("families", "ensemble"),  # a family gives an ensemble, and `Ensemble.from_modules` is a family's
     ("networks",),
