@@ -31,11 +31,10 @@ from hnexport.parity.checks import (
 )
 from hnexport.parity.compare import Reference, checked_outputs, compare_member
 from hnexport.parity.results import ArtifactReport, Check, Comparison
-from hnexport.parity.rows_of import chosen_rows, flat_rows, taken
 from hnexport.parity.runners import Placed, Runner
 from hnexport.parity.tolerances import EAGER_FLOOR, Tolerance
 from hnexport.progress import Progress, no_progress
-from hnexport.rows import relative_l2
+from hnexport.rows import chosen_rows, flat_rows, relative_l2, taken
 from hnexport.spec import Signature
 
 __all__ = ["Plan", "eager_errors", "failed_member", "first_rows", "members_checks", "verify_artifact"]
@@ -169,7 +168,7 @@ def eager_errors(golden: Golden) -> Mapping[int, float]:
 
 
 def failed_member(member: int) -> Comparison:
-    """A member without logits to compare."""
+    """A member without outputs to compare."""
     return Comparison(
         member=member,
         worst_absolute=np.inf,

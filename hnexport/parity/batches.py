@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hnexport.bundle.golden import Golden
 from hnexport.errors import HnexportError, ParityError
 from hnexport.families import Described
-from hnexport.parity.limits import Limits
-from hnexport.parity.rows_of import batch_size, taken
+from hnexport.parity.limits import FULL, Limits
+from hnexport.rows import batch_size, taken
 from hnexport.spec import Signature
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ __all__ = [
     "LARGE_WEIGHTS",
     "allowed_sizes",
     "filled",
+    "first_samples",
     "in_parts",
     "is_large",
     "large_batch",
@@ -113,6 +115,11 @@ def member_batches(
 def large_batch(samples: int, size: int) -> list[int]:
     """The golden samples again and again."""
     return [number % samples for number in range(size)]
+
+
+def first_samples(signature: Signature, golden: Golden, count: int, limits: Limits = FULL) -> dict[str, Array]:
+    """The smallest batch that the artifact runs and that starts with so many golden samples, or with all there are."""
+    return filled(signature, taken(signature, golden.inputs, slice(0, count)), limits)
 
 
 def filled(signature: Signature, inputs: Inputs, limits: Limits) -> dict[str, Array]:

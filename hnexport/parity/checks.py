@@ -7,14 +7,13 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden
 from hnexport.errors import HnexportError
-from hnexport.parity.batches import filled, run_member
+from hnexport.parity.batches import filled, first_samples, run_member
 from hnexport.parity.compare import Reference, spread
 from hnexport.parity.results import Check
-from hnexport.parity.rows_of import batch_size, flat_rows, taken
 from hnexport.parity.runners import Placed, Runner
 from hnexport.parity.spoiling import SPOILS, spoilable, spoilt
-from hnexport.parity.tolerances import EAGER_FLOOR, NOISE_MULTIPLE, TF32_SHOWS, Tolerance
-from hnexport.rows import relative_l2
+from hnexport.parity.tolerances import EAGER_FLOOR, TF32_SHOWS, Tolerance
+from hnexport.rows import NOISE_MULTIPLE, batch_size, flat_rows, relative_l2, taken
 from hnexport.spec import OutputSpec, Signature
 
 __all__ = [
@@ -55,7 +54,7 @@ def check_spoilt_row(
     if not spoilable(signature):
         return Check(name=name, passed=True, detail="the graph takes integers, which are always finite")
     member = int(golden.members[0])
-    given = filled(signature, taken(signature, golden.inputs, slice(0, SPOILT_BATCH)), runner.limits)
+    given = first_samples(signature, golden, SPOILT_BATCH, runner.limits)
     samples = batch_size(signature, given)
     if clean is None or samples != SPOILT_BATCH:
         clean = run_member("the artifact", runner, member, given)

@@ -21,11 +21,10 @@ from hnexport.parity.onnx_runners import own_model
 from hnexport.parity.programs import open_program
 from hnexport.parity.providers import Device
 from hnexport.parity.results import ArtifactReport, Check, Comparison
-from hnexport.parity.rows_of import flat_rows, taken
 from hnexport.parity.spoiling import SPOILS, spoilable, spoilt
 from hnexport.parity.summary_checks import check_summary, member_axis
 from hnexport.parity.tolerances import Tolerance
-from hnexport.rows import relative_l2
+from hnexport.rows import flat_rows, relative_l2, taken
 from hnexport.spec import Signature
 from hnexport.summaries import SummaryKind, summaries
 from hnexport.trust import NOBODY, Trust
@@ -53,7 +52,7 @@ def onnx_ensemble(bundle: Path, manifest: Manifest, device: Device, trust: Trust
     """`ensemble.onnx` under onnxruntime."""
     runner = own_model(bundle, manifest, device, together=True)
     runtime = f"onnxruntime {onnxruntime.__version__} {device.provider}"
-    return EnsembleRunner(runtime, runner.run_together, signature_faults=runner.signature_faults)
+    return EnsembleRunner(runtime, runner.run_together, runner.limits, runner.signature_faults)
 
 
 def torchscript_ensemble(bundle: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY) -> EnsembleRunner:

@@ -11,21 +11,25 @@ from numpy.typing import NDArray
 from hnexport.bundle.manifest import Manifest
 from hnexport.bundle.onnx_data import check_model
 from hnexport.bundle.restore import as_stored
+from hnexport.bundle.supplied import check_supplied
 from hnexport.errors import ParityError
 from hnexport.names import COND_ID, COND_IDS, ENSEMBLE_FILE, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE
 from hnexport.parity.kinds import FileKind, file_kind
 from hnexport.parity.limits import Limits
 from hnexport.parity.onnx_signature import OnnxSignature, onnx_signature
-from hnexport.parity.own_signature import faults_of_graph, faults_of_hypernet, faults_of_network, reached_by
+from hnexport.parity.own_signature import faults_of_graph, faults_of_hypernet, faults_of_network
 from hnexport.parity.providers import Device, Placement, onnx_session, profiled_placement
 from hnexport.parity.signature import signature_of
 from hnexport.parity.trace import Given, Trace
-from hnexport.parity.trace.onnx_graph import constants, load_graph
+from hnexport.parity.trace.onnx_graph import constants, dependent, load_graph
 from hnexport.parity.trace.onnx_trace import OnnxTracer, OnnxWeights
 
 __all__ = ["MaterialisedRunner", "OnnxRunner", "own_model"]
 
 Array = NDArray[np.generic]
+
+_DROP_NAN = frozenset({"MaxPool", "GlobalMaxPool", "ReduceMax", "ReduceMin", "TopK"})
+"""Of which onnxruntime's comparisons pass over a NaN, where PyTorch's return it."""
 
 
 class OnnxRunner:
@@ -53,7 +57,7 @@ class OnnxRunner:
             check_model(path)
         self._session = onnx_session(path, onnxruntime.SessionOptions(), device)
         self._called = called or onnx_signature(path, self._session, signature_of(manifest))
-        self.limits = self._called.limits
+        self.limits = dataclasses.replace(self._called.limits, keeps_nan=_keeps_nan(path))
         self.signature_faults = signature_faults
         self.runtime = _runtime(self._session)
 
@@ -124,15 +128,17 @@ class MaterialisedRunner:
         self._supplied = manifest.onnx.supplied
         for name in (HYPERNET_FILE, NETWORK_FILE):
             check_model(bundle / name, manifest.files)
+        check_supplied(bundle, manifest)
         signature = signature_of(manifest)
         self.signature_faults = (
             *faults_of_hypernet(bundle / HYPERNET_FILE, signature, manifest.slots),
             *faults_of_network(bundle / NETWORK_FILE, signature),
         )
         self._outputs = [output.name for output in manifest.outputs]
-        reached = reached_by(load_graph(bundle / NETWORK_FILE), self._supplied)
+        _, reached = dependent(load_graph(bundle / NETWORK_FILE), self._supplied)
         self.limits = Limits(
-            unguarded=tuple(o.name for o in manifest.outputs if o.is_floating and o.name not in reached)
+            keeps_nan=_keeps_nan(bundle / NETWORK_FILE),
+            unguarded=tuple(o.name for o in manifest.outputs if o.is_floating and o.name not in reached),
         )
         self._hypernet = onnx_session(bundle / HYPERNET_FILE, onnxruntime.SessionOptions(), device)
         self._member: int | None = None
@@ -192,6 +198,19 @@ def _stored(manifest: Manifest, constants: Mapping[str, Array]) -> Iterator[tupl
     shapes = {stored.name: stored.shape for stored in manifest.stored}
     for name, value in constants.items():
         yield name, as_stored(value, shapes.get(name, value.shape))
+
+
+def _keeps_nan(path: Path) -> bool:
+    """Whether onnxruntime computes a graph without operators that may take a number where there is a NaN."""
+    if file_kind(path) is not FileKind.ONNX:
+        return True
+    graphs = [load_graph(path).graph]
+    while graphs:
+        for node in graphs.pop().node:
+            if node.op_type in _DROP_NAN:
+                return False
+            graphs += [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    return True
 
 
 def _runtime(session: onnxruntime.InferenceSession) -> str:

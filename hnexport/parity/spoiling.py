@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hnexport.ensemble import Ensemble
 from hnexport.parity.double import run_weights
-from hnexport.parity.rows_of import batch_size, flat_rows, taken
+from hnexport.rows import batch_size, flat_rows, taken
 from hnexport.spec import Signature, TensorSpec
 
 __all__ = ["SPOILS", "Spoil", "spoilable", "spoilt", "spoilt_outputs"]
