@@ -15,7 +15,7 @@ FILES = (MODEL_FILE, ENSEMBLE_FILE, HYPERNET_FILE, NETWORK_FILE)
 @pytest.fixture(scope="module", params=ALL_KINDS)
 def complete(request, tmp_path_factory):
     """A bundle with the tensors of member 1 beside it."""
-    files = written(request.param, tmp_path_factory.mktemp("written"))
+    files = written(request.param)
     folder = tmp_path_factory.mktemp("complete")
     for name in (*FILES, WEIGHTS_FILE):
         (folder / name).write_bytes((files.folder / name).read_bytes())
