@@ -19,7 +19,7 @@ aten = torch.ops.aten
 def batch_norm(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, variance: Tensor, *options: Any
 ) -> Tensor:
-    """`aten.batch_norm` of inference; the last of its options but one is epsilon."""
+    """`aten.batch_norm` of inference; the third of its options is epsilon."""
     sizes = [-1] + [1] * (x.dim() - 2)
     factor = (variance + options[2]).rsqrt()
     factor = factor if weight is None else weight * factor

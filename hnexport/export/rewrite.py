@@ -1,4 +1,4 @@
-"""Rewrites of the exported graph, with standard operators only, that make it cheaper to run or let more runtimes run it.
+"""Rewrites of the exported graph, with standard operators only: cheaper to run, or taken by more runtimes.
 
 The mean over height and width becomes GlobalAveragePool, which runtimes compute in their own blocked layouts. A batch
 norm whose parameters are computed becomes a Mul and an Add.
