@@ -12,12 +12,8 @@ from hnexport.errors import ExportError
 from hnexport.export.capture import Capture
 from hnexport.export.graphs import FLOATING, add_node, make_initializer, remove_unused, source
 from hnexport.export.naming import drop_metadata, name_generator, name_network, unify_names
-<<<<<<< HEAD
-from hnexport.export.rewrite import pool_globally, spell_out_norms
-=======
 from hnexport.export.recurrent import keep_nan
-from hnexport.export.rewrite import pool_globally
->>>>>>> centre
+from hnexport.export.rewrite import pool_globally, spell_out_norms
 from hnexport.export.translate import generator_graph, network_graph
 from hnexport.export.weights_file import empty, size_bytes
 from hnexport.names import GUARD, SUPPLIED_FILE
