@@ -99,8 +99,8 @@ def reseed(bundle: Path, captured: Capture, seed: int) -> None:
 def _write_inlined(path: Path, tensors: dict[str, Tensor]) -> None:
     """The small shared tensors that `ensemble.onnx` holds itself."""
     model = onnx.load(path, load_external_data=False)
-    (loop,) = [node for node in model.graph.node if node.op_type == "Loop"]
-    (body,) = [item.g for item in loop.attribute if item.name == "body"]
+    (scan,) = [node for node in model.graph.node if node.op_type == "Scan"]
+    (body,) = [item.g for item in scan.attribute if item.name == "body"]
     for held in body.initializer:
         if held.name in tensors:
             held.CopyFrom(onnx.numpy_helper.from_array(tensors[held.name].numpy(), held.name))
