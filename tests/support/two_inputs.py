@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from hnexport.networks.modules.kinds import Logits
 from torch import Tensor, nn
 
 from hnexport import Ensemble
@@ -23,6 +22,7 @@ from hnexport.export import capture, write_onnx, write_pt2, write_torchscript
 from hnexport.names import COND_ID, GOLDEN_FILE
 from hnexport.rows import row_errors
 from hnexport.spec import TensorSpec
+from hnexport.spec.kinds import Logits
 
 Array = np.ndarray
 MEMBERS, SAMPLES, TIME, WORDS, CLASSES = 3, 6, 5, 20, 4
