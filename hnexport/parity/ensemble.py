@@ -54,7 +54,7 @@ def onnx_ensemble(bundle: Path, manifest: Manifest, device: Device, trust: Trust
     """`ensemble.onnx` under onnxruntime."""
     runner = own_model(bundle, manifest, device, together=True)
     runtime = f"onnxruntime {onnxruntime.__version__} {device.provider}"
-    return EnsembleRunner(runtime, runner.run_together, signature_faults=runner.signature_faults)
+    return EnsembleRunner(runtime, runner.run_together, runner.limits, runner.signature_faults)
 
 
 def torchscript_ensemble(bundle: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY) -> EnsembleRunner:

@@ -16,7 +16,7 @@ from hnexport.names import COND_ID, COND_IDS, ENSEMBLE_FILE, HYPERNET_FILE, MODE
 from hnexport.parity.kinds import FileKind, file_kind
 from hnexport.parity.limits import Limits
 from hnexport.parity.onnx_signature import OnnxSignature, onnx_signature
-from hnexport.parity.own_signature import faults_of_graph, faults_of_hypernet, faults_of_network, reached_by
+from hnexport.parity.own_signature import faults_of_graph, faults_of_hypernet, faults_of_network, loses_nan, reached_by
 from hnexport.parity.providers import Device, Placement, onnx_session, profiled_placement
 from hnexport.parity.signature import signature_of
 from hnexport.parity.trace import Given, Trace
@@ -49,11 +49,13 @@ class OnnxRunner:
         """
         self._path, self._manifest, self._device = path, manifest, device
         self._weights: OnnxWeights | None = None
-        if file_kind(path) is FileKind.ONNX:
+        is_onnx = file_kind(path) is FileKind.ONNX
+        if is_onnx:
             check_model(path)
         self._session = onnx_session(path, onnxruntime.SessionOptions(), device)
         self._called = called or onnx_signature(path, self._session, signature_of(manifest))
-        self.limits = self._called.limits
+        keeps_nan = not is_onnx or not loses_nan(load_graph(path).graph)
+        self.limits = dataclasses.replace(self._called.limits, keeps_nan=keeps_nan)
         self.signature_faults = signature_faults
         self.runtime = _runtime(self._session)
 
@@ -130,9 +132,11 @@ class MaterialisedRunner:
             *faults_of_network(bundle / NETWORK_FILE, signature),
         )
         self._outputs = [output.name for output in manifest.outputs]
-        reached = reached_by(load_graph(bundle / NETWORK_FILE), self._supplied)
+        network = load_graph(bundle / NETWORK_FILE)
+        reached = reached_by(network, self._supplied)
         self.limits = Limits(
-            unguarded=tuple(o.name for o in manifest.outputs if o.is_floating and o.name not in reached)
+            keeps_nan=not loses_nan(network.graph),
+            unguarded=tuple(o.name for o in manifest.outputs if o.is_floating and o.name not in reached),
         )
         self._hypernet = onnx_session(bundle / HYPERNET_FILE, onnxruntime.SessionOptions(), device)
         self._member: int | None = None

@@ -19,9 +19,13 @@ __all__ = [
     "faults_of_graph",
     "faults_of_hypernet",
     "faults_of_network",
+    "loses_nan",
     "reached_by",
     "signature_faults",
 ]
+
+_LOSES_NAN = frozenset({"GRU", "LSTM", "RNN"})
+"""Operators of which onnxruntime's kernels clip what they sum, so that NaN becomes a number."""
 
 
 def faults_of_graph(path: Path, signature: GraphSignature, *, together: bool = False) -> tuple[str, ...]:
@@ -87,12 +91,21 @@ def declared_of(path: Path) -> tuple[list[Declared], list[Declared]]:
 
 
 def reached_by(model: onnx.ModelProto, names: Iterable[str]) -> frozenset[str]:
-    """Every value of a graph that depends on one of these, those inside of branches and loops among them."""
+    """Every value of a graph that a NaN in one of these reaches, those inside of branches and loops among them."""
     reached = set(names)
     for node in model.graph.node:  # in the order of the data
-        if not reached.isdisjoint(_read_by(node)):
+        if node.op_type not in _LOSES_NAN and not reached.isdisjoint(_read_by(node)):
             reached.update(node.output)
     return frozenset(reached)
+
+
+def loses_nan(graph: onnx.GraphProto) -> bool:
+    """Whether a sample that is NaN may get outputs that are numbers under onnxruntime."""
+    return any(
+        node.op_type in _LOSES_NAN
+        or any(loses_nan(inner) for item in node.attribute for inner in (item.g, *item.graphs))
+        for node in graph.node
+    )
 
 
 def _read_by(node: onnx.NodeProto) -> Iterator[str]:
