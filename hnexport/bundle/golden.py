@@ -165,7 +165,8 @@ def _read_resized(file: Any, manifest: Manifest, kinds: tuple[str, ...]) -> Gold
     """
     members, tensors = _read_tensors(file, manifest, len(kinds), _RESIZED)
     _check_values(members, tensors, manifest)
-    return Golden(kinds=kinds, members=members, **tensors)
+    held: dict[str, Any] = dict(tensors)
+    return Golden(kinds=kinds, members=members, **held)
 
 
 def _read_tensors(

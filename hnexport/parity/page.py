@@ -159,12 +159,12 @@ def _y(share: float) -> float:
 
 def _depth_chart(depth: DepthProfile) -> dict[str, object]:
     """Error along the network, logarithmic, a line for each series."""
-    known = [error for series in depth.errors.values() for error in series]
+    known = [error for series in depth.errors.values() for error in series if error]
     low, high = _decades(known)
     count = max(len(depth.places) - 1, 1)
     lines = []
     for name, series in depth.errors.items():
-        places = [(i, error) for i, error in enumerate(series) if _has_logarithm(error)]
+        places = [(i, error) for i, error in enumerate(series) if error and _has_logarithm(error)]
         points = [(_x(i / count), _y((math.log10(error) - low) / (high - low))) for i, error in places]
         if points:
             text = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
