@@ -19,9 +19,9 @@ from hnexport.errors import BundleError
 from hnexport.names import GOLDEN_FILE
 from hnexport.reading import ReadError, parse_json, regular_size, shown
 from hnexport.records import RecordError, from_json
-from hnexport.spec import OutputSpec, TensorSpec
+from hnexport.spec import MEMBER, TensorSpec
 
-__all__ = ["GOLDEN_FILE", "Golden", "read_golden", "write_golden"]
+__all__ = ["Golden", "read_golden", "write_golden"]
 
 Array = NDArray[np.generic]
 
@@ -119,7 +119,7 @@ def _named(golden: Golden) -> dict[str, Array]:
         (_EAGER, golden.eager),
         (_NOISE, golden.noise),
     ):
-        tensors |= {f"{prefix}{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
+        tensors |= {f"{prefix}{name}": np.asarray(array, order="C") for name, array in arrays.items()}
     return tensors
 
 
@@ -192,12 +192,12 @@ def _read_tensors(
         )
         if found[0] != _CODES.get(dtype) or not fits:
             raise ReadError(
-                f"expected {name} of dtype {_CODES.get(dtype)} and shape {list(shape)}, "
-                f"found {found[0]} and {list(found[1])}"
+                f"expected {name} of dtype {_CODES.get(dtype)} and shape {shown(list(shape))}, "
+                f"found {found[0]} and {shown(list(found[1]))}"
             )
         return file.get_tensor(name)  # type: ignore[no-any-return]
 
-    members = read(_MEMBERS, "int64", ("member",))
+    members = read(_MEMBERS, "int64", (MEMBER,))
     count, signature = len(members), manifest.signature
     if not samples or not count:
         raise ReadError(f"it has {samples} samples and {count} members, expected at least one of each")
@@ -230,7 +230,7 @@ def _read_description(described: Any, manifest: Manifest) -> _Description:
     """Kinds, fingerprints and what a NaN spoils.
 
     Raises:
-        ReadError: there is not one fingerprint for each stored tensor.
+        ReadError: there is not one fingerprint for each stored tensor, or what is spoilt does not exist.
     """
     found = from_json(_Description, described, f"metadata {_METADATA}: $")
     names = {stored.name for stored in manifest.stored}
@@ -240,6 +240,12 @@ def _read_description(described: Any, manifest: Manifest) -> _Description:
     for name, value in found.fingerprints.items():
         if re.fullmatch(r"[0-9a-f]{64}", value) is None:
             raise ReadError(f"the fingerprint of {name} is {shown(value)}, expected 64 hexadecimal digits")
+    signature = manifest.signature
+    inputs = {item.name for item in signature.inputs if item.is_floating}
+    outputs = {item.name for item in signature.outputs if item.is_floating}
+    for key, spoilt in (found.spoils or {}).items():
+        if key.partition(":")[0] not in inputs or not outputs.issuperset(spoilt):
+            raise ReadError(f"spoils: {shown(key)} or {shown(list(spoilt))} is no floating-point input or output")
     return found
 
 
@@ -254,8 +260,3 @@ def _check_values(found: Array, tensors: Mapping[str, Mapping[str, Array]], mani
                 raise ReadError(f"{what} {name} holds numbers that are not finite: nothing can be compared with them")
             if what != "outputs" and np.asarray(array, dtype=np.float64).min(initial=0.0) < 0:
                 raise ReadError(f"{what} {name} holds numbers below 0")
-
-
-def output_rows(output: OutputSpec, samples: int) -> int:
-    """How many rows an output of so many samples has: one where it has no batch axis."""
-    return samples if output.has_batch else 1

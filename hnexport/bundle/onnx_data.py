@@ -161,7 +161,7 @@ def embed_tensors(model: onnx.ModelProto, path: Path, files: Collection[str] | N
         if is_external(tensor):
             values = tensor_values(tensor, path, files)
             if values is not None:
-                tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values), tensor.name))
+                tensor.CopyFrom(numpy_helper.from_array(np.asarray(values, order="C"), tensor.name))
 
 
 def relocate(model: onnx.ModelProto, path: Path) -> Path:

@@ -9,7 +9,7 @@ from hnexport.errors import CaptureError
 from hnexport.names import COND_ID, COND_IDS, GENERATOR_PREFIX
 from hnexport.summaries import summaries
 
-__all__ = ["check_captured", "check_names", "check_used"]
+__all__ = ["check_captured", "check_mode", "check_names", "check_used"]
 
 
 def check_names(ensemble: Ensemble) -> None:
@@ -37,6 +37,21 @@ def check_names(ensemble: Ensemble) -> None:
             raise CaptureError(
                 f"{ensemble.name}: {item.name} is bfloat16, which numpy lacks: cast it to float32 in the network"
             )
+
+
+def check_mode(ensemble: Ensemble) -> None:
+    """A network that was put back into training mode after the ensemble was made is another one.
+
+    Raises:
+        CaptureError: it is in training mode, or a part of it.
+    """
+    training = next(((path, part) for path, part in ensemble.network.named_modules() if part.training), None)
+    if training is not None:
+        path, part = training
+        raise CaptureError(
+            f"the network of {ensemble.name} is in training mode{f' at {path}' if path else ''} "
+            f"({type(part).__name__}): call eval() on it, and train it on when the bundle is built"
+        )
 
 
 def check_used(program: ExportedProgram) -> None:

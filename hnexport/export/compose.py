@@ -12,6 +12,7 @@ from hnexport.errors import ExportError
 from hnexport.export.capture import Capture
 from hnexport.export.graphs import FLOATING, add_node, make_initializer, remove_unused, source
 from hnexport.export.naming import drop_metadata, name_generator, name_network, unify_names
+from hnexport.export.recurrent import keep_nan
 from hnexport.export.rewrite import pool_globally
 from hnexport.export.translate import generator_graph, network_graph
 from hnexport.export.weights_file import empty, size_bytes
@@ -51,6 +52,7 @@ def halves(capture: Capture) -> Halves:
             f"the halves use other operator sets: {dict(generator.opset_imports)}, {dict(network.opset_imports)}"
         )
     pool_globally(network.graph)
+    keep_nan(network.graph)
     name_generator(generator.graph, ensemble.stored)
     name_network(network.graph, {path for path, _ in ensemble.network.named_modules()})
     for model in (generator, network):

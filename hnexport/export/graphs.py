@@ -6,7 +6,7 @@ from typing import Any
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
-__all__ = ["FLOATING", "add_node", "all_values", "make_initializer", "remove_unused", "source"]
+__all__ = ["FLOATING", "add_node", "adopt_strays", "all_values", "make_initializer", "remove_unused", "source"]
 
 FLOATING = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
@@ -35,6 +35,22 @@ def make_initializer(graph: ir.Graph, owner: ir.Graph, value: ir.Value, tensor: 
     graph.inputs.remove(value)
     value.const_value = tensor
     owner.initializers[str(value.name)] = value
+
+
+def adopt_strays(graph: ir.Graph) -> None:
+    """Give constants that nodes use and no graph holds back to the graph.
+
+    The exporter calls the bounds of a clamp after the tensor that is clamped: of a tensor that is clamped twice, the
+    second pair takes the first one's names, and its place.
+    """
+    for node in graph.all_nodes():
+        for value in node.inputs:
+            if value is None or value.producer() is not None or value.const_value is None or value.is_initializer():
+                continue
+            taken, number, name = {str(one.name) for one in all_values(graph)}, 2, value.name
+            while value.name in taken:
+                value.name, number = f"{name}_{number}", number + 1
+            graph.initializers[str(value.name)] = value
 
 
 def source(value: ir.Value) -> ir.Value:

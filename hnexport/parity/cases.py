@@ -76,7 +76,7 @@ def write_case(folder: Path, case: Case) -> Path:
     path = folder / f"{Path(case.artifact).stem}-member-{case.member}.json"
     facts = {name: getattr(case, name) for name in ("bundle", "artifact", "runtime", "member")}
     tensors = {
-        f"{what}.{name}": np.ascontiguousarray(array)
+        f"{what}.{name}": np.asarray(array, order="C")
         for what in _TENSORS
         for name, array in getattr(case, what).items()
     }
@@ -119,6 +119,10 @@ def read_case(path: Path) -> Case:
         value = read_json(path.with_suffix(".json"), MAX_FACTS_BYTES)
         if not isinstance(value, dict) or value.pop("schema", None) != SCHEMA:
             raise ParityError(f"{path} is not a failing case: its schema is not {SCHEMA!r}")
+        if "eager_error" in value:
+            raise ParityError(
+                f"{path} is a failing case that hnexport 0.1 wrote: make it again with `hnexport verify --save-failure`"
+            )
         facts = from_json(_Facts, value)
         tensors = _read_tensors(path.with_suffix(".safetensors"))
     except (OSError, ValueError, SafetensorError) as error:

@@ -18,11 +18,10 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from hnexport.ensemble import Ensemble
-from hnexport.parity.double import InDouble, run_double
-from hnexport.parity.rows_of import flat_rows
-from hnexport.parity.tolerances import NOISE_MULTIPLE
-from hnexport.rows import relative_l2
+from hnexport.parity.double import run_double
+from hnexport.rows import NOISE_MULTIPLE, flat_rows, relative_l2
 from hnexport.spec import OutputSpec
+from hnexport.widened import Widened
 
 __all__ = ["LARGEST_NOISE", "MOST_DRAWS", "NOISE_SECONDS", "Rounded", "draws_within", "measure_noise"]
 
@@ -61,7 +60,7 @@ _MOVING = frozenset(
 # fmt: on
 
 
-class Rounded(InDouble):  # type: ignore[no-untyped-call]
+class Rounded(Widened):  # type: ignore[no-untyped-call]
     """One draw.
 
     Args:
@@ -79,6 +78,8 @@ class Rounded(InDouble):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if not isinstance(func, torch._ops.OpOverload):  # `torch.cond`: what its branches compute is not rounded
+            return super().__torch_dispatch__(func, types, args, kwargs)
         narrow = (kwargs or {}).get("dtype") in (torch.float16, torch.bfloat16)
         if not func._schema.is_mutable:
             args, kwargs = pytree.tree_map(self._entering, (args, kwargs or {}))

@@ -12,12 +12,13 @@ from hnexport.parity.results import Check
 from hnexport.parity.tolerances import Tolerance
 from hnexport.spec import BATCH, Signature
 
-__all__ = ["check_open_axes"]
+__all__ = ["check_open_axes", "shortened"]
 
 Array = NDArray[np.generic]
 Outputs = Mapping[str, Array]
 
 NAME = "axes of any size are of any size"
+_LEAST_PLACES = 3
 
 
 def check_open_axes(
@@ -46,6 +47,25 @@ def check_open_axes(
     compared = compare_member(reference, [rows], [found], tolerance)
     detail = f"with {sizes}, relative L2 error {compared.relative_l2:.1e}"
     return [Check(name=NAME, passed=compared.passed, detail=detail)]
+
+
+def shortened(signature: Signature, inputs: Mapping[str, Array]) -> dict[str, Array] | None:
+    """The inputs without the last place of every axis of any size but the batch; None where there is none to leave out.
+
+    An axis stays where an input has fewer than three places along it.
+    """
+    places: dict[str, list[tuple[str, int]]] = {}
+    for item in signature.inputs:
+        for number, size in enumerate(item.shape):
+            if isinstance(size, str) and size != BATCH:
+                places.setdefault(size, []).append((item.name, number))
+    found = dict(inputs)
+    for held in places.values():
+        if min(inputs[name].shape[axis] for name, axis in held) >= _LEAST_PLACES:
+            for name, axis in held:
+                found[name] = np.ascontiguousarray(np.take(found[name], range(found[name].shape[axis] - 1), axis))
+    changed = any(found[name].shape != array.shape for name, array in inputs.items())
+    return found if changed else None
 
 
 def _sizes(signature: Signature, inputs: Outputs) -> str:

@@ -4,7 +4,7 @@ Somebody's converted file may name its inputs and outputs as it likes; the files
 manifest says.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -19,13 +19,8 @@ __all__ = [
     "faults_of_graph",
     "faults_of_hypernet",
     "faults_of_network",
-    "loses_nan",
-    "reached_by",
     "signature_faults",
 ]
-
-_LOSES_NAN = frozenset({"GRU", "LSTM", "RNN"})
-"""Operators of which onnxruntime's kernels clip what they sum, so that NaN becomes a number."""
 
 
 def faults_of_graph(path: Path, signature: GraphSignature, *, together: bool = False) -> tuple[str, ...]:
@@ -88,32 +83,6 @@ def declared_of(path: Path) -> tuple[list[Declared], list[Declared]]:
     """
     graph = read_model(path).graph
     return [_declared(item) for item in graph.input], [_declared(item) for item in graph.output]
-
-
-def reached_by(model: onnx.ModelProto, names: Iterable[str]) -> frozenset[str]:
-    """Every value of a graph that a NaN in one of these reaches, those inside of branches and loops among them."""
-    reached = set(names)
-    for node in model.graph.node:  # in the order of the data
-        if node.op_type not in _LOSES_NAN and not reached.isdisjoint(_read_by(node)):
-            reached.update(node.output)
-    return frozenset(reached)
-
-
-def loses_nan(graph: onnx.GraphProto) -> bool:
-    """Whether a sample that is NaN may get outputs that are numbers under onnxruntime."""
-    return any(
-        node.op_type in _LOSES_NAN
-        or any(loses_nan(inner) for item in node.attribute for inner in (item.g, *item.graphs))
-        for node in graph.node
-    )
-
-
-def _read_by(node: onnx.NodeProto) -> Iterator[str]:
-    yield from node.input
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield from _read_by(inner)
 
 
 def _declared(item: onnx.ValueInfoProto) -> Declared:

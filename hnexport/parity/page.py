@@ -19,7 +19,7 @@ from hnexport.parity.results import ParityReport
 from hnexport.spec import OutputKind, OutputSpec, Signature
 from hnexport.text import clean
 
-__all__ = ["PAGE_FILE", "report_page", "write_page"]
+__all__ = ["report_page", "write_page"]
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 760, 260, 58, 34, 12
 

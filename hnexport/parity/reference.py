@@ -5,33 +5,26 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hnexport.bundle.fingerprints import fingerprints
 from hnexport.bundle.golden import Golden
-from hnexport.bundle.manifest import Manifest
 from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError
-from hnexport.families import family
-from hnexport.names import GUARD
 from hnexport.parity.cost import counted_seconds, estimated_seconds
 from hnexport.parity.double import run_double, run_single
 from hnexport.parity.inputs import EXAMPLE
 from hnexport.parity.members import MEMBERS_CHECKED_BY_DEFAULT, checked_members, sample_members
 from hnexport.parity.noise import measure_noise
-from hnexport.parity.rows_of import flat_rows, shortened, taken
+from hnexport.parity.open_axes import shortened
 from hnexport.parity.spoiling import spoilt_outputs
 from hnexport.progress import Progress, no_progress
-from hnexport.rows import relative_l2
+from hnexport.rows import flat_rows, relative_l2, taken
 
 __all__ = [
     "BUILD_SECONDS",
     "compute_golden",
     "covered_members",
-    "known_ensemble",
-    "member_weights",
 ]
 
 Array = NDArray[np.generic]
@@ -120,7 +113,8 @@ def _golden(
     seconds = 0.0
     for count, member in enumerate(members, start=1):
         one = _tried(functools.partial(run_double, double, member), ensemble, inputs, kinds)
-        single, seconds = counted_seconds(functools.partial(run_single, ensemble, member, inputs))
+        eagerly = functools.partial(run_single, ensemble, member, inputs)
+        single, seconds = counted_seconds(eagerly) if count == 1 else (eagerly(), seconds)
         _check_finite(ensemble, member, kinds, {"float64": one, "float32": single})
         for output in outputs:
             value = one[output.name]
@@ -192,22 +186,3 @@ def _check_finite(
                     f"member {member}: PyTorch's own {precision} {output.name} are not finite; check its weights"
                 )
             raise _UnusableError(wrong)
-
-
-def known_ensemble(manifest: Manifest, tensors: Mapping[str, Tensor]) -> Ensemble | None:
-    """The ensemble of a bundle again; None where its network is not known from data."""
-    source = manifest.source
-    return family(source.family).ensemble(manifest, source.spec, tensors, manifest.origin)
-
-
-def member_weights(manifest: Manifest, tensors: Mapping[str, Tensor]) -> Callable[[int], dict[str, Tensor]]:
-    """A function from a member to the tensor of each slot that is not tied to another, of any bundle."""
-    source = manifest.source
-    generator = family(source.family).generator(manifest, source.spec, tensors)
-
-    def weights(member: int) -> dict[str, Tensor]:
-        with torch.no_grad():
-            found = generator(torch.tensor(member))
-        return {name: tensor for name, tensor in found.items() if name != GUARD}
-
-    return weights

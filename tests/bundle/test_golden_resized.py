@@ -10,7 +10,7 @@ import two_inputs
 from hnexport.bundle import read_golden, read_manifest
 from hnexport.bundle.golden import Golden, write_golden
 from hnexport.errors import BundleError
-from hnexport.parity.rows_of import shortened
+from hnexport.parity.open_axes import shortened
 
 
 @pytest.fixture

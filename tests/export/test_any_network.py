@@ -128,6 +128,9 @@ CASES = {
     "numbers that are not finite": Case(
         linear(lambda s, x: torch.where(x[:, :3] > 0, s.l(x), math.nan).nan_to_num(0.0).clamp(max=math.inf))
     ),
+    "a tensor that is clamped twice": Case(
+        linear(lambda s, x: (y := s.l(x)).clamp(-0.5, 0.5) + 2 * y.clamp(0.25, 6.0) + nn.functional.relu6(y))
+    ),
     "slots like the words of a graph": Case(
         lambda: Body(
             lambda s, x: s.x(s.cond_id(x)) + s.guard,

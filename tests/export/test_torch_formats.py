@@ -3,7 +3,9 @@
 import pytest
 import torch
 from ensembles import of_pipeline
+from torch import Tensor, nn
 
+from hnexport.ensemble import Ensemble
 from hnexport.errors import ExportError
 from hnexport.export import capture, write_pt2, write_torchscript
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageLayout, PreprocessSpec
@@ -52,3 +54,32 @@ def test_a_file_computes_what_the_pipeline_computes_bit_for_bit(
 def test_a_folder_that_does_not_exist_is_an_export_error(file_format, make_spec, make_pipeline, tmp_path):
     with pytest.raises(ExportError, match="export of wrn-10-2-hypernet-3 failed"):
         FORMATS[file_format][0](capture(of_pipeline(make_pipeline(make_spec()))), tmp_path / "missing" / "file")
+
+
+class Masked(nn.Module):
+    """Attention over what a second input keeps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+
+    def forward(self, series: Tensor, keep: Tensor) -> Tensor:
+        return self.encoder(series, src_key_padding_mask=~keep).mean(1)
+
+
+def test_a_program_over_two_inputs_takes_a_batch_of_one_and_refuses_unequal_batches(tmp_path):
+    """The tracer's guards shut out sizes of 1; they are there again when the file is loaded."""
+    torch.manual_seed(0)
+    inputs = {"series": torch.randn(2, 5, 8), "keep": torch.ones(2, 5, dtype=torch.bool)}
+    axes = {name: {0: "batch", 1: "time"} for name in inputs}
+    module = Masked().eval()
+    write_pt2(
+        capture(Ensemble.from_modules([module], example_inputs=inputs, dynamic_axes=axes)), tmp_path / "model.pt2"
+    )
+    program = torch.export.load(tmp_path / "model.pt2").module()
+    for batch, steps in ((1, 5), (2, 1), (3, 4)):
+        series, keep = torch.randn(batch, steps, 8), torch.ones(batch, steps, dtype=torch.bool)
+        torch.testing.assert_close(program(torch.tensor(0), series, keep), module(series, keep))
+    with pytest.raises(AssertionError, match="Guard failed"):
+        program(torch.tensor(0), torch.randn(2, 5, 8), torch.ones(3, 5, dtype=torch.bool))

@@ -7,7 +7,7 @@ import pytest
 from written import ALL_KINDS, written
 
 from hnexport.names import COND_ID, ENSEMBLE_FILE, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE, SUPPLIED_FILE, WEIGHTS_FILE
-from hnexport.summaries import MEMBER
+from hnexport.spec import MEMBER
 
 FILES = (MODEL_FILE, ENSEMBLE_FILE, HYPERNET_FILE, NETWORK_FILE)
 

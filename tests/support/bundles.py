@@ -12,10 +12,10 @@ from torch import Tensor
 
 from hnexport.bundle.checksums import record_file
 from hnexport.bundle.golden import write_golden
-from hnexport.bundle.manifest import MANIFEST_FILE, Manifest, read_manifest, write_manifest
+from hnexport.bundle.manifest import Manifest, read_manifest, write_manifest
 from hnexport.export import Capture, write_pt2, write_torchscript
 from hnexport.export.weights_file import laid_out, write_weights
-from hnexport.names import PARITY_FILE
+from hnexport.names import MANIFEST_FILE, PARITY_FILE
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 from hnexport.networks.wide_resnet.initialise import initialise

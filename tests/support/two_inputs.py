@@ -13,7 +13,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from hnexport import Ensemble
+from hnexport import Ensemble, Logits
 from hnexport.bundle.checksums import record_file
 from hnexport.bundle.fingerprints import fingerprints
 from hnexport.bundle.golden import Golden, write_golden
@@ -22,7 +22,6 @@ from hnexport.export import capture, write_onnx, write_pt2, write_torchscript
 from hnexport.names import COND_ID, GOLDEN_FILE
 from hnexport.rows import row_errors
 from hnexport.spec import TensorSpec
-from hnexport.spec.kinds import Logits
 
 Array = np.ndarray
 MEMBERS, SAMPLES, TIME, WORDS, CLASSES = 3, 6, 5, 20, 4

@@ -1,6 +1,5 @@
 """The ONNX files and the `.pt2` of ensembles of every kind, with what PyTorch says in float64: no parity is asked."""
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,11 +135,7 @@ def _of_list(kind: str, folder: Path) -> Written:
         torch.manual_seed(7)
         inputs = examples()
     ensemble = Ensemble.from_modules(modules, example_inputs={name: value[:2] for name, value in inputs.items()})
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "The tensor attributes .*_flat_weights"
-        )  # torch.export's, of recurrent layers
-        captured = capture(ensemble)
+    captured = capture(ensemble)
     files = write_onnx(captured, folder, {})
     write_pt2(captured, folder / PT2_FILE)
     exact, outputs = ensemble.double(), []

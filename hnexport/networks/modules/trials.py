@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from hnexport.attention import plain_attention
 from hnexport.ensemble import output_leaves
 from hnexport.errors import SpecError
 from hnexport.networks.modules.inputs import Inputs, resized
 from hnexport.networks.modules.tensors import is_same_closely
-from hnexport.networks.modules.traced import exporters_warnings
 from hnexport.spec import BATCH, OutputSpec
+from hnexport.tracing import exporters_warnings
 
 __all__ = ["check_samples", "check_sizes", "differing", "outputs_of"]
 
@@ -23,7 +24,7 @@ _REMEDY = "remove what depends on the size (`if x.shape[0] > 1`, `squeeze()`), o
 
 def outputs_of(module: Callable[..., Any], inputs: Mapping[str, Tensor]) -> list[Tensor]:
     """The tensors that a module returns."""
-    with torch.no_grad():
+    with torch.no_grad(), plain_attention():
         return [leaf.detach().clone() for leaf in output_leaves(module(**inputs))]
 
 
@@ -109,9 +110,14 @@ def _has_batch(inputs: Inputs, name: str) -> bool:
 
 
 def _another(sample: Tensor) -> Tensor:
-    """Another sample of the same values: turned around; constant floating-point ones get a ramp."""
+    """Another sample of the same values: turned around; one that looks the same then gets a ramp, or zeros and ones."""
     turned = sample.flip(tuple(range(1, sample.dim())))
-    if not sample.is_floating_point() or not torch.equal(turned, sample):
+    if not torch.equal(turned, sample):
         return turned
+    if sample.dtype is torch.bool:
+        return ~sample
+    if not sample.is_floating_point():  # an index of 1 is the most probable to exist beside that of the example
+        marks = (torch.arange(sample.numel()) % 2 == 0).reshape(sample.shape)
+        return torch.where(marks, (sample == 0).to(sample.dtype), sample)
     ramp = torch.linspace(0, 1, max(sample.numel(), 2), dtype=sample.dtype)[: sample.numel()]
     return sample + ramp.reshape(sample.shape) + (sample.dim() == 1)

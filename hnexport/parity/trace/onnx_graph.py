@@ -146,7 +146,7 @@ def open_values(
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         if supplied:
-            values = [onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(one)) for one in supplied.values()]
+            values = [onnxruntime.OrtValue.ortvalue_from_numpy(np.asarray(one, order="C")) for one in supplied.values()]
             options.add_external_initializers(list(supplied), values)
         options.add_session_config_entry(_EXTERNAL_FOLDER, str(relocate(model, path)))
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -50,9 +50,13 @@ def find_slots(expected: Expected, given: Given, tolerance: float, more: Iterabl
     found = _by_path(expected, given.calls)
     modules = _modules(slot for slot in expected if slot not in found)
     free = [call for call in given.calls if call.path not in _paths(found)]
-    exact = {path: call for path, module in modules.items() if (call := _exact(module, expected, free, tolerance))}
-    for path, call in exact.items():
-        found.update(_sightings(modules[path], expected, call, certain=True))
+    exact: dict[str, Call] = {}
+    for path, module in modules.items():
+        taken = list(exact.values())
+        one = _exact(module, expected, _untaken_first(free, taken), tolerance)
+        if one is not None:
+            exact[path], seen = one
+            found.update(seen)
     for slot in expected:
         if slot not in found and slot in given.named:
             found[slot] = _sighting(given.named[slot], expected[slot])
@@ -147,13 +151,21 @@ def _paths(slots: Iterable[str]) -> set[str]:
     return {slot.rpartition(".")[0] for slot in slots}
 
 
-def _exact(module: Module, expected: Expected, calls: Sequence[Call], tolerance: float) -> Call | None:
-    """The operator that takes the module's tensors."""
+def _untaken_first(calls: Sequence[Call], taken: Sequence[Call]) -> list[Call]:
+    """Modules stand in the order of their operators: the first that is left is most often the next one's."""
+    known = {id(call) for call in taken}
+    return sorted(calls, key=lambda call: id(call) in known)
+
+
+def _exact(
+    module: Module, expected: Expected, calls: Sequence[Call], tolerance: float
+) -> tuple[Call, dict[str, Sighting]] | None:
+    """The operator that takes the module's tensors, and these."""
     for call in calls:
         if _fits(module, expected, call):
             seen = _sightings(module, expected, call, certain=True)
             if all(one.error <= tolerance for one in seen.values()):
-                return call
+                return call, seen
     return None
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from hnexport.ensemble import Ensemble
 from hnexport.errors import CaptureError, HnexportError, SpecError
+from hnexport.export import capture
 
 X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
 
@@ -184,7 +185,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "the same object twice": (lambda: two()[:1] * 2, "member 1 is the same object as member 0.*deepcopy"),
     "training mode": (
         lambda: [two()[0], Net(plain)],
-        r"member 1 \(Net\) and 1 more is in training mode: call net.eval",
+        r"member 1 \(Net\) is in training mode, with 1 of its modules: call net.eval",
     ),
     "dropout left in training": (
         lambda: but(
@@ -353,3 +354,29 @@ def test_frozen_parameters_are_taken() -> None:
     modules = [module.requires_grad_(False) for module in members(Cnn, 2)]
     ensemble = Ensemble.from_modules(modules, example_inputs=random_inputs(2, image=(3, 16, 16)))
     assert all(slot.trained for slot in ensemble.slots)
+
+
+class Neighbours(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.out = nn.Embedding(5, 4), nn.Linear(4, 2)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        pooled = self.embed(tokens.long()).mean(1)
+        return self.out(pooled - pooled.mean(0))
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool], ids=str)
+@pytest.mark.parametrize("example", [torch.zeros, torch.ones], ids=["zeros", "ones"])
+def test_samples_that_depend_on_each_other_are_refused_also_where_the_example_is_constant(dtype, example):
+    with pytest.raises(SpecError, match="of one sample depends on the other samples of its batch"):
+        Ensemble.from_modules([Neighbours().eval()], example_inputs=example(1, 3, dtype=dtype))
+
+
+@pytest.mark.parametrize("part", ["", "0"], ids=["the whole", "a part"])
+def test_a_network_that_was_put_back_into_training_mode_is_not_captured(part):
+    modules = [nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 3)).eval() for _ in range(2)]
+    ensemble = Ensemble.from_modules(modules, example_inputs=X)
+    modules[0].get_submodule(part).train()
+    with pytest.raises(CaptureError, match=r"in training mode( at 0)? \((Sequential|Dropout)\): call eval\(\)"):
+        capture(ensemble)
