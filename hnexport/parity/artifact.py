@@ -1,5 +1,6 @@
 """Compare one loaded artifact with the golden samples."""
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from hnexport.parity.batches import (
     large_batch,
     member_batches,
     run_member,
+    run_rows,
 )
 from hnexport.parity.cases import Case
 from hnexport.parity.checks import (
@@ -30,6 +32,7 @@ from hnexport.parity.checks import (
     check_unknown_ids,
 )
 from hnexport.parity.compare import Reference, checked_outputs, compare_member
+from hnexport.parity.open_axes import check_open_axes
 from hnexport.parity.results import ArtifactReport, Check, Comparison
 from hnexport.parity.runners import Placed, Runner
 from hnexport.parity.tolerances import EAGER_FLOOR, Tolerance
@@ -107,6 +110,8 @@ def verify_artifact(name: str, runner: Runner, signature: Signature, golden: Gol
         return _partly(name, runner, comparisons, broken)
     spread = _repeat_spread(name, runner, golden, ran[0])
     checks = _checks(runner, signature, golden, ran, plan)
+    run = functools.partial(_run_resized, name, runner, signature)
+    checks += check_open_axes(name, run, signature, golden, plan.tolerance)
     found = {output.name: np.stack([one.first[output.name] for one in ran]) for output in signature.outputs}
     checks += members_checks(signature, golden, found, plan.tolerance)
     return ArtifactReport(
@@ -205,6 +210,10 @@ def _run_all(name: str, runner: Runner, reference: Reference, golden: Golden, po
                 size, took = large, run(batches[-1])
     first = _first_sample(name, runner, reference, golden, batches, found)
     return _Ran(reference=reference, batches=batches, found=found, first=first)
+
+
+def _run_resized(name: str, runner: Runner, signature: Signature, member: int, inputs: Outputs) -> Outputs:
+    return run_rows(name, runner, member, signature, inputs)
 
 
 def _checks(runner: Runner, signature: Signature, golden: Golden, ran: Sequence[_Ran], plan: Plan) -> list[Check]:

@@ -18,6 +18,7 @@ from hnexport.parity.checks import spoilt_by, unknown_ids
 from hnexport.parity.compare import Reference, checked_outputs, compare_member
 from hnexport.parity.limits import FULL, Limits
 from hnexport.parity.onnx_runners import own_model
+from hnexport.parity.open_axes import check_open_axes
 from hnexport.parity.programs import open_program
 from hnexport.parity.providers import Device
 from hnexport.parity.results import ArtifactReport, Check, Comparison
@@ -97,6 +98,11 @@ class _Tried:
             raise ParityError(f"{self.name}: expected {', '.join(names)}, found {', '.join(found) or 'nothing'}")
         return {name: np.asarray(found[name]) for name in names}
 
+    def alone(self, member: int, inputs: Inputs) -> Outputs:
+        """The outputs of one member by name."""
+        found = self.run([member], inputs)
+        return {output.name: found[f"member_{output.name}"][0] for output in self.signature.outputs}
+
     def members(self, positions: Sequence[int], samples: Sequence[int]) -> None:
         """Run some members on some samples, and keep what comes out."""
         ids = [int(self.golden.members[position]) for position in positions]
@@ -145,6 +151,7 @@ def verify_ensemble(
             *check_summary(signature, [found for _, _, found in tried.calls]),
             _check_unknown_members(tried, manifest.members),
             *_check_spoilt_sample(tried),
+            *check_open_axes(name, tried.alone, signature, golden, tolerance),
         ),
         batch_sizes=tuple(sorted({len(samples) for _, samples, _ in tried.calls})),
     )

@@ -1,5 +1,6 @@
 """The reference: the ensemble in float64 on the CPU, and what float32 loses: eagerly, and by chance."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 
@@ -15,6 +16,7 @@ from hnexport.parity.double import run_double, run_single
 from hnexport.parity.inputs import EXAMPLE
 from hnexport.parity.members import MEMBERS_CHECKED_BY_DEFAULT, checked_members, sample_members
 from hnexport.parity.noise import measure_noise
+from hnexport.parity.open_axes import shortened
 from hnexport.parity.spoiling import spoilt_outputs
 from hnexport.progress import Progress, no_progress
 from hnexport.rows import flat_rows, relative_l2, taken
@@ -30,6 +32,7 @@ Array = NDArray[np.generic]
 BUILD_SECONDS = 10.0
 """About what reference and verification may take in a build of more than 32 members, by an estimate that is the same on
 every machine."""
+_RESIZED = 3  # samples
 _RUNS_A_MEMBER = 40  # runs of the reference that take as long as everything a build does for one member
 
 
@@ -82,9 +85,22 @@ def compute_golden(
     while True:
         some = taken(ensemble.signature, inputs, kept)
         try:
-            return _golden(ensemble, members, some, [kinds[i] for i in kept], progress)
+            golden = _golden(ensemble, members, some, [kinds[i] for i in kept], progress)
+            return dataclasses.replace(golden, resized=_resized(ensemble, golden))
         except _UnusableError as error:
             kept = [number for position, number in enumerate(kept) if position not in error.samples]
+
+
+def _resized(ensemble: Ensemble, golden: Golden) -> Golden | None:
+    """Some of the samples with open axes one shorter; None where there are none, or the network cannot run them."""
+    inputs = shortened(ensemble.signature, taken(ensemble.signature, golden.inputs, slice(0, _RESIZED)))
+    if inputs is None:
+        return None
+    try:
+        found = _golden(ensemble, golden.members[:1].tolist(), inputs, list(golden.kinds[:_RESIZED]), no_progress)
+    except (ParityError, _UnusableError):
+        return None
+    return dataclasses.replace(found, fingerprints={}, spoils=None)
 
 
 def _golden(
