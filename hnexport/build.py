@@ -7,7 +7,8 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import Protocol
 
@@ -106,9 +107,9 @@ class BuildResult:
     """
 
     path: Path
-    manifest: Manifest
+    manifest: Manifest = field(repr=False)
     digest: str
-    parity: ParityReport
+    parity: ParityReport = field(repr=False)
     seconds: Mapping[str, float]
 
 
@@ -119,7 +120,7 @@ def default_formats(stored_bytes: int) -> tuple[Format, ...]:
 
 def build(
     source: Ensemble | Buildable,
-    target: Path,
+    target: str | PathLike[str],
     *,
     options: BuildOptions | None = None,
     progress: Progress = no_progress,
@@ -137,7 +138,7 @@ def build(
         ParityError: a member that should be verified does not exist.
         ParityFailedError: an artifact does not compute what PyTorch computes; nothing was published.
     """
-    options = options or BuildOptions()
+    target, options = Path(target), options or BuildOptions()
     exact = _ensemble(source)
     ensemble = exact if options.bases is None else _ensemble(_with_bases(source, options.bases))
     formats = options.formats or default_formats(_stored_bytes(ensemble))

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
+from hnexport.attention import plain_attention
 from hnexport.dotted import OverTensors, named_tensors
+from hnexport.errors import RuntimeInputError
 from hnexport.members import as_id, check_member
 from hnexport.names import GUARD
 from hnexport.source import EnsembleSource
@@ -121,7 +123,8 @@ class Ensemble:
 
     def run(self, weights: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The network's outputs by name, with these weights (one tensor for each slot)."""
-        raw = functional_call(self.network, dict(weights), (), dict(inputs), tie_weights=False)
+        with plain_attention():
+            raw = functional_call(self.network, dict(weights), (), dict(inputs), tie_weights=False)
         return self._named(raw)
 
     def __call__(self, cond_id: Any, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -131,8 +134,9 @@ class Ensemble:
             cond_id: a whole number; a tensor of no axis is used where it lies.
 
         Raises:
-            RuntimeInputError: `cond_id` is something else.
+            RuntimeInputError: `cond_id` is something else, or the inputs are not tensors by the signature's names.
         """
+        self._check_names(inputs)
         is_scalar = isinstance(cond_id, Tensor) and cond_id.dtype is torch.int64 and not cond_id.dim()
         scalar = cond_id if is_scalar else torch.tensor(as_id(cond_id))  # to read it would wait for its device
         weights, guard = self.slots_of(self.generator(scalar))
@@ -155,6 +159,20 @@ class Ensemble:
                 weights[slot.name] = weights[slot.alias_of]
         return weights, guard
 
+    def _check_names(self, inputs: object) -> None:
+        names = [tensor.name for tensor in self.signature.inputs]
+        if not isinstance(inputs, Mapping):
+            expected = ", ".join(f"{name!r}: …" for name in names)
+            raise RuntimeInputError(
+                f"{self.name} takes its inputs by name, {{{expected}}}, found a {type(inputs).__name__}"
+            )
+        if set(inputs) != set(names):
+            raise RuntimeInputError(f"{self.name} takes {', '.join(names)}, found {', '.join(inputs) or 'none'}")
+        wrong = next((name for name, value in inputs.items() if not isinstance(value, Tensor)), None)
+        if wrong is not None:
+            what = type(inputs[wrong]).__name__
+            raise RuntimeInputError(f"the input {wrong} is of type {what}, no tensor: give torch.as_tensor({wrong})")
+
     def _named(self, raw: Any) -> dict[str, Tensor]:
         names = [output.name for output in self.signature.outputs]
         return dict(zip(names, output_leaves(raw), strict=True))
@@ -169,7 +187,7 @@ class _InDouble(Ensemble):
         specs = {output.name: output.dtype for output in self.signature.outputs}
         if outputs and not any(outputs[name].dtype is torch.float32 for name, of in specs.items() if of == "float32"):
             return outputs
-        with Widened():  # type: ignore[no-untyped-call]
+        with Widened():
             return super().run(weights, inputs)
 
 

@@ -33,11 +33,11 @@ class CheckpointError(HnexportError):
 
 
 class CaptureError(HnexportError):
-    """`torch.export` could not capture the pipeline, or captured something else than the pipeline."""
+    """`torch.export` could not capture an ensemble, or captured something else."""
 
 
 class ExportError(HnexportError):
-    """A captured pipeline could not be written in one of the file formats."""
+    """A captured ensemble could not be written in one of the file formats."""
 
 
 class BundleError(HnexportError):
@@ -61,11 +61,11 @@ class ProviderError(HnexportError):
 
 
 class RuntimeInputError(HnexportError, ValueError):
-    """An image, a member or an option that a loaded ensemble cannot take."""
+    """An input, a member or an option that a loaded ensemble cannot take."""
 
 
 class TuneError(HnexportError):
-    """A pipeline that cannot be tuned for this machine: nothing to fold, or a layout that this hnexport cannot use."""
+    """An ensemble that cannot be tuned for this machine: nothing to fold, or a layout that this hnexport cannot use."""
 
 
 class BenchError(HnexportError):

@@ -1,14 +1,44 @@
-"""How far rows are apart: one sample's share of an output is a row, whatever axes it has."""
+"""Samples and rows: which part of inputs and outputs belongs to which sample, and how far rows are apart.
+
+One sample's share of an output is a row, whatever axes it has.
+"""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NOISE_MULTIPLE", "relative_l2", "row_errors", "row_limits"]
+from hnexport.spec import Signature, TensorSpec
+
+__all__ = ["NOISE_MULTIPLE", "batch_size", "chosen_rows", "flat_rows", "relative_l2", "row_errors", "taken"]
 
 Array = NDArray[np.generic]
 
 NOISE_MULTIPLE = 4.0
-"""A row may be off by so many times what float32 loses on it by chance."""
+"""An ill-conditioned row may be off by so many times what the arithmetic may lose on it by chance: a chance that is
+measured by a few draws is known to within a factor of two, and kernels that sum in blocks lose up to twice as much."""
+
+
+def batch_size(signature: Signature, inputs: Mapping[str, Array]) -> int:
+    """How many samples these inputs are: one where none has a batch axis."""
+    return next((len(inputs[item.name]) for item in signature.inputs if item.has_batch), 1)
+
+
+def taken(signature: Signature, inputs: Mapping[str, Array], rows: Sequence[int] | slice) -> dict[str, Array]:
+    """Some samples of every input, in this order; an input without a batch axis stays as it is."""
+    return {item.name: inputs[item.name][rows] if item.has_batch else inputs[item.name] for item in signature.inputs}
+
+
+def chosen_rows(output: TensorSpec, known: Array, rows: Sequence[int] | slice) -> Array:
+    """The reference of some samples; an output without a batch axis is of all of them together."""
+    return known[rows] if output.has_batch else known
+
+
+def flat_rows(output: TensorSpec, array: Array) -> Array:
+    """`[row, element]`: a row for each sample, one in all where the output has no batch axis."""
+    if not output.has_batch:
+        return array.reshape(1, -1)
+    return array.reshape(len(array), -1) if array.size else array.reshape(len(array), 0)
 
 
 def relative_l2(found: Array, reference: Array) -> NDArray[np.float64]:
@@ -34,12 +64,3 @@ def row_errors(found: Array, reference: Array, leading: int = 1) -> NDArray[np.f
     """
     flat = [array.reshape(*array.shape[:leading], -1) for array in (found, reference)]
     return relative_l2(*flat)
-
-
-def row_limits(tolerance: float, noise: Array) -> NDArray[np.float64]:
-    """What each row may be off by: the tolerance, or what float32 itself loses on a row that is ill-conditioned.
-
-    Args:
-        noise: as `Golden.noise`, of any shape.
-    """
-    return np.maximum(tolerance, NOISE_MULTIPLE * np.asarray(noise, dtype=np.float64))

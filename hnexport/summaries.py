@@ -8,12 +8,9 @@ over the members (the population's, divided by the number of members); other val
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hnexport.spec import OutputKind, OutputSpec, Signature, TensorSpec
+from hnexport.spec import MEMBER, OutputKind, OutputSpec, Signature, TensorSpec
 
-__all__ = ["MEMBER", "Summary", "SummaryKind", "summaries"]
-
-MEMBER = "member"
-"""The name of the axis along which members lie."""
+__all__ = ["Summary", "SummaryKind", "summaries"]
 
 
 class SummaryKind(StrEnum):

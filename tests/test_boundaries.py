@@ -20,9 +20,10 @@ PACKAGE = Path(hnexport.__file__).parent
 ORDER = (
     ("errors", "interrupts"),
     ("reading",),
-    ("records", "progress", "installed", "publishing", "text", "names", "source", "rows", "number_lists", "members"),
+    ("records", "progress", "installed", "publishing", "text", "names", "source", "number_lists", "members"),
     ("spec", "precision"),
-    ("dotted", "summaries", "widened"),
+    ("attention", "dotted", "rows", "summaries", "widened"),
+    ("tracing",),
     ("hypernet",),
     ("families", "ensemble"),  # a family gives an ensemble, and `Ensemble.from_modules` is a family's
     ("networks",),

@@ -143,6 +143,13 @@ def test_only_the_formats_that_were_asked_for_are_written(tmp_path, make_spec, m
     assert result.manifest.onnx is None
 
 
+def test_a_target_may_be_text_and_a_result_is_shown_in_a_line(tmp_path, make_spec, make_tensors):
+    spec, options = make_spec(), BuildOptions(formats=(Format.PT2,))
+    result = build(checkpoint(spec, make_tensors(spec), "a test"), str(tmp_path / "bundle"), options=options)
+    assert result.path == tmp_path / "bundle"
+    assert len(repr(result)) < 500
+
+
 def test_an_existing_target_is_kept_unless_forced(tmp_path, make_spec, make_tensors):
     spec = make_spec()
     options = BuildOptions(formats=(Format.PT2,))

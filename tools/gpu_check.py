@@ -36,6 +36,7 @@ from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.doctor import diagnose
 from hnexport.errors import HnexportError
+from hnexport.names import COND_ID, MODEL_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.networks.wide_resnet.checkpoints import random_checkpoint
 from hnexport.networks.wide_resnet.spec import PipelineSpec, WideResNetSpec
 from hnexport.parity import VerifyOptions, tolerances, verify
@@ -208,11 +209,11 @@ def runtime_rows(task: Task, setting: Setting) -> Iterator[Row]:
 def unbound_row(task: Task) -> Row:
     """The generated graph by `session.run`, which copies its inputs itself: what binding them gains."""
     settings = CudaOptions().provider_options(tf32=False) if task.provider == "cuda" else {}
-    session = open_session(task.bundle / "model.onnx", session_options(None), task.provider, settings)
+    session = open_session(task.bundle / MODEL_FILE, session_options(None), task.provider, settings)
     member = np.array(task.golden.members[-1], dtype=np.int64)
     return measured(
         "float32: generated, by session.run",
-        lambda images: session.run(["logits"], {"cond_id": member, "image": images})[0],
+        lambda images: session.run(["logits"], {COND_ID: member, "image": images})[0],
         task.golden,
         TOLERANCES[tolerances.Precision.FLOAT32].relative_l2,
     )
@@ -282,7 +283,7 @@ def checks(task: Task) -> Iterator[Check]:
         plain = setting.precision is Precision.FLOAT32 and setting.cuda is None
         yield Check(name=setting.name, make=lambda s=setting: runtime_rows(task, s), obstacle=None if plain else on_cpu)
     yield Check(name="float32: generated, by session.run", make=lambda: unbound_row(task))
-    for file in ("model.pt", "model.pt2"):
+    for file in (TORCHSCRIPT_FILE, PT2_FILE):
         for precision in (f32, tf32, f16):
             yield Check(
                 name=f"{file}, PyTorch, {precision}",

@@ -8,6 +8,7 @@ from hnexport.bench.task import PLAIN_FILE, PLAIN_WEIGHTS_FILE
 from hnexport.bundle.manifest import Manifest
 from hnexport.bundle.onnx_data import is_external, read_model, tensor_values
 from hnexport.errors import BundleError
+from hnexport.export.external_data import DataFile, refer
 from hnexport.names import COND_ID, HYPERNET_FILE, NETWORK_FILE
 from hnexport.runtime.providers import open_session
 from hnexport.runtime.session_options import session_options
@@ -30,18 +31,13 @@ def write_plain(bundle: Path, manifest: Manifest, member: int, folder: Path, *, 
         weights = dict(zip(names, session.run(names, {COND_ID: np.array(member, dtype=np.int64)}), strict=True))
     path = bundle / NETWORK_FILE
     model = read_model(path)
-    with (folder / PLAIN_WEIGHTS_FILE).open("wb") as file:
+    with DataFile(folder / PLAIN_WEIGHTS_FILE) as file:
         for tensor in model.graph.initializer:
             if not is_external(tensor):
                 continue
             held = tensor_values(tensor, path, manifest.files)
             values = weights[tensor.name] if held is None else held
-            file.write(b"\0" * (-file.tell() % 4096))
-            place_at = {"location": PLAIN_WEIGHTS_FILE, "offset": file.tell(), "length": values.nbytes}
-            del tensor.external_data[:]
-            for key, value in place_at.items():
-                tensor.external_data.add(key=key, value=str(value))
-            file.write(np.ascontiguousarray(values).data)
+            refer(tensor, file.name, file.add(values))
     (folder / PLAIN_FILE).write_bytes(model.SerializeToString())
     if half:
         write_half(folder / PLAIN_FILE, folder / PLAIN_FILE)

@@ -3,9 +3,8 @@
 This package's modules import neither torch nor onnx: `hnexport.runtime` reads bundles with them.
 """
 
-from hnexport.bundle.golden import GOLDEN_FILE, Golden, read_golden, write_golden
+from hnexport.bundle.golden import Golden, read_golden, write_golden
 from hnexport.bundle.manifest import (
-    MANIFEST_FILE,
     ArtifactParity,
     FileRecord,
     Format,
@@ -14,6 +13,7 @@ from hnexport.bundle.manifest import (
     read_manifest,
     write_manifest,
 )
+from hnexport.names import GOLDEN_FILE, MANIFEST_FILE
 
 __all__ = [
     "GOLDEN_FILE",

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from hnexport.bundle.manifest import MANIFEST_FILE, FileRecord
+from hnexport.bundle.manifest import FileRecord
 from hnexport.errors import BundleError
+from hnexport.names import MANIFEST_FILE
 from hnexport.reading import MissingFileError, ReadError, open_regular, regular_size
 
 __all__ = ["Listing", "WrittenFiles", "check_files", "check_sizes", "record_file"]

@@ -19,14 +19,15 @@ from hnexport.errors import BundleError
 from hnexport.names import GOLDEN_FILE
 from hnexport.reading import ReadError, parse_json, regular_size, shown
 from hnexport.records import RecordError, from_json
-from hnexport.spec import OutputSpec, TensorSpec
+from hnexport.spec import MEMBER, TensorSpec
 
-__all__ = ["GOLDEN_FILE", "Golden", "read_golden", "write_golden"]
+__all__ = ["Golden", "read_golden", "write_golden"]
 
 Array = NDArray[np.generic]
 
 _METADATA = "hnexport.golden"
 _MEMBERS, _INPUT, _OUTPUT, _EAGER, _NOISE = "members", "input.", "output.", "eager.", "noise."
+_RESIZED = "resized."
 # As safetensors names them.
 _CODES = MappingProxyType(
     {
@@ -64,6 +65,8 @@ class Golden:
         fingerprints: of the stored tensors that the outputs come from, by name; see `hnexport.bundle.fingerprints`.
         spoils: by floating-point input, the outputs that are all NaN of a sample that is NaN there; None where it is
             not known.
+        resized: the first of the members and some of the samples again, with axes of any size (other than the batch)
+            one shorter; None where there are none, or the network cannot run them.
     """
 
     inputs: Mapping[str, Array]
@@ -74,6 +77,7 @@ class Golden:
     noise: Mapping[str, NDArray[np.float64]]
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     spoils: Mapping[str, tuple[str, ...]] | None = None
+    resized: "Golden | None" = None
 
     @property
     def samples(self) -> int:
@@ -88,10 +92,26 @@ class _Description:
     kinds: tuple[str, ...]
     fingerprints: Mapping[str, str]
     spoils: Mapping[str, tuple[str, ...]] | None = None
+    resized: tuple[str, ...] = ()
 
 
 def write_golden(folder: Path, golden: Golden) -> None:
     """Write `golden.safetensors` into a bundle folder."""
+    tensors = _named(golden)
+    if golden.resized is not None:
+        tensors |= {f"{_RESIZED}{name}": array for name, array in _named(golden.resized).items()}
+    described: dict[str, Any] = {"kinds": golden.kinds, "fingerprints": dict(golden.fingerprints)}
+    if golden.spoils is not None:
+        described["spoils"] = dict(golden.spoils)
+    if golden.resized is not None:
+        described["resized"] = golden.resized.kinds
+    # One key: safetensors writes several in an order that changes from run to run.
+    save_file(tensors, folder / GOLDEN_FILE, metadata={_METADATA: json.dumps(described, sort_keys=True)})
+    (folder / GOLDEN_FILE).chmod(0o644)  # safetensors writes files that only their owner may read
+
+
+def _named(golden: Golden) -> dict[str, Array]:
+    """All tensors by their names in the file."""
     tensors: dict[str, Array] = {_MEMBERS: golden.members}
     for prefix, arrays in (
         (_INPUT, golden.inputs),
@@ -100,12 +120,7 @@ def write_golden(folder: Path, golden: Golden) -> None:
         (_NOISE, golden.noise),
     ):
         tensors |= {f"{prefix}{name}": np.asarray(array, order="C") for name, array in arrays.items()}
-    described: dict[str, Any] = {"kinds": golden.kinds, "fingerprints": dict(golden.fingerprints)}
-    if golden.spoils is not None:
-        described["spoils"] = dict(golden.spoils)
-    # One key: safetensors writes several in an order that changes from run to run.
-    save_file(tensors, folder / GOLDEN_FILE, metadata={_METADATA: json.dumps(described, sort_keys=True)})
-    (folder / GOLDEN_FILE).chmod(0o644)  # safetensors writes files that only their owner may read
+    return tensors
 
 
 def read_golden(folder: Path, manifest: Manifest | None = None) -> Golden:
@@ -123,19 +138,44 @@ def read_golden(folder: Path, manifest: Manifest | None = None) -> Golden:
         with safe_open(path, framework="numpy") as file:
             described = parse_json((file.metadata() or {}).get(_METADATA, ""), f"its metadata {_METADATA}")
             facts = _read_description(described, manifest)
-            kinds = facts.kinds
+            kinds, resized = facts.kinds, None
             if manifest.schema_version == 1:
                 members, tensors = read_tensors1(file, manifest, len(kinds))
             else:
                 members, tensors = _read_tensors(file, manifest, len(kinds))
+                resized = _read_resized(file, manifest, facts.resized) if facts.resized else None
         _check_values(members, tensors, manifest)
     except (OSError, SafetensorError, ReadError, RecordError) as error:
         raise BundleError(f"{path} cannot be read: {error}; copy or build the bundle again") from error
-    return Golden(kinds=kinds, fingerprints=facts.fingerprints, spoils=facts.spoils, members=members, **tensors)
+    return Golden(
+        kinds=kinds,
+        fingerprints=facts.fingerprints,
+        spoils=facts.spoils,
+        members=members,
+        resized=resized,
+        **tensors,
+    )
 
 
-def _read_tensors(file: Any, manifest: Manifest, samples: int) -> tuple[Any, dict[str, dict[str, Array]]]:
+def _read_resized(file: Any, manifest: Manifest, kinds: tuple[str, ...]) -> Golden:
+    """The samples with shorter axes.
+
+    Raises:
+        ReadError: as `_read_tensors` and `_check_values`.
+    """
+    members, tensors = _read_tensors(file, manifest, len(kinds), _RESIZED)
+    _check_values(members, tensors, manifest)
+    held: dict[str, Any] = dict(tensors)
+    return Golden(kinds=kinds, members=members, **held)
+
+
+def _read_tensors(
+    file: Any, manifest: Manifest, samples: int, before: str = ""
+) -> tuple[Any, dict[str, dict[str, Array]]]:
     """The tensors, after their dtypes and shapes in the header fit each other and the signature.
+
+    Args:
+        before: what stands before their names.
 
     Raises:
         ReadError: one is missing, or of another dtype or shape.
@@ -143,6 +183,7 @@ def _read_tensors(file: Any, manifest: Manifest, samples: int) -> tuple[Any, dic
     held = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  # no mapping
 
     def read(name: str, dtype: str, shape: tuple[int | str, ...]) -> Array:
+        name = f"{before}{name}"
         if name not in held:
             raise ReadError(f"it has no tensor {name}")
         found = (held[name].get_dtype(), tuple(held[name].get_shape()))
@@ -151,12 +192,12 @@ def _read_tensors(file: Any, manifest: Manifest, samples: int) -> tuple[Any, dic
         )
         if found[0] != _CODES.get(dtype) or not fits:
             raise ReadError(
-                f"expected {name} of dtype {_CODES.get(dtype)} and shape {list(shape)}, "
-                f"found {found[0]} and {list(found[1])}"
+                f"expected {name} of dtype {_CODES.get(dtype)} and shape {shown(list(shape))}, "
+                f"found {found[0]} and {shown(list(found[1]))}"
             )
         return file.get_tensor(name)  # type: ignore[no-any-return]
 
-    members = read(_MEMBERS, "int64", ("member",))
+    members = read(_MEMBERS, "int64", (MEMBER,))
     count, signature = len(members), manifest.signature
     if not samples or not count:
         raise ReadError(f"it has {samples} samples and {count} members, expected at least one of each")
@@ -174,7 +215,7 @@ def _read_tensors(file: Any, manifest: Manifest, samples: int) -> tuple[Any, dic
         rows = (count, samples if output.has_batch else 1)
         if output.is_floating:
             tensors["eager"][output.name] = read(f"{_EAGER}{output.name}", "float64", rows)
-        if output.is_floating or f"{_NOISE}{output.name}" in held:
+        if output.is_floating or f"{before}{_NOISE}{output.name}" in held:
             tensors["noise"][output.name] = read(f"{_NOISE}{output.name}", "float64", rows)
         else:
             tensors["noise"][output.name] = np.zeros(rows)
@@ -189,7 +230,7 @@ def _read_description(described: Any, manifest: Manifest) -> _Description:
     """Kinds, fingerprints and what a NaN spoils.
 
     Raises:
-        ReadError: there is not one fingerprint for each stored tensor.
+        ReadError: there is not one fingerprint for each stored tensor, or what is spoilt does not exist.
     """
     found = from_json(_Description, described, f"metadata {_METADATA}: $")
     names = {stored.name for stored in manifest.stored}
@@ -199,6 +240,12 @@ def _read_description(described: Any, manifest: Manifest) -> _Description:
     for name, value in found.fingerprints.items():
         if re.fullmatch(r"[0-9a-f]{64}", value) is None:
             raise ReadError(f"the fingerprint of {name} is {shown(value)}, expected 64 hexadecimal digits")
+    signature = manifest.signature
+    inputs = {item.name for item in signature.inputs if item.is_floating}
+    outputs = {item.name for item in signature.outputs if item.is_floating}
+    for key, spoilt in (found.spoils or {}).items():
+        if key.partition(":")[0] not in inputs or not outputs.issuperset(spoilt):
+            raise ReadError(f"spoils: {shown(key)} or {shown(list(spoilt))} is no floating-point input or output")
     return found
 
 
@@ -213,8 +260,3 @@ def _check_values(found: Array, tensors: Mapping[str, Mapping[str, Array]], mani
                 raise ReadError(f"{what} {name} holds numbers that are not finite: nothing can be compared with them")
             if what != "outputs" and np.asarray(array, dtype=np.float64).min(initial=0.0) < 0:
                 raise ReadError(f"{what} {name} holds numbers below 0")
-
-
-def output_rows(output: OutputSpec, samples: int) -> int:
-    """How many rows an output of so many samples has: one where it has no batch axis."""
-    return samples if output.has_batch else 1

@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from hnexport.bundle.manifest import FORMAT_FILES, Format
+from hnexport.names import ENSEMBLE_FILE, WEIGHTS_FILE
 from hnexport.reading import open_regular
 
 __all__ = ["SessionSource", "confined_path", "session_source"]
 
-_WEIGHTS_FILE = "weights.bin"
-_LOOP_FILE = "ensemble.onnx"
 _EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
@@ -45,10 +44,10 @@ def session_source(path: Path, options: Any) -> SessionSource:
         BundleError: `ensemble.onnx` of a bundle with symlinks is damaged.
         ReadError: a file is missing or no regular file.
     """
-    weights = path.with_name(_WEIGHTS_FILE)
+    weights = path.with_name(WEIGHTS_FILE)
     if path.name not in FORMAT_FILES[Format.ONNX] or not weights.is_file():
         return SessionSource(model=str(path))
-    if path.name == _LOOP_FILE and (weights.is_symlink() or weights.stat().st_nlink > 1):
+    if path.name == ENSEMBLE_FILE and (weights.is_symlink() or weights.stat().st_nlink > 1):
         return _with_outer_tensors(path, options)
     if _real_folder(weights) in (_real_folder(path), Path(os.path.realpath(path.parent))):
         return SessionSource(model=str(path))
@@ -56,14 +55,14 @@ def session_source(path: Path, options: Any) -> SessionSource:
         model = file.read()
     with open_regular(weights) as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    options.add_external_initializers_from_files_in_memory([_WEIGHTS_FILE], [mapped], [len(mapped)])
+    options.add_external_initializers_from_files_in_memory([WEIGHTS_FILE], [mapped], [len(mapped)])
     return SessionSource(model=model, kept=mapped)
 
 
 @contextlib.contextmanager
 def confined_path(path: Path) -> Iterator[Path]:
     """A path at which model and weights are files of one folder: `path` itself, or hard links or copies for a while."""
-    weights = path.with_name(_WEIGHTS_FILE)
+    weights = path.with_name(WEIGHTS_FILE)
     if path.name not in FORMAT_FILES[Format.ONNX] or _real_folder(weights) == Path(os.path.realpath(path.parent)):
         yield path
         return

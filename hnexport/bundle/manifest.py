@@ -9,6 +9,16 @@ from types import MappingProxyType
 
 from hnexport.bundle.digest import check_digest, digest_of, parse_digest
 from hnexport.errors import BundleError, SpecError
+from hnexport.names import (
+    ENSEMBLE_FILE,
+    HYPERNET_FILE,
+    MANIFEST_FILE,
+    MODEL_FILE,
+    NETWORK_FILE,
+    PT2_FILE,
+    TORCHSCRIPT_FILE,
+    WEIGHTS_FILE,
+)
 from hnexport.reading import MissingFileError, ReadError, parse_json, read_bytes, shown
 from hnexport.records import RecordError, from_json, to_json
 from hnexport.source import EnsembleSource
@@ -16,7 +26,6 @@ from hnexport.spec import OutputSpec, Signature, Slot, StoredTensor, TensorSpec
 
 __all__ = [
     "FORMAT_FILES",
-    "MANIFEST_FILE",
     "SCHEMA",
     "SCHEMA_VERSION",
     "ArtifactParity",
@@ -31,7 +40,6 @@ __all__ = [
     "write_manifest",
 ]
 
-MANIFEST_FILE = "manifest.json"
 SCHEMA = "hnexport-bundle"
 SCHEMA_VERSION = 2
 READABLE_VERSIONS = (1, 2)
@@ -48,9 +56,9 @@ class Format(StrEnum):
 
 FORMAT_FILES: Mapping[Format, tuple[str, ...]] = MappingProxyType(
     {
-        Format.ONNX: ("model.onnx", "ensemble.onnx", "hypernet.onnx", "network.onnx", "weights.bin"),
-        Format.TORCHSCRIPT: ("model.pt",),
-        Format.PT2: ("model.pt2",),
+        Format.ONNX: (MODEL_FILE, ENSEMBLE_FILE, HYPERNET_FILE, NETWORK_FILE, WEIGHTS_FILE),
+        Format.TORCHSCRIPT: (TORCHSCRIPT_FILE,),
+        Format.PT2: (PT2_FILE,),
     }
 )
 """The files that a bundle of each format holds."""
@@ -82,7 +90,7 @@ class ArtifactParity:
     """The worst that parity found in one artifact; details in `parity.json`.
 
     Attributes:
-        relative_l2: largest relative L2 error of a row of logits against the float64 reference.
+        relative_l2: largest relative L2 error of a row of an output against the float64 reference.
         multiple_of_eager: largest ratio of that error to float32 eager PyTorch's own.
     """
 
@@ -97,8 +105,8 @@ class BasisRounding:
 
     Attributes:
         bases: largest relative L2 difference of a basis.
-        logits: largest relative L2 difference of a row of logits, PyTorch in float64 on both sides.
-        members: those whose logits were compared, each with every golden image.
+        logits: largest relative L2 difference of a row of an output, PyTorch in float64 on both sides.
+        members: those whose outputs were compared, each with every golden sample.
     """
 
     bases: float

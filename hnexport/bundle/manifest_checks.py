@@ -5,12 +5,12 @@ import math
 import re
 from collections.abc import Iterable
 
-from hnexport.bundle.manifest import FORMAT_FILES, MANIFEST_FILE, FileRecord, Format, Manifest
+from hnexport.bundle.manifest import FORMAT_FILES, FileRecord, Format, Manifest
 from hnexport.bundle.table_checks import check_lengths, check_tables
 from hnexport.errors import BundleError
 from hnexport.families import Described, family
 from hnexport.hypernet.storage import ALIGNMENT_BYTES
-from hnexport.names import COND_ID, PT2_FILE, RESERVED, TORCHSCRIPT_FILE, WEIGHTS_FILE
+from hnexport.names import COND_ID, MANIFEST_FILE, PT2_FILE, RESERVED, TORCHSCRIPT_FILE, WEIGHTS_FILE
 from hnexport.reading import is_plain_name, shown
 from hnexport.records import to_json
 from hnexport.spec import TensorSpec
@@ -142,6 +142,10 @@ def _check_signature(manifest: Manifest) -> None:
         _require(
             tensor.name not in RESERVED and is_plain_name(tensor.name),
             f"$: {shown(tensor.name)} cannot be the name of an input or output",
+        )
+        _require(
+            tensor.dtype != "bfloat16",
+            f"$: {shown(tensor.name)} is in bfloat16, which numpy does not have: no input or output is",
         )
 
 

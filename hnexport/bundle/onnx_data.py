@@ -37,7 +37,7 @@ _SUPPLIED = (SUPPLIED_FILE, LEGACY_SUPPLIED)  # the loader supplies what lies th
 MAX_MODEL_BYTES = 2**31 - 1  # protobuf's own limit
 MAX_NODES = 1_000_000  # with functions where they are called: ours have a thousand nodes, and no functions
 MAX_CALLS = 64
-MAX_NESTING = 8  # of graphs in graphs: ensemble.onnx has one Loop
+MAX_NESTING = 8  # of graphs in graphs: ensemble.onnx has one Scan
 
 Array = NDArray[np.generic]
 

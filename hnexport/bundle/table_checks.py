@@ -6,15 +6,13 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError
 from hnexport.reading import shown
 from hnexport.spec import Slot, StoredKind, StoredTensor, TensorSpec
+from hnexport.spec.bounds import EXPANSION, MAX_SLOTS, SMALL_BYTES
 
 __all__ = ["check_lengths", "check_tables"]
 
-MAX_SLOTS = 100_000
 MAX_INPUTS = 1000
 MAX_RANK = 64  # numpy's own
 MAX_SIZE = 2**50
-EXPANSION = 64  # how often the files one member may be: see the family for why
-SMALL_BYTES = 64 * 2**20
 
 
 def check_lengths(manifest: Manifest) -> None:
@@ -61,7 +59,8 @@ def check_tables(manifest: Manifest) -> None:
     limit = max(SMALL_BYTES, EXPANSION * sum(record.size_bytes for record in manifest.files.values()))
     needed = sum(slot.size_bytes for slot in manifest.slots if slot.alias_of is None)
     _require(
-        needed <= limit, f"$.slots: one member would take {needed} bytes, at most {limit} are allowed for its files"
+        needed <= limit,
+        f"$.slots: one member would take {shown(needed)} bytes, at most {limit} are allowed for its files",
     )
 
 

@@ -3,8 +3,9 @@
 import stat
 from pathlib import Path
 
-from hnexport.bundle.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, SCHEMA
+from hnexport.bundle.manifest import MAX_MANIFEST_BYTES, SCHEMA
 from hnexport.errors import BundleError
+from hnexport.names import MANIFEST_FILE
 from hnexport.publishing import Contents, Rules, check_place, list_tree, staged_folder
 from hnexport.reading import ReadError, read_json
 

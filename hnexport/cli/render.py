@@ -44,5 +44,5 @@ def accomplished(what: str) -> Iterator[None]:
 
 
 def megabytes(size_bytes: float) -> str:
-    """`150.6 MB`."""
-    return f"{size_bytes / 1e6:,.1f} MB"
+    """`150.6 MB`; what would be less than `0.1 MB`, `13.5 kB`."""
+    return f"{size_bytes / 1e6:,.1f} MB" if size_bytes >= 1e5 or not size_bytes else f"{size_bytes / 1e3:,.1f} kB"

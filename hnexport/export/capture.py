@@ -2,17 +2,13 @@
 
 import copy
 import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.export import Dim, ExportedProgram
-from torch.jit import TracerWarning  # type: ignore[attr-defined]
+from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from hnexport.dotted import named_tensors
@@ -20,8 +16,9 @@ from hnexport.ensemble import Ensemble, in_file_layout
 from hnexport.errors import CaptureError
 from hnexport.export.checks import check_captured, check_mode, check_names, check_used
 from hnexport.export.joint import joint_module
+from hnexport.tracing import dynamic_shapes, exported
 
-__all__ = ["Capture", "Half", "capture", "tracer_warnings_as_errors"]
+__all__ = ["Capture", "Half", "capture"]
 
 _EXCLUDES = re.compile(r" (!=|<|>) ")
 """In a guard: what shuts single sizes out. Sizes that are equal, and least ones, are `==` and `>=`."""
@@ -59,7 +56,8 @@ class Capture:
         Raises:
             CaptureError: `torch.export` refused it or warned, or the condition id was baked in.
         """
-        ensemble, dynamic = self.ensemble, _dynamic_shapes(self.ensemble)
+        ensemble = self.ensemble
+        dynamic = dynamic_shapes(ensemble.examples, ensemble.dynamic)
         examples = (torch.tensor(0), *ensemble.examples.values())
         shapes = (None, *(dynamic[name] for name in ensemble.examples))
         program = _export(ensemble.name, joint_module(ensemble, self.network.program), examples, {}, shapes)
@@ -83,7 +81,8 @@ def capture(ensemble: Ensemble) -> Capture:
     check_names(ensemble)
     check_mode(ensemble)
     network, examples = _with_storage(ensemble.network), dict(ensemble.examples)
-    program = _export(f"the network of {ensemble.name}", network, (), examples, _dynamic_shapes(ensemble))
+    shapes = dynamic_shapes(examples, ensemble.dynamic)
+    program = _export(f"the network of {ensemble.name}", network, (), examples, shapes)
     outputs = tuple(output.name for output in ensemble.signature.outputs)
     generator = in_file_layout(ensemble.generator)
     generated = _export(f"the generator of {ensemble.name}", generator, (torch.tensor(0),), {}, (None,))
@@ -95,28 +94,13 @@ def capture(ensemble: Ensemble) -> Capture:
     )
 
 
-def _dynamic_shapes(ensemble: Ensemble) -> dict[str, Any]:
-    """For each input its axes of any size: one `Dim` for each name."""
-    names = {name for axes in ensemble.dynamic.values() for name in axes.values()}
-    dims = {name: Dim(name, min=1) for name in names}
-    return {
-        name: {axis: dims[dim] for axis, dim in ensemble.dynamic.get(name, {}).items()} or None
-        for name in ensemble.examples
-    }
-
-
 def _export(
-    what: str, module: nn.Module, positional: tuple[Tensor, ...], named: dict[str, Tensor], dynamic_shapes: Any
+    what: str, module: nn.Module, positional: tuple[Tensor, ...], named: dict[str, Tensor], shapes: Any
 ) -> ExportedProgram:
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # the fused kernels of attention have no place in files
     try:
-        with tracer_warnings_as_errors():
-            program = torch.export.export(module, positional, named, dynamic_shapes=dynamic_shapes)
+        program = exported(module, positional, named, shapes)
     except Exception as error:
         raise CaptureError(f"torch.export could not capture {what}: {error}{_remedy(error)}") from error
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
     for node in program.graph.nodes:  # they name this machine's folders, and would make equal builds differ
         node.meta.pop("stack_trace", None)
     _check_writes(what, program)
@@ -170,15 +154,3 @@ def _output_names(program: ExportedProgram) -> tuple[str, ...]:
     if not isinstance(numbers, dict):
         raise CaptureError(f"a generator returns a dictionary of tensors by slot, found {type(numbers).__name__}")
     return tuple(sorted(numbers, key=numbers.__getitem__))
-
-
-@contextmanager
-def tracer_warnings_as_errors() -> Iterator[None]:
-    """A tracer's warning means that the graph may not be the program: make it an error."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.simplefilter("error", TracerWarning)
-        warnings.filterwarnings("error", "The tensor attributes? ")  # what forward writes would be lost
-        warnings.filterwarnings("ignore", r"The tensor attributes? self\.\S*_flat_weights")  # of PyTorch's own layers
-        yield

@@ -13,7 +13,7 @@ from hnexport.export.capture import Capture
 from hnexport.export.graphs import FLOATING, add_node, make_initializer, remove_unused, source
 from hnexport.export.naming import drop_metadata, name_generator, name_network, unify_names
 from hnexport.export.recurrent import keep_nan
-from hnexport.export.rewrite import pool_globally
+from hnexport.export.rewrite import pool_globally, spell_out_norms
 from hnexport.export.translate import generator_graph, network_graph
 from hnexport.export.weights_file import empty, size_bytes
 from hnexport.names import GUARD, SUPPLIED_FILE
@@ -85,6 +85,7 @@ def compose_model(halves: Halves) -> ir.Model:
     model.functions.update(below.functions)
     graph.inputs[1:1] = inputs[: halves.inputs]
     graph.outputs[:] = [_guarded(graph, value, given.get(GUARD)) for value in outputs]
+    spell_out_norms(graph)
     remove_unused(model, 1 + halves.inputs)
     unify_names(graph, [*graph.inputs, *graph.outputs, *slots])
     return model

@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from hnexport.errors import CaptureError, ExportError
-from hnexport.export.capture import Capture, tracer_warnings_as_errors
+from hnexport.export.capture import Capture
+from hnexport.tracing import exporters_warnings
 
 __all__ = ["write_pt2"]
 
@@ -18,7 +19,7 @@ def write_pt2(capture: Capture, path: Path) -> None:
         ExportError: `torch.export.save` failed.
     """
     try:
-        with tracer_warnings_as_errors():
+        with exporters_warnings():
             torch.export.save(capture.joint, path)
     except CaptureError:
         raise

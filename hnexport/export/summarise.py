@@ -19,8 +19,8 @@ import numpy as np
 import onnx_ir as ir
 
 from hnexport.export.graphs import add_node
-from hnexport.spec import OutputKind, OutputSpec, Signature
-from hnexport.summaries import MEMBER, Summary, SummaryKind
+from hnexport.spec import MEMBER, OutputKind, OutputSpec, Signature
+from hnexport.summaries import Summary, SummaryKind
 
 __all__ = ["SMALLEST_NORMAL", "summarise"]
 

@@ -17,8 +17,9 @@ from torch.fx.graph import CodeGen
 from torch.fx.node import map_aggregate
 
 from hnexport.errors import CaptureError, ExportError
-from hnexport.export.capture import Capture, tracer_warnings_as_errors
+from hnexport.export.capture import Capture
 from hnexport.export.torchscript_ensemble import ensemble_source
+from hnexport.tracing import exporters_warnings
 
 __all__ = ["write_torchscript"]
 
@@ -31,7 +32,7 @@ def write_torchscript(capture: Capture, path: Path) -> None:
         ExportError: the graph cannot be scripted.
     """
     try:
-        with torch.no_grad(), tracer_warnings_as_errors():
+        with torch.no_grad(), exporters_warnings():
             scripted = _script(capture.joint)
             scripted.define(ensemble_source(capture.ensemble.signature))
             scripted.save(str(path))

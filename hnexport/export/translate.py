@@ -18,9 +18,10 @@ from torch.export.graph_signature import InputKind
 
 from hnexport.ensemble import Ensemble
 from hnexport.errors import CaptureError, ExportError
-from hnexport.export.capture import Capture, Half, tracer_warnings_as_errors
+from hnexport.export.capture import Capture, Half
 from hnexport.export.graphs import add_node, adopt_strays, all_values
 from hnexport.spec import TensorSpec
+from hnexport.tracing import exporters_warnings
 
 __all__ = ["generator_graph", "network_graph"]
 
@@ -60,7 +61,7 @@ def _translate(what: str, half: Half, aliases: Mapping[str, str]) -> ir.Model:
     """Free parameters and buffers from their data, and only then optimise."""
     try:
         _quieten_exporter()
-        with tracer_warnings_as_errors(), contextlib.redirect_stdout(io.StringIO()):
+        with exporters_warnings(), contextlib.redirect_stdout(io.StringIO()):
             exported = torch.onnx.export(half.program, optimize=False, verbose=False)
             if exported is None:
                 raise ExportError("torch.onnx.export returned nothing")

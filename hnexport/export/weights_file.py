@@ -1,8 +1,4 @@
-"""`weights.bin`: the stored tensors, raw, that the ONNX files of a bundle share. The one writer of external data.
-
-Each tensor is little-endian in row-major order and starts at a multiple of the page size, so that runtimes map the file
-into memory instead of copying it.
-"""
+"""`weights.bin`: the stored tensors that the ONNX files of a bundle share."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,10 +12,10 @@ from torch import Tensor
 
 from hnexport.dotted import named_tensors
 from hnexport.ensemble import Ensemble, in_file_layout
-from hnexport.hypernet.storage import ALIGNMENT_BYTES
+from hnexport.export.external_data import DataFile
 from hnexport.names import WEIGHTS_FILE
 
-__all__ = ["WEIGHTS_FILE", "TensorLocation", "WeightsFile", "empty", "laid_out", "size_bytes", "write_weights"]
+__all__ = ["TensorLocation", "WeightsFile", "empty", "laid_out", "size_bytes", "write_weights"]
 
 _DTYPES = {
     torch.bool: ir.DataType.BOOL,
@@ -90,15 +86,11 @@ def size_bytes(dtype: ir.DataType, shape: Sequence[int]) -> int:
 def write_weights(folder: Path, tensors: Mapping[str, Tensor]) -> WeightsFile:
     """Write `tensors` into `folder`, in their order; one of them at a time is copied where it is not contiguous."""
     locations = {}
-    with (folder / WEIGHTS_FILE).open("wb") as file:
+    with DataFile(folder / WEIGHTS_FILE) as file:
         for name, tensor in tensors.items():
-            file.write(b"\0" * (-file.tell() % ALIGNMENT_BYTES))
             values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            offset, length = file.add(values)
             locations[name] = TensorLocation(
-                dtype=_DTYPES[tensor.dtype],
-                shape=tuple(tensor.shape),
-                offset_bytes=file.tell(),
-                length_bytes=values.nbytes,
+                dtype=_DTYPES[tensor.dtype], shape=tuple(tensor.shape), offset_bytes=offset, length_bytes=length
             )
-            file.write(values.data)
     return WeightsFile(folder=folder, locations=locations)

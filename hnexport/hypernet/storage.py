@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from hnexport.hypernet.plan import ChunkPlan, InternalHypernet, check_plan
-from hnexport.names import MEMBER_PREFIX, SHARED_PREFIX
-from hnexport.spec import HypernetSpec, Slot, Source, StoredKind, StoredTensor
+from hnexport.spec import HypernetSpec, Slot, Source, StoredKind, StoredTensor, stored_as
 from hnexport.spec.checks import require, require_positive
 
 __all__ = ["ALIGNMENT_BYTES", "GeneratorSpec", "stored_tensors"]
@@ -66,16 +65,8 @@ def _stored(spec: GeneratorSpec) -> Iterator[StoredTensor]:
             yield from _stored_hypernet(hypernet, spec.hypernet, spec.members)
     for slot in spec.slots:
         source = spec.sources[slot.name]
-        if source is Source.GENERATED:
-            continue
-        yield StoredTensor(
-            name=f"{MEMBER_PREFIX if source is Source.MEMBER else SHARED_PREFIX}{slot.name}",
-            dtype=slot.dtype,
-            shape=(spec.members, *slot.shape) if source is Source.MEMBER else slot.shape,
-            kind=StoredKind.MEMBER if source is Source.MEMBER else StoredKind.SHARED,
-            slot=slot.name,
-            trained=slot.trained,
-        )
+        if source is not Source.GENERATED:
+            yield stored_as(slot, spec.members, shared=source is Source.SHARED)
 
 
 def _stored_hypernet(hypernet: InternalHypernet, settings: HypernetSpec, members: int) -> Iterator[StoredTensor]:

@@ -1,5 +1,6 @@
 """Compare one loaded artifact with the golden samples."""
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +10,20 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden
 from hnexport.errors import ParityError
-from hnexport.parity.batches import LARGE_BATCHES, LARGE_SECONDS, filled, large_batch, member_batches, run_member
+from hnexport.parity.batches import (
+    DEFAULT_BATCH_SIZES,
+    LARGE_BATCHES,
+    LARGE_SECONDS,
+    filled,
+    large_batch,
+    member_batches,
+    run_member,
+    run_rows,
+)
 from hnexport.parity.cases import Case
 from hnexport.parity.checks import (
     SAME_ROW,
+    SPOILT_BATCH,
     SPOILT_ROW,
     check_members_differ,
     check_placement,
@@ -21,12 +32,12 @@ from hnexport.parity.checks import (
     check_unknown_ids,
 )
 from hnexport.parity.compare import Reference, checked_outputs, compare_member
+from hnexport.parity.open_axes import check_open_axes
 from hnexport.parity.results import ArtifactReport, Check, Comparison
-from hnexport.parity.rows_of import chosen_rows, flat_rows, taken
 from hnexport.parity.runners import Placed, Runner
 from hnexport.parity.tolerances import EAGER_FLOOR, Tolerance
 from hnexport.progress import Progress, no_progress
-from hnexport.rows import relative_l2
+from hnexport.rows import chosen_rows, flat_rows, relative_l2, taken
 from hnexport.spec import Signature
 
 __all__ = ["Plan", "eager_errors", "failed_member", "first_rows", "members_checks", "verify_artifact"]
@@ -42,6 +53,7 @@ class Plan:
     Attributes:
         members: the size of the ensemble (the golden samples may hold fewer).
         batch_sizes: sizes that every member runs, see `allowed_sizes`.
+        every_sample: whether every member meets all samples, as far as its batch sizes allow otherwise.
         large: whether one member runs `LARGE_BATCHES` too.
         on_failure: called with the worst batch of each member that fails.
     """
@@ -49,6 +61,7 @@ class Plan:
     members: int
     batch_sizes: tuple[int, ...]
     tolerance: Tolerance
+    every_sample: bool = True
     large: bool = True
     progress: Progress = no_progress
     on_failure: Callable[[Case], object] | None = None
@@ -95,17 +108,19 @@ def verify_artifact(name: str, runner: Runner, signature: Signature, golden: Gol
         plan.progress(f"verify {name}", position + 1, len(golden.members))
     if broken:
         return _partly(name, runner, comparisons, broken)
+    spread = _repeat_spread(name, runner, golden, ran[0])
     checks = _checks(runner, signature, golden, ran, plan)
+    run = functools.partial(_run_resized, name, runner, signature)
+    checks += check_open_axes(name, run, signature, golden, plan.tolerance)
     found = {output.name: np.stack([one.first[output.name] for one in ran]) for output in signature.outputs}
     checks += members_checks(signature, golden, found, plan.tolerance)
-    again = run_member(name, runner, ran[0].reference.member, taken(signature, golden.inputs, ran[0].batches[-1]))
     return ArtifactReport(
         artifact=name,
         runtime=runner.runtime,
         comparisons=tuple(comparisons),
         checks=tuple(checks),
         ensemble_error=ensemble_error(signature, golden, found),
-        repeat_spread=_repeat_spread(ran[0], again),
+        repeat_spread=spread,
         not_checked=_not_checked(runner),
         batch_sizes=tuple(sorted({len(batch) for batch in ran[0].batches})),
     )
@@ -158,7 +173,7 @@ def eager_errors(golden: Golden) -> Mapping[int, float]:
 
 
 def failed_member(member: int) -> Comparison:
-    """A member without logits to compare."""
+    """A member without outputs to compare."""
     return Comparison(
         member=member,
         worst_absolute=np.inf,
@@ -177,7 +192,7 @@ def _run_all(name: str, runner: Runner, reference: Reference, golden: Golden, po
         ParityError: the runtime cannot run it, or returns other outputs than the signature's.
     """
     signature, samples = reference.signature, golden.samples
-    batches = member_batches(samples, position, plan.batch_sizes, runner.limits)
+    batches = member_batches(samples, position, plan.batch_sizes, runner.limits, every_sample=plan.every_sample)
     found: list[Outputs] = []
 
     def run(batch: Sequence[int]) -> float:
@@ -197,9 +212,16 @@ def _run_all(name: str, runner: Runner, reference: Reference, golden: Golden, po
     return _Ran(reference=reference, batches=batches, found=found, first=first)
 
 
+def _run_resized(name: str, runner: Runner, signature: Signature, member: int, inputs: Outputs) -> Outputs:
+    return run_rows(name, runner, member, signature, inputs)
+
+
 def _checks(runner: Runner, signature: Signature, golden: Golden, ran: Sequence[_Ran], plan: Plan) -> list[Check]:
     """The checks that this artifact's batch sizes allow; `_not_checked` names the others."""
-    spoilt, single = check_spoilt_row(runner, signature, golden, plan.tolerance), _is_single(runner)
+    first = list(range(SPOILT_BATCH))
+    known = (found for batch, found in zip(ran[0].batches, ran[0].found, strict=True) if list(batch) == first)
+    spoilt = check_spoilt_row(runner, signature, golden, plan.tolerance, next(known, None))
+    single = _is_single(runner)
     checks = [] if single and spoilt.passed else [spoilt]
     if not single:
         checks.insert(0, check_same_rows([(one.reference, one.batches, one.found) for one in ran], plan.tolerance))
@@ -308,10 +330,14 @@ def _first_sample(
     return first_rows(reference.signature, run_member(name, runner, reference.member, given))
 
 
-def _repeat_spread(ran: _Ran, again: Outputs) -> float:
-    """Largest relative L2 difference of a row between two runs of the same batch."""
-    worst, (first, known) = 0.0, _pair(ran, len(ran.batches) - 1)
-    for output in ran.reference.signature.outputs:
+def _repeat_spread(name: str, runner: Runner, golden: Golden, ran: _Ran) -> float:
+    """Largest relative L2 difference of a row between two runs of the same batch, the largest of the small ones."""
+    signature, sizes = ran.reference.signature, [len(batch) for batch in ran.batches]
+    again_with = sizes.index(max((size for size in sizes if size <= max(DEFAULT_BATCH_SIZES)), default=min(sizes)))
+    given = taken(signature, golden.inputs, ran.batches[again_with])
+    again = run_member(name, runner, ran.reference.member, given)
+    worst, (first, known) = 0.0, _pair(ran, again_with)
+    for output in signature.outputs:
         if not output.is_floating or first[output.name].shape != np.shape(again[output.name]):
             continue
         one, two = (flat_rows(output, np.asarray(found[output.name])) for found in (first, again))

@@ -1,5 +1,6 @@
 """Which batches an artifact is tried with, and one way to run them, whatever batch sizes it is limited to."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hnexport.bundle.golden import Golden
 from hnexport.errors import HnexportError, ParityError
-from hnexport.parity.limits import Limits
-from hnexport.parity.rows_of import batch_size, taken
+from hnexport.families import Described
+from hnexport.parity.limits import FULL, Limits
+from hnexport.rows import batch_size, taken
 from hnexport.spec import Signature
 
 if TYPE_CHECKING:
@@ -19,9 +22,12 @@ __all__ = [
     "DEFAULT_BATCH_SIZES",
     "LARGE_BATCHES",
     "LARGE_SECONDS",
+    "LARGE_WEIGHTS",
     "allowed_sizes",
     "filled",
+    "first_samples",
     "in_parts",
+    "is_large",
     "large_batch",
     "member_batches",
     "run_member",
@@ -37,16 +43,34 @@ DEFAULT_BATCH_SIZES = (1, 3)
 LARGE_BATCHES = (33, 257)
 """One member runs these too, made of the golden samples again and again; the largest where it takes `LARGE_SECONDS`."""
 LARGE_SECONDS = 1.0
+LARGE_WEIGHTS = 2**22
+"""Members with more weights run `DEFAULT_BATCH_SIZES` alone, each with other samples; one of them meets all samples, in
+`LARGE_BATCHES`, or in one batch where members run together."""
 
 
-def allowed_sizes(name: Path | str, limits: Limits, asked: Sequence[int] | None, samples: int) -> tuple[int, ...]:
+def is_large(described: Described) -> bool:
+    """Whether a member has so many weights that it is tried with few samples.
+
+    Where an output has no batch axis, which says something of all samples together, no member is.
+    """
+    weights = sum(math.prod(slot.shape) for slot in described.slots if slot.alias_of is None)
+    return weights > LARGE_WEIGHTS and all(output.has_batch for output in described.signature.outputs)
+
+
+def allowed_sizes(
+    name: Path | str, limits: Limits, asked: Sequence[int] | None, samples: int | None
+) -> tuple[int, ...]:
     """The batch sizes to try: those that were asked for, or the usual ones as far as the artifact runs them.
+
+    Args:
+        samples: all of them, as one batch more; None for members that are large.
 
     Raises:
         ParityError: one that was asked for is one that it cannot run.
     """
     if asked is None:
-        usual = tuple(size for size in dict.fromkeys((*DEFAULT_BATCH_SIZES, samples)) if limits.runs(size))
+        sizes = DEFAULT_BATCH_SIZES if samples is None else (*DEFAULT_BATCH_SIZES, samples)
+        usual = tuple(size for size in dict.fromkeys(sizes) if limits.runs(size))
         return usual or (limits.least_batch,)
     unable = next((size for size in asked if not limits.runs(size)), None)
     if unable is not None:
@@ -64,11 +88,16 @@ def _told(limits: Limits) -> str:
     return ", ".join(map(str, able)) if len(able) <= 8 else f"{min(able)} to {max(able)}"
 
 
-def member_batches(samples: int, position: int, sizes: Sequence[int], limits: Limits) -> list[list[int]]:
+def member_batches(
+    samples: int, position: int, sizes: Sequence[int], limits: Limits, *, every_sample: bool = True
+) -> list[list[int]]:
     """Which samples make up each batch: every member starts at another one, so that all meet all batch sizes.
 
     Every member meets all samples: in one batch in their order where that is among the sizes, otherwise in as many
     batches as it takes. An artifact that is limited to some sizes meets some of them at two places of a batch.
+
+    Args:
+        every_sample: otherwise no further batches are added, where the artifact runs batches of any size.
     """
 
     def batch(start: int, size: int) -> list[int]:
@@ -76,7 +105,7 @@ def member_batches(samples: int, position: int, sizes: Sequence[int], limits: Li
 
     batches = [list(range(samples)) if size == samples else batch(position, size) for size in sizes]
     size = max(sizes)
-    if size < samples:
+    if size < samples and (every_sample or not limits.runs_any_batch):
         batches += [batch(position + done, size) for done in range(size, samples, size)]
     if not limits.runs_any_batch and size > 1:
         batches.append(batch(position + 1, size))
@@ -86,6 +115,11 @@ def member_batches(samples: int, position: int, sizes: Sequence[int], limits: Li
 def large_batch(samples: int, size: int) -> list[int]:
     """The golden samples again and again."""
     return [number % samples for number in range(size)]
+
+
+def first_samples(signature: Signature, golden: Golden, count: int, limits: Limits = FULL) -> dict[str, Array]:
+    """The smallest batch that the artifact runs and that starts with so many golden samples, or with all there are."""
+    return filled(signature, taken(signature, golden.inputs, slice(0, count)), limits)
 
 
 def filled(signature: Signature, inputs: Inputs, limits: Limits) -> dict[str, Array]:

@@ -119,6 +119,10 @@ def read_case(path: Path) -> Case:
         value = read_json(path.with_suffix(".json"), MAX_FACTS_BYTES)
         if not isinstance(value, dict) or value.pop("schema", None) != SCHEMA:
             raise ParityError(f"{path} is not a failing case: its schema is not {SCHEMA!r}")
+        if "eager_error" in value:
+            raise ParityError(
+                f"{path} is a failing case that hnexport 0.1 wrote: make it again with `hnexport verify --save-failure`"
+            )
         facts = from_json(_Facts, value)
         tensors = _read_tensors(path.with_suffix(".safetensors"))
     except (OSError, ValueError, SafetensorError) as error:

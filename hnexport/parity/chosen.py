@@ -13,8 +13,9 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.ensemble import Ensemble
 from hnexport.errors import BundleError, ParityError
 from hnexport.parity.cost import estimated_seconds
+from hnexport.parity.expected import known_ensemble
 from hnexport.parity.members import checked_members, drawn_members
-from hnexport.parity.reference import compute_golden, known_ensemble
+from hnexport.parity.reference import compute_golden
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.progress import Progress, no_progress
 from hnexport.trust import NOBODY, Trust

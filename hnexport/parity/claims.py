@@ -13,7 +13,7 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.names import PARITY_FILE
 from hnexport.parity.judge import VerifyOptions
 from hnexport.parity.results import ArtifactReport, Check
-from hnexport.parity.tolerances import TOLERANCES, Precision
+from hnexport.parity.tolerances import EAGER_FLOOR, TOLERANCES, Precision
 from hnexport.reading import ReadError, read_json, shown
 
 __all__ = ["AGREE", "CONFIRMED", "check_claims"]
@@ -106,10 +106,11 @@ def _confirmed(claimed: Claims, reports: Sequence[ArtifactReport], golden: Golde
     for report in reports:
         for item in report.comparisons:
             known = claimed.get(report.artifact, {}).get(item.member)
-            if known is None:
+            if known is None or not item.passed:  # that it differs is said already
                 continue
             compared += 1
-            if item.relative_l2 > FACTOR * known["relative_l2"] and item.relative_l2 > may_lose[item.member]:
+            lost = max(may_lose[item.member], EAGER_FLOOR)
+            if item.relative_l2 > FACTOR * known["relative_l2"] and item.relative_l2 > lost:
                 detail = (
                     f"{report.artifact}, member {item.member}: an error of {item.relative_l2:.1e} is found, "
                     f"{known['relative_l2']:.1e} is claimed; build the bundle again"

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from hnexport.bundle.golden import Golden
 from hnexport.errors import ParityError
 from hnexport.parity.results import Comparison, OutputComparison
-from hnexport.parity.rows_of import chosen_rows, flat_rows
-from hnexport.parity.tolerances import EAGER_FLOOR, ILL_CONDITIONED, NOISE_MULTIPLE, Tolerance
-from hnexport.rows import relative_l2
+from hnexport.parity.tolerances import EAGER_FLOOR, ILL_CONDITIONED, Tolerance
+from hnexport.rows import NOISE_MULTIPLE, chosen_rows, flat_rows, relative_l2
 from hnexport.spec import OutputKind, OutputSpec, Signature
 
 __all__ = ["Reference", "RowLimits", "checked_outputs", "compare_member", "row_limits", "spread"]

@@ -20,8 +20,8 @@ from hnexport.parity.signature import GraphSignature, axis_sizes
 from hnexport.parity.trace import Given, Trace
 from hnexport.parity.trace.frames import unpack_given, unpack_trace
 from hnexport.records import RecordError, from_json, to_json
-from hnexport.spec import BATCH, Slot, TensorSpec
-from hnexport.summaries import MEMBER
+from hnexport.rows import batch_size
+from hnexport.spec import BATCH, MEMBER, Slot, TensorSpec
 
 __all__ = ["ConfinedRunner", "budget_of"]
 
@@ -182,7 +182,7 @@ class ConfinedRunner:
         return _QUESTION_SECONDS + min(seconds, _MOST_SECONDS)
 
     def _samples(self, inputs: Mapping[str, Array]) -> int:
-        return next((len(inputs[item.name]) for item in self._signature.inputs[1:] if item.has_batch), 1)
+        return batch_size(self._signature.network, inputs)
 
     def _bytes(self, outputs: Sequence[TensorSpec], inputs: Mapping[str, Array], samples: int, members: int = 1) -> int:
         """How large an answer may be: eight times its bytes in float64, and never more than the process may hold."""

@@ -23,6 +23,7 @@ _CALL_SECONDS = 3e-5
 class _Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts operations."""
 
+    supports_higher_order_operators = True
     count = 0
 
     def __torch_dispatch__(

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from hnexport.bundle.golden import Golden
 from hnexport.ensemble import Ensemble
 from hnexport.names import COND_ID
+from hnexport.parity.batches import first_samples
 from hnexport.parity.locate.activations import value_error
-from hnexport.parity.samples import first_samples
 from hnexport.parity.trace.onnx_trace import OnnxTracer
 from hnexport.parity.trace.points import Point, reference_points
 

@@ -1,44 +1,19 @@
 """Running an ensemble in float64 on the CPU, whatever its network says about dtypes, or in float32 as it is."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hnexport.ensemble import Ensemble
+from hnexport.widened import Widened
 
-__all__ = ["NARROWER", "InDouble", "run_double", "run_single", "run_weights"]
+__all__ = ["run_double", "run_single", "run_weights"]
 
 Array = NDArray[np.generic]
-
-NARROWER = (torch.float32, torch.float16, torch.bfloat16)
-
-
-class InDouble(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Every floating-point number in float64: constants, casts and results too.
-
-    A network may hold tensors that are no slots (the mean of a preprocessing) or cast to float32 by name.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        args, kwargs = pytree.tree_map(_widened, (args, kwargs or {}))
-        return func(*args, **kwargs)
-
-
-def _widened(value: Any) -> Any:
-    if isinstance(value, Tensor) and value.dtype in NARROWER:
-        return value.double()
-    return torch.float64 if isinstance(value, torch.dtype) and value in NARROWER else value
 
 
 def run_double(
@@ -48,12 +23,12 @@ def run_double(
 
     Args:
         ensemble: `Ensemble.double()` of the one that is meant.
-        mode: another way to compute than `InDouble`.
+        mode: another way to compute than `Widened`.
     """
     tensors = {
         name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in _tensors(inputs).items()
     }
-    with torch.no_grad(), mode or InDouble():
+    with torch.no_grad(), mode or Widened():
         outputs = ensemble(member, tensors)
     return {name: tensor.numpy() for name, tensor in outputs.items()}
 

@@ -13,19 +13,19 @@ from hnexport.bundle.manifest import Format, Manifest
 from hnexport.errors import HnexportError, ParityError
 from hnexport.names import TORCHSCRIPT_FILE
 from hnexport.parity.artifact import ensemble_error, first_rows
-from hnexport.parity.batches import LARGE_BATCHES, in_parts, large_batch, said
+from hnexport.parity.batches import DEFAULT_BATCH_SIZES, LARGE_BATCHES, in_parts, is_large, large_batch, said
 from hnexport.parity.checks import spoilt_by, unknown_ids
 from hnexport.parity.compare import Reference, checked_outputs, compare_member
 from hnexport.parity.limits import FULL, Limits
 from hnexport.parity.onnx_runners import own_model
+from hnexport.parity.open_axes import check_open_axes
 from hnexport.parity.programs import open_program
 from hnexport.parity.providers import Device
 from hnexport.parity.results import ArtifactReport, Check, Comparison
-from hnexport.parity.rows_of import flat_rows, taken
 from hnexport.parity.spoiling import SPOILS, spoilable, spoilt
 from hnexport.parity.summary_checks import check_summary, member_axis
 from hnexport.parity.tolerances import Tolerance
-from hnexport.rows import relative_l2
+from hnexport.rows import flat_rows, relative_l2, taken
 from hnexport.spec import Signature
 from hnexport.summaries import SummaryKind, summaries
 from hnexport.trust import NOBODY, Trust
@@ -98,6 +98,11 @@ class _Tried:
             raise ParityError(f"{self.name}: expected {', '.join(names)}, found {', '.join(found) or 'nothing'}")
         return {name: np.asarray(found[name]) for name in names}
 
+    def alone(self, member: int, inputs: Inputs) -> Outputs:
+        """The outputs of one member by name."""
+        found = self.run([member], inputs)
+        return {output.name: found[f"member_{output.name}"][0] for output in self.signature.outputs}
+
     def members(self, positions: Sequence[int], samples: Sequence[int]) -> None:
         """Run some members on some samples, and keep what comes out."""
         ids = [int(self.golden.members[position]) for position in positions]
@@ -131,7 +136,7 @@ def verify_ensemble(
     """
     signature = manifest.signature
     tried = _Tried(name, ensemble, signature, golden)
-    for positions, samples in _calls(golden, signature):
+    for positions, samples in _calls(golden, signature, large=is_large(manifest)):
         tried.members(positions, samples)
     comparisons = _comparisons(tried, tolerance)
     again = tried.run([int(golden.members[tried.calls[0][0][0]])], taken(signature, golden.inputs, tried.calls[0][1]))
@@ -146,18 +151,26 @@ def verify_ensemble(
             *check_summary(signature, [found for _, _, found in tried.calls]),
             _check_unknown_members(tried, manifest.members),
             *_check_spoilt_sample(tried),
+            *check_open_axes(name, tried.alone, signature, golden, tolerance),
         ),
         batch_sizes=tuple(sorted({len(samples) for _, samples, _ in tried.calls})),
     )
 
 
-def _calls(golden: Golden, signature: Signature) -> list[tuple[list[int], list[int]]]:
-    """Positions of members and samples of each call: every member at least once, with all samples."""
+def _calls(golden: Golden, signature: Signature, *, large: bool) -> list[tuple[list[int], list[int]]]:
+    """Positions of members and samples of each call: every member at least once, with all samples.
+
+    Args:
+        large: see `is_large`: with the first samples, and one member alone with all of them.
+    """
     members, whole = list(range(len(golden.members)))[::-1], list(range(golden.samples))
-    calls = [(members[start : start + _IDS_AT_ONCE], whole) for start in range(0, len(members), _IDS_AT_ONCE)]
+    some = whole[: max(DEFAULT_BATCH_SIZES)] if large else whole
+    calls = [(members[start : start + _IDS_AT_ONCE], some) for start in range(0, len(members), _IDS_AT_ONCE)]
     first, last = members[-1], members[0]
     if not any(item.has_batch for item in signature.inputs):
         return [*calls, ([first], whole), ([last, first], whole), ([first, first, last], whole)]
+    if large:
+        return [*calls, ([first, first, last], whole[-1:]), ([first], whole)]
     calls += [([first], [0]), ([last, first], whole[:3]), ([first, first, last], whole[-1:])]
     return [*calls, (members[-2:], large_batch(golden.samples, LARGE_BATCHES[0]))]
 
@@ -200,28 +213,28 @@ def _repeat_spread(tried: _Tried, again: Outputs) -> float:
 
 
 def _check_unknown_members(tried: _Tried, members: int) -> Check:
-    """A member that does not exist spoils its own outputs and every mean, and no other member's outputs."""
+    """Members that do not exist spoil their own outputs and every mean, and no other member's outputs."""
     signature, known = tried.signature, int(tried.golden.members[0])
     inputs = taken(signature, tried.golden.inputs, slice(0, 1))
-    alone = tried.run([known], inputs)
     ids = unknown_ids(members, tried.ensemble.limits.id_bits)
-    for cond_id in ids:
-        try:
-            found = tried.run([known, cond_id], inputs)
-        except ParityError as error:
-            return Check(name=UNKNOWN_MEMBERS, passed=False, detail=str(error))
-        for item in (item for item in summaries(signature) if item.is_floating):
-            value = found[item.name]
-            if item.kind is not SummaryKind.MEMBERS:
-                if not np.isnan(value).all():
-                    detail = f"cond_id {cond_id} leaves {item.name} a number"
-                    return Check(name=UNKNOWN_MEMBERS, passed=False, detail=detail)
-                continue
-            own, other = bool(np.isnan(value[1]).all()), bool(np.isfinite(value[0]).all())
-            other = other or not np.isfinite(alone[item.name][0]).all()
-            if not (own and other):
-                detail = f"cond_id {cond_id}: its {item.of} NaN: {own}; the other member's finite: {other}"
+    try:
+        found = tried.run([known, *ids], inputs)
+    except ParityError as error:
+        return Check(name=UNKNOWN_MEMBERS, passed=False, detail=str(error))
+    for item in (item for item in summaries(signature) if item.is_floating):
+        value = found[item.name]
+        if item.kind is not SummaryKind.MEMBERS:
+            if not np.isnan(value).all():
+                detail = f"ids that do not exist leave {item.name} a number"
                 return Check(name=UNKNOWN_MEMBERS, passed=False, detail=detail)
+            continue
+        if not np.isfinite(value[0]).all() and np.isfinite(tried.run([known], inputs)[item.name]).all():
+            detail = f"ids that do not exist change the {item.of} of another member"
+            return Check(name=UNKNOWN_MEMBERS, passed=False, detail=detail)
+        numbers = [cond_id for cond_id, own in zip(ids, value[1:], strict=True) if not np.isnan(own).all()]
+        if numbers:
+            detail = f"cond_id {numbers[0]} gives {item.of} that are numbers"
+            return Check(name=UNKNOWN_MEMBERS, passed=False, detail=detail)
     return Check(name=UNKNOWN_MEMBERS, passed=True, detail=f"checked {', '.join(map(str, ids))}")
 
 
@@ -230,7 +243,7 @@ def _check_spoilt_sample(tried: _Tried) -> list[Check]:
     signature, golden = tried.signature, tried.golden
     samples = min(3, golden.samples)
     own, inputs = min(1, samples - 1), taken(signature, golden.inputs, slice(0, samples))
-    ids = [int(member) for member in golden.members[:2]]
+    ids = [int(golden.members[0])]
     for given in spoilable(signature):
         for spoil in (spoil for spoil in SPOILS if spoil.is_nan):
             must = spoilt_by(golden, signature, spoil.key(given.name)) if tried.ensemble.limits.keeps_nan else ()

@@ -1,32 +1,40 @@
-"""What every slot of a member holds, by the family's own generator over stored tensors."""
+"""What a bundle's family makes of stored tensors again: every slot of a member, and the ensemble where it is data."""
 
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-from hnexport.families import Described, family
+from hnexport.bundle.manifest import Manifest
+from hnexport.ensemble import Ensemble
+from hnexport.families import family
 from hnexport.names import GUARD
-from hnexport.source import EnsembleSource
 
-__all__ = ["Weights", "expected_weights"]
+__all__ = ["Weights", "expected_weights", "known_ensemble"]
 
 Weights = Callable[[int], Mapping[str, Tensor]]
 """Every slot's tensor of one member."""
 
 
-def expected_weights(described: Described, source: EnsembleSource, tensors: Mapping[str, Tensor]) -> Weights:
+def expected_weights(manifest: Manifest, tensors: Mapping[str, Tensor]) -> Weights:
     """A function from a member to its slots' tensors, aliases among them, in the dtype of the stored tensors.
 
     Args:
         tensors: the stored tensors; they are not copied.
     """
-    generator = family(source.family).generator(described, source.spec, tensors)
+    source = manifest.source
+    generator = family(source.family).generator(manifest, source.spec, tensors)
 
     def weights(member: int) -> Mapping[str, Tensor]:
         with torch.no_grad():
             held = dict(generator(torch.tensor(member)))
         held.pop(GUARD, None)
-        return {slot.name: held[slot.alias_of or slot.name] for slot in described.slots}
+        return {slot.name: held[slot.alias_of or slot.name] for slot in manifest.slots}
 
     return weights
+
+
+def known_ensemble(manifest: Manifest, tensors: Mapping[str, Tensor]) -> Ensemble | None:
+    """The ensemble of a bundle again; None where its network is not known from data."""
+    source = manifest.source
+    return family(source.family).ensemble(manifest, source.spec, tensors, manifest.origin)

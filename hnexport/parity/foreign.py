@@ -15,10 +15,11 @@ import numpy as np
 
 from hnexport.bundle.checksums import check_files
 from hnexport.bundle.digest import DIGEST_PREFIX
-from hnexport.bundle.golden import GOLDEN_FILE, Golden, read_golden
+from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import Identified, read_identified
 from hnexport.bundle.writer import staged_folder
 from hnexport.errors import ParityError
+from hnexport.names import GOLDEN_FILE
 from hnexport.parity.checks import unknown_ids
 from hnexport.parity.members import checked_members
 from hnexport.reading import MissingFileError, ReadError, read_json

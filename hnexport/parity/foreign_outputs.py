@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.bundle.checksums import check_files
-from hnexport.bundle.golden import GOLDEN_FILE, Golden
+from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import read_identified
 from hnexport.errors import ParityError
+from hnexport.names import GOLDEN_FILE
 from hnexport.parity.artifact import ensemble_error, first_rows, members_checks
 from hnexport.parity.cases import Case
 from hnexport.parity.checks import SAME_ROW, SPOILT_ROW, UNKNOWN_IDS

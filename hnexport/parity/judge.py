@@ -10,7 +10,7 @@ from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import Identified, Manifest
 from hnexport.errors import ParityError
 from hnexport.parity.artifact import Plan, eager_errors, verify_artifact
-from hnexport.parity.batches import DEFAULT_BATCH_SIZES, allowed_sizes
+from hnexport.parity.batches import DEFAULT_BATCH_SIZES, allowed_sizes, is_large
 from hnexport.parity.cases import Case, write_case
 from hnexport.parity.checks import check_strict
 from hnexport.parity.chosen import chosen_golden, drawn_golden
@@ -130,10 +130,13 @@ class Judge:
             ParityError: it cannot be run, or not with the batch sizes that were asked for.
         """
         options = self.options
+        few = options.batch_sizes is None and is_large(self.manifest)
+        samples = None if few else self.golden.samples
         plan = Plan(
             members=self.manifest.members,
-            batch_sizes=allowed_sizes(name, runner.limits, options.batch_sizes, self.golden.samples),
+            batch_sizes=allowed_sizes(name, runner.limits, options.batch_sizes, samples),
             tolerance=options.tolerance,
+            every_sample=not few,
             large=options.batch_sizes is None,
             progress=self.progress,
             on_failure=self.on_failure,

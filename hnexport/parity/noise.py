@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from hnexport.ensemble import Ensemble
-from hnexport.parity.double import InDouble, run_double
-from hnexport.parity.rows_of import flat_rows
-from hnexport.rows import relative_l2
+from hnexport.parity.double import run_double
+from hnexport.rows import NOISE_MULTIPLE, flat_rows, relative_l2
 from hnexport.spec import OutputSpec
+from hnexport.widened import Widened
 
 __all__ = ["LARGEST_NOISE", "MOST_DRAWS", "NOISE_SECONDS", "Rounded", "draws_within", "measure_noise"]
 
@@ -38,6 +38,7 @@ _HALF = 2.0**-11
 _TINIEST = 2.0**-126  # float32 below it: some kernels flush it to zero
 _SMALL = 2.0**-60
 _LARGE, _TILE = 2**22, 2**20
+_CHOICES = 4  # draws of outputs that are not floating-point, for one of the others
 _OVERHEAD = 4.0  # a draw's time over that of the reference alone, for small networks
 
 # Operations that move or select numbers, which no arithmetic rounds.
@@ -59,17 +60,26 @@ _MOVING = frozenset(
 # fmt: on
 
 
-class Rounded(InDouble):  # type: ignore[no-untyped-call]
-    """One draw."""
+class Rounded(Widened):  # type: ignore[no-untyped-call]
+    """One draw.
 
-    def __init__(self, seed: int) -> None:
+    Args:
+        times: by how much more is rounded than float32 does.
+        alike: whether equal numbers are rounded alike. Kernels sum equal columns in different orders, so that a choice
+            among equal numbers may fall on any.
+    """
+
+    def __init__(self, seed: int, *, times: float = 1.0, alike: bool = True) -> None:
         super().__init__()
+        self._times, self._alike = times, alike
         self._random = np.random.default_rng(seed)
         self._entered: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if not isinstance(func, torch._ops.OpOverload):  # `torch.cond`: what its branches compute is not rounded
+            return super().__torch_dispatch__(func, types, args, kwargs)
         narrow = (kwargs or {}).get("dtype") in (torch.float16, torch.bfloat16)
         if not func._schema.is_mutable:
             args, kwargs = pytree.tree_map(self._entering, (args, kwargs or {}))
@@ -79,7 +89,7 @@ class Rounded(InDouble):  # type: ignore[no-untyped-call]
         aliases = any(item.alias_info is not None for item in func._schema.returns)
         if moves or (aliases and not func._schema.is_mutable):
             return pytree.tree_map_only(Tensor, _marked, result)
-        unit = _HALF if narrow else _UNIT
+        unit = self._times * (_HALF if narrow else _UNIT)
         return pytree.tree_map_only(Tensor, lambda tensor: _marked(self._rounded(tensor, unit)), result)
 
     def _entering(self, value: Any) -> Any:
@@ -99,7 +109,7 @@ class Rounded(InDouble):  # type: ignore[no-untyped-call]
         """The tensor, changed in place."""
         if tensor.dtype != torch.float64 or not tensor.numel() or _is_whole(tensor):
             return tensor
-        if tensor.numel() > _LARGE:
+        if tensor.numel() > _LARGE or not self._alike:
             return self._scaled(tensor, unit)
         # Equal numbers of one tensor move together, those of two tensors do not: x / 255 may be equal to a mean.
         shares = tensor.float().view(torch.int32).mul(self._factor()).double().mul_(2.0**-31)
@@ -112,7 +122,7 @@ class Rounded(InDouble):  # type: ignore[no-untyped-call]
     def _scaled(self, tensor: Tensor, unit: float) -> Tensor:
         """A tensor of many numbers, with the same shares again and again: quick, and few weights are equal."""
         flat = tensor.view(-1) if tensor.is_contiguous() else tensor.reshape(-1)
-        shares = torch.from_numpy(self._random.uniform(1.0 - unit, 1.0 + unit, _TILE))
+        shares = torch.from_numpy(self._random.uniform(1.0 - unit, 1.0 + unit, min(_TILE, len(flat))))
         for start in range(0, len(flat), _TILE):
             part = flat[start : start + _TILE]
             part.mul_(shares[: len(part)])
@@ -171,6 +181,10 @@ def measure_noise(
                 one = run_double(ensemble, members[row], inputs, Rounded(1000 * draw + members[row]))
                 for output in outputs:
                     found[output.name][position, draw] = _moved(output, one[output.name], known[output.name][row])
+    settled = {name: array for name, array in known.items() if name in chosen}
+    others = _unsettled(
+        ensemble, [members[row] for row in rows], inputs, {n: a[rows] for n, a in settled.items()}, draws
+    )
     noise = {}
     for output in outputs:
         each = found[output.name]
@@ -178,9 +192,40 @@ def measure_noise(
         summed = np.minimum(np.nan_to_num(summed, nan=LARGEST_NOISE), LARGEST_NOISE)
         noise[output.name] = np.repeat(summed.max(axis=0)[None], len(members), axis=0)
         noise[output.name][rows] = summed
+        if output.name in others:
+            noise[output.name][rows] = np.maximum(noise[output.name][rows], others[output.name])
         if output.name in chosen:
             noise[output.name] = np.maximum(noise[output.name], chosen[output.name])
     return noise
+
+
+def _unsettled(
+    ensemble: Ensemble,
+    members: Sequence[int],
+    inputs: Mapping[str, Array],
+    known: Mapping[str, Array],
+    draws: int,
+) -> dict[str, NDArray[np.float64]]:
+    """Of outputs that are not floating-point `[member, row]`: the largest share of a row's elements that changed in
+    draws in which every number is rounded by itself, and as many times as much as a row may be off by.
+
+    Args:
+        known: of those outputs alone, `[member, …]`.
+        draws: how often floating-point outputs are drawn; here `_CHOICES` times as often.
+    """
+    found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in known}
+    for position, member in enumerate(members if known else ()):
+        worst: dict[str, NDArray[np.float64]] = {}
+        for draw in range(_CHOICES * draws):
+            mode = Rounded(1000 * draw + member + 500, times=NOISE_MULTIPLE, alike=False)
+            with np.errstate(all="ignore"):
+                one = run_double(ensemble, member, inputs, mode)
+            for output in (output for output in ensemble.signature.outputs if output.name in known):
+                moved = _moved(output, one[output.name], known[output.name][position])
+                worst[output.name] = np.maximum(moved, worst.get(output.name, 0.0))
+        for name, value in worst.items():
+            found[name].append(value)
+    return {name: np.stack(values) for name, values in found.items()}
 
 
 def _moved(output: OutputSpec, found: Array, known: Array) -> NDArray[np.float64]:

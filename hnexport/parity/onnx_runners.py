@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 from hnexport.bundle.manifest import Manifest
 from hnexport.bundle.onnx_data import check_model
 from hnexport.bundle.restore import as_stored
+from hnexport.bundle.supplied import check_supplied
 from hnexport.errors import ParityError
 from hnexport.names import COND_ID, COND_IDS, ENSEMBLE_FILE, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE
 from hnexport.parity.kinds import FileKind, file_kind
 from hnexport.parity.limits import Limits
 from hnexport.parity.onnx_signature import OnnxSignature, onnx_signature
-from hnexport.parity.own_signature import faults_of_graph, faults_of_hypernet, faults_of_network, reached_by
+from hnexport.parity.own_signature import faults_of_graph, faults_of_hypernet, faults_of_network
 from hnexport.parity.providers import Device, Placement, onnx_session, profiled_placement
 from hnexport.parity.signature import signature_of
 from hnexport.parity.trace import Given, Trace
-from hnexport.parity.trace.onnx_graph import constants, load_graph
+from hnexport.parity.trace.onnx_graph import constants, dependent, load_graph
 from hnexport.parity.trace.onnx_trace import OnnxTracer, OnnxWeights
 
 __all__ = ["MaterialisedRunner", "OnnxRunner", "own_model"]
@@ -127,26 +128,33 @@ class MaterialisedRunner:
         self._supplied = manifest.onnx.supplied
         for name in (HYPERNET_FILE, NETWORK_FILE):
             check_model(bundle / name, manifest.files)
+        check_supplied(bundle, manifest)
         signature = signature_of(manifest)
         self.signature_faults = (
             *faults_of_hypernet(bundle / HYPERNET_FILE, signature, manifest.slots),
             *faults_of_network(bundle / NETWORK_FILE, signature),
         )
         self._outputs = [output.name for output in manifest.outputs]
-        reached = reached_by(load_graph(bundle / NETWORK_FILE), self._supplied)
+        _, reached = dependent(load_graph(bundle / NETWORK_FILE), self._supplied)
         self.limits = Limits(
             keeps_nan=_keeps_nan(bundle / NETWORK_FILE),
             unguarded=tuple(o.name for o in manifest.outputs if o.is_floating and o.name not in reached),
         )
         self._hypernet = onnx_session(bundle / HYPERNET_FILE, onnxruntime.SessionOptions(), device)
         self._member: int | None = None
-        self._network: onnxruntime.InferenceSession
+        self._network: onnxruntime.InferenceSession | None = None
+        self._unknown: list[Array | None] = []
         self.runtime = _runtime(self._hypernet)
 
     def run(self, cond_id: int, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """The outputs of one member; its session is kept until another member is asked for."""
-        if cond_id != self._member:
-            self._network, self._member = self._materialise(cond_id), cond_id
+        if cond_id != self._member or self._network is None:
+            given = self._given(list(self._supplied), cond_id)
+            unknown = _without_nan(given)
+            if self._network is None or not _are_equal(unknown, self._unknown):
+                self._network = None  # its memory is free before the next takes as much
+                self._network = self._materialise(given)
+            self._member, self._unknown = cond_id, unknown
         return dict(zip(self._outputs, self._network.run(self._outputs, dict(inputs)), strict=True))
 
     def stored(self) -> Iterator[tuple[str, Array]]:
@@ -166,11 +174,24 @@ class MaterialisedRunner:
     def _given(self, names: list[str], cond_id: int) -> list[Array]:
         return self._hypernet.run(names, {COND_ID: np.array(cond_id, dtype=np.int64)})  # type: ignore[no-any-return]
 
-    def _materialise(self, cond_id: int) -> onnxruntime.InferenceSession:
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(one) for one in self._given(list(self._supplied), cond_id)]
+    def _materialise(self, given: list[Array]) -> onnxruntime.InferenceSession:
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(one) for one in given]
         options = onnxruntime.SessionOptions()
         options.add_external_initializers(list(self._supplied), values)
         return onnx_session(self._bundle / NETWORK_FILE, options, self._device)
+
+
+def _without_nan(given: list[Array]) -> list[Array | None]:
+    """What an id that does not exist gives: None for tensors that are all NaN. Empty where none is: a member."""
+    kept = [None if array.dtype.kind == "f" and array.size and np.isnan(array).all() else array for array in given]
+    return kept if any(array is None for array in kept) else []
+
+
+def _are_equal(one: list[Array | None], other: list[Array | None]) -> bool:
+    """Whether two ids that do not exist give the same: then one session does for both."""
+    pairs = list(zip(one, other, strict=False))
+    same = (a is b or (a is not None and b is not None and np.array_equal(a, b)) for a, b in pairs)
+    return len(one) == len(other) > 0 and all(same)
 
 
 def _stored(manifest: Manifest, constants: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:

@@ -4,7 +4,7 @@ Somebody's converted file may name its inputs and outputs as it likes; the files
 manifest says.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -19,7 +19,6 @@ __all__ = [
     "faults_of_graph",
     "faults_of_hypernet",
     "faults_of_network",
-    "reached_by",
     "signature_faults",
 ]
 
@@ -84,23 +83,6 @@ def declared_of(path: Path) -> tuple[list[Declared], list[Declared]]:
     """
     graph = read_model(path).graph
     return [_declared(item) for item in graph.input], [_declared(item) for item in graph.output]
-
-
-def reached_by(model: onnx.ModelProto, names: Iterable[str]) -> frozenset[str]:
-    """Every value of a graph that depends on one of these, those inside of branches and loops among them."""
-    reached = set(names)
-    for node in model.graph.node:  # in the order of the data
-        if not reached.isdisjoint(_read_by(node)):
-            reached.update(node.output)
-    return frozenset(reached)
-
-
-def _read_by(node: onnx.NodeProto) -> Iterator[str]:
-    yield from node.input
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield from _read_by(inner)
 
 
 def _declared(item: onnx.ValueInfoProto) -> Declared:

@@ -19,7 +19,7 @@ from hnexport.parity.results import ParityReport
 from hnexport.spec import OutputKind, OutputSpec, Signature
 from hnexport.text import clean
 
-__all__ = ["PAGE_FILE", "report_page", "write_page"]
+__all__ = ["report_page", "write_page"]
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 760, 260, 58, 34, 12
 
@@ -164,7 +164,7 @@ def _depth_chart(depth: DepthProfile) -> dict[str, object]:
     count = max(len(depth.places) - 1, 1)
     lines = []
     for name, series in depth.errors.items():
-        places = [(i, error) for i, error in enumerate(series) if error]
+        places = [(i, error) for i, error in enumerate(series) if error and _has_logarithm(error)]
         points = [(_x(i / count), _y((math.log10(error) - low) / (high - low))) for i, error in places]
         if points:
             text = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
@@ -186,8 +186,7 @@ def _margin_chart(golden: Golden, report: ParityReport, signature: Signature) ->
     if not gaps.size:
         return None
     worst = max((artifact.worst.relative_l2 for artifact in report.artifacts), default=1e-12)
-    known = [*gaps.tolist(), worst] if math.isfinite(worst) else gaps.tolist()
-    low, high = _decades(known)
+    low, high = _decades([*gaps.tolist(), worst])
     counts, edges = np.histogram(np.log10(gaps), bins=4 * (high - low), range=(low, high))
     most = max(int(counts.max()), 1)
     bars = []
@@ -196,7 +195,7 @@ def _margin_chart(golden: Golden, report: ParityReport, signature: Signature) ->
             x, right = _x((start - low) / (high - low)), _x((stop - low) / (high - low))
             y = _y(0.92 * count / most)
             bars.append(_Bar(x=x + 1, y=y, width=right - x - 2, height=_y(0) - y, label=str(count)))
-    line = _x((math.log10(worst) - low) / (high - low)) if math.isfinite(worst) and worst > 0 else None
+    line = _x((math.log10(worst) - low) / (high - low)) if _has_logarithm(worst) else None
     return {"bars": bars, "ticks": _log_ticks(low, high, along="x"), "line": line, "rows": len(gaps), "worst": worst}
 
 
@@ -210,10 +209,16 @@ def _gaps(known: NDArray[np.generic], output: OutputSpec) -> NDArray[np.float64]
     return np.asarray(np.maximum(gaps.reshape(-1), 1e-12))
 
 
+def _has_logarithm(error: float) -> bool:
+    return 0.0 < error < math.inf
+
+
 def _decades(values: list[float]) -> tuple[int, int]:
-    if not values:
+    """The powers of ten between which all lie that a logarithmic axis can show."""
+    shown = [value for value in values if _has_logarithm(value)]
+    if not shown:
         return -8, -5
-    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    low, high = math.floor(math.log10(min(shown))), math.ceil(math.log10(max(shown)))
     return (low, high) if high - low >= 2 else (low - 1, high + 1)
 
 

@@ -1,36 +1,30 @@
 """The reference: the ensemble in float64 on the CPU, and what float32 loses: eagerly, and by chance."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hnexport.bundle.fingerprints import fingerprints
 from hnexport.bundle.golden import Golden
-from hnexport.bundle.manifest import Manifest
 from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError
-from hnexport.families import family
-from hnexport.names import GUARD
 from hnexport.parity.cost import counted_seconds, estimated_seconds
 from hnexport.parity.double import run_double, run_single
 from hnexport.parity.inputs import EXAMPLE
 from hnexport.parity.members import MEMBERS_CHECKED_BY_DEFAULT, checked_members, sample_members
 from hnexport.parity.noise import measure_noise
-from hnexport.parity.rows_of import flat_rows, taken
+from hnexport.parity.open_axes import shortened
 from hnexport.parity.spoiling import spoilt_outputs
 from hnexport.progress import Progress, no_progress
-from hnexport.rows import relative_l2
+from hnexport.rows import flat_rows, relative_l2, taken
 
 __all__ = [
     "BUILD_SECONDS",
     "compute_golden",
     "covered_members",
-    "known_ensemble",
-    "member_weights",
 ]
 
 Array = NDArray[np.generic]
@@ -38,6 +32,7 @@ Array = NDArray[np.generic]
 BUILD_SECONDS = 10.0
 """About what reference and verification may take in a build of more than 32 members, by an estimate that is the same on
 every machine."""
+_RESIZED = 3  # samples
 _RUNS_A_MEMBER = 40  # runs of the reference that take as long as everything a build does for one member
 
 
@@ -90,9 +85,22 @@ def compute_golden(
     while True:
         some = taken(ensemble.signature, inputs, kept)
         try:
-            return _golden(ensemble, members, some, [kinds[i] for i in kept], progress)
+            golden = _golden(ensemble, members, some, [kinds[i] for i in kept], progress)
+            return dataclasses.replace(golden, resized=_resized(ensemble, golden))
         except _UnusableError as error:
             kept = [number for position, number in enumerate(kept) if position not in error.samples]
+
+
+def _resized(ensemble: Ensemble, golden: Golden) -> Golden | None:
+    """Some of the samples with open axes one shorter; None where there are none, or the network cannot run them."""
+    inputs = shortened(ensemble.signature, taken(ensemble.signature, golden.inputs, slice(0, _RESIZED)))
+    if inputs is None:
+        return None
+    try:
+        found = _golden(ensemble, golden.members[:1].tolist(), inputs, list(golden.kinds[:_RESIZED]), no_progress)
+    except (ParityError, _UnusableError):
+        return None
+    return dataclasses.replace(found, fingerprints={}, spoils=None)
 
 
 def _golden(
@@ -105,7 +113,8 @@ def _golden(
     seconds = 0.0
     for count, member in enumerate(members, start=1):
         one = _tried(functools.partial(run_double, double, member), ensemble, inputs, kinds)
-        single, seconds = counted_seconds(functools.partial(run_single, ensemble, member, inputs))
+        eagerly = functools.partial(run_single, ensemble, member, inputs)
+        single, seconds = counted_seconds(eagerly) if count == 1 else (eagerly(), seconds)
         _check_finite(ensemble, member, kinds, {"float64": one, "float32": single})
         for output in outputs:
             value = one[output.name]
@@ -177,22 +186,3 @@ def _check_finite(
                     f"member {member}: PyTorch's own {precision} {output.name} are not finite; check its weights"
                 )
             raise _UnusableError(wrong)
-
-
-def known_ensemble(manifest: Manifest, tensors: Mapping[str, Tensor]) -> Ensemble | None:
-    """The ensemble of a bundle again; None where its network is not known from data."""
-    source = manifest.source
-    return family(source.family).ensemble(manifest, source.spec, tensors, manifest.origin)
-
-
-def member_weights(manifest: Manifest, tensors: Mapping[str, Tensor]) -> Callable[[int], dict[str, Tensor]]:
-    """A function from a member to the tensor of each slot that is not tied to another, of any bundle."""
-    source = manifest.source
-    generator = family(source.family).generator(manifest, source.spec, tensors)
-
-    def weights(member: int) -> dict[str, Tensor]:
-        with torch.no_grad():
-            found = generator(torch.tensor(member))
-        return {name: tensor for name, tensor in found.items() if name != GUARD}
-
-    return weights

@@ -4,13 +4,11 @@ That is no error of an artifact: the model that a bundle ships is that of the ro
 it as strictly as to any other. Both sides are PyTorch in float64, so that nothing but the rounding differs.
 """
 
-import numpy as np
-import torch
-
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import BasisRounding
 from hnexport.ensemble import Ensemble
 from hnexport.hypernet.bases import basis_rounding
+from hnexport.parity.double import run_double
 from hnexport.progress import Progress, no_progress
 from hnexport.rows import row_errors
 
@@ -30,15 +28,13 @@ def measure_rounding(
         golden: the reference outputs of `rounded`.
     """
     members = [int(member) for member in golden.members[:MEMBERS_MEASURED]]
-    reference, inputs = exact.double(), _in_float64(golden)
-    errors = []
+    reference, errors = exact.double(), []
     for row, member in enumerate(members):
-        with torch.inference_mode():
-            outputs = reference(member, inputs)
+        outputs = run_double(reference, member, golden.inputs)
         errors += [
-            float(row_errors(golden.outputs[name][row], tensor.numpy().astype(np.float64)).max())
-            for name, tensor in outputs.items()
-            if tensor.is_floating_point()
+            float(row_errors(golden.outputs[name][row], array).max())
+            for name, array in outputs.items()
+            if array.dtype.kind == "f"
         ]
         progress("rounding", row + 1, len(members))
     return BasisRounding(
@@ -46,8 +42,3 @@ def measure_rounding(
         logits=max(errors),
         members=tuple(members),
     )
-
-
-def _in_float64(golden: Golden) -> dict[str, torch.Tensor]:
-    tensors = {name: torch.from_numpy(array) for name, array in golden.inputs.items()}
-    return {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}

@@ -12,8 +12,8 @@ from hnexport.errors import ParityError
 from hnexport.names import COND_IDS
 from hnexport.parity.limits import LARGEST_BATCH, Limits
 from hnexport.parity.tolerances import Precision
-from hnexport.spec import BATCH, OutputKind, OutputSpec, Signature, TensorSpec
-from hnexport.summaries import MEMBER, Summary, summaries
+from hnexport.spec import BATCH, MEMBER, OutputKind, OutputSpec, Signature, TensorSpec
+from hnexport.summaries import Summary, summaries
 
 __all__ = [
     "NARROW",
@@ -22,7 +22,6 @@ __all__ = [
     "SignatureError",
     "axes",
     "axis_sizes",
-    "cast_images",
     "cast_input",
     "check_input",
     "check_output",
@@ -216,9 +215,6 @@ def cast_input(values: Array, dtype: np.dtype[np.generic]) -> Array:
             raise ParityError(f"the golden samples hold {low} to {high}, which {dtype} cannot: export it with int64")
     with np.errstate(over="ignore"):
         return values.astype(dtype, copy=False)
-
-
-cast_images = cast_input
 
 
 def axes(shape: Sequence[object]) -> str:

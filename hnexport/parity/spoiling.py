@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hnexport.ensemble import Ensemble
 from hnexport.parity.double import run_weights
-from hnexport.parity.rows_of import batch_size, flat_rows, taken
+from hnexport.rows import batch_size, flat_rows, taken
 from hnexport.spec import Signature, TensorSpec
 
 __all__ = ["SPOILS", "Spoil", "spoilable", "spoilt", "spoilt_outputs"]
@@ -22,11 +22,13 @@ class Spoil:
     """What one sample of an input is given.
 
     Attributes:
-        step: 1 for all of its numbers, 7 for every seventh.
+        step: 1 for all of its numbers, 7 for every seventh, and so on.
+        other: every second time this instead.
     """
 
     value: float
     step: int
+    other: float | None = None
 
     def key(self, name: str) -> str:
         """Under which the reference remembers what it does to an input: `image`, or `image:7`."""
@@ -39,7 +41,7 @@ class Spoil:
 
 
 _NAN, _SOME_NAN = Spoil(value=np.nan, step=1), Spoil(value=np.nan, step=7)
-SPOILS = (_NAN, _SOME_NAN, Spoil(value=np.inf, step=7), Spoil(value=-np.inf, step=7))
+SPOILS = (_NAN, _SOME_NAN, Spoil(value=np.inf, step=2, other=-np.inf))
 
 
 def spoilable(signature: Signature) -> tuple[TensorSpec, ...]:
@@ -50,7 +52,10 @@ def spoilable(signature: Signature) -> tuple[TensorSpec, ...]:
 def spoilt(inputs: Mapping[str, Array], name: str, row: int, spoil: Spoil) -> dict[str, Array]:
     """The inputs with one sample of one of them spoilt."""
     changed = np.array(inputs[name])
-    changed[row : row + 1].reshape(-1)[:: spoil.step] = spoil.value
+    numbers = changed[row : row + 1].reshape(-1)
+    numbers[:: spoil.step] = spoil.value
+    if spoil.other is not None:
+        numbers[spoil.step :: 2 * spoil.step] = spoil.other
     return {**inputs, name: changed}
 
 

@@ -11,7 +11,6 @@ from hnexport.precision import Precision
 __all__ = [
     "EAGER_FLOOR",
     "ILL_CONDITIONED",
-    "NOISE_MULTIPLE",
     "TF32_SHOWS",
     "TOLERANCES",
     "Precision",
@@ -24,10 +23,6 @@ EAGER_FLOOR = 2.0**-24
 
 # A row of which float32 may lose more than this share of the tolerance by chance is ill-conditioned.
 ILL_CONDITIONED = 0.25
-
-# An ill-conditioned row may be off by so many times what the arithmetic may lose on it by chance: a chance that is
-# measured by a few draws is known to within a factor of two, and kernels that sum in blocks lose up to twice as much.
-NOISE_MULTIPLE = 4.0
 
 # A relative L2 error above this in a run that should be strict float32 says that TF32 was used: TF32 rounds every
 # factor to 2^-11 = 5e-4, float32 to 6e-8.

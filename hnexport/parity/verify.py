@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hnexport.bundle.checksums import check_files, check_sizes
 from hnexport.bundle.manifest import FileRecord, read_identified
 from hnexport.errors import NotRunError, ParityError
+from hnexport.parity.batches import first_samples
 from hnexport.parity.claims import check_claims
 from hnexport.parity.ensemble import ENSEMBLES
 from hnexport.parity.expected import Weights, expected_weights
@@ -21,7 +22,6 @@ from hnexport.parity.programs import PROGRAM_FILES, sharing_programs
 from hnexport.parity.providers import obstacle
 from hnexport.parity.results import ArtifactReport, ParityReport
 from hnexport.parity.runners import RUNNERS, Inspectable, Runner, Signed, bundle_runner, choose_runners
-from hnexport.parity.samples import first_samples
 from hnexport.parity.signature_report import signature_report
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.parity.weight_checks import check_generated, check_stored
@@ -62,7 +62,7 @@ def verify(
     names, not_run = choose_runners(formats, manifest, options.artifacts)
     device = options.device()
     tensors = trusted_tensors(bundle, manifest, judge.golden.fingerprints, judge.trust)
-    weights = expected_weights(manifest, manifest.source, tensors)
+    weights = expected_weights(manifest, tensors)
     inputs = first_samples(manifest.signature, judge.golden, 1)
 
     def one(name: str) -> ArtifactReport:

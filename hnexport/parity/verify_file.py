@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.bundle.checksums import check_files
-from hnexport.bundle.golden import GOLDEN_FILE
 from hnexport.bundle.manifest import read_identified
 from hnexport.errors import NotRunError, ParityError
+from hnexport.names import GOLDEN_FILE
 from hnexport.parity.batches import run_rows
 from hnexport.parity.cases import Case, read_case
 from hnexport.parity.compare import Reference, checked_outputs, compare_member

@@ -1,4 +1,4 @@
-"""Checks of weights, which are sharper than logits: one wrong element of millions shows.
+"""Checks of weights, which are sharper than outputs: one wrong element of millions shows.
 
 Stored tensors must be those of the build, bit by bit. The tensors that the layers get, member by member, must be those
 that PyTorch generates from them.

@@ -139,7 +139,7 @@ def can_capture(signature: Signature) -> bool:
 class GraphSession:
     """Calls of a session that replay a captured graph, one for each of the first few batch sizes that come.
 
-    A member's number is an input like the image, copied into its place before the replay: one graph serves all members.
+    A member's number is an input like any other, copied into its place before the replay: one graph serves all members.
     """
 
     def __init__(self, session: onnxruntime.InferenceSession, place: Place, signature: Signature, limit: int) -> None:

@@ -27,7 +27,7 @@ class CacheRecord:
         key: the name of its folder.
         made_for: the versions, and the processor where it matters, as they were.
         files: every file of the entry but its record, by name.
-        relative_l2: largest relative L2 error of a row of logits against the float64 reference.
+        relative_l2: largest relative L2 error of a row of an output against the float64 reference.
     """
 
     key: str

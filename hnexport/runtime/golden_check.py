@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from hnexport.bundle.golden import Golden
 from hnexport.errors import BundleError
 from hnexport.precision import Precision
-from hnexport.rows import row_errors, row_limits
+from hnexport.rows import NOISE_MULTIPLE, row_errors, taken
 from hnexport.runtime.inputs import sample_word
 from hnexport.runtime.options import Check
-from hnexport.runtime.residents import Arrays, ConditionalPredictor
+from hnexport.runtime.residents import ConditionalPredictor
 from hnexport.spec import OutputSpec, Signature
 
-__all__ = ["LOAD_TOLERANCES", "LoadTolerance", "check_golden", "golden_inputs"]
+__all__ = ["LOAD_TOLERANCES", "LoadTolerance", "check_golden"]
 
 logger = logging.getLogger(__name__)
 
@@ -81,21 +81,13 @@ def check_golden(
         raise BundleError(f"{folder}: its golden samples are of no member, nothing can be checked; build it again")
     together = any(not output.has_batch for output in signature.outputs)  # of all samples
     samples = golden.samples if check is Check.ALL or together else 1
-    inputs, judge = golden_inputs(golden, signature, samples), _Judge(golden, signature, precision, folder)
+    inputs, judge = taken(signature, golden.inputs, slice(0, samples)), _Judge(golden, signature, precision, folder)
     for row in range(len(golden.members) if check is Check.ALL else 1):
         outputs = predict(int(golden.members[row]), inputs)
         for output in signature.outputs:
             judge.compare(row, output, outputs.get(output.name), samples)
     if judge.differing:
         logger.info("%s: a whole number among the golden samples' outputs is another one, as a tie may be", folder)
-
-
-def golden_inputs(golden: Golden, signature: Signature, samples: int) -> Arrays:
-    """The inputs of the first so many golden samples, as one batch."""
-    return {
-        tensor.name: golden.inputs[tensor.name][:samples] if tensor.has_batch else golden.inputs[tensor.name]
-        for tensor in signature.inputs
-    }
 
 
 class _Judge:
@@ -134,7 +126,7 @@ class _Judge:
     ) -> None:
         rows = (found, known) if output.has_batch else (found[np.newaxis], known[np.newaxis])
         error = row_errors(*rows)
-        limit = row_limits(self._tolerance, self._golden.noise[output.name][row][: len(error)])
+        limit = np.maximum(self._tolerance, NOISE_MULTIPLE * self._golden.noise[output.name][row][: len(error)])
         failed = np.flatnonzero(~(error <= limit))
         if failed.size:
             worst = int(failed[0])

@@ -53,8 +53,9 @@ def check_inputs(given: Any, named: Mapping[str, Any], signature: Signature) -> 
     unknown = next((name for name in values if name not in names), None)
     missing = next((name for name in names if name not in values), None)
     if unknown is not None or missing is not None:
-        what = f"there is no input {shown(unknown)}" if missing is None else f"the input {missing!r} is missing"
-        raise RuntimeInputError(f"{what}: this network takes {', '.join(names) or 'no inputs'}")
+        wrong = [] if missing is None else [f"the input {missing!r} is missing"]
+        wrong += [] if unknown is None else [f"there is no input {shown(unknown)}"]
+        raise RuntimeInputError(f"{', '.join(wrong)}: this network takes {', '.join(names) or 'no inputs'}")
     checked = {tensor.name: check_input(values[tensor.name], tensor) for tensor in signature.inputs}
     _check_open_sizes(checked, signature)
     return checked

@@ -78,7 +78,7 @@ def load(
             sample is held to the tolerance of the precision.
         checksums: "remembered" reads a large file once and remembers that it was whole, "always" reads it at every
             load, "never" compares sizes only.
-        check: how much of the golden sample to compute: "sample" (one image of one member), "all" or "none".
+        check: how much of the golden sample to compute: "sample" (one sample of one member), "all" or "none".
         tune: make the tuned graphs (with "float16", that graph) first if this machine has none, in a process of its own
             (some seconds; needs all of hnexport's dependencies, not only those of its runtime).
         cuda: how CUDA computes, see `CudaOptions`. Where "auto" comes to the CPU, this, "tf32" and "float16" do not

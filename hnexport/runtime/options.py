@@ -47,7 +47,7 @@ class Checksums(StrEnum):
 
 
 class Check(StrEnum):
-    """How much of the golden sample is computed at load: one image of one member, everything, or nothing."""
+    """How much of the golden sample is computed at load: one sample of one member, everything, or nothing."""
 
     SAMPLE = "sample"
     ALL = "all"

@@ -31,7 +31,7 @@ class EnsemblePrediction:
         predictive_entropy: float64 `[batch]`, of the mean probabilities; at most log(classes).
         mutual_information: float64 `[batch]`, between prediction and member: 0 where all members predict the same
             probabilities, at most log(members).
-        votes: int64 `[batch, class]`, how many members rank the class first (an image with NaN logits gets no votes).
+        votes: int64 `[batch, class]`, how many members rank the class first (a row with NaN gets none).
         axis: the axis of the classes in `probabilities`, from the end.
     """
 
@@ -103,7 +103,7 @@ def summarise_value(values: NDArray[np.generic], members: tuple[int, ...]) -> En
 def summarise(
     logits: NDArray[np.floating], members: tuple[int, ...] | None = None, *, axis: int = -1
 ) -> EnsemblePrediction:
-    """Combine the members' logits `[member, batch, class]`; NaN logits make only their own image's values NaN.
+    """Combine the members' logits `[member, batch, class]`; NaN logits make only their own sample's values NaN.
 
     Everything is computed from log-probabilities in float64, so that logits of any size neither overflow nor lose the
     small differences between members that agree: with the mean probability q, the mutual information is

@@ -3,6 +3,7 @@
 from hnexport.spec.hypernet import Activation, BasisDtype, Chunking, HypernetSpec, Source
 from hnexport.spec.tensors import (
     BATCH,
+    MEMBER,
     OutputKind,
     OutputSpec,
     Signature,
@@ -10,10 +11,12 @@ from hnexport.spec.tensors import (
     StoredKind,
     StoredTensor,
     TensorSpec,
+    stored_as,
 )
 
 __all__ = [
     "BATCH",
+    "MEMBER",
     "Activation",
     "BasisDtype",
     "Chunking",
@@ -26,4 +29,5 @@ __all__ = [
     "StoredKind",
     "StoredTensor",
     "TensorSpec",
+    "stored_as",
 ]

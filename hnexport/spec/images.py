@@ -40,12 +40,7 @@ class ImageInput:
         None where it does not look like images: other axes than four, of fixed sizes, or neither float32 nor uint8.
         """
         sizes = tuple(size for size in tensor.row if isinstance(size, int))
-        if (
-            not tensor.has_batch
-            or len(tensor.shape) != 4
-            or len(sizes) != 3
-            or tensor.dtype not in ("float32", "uint8")
-        ):
+        if not tensor.has_batch or len(tensor.shape) != 4 or len(sizes) != 3 or tensor.dtype not in _DTYPES:
             return None
         first, second, third = sizes
         if first in _CHANNELS:

@@ -7,10 +7,12 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from hnexport.errors import SpecError
+from hnexport.names import MEMBER_PREFIX, SHARED_PREFIX
 from hnexport.spec.checks import require
 
 __all__ = [
     "BATCH",
+    "MEMBER",
     "OutputKind",
     "OutputSpec",
     "Signature",
@@ -18,10 +20,13 @@ __all__ = [
     "StoredKind",
     "StoredTensor",
     "TensorSpec",
+    "stored_as",
 ]
 
 BATCH = "batch"
-"""The name of the axis along which samples lie. Where a tensor has it, it is the first."""
+"""The name of the axis along which samples lie. Where a tensor has it, it is the first, or stands after `MEMBER`."""
+MEMBER = "member"
+"""The name of the axis along which members lie."""
 
 _ITEM_BYTES: Mapping[str, int] = MappingProxyType(
     {
@@ -49,7 +54,7 @@ class TensorSpec:
             f"{self.name}: sizes must be at least 0, found {list(self.shape)}",
         )
         require(
-            BATCH not in self.shape[1:] or self.shape[0] == "member",
+            BATCH not in self.shape[1:] or self.shape[0] == MEMBER,
             f"{self.name}: the batch must be the first axis, found {list(self.shape)}",
         )
 
@@ -205,3 +210,15 @@ class StoredTensor:
     def is_conditional(self) -> bool:
         """Whether its first axis is the member."""
         return self.kind in (StoredKind.EMBEDDING, StoredKind.MEMBER)
+
+
+def stored_as(slot: Slot, members: int, *, shared: bool) -> StoredTensor:
+    """How a slot is stored that nothing generates: once for all members, or with the member as the first axis."""
+    return StoredTensor(
+        name=f"{SHARED_PREFIX if shared else MEMBER_PREFIX}{slot.name}",
+        dtype=slot.dtype,
+        shape=slot.shape if shared else (members, *slot.shape),
+        kind=StoredKind.SHARED if shared else StoredKind.MEMBER,
+        slot=slot.name,
+        trained=slot.trained,
+    )

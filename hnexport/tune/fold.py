@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import onnx
@@ -12,10 +11,11 @@ from onnx import TensorProto, helper, numpy_helper
 from hnexport.bundle.manifest import Manifest
 from hnexport.bundle.onnx_data import read_model, tensor_values
 from hnexport.errors import TuneError
+from hnexport.export.external_data import DataFile, refer
 from hnexport.families import family
 from hnexport.hypernet.plan import ChunkPlan, InternalHypernet
-from hnexport.hypernet.storage import ALIGNMENT_BYTES
 from hnexport.names import HYPERNET_FILE, NETWORK_FILE
+from hnexport.parity.trace.onnx_graph import reads
 from hnexport.runtime.tuned import FOLDED_HYPERNET_FILE, FOLDED_NETWORK_FILE, FOLDED_WEIGHTS_FILE
 from hnexport.tune.layout import BlockedNetwork, blocked_network, chunk_order
 
@@ -32,7 +32,7 @@ def write_folded(bundle: Path, manifest: Manifest, folder: Path) -> None:
     its outputs.
 
     Raises:
-        TuneError: this pipeline generates nothing that could be folded, or its chunks hold more than one tensor, or
+        TuneError: this ensemble generates nothing that could be folded, or its chunks hold more than one tensor, or
             onnxruntime's layout mixes chunks.
     """
     plan = _plan(manifest)
@@ -82,28 +82,16 @@ def _blocked(slot: str) -> str:
     return f"{slot}/blocked"
 
 
-class _Weights:
+class _Weights(DataFile):
     """`folded.bin`, written basis by basis."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = (folder / FOLDED_WEIGHTS_FILE).open("wb")
+        super().__init__(folder / FOLDED_WEIGHTS_FILE)
         self.tensors: list[TensorProto] = []
 
-    def add(self, name: str, values: Array) -> None:
-        self._file.write(b"\0" * (-self._file.tell() % ALIGNMENT_BYTES))
-        tensor = TensorProto(name=name, data_type=_element(values), dims=values.shape)
-        tensor.data_location = TensorProto.EXTERNAL
-        place = {"location": FOLDED_WEIGHTS_FILE, "offset": self._file.tell(), "length": values.nbytes}
-        for key, value in place.items():
-            tensor.external_data.add(key=key, value=str(value))
-        self._file.write(np.ascontiguousarray(values).data)
-        self.tensors.append(tensor)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    def store(self, name: str, values: Array) -> None:
+        self.tensors.append(TensorProto(name=name, data_type=_element(values), dims=values.shape))
+        refer(self.tensors[-1], self.name, self.add(values))
 
 
 class _Generator:
@@ -132,7 +120,7 @@ class _Generator:
         if f"{prefix}.bias" in self._initializers:
             folded[f"{prefix}.folded_bias"] = _permuted(self._read(f"{prefix}.bias").reshape(1, -1), order)
         for name, values in folded.items():
-            weights.add(name, values)
+            weights.store(name, values)
         outputs = [_blocked(slot) for slot in layers]
         if len(layers) == 1 and _element(basis) == TensorProto.FLOAT:
             self._nodes += _products(prefix, product.input[0], folded, list(folded), outputs[0])
@@ -142,7 +130,7 @@ class _Generator:
     def model(self, outputs: Mapping[str, tuple[int, ...]], weights: _Weights) -> onnx.ModelProto:
         """A model `cond_id -> outputs`; what no output needs is left out."""
         nodes = _needed(self._nodes, outputs)
-        used = {name for node in nodes for name in _read_by(node)}
+        used = {name for node in nodes for name in reads(node)}
         kept = [tensor for name, tensor in self._initializers.items() if name in used]
         for tensor in kept:
             if tensor.data_location == TensorProto.EXTERNAL:
@@ -256,7 +244,7 @@ def _network_model(blocked: BlockedNetwork, supplied: Mapping[str, tuple[int, ..
         elif tensor.name not in supplied:
             constants.append(tensor)
     nodes += source.graph.node
-    used = {name for node in nodes for name in _read_by(node)}
+    used = {name for node in nodes for name in reads(node)}
     lost = [name for name in supplied if name not in used]
     if lost:
         raise TuneError(f"onnxruntime folds {lost[0]}, which differs between members, into others; it cannot be folded")
@@ -289,11 +277,5 @@ def _needed(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> list[onn
             ordered.append(node)
             continue
         stack.append((node, True))
-        stack += [(producers[name], False) for name in _read_by(node) if name in producers]
+        stack += [(producers[name], False) for name in reads(node) if name in producers]
     return ordered
-
-
-def _read_by(node: onnx.NodeProto) -> list[str]:
-    """The names that a node reads; a body reads names of the graph around it too."""
-    bodies = [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
-    return [*node.input, *(name for body in bodies for inner in body.node for name in inner.input)]

@@ -30,7 +30,7 @@ def tune(bundle: Path, *, force: bool = False, progress: Progress = no_progress)
     Raises:
         BundleError: a file of the bundle is missing or damaged.
         CacheError: there is no cache, or it cannot be written.
-        TuneError: this pipeline cannot be folded, or the folded graph does not compute what PyTorch computes; nothing
+        TuneError: this ensemble cannot be folded, or the folded graph does not compute what PyTorch computes; nothing
             was cached.
     """
     manifest = read_manifest(bundle)

@@ -43,16 +43,16 @@ def without_members(tensors, described):
 
 WRONG = {
     "no images": (without_images, "0 samples and 3 members, expected at least one"),
-    "no members": (without_members, "6 samples and 0 members, expected at least one"),
+    "no members": (without_members, "7 samples and 0 members, expected at least one"),
     "fewer classes": (
         lambda t, d: t.update({LOGITS: t[LOGITS][:, :, :3]}),
-        r"logits of dtype F64 and shape \[3, 6, 5\]",
+        r"logits of dtype F64 and shape \[3, 7, 5\]",
     ),
     "another size": (
-        lambda t, d: t.update({IMAGE: np.zeros((6, 3, 5, 8), np.float32)}),
+        lambda t, d: t.update({IMAGE: np.zeros((7, 3, 5, 8), np.float32)}),
         "input.image of dtype F32",
     ),
-    "pixels": (lambda t, d: t.update({IMAGE: np.zeros((6, 3, 8, 8), np.uint8)}), "found U8"),
+    "pixels": (lambda t, d: t.update({IMAGE: np.zeros((7, 3, 8, 8), np.uint8)}), "found U8"),
     "scalar": (lambda t, d: t.update(members=np.array(1)), "expected output.logits"),
     "float members": (lambda t, d: t.update(members=t["members"].astype(np.float64)), "members of dtype I64"),
     "members that do not exist": (lambda t, d: t.update(members=t["members"] + 1), "different members of 0 to 2"),
@@ -61,9 +61,15 @@ WRONG = {
     "infinity": (lambda t, d: t[EAGER].fill(np.inf), "eager logits holds numbers that are not finite"),
     "no eager": (lambda t, d: t.pop(EAGER), "it has no tensor eager.logits"),
     "no kinds": (lambda t, d: d.update(kinds=[]), "it has 0 samples"),
-    "kinds as numbers": (lambda t, d: d.update(kinds=[1] * 6), "expected a string"),
+    "kinds as numbers": (lambda t, d: d.update(kinds=[1] * 7), "expected a string"),
     "no fingerprints": (lambda t, d: d.update(fingerprints={}), "expected a fingerprint of each stored tensor"),
     "a fingerprint too many": (lambda t, d: d["fingerprints"].update(x="0" * 64), "found otherwise: x"),
+    "spoils an input that is none": (lambda t, d: d.update(spoils={"x": ["logits"]}), "'x' or .* is no floating-point"),
+    "spoils an output that is none": (lambda t, d: d.update(spoils={"image": ["x"]}), "is no floating-point input or"),
+    "a rank of sixty": (
+        lambda t, d: t.update({LOGITS: t[LOGITS].reshape(*t[LOGITS].shape, *[1] * 58)}),
+        r"found F64 and .{,90}copy or build",
+    ),
     "no digest": (lambda t, d: d["fingerprints"].update(dict.fromkeys(d["fingerprints"], "0")), "64 hexadecimal"),
 }
 
@@ -83,7 +89,7 @@ def test_one_image_of_one_member_is_enough(bundle):
         described["kinds"] = described["kinds"][:1]
 
     edit_golden(bundle, edit)
-    assert read_golden(bundle, read_manifest(bundle)).logits.shape == (1, 1, 5)
+    assert read_golden(bundle, read_manifest(bundle)).outputs["logits"].shape == (1, 1, 5)
 
 
 def test_an_input_without_axes_keeps_its_shape(bundle, tmp_path):

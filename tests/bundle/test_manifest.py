@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lists import list_bundle
 from strategies import json_values
 
 from hnexport.bundle import Manifest, read_manifest, write_manifest
@@ -120,6 +121,27 @@ def test_a_manifest_that_is_not_valid_is_refused_with_the_reason(bundle, edit, m
     change(bundle, edit)
     with pytest.raises(BundleError, match=message):
         read_manifest(bundle)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        pytest.param(lambda m: m["inputs"][1].update(dtype="bfloat16"), "which numpy does not have", id="input"),
+        pytest.param(lambda m: m["outputs"][0].update(dtype="bfloat16"), "which numpy does not have", id="output"),
+        pytest.param(lambda m: m["inputs"][1].update(name="a/b"), "cannot be the name of an input", id="a path"),
+        pytest.param(
+            lambda m: m["slots"][0].update(shape=[2**50] * 60),
+            r"\$\.stored: expected .{,270}, found .{,400}$",
+            id="huge",
+        ),
+    ],
+)
+def test_a_manifest_of_modules_that_is_not_valid_is_refused_with_the_reason(tmp_path, edit, message):
+    value = to_json(read_manifest(list_bundle("cnn")))
+    edit(value)
+    (tmp_path / "manifest.json").write_text(json.dumps(value))
+    with pytest.raises(BundleError, match=message):
+        read_manifest(tmp_path)
 
 
 def _stacked() -> dict:

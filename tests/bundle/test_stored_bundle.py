@@ -36,7 +36,7 @@ def test_a_bundle_of_schema_1_is_read_and_whole():
     check_files(BUNDLE, manifest, manifest.files)
     assert (manifest.schema_version, manifest.versions["hnexport"]) == (1, "0.1.0")
     assert {path.name for path in BUNDLE.iterdir()} == {*manifest.files, "manifest.json"}
-    assert read_golden(BUNDLE).logits.shape == (3, 6, 5)
+    assert read_golden(BUNDLE).outputs["logits"].shape == (3, 6, 5)
 
 
 def test_a_bundle_of_schema_1_is_inspected():

@@ -113,3 +113,14 @@ def test_a_table_without_rows_is_its_heading(at):
 def test_where_only_blocks_fit_an_empty_cell_takes_no_line(at):
     table = Table(columns=(Column("what"), Column("remedy"), Column("why")), rows=[("cache" * 5, "", "it is full")])
     assert at(table, 20) == f"what: {'cache' * 5}\nwhy: it is full\n\n"
+
+
+def test_small_files_do_not_read_as_nothing():
+    from hnexport.cli.render import megabytes
+
+    assert [megabytes(size) for size in (150_600_000, 100_000, 13_514, 0)] == [
+        "150.6 MB",
+        "0.1 MB",
+        "13.5 kB",
+        "0.0 MB",
+    ]

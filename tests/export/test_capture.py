@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from hnexport.ensemble import Ensemble
 from hnexport.errors import CaptureError
 from hnexport.export import capture
-from hnexport.export.capture import tracer_warnings_as_errors
 from hnexport.networks.wide_resnet.storage import stored_tensors
 
 
@@ -59,11 +58,6 @@ def test_a_condition_id_that_is_not_used_is_refused(make_spec, make_pipeline):
 def test_what_torch_export_refuses_is_a_capture_error_that_says_why(make_spec, make_pipeline):
     with pytest.raises(CaptureError, match="torch.export could not capture the generator of"):
         capture(_changed(of_pipeline(make_pipeline(make_spec())), None))
-
-
-def test_a_tracer_warning_is_an_error():
-    with tracer_warnings_as_errors(), pytest.raises(torch.jit.TracerWarning, match="Iterating over a tensor"):
-        torch.jit.trace(lambda x: sum(x), (torch.ones(2),))
 
 
 def test_a_capture_names_no_folder_of_this_machine(make_spec, make_pipeline):

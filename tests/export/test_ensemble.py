@@ -120,6 +120,26 @@ def test_an_id_that_does_not_exist_makes_its_logits_and_every_mean_nan(kind, unk
         assert np.isnan(mean).all()
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["onnx", "torchscript"])
+def test_no_ids_at_all_are_refused(kind, write, make_images):
+    spec, folder = write("hypernet")
+    ensemble, _ = load(kind, folder)
+    with pytest.raises(Exception, match=r"Scan|stack expects a non-empty TensorList"):
+        ensemble(np.array([], dtype=np.int64), make_images(spec).numpy())
+
+
+def test_what_the_network_takes_is_handed_into_the_scan(write):
+    """OpenVINO takes no body that reads an input of the graph around it."""
+    _, folder = write("hypernet")
+    graph = onnx.load(folder / "ensemble.onnx", load_external_data=False).graph
+    (scan,) = [node for node in graph.node if node.op_type == "Scan"]
+    (body,) = [item.g for item in scan.attribute if item.name == "body"]
+    read = {name for node in body.node for name in node.input}
+    assert {item.name for item in graph.input} == {"cond_ids", "image"} == {*scan.input}
+    assert not read & {"cond_ids", "image"}
+
+
 def test_the_signature_names_every_axis(write):
     _, folder = write("hypernet")
     loaded = session(folder / "ensemble.onnx")
@@ -138,8 +158,9 @@ def test_the_ensemble_adds_no_weights_and_only_standard_operators(write):
     onnx.checker.check_model(folder / "ensemble.onnx", full_check=True)
     assert (folder / "ensemble.onnx").stat().st_size < 100_000
     assert {entry.domain for entry in model.opset_import} == {""}
-    (loop,) = [node for node in model.graph.node if node.op_type == "Loop"]
-    inlined = loop.attribute[0].g.initializer
+    (scan,) = [node for node in model.graph.node if node.op_type == "Scan"]
+    (body,) = [item.g for item in scan.attribute if item.name == "body"]
+    inlined = body.initializer
     assert {tensor.name.partition(".")[0] for tensor in inlined} == {"shared"}
     assert all(tensor.data_location != onnx.TensorProto.EXTERNAL for tensor in inlined)
     assert all(onnx.numpy_helper.to_array(tensor).nbytes <= INLINE_BYTES for tensor in inlined)

@@ -34,7 +34,7 @@ def test_no_chunk_is_copied_twice_and_no_single_chunk_is_copied(model):
 
 def test_the_mean_over_the_image_is_a_global_pool(model):
     pools = [node.name for node in model.graph.node if node.op_type in ("GlobalAveragePool", "ReduceMean")]
-    assert pools == ["network/GlobalAveragePool"]
+    assert pools == ["pool/GlobalAveragePool"]
 
 
 @pytest.mark.parametrize("hypernet", [HypernetSpec(), HypernetSpec(hidden_layers=(5,), bias=True)], ids=repr)

@@ -112,12 +112,12 @@ def test_batch_sizes_that_a_file_cannot_run_are_refused_with_those_it_can(pristi
 
 def test_sizes_that_cannot_be_run_are_refused_with_those_that_can() -> None:
     limits = Limits(least_batch=2)
-    assert allowed_sizes("a file", limits, None) == (3, 6)
-    assert allowed_sizes("a file", Limits(least_batch=8), None) == (8,)
+    assert allowed_sizes("a file", limits, None, 6) == (3, 6)
+    assert allowed_sizes("a file", Limits(least_batch=8), None, 6) == (8,)
     with pytest.raises(ParityError, match="a batch of 1, only of 2 or more"):
-        allowed_sizes("a file", limits, (1,))
+        allowed_sizes("a file", limits, (1,), 6)
     with pytest.raises(ParityError, match="a batch of 1, only of 2 to 99"):
-        allowed_sizes("a file", Limits(batch_sizes=tuple(range(2, 100))), (1,))
+        allowed_sizes("a file", Limits(batch_sizes=tuple(range(2, 100))), (1,), 6)
 
 
 LIMITED = {

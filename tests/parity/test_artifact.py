@@ -95,6 +95,35 @@ def test_a_planted_fault_is_found(name):
     assert not judged(fault=FAULTS[name]).passed
 
 
+FEW = {
+    "a batch limit of 32": changed("y", zeroed(slice(32, None))),
+    "samples after the sixth dropped": changed("y", zeroed(slice(6, None))),
+    "an input clipped beyond 1000": before(lambda cond_id, inputs: inputs.update(x=inputs["x"].clamp(-1000, 1000))),
+    "NaN turned to 0": before(lambda cond_id, inputs: inputs.update(x=inputs["x"].nan_to_num(0.0))),
+    "a NaN that reaches other samples": before(
+        lambda cond_id, inputs: inputs.update(x=inputs["x"] + 0 * inputs["x"].mean(0, keepdim=True))
+    ),
+    "an infinity that reaches other samples": before(
+        lambda cond_id, inputs: inputs.update(x=inputs["x"] + 0 * inputs["x"].nan_to_num(0.0, np.inf, -np.inf).mean(0))
+    ),
+    "an unknown id that gets numbers": changed("y", np.nan_to_num),
+    "one member's outputs off": lambda cond_id, inputs, outputs: (
+        outputs.update(y=outputs["y"] * np.float32(1 + 1e-4)) if outputs and cond_id == 2 else None
+    ),
+}
+
+
+@pytest.mark.parametrize("name", [*FEW, None])
+def test_large_members_meet_few_samples_and_a_planted_fault_is_found(name):
+    ensemble, golden = known(linear)
+    sizes = allowed_sizes("eager", Limits(), None, None)
+    plan = Plan(members=3, batch_sizes=sizes, tolerance=TOLERANCES[Precision.FLOAT32], every_sample=False)
+    runner = EagerRunner(ensemble, FEW[name] if name else None)
+    report = verify_artifact("eager", runner, ensemble.signature, golden, plan)
+    assert sizes == (1, 3)
+    assert report.passed == (name is None), report.failures
+
+
 def test_swapped_members_are_found():
     ensemble, golden = known(encoder)
     runner = EagerRunner(ensemble)

@@ -9,9 +9,10 @@ from eager import encoder, linear, together
 
 from hnexport.bundle import read_golden, read_manifest
 from hnexport.parity import TOLERANCES, Precision, compute_golden, probe_inputs
+from hnexport.parity.batches import LARGE_WEIGHTS
 from hnexport.parity.ensemble import ENSEMBLES, EnsembleRunner, verify_ensemble
 from hnexport.parity.providers import Device
-from hnexport.spec import Signature
+from hnexport.spec import Signature, Slot
 from hnexport.trust import Trust
 
 TOLERANCE = TOLERANCES[Precision.FLOAT32]
@@ -93,6 +94,7 @@ class Described:
 
     signature: Signature
     members: int
+    slots: tuple[Slot, ...] = ()
 
 
 @functools.cache
@@ -102,14 +104,20 @@ def known(make):
     return ensemble, compute_golden(ensemble, range(ensemble.members), probes.inputs, probes.kinds)
 
 
-def judged(make, ids=lambda cond_ids: cond_ids, inputs=lambda given: given, outputs=lambda cond_ids, found: found):
+def judged(
+    make,
+    ids=lambda cond_ids: cond_ids,
+    inputs=lambda given: given,
+    outputs=lambda cond_ids, found: found,
+    weights=0,
+):
     ensemble, golden = known(make)
     sound = together(ensemble)
 
     def run(cond_ids, given):
         return outputs(cond_ids, sound(ids(cond_ids.copy()), inputs(dict(given))))
 
-    described = Described(ensemble.signature, ensemble.members)
+    described = Described(ensemble.signature, ensemble.members, (Slot(name="weight", shape=(weights,)),))
     return verify_ensemble("a file", EnsembleRunner("a test", run), described, golden, TOLERANCE)
 
 
@@ -152,3 +160,21 @@ def test_an_id_that_stands_twice_counts_twice():
         return {**found, "mean_y": found["member_y"][rows].mean(axis=0)}
 
     assert not judged(linear, outputs=once).passed
+
+
+LARGE = {
+    "an id taken for a member": {"ids": lambda ids: np.where(ids == 2**32, 2, ids)},
+    "NaN turned to 0": {"inputs": lambda given: {"x": np.nan_to_num(given["x"])}},
+    "clipped": {"inputs": lambda given: {"x": np.clip(given["x"], -1000, 1000)}},
+    "members beyond the second ignored": {
+        "outputs": lambda ids, found: {**found, "mean_y": found["member_y"][:2].mean(axis=0)}
+    },
+    "members in order": {"ids": np.sort},
+}
+
+
+@pytest.mark.parametrize("name", [*LARGE, None])
+def test_large_members_meet_few_samples_together_and_a_planted_fault_is_found(name):
+    report = judged(linear, **(LARGE[name] if name else {}), weights=LARGE_WEIGHTS + 1)
+    assert report.batch_sizes == (1, 3, known(linear)[1].samples)
+    assert report.passed == (name is None), report.failures

@@ -104,6 +104,10 @@ REFUSED = {
         lambda t, w: {"tokens": t, "weighting": w, "mask": w},
         "there is no input 'mask': this network takes tokens, weighting",
     ),
+    "one has another name": (
+        lambda t, w: {"tokens": t, "weights": w},
+        "the input 'weighting' is missing, there is no input 'weights': this network takes tokens, weighting",
+    ),
     "no mapping": (lambda t, w: t, r"takes 2 inputs: give them by name, \{'tokens': …, 'weighting': …\}"),
     "float tokens": (
         lambda t, w: {"tokens": t.astype(np.float32), "weighting": w},

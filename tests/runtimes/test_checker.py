@@ -7,7 +7,7 @@ import pytest
 from written import ALL_KINDS, written
 
 from hnexport.names import COND_ID, ENSEMBLE_FILE, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE, SUPPLIED_FILE, WEIGHTS_FILE
-from hnexport.summaries import MEMBER
+from hnexport.spec import MEMBER
 
 FILES = (MODEL_FILE, ENSEMBLE_FILE, HYPERNET_FILE, NETWORK_FILE)
 
@@ -15,7 +15,7 @@ FILES = (MODEL_FILE, ENSEMBLE_FILE, HYPERNET_FILE, NETWORK_FILE)
 @pytest.fixture(scope="module", params=ALL_KINDS)
 def complete(request, tmp_path_factory):
     """A bundle with the tensors of member 1 beside it."""
-    files = written(request.param, tmp_path_factory.mktemp("written"))
+    files = written(request.param)
     folder = tmp_path_factory.mktemp("complete")
     for name in (*FILES, WEIGHTS_FILE):
         (folder / name).write_bytes((files.folder / name).read_bytes())
@@ -32,6 +32,20 @@ def test_a_file_is_loaded_with_its_weights_and_passes_the_full_check(complete, f
     assert all(initializer.data_location != onnx.TensorProto.EXTERNAL for initializer in model.graph.initializer)
     onnx.checker.check_model(folder / file, full_check=True)
     onnx.checker.check_model(model, full_check=True)
+
+
+def test_batch_norms_have_constant_parameters_and_stay_where_they_fold(complete):
+    folder, _ = complete
+    norms = {}
+    for file in FILES:
+        graph = onnx.load(folder / file, load_external_data=False).graph
+        held = {tensor.name for tensor in graph.initializer}
+        bodies = [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
+        held.update(tensor.name for body in bodies for tensor in body.initializer)
+        found = [node for one in (graph, *bodies) for node in one.node if node.op_type == "BatchNormalization"]
+        assert all(held.issuperset(node.input[1:]) for node in found)
+        norms[file] = len(found)
+    assert norms[MODEL_FILE] == norms[ENSEMBLE_FILE] in (0, norms[NETWORK_FILE])
 
 
 @pytest.mark.parametrize("file", FILES)

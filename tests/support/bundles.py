@@ -12,10 +12,10 @@ from torch import Tensor
 
 from hnexport.bundle.checksums import record_file
 from hnexport.bundle.golden import write_golden
-from hnexport.bundle.manifest import MANIFEST_FILE, Manifest, read_manifest, write_manifest
+from hnexport.bundle.manifest import Manifest, read_manifest, write_manifest
 from hnexport.export import Capture, write_pt2, write_torchscript
 from hnexport.export.weights_file import laid_out, write_weights
-from hnexport.names import PARITY_FILE
+from hnexport.names import MANIFEST_FILE, PARITY_FILE
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 from hnexport.networks.wide_resnet.initialise import initialise
@@ -99,8 +99,8 @@ def reseed(bundle: Path, captured: Capture, seed: int) -> None:
 def _write_inlined(path: Path, tensors: dict[str, Tensor]) -> None:
     """The small shared tensors that `ensemble.onnx` holds itself."""
     model = onnx.load(path, load_external_data=False)
-    (loop,) = [node for node in model.graph.node if node.op_type == "Loop"]
-    (body,) = [item.g for item in loop.attribute if item.name == "body"]
+    (scan,) = [node for node in model.graph.node if node.op_type == "Scan"]
+    (body,) = [item.g for item in scan.attribute if item.name == "body"]
     for held in body.initializer:
         if held.name in tensors:
             held.CopyFrom(onnx.numpy_helper.from_array(tensors[held.name].numpy(), held.name))

@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from ensembles import slots_of, stacked
 from torch import Tensor, nn
 
 from hnexport.ensemble import Ensemble
-from hnexport.names import GUARD
+from hnexport.families import MODULES
 from hnexport.parity.limits import FULL, Limits
 from hnexport.source import EnsembleSource
-from hnexport.spec import BATCH, OutputKind, OutputSpec, Signature, Slot, StoredKind, StoredTensor, TensorSpec
+from hnexport.spec import BATCH, OutputKind, OutputSpec, Signature, TensorSpec
 from hnexport.summaries import SummaryKind, summaries
 
 Outputs = Mapping[str, np.ndarray]
@@ -64,23 +65,6 @@ LINEAR = Signature(
 )
 
 
-class _Stacked(nn.Module):
-    def __init__(self, modules: list[nn.Module]) -> None:
-        super().__init__()
-        self.names = list(dict(modules[0].named_parameters()))
-        for name in self.names:
-            held = torch.stack([dict(module.named_parameters())[name].detach() for module in modules])
-            self.register_buffer(name.replace(".", "/"), held)
-
-    def forward(self, cond_id: Tensor) -> dict[str, Tensor]:
-        members = next(iter(self.buffers())).shape[0]
-        valid = (cond_id >= 0) & (cond_id < members)
-        row = torch.clamp(cond_id, 0, members - 1)
-        found = {name: getattr(self, name.replace(".", "/"))[row] for name in self.names}
-        guard = torch.where(valid, 0.0, torch.nan).reshape(1)
-        return {**found, GUARD: guard}
-
-
 def ensemble_of(
     make: Callable[[], nn.Module], signature: Signature, examples: dict[str, Tensor], members: int = 3, seed: int = 0
 ) -> Ensemble:
@@ -88,22 +72,20 @@ def ensemble_of(
     for member in range(members):
         torch.manual_seed(100 * seed + member)
         modules.append(make().eval())
-    named = dict(modules[0].named_parameters())
+    slots = slots_of(modules[0])
+    stored, generator = stacked(modules, slots)
     return Ensemble(
         name="small",
         origin="a test",
         members=members,
         signature=signature,
-        slots=tuple(Slot(name=name, shape=tuple(tensor.shape)) for name, tensor in named.items()),
-        stored=tuple(
-            StoredTensor(name=name.replace(".", "/"), shape=(members, *tensor.shape), kind=StoredKind.MEMBER, slot=name)
-            for name, tensor in named.items()
-        ),
-        generator=_Stacked(modules),
+        slots=slots,
+        stored=stored,
+        generator=generator,
         network=modules[0],
         examples=examples,
         dynamic={},
-        source=EnsembleSource(family="modules"),
+        source=EnsembleSource(family=MODULES),
     )
 
 

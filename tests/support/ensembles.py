@@ -6,55 +6,30 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from hnexport.dotted import is_same, named_tensors, register
+from hnexport.dotted import is_same, named_tensors
 from hnexport.ensemble import Ensemble
-from hnexport.names import GUARD, MEMBER_PREFIX, SHARED_PREFIX
+from hnexport.networks.modules.members import owners
+from hnexport.networks.modules.stacked import Stacked
 from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.source import EnsembleSource
-from hnexport.spec import BATCH, OutputKind, OutputSpec, Signature, Slot, StoredKind, StoredTensor, TensorSpec
+from hnexport.spec import BATCH, OutputKind, OutputSpec, Signature, Slot, StoredTensor, TensorSpec, stored_as
 
 
 def of_pipeline(pipeline: Pipeline) -> Ensemble:
     return wide_resnet_ensemble(pipeline.spec, pipeline.tensors(), "a test")
 
 
-class Stacked(nn.Module):
-    """What differs between members is stacked and selected, what is equal bit for bit is stored once."""
-
-    def __init__(self, members: Sequence[Mapping[str, Tensor]], slots: Sequence[Slot]) -> None:
-        super().__init__()
-        self.members, self.names = len(members), {}
-        self.stored: list[StoredTensor] = []
-        for slot in slots:
-            if slot.alias_of is not None:
-                continue
-            tensors = [member[slot.name].detach() for member in members]
-            shared = all(is_same(tensors[0], other) for other in tensors[1:])
-            tensor = tensors[0] if shared else torch.stack(tensors)
-            self.names[slot.name] = (SHARED_PREFIX if shared else MEMBER_PREFIX) + slot.name
-            self.stored.append(
-                StoredTensor(
-                    name=self.names[slot.name],
-                    dtype=slot.dtype,
-                    shape=tuple(tensor.shape),
-                    kind=StoredKind.SHARED if shared else StoredKind.MEMBER,
-                    slot=slot.name,
-                    trained=slot.trained,
-                )
-            )
-            register(self, self.names[slot.name], tensor, trained=slot.trained)
-
-    def forward(self, cond_id: Tensor) -> dict[str, Tensor]:
-        given = cond_id.reshape(1)
-        row = given.clamp(0, self.members - 1)
-        weights = {GUARD: torch.where(row == given, 0.0, float("nan"))}
-        held = named_tensors(self)
-        for slot, name in self.names.items():
-            tensor = held[name]
-            stacked = name.startswith(MEMBER_PREFIX)
-            weights[slot] = tensor.index_select(0, row).reshape(tensor.shape[1:]) if stacked else tensor
-        return weights
+def stacked(modules: Sequence[nn.Module], slots: Sequence[Slot]) -> tuple[tuple[StoredTensor, ...], Stacked]:
+    """What is stored, and the generator over it: what is equal bit for bit is stored once."""
+    members, tensors = [named_tensors(module) for module in modules], {}
+    stored = []
+    for slot in (slot for slot in slots if slot.alias_of is None):
+        each = [member[slot.name].detach() for member in members]
+        shared = all(is_same(each[0], other) for other in each[1:])
+        stored.append(stored_as(slot, len(members), shared=shared))
+        tensors[stored[-1].name] = each[0] if shared else torch.stack(each)
+    return tuple(stored), Stacked(tuple(stored), len(members), tensors).eval()
 
 
 def of_modules(
@@ -74,15 +49,15 @@ def of_modules(
     """
     dynamic = dynamic if dynamic is not None else {name: {0: BATCH} for name in inputs}
     slots = tuple(slot for slot in slots_of(modules[0]) if slot.name not in unused)
-    generator = Stacked([named_tensors(module) for module in modules], slots)
+    stored, generator = stacked(modules, slots)
     return Ensemble(
         name="a-list",
         origin="a test",
         members=len(modules),
         signature=_signature(modules[0], inputs, outputs, dynamic, logits or {}),
         slots=slots,
-        stored=tuple(generator.stored),
-        generator=generator.eval(),
+        stored=stored,
+        generator=generator,
         network=modules[0],
         examples=dict(inputs),
         dynamic=dynamic,
@@ -91,23 +66,18 @@ def of_modules(
 
 
 def slots_of(module: nn.Module) -> tuple[Slot, ...]:
-    first: dict[int, str] = {}
-    parameters = dict(module.named_parameters(remove_duplicate=False))
-    found = []
-    for name, tensor in named_tensors(module).items():
-        if name.endswith("num_batches_tracked"):
-            continue
-        owner = first.setdefault(id(tensor), name)
-        found.append(
-            Slot(
-                name=name,
-                dtype=_dtype(tensor),
-                shape=tuple(tensor.shape),
-                trained=name in parameters,
-                alias_of=None if owner == name else owner,
-            )
+    tensors = named_tensors(module)
+    return tuple(
+        Slot(
+            name=name,
+            dtype=_dtype(tensors[name]),
+            shape=tuple(tensors[name].shape),
+            trained=isinstance(tensors[name], nn.Parameter),
+            alias_of=None if owner == name else owner,
         )
-    return tuple(found)
+        for name, owner in owners(module).items()
+        if not name.endswith("num_batches_tracked")
+    )
 
 
 def _signature(

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -332,7 +332,7 @@ WEIGHTS, INFERENCE = "weight generation", "inference"
 
 ONNX_FAULTS = (
     _onnx("condition baked in", _baked, WEIGHTS, "hypernet.input.embedding"),
-    replace(_onnx("condition baked in, its input gone", _baked_without_input), unreadable=True),
+    _onnx("condition baked in, its input gone", _baked_without_input),
     _onnx("two members swapped", _swap_members, WEIGHTS, "hypernet.input.embedding"),
     _onnx("embedding off by one", _off_by_one, WEIGHTS, "hypernet.input.embedding"),
     _onnx("negative ids accepted", _accept_negative),

@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 import mutators
+import numpy as np
 from zygote import Done, Limits, Zygote
 
 CPU_SECONDS = 10
@@ -20,10 +21,11 @@ import sys
 import numpy as np
 from hnexport.errors import HnexportError
 from hnexport.runtime import load
+inputs = dict(np.load(sys.argv[2]))
 try:
     for strategy in ("materialised", "generated"):
         ensemble = load(sys.argv[1], provider="cpu", strategy=strategy, threads=1)
-        ensemble.predict_mean(np.zeros((1, 3, 8, 8), dtype=np.float32))
+        ensemble.predict_mean(inputs)
 except HnexportError as error:
     sys.stderr.write(f"{error}\\n")
     sys.exit(2)
@@ -48,9 +50,12 @@ class Mutant:
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """What was whole: a bundle of 8x8 images and the two kinds of checkpoint. Never written."""
+    """What was whole: a bundle of 8x8 images and one of schema version 1, one of modules with two inputs and three
+    outputs, and the two kinds of checkpoint. Never written."""
 
     bundle: Path
+    version1: Path
+    modules: Path
     native: Path
     hypnettorch: Path
 
@@ -81,12 +86,21 @@ def plant(mutant: Mutant, sources: Sources, folder: Path) -> tuple[str, tuple[Co
                 Command(arguments=("predict", sources.bundle, path, "--provider", "cpu")),
                 Command(arguments=("predict", sources.bundle, path, "--resize", "--json", "--provider", "cpu")),
             )
-        case "manifest":
-            path = mutators.copy_to(sources.bundle, folder / "bundle")
-            return mutators.mutate_manifest(random, path), _bundle_commands(path, _picture(folder))
         case _:
-            path = mutators.copy_to(sources.bundle, folder / "bundle")
-            return mutators.mutate_bundle(random, path), _bundle_commands(path, _picture(folder))
+            source = random.choice((sources.bundle, sources.modules, sources.modules, sources.version1))
+            path = mutators.copy_to(source, folder / "bundle")
+            mutate = mutators.mutate_manifest if mutant.kind == "manifest" else mutators.mutate_bundle
+            return mutate(random, path), _bundle_commands(path, *_inputs(folder, pictures=source != sources.modules))
+
+
+def _inputs(folder: Path, *, pictures: bool) -> tuple[Path, Path]:
+    """What `predict` and `load` are given."""
+    arrays = folder / "inputs.npz"
+    if pictures:
+        np.savez(arrays, image=np.zeros((1, 3, 8, 8), np.float32))
+        return _picture(folder), arrays
+    np.savez(arrays, tokens=np.zeros((1, 6), np.int64), weighting=np.ones((1, 6), np.float32))
+    return arrays, arrays
 
 
 def _picture(folder: Path) -> Path:
@@ -106,12 +120,12 @@ def _checkpoint_commands(path: Path) -> tuple[Command, ...]:
     )
 
 
-def _bundle_commands(bundle: Path, image: Path) -> tuple[Command, ...]:
+def _bundle_commands(bundle: Path, image: Path, arrays: Path) -> tuple[Command, ...]:
     return (
         Command(arguments=("inspect", bundle)),
         Command(arguments=("verify", bundle, "--provider", "cpu"), codes=(0, 1, 2)),
         Command(arguments=("predict", bundle, image, "--provider", "cpu")),
-        Command(arguments=(bundle,), code=LOAD),
+        Command(arguments=(bundle, arrays), code=LOAD),
         Command(arguments=("locate", bundle, "--against", "onnx"), codes=(0, 1, 2)),
         Command(arguments=("tune", bundle)),
         Command(arguments=("inspect", bundle, "--json")),

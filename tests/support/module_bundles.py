@@ -14,8 +14,9 @@ from hnexport import build as building
 from hnexport.bundle.checksums import record_file
 from hnexport.bundle.fingerprints import fingerprints
 from hnexport.bundle.golden import Golden, write_golden
-from hnexport.bundle.manifest import MANIFEST_FILE, Format, Manifest, write_manifest
+from hnexport.bundle.manifest import Format, Manifest, write_manifest
 from hnexport.ensemble import Ensemble
+from hnexport.names import MANIFEST_FILE
 from hnexport.progress import no_progress
 
 SAMPLES, MEMBERS = 6, 3

@@ -20,6 +20,7 @@ import numpy as np
 import onnx
 import torch
 from PIL import Image
+from table_mutators import mutate_golden, mutate_tables
 
 from hnexport.bundle.checksums import record_file
 from hnexport.records import to_json
@@ -329,7 +330,8 @@ def mutate_checkpoint(random: Random, path: Path) -> str:
 
 def mutate_manifest(random: Random, folder: Path) -> str:
     """The manifest of a bundle."""
-    return random.choice((mutate_json, mutate_json, mutate_json, mutate_bytes))(random, folder / "manifest.json")
+    ways = (mutate_json, mutate_json, mutate_tables, mutate_tables, mutate_tables, mutate_bytes)
+    return random.choice(ways)(random, folder / "manifest.json")
 
 
 def mutate_bundle(random: Random, folder: Path) -> str:
@@ -337,6 +339,8 @@ def mutate_bundle(random: Random, folder: Path) -> str:
     path = folder / random.choice(sorted(item.name for item in folder.iterdir() if item.name != "manifest.json"))
     structured = {".json": mutate_json, ".onnx": mutate_onnx, ".safetensors": mutate_safetensors}
     structured |= {".pt": plant_code, ".pt2": plant_code}
+    if path.suffix == ".safetensors" and random.random() < 0.7:
+        structured[".safetensors"] = mutate_golden
     match random.choice(("structure", "structure", "structure", "bytes", "bytes", "swap", "delete")):
         case "structure" if path.suffix in structured:
             did = structured[path.suffix](random, path)

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from hnexport.networks.modules.kinds import Logits
 from torch import Tensor, nn
 
-from hnexport import Ensemble
+from hnexport import Ensemble, Logits
 from hnexport.bundle.checksums import record_file
 from hnexport.bundle.fingerprints import fingerprints
 from hnexport.bundle.golden import Golden, write_golden

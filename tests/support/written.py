@@ -1,6 +1,7 @@
 """The ONNX files and the `.pt2` of ensembles of every kind, with what PyTorch says in float64: no parity is asked."""
 
-import warnings
+import os
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 import torch
 from bundles import KINDS, small_bundle
 from ensembles import seeded
+from filelock import FileLock
+from shared import FOLDER_VARIABLE
 from torch import Tensor, nn
 
 from hnexport import Ensemble
@@ -111,9 +114,19 @@ LISTS: dict[str, tuple[Callable[[], nn.Module], Callable[[], dict[str, Tensor]]]
 ALL_KINDS = (*KINDS, *LISTS)
 
 
-def written(kind: str, folder: Path) -> Written:
-    """The files of a kind: a Wide ResNet's bundle, or a list of three modules exported into `folder`."""
-    return _of_bundle(small_bundle(kind)) if kind in KINDS else _of_list(kind, folder)
+def written(kind: str) -> Written:
+    """The files of a kind, made once a run: a Wide ResNet's bundle, or a list of three modules. Not to be changed."""
+    if kind in KINDS:
+        return _of_bundle(small_bundle(kind))
+    folder = Path(os.environ[FOLDER_VARIABLE]) / "written"
+    folder.mkdir(exist_ok=True)
+    described = folder / f"{kind}.pickle"
+    with FileLock(folder / f"{kind}.lock"):
+        if not described.exists():
+            (folder / kind).mkdir(exist_ok=True)
+            described.write_bytes(pickle.dumps(_of_list(kind, folder / kind)))
+    found: Written = pickle.loads(described.read_bytes())
+    return found
 
 
 def _of_bundle(bundle: Path) -> Written:
@@ -136,11 +149,7 @@ def _of_list(kind: str, folder: Path) -> Written:
         torch.manual_seed(7)
         inputs = examples()
     ensemble = Ensemble.from_modules(modules, example_inputs={name: value[:2] for name, value in inputs.items()})
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "The tensor attributes .*_flat_weights"
-        )  # torch.export's, of recurrent layers
-        captured = capture(ensemble)
+    captured = capture(ensemble)
     files = write_onnx(captured, folder, {})
     write_pt2(captured, folder / PT2_FILE)
     exact, outputs = ensemble.double(), []

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 from hnexport.errors import BundleError
 from hnexport.families import Described
 from hnexport.hypernet.plan import ChunkPlan
-from hnexport.names import MEMBER_PREFIX, SHARED_PREFIX
 from hnexport.reading import shown
-from hnexport.spec import Slot, StoredKind, StoredTensor
+from hnexport.records import to_json
+from hnexport.spec import StoredKind, stored_as
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-__all__ = ["check", "check_described", "described", "ensemble", "generator", "plan", "stored_as"]
+__all__ = ["check", "check_described", "described", "ensemble", "generator", "plan"]
 
 
 def check(spec: Mapping[str, Any], listed_bytes: int) -> None:
@@ -43,21 +43,9 @@ def check_described(found: Described) -> None:
             raise BundleError(f"$.stored: {shown(item.name)} fills no slot, or one that is filled already")
         expected = stored_as(slot_of, found.members, shared=item.kind is StoredKind.SHARED)
         if item != expected:
-            raise BundleError(f"$.stored: expected {expected}, found {shown(item, 300)}")
+            raise BundleError(f"$.stored: expected {shown(to_json(expected), 250)}, found {shown(to_json(item), 250)}")
     if left:
         raise BundleError(f"$.stored: nothing fills the slot {shown(next(iter(left)))}")
-
-
-def stored_as(slot: Slot, members: int, *, shared: bool) -> StoredTensor:
-    """How a slot is stored: once for all members, or stacked with the member as the first axis."""
-    return StoredTensor(
-        name=f"{SHARED_PREFIX if shared else MEMBER_PREFIX}{slot.name}",
-        dtype=slot.dtype,
-        shape=slot.shape if shared else (members, *slot.shape),
-        kind=StoredKind.SHARED if shared else StoredKind.MEMBER,
-        slot=slot.name,
-        trained=slot.trained,
-    )
 
 
 def plan(spec: Mapping[str, Any]) -> ChunkPlan:

@@ -7,13 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.export import Dim
 
 from hnexport.errors import SpecError
 from hnexport.networks.modules.tensors import check_dense, dtype_name
 from hnexport.reading import shown
-from hnexport.spec import BATCH, TensorSpec
-from hnexport.summaries import MEMBER
+from hnexport.spec import BATCH, MEMBER, TensorSpec
 
 __all__ = ["Axes", "Inputs", "read_inputs", "resized"]
 
@@ -49,6 +47,11 @@ class Inputs:
         )
 
     @property
+    def described(self) -> str:
+        """`tokens int64 [batch, 12], table float32 [4, 3]`."""
+        return ", ".join(f"{spec.name} {spec.dtype} [{', '.join(map(str, spec.shape))}]" for spec in self.specs)
+
+    @property
     def sizes(self) -> dict[str, int]:
         """The size in the examples of every axis that may have any."""
         return {
@@ -56,12 +59,6 @@ class Inputs:
             for name, axes in self.dynamic.items()
             for axis, axis_name in axes.items()
         }
-
-    @property
-    def shapes(self) -> dict[str, dict[int, Dim] | None]:
-        """As `torch.export` wants them: one `Dim` for each name."""
-        dims = {name: Dim(name, min=1) for name in self.sizes}
-        return {name: {axis: dims[of] for axis, of in axes.items()} or None for name, axes in self.dynamic.items()}
 
     def with_sizes(self, sizes: Mapping[str, int]) -> dict[str, Tensor]:
         """The examples with other sizes along axes of these names, repeated or cut."""
@@ -77,10 +74,16 @@ def read_inputs(module: nn.Module, example_inputs: Any, dynamic_axes: Axes | Non
     Raises:
         SpecError: they are not inputs of forward, not tensors that can be exported, or contradict the axes.
     """
+    if not isinstance(dynamic_axes, Mapping | None):
+        raise SpecError(f"dynamic_axes: expected {{input: {{axis: name}}}}, found {shown(dynamic_axes)}")
     given = _by_name(module, example_inputs)
     examples = {}
     for name, value in given.items():
         if not isinstance(value, Tensor):
+            if type(value).__module__ == "numpy":
+                raise SpecError(
+                    f"the example input {name} is of numpy, only tensors can be inputs: torch.as_tensor({name})"
+                )
             raise SpecError(
                 f"the example input {name} is {shown(value)}: only tensors can be inputs of a graph; leave it out "
                 "where forward has a default for it, or write a module whose forward sets it"

@@ -12,7 +12,6 @@ from hnexport.ensemble import Ensemble
 from hnexport.errors import SpecError
 from hnexport.families import MODULES
 from hnexport.networks.modules.compare import first_difference, tensor_difference, tying_difference
-from hnexport.networks.modules.family import stored_as
 from hnexport.networks.modules.inputs import Axes, Inputs, read_inputs
 from hnexport.networks.modules.members import check_finite, check_module, on_cpu, owners
 from hnexport.networks.modules.names import check_name, check_names, default_name
@@ -23,7 +22,7 @@ from hnexport.networks.modules.tensors import dtype_name
 from hnexport.networks.modules.traced import trace
 from hnexport.networks.modules.trials import check_samples, check_sizes, differing, outputs_of
 from hnexport.source import EnsembleSource
-from hnexport.spec import Signature, Slot, StoredTensor
+from hnexport.spec import Signature, Slot, StoredTensor, stored_as
 
 __all__ = ["ensemble_from_modules"]
 

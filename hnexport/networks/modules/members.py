@@ -33,9 +33,9 @@ def check_module(where: str, module: object) -> nn.Module:
     training = [(name, part) for name, part in module.named_modules() if part.training]
     if training:
         name, part = training[-1] if len(training) < 2 or training[0][0] else training[0]
-        more = f" and {len(training) - 1} more" if len(training) > 1 else ""
-        what = f"{where}{_at(name)} ({type(part).__name__}){more}"
-        raise SpecError(f"{what} is in training mode: call net.eval() on every module first")
+        inside = f", with {len(training) - 1} of its modules" if len(training) > 1 else ""
+        what = f"{where}{_at(name)} ({type(part).__name__})"
+        raise SpecError(f"{what} is in training mode{inside}: call net.eval() on every module first")
     for name, tensor in named_tensors(module).items():
         check_dense(f"{where}: {name}", tensor)
     return module

@@ -87,7 +87,8 @@ def _kinds(own: list[str], outputs: Outputs) -> dict[str, Kind]:
             raise SpecError(f"outputs: the network returns no {unknown[0]!r}, only {', '.join(own)}")
         return {name: given.get(name, OutputKind.VALUE) for name in own}
     if len(given) != len(own):
-        raise SpecError(f"outputs: the network returns {len(own)} ({', '.join(own)}), {len(given)} are named")
+        named = f"{len(given)} {'is' if len(given) == 1 else 'are'} named: name them all, in order"
+        raise SpecError(f"outputs: the network returns {len(own)} ({', '.join(own)}), {named}")
     return given
 
 

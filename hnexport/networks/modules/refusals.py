@@ -8,7 +8,8 @@ from torch.export.graph_signature import InputKind
 from torch.fx import Node
 
 from hnexport.errors import CaptureError, SpecError
-from hnexport.networks.modules.traced import exporters_warnings, nodes, where_in
+from hnexport.networks.modules.traced import nodes, where_in
+from hnexport.tracing import exporters_warnings
 
 __all__ = ["check_program"]
 

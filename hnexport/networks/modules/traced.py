@@ -1,9 +1,7 @@
 """One member captured by `torch.export`: what it computes, as text, and which of its tensors that uses."""
 
 import re
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +10,13 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import GraphModule, Node
-from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from hnexport.errors import CaptureError
 from hnexport.networks.modules.inputs import Inputs
 from hnexport.networks.modules.members import place
+from hnexport.tracing import dynamic_shapes, exported
 
-__all__ = ["Step", "Traced", "exporters_warnings", "nodes", "trace", "where_in"]
+__all__ = ["Step", "Traced", "nodes", "trace", "where_in"]
 
 _SLOTS = (InputKind.PARAMETER, InputKind.BUFFER)
 _LONGEST_REASON = 400
@@ -53,10 +51,12 @@ def trace(where: str, module: nn.Module, inputs: Inputs) -> tuple[ExportedProgra
         CaptureError: `torch.export` refuses it, for the reason that is passed on.
     """
     try:
-        with exporters_warnings(), torch.no_grad():
-            program = torch.export.export(module, (), dict(inputs.examples), dynamic_shapes=inputs.shapes)
+        with torch.no_grad():
+            program = exported(module, (), inputs.examples, dynamic_shapes(inputs.examples, inputs.dynamic))
     except Exception as error:
-        raise CaptureError(f"torch.export cannot capture {where}: {_reason(error)}") from error
+        raise CaptureError(
+            f"torch.export cannot capture {where}: {_reason(error)}; its inputs were {inputs.described}"
+        ) from error
     specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
     used, constants, steps = [], {}, []
     for node in nodes(program.graph_module):
@@ -72,20 +72,6 @@ def trace(where: str, module: nn.Module, inputs: Inputs) -> tuple[ExportedProgra
             elif spec.kind is not InputKind.USER_INPUT:
                 raise CaptureError(f"{where} holds {spec.target}, an object that only PyTorch can run")
     return program, Traced(steps=tuple(steps), used=tuple(used), constants=constants)
-
-
-@contextmanager
-def exporters_warnings() -> Iterator[None]:
-    """A tracer's warning means that the graph may not be the program; what PyTorch deprecates is its own affair.
-
-    So are attributes that a forward only keeps: recurrent layers and weight norm do so in every call.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.filterwarnings("ignore", message="The tensor attribute", category=UserWarning)
-        warnings.simplefilter("error", TracerWarning)
-        yield
 
 
 def nodes(graph: GraphModule) -> Iterator[Node]:

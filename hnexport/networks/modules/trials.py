@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from hnexport.attention import plain_attention
 from hnexport.ensemble import output_leaves
 from hnexport.errors import SpecError
 from hnexport.networks.modules.inputs import Inputs, resized
 from hnexport.networks.modules.tensors import is_same_closely
-from hnexport.networks.modules.traced import exporters_warnings
 from hnexport.spec import BATCH, OutputSpec
+from hnexport.tracing import exporters_warnings
 
 __all__ = ["check_samples", "check_sizes", "differing", "outputs_of"]
 
@@ -23,7 +24,7 @@ _REMEDY = "remove what depends on the size (`if x.shape[0] > 1`, `squeeze()`), o
 
 def outputs_of(module: Callable[..., Any], inputs: Mapping[str, Tensor]) -> list[Tensor]:
     """The tensors that a module returns."""
-    with torch.no_grad():
+    with torch.no_grad(), plain_attention():
         return [leaf.detach().clone() for leaf in output_leaves(module(**inputs))]
 
 

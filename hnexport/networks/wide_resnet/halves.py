@@ -8,27 +8,12 @@ from torch import Tensor
 from hnexport.ensemble import Ensemble
 from hnexport.hypernet.generator import WeightGenerator
 from hnexport.networks.wide_resnet.family import IMAGE, describe, source
-from hnexport.networks.wide_resnet.module import WideResNet
-from hnexport.networks.wide_resnet.pipeline import Preprocess
+from hnexport.networks.wide_resnet.image_network import ImageNetwork
 from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.networks.wide_resnet.storage import generator_spec
 from hnexport.spec import BATCH
 
-__all__ = ["ImageNetwork", "wide_resnet_ensemble"]
-
-
-class ImageNetwork(WideResNet):
-    """`image -> logits`, the image as the graph takes it: its slots are those of the Wide ResNet."""
-
-    def __init__(self, spec: PipelineSpec) -> None:
-        with torch.device("meta"):
-            super().__init__(spec.network)
-        self._preprocess = (Preprocess(spec),)  # in a tuple: mean and std are no slots
-        self.eval()
-
-    def forward(self, image: Tensor) -> Tensor:
-        """`image`: as `PipelineSpec.image_input` says; returns logits, float `[batch, class]`."""
-        return super().forward(self._preprocess[0](image, self.input.weight.dtype))
+__all__ = ["wide_resnet_ensemble"]
 
 
 def wide_resnet_ensemble(spec: PipelineSpec, tensors: Mapping[str, Tensor], origin: str) -> Ensemble:

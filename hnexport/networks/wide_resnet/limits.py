@@ -11,20 +11,9 @@ from hnexport.errors import BundleError
 from hnexport.networks.wide_resnet.chunking import count_pieces, plan_chunks
 from hnexport.networks.wide_resnet.slots import count_slots, network_slots
 from hnexport.networks.wide_resnet.spec import PipelineSpec
-from hnexport.networks.wide_resnet.storage import stored_tensors
+from hnexport.spec.bounds import EXPANSION, MAX_SLOTS, SMALL_BYTES
 
-__all__ = ["EXPANSION", "MAX_SLOTS", "SMALL_BYTES", "check_expansion", "check_tables", "stored_bytes"]
-
-MAX_SLOTS = 100_000
-"""Slots of a main network, chunks of one member, or layers of an internal hypernetwork: WRN-28-10 has 133 and 42."""
-
-EXPANSION = 64
-"""How often the bytes of the listed files the main network's weights may take. Chunks are linear combinations of a
-basis's rows: WRN-28-10's weights are a third of its files, and a hypernetwork that compresses 64 times leaves nothing
-of its network. A bundle of 1.5 MB asks for 96 MB at most, in float64 for 192 MB."""
-
-SMALL_BYTES = 64 * 2**20
-"""What any bundle may ask for, however small its files are."""
+__all__ = ["check_expansion", "check_tables"]
 
 
 def check_tables(spec: PipelineSpec) -> None:
@@ -66,8 +55,3 @@ def check_expansion(spec: PipelineSpec, listed_bytes: int) -> None:
                 f"$.spec: {what} would take {4 * elements} bytes, at most {limit} are allowed for files of "
                 f"{listed_bytes} bytes ({EXPANSION} times as much, or {SMALL_BYTES})"
             )
-
-
-def stored_bytes(spec: PipelineSpec, alignment_bytes: int = 1) -> int:
-    """The bytes of all stored tensors, each rounded up to a multiple of `alignment_bytes`."""
-    return sum(-(-tensor.size_bytes // alignment_bytes) * alignment_bytes for tensor in stored_tensors(spec))

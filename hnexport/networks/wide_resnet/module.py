@@ -6,13 +6,12 @@ ensembles of arXiv 2007.12927 were trained.
 
 from collections import OrderedDict
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hnexport.networks.wide_resnet.spec import WideResNetSpec
 
-__all__ = ["Block", "Group", "WideResNet", "build_network", "network_skeleton"]
+__all__ = ["Block", "Group", "WideResNet", "build_network"]
 
 
 class Block(nn.Module):
@@ -90,9 +89,3 @@ class WideResNet(nn.Module):
 def build_network(spec: WideResNetSpec) -> nn.Module:
     """The main network with PyTorch's own random weights, in evaluation mode."""
     return WideResNet(spec).eval()
-
-
-def network_skeleton(spec: WideResNetSpec) -> nn.Module:
-    """The main network without storage (on the meta device), for `torch.func.functional_call`."""
-    with torch.device("meta"):
-        return build_network(spec)

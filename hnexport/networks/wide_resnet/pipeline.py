@@ -1,4 +1,4 @@
-"""The pipeline: one module from a condition id and an image to logits."""
+"""The pipeline: one module from a condition id and an image to logits, for whoever trains in PyTorch."""
 
 from collections.abc import Mapping, Sequence
 from typing import Self
@@ -7,63 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from hnexport.errors import RuntimeInputError
 from hnexport.hypernet.generator import WeightGenerator
 from hnexport.members import check_member, check_members
+from hnexport.networks.wide_resnet.image_network import ImageNetwork
 from hnexport.networks.wide_resnet.initialise import initialise
-from hnexport.networks.wide_resnet.module import network_skeleton
-from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec
+from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.networks.wide_resnet.storage import generator_spec
 
-__all__ = ["Pipeline", "Preprocess"]
-
-
-class Preprocess(nn.Module):
-    """From the graph's image input to what the main network sees: float `[batch, channel, height, width]`."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, spec: PipelineSpec) -> None:
-        super().__init__()
-        self.spec = spec
-        if spec.preprocess is not None:
-            self.register_buffer("mean", torch.tensor(spec.preprocess.mean, dtype=torch.float32), persistent=False)
-            self.register_buffer("std", torch.tensor(spec.preprocess.std, dtype=torch.float32), persistent=False)
-
-    def forward(self, image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """From the image to float `[batch, channel, height, width]`.
-
-        Args:
-            image: as `PipelineSpec.image_input` says.
-            dtype: in which pixels are normalised: that of the network's weights.
-
-        Raises:
-            RuntimeInputError: the image has another shape, or is not uint8 where the graph normalises (a float image
-                would be divided by 255 a second time), or not floating-point where it does not.
-        """
-        self._check(image)
-        channels, height, width = self.spec.network.image.shape
-        if self.spec.preprocess is not None:
-            image = (image.to(dtype) / 255.0 - self.mean.to(dtype)) / self.std.to(dtype)
-        if self.spec.image_layout is ImageLayout.FLAT_HWC:
-            image = image.reshape(-1, height, width, channels)
-        if self.spec.image_layout is not ImageLayout.NCHW:
-            # Contiguous: otherwise activations keep the image's strides, and the exporter writes index arithmetic after
-            # the pooling, which runs on the CPU and keeps CUDA graphs from being captured.
-            image = image.permute(0, 3, 1, 2).contiguous()
-        return image
-
-    def _check(self, image: Tensor) -> None:
-        """The batch axis stays open; everything else is a constant while the pipeline is captured."""
-        dtype, shape = self.spec.image_input
-        if tuple(image.shape[1:]) != shape:
-            raise RuntimeInputError(
-                f"expected images of shape {['batch', *shape]} ({self.spec.image_layout}), found {list(image.shape)}"
-            )
-        fits = image.dtype is torch.uint8 if dtype == "uint8" else image.is_floating_point()
-        if not fits:
-            raise RuntimeInputError(f"expected {dtype} images, found {image.dtype}")
+__all__ = ["Pipeline"]
 
 
 class Pipeline(nn.Module):
@@ -82,8 +33,7 @@ class Pipeline(nn.Module):
         super().__init__()
         self.spec = spec
         self.generator = WeightGenerator(generator_spec(spec), tensors)
-        self.preprocess = Preprocess(spec)
-        self._skeleton = (network_skeleton(spec.network),)  # in a tuple: not a submodule
+        self._network = (ImageNetwork(spec),)  # in a tuple: not a submodule
         self.eval()
 
     @classmethod
@@ -108,8 +58,7 @@ class Pipeline(nn.Module):
 
     def classify(self, weights: Mapping[str, Tensor], image: Tensor) -> Tensor:
         """Logits `[batch, class]` of the main network with the given weights, one tensor for each slot."""
-        seen = self.preprocess(image, weights["input.weight"].dtype)
-        return functional_call(self._skeleton[0], dict(weights), (seen,))  # type: ignore[no-any-return]
+        return functional_call(self._network[0], dict(weights), (image,))  # type: ignore[no-any-return]
 
     def weights(self, cond_id: int) -> dict[str, Tensor]:
         """Every tensor of the main network of one member, by slot name (batch-norm statistics included).

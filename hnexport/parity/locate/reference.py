@@ -17,11 +17,10 @@ from torch import Tensor
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import Format, Manifest
 from hnexport.errors import ParityError
-from hnexport.families import family
 from hnexport.names import NETWORK_FILE
-from hnexport.parity.expected import Weights, expected_weights
+from hnexport.parity.batches import first_samples
+from hnexport.parity.expected import Weights, expected_weights, known_ensemble
 from hnexport.parity.locate.activations import output_error
-from hnexport.parity.samples import first_samples
 from hnexport.parity.tolerances import TOLERANCES, Precision
 from hnexport.parity.trace.onnx_trace import graph_points
 from hnexport.parity.trace.points import Reference, reference_points
@@ -58,8 +57,7 @@ def reference_source(bundle: Path, manifest: Manifest, golden: Golden, tensors: 
         ParityError: the network is not known from data, and the bundle has no graph of it that agrees with the golden
             samples.
     """
-    source = manifest.source
-    ensemble = family(source.family).ensemble(manifest, source.spec, tensors, manifest.origin)
+    ensemble = known_ensemble(manifest, tensors)
     if ensemble is None:
         return _graph_source(bundle, manifest, golden, tensors)
     double = ensemble.double()
@@ -80,7 +78,7 @@ def _graph_source(bundle: Path, manifest: Manifest, golden: Golden, tensors: Map
             f"{bundle} holds no ONNX files, and its network is known from its modules alone: there is nothing to "
             "follow the values in; build it with the format onnx"
         )
-    weights = expected_weights(manifest, manifest.source, tensors)
+    weights = expected_weights(manifest, tensors)
     names = [output.name for output in manifest.outputs]
 
     def run(member: int, inputs: Inputs) -> Reference:

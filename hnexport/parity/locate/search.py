@@ -17,18 +17,18 @@ from torch import Tensor
 from hnexport.bundle.checksums import check_files
 from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import Manifest, read_identified
-from hnexport.errors import HnexportError, ParityError
+from hnexport.errors import ParityError
 from hnexport.names import MODEL_FILE, PT2_FILE, TORCHSCRIPT_FILE
-from hnexport.parity.batches import said
+from hnexport.parity.batches import first_samples, run_member
 from hnexport.parity.kinds import FileKind, file_kind
 from hnexport.parity.locate.activations import layer_steps, output_error, output_steps
 from hnexport.parity.locate.chunks import chunk_fault, of_all_members
 from hnexport.parity.locate.reference import Source, reference_source
 from hnexport.parity.locate.steps import Step
 from hnexport.parity.locate.weights import named_member, weight_steps
+from hnexport.parity.members import checked_members
 from hnexport.parity.programs import sharing_programs
 from hnexport.parity.runners import Device, Runner, Traceable, file_runner
-from hnexport.parity.samples import first_samples
 from hnexport.parity.signature import check_precision
 from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
 from hnexport.parity.trace import Trace
@@ -107,13 +107,12 @@ def locate(
     tolerance = TOLERANCES[precision]
     inputs = first_samples(manifest.signature, golden, _SAMPLES, runner.limits)
     chosen = _worst_member(runner, manifest, golden, inputs) if member is None else member
-    if not 0 <= chosen < manifest.members:
-        raise ParityError(f"member {chosen} does not exist: this ensemble has members 0 to {manifest.members - 1}")
+    checked_members(manifest.members, (chosen,))
     tensors = trusted_tensors(bundle, manifest, golden.fingerprints, trusted)
     source = reference_source(bundle, manifest, golden, tensors)
     trace = _traced(path, runner, chosen, inputs)
     steps = _walk(manifest, tensors, source, trace, chosen, inputs, tolerance)
-    steps = (*steps, *_as_shipped(manifest, _run(runner, chosen, inputs), trace, tolerance))
+    steps = (*steps, *_as_shipped(manifest, run_member("the file", runner, chosen, inputs), trace, tolerance))
     return LocateReport(
         bundle=manifest.name,
         against=against,
@@ -138,7 +137,7 @@ def _followed(path: Path, manifest: Manifest, trust: Trust, precision: Precision
         )
     runner = file_runner(path, manifest, Device(), trust)
     if runner.limits.together:
-        raise ParityError(f"{path} runs several members at once: locate follows one, in the file (cond_id, image)")
+        raise ParityError(f"{path} runs several members at once: locate follows one, in the file that takes one id")
     check_precision(path, runner.limits, precision)
     return runner
 
@@ -198,7 +197,7 @@ def _worst_member(runner: Runner, manifest: Manifest, golden: Golden, inputs: In
     outputs = [output for output in manifest.outputs if output.has_batch]
     errors = []
     for number, member in enumerate(golden.members.tolist()):
-        found = _run(runner, member, inputs)
+        found = run_member("the file", runner, member, inputs)
         worst = 0.0
         for output in outputs:
             rows = np.arange(len(found[output.name])) % min(_SAMPLES, golden.samples)
@@ -206,17 +205,3 @@ def _worst_member(runner: Runner, manifest: Manifest, golden: Golden, inputs: In
             worst = max(worst, output_error(output, found[output.name], known))
         errors.append(worst)
     return int(golden.members[int(np.argmax(errors))])
-
-
-def _run(runner: Runner, member: int, inputs: Inputs) -> Mapping[str, Array]:
-    """The artifact's outputs.
-
-    Raises:
-        ParityError: the runtime cannot run it.
-    """
-    try:
-        return {name: np.asarray(array) for name, array in runner.run(member, inputs).items()}
-    except HnexportError:
-        raise
-    except Exception as error:  # each runtime has its own
-        raise ParityError(f"the file on {runner.runtime} cannot run member {member}: {said(error)}") from error

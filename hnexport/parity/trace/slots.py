@@ -2,7 +2,8 @@
 
 Names decide where they survive: of the node (`PATH/OPERATOR`, and the operand's role is the slot's last name), then of
 the value. Elsewhere numbers do: an operator that takes exactly the tensors of a module is that module's. Of what is
-left an operator of the right shapes is taken for the module, in order, and any tensor that equals a slot for the slot.
+left an operator of the right shapes is taken for the module, in order, and any tensor that equals a slot for the slot;
+at last the one tensor of a shape that is left for the one slot of that shape.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,9 +50,13 @@ def find_slots(expected: Expected, given: Given, tolerance: float, more: Iterabl
     found = _by_path(expected, given.calls)
     modules = _modules(slot for slot in expected if slot not in found)
     free = [call for call in given.calls if call.path not in _paths(found)]
-    exact = {path: call for path, module in modules.items() if (call := _exact(module, expected, free, tolerance))}
-    for path, call in exact.items():
-        found.update(_sightings(modules[path], expected, call, certain=True))
+    exact: dict[str, Call] = {}
+    for path, module in modules.items():
+        taken = list(exact.values())
+        one = _exact(module, expected, _untaken_first(free, taken), tolerance)
+        if one is not None:
+            exact[path], seen = one
+            found.update(seen)
     for slot in expected:
         if slot not in found and slot in given.named:
             found[slot] = _sighting(given.named[slot], expected[slot])
@@ -67,7 +72,30 @@ def find_slots(expected: Expected, given: Given, tolerance: float, more: Iterabl
     for slot, tensor in expected.items():
         if slot not in found and (match := _equal(tensor, (*loose, *given.loose, *more), tolerance)) is not None:
             found[slot] = _sighting(match, tensor)
-    return found
+    return found | _left_over(expected, found, (*loose, *given.loose), tolerance)
+
+
+def _left_over(
+    expected: Expected, found: Mapping[str, Sighting], arrays: Sequence[Array], tolerance: float
+) -> dict[str, Sighting]:
+    """The one slot of a shape that nothing tells, where one tensor of that shape is left that is no slot's."""
+    missing = [slot for slot in expected if slot not in found and expected[slot].numel() > 1]
+    sightings = {}
+    for slot in missing:
+        shape = tuple(expected[slot].shape)
+        if sum(tuple(expected[other].shape) in (shape, shape[::-1]) for other in missing) != 1:
+            continue
+        others = [tensor for tensor in expected.values() if tuple(tensor.shape) in (shape, shape[::-1])]
+        left: list[Array] = []
+        for array in arrays:
+            turned = array if array.shape == shape else array.T
+            if turned.shape != shape or any(_equal(other, [array], tolerance) is not None for other in others):
+                continue
+            if not any(np.array_equal(turned, one) for one in left):
+                left.append(np.ascontiguousarray(turned))
+        if len(left) == 1:
+            sightings[slot] = _sighting(left[0], expected[slot], certain=False)
+    return sightings
 
 
 def tensor_error(found: Array, expected: Tensor) -> float:
@@ -123,13 +151,21 @@ def _paths(slots: Iterable[str]) -> set[str]:
     return {slot.rpartition(".")[0] for slot in slots}
 
 
-def _exact(module: Module, expected: Expected, calls: Sequence[Call], tolerance: float) -> Call | None:
-    """The operator that takes the module's tensors."""
+def _untaken_first(calls: Sequence[Call], taken: Sequence[Call]) -> list[Call]:
+    """Modules stand in the order of their operators: the first that is left is most often the next one's."""
+    known = {id(call) for call in taken}
+    return sorted(calls, key=lambda call: id(call) in known)
+
+
+def _exact(
+    module: Module, expected: Expected, calls: Sequence[Call], tolerance: float
+) -> tuple[Call, dict[str, Sighting]] | None:
+    """The operator that takes the module's tensors, and these."""
     for call in calls:
         if _fits(module, expected, call):
             seen = _sightings(module, expected, call, certain=True)
             if all(one.error <= tolerance for one in seen.values()):
-                return call
+                return call, seen
     return None
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hnexport.ensemble import Ensemble
-from hnexport.errors import CaptureError, SpecError
+from hnexport.errors import CaptureError, RuntimeInputError, SpecError
 from hnexport.spec import OutputKind
 from hnexport.spec.kinds import Logits
 
@@ -48,7 +48,8 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "one is missing": ({"y": Y}, {}, "'x' is missing, forward needs it"),
     "too many": ((X, Y, X), {}, "3 given, forward names 2 parameters"),
     "a number": ({"x": X, "scale": 3.0}, {}, "the example input scale is 3.0: only tensors"),
-    "an array": (X.numpy(), {}, "only tensors can be inputs"),
+    "an array": (X.numpy(), {}, r"x is of numpy, only tensors can be inputs: torch.as_tensor\(x\)"),
+    "another width": (X[:, :3], {}, r"cannot capture member 0: .*; its inputs were x float32 \[batch, 3\]"),
     "bfloat16": (X.bfloat16(), {}, "the example input x is bfloat16"),
     "complex": (X.to(torch.complex64), {}, "the example input x is complex64"),
     "sparse": (X.to_sparse(), {}, "the example input x is torch.sparse_coo"),
@@ -62,8 +63,9 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "the name of the members' axis": (X, {"dynamic_axes": {"x": {0: "member"}}}, "'member' is taken"),
     "an axis that has one size": (X, {"dynamic_axes": {"x": {0: "batch", 1: "width"}}}, "cannot capture member 0"),
     "no mapping": (X, {"dynamic_axes": {"x": [0]}}, "expected {axis: name}"),
+    "no mapping of inputs": (X, {"dynamic_axes": [0]}, r"dynamic_axes: expected {input: {axis: name}}, found \[0\]"),
     "outputs as text": (X, {"outputs": "logits"}, "expected names or {name: kind}"),
-    "too few names": (X, {"outputs": ("a",)}, "the network returns 2"),
+    "too few names": (X, {"outputs": ("a",)}, r"the network returns 2 \(logits, sizes\), 1 is named: name them all"),
     "one name of two is wrong": (
         X,
         {"outputs": {"logits": "value", "size": "value"}},
@@ -86,6 +88,20 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
 def test_what_does_not_fit_is_refused(given: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises((SpecError, CaptureError), match=message):
         ensemble(given, **options)
+
+
+MISTAKEN: dict[str, tuple[Any, str]] = {
+    "a tensor": (X, r"two-2 takes its inputs by name, {'x': …, 'y': …}, found a Tensor"),
+    "another name": ({"x": X, "z": Y}, "two-2 takes x, y, found x, z"),
+    "one is missing": ({"x": X}, "two-2 takes x, y, found x$"),
+    "an array": ({"x": X, "y": Y.numpy()}, r"the input y is of type ndarray, no tensor: give torch.as_tensor\(y\)"),
+}
+
+
+@pytest.mark.parametrize(("given", "message"), MISTAKEN.values(), ids=MISTAKEN)
+def test_inputs_of_a_call_that_do_not_fit_are_our_error(given: Any, message: str) -> None:
+    with pytest.raises(RuntimeInputError, match=message):
+        ensemble((X, Y))(0, given)
 
 
 def test_forward_must_name_its_parameters() -> None:

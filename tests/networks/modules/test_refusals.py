@@ -185,7 +185,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "the same object twice": (lambda: two()[:1] * 2, "member 1 is the same object as member 0.*deepcopy"),
     "training mode": (
         lambda: [two()[0], Net(plain)],
-        r"member 1 \(Net\) and 1 more is in training mode: call net.eval",
+        r"member 1 \(Net\) is in training mode, with 1 of its modules: call net.eval",
     ),
     "dropout left in training": (
         lambda: but(

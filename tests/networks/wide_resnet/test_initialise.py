@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from hnexport.networks.wide_resnet.chunking import plan_chunks
 from hnexport.networks.wide_resnet.initialise import expected_norm_variances, initialise
-from hnexport.networks.wide_resnet.module import network_skeleton
+from hnexport.networks.wide_resnet.module import build_network
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.slots import Role, network_slots
 from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, Recipe, WideResNetSpec
@@ -89,7 +89,7 @@ def test_every_single_generated_kernel_has_the_variance_of_he(
 
 def second_moments(spec: PipelineSpec, seeds: int) -> dict[str, tuple[float, float]]:
     """For each batch norm: its input's second moment over `running_var`, and its output's; means over all runs."""
-    network = network_skeleton(spec.network)
+    network = build_network(spec.network)
     ratios, outputs = defaultdict(list), defaultdict(list)
 
     def record(name: str) -> Callable[..., None]:

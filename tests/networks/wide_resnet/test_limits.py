@@ -8,11 +8,12 @@ from strategies import pipelines
 
 from hnexport.errors import BundleError
 from hnexport.networks.wide_resnet.chunking import count_pieces, plan_chunks
-from hnexport.networks.wide_resnet.limits import MAX_SLOTS, check_expansion, check_tables
+from hnexport.networks.wide_resnet.limits import check_expansion, check_tables
 from hnexport.networks.wide_resnet.slots import count_slots, network_slots
 from hnexport.networks.wide_resnet.spec import ImageSpec, PipelineSpec, WideResNetSpec
 from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.spec import Chunking, HypernetSpec
+from hnexport.spec.bounds import MAX_SLOTS
 
 ASKING_TOO_MUCH = MappingProxyType(
     {

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from hnexport.networks.wide_resnet.module import build_network, network_skeleton
+from hnexport.networks.wide_resnet.module import build_network
 from hnexport.networks.wide_resnet.slots import NetworkSlot, Role, network_slots
 from hnexport.networks.wide_resnet.spec import ImageSpec, WideResNetSpec
 
@@ -67,11 +67,6 @@ def test_the_network_computes_what_hypnettorch_computes(
 
 def test_a_built_network_is_in_evaluation_mode() -> None:
     assert not any(module.training for module in build_network(NETWORKS["wrn-10-1"]).modules())
-
-
-def test_a_skeleton_takes_no_memory() -> None:
-    skeleton = network_skeleton(WideResNetSpec.from_name("wrn-28-10"))
-    assert {tensor.device.type for tensor in skeleton.state_dict().values()} == {"meta"}
 
 
 @pytest.mark.parametrize(("size", "expected"), [((8, 8), (2, 2)), ((7, 5), (2, 2)), ((1, 1), (1, 1))], ids=str)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hnexport.networks.wide_resnet.module import network_skeleton
+from hnexport.networks.wide_resnet.module import build_network
 from hnexport.networks.wide_resnet.slots import NORM_STATISTICS, Role, network_slots, slot_source
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageSpec, PipelineSpec, Recipe, WideResNetSpec
 from hnexport.spec import HypernetSpec, Source
@@ -31,7 +31,7 @@ NETWORKS: dict[str, WideResNetSpec] = {
 def test_the_slots_are_the_state_dict_of_the_network(spec: WideResNetSpec) -> None:
     state = {
         name: tuple(tensor.shape)
-        for name, tensor in network_skeleton(spec).state_dict().items()
+        for name, tensor in build_network(spec).state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
     slots = network_slots(spec)
@@ -41,7 +41,7 @@ def test_the_slots_are_the_state_dict_of_the_network(spec: WideResNetSpec) -> No
 
 @pytest.mark.parametrize("spec", NETWORKS.values(), ids=NETWORKS.keys())
 def test_weights_are_the_parameters_and_statistics_the_buffers(spec: WideResNetSpec) -> None:
-    parameters = {name for name, _ in network_skeleton(spec).named_parameters()}
+    parameters = {name for name, _ in build_network(spec).named_parameters()}
     assert {slot.name for slot in network_slots(spec) if slot.trained} == parameters
 
 

@@ -1,0 +1,65 @@
+"""One way to call `torch.export`: which axes have any size, which warnings are errors, and what a forward may write."""
+
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.jit import TracerWarning  # type: ignore[attr-defined]
+
+from hnexport.attention import plain_attention
+from hnexport.errors import CaptureError
+
+__all__ = ["dynamic_shapes", "exported", "exporters_warnings"]
+
+_ASSIGNED = "The tensor attribute"
+
+
+def exported(
+    module: nn.Module, positional: tuple[Tensor, ...], named: Mapping[str, Tensor], shapes: Any
+) -> ExportedProgram:
+    """A module as a program.
+
+    Raises:
+        CaptureError: forward reads an attribute that it wrote in the call before.
+        Exception: whatever `torch.export` raises, and a `TracerWarning`.
+    """
+    with plain_attention(), exporters_warnings(), warnings.catch_warnings(record=True) as found:
+        warnings.filterwarnings("always", _ASSIGNED)
+        program = torch.export.export(module, positional, dict(named), dynamic_shapes=shapes)
+    for item in found:
+        if not str(item.message).startswith(_ASSIGNED):
+            warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)
+            continue
+        for name in re.findall(r"self\.([\w.]*\w)", str(item.message).partition(" assigned")[0]):
+            if name in program.constants:
+                raise CaptureError(
+                    f"forward writes its attribute {name} and reads it in the next call: a file keeps nothing between "
+                    "two calls; compute it without the attribute"
+                )
+    return program
+
+
+def dynamic_shapes(names: Iterable[str], dynamic: Mapping[str, Mapping[int, str]]) -> dict[str, Any]:
+    """For each input its axes of any size, as `torch.export` wants them: one `Dim` for each name of an axis."""
+    dims = {name: Dim(name, min=1) for axes in dynamic.values() for name in axes.values()}
+    return {name: {axis: dims[of] for axis, of in dynamic.get(name, {}).items()} or None for name in names}
+
+
+@contextmanager
+def exporters_warnings() -> Iterator[None]:
+    """A tracer's warning means that the graph may not be the program: make it an error.
+
+    What PyTorch deprecates is its own affair. So are attributes that a forward only keeps: recurrent layers and weight
+    norm do so in every call.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", _ASSIGNED, UserWarning)
+        warnings.simplefilter("error", TracerWarning)
+        yield
