@@ -14,6 +14,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from hnexport.errors import ParityError
 from hnexport.parity import Precision
 from hnexport.parity.locate import locate
+from hnexport.parity.locate.activations import value_error
 
 
 @pytest.mark.parametrize("artifact", ["onnx", "torchscript", "pt2"])
@@ -115,3 +116,8 @@ def test_locate_follows_the_member_with_the_largest_error(copied: Callable[[str]
 def test_locate_says_what_it_cannot_answer(against: str, message: str, pristine: Callable[[str], Path]) -> None:
     with pytest.raises(ParityError, match=message):
         locate(pristine("hypernet"), against, member=9)
+
+
+def test_a_value_beside_one_that_is_all_zero_is_infinitely_wrong() -> None:
+    assert value_error(1e5 * np.ones((2, 3)), np.zeros((2, 3))) == np.inf
+    assert value_error(np.zeros((2, 3)), np.zeros((2, 3))) == 0.0

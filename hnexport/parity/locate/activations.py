@@ -90,5 +90,6 @@ def value_error(value: Array, reference: Array) -> float:
         difference = np.where(found == known, 0.0, found - known)
     norms = np.linalg.norm(np.where(np.isfinite(known), known, 0.0), axis=-1)
     floor = max(1e-3 * float(np.sqrt(np.mean(norms**2))), float(np.finfo(np.float64).tiny))
-    error = np.linalg.norm(difference, axis=-1) / np.maximum(norms, floor)
+    with np.errstate(over="ignore"):
+        error = np.linalg.norm(difference, axis=-1) / np.maximum(norms, floor)
     return float(np.where(np.isfinite(error), error, np.inf).max())
