@@ -158,6 +158,7 @@ def test_names_show_layer_and_role(case, write):
         "group3",
         "input",
         "norm",
+        "pool",
         "output",
     }
 

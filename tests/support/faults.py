@@ -237,6 +237,13 @@ def _swapped_affine(e: OnnxEditor) -> None:
     node.input[1], node.input[2] = node.input[2], node.input[1]
 
 
+def _swapped_generated(e: OnnxEditor) -> None:
+    """Where a batch norm is spelled out: what is made as its scale is called its shift."""
+    other = {"norm.weight": "norm.bias", "norm.bias": "norm.weight"}
+    for node in e.graph.node:
+        node.output[:] = [other.get(name, name) for name in node.output]
+
+
 def _no_output_bias(e: OnnxEditor) -> None:
     del e.layer("output/Gemm").input[2]
 
@@ -365,7 +372,7 @@ ONNX_FAULTS = (
     _onnx("maximum instead of mean in the pool", _max_pool, INFERENCE, "pool"),
     _onnx(
         "batch-ensemble: scale and shift swapped",
-        _swapped_affine,
+        _swapped_generated,
         WEIGHTS,
         "norm.weight",
         kind="batch-ensemble",
