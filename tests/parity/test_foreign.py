@@ -43,7 +43,7 @@ def put(folder: Path, member: int, logits: Array) -> Path:
 
 
 def right(bundle: Path, member: int) -> Array:
-    return read_golden(bundle).logits[member].astype(np.float32)
+    return read_golden(bundle).outputs["logits"][member].astype(np.float32)
 
 
 @pytest.mark.parametrize("kind", ["hypernet", "pixels"])
@@ -311,7 +311,7 @@ int main(int argc, char **argv) {
 def test_a_program_in_c_reads_the_inputs_and_writes_outputs(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "foreign.c").write_text(C_PROGRAM)
     subprocess.run(["gcc", "-o", tmp_path / "foreign", tmp_path / "foreign.c"], check=True, timeout=120)
-    folder, images = tmp_path / "golden", read_golden(bundle).images
+    folder, images = tmp_path / "golden", read_golden(bundle).inputs["image"]
     write_golden_inputs(bundle, folder)
     for member in range(3):
         (folder / f"member-{member}").mkdir()
