@@ -41,6 +41,7 @@ from hnexport.parity import (
     probe_inputs,
     verify,
 )
+from hnexport.parity.cost import estimated_seconds
 from hnexport.parity.depth import depth_profile
 from hnexport.parity.inputs import PROBE_KINDS
 from hnexport.parity.page import write_page
@@ -48,6 +49,7 @@ from hnexport.parity.report import report_json
 from hnexport.parity.rounding import measure_rounding
 from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
+from hnexport.rows import taken
 from hnexport.spec import BasisDtype, TensorSpec
 from hnexport.trust import remember
 
@@ -161,7 +163,13 @@ def build(
         del exact
         with clock.stage("verify"):
             write_manifest(folder, dataclasses.replace(manifest, files=files.records()))
-            judged = VerifyOptions(members=options.members, provider=options.provider, trust=True, fresh=False)
+            judged = VerifyOptions(
+                members=options.members,
+                provider=options.provider,
+                trust=True,
+                fresh=False,
+                sample_seconds=estimated_seconds(ensemble, 0, taken(ensemble.signature, golden.inputs, [0])),
+            )
             report = verify(folder, judged, progress, files.records())
         if not report.passed:
             raise ParityFailedError(report)

@@ -56,7 +56,7 @@ def test_every_artifact_is_as_close_to_its_reference_as_with_float32(case, half)
         *("onnx", "onnx-materialised", "torchscript", "pt2", "onnx-ensemble", "torchscript-ensemble")
     }
     assert all(artifact.worst.relative_l2 < 1e-5 for artifact in built.parity.artifacts)
-    assert read_manifest(built.path).spec.hypernet.basis_dtype is BasisDtype.FLOAT16
+    assert spec_of(read_manifest(built.path)).hypernet.basis_dtype is BasisDtype.FLOAT16
 
 
 OURS = Trust(everything=True)

@@ -55,6 +55,7 @@ class Plan:
         batch_sizes: sizes that every member runs, see `allowed_sizes`.
         every_sample: whether every member meets all samples, as far as its batch sizes allow otherwise.
         large: whether one member runs `LARGE_BATCHES` too.
+        sample_seconds: about what one sample costs, by an estimate that is the same each time; None looks at the clock.
         on_failure: called with the worst batch of each member that fails.
     """
 
@@ -63,6 +64,7 @@ class Plan:
     tolerance: Tolerance
     every_sample: bool = True
     large: bool = True
+    sample_seconds: float | None = None
     progress: Progress = no_progress
     on_failure: Callable[[Case], object] | None = None
 
@@ -205,7 +207,8 @@ def _run_all(name: str, runner: Runner, reference: Reference, golden: Golden, po
     if plan.large and position == 0 and any(item.has_batch for item in signature.inputs):
         size, took = len(batches[-1]), seconds[-1]
         for large in (size for size in LARGE_BATCHES if runner.limits.runs(size) and size > samples):
-            if large == LARGE_BATCHES[0] or took * large / size <= LARGE_SECONDS:
+            each = took / size if plan.sample_seconds is None else plan.sample_seconds
+            if large == LARGE_BATCHES[0] or each * large <= LARGE_SECONDS:
                 batches.append(large_batch(samples, large))
                 size, took = large, run(batches[-1])
     first = _first_sample(name, runner, reference, golden, batches, found)

@@ -36,6 +36,8 @@ class VerifyOptions:
         seed: draws the same members as the report that names it; None draws anew.
         fresh: whether members may be drawn that the golden samples do not hold; otherwise theirs are compared.
         batch_sizes: each member runs once with each; None takes the usual ones, or those that a file is limited to.
+        sample_seconds: about what one sample costs, see `hnexport.parity.cost`: a build says it, so that what it tries,
+            and with it `parity.json`, is the same on a busy machine. None looks at the clock.
         provider: `auto`, `cpu`, `cuda` or `tensorrt`.
         artifacts: which of `RUNNERS` and `ENSEMBLES`, or `all` that are installed; None takes those that a build
             verifies, as far as the bundle's formats allow.
@@ -56,6 +58,7 @@ class VerifyOptions:
     digest: str | None = None
     seed: int | None = None
     fresh: bool = True
+    sample_seconds: float | None = None
 
     @property
     def tolerance(self) -> Tolerance:
@@ -138,6 +141,7 @@ class Judge:
             tolerance=options.tolerance,
             every_sample=not few,
             large=options.batch_sizes is None,
+            sample_seconds=options.sample_seconds,
             progress=self.progress,
             on_failure=self.on_failure,
         )

@@ -26,7 +26,7 @@ def test_a_build_ends_with_the_parity_table_and_the_bundles_path(hnexport, tmp_p
     for word in ("onnx-materialised", "torchscript", "pt2", "rel. L2", "same"):
         assert word in done.stdout
     assert "DIFFERENT" not in done.stdout
-    assert read_manifest(tmp_path / "bundles/wrn-10-1-hypernet-2").spec.members == 2
+    assert read_manifest(tmp_path / "bundles/wrn-10-1-hypernet-2").members == 2
 
 
 def test_the_same_seed_writes_the_same_bytes(hnexport, tmp_path):
@@ -71,7 +71,7 @@ def test_float16_bases_are_half_as_large_and_what_rounding_changed_is_told(hnexp
     assert line in hnexport("inspect", "half").stdout
     assert hnexport("verify", "half").returncode == 0
     value = json.loads(hnexport("inspect", "half", "--json").stdout)
-    assert value["manifest"]["spec"]["hypernet"]["basis_dtype"] == "float16"
+    assert value["manifest"]["source"]["spec"]["hypernet"]["basis_dtype"] == "float16"
     assert value["manifest"]["basis_rounding"]["logits"] == rounding.logits
     assert value["summary"]["sizes_bytes"]["pt2 (model.pt2)"] == (tmp_path / "half/model.pt2").stat().st_size
 

@@ -1,6 +1,7 @@
 """An artifact of any signature is judged by the names of its outputs; what differs is found, what is right is not."""
 
 import functools
+import time
 
 import numpy as np
 import pytest
@@ -122,6 +123,15 @@ def test_large_members_meet_few_samples_and_a_planted_fault_is_found(name):
     report = verify_artifact("eager", runner, ensemble.signature, golden, plan)
     assert sizes == (1, 3)
     assert report.passed == (name is None), report.failures
+
+
+@pytest.mark.parametrize(("sample_seconds", "largest"), [(1e-9, 257), (0.1, 33)])
+def test_what_a_sample_is_said_to_cost_decides_about_the_largest_batch_and_not_the_clock(sample_seconds, largest):
+    ensemble, golden = known(linear)
+    sizes, tolerance = (1, 3, golden.samples), TOLERANCES[Precision.FLOAT32]
+    runner = EagerRunner(ensemble, before(lambda cond_id, inputs: time.sleep(0.05)))
+    plan = Plan(members=3, batch_sizes=sizes, tolerance=tolerance, sample_seconds=sample_seconds)
+    assert max(verify_artifact("eager", runner, ensemble.signature, golden, plan).batch_sizes) == largest
 
 
 def test_swapped_members_are_found():

@@ -43,14 +43,14 @@ def put(folder: Path, member: int, logits: Array) -> Path:
 
 
 def right(bundle: Path, member: int) -> Array:
-    return read_golden(bundle).logits[member].astype(np.float32)
+    return read_golden(bundle).outputs["logits"][member].astype(np.float32)
 
 
 @pytest.mark.parametrize("kind", ["hypernet", "pixels"])
 def test_npy_raw_and_their_description_hold_the_golden_images(kind: str, pristine: Pristine, tmp_path: Path) -> None:
     write_golden_inputs(pristine(kind), tmp_path / "golden")
     index = json.loads((tmp_path / "golden" / "golden.json").read_text(encoding="utf-8"))
-    images, manifest = read_golden(pristine(kind)).images, read_manifest(pristine(kind))
+    images, manifest = read_golden(pristine(kind)).inputs["image"], read_manifest(pristine(kind))
     described = index["inputs"][0]
     raw = np.frombuffer((tmp_path / "golden" / described["raw"]).read_bytes(), dtype=described["dtype"])
     assert (index["byte_order"], described["name"]) == ("little", manifest.inputs[1].name)
@@ -186,8 +186,8 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
     "no header": (lambda path: path.write_bytes(b"numbers"), "cannot be read as a .npy file"),
     "a header of 10^13 rows": (huge_header, "cannot be read as a .npy file"),
     "pickled": (lambda path: np.save(path, np.array([{}], dtype=object)), "cannot be read as a .npy file"),
-    "fewer rows": (lambda path: np.save(path, np.load(path)[:2]), r"has the shape \[2, 10\], expected \[6, 10\]"),
-    "a map": (lambda path: np.save(path, np.load(path)[..., None]), r"has the shape \[6, 10, 1\]"),
+    "fewer rows": (lambda path: np.save(path, np.load(path)[:2]), r"has the shape \[2, 10\], expected \[7, 10\]"),
+    "a map": (lambda path: np.save(path, np.load(path)[..., None]), r"has the shape \[7, 10, 1\]"),
     "whole numbers": (lambda path: np.save(path, np.load(path).astype(np.int64)), "holds int64, expected float16"),
     "a FIFO": (fifo, "is a FIFO, expected a regular file"),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "is a folder, expected a regular file"),
@@ -206,9 +206,9 @@ def test_a_damaged_output_is_refused_by_name(case: str, bundle: Path, folder: Pa
 
 def test_raw_values_of_another_size_are_refused(bundle: Path, folder: Path) -> None:
     (folder / "member-1" / "logits.npy").unlink()
-    (folder / "member-1" / "logits.raw").write_bytes(b"\0" * 236)
+    (folder / "member-1" / "logits.raw").write_bytes(b"\0" * 276)
     report = verify_outputs(folder, bundle)
-    assert r"has 236 bytes, expected 240 for float32 [6, 10]" in report.refused["outputs, member 1"]
+    assert r"has 276 bytes, expected 280 for float32 [7, 10]" in report.refused["outputs, member 1"]
 
 
 @pytest.mark.parametrize(
@@ -236,8 +236,8 @@ def test_a_folder_that_is_not_there_is_refused(bundle: Path, tmp_path: Path) -> 
 
 
 def test_ids_that_do_not_exist_are_checked_where_they_were_run(bundle: Path, folder: Path) -> None:
-    put(folder, -1, np.full((6, 10), np.nan, dtype=np.float32))
-    put(folder, 3, np.full((6, 10), np.nan, dtype=np.float32))
+    put(folder, -1, np.full((7, 10), np.nan, dtype=np.float32))
+    put(folder, 3, np.full((7, 10), np.nan, dtype=np.float32))
     report = verify_outputs(folder, bundle)
     assert report.verdict is Verdict.SAME
     assert UNKNOWN_IDS not in report.artifacts[0].not_checked
@@ -311,7 +311,7 @@ int main(int argc, char **argv) {
 def test_a_program_in_c_reads_the_inputs_and_writes_outputs(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "foreign.c").write_text(C_PROGRAM)
     subprocess.run(["gcc", "-o", tmp_path / "foreign", tmp_path / "foreign.c"], check=True, timeout=120)
-    folder, images = tmp_path / "golden", read_golden(bundle).images
+    folder, images = tmp_path / "golden", read_golden(bundle).inputs["image"]
     write_golden_inputs(bundle, folder)
     for member in range(3):
         (folder / f"member-{member}").mkdir()
