@@ -47,6 +47,8 @@ def print_parity(report: "ParityReport", *, wide: bool = False, bundle: str = ""
     )
     show_table(Table(title=title, columns=columns, rows=[_row(artifact) for artifact in report.artifacts]), wide=wide)
     print_outputs(report, wide=wide)
+    for remark in _samples(report):
+        say(remark)
     for remark in remarks(report.not_run):
         say(f"not run: {remark}")
     for remark in grouped(report.refused):
@@ -58,7 +60,23 @@ def print_parity(report: "ParityReport", *, wide: bool = False, bundle: str = ""
     for artifact in report.artifacts:
         for line in artifact.failures:
             say(f"FAILED {artifact.artifact}: {line}")
+    for claim in report.claims:
+        if not claim.passed:
+            say(f"FAILED {claim.name}: {claim.detail}")
     say(_verdict(report, bundle, file))
+
+
+def _samples(report: "ParityReport") -> tuple[str, ...]:
+    """In what range inputs were probed, what was left out, and what float32 itself cannot compute well."""
+    ranges = ", ".join(f"{name} from {least:.3g} to {most:.3g}" for name, (least, most) in report.ranges.items())
+    ill = ", ".join(f"{place} ({noise:.0e})" for place, noise in report.ill_conditioned.items())
+    lines = {
+        f"probed: {ranges}": ranges,
+        f"left out, the reference itself cannot compute it: {', '.join(report.left_out)}": report.left_out,
+        f"ill-conditioned, judged by what float32 itself may lose there: {ill}": ill,
+        f"members drawn with --seed {report.seed}": report.seed is not None,
+    }
+    return tuple(line for line, is_said in lines.items() if is_said)
 
 
 def _word(report: "ParityReport") -> str:
