@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.bundle.fingerprints import fingerprint
+from hnexport.errors import HnexportError, ParityError
+from hnexport.parity.batches import said
 from hnexport.parity.expected import Weights
 from hnexport.parity.results import Check
 from hnexport.parity.runners import Inspectable
 from hnexport.parity.tolerances import Tolerance
+from hnexport.parity.trace import Given
 from hnexport.parity.trace.slots import find_slots
 
 __all__ = ["check_generated", "check_stored"]
@@ -57,7 +60,7 @@ def check_generated(
     worst = (0.0, "", -1)
     for done, member in enumerate(members, start=1):
         expected = weights(member)
-        found = find_slots(expected, artifact.weights(member, inputs), tolerance.weights)
+        found = find_slots(expected, _given(artifact, member, inputs), tolerance.weights)
         missing = [slot for slot in expected if slot not in found]
         if missing:
             return Check(name=name, passed=False, detail=f"no layer takes {missing[0]}")
@@ -66,3 +69,17 @@ def check_generated(
     error, slot, member = worst
     detail = f"largest error of an element {error:.1e} of its tensor's scale (member {member}, {slot})"
     return Check(name=name, passed=error <= tolerance.weights, detail=detail)
+
+
+def _given(artifact: Inspectable, member: int, inputs: Mapping[str, Array]) -> Given:
+    """What an artifact gives its operators.
+
+    Raises:
+        ParityError: it cannot be run.
+    """
+    try:
+        return artifact.weights(member, inputs)
+    except HnexportError:
+        raise
+    except Exception as error:  # each runtime has its own
+        raise ParityError(f"its runtime cannot run member {member} with one batch: {said(error)}") from error

@@ -21,6 +21,7 @@ from hnexport.parity.cases import read_case
 from hnexport.parity.checks import SAME_ROW, SPOILT_ROW
 from hnexport.parity.limits import Limits
 from hnexport.parity.locate import locate as locate_file
+from hnexport.spec import BATCH, OutputSpec, Signature, TensorSpec
 
 Pristine = Callable[[str], Path]
 HALF = VerifyOptions(precision=Precision.FLOAT16)
@@ -120,6 +121,10 @@ def test_sizes_that_cannot_be_run_are_refused_with_those_that_can() -> None:
         allowed_sizes("a file", Limits(batch_sizes=tuple(range(2, 100))), (1,), 6)
 
 
+SIGNATURE = Signature(
+    inputs=(TensorSpec(name="image", dtype="int64", shape=(BATCH,)),),
+    outputs=(OutputSpec(name="logits", dtype="float32", shape=(BATCH,)),),
+)
 LIMITED = {
     "any": (Limits(), [6], 1),
     "from 4": (Limits(least_batch=4), [6], 4),
@@ -132,10 +137,10 @@ LIMITED = {
 @pytest.mark.parametrize(("limits", "sizes", "least"), LIMITED.values(), ids=LIMITED)
 def test_images_are_cut_into_batches_that_can_be_run(limits: Limits, sizes: list[int], least: int) -> None:
     images = np.arange(6)
-    parts = list(in_parts(images, limits))
-    assert [len(batch) for batch, _ in parts] == sizes
-    np.testing.assert_array_equal(np.concatenate([batch[:count] for batch, count in parts]), images)
-    assert len(filled(images[:1], limits)) == least
+    parts = list(in_parts(SIGNATURE, {"image": images}, limits))
+    assert [len(batch["image"]) for batch, _ in parts] == sizes
+    np.testing.assert_array_equal(np.concatenate([batch["image"][:count] for batch, count in parts]), images)
+    assert len(filled(SIGNATURE, {"image": images[:1]}, limits)["image"]) == least
 
 
 def test_torchscript_that_needs_two_images_is_judged_from_two_on(pristine: Pristine, tmp_path: Path) -> None:
@@ -149,7 +154,7 @@ def test_torchscript_that_needs_two_images_is_judged_from_two_on(pristine: Prist
             return self.inner(cond_id, image)
 
     torch.jit.script(Several(torch.jit.load(pristine("hypernet") / "model.pt"))).save(tmp_path / "several.pt")
-    assert same(tmp_path / "several.pt", pristine("hypernet")).batch_sizes == (3, 6)
+    assert same(tmp_path / "several.pt", pristine("hypernet")).batch_sizes == (3, 7, 33, 257)
     assert locate(pristine("hypernet"), str(tmp_path / "several.pt")).first is None
 
 
@@ -184,7 +189,7 @@ def test_failing_cases_of_a_fixed_batch_are_saved_and_run_again(
     file = variants.with_fixed_batch(bundle, 4)
     verify_file(file, whole, VerifyOptions(save_failures=folder))
     case = folder / "model-member-0.json"
-    assert len(read_case(case).images) == 4
+    assert len(read_case(case).inputs["image"]) == 4
     assert not replay(case, file, whole).passed
     assert replay(case, whole / "model.onnx", whole).passed
     other = Path(shutil.copytree(whole, tmp_path / "other"))

@@ -37,8 +37,8 @@ class TranslatorFault:
 
 
 def _inner(e: OnnxEditor) -> onnx.GraphProto:
-    """The loop's body of an ensemble."""
-    loop = next(node for node in e.graph.node if node.op_type == "Loop")
+    """What an ensemble does for each member."""
+    loop = next(node for node in e.graph.node if node.op_type in ("Loop", "Scan"))
     return next(item.g for item in loop.attribute if item.name == "body")
 
 

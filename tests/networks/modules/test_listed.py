@@ -262,7 +262,7 @@ def test_each_member_computes_what_its_module_computes(case: tuple[Kind, Ensembl
         outputs = ensemble(member, inputs)
         assert list(outputs) == [output.name for output in ensemble.signature.outputs]
         for one, two in zip(outputs.values(), expected, strict=True):
-            torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-6)
+            torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5)  # attention's fused kernels round otherwise
 
 
 def test_in_float64_each_member_is_its_module_in_float64(case: tuple[Kind, Ensemble]) -> None:
