@@ -47,6 +47,8 @@ def print_parity(report: "ParityReport", *, wide: bool = False, bundle: str = ""
     )
     show_table(Table(title=title, columns=columns, rows=[_row(artifact) for artifact in report.artifacts]), wide=wide)
     print_outputs(report, wide=wide)
+    for remark in _samples(report):
+        say(remark)
     for remark in remarks(report.not_run):
         say(f"not run: {remark}")
     for remark in grouped(report.refused):

@@ -71,7 +71,7 @@ def test_every_encoding_gets_an_answer_that_it_can_show(shell, arguments, encodi
     text = done.stdout.decode(encoding.partition(":")[0])
     if arguments[-1] == "--json":
         assert done.stdout == shell(arguments).stdout
-        assert json.loads(text)["manifest"]["members"] == 3
+        assert json.loads(text)["manifest"]["source"]["spec"]["members"] == 3
     elif arguments[0] == "inspect" and encoding.startswith("ascii"):
         assert "+---" in text
         assert "| cond_id | int64" in text

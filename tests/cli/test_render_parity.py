@@ -161,3 +161,24 @@ def test_claims_that_are_not_confirmed_make_it_different(at):
 def test_samples_are_images_where_the_only_input_is_one(at):
     assert "6 kinds of image" in at(report(ranges={"image": (0.0, 1.0)}), width=160)
     assert "6 kinds of sample" in at(report(ranges={"tokens": (0, 9), "weighting": (0, 1)}), width=160)
+
+
+def test_what_was_probed_left_out_ill_conditioned_and_drawn_is_said(at):
+    shown = at(
+        report(
+            ranges={"image": (-1e4, 9716.0)},
+            left_out=("extreme",),
+            ill_conditioned={"member 0, sample 3": 3e-5},
+            seed=7,
+        ),
+        width=200,
+    )
+    assert "probed: image from -1e+04 to 9.72e+03" in shown
+    assert "left out, the reference itself cannot compute it: extreme" in shown
+    assert "ill-conditioned, judged by what float32 itself may lose there: member 0, sample 3 (3e-05)" in shown
+    assert "members drawn with --seed 7" in shown
+
+
+def test_nothing_is_said_of_samples_where_there_is_nothing_to_say(at):
+    shown = at(report(), width=200)
+    assert not [word for word in ("probed:", "left out", "ill-conditioned", "--seed") if word in shown]

@@ -1,17 +1,19 @@
 from click.testing import CliRunner
+from lists import list_bundle
 
+from hnexport.bundle import read_manifest
 from hnexport.cli.main import cli
 from hnexport.runtime.tuned import tuned_folder
 from hnexport.tune import TunedBundle
 
 
-def test_a_pipeline_that_cannot_be_folded_is_not_a_crash(built, monkeypatch, tmp_path):
+def test_a_bundle_that_cannot_be_folded_is_not_a_crash(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("hnexport.tune.fold.plan_chunks", lambda spec: type("Empty", (), {"hypernets": ()}))
-    done = CliRunner().invoke(cli, ["tune", str(built.path)])
+    bundle = list_bundle("cnn")
+    done = CliRunner().invoke(cli, ["tune", str(bundle)])
     assert done.exit_code == 2
     assert "there is nothing to fold" in done.output
-    assert not tuned_folder(built.manifest).exists()
+    assert not tuned_folder(read_manifest(bundle)).exists()
 
 
 def test_what_was_made_is_told_with_its_place(built, monkeypatch, tmp_path):
