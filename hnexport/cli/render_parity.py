@@ -57,8 +57,6 @@ def print_parity(report: "ParityReport", *, wide: bool = False, bundle: str = ""
         {f"{a.artifact}: {name}": why for a in report.artifacts for name, why in a.not_checked.items()}
     ):
         say(f"not checked: {remark}")
-    for remark in _samples(report):
-        say(remark)
     for artifact in report.artifacts:
         for line in artifact.failures:
             say(f"FAILED {artifact.artifact}: {line}")
