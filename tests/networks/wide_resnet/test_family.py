@@ -9,6 +9,7 @@ from hnexport.errors import RuntimeInputError
 from hnexport.families import WIDE_RESNET, family
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, random_checkpoint
 from hnexport.networks.wide_resnet.chunking import plan_chunks
+from hnexport.networks.wide_resnet.module import WideResNet
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageLayout, PreprocessSpec
 from hnexport.spec import BasisDtype, HypernetSpec
@@ -45,7 +46,7 @@ def test_in_float64_every_number_is_float64(checkpoint, make_images):
     ensemble = checkpoint.ensemble().double()
     stored = {name: tensor.double() for name, tensor in checkpoint.tensors.items()}
     pipeline = Pipeline(checkpoint.spec, stored).double()
-    images = make_images(checkpoint.spec, dtype=torch.float64)
+    images, network = make_images(checkpoint.spec, dtype=torch.float64), WideResNet(checkpoint.spec.network).eval()
     for member in range(3):
         logits = ensemble(member, {"image": images})["logits"]
         assert logits.dtype is torch.float64
@@ -53,7 +54,7 @@ def test_in_float64_every_number_is_float64(checkpoint, make_images):
         if checkpoint.spec.preprocess is not None:
             mean, std = (torch.tensor(values, dtype=torch.float32).double() for values in (PIXELS.mean, PIXELS.std))
             normalised = ((images.double() / 255.0 - mean) / std).permute(0, 3, 1, 2)
-            plain = torch.func.functional_call(pipeline._skeleton[0], ensemble.weights(member), (normalised,))
+            plain = torch.func.functional_call(network, ensemble.weights(member), (normalised,))
             torch.testing.assert_close(logits, plain, rtol=1e-12, atol=1e-12)
 
 
