@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from hnexport.ensemble import Ensemble
 from hnexport.parity.double import run_single
@@ -20,17 +20,22 @@ _FLOPS = 5e10  # a second of float64 on two cores
 _CALL_SECONDS = 3e-5
 
 
-class _Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts operations."""
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts operations and their floating-point operations, also in the branches of `torch.cond`."""
 
     supports_higher_order_operators = True
-    count = 0
+    calls = 0
+    flops = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        self.count += 1
-        return func(*args, **(kwargs or {}))
+        self.calls += 1
+        found = func(*args, **(kwargs or {}))
+        count = flop_registry.get(getattr(func, "overloadpacket", None))
+        if count is not None:
+            self.flops += int(count(*args, **(kwargs or {}), out_val=found))
+        return found
 
 
 def estimated_seconds(ensemble: Ensemble, member: int, inputs: Mapping[str, NDArray[np.generic]]) -> float:
@@ -40,7 +45,7 @@ def estimated_seconds(ensemble: Ensemble, member: int, inputs: Mapping[str, NDAr
 
 def counted_seconds(run: Callable[[], T]) -> tuple[T, float]:
     """What a run returns, and about how long it takes in float64."""
-    calls = _Calls()  # type: ignore[no-untyped-call]
-    with calls, FlopCounterMode(display=False) as flops:
+    counter = _Counter()  # type: ignore[no-untyped-call]
+    with counter:
         found = run()
-    return found, float(flops.get_total_flops()) / _FLOPS + calls.count * _CALL_SECONDS
+    return found, counter.flops / _FLOPS + counter.calls * _CALL_SECONDS

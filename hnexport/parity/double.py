@@ -1,6 +1,7 @@
 """Running an ensemble in float64 on the CPU, whatever its network says about dtypes, or in float32 as it is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,9 +34,20 @@ def run_double(
     return {name: tensor.numpy() for name, tensor in outputs.items()}
 
 
+class _AsItIs(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Changes nothing: but under a mode `torch.cond` runs its branch, where it would compile both otherwise."""
+
+    supports_higher_order_operators = True
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return func(*args, **(kwargs or {}))
+
+
 def run_single(ensemble: Ensemble, member: int, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """The outputs of one member by name, as PyTorch computes them eagerly."""
-    with torch.no_grad():
+    with torch.no_grad(), _AsItIs():  # type: ignore[no-untyped-call]
         outputs = ensemble(member, _tensors(inputs))
     return {name: tensor.numpy() for name, tensor in outputs.items()}
 

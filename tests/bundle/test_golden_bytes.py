@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from hnexport.bundle.golden import Golden, write_golden
 write_golden(Path(sys.argv[1]), Golden(
-    images=np.zeros((2, 3, 4, 4), np.float32), kinds=("noise", "constant"), members=np.arange(2),
-    logits=np.zeros((2, 2, 5)), eager=np.zeros((2, 2, 5), np.float32), fingerprints={"b": "1", "a": "2"},
+    inputs={"image": np.zeros((2, 3, 4, 4), np.float32)}, kinds=("noise", "constant"), members=np.arange(2),
+    outputs={"logits": np.zeros((2, 2, 5))}, eager={"logits": np.zeros((2, 2))}, noise={"logits": np.zeros((2, 2))},
+    fingerprints={"b": "1", "a": "2"},
 ))
 """
 
