@@ -4,6 +4,7 @@ __all__ = [
     "COND_ID",
     "COND_IDS",
     "ENSEMBLE_FILE",
+    "EXTREME",
     "GENERATOR_PREFIX",
     "GOLDEN_FILE",
     "GUARD",
@@ -48,6 +49,9 @@ RESERVED = frozenset({COND_ID, COND_IDS})
 
 GUARD = "cond_id/guard"
 """The generator's further output: float32 `[1]`, 0 where the member exists and NaN where it does not."""
+
+EXTREME = "extreme"
+"""The kind of golden sample that has the largest numbers."""
 
 GENERATOR_PREFIX = "generator."
 """Where the joint capture keeps the stored tensors."""

@@ -1,13 +1,14 @@
 """Every GPU check and benchmark in one go: one table, with date, chip, driver and versions.
 
-    python tools/gpu_check.py [BUNDLE] [--out gpu.json] [--minutes 6.5]
+    python tools/gpu_check.py [BUNDLE] [--out gpu.json] [--minutes 6.5] [--only PATTERN]
 
 Without a bundle it builds one first, WRN-28-10 with ten members, in a temporary folder. Measured are, each against
 PyTorch in float64 and beside the plain network of one member: members generated in every call and materialised, with
 TF32, float16, CUDA graphs, channels last and each algorithm search, through `hnexport.runtime` and `hnexport.bench`;
-the same without bound inputs; TorchScript and .pt2; `hnexport verify` of every format in strict float32 and TF32,
-once more where the driver forbids TF32; TensorRT where it is installed. A check that cannot be made is a row that says
-why, and so is one for which no time is left. `--provider cpu` tries the script itself where there is no GPU.
+the same without bound inputs; the mean of all members; TorchScript and .pt2; lists of plain modules of four kinds;
+`hnexport verify` of every format in strict float32 and TF32, once more where the driver forbids TF32; TensorRT where
+it is installed. A check that cannot be made is a row that says why, and so is one for which no time is left.
+`--provider cpu` tries the script itself where there is no GPU.
 
 Exits with 0 if every row passed, 1 if one failed, 2 without a GPU.
 """
@@ -18,6 +19,7 @@ import dataclasses
 import datetime
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -32,8 +34,8 @@ import torch
 
 from hnexport.bench import run as bench_run
 from hnexport.build import BuildOptions, build
-from hnexport.bundle.golden import Golden, read_golden
-from hnexport.bundle.manifest import Manifest, read_manifest
+from hnexport.bundle.golden import Golden, read_golden, within
+from hnexport.bundle.manifest import Format, Manifest, read_manifest
 from hnexport.doctor import diagnose
 from hnexport.errors import HnexportError
 from hnexport.names import COND_ID, MODEL_FILE, PT2_FILE, TORCHSCRIPT_FILE
@@ -53,6 +55,8 @@ from hnexport.tune import halve
 BATCHES = (1, 8, 32)
 REPEATS = 30
 CUDA_ONLY = "needs the provider cuda"
+LISTS = ("cnn", "transformer", "resnet", "recurrent")
+"""Kinds of modules whose lists are built and verified, of `tests/support/module_ensembles.py`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,10 +124,10 @@ class Task:
     seconds: float
     deadline: float
 
-    @property
-    def golden(self) -> Golden:
-        """Images and reference logits."""
-        return read_golden(self.bundle)
+    def golden(self, precision: tolerances.Precision = tolerances.Precision.FLOAT32) -> Golden:
+        """Images and reference logits, those that a precision can be asked for."""
+        manifest = read_manifest(self.bundle)
+        return within(read_golden(self.bundle, manifest), manifest.signature, precision)
 
 
 def images_of(golden: Golden, batch: int) -> np.ndarray:
@@ -160,7 +164,7 @@ def load_error(task: Task, setting: Setting, strategy: str) -> tuple[float, floa
 
     Loading compares the golden sample with the tolerance of the precision, and raises what it finds.
     """
-    golden = task.golden
+    golden = task.golden(tolerances.Precision(setting.precision))
     ensemble = load(
         task.bundle, provider=task.provider, strategy=strategy, precision=setting.precision, cuda=setting.cuda
     )
@@ -182,7 +186,7 @@ def runtime_rows(task: Task, setting: Setting) -> Iterator[Row]:
         batch_sizes=BATCHES,
         contenders=strategies,
         provider=task.provider,
-        member=int(task.golden.members[-1]),
+        member=int(task.golden().members[-1]),
         seconds=task.seconds,
         precision=setting.precision,
         cuda=setting.cuda or CudaOptions(),
@@ -210,11 +214,11 @@ def unbound_row(task: Task) -> Row:
     """The generated graph by `session.run`, which copies its inputs itself: what binding them gains."""
     settings = CudaOptions().provider_options(tf32=False) if task.provider == "cuda" else {}
     session = open_session(task.bundle / MODEL_FILE, session_options(None), task.provider, settings)
-    member = np.array(task.golden.members[-1], dtype=np.int64)
+    member = np.array(task.golden().members[-1], dtype=np.int64)
     return measured(
         "float32: generated, by session.run",
         lambda images: session.run(["logits"], {COND_ID: member, "image": images})[0],
-        task.golden,
+        task.golden(),
         TOLERANCES[tolerances.Precision.FLOAT32].relative_l2,
     )
 
@@ -223,14 +227,46 @@ def torch_row(task: Task, file: str, precision: tolerances.Precision) -> Row:
     """TorchScript or .pt2 under PyTorch; float16 by autocast."""
     device, half = task.provider, precision is tolerances.Precision.FLOAT16
     module = load_torch((task.bundle / file).read_bytes(), file, device)
-    cond_id = torch.tensor(int(task.golden.members[-1]), device=device)
+    cond_id = torch.tensor(int(task.golden().members[-1]), device=device)
 
     def run(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode(), torch.autocast(device, dtype=torch.float16, enabled=half):
             return module(cond_id, torch.from_numpy(images).to(device)).float().cpu().numpy()
 
     with computing_in(precision):
-        return measured(f"{file}, PyTorch, {precision}", run, task.golden, TOLERANCES[precision].relative_l2)
+        return measured(f"{file}, PyTorch, {precision}", run, task.golden(precision), TOLERANCES[precision].relative_l2)
+
+
+def mean_row(task: Task, cuda: CudaOptions | None) -> Row:
+    """Mean and disagreement of every member, materialised, of one call; the error is the mean probabilities'."""
+    golden = task.golden()
+    ensemble = load(task.bundle, provider=task.provider, strategy="materialised", cuda=cuda)
+    logits = next(iter(golden.outputs.values()))  # of every golden member
+    stable = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    expected = (stable / stable.sum(axis=-1, keepdims=True)).mean(axis=0)
+    members = [int(member) for member in golden.members]
+    graph = ", CUDA graph" if cuda and cuda.graph else ""
+    return measured(
+        f"float32{graph}: mean of {len(members)} members, materialised",
+        lambda images: ensemble.predict_mean(images, members=members).probabilities,
+        dataclasses.replace(golden, outputs={"mean": expected[np.newaxis]}),
+        TOLERANCES[tolerances.Precision.FLOAT32].relative_l2,
+    )
+
+
+def list_rows(task: Task, kind: str) -> Iterator[Row]:
+    """A list of plain modules, built here: every member of each artifact on the provider, in strict float32."""
+    sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
+    from module_ensembles import ENSEMBLES
+
+    with tempfile.TemporaryDirectory(prefix="hnexport-gpu-check-list-") as folder:
+        options = BuildOptions(formats=tuple(Format), provider="cpu")
+        bundle = build(ENSEMBLES[kind].ensemble(), Path(folder) / kind, options=options).path
+        for artifact in ("onnx", "onnx-materialised", "torchscript", "pt2"):
+            row = parity_row(
+                dataclasses.replace(task, bundle=bundle), artifact, task.provider, tolerances.Precision.FLOAT32
+            )
+            yield dataclasses.replace(row, check=f"{kind} list: {row.check}")
 
 
 def parity_row(task: Task, artifact: str, provider: str, precision: tolerances.Precision) -> Row:
@@ -283,6 +319,14 @@ def checks(task: Task) -> Iterator[Check]:
         plain = setting.precision is Precision.FLOAT32 and setting.cuda is None
         yield Check(name=setting.name, make=lambda s=setting: runtime_rows(task, s), obstacle=None if plain else on_cpu)
     yield Check(name="float32: generated, by session.run", make=lambda: unbound_row(task))
+    for cuda in (None, CudaOptions(graph=True)):
+        yield Check(
+            name=f"float32: mean of the members{', CUDA graph' if cuda else ''}",
+            make=lambda c=cuda: mean_row(task, c),
+            obstacle=on_cpu if cuda else None,
+        )
+    for kind in LISTS:
+        yield Check(name=f"{kind} list", make=lambda k=kind: list_rows(task, k), obstacle=no_torch)
     for file in (TORCHSCRIPT_FILE, PT2_FILE):
         for precision in (f32, tf32, f16):
             yield Check(
@@ -364,6 +408,7 @@ def main() -> int:
     parser.add_argument("--provider", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--seconds", type=float, default=2.0, help="for each batch size of each benchmark")
     parser.add_argument("--minutes", type=float, default=6.5, help="no check begins later than that")
+    parser.add_argument("--only", type=re.compile, default=re.compile(""), help="checks whose name holds this pattern")
     parser.add_argument("--out", type=Path, help="write the table as JSON too, after every row")
     arguments = parser.parse_args()
     start = time.monotonic()
@@ -390,7 +435,8 @@ def main() -> int:
             deadline=start + 60 * arguments.minutes,
         )
         done = []
-        for row in rows(task):
+        wanted = [check for check in checks(task) if arguments.only.search(check.name)]
+        for row in rows(task, wanted):
             done.append(row)
             print(line(row), flush=True)
             if arguments.out:

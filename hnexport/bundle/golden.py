@@ -1,5 +1,6 @@
 """`golden.safetensors`: samples and every member's reference outputs, so that any loader can check itself."""
 
+import dataclasses
 import json
 import re
 from collections.abc import Mapping
@@ -16,12 +17,14 @@ from safetensors.numpy import save_file
 from hnexport.bundle.golden_version1 import read_tensors1
 from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.errors import BundleError
-from hnexport.names import GOLDEN_FILE
+from hnexport.names import EXTREME, GOLDEN_FILE
+from hnexport.precision import Precision
 from hnexport.reading import ReadError, parse_json, regular_size, shown
 from hnexport.records import RecordError, from_json
-from hnexport.spec import MEMBER, TensorSpec
+from hnexport.rows import taken
+from hnexport.spec import MEMBER, Signature, TensorSpec
 
-__all__ = ["Golden", "read_golden", "write_golden"]
+__all__ = ["Golden", "read_golden", "within", "write_golden"]
 
 Array = NDArray[np.generic]
 
@@ -83,6 +86,24 @@ class Golden:
     def samples(self) -> int:
         """How many samples there are."""
         return len(self.kinds)
+
+
+def within(golden: Golden, signature: Signature, precision: Precision) -> Golden:
+    """The samples that a precision can be asked for: float16 ends at 65504, so that sums of `extreme` ones overflow.
+
+    Where an output is of all samples together, none can be left out.
+    """
+    rows = [row for row, kind in enumerate(golden.kinds) if kind != EXTREME]
+    if precision is not Precision.FLOAT16 or not rows or not all(output.has_batch for output in signature.outputs):
+        return golden
+    return dataclasses.replace(
+        golden,
+        inputs=taken(signature, golden.inputs, rows),
+        kinds=tuple(golden.kinds[row] for row in rows),
+        outputs={name: array[:, rows] for name, array in golden.outputs.items()},
+        eager={name: array[:, rows] for name, array in golden.eager.items()},
+        noise={name: array[:, rows] for name, array in golden.noise.items()},
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

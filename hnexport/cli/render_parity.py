@@ -72,7 +72,7 @@ def _samples(report: "ParityReport") -> tuple[str, ...]:
     ill = ", ".join(f"{place} ({noise:.0e})" for place, noise in report.ill_conditioned.items())
     lines = {
         f"probed: {ranges}": ranges,
-        f"left out, the reference itself cannot compute it: {', '.join(report.left_out)}": report.left_out,
+        f"left out, the reference or the precision cannot compute it: {', '.join(report.left_out)}": report.left_out,
         f"ill-conditioned, judged by what float32 itself may lose there: {ill}": ill,
         f"members drawn with --seed {report.seed}": report.seed is not None,
     }

@@ -85,6 +85,12 @@ def _compute_both(module: GraphModule, node: Node) -> None:
             graph.erase_node(branch)
 
 
+def _last_input(module: GraphModule) -> Node:
+    """An input of the network, or the condition id where it has none."""
+    *_, last = module.graph.find_nodes(op="placeholder")
+    return last
+
+
 def _rewrite(module: GraphModule, node: Node) -> None:
     """Say what a node does in the words of TorchScript."""
     if node.target is torch.ops.aten._assert_tensor_metadata.default:  # a check of the capture, which has no result
@@ -95,9 +101,12 @@ def _rewrite(module: GraphModule, node: Node) -> None:
         node.target = torch.ops.aten.size if is_size else node.target.overloadpacket
         with module.graph.inserting_before(node):
 
-            def literal(argument: Any) -> Any:  # `nan` is no name there, float('nan') is a call
-                special = isinstance(argument, float) and not math.isfinite(argument)
-                return module.graph.call_function(float, (str(argument),)) if special else argument
+            def literal(argument: Any) -> Any:
+                if isinstance(argument, torch.device):  # that of the capture; what is made belongs beside the inputs
+                    return module.graph.call_function(getattr, (_last_input(module), "device"))
+                if isinstance(argument, float) and not math.isfinite(argument):
+                    return module.graph.call_function(float, (str(argument),))  # `nan` is no name there
+                return argument
 
             node.args = map_aggregate(node.args, literal)
             node.kwargs = map_aggregate(node.kwargs, literal)

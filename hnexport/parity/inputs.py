@@ -9,15 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from hnexport.names import EXTREME
 from hnexport.spec import Signature, TensorSpec
 
-__all__ = ["EXAMPLE", "EXTREME", "LARGEST", "PHOTOGRAPHS", "PROBE_KINDS", "Probes", "probe_inputs"]
+__all__ = ["EXAMPLE", "LARGEST", "PHOTOGRAPHS", "PROBE_KINDS", "Probes", "probe_inputs"]
 
 Array = NDArray[np.generic]
 
 PHOTOGRAPHS = ("cat.png", "coffee.png")
 PROBE_KINDS = ("noise", "photograph", "uniform", "faint", "constant", "glaring")
-EXTREME, EXAMPLE = "extreme", "example"
+EXAMPLE = "example"
 
 LARGEST = 1e4
 """The largest number that a floating-point input is probed with."""

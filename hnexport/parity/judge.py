@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from hnexport.bundle.golden import Golden
+from hnexport.bundle.golden import Golden, within
 from hnexport.bundle.manifest import Identified, Manifest
 from hnexport.errors import ParityError
 from hnexport.parity.artifact import Plan, eager_errors, verify_artifact
@@ -108,6 +108,7 @@ class Judge:
             golden = chosen_golden(bundle, manifest, options.members, trust, progress)
         else:
             golden = drawn_golden(bundle, manifest, seed, trust, progress)
+        golden = within(golden, manifest.signature, options.precision)
         is_drawn = options.members is None and options.fresh and len(golden.members) < manifest.members
         return cls(
             manifest=manifest,

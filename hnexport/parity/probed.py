@@ -4,7 +4,8 @@ import numpy as np
 
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import Manifest
-from hnexport.parity.inputs import EXTREME, PROBE_KINDS
+from hnexport.names import EXTREME
+from hnexport.parity.inputs import PROBE_KINDS
 from hnexport.parity.tolerances import EAGER_FLOOR, ILL_CONDITIONED, Tolerance
 
 __all__ = ["ill_conditioned", "left_out", "ranges"]
@@ -16,7 +17,7 @@ def ranges(golden: Golden) -> dict[str, tuple[float, float]]:
 
 
 def left_out(golden: Golden, manifest: Manifest) -> tuple[str, ...]:
-    """The kinds of sample that a build probes and that these do not hold: the reference cannot compute them."""
+    """The kinds of sample that a build probes and that these do not hold: the reference or the precision cannot."""
     batched = [item for item in manifest.signature.inputs if item.has_batch]
     if manifest.schema_version == 1 or not batched:
         return ()

@@ -138,7 +138,7 @@ class ParityReport:
         seed: with which members were drawn; None where none were.
         batch_sizes: those that every artifact ran.
         image_kinds: what the samples were.
-        left_out: kinds of sample that the reference itself cannot compute.
+        left_out: kinds of sample that the reference or the precision cannot compute.
         ranges: by input, the least and the largest number that it was probed with.
         ill_conditioned: by output and kind of sample, what float32 itself may lose there (relative L2).
         eager: float32 eager PyTorch's own relative L2 error on each member: the yardstick.

@@ -6,6 +6,7 @@ Only `hnexport.parity.programs` decides in which process that happens.
 import io
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.export.passes import move_to_device_pass
 
 from hnexport.errors import ParityError
 from hnexport.names import GENERATOR_PREFIX, MEMBER_PREFIX, SHARED_PREFIX
@@ -133,7 +135,13 @@ def load_torch(content: bytes, name: str, device: str) -> torch.nn.Module:
     """A PyTorch file, by its bytes and its name, as a module on a device; an AOTInductor package is machine code."""
     kind = torch_kind(content, name)
     if kind is FileKind.PT2:
-        return torch.export.load(io.BytesIO(content)).module().to(device)
+        with warnings.catch_warnings():
+            # PyTorch 2.11 warns of its own: it reads what it is given into buffers that it does not write
+            warnings.filterwarnings("ignore", message="The given buffer is not writable", category=UserWarning)
+            program = torch.export.load(io.BytesIO(content))
+        if device != "cpu":  # not `.to`: the graph names the device of what it makes and of what it checks
+            program = move_to_device_pass(program, device)
+        return program.module()
     if kind is FileKind.AOTINDUCTOR:
         return _load_package(content)
     return torch.jit.load(io.BytesIO(content), map_location=device).eval()  # type: ignore[no-untyped-call,no-any-return]

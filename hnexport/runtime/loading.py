@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnxruntime
 
-from hnexport.bundle.golden import Golden, read_golden
+from hnexport.bundle.golden import Golden, read_golden, within
 from hnexport.bundle.manifest import Manifest, read_identified
 from hnexport.errors import BundleError, CacheError, ProviderError, RuntimeInputError
 from hnexport.names import GOLDEN_FILE
@@ -174,6 +174,7 @@ def _load_on(provider: str, files: _Files, golden: Golden | None, options: LoadO
     ensemble = LoadedEnsemble(files.manifest, engine, strategy, limit)
     if golden is not None:
         signature = files.manifest.signature
+        golden = within(golden, signature, options.precision)
         check_golden(golden, signature, ensemble.outputs, options.check, options.precision, files.folder)
     return ensemble
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hnexport.bundle.checksums import check_files, record_file
-from hnexport.bundle.golden import read_golden
+from hnexport.bundle.golden import read_golden, within
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError, TuneError
 from hnexport.parity.artifact import Plan, verify_artifact
@@ -108,7 +108,8 @@ def _verified(folder: Path, bundle: Path, manifest: Manifest, recipe: Recipe, pr
         runner = recipe.load(folder)
     except BundleError as error:
         raise TuneError(f"onnxruntime cannot load {recipe.called}: {error}") from error
-    golden, tolerance = read_golden(bundle, manifest), TOLERANCES[recipe.precision]
+    golden = within(read_golden(bundle, manifest), manifest.signature, recipe.precision)
+    tolerance = TOLERANCES[recipe.precision]
     sizes = allowed_sizes(recipe.artifact, runner.limits, None, golden.samples)
     plan = Plan(members=manifest.members, batch_sizes=sizes, tolerance=tolerance, progress=progress)
     return verify_artifact(recipe.artifact, runner, manifest.signature, golden, plan)

@@ -28,6 +28,7 @@ def tool():
 def _quick(tool, monkeypatch):
     monkeypatch.setattr(tool, "BATCHES", (1, 3))
     monkeypatch.setattr(tool, "REPEATS", 2)
+    monkeypatch.setattr(tool, "LISTS", ("cnn",))
 
 
 @pytest.fixture
@@ -52,6 +53,11 @@ def test_the_whole_table_on_the_cpu(tool, built, monkeypatch, tmp_path, capsys):
         "float32: generated",
         "float32: materialised",
         "float32: generated, by session.run",
+        "float32: mean of 10 members, materialised",
+        "cnn list: verify onnx, cpu, float32",
+        "cnn list: verify onnx-materialised, cpu, float32",
+        "cnn list: verify torchscript, cpu, float32",
+        "cnn list: verify pt2, cpu, float32",
         "model.pt, PyTorch, float32",
         "model.pt2, PyTorch, float32",
         "verify onnx, TF32 forbidden by the driver",
@@ -60,15 +66,16 @@ def test_the_whole_table_on_the_cpu(tool, built, monkeypatch, tmp_path, capsys):
         "verify pt2, cpu, float32",
     }
     assert all(rows[name]["detail"] == "not run: needs the provider cuda" for name in set(rows) - made)
-    for name in ("float32: generated", "float32: materialised"):
+    for name in made - {"float32: plain network"}:
         assert rows[name]["error"] < 1e-5
+    for name in ("float32: generated", "float32: materialised"):
         assert len(rows[name]["milliseconds"]) == len(rows[name]["ratios"]) == 2
     lines = [line for line in printed.splitlines() if line.startswith("|")]
     assert {line.count(" | ") for line in lines} == {6 - 1}  # six columns with two batch sizes
 
 
 def test_a_bundle_is_built_where_none_is_given(tool, monkeypatch, capsys):
-    monkeypatch.setattr(tool, "rows", lambda task: iter([tool.Row(check="one", passed=False, detail="a\nreason")]))
+    monkeypatch.setattr(tool, "rows", lambda task, wanted: iter([tool.Row(check="one", passed=False, detail="a\nreason")]))
     arguments = ["gpu_check.py", "--provider", "cpu", "--network", "wrn-10-1", "--members", "2"]
     monkeypatch.setattr(sys, "argv", arguments)
     assert tool.main() == 1
