@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.fx import GraphModule
 from torch.utils import _pytree as pytree
 
 from hnexport.dotted import named_tensors
@@ -62,6 +63,7 @@ class Capture:
         shapes = (None, *(dynamic[name] for name in ensemble.examples))
         program = _export(ensemble.name, joint_module(ensemble, self.network.program), examples, {}, shapes)
         _open_sizes(program)
+        _open_layouts(program)
         check_captured(ensemble, program)
         return program
 
@@ -129,6 +131,18 @@ def _open_sizes(program: ExportedProgram) -> None:
     guards = getattr(program, "_guards_code", None)
     if guards:
         guards[:] = [guard for guard in guards if not _EXCLUDES.search(guard)]
+
+
+def _open_layouts(program: ExportedProgram) -> None:
+    """Ask for shapes alone: how values lie in memory depends on the kernels of a device.
+
+    A `view` that the tracer could take on the CPU fails after the attention of a GPU.
+    """
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, GraphModule) else ():
+            if node.target is torch.ops.aten.view.default:
+                node.target = torch.ops.aten.reshape.default
+    program.graph_module.recompile()
 
 
 def _remedy(error: Exception) -> str:

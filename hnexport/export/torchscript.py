@@ -87,7 +87,7 @@ def _compute_both(module: GraphModule, node: Node) -> None:
 
 def _last_input(module: GraphModule) -> Node:
     """An input of the network, or the condition id where it has none."""
-    *_, last = module.graph.find_nodes(op="placeholder")
+    last: Node = list(module.graph.find_nodes(op="placeholder"))[-1]
     return last
 
 

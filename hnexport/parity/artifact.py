@@ -1,5 +1,6 @@
 """Compare one loaded artifact with the golden samples."""
 
+import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -93,6 +94,7 @@ def verify_artifact(name: str, runner: Runner, signature: Signature, golden: Gol
     Raises:
         ParityError: the artifact cannot be run and nothing differs, or it returns other outputs than the signature's.
     """
+    plan = dataclasses.replace(plan, tolerance=dataclasses.replace(plan.tolerance, functions=runner.limits.functions))
     comparisons: list[Comparison] = []
     ran: list[_Ran] = []
     broken: dict[int, ParityError] = {}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hnexport.bundle.golden import Golden
 from hnexport.errors import ParityError
 from hnexport.parity.results import Comparison, OutputComparison
-from hnexport.parity.tolerances import EAGER_FLOOR, FUNCTIONS_FLOOR, ILL_CONDITIONED, Tolerance
+from hnexport.parity.tolerances import EAGER_FLOOR, ILL_CONDITIONED, Tolerance
 from hnexport.rows import NOISE_MULTIPLE, chosen_rows, flat_rows, relative_l2
 from hnexport.spec import OutputKind, OutputSpec, Signature
 
@@ -80,7 +80,7 @@ def row_limits(eager: Floats, noise: Floats, tolerance: Tolerance) -> RowLimits:
     well = noise[~ill]
     # Of a row of one number the draws may be small by luck: all rows together say what is usual.
     pooled = float(np.sqrt(np.mean(well**2))) if well.size else 0.0
-    usual = max(float(eager[~ill].max(initial=0.0)), pooled, FUNCTIONS_FLOOR)
+    usual = max(float(eager[~ill].max(initial=0.0)), pooled, tolerance.functions)
     yardstick = np.where(ill, np.maximum(noise, eager) * coarser, np.maximum(noise, usual))
     limit = np.minimum(tolerance.relative_l2, tolerance.multiple_of_eager * yardstick)
     return RowLimits(limit=np.where(ill, NOISE_MULTIPLE * yardstick, limit), yardstick=yardstick, ill=ill)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hnexport.parity.tolerances import FUNCTIONS_FLOOR
 from hnexport.reading import shown
 
 __all__ = ["FULL", "LARGEST_BATCH", "Limits"]
@@ -26,6 +27,7 @@ class Limits:
         defaults: inputs besides the id and the network's, which stay at the value that the file gives them.
         unguarded: outputs that no tensor of a member reaches, so that for an id that does not exist they are numbers:
             whoever loads the halves of a bundle must check ids.
+        functions: what its exp, tanh, sigmoid and the like may lose.
 
     Raises:
         ValueError: there are no batch sizes, or one is not 1 to `LARGEST_BATCH`.
@@ -39,6 +41,7 @@ class Limits:
     together: bool = False
     defaults: tuple[str, ...] = ()
     unguarded: tuple[str, ...] = ()
+    functions: float = FUNCTIONS_FLOOR
 
     def __post_init__(self) -> None:
         able = (self.least_batch,) if self.batch_sizes is None else self.batch_sizes

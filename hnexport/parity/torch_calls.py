@@ -15,7 +15,9 @@ from torch.utils import _pytree as pytree
 from hnexport.parity.matching import match_inputs
 from hnexport.parity.signature import Declared, GraphSignature, SignatureError
 
-__all__ = ["Call", "find_call", "named_outputs"]
+__all__ = ["Call", "find_call", "has_recurrent", "named_outputs"]
+
+_RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,14 @@ def find_call(path: str, module: torch.nn.Module, signature: GraphSignature) -> 
     if isinstance(module, torch.fx.GraphModule):
         return _exported(path, module, signature)
     return Call(function=lambda values: module(*values))
+
+
+def has_recurrent(module: torch.nn.Module) -> bool:
+    """Whether a program calls a recurrent layer as one operator."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return any(module.inlined_graph.findAllNodes(f"aten::{name}", recurse=True) for name in _RECURRENT)
+    targets = [str(node.target) for node in getattr(module, "graph", torch.fx.Graph()).nodes]
+    return any(target.startswith(f"aten.{name}.") for target in targets for name in _RECURRENT)
 
 
 def named_outputs(path: str, result: Any) -> tuple[dict[str, Tensor], bool]:

@@ -17,7 +17,8 @@ from hnexport.parity.limits import Limits
 from hnexport.parity.matching import match_outputs, match_summaries
 from hnexport.parity.own_signature import signature_faults
 from hnexport.parity.signature import Declared, GraphSignature, narrow_of
-from hnexport.parity.torch_calls import find_call, named_outputs
+from hnexport.parity.tolerances import CUDNN_RECURRENT_FLOOR, FUNCTIONS_FLOOR
+from hnexport.parity.torch_calls import find_call, has_recurrent, named_outputs
 from hnexport.spec import BATCH, TensorSpec
 
 __all__ = ["TorchProgram"]
@@ -68,6 +69,7 @@ class TorchProgram:
             narrow=narrow_of({**dtypes, **returned}, (*self._wanted, *specs)),
             together=together,
             defaults=self._call.defaults,
+            functions=CUDNN_RECURRENT_FLOOR if device == "cuda" and has_recurrent(module) else FUNCTIONS_FLOOR,
         )
         self.signature_faults = self._faults(declared)
 

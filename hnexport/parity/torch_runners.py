@@ -3,6 +3,7 @@
 Only `hnexport.parity.programs` decides in which process that happens.
 """
 
+import contextlib
 import io
 import os
 import tempfile
@@ -103,11 +104,13 @@ class TorchRunner:
     def weights(self, cond_id: int, inputs: Mapping[str, Array]) -> Given:
         """The tensors that the program gives its operators, and what else has the shape of a stored slot."""
         shapes = _slot_shapes(self.stored())
-        return trace_torch(self._program, cond_id, inputs, self._device, shapes=shapes).given
+        with _unfused(self._module):
+            return trace_torch(self._program, cond_id, inputs, self._device, shapes=shapes).given
 
     def trace(self, cond_id: int, inputs: Mapping[str, Array]) -> Trace:
         """Every floating-point value of one call, and the tensors that the program gives its operators."""
-        return trace_torch(self._program, cond_id, inputs, self._device, values=True)
+        with _unfused(self._module):
+            return trace_torch(self._program, cond_id, inputs, self._device, values=True)
 
     @property
     def _program(self) -> TorchProgram:
@@ -122,6 +125,25 @@ class TorchRunner:
 
     def _tensors(self, inputs: Mapping[str, Array]) -> dict[str, Tensor]:
         return {name: torch.from_numpy(np.asarray(array, order="C")).to(self._device) for name, array in inputs.items()}
+
+
+@contextlib.contextmanager
+def _unfused(module: torch.nn.Module) -> Iterator[None]:
+    """Let TorchScript run each operator by itself: what its fuser compiles, on a GPU first of all, no trace can see."""
+    forward = module.forward if isinstance(module, torch.jit.ScriptModule) else None
+    if forward is None:
+        yield
+        return
+    on_cpu, on_gpu = torch._C._jit_can_fuse_on_cpu(), torch._C._jit_can_fuse_on_gpu()
+    torch._C._jit_override_can_fuse_on_cpu(False)
+    torch._C._jit_override_can_fuse_on_gpu(False)
+    forward._debug_flush_compilation_cache()  # what was compiled before would run again
+    try:
+        yield
+    finally:
+        torch._C._jit_override_can_fuse_on_cpu(on_cpu)
+        torch._C._jit_override_can_fuse_on_gpu(on_gpu)
+        forward._debug_flush_compilation_cache()
 
 
 def _slot_shapes(stored: Iterable[tuple[str, Array]]) -> set[tuple[int, ...]]:

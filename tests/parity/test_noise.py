@@ -213,3 +213,5 @@ def test_a_row_is_judged_by_the_tolerance_or_by_its_own_noise():
     assert found.limit == pytest.approx([4e-6, 4e-6, 4e-3])
     coarse = row_limits(np.zeros(2), np.array([1e-7, 1e-6]), TOLERANCES[Precision.FLOAT16])
     assert coarse.ill.tolist() == [False, True]
+    recurrent = row_limits(np.zeros(2), np.zeros(2), dataclasses.replace(TOLERANCE, functions=CUDNN_RECURRENT_FLOOR))
+    assert recurrent.limit == pytest.approx([1e-5, 1e-5])

@@ -53,7 +53,7 @@ def test_the_whole_table_on_the_cpu(tool, built, monkeypatch, tmp_path, capsys):
         "float32: generated",
         "float32: materialised",
         "float32: generated, by session.run",
-        "float32: mean of 10 members, materialised",
+        "float32: mean of 3 members, materialised",
         "cnn list: verify onnx, cpu, float32",
         "cnn list: verify onnx-materialised, cpu, float32",
         "cnn list: verify torchscript, cpu, float32",
@@ -75,7 +75,9 @@ def test_the_whole_table_on_the_cpu(tool, built, monkeypatch, tmp_path, capsys):
 
 
 def test_a_bundle_is_built_where_none_is_given(tool, monkeypatch, capsys):
-    monkeypatch.setattr(tool, "rows", lambda task, wanted: iter([tool.Row(check="one", passed=False, detail="a\nreason")]))
+    monkeypatch.setattr(
+        tool, "rows", lambda task, wanted: iter([tool.Row(check="one", passed=False, detail="a\nreason")])
+    )
     arguments = ["gpu_check.py", "--provider", "cpu", "--network", "wrn-10-1", "--members", "2"]
     monkeypatch.setattr(sys, "argv", arguments)
     assert tool.main() == 1
