@@ -19,6 +19,7 @@ from hnexport.parity.compare import row_limits
 from hnexport.parity.double import run_double
 from hnexport.parity.noise import MOST_DRAWS, Rounded, draws_within
 from hnexport.parity.probed import ill_conditioned
+from hnexport.parity.tolerances import CUDNN_RECURRENT_FLOOR
 from hnexport.spec import OutputSpec, Signature, TensorSpec
 
 TOLERANCE = TOLERANCES[Precision.FLOAT32]
@@ -213,5 +214,6 @@ def test_a_row_is_judged_by_the_tolerance_or_by_its_own_noise():
     assert found.limit == pytest.approx([4e-6, 4e-6, 4e-3])
     coarse = row_limits(np.zeros(2), np.array([1e-7, 1e-6]), TOLERANCES[Precision.FLOAT16])
     assert coarse.ill.tolist() == [False, True]
-    recurrent = row_limits(np.zeros(2), np.zeros(2), dataclasses.replace(TOLERANCE, functions=CUDNN_RECURRENT_FLOOR))
+    coarse = dataclasses.replace(TOLERANCE, functions=CUDNN_RECURRENT_FLOOR)
+    recurrent = row_limits(np.zeros(2), np.zeros(2), coarse)
     assert recurrent.limit == pytest.approx([1e-5, 1e-5])
