@@ -136,6 +136,8 @@ def _verdict(report: "ParityReport", bundle: str, file: str) -> str:
 
 def _beyond(item: "Comparison", tolerance: "Tolerance") -> str:
     """Which limit a member is beyond: an error within its own may still be too many times float32 eager's."""
+    if item.reason:
+        return item.reason
     if item.relative_l2 <= tolerance.relative_l2:
         times, limit = item.multiple_of_eager, tolerance.multiple_of_eager
         return f"error {item.relative_l2:.1e}, {times:.1f} times what float32 eager loses, the limit {limit:g}"

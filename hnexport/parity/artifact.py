@@ -103,7 +103,7 @@ def verify_artifact(name: str, runner: Runner, signature: Signature, golden: Gol
             one = _run_all(name, runner, Reference.of(golden, position, signature), golden, position, plan)
         except ParityError as error:
             broken[member] = error
-            comparisons.append(failed_member(member))
+            comparisons.append(failed_member(member, str(error)))
         else:
             ran.append(one)
             comparisons.append(compare_member(one.reference, one.batches, one.found, plan.tolerance))
@@ -176,8 +176,8 @@ def eager_errors(golden: Golden) -> Mapping[int, float]:
     return dict(zip(golden.members.tolist(), worst.tolist(), strict=True))
 
 
-def failed_member(member: int) -> Comparison:
-    """A member without outputs to compare."""
+def failed_member(member: int, reason: str) -> Comparison:
+    """A member without outputs to compare, and why there are none."""
     return Comparison(
         member=member,
         worst_absolute=np.inf,
@@ -186,6 +186,7 @@ def failed_member(member: int) -> Comparison:
         top1_agreement=0.0,
         margin=0.0,
         passed=False,
+        reason=reason,
     )
 
 
@@ -263,10 +264,10 @@ def _partly(
     Raises:
         ParityError: none of the others differs, so the question stays open.
     """
-    member, error = next(iter(broken.items()))
     if all(item.passed for item in comparisons if item.member not in broken):
-        raise error
-    check = Check(name="every member can be run", passed=False, detail=f"{len(broken)} not, first {member}: {error}")
+        raise next(iter(broken.values()))
+    detail = f"{len(broken)} of {len(comparisons)} cannot, the first is {min(broken)}"
+    check = Check(name="every member can be run", passed=False, detail=detail)
     return ArtifactReport(
         artifact=name,
         runtime=runner.runtime,

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from hnexport import parity
 from hnexport.errors import BundleError, ParityError
-from hnexport.parity import Precision, Verdict, VerifyOptions
+from hnexport.parity import ParityReport, Precision, Verdict, VerifyOptions
 from hnexport.parity.batches import allowed_sizes, filled, in_parts, member_batches
 from hnexport.parity.cases import read_case
 from hnexport.parity.checks import SAME_ROW, SPOILT_ROW
@@ -494,6 +494,10 @@ def test_what_an_ensemble_file_cannot_be_asked_is_refused(pristine: Pristine, tm
 # Members that a runtime cannot run.
 
 
+def failures_of(report: ParityReport) -> tuple[str, ...]:
+    return report.artifacts[0].failures
+
+
 def failing(bundle: Path, target: Path, factor: float) -> Path:
     return variants.scripted(bundle, target, lambda inner: variants.FailsAt(inner, 1, factor))
 
@@ -505,7 +509,9 @@ def test_a_member_that_cannot_be_run_leaves_the_question_open(pristine: Pristine
 def test_a_member_that_cannot_be_run_does_not_hide_that_others_differ(pristine: Pristine, tmp_path: Path) -> None:
     report = verify_file(failing(pristine("hypernet"), tmp_path / "a.pt", 1.5), pristine("hypernet"))
     assert report.verdict is Verdict.DIFFERENT
-    assert any("every member can be run: 1 not, first 1" in line for line in report.artifacts[0].failures)
+    assert any("every member can be run: 1 of 3 cannot, the first is 1" in line for line in report.artifacts[0].failures)
+    assert any(line.startswith("member 1: ") and "cannot run member 1 with" in line for line in failures_of(report))
+    assert not any("error inf" in line for line in failures_of(report))
 
 
 def test_an_artifact_that_cannot_be_run_does_not_hide_that_another_differs(copied: Pristine) -> None:
