@@ -131,7 +131,13 @@ def _verdict(report: "ParityReport", bundle: str, file: str) -> str:
         return f"Same: {agree}"
     if not report.artifacts:
         return "Unanswered: nothing could be compared."
-    return f"Unanswered: {', '.join(report.refused)} could not be compared. What was: {agree}"
+    if report.refused:
+        return f"Unanswered: {', '.join(report.refused)} could not be compared. What was: {agree}"
+    return (
+        f"Unanswered: {', '.join(report.unjudged)} cannot be judged, since the bundle says that float32 may lose "
+        f"{max(report.unjudged.values()):.0e} of it, and its network is not known to measure that again. What was: "
+        f"{agree}"
+    )
 
 
 def _beyond(item: "Comparison", tolerance: "Tolerance") -> str:

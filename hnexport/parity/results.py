@@ -139,6 +139,8 @@ class ParityReport:
         left_out: kinds of sample that the reference or the precision cannot compute.
         ranges: by input, the least and the largest number that it was probed with.
         ill_conditioned: by output and kind of sample, what float32 itself may lose there (relative L2).
+        unjudged: by output and kind of sample, how much of itself a row may be off by, where that is so much that
+            nothing can be said, and nobody but the bundle says so.
         eager: float32 eager PyTorch's own relative L2 error on each member: the yardstick.
         claims: whether what the bundle says of its own parity can be confirmed.
         not_run: why other artifacts were not run, though nothing was wrong with that, by name.
@@ -163,6 +165,7 @@ class ParityReport:
     left_out: tuple[str, ...] = ()
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     ill_conditioned: Mapping[str, float] = field(default_factory=dict)
+    unjudged: Mapping[str, float] = field(default_factory=dict)
     claims: tuple[Check, ...] = ()
 
     @property
@@ -180,7 +183,7 @@ class ParityReport:
         """Different where anything differs; unanswered where nothing does, but not everything could be compared."""
         if any(not artifact.passed for artifact in self.artifacts) or any(not claim.passed for claim in self.claims):
             return Verdict.DIFFERENT
-        return Verdict.SAME if self.artifacts and not self.refused else Verdict.UNANSWERED
+        return Verdict.SAME if self.artifacts and not self.refused and not self.unjudged else Verdict.UNANSWERED
 
 
 def _told(item: Comparison) -> str:
@@ -191,7 +194,7 @@ def _told(item: Comparison) -> str:
         finite = math.isfinite(item.worst_absolute)
         what = f"off by {item.worst_absolute:.2e}" if finite else "numbers are not finite, or rows are missing"
         return f"{what}{_where(item)}"
-    return f"relative L2 error {item.relative_l2:.2e}, {item.multiple_of_eager:.1f} x eager's{_where(item)}"
+    return f"relative L2 error {item.relative_l2:.2e}, {item.multiple_of_eager:.3g} x eager's{_where(item)}"
 
 
 def _where(item: Comparison) -> str:
