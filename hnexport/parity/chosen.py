@@ -18,6 +18,7 @@ from hnexport.parity.members import checked_members, drawn_members
 from hnexport.parity.reference import compute_golden
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.progress import Progress, no_progress
+from hnexport.spelling import spelled
 from hnexport.trust import NOBODY, Trust
 
 Array = NDArray[Any]
@@ -53,7 +54,8 @@ def chosen_golden(
         if ensemble is None:
             raise ParityError(
                 f"the golden samples hold no member {missing[0]}, and a bundle of the family {manifest.source.family} "
-                f"does not hold its network: choose among {_listed(held)}, or build with --members {missing[0]}"
+                f"does not hold its network: choose among {_listed(held)}, or build with "
+                + spelled(f"members=({missing[0]},)", f"--verify-members {missing[0]}")
             )
         golden = with_members(golden, ensemble, missing, progress)
     rows = [golden.members.tolist().index(member) for member in chosen]

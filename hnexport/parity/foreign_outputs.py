@@ -23,6 +23,7 @@ from hnexport.parity.judge import Judge, VerifyOptions
 from hnexport.parity.results import ArtifactReport, Check, ParityReport
 from hnexport.parity.tolerances import Precision
 from hnexport.reading import OpenError, regular_size
+from hnexport.spelling import spelled
 
 __all__ = ["ARTIFACT", "OutputsFolder", "verify_outputs"]
 
@@ -213,7 +214,7 @@ def _judgeable(outputs: dict[str, Array], index: GoldenIndex, precision: Precisi
         if outputs[item.name].dtype == np.float16 and item.dtype != "float16" and precision is not Precision.FLOAT16:
             raise ParityError(
                 f"the {item.name} are float16, which cannot hold what {precision} asks for: "
-                "judge them with --precision float16"
+                f"judge them with {spelled('precision=Precision.FLOAT16', '--precision float16')}"
             )
     return outputs
 

@@ -16,6 +16,7 @@ from hnexport.runtime.inputs import sample_word
 from hnexport.runtime.options import Check
 from hnexport.runtime.residents import ConditionalPredictor
 from hnexport.spec import OutputSpec, Signature
+from hnexport.spelling import spelled
 
 __all__ = ["LOAD_TOLERANCES", "LoadTolerance", "check_golden"]
 
@@ -136,8 +137,9 @@ class _Judge:
             raise self._refused(row, what)
 
     def _refused(self, row: int, what: str) -> BundleError:
+        cpu = spelled("provider='cpu'", "--provider cpu")
         return BundleError(
             f"{self._folder}: member {self._golden.members[row]} does not compute what it computed when the bundle was "
-            f"built: {what}. Load with provider='cpu', or with the onnxruntime of the manifest's versions; if that "
+            f"built: {what}. Load with {cpu}, or with the onnxruntime of the manifest's versions; if that "
             "fails too, build the bundle again"
         )
