@@ -168,6 +168,7 @@ def build(
                 provider=options.provider,
                 trust=True,
                 fresh=False,
+                own=True,
                 sample_seconds=estimated_seconds(ensemble, 0, taken(ensemble.signature, golden.inputs, [0])),
             )
             report = verify(folder, judged, progress, files.records())

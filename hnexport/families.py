@@ -101,6 +101,10 @@ class Family(Protocol):
         """
         ...
 
+    def counts(self, described: "Described") -> Mapping[str, int | float]:
+        """Weight counts (integers) and ratios (floats) by label, in the words of those who train such ensembles."""
+        ...
+
     def plan(self, spec: Mapping[str, Any]) -> ChunkPlan:
         """How slots are assembled from chunks; an empty plan where none are.
 

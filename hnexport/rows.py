@@ -10,13 +10,20 @@ from numpy.typing import NDArray
 
 from hnexport.spec import Signature, TensorSpec
 
-__all__ = ["NOISE_MULTIPLE", "batch_size", "chosen_rows", "flat_rows", "relative_l2", "row_errors", "taken"]
+__all__ = [
+    "LARGEST_NOISE",
+    "MOST_EXCUSED", "NOISE_MULTIPLE", "batch_size", "chosen_rows", "flat_rows", "relative_l2", "row_errors", "taken"]
 
 Array = NDArray[np.generic]
 
 NOISE_MULTIPLE = 4.0
 """An ill-conditioned row may be off by so many times what the arithmetic may lose on it by chance: a chance that is
 measured by a few draws is known to within a factor of two, and kernels that sum in blocks lose up to twice as much."""
+LARGEST_NOISE = 1e30
+"""Stands for rows of which nothing can be known: what is lost is not finite, or the row is zero."""
+MOST_EXCUSED = 1e-2
+"""Of a row that may be off by more than this share of itself by chance nothing can be said in float32: the smallest
+mistakes cost a hundredth of that, and whoever writes golden samples can write any noise."""
 
 
 def batch_size(signature: Signature, inputs: Mapping[str, Array]) -> int:

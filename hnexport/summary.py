@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hnexport.bundle.manifest import FORMAT_FILES, Manifest
-from hnexport.families import Described
+from hnexport.families import Described, family
 from hnexport.spec import Source, StoredTensor
-from hnexport.spec.counts import weight_counts
 
 __all__ = ["Origin", "Storage", "StoredGroup", "Summary", "summarise", "summarise_storage"]
 
@@ -82,7 +81,7 @@ def summarise(manifest: Manifest) -> Summary:
     sizes[f"{manifest.members} separate networks, weights alone"] = manifest.members * one
     return Summary(
         name=manifest.name,
-        counts=weight_counts(manifest.slots, manifest.stored, manifest.members),
+        counts=family(manifest.source.family).counts(manifest),
         sizes_bytes=sizes,
         storage=summarise_storage(manifest),
     )

@@ -18,7 +18,7 @@ import hnexport
 PACKAGE = Path(hnexport.__file__).parent
 # Modules of later parts may have a place here before they exist.
 ORDER = (
-    ("errors", "interrupts"),
+    ("errors", "interrupts", "spelling"),
     ("reading",),
     ("records", "progress", "installed", "publishing", "text", "names", "source", "number_lists", "members"),
     ("spec", "precision"),
@@ -60,6 +60,7 @@ LIGHT = (
     "hnexport.records",
     "hnexport.source",
     "hnexport.spec",
+    "hnexport.spelling",
     "hnexport.summaries",
 )
 # What is one family's stays in its folder: module names, and the specifications that only it understands.

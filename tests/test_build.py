@@ -154,7 +154,7 @@ def test_an_existing_target_is_kept_unless_forced(tmp_path, make_spec, make_tens
     spec = make_spec()
     options = BuildOptions(formats=(Format.PT2,))
     build(checkpoint(spec, make_tensors(spec, seed=1), "first"), tmp_path / "bundle", options=options)
-    with pytest.raises(BundleError, match="exists: choose another --out, or give --force"):
+    with pytest.raises(BundleError, match="exists: choose another target, or give force=True to replace it"):
         build(checkpoint(spec, make_tensors(spec, seed=2), "second"), tmp_path / "bundle", options=options)
     assert read_manifest(tmp_path / "bundle").origin == "first"
     forced = dataclasses.replace(options, force=True)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from lists import list_bundle, list_ensemble
+from module_ensembles import ENSEMBLES
+from shared import built_list
 
 from hnexport.bundle import read_golden
 from hnexport.errors import RuntimeInputError
@@ -38,13 +39,13 @@ MISSING = {"too large": 3, "negative": -1, "beyond int64": 2**70}
 
 @pytest.fixture(scope="module")
 def inputs():
-    return {name: array[:1] for name, array in read_golden(list_bundle("reader")).inputs.items()}
+    return {name: array[:1] for name, array in read_golden(built_list("reader").path).inputs.items()}
 
 
 @pytest.fixture(scope="module")
 def callers(inputs, make_spec, make_pipeline, make_images):
     """Whoever takes one member, or several: functions of it."""
-    listed, loaded = list_ensemble("reader"), load(list_bundle("reader"), provider="cpu")
+    listed, loaded = ENSEMBLES["reader"].ensemble(), load(built_list("reader").path, provider="cpu")
     tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
     spec = make_spec()
     pipeline, images = make_pipeline(spec), make_images(spec, batch=1)

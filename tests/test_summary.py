@@ -4,12 +4,12 @@ import dataclasses
 
 import pytest
 
+from hnexport.networks.modules import family as modules
 from hnexport.networks.wide_resnet.chunking import plan_chunks
 from hnexport.networks.wide_resnet.counts import weight_summary
 from hnexport.networks.wide_resnet.slots import network_slots
 from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, WideResNetSpec
-from hnexport.spec import HypernetSpec, Slot, Source, StoredKind, StoredTensor
-from hnexport.spec.counts import weight_counts
+from hnexport.spec import HypernetSpec, Slot, Source, StoredKind, StoredTensor, stored_as
 from hnexport.summary import Origin, summarise, summarise_storage
 
 
@@ -37,7 +37,14 @@ def test_the_reference_model_has_its_published_counts():
     assert weight_summary(spec)["container: weights"] == 37_544_732
 
 
-def test_of_a_list_of_modules_a_tied_tensor_counts_once():
+@dataclasses.dataclass(frozen=True)
+class Tables:
+    members: int
+    slots: tuple[Slot, ...]
+    stored: tuple[StoredTensor, ...]
+
+
+def test_a_list_of_modules_counts_a_tied_tensor_once_and_speaks_of_no_hypernetwork():
     slots = (
         Slot(name="embed.weight", shape=(7, 4)),
         Slot(name="head.weight", shape=(7, 4), alias_of="embed.weight"),
@@ -47,16 +54,24 @@ def test_of_a_list_of_modules_a_tied_tensor_counts_once():
         StoredTensor(name="member.embed.weight", shape=(3, 7, 4), kind=StoredKind.MEMBER, slot="embed.weight"),
         StoredTensor(name="shared.norm.mean", shape=(4,), kind=StoredKind.SHARED, slot="norm.mean", trained=False),
     )
-    counts = weight_counts(slots, stored, 3)
-    assert counts == {
-        "main network: weights": 28,
-        "container: weights": 84,
-        "container: unconditional weights": 0,
-        "container: conditional weights": 84,
-        "container: outputs": 28,
-        "container: compression ratio": 3.0,
+    assert modules.counts(Tables(3, slots, stored)) == {
+        "network: weights": 28,
+        "stored for all members: weights": 84,
+        "stored for all members: weights that they share": 0,
+        "stored for all members: weights of single members": 84,
+        "stored for all members: ratio to separate networks": 1.0,
         "each further member: weights": 28,
     }
+
+
+def test_what_the_members_of_a_list_share_is_stored_once_and_costs_less_than_separate_networks():
+    slots = (Slot(name="stem.weight", shape=(7, 4)), Slot(name="head.weight", shape=(2, 4)))
+    stored = (stored_as(slots[0], 2, shared=True), stored_as(slots[1], 2, shared=False))
+    counts = modules.counts(Tables(2, slots, stored))
+    assert counts["stored for all members: weights"] == 28 + 2 * 8
+    assert counts["stored for all members: weights that they share"] == 28
+    assert counts["stored for all members: ratio to separate networks"] == (28 + 2 * 8) / (2 * 36)
+    assert counts["each further member: weights"] == 8
 
 
 def test_where_a_tied_slot_comes_from_is_where_its_tensor_comes_from(built):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from hnexport.bench.results import BenchReport, Timing
 from hnexport.errors import BenchError
 from hnexport.publishing import Contents, Rules, check_place, staged_file
+from hnexport.spelling import spelled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,12 +66,16 @@ def write_chart(report: BenchReport, path: Path, *, force: bool = False) -> None
 
 
 def _rules(*, force: bool) -> Rules:
-    return Rules(replaces=_any_file if force else None, error=BenchError, called="--chart", what="chart")
+    return Rules(replaces=_any_file if force else None, error=BenchError, called=_called(), what="chart")
+
+
+def _called() -> str:
+    return spelled("path", "--chart")
 
 
 def _any_file(path: Path) -> Contents:
     if not path.is_file():
-        raise BenchError(f"{path} exists and is not a file: choose another --chart")
+        raise BenchError(f"{path} exists and is not a file: choose another {_called()}")
     return Contents()
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -21,10 +21,10 @@ from hnexport.names import EXTREME, GOLDEN_FILE
 from hnexport.precision import Precision
 from hnexport.reading import ReadError, parse_json, regular_size, shown
 from hnexport.records import RecordError, from_json
-from hnexport.rows import taken
+from hnexport.rows import LARGEST_NOISE, taken
 from hnexport.spec import MEMBER, Signature, TensorSpec
 
-__all__ = ["Golden", "read_golden", "within", "write_golden"]
+__all__ = ["Golden", "read_golden", "some_samples", "within", "write_golden"]
 
 Array = NDArray[np.generic]
 
@@ -88,14 +88,8 @@ class Golden:
         return len(self.kinds)
 
 
-def within(golden: Golden, signature: Signature, precision: Precision) -> Golden:
-    """The samples that a precision can be asked for: float16 ends at 65504, so that sums of `extreme` ones overflow.
-
-    Where an output is of all samples together, none can be left out.
-    """
-    rows = [row for row, kind in enumerate(golden.kinds) if kind != EXTREME]
-    if precision is not Precision.FLOAT16 or not rows or not all(output.has_batch for output in signature.outputs):
-        return golden
+def some_samples(golden: Golden, signature: Signature, rows: Sequence[int]) -> Golden:
+    """Some of the samples, by their positions; every output has a batch axis."""
     return dataclasses.replace(
         golden,
         inputs=taken(signature, golden.inputs, rows),
@@ -104,6 +98,17 @@ def within(golden: Golden, signature: Signature, precision: Precision) -> Golden
         eager={name: array[:, rows] for name, array in golden.eager.items()},
         noise={name: array[:, rows] for name, array in golden.noise.items()},
     )
+
+
+def within(golden: Golden, signature: Signature, precision: Precision) -> Golden:
+    """The samples that a precision can be asked for: float16 ends at 65504, so that sums of `extreme` ones overflow.
+
+    Where an output is of all samples together, none can be left out.
+    """
+    rows = [row for row, kind in enumerate(golden.kinds) if kind != EXTREME]
+    if precision is not Precision.FLOAT16 or not rows or not all(output.has_batch for output in signature.outputs):
+        return golden
+    return some_samples(golden, signature, rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,5 +284,9 @@ def _check_values(found: Array, tensors: Mapping[str, Mapping[str, Array]], mani
         for name, array in tensors[what].items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise ReadError(f"{what} {name} holds numbers that are not finite: nothing can be compared with them")
-            if what != "outputs" and np.asarray(array, dtype=np.float64).min(initial=0.0) < 0:
-                raise ReadError(f"{what} {name} holds numbers below 0")
+            if what == "outputs":
+                continue
+            share = name not in tensors["eager"]  # of the elements of a row that is not floating-point
+            most = 1.0 if share else LARGEST_NOISE
+            if not ((array >= 0) & (array <= most)).all():
+                raise ReadError(f"{what} {name} holds numbers outside of 0 to {most:g}")

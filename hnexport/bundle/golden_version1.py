@@ -7,7 +7,7 @@ import numpy as np
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.reading import ReadError
-from hnexport.rows import relative_l2
+from hnexport.rows import LARGEST_NOISE, relative_l2
 
 __all__ = ["read_tensors1"]
 
@@ -46,7 +46,7 @@ def read_tensors1(file: Any, manifest: Manifest, samples: int) -> tuple[Any, dic
     for name in ("logits", "eager"):
         if not np.isfinite(tensors[name]).all():
             raise ReadError(f"{name} holds numbers that are not finite: nothing can be compared with them")
-    eager = relative_l2(tensors["eager"], tensors["logits"])
+    eager = np.minimum(relative_l2(tensors["eager"], tensors["logits"]), LARGEST_NOISE)
     return tensors["members"], {
         "inputs": {image.name: tensors["images"]},
         "outputs": {output.name: tensors["logits"]},

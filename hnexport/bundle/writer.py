@@ -38,6 +38,7 @@ def bundle_contents(folder: Path) -> Contents:
     Raises:
         BundleError: it is not a bundle, or it holds what its manifest does not list.
     """
+    rules = Rules()
     try:
         is_folder = stat.S_ISDIR(folder.lstat().st_mode)
         if is_folder and not any(folder.iterdir()):
@@ -45,18 +46,19 @@ def bundle_contents(folder: Path) -> Contents:
         listed = _listed_files(folder) if is_folder else None
         if listed is None:
             raise BundleError(
-                f"{folder} exists and is not a bundle: --force replaces only bundles; choose another --out"
+                f"{folder} exists and is not a bundle: {rules.forced_by} replaces only bundles; "
+                f"choose another {rules.called}"
             )
         tree = list_tree(folder)
     except OSError as error:
-        raise BundleError(f"{folder} cannot be read: {error.strerror}; choose another --out") from error
+        raise BundleError(f"{folder} cannot be read: {error.strerror}; choose another {rules.called}") from error
     kept = frozenset(name for name in tree if Path(name).parts[0] in HUB_FILES and name not in listed)
     ours = frozenset(name for name in tree if name in listed and _is_file_or_link(folder / name))
     foreign = sorted(set(tree) - kept - ours)
     if foreign:
         raise BundleError(
-            f"{folder} holds {foreign[0]}, which its manifest does not list: --force replaces only what a build wrote; "
-            "move it away, or choose another --out"
+            f"{folder} holds {foreign[0]}, which its manifest does not list: {rules.forced_by} replaces only what a "
+            f"build wrote; move it away, or choose another {rules.called}"
         )
     return Contents(ours=ours, kept=kept)
 

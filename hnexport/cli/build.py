@@ -8,7 +8,7 @@ import click
 
 from hnexport.cli import exit_codes
 from hnexport.cli.options import Integers, json_option, provider_option, wide_option
-from hnexport.families import command_line
+from hnexport.families import command_line, family
 
 __all__ = ["build"]
 
@@ -68,7 +68,6 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     from hnexport.parity.report import report_json
     from hnexport.records import to_json
     from hnexport.spec import BasisDtype
-    from hnexport.spec.counts import weight_counts
     from hnexport.summary import Summary, summarise
 
     checkpoint = OPTIONS.checkpoint(options)
@@ -83,7 +82,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
         bases=BasisDtype(options["bases"]) if options["bases"] else None,
     )
     if not as_json:
-        counts = weight_counts(ensemble.slots, ensemble.stored, ensemble.members)
+        counts = family(ensemble.source.family).counts(ensemble)
         render_bundle.print_summary(Summary(name=ensemble.name, counts=counts))
     try:
         with render.live_progress(quiet=as_json) as progress:

@@ -15,6 +15,7 @@ import click
 from hnexport import __version__
 from hnexport.cli import faults, output, signals
 from hnexport.errors import HnexportError
+from hnexport.spelling import in_command
 
 __all__ = ["cli", "main"]
 
@@ -55,7 +56,8 @@ class _LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with in_command():
+                return super().invoke(ctx)
         except HnexportError as error:
             raise _CouldNotAnswer(str(error)) from error
 

@@ -16,7 +16,7 @@ _WORDS = {Source.SHARED: "shared by all members", Source.MEMBER: "each member's 
 
 
 def print_summary(summary: "Summary") -> None:
-    """Weight counts, in the order and words of the hypnettorch tutorial."""
+    """Weight counts, in the order and words of their family."""
     rows = [
         (label, f"{value:,}" if isinstance(value, int) else f"{value:.2f}") for label, value in summary.counts.items()
     ]
@@ -82,7 +82,8 @@ def print_storage(storage: "Storage") -> None:
     show_table(Table(title="stored tensors", columns=columns, rows=rows))
     sources = Counter(source for name, source in storage.slots.items() if name not in storage.ties)
     found = ", ".join(f"{sources[source]} {words}" for source, words in _WORDS.items() if sources[source])
-    say(f"main network: {len(storage.slots) - len(storage.ties)} tensors, {found}")
+    network = "main network" if Source.GENERATED in storage.slots.values() else "network"
+    say(f"{network}: {len(storage.slots) - len(storage.ties)} tensors, {found}")
     for name, own in storage.ties.items():
         say(f"tied: {name} is {own}")
 

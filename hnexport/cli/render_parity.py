@@ -131,11 +131,19 @@ def _verdict(report: "ParityReport", bundle: str, file: str) -> str:
         return f"Same: {agree}"
     if not report.artifacts:
         return "Unanswered: nothing could be compared."
-    return f"Unanswered: {', '.join(report.refused)} could not be compared. What was: {agree}"
+    if report.refused:
+        return f"Unanswered: {', '.join(report.refused)} could not be compared. What was: {agree}"
+    return (
+        f"Unanswered: {', '.join(report.unjudged)} cannot be judged, since the bundle says that float32 may lose "
+        f"{max(report.unjudged.values()):.0e} of it, and its network is not known to measure that again. What was: "
+        f"{agree}"
+    )
 
 
 def _beyond(item: "Comparison", tolerance: "Tolerance") -> str:
     """Which limit a member is beyond: an error within its own may still be too many times float32 eager's."""
+    if item.reason:
+        return item.reason
     if item.relative_l2 <= tolerance.relative_l2:
         times, limit = item.multiple_of_eager, tolerance.multiple_of_eager
         return f"error {item.relative_l2:.1e}, {times:.1f} times what float32 eager loses, the limit {limit:g}"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from hnexport.errors import RuntimeInputError
+from hnexport.spelling import spelled
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -76,7 +77,7 @@ def choose_frame(picture: "ImageFile", frame: int | None, path: Path, size_bytes
         if _has_several(picture):
             raise RuntimeInputError(
                 f"{path} holds {_count(picture, size_bytes)} frames or pages: choose one, for instance the first with "
-                "--frame 0 (frame=0)"
+                + spelled("frame=0", "--frame 0")
             )
         return
     at = frame

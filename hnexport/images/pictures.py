@@ -15,6 +15,7 @@ from hnexport.images.transparency import Colour, onto_background, parse_backgrou
 from hnexport.reading import shown
 from hnexport.runtime.validation import require_count, require_flag
 from hnexport.spec.images import ImageInput
+from hnexport.spelling import spelled
 from hnexport.text import shorten
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _require_size(size: tuple[int, int], image: ImageInput, path: Path, *, resiz
     if not resize:
         raise RuntimeInputError(
             f"{path} is {size[0]}x{size[1]} pixels (width x height), this graph takes {image.width}x{image.height}: "
-            "scale it, or give --resize (resize=True)"
+            f"scale it, or give {spelled('resize=True', '--resize')}"
         )
 
 

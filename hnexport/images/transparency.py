@@ -8,6 +8,7 @@ import numpy as np
 
 from hnexport.errors import RuntimeInputError
 from hnexport.reading import shown
+from hnexport.spelling import spelled
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -63,7 +64,7 @@ def onto_background(
     if background is None:
         raise RuntimeInputError(
             f"{path} has pixels that are not opaque, and does not say what lies behind them: name the background that "
-            "the training had, for instance --background white (background='white')"
+            "the training had, for instance " + spelled("background='white'", "--background white")
         )
     filled = Image.new("RGB", picture.size, background)
     filled.paste(colours, mask=alpha)  # of RGBA it takes the colours, without a copy

@@ -32,7 +32,7 @@ from hnexport.parity.checks import (
     check_spoilt_row,
     check_unknown_ids,
 )
-from hnexport.parity.compare import Reference, checked_outputs, compare_member
+from hnexport.parity.compare import Reference, checked_outputs, compare_member, row_limits
 from hnexport.parity.open_axes import check_open_axes
 from hnexport.parity.results import ArtifactReport, Check, Comparison
 from hnexport.parity.runners import Placed, Runner
@@ -103,7 +103,7 @@ def verify_artifact(name: str, runner: Runner, signature: Signature, golden: Gol
             one = _run_all(name, runner, Reference.of(golden, position, signature), golden, position, plan)
         except ParityError as error:
             broken[member] = error
-            comparisons.append(failed_member(member))
+            comparisons.append(failed_member(member, str(error)))
         else:
             ran.append(one)
             comparisons.append(compare_member(one.reference, one.batches, one.found, plan.tolerance))
@@ -149,9 +149,16 @@ def members_checks(signature: Signature, golden: Golden, found: Outputs, toleran
         if len(golden.members) < 2 or not output.is_floating:
             continue
         known = _first_reference(signature, golden)[output.name]
-        lost = max(float(golden.eager[output.name].max()), float(golden.noise[output.name][:, 0].max()), EAGER_FLOOR)
+        lost = max(_lost_of_first(golden, output.name, tolerance), EAGER_FLOOR)
         checks.append(check_members_differ(found[output.name], known, tolerance, lost=lost))
     return [next((check for check in checks if not check.passed), checks[0])] if checks else []
+
+
+def _lost_of_first(golden: Golden, output: str, tolerance: Tolerance) -> float:
+    """What float32 loses of the first row; eager's error as far as the tolerance goes, where that judges the row."""
+    noise, eager = (errors[output][:, 0] for errors in (golden.noise, golden.eager))
+    ill = row_limits(eager, noise, tolerance).ill
+    return float(np.maximum(noise, np.where(ill, eager, np.minimum(eager, tolerance.relative_l2))).max())
 
 
 def ensemble_error(signature: Signature, golden: Golden, found: Outputs) -> float:
@@ -176,8 +183,8 @@ def eager_errors(golden: Golden) -> Mapping[int, float]:
     return dict(zip(golden.members.tolist(), worst.tolist(), strict=True))
 
 
-def failed_member(member: int) -> Comparison:
-    """A member without outputs to compare."""
+def failed_member(member: int, reason: str) -> Comparison:
+    """A member without outputs to compare, and why there are none."""
     return Comparison(
         member=member,
         worst_absolute=np.inf,
@@ -186,6 +193,7 @@ def failed_member(member: int) -> Comparison:
         top1_agreement=0.0,
         margin=0.0,
         passed=False,
+        reason=reason,
     )
 
 
@@ -263,10 +271,10 @@ def _partly(
     Raises:
         ParityError: none of the others differs, so the question stays open.
     """
-    member, error = next(iter(broken.items()))
     if all(item.passed for item in comparisons if item.member not in broken):
-        raise error
-    check = Check(name="every member can be run", passed=False, detail=f"{len(broken)} not, first {member}: {error}")
+        raise next(iter(broken.values()))
+    detail = f"{len(broken)} of {len(comparisons)} cannot, the first is {min(broken)}"
+    check = Check(name="every member can be run", passed=False, detail=detail)
     return ArtifactReport(
         artifact=name,
         runtime=runner.runtime,

@@ -14,6 +14,7 @@ from hnexport.families import Described
 from hnexport.parity.limits import FULL, Limits
 from hnexport.rows import batch_size, taken
 from hnexport.spec import Signature
+from hnexport.spelling import spelled
 
 if TYPE_CHECKING:
     from hnexport.parity.runners import Runner
@@ -76,7 +77,7 @@ def allowed_sizes(
     if unable is not None:
         raise ParityError(
             f"{name} cannot run a batch of {unable}, only of {_told(limits)}: "
-            f"leave out --batch-sizes, or export it with a free batch axis"
+            f"leave out {spelled('batch_sizes', '--batch-sizes')}, or export it with a free batch axis"
         )
     return tuple(asked)
 

@@ -17,6 +17,7 @@ from hnexport.errors import ParityError
 from hnexport.publishing import Contents, Rules, check_place, staged_file
 from hnexport.reading import ReadError, read_json, regular_size, shown
 from hnexport.records import from_json
+from hnexport.spelling import spelled
 
 __all__ = ["Case", "read_case", "write_case"]
 
@@ -121,7 +122,8 @@ def read_case(path: Path) -> Case:
             raise ParityError(f"{path} is not a failing case: its schema is not {SCHEMA!r}")
         if "eager_error" in value:
             raise ParityError(
-                f"{path} is a failing case that hnexport 0.1 wrote: make it again with `hnexport verify --save-failure`"
+                f"{path} is a failing case that hnexport 0.1 wrote: make it again with "
+                + spelled("save_failures=…", "`hnexport verify --save-failure`")
             )
         facts = from_json(_Facts, value)
         tensors = _read_tensors(path.with_suffix(".safetensors"))

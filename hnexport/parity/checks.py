@@ -13,7 +13,7 @@ from hnexport.parity.results import Check
 from hnexport.parity.runners import Placed, Runner
 from hnexport.parity.spoiling import SPOILS, spoilable, spoilt
 from hnexport.parity.tolerances import EAGER_FLOOR, TF32_SHOWS, Tolerance
-from hnexport.rows import NOISE_MULTIPLE, batch_size, flat_rows, relative_l2, taken
+from hnexport.rows import LARGEST_NOISE, NOISE_MULTIPLE, batch_size, flat_rows, relative_l2, taken
 from hnexport.spec import OutputSpec, Signature
 
 __all__ = [
@@ -105,7 +105,8 @@ def _others_stay(clean: Array, found: Array, own: int, noise: NDArray[np.float64
     wide = clean.astype(np.float64), found.astype(np.float64)
     difference = np.linalg.norm(wide[0][others] - wide[1][others], axis=-1)
     allowed = np.maximum(10 * tolerance.row_spread, _noise_spread(noise[others], tolerance))
-    return bool((difference <= allowed * np.linalg.norm(wide[0][others], axis=-1)).all())
+    fine = difference <= allowed * np.linalg.norm(wide[0][others], axis=-1)
+    return bool((fine | (noise[others] >= LARGEST_NOISE)).all())
 
 
 def _noise_spread(noise: NDArray[np.float64], tolerance: Tolerance) -> NDArray[np.float64]:
@@ -167,7 +168,7 @@ def check_members_differ(
     expected, actual = spread(reference), spread(found)
     scale = float(np.sqrt((np.asarray(reference, dtype=np.float64) ** 2).mean()))
     allowed = NOISE_MULTIPLE * lost * (tolerance.rounding / EAGER_FLOOR) * scale
-    passed = bool(abs(actual - expected) <= tolerance.members * expected + allowed)
+    passed = bool(abs(actual - expected) <= tolerance.members * expected + allowed) or lost >= LARGEST_NOISE
     if expected <= allowed:
         detail = f"the reference's members are all the same; these are {actual:.1e} apart"
         return Check(name=MEMBERS_DIFFER, passed=passed, detail=detail)
@@ -231,5 +232,6 @@ def _rows_apart(
             elif not np.array_equal(row, other):
                 difference = row.astype(np.float64) - other.astype(np.float64)
                 apart = float(relative_l2(known[sample] + difference, known[sample]))
-                worst, passed = max(worst, apart), passed and apart <= allowed[sample]
+                if noise[sample] < LARGEST_NOISE:
+                    worst, passed = max(worst, apart), passed and apart <= allowed[sample]
     return worst, bool(passed)

@@ -18,11 +18,12 @@ from hnexport.parity.members import checked_members, drawn_members
 from hnexport.parity.reference import compute_golden
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.progress import Progress, no_progress
+from hnexport.spelling import spelled
 from hnexport.trust import NOBODY, Trust
 
 Array = NDArray[Any]
 
-__all__ = ["FRESH_SECONDS", "chosen_golden", "drawn_golden", "golden_rows"]
+__all__ = ["FRESH_SECONDS", "chosen_golden", "drawn_golden", "golden_rows", "held_ensemble"]
 
 FRESH_SECONDS = 10.0
 """About what the reference of members that a verification draws, and the golden samples do not hold, may take: by an
@@ -53,7 +54,8 @@ def chosen_golden(
         if ensemble is None:
             raise ParityError(
                 f"the golden samples hold no member {missing[0]}, and a bundle of the family {manifest.source.family} "
-                f"does not hold its network: choose among {_listed(held)}, or build with --members {missing[0]}"
+                f"does not hold its network: choose among {_listed(held)}, or build with "
+                + spelled(f"members=({missing[0]},)", f"--verify-members {missing[0]}")
             )
         golden = with_members(golden, ensemble, missing, progress)
     rows = [golden.members.tolist().index(member) for member in chosen]
@@ -72,7 +74,7 @@ def drawn_golden(
     held = golden.members.tolist()
     ensemble, fresh = None, 0
     if any(member not in held for member in drawn_members(manifest.members, seed, held, manifest.members)):
-        ensemble = _ensemble(bundle, manifest, golden, trust)
+        ensemble = held_ensemble(bundle, manifest, golden, trust)
         if ensemble is not None:
             fresh = max(2, int(FRESH_SECONDS / (2 * estimated_seconds(ensemble, 0, golden.inputs))))
     chosen = drawn_members(manifest.members, seed, held, fresh)
@@ -83,7 +85,7 @@ def drawn_golden(
     return golden if rows == list(range(len(golden.members))) else golden_rows(golden, rows)
 
 
-def _ensemble(bundle: Path, manifest: Manifest, golden: Golden, trust: Trust) -> Ensemble | None:
+def held_ensemble(bundle: Path, manifest: Manifest, golden: Golden, trust: Trust) -> Ensemble | None:
     """The ensemble where it is known; None too where its tensors cannot be had, which is found elsewhere."""
     try:
         return known_ensemble(manifest, trusted_tensors(bundle, manifest, golden.fingerprints, trust))
@@ -97,7 +99,7 @@ def with_members(golden: Golden, ensemble: Ensemble, members: Sequence[int], pro
     Raises:
         ParityError: the reference of one is not finite.
     """
-    computed = compute_golden(ensemble, members, golden.inputs, golden.kinds, progress=progress)
+    computed = compute_golden(ensemble, members, golden.inputs, golden.kinds, progress=progress, every=True)
     if computed.kinds != golden.kinds:
         lost = next(kind for kind in golden.kinds if kind not in computed.kinds)
         raise ParityError(f"PyTorch's own outputs of the sample {lost} are not finite for one of {_listed(members)}")

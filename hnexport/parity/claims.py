@@ -15,6 +15,7 @@ from hnexport.parity.judge import VerifyOptions
 from hnexport.parity.results import ArtifactReport, Check
 from hnexport.parity.tolerances import EAGER_FLOOR, TOLERANCES, Precision
 from hnexport.reading import ReadError, read_json, shown
+from hnexport.rows import LARGEST_NOISE
 
 __all__ = ["AGREE", "CONFIRMED", "check_claims"]
 
@@ -110,7 +111,7 @@ def _confirmed(claimed: Claims, reports: Sequence[ArtifactReport], golden: Golde
                 continue
             compared += 1
             lost = max(may_lose[item.member], EAGER_FLOOR)
-            if item.relative_l2 > FACTOR * known["relative_l2"] and item.relative_l2 > lost:
+            if item.relative_l2 > FACTOR * known["relative_l2"] and LARGEST_NOISE > lost and item.relative_l2 > lost:
                 detail = (
                     f"{report.artifact}, member {item.member}: an error of {item.relative_l2:.1e} is found, "
                     f"{known['relative_l2']:.1e} is claimed; build the bundle again"

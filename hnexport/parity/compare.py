@@ -11,7 +11,7 @@ from hnexport.bundle.golden import Golden
 from hnexport.errors import ParityError
 from hnexport.parity.results import Comparison, OutputComparison
 from hnexport.parity.tolerances import EAGER_FLOOR, ILL_CONDITIONED, Tolerance
-from hnexport.rows import NOISE_MULTIPLE, chosen_rows, flat_rows, relative_l2
+from hnexport.rows import LARGEST_NOISE, NOISE_MULTIPLE, chosen_rows, flat_rows, relative_l2
 from hnexport.spec import OutputKind, OutputSpec, Signature
 
 __all__ = ["Reference", "RowLimits", "checked_outputs", "compare_member", "row_limits", "spread"]
@@ -60,7 +60,10 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RowLimits:
-    """For each row `[row]` of an output: its limit, the yardstick, and whether it is ill-conditioned."""
+    """For each row `[row]` of an output: its limit, the yardstick, and whether it is ill-conditioned.
+
+    Both are infinite where nothing is known of a row: it is zero, or not finite, but for rounding.
+    """
 
     limit: Floats
     yardstick: Floats
@@ -83,6 +86,7 @@ def row_limits(eager: Floats, noise: Floats, tolerance: Tolerance) -> RowLimits:
     usual = max(float(eager[~ill].max(initial=0.0)), pooled, tolerance.functions)
     yardstick = np.where(ill, np.maximum(noise, eager) * coarser, np.maximum(noise, usual))
     limit = np.minimum(tolerance.relative_l2, tolerance.multiple_of_eager * yardstick)
+    yardstick = np.where(noise >= LARGEST_NOISE, np.inf, yardstick)
     return RowLimits(limit=np.where(ill, NOISE_MULTIPLE * yardstick, limit), yardstick=yardstick, ill=ill)
 
 
@@ -166,8 +170,8 @@ def _compare_floats(
 ) -> OutputComparison:
     errors = relative_l2(values, known)
     ill, fine = limits.ill[rows], errors <= limits.limit[rows]
-    counted = ~ill | ~fine
-    shown = errors[counted] if counted.any() else errors
+    counted, known_ill = ~ill | ~fine, ill & np.isfinite(limits.limit[rows])
+    shown = errors[counted if counted.any() else known_ill]
     with np.errstate(invalid="ignore", over="ignore"):
         difference = np.abs(values.astype(np.float64) - known.astype(np.float64))
     return OutputComparison(
@@ -176,7 +180,7 @@ def _compare_floats(
         relative_l2=float(shown.max(initial=0.0)),
         multiple_of_eager=float((errors / limits.yardstick[rows]).max(initial=0.0)),
         ill_conditioned=int(limits.ill.sum()),
-        worst_ill=float(errors[ill].max(initial=0.0)),
+        worst_ill=float(errors[known_ill].max(initial=0.0)),
         passed=bool(fine.all()),
     )
 

@@ -22,13 +22,13 @@ from hnexport.parity.trace.frames import unpack_given, unpack_trace
 from hnexport.records import RecordError, from_json, to_json
 from hnexport.rows import batch_size
 from hnexport.spec import BATCH, MEMBER, Slot, TensorSpec
+from hnexport.spelling import spelled
 
 __all__ = ["ConfinedRunner", "budget_of"]
 
 Array = NDArray[np.generic]
 T = TypeVar("T")
 
-REMEDY = "give --trust if you know who built it"
 _MIB = 2**20
 # Processor time: what every program may cost, and by how much. A network of n weights multiplies at most n times for
 # each pixel; a slow processor does 10^10 of them in a second, ours thirty times as many.
@@ -151,7 +151,7 @@ class ConfinedRunner:
         if confined.meta != {"confined": True}:
             self._process.close()
             why = _text(confined.meta.get("reason", "no reason was given"))
-            raise NotRunError(f"not run: not trusted, and this system cannot confine it ({why}): {REMEDY}")
+            raise NotRunError(f"not run: not trusted, and this system cannot confine it ({why}): {_remedy()}")
 
     def _question(
         self, question: str, arrays: Iterable[tuple[str, Array]], samples: int, answer_bytes: int, **meta: int
@@ -205,7 +205,11 @@ class ConfinedRunner:
         return dict(answer.arrays)
 
     def _reason(self, why: str) -> str:
-        return f"{self._name} is not trusted and was run in a confined process, without success: {why}; {REMEDY}"
+        return f"{self._name} is not trusted and was run in a confined process, without success: {why}; {_remedy()}"
+
+
+def _remedy() -> str:
+    return f"give {spelled('trust=True', '--trust')} if you know who built it"
 
 
 def _slot_bytes(slots: Sequence[Slot]) -> int:

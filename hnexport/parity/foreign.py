@@ -25,6 +25,7 @@ from hnexport.parity.members import checked_members
 from hnexport.reading import MissingFileError, ReadError, read_json
 from hnexport.records import RecordError, from_json, to_json
 from hnexport.spec import OutputSpec, Signature, TensorSpec
+from hnexport.spelling import spelled
 
 __all__ = ["GOLDEN_INDEX", "GoldenIndex", "NamedFile", "golden_index", "read_index", "write_golden_inputs"]
 
@@ -92,13 +93,13 @@ def write_golden_inputs(bundle: Path, target: Path, members: Sequence[int] | Non
         ParityError: the folder is there already, or a member does not exist.
     """
     if target.exists() or target.is_symlink():
-        raise ParityError(f"{target} exists: choose another --out")
+        raise ParityError(f"{target} exists: choose another {spelled('target', '--out')}")
     found = read_identified(bundle)
     check_files(bundle, found.manifest, [GOLDEN_FILE])
     golden = read_golden(bundle, found.manifest)
     index = golden_index(found, golden, members)
     if not target.parent.is_dir():
-        raise ParityError(f"{target.parent} is not a folder: choose another --out, or make it")
+        raise ParityError(f"{target.parent} is not a folder: choose another {spelled('target', '--out')}, or make it")
     with staged_folder(target) as folder:
         (folder / "inputs").mkdir()
         for item in index.inputs:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.bundle.checksums import check_files
-from hnexport.bundle.golden import Golden
+from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import read_identified
 from hnexport.errors import ParityError
 from hnexport.names import GOLDEN_FILE
@@ -23,6 +23,8 @@ from hnexport.parity.judge import Judge, VerifyOptions
 from hnexport.parity.results import ArtifactReport, Check, ParityReport
 from hnexport.parity.tolerances import Precision
 from hnexport.reading import OpenError, regular_size
+from hnexport.rows import chosen_rows
+from hnexport.spelling import spelled
 
 __all__ = ["ARTIFACT", "OutputsFolder", "verify_outputs"]
 
@@ -53,7 +55,9 @@ def verify_outputs(folder: Path, bundle: Path, options: VerifyOptions | None = N
         options = dataclasses.replace(options, members=index.members)
     judge = Judge.of(bundle, found, options)
     golden = judge.golden
-    report, members, refused = OutputsFolder(folder, golden_index(found, golden)).judge(judge)
+    report, members, refused = OutputsFolder(folder, golden_index(found, read_golden(bundle, found.manifest))).judge(
+        judge
+    )
     rows = [row for row, member in enumerate(golden.members.tolist()) if member in members]
     judged = dataclasses.replace(judge, golden=golden_rows(golden, rows))
     return judged.report([report], refused=refused)
@@ -100,6 +104,11 @@ class OutputsFolder:
         if not found:
             raise ParityError(next(iter(refused.values())))
         checks, not_checked = self._unknown()
+        judged = [row for row, kind in enumerate(self._index.sample_kinds) if kind in golden.kinds]
+        found = {
+            member: {item.name: chosen_rows(item, one[item.name], judged) for item in self._index.signature_outputs}
+            for member, one in found.items()
+        }
         rows = [row for row, member in enumerate(golden.members.tolist()) if member in found]
         report = judged_outputs(judge, golden_rows(golden, rows), list(found.values()), self.runtime)
         return (
@@ -213,7 +222,7 @@ def _judgeable(outputs: dict[str, Array], index: GoldenIndex, precision: Precisi
         if outputs[item.name].dtype == np.float16 and item.dtype != "float16" and precision is not Precision.FLOAT16:
             raise ParityError(
                 f"the {item.name} are float16, which cannot hold what {precision} asks for: "
-                "judge them with --precision float16"
+                f"judge them with {spelled('precision=Precision.FLOAT16', '--precision float16')}"
             )
     return outputs
 

@@ -1,6 +1,7 @@
 """What every verification shares: the bundle that is meant, its reference, and how an artifact is judged by it."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +14,18 @@ from hnexport.parity.artifact import Plan, eager_errors, verify_artifact
 from hnexport.parity.batches import DEFAULT_BATCH_SIZES, allowed_sizes, is_large
 from hnexport.parity.cases import Case, write_case
 from hnexport.parity.checks import check_strict
-from hnexport.parity.chosen import chosen_golden, drawn_golden
+from hnexport.parity.chosen import chosen_golden, drawn_golden, held_ensemble
 from hnexport.parity.ensemble import ENSEMBLES, EnsembleRunner, verify_ensemble
 from hnexport.parity.environment import environment
+from hnexport.parity.judgeable import judgeable, unjudged
+from hnexport.parity.measured_again import without_excess
 from hnexport.parity.members import new_seed
 from hnexport.parity.probed import ill_conditioned, left_out, ranges
 from hnexport.parity.results import ArtifactReport, Check, ParityReport, Selection
 from hnexport.parity.runners import Device, Runner, resolve_provider
 from hnexport.parity.tolerances import Precision, Tolerance, tolerance_of
 from hnexport.progress import Progress, no_progress
-from hnexport.trust import Trust, bundle_trust
+from hnexport.trust import Trust, bundle_trust, is_remembered
 
 __all__ = ["Judge", "VerifyOptions"]
 
@@ -46,6 +49,8 @@ class VerifyOptions:
         trust: run TorchScript and `.pt2` files in this process, whoever made them; otherwise only those of bundles that
             this user built (see `hnexport.trust`), and all others in a confined process.
         digest: the bundle must have this one; see `hnexport.bundle.digest`.
+        own: this process has just computed the golden samples: what they say of float32's noise is believed. So it is
+            of bundles that this user built.
     """
 
     members: tuple[int, ...] | None = None
@@ -59,6 +64,7 @@ class VerifyOptions:
     seed: int | None = None
     fresh: bool = True
     sample_seconds: float | None = None
+    own: bool = False
 
     @property
     def tolerance(self) -> Tolerance:
@@ -82,6 +88,7 @@ class Judge:
         trust: which programs may run in this process.
         progress: called after each member of each artifact.
         seed: with which members were drawn; None where none were.
+        believed: whether the noise of the golden samples is known to be what float32 loses.
     """
 
     manifest: Manifest
@@ -90,6 +97,7 @@ class Judge:
     options: VerifyOptions
     progress: Progress = no_progress
     seed: int | None = None
+    believed: bool = True
 
     @classmethod
     def of(cls, bundle: Path, found: Identified, options: VerifyOptions, progress: Progress = no_progress) -> Self:
@@ -108,7 +116,13 @@ class Judge:
             golden = chosen_golden(bundle, manifest, options.members, trust, progress)
         else:
             golden = drawn_golden(bundle, manifest, seed, trust, progress)
+        believed = options.own or is_remembered(found.digest)
+        if not believed:
+            ensemble = functools.partial(held_ensemble, bundle, manifest, golden, trust)
+            golden, believed = without_excess(golden, manifest.signature, ensemble)
         golden = within(golden, manifest.signature, options.precision)
+        if options.precision is not Precision.FLOAT32:
+            golden = judgeable(golden, manifest.signature, options.tolerance)
         is_drawn = options.members is None and options.fresh and len(golden.members) < manifest.members
         return cls(
             manifest=manifest,
@@ -117,6 +131,7 @@ class Judge:
             options=options,
             progress=progress,
             seed=seed if is_drawn else None,
+            believed=believed,
         )
 
     @property
@@ -184,6 +199,7 @@ class Judge:
             left_out=left_out(self.golden, self.manifest),
             ranges=ranges(self.golden),
             ill_conditioned=ill_conditioned(self.golden, self.options.tolerance),
+            unjudged={} if self.believed else unjudged(self.golden, self.manifest.signature, self.options.tolerance),
             precision=self.options.precision,
             tolerance=self.options.tolerance,
             eager=tuple(eager_errors(self.golden).values()),

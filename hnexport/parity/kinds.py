@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import IO
 
 from hnexport.errors import ParityError
+from hnexport.spelling import spelled
 
-__all__ = ["FileKind", "file_kind", "torch_kind"]
+__all__ = ["FileKind", "by_outputs", "file_kind", "torch_kind"]
 
 READ = "an ONNX file (.onnx, .ort), TorchScript (.pt) or a torch.export program (.pt2)"
 TORCH_SUFFIXES = (".pt", ".pt2", ".pth", ".ts", ".jit")
@@ -31,7 +32,10 @@ def file_kind(path: Path) -> FileKind:
         ParityError: it is no regular file, or none of these kinds.
     """
     if path.is_dir():
-        raise ParityError(f"{path} is a folder: expected {READ}; a bundle is verified without --bundle")
+        raise ParityError(
+            f"{path} is a folder: expected {READ}; a bundle is "
+            + spelled("verified by `verify`", "verified without --bundle")
+        )
     if not path.is_file():
         raise ParityError(f"{path} is not a file: expected {READ}")
     if path.stat().st_size == 0:
@@ -44,8 +48,13 @@ def file_kind(path: Path) -> FileKind:
             return _torch_kind(file, path)
     raise ParityError(
         f"{path}: expected {READ}, found {suffix or 'no suffix'}; other runtimes are judged by what they return: "
-        "see `hnexport golden` and `hnexport verify --outputs`"
+        f"see {by_outputs()}"
     )
+
+
+def by_outputs() -> str:
+    """What judges runtimes by what they return."""
+    return spelled("`write_golden_inputs` and `verify_outputs`", "`hnexport golden` and `hnexport verify --outputs`")
 
 
 def torch_kind(content: bytes, name: str) -> FileKind:

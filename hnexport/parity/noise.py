@@ -19,19 +19,17 @@ from torch.utils import _pytree as pytree
 
 from hnexport.ensemble import Ensemble
 from hnexport.parity.double import run_double
-from hnexport.rows import NOISE_MULTIPLE, flat_rows, relative_l2
+from hnexport.rows import LARGEST_NOISE, NOISE_MULTIPLE, flat_rows, relative_l2
 from hnexport.spec import OutputSpec
 from hnexport.widened import Widened
 
-__all__ = ["LARGEST_NOISE", "MOST_DRAWS", "NOISE_SECONDS", "Rounded", "draws_within", "measure_noise"]
+__all__ = ["MOST_DRAWS", "NOISE_SECONDS", "Rounded", "draws_within", "measure_noise"]
 
 Array = NDArray[np.generic]
 
 MOST_DRAWS = 5
 NOISE_SECONDS = 2.0
 """About what all draws of a build may take, by an estimate that is the same on every machine; one is always made."""
-LARGEST_NOISE = 1e30
-"""Stands for rows of which nothing can be known: a draw is not finite."""
 
 _UNIT = 2.0**-24
 _HALF = 2.0**-11
@@ -39,6 +37,7 @@ _TINIEST = 2.0**-126  # float32 below it: some kernels flush it to zero
 _SMALL = 2.0**-60
 _LARGE, _TILE = 2**22, 2**20
 _CHOICES = 4  # draws of outputs that are not floating-point, for one of the others
+_MOST_LUCK = 4.0
 _OVERHEAD = 4.0  # a draw's time over that of the reference alone, for small networks
 
 # Operations that move or select numbers, which no arithmetic rounds.
@@ -158,7 +157,8 @@ def measure_noise(
     seconds: float,
     chosen: Mapping[str, NDArray[np.bool_]],
 ) -> dict[str, NDArray[np.float64]]:
-    """For each output `[member, row]`: the root mean square over the draws of each row's relative L2 distance.
+    """For each output `[member, row]`: the root mean square over the draws of each row's relative L2 distance, and as
+    much more as it may be where few numbers show it.
 
     Of an output that is not floating-point it is the largest share of a row's elements that a draw changed. Members
     that are not measured get the largest of each row over those that are.
@@ -188,7 +188,8 @@ def measure_noise(
     noise = {}
     for output in outputs:
         each = found[output.name]
-        summed = np.sqrt(np.mean(each**2, axis=1)) if output.is_floating else each.max(axis=1)
+        few = _by_luck(draws * known[output.name][0].size // max(each.shape[2], 1))
+        summed = few * np.sqrt(np.mean(each**2, axis=1)) if output.is_floating else each.max(axis=1)
         summed = np.minimum(np.nan_to_num(summed, nan=LARGEST_NOISE), LARGEST_NOISE)
         noise[output.name] = np.repeat(summed.max(axis=0)[None], len(members), axis=0)
         noise[output.name][rows] = summed
@@ -197,6 +198,14 @@ def measure_noise(
         if output.name in chosen:
             noise[output.name] = np.maximum(noise[output.name], chosen[output.name])
     return noise
+
+
+def _by_luck(numbers: int) -> float:
+    """By how much more a size may be that so many numbers show: a root mean square of few may be small by luck.
+
+    About Student's t at 0.9995 over its limit for many numbers: 2.1 for 5, 1.4 for 10, 1.1 for 50.
+    """
+    return min(1.0 + 5.0 / max(numbers, 1), _MOST_LUCK)
 
 
 def _unsettled(

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from hnexport.runtime.libraries import can_load, driver_library
+from hnexport.spelling import spelled
 
-__all__ = ["NOT_ASKED", "NO_FORMAT", "grouped", "remarks"]
+__all__ = ["NOT_ASKED", "NO_FORMAT", "grouped", "remarks", "runtime_option"]
 
 NO_FORMAT = "its format is not in the bundle"
 NOT_ASKED = "not asked for: "
@@ -24,14 +25,19 @@ def remarks(not_run: Mapping[str, str]) -> tuple[str, ...]:
         for name, reason in not_run.items()
         if reason != NO_FORMAT and (not name.startswith(_PROVIDER) or _may_have_gpu())
     }
-    unasked = [name for name, reason in told.items() if reason.startswith(f"{NOT_ASKED}--runtimes")]
-    first = (f"{', '.join(unasked)} (--runtimes all)",) if unasked else ()
+    unasked = [name for name, reason in told.items() if reason == NOT_ASKED + runtime_option(name)]
+    first = (f"{', '.join(unasked)} ({runtime_option('all')})",) if unasked else ()
     rest = {
         name: reason.removeprefix(NOT_ASKED) if reason.startswith(NOT_ASKED) else reason
         for name, reason in told.items()
         if name not in unasked
     }
     return (*first, *grouped(rest))
+
+
+def runtime_option(name: str) -> str:
+    """What asks for a runtime, or for all."""
+    return spelled(f"artifacts=({name!r},)", f"--runtimes {name}")
 
 
 def grouped(reasons: Mapping[str, str]) -> tuple[str, ...]:

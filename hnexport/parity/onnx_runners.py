@@ -172,6 +172,8 @@ class MaterialisedRunner:
         return Given(named={**named, **aliases}, calls=())
 
     def _given(self, names: list[str], cond_id: int) -> list[Array]:
+        if not names:  # members are all the same; onnxruntime would give every output
+            return []
         return self._hypernet.run(names, {COND_ID: np.array(cond_id, dtype=np.int64)})  # type: ignore[no-any-return]
 
     def _materialise(self, given: list[Array]) -> onnxruntime.InferenceSession:

@@ -14,11 +14,12 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError, NotRunError, ParityError
 from hnexport.names import PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity.confined import ConfinedRunner
-from hnexport.parity.kinds import FileKind, torch_kind
+from hnexport.parity.kinds import FileKind, by_outputs, torch_kind
 from hnexport.parity.providers import Device, torch_device, torch_runtime
 from hnexport.parity.signature import GraphSignature, axis_sizes, signature_of
 from hnexport.parity.torch_runners import TorchRunner
 from hnexport.reading import ReadError, open_regular
+from hnexport.spelling import spelled
 from hnexport.trust import NOBODY, Trust
 
 __all__ = ["PROGRAM_FILES", "Program", "golden_sizes", "open_program", "program_tensors", "sharing_programs"]
@@ -63,9 +64,9 @@ def open_program(
         return runner
     if torch_kind(content, path.name) is FileKind.AOTINDUCTOR:
         raise NotRunError(
-            f"{path} is {FileKind.AOTINDUCTOR.value}, machine code that runs with your rights: give --trust if you "
-            "know who built it, verify the .pt2 that it was compiled from, or judge what it returns with "
-            "`hnexport golden` and `hnexport verify --outputs`"
+            f"{path} is {FileKind.AOTINDUCTOR.value}, machine code that runs with your rights: give "
+            f"{spelled('trust=True', '--trust')} if you know who built it, verify the .pt2 that it was compiled from, "
+            f"or judge what it returns with {by_outputs()}"
         )
     return _confined(content, path.name, manifest, signature, own=own)
 

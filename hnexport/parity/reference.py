@@ -14,17 +14,21 @@ from hnexport.errors import ParityError
 from hnexport.parity.cost import counted_seconds, estimated_seconds
 from hnexport.parity.double import run_double, run_single
 from hnexport.parity.inputs import EXAMPLE
+from hnexport.parity.judgeable import judgeable
 from hnexport.parity.members import MEMBERS_CHECKED_BY_DEFAULT, checked_members, sample_members
 from hnexport.parity.noise import measure_noise
 from hnexport.parity.open_axes import shortened
 from hnexport.parity.spoiling import spoilt_outputs
+from hnexport.parity.tolerances import TOLERANCES, Precision
 from hnexport.progress import Progress, no_progress
-from hnexport.rows import flat_rows, relative_l2, taken
+from hnexport.rows import LARGEST_NOISE, flat_rows, relative_l2, taken
 
 __all__ = [
     "BUILD_SECONDS",
+    "UnusableError",
     "compute_golden",
     "covered_members",
+    "reference_of",
 ]
 
 Array = NDArray[np.generic]
@@ -33,10 +37,11 @@ BUILD_SECONDS = 10.0
 """About what reference and verification may take in a build of more than 32 members, by an estimate that is the same on
 every machine."""
 _RESIZED = 3  # samples
+_STRICT = TOLERANCES[Precision.FLOAT32]
 _RUNS_A_MEMBER = 40  # runs of the reference that take as long as everything a build does for one member
 
 
-class _UnusableError(Exception):
+class UnusableError(Exception):
     """Samples that the reference cannot be computed for."""
 
     def __init__(self, samples: Sequence[int]) -> None:
@@ -67,16 +72,19 @@ def compute_golden(
     kinds: Sequence[str],
     *,
     progress: Progress = no_progress,
+    every: bool = False,
 ) -> Golden:
     """The reference outputs of samples for some members.
 
     A sample beyond the example's range that the network cannot take (an index that does not exist, a number that is not
-    finite in float64 or in float32) is left out.
+    finite in float64 or in float32) is left out, and so is one of which float32 keeps too little to judge it by, see
+    `judgeable`.
 
     Args:
         inputs: as `Probes.inputs`.
         kinds: what each sample is.
         progress: called after each member.
+        every: keep samples that cannot be judged.
 
     Raises:
         ParityError: the reference itself is not finite, so nothing can be compared with it.
@@ -85,9 +93,10 @@ def compute_golden(
     while True:
         some = taken(ensemble.signature, inputs, kept)
         try:
-            golden = _golden(ensemble, members, some, [kinds[i] for i in kept], progress)
+            golden = reference_of(ensemble, members, some, [kinds[i] for i in kept], progress)
+            golden = golden if every else judgeable(golden, ensemble.signature, _STRICT)
             return dataclasses.replace(golden, resized=_resized(ensemble, golden))
-        except _UnusableError as error:
+        except UnusableError as error:
             kept = [number for position, number in enumerate(kept) if position not in error.samples]
 
 
@@ -97,15 +106,26 @@ def _resized(ensemble: Ensemble, golden: Golden) -> Golden | None:
     if inputs is None:
         return None
     try:
-        found = _golden(ensemble, golden.members[:1].tolist(), inputs, list(golden.kinds[:_RESIZED]), no_progress)
-    except (ParityError, _UnusableError):
+        found = reference_of(ensemble, golden.members[:1].tolist(), inputs, golden.kinds[:_RESIZED])
+    except (ParityError, UnusableError):
         return None
+    found = judgeable(found, ensemble.signature, _STRICT)
     return dataclasses.replace(found, fingerprints={}, spoils=None)
 
 
-def _golden(
-    ensemble: Ensemble, members: Sequence[int], inputs: Mapping[str, Array], kinds: list[str], progress: Progress
+def reference_of(
+    ensemble: Ensemble,
+    members: Sequence[int],
+    inputs: Mapping[str, Array],
+    kinds: Sequence[str],
+    progress: Progress = no_progress,
 ) -> Golden:
+    """The reference outputs of exactly these samples.
+
+    Raises:
+        ParityError: no sample can be computed.
+        UnusableError: some cannot.
+    """
     outputs, double = ensemble.signature.outputs, ensemble.double()
     known: dict[str, list[Array]] = {output.name: [] for output in outputs}
     eager: dict[str, list[NDArray[np.float64]]] = {output.name: [] for output in outputs if output.is_floating}
@@ -121,7 +141,7 @@ def _golden(
             known[output.name].append(value.astype(np.float64) if output.is_floating else value)
             if output.is_floating:
                 rows = [flat_rows(output, found[output.name]) for found in (single, one)]
-                eager[output.name].append(relative_l2(*rows))
+                eager[output.name].append(np.minimum(relative_l2(*rows), LARGEST_NOISE))
             else:
                 rows = [flat_rows(output, found[output.name]) for found in (single, one)]
                 chosen[output.name].append((rows[0] != rows[1]).any(axis=-1))
@@ -161,7 +181,7 @@ def _tried(
                 unable.append(sample)
         if not unable or len(unable) == len(kinds) or any(kinds[sample] == EXAMPLE for sample in unable):
             raise ParityError(f"the network cannot run its samples in float64: {error}") from error
-        raise _UnusableError(unable) from error
+        raise UnusableError(unable) from error
 
 
 def _check_finite(
@@ -185,4 +205,4 @@ def _check_finite(
                 raise ParityError(
                     f"member {member}: PyTorch's own {precision} {output.name} are not finite; check its weights"
                 )
-            raise _UnusableError(wrong)
+            raise UnusableError(wrong)

@@ -1,5 +1,6 @@
 """Results are values: what parity found, for each artifact, member and check."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -62,6 +63,7 @@ class Comparison:
         top1_agreement: the least of its logits; 1 where it has none.
         margin: likewise; infinite where it has none.
         outputs: each output by itself; empty where nothing could be compared.
+        reason: why nothing could be compared, with the runtime's own error where it raised one; empty otherwise.
     """
 
     member: int
@@ -72,6 +74,7 @@ class Comparison:
     margin: float
     passed: bool
     outputs: tuple[OutputComparison, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,12 +122,7 @@ class ArtifactReport:
     @property
     def failures(self) -> tuple[str, ...]:
         """What failed, one line each."""
-        members = tuple(
-            f"member {item.member}: relative L2 error {item.relative_l2:.2e}, {item.multiple_of_eager:.1f} x eager's"
-            f"{_where(item)}"
-            for item in self.comparisons
-            if not item.passed
-        )
+        members = tuple(f"member {item.member}: {_told(item)}" for item in self.comparisons if not item.passed)
         return members + tuple(f"{check.name}: {check.detail}" for check in self.checks if not check.passed)
 
 
@@ -141,6 +139,8 @@ class ParityReport:
         left_out: kinds of sample that the reference or the precision cannot compute.
         ranges: by input, the least and the largest number that it was probed with.
         ill_conditioned: by output and kind of sample, what float32 itself may lose there (relative L2).
+        unjudged: by output and kind of sample, how much of itself a row may be off by, where that is so much that
+            nothing can be said, and nobody but the bundle says so.
         eager: float32 eager PyTorch's own relative L2 error on each member: the yardstick.
         claims: whether what the bundle says of its own parity can be confirmed.
         not_run: why other artifacts were not run, though nothing was wrong with that, by name.
@@ -165,6 +165,7 @@ class ParityReport:
     left_out: tuple[str, ...] = ()
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     ill_conditioned: Mapping[str, float] = field(default_factory=dict)
+    unjudged: Mapping[str, float] = field(default_factory=dict)
     claims: tuple[Check, ...] = ()
 
     @property
@@ -182,7 +183,18 @@ class ParityReport:
         """Different where anything differs; unanswered where nothing does, but not everything could be compared."""
         if any(not artifact.passed for artifact in self.artifacts) or any(not claim.passed for claim in self.claims):
             return Verdict.DIFFERENT
-        return Verdict.SAME if self.artifacts and not self.refused else Verdict.UNANSWERED
+        return Verdict.SAME if self.artifacts and not self.refused and not self.unjudged else Verdict.UNANSWERED
+
+
+def _told(item: Comparison) -> str:
+    """What is wrong with a member."""
+    if item.reason:
+        return item.reason
+    if not math.isfinite(item.relative_l2):
+        finite = math.isfinite(item.worst_absolute)
+        what = f"off by {item.worst_absolute:.2e}" if finite else "numbers are not finite, or rows are missing"
+        return f"{what}{_where(item)}"
+    return f"relative L2 error {item.relative_l2:.2e}, {item.multiple_of_eager:.3g} x eager's{_where(item)}"
 
 
 def _where(item: Comparison) -> str:

@@ -13,7 +13,7 @@ from hnexport.errors import ParityError, ProviderError
 from hnexport.names import PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity.kinds import FileKind, file_kind
 from hnexport.parity.limits import Limits
-from hnexport.parity.not_run import NO_FORMAT, NOT_ASKED
+from hnexport.parity.not_run import NO_FORMAT, NOT_ASKED, runtime_option
 from hnexport.parity.onnx_runners import MaterialisedRunner, OnnxRunner, own_model
 from hnexport.parity.other_runners import OpenVinoRunner, ReferenceRunner, is_small, why_no_openvino
 from hnexport.parity.programs import PROGRAM_FILES, golden_sizes, open_program
@@ -157,7 +157,7 @@ def choose_runners(
         if file_format not in manifest.formats:
             reasons[name] = NO_FORMAT
         elif name not in wanted:
-            reasons[name] = f"{NOT_ASKED}--runtimes {name}"
+            reasons[name] = NOT_ASKED + runtime_option(name)
         elif name == "openvino" and (missing := why_no_openvino()):
             reasons[name] = missing
             if name in names:

@@ -13,6 +13,7 @@ from hnexport.names import COND_IDS
 from hnexport.parity.limits import LARGEST_BATCH, Limits
 from hnexport.parity.tolerances import Precision
 from hnexport.spec import BATCH, MEMBER, OutputKind, OutputSpec, Signature, TensorSpec
+from hnexport.spelling import spelled
 from hnexport.summaries import Summary, summaries
 
 __all__ = [
@@ -190,7 +191,7 @@ def check_precision(path: Path | str, limits: Limits, precision: Precision) -> N
     if limits.narrow is not None and precision is not Precision.FLOAT16:
         raise ParityError(
             f"{path} takes or returns {limits.narrow}, which cannot hold what {precision} asks for: "
-            "judge it with --precision float16"
+            f"judge it with {spelled('precision=Precision.FLOAT16', '--precision float16')}"
         )
 
 

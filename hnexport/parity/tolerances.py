@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from hnexport.errors import ParityError
 from hnexport.precision import Precision
+from hnexport.rows import MOST_EXCUSED
 
 __all__ = [
     "CUDNN_RECURRENT_FLOOR",
@@ -39,6 +40,10 @@ ILL_CONDITIONED = 0.25
 TF32_SHOWS = 5e-5
 
 
+# Of a row, in the arithmetics of half precision.
+_HALF = 0.5
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
     """What an artifact may lose against the float64 reference.
@@ -53,6 +58,7 @@ class Tolerance:
         members: how far the spread of the members' outputs may be from the reference's, as a share of it.
         rounding: largest relative error of rounding one number.
         functions: what exp, tanh, sigmoid and the like may lose in a runtime, whatever eager loses by luck.
+        excused: a row that may be off by more than this share of itself cannot be judged.
     """
 
     relative_l2: float
@@ -63,6 +69,7 @@ class Tolerance:
     reason: str
     rounding: float = 2.0**-24
     functions: float = FUNCTIONS_FLOOR
+    excused: float = MOST_EXCUSED
 
 
 TOLERANCES: Mapping[Precision, Tolerance] = MappingProxyType(
@@ -88,6 +95,7 @@ TOLERANCES: Mapping[Precision, Tolerance] = MappingProxyType(
             weights=4e-3,
             members=2e-2,
             rounding=2.0**-11,
+            excused=_HALF,
             reason=(
                 "TF32 keeps 10 bits of each factor's mantissa (a rounding of 2^-11 = 5e-4) and sums in float32: "
                 "independent over a layer's products, so a layer loses about 3e-4 and a network of 10 to 40 layers "
@@ -101,6 +109,7 @@ TOLERANCES: Mapping[Precision, Tolerance] = MappingProxyType(
             weights=8e-3,
             members=4e-2,
             rounding=2.0**-11,
+            excused=_HALF,
             reason=(
                 "float16 rounds as TF32 does (2^-11), but stores every activation in it too and has a narrow range: "
                 "the residual stream is rounded at each block, and values below 6e-5 lose bits. Twice TF32's."

@@ -27,6 +27,7 @@ from hnexport.parity.trusted import trusted_tensors
 from hnexport.parity.weight_checks import check_generated, check_stored
 from hnexport.progress import Progress, no_progress
 from hnexport.runtime.obstacles import quick_obstacle
+from hnexport.spelling import spelled
 
 __all__ = ["VerifyOptions", "verify"]
 
@@ -97,7 +98,9 @@ def _other_providers(used: str, options: VerifyOptions) -> dict[str, str]:
         if provider != used:
             tried = options.provider == "auto" and provider == "cuda"
             why = obstacle(provider) if tried else quick_obstacle(provider)  # a trial takes seconds
-            found[f"onnx on {provider}"] = str(why or f"{NOT_ASKED}--provider {provider}")
+            found[f"onnx on {provider}"] = str(
+                why or NOT_ASKED + spelled(f"provider={provider!r}", f"--provider {provider}")
+            )
     return found
 
 

@@ -22,6 +22,7 @@ from hnexport.parity.runners import RUNNERS, Together, bundle_runner, file_runne
 from hnexport.parity.signature import check_precision
 from hnexport.progress import Progress, no_progress
 from hnexport.spec import Signature
+from hnexport.spelling import spelled
 from hnexport.trust import bundle_trust
 
 __all__ = ["replay", "verify_file"]
@@ -78,7 +79,8 @@ def replay(path: Path, target: Path, bundle: Path, options: VerifyOptions | None
     found = read_identified(bundle, options.digest)
     trust, device = bundle_trust(found.manifest, found.digest, asked=options.trust), options.device()
     if target.is_dir() and case.artifact not in RUNNERS:
-        raise ParityError(f"the case is of the file {case.artifact}: give that file, and the bundle with --bundle")
+        bundle_too = spelled("the bundle as `bundle`", "the bundle with --bundle")
+        raise ParityError(f"the case is of the file {case.artifact}: give that file, and {bundle_too}")
     with computing_in(options.precision):
         if target.is_dir():
             runner = bundle_runner(case.artifact, target, found.manifest, device, trust)
@@ -114,8 +116,10 @@ def _compared(
 def _together(name: str, runner: Together, judge: Judge) -> ArtifactReport:
     """Judge a file that runs all members in one call."""
     if judge.options.batch_sizes is not None:
-        raise ParityError(f"{name} is judged with batches of its own choice: leave out --batch-sizes")
+        option = spelled("batch_sizes", "--batch-sizes")
+        raise ParityError(f"{name} is judged with batches of its own choice: leave out {option}")
     if judge.options.save_failures is not None:
-        raise ParityError(f"{name} runs several members at once, a failing case is of one: leave out --save-failure")
+        option = spelled("save_failures", "--save-failure")
+        raise ParityError(f"{name} runs several members at once, a failing case is of one: leave out {option}")
     run = in_batches(judge.manifest.signature, runner.run_together, runner.limits)
     return judge.together(name, EnsembleRunner(runner.runtime, run, runner.limits))

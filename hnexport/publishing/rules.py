@@ -4,12 +4,13 @@ import os
 import shutil
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hnexport.errors import BundleError, HnexportError
 from hnexport.publishing.container import sweep
 from hnexport.publishing.contents import Contents
+from hnexport.spelling import spelled
 
 __all__ = ["Rules", "check_place", "what_is_at"]
 
@@ -29,9 +30,9 @@ class Rules:
 
     replaces: Callable[[Path], Contents] | None = None
     error: type[HnexportError] = BundleError
-    called: str = "--out"
+    called: str = field(default_factory=lambda: spelled("target", "--out"))
     what: str = "bundle"
-    forced_by: str = "--force"
+    forced_by: str = field(default_factory=lambda: spelled("force=True", "--force"))
 
     @property
     def remedy(self) -> str:

@@ -12,6 +12,7 @@ from hnexport.errors import RuntimeInputError
 from hnexport.names import MODEL_FILE, WEIGHTS_FILE
 from hnexport.runtime.cache import keyed_folder
 from hnexport.runtime.entries import CacheEntry
+from hnexport.spelling import spelled
 
 __all__ = ["HALF_FILE", "HALF_RECORD_FILE", "find_half", "half_entry", "half_folder", "require_half"]
 
@@ -48,6 +49,7 @@ def require_half(manifest: Manifest, folder: Path) -> Path:
     if found is None:
         raise RuntimeInputError(
             f"{manifest.name} has no float16 graph in this user's cache: run "
-            f"`hnexport tune {folder} --precision float16` once, load with tune=True, or choose precision='tf32'"
+            f"`hnexport tune {folder} --precision float16` once, "
+            + spelled("load with tune=True, or choose precision='tf32'", "or choose --precision tf32")
         )
     return found

@@ -13,6 +13,7 @@ from hnexport.bundle.layout import SessionSource, session_source
 from hnexport.errors import BundleError, HnexportError, ProviderError
 from hnexport.runtime.libraries import preload_cuda
 from hnexport.runtime.obstacles import NVIDIA, PROVIDERS, Obstacle, explain, quick_obstacle
+from hnexport.spelling import spelled
 
 __all__ = [
     "PROVIDERS",
@@ -39,7 +40,8 @@ class UnusableProviderError(ProviderError):
 
     def __init__(self, provider: str, obstacle: Obstacle) -> None:
         super().__init__(
-            f"provider {provider!r} cannot be had: {obstacle.what}; {obstacle.remedy}, or choose provider='cpu'"
+            f"provider {provider!r} cannot be had: {obstacle.what}; {obstacle.remedy}, "
+            "or choose " + spelled("provider='cpu'", "--provider cpu")
         )
         self.obstacle = obstacle
 

@@ -170,7 +170,7 @@ def test_the_chart_shows_every_contender(name, report, tmp_path):
 def test_a_chart_replaces_a_file_only_if_it_is_told_to(report, tmp_path):
     path = tmp_path / "chart.svg"
     path.write_text("precious")
-    with pytest.raises(BenchError, match="exists: choose another --chart, or give --force to replace it"):
+    with pytest.raises(BenchError, match="exists: choose another path, or give force=True to replace it"):
         write_chart(report, path)
     assert path.read_text() == "precious"
     write_chart(report, path, force=True)

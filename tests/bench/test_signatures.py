@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from lists import LISTS, list_bundle
+from shared import built_list
 
 from hnexport.bench.contenders import CONTENDERS
 from hnexport.bench.inputs import draw_inputs
@@ -15,11 +15,13 @@ from hnexport.bundle import read_golden, read_manifest
 from hnexport.errors import BundleError
 from hnexport.runtime import load
 
+LISTS = ("reader", "cnn", "pixels", "regressor")
+
 SINGLE = ("plain", "materialised", "generated", "openvino-plain", "openvino-materialised", "openvino-generated")
 
 
 def task(name, folder):
-    bundle = list_bundle(name)
+    bundle = built_list(name).path
     manifest = read_manifest(bundle)
     write_plain(bundle, manifest, 1, folder)
     return BenchTask(bundle=bundle, manifest=manifest, plain=folder, member=1, provider="cpu", threads=1)
@@ -65,7 +67,7 @@ def test_a_bench_of_several_inputs_times_every_batch_size():
         least_rounds=2,
         threads=1,
     )
-    report = bench(list_bundle("reader"), options)
+    report = bench(built_list("reader").path, options)
     assert [contender.name for contender in report.contenders] == ["plain", "materialised", "generated"]
     assert set(report.not_run) == {"hypnettorch"}
     for contender in report.contenders:
@@ -75,7 +77,7 @@ def test_a_bench_of_several_inputs_times_every_batch_size():
 @pytest.mark.parametrize("name", LISTS)
 @pytest.mark.parametrize("batch", [1, 7])
 def test_inputs_are_drawn_from_the_range_of_the_golden_samples(name, batch):
-    golden, signature = read_golden(list_bundle(name)), read_manifest(list_bundle(name)).signature
+    golden, signature = read_golden(built_list(name).path), read_manifest(built_list(name).path).signature
     drawn = draw_inputs(signature, golden, batch, np.random.default_rng(0))
     for tensor in signature.inputs:
         known, found = golden.inputs[tensor.name], drawn[tensor.name]
@@ -85,7 +87,7 @@ def test_inputs_are_drawn_from_the_range_of_the_golden_samples(name, batch):
 
 
 def test_every_whole_number_of_the_range_is_drawn_and_bools_are_bools():
-    golden, signature = read_golden(list_bundle("reader")), read_manifest(list_bundle("reader")).signature
+    golden, signature = read_golden(built_list("reader").path), read_manifest(built_list("reader").path).signature
     tokens = draw_inputs(signature, golden, 200, np.random.default_rng(0))["tokens"]
     known = golden.inputs["tokens"]
     assert set(tokens.ravel()) == set(range(known.min(), known.max() + 1))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lists import list_bundle
+from shared import built_list
 from strategies import json_values
 
 from hnexport.bundle import Manifest, read_manifest, write_manifest
@@ -137,7 +137,7 @@ def test_a_manifest_that_is_not_valid_is_refused_with_the_reason(bundle, edit, m
     ],
 )
 def test_a_manifest_of_modules_that_is_not_valid_is_refused_with_the_reason(tmp_path, edit, message):
-    value = to_json(read_manifest(list_bundle("cnn")))
+    value = to_json(read_manifest(built_list("cnn").path))
     edit(value)
     (tmp_path / "manifest.json").write_text(json.dumps(value))
     with pytest.raises(BundleError, match=message):

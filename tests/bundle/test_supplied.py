@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from lists import list_bundle
+from shared import built_list
 
 from hnexport.bundle import read_manifest
 from hnexport.bundle.supplied import check_supplied
@@ -16,7 +16,7 @@ STORED = Path(__file__).parents[1] / "data" / "bundle-v1"
 
 @pytest.mark.parametrize("name", ["cnn", "reader", "regressor"])
 def test_a_bundle_of_modules_is_supplied_in_the_order_that_its_manifest_says(name):
-    folder = list_bundle(name)
+    folder = built_list(name).path
     check_supplied(folder, read_manifest(folder))
 
 

@@ -64,7 +64,7 @@ def test_a_full_disk_is_a_clear_error(tmp_path, code):
 
 def test_an_existing_target_is_refused_without_force(tmp_path):
     (tmp_path / "bundle").mkdir()
-    with pytest.raises(BundleError, match="exists: choose another --out, or give --force"):
+    with pytest.raises(BundleError, match="exists: choose another target, or give force=True to replace it"):
         check_target(tmp_path / "bundle", force=False, needed_bytes=0)
 
 
@@ -84,16 +84,16 @@ def test_force_replaces_only_bundles(tmp_path, manifest):
     if manifest is not None:
         (tmp_path / "manifest.json").write_bytes(manifest.encode() if isinstance(manifest, str) else manifest)
     before = names(tmp_path)
-    with pytest.raises(BundleError, match="is not a bundle: --force replaces only bundles"):
+    with pytest.raises(BundleError, match="is not a bundle: force=True replaces only bundles; choose another target"):
         check_target(tmp_path, force=True, needed_bytes=0)
-    with pytest.raises(BundleError, match="is not a bundle: --force replaces only bundles"):
+    with pytest.raises(BundleError, match="is not a bundle: force=True replaces only bundles; choose another target"):
         replace(tmp_path)
     assert names(tmp_path) == before
 
 
 def test_force_does_not_replace_a_file(tmp_path):
     (tmp_path / "bundle").write_text("a file")
-    with pytest.raises(BundleError, match="is not a bundle: --force replaces only bundles"):
+    with pytest.raises(BundleError, match="is not a bundle: force=True replaces only bundles; choose another target"):
         check_target(tmp_path / "bundle", force=True, needed_bytes=0)
 
 
@@ -191,7 +191,7 @@ def test_an_empty_folder_may_be_replaced(tmp_path):
 def test_a_target_that_is_a_link_is_refused_with_what_it_points_to(tmp_path, force, points_to):
     write_bundle(tmp_path / "real")
     (tmp_path / "bundle").symlink_to(points_to)
-    with pytest.raises(BundleError, match=f"is a symbolic link to {points_to}: give what it points to as --out"):
+    with pytest.raises(BundleError, match=f"is a symbolic link to {points_to}: give what it points to as target"):
         check_target(tmp_path / "bundle", force=force, needed_bytes=0)
     with pytest.raises(BundleError), staged_folder(tmp_path / "bundle", bundle_rules(force=force)):
         pass
@@ -228,7 +228,7 @@ def test_a_parent_that_is_a_file_is_refused(tmp_path):
 
 @pytest.mark.parametrize("where", ["n" * 256, "p" * 256 + "/bundle"], ids=["the name", "the parent"])
 def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path, where):
-    with pytest.raises(BundleError, match="File name too long; choose another --out"):
+    with pytest.raises(BundleError, match="File name too long; choose another target"):
         check_target(tmp_path / where, force=False, needed_bytes=0)
 
 
@@ -246,4 +246,4 @@ def test_a_parent_that_may_not_be_written_is_refused_before_the_work(tmp_path):
     )
     tmp_path.chmod(0o755)
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
-    assert "BundleError: theirs cannot be written to: Permission denied; choose another --out" in done.stderr
+    assert "BundleError: theirs cannot be written to: Permission denied; choose another target" in done.stderr

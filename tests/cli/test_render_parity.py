@@ -7,6 +7,7 @@ from hnexport.parity import TOLERANCES, ArtifactReport, Check, Comparison, Parit
 from hnexport.parity import verify as verify_bundle
 from hnexport.parity.not_run import remarks
 from hnexport.parity.verify import VerifyOptions
+from hnexport.spelling import in_command
 
 NAMES = ("onnx", "onnx-materialised", "torchscript", "pt2", "onnx-ensemble", "torchscript-ensemble")
 
@@ -140,7 +141,8 @@ def test_reasons_are_told_once_and_only_where_something_can_be_done(monkeypatch)
         "two": "too large",
     }
     monkeypatch.setattr("hnexport.parity.not_run.can_load", lambda library: False)
-    assert remarks(not_run) == ("openvino, onnx-reference (--runtimes all)", "one, two: too large")
+    with in_command():
+        assert remarks(not_run) == ("openvino, onnx-reference (--runtimes all)", "one, two: too large")
     monkeypatch.setattr("hnexport.parity.not_run.can_load", lambda library: True)
     assert "onnx on cuda: there is no NVIDIA driver: install it" in remarks(not_run)
 
@@ -174,7 +176,7 @@ def test_what_was_probed_left_out_ill_conditioned_and_drawn_is_said(at):
         width=200,
     )
     assert "probed: image from -1e+04 to 9.72e+03" in shown
-    assert "left out, the reference itself cannot compute it: extreme" in shown
+    assert "left out, the reference or the precision cannot compute it: extreme" in shown
     assert "ill-conditioned, judged by what float32 itself may lose there: member 0, sample 3 (3e-05)" in shown
     assert "members drawn with --seed 7" in shown
 

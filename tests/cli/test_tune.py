@@ -1,5 +1,5 @@
 from click.testing import CliRunner
-from lists import list_bundle
+from shared import built_list
 
 from hnexport.bundle import read_manifest
 from hnexport.cli.main import cli
@@ -9,7 +9,7 @@ from hnexport.tune import TunedBundle
 
 def test_a_bundle_that_cannot_be_folded_is_not_a_crash(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    bundle = list_bundle("cnn")
+    bundle = built_list("cnn").path
     done = CliRunner().invoke(cli, ["tune", str(bundle)])
     assert done.exit_code == 2
     assert "there is nothing to fold" in done.output

@@ -94,7 +94,7 @@ def test_normalising_twice_is_refused(picture):
 
 
 def test_another_size_is_refused_unless_it_may_be_scaled(picture):
-    with pytest.raises(RuntimeInputError, match=r"picture.png is 9x6 pixels .*takes 32x32: scale it, or give --resize"):
+    with pytest.raises(RuntimeInputError, match=r"picture.png is 9x6 .*takes 32x32: scale it, or give resize=True"):
         read_images([picture], spec())
     assert read_images([picture], spec(), resize=True).images.shape == (1, 3, 32, 32)
 

@@ -88,7 +88,7 @@ def test_a_transparent_picture_stands_on_its_background(tmp_path, content, colou
 
 @pytest.mark.parametrize("content", [one[0] for one in KINDS.values()], ids=KINDS.keys())
 def test_without_a_background_it_is_refused_with_what_to_type(tmp_path, content):
-    with pytest.raises(RuntimeInputError, match=r"a.bin has pixels that are not opaque, .*--background white"):
+    with pytest.raises(RuntimeInputError, match=r"a.bin has pixels that are not opaque, .*background='white'$"):
         read(tmp_path / "a.bin", content)
 
 

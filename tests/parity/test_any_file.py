@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from hnexport import parity
 from hnexport.errors import BundleError, ParityError
-from hnexport.parity import Precision, Verdict, VerifyOptions
+from hnexport.parity import ParityReport, Precision, Verdict, VerifyOptions
 from hnexport.parity.batches import allowed_sizes, filled, in_parts, member_batches
 from hnexport.parity.cases import read_case
 from hnexport.parity.checks import SAME_ROW, SPOILT_ROW
@@ -107,7 +107,7 @@ def test_faults_are_found_at_a_fixed_batch_too(size: int, fault: str, pristine: 
 def test_batch_sizes_that_a_file_cannot_run_are_refused_with_those_it_can(pristine: Pristine, copied: Pristine) -> None:
     file = variants.with_fixed_batch(copied("hypernet"), 4)
     options = VerifyOptions(batch_sizes=(4, 3))
-    refused(file, pristine("hypernet"), "cannot run a batch of 3, only of 4: leave out --batch-sizes", options)
+    refused(file, pristine("hypernet"), "cannot run a batch of 3, only of 4: leave out batch_sizes", options)
     same(file, pristine("hypernet"), VerifyOptions(batch_sizes=(4,), members=(2, 0)))
 
 
@@ -255,8 +255,8 @@ def test_float16_is_judged_as_float16_and_refused_as_anything_else(
     same(file, pristine("hypernet"), HALF)
     for precision in (Precision.FLOAT32, Precision.TF32):
         options = VerifyOptions(precision=precision)
-        refused(file, pristine("hypernet"), "float16, which cannot hold .* --precision float16", options)
-    with pytest.raises(ParityError, match="--precision float16"):
+        refused(file, pristine("hypernet"), "float16, which cannot hold .* precision=Precision.FLOAT16", options)
+    with pytest.raises(ParityError, match="precision=Precision.FLOAT16"):
         locate(pristine("hypernet"), str(file))
     assert locate(pristine("hypernet"), str(file), precision=Precision.FLOAT16).first is None
 
@@ -289,7 +289,7 @@ def test_a_wrong_file_in_float16_is_different(pristine: Pristine, copied: Pristi
 def test_torchscript_in_half_precision_is_run(dtype: torch.dtype, pristine: Pristine, tmp_path: Path) -> None:
     file = variants.halved(pristine("hypernet"), tmp_path / "half.pt", dtype)
     narrow = str(dtype).removeprefix("torch.")
-    refused(file, pristine("hypernet"), f"takes or returns {narrow}, .* --precision float16")
+    refused(file, pristine("hypernet"), f"takes or returns {narrow}, .* precision=Precision.FLOAT16")
     report = verify_file(file, pristine("hypernet"), HALF)
     assert report.artifacts[0].worst.relative_l2 < (2e-2 if dtype is torch.float16 else 0.2)
     locate(pristine("hypernet"), str(file), precision=Precision.FLOAT16)
@@ -484,14 +484,18 @@ def test_a_wrong_ensemble_file_is_different(pristine: Pristine, copied: Pristine
 
 def test_what_an_ensemble_file_cannot_be_asked_is_refused(pristine: Pristine, tmp_path: Path) -> None:
     file, bundle = pristine("hypernet") / "ensemble.onnx", pristine("hypernet")
-    refused(file, bundle, "leave out --batch-sizes", VerifyOptions(batch_sizes=(1,)))
-    refused(file, bundle, "leave out --save-failure", VerifyOptions(save_failures=tmp_path))
+    refused(file, bundle, "leave out batch_sizes", VerifyOptions(batch_sizes=(1,)))
+    refused(file, bundle, "leave out save_failures", VerifyOptions(save_failures=tmp_path))
     with pytest.raises(ParityError, match="runs several members at once: locate follows one"):
         locate(bundle, str(file))
     same(file, bundle, VerifyOptions(members=(2,)))
 
 
 # Members that a runtime cannot run.
+
+
+def failures_of(report: ParityReport) -> tuple[str, ...]:
+    return report.artifacts[0].failures
 
 
 def failing(bundle: Path, target: Path, factor: float) -> Path:
@@ -505,7 +509,9 @@ def test_a_member_that_cannot_be_run_leaves_the_question_open(pristine: Pristine
 def test_a_member_that_cannot_be_run_does_not_hide_that_others_differ(pristine: Pristine, tmp_path: Path) -> None:
     report = verify_file(failing(pristine("hypernet"), tmp_path / "a.pt", 1.5), pristine("hypernet"))
     assert report.verdict is Verdict.DIFFERENT
-    assert any("every member can be run: 1 not, first 1" in line for line in report.artifacts[0].failures)
+    assert any("every member can be run: 1 of 3 cannot, the first is 1" in line for line in report.artifacts[0].failures)
+    assert any(line.startswith("member 1: ") and "cannot run member 1 with" in line for line in failures_of(report))
+    assert not any("error inf" in line for line in failures_of(report))
 
 
 def test_an_artifact_that_cannot_be_run_does_not_hide_that_another_differs(copied: Pristine) -> None:
@@ -557,7 +563,7 @@ def test_pytorchs_kinds_are_told_by_what_is_in_them(pristine: Pristine, tmp_path
 @pytest.mark.parametrize("name", ["a.tflite", "a.h5", "a.engine", "a.safetensors", "a.txt", "a", "a.mlmodel"])
 def test_other_kinds_are_refused_with_those_that_are_read(name: str, pristine: Pristine, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"something")
-    refused(tmp_path / name, pristine("hypernet"), r"expected an ONNX file .*--outputs")
+    refused(tmp_path / name, pristine("hypernet"), r"expected an ONNX file .*verify_outputs")
 
 
 def test_what_is_no_model_is_refused(pristine: Pristine, tmp_path: Path) -> None:

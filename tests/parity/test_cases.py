@@ -74,7 +74,7 @@ def test_a_damaged_case_is_refused(tmp_path, name):
 def test_a_case_of_hnexport_0_1_is_refused_with_what_to_do(tmp_path):
     path = write_case(tmp_path, CASE)
     edit_facts(path, lambda facts: facts.update(eager_error=1e-7))
-    with pytest.raises(ParityError, match="hnexport 0.1 wrote: make it again with `hnexport verify --save-failure`"):
+    with pytest.raises(ParityError, match="hnexport 0.1 wrote: make it again with save_failures="):
         read_case(path)
 
 

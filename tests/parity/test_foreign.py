@@ -75,7 +75,7 @@ def test_what_is_there_is_not_replaced(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     for name in ("mine", "link"):
-        with pytest.raises(ParityError, match="exists: choose another --out"):
+        with pytest.raises(ParityError, match="exists: choose another target"):
             write_golden_inputs(bundle, tmp_path / name)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
     with pytest.raises(ParityError, match="member 7 does not exist"):
@@ -113,7 +113,7 @@ def test_raw_values_are_read_as_the_description_says(bundle: Path, folder: Path)
 def test_float16_is_judged_as_float16_only(bundle: Path, folder: Path) -> None:
     for member in range(3):
         put(folder, member, right(bundle, member).astype(np.float16))
-    with pytest.raises(ParityError, match="--precision float16"):
+    with pytest.raises(ParityError, match="precision=Precision.FLOAT16"):
         verify_outputs(folder, bundle)
     assert verify_outputs(folder, bundle, VerifyOptions(precision=Precision.FLOAT16)).verdict is Verdict.SAME
 

@@ -106,7 +106,7 @@ def test_the_ways_work_where_the_bundle_is_trusted(copied, canary):
 def test_locate_runs_a_strangers_program_confined(copied, canary):
     bundle = copied("hypernet")
     by_torchscript(bundle, writes(canary))
-    with pytest.raises(NotRunError, match=r"model.pt is not trusted .* give --trust"):
+    with pytest.raises(NotRunError, match=r"model.pt is not trusted .* give trust=True"):
         locate(bundle, "torchscript")
     assert not os.path.lexists(canary)
 

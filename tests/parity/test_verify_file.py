@@ -90,7 +90,7 @@ def test_other_runtimes_see_faults_too(fault: str, artifact: str, copied: Pristi
 
 def test_the_report_says_what_was_not_run_and_why(pristine: Pristine) -> None:
     report = verify(pristine("hypernet"), VerifyOptions(artifacts=("onnx",), provider="cpu"))
-    assert report.not_run["pt2"] == "not asked for: --runtimes pt2"
+    assert report.not_run["pt2"] == "not asked for: artifacts=('pt2',)"
     assert set(report.not_run) >= {"openvino", "onnx-reference", "onnx on cuda", "onnx on tensorrt"}
 
 

@@ -1,6 +1,6 @@
 """Lists of modules of many kinds, as after training: nothing is zero, one or equal by chance of initialisation.
 
-`ENSEMBLES` are four that other tests build, verify and load; each is made anew, with the same weights, by its function.
+`ENSEMBLES` are those that tests build, verify, load and damage; `shared.built_list` has the bundle of each.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -102,6 +102,62 @@ class Recurrent(nn.Module):
         return self.out(self.above(self.below(series)[0])[0][:, -1])
 
 
+class Reader(nn.Module):
+    """Tokens and their weights to logits, a decoded text over the same embedding, and the most probable class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(11, 8)
+        self.mix, self.classify = nn.Linear(8, 8), nn.Linear(8, 3)
+        self.decode = nn.Linear(8, 11, bias=False)
+        self.decode.weight = self.embed.weight
+        self.register_buffer("order", torch.randperm(8))
+
+    def forward(self, tokens: Tensor, weighting: Tensor) -> dict[str, Tensor]:
+        hidden = torch.tanh(self.mix(self.embed(tokens)[..., self.order]))
+        pooled = (hidden * weighting[..., None]).sum(1) / weighting.sum(1, keepdim=True)
+        logits = self.classify(pooled)
+        return {"logits": logits, "decoded": self.decode(hidden), "choice": logits.argmax(1)}
+
+
+class Scorer(nn.Module):
+    """Tokens `[batch, time]`, their weighting, and a shift that is the same for all samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(20, 8)
+        self.hidden = nn.Linear(8, 12)
+        self.head = nn.Linear(12, 4)
+
+    def forward(self, tokens: Tensor, weighting: Tensor, shift: Tensor) -> dict[str, Tensor]:
+        pooled = (self.embedding(tokens) * weighting[:, :, None]).mean(1) + shift
+        scores = self.head(torch.tanh(self.hidden(pooled)))
+        return {"scores": scores, "choice": scores.argmax(1), "length": weighting.sum(1)}
+
+
+class Pixels(nn.Module):
+    """Logits of every pixel: the classes are the second axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 4, 3, padding=1)
+
+    def forward(self, field: Tensor) -> Tensor:
+        return self.conv(field)
+
+
+class Regressor(nn.Module):
+    """In float64, with a setting that all samples share, and one number for the whole batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 8).double(), nn.Linear(8, 2).double()
+
+    def forward(self, features: Tensor, setting: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.last(torch.tanh(self.first(features) * setting))
+        return found, setting.square().sum() + self.last.bias.sum()
+
+
 def trained(module: nn.Module, seed: int) -> nn.Module:
     """As after training: every parameter moves a little, statistics are those of some data."""
     random = torch.Generator().manual_seed(1000 + seed)
@@ -135,10 +191,26 @@ def random_inputs(batch: int = 2, seed: int = 0, **shapes: tuple[int, ...]) -> d
     return {name: torch.randn(batch, *shape, generator=random) for name, shape in shapes.items()}
 
 
-def _words(batch: int = 2, seed: int = 0) -> dict[str, Tensor]:
+def _words(vocabulary: int, length: int) -> Callable[[int, int], dict[str, Tensor]]:
+    def draw(batch: int = 2, seed: int = 0) -> dict[str, Tensor]:
+        random = torch.Generator().manual_seed(seed)
+        tokens = torch.randint(0, vocabulary, (batch, length), generator=random)
+        return {"tokens": tokens, "weighting": torch.rand(batch, length, generator=random) + 0.1}
+
+    return draw
+
+
+def _shifted(batch: int = 2, seed: int = 0) -> dict[str, Tensor]:
+    shift = torch.randn(8, generator=torch.Generator().manual_seed(1000 + seed))
+    return {**_words(20, 5)(batch, seed), "shift": shift}
+
+
+def _features(batch: int = 2, seed: int = 0) -> dict[str, Tensor]:
     random = torch.Generator().manual_seed(seed)
-    tokens = torch.randint(0, 50, (batch, 12), generator=random)
-    return {"tokens": tokens, "weighting": torch.rand(batch, 12, generator=random) + 0.1}
+    return {
+        "features": torch.randn(batch, 4, generator=random, dtype=torch.float64),
+        "setting": torch.rand(1, generator=random, dtype=torch.float64) + 0.5,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +240,7 @@ def _normal(**shapes: tuple[int, ...]) -> Callable[[int, int], dict[str, Tensor]
     return lambda batch=2, seed=0: random_inputs(batch, seed, **shapes)
 
 
+_TEXT = {0: "batch", 1: "time"}
 ENSEMBLES: dict[str, Kind] = {
     "cnn": Kind(
         make=Cnn,
@@ -179,10 +252,38 @@ ENSEMBLES: dict[str, Kind] = {
     "transformer": Kind(
         make=Transformer,
         count=5,
-        inputs=_words,
+        inputs=_words(50, 12),
         equal=("classify.bias",),
         options={"outputs": {"classes": Logits(), "words": Logits(axis=-1)}},
     ),
     "resnet": Kind(make=ResNet, count=3, inputs=_normal(image=(3, 16, 16)), options={"outputs": {"logits": "logits"}}),
     "recurrent": Kind(make=Recurrent, count=3, inputs=_normal(series=(5, 6))),
+    "reader": Kind(
+        make=Reader,
+        count=3,
+        inputs=_words(11, 6),
+        equal=("classify.bias",),
+        options={
+            "dynamic_axes": {"tokens": _TEXT, "weighting": _TEXT},
+            "outputs": {"logits": Logits(axis=1), "decoded": Logits(axis=2)},
+            "name": "reader",
+        },
+    ),
+    "scorer": Kind(
+        make=Scorer,
+        count=3,
+        inputs=_shifted,
+        options={
+            "dynamic_axes": {"tokens": _TEXT, "weighting": _TEXT, "shift": {}},
+            "outputs": {"scores": Logits(axis=1)},
+            "name": "scorer",
+        },
+    ),
+    "pixels": Kind(make=Pixels, count=3, inputs=_normal(field=(2, 5, 5)), options={"outputs": {"output": Logits()}}),
+    "regressor": Kind(
+        make=Regressor,
+        count=2,
+        inputs=_features,
+        options={"dynamic_axes": {"features": {0: "batch"}, "setting": {}}, "outputs": ("mean", "whole")},
+    ),
 }

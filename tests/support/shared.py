@@ -5,15 +5,17 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
+from module_ensembles import ENSEMBLES
 from torch import Tensor
 
 from hnexport.build import BuildOptions, build
 from hnexport.bundle.manifest import Manifest, read_identified, read_manifest
+from hnexport.ensemble import Ensemble
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.records import to_json
 
@@ -38,14 +40,22 @@ class Built:
 def build_once(checkpoint: Checkpoint, options: BuildOptions | None = None) -> Built:
     """The bundle of a checkpoint, built by whichever process of this run needs it first."""
     options = options or BuildOptions()
-    key = _key(checkpoint, options)
+    return _built(_key(checkpoint, options), lambda: checkpoint, options)
+
+
+def built_list(kind: str) -> Built:
+    """The bundle of one of `ENSEMBLES`, in every format, built by whichever process of this run needs it first."""
+    return _built(kind, ENSEMBLES[kind].ensemble, BuildOptions())
+
+
+def _built(key: str, source: Callable[[], Ensemble | Checkpoint], options: BuildOptions) -> Built:
     folder = Path(os.environ[FOLDER_VARIABLE]) / "bundles"
     folder.mkdir(exist_ok=True)
     target = folder / key / "bundle"
     with FileLock(folder / f"{key}.lock"):
         if not target.exists():
             target.parent.mkdir(exist_ok=True)
-            build(checkpoint, target, options=options)
+            build(source(), target, options=options)
     return Built(path=target)
 
 

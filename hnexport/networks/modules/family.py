@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-__all__ = ["check", "check_described", "described", "ensemble", "generator", "plan"]
+__all__ = ["check", "check_described", "counts", "described", "ensemble", "generator", "plan"]
 
 
 def check(spec: Mapping[str, Any], listed_bytes: int) -> None:
@@ -46,6 +46,21 @@ def check_described(found: Described) -> None:
             raise BundleError(f"$.stored: expected {shown(to_json(expected), 250)}, found {shown(to_json(item), 250)}")
     if left:
         raise BundleError(f"$.stored: nothing fills the slot {shown(next(iter(left)))}")
+
+
+def counts(found: Described) -> dict[str, int | float]:
+    """Of parameters alone: what one network has, and what is stored for all members; a tied tensor counts once."""
+    network = sum(slot.size for slot in found.slots if slot.trained and slot.alias_of is None)
+    weights = sum(item.size for item in found.stored if item.trained)
+    own = sum(item.size for item in found.stored if item.trained and item.is_conditional)
+    return {
+        "network: weights": network,
+        "stored for all members: weights": weights,
+        "stored for all members: weights that they share": weights - own,
+        "stored for all members: weights of single members": own,
+        "stored for all members: ratio to separate networks": weights / (found.members * network) if network else 1.0,
+        "each further member: weights": own // found.members,
+    }
 
 
 def plan(spec: Mapping[str, Any]) -> ChunkPlan:

@@ -13,6 +13,7 @@ from hnexport.networks.wide_resnet.storage import generator_spec, stored_tensors
 from hnexport.records import from_json, to_json
 from hnexport.source import EnsembleSource
 from hnexport.spec import BATCH, OutputKind, OutputSpec, Signature, Slot, StoredTensor, TensorSpec
+from hnexport.spec.counts import weight_counts
 from hnexport.spec.images import ImageInput
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = [
     "LOGITS",
     "check",
     "check_described",
+    "counts",
     "describe",
     "described",
     "ensemble",
@@ -87,6 +89,11 @@ def describe(spec: PipelineSpec) -> Described:
         slots=generator_spec(spec).slots,
         stored=stored_tensors(spec),
     )
+
+
+def counts(found: Described) -> dict[str, int | float]:
+    """Those that hypnettorch prints when it makes such a network."""
+    return weight_counts(found.slots, found.stored, found.members)
 
 
 def plan(spec: Mapping[str, Any]) -> ChunkPlan:

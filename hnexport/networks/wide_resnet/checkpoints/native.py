@@ -21,6 +21,7 @@ from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.publishing import Contents, Rules, check_place, staged_file
 from hnexport.reading import ReadError, open_regular, parse_json
 from hnexport.records import RecordError, from_json, to_json
+from hnexport.spelling import spelled
 
 __all__ = ["FORMAT", "FORMAT_VERSION", "check_checkpoint_target", "load_checkpoint", "save_checkpoint"]
 
@@ -73,7 +74,13 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint, *, rep
 
 def _rules(*, replace: bool) -> Rules:
     judge = _replaceable if replace else None
-    return Rules(replaces=judge, error=CheckpointError, called="name", what="checkpoint")
+    return Rules(
+        replaces=judge,
+        error=CheckpointError,
+        called="name",
+        what="checkpoint",
+        forced_by=spelled("replace=True", "--force"),
+    )
 
 
 def _replaceable(path: Path) -> Contents:

@@ -1,0 +1,81 @@
+"""Errors name what their reader can type: Python's arguments from Python, flags in a command."""
+
+import ast
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import hnexport
+from hnexport.bundle.writer import check_target
+from hnexport.cli.main import cli
+from hnexport.errors import BundleError, ParityError
+from hnexport.parity import write_golden_inputs
+from hnexport.spelling import in_command, spelled
+
+PACKAGE = Path(hnexport.__file__).parent
+# Other programs' flags, and whole commands that stand where a command is meant.
+OTHERS = re.compile(r"pip install|--gpus all|hnexport (tune|verify) |--query-gpu|--format=csv")
+FLAG = re.compile(r"(?<![\w-])--[a-z]")
+
+
+def test_an_option_is_pythons_argument_outside_of_commands_and_a_flag_in_them() -> None:
+    assert spelled("force=True", "--force") == "force=True"
+    found = []
+    with in_command():
+        thread = threading.Thread(target=lambda: found.append(spelled("force=True", "--force")))
+        thread.start()
+        thread.join()
+    assert found == ["--force"]
+    assert spelled("force=True", "--force") == "force=True"
+
+
+def test_a_command_that_fails_leaves_pythons_words(tmp_path: Path) -> None:
+    def fail() -> None:
+        with in_command():
+            raise BundleError("full")
+
+    with pytest.raises(BundleError):
+        fail()
+    assert spelled("trust=True", "--trust") == "trust=True"
+
+
+def test_the_same_mistake_is_told_in_the_words_of_who_made_it(built, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(BundleError, match="exists: choose another target, or give force=True to replace it"):
+        check_target(tmp_path / "out", force=False, needed_bytes=0)
+    with pytest.raises(ParityError, match="exists: choose another target$"):
+        write_golden_inputs(built.path, tmp_path / "out")
+    done = CliRunner().invoke(cli, ["golden", str(built.path), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 2
+    assert "exists: choose another --out" in " ".join(done.output.split())
+
+
+def _flags(tree: ast.AST, *, said: bool = False) -> Iterator[str]:
+    """Texts with a flag that neither `spelled` nor a docstring holds."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            continue
+        inside = said or (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "spelled")
+        if isinstance(node, ast.JoinedStr) and not inside:
+            text = "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+            if FLAG.search(text) and not OTHERS.search(text):
+                yield text
+        plain = isinstance(node, ast.Constant) and not isinstance(tree, ast.JoinedStr) and not inside
+        if plain and isinstance(node.value, str) and FLAG.search(node.value) and not OTHERS.search(node.value):
+            yield node.value
+        yield from _flags(node, said=inside)
+
+
+def test_no_text_of_the_library_names_a_flag_alone() -> None:
+    found = {
+        f"{path.relative_to(PACKAGE)}: {text}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.parent.name != "cli" and path.name != "options.py"
+        for text in _flags(ast.parse(path.read_text(encoding="utf-8")))
+    }
+    allowed = {"runtime/loading.py: --json", "runtime/loading.py: --precision"}  # arguments of our own command
+    assert found - allowed == set()
