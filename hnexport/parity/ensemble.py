@@ -21,6 +21,7 @@ from hnexport.parity.onnx_runners import own_model
 from hnexport.parity.open_axes import check_open_axes
 from hnexport.parity.programs import open_program
 from hnexport.parity.providers import Device
+from hnexport.parity.random_operators import check_nothing_random
 from hnexport.parity.results import ArtifactReport, Check, Comparison
 from hnexport.parity.spoiling import SPOILS, spoilable, spoilt
 from hnexport.parity.summary_checks import check_summary, member_axis
@@ -45,15 +46,24 @@ _IDS_AT_ONCE = 32  # a call holds the outputs of all its members
 class EnsembleRunner:
     """A loaded artifact: `run(cond_ids, inputs)` gives what `hnexport.summaries` names."""
 
-    def __init__(self, runtime: str, run: Run, limits: Limits = FULL, signature_faults: tuple[str, ...] = ()) -> None:
-        self.runtime, self.run, self.limits, self.signature_faults = runtime, run, limits, signature_faults
+    def __init__(
+        self,
+        runtime: str,
+        run: Run,
+        limits: Limits = FULL,
+        signature_faults: tuple[str, ...] = (),
+        random: tuple[str, ...] | None = None,
+    ) -> None:
+        """`random`: of a bundle's own graph, see `random_operators`."""
+        self.runtime, self.run, self.limits = runtime, run, limits
+        self.signature_faults, self.random = signature_faults, random
 
 
 def onnx_ensemble(bundle: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY) -> EnsembleRunner:
     """`ensemble.onnx` under onnxruntime."""
     runner = own_model(bundle, manifest, device, together=True)
     runtime = f"onnxruntime {onnxruntime.__version__} {device.provider}"
-    return EnsembleRunner(runtime, runner.run_together, runner.limits, runner.signature_faults)
+    return EnsembleRunner(runtime, runner.run_together, runner.limits, runner.signature_faults, runner.random)
 
 
 def torchscript_ensemble(bundle: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY) -> EnsembleRunner:
@@ -148,6 +158,7 @@ def verify_ensemble(
         ensemble_error=ensemble_error(signature, golden, whole),
         repeat_spread=_repeat_spread(tried, again),
         checks=(
+            *([] if ensemble.random is None else [check_nothing_random(ensemble.random)]),
             *check_summary(signature, [found for _, _, found in tried.calls]),
             _check_unknown_members(tried, manifest.members),
             *_check_spoilt_sample(tried),

@@ -19,6 +19,7 @@ from hnexport.parity.limits import Limits
 from hnexport.parity.onnx_signature import OnnxSignature, onnx_signature
 from hnexport.parity.own_signature import faults_of_graph, faults_of_hypernet, faults_of_network
 from hnexport.parity.providers import Device, Placement, onnx_session, profiled_placement
+from hnexport.parity.random_operators import random_operators
 from hnexport.parity.signature import signature_of
 from hnexport.parity.trace import Given, Trace
 from hnexport.parity.trace.onnx_graph import constants, dependent, load_graph
@@ -42,11 +43,13 @@ class OnnxRunner:
         device: Device,
         called: OnnxSignature | None = None,
         signature_faults: tuple[str, ...] = (),
+        random: tuple[str, ...] = (),
     ) -> None:
         """Open a graph.
 
         Args:
             called: how; None for somebody's file, which may name its inputs and outputs as it likes.
+            random: of a bundle's own file, see `random_operators`.
 
         Raises:
             ParityError: it cannot be opened, or called with the bundle's inputs.
@@ -58,7 +61,7 @@ class OnnxRunner:
         self._session = onnx_session(path, onnxruntime.SessionOptions(), device)
         self._called = called or onnx_signature(path, self._session, signature_of(manifest))
         self.limits = dataclasses.replace(self._called.limits, keeps_nan=_keeps_nan(path))
-        self.signature_faults = signature_faults
+        self.signature_faults, self.random = signature_faults, random
         self.runtime = _runtime(self._session)
 
     def run(self, cond_id: int, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
@@ -115,7 +118,7 @@ def own_model(bundle: Path, manifest: Manifest, device: Device, *, together: boo
         limits=Limits(together=together),
     )
     faults = faults_of_graph(path, signature, together=together)
-    return OnnxRunner(path, manifest, device, called, faults)
+    return OnnxRunner(path, manifest, device, called, faults, random_operators(path))
 
 
 class MaterialisedRunner:
@@ -134,6 +137,7 @@ class MaterialisedRunner:
             *faults_of_hypernet(bundle / HYPERNET_FILE, signature, manifest.slots),
             *faults_of_network(bundle / NETWORK_FILE, signature),
         )
+        self.random = (*random_operators(bundle / HYPERNET_FILE), *random_operators(bundle / NETWORK_FILE))
         self._outputs = [output.name for output in manifest.outputs]
         _, reached = dependent(load_graph(bundle / NETWORK_FILE), self._supplied)
         self.limits = Limits(

@@ -27,6 +27,7 @@ __all__ = [
     "Device",
     "Inspectable",
     "Placed",
+    "Readable",
     "Runner",
     "Signed",
     "Together",
@@ -102,6 +103,17 @@ class Signed(Protocol):
     """
 
     signature_faults: tuple[str, ...]
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A runner of ONNX files, whose operators can be read.
+
+    Attributes:
+        random: see `random_operators`; empty for somebody's file.
+    """
+
+    random: tuple[str, ...]
 
 
 @runtime_checkable
