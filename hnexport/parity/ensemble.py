@@ -14,7 +14,7 @@ from hnexport.errors import HnexportError, ParityError
 from hnexport.names import TORCHSCRIPT_FILE
 from hnexport.parity.artifact import ensemble_error, first_rows
 from hnexport.parity.batches import DEFAULT_BATCH_SIZES, LARGE_BATCHES, in_parts, is_large, large_batch, said
-from hnexport.parity.checks import spoilt_by, unknown_ids
+from hnexport.parity.checks import lost_by_maxima, spoilt_by, unknown_ids
 from hnexport.parity.compare import Reference, checked_outputs, compare_member
 from hnexport.parity.limits import FULL, Limits
 from hnexport.parity.onnx_runners import own_model
@@ -53,9 +53,10 @@ class EnsembleRunner:
         limits: Limits = FULL,
         signature_faults: tuple[str, ...] = (),
         random: tuple[str, ...] | None = None,
+        marked: object = None,
     ) -> None:
-        """`random`: of a bundle's own graph, see `random_operators`."""
-        self.runtime, self.run, self.limits = runtime, run, limits
+        """`random`: of a bundle's own graph, see `random_operators`; `marked`: what can be asked as `Marked`."""
+        self.runtime, self.run, self.limits, self.marked = runtime, run, limits, marked
         self.signature_faults, self.random = signature_faults, random
 
 
@@ -63,7 +64,7 @@ def onnx_ensemble(bundle: Path, manifest: Manifest, device: Device, trust: Trust
     """`ensemble.onnx` under onnxruntime."""
     runner = own_model(bundle, manifest, device, together=True)
     runtime = f"onnxruntime {onnxruntime.__version__} {device.provider}"
-    return EnsembleRunner(runtime, runner.run_together, runner.limits, runner.signature_faults, runner.random)
+    return EnsembleRunner(runtime, runner.run_together, runner.limits, runner.signature_faults, runner.random, runner)
 
 
 def torchscript_ensemble(bundle: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY) -> EnsembleRunner:
@@ -89,7 +90,7 @@ class _Tried:
         self.calls: list[tuple[list[int], list[int], Outputs]] = []
         """Positions of members, samples, outputs."""
 
-    def run(self, cond_ids: Sequence[int], inputs: Inputs) -> Outputs:
+    def run(self, cond_ids: Sequence[int] | NDArray[np.int64], inputs: Inputs) -> Outputs:
         """The outputs of these ids, of the shapes that the summaries have.
 
         Raises:
@@ -254,15 +255,17 @@ def _check_spoilt_sample(tried: _Tried) -> list[Check]:
     signature, golden = tried.signature, tried.golden
     samples = min(3, golden.samples)
     own, inputs = min(1, samples - 1), taken(signature, golden.inputs, slice(0, samples))
-    ids = [int(golden.members[0])]
+    ids = np.array([int(golden.members[0])], dtype=np.int64)
     for given in spoilable(signature):
         for spoil in (spoil for spoil in SPOILS if spoil.is_nan):
             must = spoilt_by(golden, signature, spoil.key(given.name)) if tried.ensemble.limits.keeps_nan else ()
-            found = tried.run(ids, spoilt(inputs, given.name, own, spoil))
+            with_nan = spoilt(inputs, given.name, own, spoil)
+            found = tried.run(ids, with_nan)
             for item in (item for item in summaries(signature) if item.of in must):
                 rows = np.moveaxis(found[item.name], member_axis(item), 0)
                 others = [row for row in range(len(rows)) if row != own]
-                if len(rows) != samples or not np.isnan(rows[own]).all():
+                lost = len(rows) != samples or not np.isnan(rows[own]).all()
+                if lost and not lost_by_maxima(tried.ensemble.marked, ids, with_nan, item, own, member_axis(item)):
                     detail = f"a sample whose {given.name} is NaN gets {item.name} that are numbers"
                     return [Check(name=SPOILT_SAMPLE, passed=False, detail=detail)]
                 if np.isnan(rows[others]).any():

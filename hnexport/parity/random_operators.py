@@ -42,7 +42,7 @@ def random_operators(path: Path) -> tuple[str, ...]:
     nodes = [*_nodes(model.graph.node), *_nodes(node for function in model.functions for node in function.node)]
     for node in nodes:
         if node.op_type == "Constant" and node.output:
-            values |= {node.output[0]: item.t for item in node.attribute if item.name == "value"}
+            values.update((node.output[0], item.t) for item in node.attribute if item.name == "value")
     return tuple(
         f"{path.name}: {node.op_type} {node.name or node.output[0]}" for node in nodes if _is_random(node, values)
     )

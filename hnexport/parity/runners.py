@@ -26,6 +26,7 @@ __all__ = [
     "RUNNERS",
     "Device",
     "Inspectable",
+    "Marked",
     "Placed",
     "Readable",
     "Runner",
@@ -114,6 +115,15 @@ class Readable(Protocol):
     """
 
     random: tuple[str, ...]
+
+
+@runtime_checkable
+class Marked(Protocol):
+    """A runner whose runtime may lose a NaN in a maximum."""
+
+    def with_marks(self, cond_id: int, inputs: Inputs) -> Outputs | None:
+        """What it returns where none is lost there; None where it has no maxima."""
+        ...
 
 
 @runtime_checkable

@@ -118,4 +118,5 @@ def _together(name: str, runner: Together, judge: Judge) -> ArtifactReport:
     if judge.options.save_failures is not None:
         raise ParityError(f"{name} runs several members at once, a failing case is of one: leave out --save-failure")
     run = in_batches(judge.manifest.signature, runner.run_together, runner.limits)
-    return judge.together(name, EnsembleRunner(runner.runtime, run, runner.limits))
+    marked = runner if runner.limits.runs_any_batch else None
+    return judge.together(name, EnsembleRunner(runner.runtime, run, runner.limits, marked=marked))
