@@ -44,7 +44,9 @@ def _structured_counts(
     return {
         "internal hypernetworks": len({tensor.hypernet for tensor in structured}),
         **({"chunks of one member": sum(tensor.shape[1] for tensor in embeddings)} if bases else {}),
-        **({"internal hypernetworks: combined output size": sum(tensor.shape[-1] for tensor in bases)} if bases else {}),
+        **(
+            {"internal hypernetworks: combined output size": sum(tensor.shape[-1] for tensor in bases)} if bases else {}
+        ),
         "structured hypernetwork: weights": unconditional + conditional,
         "structured hypernetwork: unconditional weights": unconditional,
         "structured hypernetwork: conditional weights": conditional,

@@ -1,6 +1,6 @@
 """Both halves of a live pair, captured for every member: what is computed once, and the tensors that differ."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from hnexport.dotted import is_same, named_tensors
+from hnexport.dotted import is_same
 from hnexport.errors import CaptureError, SpecError
 from hnexport.networks.hypnettorch.live import Live
 from hnexport.networks.hypnettorch.names import hypernet_names, own_name, weight_names
@@ -165,7 +165,11 @@ def _run(live: Live, probe: nn.Module, inputs: Inputs) -> None:
 def _input_name(example_inputs: object) -> str:
     if isinstance(example_inputs, Tensor):
         return "x"
-    if isinstance(example_inputs, Mapping) and len(example_inputs) == 1 and str(next(iter(example_inputs))).isidentifier():
+    if (
+        isinstance(example_inputs, Mapping)
+        and len(example_inputs) == 1
+        and str(next(iter(example_inputs))).isidentifier()
+    ):
         return str(next(iter(example_inputs)))
     raise SpecError(
         "example_inputs: hypnettorch's networks take one tensor; give it, or {name: tensor} to give it another name "
@@ -191,7 +195,8 @@ def _network(
         if name is not None
     ]
     tensors = {name: weight for name, weight in zip(kept, weights, strict=True) if name is not None}
-    own, stored, values = {}, [], {}
+    own: dict[str, str] = {}
+    stored, values = [], {}
     for number, (path, tensor) in enumerate(reads[0].tensors):
         if path.startswith("weights."):
             continue

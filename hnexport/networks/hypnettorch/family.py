@@ -1,4 +1,4 @@
-"""hypnettorch's networks as a family: the hypernetwork is steps as data, the main network is code. Standard library only."""
+"""hypnettorch's networks as a family: the hypernetwork is data, the main network is code. Standard library only."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any

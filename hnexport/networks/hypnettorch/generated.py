@@ -3,11 +3,12 @@
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hnexport.dotted import OverTensors, named_tensors, register
 from hnexport.errors import BundleError
@@ -20,12 +21,13 @@ from hnexport.spec.bounds import EXPANSION
 
 __all__ = ["Generated", "check_generated", "is_allowed"]
 
-_COMPOSITE = frozenset(
-    "chunk concat contiguous dstack expand_as flatten float hstack index_select linear matmul movedim "
-    "narrow numpy_T permute reshape reshape_as select softplus split split_with_sizes squeeze stack swapaxes t tile to "
-    "transpose type_as unbind unflatten unsqueeze view_as vstack batch_norm layer_norm instance_norm group_norm conv1d "
-    "conv2d conv_transpose2d selu silu softmax log_softmax".split()
+_WORDS = (
+    "batch_norm chunk concat contiguous conv1d conv2d dstack expand_as flatten float hstack index_select "
+    "layer_norm linear log_softmax matmul movedim narrow numpy_T permute reshape reshape_as select selu silu "
+    "softmax softplus split split_with_sizes squeeze stack swapaxes t tile to transpose type_as unbind unflatten "
+    "unsqueeze view_as vstack"
 )
+_COMPOSITE = frozenset(_WORDS.split())
 """Operators without effects that are not among PyTorch's core ones, but are made of them."""
 _NEVER = frozenset({"as_strided", "empty", "empty_strided", "empty_like", "new_empty"})  # what lies in memory
 _SMALL = 2**26
@@ -73,8 +75,8 @@ class Generated(nn.Module):
                 weights[item.slot] = tensor
         values: list[Any] = []
         for function, args, named in self._steps:
-            args, named = _decoded(args, held, values), {key: _decoded(arg, held, values) for key, arg in named.items()}
-            values.append(function(*args, **named))
+            by_name = {key: _decoded(value, held, values) for key, value in named.items()}
+            values.append(function(*_decoded(args, held, values), **by_name))
         return {**weights, **{slot: _decoded(value, held, values) for slot, value in self._outputs.items()}}
 
 
@@ -102,11 +104,11 @@ def check_generated(generator: Generated, slots: tuple[Slot, ...]) -> None:
             raise BundleError(f"$.source.spec: {shown(slot.name)} gets {shape}, expected {list(slot.shape)}")
 
 
-class _Counting(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[no-untyped-call,name-defined]
+class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the elements that operators give, and stops where they are too many."""
 
     def __init__(self, most: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._left = most
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -132,10 +134,10 @@ def _operator(name: str) -> Callable[..., Any]:
     if name == "getitem":
         return operator.getitem
     _, packet, overload = name.split(".")
-    found = getattr(getattr(torch.ops.aten, packet, None), overload, None)
+    found: Any = getattr(getattr(torch.ops.aten, packet, None), overload, None)
     if not is_allowed(found):
         raise BundleError(f"$.source.spec: the operator {shown(name)} is not one that a hypernetwork may use")
-    return found  # type: ignore[no-any-return]
+    return cast("Callable[..., Any]", found)
 
 
 def _decoded(value: Any, held: Mapping[str, Tensor], values: list[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""The two live modules: copies of a user's hypernetwork and main network, in evaluation mode, and how they are called."""
+"""The two live modules: copies of a user's hypernetwork and main network, and how they are called."""
 
 import copy
 import warnings
@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
@@ -71,7 +70,7 @@ class Live:
         return pytree.tree_map_only(Tensor, _turned, outputs) if self.time_first else outputs
 
     def __call__(self, member: int, x: Tensor) -> Any:
-        """hypnettorch's own forward for a member."""
+        """The outputs of a member, as hypnettorch computes them."""
         return self.predict(x, self.generate(member), self.conditions[member], {})
 
     def double(self) -> "Live":
@@ -100,7 +99,7 @@ def live_copies(hnet: object, mnet: object) -> tuple[Held, Held, tuple[str, ...]
                 "give (hnet, mnet), in this order; a list of modules is given to Ensemble.from_modules"
             )
     try:
-        both = copy.deepcopy((hnet, mnet))
+        both: tuple[Any, Any] = copy.deepcopy((hnet, mnet))
     except Exception as error:
         raise SpecError(f"hnet and mnet cannot be copied: {error}; give them as they are after training") from error
     dropped = []
@@ -113,8 +112,8 @@ def live_copies(hnet: object, mnet: object) -> tuple[Held, Held, tuple[str, ...]
             _change(part, lambda tensor: tensor.detach().cpu())
             for counter in _COUNTERS:
                 if counter in part._buffers:
-                    number = int(part._buffers.pop(counter))
-                    object.__setattr__(part, counter, number)
+                    number: Any = part._buffers.pop(counter)
+                    object.__setattr__(part, counter, int(number))
     held = Held(both[0]).eval(), Held(both[1]).eval()
     return (*held, tuple(dropped))
 

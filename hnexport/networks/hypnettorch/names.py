@@ -44,8 +44,8 @@ def hypernet_names(hnet: nn.Module) -> Callable[[str, Tensor], tuple[str, str]]:
     """A function from a tensor's path and the tensor to its internal hypernetwork and its stored name."""
     known: dict[int, tuple[int, str, str]] = {}
     for path, part in _placed(hnet):
-        parameters = getattr(part, "_internal_params", None)
-        for meta in _metas(part) if parameters is not None else ():
+        parameters: Sequence[Tensor] = getattr(part, "_internal_params", None) or []
+        for meta in _metas(part):
             if not 0 <= meta.get("index", -1) < len(parameters):
                 continue
             label = "_".join(re.findall(r"\d+", path)) or CONTAINER

@@ -52,7 +52,7 @@ class MainNetwork(nn.Module):
             register(self, name, tensor, trained=name in weights)
         self.own = dict(own)
         self._weights = tuple(weights)
-        self._given = tuple(tensor if name is None else None for name, tensor in zip(weights, given, strict=True))
+        self._given = tuple(given)
         self._live = (live,)  # in a tuple: not a submodule
 
     def forward(self, x: Tensor) -> Any:

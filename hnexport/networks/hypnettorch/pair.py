@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hnexport.ensemble import Ensemble, output_leaves
+from hnexport.ensemble import Ensemble
 from hnexport.errors import SpecError
 from hnexport.families import HYPNETTORCH
 from hnexport.members import as_id
@@ -38,8 +38,8 @@ class HypnettorchEnsemble(Ensemble):
 
     live: Live
 
-    def double(self) -> Ensemble:
-        """In float64 hypnettorch itself computes the outputs; weights and halves are those of the capture."""
+    def double(self) -> "_Reference":
+        """In float64, where hypnettorch itself computes the outputs: weights and halves are those of the capture."""
         held = {item.name: getattr(self, item.name) for item in fields(Ensemble)}
         captured = Ensemble(**held).double()
         return _Reference(**vars(captured), captured=captured, live=self.live.double())
@@ -144,7 +144,9 @@ def _conditions(condition: Callable[[int], Any] | Sequence[Any] | None, members:
 def _origin(kinds: str, members: int, dropped: tuple[str, ...]) -> str:
     text = f"{kinds}, {members} member{'s' * (members != 1)}"
     if dropped:
-        text += f"; put into evaluation mode inside hnet, which eval() does not reach: {', '.join(sorted(set(dropped)))}"
+        text += (
+            f"; put into evaluation mode inside hnet, which eval() does not reach: {', '.join(sorted(set(dropped)))}"
+        )
     return text
 
 

@@ -22,9 +22,7 @@ from hnexport.networks.modules.traced import nodes, where_in
 __all__ = ["Read", "Recipe", "difference", "read", "recipe_of"]
 
 _TENSORS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
-_IDENTITIES = frozenset(
-    "alias clone contiguous detach detach_ dropout lift_fresh lift_fresh_copy alpha_dropout feature_dropout".split()
-)
+_IDENTITIES = frozenset(("alias", "clone", "contiguous", "detach", "dropout", "lift_fresh", "lift_fresh_copy"))
 """Operators that give their first argument, where nothing is written and no dropout is in training mode."""
 
 

@@ -1,4 +1,4 @@
-"""A captured hypernetwork as data: operators of PyTorch, one after the other, over stored tensors. Standard library only.
+"""A captured hypernetwork as data: operators of PyTorch over stored tensors. Standard library only.
 
 `{"steps": [[operator, arguments, named arguments], …], "outputs": {slot: value}}`. A value is a number, text, a list of
 values, or an object of one key: `{"tensor": name}` a stored tensor (of the member, where it has one for each),
