@@ -8,7 +8,7 @@ known to the family alone, which `source` names.
 """
 
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -27,7 +27,8 @@ from hnexport.spec import Signature, Slot, StoredTensor
 from hnexport.spec.kinds import Kind
 from hnexport.widened import Widened
 
-_LISTED = "hnexport.networks.modules.listed"  # by name: it is built on this module
+_LISTED = "hnexport.networks.modules.listed"  # by name: they are built on this module
+_PAIR = "hnexport.networks.hypnettorch.pair"
 
 __all__ = ["Ensemble", "LaidOut", "guarded", "in_file_layout", "output_leaves"]
 
@@ -100,6 +101,66 @@ class Ensemble:
             importlib.import_module(_LISTED).ensemble_from_modules(
                 modules,
                 example_inputs=example_inputs,
+                dynamic_axes=dynamic_axes,
+                outputs=outputs,
+                name=name,
+                origin=origin,
+            ),
+        )
+
+    @classmethod
+    def from_hypnettorch(
+        cls,
+        hnet: nn.Module,
+        mnet: nn.Module,
+        *,
+        example_inputs: Tensor | Mapping[str, Tensor],
+        members: int | None = None,
+        condition: Callable[[int], Any] | Sequence[Any] | None = None,
+        uncond_input: Tensor | None = None,
+        time_first: bool | None = None,
+        dynamic_axes: Mapping[str, Mapping[int, Any]] | None = None,
+        outputs: Sequence[str] | Mapping[str, Kind] | None = None,
+        name: str | None = None,
+        origin: str | None = None,
+    ) -> "Ensemble":
+        """An ensemble of a hypernetwork and a main network of hypnettorch; docs/hypnettorch.md has the whole way.
+
+        Member `k` computes `mnet.forward(x, weights=hnet.forward(cond_id=k), condition=condition(k))`. That is also the
+        reference, in float64, with which everything is compared that is made of the ensemble. Both are copied, so that
+        they can be trained on.
+
+        Args:
+            hnet: any hypernetwork that knows conditions, in evaluation mode.
+            mnet: any main network, in evaluation mode.
+            example_inputs: what `mnet.forward` takes, the batch first (also where the network itself takes the time
+                first); `{name: tensor}` names it otherwise than `x`.
+            members: how many, the first conditions of hnet; by default all that it knows.
+            condition: what mnet gets as `condition` for each member, or a function of the member: `lambda k: k` where
+                each has batch-norm statistics of its own.
+            uncond_input: what hnet gets beside `cond_id`, float32 `[1, size]`, the same for all members.
+            time_first: whether mnet takes and gives `[time, batch, …]`; by default where it is recurrent. The graph
+                takes and gives `[batch, time, …]`.
+            dynamic_axes: as in `from_modules`.
+            outputs: as in `from_modules`.
+            name: as in `from_modules`; by default of mnet's class and the number of members, `resnet-3`.
+            origin: where the weights come from, in words.
+
+        Raises:
+            SpecError: these are no such networks, one is in training mode, is random or normalises over the batch,
+                members differ in more than tensors, or forward fails. It says where, and what to do.
+            CaptureError: `torch.export` refuses one of them, for the reason that is passed on.
+        """
+        return cast(
+            "Ensemble",
+            importlib.import_module(_PAIR).ensemble_from_hypnettorch(
+                hnet,
+                mnet,
+                example_inputs=example_inputs,
+                members=members,
+                condition=condition,
+                uncond_input=uncond_input,
+                time_first=time_first,
                 dynamic_axes=dynamic_axes,
                 outputs=outputs,
                 name=name,

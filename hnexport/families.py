@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAMILIES",
+    "HYPNETTORCH",
     "MODULES",
     "WIDE_RESNET",
     "Checkpoint",
@@ -36,9 +37,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 WIDE_RESNET = "wide-resnet"
 MODULES = "modules"
+HYPNETTORCH = "hypnettorch"
 
 FAMILIES: Mapping[str, str] = MappingProxyType(
-    {WIDE_RESNET: "hnexport.networks.wide_resnet.family", MODULES: "hnexport.networks.modules.family"}
+    {
+        WIDE_RESNET: "hnexport.networks.wide_resnet.family",
+        MODULES: "hnexport.networks.modules.family",
+        HYPNETTORCH: "hnexport.networks.hypnettorch.family",
+    }
 )
 
 

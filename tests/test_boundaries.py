@@ -49,6 +49,8 @@ LIGHT = (
     "hnexport.hypernet.plan",
     "hnexport.hypernet.storage",
     "hnexport.names",
+    "hnexport.networks.hypnettorch.family",
+    "hnexport.networks.hypnettorch.steps",
     "hnexport.networks.wide_resnet.chunking",
     "hnexport.networks.wide_resnet.counts",
     "hnexport.networks.wide_resnet.family",

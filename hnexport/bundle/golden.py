@@ -288,5 +288,6 @@ def _check_values(found: Array, tensors: Mapping[str, Mapping[str, Array]], mani
                 continue
             share = name not in tensors["eager"]  # of the elements of a row that is not floating-point
             most = 1.0 if share else LARGEST_NOISE
-            if not ((array >= 0) & (array <= most)).all():
+            numbers = np.asarray(array, dtype=np.float64)
+            if not ((numbers >= 0) & (numbers <= most)).all():
                 raise ReadError(f"{what} {name} holds numbers outside of 0 to {most:g}")

@@ -111,7 +111,7 @@ def _confirmed(claimed: Claims, reports: Sequence[ArtifactReport], golden: Golde
                 continue
             compared += 1
             lost = max(may_lose[item.member], EAGER_FLOOR)
-            if item.relative_l2 > FACTOR * known["relative_l2"] and LARGEST_NOISE > lost and item.relative_l2 > lost:
+            if item.relative_l2 > FACTOR * known["relative_l2"] and lost < LARGEST_NOISE and item.relative_l2 > lost:
                 detail = (
                     f"{report.artifact}, member {item.member}: an error of {item.relative_l2:.1e} is found, "
                     f"{known['relative_l2']:.1e} is claimed; build the bundle again"

@@ -14,13 +14,14 @@ from hnexport.errors import HnexportError, ParityError
 from hnexport.names import TORCHSCRIPT_FILE
 from hnexport.parity.artifact import ensemble_error, first_rows
 from hnexport.parity.batches import DEFAULT_BATCH_SIZES, LARGE_BATCHES, in_parts, is_large, large_batch, said
-from hnexport.parity.checks import spoilt_by, unknown_ids
+from hnexport.parity.checks import lost_by_maxima, spoilt_by, unknown_ids
 from hnexport.parity.compare import Reference, checked_outputs, compare_member
 from hnexport.parity.limits import FULL, Limits
 from hnexport.parity.onnx_runners import own_model
 from hnexport.parity.open_axes import check_open_axes
 from hnexport.parity.programs import open_program
 from hnexport.parity.providers import Device
+from hnexport.parity.random_operators import check_nothing_random
 from hnexport.parity.results import ArtifactReport, Check, Comparison
 from hnexport.parity.spoiling import SPOILS, spoilable, spoilt
 from hnexport.parity.summary_checks import check_summary, member_axis
@@ -45,15 +46,25 @@ _IDS_AT_ONCE = 32  # a call holds the outputs of all its members
 class EnsembleRunner:
     """A loaded artifact: `run(cond_ids, inputs)` gives what `hnexport.summaries` names."""
 
-    def __init__(self, runtime: str, run: Run, limits: Limits = FULL, signature_faults: tuple[str, ...] = ()) -> None:
-        self.runtime, self.run, self.limits, self.signature_faults = runtime, run, limits, signature_faults
+    def __init__(
+        self,
+        runtime: str,
+        run: Run,
+        limits: Limits = FULL,
+        signature_faults: tuple[str, ...] = (),
+        random: tuple[str, ...] | None = None,
+        marked: object = None,
+    ) -> None:
+        """`random`: of a bundle's own graph, see `random_operators`; `marked`: what can be asked as `Marked`."""
+        self.runtime, self.run, self.limits, self.marked = runtime, run, limits, marked
+        self.signature_faults, self.random = signature_faults, random
 
 
 def onnx_ensemble(bundle: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY) -> EnsembleRunner:
     """`ensemble.onnx` under onnxruntime."""
     runner = own_model(bundle, manifest, device, together=True)
     runtime = f"onnxruntime {onnxruntime.__version__} {device.provider}"
-    return EnsembleRunner(runtime, runner.run_together, runner.limits, runner.signature_faults)
+    return EnsembleRunner(runtime, runner.run_together, runner.limits, runner.signature_faults, runner.random, runner)
 
 
 def torchscript_ensemble(bundle: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY) -> EnsembleRunner:
@@ -79,7 +90,7 @@ class _Tried:
         self.calls: list[tuple[list[int], list[int], Outputs]] = []
         """Positions of members, samples, outputs."""
 
-    def run(self, cond_ids: Sequence[int], inputs: Inputs) -> Outputs:
+    def run(self, cond_ids: Sequence[int] | NDArray[np.int64], inputs: Inputs) -> Outputs:
         """The outputs of these ids, of the shapes that the summaries have.
 
         Raises:
@@ -148,6 +159,7 @@ def verify_ensemble(
         ensemble_error=ensemble_error(signature, golden, whole),
         repeat_spread=_repeat_spread(tried, again),
         checks=(
+            *([] if ensemble.random is None else [check_nothing_random(ensemble.random)]),
             *check_summary(signature, [found for _, _, found in tried.calls]),
             _check_unknown_members(tried, manifest.members),
             *_check_spoilt_sample(tried),
@@ -243,15 +255,17 @@ def _check_spoilt_sample(tried: _Tried) -> list[Check]:
     signature, golden = tried.signature, tried.golden
     samples = min(3, golden.samples)
     own, inputs = min(1, samples - 1), taken(signature, golden.inputs, slice(0, samples))
-    ids = [int(golden.members[0])]
+    ids = np.array([int(golden.members[0])], dtype=np.int64)
     for given in spoilable(signature):
         for spoil in (spoil for spoil in SPOILS if spoil.is_nan):
             must = spoilt_by(golden, signature, spoil.key(given.name)) if tried.ensemble.limits.keeps_nan else ()
-            found = tried.run(ids, spoilt(inputs, given.name, own, spoil))
+            with_nan = spoilt(inputs, given.name, own, spoil)
+            found = tried.run(ids, with_nan)
             for item in (item for item in summaries(signature) if item.of in must):
                 rows = np.moveaxis(found[item.name], member_axis(item), 0)
                 others = [row for row in range(len(rows)) if row != own]
-                if len(rows) != samples or not np.isnan(rows[own]).all():
+                lost = len(rows) != samples or not np.isnan(rows[own]).all()
+                if lost and not lost_by_maxima(tried.ensemble.marked, ids, with_nan, item, own, member_axis(item)):
                     detail = f"a sample whose {given.name} is NaN gets {item.name} that are numbers"
                     return [Check(name=SPOILT_SAMPLE, passed=False, detail=detail)]
                 if np.isnan(rows[others]).any():

@@ -19,7 +19,7 @@ class Limits:
         id_bits: width to which it cuts an int64 input: with 32, the id 2**32 reaches the graph as 0, and no graph can
             tell. Loaders must check ids before they call such a runtime.
         keeps_nan: whether its operators pass a NaN on. One whose ReLU turns NaN into 0 gives a NaN sample outputs that
-            are numbers.
+            are numbers. (Of maxima it is asked by itself, see `hnexport.parity.nan_marks`.)
         batch_sizes: the only batch sizes that it runs; None where it runs any from `least_batch`.
         least_batch: the smallest batch that it runs.
         narrow: `float16` or `bfloat16` where an input or output is of that type, and the bundle's is wider.

@@ -16,20 +16,19 @@ from hnexport.errors import ParityError
 from hnexport.names import COND_ID, COND_IDS, ENSEMBLE_FILE, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE
 from hnexport.parity.kinds import FileKind, file_kind
 from hnexport.parity.limits import Limits
+from hnexport.parity.nan_marks import mark_maxima
 from hnexport.parity.onnx_signature import OnnxSignature, onnx_signature
 from hnexport.parity.own_signature import faults_of_graph, faults_of_hypernet, faults_of_network
 from hnexport.parity.providers import Device, Placement, onnx_session, profiled_placement
+from hnexport.parity.random_operators import random_operators
 from hnexport.parity.signature import signature_of
 from hnexport.parity.trace import Given, Trace
-from hnexport.parity.trace.onnx_graph import constants, dependent, load_graph
+from hnexport.parity.trace.onnx_graph import constants, dependent, load_graph, open_values
 from hnexport.parity.trace.onnx_trace import OnnxTracer, OnnxWeights
 
 __all__ = ["MaterialisedRunner", "OnnxRunner", "own_model"]
 
 Array = NDArray[np.generic]
-
-_DROP_NAN = frozenset({"MaxPool", "GlobalMaxPool", "ReduceMax", "ReduceMin", "TopK"})
-"""Of which onnxruntime's comparisons pass over a NaN, where PyTorch's return it."""
 
 
 class OnnxRunner:
@@ -42,11 +41,13 @@ class OnnxRunner:
         device: Device,
         called: OnnxSignature | None = None,
         signature_faults: tuple[str, ...] = (),
+        random: tuple[str, ...] = (),
     ) -> None:
         """Open a graph.
 
         Args:
             called: how; None for somebody's file, which may name its inputs and outputs as it likes.
+            random: of a bundle's own file, see `random_operators`.
 
         Raises:
             ParityError: it cannot be opened, or called with the bundle's inputs.
@@ -57,8 +58,8 @@ class OnnxRunner:
             check_model(path)
         self._session = onnx_session(path, onnxruntime.SessionOptions(), device)
         self._called = called or onnx_signature(path, self._session, signature_of(manifest))
-        self.limits = dataclasses.replace(self._called.limits, keeps_nan=_keeps_nan(path))
-        self.signature_faults = signature_faults
+        self.limits = self._called.limits
+        self.signature_faults, self.random = signature_faults, random
         self.runtime = _runtime(self._session)
 
     def run(self, cond_id: int, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
@@ -68,6 +69,15 @@ class OnnxRunner:
     def run_together(self, cond_ids: NDArray[np.int64], inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """What a graph with the signature of `ensemble.onnx` returns."""
         return self._called.run(self._session, cond_ids, inputs)
+
+    def with_marks(self, cond_id: int | NDArray[np.int64], inputs: Mapping[str, Array]) -> Mapping[str, Array] | None:
+        """The outputs, or those of several members, where no maximum loses a NaN; None where it has no maxima."""
+        if file_kind(self._path) is not FileKind.ONNX:
+            return None
+        model = load_graph(self._path)
+        if not mark_maxima(model):
+            return None
+        return self._called.run(open_values(model, self._path, list(self._called.outputs.values())), cond_id, inputs)
 
     def stored(self) -> Iterator[tuple[str, Array]]:
         """The file's initializers; stored tensors in their stored layout."""
@@ -115,7 +125,7 @@ def own_model(bundle: Path, manifest: Manifest, device: Device, *, together: boo
         limits=Limits(together=together),
     )
     faults = faults_of_graph(path, signature, together=together)
-    return OnnxRunner(path, manifest, device, called, faults)
+    return OnnxRunner(path, manifest, device, called, faults, random_operators(path))
 
 
 class MaterialisedRunner:
@@ -134,10 +144,10 @@ class MaterialisedRunner:
             *faults_of_hypernet(bundle / HYPERNET_FILE, signature, manifest.slots),
             *faults_of_network(bundle / NETWORK_FILE, signature),
         )
+        self.random = (*random_operators(bundle / HYPERNET_FILE), *random_operators(bundle / NETWORK_FILE))
         self._outputs = [output.name for output in manifest.outputs]
         _, reached = dependent(load_graph(bundle / NETWORK_FILE), self._supplied)
         self.limits = Limits(
-            keeps_nan=_keeps_nan(bundle / NETWORK_FILE),
             unguarded=tuple(o.name for o in manifest.outputs if o.is_floating and o.name not in reached),
         )
         self._hypernet = onnx_session(bundle / HYPERNET_FILE, onnxruntime.SessionOptions(), device)
@@ -156,6 +166,16 @@ class MaterialisedRunner:
                 self._network = self._materialise(given)
             self._member, self._unknown = cond_id, unknown
         return dict(zip(self._outputs, self._network.run(self._outputs, dict(inputs)), strict=True))
+
+    def with_marks(self, cond_id: int, inputs: Mapping[str, Array]) -> Mapping[str, Array] | None:
+        """The outputs where no maximum loses a NaN; None where it has no maxima."""
+        path = self._bundle / NETWORK_FILE
+        model = load_graph(path)
+        if not mark_maxima(model):
+            return None
+        supplied = dict(zip(self._supplied, self._given(list(self._supplied), cond_id), strict=True))
+        session = open_values(model, path, self._outputs, supplied=supplied)
+        return dict(zip(self._outputs, session.run(self._outputs, dict(inputs)), strict=True))
 
     def stored(self) -> Iterator[tuple[str, Array]]:
         """The initializers of both files; stored tensors in their stored layout."""
@@ -200,19 +220,6 @@ def _stored(manifest: Manifest, constants: Mapping[str, Array]) -> Iterator[tupl
     shapes = {stored.name: stored.shape for stored in manifest.stored}
     for name, value in constants.items():
         yield name, as_stored(value, shapes.get(name, value.shape))
-
-
-def _keeps_nan(path: Path) -> bool:
-    """Whether onnxruntime computes a graph without operators that may take a number where there is a NaN."""
-    if file_kind(path) is not FileKind.ONNX:
-        return True
-    graphs = [load_graph(path).graph]
-    while graphs:
-        for node in graphs.pop().node:
-            if node.op_type in _DROP_NAN:
-                return False
-            graphs += [attribute.g for attribute in node.attribute if attribute.HasField("g")]
-    return True
 
 
 def _runtime(session: onnxruntime.InferenceSession) -> str:

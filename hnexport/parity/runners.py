@@ -26,7 +26,9 @@ __all__ = [
     "RUNNERS",
     "Device",
     "Inspectable",
+    "Marked",
     "Placed",
+    "Readable",
     "Runner",
     "Signed",
     "Together",
@@ -102,6 +104,26 @@ class Signed(Protocol):
     """
 
     signature_faults: tuple[str, ...]
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A runner of ONNX files, whose operators can be read.
+
+    Attributes:
+        random: see `random_operators`; empty for somebody's file.
+    """
+
+    random: tuple[str, ...]
+
+
+@runtime_checkable
+class Marked(Protocol):
+    """A runner whose runtime may lose a NaN in a maximum."""
+
+    def with_marks(self, cond_id: int, inputs: Inputs) -> Outputs | None:
+        """What it returns where none is lost there; None where it has no maxima."""
+        ...
 
 
 @runtime_checkable

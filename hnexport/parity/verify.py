@@ -20,8 +20,9 @@ from hnexport.parity.not_run import NOT_ASKED
 from hnexport.parity.precision import computing_in
 from hnexport.parity.programs import PROGRAM_FILES, sharing_programs
 from hnexport.parity.providers import obstacle
+from hnexport.parity.random_operators import check_nothing_random
 from hnexport.parity.results import ArtifactReport, ParityReport
-from hnexport.parity.runners import RUNNERS, Inspectable, Runner, Signed, bundle_runner, choose_runners
+from hnexport.parity.runners import RUNNERS, Inspectable, Readable, Runner, Signed, bundle_runner, choose_runners
 from hnexport.parity.signature_report import signature_report
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.parity.weight_checks import check_generated, check_stored
@@ -143,6 +144,8 @@ def _verify_one(
         checks.append(check_stored(runner, golden.fingerprints))
         step = functools.partial(_count, judge.progress, f"weights of {name}", len(members))
         checks.append(check_generated(runner, weights, members, inputs, judge.options.tolerance, step))
+    if isinstance(runner, Readable):
+        checks.append(check_nothing_random(runner.random))
     report = judge.one(name, runner)
     return dataclasses.replace(report, checks=(*checks, *report.checks))
 

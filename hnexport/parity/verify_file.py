@@ -122,4 +122,5 @@ def _together(name: str, runner: Together, judge: Judge) -> ArtifactReport:
         option = spelled("save_failures", "--save-failure")
         raise ParityError(f"{name} runs several members at once, a failing case is of one: leave out {option}")
     run = in_batches(judge.manifest.signature, runner.run_together, runner.limits)
-    return judge.together(name, EnsembleRunner(runner.runtime, run, runner.limits))
+    marked = runner if runner.limits.runs_any_batch else None
+    return judge.together(name, EnsembleRunner(runner.runtime, run, runner.limits, marked=marked))

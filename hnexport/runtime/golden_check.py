@@ -69,9 +69,9 @@ def check_golden(
     """Compare predictions with the golden samples: one sample of one member, or everything.
 
     A row may be off by the tolerance, or by `NOISE_MULTIPLE` times what float32 loses on it by chance, which golden
-    samples know; one sample is the first that may be off by `MOST_EXCUSED` at most. Outputs that are not floating-point are compared exactly, but one element of them may differ: where
-    two numbers are nearly equal, float32 decides by chance which is the largest. In a coarser precision than float32
-    they are not compared at all.
+    samples know; one sample is the first that may be off by `MOST_EXCUSED` at most. Outputs that are not floating-point
+    are compared exactly, but one element of them may differ: where two numbers are nearly equal, float32 decides by
+    chance which is the largest. In a coarser precision than float32 they are not compared at all.
 
     Raises:
         BundleError: a row is outside the tolerance; the message names member and sample and says what to do.

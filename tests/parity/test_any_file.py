@@ -509,7 +509,9 @@ def test_a_member_that_cannot_be_run_leaves_the_question_open(pristine: Pristine
 def test_a_member_that_cannot_be_run_does_not_hide_that_others_differ(pristine: Pristine, tmp_path: Path) -> None:
     report = verify_file(failing(pristine("hypernet"), tmp_path / "a.pt", 1.5), pristine("hypernet"))
     assert report.verdict is Verdict.DIFFERENT
-    assert any("every member can be run: 1 of 3 cannot, the first is 1" in line for line in report.artifacts[0].failures)
+    assert any(
+        "every member can be run: 1 of 3 cannot, the first is 1" in line for line in report.artifacts[0].failures
+    )
     assert any(line.startswith("member 1: ") and "cannot run member 1 with" in line for line in failures_of(report))
     assert not any("error inf" in line for line in failures_of(report))
 

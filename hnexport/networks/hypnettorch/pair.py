@@ -1,0 +1,172 @@
+"""From `(hnet, mnet)` to an ensemble: both are captured for each member, and must compute the same but for tensors."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hnexport.ensemble import Ensemble
+from hnexport.errors import SpecError
+from hnexport.families import HYPNETTORCH
+from hnexport.members import as_id
+from hnexport.networks.hypnettorch.captured import captured_hypernetwork, captured_network
+from hnexport.networks.hypnettorch.generated import Generated
+from hnexport.networks.hypnettorch.live import Live, live_copies
+from hnexport.networks.modules.inputs import Axes
+from hnexport.networks.modules.names import check_name, check_names
+from hnexport.networks.modules.outputs import Outputs
+from hnexport.networks.modules.tensors import is_same_closely
+from hnexport.source import EnsembleSource
+from hnexport.spec import Signature
+from hnexport.widened import Widened
+
+__all__ = ["HypnettorchEnsemble", "ensemble_from_hypnettorch"]
+
+_EXACT = 1e-9
+"""Relative L2, in float64: the same operators in another order at most."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HypnettorchEnsemble(Ensemble):
+    """An ensemble whose reference is hypnettorch's own forward.
+
+    Attributes:
+        live: the modules.
+    """
+
+    live: Live
+
+    def double(self) -> "_Reference":
+        """In float64, where hypnettorch itself computes the outputs: weights and halves are those of the capture."""
+        held = {item.name: getattr(self, item.name) for item in fields(Ensemble)}
+        captured = Ensemble(**held).double()
+        return _Reference(**vars(captured), captured=captured, live=self.live.double())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Reference(Ensemble):
+    captured: Ensemble
+    live: Live
+
+    def __call__(self, cond_id: Any, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        self._check_names(inputs)
+        member = int(cond_id) if isinstance(cond_id, Tensor) else as_id(cond_id)
+        if not 0 <= member < self.members:
+            return self.captured(cond_id, inputs)
+        (x,) = inputs.values()
+        return self._named(self.live(member, x))
+
+    def run(self, weights: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return self.captured.run(weights, inputs)
+
+
+def ensemble_from_hypnettorch(
+    hnet: nn.Module,
+    mnet: nn.Module,
+    *,
+    example_inputs: object,
+    members: int | None = None,
+    condition: Callable[[int], Any] | Sequence[Any] | None = None,
+    uncond_input: Tensor | None = None,
+    time_first: bool | None = None,
+    dynamic_axes: Axes | None = None,
+    outputs: Outputs = None,
+    name: str | None = None,
+    origin: str | None = None,
+) -> Ensemble:
+    """See `hnexport.ensemble.Ensemble.from_hypnettorch`."""
+    held_hnet, held_mnet, dropped = live_copies(hnet, mnet)
+    count = _members(hnet, members)
+    if time_first is None:
+        time_first = hasattr(mnet, "bptt_depth") or type(mnet).__name__ in ("SimpleRNN", "BiRNN")
+    live = Live(
+        hnet=held_hnet,
+        mnet=held_mnet,
+        conditions=_conditions(condition, count),
+        uncond_input=None if uncond_input is None else uncond_input.detach().cpu().clone(),
+        time_first=time_first,
+        dropped=dropped,
+    )
+    network = captured_network(live, example_inputs, dynamic_axes, outputs)
+    generator = captured_hypernetwork(live, network.weights)
+    stored = (*generator.stored, *network.stored)
+    slots = network.slots
+    signature = Signature(inputs=network.inputs.specs, outputs=network.outputs)
+    check_names(signature, slots, stored)
+    kinds = f"{type(hnet).__name__} and {type(mnet).__name__} of hypnettorch"
+    found = HypnettorchEnsemble(
+        name=check_name(f"{type(mnet).__name__.lower()}-{count}" if name is None else name),
+        origin=_origin(kinds, count, dropped) if origin is None else origin,
+        members=count,
+        signature=signature,
+        slots=slots,
+        stored=stored,
+        generator=Generated(stored, count, {**generator.values, **network.values}, generator.spec).eval(),
+        network=network.module,
+        examples=network.inputs.examples,
+        dynamic=network.inputs.dynamic,
+        source=EnsembleSource(family=HYPNETTORCH, spec=generator.spec),
+        live=live,
+    )
+    _check(found)
+    return found
+
+
+def _members(hnet: nn.Module, members: int | None) -> int:
+    known = int(getattr(hnet, "num_known_conds", 0))
+    if known == 0:
+        raise SpecError(
+            f"hnet ({type(hnet).__name__}) knows no conditions (num_known_conds is 0): its weights come from a vector "
+            "that is given from outside; make it with num_cond_embs, or give the members as modules "
+            "(Ensemble.from_modules)"
+        )
+    if members is None:
+        return known
+    if type(members) is not int or not 1 <= members <= known:
+        raise SpecError(f"members: expected 1 to {known}, the conditions that hnet knows, found {members!r}")
+    return members
+
+
+def _conditions(condition: Callable[[int], Any] | Sequence[Any] | None, members: int) -> tuple[Any, ...]:
+    if condition is None:
+        return (None,) * members
+    if callable(condition):
+        return tuple(condition(member) for member in range(members))
+    if isinstance(condition, str) or not isinstance(condition, Sequence) or len(condition) != members:
+        raise SpecError(
+            f"condition: expected one for each of {members} members, or a function of the member, found {condition!r}"
+        )
+    return tuple(condition)
+
+
+def _origin(kinds: str, members: int, dropped: tuple[str, ...]) -> str:
+    text = f"{kinds}, {members} member{'s' * (members != 1)}"
+    if dropped:
+        text += (
+            f"; put into evaluation mode inside hnet, which eval() does not reach: {', '.join(sorted(set(dropped)))}"
+        )
+    return text
+
+
+def _check(ensemble: HypnettorchEnsemble) -> None:
+    """Compare the halves with hypnettorch's forward, in float64, for every member.
+
+    Raises:
+        SpecError: they differ.
+    """
+    reference = ensemble.double()
+    inputs = {
+        name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in ensemble.examples.items()
+    }
+    for member in range(ensemble.members):
+        with torch.no_grad(), Widened():
+            expected = reference(member, inputs)
+            found = reference.captured(member, inputs)
+        for name, tensor in expected.items():
+            if not is_same_closely(found[name], tensor, _EXACT):
+                raise SpecError(
+                    f"member {member}: the capture gives another {name} than hypnettorch's own forward; hnet or mnet "
+                    "depend on more than their tensors and the condition"
+                )

@@ -1,0 +1,109 @@
+"""The 48 pairs of hypernetwork and main network, and what hypnettorch itself computes with them in float64."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from live_pairs import MEMBERS, PAIRS, Pair
+from torch import Tensor
+
+from hnexport.build import build
+from hnexport.ensemble import Ensemble
+from hnexport.errors import HnexportError
+from hnexport.export import capture, write_onnx, write_torchscript
+from hnexport.names import MODEL_FILE
+from hnexport.parity import verify
+from hnexport.parity.locate import locate
+
+TOLERANCE = 1e-5
+BATCH = 5  # not the traced one
+
+
+def relative_error(found: Tensor, expected: Tensor) -> float:
+    return float((found.double() - expected).norm() / expected.norm())
+
+
+def references(pair: Pair, samples: Tensor) -> list[Tensor]:
+    """hypnettorch's own outputs of each member in float64; its recurrent networks make their state in the default."""
+    hnet, mnet = pair.modules()
+    torch.set_default_dtype(torch.float64)
+    try:
+        doubled = [_double(module) for module in (hnet, mnet)]
+        return [pair.expected(*doubled, member, samples.double()) for member in range(MEMBERS)]
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def _double(module: Any) -> Any:
+    for part in [module, *getattr(module, "_hnets", [])]:
+        part.double()
+        for inner in getattr(part, "_hnets", []):
+            inner.double()
+    return module
+
+
+def test_they_are_48() -> None:
+    assert len(PAIRS) == 48
+    assert sum(not pair.refused for pair in PAIRS.values()) == 45
+
+
+@pytest.mark.parametrize("name", [name for name, pair in PAIRS.items() if not pair.refused])
+def test_every_member_is_hypnettorchs_in_onnx_and_torchscript_at_another_batch(name: str, tmp_path: Path) -> None:
+    pair = PAIRS[name]
+    ensemble = pair.ensemble()
+    captured = capture(ensemble)
+    write_onnx(captured, tmp_path, {})
+    write_torchscript(captured, tmp_path / "model.pt")
+    session = onnxruntime.InferenceSession(tmp_path / MODEL_FILE, providers=["CPUExecutionProvider"])
+    module = torch.jit.load(str(tmp_path / "model.pt"))
+
+    def run(cond_id: int, samples: Tensor) -> tuple[Tensor, Tensor]:
+        (found,) = session.run(None, {"cond_id": np.array(cond_id), "x": samples.numpy()})
+        return torch.from_numpy(found), module(torch.tensor(cond_id), samples)
+
+    for batch in (1, BATCH):
+        samples = pair.samples(batch, batch)
+        expected = references(pair, samples)
+        for member in range(MEMBERS):
+            for found in run(member, samples):
+                assert found.shape == expected[member].shape
+                assert relative_error(found, expected[member]) < TOLERANCE
+        assert relative_error(expected[0], expected[1]) > 1e-3  # members are not alike
+    for cond_id in (-1, MEMBERS, 2**63 - 1):
+        assert all(found.isnan().all() for found in run(cond_id, samples))
+
+
+@pytest.mark.parametrize("name", [name for name, pair in PAIRS.items() if pair.refused])
+def test_what_cannot_be_an_ensemble_says_why(name: str) -> None:
+    with pytest.raises(HnexportError, match=PAIRS[name].refused):
+        PAIRS[name].ensemble()
+
+
+def test_a_network_whose_batch_is_fixed_is_exported_with_it() -> None:
+    pair = PAIRS["HMLP, ChunkSqueezer"]
+    ensemble = Ensemble.from_hypnettorch(
+        *pair.modules(), example_inputs=pair.samples(2, 9), dynamic_axes={"x": {}}, outputs=("logits",)
+    )
+    assert ensemble.signature.inputs[0].shape == (2, 64)
+
+
+@pytest.mark.parametrize("name", ["HMLP, MLP", "HContainer with heads, SimpleRNN", "HContainer, WRN"])
+def test_a_bundle_is_built_verified_from_disk_and_followed(name: str, tmp_path: Path) -> None:
+    result = build(PAIRS[name].ensemble(), tmp_path / "bundle")
+    assert result.parity.passed
+    assert verify(result.path).passed
+    assert all(artifact.worst.relative_l2 < TOLERANCE for artifact in result.parity.artifacts)
+    assert locate(result.path, "onnx").first is None
+
+
+def test_what_belongs_to_the_hypernetwork_is_stored_once() -> None:
+    stored = {item.name: item for item in PAIRS["HContainer, WRN"].ensemble().stored}
+    basis = stored["hypernet.0_3.layer1.weight"]
+    embedding = stored["hypernet.0.chunk_embedding"]
+    assert (basis.kind.value, embedding.kind.value) == ("hidden", "embedding")
+    assert embedding.shape[0] == MEMBERS
+    assert stored["shared.norm0.mean"].slot == "norm0.mean"
+    assert stored["member.layer19.weight"].shape == (MEMBERS, 10, 64)

@@ -1,0 +1,216 @@
+"""What leaves no trace in state dicts: with live modules each is what hypnettorch computes, or is refused."""
+
+import contextlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypnettorch.hnets import HMLP
+from hypnettorch.mnets import MLP, WRN
+from live_pairs import MEMBERS, container, trained
+from torch import Tensor, nn
+
+from hnexport.build import ParityFailedError, build
+from hnexport.ensemble import Ensemble
+from hnexport.errors import CaptureError, SpecError
+
+
+def wide(statistics: int = 1, **settings: Any) -> Any:
+    given = {"in_shape": (16, 16, 3), "num_classes": 10, "n": 1, "k": 2, "use_bias": False, "no_weights": True}
+    mnet = WRN(**given, use_fc_bias=True, verbose=False, **settings)
+    for layer in mnet.batchnorm_layers or []:
+        for _ in range(statistics - 1):
+            layer.checkpoint_stats()
+    return mnet
+
+
+def pair(assembly: Any = None, statistics: int = 1, network: Any = None, **changes: Any) -> tuple[Any, Any]:
+    with contextlib.redirect_stdout(io.StringIO()), torch.random.fork_rng():
+        torch.manual_seed(0)
+        mnet = wide(statistics, **(network or {}))
+        hnet = container(mnet, assembly, **changes)
+        trained(hnet, mnet)
+    return hnet, mnet
+
+
+def swapped(generated: Any, shared: list[Tensor], own: list[Tensor]) -> list[Tensor]:
+    """Two batch norms of one width, one for the other."""
+    return shared[:6] + shared[8:10] + shared[6:8] + shared[10:] + generated[0] + own
+
+
+def softplus(generated: Any, shared: list[Tensor], own: list[Tensor]) -> list[Tensor]:
+    scales = [nn.functional.softplus(t) if number % 2 == 0 else t for number, t in enumerate(shared)]
+    return scales + generated[0] + own
+
+
+def scaled(generated: Any, shared: list[Tensor], own: list[Tensor]) -> list[Tensor]:
+    return shared + [0.1 * tensor for tensor in generated[0]] + own
+
+
+Condition = Callable[[int], int] | None
+_HIDDEN = {"layers": [7], "use_bias": True}
+FAULTS: dict[str, tuple[dict[str, Any], Condition]] = {
+    "as usual": (_HIDDEN, None),
+    "Tanh inside": ({**_HIDDEN, "activation_fn": nn.Tanh()}, None),
+    "LeakyReLU inside": ({**_HIDDEN, "activation_fn": nn.LeakyReLU(0.2)}, None),
+    "kernels are scaled": ({"assembly": scaled}, None),
+    "softplus on the scales": ({"assembly": softplus}, None),
+    "two batch norms swapped": ({"assembly": swapped}, None),
+    "statistics by member": ({"statistics": MEMBERS}, lambda member: member),
+    "statistics by member, the other way round": ({"statistics": MEMBERS}, lambda member: MEMBERS - 1 - member),
+    "the latest of several statistics": ({"statistics": MEMBERS}, None),
+    "one set of statistics more than members": ({"statistics": MEMBERS + 1}, lambda member: member),
+    "dropout in the main network": ({"network": {"dropout_rate": 0.3}}, None),
+    "dropout inside": ({**_HIDDEN, "dropout_rate": 0.5}, None),
+}
+
+
+def expected(hnet: Any, mnet: Any, condition: Condition, samples: Tensor) -> list[Tensor]:
+    for inner in hnet.internal_hnets:  # which eval() does not reach, nor double()
+        for part in (inner, *inner._hnets):
+            part.eval()
+    found = []
+    for member in range(MEMBERS):
+        chosen = None if condition is None else condition(member)
+        with torch.no_grad():
+            found.append(mnet.forward(samples, weights=hnet.forward(cond_id=member), condition=chosen))
+    return found
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_live_pair_is_what_hypnettorch_computes(name: str) -> None:
+    settings, condition = FAULTS[name]
+    hnet, mnet = pair(**settings)
+    samples = torch.randn(3, 768, generator=torch.Generator().manual_seed(1))
+    ensemble = Ensemble.from_hypnettorch(hnet, mnet, example_inputs={"image": samples[:2]}, condition=condition)
+    usual = Ensemble.from_hypnettorch(*pair(**FAULTS["as usual"][0]), example_inputs={"image": samples[:2]})
+    for member, wanted in enumerate(expected(hnet, mnet, condition, samples)):
+        found = ensemble(member, {"image": samples})["output"]
+        assert (found - wanted).norm() <= 1e-5 * wanted.norm()
+        if name not in ("as usual", "dropout inside"):
+            assert (usual(member, {"image": samples})["output"] - wanted).norm() > 1e-2 * wanted.norm()
+
+
+def test_statistics_by_member_are_the_members_own() -> None:
+    hnet, mnet = pair(statistics=MEMBERS)
+    found = Ensemble.from_hypnettorch(hnet, mnet, example_inputs=torch.rand(2, 768), condition=lambda member: member)
+    stored = {item.name: item.shape for item in found.stored}
+    assert stored["member.norm0.mean"] == (MEMBERS, 16)
+    assert torch.equal(found.weights(2)["norm0.mean"], mnet.batchnorm_layers[0].get_stats(2)[0])
+
+
+def test_dropout_that_eval_does_not_reach_is_switched_off_and_said() -> None:
+    hnet, mnet = pair(**_HIDDEN, dropout_rate=0.5)
+    assert any(inner._dropout.training for inner in hnet.internal_hnets[0]._hnets)
+    found = Ensemble.from_hypnettorch(hnet, mnet, example_inputs=torch.rand(2, 768))
+    assert "put into evaluation mode inside hnet, which eval() does not reach: Dropout" in found.origin
+    assert any(inner._dropout.training for inner in hnet.internal_hnets[0]._hnets)  # the user's own is as it was
+
+
+def small(**settings: Any) -> tuple[Any, Any]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        mnet = MLP(n_in=8, n_out=4, hidden_layers=[6], no_weights=True, verbose=False, **settings)
+        hnet = HMLP(mnet.param_shapes, cond_in_size=3, layers=[5], num_cond_embs=MEMBERS, verbose=False)
+        trained(hnet, mnet)
+    return hnet, mnet
+
+
+class Weights(nn.Module):
+    """A hypernetwork that someone wrote: its weights, and what is done to them."""
+
+    def __init__(self, change: Callable[[int, list[Tensor]], list[Tensor]]) -> None:
+        super().__init__()
+        self.inner, self.mnet = small()
+        self.num_known_conds, self._change = MEMBERS, change
+        self.eval()
+
+    def forward(self, cond_id: int) -> list[Tensor]:
+        return self._change(cond_id, self.inner.forward(cond_id=cond_id))
+
+
+def of_value(cond_id: int, weights: list[Tensor]) -> list[Tensor]:
+    return [weights[0] * (2 if float(weights[0].detach().sum()) > 0 else 1), *weights[1:]]
+
+
+WRONG: dict[str, tuple[Callable[[int, list[Tensor]], list[Tensor]], str]] = {
+    "a factor of the member": (
+        lambda member, weights: [weights[0] * (member + 1.0), *weights[1:]],
+        "hnet with cond_id=1 computes something else than member 0, there can be one graph only: .*2.0",
+    ),
+    "noise": (
+        lambda member, weights: [weights[0] + torch.randn_like(weights[0]), *weights[1:]],
+        "draws random numbers",
+    ),
+    "a number that depends on values": (of_value, "torch.export cannot capture hnet"),
+    "too few": (lambda member, weights: weights[:-1], "mnet.forward fails"),
+    "no tensors": (lambda member, weights: [None], "returns NoneType, expected tensors"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_hypernetwork_that_is_none_of_tensors_and_the_condition_is_refused(name: str) -> None:
+    change, message = WRONG[name]
+    hnet = Weights(change)
+    with pytest.raises((SpecError, CaptureError), match=message):
+        Ensemble.from_hypnettorch(hnet, hnet.mnet, example_inputs=torch.rand(2, 8))
+
+
+REFUSED: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
+    "the other way round": (
+        lambda: dict(zip(("mnet", "hnet"), small(), strict=True)),
+        "no hypernetwork of hypnettorch",
+    ),
+    "hnet twice": (lambda: dict.fromkeys(("hnet", "mnet"), small()[0]), "no main network of hypnettorch"),
+    "training": (lambda: {"mnet": small(dropout_rate=0.5)[1].train()}, r"mnet: .*is in training mode.*eval"),
+    "too many members": (lambda: {"members": MEMBERS + 1}, "members: expected 1 to 3, the conditions that hnet knows"),
+    "two inputs": (lambda: {"example_inputs": (torch.rand(2, 8), torch.rand(2, 8))}, "take one tensor"),
+    "another input": (
+        lambda: {"example_inputs": torch.rand(2, 9)},
+        r"fails with an input of shape \[2, 9\]",
+    ),
+    "conditions": (lambda: {"condition": [0, 1]}, "condition: expected one for each of 3 members"),
+    "statistics of the batch": (
+        lambda: {"mnet": small(use_batch_norm=True, bn_track_stats=False)[1]},
+        "no running statistics|mnet.forward fails",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_pair_is_refused_by_name(name: str) -> None:
+    make, message = REFUSED[name]
+    hnet, mnet = small()
+    with pytest.raises(SpecError, match=message):
+        Ensemble.from_hypnettorch(**{"hnet": hnet, "mnet": mnet, "example_inputs": torch.rand(2, 8), **make()})
+
+
+def test_fewer_members_are_the_first_conditions() -> None:
+    hnet, mnet = small()
+    found = Ensemble.from_hypnettorch(hnet, mnet, example_inputs=torch.rand(2, 8), members=2)
+    assert (found.members, found.name) == (2, "mlp-2")
+    assert next(item for item in found.stored if item.is_conditional).shape == (2, 3)
+
+
+def test_training_goes_on_without_the_ensemble() -> None:
+    hnet, mnet = small(use_batch_norm=False)
+    samples = torch.rand(2, 8)
+    found = Ensemble.from_hypnettorch(hnet, mnet, example_inputs=samples)
+    before = found.double()(1, {"x": samples.double()})["output"]
+    for parameter in hnet.parameters():
+        parameter.data.zero_()
+    hnet.train()
+    assert torch.equal(found.double()(1, {"x": samples.double()})["output"], before)
+
+
+def test_a_wrong_import_cannot_be_built(tmp_path: Path) -> None:
+    """The golden samples come from hypnettorch itself: an ensemble of other weights is not published."""
+    hnet, mnet = small()
+    found = Ensemble.from_hypnettorch(hnet, mnet, example_inputs=torch.rand(2, 8))
+    with torch.no_grad():
+        next(found.generator.parameters()).mul_(1.001)
+    with pytest.raises(ParityFailedError):
+        build(found, tmp_path / "bundle")
