@@ -57,7 +57,8 @@ def find_call(path: str, module: torch.nn.Module, signature: GraphSignature) -> 
 def has_recurrent(module: torch.nn.Module) -> bool:
     """Whether a program calls a recurrent layer as one operator."""
     if isinstance(module, torch.jit.ScriptModule):
-        return any(module.inlined_graph.findAllNodes(f"aten::{name}", recurse=True) for name in _RECURRENT)
+        graph: Any = module.inlined_graph
+        return any(graph.findAllNodes(f"aten::{name}", recurse=True) for name in _RECURRENT)
     targets = [str(node.target) for node in getattr(module, "graph", torch.fx.Graph()).nodes]
     return any(target.startswith(f"aten.{name}.") for target in targets for name in _RECURRENT)
 

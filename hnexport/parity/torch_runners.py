@@ -130,7 +130,7 @@ class TorchRunner:
 @contextlib.contextmanager
 def _unfused(module: torch.nn.Module) -> Iterator[None]:
     """Let TorchScript run each operator by itself: what its fuser compiles, on a GPU first of all, no trace can see."""
-    forward = module.forward if isinstance(module, torch.jit.ScriptModule) else None
+    forward: Any = module.forward if isinstance(module, torch.jit.ScriptModule) else None
     if forward is None:
         yield
         return
