@@ -121,9 +121,21 @@ EDITS = {
 
 
 @pytest.mark.parametrize("name", EDITS)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(20))
 def test_odd_weights_are_not_accused(name, seed):
     ensemble = pipeline(seed=seed, edit=EDITS[name])
+    report = judged(ensemble, golden_of(ensemble, seed))
+    assert report.passed, report.failures
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_means_near_a_pixel_are_not_accused(seed):
+    random = np.random.default_rng(seed)
+    mean = tuple(
+        round(pixel / 255, int(digits))
+        for pixel, digits in zip(*random.integers([[100], [3]], [[160], [8]], (2, 3)), strict=True)
+    )
+    ensemble = pipeline("pixels", seed, preprocess=PreprocessSpec(mean=mean, std=(0.25, 0.1, 0.3)))
     report = judged(ensemble, golden_of(ensemble, seed))
     assert report.passed, report.failures
 
