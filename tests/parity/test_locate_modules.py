@@ -37,8 +37,9 @@ def test_locate_finds_nothing_in_a_correct_artifact(kind: str, artifact: str) ->
 
 
 def test_locate_follows_a_program_that_is_not_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    bundle = bundle_of("reader")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # nothing is remembered there
-    report = locate(bundle_of("transformer"), "torchscript")
+    report = locate(bundle, "torchscript")
     assert "confined" in report.runtime
     assert report.first is None, report.first
 
@@ -78,15 +79,15 @@ def test_locate_says_whose_weights_they_are(tmp_path: Path) -> None:
 
 
 def test_locate_finds_a_fault_in_the_bundles_own_model(tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(bundle_of("recurrent"), tmp_path / "bundle"))
+    copy = Path(shutil.copytree(bundle_of("transformer"), tmp_path / "bundle"))
     editor = OnnxEditor(copy / "model.onnx")
-    gru = next(node for node in editor.graph.node if node.op_type == "GRU")
-    editor.attribute(gru, "linear_before_reset", 0)
+    norm = next(node for node in editor.graph.node if node.op_type == "LayerNormalization")
+    editor.attribute(norm, "epsilon", 0.01)
     editor.save()
     rewrite_checksums(copy)
     report = locate(copy, "onnx")
     assert report.first is not None
-    assert (report.stage, report.first.place) == ("inference", "below")
+    assert (report.stage, report.first.place) == ("inference", "encoder.layers.0.norm1")
 
 
 def test_locate_needs_no_names_of_nodes_and_values(tmp_path: Path) -> None:
@@ -124,6 +125,8 @@ def test_locate_refuses_a_bundle_without_a_graph_to_follow(tmp_path: Path) -> No
     held = {
         name: record for name, record in manifest.files.items() if not name.endswith(".onnx") and name != "weights.bin"
     }
-    write_manifest(copy, dataclasses.replace(manifest, formats=(Format.PT2, Format.TORCHSCRIPT), onnx=None, files=held))
+    write_manifest(
+        copy, dataclasses.replace(manifest, formats=(Format.PT2, Format.TORCHSCRIPT), onnx=None, files=held, parity={})
+    )
     with pytest.raises(ParityError, match="holds no ONNX files"):
         locate(copy, "pt2", trust=True)
