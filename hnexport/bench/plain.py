@@ -6,7 +6,8 @@ import numpy as np
 
 from hnexport.bench.task import PLAIN_FILE, PLAIN_WEIGHTS_FILE
 from hnexport.bundle.manifest import Manifest
-from hnexport.bundle.onnx_data import is_external, read_model, tensor_values
+from hnexport.bundle.onnx_data import read_model
+from hnexport.bundle.onnx_tensors import is_external, tensor_values
 from hnexport.errors import BundleError
 from hnexport.export.external_data import DataFile, refer
 from hnexport.names import COND_ID, HYPERNET_FILE, NETWORK_FILE

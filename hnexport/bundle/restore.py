@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hnexport.bundle.manifest import Format, Manifest
-from hnexport.bundle.onnx_data import is_external, place, read_model
+from hnexport.bundle.onnx_data import read_model
+from hnexport.bundle.onnx_tensors import is_external, place
 from hnexport.errors import BundleError
 from hnexport.names import GENERATOR_PREFIX, MODEL_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.spec import StoredTensor

@@ -6,7 +6,8 @@ from pathlib import Path
 import onnx
 
 from hnexport.bundle.manifest import Manifest
-from hnexport.bundle.onnx_data import is_external, read_model
+from hnexport.bundle.onnx_data import read_model
+from hnexport.bundle.onnx_tensors import is_external
 from hnexport.errors import BundleError
 from hnexport.names import LEGACY_SUPPLIED, NETWORK_FILE, SUPPLIED_FILE
 from hnexport.reading import shown

@@ -1,6 +1,7 @@
 """Progress bars on standard error."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from hnexport.cli.output import tell
 from hnexport.text import clean, degrade
 
 if TYPE_CHECKING:
@@ -28,8 +30,11 @@ _NARROW = 70  # below, a line has no room for a bar
 
 @contextmanager
 def live_progress(*, quiet: bool) -> "Iterator[ProgressCallback]":
-    """Progress bars on standard error, one for each stage."""
+    """Progress on standard error: a bar for each stage, or, where that is no terminal, a line once it is done."""
     console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+    if not quiet and not console.is_terminal:
+        yield _line_by_line()
+        return
     steps, clock = TextColumn("{task.fields[steps]:>7}", markup=False), TimeElapsedColumn()
     name = TextColumn("{task.description:<26}", markup=False)
     columns = (name, steps, clock) if console.width < _NARROW else (name, BarColumn(30), steps, clock)
@@ -48,3 +53,17 @@ def live_progress(*, quiet: bool) -> "Iterator[ProgressCallback]":
             bars.update(tasks[stage], completed=done, total=total, steps=steps)
 
         yield update
+
+
+def _line_by_line() -> "ProgressCallback":
+    began: dict[str, float] = {}
+    ended: set[str] = set()
+
+    def update(stage: str, done: int, total: int) -> None:
+        start = began.setdefault(stage, time.monotonic())
+        if stage != "verify" and stage not in ended and done == total:
+            ended.add(stage)
+            counted = f" {total}/{total}" if total > 1 else ""
+            tell(f"{STAGES.get(stage, stage)}:{counted} {time.monotonic() - start:.1f} s")
+
+    return update

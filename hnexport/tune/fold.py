@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from hnexport.bundle.manifest import Manifest
-from hnexport.bundle.onnx_data import read_model, tensor_values
+from hnexport.bundle.onnx_data import read_model
+from hnexport.bundle.onnx_tensors import tensor_values
 from hnexport.errors import TuneError
 from hnexport.export.external_data import DataFile, refer
 from hnexport.families import family

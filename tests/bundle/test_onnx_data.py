@@ -5,7 +5,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from hnexport.bundle import read_manifest
-from hnexport.bundle.onnx_data import check_model, embed_tensors, read_model, relocate, tensor_values
+from hnexport.bundle.onnx_data import check_model, embed_tensors, read_model, relocate
+from hnexport.bundle.onnx_tensors import tensor_values
 from hnexport.bundle.restore import restore_tensors
 from hnexport.errors import BundleError
 

@@ -8,7 +8,7 @@ import torch
 from fuzzing import Mutant, Sources, failures
 from hypnettorch_ensembles import Case
 from hypnettorch_ensembles import build as build_ensemble
-from module_bundles import module_bundle
+from shared import built_list
 
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, save_checkpoint
 
@@ -26,12 +26,11 @@ def sources(built, make_spec, make_tensors, tmp_path_factory) -> Sources:
     spec = make_spec()
     save_checkpoint(folder / "native.safetensors", Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"))
     torch.save(build_ensemble(Case(n=1, k=1, in_shape=(8, 8, 3))).state_dicts(), folder / "ensemble.pt")
-    modules = module_bundle("encoder", folder / "modules")
     version1 = Path(__file__).parents[1] / "data" / "bundle-v1"
     return Sources(
         bundle=built.path,
         version1=version1,
-        modules=modules,
+        modules=built_list("reader").path,
         native=folder / "native.safetensors",
         hypnettorch=folder / "ensemble.pt",
     )

@@ -2,58 +2,51 @@
 
 import dataclasses
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import onnx
 import pytest
 from bundles import rewrite_checksums
 from faults import OnnxEditor
-from module_bundles import MODULES, module_bundle
 from module_faults import MODULE_FAULTS, ModuleFault
+from shared import built_list
 
 from hnexport.bundle import read_manifest, write_manifest
 from hnexport.bundle.manifest import Format
 from hnexport.errors import ParityError
 from hnexport.parity.locate import locate
 
-Bundle = Callable[[str], Path]
+KINDS = ("transformer", "reader", "cnn", "recurrent", "resnet")
 BY_NAME = {fault.name: fault for fault in MODULE_FAULTS}
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A bundle of a kind; not to be changed."""
-    built: dict[str, Path] = {}
-
-    def get(kind: str) -> Path:
-        if kind not in built:
-            built[kind] = module_bundle(kind, tmp_path_factory.mktemp("modules") / kind)
-        return built[kind]
-
-    return get
+def bundle_of(kind: str) -> Path:
+    """Not to be changed."""
+    return built_list(kind).path
 
 
 @pytest.mark.parametrize("artifact", ["onnx", "torchscript", "pt2"])
-@pytest.mark.parametrize("kind", MODULES)
-def test_locate_finds_nothing_in_a_correct_artifact(kind: str, artifact: str, bundle: Bundle) -> None:
-    report = locate(bundle(kind), artifact, trust=True)
+@pytest.mark.parametrize("kind", KINDS)
+def test_locate_finds_nothing_in_a_correct_artifact(kind: str, artifact: str) -> None:
+    report = locate(bundle_of(kind), artifact, trust=True)
     assert report.first is None, report.first
     assert report.reference == "network.onnx of the bundle, float32"
-    slots = {slot.name for slot in read_manifest(bundle(kind)).slots}
+    slots = {slot.name for slot in read_manifest(bundle_of(kind)).slots}
     seen = {step.place for step in report.steps if step.kind == "assembled weight" and not step.detail}
     assert seen == slots
 
 
-def test_locate_follows_a_program_that_is_not_trusted(bundle: Bundle) -> None:
-    report = locate(bundle("encoder"), "torchscript")
+def test_locate_follows_a_program_that_is_not_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    bundle = bundle_of("reader")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # nothing is remembered there
+    report = locate(bundle, "torchscript")
     assert "confined" in report.runtime
     assert report.first is None, report.first
 
 
 @pytest.mark.parametrize("fault", MODULE_FAULTS, ids=str)
-def test_locate_names_the_module(fault: ModuleFault, bundle: Bundle, tmp_path: Path) -> None:
-    report = locate(bundle(fault.kind), str(fault.write("onnx", tmp_path)))
+def test_locate_names_the_module(fault: ModuleFault, tmp_path: Path) -> None:
+    report = locate(bundle_of(fault.kind), str(fault.write("onnx", tmp_path)))
     assert report.first is not None
     assert (report.stage, report.first.place) == (fault.stage, fault.place)
 
@@ -68,9 +61,9 @@ def test_locate_names_the_module(fault: ModuleFault, bundle: Bundle, tmp_path: P
         ("pt2", "a GRU's gates swapped"),
     ],
 )
-def test_locate_names_the_module_in_a_program(artifact: str, name: str, bundle: Bundle, tmp_path: Path) -> None:
+def test_locate_names_the_module_in_a_program(artifact: str, name: str, tmp_path: Path) -> None:
     fault = BY_NAME[name]
-    report = locate(bundle(fault.kind), str(fault.write(artifact, tmp_path)), trust=True)
+    report = locate(bundle_of(fault.kind), str(fault.write(artifact, tmp_path)), trust=True)
     assert report.first is not None
     place = report.first.place
     assert (report.stage, place.rpartition(".")[0]) == (
@@ -79,26 +72,26 @@ def test_locate_names_the_module_in_a_program(artifact: str, name: str, bundle: 
     ) or place == fault.place
 
 
-def test_locate_says_whose_weights_they_are(bundle: Bundle, tmp_path: Path) -> None:
-    report = locate(bundle("encoder"), str(BY_NAME["members swapped"].write("onnx", tmp_path)), member=1)
+def test_locate_says_whose_weights_they_are(tmp_path: Path) -> None:
+    report = locate(bundle_of("transformer"), str(BY_NAME["members swapped"].write("onnx", tmp_path)), member=1)
     assert report.first is not None
     assert report.first.detail == "it is member 0's"
 
 
-def test_locate_finds_a_fault_in_the_bundles_own_model(bundle: Bundle, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(bundle("recurrent"), tmp_path / "bundle"))
+def test_locate_finds_a_fault_in_the_bundles_own_model(tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(bundle_of("transformer"), tmp_path / "bundle"))
     editor = OnnxEditor(copy / "model.onnx")
-    gru = next(node for node in editor.graph.node if node.op_type == "GRU")
-    editor.attribute(gru, "linear_before_reset", 0)
+    norm = next(node for node in editor.graph.node if node.op_type == "LayerNormalization")
+    editor.attribute(norm, "epsilon", 0.01)
     editor.save()
     rewrite_checksums(copy)
     report = locate(copy, "onnx")
     assert report.first is not None
-    assert (report.stage, report.first.place) == ("inference", "rnn")
+    assert (report.stage, report.first.place) == ("inference", "encoder.layers.0.norm1")
 
 
-def test_locate_needs_no_names_of_nodes_and_values(bundle: Bundle, tmp_path: Path) -> None:
-    model = onnx.load(bundle("encoder") / "model.onnx")
+def test_locate_needs_no_names_of_nodes_and_values(tmp_path: Path) -> None:
+    model = onnx.load(bundle_of("transformer") / "model.onnx")
     fixed = {item.name for item in (*model.graph.input, *model.graph.output)}
     names: dict[str, str] = {}
     for number, node in enumerate(model.graph.node):
@@ -111,27 +104,29 @@ def test_locate_needs_no_names_of_nodes_and_values(bundle: Bundle, tmp_path: Pat
         tensor.name = names.get(tensor.name, tensor.name)
     del model.graph.value_info[:]
     onnx.save(model, tmp_path / "renamed.onnx")
-    report = locate(bundle("encoder"), str(tmp_path / "renamed.onnx"))
+    report = locate(bundle_of("transformer"), str(tmp_path / "renamed.onnx"))
     assert report.first is None, report.first
 
 
-def test_locate_refuses_where_the_reference_itself_is_damaged(bundle: Bundle, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(bundle("recurrent"), tmp_path / "bundle"))
+def test_locate_refuses_where_the_reference_itself_is_damaged(tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(bundle_of("recurrent"), tmp_path / "bundle"))
     editor = OnnxEditor(copy / "network.onnx")
     gru = next(node for node in editor.graph.node if node.op_type == "GRU")
     editor.attribute(gru, "linear_before_reset", 0)
     editor.save()
     rewrite_checksums(copy)
-    with pytest.raises(ParityError, match="is no reference: its logits departs from the golden samples"):
+    with pytest.raises(ParityError, match="is no reference: its output departs from the golden samples"):
         locate(copy, "onnx")
 
 
-def test_locate_refuses_a_bundle_without_a_graph_to_follow(bundle: Bundle, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(bundle("recurrent"), tmp_path / "bundle"))
+def test_locate_refuses_a_bundle_without_a_graph_to_follow(tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(bundle_of("recurrent"), tmp_path / "bundle"))
     manifest = read_manifest(copy)
     held = {
         name: record for name, record in manifest.files.items() if not name.endswith(".onnx") and name != "weights.bin"
     }
-    write_manifest(copy, dataclasses.replace(manifest, formats=(Format.PT2, Format.TORCHSCRIPT), onnx=None, files=held))
+    write_manifest(
+        copy, dataclasses.replace(manifest, formats=(Format.PT2, Format.TORCHSCRIPT), onnx=None, files=held, parity={})
+    )
     with pytest.raises(ParityError, match="holds no ONNX files"):
         locate(copy, "pt2", trust=True)

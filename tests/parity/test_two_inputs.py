@@ -1,6 +1,7 @@
 """Runners by name: several inputs and outputs, of any dtype, with and without a batch axis."""
 
 import dataclasses
+import functools
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -11,11 +12,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
-import two_inputs
+from module_ensembles import ENSEMBLES
 from onnx import GraphProto, TensorProto, helper
+from shared import built_list
 from torch import Tensor, nn
 
 from hnexport.bundle import read_golden, read_manifest
+from hnexport.ensemble import Ensemble
 from hnexport.errors import NotRunError, ParityError
 from hnexport.parity import write_golden_inputs
 from hnexport.parity.confined import ConfinedRunner, budget_of
@@ -32,9 +35,33 @@ WAYS = {"trusted": TRUSTED, "confined": NOBODY}
 Edit = Callable[[GraphProto], None]
 
 
+def samples(count: int = 6, seed: int = 0) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in ENSEMBLES["scorer"].inputs(count, seed).items()}
+
+
+@functools.cache
+def exact() -> Ensemble:
+    return ENSEMBLES["scorer"].ensemble().double()
+
+
+def reference(member: int, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    given = {name: torch.from_numpy(value) for name, value in inputs.items()}
+    wide = {name: value.double() if value.is_floating_point() else value for name, value in given.items()}
+    with torch.no_grad():
+        found = exact()(member, wide)
+    return {name: value.numpy() for name, value in found.items()}
+
+
+def edit_graph(path: Path, change: Edit) -> None:
+    """Change an ONNX file without reading its external data."""
+    model = onnx.load(path, load_external_data=False)
+    change(model.graph)
+    path.write_bytes(model.SerializeToString())
+
+
 @pytest.fixture(scope="module")
 def bundle() -> Path:
-    return two_inputs.bundle()
+    return built_list("scorer").path
 
 
 @pytest.fixture
@@ -43,7 +70,7 @@ def copied(bundle: Path, tmp_path: Path) -> Path:
 
 
 def close(found: Mapping[str, np.ndarray], member: int, inputs: Mapping[str, np.ndarray], tolerance: float = 1e-5):
-    known = two_inputs.reference(member, inputs)
+    known = reference(member, inputs)
     assert set(found) == set(known)
     for name, value in known.items():
         assert np.shape(found[name]) == value.shape
@@ -69,8 +96,8 @@ def test_every_artifact_runs_by_the_names_of_the_signature(name: str, trust: Tru
     assert runner.signature_faults == ()
     assert runner.limits.runs_any_batch
     for count in (1, 6):
-        inputs = two_inputs.samples(count, seed=count)
-        for member in range(two_inputs.MEMBERS):
+        inputs = samples(count, seed=count)
+        for member in range(3):
             close(runner.run(member, inputs), member, inputs)
     unknown = runner.run(-1, inputs)
     assert runner.limits.unguarded == (("length",) if name == "onnx-materialised" else ())
@@ -80,7 +107,7 @@ def test_every_artifact_runs_by_the_names_of_the_signature(name: str, trust: Tru
 
 @pytest.mark.parametrize("trust", WAYS.values(), ids=WAYS)
 def test_several_members_answer_by_the_names_of_the_summaries(trust: Trust, bundle: Path) -> None:
-    manifest, inputs = read_manifest(bundle), two_inputs.samples(2)
+    manifest, inputs = read_manifest(bundle), samples(2)
     program = open_program(bundle / "model.pt", manifest, Device(), trust, own=True)
     graph = own_model(bundle, manifest, Device(), together=True)
     assert graph.signature_faults == ()
@@ -89,7 +116,7 @@ def test_several_members_answer_by_the_names_of_the_summaries(trust: Trust, bund
     assert list(one) == list(other) == [item.name for item in summaries(manifest.signature)]
     for name, value in one.items():
         np.testing.assert_allclose(value, other[name], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(one["member_scores"][0], two_inputs.reference(2, inputs)["scores"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(one["member_scores"][0], reference(2, inputs)["scores"], rtol=1e-5, atol=1e-6)
 
 
 def test_weights_of_tied_slots_are_counted_once_for_the_budget(bundle: Path) -> None:
@@ -162,7 +189,7 @@ FAULTS: dict[str, tuple[Edit, str]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_signature_that_is_not_the_manifests_is_a_fault_of_a_bundles_own_file(fault: str, copied: Path) -> None:
     change, message = FAULTS[fault]
-    two_inputs.edit_graph(copied / "model.onnx", change)
+    edit_graph(copied / "model.onnx", change)
     for name in ("onnx", "onnx-reference"):
         with pytest.raises(AssertionError, match=message):
             raise AssertionError("; ".join(runner_of(name, copied).signature_faults))
@@ -170,7 +197,7 @@ def test_a_signature_that_is_not_the_manifests_is_a_fault_of_a_bundles_own_file(
 
 @pytest.mark.parametrize("change", [swap_outputs, other_axis, further_input])
 def test_an_ensembles_signature_is_looked_at_too(change: Edit, copied: Path) -> None:
-    two_inputs.edit_graph(copied / "ensemble.onnx", change)
+    edit_graph(copied / "ensemble.onnx", change)
     assert own_model(copied, read_manifest(copied), Device(), together=True).signature_faults
 
 
@@ -180,7 +207,7 @@ def test_the_halves_signatures_are_looked_at_too(name: str, copied: Path) -> Non
         graph.node.append(helper.make_node("Identity", [graph.output[0].name], ["other"]))
         graph.output[0].name = "other"
 
-    two_inputs.edit_graph(copied / name, rename)
+    edit_graph(copied / name, rename)
     assert any("other" in fault for fault in runner_of("onnx-materialised", copied).signature_faults)
 
 
@@ -254,16 +281,16 @@ def renamed(graph: GraphProto) -> None:
 
 
 def test_other_names_are_matched_by_dtype_and_shape(copied: Path, bundle: Path) -> None:
-    two_inputs.edit_graph(copied / "model.onnx", renamed)
-    two_inputs.edit_graph(copied / "model.onnx", swap_outputs)
-    inputs = two_inputs.samples()
+    edit_graph(copied / "model.onnx", renamed)
+    edit_graph(copied / "model.onnx", swap_outputs)
+    inputs = samples()
     runner = opened(copied / "model.onnx", bundle)
     assert runner.signature_faults == ()
     close(runner.run(2, inputs), 2, inputs)
 
 
 def test_names_that_cannot_be_told_are_refused_with_the_list(copied: Path, bundle: Path) -> None:
-    two_inputs.edit_graph(copied / "model.onnx", renamed)
+    edit_graph(copied / "model.onnx", renamed)
     twin = dataclasses.replace(read_manifest(bundle).inputs[2], name="second")
     manifest = read_manifest(bundle)
     manifest = dataclasses.replace(manifest, inputs=(*manifest.inputs, twin))
@@ -279,7 +306,7 @@ def test_a_fixed_batch_of_all_inputs_is_a_limit_and_two_sizes_are_refused(copied
 
         return change
 
-    two_inputs.edit_graph(copied / "model.onnx", fixed(4))
+    edit_graph(copied / "model.onnx", fixed(4))
     assert opened(copied / "model.onnx", bundle).limits.batch_sizes == (4,)
     graph = helper.make_graph(
         [
@@ -329,7 +356,7 @@ class AsDict(Wrapped):
 def test_torchscript_may_take_and_return_by_other_orders(
     wrap: type[Wrapped], trust: Trust, bundle: Path, tmp_path: Path
 ) -> None:
-    inputs = two_inputs.samples()
+    inputs = samples()
     runner = opened(scripted(bundle, tmp_path / "a.pt", wrap), bundle, trust)
     close(runner.run(1, inputs), 1, inputs)
 
@@ -344,13 +371,13 @@ class TakesDict(nn.Module):
 
 @pytest.mark.parametrize("trust", WAYS.values(), ids=WAYS)
 def test_a_pt2_may_take_its_inputs_in_a_dict(trust: Trust, bundle: Path, tmp_path: Path) -> None:
-    given = {name: torch.from_numpy(value) for name, value in two_inputs.samples(3).items()}
+    given = {name: torch.from_numpy(value) for name, value in samples(3).items()}
     batch = torch.export.Dim("batch", min=1)
     shapes = {name: {0: batch} if name != "shift" else None for name in given}
     program = torch.export.export(TakesDict(), (given, torch.tensor(0)), dynamic_shapes=(shapes, None))
     torch.export.save(program, tmp_path / "dict.pt2")
     runner = opened(tmp_path / "dict.pt2", bundle, trust)
-    found, inputs = runner.run(2, two_inputs.samples(5)), two_inputs.samples(5)
+    found, inputs = runner.run(2, samples(5)), samples(5)
     known = TakesDict()({name: torch.from_numpy(value) for name, value in inputs.items()}, torch.tensor(2))
     np.testing.assert_array_equal(found["scores"], known["scores"].numpy())
 
@@ -363,8 +390,8 @@ def test_half_precision_of_one_input_is_told(copied: Path, bundle: Path) -> None
             node.input[:] = ["weighting/wide" if name == "weighting" else name for name in node.input]
         graph.node.insert(0, helper.make_node("Cast", ["weighting"], ["weighting/wide"], to=TensorProto.FLOAT))
 
-    two_inputs.edit_graph(copied / "model.onnx", narrow)
-    runner, inputs = opened(copied / "model.onnx", bundle), two_inputs.samples()
+    edit_graph(copied / "model.onnx", narrow)
+    runner, inputs = opened(copied / "model.onnx", bundle), samples()
     assert runner.limits.narrow == "float16"
     close(runner.run(0, inputs), 0, inputs, 2e-2)
 
@@ -380,7 +407,7 @@ def test_a_claim_of_huge_samples_neither_allows_huge_answers_nor_endless_time(bu
     runner = ConfinedRunner(content, "model.pt", manifest, signature_of(manifest, {"time": 5}), own=True)
     try:
         assert runner.signature_faults
-        inputs = two_inputs.samples()
+        inputs = samples()
         assert runner._bytes(manifest.outputs, inputs, 6) <= budget_of(len(content), manifest.slots).memory_bytes
         assert runner._seconds(10**6) <= 3601.0
     finally:
@@ -392,7 +419,7 @@ def test_answers_by_other_names_are_malformed(bundle: Path) -> None:
     runner = ConfinedRunner((bundle / "model.pt").read_bytes(), "model.pt", manifest, signature_of(manifest))
     runner._outputs = ["scores", "choice", "size"]
     with pytest.raises(NotRunError, match="its answer is malformed: 3 arrays, expected scores, choice, size"):
-        runner.run(0, two_inputs.samples())
+        runner.run(0, samples())
 
 
 # Files for runtimes that Python cannot reach.
@@ -402,13 +429,14 @@ def test_golden_files_hold_every_input_and_ask_for_every_output(bundle: Path, tm
     write_golden_inputs(bundle, tmp_path / "golden")
     golden = read_golden(bundle)
     index = json.loads((tmp_path / "golden" / "golden.json").read_text(encoding="utf-8"))
-    assert [item["name"] for item in index["inputs"]] == list(two_inputs.INPUTS)
+    assert [item["name"] for item in index["inputs"]] == ["tokens", "weighting", "shift"]
     assert [item["batch"] for item in index["inputs"]] == [True, True, False]
     for item in index["inputs"]:
         raw = np.fromfile(tmp_path / "golden" / item["raw"], item["dtype"]).reshape(item["shape"])
         np.testing.assert_array_equal(raw, golden.inputs[item["name"]])
         np.testing.assert_array_equal(np.load(tmp_path / "golden" / item["npy"]), golden.inputs[item["name"]])
+    count = golden.samples
     shapes = [(item["name"], item["shape"]) for item in index["outputs"]]
-    assert shapes == [("scores", [6, 4]), ("choice", [6]), ("length", [6])]
+    assert shapes == [("scores", [count, 4]), ("choice", [count]), ("length", [count])]
     assert "shift is the same in every call" in index["what_to_do"]
     assert "choice to member-ID/choice.npy" in index["what_to_do"]

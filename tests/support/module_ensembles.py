@@ -233,7 +233,11 @@ class Kind:
 
     def ensemble(self, seed: int = 0) -> Ensemble:
         """The ensemble of the members."""
-        return Ensemble.from_modules(self.modules(seed), example_inputs=self.inputs(2, 9), **self.options)
+        return self.ensemble_of(self.modules(seed))
+
+    def ensemble_of(self, modules: Sequence[nn.Module]) -> Ensemble:
+        """The ensemble of other modules of the kind."""
+        return Ensemble.from_modules(modules, example_inputs=self.inputs(2, 9), **self.options)
 
 
 def _normal(**shapes: tuple[int, ...]) -> Callable[[int, int], dict[str, Tensor]]:

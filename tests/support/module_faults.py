@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from module_bundles import MODULES, Block, Cnn, Encoder, modules_of
+from module_ensembles import ENSEMBLES, Basic, Cnn, Reader, Transformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hnexport.ensemble import Ensemble
 from hnexport.export import capture, write_onnx, write_pt2, write_torchscript
 
 Change = Callable[[list[nn.Module]], list[nn.Module]]
@@ -31,9 +30,8 @@ class ModuleFault:
 
     def write(self, artifact: str, folder: Path) -> Path:
         """The faulty file; of ONNX with its weights beside it."""
-        _, inputs, outputs = MODULES[self.kind]
-        modules = self.change(modules_of(self.kind))
-        captured = capture(Ensemble.from_modules(modules, example_inputs=inputs(2), outputs=outputs))
+        kind = ENSEMBLES[self.kind]
+        captured = capture(kind.ensemble_of(self.change(kind.modules())))
         if artifact == "onnx":
             write_onnx(captured, folder, {})
             return folder / "model.onnx"
@@ -57,45 +55,49 @@ def written_as(kind: type[nn.Module], path: str = "") -> Change:
     return each(lambda module: setattr(module.get_submodule(path), "__class__", kind))
 
 
-class IgnoresAnInput(Encoder):
-    def forward(self, tokens: Tensor, weighting: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+class IgnoresAnInput(Transformer):
+    def forward(self, tokens: Tensor, weighting: Tensor) -> dict[str, Tensor]:
         return super().forward(tokens, 0 * weighting + 1)
 
 
-class ShiftedPositions(Encoder):
-    def forward(self, tokens: Tensor, weighting: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        hidden = self.tokens(tokens[:, self.order]) + self.positions.roll(1, 0)
-        hidden = self.norm(self.encoder(hidden))
+class ShiftedPositions(Transformer):
+    def forward(self, tokens: Tensor, weighting: Tensor) -> dict[str, Tensor]:
+        hidden = self.embedding(tokens[:, self.order]) * self.scale + self.position.roll(1, 0)
+        hidden = self.encoder(hidden)
         pooled = (hidden * weighting[:, :, None]).sum(1) / weighting.sum(1, keepdim=True)
-        classes = self.classify(pooled)
-        return classes, self.decode(hidden), classes.argmax(1)
+        return {"classes": self.classify(pooled), "words": self.decode(hidden)}
 
 
-class WorstClass(Encoder):
-    def forward(self, tokens: Tensor, weighting: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        classes, decoded, _ = super().forward(tokens, weighting)
-        return classes, decoded, classes.argmin(1)
+class WorstClass(Reader):
+    def forward(self, tokens: Tensor, weighting: Tensor) -> dict[str, Tensor]:
+        found = super().forward(tokens, weighting)
+        return {**found, "choice": found["logits"].argmin(1)}
 
 
-class WithoutResidual(Block):
+class WithoutResidual(Basic):
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x))))))
+        return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+
+
+class Squared(nn.PReLU):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight * x * x
 
 
 class MaximumPooled(Cnn):
     def forward(self, image: Tensor) -> Tensor:
-        hidden = self.act(self.norm(self.stem(image)))
-        hidden = hidden + self.body(hidden)
-        return self.head(F.relu(self.up(hidden)).amax((2, 3)))
+        x = self.act(self.norm(self.stem(image)))
+        x = self.last_act(self.up(self.pointwise(self.depthwise(x))))
+        return self.head(x.amax((2, 3)))
 
 
 def _untie(module: nn.Module) -> None:
-    module.decode.weight = nn.Parameter(1.01 * module.tokens.weight)
+    module.decode.weight = nn.Parameter(1.01 * module.embedding.weight)
 
 
 def _swap_gates(module: nn.Module) -> None:
-    reset, update, new = module.rnn.weight_hh_l0.chunk(3)
-    module.rnn.weight_hh_l0.data = torch.cat([update, reset, new])
+    reset, update, new = module.below.weight_hh_l0.chunk(3)
+    module.below.weight_hh_l0.data = torch.cat([update, reset, new])
 
 
 def _replace_activation(module: nn.Module) -> None:
@@ -127,47 +129,53 @@ _OUT_PROJECTION = "encoder.layers.0.self_attn.out_proj.weight"
 MODULE_FAULTS = (
     ModuleFault(
         name="members swapped",
-        kind="encoder",
-        change=lambda modules: [modules[1], modules[0], modules[2]],
+        kind="transformer",
+        change=lambda modules: [modules[1], modules[0], *modules[2:]],
         stage=WEIGHTS,
-        place="positions",
+        place="position",
     ),
-    ModuleFault(name="tied weights untied", kind="encoder", change=each(_untie), stage=WEIGHTS, place="decode.weight"),
     ModuleFault(
-        name="an input ignored", kind="encoder", change=written_as(IgnoresAnInput), stage=INFERENCE, place="network"
+        name="tied weights untied", kind="transformer", change=each(_untie), stage=WEIGHTS, place="decode.weight"
+    ),
+    ModuleFault(
+        name="an input ignored", kind="transformer", change=written_as(IgnoresAnInput), stage=INFERENCE, place="network"
     ),
     ModuleFault(
         name="LayerNorm's epsilon",
-        kind="encoder",
+        kind="transformer",
         change=_attribute("encoder.layers.1.norm2", "eps", 1e-2),
         stage=INFERENCE,
         place="encoder.layers.1.norm2",
     ),
     ModuleFault(
-        name="positions shifted", kind="encoder", change=written_as(ShiftedPositions), stage=INFERENCE, place="network"
+        name="positions shifted",
+        kind="transformer",
+        change=written_as(ShiftedPositions),
+        stage=INFERENCE,
+        place="network",
     ),
     ModuleFault(
         name="stored positions shifted",
-        kind="encoder",
-        change=_data("positions", lambda tensor: tensor.roll(1, 0)),
+        kind="transformer",
+        change=_data("position", lambda tensor: tensor.roll(1, 0)),
         stage=WEIGHTS,
-        place="positions",
+        place="position",
     ),
     ModuleFault(
         name="a projection transposed",
-        kind="encoder",
+        kind="transformer",
         change=_data(_OUT_PROJECTION, lambda tensor: tensor.t()),
         stage=WEIGHTS,
         place=_OUT_PROJECTION,
     ),
     ModuleFault(
         name="an activation replaced",
-        kind="encoder",
+        kind="transformer",
         change=each(_replace_activation),
         stage=INFERENCE,
         place="encoder.layers.0",
     ),
-    ModuleFault(name="another choice", kind="encoder", change=written_as(WorstClass), stage=INFERENCE, place="choice"),
+    ModuleFault(name="another choice", kind="reader", change=written_as(WorstClass), stage=INFERENCE, place="choice"),
     ModuleFault(
         name="GroupNorm's groups",
         kind="cnn",
@@ -176,11 +184,11 @@ MODULE_FAULTS = (
         place="norm",
     ),
     ModuleFault(
-        name="GELU replaced",
+        name="an activation replaced",
         kind="cnn",
-        change=written_as(nn.Tanh, "body.1"),
+        change=written_as(Squared, "last_act"),
         stage=INFERENCE,
-        place="body.1",
+        place="last_act",
     ),
     ModuleFault(
         name="a slope of PReLU",
@@ -195,27 +203,27 @@ MODULE_FAULTS = (
         kind="recurrent",
         change=each(_swap_gates),
         stage=WEIGHTS,
-        place="rnn.weight_hh_l0",
+        place="below.weight_hh_l0",
     ),
     ModuleFault(
         name="a residual dropped",
-        kind="residual",
-        change=written_as(WithoutResidual, "blocks.1"),
+        kind="resnet",
+        change=written_as(WithoutResidual, "layers.0"),
         stage=INFERENCE,
-        place="blocks.1",
+        place="layers.0",
     ),
     ModuleFault(
-        name="weights of two blocks exchanged",
-        kind="residual",
-        change=_exchange("blocks.0.conv1.weight", "blocks.1.conv1.weight"),
+        name="weights of two convolutions exchanged",
+        kind="resnet",
+        change=_exchange("layers.0.conv1.weight", "layers.0.conv2.weight"),
         stage=WEIGHTS,
-        place="blocks.0.conv1.weight",
+        place="layers.0.conv1.weight",
     ),
     ModuleFault(
         name="batch norm's epsilon",
-        kind="residual",
-        change=_attribute("blocks.1.norm2", "eps", 1e-3),
+        kind="resnet",
+        change=_attribute("layers.1.bn2", "eps", 1e-3),
         stage=INFERENCE,
-        place="blocks.1.norm2",
+        place="layers.1.bn2",
     ),
 )

@@ -8,7 +8,8 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from hnexport.bundle.onnx_data import read_model, relocate, tensor_values
+from hnexport.bundle.onnx_data import read_model, relocate
+from hnexport.bundle.onnx_tensors import tensor_values
 from hnexport.errors import BundleError, ParityError
 
 __all__ = ["constants", "dependent", "free_inputs", "keep_ancestors", "load_graph", "open_values", "reads"]

@@ -1,7 +1,7 @@
 """A reference's points: what outputs depend on, by the paths of modules, whatever the inputs are."""
 
 import torch
-from module_bundles import MODULES, modules_of
+from module_ensembles import ENSEMBLES
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -59,12 +59,11 @@ def test_what_is_written_in_place_is_followed() -> None:
 
 
 def test_every_output_and_input_is_known_by_name() -> None:
-    _, inputs, outputs = MODULES["encoder"]
-    ensemble = Ensemble.from_modules(modules_of("encoder"), example_inputs=inputs(2), outputs=outputs)
-    arrays = {name: tensor.numpy() for name, tensor in inputs(2).items()}
+    ensemble, inputs = ENSEMBLES["reader"].ensemble(), ENSEMBLES["reader"].inputs(2, 0)
+    arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
     double = ensemble.double()
     found = reference_points(double, double.weights(0), arrays)
-    assert tuple(found.outputs) == outputs
+    assert tuple(found.outputs) == ("logits", "decoded", "choice")
     assert found.outputs["choice"].dtype.kind == "i"
     assert all(point.value.dtype == "float64" for point in found.points)
-    assert "encoder.layers.1.norm2" in {point.place for point in found.points}
+    assert "classify" in {point.place for point in found.points}
