@@ -10,6 +10,7 @@ known to the family alone, which `source` names.
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
@@ -27,7 +28,8 @@ from hnexport.spec import Signature, Slot, StoredTensor
 from hnexport.spec.kinds import Kind
 from hnexport.widened import Widened
 
-_LISTED = "hnexport.networks.modules.listed"  # by name: it is built on this module
+_LISTED = "hnexport.networks.modules.listed"  # by name: they are built on this module
+_RECIPES = "hnexport.networks.recipes.made"
 
 __all__ = ["Ensemble", "LaidOut", "guarded", "in_file_layout", "output_leaves"]
 
@@ -100,6 +102,52 @@ class Ensemble:
             importlib.import_module(_LISTED).ensemble_from_modules(
                 modules,
                 example_inputs=example_inputs,
+                dynamic_axes=dynamic_axes,
+                outputs=outputs,
+                name=name,
+                origin=origin,
+            ),
+        )
+
+    @classmethod
+    def from_recipe(
+        cls,
+        module: nn.Module,
+        recipe: Any,
+        *,
+        members: int,
+        example_inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor],
+        weights: Mapping[str, Tensor] | str | PathLike[str] | None = None,
+        seed: int = 0,
+        dynamic_axes: Mapping[str, Mapping[int, Any]] | None = None,
+        outputs: Sequence[str] | Mapping[str, Kind] | None = None,
+        name: str | None = None,
+        origin: str | None = None,
+    ) -> "Ensemble":
+        """An ensemble of one module, whose tensors are shared, each member's own or generated; see docs/recipes.md.
+
+        Args:
+            module: in evaluation mode; it stays as the ensemble's network.
+            recipe: a `hnexport.ModuleRecipe`, or the path of one in TOML.
+            members: how many.
+            weights: the stored tensors by name, as `tensors` gives them, or a safetensors file of them. None draws them
+                with `seed`: what is shared is the module's own, the rest has its scale.
+            example_inputs, dynamic_axes, outputs, name, origin: as in `from_modules`.
+
+        Raises:
+            SpecError: the recipe does not fit the module, or the module is refused as in `from_modules`.
+            CheckpointError: `weights` are not those of this module, recipe and number of members.
+            CaptureError: `torch.export` refuses the module, for the reason that is passed on.
+        """
+        return cast(
+            "Ensemble",
+            importlib.import_module(_RECIPES).ensemble_from_recipe(
+                module,
+                recipe,
+                members=members,
+                example_inputs=example_inputs,
+                weights=weights,
+                seed=seed,
                 dynamic_axes=dynamic_axes,
                 outputs=outputs,
                 name=name,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FAMILIES",
     "MODULES",
+    "RECIPE",
     "WIDE_RESNET",
     "Checkpoint",
     "CommandLine",
@@ -36,9 +37,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 WIDE_RESNET = "wide-resnet"
 MODULES = "modules"
+RECIPE = "recipe"
 
 FAMILIES: Mapping[str, str] = MappingProxyType(
-    {WIDE_RESNET: "hnexport.networks.wide_resnet.family", MODULES: "hnexport.networks.modules.family"}
+    {
+        WIDE_RESNET: "hnexport.networks.wide_resnet.family",
+        MODULES: "hnexport.networks.modules.family",
+        RECIPE: "hnexport.networks.recipes.family",
+    }
 )
 
 
@@ -93,11 +99,11 @@ class Family(Protocol):
         """
         ...
 
-    def check_described(self, described: "Described") -> None:
+    def check_described(self, described: "Described", spec: Mapping[str, Any]) -> None:
         """Check the tables of a manifest of which `described` says nothing.
 
         Raises:
-            BundleError: they are not those of such an ensemble.
+            BundleError, SpecError: they are not those of such an ensemble.
         """
         ...
 
