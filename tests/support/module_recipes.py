@@ -71,7 +71,7 @@ class Tabular(nn.Module):
 
     def forward(self, numbers: Tensor, category: Tensor) -> dict[str, Tensor]:
         x = self.layers(torch.cat([numbers, self.category(category)], dim=1))
-        return {"mean": self.mean(x), "spread": F.softplus(self.spread(x))}
+        return {"mean": self.mean(x), "spread": 0.01 + F.softplus(self.spread(x))}
 
 
 class Convolution(nn.Module):
