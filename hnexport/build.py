@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 
 from hnexport import __version__
 from hnexport.bundle.checksums import WrittenFiles
@@ -43,7 +44,7 @@ from hnexport.parity import (
 )
 from hnexport.parity.cost import estimated_seconds
 from hnexport.parity.depth import depth_profile
-from hnexport.parity.inputs import PROBE_KINDS
+from hnexport.parity.inputs import PROBE_KINDS, Probes, given_inputs
 from hnexport.parity.page import write_page
 from hnexport.parity.report import report_json
 from hnexport.parity.rounding import measure_rounding
@@ -91,6 +92,8 @@ class BuildOptions:
         provider: onnxruntime's provider (and torch's device) for the verification.
         force: replace a bundle that is already at the target.
         bases: the dtype in which the bases are stored, for a source that has any; None leaves them as they are.
+        samples: of every input `[sample, …]` by name, to verify with instead of random ones; see
+            `hnexport.parity.inputs.given_inputs`.
     """
 
     formats: tuple[Format, ...] | None = None
@@ -98,6 +101,7 @@ class BuildOptions:
     provider: str = "auto"
     force: bool = False
     bases: BasisDtype | None = None
+    samples: Mapping[str, NDArray[np.generic]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +156,7 @@ def build(
         files = WrittenFiles(folder)
         manifest = _write_formats(ensemble, folder, formats, clock)
         with clock.stage("reference"):
-            probes = probe_inputs(ensemble.signature, {name: one.numpy() for name, one in ensemble.examples.items()})
+            probes = _probes(ensemble, options.samples)
             members = covered_members(ensemble, probes.inputs, options.members)
             golden = compute_golden(ensemble, members, probes.inputs, probes.kinds, progress=progress)
             write_golden(folder, golden)
@@ -186,6 +190,12 @@ def build(
         digest = read_identified(folder).digest
     remember(digest)
     return BuildResult(path=target, manifest=manifest, digest=digest, parity=report, seconds=clock.seconds)
+
+
+def _probes(ensemble: Ensemble, samples: Mapping[str, NDArray[np.generic]] | None) -> Probes:
+    if samples is not None:
+        return given_inputs(ensemble.signature, samples)
+    return probe_inputs(ensemble.signature, {name: one.numpy() for name, one in ensemble.examples.items()})
 
 
 def _ensemble(source: Ensemble | Buildable) -> Ensemble:

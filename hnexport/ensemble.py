@@ -29,6 +29,7 @@ from hnexport.spec.kinds import Kind
 from hnexport.widened import Widened
 
 _LISTED = "hnexport.networks.modules.listed"  # by name: they are built on this module
+_CONDITIONAL = "hnexport.networks.modules.conditional"
 _RECIPES = "hnexport.networks.recipes.made"
 
 __all__ = ["Ensemble", "LaidOut", "guarded", "in_file_layout", "output_leaves"]
@@ -148,6 +149,48 @@ class Ensemble:
                 example_inputs=example_inputs,
                 weights=weights,
                 seed=seed,
+                dynamic_axes=dynamic_axes,
+                outputs=outputs,
+                name=name,
+                origin=origin,
+            ),
+        )
+
+    @classmethod
+    def from_conditional(
+        cls,
+        module: nn.Module,
+        *,
+        members: int,
+        example_inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor],
+        dynamic_axes: Mapping[str, Mapping[int, Any]] | None = None,
+        outputs: Sequence[str] | Mapping[str, Kind] | None = None,
+        name: str | None = None,
+        origin: str | None = None,
+    ) -> "Ensemble":
+        """An ensemble of one module `forward(cond_id, *inputs)`, captured as it is; see docs/from.md.
+
+        Whatever the module does with its condition id stays inside the network: every artifact generates weights in
+        each call, and no member can be materialised as a plain network.
+
+        Args:
+            module: in evaluation mode. It gets its condition id as an int64 scalar tensor, whatever it calls it.
+            members: how many condition ids there are, from 0.
+            example_inputs: what forward takes after its condition id, as in `from_modules`.
+            dynamic_axes, outputs, name, origin: as in `from_modules`.
+
+        Raises:
+            SpecError: forward does not use its condition id, or the module is refused as in `from_modules`.
+            CaptureError: `torch.export` refuses the module, for the reason that is passed on: a condition id that
+                Python looks into (`if cond_id == 0`, `self.layers[cond_id]`) cannot be captured; stack what belongs to
+                members and select with `index_select(0, cond_id.reshape(1))`.
+        """
+        return cast(
+            "Ensemble",
+            importlib.import_module(_CONDITIONAL).ensemble_from_conditional(
+                module,
+                members=members,
+                example_inputs=example_inputs,
                 dynamic_axes=dynamic_axes,
                 outputs=outputs,
                 name=name,

@@ -1,4 +1,4 @@
-"""Modules with recipes, each through build, load and plain runtimes; and faults in them, which verify and locate find."""
+"""Modules with recipes, each through build, load and plain runtimes; and faults in them that verify and locate find."""
 
 import json
 import shutil

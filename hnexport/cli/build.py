@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from hnexport.cli import exit_codes
+from hnexport.cli.from_factory import factory_options, given_samples, source
 from hnexport.cli.options import Integers, json_option, provider_option, wide_option
 from hnexport.families import command_line
 
@@ -31,6 +32,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 
 
 @click.command()
+@factory_options
 @OPTIONS.build_options
 @click.option(
     "--formats",
@@ -56,7 +58,8 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     """Build a verified bundle: one graph (cond_id, image) -> logits in every format.
 
-    The weights come from --hypnettorch, from --checkpoint or, to try things out, from --seed. Every member of every
+    The weights come from --hypnettorch, from --checkpoint or, to try things out, from --seed; any other network comes
+    from a function of yours, --from train.py:make (docs/from.md). Every member of every
     artifact is compared with PyTorch in float64 before the bundle appears at its place; if one differs, nothing
     appears and the exit code is 1; it is 2 where the question could not be answered.
     """
@@ -65,14 +68,16 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     from hnexport.bundle.manifest import Format
     from hnexport.cli import render, render_bundle
     from hnexport.cli.render_parity import print_parity
+    from hnexport.ensemble import Ensemble
     from hnexport.parity.report import report_json
     from hnexport.records import to_json
     from hnexport.spec import BasisDtype
     from hnexport.spec.counts import weight_counts
     from hnexport.summary import Summary, summarise
 
-    checkpoint = OPTIONS.checkpoint(options)
-    ensemble = checkpoint.ensemble()
+    samples = given_samples(options["samples"])
+    made = OPTIONS.checkpoint(options) if options["factory"] is None else source(options, samples)
+    ensemble = made if isinstance(made, Ensemble) else made.ensemble()
     target = out if out is not None else Path("bundles") / ensemble.name
     chosen = options["verify_members"]
     build_options = BuildOptions(
@@ -81,13 +86,16 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
         provider=options["provider"],
         force=options["force"],
         bases=BasisDtype(options["bases"]) if options["bases"] else None,
+        samples=samples,
     )
     if not as_json:
+        if options["factory"] is not None:
+            render.say(f"{ensemble.name}, {ensemble.members} members, from {ensemble.origin}")
         counts = weight_counts(ensemble.slots, ensemble.stored, ensemble.members)
         render_bundle.print_summary(Summary(name=ensemble.name, counts=counts))
     try:
         with render.live_progress(quiet=as_json) as progress:
-            result = build_bundle(checkpoint, target, options=build_options, progress=progress)
+            result = build_bundle(made, target, options=build_options, progress=progress)
     except ParityFailedError as failure:
         with render.accomplished(f"nothing was published at {target}"):
             if as_json:

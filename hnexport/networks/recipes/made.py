@@ -20,6 +20,7 @@ from hnexport.networks.modules.members import check_finite, check_module, on_cpu
 from hnexport.networks.modules.names import check_name, check_names, default_name
 from hnexport.networks.modules.outputs import Outputs
 from hnexport.networks.recipes.drawn import drawn
+from hnexport.networks.recipes.ensemble import RecipeEnsemble
 from hnexport.networks.recipes.recipe import ModuleRecipe, read_recipe
 from hnexport.networks.recipes.storage import generator_spec, planned
 from hnexport.reading import shown
@@ -64,7 +65,7 @@ def ensemble_from_recipe(
     if not any(item.is_conditional for item in stored):
         raise SpecError("the recipe shares every tensor: members would be equal; let some be `member` or `generated`")
     tensors, source = _tensors(described, module, weights, seed)
-    return Ensemble(
+    return RecipeEnsemble(
         name=name,
         origin=f"{kind} with a recipe, {source}" if origin is None else origin,
         members=members,

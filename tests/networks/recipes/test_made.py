@@ -1,5 +1,7 @@
 """An ensemble of a module with a recipe computes what the module computes with the weights that the plan says."""
 
+import itertools
+
 import numpy as np
 import pytest
 import safetensors.torch
@@ -74,7 +76,7 @@ def test_members_differ_and_an_id_that_does_not_exist_has_no_outputs(case, ensem
     inputs = case.inputs(3, 2)
     found = [ensemble(member, inputs) for member in range(case.members)]
     for name in found[0]:
-        for one, other in zip(found, found[1:], strict=False):
+        for one, other in itertools.pairwise(found):
             assert (one[name] - other[name]).norm() > 1e-2 * one[name].norm()
     for absent in (-1, case.members):
         assert all(bool(value.isnan().all()) for value in ensemble(absent, inputs).values())
