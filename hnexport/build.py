@@ -148,6 +148,7 @@ def build(
     exact = _ensemble(source)
     ensemble = exact if options.bases is None else _ensemble(_with_bases(source, options.bases))
     formats = options.formats or default_formats(_stored_bytes(ensemble))
+    probes = _probes(ensemble, options.samples)
     asked = checked_members(ensemble.members, options.members)
     needed = _needed_bytes(ensemble, len(formats), len(asked))
     check_target(target, force=options.force, needed_bytes=needed)
@@ -156,7 +157,6 @@ def build(
         files = WrittenFiles(folder)
         manifest = _write_formats(ensemble, folder, formats, clock)
         with clock.stage("reference"):
-            probes = _probes(ensemble, options.samples)
             members = covered_members(ensemble, probes.inputs, options.members)
             golden = compute_golden(ensemble, members, probes.inputs, probes.kinds, progress=progress)
             write_golden(folder, golden)

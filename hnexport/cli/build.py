@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from hnexport.cli import exit_codes
-from hnexport.cli.from_factory import factory_options, given_samples, source
+from hnexport.cli.from_factory import check_without, factory_options, given_samples, source
 from hnexport.cli.options import Integers, json_option, provider_option, wide_option
 from hnexport.families import command_line
 
@@ -75,6 +75,8 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     from hnexport.spec.counts import weight_counts
     from hnexport.summary import Summary, summarise
 
+    if options["factory"] is None:
+        check_without(options)
     samples = given_samples(options["samples"])
     made = OPTIONS.checkpoint(options) if options["factory"] is None else source(options, samples)
     ensemble = made if isinstance(made, Ensemble) else made.ensemble()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hnexport.factories.described import InputText
     from hnexport.families import Checkpoint
 
-__all__ = ["factory_options", "given_samples", "source"]
+__all__ = ["check_without", "factory_options", "given_samples", "source"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -79,6 +79,22 @@ def source(options: Mapping[str, Any], samples: "Mapping[str, NDArray[Any]] | No
     return source_of(options["factory"], value, asked)
 
 
+def check_without(options: Mapping[str, Any]) -> None:
+    """Refuse what goes with a factory where none is named.
+
+    Raises:
+        click.UsageError: an option does.
+    """
+    for name, flag in (
+        ("arguments", "--arg"),
+        ("inputs", "--input"),
+        ("outputs", "--output"),
+        ("samples", "--samples"),
+    ):
+        if options[name]:
+            raise click.UsageError(f"{flag} goes with --from")
+
+
 def given_samples(path: Path | None) -> "Mapping[str, NDArray[Any]] | None":
     """The arrays of `--samples`, by input.
 
@@ -129,4 +145,5 @@ def _examples(inputs: "list[InputText]", samples: "Mapping[str, NDArray[Any]] | 
     given = {name: torch.from_numpy(array[:2]) for name, array in (samples or {}).items()}
     if not inputs:
         return given or None, None
-    return examples(inputs)
+    made, axes = examples(inputs)
+    return {name: given.get(name, example) for name, example in made.items()}, axes

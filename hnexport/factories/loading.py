@@ -68,7 +68,8 @@ def _module(where: str) -> ModuleType:
     path = Path(where)
     if path.suffix != ".py":
         _prefer(Path.cwd())
-        if importlib.util.find_spec(where.partition(".")[0]) is None:
+        first = where.partition(".")[0]
+        if not first or importlib.util.find_spec(first) is None:
             hint = f"; a file is named with its suffix, {where}.py:…" if Path(f"{where}.py").exists() else ""
             raise FactoryError(f"--from: there is no module {where} here or among what is installed{hint}")
         with users_code(f"importing {where}"):

@@ -98,10 +98,14 @@ def test_what_cannot_be_called_is_refused(target, arguments, message, file):
 
 
 def test_a_file_without_its_suffix_is_pointed_out(file, monkeypatch):
-    monkeypatch.chdir(file.parent)
-    (file.parent / "other-name.py").write_text("")
-    with pytest.raises(FactoryError, match=r"a file is named with its suffix, other-name.py:…"):
-        call("other-name:make")
+    monkeypatch.chdir(file.parent.parent)
+    with pytest.raises(FactoryError, match=r"a file is named with its suffix, .*/train.py:…"):
+        call(f"{file.parent.name}/train:make")
+
+
+def test_a_module_needs_a_name(file):
+    with pytest.raises(FactoryError, match="there is no module .train here"):
+        call(".train:make")
 
 
 def test_an_error_names_the_innermost_line_of_the_users(file):

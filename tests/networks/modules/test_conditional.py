@@ -1,4 +1,4 @@
-"""A module `forward(cond_id, *inputs)`, captured as it is: guarded, verified, loaded; what Python looks into is refused."""
+"""A module `forward(cond_id, *inputs)`, captured as it is: guarded, verified, loaded; or refused with the reason."""
 
 import numpy as np
 import onnxruntime
