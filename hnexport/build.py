@@ -48,6 +48,7 @@ from hnexport.parity.inputs import PROBE_KINDS, Probes, given_inputs
 from hnexport.parity.page import write_page
 from hnexport.parity.report import report_json
 from hnexport.parity.rounding import measure_rounding
+from hnexport.parity.trained import check_trained
 from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
 from hnexport.rows import taken
@@ -94,6 +95,8 @@ class BuildOptions:
         bases: the dtype in which the bases are stored, for a source that has any; None leaves them as they are.
         samples: of every input `[sample, …]` by name, to verify with instead of random ones; see
             `hnexport.parity.inputs.given_inputs`.
+        reference: a file of inputs and of what the trained model itself computes of them, which the ensemble has to
+            compute too; see `hnexport.parity.trained`.
     """
 
     formats: tuple[Format, ...] | None = None
@@ -102,6 +105,7 @@ class BuildOptions:
     force: bool = False
     bases: BasisDtype | None = None
     samples: Mapping[str, NDArray[np.generic]] | None = None
+    reference: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,12 +147,15 @@ def build(
         CaptureError, ExportError: an exporter refused.
         ParityError: a member that should be verified does not exist.
         ParityFailedError: an artifact does not compute what PyTorch computes; nothing was published.
+        NotAsTrainedError: the ensemble does not compute what the reference says; nothing was published.
     """
     target, options = Path(target), options or BuildOptions()
     exact = _ensemble(source)
     ensemble = exact if options.bases is None else _ensemble(_with_bases(source, options.bases))
     formats = options.formats or default_formats(_stored_bytes(ensemble))
     probes = _probes(ensemble, options.samples)
+    if options.reference is not None:
+        logger.info("as trained: relative L2 error %.1e", check_trained(exact, options.reference))
     asked = checked_members(ensemble.members, options.members)
     needed = _needed_bytes(ensemble, len(formats), len(asked))
     check_target(target, force=options.force, needed_bytes=needed)

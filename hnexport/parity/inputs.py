@@ -81,8 +81,8 @@ def probe_inputs(signature: Signature, examples: Mapping[str, ArrayLike], seed: 
     return Probes(inputs=inputs, kinds=tuple(kinds))
 
 
-def given_inputs(signature: Signature, samples: Mapping[str, ArrayLike]) -> Probes:
-    """A user's own samples, at most `MOST_GIVEN`, where random numbers make no sense to a network.
+def given_inputs(signature: Signature, samples: Mapping[str, ArrayLike], *, most: int | None = MOST_GIVEN) -> Probes:
+    """A user's own samples, the first `most` of them, where random numbers make no sense to a network.
 
     Raises:
         SpecError: they are not of these inputs: names, dtypes, shapes, or numbers of samples.
@@ -98,7 +98,7 @@ def given_inputs(signature: Signature, samples: Mapping[str, ArrayLike]) -> Prob
         raise SpecError(f"the samples have to be as many of every input, and at least one: {counts}")
     kept = {}
     for item in signature.inputs:
-        array = arrays[item.name][:MOST_GIVEN] if item.has_batch else arrays[item.name]
+        array = arrays[item.name][:most] if item.has_batch else arrays[item.name]
         fits = len(array.shape) == len(item.shape) and all(
             isinstance(size, str) or size == own for size, own in zip(item.shape, array.shape, strict=True)
         )
@@ -107,8 +107,8 @@ def given_inputs(signature: Signature, samples: Mapping[str, ArrayLike]) -> Prob
             found = f"{array.dtype.name} {list(array.shape)}"
             raise SpecError(f"the samples of {item.name} are {found}, the network takes {item.dtype} [{shape}]")
         kept[item.name] = np.ascontiguousarray(array)
-    number = min(next(iter(counts.values()), 1), MOST_GIVEN)
-    return Probes(inputs=kept, kinds=(GIVEN,) * number)
+    number = next(iter(counts.values()), 1)
+    return Probes(inputs=kept, kinds=(GIVEN,) * (number if most is None else min(number, most)))
 
 
 def _samples(item: TensorSpec, example: Array, kinds: list[str], seed: int | list[int]) -> Array:

@@ -169,3 +169,13 @@ def test_samples_of_other_inputs_are_refused(hnexport, train):
     )
     assert done.returncode == 2
     assert "the samples are of tokens, mask, the network takes tokens" in done.stderr
+
+
+def test_what_was_not_trained_is_not_published(hnexport, train):
+    rows = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+    save_file({"input.input": rows, "output.output": np.zeros((2, 4, 3), np.float32)}, train / "r.safetensors")
+    done = hnexport("build", "--from", "train.py:networks", *ROW, "--reference", "r.safetensors", "--out", "b")
+    assert done.returncode == 1
+    assert "samples are others than the trained model's" in " ".join(done.stderr.split())
+    assert "nothing was published" in done.stderr
+    assert not (train / "b").exists()
