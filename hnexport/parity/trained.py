@@ -64,7 +64,7 @@ def read_trained(path: Path, members: int) -> Trained:
     other = next((name for name in tensors if not name.startswith((_INPUT, _OUTPUT)) and name != _MEMBERS), None)
     if other is not None or not outputs:
         raise ParityError(
-            f"{path} holds {', '.join(list(tensors)[:5]) or 'nothing'}: a reference has input.NAME [sample, …] of every "
+            f"{path} holds {', '.join(list(tensors)[:5]) or 'nothing'}: a reference has input.NAME [sample, …] of each "
             "input, output.NAME [member, sample, …], and members where these are not all, in their order"
         )
     chosen = tuple(map(int, tensors[_MEMBERS])) if _MEMBERS in tensors else tuple(range(members))
@@ -119,6 +119,7 @@ def _compare(where: str, output: OutputSpec, given: Array, exact: Array, single:
         hint = "; if a GPU computed the reference with TF32, compute it on the CPU" if coarse else ""
         raise NotAsTrainedError(
             f"{where}: {wrong.size} of {len(errors)} samples are others than the trained model's, by up to "
-            f"{largest:.1e} (relative L2, sample {int(wrong[errors[wrong].argmax()])}): it is not what was trained{hint}"
+            f"{largest:.1e} (relative L2, sample {int(wrong[errors[wrong].argmax()])}): "
+            f"it is not what was trained{hint}"
         )
     return float(errors.max(initial=0.0))
