@@ -17,10 +17,12 @@ _WHERE = {
     "HypernetSpec": "hnexport.spec",
     "ImageSpec": "hnexport.networks.wide_resnet.spec",
     "Logits": "hnexport.spec.kinds",
+    "ModuleRecipe": "hnexport.networks.recipes.recipe",
     "Pipeline": "hnexport.networks.wide_resnet.pipeline",
     "PipelineSpec": "hnexport.networks.wide_resnet.spec",
     "PreprocessSpec": "hnexport.networks.wide_resnet.spec",
     "Recipe": "hnexport.networks.wide_resnet.spec",
+    "Rule": "hnexport.networks.recipes.recipe",
     "Source": "hnexport.spec",
     "WideResNetSpec": "hnexport.networks.wide_resnet.spec",
     "weight_summary": "hnexport.networks.wide_resnet.counts",
@@ -33,10 +35,12 @@ __all__ = [
     "HypernetSpec",
     "ImageSpec",
     "Logits",
+    "ModuleRecipe",
     "Pipeline",
     "PipelineSpec",
     "PreprocessSpec",
     "Recipe",
+    "Rule",
     "Source",
     "WideResNetSpec",
     "__version__",
@@ -46,6 +50,7 @@ __all__ = [
 if TYPE_CHECKING:
     from hnexport.ensemble import Ensemble
     from hnexport.errors import HnexportError
+    from hnexport.networks.recipes.recipe import ModuleRecipe, Rule
     from hnexport.networks.wide_resnet.counts import weight_summary
     from hnexport.networks.wide_resnet.pipeline import Pipeline
     from hnexport.networks.wide_resnet.spec import (

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 
 from hnexport import __version__
 from hnexport.bundle.checksums import WrittenFiles
@@ -43,10 +44,11 @@ from hnexport.parity import (
 )
 from hnexport.parity.cost import estimated_seconds
 from hnexport.parity.depth import depth_profile
-from hnexport.parity.inputs import PROBE_KINDS
+from hnexport.parity.inputs import PROBE_KINDS, Probes, given_inputs
 from hnexport.parity.page import write_page
 from hnexport.parity.report import report_json
 from hnexport.parity.rounding import measure_rounding
+from hnexport.parity.trained import check_trained
 from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
 from hnexport.rows import taken
@@ -91,6 +93,10 @@ class BuildOptions:
         provider: onnxruntime's provider (and torch's device) for the verification.
         force: replace a bundle that is already at the target.
         bases: the dtype in which the bases are stored, for a source that has any; None leaves them as they are.
+        samples: of every input `[sample, …]` by name, to verify with instead of random ones; see
+            `hnexport.parity.inputs.given_inputs`.
+        reference: a file of inputs and of what the trained model itself computes of them, which the ensemble has to
+            compute too; see `hnexport.parity.trained`.
     """
 
     formats: tuple[Format, ...] | None = None
@@ -98,6 +104,8 @@ class BuildOptions:
     provider: str = "auto"
     force: bool = False
     bases: BasisDtype | None = None
+    samples: Mapping[str, NDArray[np.generic]] | None = None
+    reference: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,11 +147,15 @@ def build(
         CaptureError, ExportError: an exporter refused.
         ParityError: a member that should be verified does not exist.
         ParityFailedError: an artifact does not compute what PyTorch computes; nothing was published.
+        NotAsTrainedError: the ensemble does not compute what the reference says; nothing was published.
     """
     target, options = Path(target), options or BuildOptions()
     exact = _ensemble(source)
     ensemble = exact if options.bases is None else _ensemble(_with_bases(source, options.bases))
     formats = options.formats or default_formats(_stored_bytes(ensemble))
+    probes = _probes(ensemble, options.samples)
+    if options.reference is not None:
+        logger.info("as trained: relative L2 error %.1e", check_trained(exact, options.reference))
     asked = checked_members(ensemble.members, options.members)
     needed = _needed_bytes(ensemble, len(formats), len(asked))
     check_target(target, force=options.force, needed_bytes=needed)
@@ -152,7 +164,6 @@ def build(
         files = WrittenFiles(folder)
         manifest = _write_formats(ensemble, folder, formats, clock)
         with clock.stage("reference"):
-            probes = probe_inputs(ensemble.signature, {name: one.numpy() for name, one in ensemble.examples.items()})
             members = covered_members(ensemble, probes.inputs, options.members)
             golden = compute_golden(ensemble, members, probes.inputs, probes.kinds, progress=progress)
             write_golden(folder, golden)
@@ -187,6 +198,12 @@ def build(
         digest = read_identified(folder).digest
     remember(digest)
     return BuildResult(path=target, manifest=manifest, digest=digest, parity=report, seconds=clock.seconds)
+
+
+def _probes(ensemble: Ensemble, samples: Mapping[str, NDArray[np.generic]] | None) -> Probes:
+    if samples is not None:
+        return given_inputs(ensemble.signature, samples)
+    return probe_inputs(ensemble.signature, {name: one.numpy() for name, one in ensemble.examples.items()})
 
 
 def _ensemble(source: Ensemble | Buildable) -> Ensemble:

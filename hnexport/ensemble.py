@@ -10,6 +10,7 @@ known to the family alone, which `source` names.
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
@@ -29,6 +30,8 @@ from hnexport.widened import Widened
 
 _LISTED = "hnexport.networks.modules.listed"  # by name: they are built on this module
 _PAIR = "hnexport.networks.hypnettorch.pair"
+_CONDITIONAL = "hnexport.networks.modules.conditional"
+_RECIPES = "hnexport.networks.recipes.made"
 
 __all__ = ["Ensemble", "LaidOut", "guarded", "in_file_layout", "output_leaves"]
 
@@ -100,6 +103,94 @@ class Ensemble:
             "Ensemble",
             importlib.import_module(_LISTED).ensemble_from_modules(
                 modules,
+                example_inputs=example_inputs,
+                dynamic_axes=dynamic_axes,
+                outputs=outputs,
+                name=name,
+                origin=origin,
+            ),
+        )
+
+    @classmethod
+    def from_recipe(
+        cls,
+        module: nn.Module,
+        recipe: Any,
+        *,
+        members: int,
+        example_inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor],
+        weights: Mapping[str, Tensor] | str | PathLike[str] | None = None,
+        seed: int = 0,
+        dynamic_axes: Mapping[str, Mapping[int, Any]] | None = None,
+        outputs: Sequence[str] | Mapping[str, Kind] | None = None,
+        name: str | None = None,
+        origin: str | None = None,
+    ) -> "Ensemble":
+        """An ensemble of one module, whose tensors are shared, each member's own or generated; see docs/recipes.md.
+
+        Args:
+            module: in evaluation mode; it stays as the ensemble's network.
+            recipe: a `hnexport.ModuleRecipe`, or the path of one in TOML.
+            members: how many.
+            weights: the stored tensors by name, as `tensors` gives them, or a safetensors file of them. None draws them
+                with `seed`: what is shared is the module's own, the rest has its scale.
+            example_inputs, dynamic_axes, outputs, name, origin: as in `from_modules`.
+
+        Raises:
+            SpecError: the recipe does not fit the module, or the module is refused as in `from_modules`.
+            CheckpointError: `weights` are not those of this module, recipe and number of members.
+            CaptureError: `torch.export` refuses the module, for the reason that is passed on.
+        """
+        return cast(
+            "Ensemble",
+            importlib.import_module(_RECIPES).ensemble_from_recipe(
+                module,
+                recipe,
+                members=members,
+                example_inputs=example_inputs,
+                weights=weights,
+                seed=seed,
+                dynamic_axes=dynamic_axes,
+                outputs=outputs,
+                name=name,
+                origin=origin,
+            ),
+        )
+
+    @classmethod
+    def from_conditional(
+        cls,
+        module: nn.Module,
+        *,
+        members: int,
+        example_inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor],
+        dynamic_axes: Mapping[str, Mapping[int, Any]] | None = None,
+        outputs: Sequence[str] | Mapping[str, Kind] | None = None,
+        name: str | None = None,
+        origin: str | None = None,
+    ) -> "Ensemble":
+        """An ensemble of one module `forward(cond_id, *inputs)`, captured as it is; see docs/from.md.
+
+        Whatever the module does with its condition id stays inside the network: every artifact generates weights in
+        each call, and no member can be materialised as a plain network.
+
+        Args:
+            module: in evaluation mode. It gets its condition id as an int64 scalar tensor, whatever it calls it.
+            members: how many condition ids there are, from 0.
+            example_inputs: what forward takes after its condition id, as in `from_modules`.
+            dynamic_axes, outputs, name, origin: as in `from_modules`.
+
+        Raises:
+            SpecError: forward does not use its condition id, or the module is refused as in `from_modules`.
+            CaptureError: `torch.export` refuses the module, for the reason that is passed on: a condition id that
+                Python looks into (`if cond_id == 0`, `self.layers[cond_id]`) cannot be captured; stack what belongs to
+                members and select with `index_select(0, cond_id.reshape(1))`.
+        """
+        return cast(
+            "Ensemble",
+            importlib.import_module(_CONDITIONAL).ensemble_from_conditional(
+                module,
+                members=members,
                 example_inputs=example_inputs,
                 dynamic_axes=dynamic_axes,
                 outputs=outputs,

@@ -10,6 +10,7 @@ __all__ = [
     "CaptureError",
     "CheckpointError",
     "ExportError",
+    "FactoryError",
     "HnexportError",
     "NotRunError",
     "ParityError",
@@ -38,6 +39,10 @@ class CaptureError(HnexportError):
 
 class ExportError(HnexportError):
     """A captured ensemble could not be written in one of the file formats."""
+
+
+class FactoryError(HnexportError):
+    """A user's own function that `--from` names: it cannot be found or called, or raised; the message says where."""
 
 
 class BundleError(HnexportError):

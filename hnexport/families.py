@@ -24,6 +24,7 @@ __all__ = [
     "FAMILIES",
     "HYPNETTORCH",
     "MODULES",
+    "RECIPE",
     "WIDE_RESNET",
     "Checkpoint",
     "CommandLine",
@@ -38,12 +39,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 WIDE_RESNET = "wide-resnet"
 MODULES = "modules"
 HYPNETTORCH = "hypnettorch"
+RECIPE = "recipe"
 
 FAMILIES: Mapping[str, str] = MappingProxyType(
     {
         WIDE_RESNET: "hnexport.networks.wide_resnet.family",
         MODULES: "hnexport.networks.modules.family",
         HYPNETTORCH: "hnexport.networks.hypnettorch.family",
+        RECIPE: "hnexport.networks.recipes.family",
     }
 )
 
@@ -99,11 +102,11 @@ class Family(Protocol):
         """
         ...
 
-    def check_described(self, described: "Described") -> None:
+    def check_described(self, described: "Described", spec: Mapping[str, Any]) -> None:
         """Check the tables of a manifest of which `described` says nothing.
 
         Raises:
-            BundleError: they are not those of such an ensemble.
+            BundleError, SpecError: they are not those of such an ensemble.
         """
         ...
 

@@ -27,6 +27,7 @@ ORDER = (
     ("hypernet",),
     ("families", "ensemble"),  # a family gives an ensemble, and `Ensemble.from_modules` is a family's
     ("networks",),
+    ("factories",),
     ("export",),
     ("bundle",),
     ("confine", "trust"),
@@ -51,6 +52,10 @@ LIGHT = (
     "hnexport.names",
     "hnexport.networks.hypnettorch.family",
     "hnexport.networks.hypnettorch.steps",
+    "hnexport.networks.recipes.family",
+    "hnexport.networks.recipes.planners",
+    "hnexport.networks.recipes.recipe",
+    "hnexport.networks.recipes.storage",
     "hnexport.networks.wide_resnet.chunking",
     "hnexport.networks.wide_resnet.counts",
     "hnexport.networks.wide_resnet.family",

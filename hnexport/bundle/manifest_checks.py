@@ -95,7 +95,7 @@ def _check_source(manifest: Manifest) -> None:
     found.check(source.spec, listed)
     expected = found.described(source.spec)
     if expected is None:
-        found.check_described(manifest)
+        found.check_described(manifest, source.spec)
         return
     for what in ("name", "members", "signature", "slots", "stored"):
         if getattr(manifest, what) != getattr(expected, what):

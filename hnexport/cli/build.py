@@ -1,14 +1,21 @@
 """`hnexport build`: from trained or random weights to a verified bundle."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hnexport.cli import exit_codes
+from hnexport.cli.from_factory import check_without, factory_options, given_samples, source
 from hnexport.cli.options import Integers, json_option, provider_option, wide_option
 from hnexport.families import command_line, family
+
+if TYPE_CHECKING:
+    from hnexport.build import BuildOptions
+    from hnexport.ensemble import Ensemble
+    from hnexport.families import Checkpoint
 
 __all__ = ["build"]
 
@@ -31,6 +38,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 
 
 @click.command()
+@factory_options
 @OPTIONS.build_options
 @click.option(
     "--formats",
@@ -42,6 +50,12 @@ class _Formats(click.ParamType[tuple[str, ...]]):
     type=click.Choice(["float32", "float16"]),
     help="How the hypernetwork's bases are stored; float16 halves the files, weights are still generated in float32.  "
     "[default: float32, or as the checkpoint has them]",
+)
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    help="A safetensors file of what the trained model computes, input.NAME and output.NAME [member, sample, …]. "
+    "An ensemble that differs from it is not published.",
 )
 @provider_option
 @click.option(
@@ -56,37 +70,33 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     """Build a verified bundle: one graph (cond_id, image) -> logits in every format.
 
-    The weights come from --hypnettorch, from --checkpoint or, to try things out, from --seed. Every member of every
-    artifact is compared with PyTorch in float64 before the bundle appears at its place; if one differs, nothing
-    appears and the exit code is 1; it is 2 where the question could not be answered.
+    The weights come from --hypnettorch, from --checkpoint or, to try things out, from --seed; any other network comes
+    from a function of yours, --from train.py:make (docs/from.md). Every member of every artifact is compared with
+    PyTorch in float64 before the bundle appears at its place; if one differs, nothing appears and the exit code is 1;
+    it is 2 where the question could not be answered.
     """
-    from hnexport.build import BuildOptions, ParityFailedError
+    from hnexport.build import ParityFailedError
     from hnexport.build import build as build_bundle
-    from hnexport.bundle.manifest import Format
     from hnexport.cli import render, render_bundle
     from hnexport.cli.render_parity import print_parity
     from hnexport.parity.report import report_json
+    from hnexport.parity.trained import NotAsTrainedError
     from hnexport.records import to_json
-    from hnexport.spec import BasisDtype
     from hnexport.summary import Summary, summarise
 
-    checkpoint = OPTIONS.checkpoint(options)
-    ensemble = checkpoint.ensemble()
+    made, ensemble, build_options = _asked(options)
     target = out if out is not None else Path("bundles") / ensemble.name
-    chosen = options["verify_members"]
-    build_options = BuildOptions(
-        formats=tuple(Format(name) for name in options["formats"]) if options["formats"] else None,
-        members=tuple(range(ensemble.members)) if chosen == () else chosen,
-        provider=options["provider"],
-        force=options["force"],
-        bases=BasisDtype(options["bases"]) if options["bases"] else None,
-    )
     if not as_json:
+        if options["factory"] is not None:
+            render.say(f"{ensemble.name}, {ensemble.members} members, from {ensemble.origin}")
         counts = family(ensemble.source.family).counts(ensemble)
         render_bundle.print_summary(Summary(name=ensemble.name, counts=counts))
     try:
         with render.live_progress(quiet=as_json) as progress:
-            result = build_bundle(checkpoint, target, options=build_options, progress=progress)
+            result = build_bundle(made, target, options=build_options, progress=progress)
+    except NotAsTrainedError as difference:
+        render.tell(f"{difference}; nothing was published")
+        sys.exit(exit_codes.DIFFERENT)
     except ParityFailedError as failure:
         with render.accomplished(f"nothing was published at {target}"):
             if as_json:
@@ -114,3 +124,30 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
         render_bundle.print_bases(result.manifest)
         render.say(f"digest {result.digest}", wrap=False)
         render.say(str(target), wrap=False)
+
+
+def _asked(options: Mapping[str, Any]) -> "tuple[Ensemble | Checkpoint, Ensemble, BuildOptions]":
+    """What is to be built, the ensemble of it, and how."""
+    from hnexport.build import BuildOptions
+    from hnexport.bundle.manifest import Format
+    from hnexport.ensemble import Ensemble
+    from hnexport.spec import BasisDtype
+
+    if options["factory"] is None:
+        check_without(options)
+    samples, chosen = given_samples(options["samples"]), options["verify_members"]
+    made = OPTIONS.checkpoint(options) if options["factory"] is None else source(options, samples)
+    ensemble = made if isinstance(made, Ensemble) else made.ensemble()
+    return (
+        made,
+        ensemble,
+        BuildOptions(
+            formats=tuple(Format(name) for name in options["formats"]) if options["formats"] else None,
+            members=tuple(range(ensemble.members)) if chosen == () else chosen,
+            provider=options["provider"],
+            force=options["force"],
+            bases=BasisDtype(options["bases"]) if options["bases"] else None,
+            samples=samples,
+            reference=options["reference"],
+        ),
+    )

@@ -11,7 +11,7 @@ from hnexport.errors import CheckpointError
 from hnexport.hypernet.layout import joined_bases
 from hnexport.hypernet.plan import InternalHypernet
 from hnexport.hypernet.storage import GeneratorSpec, stored_tensors
-from hnexport.names import MEMBER_PREFIX, SHARED_PREFIX
+from hnexport.names import GUARD, MEMBER_PREFIX, SHARED_PREFIX
 from hnexport.spec import Activation, BasisDtype, HypernetSpec, Slot, Source, StoredTensor
 from hnexport.spec.tensors import FLOATING
 
@@ -35,7 +35,7 @@ class WeightGenerator(nn.Module):
 
     A condition id that does not exist never yields usable weights: the id is clamped, so that no runtime reads out of
     bounds, and a NaN is added to every floating tensor that depends on the member and to the slots that the
-    specification guards, so that no runtime returns a prediction.
+    specification guards, so that no runtime returns a prediction. With `guards_outputs` it is `names.GUARD` instead.
     """
 
     def __init__(self, spec: GeneratorSpec, tensors: Mapping[str, Tensor]) -> None:
@@ -56,10 +56,11 @@ class WeightGenerator(nn.Module):
         """`cond_id`: int64 scalar; returns every slot's tensor, in the order of the specification's slots."""
         given = cond_id.reshape(1)  # one element throughout: CoreML clamps and compares no scalars
         row = given.clamp(0, self.spec.members - 1)
+        missing = torch.where(row == given, 0.0, float("nan"))
+        weights = {GUARD: missing} if self.spec.guards_outputs else {}
         # 0-dim in the end: it takes the dtype of what it is added to.
-        guard = torch.where(row == given, 0.0, float("nan")).reshape(())
+        guard = None if self.spec.guards_outputs else missing.reshape(())
         chunks = {hypernet.name: self._chunks(hypernet, row, guard) for hypernet in self.spec.plan.hypernets}
-        weights = {}
         for slot in self.spec.slots:
             source = self.spec.sources[slot.name]
             if source is Source.GENERATED:
@@ -68,7 +69,7 @@ class WeightGenerator(nn.Module):
                 weight = self.get(MEMBER_PREFIX + slot.name).index_select(0, row).reshape(slot.shape)
             else:
                 weight = self.get(SHARED_PREFIX + slot.name)
-            if source is Source.MEMBER or slot.name in self.spec.guarded:
+            if guard is not None and (source is Source.MEMBER or slot.name in self.spec.guarded):
                 weight = weight + guard if weight.is_floating_point() else weight
             weights[slot.name] = weight
         return weights
@@ -86,7 +87,7 @@ class WeightGenerator(nn.Module):
         owner, _, leaf = name.rpartition(".")
         return getattr(self.get_submodule(owner), leaf)  # type: ignore[no-any-return]
 
-    def _chunks(self, hypernet: InternalHypernet, row: Tensor, guard: Tensor) -> tuple[Tensor, ...]:
+    def _chunks(self, hypernet: InternalHypernet, row: Tensor, guard: Tensor | None) -> tuple[Tensor, ...]:
         """All chunks of one internal hypernetwork, each `[1, chunk]`; joined ones layer by layer.
 
         The latter are `[out_channel, layer's chunks, row]`, see `hnexport.hypernet.layout`.
@@ -94,7 +95,8 @@ class WeightGenerator(nn.Module):
         settings = self.spec.hypernet or HypernetSpec()  # a plan without one has no internal hypernetworks
         prefix = f"hypernet.{hypernet.name}"
         shape = (hypernet.chunks, hypernet.embedding_size)
-        hidden = self.get(f"{prefix}.embedding").index_select(0, row).reshape(shape) + guard
+        hidden = self.get(f"{prefix}.embedding").index_select(0, row).reshape(shape)
+        hidden = hidden if guard is None else hidden + guard
         for number in range(1, len(settings.hidden_layers) + 1):
             hidden = hidden @ self.get(f"{prefix}.hidden{number}.weight")
             if settings.bias:

@@ -28,6 +28,7 @@ class GeneratorSpec:
         hypernet: how chunks are generated; None without a plan.
         guarded: shared slots that are NaN too for a condition id that does not exist. A network whose last layer is
             shared needs that: a ReLU that takes the larger of two numbers swallows the NaN of the layers before it.
+        guards_outputs: the guard is a further output, `names.GUARD`, and no slot is NaN: right for any network.
     """
 
     name: str
@@ -37,6 +38,7 @@ class GeneratorSpec:
     plan: ChunkPlan = field(default_factory=ChunkPlan)
     hypernet: HypernetSpec | None = None
     guarded: frozenset[str] = frozenset()
+    guards_outputs: bool = False
 
     def __post_init__(self) -> None:
         require_positive("members", (self.members,))

@@ -9,16 +9,30 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from hnexport.errors import SpecError
 from hnexport.names import EXTREME
 from hnexport.spec import Signature, TensorSpec
 
-__all__ = ["EXAMPLE", "LARGEST", "PHOTOGRAPHS", "PROBE_KINDS", "Probes", "probe_inputs"]
+__all__ = [
+    "EXAMPLE",
+    "GIVEN",
+    "LARGEST",
+    "MOST_GIVEN",
+    "PHOTOGRAPHS",
+    "PROBE_KINDS",
+    "Probes",
+    "given_inputs",
+    "probe_inputs",
+]
 
 Array = NDArray[np.generic]
 
 PHOTOGRAPHS = ("cat.png", "coffee.png")
 PROBE_KINDS = ("noise", "photograph", "uniform", "faint", "constant", "glaring")
 EXAMPLE = "example"
+GIVEN = "given"
+MOST_GIVEN = 64
+"""Samples of a user's that a bundle keeps: the first ones."""
 
 LARGEST = 1e4
 """The largest number that a floating-point input is probed with."""
@@ -65,6 +79,36 @@ def probe_inputs(signature: Signature, examples: Mapping[str, ArrayLike], seed: 
     for position, item in enumerate(batched):
         inputs[item.name] = _samples(item, arrays[item.name], kinds, [seed, position] if position else seed)
     return Probes(inputs=inputs, kinds=tuple(kinds))
+
+
+def given_inputs(signature: Signature, samples: Mapping[str, ArrayLike], *, most: int | None = MOST_GIVEN) -> Probes:
+    """A user's own samples, the first `most` of them, where random numbers make no sense to a network.
+
+    Raises:
+        SpecError: they are not of these inputs: names, dtypes, shapes, or numbers of samples.
+    """
+    arrays = {name: np.asarray(value) for name, value in samples.items()}
+    names = [item.name for item in signature.inputs]
+    if set(arrays) != set(names):
+        raise SpecError(f"the samples are of {', '.join(arrays) or 'nothing'}, the network takes {', '.join(names)}")
+    counts = {
+        item.name: len(arrays[item.name]) for item in signature.inputs if item.has_batch and arrays[item.name].ndim
+    }
+    if len(set(counts.values())) > 1 or 0 in counts.values():
+        raise SpecError(f"the samples have to be as many of every input, and at least one: {counts}")
+    kept = {}
+    for item in signature.inputs:
+        array = arrays[item.name][:most] if item.has_batch else arrays[item.name]
+        fits = len(array.shape) == len(item.shape) and all(
+            isinstance(size, str) or size == own for size, own in zip(item.shape, array.shape, strict=True)
+        )
+        if array.dtype.name != item.dtype or not fits:
+            shape = ", ".join(map(str, item.shape))
+            found = f"{array.dtype.name} {list(array.shape)}"
+            raise SpecError(f"the samples of {item.name} are {found}, the network takes {item.dtype} [{shape}]")
+        kept[item.name] = np.ascontiguousarray(array)
+    number = next(iter(counts.values()), 1)
+    return Probes(inputs=kept, kinds=(GIVEN,) * (number if most is None else min(number, most)))
 
 
 def _samples(item: TensorSpec, example: Array, kinds: list[str], seed: int | list[int]) -> Array:

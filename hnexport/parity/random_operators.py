@@ -11,7 +11,8 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
-from hnexport.bundle.onnx_data import is_external, read_model
+from hnexport.bundle.onnx_data import read_model
+from hnexport.bundle.onnx_tensors import is_external
 from hnexport.parity.results import Check
 
 __all__ = ["check_nothing_random", "random_operators"]

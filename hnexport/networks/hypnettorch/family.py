@@ -10,11 +10,12 @@ from hnexport.networks.hypnettorch.steps import OUTPUTS, check_steps, tensors_in
 from hnexport.reading import shown
 from hnexport.records import to_json
 from hnexport.spec import StoredKind, stored_as
+from hnexport.spec.counts import weight_counts
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["check", "check_described", "described", "ensemble", "generator", "plan"]
+__all__ = ["check", "check_described", "counts", "described", "ensemble", "generator", "plan"]
 
 
 def check(spec: Mapping[str, Any], listed_bytes: int) -> None:
@@ -48,6 +49,11 @@ def check_described(found: Described) -> None:
         expected = stored_as(slot_of, found.members, shared=item.kind is StoredKind.SHARED)
         if item != expected:
             raise BundleError(f"$.stored: expected {shown(to_json(expected), 250)}, found {shown(to_json(item), 250)}")
+
+
+def counts(found: Described) -> dict[str, int | float]:
+    """As hypnettorch counts the weights of such a network."""
+    return weight_counts(found.slots, found.stored, found.members)
 
 
 def plan(spec: Mapping[str, Any]) -> ChunkPlan:

@@ -27,7 +27,7 @@ def described(spec: Mapping[str, Any]) -> None:
     """The manifest's own tables are all that is known."""
 
 
-def check_described(found: Described) -> None:
+def check_described(found: Described, spec: Mapping[str, Any]) -> None:
     """Every slot that is not tied is stored once, for all members or for each; nothing else is stored."""
     own = {slot.name: slot for slot in found.slots if slot.alias_of is None}
     for slot in found.slots:

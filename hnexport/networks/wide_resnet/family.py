@@ -63,7 +63,7 @@ def check(spec: Mapping[str, Any], listed_bytes: int) -> None:
     check_expansion(found, listed_bytes)
 
 
-def check_described(found: Described) -> None:
+def check_described(found: Described, spec: Mapping[str, Any]) -> None:
     """The specification says all of them."""
 
 

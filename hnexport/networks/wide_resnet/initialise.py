@@ -17,18 +17,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from hnexport.hypernet.bases import round_bases
-from hnexport.hypernet.generator import ACTIVATIONS
+from hnexport.hypernet.moments import activation_moment
 from hnexport.hypernet.plan import ChunkPlan
 from hnexport.networks.wide_resnet.chunking import Part, chunk_parts, plan_chunks
 from hnexport.networks.wide_resnet.slots import NetworkSlot, Role, network_slots
 from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.networks.wide_resnet.storage import stored_tensors
-from hnexport.spec import Activation, HypernetSpec, Source, StoredKind, StoredTensor
+from hnexport.spec import HypernetSpec, Source, StoredKind, StoredTensor
 
 __all__ = ["expected_norm_variances", "initialise"]
 
@@ -145,10 +144,10 @@ def _hypernet_tensor(stored: StoredTensor, chunk: _Chunk, random: torch.Generato
             length = math.sqrt(stored.shape[2])
             return torch.nn.functional.normalize(embedding, dim=2) * (length * scale)[None, :, None]
         case StoredKind.HIDDEN:
-            moment = _activation_moment(settings) if ".hidden1." not in stored.name else 1.0
+            moment = activation_moment(settings) if ".hidden1." not in stored.name else 1.0
             return _normal(stored.shape, math.sqrt(1.0 / (stored.shape[0] * moment)), random)
         case StoredKind.BASIS:
-            moment = _activation_moment(settings) if settings.hidden_layers else 1.0
+            moment = activation_moment(settings) if settings.hidden_layers else 1.0
             unit = math.sqrt(1.0 / (stored.shape[0] * moment))
             parts = [
                 _normal((stored.shape[0], part.size), unit * _part_std(part, widest, settings), random)
@@ -176,12 +175,3 @@ def _fan_in(spec: PipelineSpec, plan: ChunkPlan) -> dict[str, list[int]]:
             for piece in plan.assembly[slot.name].pieces if slot.name in plan.assembly else ():
                 fans[piece.hypernet][piece.chunk] = math.prod(slot.shape[1:])
     return fans
-
-
-def _activation_moment(settings: HypernetSpec) -> float:
-    """E[f(z)^2] for a standard normal z, by Gauss-Hermite quadrature."""
-    if settings.activation is Activation.NONE:
-        return 1.0
-    nodes, weights = np.polynomial.hermite_e.hermegauss(64)
-    values = ACTIVATIONS[settings.activation](torch.from_numpy(nodes)).numpy()
-    return float((weights * values**2).sum() / math.sqrt(2.0 * math.pi))

@@ -100,9 +100,9 @@ CONTRADICTIONS: dict[str, Callable[[Ensemble], Ensemble]] = {
 def test_tables_that_contradict_each_other_are_refused(
     ensemble: Ensemble, edit: Callable[[Ensemble], Ensemble]
 ) -> None:
-    check_described(ensemble)
+    check_described(ensemble, {})
     with pytest.raises(BundleError, match=r"^\$\.(slots|stored): "):
-        check_described(edit(ensemble))
+        check_described(edit(ensemble), {})
 
 
 def test_the_family_is_read_without_torch() -> None:

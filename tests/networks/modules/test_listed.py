@@ -308,7 +308,7 @@ def test_an_id_that_does_not_exist_gives_nan_in_every_floating_output(
 
 def test_what_is_said_of_an_ensemble_is_what_it_holds(case: tuple[Kind, Ensemble]) -> None:
     found, ensemble = case
-    check_described(ensemble)
+    check_described(ensemble, {})
     modules = found.modules()
     for item in ensemble.stored:
         values = [named_tensors(module)[str(item.slot)] for module in modules]

@@ -1,0 +1,149 @@
+"""`hnexport build --from`: a user's own function says what to build."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hnexport.ensemble import Ensemble
+    from hnexport.factories.described import InputText
+    from hnexport.families import Checkpoint
+
+__all__ = ["check_without", "factory_options", "given_samples", "source"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+FILE = click.Path(path_type=Path)
+OPTIONS = (
+    click.option(
+        "--from",
+        "factory",
+        metavar="MODULE:NAME|FILE.py:NAME",
+        help="A function of yours that returns an ensemble, a list of modules, (module, recipe), or a module "
+        "forward(cond_id, …). Your file is run, with all your rights, like `python FILE`.",
+    ),
+    click.option("--arg", "arguments", multiple=True, metavar="NAME=VALUE", help="For the function of --from."),
+    click.option(
+        "--input",
+        "inputs",
+        multiple=True,
+        metavar="NAME=DTYPE[SIZE,…]",
+        help="What forward takes: image=float32[batch,3,32,32], tokens=int64[batch,time=16]:0..999; an axis with a "
+        "name has any size.",
+    ),
+    click.option(
+        "--output", "outputs", multiple=True, metavar="NAME[=logits[:AXIS]]", help="What forward returns, and means."
+    ),
+    click.option(
+        "--samples", type=FILE, help="A safetensors file of inputs by name, to verify with instead of random ones."
+    ),
+)
+WITH_FACTORY = ("members", "seed", "checkpoint")
+"""Of the options that describe an ensemble those that go with a factory too."""
+_GENERAL = ("formats", "bases", "provider", "verify_members", "out", "force", "wide", "as_json", "reference")
+
+
+def factory_options(function: F) -> F:
+    """Where the factory is, its arguments, and what it does not say."""
+    for option in reversed(OPTIONS):
+        function = option(function)
+    return function
+
+
+def source(options: Mapping[str, Any], samples: "Mapping[str, NDArray[Any]] | None") -> "Ensemble | Checkpoint":
+    """What the factory makes.
+
+    Raises:
+        click.UsageError: options do not go together.
+        HnexportError: the factory failed, or what it returns makes no ensemble.
+    """
+    from hnexport.factories.described import read_input, read_outputs
+    from hnexport.factories.loading import called
+    from hnexport.factories.made import Asked, is_returned, source_of
+
+    _check_alone()
+    inputs = [read_input(text) for text in options["inputs"]]
+    examples, axes = _examples(inputs, samples)
+    asked = Asked(
+        example_inputs=examples,
+        dynamic_axes=axes,
+        outputs=read_outputs(options["outputs"]),
+        members=options["members"],
+        weights=options["checkpoint"],
+        seed=options["seed"],
+    )
+    value = called(options["factory"], _arguments(options["arguments"]), is_returned)
+    return source_of(options["factory"], value, asked)
+
+
+def check_without(options: Mapping[str, Any]) -> None:
+    """Refuse what goes with a factory where none is named.
+
+    Raises:
+        click.UsageError: an option does.
+    """
+    for name, flag in (
+        ("arguments", "--arg"),
+        ("inputs", "--input"),
+        ("outputs", "--output"),
+        ("samples", "--samples"),
+    ):
+        if options[name]:
+            raise click.UsageError(f"{flag} goes with --from")
+
+
+def given_samples(path: Path | None) -> "Mapping[str, NDArray[Any]] | None":
+    """The arrays of `--samples`, by input.
+
+    Raises:
+        click.UsageError: the file cannot be read, or holds nothing.
+    """
+    import safetensors.numpy
+    from safetensors import SafetensorError
+
+    if path is None:
+        return None
+    try:
+        found: Mapping[str, NDArray[Any]] = safetensors.numpy.load_file(path)
+    except (OSError, SafetensorError, TypeError) as error:
+        raise click.UsageError(f"--samples {path}: no safetensors file that numpy can hold ({error})") from error
+    if not found:
+        raise click.UsageError(f"--samples {path}: it holds no tensors")
+    return found
+
+
+def _check_alone() -> None:
+    """The options that describe a network say nothing of one that a factory makes."""
+    context = click.get_current_context()
+    known = {"factory", "arguments", "inputs", "outputs", "samples", *WITH_FACTORY, *_GENERAL}
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        said = context.get_parameter_source(name)
+        if name not in known and said is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--from says what to build: leave out {parameter.opts[0]}")
+
+
+def _arguments(texts: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not (separator and name.isidentifier()):
+            raise click.UsageError(f"--arg {text}: expected NAME=VALUE")
+        found[name] = value
+    return found
+
+
+def _examples(inputs: "list[InputText]", samples: "Mapping[str, NDArray[Any]] | None") -> tuple[Any, Any]:
+    """As `--input` describes them; otherwise the first two samples. The values of both are the samples' where given."""
+    import torch
+
+    from hnexport.factories.described import examples
+
+    given = {name: torch.from_numpy(array[:2]) for name, array in (samples or {}).items()}
+    if not inputs:
+        return given or None, None
+    made, axes = examples(inputs)
+    return {name: given.get(name, example) for name, example in made.items()}, axes

@@ -1,0 +1,159 @@
+"""Find a user's function, call it, and say where in the user's code it failed.
+
+The file is run as `python FILE` would run it, but for `if __name__ == "__main__"`: in this process, with all rights.
+"""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hnexport.errors import FactoryError, HnexportError
+
+__all__ = ["called", "read_argument", "users_code"]
+
+_OTHERS = (
+    str(Path(__file__).parents[1]),
+    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+    "<frozen",
+)
+
+
+def called(target: str, arguments: Mapping[str, str], is_value: Callable[[object], bool]) -> Any:
+    """What a factory returns; a value under that name is taken as it is.
+
+    Args:
+        target: `package.module:name` or `folder/file.py:name`; the name may have dots.
+        arguments: for the factory, by name, as text; see `read_argument`.
+        is_value: whether what is found there is no factory but what one would return.
+
+    Raises:
+        FactoryError: there is no such file, module or name, it takes other arguments, or it raised.
+    """
+    where, separator, name = target.rpartition(":")
+    if not (separator and where and name):
+        raise FactoryError(f"--from {target}: expected MODULE:NAME or FILE.py:NAME, for instance train.py:make")
+    module = _module(where)
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise FactoryError(f"--from {target}: {where} has no {name}; {_there_are(module)}")
+        found = getattr(found, part)
+    if is_value(found) or not callable(found):
+        if arguments:
+            raise FactoryError(f"--from {target}: {name} is a {type(found).__name__}, no function: leave out --arg")
+        return found
+    given = _bound(target, found, arguments)
+    with users_code(f"calling {name} of {where}"):
+        return found(**given)
+
+
+def read_argument(text: str) -> Any:
+    """`3`, `0.5`, `True`, `None`, `[1, 2]` are what they are in Python; all else is text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+def _module(where: str) -> ModuleType:
+    path = Path(where)
+    if path.suffix != ".py":
+        _prefer(Path.cwd())
+        first = where.partition(".")[0]
+        if not first or importlib.util.find_spec(first) is None:
+            hint = f"; a file is named with its suffix, {where}.py:…" if Path(f"{where}.py").exists() else ""
+            raise FactoryError(f"--from: there is no module {where} here or among what is installed{hint}")
+        with users_code(f"importing {where}"):
+            return importlib.import_module(where)
+    if not path.is_file():
+        raise FactoryError(f"--from: there is no file {path}")
+    _prefer(path.resolve().parent)
+    name = path.stem if path.stem not in sys.modules else f"hnexport_from_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:
+        raise FactoryError(f"--from: {path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickles look there
+    with users_code(f"running {path}"):
+        spec.loader.exec_module(module)
+    return module
+
+
+def _prefer(folder: Path) -> None:
+    """Let imports find what lies beside the user's file, as `python FILE` does."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def _there_are(module: ModuleType) -> str:
+    own = [
+        name
+        for name, value in vars(module).items()
+        if callable(value) and not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    ]
+    return f"there are {', '.join(own[:10])}" if own else "there is no function in it"
+
+
+def _bound(target: str, function: Callable[..., Any], arguments: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # some built-in ones have none
+        return {name: read_argument(text) for name, text in arguments.items()}
+    open_ended = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    named = {name: parameter for name, parameter in parameters.items() if parameter.kind in _BY_NAME}
+    for name in arguments:
+        if name not in named and not open_ended:
+            takes = f"takes {', '.join(named)}" if named else "takes no arguments"
+            raise FactoryError(f"--arg {name}: {target} {takes}")
+    for name, parameter in parameters.items():
+        needed = parameter.default is parameter.empty and parameter.kind not in _OPTIONAL
+        if needed and name not in arguments:
+            raise FactoryError(f"{target} needs {name}: give --arg {name}=…")
+    return {name: text if _is_text(named.get(name)) else read_argument(text) for name, text in arguments.items()}
+
+
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_OPTIONAL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def _is_text(parameter: inspect.Parameter | None) -> bool:
+    return parameter is not None and parameter.annotation in (str, "str", Path, "Path")
+
+
+@contextmanager
+def users_code(what: str) -> Iterator[None]:
+    """Turn what a user's code raises into an error with its place there; what hnexport refuses stays as it is.
+
+    Args:
+        what: is being done, for the message.
+
+    Raises:
+        FactoryError: the code in the body raised.
+    """
+    try:
+        yield
+    except HnexportError:
+        raise
+    except (Exception, SystemExit) as error:
+        said = str(error) or "without a message"
+        raise FactoryError(f"your code failed, {what}: {type(error).__name__}: {said}{_place(error)}") from error
+
+
+def _place(error: BaseException) -> str:
+    """The innermost line that is neither ours nor a library's."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"\n  {error.filename}:{error.lineno}: {(error.text or '').strip()}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OTHERS)]
+    if not frames:
+        return ""
+    last = frames[-1]
+    return f"\n  {last.filename}:{last.lineno} in {last.name}: {last.line}"

@@ -1,0 +1,213 @@
+"""What a factory returned becomes an ensemble: one table of what it can be, and what the command line adds to each."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from hnexport.ensemble import Ensemble
+from hnexport.errors import SpecError
+from hnexport.factories.loading import users_code
+from hnexport.families import Checkpoint
+from hnexport.networks.recipes.recipe import ModuleRecipe
+from hnexport.spec.kinds import Kind
+
+__all__ = ["RETURNED", "Asked", "Returned", "is_returned", "source_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the command line says beside the factory; None is not said.
+
+    Attributes:
+        weights: a file of stored tensors.
+    """
+
+    example_inputs: Mapping[str, Tensor] | None = None
+    dynamic_axes: Mapping[str, Mapping[int, str]] | None = None
+    outputs: Mapping[str, Kind] | Sequence[str] | None = None
+    members: int | None = None
+    weights: Path | None = None
+    seed: int | None = None
+
+    def given(self, *names: str) -> dict[str, Any]:
+        """Those of these that are said."""
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Returned:
+    """One kind of what a factory may return.
+
+    Attributes:
+        what: as one would say it.
+        takes: what of `Asked` goes with it.
+        needs: what of that must be said.
+    """
+
+    what: str
+    fits: Callable[[Any], bool]
+    make: Callable[[Any, Asked], Any]
+    takes: frozenset[str] = field(default_factory=frozenset)
+    needs: frozenset[str] = field(default_factory=frozenset)
+
+
+_SHOWN = ("example_inputs", "dynamic_axes", "outputs")
+_FLAGS = {
+    "example_inputs": "--input",
+    "dynamic_axes": "--input",
+    "outputs": "--output",
+    "members": "--members",
+    "weights": "--checkpoint",
+    "seed": "--seed",
+}
+
+
+def _is_pair(value: object) -> bool:
+    """`(hnet, mnet)` of hypnettorch, which need not be installed here."""
+    return (
+        isinstance(value, tuple | list)
+        and len(value) == 2
+        and all(isinstance(part, nn.Module) for part in value)
+        and any(kind.__name__ == "HyperNetInterface" for kind in type(value[0]).__mro__)
+    )
+
+
+def _from_pair(value: Any, asked: Asked) -> Ensemble:
+    make = getattr(Ensemble, "from_hypnettorch", None)
+    if make is None:
+        raise SpecError("a live hypernetwork and main network of hypnettorch cannot be imported by this hnexport")
+    made: Ensemble = make(*value, **asked.given(*_SHOWN, "members"))
+    return made
+
+
+def _has_recipe(value: object) -> bool:
+    return (
+        isinstance(value, tuple | list)
+        and len(value) in (2, 3)
+        and isinstance(value[0], nn.Module)
+        and isinstance(value[1], ModuleRecipe | str | PathLike)
+    )
+
+
+def _from_recipe(value: Any, asked: Asked) -> Ensemble:
+    module, recipe, *counted = value
+    given = asked.given(*_SHOWN, "weights", "seed")
+    return Ensemble.from_recipe(module, recipe, members=_members(counted, asked), **given)
+
+
+def _is_conditional(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return len(value) == 2 and isinstance(value[0], nn.Module) and type(value[1]) is int
+    return isinstance(value, nn.Module) and not isinstance(value, nn.ModuleList)
+
+
+def _from_conditional(value: Any, asked: Asked) -> Ensemble:
+    module, *counted = value if isinstance(value, tuple | list) else (value,)
+    return Ensemble.from_conditional(module, members=_members(counted, asked), **asked.given(*_SHOWN))
+
+
+def _members(counted: Sequence[int], asked: Asked) -> int:
+    if counted and asked.members is not None:
+        raise SpecError(f"the factory says {counted[0]} members: leave out --members")
+    members = counted[0] if counted else asked.members
+    if members is None:
+        raise SpecError("how many members? give --members, or return their number too")
+    return members
+
+
+def _is_list(value: object) -> bool:
+    if isinstance(value, list | tuple | nn.ModuleList):
+        return len(value) > 0 and all(isinstance(part, nn.Module) for part in value)
+    return hasattr(value, "__next__")
+
+
+def _from_list(value: Iterable[nn.Module], asked: Asked) -> Ensemble:
+    return Ensemble.from_modules(_watched(value), **asked.given(*_SHOWN))
+
+
+def _watched(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    """One module after the other: an iterator runs its user's code only here."""
+    iterator = iter(modules)
+    while True:
+        with users_code("making the next module of the list"):
+            module = next(iterator, None)
+        if module is None:
+            return
+        yield module
+        del module  # it is let go before the next one is made
+
+
+_WITH_INPUTS = frozenset(_SHOWN)
+_NEEDED = frozenset({"example_inputs"})
+
+RETURNED = (
+    Returned(what="an hnexport.Ensemble", fits=lambda value: isinstance(value, Ensemble), make=lambda v, _: v),
+    Returned(
+        what="a checkpoint, or whatever has ensemble()",
+        fits=lambda value: not isinstance(value, nn.Module) and callable(getattr(value, "ensemble", None)),
+        make=lambda value, _: value,
+    ),
+    Returned(
+        what="(hnet, mnet) of hypnettorch",
+        fits=_is_pair,
+        make=_from_pair,
+        takes=_WITH_INPUTS | {"members"},
+    ),
+    Returned(
+        what="(module, recipe), or (module, recipe, members)",
+        fits=_has_recipe,
+        make=_from_recipe,
+        takes=_WITH_INPUTS | {"members", "weights", "seed"},
+        needs=_NEEDED,
+    ),
+    Returned(
+        what="a module forward(cond_id, …) with --members, or (module, members)",
+        fits=_is_conditional,
+        make=_from_conditional,
+        takes=_WITH_INPUTS | {"members"},
+        needs=_NEEDED,
+    ),
+    Returned(what="a list of modules", fits=_is_list, make=_from_list, takes=_WITH_INPUTS, needs=_NEEDED),
+)
+"""In the order in which they are tried."""
+
+
+def is_returned(value: object) -> bool:
+    """Whether this is what a factory returns, and no factory."""
+    return any(kind.fits(value) for kind in RETURNED)
+
+
+def source_of(target: str, value: Any, asked: Asked) -> Ensemble | Checkpoint:
+    """The ensemble of what a factory returned.
+
+    Raises:
+        SpecError: it is nothing of the table, or more or less is said than goes with it.
+        HnexportError: it makes no ensemble, for the reason that is given.
+    """
+    kind = next((kind for kind in RETURNED if kind.fits(value)), None)
+    if kind is None:
+        choices = "".join(f"\n  {kind.what}" for kind in RETURNED)
+        raise SpecError(f"{target} returned {_shown(value)}; expected one of{choices}")
+    said = asked.given(*_FLAGS)
+    for name in said:
+        if name not in kind.takes:
+            raise SpecError(f"{target} returned {kind.what}: leave out {_FLAGS[name]}")
+    for name in kind.needs:
+        if name not in said:
+            raise SpecError(
+                f"{target} returned {kind.what}: say what forward takes with --input, for instance --input "
+                "image=float32[batch,3,32,32], or with --samples FILE"
+            )
+    made: Ensemble | Checkpoint = kind.make(value, asked)
+    return made
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple | list):
+        inside = ", ".join(type(part).__name__ for part in value[:5]) + ", …" * (len(value) > 5)
+        return f"({inside})" if isinstance(value, tuple) else f"[{inside}]"
+    return "nothing" if value is None else f"a {type(value).__name__}"

@@ -1,0 +1,181 @@
+"""`hnexport build --from`."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from hnexport.bundle import read_manifest
+from hnexport.bundle.golden import read_golden
+
+SOURCE = """
+import torch
+from torch import nn
+from hnexport import Ensemble, ModuleRecipe, Rule
+
+def net(width):
+    return nn.Sequential(nn.Linear(6, width), nn.GELU(), nn.Linear(width, 3)).eval()
+
+def networks(count=2, width=8):
+    torch.manual_seed(0)
+    return [net(width) for _ in range(count)]
+
+def recipe():
+    torch.manual_seed(0)
+    return net(8), ModuleRecipe(rules=(Rule("0.*", "generated"), Rule("*", "member")))
+
+class Texts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(1000, 6)
+        self.out = nn.Linear(6, 3)
+
+    def forward(self, tokens):
+        return self.out(self.embedding(tokens).mean(1))
+
+def texts():
+    torch.manual_seed(0)
+    return [Texts().eval(), Texts().eval()]
+
+class Conditional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(3, 6))
+
+    def forward(self, task, row):
+        return row * self.table[task]
+
+def conditional():
+    torch.manual_seed(0)
+    return Conditional().eval()
+
+def ensemble():
+    return Ensemble.from_modules(networks(), example_inputs=torch.zeros(1, 6), name="mine")
+
+def fails():
+    return networks()[5]
+"""
+ROW = ("--input", "input=float32[batch,6]")
+
+
+@pytest.fixture
+def train(tmp_path):
+    (tmp_path / "train.py").write_text(SOURCE)
+    return tmp_path
+
+
+def test_a_list_of_modules_with_arguments(hnexport, train):
+    done = hnexport(
+        *("build", "--from", "train.py:networks", "--arg", "count=3", "--arg", "width=5", *ROW),
+        *("--output", "logits=logits", "--formats", "onnx", "--out", "here"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "sequential-3, 3 members, from 3 modules Sequential" in done.stdout
+    manifest = read_manifest(train / "here")
+    assert (manifest.members, manifest.outputs[0].name, manifest.outputs[0].kind) == (3, "logits", "logits")
+    assert {slot.name: slot.shape for slot in manifest.slots}["0.weight"] == (5, 6)
+
+
+def test_a_recipe_with_members_a_seed_and_half_bases(hnexport, train):
+    done = hnexport(
+        *("build", "--from", "train:recipe", "--members", 4, "--seed", 7, *ROW, "--bases", "float16"),
+        *("--formats", "onnx", "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    value = json.loads(done.stdout)
+    assert value["bundle"] == "bundles/sequential-4"
+    assert value["basis_rounding"]["bases"] > 0
+    manifest = read_manifest(train / value["bundle"])
+    assert manifest.source.family == "recipe"
+    assert manifest.origin == "Sequential with a recipe, random weights, seed 7"
+    assert hnexport("verify", value["bundle"]).returncode == 0
+
+
+def test_a_conditional_module_says_what_it_is(hnexport, train):
+    done = hnexport(
+        *("build", "--from", "train.py:conditional", "--members", 3, "--input", "row=float32[batch,6]"),
+        *("--formats", "onnx"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "captured as it is: it generates its weights in every call" in done.stdout
+
+
+def test_an_ensemble_is_built_as_it_is(hnexport, train):
+    done = hnexport("build", "--from", "train.py:ensemble", "--formats", "onnx")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "bundles/mine"
+
+
+def test_samples_are_what_is_verified_with(hnexport, train):
+    tokens = np.random.default_rng(0).integers(0, 1000, (5, 7))
+    save_file({"tokens": tokens}, train / "texts.safetensors")
+    done = hnexport(
+        "build", "--from", "train.py:texts", "--samples", "texts.safetensors", "--out", "b", "--formats", "onnx"
+    )
+    assert done.returncode == 0, done.stderr
+    golden = read_golden(train / "b", read_manifest(train / "b"))
+    assert np.array_equal(golden.inputs["tokens"], tokens)
+    assert set(golden.kinds) == {"given"}
+
+
+def test_integers_stay_in_their_range(hnexport, train):
+    done = hnexport(
+        *("build", "--from", "train.py:texts", "--input", "tokens=int64[batch,16]:0..999", "--out", "b"),
+        *("--formats", "onnx"),
+    )
+    assert done.returncode == 0, done.stderr
+    tokens = read_golden(train / "b", read_manifest(train / "b")).inputs["tokens"]
+    assert (tokens.min(), tokens.max()) == (0, 999)
+
+
+def test_the_users_error_is_shown_with_its_place_and_apart_from_ours(hnexport, train):
+    done = hnexport("build", "--from", "train.py:fails")
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "Error: your code failed, calling fails of train.py: IndexError: list index out of range"
+    )
+    assert f"{train / 'train.py'}:{len(SOURCE.splitlines())} in fails: return networks()[5]" in done.stderr
+    assert "fault of hnexport" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train.py:networks",), "say what forward takes with --input"),
+        (("train.py:networks", *ROW, "--network", "wrn-10-1"), "--from says what to build: leave out --network"),
+        (("train.py:networks", *ROW, "--members", 3), "returned a list of modules: leave out --members"),
+        (("train.py:networks", "--arg", "count"), "--arg count: expected NAME=VALUE"),
+        (("train.py:nothing",), "train.py has no nothing; there are net, networks, recipe"),
+        (("train.py:networks", "--samples", "none.safetensors"), "--samples none.safetensors: no safetensors file"),
+    ],
+)
+def test_what_does_not_go_together_is_said(arguments, message, hnexport, train):
+    done = hnexport("build", "--from", *arguments)
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.split())
+
+
+def test_what_belongs_to_a_factory_needs_one(hnexport, train):
+    done = hnexport("build", "--members", 2, *ROW)
+    assert done.returncode == 2
+    assert "--input goes with --from" in done.stderr
+
+
+def test_samples_of_other_inputs_are_refused(hnexport, train):
+    save_file({"tokens": np.zeros((2, 7), np.int64), "mask": np.zeros((2, 7), bool)}, train / "s.safetensors")
+    done = hnexport(
+        *("build", "--from", "train.py:texts", "--samples", "s.safetensors", "--input", "tokens=int64[batch,7]:0..9")
+    )
+    assert done.returncode == 2
+    assert "the samples are of tokens, mask, the network takes tokens" in done.stderr
+
+
+def test_what_was_not_trained_is_not_published(hnexport, train):
+    rows = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+    save_file({"input.input": rows, "output.output": np.zeros((2, 4, 3), np.float32)}, train / "r.safetensors")
+    done = hnexport("build", "--from", "train.py:networks", *ROW, "--reference", "r.safetensors", "--out", "b")
+    assert done.returncode == 1
+    assert "samples are others than the trained model's" in " ".join(done.stderr.split())
+    assert "nothing was published" in done.stderr
+    assert not (train / "b").exists()

@@ -1,0 +1,136 @@
+"""A user's function is found, called with what it takes, and where it fails is said in the user's own lines."""
+
+import sys
+
+import pytest
+
+from hnexport.errors import FactoryError, SpecError
+from hnexport.factories.loading import called, read_argument
+
+SOURCE = """
+from beside import two
+
+def numbers(count=2, *, word: str = "", scale=1.0):
+    return {"count": count, "word": word, "scale": scale, "two": two()}
+
+def needs(size):
+    return size
+
+def fails(depth=0):
+    if depth:
+        raise ValueError("too deep")
+    return fails(depth + 1)
+
+def leaves():
+    raise SystemExit
+
+def refused():
+    from hnexport import Rule
+    return Rule("*", "own")
+
+def deep_in_a_library():
+    import json
+    return json.loads("{")
+
+class Holder:
+    @staticmethod
+    def make():
+        return "held"
+
+value = [1, 2, 3]
+"""
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    (tmp_path / "train.py").write_text(SOURCE)
+    (tmp_path / "beside.py").write_text("def two():\n    return 2\n")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield tmp_path / "train.py"
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def call(target, **arguments):
+    return called(target, arguments, lambda value: False)
+
+
+def test_a_file_is_run_with_what_lies_beside_it(file):
+    assert call(f"{file}:numbers") == {"count": 2, "word": "", "scale": 1.0, "two": 2}
+
+
+def test_a_module_is_found_in_the_folder_where_one_stands(file, monkeypatch):
+    monkeypatch.chdir(file.parent)
+    assert call("train:numbers")["two"] == 2
+
+
+def test_arguments_are_what_they_are_in_python_unless_text_is_asked_for(file):
+    found = call(f"{file}:numbers", count="3", word="3", scale="1e-3")
+    assert (found["count"], found["word"], found["scale"]) == (3, "3", 1e-3)
+    assert [read_argument(text) for text in ("True", "None", "[1, 2]", "relu")] == [True, None, [1, 2], "relu"]
+
+
+def test_names_may_have_dots(file):
+    assert call(f"{file}:Holder.make") == "held"
+
+
+def test_what_is_no_function_is_taken_as_it_is(file):
+    assert call(f"{file}:value") == [1, 2, 3]
+    with pytest.raises(FactoryError, match="value is a list, no function: leave out --arg"):
+        call(f"{file}:value", size="1")
+
+
+WRONG = {
+    "no name": ("train.py", {}, r"expected MODULE:NAME or FILE.py:NAME"),
+    "no such file": ("none.py:make", {}, r"there is no file none.py"),
+    "no such module": ("nowhere.to.be:found", {}, r"there is no module nowhere.to.be here"),
+    "no such function": ("{}:make", {}, r"has no make; there are numbers, needs, fails"),
+    "an unknown argument": ("{}:numbers", {"size": "1"}, r"--arg size: .* takes count, word, scale"),
+    "a missing argument": ("{}:needs", {}, r"needs size: give --arg size=…"),
+}
+
+
+@pytest.mark.parametrize(("target", "arguments", "message"), WRONG.values(), ids=WRONG.keys())
+def test_what_cannot_be_called_is_refused(target, arguments, message, file):
+    with pytest.raises(FactoryError, match=message):
+        call(target.format(file), **arguments)
+
+
+def test_a_file_without_its_suffix_is_pointed_out(file, monkeypatch):
+    monkeypatch.chdir(file.parent.parent)
+    with pytest.raises(FactoryError, match=r"a file is named with its suffix, .*/train.py:…"):
+        call(f"{file.parent.name}/train:make")
+
+
+def test_a_module_needs_a_name(file):
+    with pytest.raises(FactoryError, match="there is no module .train here"):
+        call(".train:make")
+
+
+def test_an_error_names_the_innermost_line_of_the_users(file):
+    line = SOURCE.splitlines().index('        raise ValueError("too deep")') + 1
+    with pytest.raises(FactoryError, match="your code failed, calling fails of .*: ValueError: too deep\n") as caught:
+        call(f"{file}:fails")
+    assert str(caught.value).endswith(f'{file}:{line} in fails: raise ValueError("too deep")')
+
+
+def test_an_error_inside_a_library_names_the_users_line(file):
+    with pytest.raises(FactoryError, match=r"JSONDecodeError.*\n.*in deep_in_a_library: return json.loads"):
+        call(f"{file}:deep_in_a_library")
+
+
+def test_an_exit_is_an_error_too(file):
+    with pytest.raises(FactoryError, match="SystemExit: without a message"):
+        call(f"{file}:leaves")
+
+
+def test_what_hnexport_refuses_in_it_stays_what_it_is(file):
+    with pytest.raises(SpecError, match="source must be one of"):
+        call(f"{file}:refused")
+
+
+def test_a_file_that_is_no_python_is_shown_with_its_line(tmp_path):
+    (tmp_path / "torn.py").write_text("x = 1\ndef make(:\n")
+    with pytest.raises(FactoryError, match=r"running .*torn.py: SyntaxError.*\n.*torn.py:2: def make\(:"):
+        call(f"{tmp_path / 'torn.py'}:make")

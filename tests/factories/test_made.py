@@ -1,0 +1,109 @@
+"""What a factory returns says what it is, and what the command line may say of it."""
+
+import pytest
+import torch
+from module_recipes import RECIPES
+from torch import nn
+
+from hnexport import Ensemble
+from hnexport.errors import FactoryError, SpecError
+from hnexport.factories.made import Asked, is_returned, source_of
+from hnexport.families import MODULES, RECIPE
+
+EXAMPLES = {"input": torch.zeros(2, 5)}
+
+
+def net(seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 2)).eval()
+
+
+class Conditional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Parameter(torch.eye(3, 5))
+
+    def forward(self, task, row):
+        return row * self.table[task]
+
+
+def made(value, **asked):
+    return source_of("train.py:make", value, Asked(**asked))
+
+
+@pytest.mark.parametrize("kind", [list, tuple, iter, nn.ModuleList], ids=lambda kind: kind.__name__)
+def test_a_list_of_modules_however_it_is_kept(kind):
+    ensemble = made(kind([net(0), net(1)]), example_inputs=EXAMPLES, outputs={"logits": "logits"})
+    assert (ensemble.members, ensemble.source.family, ensemble.signature.outputs[0].name) == (2, MODULES, "logits")
+
+
+def test_a_module_with_a_recipe_and_its_members_or_without():
+    case = RECIPES["convolution"]
+    asked = {"example_inputs": case.inputs(2, 1), "seed": 3}
+    counted, said = (
+        made((case.module(), case.recipe, 3), **asked),
+        made((case.module(), case.recipe), members=3, **asked),
+    )
+    assert counted.source == said.source
+    assert counted.source.family == RECIPE
+    assert counted.origin.endswith("random weights, seed 3")
+
+
+def test_a_recipe_in_a_file(tmp_path):
+    (tmp_path / "r.toml").write_text('[[rules]]\npattern = "*"\nsource = "member"\n')
+    assert made((net(), tmp_path / "r.toml", 2), example_inputs=EXAMPLES).members == 2
+
+
+def test_a_conditional_module_and_its_members_or_without():
+    for value, asked in (((Conditional().eval(), 3), {}), (Conditional().eval(), {"members": 3})):
+        ensemble = made(value, example_inputs={"row": torch.zeros(2, 5)}, **asked)
+        assert ensemble.members == 3
+        assert "captured as it is" in ensemble.origin
+
+
+def test_an_ensemble_is_itself():
+    ensemble = Ensemble.from_modules([net(0), net(1)], example_inputs=EXAMPLES)
+    assert made(ensemble) is ensemble
+    assert is_returned(ensemble)
+    assert not is_returned(net)
+
+
+REFUSED = {
+    "nothing": (lambda: None, {}, "returned nothing; expected one of\n  an hnexport.Ensemble"),
+    "numbers": (lambda: [1, 2], {}, r"returned \[int, int\]; expected one of"),
+    "an empty list": (list, {}, r"returned \[\]; expected one of"),
+    "no inputs": (lambda: [net()], {}, "returned a list of modules: say what forward takes with --input"),
+    "members of a list": (
+        lambda: [net()],
+        {"members": 2, "example_inputs": EXAMPLES},
+        "returned a list of modules: leave out --members",
+    ),
+    "a seed of a list": (lambda: [net()], {"seed": 2, "example_inputs": EXAMPLES}, "leave out --seed"),
+    "inputs of an ensemble": (
+        lambda: Ensemble.from_modules([net(0)], example_inputs=EXAMPLES),
+        {"example_inputs": EXAMPLES},
+        "returned an hnexport.Ensemble: leave out --input",
+    ),
+    "no members": (net, {"example_inputs": EXAMPLES}, "how many members"),
+    "members twice": (
+        lambda: (Conditional().eval(), 3),
+        {"members": 2, "example_inputs": EXAMPLES},
+        "the factory says 3 members: leave out --members",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "asked", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_does_not_go_together_is_refused(make, asked, message):
+    with pytest.raises(SpecError, match=message):
+        made(make(), **asked)
+
+
+def test_an_iterator_that_fails_is_the_users():
+    def modules():
+        yield net()
+        raise RuntimeError("no second")
+
+    with pytest.raises(FactoryError, match="making the next module of the list: RuntimeError: no second"):
+        made(modules(), example_inputs=EXAMPLES)

@@ -1,0 +1,109 @@
+"""What a manifest says of a module with a recipe, and what it may not say."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+from module_recipes import RECIPES
+
+from hnexport.errors import BundleError, HnexportError
+from hnexport.families import RECIPE, family
+from hnexport.names import GUARD
+from hnexport.networks.recipes.family import check, check_described, described, generator, plan
+
+
+@pytest.fixture(scope="module")
+def ensemble():
+    return RECIPES["convolution"].ensemble()
+
+
+def test_the_family_is_known_by_its_name(ensemble):
+    assert ensemble.source.family == RECIPE
+    assert family(RECIPE).described(ensemble.source.spec) is None
+    check(ensemble.source.spec, 0)
+    check_described(ensemble, ensemble.source.spec)
+    assert described(ensemble.source.spec) is None
+    assert plan(ensemble.source.spec) == ensemble.generator.spec.plan
+
+
+def test_the_generator_comes_again_from_the_stored_tensors(ensemble):
+    again = generator(ensemble, ensemble.source.spec, ensemble.tensors)
+    for member in (0, 2, 3, -1):
+        expected, found = ensemble.generator(torch.tensor(member)), again(torch.tensor(member))
+        assert list(found) == list(expected)
+        assert all(torch.equal(found[name], expected[name]) for name in expected if name != GUARD)
+        assert bool(found[GUARD].isnan().all()) == (member in (3, -1))
+
+
+def edited(spec, path, value):
+    spec = copy.deepcopy(spec)
+    *way, last = path
+    inner = spec
+    for key in way:
+        inner = inner[key]
+    inner[last] = value
+    return spec
+
+
+HUGE = {
+    "chunks": (("plan", "hypernets", 0, "chunks"), 10**6),
+    "chunk size": (("plan", "hypernets", 0, "chunk_size"), 10**12),
+    "a negative size": (("plan", "hypernets", 0, "embedding_size"), -1),
+    "hidden layers": (("recipe", "hidden_layers"), [1] * 200_000),
+    "a wide hidden layer": (("recipe", "hidden_layers"), [10**12]),
+    "a rule of another source": (("recipe", "rules", 0, "source"), "stolen"),
+}
+
+
+@pytest.mark.parametrize(("path", "value"), HUGE.values(), ids=HUGE.keys())
+def test_what_asks_for_too_much_is_refused_before_a_table_is_made(path, value, ensemble):
+    with pytest.raises(HnexportError):
+        check(edited(ensemble.source.spec, path, value), 10_000)
+
+
+def without(table, position):
+    def change(ensemble, spec):
+        items = list(getattr(ensemble, table))
+        del items[position]
+        return dataclasses.replace(ensemble, **{table: tuple(items)}), spec
+
+    return change
+
+
+def changed(table, position, **fields):
+    def change(ensemble, spec):
+        items = list(getattr(ensemble, table))
+        items[position] = dataclasses.replace(items[position], **fields)
+        return dataclasses.replace(ensemble, **{table: tuple(items)}), spec
+
+    return change
+
+
+def spec_with(path, value):
+    return lambda ensemble, spec: (ensemble, edited(spec, path, value))
+
+
+OTHERS = {
+    "no basis": without("stored", 1),
+    "a basis of another shape": changed("stored", 1, shape=(9, 1000)),
+    "another hypernetwork": changed("stored", 0, hypernet="other"),
+    "a member's tensor twice": changed("stored", -1, name="member.head.weight", slot="head.weight"),
+    "nothing fills a slot": without("stored", -1),
+    "a slot that is no longer there": without("slots", 0),
+    "a generated slot of another dtype": changed("slots", 0, dtype="float64"),
+    "a piece outside its chunk": spec_with(("plan", "assembly", "layers.0.weight", "pieces", 0, "offset"), 999),
+    "an embedding of another size": spec_with(("plan", "hypernets", 0, "embedding_size"), 9),
+    "biases": spec_with(("recipe", "bias"), True),
+}
+
+
+@pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS.keys())
+def test_tables_that_are_not_the_recipes_are_refused(change, ensemble):
+    with pytest.raises(HnexportError):
+        check_described(*change(ensemble, ensemble.source.spec))
+
+
+def test_a_slot_without_a_source_is_named(ensemble):
+    with pytest.raises(BundleError, match="nothing fills the slot 'head.bias'"):
+        check_described(*without("stored", -1)(ensemble, ensemble.source.spec))
