@@ -12,15 +12,7 @@ from hnexport.spec import Signature, TensorSpec
 
 __all__ = [
     "LARGEST_NOISE",
-    "MOST_EXCUSED",
-    "NOISE_MULTIPLE",
-    "batch_size",
-    "chosen_rows",
-    "flat_rows",
-    "relative_l2",
-    "row_errors",
-    "taken",
-]
+    "MOST_EXCUSED", "NOISE_MULTIPLE", "batch_size", "chosen_rows", "flat_rows", "relative_l2", "row_errors", "taken"]
 
 Array = NDArray[np.generic]
 

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from hnexport.errors import CheckpointError
 
-__all__ = ["Entry", "Place", "distinct", "entries", "is_bookkeeping", "is_dense", "places", "role"]
+__all__ = ["Entry", "Place", "distinct", "entries", "is_aside", "is_bookkeeping", "is_dense", "places", "role"]
 
 _DEEPEST = 10
 _MOST_ENTRIES = 1_000_000
+_MOST_PLACES = 256
 _WRAPPERS = frozenset(
     {"module", "model", "net", "network", "_orig_mod", "_forward_module"}
     | {"_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
@@ -118,13 +119,16 @@ def entries(path: object, content: Mapping[Any, Any]) -> list[Entry]:
     return found
 
 
+_HOLDS = (Tensor, Mapping, list, tuple)
+
+
 def _walk(value: Any, keys: tuple[str, ...]) -> Iterator[Entry]:
     if len(keys) < _DEEPEST and value:
         if isinstance(value, Mapping):
             for key, inner in value.items():
                 yield from _walk_key(inner, keys, key)
             return
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple) and any(isinstance(inner, _HOLDS) for inner in value):
             for number, inner in enumerate(value):
                 yield from _walk_key(inner, keys, number)
             return
@@ -142,7 +146,7 @@ def places(path: object, found: Sequence[Entry]) -> list[Place]:
     """The networks in a file, in its order.
 
     Raises:
-        CheckpointError: a tensor is there twice, with and without a wrapper in its name.
+        CheckpointError: a tensor is there twice, with and without a wrapper in its name; or there are hundreds.
     """
     groups: dict[tuple[str, ...], list[tuple[Entry, list[str]]]] = {}
     for entry in found:
@@ -155,6 +159,8 @@ def places(path: object, found: Sequence[Entry]) -> list[Place]:
         for prefix, members in groups.items()
         if any(_LANDMARK.fullmatch(".".join(_without_wrappers(name))) for _, name in members)
     }
+    if len(groups) > _MOST_PLACES:
+        raise CheckpointError(f"{path}: holds {len(groups)} networks; save the state dicts of one ensemble alone")
     for prefix in sorted(groups, key=len, reverse=True):  # a hypernetwork inside another one belongs to it
         outer = next((prefix[:end] for end in range(len(prefix) - 1, -1, -1) if prefix[:end] in groups), None)
         if outer is not None and prefix[len(outer)].startswith("_") and prefix[len(outer)] not in _WRAPPERS:
@@ -175,10 +181,14 @@ def _add_strangers(groups: dict[tuple[str, ...], list[tuple[Entry, list[str]]]],
         prefix = next((tuple(parts[:end]) for end in range(len(parts), -1, -1) if tuple(parts[:end]) in groups), None)
         if prefix is None or entry.keys[:-1] not in containers[prefix]:
             continue
-        name = parts[len(prefix) :]
-        is_counter = entry.value.numel() == 1 and not entry.value.is_floating_point()
-        if not (is_counter and name and not name[0].startswith("_")) and not _BOOKKEEPING.fullmatch((name or [""])[0]):
-            groups[prefix].append((entry, name))
+        if not is_aside(parts[len(prefix) :], entry.value):
+            groups[prefix].append((entry, parts[len(prefix) :]))
+
+
+def is_aside(name: Sequence[str], tensor: Tensor) -> bool:
+    """Whether a tensor beside a network's is surely no part of it: a criterion, a counter, what a schedule keeps."""
+    is_counter = tensor.numel() == 1 and not tensor.is_floating_point() and not any(part[:1] == "_" for part in name)
+    return is_counter or any(_BOOKKEEPING.fullmatch(part) for part in name[:2])
 
 
 def _place(path: object, prefix: tuple[str, ...], members: Sequence[tuple[Entry, list[str]]]) -> Place:
