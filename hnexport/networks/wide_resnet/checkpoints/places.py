@@ -8,7 +8,7 @@ it holds, say whether it is a hypernetwork or a main network; where neither does
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from hnexport.errors import CheckpointError
 __all__ = ["Entry", "Place", "distinct", "entries", "is_aside", "is_bookkeeping", "is_dense", "places", "role"]
 
 _DEEPEST = 10
-_MOST_ENTRIES = 1_000_000
+_MOST_ENTRIES = 500_000
 _MOST_PLACES = 256
 _WRAPPERS = frozenset(
     {"module", "model", "net", "network", "_orig_mod", "_forward_module"}
@@ -40,8 +40,7 @@ _BOOKKEEPING = re.compile(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """One value of a checkpoint.
 
     Attributes:
