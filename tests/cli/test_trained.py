@@ -80,6 +80,34 @@ def test_two_files_and_a_native_checkpoint_give_the_same_weights(hnexport, check
     assert weights["one"] == weights["two"] == weights["native"]
 
 
+def test_a_wrapped_checkpoint_with_two_copies_is_read_where_a_prefix_says_which(hnexport, ensemble, tmp_path):
+    states = ensemble.state_dicts()
+    averaged = {
+        f"module.{network}._orig_mod.{name}": tensor * 2 if tensor.is_floating_point() else tensor
+        for network, state in states.items()
+        for name, tensor in state.items()
+    }
+    model = {f"model.{network}.{name}": tensor for network, state in states.items() for name, tensor in state.items()}
+    content = {"state_dict": {**model, "criterion.weight": torch.ones(3)}, "averaged": averaged, "epoch": 3}
+    torch.save(content, tmp_path / "run.pt")
+    for command in (("build", "--hypnettorch", "run.pt", "--out", "here"), ("convert", "run.pt", "out.safetensors")):
+        done = hnexport(*command, *SIZE)
+        assert done.returncode == 2
+        said = " ".join(done.stderr.split())
+        assert "say which: --hnet-prefix state_dict.model.hnet or --hnet-prefix averaged.module.hnet._orig_mod" in said
+        assert "run.pt holds 'state_dict.model.hnet' (" in said
+        assert "'state_dict.criterion' (1 tensor)" in said
+        assert [path.name for path in tmp_path.iterdir()] == ["run.pt"]
+    chosen = ("--hnet-prefix", "state_dict.model.hnet", "--mnet-prefix", "state_dict.model.mnet")
+    done = hnexport("build", "--hypnettorch", "run.pt", *chosen, *SIZE, "--out", "here", "--formats", "onnx")
+    assert done.returncode == 0, done.stderr
+    images = ensemble.images(3)
+    check_predictions(tmp_path / "here", ensemble, images, images.numpy())
+    done = hnexport("build", "--members", "2", "--hnet-prefix", "x")
+    assert done.returncode == 2
+    assert "--hnet-prefix goes with --hnet or --hypnettorch" in " ".join(done.stderr.split())
+
+
 def test_preprocessing_and_layouts_are_part_of_the_graph(hnexport, checkpoint, ensemble, tmp_path):
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
     numbers = [",".join(map(str, values)) for values in (mean, std)]

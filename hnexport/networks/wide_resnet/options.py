@@ -24,10 +24,15 @@ FILE = click.Path(path_type=Path)
 STATISTICS = click.option(
     "--statistics", type=int, help="Use this set of batch-norm statistics (mean_N) for every member."
 )
+PREFIXES = (
+    click.option("--hnet-prefix", help="Where a file holds several: what stands before the hypernetwork's names."),
+    click.option("--mnet-prefix", help="The same for the main network's, for instance state_dict.model.mnet."),
+)
 SOURCES = (
     click.option("--hypnettorch", type=FILE, help="A trained ensemble: one file with the state dicts hnet and mnet."),
     click.option("--hnet", type=FILE, help="Its hypernetwork's state dict, where that is a file of its own."),
     click.option("--mnet", type=FILE, help="Its main network's state dict, for the batch-norm statistics."),
+    *PREFIXES,
     STATISTICS,
     click.option("--checkpoint", type=FILE, help="A native checkpoint, from `hnexport convert` or your training code."),
     click.option("--seed", type=int, help="Of random weights, where no trained ones are given.  [default: 0]"),
@@ -35,6 +40,7 @@ SOURCES = (
 STATE_DICTS = (
     click.option("--hnet", type=FILE, help="The hypernetwork's state dict, where that is a file of its own."),
     click.option("--mnet", type=FILE, help="The main network's state dict, for the batch-norm statistics."),
+    *PREFIXES,
     STATISTICS,
 )
 SPECIFICATION = (
@@ -62,6 +68,7 @@ DESCRIBES = (
     *("members", "network", "classes", "image", "feature_maps", "conv_bias", "output_bias", "recipe", "generate"),
     *("chunking", "embedding_sizes", "hidden_layers", "hypernet_bias", "activation"),
 )
+OF_STATE_DICTS = ("statistics", "hnet_prefix", "mnet_prefix")
 INPUT = (
     click.option("--image-layout", type=click.Choice(["nchw", "nhwc", "flat-hwc"]), help="Axes of the graph's image."),
     click.option("--preprocess", type=click.Choice(["uint8"]), help="Take raw pixels and normalise in the graph."),
@@ -95,16 +102,16 @@ def checkpoint(options: Mapping[str, Any]) -> "Checkpoint":
     if options["seed"] is not None and sources:
         raise click.UsageError("--seed is for random weights")
     if sources == ["checkpoint"]:
-        given = [name for name in (*DESCRIBES, "statistics") if options[name] not in (None, ())]
+        given = [name for name in (*DESCRIBES, *OF_STATE_DICTS) if options[name] not in (None, ())]
         if given:
             flag = given[0].replace("_", "-")
             raise click.UsageError(f"a native checkpoint holds its whole specification: leave out --{flag}")
         return _with_input(load_checkpoint(options["checkpoint"]), options)
     if sources:
         return imported(options["hypnettorch"], options)
-    for name in ("mnet", "statistics"):
+    for name in ("mnet", *OF_STATE_DICTS):
         if options[name] is not None:
-            raise click.UsageError(f"--{name} goes with --hnet or --hypnettorch")
+            raise click.UsageError(f"--{name.replace('_', '-')} goes with --hnet or --hypnettorch")
     return _with_input(_random(options), options)
 
 
@@ -117,7 +124,8 @@ def imported(path: Path | None, options: Mapping[str, Any]) -> "Checkpoint":
     """
     from hnexport.networks.wide_resnet.checkpoints import load_hypnettorch
 
-    found = load_hypnettorch(path, hnet=options["hnet"], mnet=options["mnet"], overrides=_overrides(options))
+    files = {name: options[name] for name in ("hnet", "mnet", "hnet_prefix", "mnet_prefix")}
+    found = load_hypnettorch(path, **files, overrides=_overrides(options))
     return _with_input(found, options)
 
 

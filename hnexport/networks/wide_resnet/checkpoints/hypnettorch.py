@@ -39,16 +39,23 @@ def load_hypnettorch(
     *,
     hnet: str | os.PathLike[str] | None = None,
     mnet: str | os.PathLike[str] | None = None,
+    hnet_prefix: str | None = None,
+    mnet_prefix: str | None = None,
     overrides: HypnettorchOverrides | None = None,
 ) -> Checkpoint:
     """Read a hypnettorch ensemble from one file with both state dicts, or from one file for each network.
+
+    `hnet_prefix` and `mnet_prefix` say which networks are meant where a file holds several; see `read_state_dicts`.
 
     Raises:
         CheckpointError: a file cannot be read, or the tensors are not those of an ensemble that hnexport knows.
         SpecError: the overrides contradict each other.
     """
-    states = read_state_dicts(checkpoint, hnet=hnet, mnet=mnet)
-    return import_hypnettorch(states.hnet, states.mnet, overrides=overrides, origin=states.origin)
+    states = read_state_dicts(checkpoint, hnet=hnet, mnet=mnet, hnet_prefix=hnet_prefix, mnet_prefix=mnet_prefix)
+    try:
+        return import_hypnettorch(states.hnet, states.mnet, overrides=overrides, origin=states.origin)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error} ({states.read})") from error
 
 
 def import_hypnettorch(

@@ -1,33 +1,22 @@
-"""Reading the state dicts of a hypnettorch ensemble from files, without ever running code from them.
+"""The state dicts of a hypnettorch ensemble in files as people have them.
 
-`.safetensors` files are read with safetensors, everything else with `torch.load(weights_only=True)`, which builds
-tensors and plain containers and refuses every other object.
+Networks may be wrapped (DataParallel, torch.compile, a module of both, …) and lie in containers beside anything else;
+`places` finds them. Which one is which is said by its names or by what it holds. Where several could be meant, the
+error names them, and a prefix says which.
 """
 
-import logging
 import os
-import pickle
-import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import safetensors.torch
-import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from hnexport.errors import CheckpointError
-from hnexport.networks.wide_resnet.checkpoints.files import existing_file, sha256
+from hnexport.networks.wide_resnet.checkpoints.files import existing_file
+from hnexport.networks.wide_resnet.checkpoints.listing import option
+from hnexport.networks.wide_resnet.checkpoints.network_file import NetworkFile
 
 __all__ = ["StateDicts", "read_state_dicts"]
-
-_log = logging.getLogger(__name__)
-
-_HOW_TO_SAVE = "save the state dicts alone: torch.save({'hnet': hnet.state_dict(), 'mnet': mnet.state_dict()}, path)"
-_WRAPPER_PREFIXES = r"^((module|_orig_mod)\.)+"  # of DataParallel and torch.compile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +27,13 @@ class StateDicts:
         hnet: the hypernetwork's state dict.
         mnet: the main network's, which holds the batch-norm statistics; None where there is none.
         origin: one line, for instance `hypnettorch ensemble.pt (sha256 …)`.
+        read: what was read and what else there is, for messages.
     """
 
     hnet: Mapping[str, Tensor]
     mnet: Mapping[str, Tensor] | None
     origin: str
+    read: str = ""
 
 
 def read_state_dicts(
@@ -50,17 +41,26 @@ def read_state_dicts(
     *,
     hnet: str | os.PathLike[str] | None = None,
     mnet: str | os.PathLike[str] | None = None,
+    hnet_prefix: str | None = None,
+    mnet_prefix: str | None = None,
 ) -> StateDicts:
     """Read the two state dicts from one file, or from one file each.
 
-    One file holds `{"hnet": state_dict, "mnet": state_dict}`, or, as safetensors, names that start with `hnet.` and
-    `mnet.`; a file for one network holds its state dict. Each may be wrapped as hypnettorch's `save_checkpoint` does it
-    (`{"state_dict": …, …}`); other entries beside them (optimizer, iteration, score) are left alone. A `checkpoint`
-    that holds a single state dict is the hypernetwork's.
+    A file holds them under any names, in containers and behind the prefixes of wrapper modules, beside anything else
+    (optimizer, criterion, epoch). A `checkpoint` that holds a single state dict is the hypernetwork's. A network that
+    is there twice with the same numbers is read once; where several differ, `hnet_prefix` and `mnet_prefix` say which.
+
+    Args:
+        checkpoint: one file with both networks.
+        hnet: the hypernetwork's file.
+        mnet: the main network's.
+        hnet_prefix: what stands in front of the hypernetwork's tensor names, dotted, through the file's containers
+            (`state_dict.model.hnet`).
+        mnet_prefix: the same for the main network's.
 
     Raises:
-        CheckpointError: a file is missing, damaged, holds something other than tensors and plain containers, or holds
-            no such state dict; or `checkpoint` was given together with `hnet` or `mnet`, or neither.
+        CheckpointError: a file is missing, damaged, holds no such state dict, or several that could be meant; or
+            `checkpoint` was given together with `hnet` or `mnet`, or neither.
     """
     either = CheckpointError(
         "name either one checkpoint with both networks, or the hypernetwork's and the main network's"
@@ -71,122 +71,22 @@ def read_state_dicts(
         raise CheckpointError(
             f"{mnet}: the main network's file goes with the hypernetwork's, not with a common checkpoint"
         )
+    prefixes = {name: text for name, text in (("hnet", hnet_prefix), ("mnet", mnet_prefix)) if text is not None}
     if checkpoint is not None:
-        path = existing_file(checkpoint)
-        networks = _networks(path, _read(path))
-        found = {name: _state_dict(path, name, networks.get(name)) for name in ("hnet", "mnet") if name in networks}
-        return StateDicts(hnet=found["hnet"], mnet=found.get("mnet"), origin=f"hypnettorch {_identify(path)}")
+        file = NetworkFile.read(existing_file(checkpoint))
+        found = file.networks(prefixes)
+        return StateDicts(hnet=found["hnet"], mnet=found.get("mnet"), origin=file.origin(prefixes), read=file.listing)
     if hnet is None:
         raise either
+    if mnet is None and mnet_prefix is not None:
+        raise CheckpointError(f"{option('mnet', mnet_prefix)} goes with the main network's file: give that too")
     paths = {"hnet": existing_file(hnet)} | ({} if mnet is None else {"mnet": existing_file(mnet)})
-    single = {name: _single(path, name, _read(path)) for name, path in paths.items()}
-    origin = "hypnettorch " + " and ".join(_identify(path) for path in paths.values())
-    return StateDicts(hnet=single["hnet"], mnet=single.get("mnet"), origin=origin)
-
-
-def _identify(path: Path) -> str:
-    return f"{path.name} (sha256 {sha256(path)})"
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    """The content of one file: a mapping whose leaves are tensors and plain values."""
-    try:
-        content = safetensors.torch.load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
-    except CheckpointError:
-        raise
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: not a complete safetensors file ({error}); copy or write it again") from error
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f"an object that only code can build ({found[1]})" if found else "more than tensors and plain containers"
-        raise CheckpointError(
-            f"{path}: holds {what}; hnexport never runs code from a checkpoint. In the training code, {_HOW_TO_SAVE}"
-        ) from error
-    except Exception as error:  # torch.load raises whatever the damaged bytes lead to
-        reason = f"{type(error).__name__}: {error}".strip(": ").splitlines()[0]
-        raise CheckpointError(
-            f"{path}: not a complete PyTorch checkpoint ({reason}); copy or write it again"
-        ) from error
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path}: expected a dict of state dicts, found {type(content).__name__}; {_HOW_TO_SAVE}")
-    return content
-
-
-def _torch_load(path: Path) -> Any:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
-                if entry.compress_type != zipfile.ZIP_STORED:
-                    # torch.save never compresses, and a few compressed bytes can stand for any amount of memory
-                    raise CheckpointError(
-                        f"{path}: entry {entry.filename!r} is compressed; expected a file of torch.save"
-                    )
-            damaged = archive.testzip()  # torch.load does not look at the checksums that torch.save writes
-        if damaged is not None:
-            raise CheckpointError(
-                f"{path}: not a complete PyTorch checkpoint (the checksum of {damaged!r} is wrong); "
-                "copy or write it again"
-            )
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _networks(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-    """The content split by network: `hnet`, and `mnet` where it is there."""
-    content = _unwrap(content)
-    if isinstance(content.get("hnet"), Mapping):
-        ignored = sorted(str(name) for name in content if name not in ("hnet", "mnet"))
-        if ignored:
-            _log.info("%s: entries beside the state dicts are not used: %s", path.name, ", ".join(ignored))
-        return {name: content[name] for name in ("hnet", "mnet") if content.get(name) is not None}
-    prefixes = {name: f"{name}." for name in ("hnet", "mnet")}
-    if any(str(key).startswith(prefixes["hnet"]) for key in content):
-        split: dict[str, Any] = {}
-        for key, value in content.items():
-            name, dot, rest = str(key).partition(".")
-            if not dot or name not in prefixes:
-                raise CheckpointError(f"{path}: tensor {key!r}: expected a name that starts with 'hnet.' or 'mnet.'")
-            split.setdefault(name, {})[rest] = value
-        return split
-    if any(isinstance(value, Tensor) for value in content.values()):
-        return {"hnet": content}
-    entries = ", ".join(repr(str(key)) for key in list(content)[:5]) or "nothing"
-    raise CheckpointError(f"{path}: expected the entries 'hnet' and 'mnet', found {entries}; {_HOW_TO_SAVE}")
-
-
-def _single(path: Path, network: str, content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """One network's state dict from a file of its own (or from one that also holds the other network's)."""
-    content = _unwrap(content)
-    if network in content:
-        content = content[network]
-    elif any(str(key).startswith(f"{network}.") for key in content):
-        content = _networks(path, content)[network]
-    return _state_dict(path, network, content)
-
-
-def _unwrap(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    inner = content.get("state_dict")
-    return inner if isinstance(inner, Mapping) else content
-
-
-def _state_dict(path: Path, network: str, content: Any) -> dict[str, Tensor]:
-    """Check that `content` is a state dict of ordinary tensors; names lose the prefixes that wrapper modules add."""
-    if not isinstance(content, Mapping) or (not content and network == "hnet"):
-        raise CheckpointError(
-            f"{path}: {network}: expected a state dict, found {type(content).__name__}; {_HOW_TO_SAVE}"
-        )
-    state = {}
-    for name, tensor in _unwrap(content).items():
-        where = f"{path}: {network} tensor {name!r}"
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise CheckpointError(f"{where}: expected a tensor, found {type(tensor).__name__}; {_HOW_TO_SAVE}")
-        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
-            raise CheckpointError(
-                f"{where}: expected a dense tensor with data, found {tensor.layout} on {tensor.device}"
-            )
-        held = tensor.untyped_storage().nbytes() // tensor.element_size()
-        if tensor.numel() > held:
-            raise CheckpointError(
-                f"{where}: declares shape {list(tensor.shape)}, but the file holds {held} numbers for it"
-            )
-        state[re.sub(_WRAPPER_PREFIXES, "", name)] = tensor.detach()
-    return state
+    files = {name: NetworkFile.read(path) for name, path in paths.items()}
+    single = {name: file.network(name, prefixes.get(name)) for name, file in files.items()}
+    origins = [file.origin({name: prefixes[name]} if name in prefixes else {}) for name, file in files.items()]
+    return StateDicts(
+        hnet=single["hnet"],
+        mnet=single.get("mnet"),
+        origin=" and ".join([origins[0], *(origin.removeprefix("hypnettorch ") for origin in origins[1:])]),
+        read="; ".join(f"{name}: {file.listing}" for name, file in files.items()),
+    )
