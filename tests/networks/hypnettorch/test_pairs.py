@@ -68,9 +68,11 @@ def test_every_member_is_hypnettorchs_in_onnx_and_torchscript_at_another_batch(n
         samples = pair.samples(batch, batch)
         expected = references(pair, samples)
         for member in range(MEMBERS):
+            eager = relative_error(ensemble(member, {"x": samples})["output"], expected[member])
             for found in run(member, samples):
                 assert found.shape == expected[member].shape
-                assert relative_error(found, expected[member]) < TOLERANCE
+                assert relative_error(found, expected[member]) < max(TOLERANCE, 2 * eager)
+            assert eager < TOLERANCE
         assert relative_error(expected[0], expected[1]) > 1e-3  # members are not alike
     for cond_id in (-1, MEMBERS, 2**63 - 1):
         assert all(found.isnan().all() for found in run(cond_id, samples))

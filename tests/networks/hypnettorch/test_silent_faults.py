@@ -80,13 +80,17 @@ def expected(hnet: Any, mnet: Any, condition: Condition, samples: Tensor) -> lis
     return found
 
 
+@pytest.fixture(scope="module")
+def usual() -> Ensemble:
+    return Ensemble.from_hypnettorch(*pair(**FAULTS["as usual"][0]), example_inputs={"image": torch.ones(2, 768)})
+
+
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_live_pair_is_what_hypnettorch_computes(name: str) -> None:
+def test_a_live_pair_is_what_hypnettorch_computes(name: str, usual: Ensemble) -> None:
     settings, condition = FAULTS[name]
     hnet, mnet = pair(**settings)
     samples = torch.randn(3, 768, generator=torch.Generator().manual_seed(1))
     ensemble = Ensemble.from_hypnettorch(hnet, mnet, example_inputs={"image": samples[:2]}, condition=condition)
-    usual = Ensemble.from_hypnettorch(*pair(**FAULTS["as usual"][0]), example_inputs={"image": samples[:2]})
     for member, wanted in enumerate(expected(hnet, mnet, condition, samples)):
         found = ensemble(member, {"image": samples})["output"]
         assert (found - wanted).norm() <= 1e-5 * wanted.norm()

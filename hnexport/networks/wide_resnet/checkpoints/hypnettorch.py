@@ -17,6 +17,7 @@ from hnexport.networks.wide_resnet.checkpoints.hypnettorch_inference import (
     Reading,
     infer,
 )
+from hnexport.networks.wide_resnet.checkpoints.hypnettorch_kinds import WAY_IN, other_kind
 from hnexport.networks.wide_resnet.checkpoints.hypnettorch_layout import main_layout, norm_layout
 from hnexport.networks.wide_resnet.checkpoints.hypnettorch_names import (
     HypernetState,
@@ -83,9 +84,24 @@ def import_hypnettorch(
         SpecError: the overrides contradict each other.
     """
     overrides = overrides or HypnettorchOverrides()
-    for network, state in (("hnet", hnet), ("mnet", mnet or {})):
+    try:
+        return _imported(hnet, mnet or {}, overrides, origin)
+    except CheckpointError as error:
+        kind = other_kind(hnet, mnet or {})
+        if kind is None:
+            raise
+        raise CheckpointError(
+            f"{kind}: state dicts say enough only where mnet is a WRN, and hnet an HContainer or a StructuredHMLP as "
+            f"wrn_chunking sets it up; {WAY_IN}"
+        ) from error
+
+
+def _imported(
+    hnet: Mapping[str, Tensor], mnet: Mapping[str, Tensor], overrides: HypnettorchOverrides, origin: str
+) -> Checkpoint:
+    for network, state in (("hnet", hnet), ("mnet", mnet)):
         _check_dtypes(network, state)
-    hypernet, main = hypernet_state(hnet), main_state(mnet or {})
+    hypernet, main = hypernet_state(hnet), main_state(mnet)
     evidence = Evidence(
         hypernet=tuple(tuple(tensor.shape) for tensor in hypernet.params),
         main=tuple(tuple(tensor.shape) for tensor in main.params),

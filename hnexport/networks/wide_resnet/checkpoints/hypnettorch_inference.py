@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from hnexport.errors import CheckpointError, SpecError
+from hnexport.networks.wide_resnet.checkpoints.hypnettorch_kinds import WAY_IN
 from hnexport.networks.wide_resnet.checkpoints.hypnettorch_layout import Shape
 from hnexport.networks.wide_resnet.checkpoints.hypnettorch_reading import (
     Evidence,
@@ -88,10 +89,12 @@ def _depth_and_widths(evidence: Evidence) -> tuple[int, tuple[int, ...]]:
         raise CheckpointError(
             "the checkpoint does not show the main network's size: its state dict has neither batch norms nor weights. "
             "Give the main network's state dict (mnet), which holds the batch-norm statistics; for a network without "
-            "batch norm give its name, for instance wrn-28-10"
+            f"batch norm give its name, for instance wrn-28-10. If it is no WRN, {WAY_IN}"
         )
     if len(layers) < 7 or len(layers) % 6 != 1:
-        raise CheckpointError(f"mnet: a Wide ResNet has 6n + 1 {what} (7, 13, 19, 25, …), found {len(layers)}")
+        raise CheckpointError(
+            f"mnet: a Wide ResNet has 6n + 1 {what} (7, 13, 19, 25, …), found {len(layers)}; if it is none, {WAY_IN}"
+        )
     per_group = (len(layers) - 1) // 3
     groups = (layers[:1], *(layers[1 + group * per_group :][:per_group] for group in range(3)))
     return per_group // 2, tuple(max(1, usual((shape[0] for shape in group if shape), 1)) for group in groups)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from hnexport.errors import CheckpointError
+from hnexport.networks.wide_resnet.checkpoints.hypnettorch_kinds import WAY_IN
 from hnexport.networks.wide_resnet.checkpoints.hypnettorch_layout import (
     LayoutTensor,
     Shape,
@@ -264,9 +265,10 @@ def describe_disagreement(evidence: Evidence, reading: Reading) -> str:
     index, read = reading.disagreement or 0, f"reading the checkpoint as {reading.spec.name}"
     if reading.spec.hypernet is not None:
         read += f" with {reading.spec.hypernet.chunking} chunking"
-    read += "; if it is something else, say so with the overrides (members, recipe, chunking, …)"
+    read += "; if it is another WRN, say so with the overrides (members, recipe, chunking, …)"
     if not evidence.norms:
         read += "; a network with batch norm needs the main network's state dict (mnet)"
+    read += f"; if it is none, as a ResNet, or chunked otherwise, {WAY_IN}"
     name = f"hnet tensor '_internal_params.{index}'"
     if index >= len(evidence.hypernet):
         expected = reading.layout[index]
