@@ -154,6 +154,7 @@ def _difference(report: "ParityReport", bundle: str, file: str) -> str:
     """What differs first, and how to find where it begins."""
     from hnexport.parity.foreign_outputs import ARTIFACT as OUTPUTS
     from hnexport.parity.locate import ARTIFACT_FILES as LOCATED
+    from hnexport.parity.signature_report import OWN_SIGNATURE
 
     failed = [artifact for artifact in report.artifacts if not artifact.passed]
     if not failed:
@@ -161,8 +162,11 @@ def _difference(report: "ParityReport", bundle: str, file: str) -> str:
         return f"Different: the bundle is not what it says of itself ({claim.name}: {claim.detail})."
     first = failed[0]
     name, where = first.artifact, shlex.quote(bundle)
+    signature = next((check for check in first.checks if check.name == OWN_SIGNATURE and not check.passed), None)
     departs = [item for item in first.comparisons if not item.passed]
-    if departs:
+    if signature is not None:
+        what, departs = f"{name} has another signature than its bundle says ({signature.detail})", []
+    elif departs:
         worst = max(departs, key=lambda item: item.relative_l2)
         what = (
             f"{name} departs from PyTorch for {len(departs)} of {len(first.comparisons)} members, most for member "
@@ -176,6 +180,8 @@ def _difference(report: "ParityReport", bundle: str, file: str) -> str:
     if not bundle or name == OUTPUTS:
         return f"Different: {what}{others}."
     located = next((artifact.artifact for artifact in failed if artifact.artifact in LOCATED), None)
+    if not departs:
+        return f"Different: {what}{others}."
     if file or located:
         target = shlex.quote(file) if file else located
         return f"Different: {what}{others}. To see where it begins: hnexport locate {where} --against {target}"

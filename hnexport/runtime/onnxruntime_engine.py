@@ -135,6 +135,10 @@ class OnnxruntimeEngine:
         """
         if self._folded is None:
             folder = find_tuned(self._manifest) if self.provider == "cpu" else None
+            if folder is None and not any(item.hypernet is not None for item in self._manifest.stored):
+                raise ProviderError(
+                    f"{self._manifest.name} generates no weights: there is nothing to fold, choose another strategy"
+                )
             if folder is None:
                 raise ProviderError(
                     f"{self._manifest.name} is not tuned for this machine: run `hnexport tune {self._folder}` once, "

@@ -1,7 +1,7 @@
 """The outputs of a network as the captured graph has them, named and with the kinds that a user gave."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch.export import ExportedProgram
@@ -76,6 +76,8 @@ def _kinds(own: list[str], outputs: Outputs) -> dict[str, Kind]:
         raise SpecError(
             f"outputs: expected names or {{name: kind}}, found {outputs!r}: a tuple of one is written ({outputs!r},)"
         )
+    if not isinstance(outputs, Iterable):
+        raise SpecError(f"outputs: expected {{name: kind}}, found {outputs!r}: write {{{own[0]!r}: {outputs!r}}}")
     given: dict[str, Kind] = dict.fromkeys(outputs, _VALUE)
     if isinstance(outputs, Mapping):
         given.update(outputs)
@@ -87,7 +89,9 @@ def _kinds(own: list[str], outputs: Outputs) -> dict[str, Kind]:
             raise SpecError(f"outputs: the network returns no {unknown[0]!r}, only {', '.join(own)}")
         return {name: given.get(name, OutputKind.VALUE) for name in own}
     if len(given) != len(own):
-        named = f"{len(given)} {'is' if len(given) == 1 else 'are'} named: name them all, in order"
+        named = (
+            f"{len(given)} {'is' if len(given) == 1 else 'are'} named: name them all, in order, or some by their names"
+        )
         raise SpecError(f"outputs: the network returns {len(own)} ({', '.join(own)}), {named}")
     return given
 
