@@ -165,7 +165,7 @@ def _difference(report: "ParityReport", bundle: str, file: str) -> str:
     signature = next((check for check in first.checks if check.name == OWN_SIGNATURE and not check.passed), None)
     departs = [item for item in first.comparisons if not item.passed]
     if signature is not None:
-        what, departs = f"{name} has another signature than its bundle says ({signature.detail})", []
+        what = f"{name} has another signature than its bundle says ({signature.detail})"
     elif departs:
         worst = max(departs, key=lambda item: item.relative_l2)
         what = (
@@ -180,9 +180,9 @@ def _difference(report: "ParityReport", bundle: str, file: str) -> str:
     if not bundle or name == OUTPUTS:
         return f"Different: {what}{others}."
     located = next((artifact.artifact for artifact in failed if artifact.artifact in LOCATED), None)
-    if not departs:
+    if signature is not None:
         return f"Different: {what}{others}."
-    if file or located:
+    if departs and (file or located):
         target = shlex.quote(file) if file else located
         return f"Different: {what}{others}. To see where it begins: hnexport locate {where} --against {target}"
     again = f"hnexport verify {where} --runtimes {name} --save-failure failures"

@@ -1,11 +1,14 @@
 """The table that `build` and `verify` end with: what decides is whole, and one sentence says the verdict."""
 
+import dataclasses
+
 import pytest
 
 from hnexport.cli.render_parity import print_member_parity, print_parity
 from hnexport.parity import TOLERANCES, ArtifactReport, Check, Comparison, ParityReport, Precision, Selection
 from hnexport.parity import verify as verify_bundle
 from hnexport.parity.not_run import remarks
+from hnexport.parity.signature_report import OWN_SIGNATURE
 from hnexport.parity.verify import VerifyOptions
 from hnexport.spelling import in_command
 
@@ -71,6 +74,8 @@ def at(monkeypatch, capsys):
     return show
 
 
+OTHER_NAMES = Check(name=OWN_SIGNATURE, passed=False, detail="no output is called logits")
+
 CASES = {
     "ten members": (report(), "Same: 10 members in 6 artifacts agree with PyTorch"),
     "one member": (report(1), "Same: 1 member in 6 artifacts agrees with PyTorch"),
@@ -93,6 +98,10 @@ CASES = {
         report(artifacts=(artifact("onnx-materialised", range(10), check=False),)),
         "Different: onnx-materialised fails a check (ids that do not exist give NaN). To keep the failing cases: "
         "hnexport verify 'my bundle' --runtimes onnx-materialised --save-failure failures",
+    ),
+    "a signature": (
+        report(artifacts=(dataclasses.replace(artifact("onnx", range(10), wrong=range(10)), checks=(OTHER_NAMES,)),)),
+        "Different: onnx has another signature than its bundle says (no output is called logits).",
     ),
     "refused": (
         report(artifacts=(artifact("onnx", range(10)),), refused={"torchscript": "not trusted", "pt2": "not trusted"}),
