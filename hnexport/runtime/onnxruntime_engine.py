@@ -14,6 +14,7 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError, ProviderError
 from hnexport.names import COND_ID, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE, WEIGHTS_FILE
 from hnexport.runtime.cuda import CudaOptions
+from hnexport.runtime.declared import check_declared
 from hnexport.runtime.device import WITHOUT_GRAPH, Runner, can_capture, place_session
 from hnexport.runtime.folded import FoldedNetwork
 from hnexport.runtime.half import require_half
@@ -115,6 +116,7 @@ class OnnxruntimeEngine:
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights.values()]
         options.add_external_initializers(list(weights), values)
         session = self._open(self._folder / NETWORK_FILE, options)
+        check_declared(self._folder / NETWORK_FILE, session, self._signature.inputs, self._signature.outputs)
         if self._refers_to_weights is None:
             self._refers_to_weights = self._is_changed_by(session, weights)
             if self._refers_to_weights:
@@ -158,8 +160,14 @@ class OnnxruntimeEngine:
         half = self.precision is Precision.FLOAT16
         path = require_half(self._manifest, self._folder) if half else self._folder / MODEL_FILE
         options = session_options(self._threads_of_each(), prepack=False)
-        run = self._runner(lambda: self._open(path, options, fold=half or self._folds))
 
+        def open_it() -> onnxruntime.InferenceSession:
+            session = self._open(path, options, fold=half or self._folds)
+            if not half:
+                check_declared(path, session, self._manifest.inputs, self._signature.outputs)
+            return session
+
+        run = self._runner(open_it)
         return lambda member, inputs: run(inputs, member)
 
     def _runner(self, open_it: Callable[[], onnxruntime.InferenceSession]) -> Runner:
@@ -195,7 +203,11 @@ class OnnxruntimeEngine:
     def _hypernet_session(self) -> onnxruntime.InferenceSession:
         if self._hypernet is None:  # on the CPU whatever the provider: that is where the weights are needed
             options = session_options(self._threads_of_each(), prepack=False)
-            self._hypernet = open_session(self._folder / HYPERNET_FILE, options, "cpu", fold=self._folds)
+            path, supplied = self._folder / HYPERNET_FILE, self._manifest.onnx.supplied if self._manifest.onnx else ()
+            session = open_session(path, options, "cpu", fold=self._folds)
+            slots = [slot for slot in self._manifest.slots if slot.name in supplied]
+            check_declared(path, session, self._manifest.inputs[:1], slots)
+            self._hypernet = session
         return self._hypernet
 
     def _is_changed_by(self, session: onnxruntime.InferenceSession, weights: Mapping[str, NDArray[np.generic]]) -> bool:
