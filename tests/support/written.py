@@ -100,7 +100,7 @@ def _tokens(batch: int = 2, seed: int = 0) -> dict[str, Tensor]:
 
 LISTS = {
     "list of encoders": Kind(make=Encoder, count=3, inputs=_tokens),
-    "list of CNNs": Kind(make=Bottleneck, count=3, inputs=normal(x=(3, 8, 8))),
+    "list of CNNs": Kind(make=Bottleneck, count=3, inputs=normal(x=(3, 8, 8)), equal=("slope.weight",)),
     "list of ResNets": Kind(make=Residual, count=3, inputs=normal(x=(3, 8, 8))),
     "list of GRUs": Kind(make=Recurrent, count=3, inputs=normal(series=(7, 4))),
 }
