@@ -240,7 +240,8 @@ class Kind:
         return Ensemble.from_modules(modules, example_inputs=self.inputs(2, 9), **self.options)
 
 
-def _normal(**shapes: tuple[int, ...]) -> Callable[[int, int], dict[str, Tensor]]:
+def normal(**shapes: tuple[int, ...]) -> Callable[[int, int], dict[str, Tensor]]:
+    """Of a `Kind` whose inputs are standard normal numbers."""
     return lambda batch=2, seed=0: random_inputs(batch, seed, **shapes)
 
 
@@ -249,7 +250,7 @@ ENSEMBLES: dict[str, Kind] = {
     "cnn": Kind(
         make=Cnn,
         count=4,
-        inputs=_normal(image=(3, 16, 16)),
+        inputs=normal(image=(3, 16, 16)),
         equal=("stem.weight",),
         options={"outputs": {"logits": Logits()}},
     ),
@@ -260,8 +261,8 @@ ENSEMBLES: dict[str, Kind] = {
         equal=("classify.bias",),
         options={"outputs": {"classes": Logits(), "words": Logits(axis=-1)}},
     ),
-    "resnet": Kind(make=ResNet, count=3, inputs=_normal(image=(3, 16, 16)), options={"outputs": {"logits": "logits"}}),
-    "recurrent": Kind(make=Recurrent, count=3, inputs=_normal(series=(5, 6))),
+    "resnet": Kind(make=ResNet, count=3, inputs=normal(image=(3, 16, 16)), options={"outputs": {"logits": "logits"}}),
+    "recurrent": Kind(make=Recurrent, count=3, inputs=normal(series=(5, 6))),
     "reader": Kind(
         make=Reader,
         count=3,
@@ -283,7 +284,7 @@ ENSEMBLES: dict[str, Kind] = {
             "name": "scorer",
         },
     ),
-    "pixels": Kind(make=Pixels, count=3, inputs=_normal(field=(2, 5, 5)), options={"outputs": {"output": Logits()}}),
+    "pixels": Kind(make=Pixels, count=3, inputs=normal(field=(2, 5, 5)), options={"outputs": {"output": Logits()}}),
     "regressor": Kind(
         make=Regressor,
         count=2,

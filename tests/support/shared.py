@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
-from module_ensembles import ENSEMBLES
+from module_ensembles import ENSEMBLES, Kind
 from torch import Tensor
 
 from hnexport.build import BuildOptions, build
@@ -45,7 +45,12 @@ def build_once(checkpoint: Checkpoint, options: BuildOptions | None = None) -> B
 
 def built_list(kind: str) -> Built:
     """The bundle of one of `ENSEMBLES`, in every format, built by whichever process of this run needs it first."""
-    return _built(kind, ENSEMBLES[kind].ensemble, BuildOptions())
+    return built_kind(kind, ENSEMBLES[kind])
+
+
+def built_kind(name: str, kind: Kind) -> Built:
+    """Likewise of another kind, whose name is nobody else's."""
+    return _built(name, kind.ensemble, BuildOptions())
 
 
 def _built(key: str, source: Callable[[], Ensemble | Checkpoint], options: BuildOptions) -> Built:
