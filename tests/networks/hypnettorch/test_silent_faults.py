@@ -169,7 +169,7 @@ REFUSED: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
         "no hypernetwork of hypnettorch",
     ),
     "hnet twice": (lambda: dict.fromkeys(("hnet", "mnet"), small()[0]), "no main network of hypnettorch"),
-    "training": (lambda: {"mnet": small(dropout_rate=0.5)[1].train()}, r"mnet: .*is in training mode.*eval"),
+    "training": (lambda: {"mnet": small(dropout_rate=0.5)[1].train()}, r"mnet \(MLP\) is in training mode.*eval"),
     "too many members": (lambda: {"members": MEMBERS + 1}, "members: expected 1 to 3, the conditions that hnet knows"),
     "two inputs": (lambda: {"example_inputs": (torch.rand(2, 8), torch.rand(2, 8))}, "take one tensor"),
     "another input": (

@@ -26,10 +26,10 @@ def other_kind(hnet: "Mapping[str, Tensor]", mnet: "Mapping[str, Tensor]") -> st
     if inner:
         kind = "a ChunkedHMLP" if len(own) > inner else "an HPerturbWrapper around another hypernetwork"
         return f"hnet is {kind}"
-    if any(name.startswith("_context_mod_layers") for name in (*hnet, *mnet)):
+    if any(name.startswith("_context_mod_layers") for name in mnet):
         return "mnet has context modulation"
-    if own and any(name.startswith("_batchnorm_layers") for name in hnet):
-        return "hnet has batch norm between its hidden layers"
+    if sorted(own) != list(range(len(own))) or any(name.startswith("_batchnorm_layers") for name in hnet):
+        return None  # one is missing, or named in the message already
     return _with_embeddings([tuple(own[number].shape) for number in sorted(own)])
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hnexport.errors import CheckpointError
+from hnexport.networks.wide_resnet.checkpoints.hypnettorch_kinds import WAY_IN
 
 __all__ = ["HypernetState", "MainState", "hypernet_state", "main_state"]
 
@@ -198,7 +199,7 @@ def _in_order(network: str, numbered: Mapping[int, Tensor]) -> tuple[Tensor, ...
 def _unknown(network: str, name: str) -> str:
     for start, feature in _UNSUPPORTED.items():
         if name.startswith(start):
-            return f"{network} tensor {name!r}: {feature} is not supported"
+            return f"{network} tensor {name!r}: {feature} is not supported in state dicts; {WAY_IN}"
     kind = "an HContainer or a StructuredHMLP" if network == "hnet" else "a WRN"
     return f"{network} tensor {name!r} belongs to nothing: expected the state dict of {kind} of hypnettorch 0.0.4"
 

@@ -22,7 +22,7 @@ NAMED = {
     "HPerturbWrapper": "hnet is an HPerturbWrapper",
     "HMLP, MLP with context modulation": "mnet has context modulation",
     "HMLP, WRN with context modulation": "mnet has context modulation",
-    "HContainer, batch norm inside": "hnet has batch norm between its hidden layers",
+    "HContainer, batch norm inside": "hnet tensor '_batchnorm_layers.0.scale': batch norm between",
     "HContainer, embeddings": "hnet takes an embedding of the condition",
     "HContainer, shared chunks": "hnet takes an embedding of the condition",
 }
