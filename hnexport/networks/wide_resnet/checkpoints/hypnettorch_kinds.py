@@ -36,9 +36,10 @@ def other_kind(hnet: "Mapping[str, Tensor]", mnet: "Mapping[str, Tensor]") -> st
 def _with_embeddings(shapes: Sequence[tuple[int, ...]]) -> str | None:
     """A hypernetwork of an embedding `[size]` for each condition: these come first, then its layers `[out, in]`."""
     members = next((number for number, shape in enumerate(shapes) if shape != shapes[0]), len(shapes))
-    if not shapes or len(shapes[0]) != 1 or members == len(shapes) or len(shapes[members]) != 2:
+    axes = [len(shape) for shape in shapes]
+    if axes[:1] != [1] or axes[members : members + 1] != [2]:
         return None
-    layers, (size,) = list(shapes[members:]), shapes[0]
+    layers, size = list(shapes[members:]), shapes[0][0]
     while layers and len(layers[0]) == 2 and layers[0][1] == size:
         size = layers.pop(0)[0]
         if layers and layers[0] == (size,):
