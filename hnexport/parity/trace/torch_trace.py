@@ -26,6 +26,8 @@ _ROLES: Mapping[str, Mapping[int, str]] = {
     "embedding": {0: "weight"},
     "_prelu_kernel": {1: "weight"},
 }
+_SUMS = ("add", "add_", "addmm")
+"""Where biases meet before anything of the inputs does: those of a recurrent step, at its zero state."""
 _WITHIN_NAMES = ("convolution", "batch_norm", "layer_norm", "group_norm")  # `mkldnn_convolution`, `native_layer_norm`
 
 
@@ -66,12 +68,13 @@ class _Recorder(Following):  # type: ignore[no-untyped-call]
         self.values: dict[str, Array] = {}
 
     def loose(self) -> tuple[Array, ...]:
-        """The tensors of the shapes that were asked for."""
+        """The tensors of the shapes that were asked for, and biases that are added to each other."""
         return tuple(_array(tensor) for tensor in self._loose.values())
 
     def fixed(self, operator: Any, operands: Sequence[Tensor], results: Sequence[Tensor]) -> None:
+        adds = operator.overloadpacket.__name__ in _SUMS
         for tensor in (*operands, *results):
-            if tuple(tensor.shape) in self._shapes:
+            if tuple(tensor.shape) in self._shapes or (adds and tensor.dim() == 1):
                 place = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride())
                 self._loose.setdefault(place, tensor)
         if self._keep_values:

@@ -108,4 +108,4 @@ def test_what_belongs_to_the_hypernetwork_is_stored_once() -> None:
     assert (basis.kind.value, embedding.kind.value) == ("hidden", "embedding")
     assert embedding.shape[0] == MEMBERS
     assert stored["shared.norm0.mean"].slot == "norm0.mean"
-    assert stored["member.layer19.weight"].shape == (MEMBERS, 10, 64)
+    assert stored["member.layer22.weight"].shape == (MEMBERS, 10, 64)
