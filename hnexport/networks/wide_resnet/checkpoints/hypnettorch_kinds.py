@@ -42,7 +42,7 @@ def _with_embeddings(shapes: Sequence[tuple[int, ...]]) -> str | None:
     layers, size = list(shapes[members:]), shapes[0][0]
     while layers and len(layers[0]) == 2 and layers[0][1] == size:
         size = layers.pop(0)[0]
-        if layers and layers[0] == (size,):
+        if layers and list(layers[0]) == [size]:
             layers.pop(0)
     if len(layers) == len(shapes) - members:
         return "hnet takes an embedding of the condition beside others (cond_in_size above 0)"
