@@ -19,7 +19,6 @@ from hnexport.spelling import in_command, spelled
 PACKAGE = Path(hnexport.__file__).parent
 # Other programs' flags, and whole commands that stand where a command is meant.
 OTHERS = re.compile(r"pip install|--gpus all|hnexport (tune|verify) |--query-gpu|--format=csv")
-OF_COMMANDS = ("cli", "factories")  # what `--from` names is read for commands alone
 FLAG = re.compile(r"(?<![\w-])--[a-z]")
 
 
@@ -75,7 +74,7 @@ def test_no_text_of_the_library_names_a_flag_alone() -> None:
     found = {
         f"{path.relative_to(PACKAGE)}: {text}"
         for path in sorted(PACKAGE.rglob("*.py"))
-        if path.parent.name not in OF_COMMANDS and path.name != "options.py"
+        if path.parent.name not in ("cli", "factories") and path.name != "options.py"  # `--from` is a command's
         for text in _flags(ast.parse(path.read_text(encoding="utf-8")))
     }
     allowed = {"runtime/loading.py: --json", "runtime/loading.py: --precision"}  # arguments of our own command

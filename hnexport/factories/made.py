@@ -77,11 +77,8 @@ def _is_pair(value: object) -> bool:
 
 
 def _from_pair(value: Any, asked: Asked) -> Ensemble:
-    make = getattr(Ensemble, "from_hypnettorch", None)
-    if make is None:
-        raise SpecError("a live hypernetwork and main network of hypnettorch cannot be imported by this hnexport")
-    made: Ensemble = make(*value, **asked.given(*_SHOWN, "members"))
-    return made
+    hnet, mnet = value
+    return Ensemble.from_hypnettorch(hnet, mnet, **asked.given(*_SHOWN, "members"))
 
 
 def _has_recipe(value: object) -> bool:
@@ -156,6 +153,7 @@ RETURNED = (
         fits=_is_pair,
         make=_from_pair,
         takes=_WITH_INPUTS | {"members"},
+        needs=_NEEDED,
     ),
     Returned(
         what="(module, recipe), or (module, recipe, members)",

@@ -62,6 +62,23 @@ def test_a_conditional_module_and_its_members_or_without():
         assert "captured as it is" in ensemble.origin
 
 
+def test_a_live_hypernetwork_and_main_network_of_hypnettorch():
+    from hypnettorch.hnets import HMLP
+    from hypnettorch.mnets import MLP
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        mnet = MLP(n_in=5, n_out=2, hidden_layers=[4], no_weights=True, verbose=False).eval()
+        hnet = HMLP(mnet.param_shapes, layers=[6], cond_in_size=3, num_cond_embs=3, verbose=False).eval()
+    row = torch.randn(4, 5)
+    ensemble = made((hnet, mnet), example_inputs={"x": row[:2]}, outputs={"logits": "logits"})
+    assert ensemble.members == 3
+    for member in range(3):
+        expected = mnet.forward(row, weights=hnet.forward(cond_id=member))
+        torch.testing.assert_close(ensemble(member, {"x": row})["logits"], expected)
+    assert made((hnet, mnet), example_inputs={"x": row[:2]}, members=2).members == 2
+
+
 def test_an_ensemble_is_itself():
     ensemble = Ensemble.from_modules([net(0), net(1)], example_inputs=EXAMPLES)
     assert made(ensemble) is ensemble

@@ -27,7 +27,7 @@ def described(spec: Mapping[str, Any]) -> None:
     """The manifest's own tables are all that is known."""
 
 
-def check_described(found: Described) -> None:
+def check_described(found: Described, spec: Mapping[str, Any]) -> None:
     """Every slot is filled once, from a tensor of its own or by the steps; every other tensor is the hypernetwork's.
 
     The steps are with `generator`.

@@ -31,7 +31,7 @@ def test_the_family_is_known_by_its_name(ensemble: Ensemble) -> None:
     found = family(HYPNETTORCH)
     spec = to_json(ensemble.source.spec)
     found.check(spec, 0)
-    found.check_described(ensemble)
+    found.check_described(ensemble, ensemble.source.spec)
     assert ensemble.source.family == HYPNETTORCH
     assert described(spec) is None
     assert found.ensemble(ensemble, spec, ensemble.tensors, "") is None
@@ -152,9 +152,9 @@ CONTRADICTIONS: dict[str, Callable[[Ensemble], Ensemble]] = {
 def test_tables_that_contradict_each_other_are_refused(
     ensemble: Ensemble, edit: Callable[[Ensemble], Ensemble]
 ) -> None:
-    check_described(ensemble)
+    check_described(ensemble, ensemble.source.spec)
     with pytest.raises(BundleError, match=r"^\$\.(slots|stored): "):
-        check_described(edit(ensemble))
+        check_described(edit(ensemble), ensemble.source.spec)
 
 
 def test_the_family_is_read_without_torch() -> None:
