@@ -89,7 +89,7 @@ class NetworkFile:
                 unclear.append(str(error))
         if unclear:
             raise CheckpointError(f"{self.path}: {'; '.join(unclear)}. In all, {self.listing}")
-        self._tell(chosen)
+        self._tell(chosen, prefixes)
         contents = {name: self._unnoticed(name) if place is None else place.state for name, place in chosen.items()}
         if contents["hnet"] is None:
             raise self._nothing("hnet")
@@ -147,12 +147,14 @@ class NetworkFile:
             )
         return found
 
-    def _tell(self, chosen: Mapping[str, Place | None]) -> None:
+    def _tell(self, chosen: Mapping[str, Place | None], prefixes: Mapping[str, str]) -> None:
         """Say which networks are left alone: a copy with other numbers may be what was meant."""
         used = [place for place in chosen.values() if place is not None]
         left = [place for place in self.places if place not in used and len(distinct([*used, place])) > len(used)]
         for place in left:
             name = place.role or ("mnet" if place.tracks_statistics or chosen["mnet"] is None else "hnet")
+            if name in prefixes:
+                continue  # the user chose
             _log.warning(
                 "%s: %s is not used; if it is the %s to export, say %s",
                 *(self.path.name, counted(place), _NETWORKS[name], option(name, place.path)),

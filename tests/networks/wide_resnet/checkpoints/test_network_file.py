@@ -289,6 +289,9 @@ def test_a_copy_that_nothing_calls_a_network_is_named_in_a_warning(
     content = {"hnet": hnet, "mnet": mnet, "ema": {"decay": 0.9, "shadow": trained_further(hnet)}}
     with caplog.at_level(logging.WARNING):
         assert is_same(read(tmp_path, content).hnet, hnet)
+    assert len(caplog.messages) == 1
+    read(tmp_path, content, hnet_prefix="hnet")
+    assert len(caplog.messages) == 1, "who has chosen need not be told"
     assert re.search(r"'ema\.shadow' \(\d+ tensors\) is not used; .* say hnet_prefix='ema\.shadow'", caplog.text)
 
 
