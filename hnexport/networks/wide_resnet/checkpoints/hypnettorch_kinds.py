@@ -38,10 +38,11 @@ def _with_embeddings(shapes: Sequence[tuple[int, ...]]) -> str | None:
     members = next((number for number, shape in enumerate(shapes) if shape != shapes[0]), len(shapes))
     if not shapes or len(shapes[0]) != 1 or members == len(shapes) or len(shapes[members]) != 2:
         return None
-    layers, (size,) = list(shapes[members:]), shapes[0]
+    layers: list[tuple[int, ...]] = list(shapes[members:])
+    size = shapes[0][0]
     while layers and len(layers[0]) == 2 and layers[0][1] == size:
         size = layers.pop(0)[0]
-        if layers and layers[0] == (size,):
+        if layers[:1] == [(size,)]:
             layers.pop(0)
     if len(layers) == len(shapes) - members:
         return "hnet takes an embedding of the condition beside others (cond_in_size above 0)"
