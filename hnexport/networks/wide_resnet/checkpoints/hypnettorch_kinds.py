@@ -36,13 +36,13 @@ def other_kind(hnet: "Mapping[str, Tensor]", mnet: "Mapping[str, Tensor]") -> st
 def _with_embeddings(shapes: Sequence[tuple[int, ...]]) -> str | None:
     """A hypernetwork of an embedding `[size]` for each condition: these come first, then its layers `[out, in]`."""
     members = next((number for number, shape in enumerate(shapes) if shape != shapes[0]), len(shapes))
-    axes = [len(shape) for shape in shapes]
-    if axes[:1] != [1] or axes[members : members + 1] != [2]:
+    if not shapes or len(shapes[0]) != 1 or members == len(shapes) or len(shapes[members]) != 2:
         return None
-    layers, size = list(shapes[members:]), shapes[0][0]
+    layers: list[tuple[int, ...]] = list(shapes[members:])
+    size = shapes[0][0]
     while layers and len(layers[0]) == 2 and layers[0][1] == size:
         size = layers.pop(0)[0]
-        if layers and list(layers[0]) == [size]:
+        if layers[:1] == [(size,)]:
             layers.pop(0)
     if len(layers) == len(shapes) - members:
         return "hnet takes an embedding of the condition beside others (cond_in_size above 0)"
