@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
+from onnx.external_data_helper import load_external_data_for_model
 
 from hnexport.bundle.layout import session_source
 from hnexport.errors import BundleError, TuneError
@@ -155,7 +156,9 @@ def _optimised(network: Path, weights: Mapping[str, NDArray[np.float32]]) -> onn
             )
         except Exception as error:  # onnxruntime's exceptions have no common root
             raise BundleError(f"onnxruntime {onnxruntime.__version__} cannot load {network}: {error}") from error
-        return onnx.load(path)
+        model = onnx.load(path, load_external_data=False)
+    load_external_data_for_model(model, str(network.parent))  # shared tensors that are used as they are
+    return model
 
 
 def _positions(tensor: onnx.TensorProto, shape: tuple[int, ...]) -> NDArray[np.int64] | None:
