@@ -4,13 +4,16 @@ The exporter's own gives NaN there for a mask of numbers, and for one of boolean
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
+import onnxscript
 import torch
-from onnxscript import opset18 as op
 from onnxscript.function_libs.torch_lib.ops.nn import aten_scaled_dot_product_attention
 
 __all__ = ["TRANSLATIONS"]
+
+op: Any = onnxscript.opset18
 
 
 def _attention(
@@ -37,7 +40,7 @@ def _attention(
     return op.Mul(aten_scaled_dot_product_attention(query, key, value, attn_mask, **given), seen)
 
 
-TRANSLATIONS = {
+TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.scaled_dot_product_attention.default: functools.update_wrapper(
         _attention, aten_scaled_dot_product_attention, updated=()
     )

@@ -1,6 +1,5 @@
 """Which whole numbers a network takes: an example of zeros says nothing of a vocabulary, the network itself does."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ from hnexport.parity.cost import estimated_seconds
 from hnexport.parity.double import run_double, run_single
 from hnexport.parity.inputs import Bounds, bounds_of
 from hnexport.rows import flat_rows, relative_l2
-from hnexport.spec import Signature, TensorSpec
+from hnexport.spec import TensorSpec
 
 __all__ = ["LARGEST_WHOLE", "SEARCH_SECONDS", "whole_numbers"]
 
@@ -31,10 +30,10 @@ _Takes = Callable[[int], bool]
 def whole_numbers(ensemble: Ensemble, seconds: float = SEARCH_SECONDS) -> dict[str, Bounds]:
     """By input, of those of integers and booleans that have a batch, the least and the largest number of each element.
 
-    From the example's range upwards by doubling and halving, to `LARGEST_WHOLE`, and downwards to 0 alone: one sample is
-    run, filled with a number, and has to be finite where the example is and computed as well. Each column of the last
-    axis may take more than all together (categories of a table). Booleans are both. What the network does not take, or
-    what there is no time to try, stays as the example has it.
+    From the example's range upwards by doubling and halving, to `LARGEST_WHOLE`, and downwards to 0 alone: one sample
+    is run, filled with a number, and has to be finite where the example is, and float32 may lose no more of it. Each
+    column of the last axis may take more than all together (categories of a table). Booleans are both. What the network
+    does not take, or what there is no time to try, stays as the example has it.
     """
     examples = {name: tensor.numpy() for name, tensor in ensemble.examples.items()}
     signature = ensemble.signature
@@ -86,7 +85,7 @@ class _Trial:
         return all(loss <= max(_LOST, 2 * self._lost[name]) for name, loss in lost.items())
 
     def _losses(self, single: Mapping[str, Array], sample: Mapping[str, Array]) -> dict[str, float]:
-        """By output what float32 loses; 0 where float64 is not finite either."""
+        """By output what float32 loses; 0 where that is not known."""
         exact, signature = run_double(self._double, 0, sample), self._ensemble.signature
         return {
             output.name: _worst(flat_rows(output, single[output.name]), flat_rows(output, exact[output.name]))
