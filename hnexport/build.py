@@ -49,6 +49,7 @@ from hnexport.parity.page import write_page
 from hnexport.parity.report import report_json
 from hnexport.parity.rounding import measure_rounding
 from hnexport.parity.trained import check_trained
+from hnexport.parity.whole_numbers import whole_numbers
 from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
 from hnexport.rows import taken
@@ -203,7 +204,8 @@ def build(
 def _probes(ensemble: Ensemble, samples: Mapping[str, NDArray[np.generic]] | None) -> Probes:
     if samples is not None:
         return given_inputs(ensemble.signature, samples)
-    return probe_inputs(ensemble.signature, {name: one.numpy() for name, one in ensemble.examples.items()})
+    examples = {name: one.numpy() for name, one in ensemble.examples.items()}
+    return probe_inputs(ensemble.signature, examples, bounds=whole_numbers(ensemble))
 
 
 def _ensemble(source: Ensemble | Buildable) -> Ensemble:

@@ -18,6 +18,7 @@ from torch.export.graph_signature import InputKind
 
 from hnexport.ensemble import Ensemble
 from hnexport.errors import CaptureError, ExportError
+from hnexport.export.attention import TRANSLATIONS
 from hnexport.export.capture import Capture, Half
 from hnexport.export.graphs import add_node, adopt_strays, all_values
 from hnexport.spec import TensorSpec
@@ -62,7 +63,9 @@ def _translate(what: str, half: Half, aliases: Mapping[str, str]) -> ir.Model:
     try:
         _quieten_exporter()
         with exporters_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            exported = torch.onnx.export(half.program, optimize=False, verbose=False)
+            exported = torch.onnx.export(
+                half.program, optimize=False, verbose=False, custom_translation_table=TRANSLATIONS
+            )
             if exported is None:
                 raise ExportError("torch.onnx.export returned nothing")
             freed = _free_tensors(exported.model.graph, half.program, aliases)

@@ -20,12 +20,16 @@ __all__ = [
     "MOST_GIVEN",
     "PHOTOGRAPHS",
     "PROBE_KINDS",
+    "Bounds",
     "Probes",
+    "bounds_of",
     "given_inputs",
     "probe_inputs",
 ]
 
 Array = NDArray[np.generic]
+Bounds = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""The least and the largest number of each element of a row."""
 
 PHOTOGRAPHS = ("cat.png", "coffee.png")
 PROBE_KINDS = ("noise", "photograph", "uniform", "faint", "constant", "glaring")
@@ -38,6 +42,9 @@ LARGEST = 1e4
 """The largest number that a floating-point input is probed with."""
 _PIXEL_ZERO, _PIXEL_ONE = 128.0, 64.0  # a uint8 image has 0 there, and 1 so much above
 _CHANNELS = (1, 3, 4)
+_FAINT = 1e-3
+_OVER_ALL = ("uniform", "faint", "glaring")  # of whole numbers: reach over all that the network takes
+_FEW = 16  # so few numbers are all small
 _LEAST_SIDE = 8  # of a flat image: shorter rows are features
 
 
@@ -54,17 +61,26 @@ class Probes:
     kinds: tuple[str, ...]
 
 
-def probe_inputs(signature: Signature, examples: Mapping[str, ArrayLike], seed: int = 0) -> Probes:
+def probe_inputs(
+    signature: Signature,
+    examples: Mapping[str, ArrayLike],
+    seed: int = 0,
+    *,
+    bounds: Mapping[str, Bounds] | None = None,
+) -> Probes:
     """One sample of each kind: `PROBE_KINDS`, `extreme` for floating-point inputs, and the example that was given.
 
     `noise` is standard normal, `photograph` is one, about standardised, `uniform` is in [0, 1), `faint` and `glaring`
     are noise of scale 1e-3 and 30, `constant` is one value (of an image one a channel), `extreme` has sizes up to
     `LARGEST`. Images in uint8 get the same with 0 at 128 and 1 at 192, cut to 0 … 255. Other integers and booleans stay
-    between the least and the largest that the example has: an index beyond them may not exist.
+    between bounds, an index beyond them may not exist: `uniform`, `faint` (as many of each size) and `glaring` (almost
+    only ends) reach over all that the network takes, the least and the largest too; the others stay in the example's
+    range, where that is more than one number.
 
     Args:
         examples: an array for each input by name, with or without samples that differ; sizes of axes of any size, and
             the values of inputs without a batch axis, are taken from it.
+        bounds: by input what the network takes, see `hnexport.parity.whole_numbers`; by default the example's range.
     """
     arrays = {item.name: np.asarray(examples[item.name]).astype(item.dtype, copy=False) for item in signature.inputs}
     batched = [item for item in signature.inputs if item.has_batch]
@@ -77,7 +93,8 @@ def probe_inputs(signature: Signature, examples: Mapping[str, ArrayLike], seed: 
         kinds.append(EXAMPLE)
     inputs = dict(arrays)
     for position, item in enumerate(batched):
-        inputs[item.name] = _samples(item, arrays[item.name], kinds, [seed, position] if position else seed)
+        wide = (bounds or {}).get(item.name)
+        inputs[item.name] = _samples(item, arrays[item.name], wide, kinds, [seed, position] if position else seed)
     return Probes(inputs=inputs, kinds=tuple(kinds))
 
 
@@ -111,7 +128,14 @@ def given_inputs(signature: Signature, samples: Mapping[str, ArrayLike], *, most
     return Probes(inputs=kept, kinds=(GIVEN,) * (number if most is None else min(number, most)))
 
 
-def _samples(item: TensorSpec, example: Array, kinds: list[str], seed: int | list[int]) -> Array:
+def bounds_of(example: Array) -> Bounds:
+    """The range of an example with a batch, the same for each element of a row."""
+    row = example.shape[1:]
+    least, most = (int(example.min()), int(example.max())) if example.size else (0, 0)
+    return np.full(row, least, dtype=np.int64), np.full(row, most, dtype=np.int64)
+
+
+def _samples(item: TensorSpec, example: Array, wide: Bounds | None, kinds: list[str], seed: int | list[int]) -> Array:
     """`[sample, …]` of one input."""
     row = example.shape[1:]
     image = _image_shape(row)
@@ -122,20 +146,41 @@ def _samples(item: TensorSpec, example: Array, kinds: list[str], seed: int | lis
             samples.append(example[0])
             continue
         pattern = patterns[kind] if image is None else _arranged(patterns[kind], row)
-        samples.append(_typed(pattern, item, example, kind, is_image=image is not None))
+        samples.append(_typed(pattern, item, example, wide, kind, is_image=image is not None))
     return np.ascontiguousarray(np.stack(samples).astype(item.dtype))
 
 
-def _typed(pattern: NDArray[np.float64], item: TensorSpec, example: Array, kind: str, *, is_image: bool) -> Array:
+def _typed(
+    pattern: NDArray[np.float64], item: TensorSpec, example: Array, wide: Bounds | None, kind: str, *, is_image: bool
+) -> Array:
     if item.is_floating:
         return pattern
     if item.dtype == "uint8" and is_image:
         return np.clip(np.round(_PIXEL_ZERO + _PIXEL_ONE * pattern), 0, 255)
-    least, most = (int(example.min()), int(example.max())) if example.size else (0, 0)
+    narrow = bounds_of(example)
+    of_example = (narrow[0] < narrow[1]).any() and kind not in _OVER_ALL
+    return _whole(pattern, narrow if wide is None or of_example else wide, kind)
+
+
+def _whole(pattern: NDArray[np.float64], bounds: Bounds, kind: str) -> NDArray[np.int64]:
+    """Whole numbers between bounds; of `faint` one is the least, of `glaring` one the largest."""
+    least, most = bounds
+    span = most - least
     if kind == "uniform":
-        return least + np.floor(pattern * (most - least + 1)).astype(np.int64)
-    spread = np.clip(np.round((most - least) * (0.5 + pattern / 4)), 0, most - least)
-    return least + spread.astype(np.int64)
+        numbers = np.floor(pattern * (span + 1))
+    elif kind == "faint":
+        even = np.abs(pattern) / _FAINT % 1.0
+        numbers = np.floor(np.where(span < _FEW, even * (span + 1), (span + 1.0) ** even - 1))
+    else:
+        numbers = np.clip(np.round(span * (0.5 + pattern / 4)), 0, span)
+    found = np.asarray(least + numbers.astype(np.int64))
+    if not found.size:
+        return found
+    if kind == "faint":
+        found.flat[np.where(least == least.min(), pattern, np.inf).argmin()] = least.min()
+    if kind == "glaring":
+        found.flat[np.where(most == most.max(), pattern, -np.inf).argmax()] = most.max()
+    return found
 
 
 def _patterns(shape: tuple[int, ...], seed: int | list[int], *, is_image: bool) -> dict[str, NDArray[np.float64]]:
@@ -146,7 +191,7 @@ def _patterns(shape: tuple[int, ...], seed: int | list[int], *, is_image: bool) 
         "noise": random.standard_normal(shape),
         "photograph": photograph,
         "uniform": random.random(shape),
-        "faint": 1e-3 * random.standard_normal(shape),
+        "faint": _FAINT * random.standard_normal(shape),
         "constant": np.broadcast_to(random.standard_normal((shape[0], 1, 1) if is_image else ()), shape),
         "glaring": 30.0 * random.standard_normal(shape),
         EXTREME: _extreme(random, shape),
