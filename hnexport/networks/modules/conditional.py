@@ -28,7 +28,7 @@ from hnexport.spec import Signature, stored_as
 __all__ = ["ensemble_from_conditional"]
 
 _WHERE = "the module"
-_CONDITION, _ZERO = "condition", "zero"
+_CONDITION, _ZERO = "member_id", "member_zero"  # no names that an input would have
 _TRIED = 32
 
 
@@ -52,8 +52,8 @@ class _Conditioned(nn.Module):
             raise SpecError(f"{_WHERE}: forward takes no condition id as its first parameter: forward(cond_id, …)")
 
         def forward(*args: Any, **kwargs: Any) -> Any:
-            outputs = self.module(self.condition, *args, **kwargs)
-            return pytree.tree_map_only(Tensor, lambda x: x + self.zero if x.is_floating_point() else x, outputs)
+            outputs = self.module(self.member_id, *args, **kwargs)
+            return pytree.tree_map_only(Tensor, lambda x: x + self.member_zero if x.is_floating_point() else x, outputs)
 
         forward.__signature__ = inspect.Signature(parameters[1:])  # type: ignore[attr-defined]
         self.forward = forward

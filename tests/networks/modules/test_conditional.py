@@ -66,7 +66,7 @@ def test_it_is_built_and_loaded_and_every_member_is_the_modules(module, tmp_path
 def test_the_condition_is_all_that_members_have_of_their_own(module):
     ensemble = Ensemble.from_conditional(module, members=3, example_inputs=inputs())
     own = {item.slot: item.dtype for item in ensemble.stored if item.is_conditional}
-    assert own == {"condition": "int64", "zero": "float32"}
+    assert own == {"member_id": "int64", "member_zero": "float32"}
     assert {item.slot for item in ensemble.stored} - set(own) == {
         f"module.{name}" for name, _ in module.named_parameters()
     }
@@ -120,3 +120,39 @@ def test_training_mode_and_no_members_are_refused(module):
         Ensemble.from_conditional(Hyper(), members=3, example_inputs=inputs())
     with pytest.raises(SpecError, match="members: expected a whole number of at least 1, found 0"):
         Ensemble.from_conditional(module, members=0, example_inputs=inputs())
+
+
+class Scene(nn.Module):
+    """A hypernetwork of a vector beside the condition id: the weights of a small network for each scene."""
+
+    def __init__(self):
+        super().__init__()
+        self.hyper = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 4 * 8 + 8 + 8 * 3 + 3))
+        self.embedding = nn.Embedding(2, 6)
+
+    def forward(self, cond_id, condition, x):
+        weights = self.hyper(condition + self.embedding(cond_id))
+        first, bias, last, shift = weights.split([32, 8, 24, 3])
+        return torch.tanh(x @ first.view(4, 8) + bias) @ last.view(8, 3) + shift
+
+
+def test_a_vector_is_an_input_without_a_batch(tmp_path):
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        module = Scene().eval()
+    ensemble = Ensemble.from_conditional(
+        module,
+        members=2,
+        example_inputs={"condition": torch.randn(6), "x": torch.randn(2, 4)},
+        dynamic_axes={"condition": {}, "x": {0: "batch"}},
+        outputs=("rgb",),
+    )
+    loaded = load(build(ensemble, tmp_path / "bundle").path, check="all")
+    random = np.random.default_rng(0)
+    for batch in (1, 5):
+        for member in range(2):
+            condition, x = (random.standard_normal(shape, dtype=np.float32) for shape in ((6,), (batch, 4)))
+            with torch.no_grad():
+                expected = module(torch.tensor(member), torch.from_numpy(condition), torch.from_numpy(x))
+            found = loaded.predict({"condition": condition, "x": x}, member=member)
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
