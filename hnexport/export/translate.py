@@ -18,7 +18,7 @@ from torch.export.graph_signature import InputKind
 
 from hnexport.ensemble import Ensemble
 from hnexport.errors import CaptureError, ExportError
-from hnexport.export.attention import TRANSLATIONS
+from hnexport.export import attention, squeezes
 from hnexport.export.capture import Capture, Half
 from hnexport.export.graphs import add_node, adopt_strays, all_values
 from hnexport.spec import TensorSpec
@@ -64,7 +64,10 @@ def _translate(what: str, half: Half, aliases: Mapping[str, str]) -> ir.Model:
         _quieten_exporter()
         with exporters_warnings(), contextlib.redirect_stdout(io.StringIO()):
             exported = torch.onnx.export(
-                half.program, optimize=False, verbose=False, custom_translation_table=TRANSLATIONS
+                half.program,
+                optimize=False,
+                verbose=False,
+                custom_translation_table={**attention.TRANSLATIONS, **squeezes.TRANSLATIONS},
             )
             if exported is None:
                 raise ExportError("torch.onnx.export returned nothing")
