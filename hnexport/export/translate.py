@@ -18,9 +18,10 @@ from torch.export.graph_signature import InputKind
 
 from hnexport.ensemble import Ensemble
 from hnexport.errors import CaptureError, ExportError
-from hnexport.export import attention, squeezes
+from hnexport.export.attention import TRANSLATIONS as ATTENTION
 from hnexport.export.capture import Capture, Half
 from hnexport.export.graphs import add_node, adopt_strays, all_values
+from hnexport.export.squeezes import TRANSLATIONS as SQUEEZES
 from hnexport.spec import TensorSpec
 from hnexport.tracing import exporters_warnings
 
@@ -67,7 +68,7 @@ def _translate(what: str, half: Half, aliases: Mapping[str, str]) -> ir.Model:
                 half.program,
                 optimize=False,
                 verbose=False,
-                custom_translation_table={**attention.TRANSLATIONS, **squeezes.TRANSLATIONS},
+                custom_translation_table={**ATTENTION, **SQUEEZES},
             )
             if exported is None:
                 raise ExportError("torch.onnx.export returned nothing")

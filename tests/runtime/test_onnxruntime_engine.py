@@ -96,5 +96,5 @@ def test_a_graph_with_another_signature_is_the_fault_of_the_bundle(own_bundle, i
             model.graph.output[0].name = "flat"
         (own_bundle / name).write_bytes(model.SerializeToString())
     rewrite_checksums(own_bundle)
-    with pytest.raises(BundleError, match="onnxruntime .* cannot (run|load)"):
+    with pytest.raises(BundleError, match="cannot (run|load)|as the manifest says|the manifest does not name"):
         load(own_bundle, provider="cpu", strategy=strategy).predict(images, member=0)
