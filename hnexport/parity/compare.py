@@ -86,7 +86,9 @@ def row_limits(eager: Floats, noise: Floats, tolerance: Tolerance) -> RowLimits:
     usual = max(float(eager[~ill].max(initial=0.0)), pooled, tolerance.functions)
     yardstick = np.where(ill, np.maximum(noise, eager) * coarser, np.maximum(noise, usual))
     limit = np.minimum(tolerance.relative_l2, tolerance.multiple_of_eager * yardstick)
-    yardstick = np.where(noise >= LARGEST_NOISE, np.inf, yardstick)
+    # A row of zero: where eager finds no dust on any such row either, whatever is more than nothing is wrong.
+    nothing = noise >= LARGEST_NOISE
+    yardstick = np.where(nothing & bool(eager[nothing].any()), np.inf, yardstick)
     return RowLimits(limit=np.where(ill, NOISE_MULTIPLE * yardstick, limit), yardstick=yardstick, ill=ill)
 
 
