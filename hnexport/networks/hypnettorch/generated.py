@@ -1,6 +1,5 @@
 """The generator of a captured hypernetwork: its steps, run over the stored tensors of one member."""
 
-import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
@@ -13,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from hnexport.dotted import OverTensors, named_tensors, register
 from hnexport.errors import BundleError
 from hnexport.hypernet.generator import check_tensors
+from hnexport.hypernet.selection import selected
 from hnexport.names import GUARD
 from hnexport.networks.hypnettorch.steps import DTYPE, NUMBER, OUTPUTS, STEP, STEPS, TENSOR
 from hnexport.reading import shown
@@ -60,24 +60,15 @@ class Generated(nn.Module):
 
     def forward(self, cond_id: Tensor) -> dict[str, Tensor]:
         """`cond_id`: int64 scalar; returns each slot's tensor and the guard, float32 `[1]`."""
-        given = cond_id.reshape(1)  # one element throughout: CoreML clamps and compares no scalars
-        row = given.clamp(0, self.members - 1)
-        weights = {GUARD: torch.where(row == given, 0.0, math.nan)}
-        held = {}
-        for item in self._stored:
-            owner, _, leaf = item.name.rpartition(".")
-            tensor: Tensor = getattr(self.get_submodule(owner), leaf)
-            if item.is_conditional:
-                tensor = tensor.index_select(0, row).reshape(item.shape[1:])
-            if item.slot is None:
-                held[item.name] = tensor
-            else:
-                weights[item.slot] = tensor
+        tensors, guard = selected(self, self._stored, self.members, cond_id)
+        held = {item.name: tensors[item.name] for item in self._stored if item.slot is None}
+        weights = {item.slot: tensors[item.name] for item in self._stored if item.slot is not None}
         values: list[Any] = []
         for function, args, named in self._steps:
             by_name = {key: _decoded(value, held, values) for key, value in named.items()}
             values.append(function(*_decoded(args, held, values), **by_name))
-        return {**weights, **{slot: _decoded(value, held, values) for slot, value in self._outputs.items()}}
+        computed = {slot: _decoded(value, held, values) for slot, value in self._outputs.items()}
+        return {GUARD: guard, **weights, **computed}
 
 
 def check_generated(generator: Generated, slots: tuple[Slot, ...]) -> None:

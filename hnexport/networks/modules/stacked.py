@@ -1,13 +1,12 @@
 """The generator of a list of modules: what differs is stacked and selected, what is equal is shared."""
 
-import math
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from hnexport.dotted import register
 from hnexport.errors import CheckpointError
+from hnexport.hypernet.selection import selected
 from hnexport.names import GUARD
 from hnexport.spec import StoredTensor
 
@@ -39,16 +38,8 @@ class Stacked(nn.Module):
 
     def forward(self, cond_id: Tensor) -> dict[str, Tensor]:
         """`cond_id`: int64 scalar; returns each slot's tensor and the guard, float32 `[1]`."""
-        given = cond_id.reshape(1)  # one element throughout: CoreML clamps and compares no scalars
-        row = given.clamp(0, self.members - 1)
-        weights = {GUARD: torch.where(row == given, 0.0, math.nan)}
-        for item in self._stored:
-            owner, _, leaf = item.name.rpartition(".")
-            tensor: Tensor = getattr(self.get_submodule(owner), leaf)
-            if item.is_conditional:
-                tensor = tensor.index_select(0, row).reshape(item.shape[1:])
-            weights[str(item.slot)] = tensor
-        return weights
+        tensors, guard = selected(self, self._stored, self.members, cond_id)
+        return {GUARD: guard, **{str(item.slot): tensors[item.name] for item in self._stored}}
 
 
 def _check(stored: tuple[StoredTensor, ...], tensors: Mapping[str, Tensor]) -> None:
