@@ -166,7 +166,9 @@ def build(
         manifest = _write_formats(ensemble, folder, formats, clock)
         with clock.stage("reference"):
             members = covered_members(ensemble, probes.inputs, options.members)
-            golden = compute_golden(ensemble, members, probes.inputs, probes.kinds, progress=progress)
+            golden = compute_golden(
+                ensemble, members, probes.inputs, probes.kinds, progress=progress, conditions=probes.conditions
+            )
             write_golden(folder, golden)
         if _rounds(exact, ensemble):
             with clock.stage("rounding"):
@@ -270,6 +272,7 @@ def _write_formats(ensemble: Ensemble, folder: Path, formats: tuple[Format, ...]
         source=ensemble.source,
         inputs=(TensorSpec(name=COND_ID, dtype="int64", shape=()), *ensemble.signature.inputs),
         outputs=ensemble.signature.outputs,
+        conditions=ensemble.signature.conditions,
         slots=ensemble.slots,
         stored=ensemble.stored,
         formats=formats,
