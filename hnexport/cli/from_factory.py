@@ -22,8 +22,8 @@ OPTIONS = (
         "--from",
         "factory",
         metavar="MODULE:NAME|FILE.py:NAME",
-        help="A function of yours that returns an ensemble, a list of modules, (module, recipe), or a module "
-        "forward(cond_id, …). Your file is run, with all your rights, like `python FILE`.",
+        help="A function of yours that returns an ensemble, a list of modules, (hypernet, network), (module, recipe), "
+        "or a module forward(cond_id, …). Your file is run, with all your rights, like `python FILE`.",
     ),
     click.option("--arg", "arguments", multiple=True, metavar="NAME=VALUE", help="For the function of --from."),
     click.option(
@@ -142,8 +142,13 @@ def _examples(inputs: "list[InputText]", samples: "Mapping[str, NDArray[Any]] | 
 
     from hnexport.factories.described import examples
 
-    given = {name: torch.from_numpy(array[:2]) for name, array in (samples or {}).items()}
+    arrays = samples or {}
+    given = {name: torch.from_numpy(array[:2]) for name, array in arrays.items()}
     if not inputs:
         return given or None, None
     made, axes = examples(inputs)
+    for name, example in made.items():
+        if name in arrays and not axes[name]:  # one value, or of a condition several
+            array = arrays[name]
+            given[name] = torch.from_numpy(array[0] if array.ndim == example.dim() + 1 and len(array) else array)
     return {name: given.get(name, example) for name, example in made.items()}, axes
