@@ -14,12 +14,14 @@ from hypernetworks import CASES
 from onnx import helper
 from shared import built_kind, built_list
 
+from hnexport.bench.run import bench
 from hnexport.bundle import read_golden, read_manifest
-from hnexport.cli.main import main
+from hnexport.cli.main import cli
 from hnexport.errors import BenchError, RuntimeInputError, TuneError
 from hnexport.names import ENSEMBLE_FILE, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE
 from hnexport.parity import VerifyOptions, verify
 from hnexport.runtime import load
+from hnexport.tune import tune
 
 CASE = CASES["both"]
 
@@ -163,18 +165,15 @@ def test_the_command_line_inspects_it_and_predicts(bundle, tmp_path):
     for name, array in given.items():
         np.save(tmp_path / f"{name}.npy", array)
     options = [part for name in given for part in ("--input", f"{name}={tmp_path / name}.npy")]
-    shown = CliRunner().invoke(main, ["predict", str(bundle), *options, "--members", "2", "--json"])
+    shown = CliRunner().invoke(cli, ["predict", str(bundle), *options, "--members", "2", "--json"])
     assert shown.exit_code == 0, shown.output
-    told = CliRunner().invoke(main, ["inspect", str(bundle)])
-    assert "condition" in told.output
+    told = CliRunner().invoke(cli, ["inspect", str(bundle)])
+    assert "condition │ condition │ float32 │ [6]" in told.output
 
 
 def test_what_works_for_members_alone_says_so(bundle, tmp_path, monkeypatch):
-    from hnexport.bench import BenchOptions, run_bench
-    from hnexport.tune import tune
-
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(TuneError, match="makes its weights of condition too"):
         tune(bundle)
     with pytest.raises(BenchError, match="makes its weights of condition too"):
-        run_bench(bundle, BenchOptions())
+        bench(bundle)
