@@ -112,8 +112,10 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
                 "digest": result.digest,
                 "seconds": result.seconds,
                 "parity": report_json(result.parity),
+                "basis_rounding": to_json(result.manifest.basis_rounding),
+                "as_trained": to_json(result.manifest.as_trained),
             }
-            render.print_json({**value, "basis_rounding": to_json(result.manifest.basis_rounding)})
+            render.print_json(value)
             return
         if options["formats"] is None and len(result.manifest.formats) < len(FORMATS):
             render.say(
@@ -122,6 +124,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
         render_bundle.print_files(result.manifest, summarise(result.manifest), wide=wide)
         print_parity(result.parity, wide=wide, bundle=str(target))
         render_bundle.print_bases(result.manifest)
+        render_bundle.print_reference(result.manifest)
         render.say(f"digest {result.digest}", wrap=False)
         render.say(str(target), wrap=False)
 

@@ -1,9 +1,11 @@
 """`hnexport build --from`."""
 
+import importlib.util
 import json
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 from hnexport.bundle import read_manifest
@@ -179,3 +181,20 @@ def test_what_was_not_trained_is_not_published(hnexport, train):
     assert "samples are others than the trained model's" in " ".join(done.stderr.split())
     assert "nothing was published" in done.stderr
     assert not (train / "b").exists()
+
+
+def test_what_was_trained_is_said_by_the_build_and_by_inspect(hnexport, train):
+    rows = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+    spec = importlib.util.spec_from_file_location("trained", train / "train.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    outputs = np.stack([network(torch.from_numpy(rows)).detach().numpy() for network in module.networks()])
+    save_file({"input.input": rows, "output.output": outputs}, train / "r.safetensors")
+    command = ("build", "--from", "train.py:networks", *ROW, "--reference", "r.safetensors", "--formats", "onnx")
+    done = hnexport(*command, "--out", "b")
+    assert done.returncode == 0, done.stderr
+    line = "as trained, r.safetensors: all 2 members, 4 samples, output: relative L2 error"
+    assert line in " ".join(done.stdout.split())
+    assert line in " ".join(hnexport("inspect", "b").stdout.split())
+    assert json.loads(hnexport("inspect", "b", "--json").stdout)["manifest"]["as_trained"]["samples"] == 4
+    assert json.loads(hnexport(*command, "--out", "c", "--json").stdout)["as_trained"]["members"] == [0, 1]
