@@ -55,6 +55,13 @@ def conditional():
 def ensemble():
     return Ensemble.from_modules(networks(), example_inputs=torch.zeros(1, 6), name="mine")
 
+def leaves():
+    raise SystemExit(0)
+
+def talks():
+    print("epoch 1")
+    return networks()
+
 def fails():
     return networks()[5]
 """
@@ -141,6 +148,13 @@ def test_the_users_error_is_shown_with_its_place_and_apart_from_ours(hnexport, t
     assert "fault of hnexport" not in done.stderr
 
 
+def test_what_a_factory_prints_does_not_stand_in_the_json(hnexport, train):
+    done = hnexport("build", "--from", "train.py:talks", *ROW, "--formats", "onnx", "--out", "b", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["bundle"] == "b"
+    assert "epoch 1" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -148,6 +162,8 @@ def test_the_users_error_is_shown_with_its_place_and_apart_from_ours(hnexport, t
         (("train.py:networks", *ROW, "--network", "wrn-10-1"), "--from says what to build: leave out --network"),
         (("train.py:networks", *ROW, "--members", 3), "returned a list of modules: leave out --members"),
         (("train.py:networks", "--arg", "count"), "--arg count: expected NAME=VALUE"),
+        (("train.py:networks", "--arg", "count=1", "--arg", "count=2"), "--arg count: given twice"),
+        (("train.py:leaves",), "your code failed, calling leaves of train.py: SystemExit: 0"),
         (("train.py:nothing",), "train.py has no nothing; there are net, networks, recipe"),
         (("train.py:networks", "--samples", "none.safetensors"), "--samples none.safetensors: no safetensors file"),
     ],
