@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
+from hnexport.dotted import named_tensors
 from hnexport.errors import SpecError
 from hnexport.networks.modules.members import check_module
 
@@ -80,6 +81,14 @@ class Live:
             _change(part, _double)
         given = self.uncond_input
         return replace(self, hnet=hnet, mnet=mnet, uncond_input=None if given is None else given.double())
+
+    def with_weights(self, weights: Mapping[str, Tensor]) -> "Live":
+        """The same, with other values of tensors of `hnet`, by name."""
+        hnet, mnet = copy.deepcopy((self.hnet, self.mnet))
+        held = named_tensors(hnet)
+        for name, value in weights.items():
+            held[name].data.copy_(value)
+        return replace(self, hnet=hnet, mnet=mnet)
 
 
 def live_copies(hnet: object, mnet: object) -> tuple[Held, Held, tuple[str, ...]]:
