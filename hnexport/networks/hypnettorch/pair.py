@@ -15,7 +15,7 @@ from hnexport.members import as_id
 from hnexport.networks.hypnettorch.captured import captured_network
 from hnexport.networks.hypnettorch.generated import Generated
 from hnexport.networks.hypnettorch.hypernetwork import captured_hypernetwork
-from hnexport.networks.hypnettorch.live import Live, live_copies
+from hnexport.networks.hypnettorch.live import Live, MadeWeights, live_copies
 from hnexport.networks.modules.inputs import Axes
 from hnexport.networks.modules.names import check_name, check_names
 from hnexport.networks.modules.outputs import Outputs
@@ -97,6 +97,7 @@ def ensemble_from_hypnettorch(
     members: int | None = None,
     condition: Callable[[int], Any] | Sequence[Any] | None = None,
     uncond_input: Tensor | None = None,
+    weights: MadeWeights | None = None,
     time_first: bool | None = None,
     dynamic_axes: Axes | None = None,
     outputs: Outputs = None,
@@ -115,6 +116,7 @@ def ensemble_from_hypnettorch(
         uncond_input=None if uncond_input is None else uncond_input.detach().cpu().clone(),
         time_first=time_first,
         dropped=dropped,
+        made=weights,
     )
     network = captured_network(live, example_inputs, dynamic_axes, outputs)
     generator = captured_hypernetwork(live, network.weights)
