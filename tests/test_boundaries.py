@@ -23,7 +23,7 @@ ORDER = (
     ("records", "progress", "installed", "publishing", "text", "names", "source", "number_lists", "members"),
     ("spec", "precision"),
     ("attention", "dotted", "rows", "summaries", "widened"),
-    ("tracing",),
+    ("halves", "tracing"),
     ("hypernet",),
     ("families", "ensemble"),  # a family gives an ensemble, and `Ensemble.from_modules` is a family's
     ("networks",),
@@ -50,6 +50,7 @@ LIGHT = (
     "hnexport.hypernet.plan",
     "hnexport.hypernet.storage",
     "hnexport.names",
+    "hnexport.networks.hypernetwork.family",
     "hnexport.networks.hypnettorch.family",
     "hnexport.networks.hypnettorch.steps",
     "hnexport.networks.recipes.family",

@@ -20,7 +20,7 @@ from hnexport.names import (
     WEIGHTS_FILE,
 )
 from hnexport.reading import MissingFileError, ReadError, parse_json, read_bytes, shown
-from hnexport.records import RecordError, from_json, to_json
+from hnexport.records import SPARSE, RecordError, from_json, to_json
 from hnexport.source import EnsembleSource
 from hnexport.spec import OutputSpec, Signature, Slot, StoredTensor, TensorSpec
 
@@ -144,7 +144,9 @@ class Manifest:
         schema_version: that in which it was written; `hnexport.bundle.version1` reads the older one.
         origin: where the weights come from, in words.
         source: the family that the ensemble is of, and its specification.
-        inputs: of `model.onnx`: the condition id, then the network's own.
+        inputs: of `model.onnx`: the condition id, then the conditions, then the network's own.
+        conditions: the names of the inputs that `hypernet.onnx` takes beside the condition id, and `network.onnx` does
+            not; not written where there are none.
         outputs: of the network, by name and kind.
         slots: the network's tensors, those that are tied with their alias.
         stored: the tensors that the files hold.
@@ -172,11 +174,12 @@ class Manifest:
     parity: Mapping[str, ArtifactParity] = field(default_factory=dict)
     basis_rounding: BasisRounding | None = None
     as_trained: AsTrained | None = None
+    conditions: tuple[str, ...] = field(default=(), metadata=SPARSE)
 
     @property
     def signature(self) -> Signature:
         """What the network takes and gives, without the condition id."""
-        return Signature(inputs=self.inputs[1:], outputs=self.outputs)
+        return Signature(inputs=self.inputs[1:], outputs=self.outputs, conditions=self.conditions)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

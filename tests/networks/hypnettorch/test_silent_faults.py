@@ -11,9 +11,8 @@ import torch
 from hypnettorch.hnets import HMLP
 from hypnettorch.mnets import MLP, WRN
 from live_pairs import MEMBERS, container, trained
-from torch import Tensor, nn
-
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from hnexport.build import BuildOptions, ParityFailedError, build
 from hnexport.ensemble import Ensemble
