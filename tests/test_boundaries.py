@@ -34,7 +34,7 @@ ORDER = (
     ("images", "summary"),
     ("parity",),
     ("build",),
-    ("doctor", "tune"),
+    ("doctor", "member", "tune"),
     ("bench",),
     ("cli", "__main__"),
 )
