@@ -26,6 +26,7 @@ COMMANDS = {
     "bench": "Time a bundle beside the plain network and beside PyTorch.",
     "build": "Build a verified bundle: one graph (cond_id, image) -> logits in every format.",
     "convert": "Convert a hypnettorch ensemble to a native checkpoint.",
+    "deploy": "Put a bundle where people use it: a web page.",
     "doctor": "Say what this machine can run, what is missing, and the remedy.",
     "golden": "Write the golden inputs as plain files, for runtimes that Python cannot reach.",
     "inspect": "Show a bundle's signature, weight counts and files.",
