@@ -257,6 +257,7 @@ class Ensemble:
         members: int | None = None,
         condition: Callable[[int], Any] | Sequence[Any] | None = None,
         uncond_input: Tensor | None = None,
+        weights: Callable[[Any, list[Tensor]], Any] | None = None,
         time_first: bool | None = None,
         dynamic_axes: Mapping[str, Mapping[int, Any]] | None = None,
         outputs: Sequence[str] | Mapping[str, Kind] | None = None,
@@ -278,6 +279,8 @@ class Ensemble:
             condition: what mnet gets as `condition` for each member, or a function of the member: `lambda k: k` where
                 each has batch-norm statistics of its own.
             uncond_input: what hnet gets beside `cond_id`, float32 `[1, size]`, the same for all members.
+            weights: what mnet gets as `weights`, a function of mnet and of the list that hnet gives, where mnet keeps
+                some itself: `lambda mnet, given: {"internal_weights": given}`. By default the list.
             time_first: whether mnet takes and gives `[time, batch, …]`; by default where it is recurrent. The graph
                 takes and gives `[batch, time, …]`.
             dynamic_axes: as in `from_modules`.
@@ -299,6 +302,7 @@ class Ensemble:
                 members=members,
                 condition=condition,
                 uncond_input=uncond_input,
+                weights=weights,
                 time_first=time_first,
                 dynamic_axes=dynamic_axes,
                 outputs=outputs,

@@ -34,7 +34,7 @@ ORDER = (
     ("images", "summary"),
     ("parity",),
     ("build",),
-    ("doctor", "tune"),
+    ("doctor", "member", "tune", "deploy"),
     ("bench",),
     ("cli", "__main__"),
 )
@@ -44,6 +44,7 @@ BESIDE = {"", "runtime"}
 HEAVY = ("torch", "onnx", "onnxscript", "onnx_ir", "hypnettorch")
 LIGHT = (
     "hnexport",
+    "hnexport.deploy",
     "hnexport.errors",
     "hnexport.families",
     "hnexport.hypernet.layout",

@@ -29,6 +29,7 @@ __all__ = [
     "SCHEMA",
     "SCHEMA_VERSION",
     "ArtifactParity",
+    "AsTrained",
     "BasisRounding",
     "FileRecord",
     "Format",
@@ -115,6 +116,27 @@ class BasisRounding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AsTrained:
+    """What the build compared with a trained model's own outputs; see `hnexport.parity.trained`.
+
+    Attributes:
+        file: the name of the file that holds them, without its folder.
+        members: those that it has outputs of.
+        samples: how many, of each member.
+        outputs: the names of those that were compared.
+        relative_l2: largest relative L2 error of a row.
+        tolerance: what that row may have.
+    """
+
+    file: str
+    members: tuple[int, ...]
+    samples: int
+    outputs: tuple[str, ...]
+    relative_l2: float
+    tolerance: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """The manifest of a bundle.
 
@@ -132,6 +154,7 @@ class Manifest:
         versions: of the libraries that wrote the bundle.
         parity: by artifact; empty where the bundle was built without verification.
         basis_rounding: None where the build rounded nothing: the bases are float32, or float16 in the checkpoint too.
+        as_trained: None where the build had no reference.
     """
 
     schema: str = SCHEMA
@@ -150,6 +173,7 @@ class Manifest:
     versions: Mapping[str, str]
     parity: Mapping[str, ArtifactParity] = field(default_factory=dict)
     basis_rounding: BasisRounding | None = None
+    as_trained: AsTrained | None = None
     conditions: tuple[str, ...] = field(default=(), metadata=SPARSE)
 
     @property

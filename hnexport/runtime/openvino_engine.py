@@ -1,4 +1,4 @@
-"""The engine over OpenVINO, an optional dependency (`pip install hnexport[openvino]`), on the CPU.
+"""The engine over OpenVINO, an optional dependency (`pip install openvino`), on the CPU.
 
 A member is materialised by putting constants in the place of the model's `cond_id` and conditions: OpenVINO folds the
 hypernetwork away when it compiles, and what is left is the plain network.
@@ -38,9 +38,7 @@ def import_openvino() -> Any:
         ProviderError: it is not installed, or cannot be imported; with the remedy.
     """
     if find_spec("openvino") is None:
-        raise ProviderError(
-            "OpenVINO is not installed: pip install 'hnexport[openvino]', or choose engine='onnxruntime'"
-        )
+        raise ProviderError("OpenVINO is not installed: pip install openvino, or choose engine='onnxruntime'")
     try:
         with interrupts_kept():
             import openvino
