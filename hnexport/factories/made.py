@@ -110,7 +110,7 @@ def _is_hypernetwork(value: object) -> bool:
 
 def _from_hypernetwork(value: Any, asked: Asked) -> Ensemble:
     hypernet, network, *counted = value
-    members = _members(counted, asked) if counted or asked.members is not None else None
+    members = _members(counted, asked, "") if counted or asked.members is not None else None
     return Ensemble.from_hypernetwork(hypernet, network, members=members, **asked.given(*_SHOWN))
 
 

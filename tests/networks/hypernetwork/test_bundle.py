@@ -18,6 +18,7 @@ from hnexport.bench.run import bench
 from hnexport.bundle import read_golden, read_manifest
 from hnexport.cli.main import cli
 from hnexport.errors import BenchError, RuntimeInputError, TuneError
+from hnexport.member import write_members
 from hnexport.names import ENSEMBLE_FILE, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE
 from hnexport.parity import VerifyOptions, verify
 from hnexport.runtime import load
@@ -175,5 +176,7 @@ def test_what_works_for_members_alone_says_so(bundle, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(TuneError, match="makes its weights of condition too"):
         tune(bundle)
+    with pytest.raises(RuntimeInputError, match="makes its weights of condition too"):
+        write_members(bundle, [0], tmp_path / "member.onnx")
     with pytest.raises(BenchError, match="makes its weights of condition too"):
         bench(bundle)
