@@ -106,7 +106,7 @@ def _run(live: Live, probe: nn.Module, inputs: Inputs) -> None:
             f"mnet.forward fails with an input of shape {list(example.shape)}: {type(error).__name__}: "
             f"{str(error)[:300]}; give an example as it takes it{time} with the batch first, and, where it keeps "
             'weights of its own, what it gets: weights=lambda mnet, given: {"internal_weights": given}, or '
-            "[*given, *mnet.weights[2:]]"
+            "[*given, *mnet.internal_params[2:]]"
         ) from error
 
 

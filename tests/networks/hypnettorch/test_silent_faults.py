@@ -11,9 +11,8 @@ import torch
 from hypnettorch.hnets import HMLP
 from hypnettorch.mnets import MLP, WRN
 from live_pairs import MEMBERS, container, trained
-from torch import Tensor, nn
-
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from hnexport.build import BuildOptions, ParityFailedError, build
 from hnexport.ensemble import Ensemble
@@ -220,13 +219,14 @@ KEPT: dict[str, tuple[dict[str, Any], slice, Given, Given | None]] = {
     "the first layer": (
         {},
         slice(2),
-        lambda mnet, given: [*given, *mnet.weights[2:]],
-        lambda mnet, given: [*given, *mnet.weights[2:]],
+        lambda mnet, given: [*given, *mnet.internal_params[2:]],
+        lambda mnet, given: [*given, *mnet.internal_params[2:]],
     ),
     "all, in place of one's own": ({}, slice(None), lambda mnet, given: given, None),
 }
 
 
+@pytest.mark.filterwarnings('ignore:Use attribute "internal_params":DeprecationWarning')  # hypnettorch's, of its own
 @pytest.mark.parametrize("name", KEPT)
 def test_a_main_network_may_keep_weights_of_its_own(name: str) -> None:
     settings, part, given, said = KEPT[name]
