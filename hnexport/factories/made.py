@@ -108,7 +108,7 @@ def _has_recipe(value: object) -> bool:
 def _from_recipe(value: Any, asked: Asked) -> Ensemble:
     module, recipe, *counted = value
     given = asked.given(*_SHOWN, "weights", "seed")
-    return Ensemble.from_recipe(module, recipe, members=_members(counted, asked), **given)
+    return Ensemble.from_recipe(module, recipe, members=_members(counted, asked, "a module with a recipe"), **given)
 
 
 def _is_conditional(value: object) -> bool:
@@ -119,15 +119,16 @@ def _is_conditional(value: object) -> bool:
 
 def _from_conditional(value: Any, asked: Asked) -> Ensemble:
     module, *counted = value if isinstance(value, tuple | list) else (value,)
-    return Ensemble.from_conditional(module, members=_members(counted, asked), **asked.given(*_SHOWN))
+    members = _members(counted, asked, "one module alone is one forward(cond_id, …), and several are a list")
+    return Ensemble.from_conditional(module, members=members, **asked.given(*_SHOWN))
 
 
-def _members(counted: Sequence[int], asked: Asked) -> int:
+def _members(counted: Sequence[int], asked: Asked, what: str) -> int:
     if counted and asked.members is not None:
         raise SpecError(f"the factory says {counted[0]} members: leave out --members")
     members = counted[0] if counted else asked.members
     if members is None:
-        raise SpecError("how many members? give --members, or return their number too")
+        raise SpecError(f"{what}: how many members? give --members, or return their number too")
     return members
 
 
@@ -145,8 +146,7 @@ def _watched(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
     """One module after the other: an iterator runs its user's code only here."""
     iterator = iter(modules)
     while True:
-        with users_code("making the next module of the list"):
-            module = next(iterator, None)
+        module = users_code("making the next module of the list", lambda: next(iterator, None))
         if module is None:
             return
         yield module
@@ -224,4 +224,9 @@ def _shown(value: object) -> str:
     if isinstance(value, tuple | list):
         inside = ", ".join(type(part).__name__ for part in value[:5]) + ", …" * (len(value) > 5)
         return f"({inside})" if isinstance(value, tuple) else f"[{inside}]"
-    return "nothing" if value is None else f"a {type(value).__name__}"
+    if isinstance(value, type):
+        return f"the class {value.__name__} itself"
+    if isinstance(value, Mapping):
+        keys = ", ".join(repr(key) for key in list(value)[:5]) + ", …" * (len(value) > 5)
+        return f"a dict of {keys or 'nothing'}"
+    return "nothing" if value is None else f"something of type {type(value).__name__}"

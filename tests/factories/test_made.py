@@ -127,7 +127,14 @@ REFUSED = {
         {},
         r"returned \(hnet, mnet\) of hypnettorch, or .*: say what forward takes",
     ),
-    "no members": (net, {"example_inputs": EXAMPLES}, "how many members"),
+    "no members": (net, {"example_inputs": EXAMPLES}, "one module alone is one forward.*: how many members"),
+    "a network alone": (
+        net,
+        {"example_inputs": EXAMPLES, "members": 2},
+        "forward takes input alone, which would be its condition id, .* are members of a list",
+    ),
+    "a dict": (lambda: {"hnet": net(), "mnet": net()}, {}, "returned a dict of 'hnet', 'mnet'; expected one of"),
+    "a class": (lambda: nn.Linear, {}, "returned the class Linear itself; expected one of"),
     "members twice": (
         lambda: (Conditional().eval(), 3),
         {"members": 2, "example_inputs": EXAMPLES},
