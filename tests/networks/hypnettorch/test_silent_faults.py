@@ -153,6 +153,10 @@ WRONG: dict[str, tuple[Callable[[int, list[Tensor]], list[Tensor]], str]] = {
         "draws random numbers",
     ),
     "a number that depends on values": (of_value, "torch.export cannot capture hnet"),
+    "one that only the first member has": (
+        lambda member, weights: {0: weights}[member],
+        r"hnet.forward\(cond_id=1\) fails: KeyError: 1",
+    ),
     "too few": (lambda member, weights: weights[:-1], "mnet.forward fails"),
     "no tensors": (lambda member, weights: [None], "returns NoneType, expected tensors"),
 }
