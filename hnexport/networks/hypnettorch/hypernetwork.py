@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 from hnexport.errors import CaptureError
 from hnexport.networks.hypnettorch.alike import all_members, check_alike, is_shared
 from hnexport.networks.hypnettorch.bases import Bases, with_bases
+from hnexport.networks.hypnettorch.captured import generated
 from hnexport.networks.hypnettorch.live import Live
 from hnexport.networks.hypnettorch.names import hypernet_names
 from hnexport.networks.hypnettorch.reading import Read, Recipe, read, recipe_of
@@ -70,6 +71,7 @@ def captured_hypernetwork(live: Live, slots: Sequence[str | None]) -> Hypernetwo
     for member, module in enumerate(modules[1:], start=1):
         found = recorded.read(module)
         if found is None:
+            generated(live, member)  # it says so where it fails
             found = read(module, _program(module))
             check_alike(f"hnet with cond_id={member}", first, found)
         reads.append(found)

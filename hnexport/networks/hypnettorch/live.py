@@ -195,4 +195,5 @@ def _turned(tensor: Tensor) -> Tensor:
 def _quietly() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
         yield
