@@ -8,6 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from hnexport.ensemble import Ensemble
     from hnexport.factories.described import InputText
@@ -148,4 +149,25 @@ def _examples(inputs: "list[InputText]", samples: "Mapping[str, NDArray[Any]] | 
     if not inputs:
         return given or None, None
     made, axes = examples(inputs)
+    if samples is not None:
+        _check_fit(made, axes, samples)
     return {name: given.get(name, example) for name, example in made.items()}, axes
+
+
+def _check_fit(
+    made: "Mapping[str, Tensor]", axes: Mapping[str, Mapping[int, str]], samples: "Mapping[str, NDArray[Any]]"
+) -> None:
+    """What `--samples` holds has to be what `--input` says."""
+    if set(samples) != set(made):
+        raise click.UsageError(f"the samples are of {', '.join(samples)}, --input describes {', '.join(made)}")
+    for name, example in made.items():
+        shape = [axes[name].get(axis, size) for axis, size in enumerate(example.shape)]
+        dtype, found = str(example.dtype).removeprefix("torch."), samples[name]
+        fits = len(shape) == found.ndim and all(
+            isinstance(size, str) or size == own for size, own in zip(shape, found.shape, strict=True)
+        )
+        if found.dtype.name != dtype or not fits:
+            raise click.UsageError(
+                f"the samples of {name} are {found.dtype.name} {list(found.shape)}, --input says {dtype} "
+                f"[{', '.join(map(str, shape))}]"
+            )
