@@ -10,7 +10,14 @@ from enum import StrEnum
 from importlib.util import find_spec
 
 from hnexport.errors import HnexportError
-from hnexport.installed import RUNTIME_WHEELS, OnnxruntimeMissingError, installed_wheels, require_onnxruntime
+from hnexport.installed import (
+    COMPLETE,
+    RUNTIME_WHEELS,
+    OnnxruntimeMissingError,
+    installed_wheels,
+    missing_for_building,
+    require_onnxruntime,
+)
 from hnexport.interrupts import interrupts_kept
 
 __all__ = ["Diagnosis", "Finding", "State", "diagnose", "wheel_findings"]
@@ -61,6 +68,11 @@ def diagnose() -> Diagnosis:
 
 
 def _torch() -> Finding:
+    missing = missing_for_building()
+    if missing:
+        detail = f"hnexport-runtime is alone: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
+        remedy = f"{COMPLETE} (to build, verify, locate, tune and bench)"
+        return Finding(what="PyTorch", state=State.MISSING, detail=detail, remedy=remedy)
     try:
         with interrupts_kept():
             import torch

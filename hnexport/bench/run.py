@@ -121,6 +121,11 @@ def _check(options: BenchOptions, manifest: Manifest) -> None:
         raise BenchError("bfloat16 is a contender of its own, openvino-…-bfloat16")
     if options.precision is not Precision.FLOAT32 and options.provider != "cuda":
         raise BenchError(f"precision {options.precision} needs the provider cuda, found {options.provider}")
+    if manifest.conditions:
+        raise BenchError(
+            f"{manifest.name} makes its weights of {', '.join(manifest.conditions)} too: the bench compares members "
+            "with plain networks; time load(…).predict(…), and load(…).materialise(…).predict(…)"
+        )
     if not 0 <= options.member < manifest.members:
         raise BenchError(f"member {options.member} does not exist: there are 0 to {manifest.members - 1}")
 

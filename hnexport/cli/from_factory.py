@@ -132,6 +132,8 @@ def _arguments(texts: tuple[str, ...]) -> dict[str, str]:
         name, separator, value = text.partition("=")
         if not (separator and name.isidentifier()):
             raise click.UsageError(f"--arg {text}: expected NAME=VALUE")
+        if name in found:
+            raise click.UsageError(f"--arg {name}: given twice")
         found[name] = value
     return found
 

@@ -13,10 +13,11 @@ from torch.fx import GraphModule
 from torch.utils import _pytree as pytree
 
 from hnexport.dotted import named_tensors
-from hnexport.ensemble import Ensemble, in_file_layout
+from hnexport.ensemble import Ensemble
 from hnexport.errors import CaptureError
 from hnexport.export.checks import check_captured, check_mode, check_names, check_used
 from hnexport.export.joint import joint_module
+from hnexport.halves import in_file_layout
 from hnexport.tracing import dynamic_shapes, exported
 
 __all__ = ["Capture", "Half", "capture", "captured", "open_up"]
@@ -42,7 +43,7 @@ class Capture:
     """A captured ensemble.
 
     Attributes:
-        generator: `cond_id -> slots`, over the stored tensors in the layout of the ONNX files.
+        generator: `(cond_id, conditions) -> slots`, over the stored tensors in the layout of the ONNX files.
         network: `inputs -> outputs`, whose parameters and buffers are the slots.
     """
 
@@ -81,13 +82,17 @@ def capture(ensemble: Ensemble) -> Capture:
     """
     check_names(ensemble)
     check_mode(ensemble)
-    network, examples = _with_storage(ensemble.network), dict(ensemble.examples)
+    network, signature = _with_storage(ensemble.network), ensemble.signature
+    examples, conditions = (
+        {item.name: ensemble.examples[item.name] for item in half}
+        for half in (signature.of_network, signature.of_generator)
+    )
     shapes = dynamic_shapes(examples, ensemble.dynamic)
     program = captured(f"the network of {ensemble.name}", network, (), examples, shapes)
     outputs = tuple(output.name for output in ensemble.signature.outputs)
     generator = in_file_layout(ensemble.generator)
-    generated = captured(f"the generator of {ensemble.name}", generator, (torch.tensor(0),), {}, (None,))
-    check_used(generated)
+    generated = captured(f"the generator of {ensemble.name}", generator, (torch.tensor(0),), conditions, None)
+    check_used(generated, signature.conditions)
     return Capture(
         ensemble=ensemble,
         generator=Half(program=generated, outputs=_output_names(generated)),

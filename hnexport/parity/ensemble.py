@@ -14,9 +14,11 @@ from hnexport.errors import HnexportError, ParityError
 from hnexport.names import TORCHSCRIPT_FILE
 from hnexport.parity.artifact import ensemble_error, first_rows
 from hnexport.parity.batches import DEFAULT_BATCH_SIZES, LARGE_BATCHES, in_parts, is_large, large_batch, said
-from hnexport.parity.checks import lost_by_maxima, spoilt_by, unknown_ids
+from hnexport.parity.checks import lost_by_maxima, spoilt_by
 from hnexport.parity.compare import Reference, checked_outputs, compare_member
+from hnexport.parity.conditions import check_conditions
 from hnexport.parity.limits import FULL, Limits
+from hnexport.parity.members import unknown_ids
 from hnexport.parity.onnx_runners import own_model
 from hnexport.parity.open_axes import check_open_axes
 from hnexport.parity.programs import open_program
@@ -164,6 +166,7 @@ def verify_ensemble(
             _check_unknown_members(tried, manifest.members),
             *_check_spoilt_sample(tried),
             *check_open_axes(name, tried.alone, signature, golden, tolerance),
+            *check_conditions(name, tried.alone, signature, golden, tolerance),
         ),
         batch_sizes=tuple(sorted({len(samples) for _, samples, _ in tried.calls})),
     )

@@ -144,6 +144,10 @@ def _verify_one(
         checks.append(check_stored(runner, golden.fingerprints))
         step = functools.partial(_count, judge.progress, f"weights of {name}", len(members))
         checks.append(check_generated(runner, weights, members, inputs, judge.options.tolerance, step))
+        for part in golden.conditions[:1]:
+            given, some = first_samples(judge.manifest.signature, part, 1), part.members.tolist()
+            found = check_generated(runner, weights, some, given, judge.options.tolerance, lambda _: None)
+            checks.append(dataclasses.replace(found, name=f"{found.name}, with another condition"))
     if isinstance(runner, Readable):
         checks.append(check_nothing_random(runner.random))
     report = judge.one(name, runner)

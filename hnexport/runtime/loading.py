@@ -1,5 +1,6 @@
 """From a bundle to an ensemble: check the files, choose provider and strategy, check the golden sample."""
 
+import functools
 import logging
 import subprocess
 import sys
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 _MEMORY_SHARE = 0.5  # of what is available; the rest is for activations and for the application
 _OWN_SHARE = 0.25  # of a member's weights, from which a plain network of them is clearly faster
 _MEMBER_OVERHEAD = 1.1  # a session and its graph, beside the weights
+_CONDITIONS = 16  # kept at once where nobody says how many
 _UNKNOWN_MEMORY_BYTES = 2**31  # where the system does not say
 
 
@@ -66,9 +68,11 @@ def load(
         strategy: "materialised" keeps members as plain networks, "folded" keeps their weights beside the graphs that
             `hnexport tune` made for this machine, "generated" computes a member's weights in every call; "auto"
             materialises where that is faster and all members fit into half of the available memory, otherwise it takes
-            tuned graphs where there are any.
+            tuned graphs where there are any. With a hypernetwork of a vector it generates: see
+            `LoadedEnsemble.materialise`.
         resident_members: the weights of at most so many members are kept, those of the least recently used are dropped;
-            None keeps as many as fit.
+            None keeps as many as fit. With a hypernetwork of a vector each condition of a member counts, and 16 are
+            kept at most.
         threads: compute threads of one call, in each session as it is given. None takes what this process may use: the
             physical cores of its affinity mask, bounded by its control groups' quota, and fewer where many resident
             members would otherwise have more than 64 threads together and more than two for each core. See
@@ -171,7 +175,8 @@ def _load_on(provider: str, files: _Files, golden: Golden | None, options: LoadO
     strategy, limit = _plan(engine, files, options)
     engine.sessions = 1 + (limit if strategy is Strategy.MATERIALISED else 1)  # the hypernetwork's, and these
     files.verify(engine.files[strategy])
-    ensemble = LoadedEnsemble(files.manifest, engine, strategy, limit)
+    prepare = functools.partial(files.verify, engine.files[Strategy.MATERIALISED])
+    ensemble = LoadedEnsemble(files.manifest, engine, strategy, limit, prepare)
     if golden is not None:
         signature = files.manifest.signature
         golden = within(golden, signature, options.precision)
@@ -235,11 +240,12 @@ def _plan(engine: Engine, files: _Files, options: LoadOptions) -> tuple[Strategy
         if options.resident_members is not None:
             raise RuntimeInputError("resident_members is for strategy='materialised': generated members are not kept")
         return Strategy.GENERATED, 0
-    if options.strategy is Strategy.AUTO and options.resident_members is None and not _pays(manifest, engine):
+    many = bool(manifest.conditions)  # as many networks as there are conditions: nobody knows which are asked again
+    if options.strategy is Strategy.AUTO and options.resident_members is None and (many or not _pays(manifest, engine)):
         return Strategy.GENERATED, 0
     chosen = Strategy.FOLDED if options.strategy is Strategy.FOLDED else Strategy.MATERIALISED
     if options.resident_members is not None:
-        return chosen, min(options.resident_members, members)
+        return chosen, options.resident_members if many else min(options.resident_members, members)
     files.verify(engine.files[Strategy.MATERIALISED])
     fitting = _members_that_fit(engine)
     if options.strategy is Strategy.AUTO and fitting < members:
@@ -253,7 +259,7 @@ def _plan(engine: Engine, files: _Files, options: LoadOptions) -> tuple[Strategy
             max(1, fitting),
         )
         return Strategy.GENERATED, 0
-    return chosen, max(1, min(fitting, members))
+    return chosen, max(1, min(fitting, _CONDITIONS if many else members))
 
 
 def _can_fold(engine: Engine, manifest: Manifest) -> bool:

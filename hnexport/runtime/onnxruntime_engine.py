@@ -22,11 +22,12 @@ from hnexport.runtime.memory import release_freed_memory
 from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.processors import threads_of_each
 from hnexport.runtime.providers import open_session, running_bundle
-from hnexport.runtime.residents import Arrays, ConditionalPredictor, Predictor
+from hnexport.runtime.residents import NO_CONDITIONS, Arrays, ConditionalPredictor, Predictor
 from hnexport.runtime.samples import trial_inputs
 from hnexport.runtime.session_options import session_options
 from hnexport.runtime.shares import computes_bases_in_half, member_bytes
 from hnexport.runtime.tuned import find_tuned
+from hnexport.spec import Signature
 
 __all__ = ["OnnxruntimeEngine"]
 
@@ -88,17 +89,17 @@ class OnnxruntimeEngine:
         """The size of one member's weights, in bytes."""
         return member_bytes(self._manifest)
 
-    def weights(self, member: int) -> dict[str, NDArray[np.generic]]:
+    def weights(self, member: int, conditions: Arrays = NO_CONDITIONS) -> dict[str, NDArray[np.generic]]:
         """The tensors of one member that `network.onnx` does not hold itself, by name."""
         if self._manifest.onnx is None or not self._manifest.onnx.supplied:
             return {}
         names = list(self._manifest.onnx.supplied)
         session = self._hypernet_session()
         with running_bundle("cpu"):
-            return dict(zip(names, session.run(names, _feed(member)), strict=True))
+            return dict(zip(names, session.run(names, {**_feed(member), **conditions}), strict=True))
 
-    def materialise(self, member: int) -> Predictor:
-        """The plain network of one member, with its weights as constants.
+    def materialise(self, member: int, conditions: Arrays = NO_CONDITIONS) -> Predictor:
+        """The plain network of one member and its conditions, with its weights as constants.
 
         Raises:
             BundleError: onnxruntime cannot load the files.
@@ -107,21 +108,22 @@ class OnnxruntimeEngine:
         if self.precision is Precision.FLOAT16:
             raise ProviderError("a float16 member is generated in every call: choose strategy='generated'")
         kept: list[object] = []
-        return _NetworkPredictor(self._runner(lambda: self._network_session(member, kept)), kept)
+        run = self._runner(lambda: self._network_session(member, conditions, kept), self._signature.materialised)
+        return _NetworkPredictor(run, kept)
 
-    def _network_session(self, member: int, kept: list[object]) -> onnxruntime.InferenceSession:
+    def _network_session(self, member: int, conditions: Arrays, kept: list[object]) -> onnxruntime.InferenceSession:
         """A session of one member's network; what it may refer to is added to `kept`."""
-        weights = self.weights(member)
+        weights = self.weights(member, conditions)
         options = session_options(self._threads_of_each())
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights.values()]
         options.add_external_initializers(list(weights), values)
         session = self._open(self._folder / NETWORK_FILE, options)
-        check_declared(self._folder / NETWORK_FILE, session, self._signature.inputs, self._signature.outputs)
+        check_declared(self._folder / NETWORK_FILE, session, self._signature.of_network, self._signature.outputs)
         if self._refers_to_weights is None:
             self._refers_to_weights = self._is_changed_by(session, weights)
             if self._refers_to_weights:
                 logger.info("onnxruntime %s refers to supplied weights: they are kept", onnxruntime.__version__)
-                return self._network_session(member, kept)
+                return self._network_session(member, conditions, kept)
         if self._refers_to_weights:
             kept += values
         del options, values, weights
@@ -167,13 +169,13 @@ class OnnxruntimeEngine:
                 check_declared(path, session, self._manifest.inputs, self._signature.outputs)
             return session
 
-        run = self._runner(open_it)
+        run = self._runner(open_it, self._signature)
         return lambda member, inputs: run(inputs, member)
 
-    def _runner(self, open_it: Callable[[], onnxruntime.InferenceSession]) -> Runner:
+    def _runner(self, open_it: Callable[[], onnxruntime.InferenceSession], signature: Signature) -> Runner:
         """A function of inputs, and of a member where the graph takes one."""
         if self._cuda is not None:
-            return place_session(open_it, self._cuda, self._signature)
+            return place_session(open_it, self._cuda, signature)
         session = open_it()
 
         def run(inputs: Arrays, member: int | None = None) -> Arrays:
@@ -206,7 +208,7 @@ class OnnxruntimeEngine:
             path, supplied = self._folder / HYPERNET_FILE, self._manifest.onnx.supplied if self._manifest.onnx else ()
             session = open_session(path, options, "cpu", fold=self._folds)
             slots = [slot for slot in self._manifest.slots if slot.name in supplied]
-            check_declared(path, session, self._manifest.inputs[:1], slots)
+            check_declared(path, session, (self._manifest.inputs[0], *self._signature.of_generator), slots)
             self._hypernet = session
         return self._hypernet
 
@@ -231,7 +233,8 @@ class OnnxruntimeEngine:
 
     def _tried(self, session: onnxruntime.InferenceSession, inputs: Arrays) -> list[NDArray[np.generic]]:
         with running_bundle(self.provider):
-            return session.run(self._outputs, dict(inputs), WITHOUT_GRAPH)  # type: ignore[no-any-return]
+            own = {item.name: inputs[item.name] for item in self._signature.of_network}
+            return session.run(self._outputs, own, WITHOUT_GRAPH)  # type: ignore[no-any-return]
 
 
 class _NetworkPredictor:

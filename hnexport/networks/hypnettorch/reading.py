@@ -85,11 +85,14 @@ def difference(first: Read, other: Read) -> str | None:
     return None
 
 
-def recipe_of(module: nn.Module, program: ExportedProgram, known: Read, kept: Sequence[int]) -> Recipe:
-    """The steps of a program that has no inputs.
+def recipe_of(
+    module: nn.Module, program: ExportedProgram, known: Read, kept: Sequence[int], inputs: Sequence[str] = ()
+) -> Recipe:
+    """The steps of a program whose inputs, if it has any, are the condition id and conditions.
 
     Args:
         kept: which of its outputs are wanted.
+        inputs: what steps call its inputs, in order.
 
     Raises:
         CaptureError: it uses an operator that no bundle can hold as data.
@@ -98,6 +101,9 @@ def recipe_of(module: nn.Module, program: ExportedProgram, known: Read, kept: Se
     encoded: dict[Node, Any] = {
         node: {TENSOR: str(numbers[name])} for node, (name, _) in _placed(module, program) if name in numbers
     }
+    given = program.graph_signature.user_inputs
+    names = dict(zip(given, inputs, strict=True))
+    encoded |= {node: {TENSOR: names[node.name]} for node in program.graph.nodes if node.name in names}
     found = Recipe()
     (last,) = (node for node in program.graph.nodes if node.op == "output")
     wanted = [last.args[0][number] for number in kept]
