@@ -123,6 +123,7 @@ def write_members(
     options.check(kind)
     found = read_identified(bundle, options.digest)
     manifest = found.manifest
+    _check_conditions(found)
     chosen = checked_members(manifest.members, range(manifest.members) if members is None else members)
     if is_file and len(chosen) != 1:
         raise RuntimeInputError(f"{target} is one file, of {len(chosen)} members: give a folder, without a suffix")
@@ -145,6 +146,16 @@ def write_members(
         beside=tuple(folder / name for name in beside),
         parity=report,
     )
+
+
+def _check_conditions(found: Identified) -> None:
+    """Refuse a hypernetwork of a vector: its members have no weights before they have a vector."""
+    manifest = found.manifest
+    if manifest.conditions:
+        raise RuntimeInputError(
+            f"{manifest.name} makes a member's weights of {', '.join(manifest.conditions)}, an input: no member is a "
+            "plain network by itself; use model.onnx, or hnexport.runtime, which keeps the network of a condition"
+        )
 
 
 def _check(report: ParityReport) -> None:

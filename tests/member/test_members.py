@@ -11,13 +11,16 @@ import pytest
 import torch
 from bundles import rewrite_checksums
 from member_kinds import KINDS
+from torch import nn
 
 from hnexport import __version__
+from hnexport.build import BuildOptions, build
 from hnexport.bundle import read_golden, read_manifest
-from hnexport.bundle.manifest import read_identified
+from hnexport.bundle.manifest import Format, read_identified
+from hnexport.ensemble import Ensemble
 from hnexport.errors import BundleError, ExportError, NotRunError, ParityError, RuntimeInputError
 from hnexport.member import MemberFormat, MemberOptions, MembersFailedError, onnx_file, write_members
-from hnexport.names import GOLDEN_FILE, PT2_FILE, WEIGHTS_FILE
+from hnexport.names import PT2_FILE, WEIGHTS_FILE
 from hnexport.rows import row_errors
 
 SUFFIXES = ("onnx", "pt2", "pt")
@@ -251,10 +254,36 @@ def test_a_nan_image_gives_nan(suffix, tmp_path):
     assert np.isnan(found).all(axis=1).tolist() == [False, True, False]
 
 
-def test_a_bundle_without_the_files_that_a_format_is_made_of_says_so(copied, tmp_path):
-    bundle = copied("gelu")
-    manifest = read_manifest(bundle)
-    assert manifest.onnx is not None
-    (bundle / GOLDEN_FILE).unlink()
-    with pytest.raises(BundleError, match="golden"):
-        write_members(bundle, [0], tmp_path / "plain.onnx")
+class Vector(nn.Module):
+    """`(cond_id, vector) -> weights` of a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hyper, self.embeddings = nn.Linear(6, 15), nn.Embedding(2, 6)
+
+    def forward(self, cond_id: torch.Tensor, vector: torch.Tensor) -> dict[str, torch.Tensor]:
+        weight, bias = self.hyper(vector + self.embeddings(cond_id)).split([12, 3])
+        return {"weight": weight.view(3, 4), "bias": bias}
+
+
+def test_a_hypernetwork_of_a_vector_has_no_plain_members(tmp_path):
+    torch.manual_seed(7)
+    ensemble = Ensemble.from_hypernetwork(
+        Vector().eval(),
+        nn.Linear(4, 3).eval(),
+        members=2,
+        example_inputs={"vector": torch.zeros(6), "input": torch.zeros(1, 4)},
+    )
+    build(ensemble, tmp_path / "bundle", options=BuildOptions(formats=(Format.ONNX,)))
+    with pytest.raises(RuntimeInputError, match="makes a member's weights of vector, an input"):
+        write_members(tmp_path / "bundle", [0], tmp_path / "plain.onnx")
+
+
+def test_a_program_needs_the_bundles_own(tmp_path):
+    with pytest.raises(BundleError, match=r"holds no model\.pt2"):
+        write_members(build_onnx_alone(tmp_path), [0], tmp_path / "plain.pt2")
+
+
+def build_onnx_alone(folder: Path) -> Path:
+    ensemble = Ensemble.from_modules([nn.Linear(4, 3).eval() for _ in range(2)], example_inputs=torch.zeros(1, 4))
+    return build(ensemble, folder / "alone", options=BuildOptions(formats=(Format.ONNX,))).path
