@@ -19,10 +19,11 @@ from hnexport.runtime.ensemble import Engine, LoadedEnsemble
 from hnexport.runtime.golden_check import check_golden
 from hnexport.runtime.half import find_half
 from hnexport.runtime.memory import available_bytes
+from hnexport.runtime.offered import execution_provider
 from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
 from hnexport.runtime.openvino_engine import OpenvinoEngine
 from hnexport.runtime.options import Check, Checksums, EngineName, LoadOptions, Precision, Strategy
-from hnexport.runtime.providers import PROVIDERS, check_provider_name, require_device
+from hnexport.runtime.providers import check_provider_name, require_device
 from hnexport.runtime.residents import Arrays
 from hnexport.runtime.samples import trial_inputs
 from hnexport.runtime.shares import own_share
@@ -61,7 +62,9 @@ def load(
         bundle: the directory that `hnexport build` wrote. Its weights file is mapped into memory: replace a bundle by
             renaming, never by writing into its files.
         provider: "auto" takes CUDA where it starts and passes the golden sample, otherwise the CPU; a provider that is
-            named ("cpu", "cuda", "tensorrt", "directml", "coreml", "migraphx") is taken or refused, never replaced.
+            named is taken or refused, never replaced: "cpu", "cuda", "tensorrt", "directml", "coreml", "migraphx",
+            "webgpu", "openvino", "qnn", "tensorrt-rtx", and whatever else onnxruntime has here, built in or from a
+            plugin (docs/runtimes.md).
         engine: "onnxruntime", or "openvino" (on the CPU; an optional dependency).
         strategy: "materialised" keeps members as plain networks, "folded" keeps their weights beside the graphs that
             `hnexport tune` made for this machine, "generated" computes a member's weights in every call; "auto"
@@ -118,7 +121,7 @@ def load(
         return _load_on("cpu", files, golden, options)
     if options.provider != "auto":
         return _load_on(options.provider, files, golden, options)
-    if PROVIDERS["cuda"] in onnxruntime.get_available_providers():
+    if execution_provider("cuda") in onnxruntime.get_available_providers():
         try:
             ensemble = _load_on("cuda", files, golden, options)
             if golden is None:

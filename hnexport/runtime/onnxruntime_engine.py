@@ -65,7 +65,7 @@ class OnnxruntimeEngine:
         cuda: CudaOptions | None = None,
         trial: Callable[[], Arrays] | None = None,
     ) -> None:
-        """An engine whose sessions are on `provider`, one of `providers.PROVIDERS`, with so many threads each.
+        """An engine whose sessions are on `provider`, one that is `offered`, with so many threads each.
 
         Where `threads` is None, what this process may use is divided: `sessions` says among how many at most.
         `precision` other than "float32" and `cuda` are for the provider "cuda" alone. `trial` gives inputs of one
