@@ -21,8 +21,7 @@ from torch.func import functional_call
 
 from hnexport.attention import plain_attention
 from hnexport.dotted import named_tensors
-from hnexport.errors import RuntimeInputError
-from hnexport.halves import check_named, guarded, in_double, output_leaves
+from hnexport.halves import check_named, conditions_of, guarded, in_double, output_leaves
 from hnexport.members import as_id, check_member
 from hnexport.names import GUARD
 from hnexport.source import EnsembleSource
@@ -327,16 +326,8 @@ class Ensemble:
         return self.slots_of(self.generated(torch.tensor(member), inputs))[0]
 
     def generated(self, cond_id: Tensor, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """What the generator gives for an id and the conditions among the inputs.
-
-        Raises:
-            RuntimeInputError: a condition is missing.
-        """
-        missing = next((name for name in self.signature.conditions if name not in inputs), None)
-        if missing is not None:
-            raise RuntimeInputError(f"{self.name} generates its weights from {missing}: give it, {{{missing!r}: …}}")
-        conditions = {name: inputs[name] for name in self.signature.conditions}
-        return self.generator(cond_id, **conditions)  # type: ignore[no-any-return]
+        """What the generator gives for an id and the conditions among the inputs; raises as `weights` does."""
+        return self.generator(cond_id, **conditions_of(self.name, self.signature, inputs))  # type: ignore[no-any-return]
 
     def run(self, weights: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The network's outputs by name, with these weights (one tensor for each slot); conditions are left out."""

@@ -123,6 +123,11 @@ def write_members(
     options.check(kind)
     found = read_identified(bundle, options.digest)
     manifest = found.manifest
+    if manifest.conditions:
+        raise RuntimeInputError(
+            f"{manifest.name} makes its weights of {', '.join(manifest.conditions)} too, so that a member is no plain "
+            "network: load(…).materialise(…) makes one of a condition, or hypernet.onnx and network.onnx do"
+        )
     chosen = checked_members(manifest.members, range(manifest.members) if members is None else members)
     if is_file and len(chosen) != 1:
         raise RuntimeInputError(f"{target} is one file, of {len(chosen)} members: give a folder, without a suffix")
