@@ -154,7 +154,7 @@ def test_a_graph_that_differs_is_not_cached(wide, monkeypatch, home):
         (
             Recipe(convolution=Source.GENERATED, norm=Source.GENERATED, output=Source.MEMBER),
             HypernetSpec(),
-            "generates more than one tensor in a chunk",
+            "which differs between members, into others; it cannot be folded",
         ),
     ],
     ids=["batch-ensemble", "generated norm"],
