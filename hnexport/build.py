@@ -165,7 +165,9 @@ def build(
         manifest = dataclasses.replace(_write_formats(ensemble, folder, formats, clock), as_trained=trained)
         with clock.stage("reference"):
             members = covered_members(ensemble, probes.inputs, options.members)
-            golden = compute_golden(ensemble, members, probes.inputs, probes.kinds, progress=progress)
+            golden = compute_golden(
+                ensemble, members, probes.inputs, probes.kinds, progress=progress, conditions=probes.conditions
+            )
             write_golden(folder, golden)
         if _rounds(exact, ensemble):
             with clock.stage("rounding"):
@@ -269,6 +271,7 @@ def _write_formats(ensemble: Ensemble, folder: Path, formats: tuple[Format, ...]
         source=ensemble.source,
         inputs=(TensorSpec(name=COND_ID, dtype="int64", shape=()), *ensemble.signature.inputs),
         outputs=ensemble.signature.outputs,
+        conditions=ensemble.signature.conditions,
         slots=ensemble.slots,
         stored=ensemble.stored,
         formats=formats,

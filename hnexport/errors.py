@@ -9,6 +9,7 @@ __all__ = [
     "CacheError",
     "CaptureError",
     "CheckpointError",
+    "DeployError",
     "ExportError",
     "FactoryError",
     "HnexportError",
@@ -67,6 +68,10 @@ class ProviderError(HnexportError):
 
 class RuntimeInputError(HnexportError, ValueError):
     """An input, a member or an option that a loaded ensemble cannot take."""
+
+
+class DeployError(HnexportError):
+    """A bundle that cannot be put where it was asked for: its network does not fit there, or something is missing."""
 
 
 class TuneError(HnexportError):

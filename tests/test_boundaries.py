@@ -23,7 +23,7 @@ ORDER = (
     ("records", "progress", "installed", "publishing", "text", "blame", "names", "source", "number_lists", "members"),
     ("spec", "precision"),
     ("attention", "dotted", "rows", "summaries", "widened"),
-    ("tracing",),
+    ("halves", "tracing"),
     ("hypernet",),
     ("families", "ensemble"),  # a family gives an ensemble, and `Ensemble.from_modules` is a family's
     ("networks",),
@@ -34,7 +34,7 @@ ORDER = (
     ("images", "summary"),
     ("parity",),
     ("build",),
-    ("doctor", "tune"),
+    ("doctor", "member", "tune", "deploy"),
     ("bench",),
     ("cli", "__main__"),
 )
@@ -44,12 +44,14 @@ BESIDE = {"", "runtime"}
 HEAVY = ("torch", "onnx", "onnxscript", "onnx_ir", "hypnettorch")
 LIGHT = (
     "hnexport",
+    "hnexport.deploy",
     "hnexport.errors",
     "hnexport.families",
     "hnexport.hypernet.layout",
     "hnexport.hypernet.plan",
     "hnexport.hypernet.storage",
     "hnexport.names",
+    "hnexport.networks.hypernetwork.family",
     "hnexport.networks.hypnettorch.family",
     "hnexport.networks.hypnettorch.steps",
     "hnexport.networks.recipes.family",

@@ -138,7 +138,7 @@ def _check_signature(manifest: Manifest) -> None:
         first == (TensorSpec(name=COND_ID, dtype="int64", shape=()),),
         f"$.inputs: expected {COND_ID} first, an int64 scalar, found {shown([to_json(item) for item in first])}",
     )
-    signature = manifest.signature  # its own checks
+    signature = manifest.signature  # its own checks, of conditions too
     for tensor in (*signature.inputs, *signature.outputs):
         _require(
             tensor.name not in RESERVED and is_plain_name(tensor.name),

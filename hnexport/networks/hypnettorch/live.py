@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
+from hnexport.dotted import named_tensors
 from hnexport.errors import SpecError
 from hnexport.networks.modules.members import check_module
 
-__all__ = ["Held", "Live", "live_copies", "parts"]
+__all__ = ["Held", "Live", "MadeWeights", "live_copies", "parts"]
 
 _COUNTERS = ("_num_stats", "_num_ckpts")
 """hypnettorch's buffers that count sets of statistics or weights, which its Python code compares with."""
@@ -29,10 +30,29 @@ class Held(nn.Module):
         self.root = root
         self.beside = nn.ModuleList([part for part in parts(root) if part not in known])
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the network's own forward returns; what it warns about is its own affair."""
+    def forward(self, *args: Any, made: "MadeWeights | None" = None, **kwargs: Any) -> Any:
+        """What the network's own forward returns; what it warns about is its own affair.
+
+        Args:
+            made: what it gets as `weights` instead of those that are given.
+        """
         with _quietly():
+            if made is not None:
+                kwargs["weights"] = made(self.root, kwargs["weights"])
             return self.root.forward(*args, **kwargs)
+
+
+class _Parameters(nn.ParameterList):
+    """One of which `torch.export` can follow a slice."""
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        return super().__getitem__(index)
+
+
+MadeWeights = Callable[[nn.Module, list[Tensor]], Any]
+"""What a main network gets as `weights`, of itself and of what the hypernetwork gives."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,6 +64,7 @@ class Live:
         uncond_input: what the hypernetwork gets beside the condition id, the same for all members.
         time_first: whether the main network takes and gives `[time, batch, …]`.
         dropped: modules in the hypernetwork that `eval()` did not reach, by class.
+        made: what the main network gets as `weights`; None gives it what the hypernetwork gives.
     """
 
     hnet: Held
@@ -52,6 +73,7 @@ class Live:
     uncond_input: Tensor | None
     time_first: bool
     dropped: tuple[str, ...] = ()
+    made: MadeWeights | None = None
 
     def generate(self, member: int) -> list[Tensor]:
         """The main network's weights, as hypnettorch generates them."""
@@ -65,7 +87,7 @@ class Live:
             own: tensors that it has besides the weights, by name in `mnet`, where they are others.
         """
         given = _turned(x) if self.time_first else x
-        arguments = {"weights": weights, "condition": condition}
+        arguments = {"weights": weights, "condition": condition, "made": self.made}
         outputs = functional_call(self.mnet, dict(own), (given,), arguments, tie_weights=False)
         return pytree.tree_map_only(Tensor, _turned, outputs) if self.time_first else outputs
 
@@ -80,6 +102,14 @@ class Live:
             _change(part, _double)
         given = self.uncond_input
         return replace(self, hnet=hnet, mnet=mnet, uncond_input=None if given is None else given.double())
+
+    def with_weights(self, weights: Mapping[str, Tensor]) -> "Live":
+        """The same, with other values of tensors of `hnet`, by name."""
+        hnet, mnet = copy.deepcopy((self.hnet, self.mnet))
+        held = named_tensors(hnet)
+        for name, value in weights.items():
+            held[name].data.copy_(value)
+        return replace(self, hnet=hnet, mnet=mnet)
 
 
 def live_copies(hnet: object, mnet: object) -> tuple[Held, Held, tuple[str, ...]]:
@@ -109,6 +139,8 @@ def live_copies(hnet: object, mnet: object) -> tuple[Held, Held, tuple[str, ...]
             if part.training and part not in known and type(part).__name__.startswith(("Dropout", "BatchNorm")):
                 dropped.append(type(part).__name__)
             part.training = False
+            if type(part) is nn.ParameterList:
+                part.__class__ = _Parameters
             _change(part, lambda tensor: tensor.detach().cpu())
             for counter in _COUNTERS:
                 if counter in part._buffers:
@@ -163,4 +195,5 @@ def _turned(tensor: Tensor) -> Tensor:
 def _quietly() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
         yield

@@ -1,7 +1,7 @@
 """From `(hnet, mnet)` to an ensemble: both are captured for each member, and must compute the same but for tensors."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -10,16 +10,18 @@ from torch import Tensor, nn
 from hnexport.ensemble import Ensemble
 from hnexport.errors import SpecError
 from hnexport.families import HYPNETTORCH
+from hnexport.hypernet.bases import round_bases
 from hnexport.members import as_id
-from hnexport.networks.hypnettorch.captured import captured_hypernetwork, captured_network
+from hnexport.networks.hypnettorch.captured import captured_network
 from hnexport.networks.hypnettorch.generated import Generated
-from hnexport.networks.hypnettorch.live import Live, live_copies
+from hnexport.networks.hypnettorch.hypernetwork import captured_hypernetwork
+from hnexport.networks.hypnettorch.live import Live, MadeWeights, live_copies
 from hnexport.networks.modules.inputs import Axes
 from hnexport.networks.modules.names import check_name, check_names
 from hnexport.networks.modules.outputs import Outputs
 from hnexport.networks.modules.tensors import is_same_closely
 from hnexport.source import EnsembleSource
-from hnexport.spec import Signature
+from hnexport.spec import BasisDtype, Signature
 from hnexport.widened import Widened
 
 __all__ = ["HypnettorchEnsemble", "ensemble_from_hypnettorch"]
@@ -34,15 +36,40 @@ class HypnettorchEnsemble(Ensemble):
 
     Attributes:
         live: the modules.
+        bases: for each basis the tensor's name in `live.hnet`, and whether it is the other way round there.
     """
 
     live: Live
+    bases: Mapping[str, tuple[str, bool]]
 
     def double(self) -> "_Reference":
         """In float64, where hypnettorch itself computes the outputs: weights and halves are those of the capture."""
         held = {item.name: getattr(self, item.name) for item in fields(Ensemble)}
         captured = Ensemble(**held).double()
         return _Reference(**vars(captured), captured=captured, live=self.live.double())
+
+    def with_bases(self, dtype: BasisDtype) -> "HypnettorchEnsemble":
+        """The same with its bases stored in `dtype`; hypnettorch itself computes with the rounded ones then.
+
+        Raises:
+            SpecError: there are none.
+            CheckpointError: a basis does not fit.
+        """
+        if not self.bases:
+            raise SpecError(
+                f"{self.name} has no last linear layer that all members share: no bases to store in {dtype.value}"
+            )
+        stored = tuple(replace(item, dtype=dtype.value) if item.name in self.bases else item for item in self.stored)
+        tensors = round_bases(stored, self.tensors)
+        weights = {
+            name: tensors[basis].t() if is_turned else tensors[basis] for basis, (name, is_turned) in self.bases.items()
+        }
+        return replace(
+            self,
+            stored=stored,
+            generator=Generated(stored, self.members, tensors, self.source.spec).eval(),
+            live=self.live.with_weights(weights),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,6 +97,7 @@ def ensemble_from_hypnettorch(
     members: int | None = None,
     condition: Callable[[int], Any] | Sequence[Any] | None = None,
     uncond_input: Tensor | None = None,
+    weights: MadeWeights | None = None,
     time_first: bool | None = None,
     dynamic_axes: Axes | None = None,
     outputs: Outputs = None,
@@ -88,6 +116,7 @@ def ensemble_from_hypnettorch(
         uncond_input=None if uncond_input is None else uncond_input.detach().cpu().clone(),
         time_first=time_first,
         dropped=dropped,
+        made=weights,
     )
     network = captured_network(live, example_inputs, dynamic_axes, outputs)
     generator = captured_hypernetwork(live, network.weights)
@@ -109,6 +138,7 @@ def ensemble_from_hypnettorch(
         dynamic=network.inputs.dynamic,
         source=EnsembleSource(family=HYPNETTORCH, spec=generator.spec),
         live=live,
+        bases=generator.bases,
     )
     _check(found)
     return found

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from hnexport.attention import plain_attention
-from hnexport.ensemble import output_leaves
 from hnexport.errors import SpecError
+from hnexport.halves import output_leaves
 from hnexport.networks.modules.inputs import Inputs, resized
 from hnexport.networks.modules.tensors import is_same_closely
 from hnexport.spec import BATCH, OutputSpec

@@ -1,0 +1,127 @@
+import type { Tensor } from "../module/index.js";
+import { found, html } from "./elements.js";
+import { readPicture, tensorOf, type Picture } from "./pictures.js";
+import type { ImageInput, Settings } from "./settings.js";
+
+/** What was given: how it looks, and what the network gets. */
+export interface Given {
+  readonly name: string;
+  readonly preview: HTMLElement;
+  readonly tensor: () => Tensor;
+}
+
+/** Pictures that are dropped, picked, pasted, or among the samples. */
+export class Images {
+  constructor(
+    private readonly input: ImageInput,
+    private readonly settings: Settings,
+    private readonly add: (given: Given) => void,
+    private readonly fail: (text: string) => void,
+  ) {}
+
+  listen(): void {
+    const zone = found("drop");
+    const picker = found<HTMLInputElement>("files");
+    zone.hidden = false;
+    picker.addEventListener("change", () => {
+      void this.#read([...(picker.files ?? [])]);
+      picker.value = ""; // the same file may be picked again
+    });
+    for (const kind of ["dragenter", "dragover"]) {
+      document.addEventListener(kind, (event) => {
+        event.preventDefault();
+        zone.classList.add("over");
+      });
+    }
+    document.addEventListener("dragleave", (event) => {
+      if (!event.relatedTarget) zone.classList.remove("over");
+    });
+    document.addEventListener("drop", (event) => {
+      event.preventDefault();
+      zone.classList.remove("over");
+      const files = [...(event.dataTransfer?.files ?? [])];
+      if (files.length) void this.#read(files);
+      else this.fail("What was dropped is no file: save the picture first, then drop or choose the file.");
+    });
+    document.addEventListener("paste", (event) => void this.#read([...(event.clipboardData?.files ?? [])]));
+    this.#samples();
+  }
+
+  /** The first of the samples, so that there is something to see at once. */
+  async first(): Promise<void> {
+    const [sample] = this.settings.samples;
+    if (sample) await this.#sample(sample);
+  }
+
+  #samples(): void {
+    const buttons = this.settings.samples.map((sample) => {
+      const button = html("button", { type: "button", class: "sample", title: `Try ${nameOf(sample)}` },
+        html("img", { src: sample, alt: nameOf(sample), width: 56, height: 56 }));
+      button.addEventListener("click", () => void this.#sample(sample));
+      return button;
+    });
+    found("samples").append(...buttons);
+    found("samples").hidden = !buttons.length;
+  }
+
+  async #sample(address: string): Promise<void> {
+    const response = await fetch(address).catch(() => null);
+    if (!response?.ok) return this.fail(`${nameOf(address)} cannot be read: is the site whole?`);
+    await this.#read([new File([await response.blob()], nameOf(address))]);
+  }
+
+  async #read(files: readonly File[]): Promise<void> {
+    for (const file of files) {
+      try {
+        const picture = await readPicture(file, this.input);
+        this.add({ name: file.name, preview: sideBySide(picture), tensor: () => this.#tensor(picture) });
+      } catch (error) {
+        this.fail(`${file.name} ${(error as Error).message}.`);
+      }
+    }
+  }
+
+  #tensor(picture: Picture): Tensor {
+    const [mean, std] = normalisation(this.input);
+    return tensorOf(picture.pixels, this.input, mean, std);
+  }
+}
+
+/** Mean and standard deviation as the fields say, one number a channel. */
+function normalisation(input: ImageInput): [number[], number[]] {
+  if (input.dtype === "uint8") return [[], []]; // the graph has its own
+  const numbers = (id: string, otherwise: number): number[] => {
+    const given = found<HTMLInputElement>(id).value.split(/[\s,;]+/).filter(Boolean).map(Number);
+    return Array.from({ length: input.channels }, (_, channel) => (given.length > 1 ? given[channel] : given[0]) ?? otherwise);
+  };
+  return [numbers("mean", 0), numbers("std", 1)];
+}
+
+/** The fields for mean and standard deviation; `changed` is called with what they mean now. */
+export function normalisationFields(input: ImageInput, changed: () => void): void {
+  if (input.dtype === "uint8") return;
+  found("normalisation").hidden = false;
+  const check = (field: HTMLInputElement, positive: boolean): void => {
+    const given = field.value.split(/[\s,;]+/).filter(Boolean).map(Number);
+    const right = given.every((one) => Number.isFinite(one) && (!positive || one > 0))
+      && [0, 1, input.channels].includes(given.length);
+    field.setCustomValidity(right ? "" : `one number, or ${input.channels}${positive ? ", above 0" : ""}`);
+    if (field.reportValidity()) changed();
+  };
+  for (const [id, values] of [["mean", input.mean], ["std", input.std]] as const) {
+    const field = found<HTMLInputElement>(id);
+    field.value = values?.join(", ") ?? "";
+    field.addEventListener("change", () => check(field, id === "std"));
+  }
+}
+
+function sideBySide({ preview, seen }: Picture): HTMLElement {
+  preview.setAttribute("role", "img");
+  preview.setAttribute("aria-label", "the picture");
+  seen.setAttribute("role", "img");
+  seen.setAttribute("aria-label", `as the network gets it, ${seen.width} × ${seen.height} pixels`);
+  seen.title = `As the network gets it: ${seen.width} × ${seen.height} pixels`;
+  return html("div", { class: "pictures" }, preview, seen);
+}
+
+const nameOf = (address: string): string => decodeURIComponent(address.split("/").pop() ?? address);

@@ -1,0 +1,4 @@
+/** What went wrong, in words for whoever called. */
+export class HnexportError extends Error {
+    name = "HnexportError";
+}

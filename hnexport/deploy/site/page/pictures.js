@@ -1,0 +1,117 @@
+import { resample } from "./resample.js";
+const MOST_BYTES = 2 ** 26;
+const MOST_PIXELS = 2 ** 26;
+/** Read a picture; what cannot be read is an error in words for whoever gave it. */
+export async function readPicture(file, input) {
+    if (file.size === 0)
+        throw new Error("is empty");
+    if (file.size > MOST_BYTES) {
+        throw new Error(`has ${megabytes(file.size)}: pictures are read up to ${megabytes(MOST_BYTES)}`);
+    }
+    const bitmap = await decoded(file);
+    try {
+        const rgba = rgbaOf(bitmap);
+        const source = withChannels(rgba.data, input.channels);
+        const pixels = resample(source, [rgba.height, rgba.width], [input.height, input.width], input.channels);
+        return { preview: preview(bitmap), seen: seen(pixels, input), pixels };
+    }
+    finally {
+        bitmap.close();
+    }
+}
+/** Its size is asked for before it is decoded. */
+async function decoded(file) {
+    const unreadable = new Error("is not an image that this browser can read: use PNG, JPEG, WebP or GIF");
+    const address = URL.createObjectURL(file);
+    const image = new Image();
+    try {
+        await new Promise((loaded, failed) => {
+            image.onload = loaded;
+            image.onerror = failed;
+            image.src = address;
+        }).catch(() => {
+            throw unreadable;
+        });
+        const { naturalWidth: width, naturalHeight: height } = image;
+        if (!width || !height)
+            throw unreadable;
+        if (width * height > MOST_PIXELS) {
+            throw new Error(`has ${width} × ${height} pixels, more than are read (${MOST_PIXELS.toLocaleString("en")}): scale it`);
+        }
+        return await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" }).catch(() => {
+            throw unreadable;
+        });
+    }
+    finally {
+        image.removeAttribute("src");
+        URL.revokeObjectURL(address);
+    }
+}
+/** Opaque: what is transparent lies on white. */
+function rgbaOf(bitmap) {
+    const context = canvas(bitmap.width, bitmap.height).getContext("2d", { willReadFrequently: true });
+    if (!context)
+        throw new Error("cannot be drawn: this browser has no canvas left");
+    context.fillStyle = "white";
+    context.fillRect(0, 0, bitmap.width, bitmap.height);
+    context.drawImage(bitmap, 0, 0);
+    return context.getImageData(0, 0, bitmap.width, bitmap.height);
+}
+function withChannels(rgba, channels) {
+    const pixels = new Uint8Array((rgba.length / 4) * channels);
+    for (let from = 0, to = 0; from < rgba.length; from += 4) {
+        const [red, green, blue] = [rgba[from] ?? 0, rgba[from + 1] ?? 0, rgba[from + 2] ?? 0];
+        if (channels === 1) {
+            pixels[to++] = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16; // ITU-R 601-2, as Pillow rounds it
+            continue;
+        }
+        pixels[to++] = red;
+        pixels[to++] = green;
+        pixels[to++] = blue;
+    }
+    return pixels;
+}
+/** One sample as the network's input has it. */
+export function tensorOf(pixels, input, mean, std) {
+    const { height, width, channels, layout } = input;
+    const data = input.dtype === "uint8" ? new Uint8Array(pixels.length) : new Float32Array(pixels.length);
+    for (let place = 0; place < height * width; place++) {
+        for (let channel = 0; channel < channels; channel++) {
+            const at = layout === "nchw" ? channel * height * width + place : place * channels + channel;
+            const value = pixels[place * channels + channel] ?? 0;
+            data[at] = input.dtype === "uint8" ? value : (value / 255 - (mean[channel] ?? 0)) / (std[channel] ?? 1);
+        }
+    }
+    const rows = {
+        "nchw": [channels, height, width], "nhwc": [height, width, channels], "flat-hwc": [height * width * channels],
+    };
+    return { data, shape: [1, ...rows[layout]] };
+}
+function preview(bitmap) {
+    const scale = Math.min(1, 256 / Math.max(bitmap.width, bitmap.height));
+    const made = canvas(Math.max(1, Math.round(bitmap.width * scale)), Math.max(1, Math.round(bitmap.height * scale)));
+    const context = made.getContext("2d");
+    if (context) {
+        context.imageSmoothingQuality = "high";
+        context.drawImage(bitmap, 0, 0, made.width, made.height);
+    }
+    return made;
+}
+function seen(pixels, input) {
+    const made = canvas(input.width, input.height);
+    const image = new ImageData(input.width, input.height);
+    for (let place = 0; place < input.width * input.height; place++) {
+        for (let channel = 0; channel < 3; channel++) {
+            image.data[place * 4 + channel] = pixels[place * input.channels + Math.min(channel, input.channels - 1)] ?? 0;
+        }
+        image.data[place * 4 + 3] = 255;
+    }
+    made.getContext("2d")?.putImageData(image, 0, 0);
+    return made;
+}
+function canvas(width, height) {
+    return Object.assign(document.createElement("canvas"), { width, height });
+}
+export function megabytes(bytes) {
+    return bytes < 1e5 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}
