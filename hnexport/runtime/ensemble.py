@@ -13,6 +13,7 @@ from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.residents import NO_CONDITIONS, Arrays, ConditionalPredictor, Predictor, ResidentMembers
 from hnexport.runtime.uncertainty import summarise_outputs
 from hnexport.spec import OutputKind, Signature
+from hnexport.text import number_of
 
 __all__ = ["Engine", "LoadedEnsemble", "MaterialisedMember"]
 
@@ -223,7 +224,8 @@ class LoadedEnsemble:
 
     def __repr__(self) -> str:
         return (
-            f"<LoadedEnsemble {self.manifest.name}: {self.members} members, {self.engine} on {self.provider}, "
+            f"<LoadedEnsemble {self.manifest.name}: {number_of(self.members, 'member')}, "
+            f"{self.engine} on {self.provider}, "
             f"{self.strategy.value}{'' if self.precision is Precision.FLOAT32 else f', {self.precision.value}'}>"
         )
 

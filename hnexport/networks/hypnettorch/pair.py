@@ -23,6 +23,7 @@ from hnexport.networks.modules.tensors import is_same_closely
 from hnexport.reading import shown
 from hnexport.source import EnsembleSource
 from hnexport.spec import BasisDtype, Signature
+from hnexport.text import number_of
 from hnexport.widened import Widened
 
 __all__ = ["HypnettorchEnsemble", "ensemble_from_hypnettorch"]
@@ -221,7 +222,7 @@ def _conditions(condition: Callable[[int], Any] | Sequence[Any] | None, members:
 
 
 def _origin(kinds: str, members: int, dropped: tuple[str, ...]) -> str:
-    text = f"{kinds}, {members} member{'s' * (members != 1)}"
+    text = f"{kinds}, {number_of(members, 'member')}"
     if dropped:
         text += (
             f"; put into evaluation mode inside hnet, which eval() does not reach: {', '.join(sorted(set(dropped)))}"
