@@ -123,11 +123,7 @@ def write_members(
     options.check(kind)
     found = read_identified(bundle, options.digest)
     manifest = found.manifest
-    if manifest.conditions:
-        raise RuntimeInputError(
-            f"{manifest.name} makes its weights of {', '.join(manifest.conditions)} too, so that a member is no plain "
-            "network: load(…).materialise(…) makes one of a condition, or hypernet.onnx and network.onnx do"
-        )
+    _check_conditions(found)
     chosen = checked_members(manifest.members, range(manifest.members) if members is None else members)
     if is_file and len(chosen) != 1:
         raise RuntimeInputError(f"{target} is one file, of {len(chosen)} members: give a folder, without a suffix")
@@ -136,7 +132,7 @@ def write_members(
     check_place(target, place, needed_bytes=size * len(chosen))
     check_files(bundle, manifest, [name for name in (GOLDEN_FILE, *_FILES[kind]) if name in manifest.files])
     asked = VerifyOptions(members=chosen, trust=options.trust, digest=options.digest, provider="cpu")
-    work = _Work(bundle, found, Judge.of(bundle, found, asked, progress), kind, options)
+    work = _Work(bundle, found, Judge.of(bundle, found, asked, progress), kind, options, alone=is_file)
     staged: AbstractContextManager[Path] = staged_file(target, place) if is_file else staged_folder(target, place)
     with staged as new:
         names = {member: target.name if is_file else file_name(member, kind) for member in chosen}
@@ -150,6 +146,16 @@ def write_members(
         beside=tuple(folder / name for name in beside),
         parity=report,
     )
+
+
+def _check_conditions(found: Identified) -> None:
+    """Refuse a hypernetwork of a vector: its members have no weights before they have a vector."""
+    manifest = found.manifest
+    if manifest.conditions:
+        raise RuntimeInputError(
+            f"{manifest.name} makes a member's weights of {', '.join(manifest.conditions)}, an input: no member is a "
+            "plain network by itself; use model.onnx, or hnexport.runtime, which keeps the network of a condition"
+        )
 
 
 def _check(report: ParityReport) -> None:
@@ -170,9 +176,16 @@ class _Work:
     """
 
     def __init__(
-        self, bundle: Path, found: Identified, judge: Judge, kind: MemberFormat, options: MemberOptions
+        self,
+        bundle: Path,
+        found: Identified,
+        judge: Judge,
+        kind: MemberFormat,
+        options: MemberOptions,
+        *,
+        alone: bool,
     ) -> None:
-        self.judge, self._found, self._kind, self._options = judge, found, kind, options
+        self.judge, self._found, self._kind, self._options, self._alone = judge, found, kind, options, alone
         self.beside: list[int] = []
         self._onnx = OnnxMembers(bundle, found.manifest) if kind is MemberFormat.ONNX else None
         self._torch = None if self._onnx else TorchMembers(bundle, found, judge.trust, judge.golden.inputs)
@@ -199,7 +212,7 @@ class _Work:
         if self._torch is not None:
             self._torch.write(member, path, self._kind, marks, batch=options.batch)
         elif self._onnx is not None:
-            choices = OnnxChoices(opset=options.opset, batch=options.batch)
+            choices = OnnxChoices(opset=options.opset, batch=options.batch, alone=self._alone)
             if self._onnx.write(member, path, choices, marks):
                 self.beside.append(member)
 

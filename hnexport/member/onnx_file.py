@@ -22,6 +22,7 @@ from hnexport.member.opsets import convert_opset
 from hnexport.names import COND_ID, HYPERNET_FILE, NETWORK_FILE
 from hnexport.runtime.providers import open_session
 from hnexport.runtime.session_options import session_options
+from hnexport.spelling import spelled
 
 __all__ = ["MAX_INLINE_BYTES", "OnnxChoices", "OnnxMembers"]
 
@@ -29,6 +30,8 @@ Array = NDArray[np.generic]
 
 MAX_INLINE_BYTES = 2**31 - 2**24
 """Of weights in the ONNX file itself: protobuf reads no more than 2 GiB in all."""
+_SMALL_BYTES = 2**10
+"""What checkers and converters read stays in the graph: axes, shapes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +41,12 @@ class OnnxChoices:
     Attributes:
         opset: of ONNX's own operators; None is the bundle's.
         batch: the one batch size that it runs; None for any.
+        alone: it is to be one file, so that what is larger than one can be is refused.
     """
 
     opset: int | None = None
     batch: int | None = None
+    alone: bool = False
 
 
 class OnnxMembers:
@@ -70,7 +75,7 @@ class OnnxMembers:
 
         Raises:
             BundleError: the bundle is damaged.
-            ExportError: the operators are not those of the opset that was asked for.
+            ExportError: the operators cannot be those of the opset that was asked for, or one file cannot hold it.
         """
         model, values = self._plain(member)
         if choices.batch is not None:
@@ -84,7 +89,14 @@ class OnnxMembers:
             keep_used(model.graph, values)
         onnx.helper.set_model_props(model, dict(marks))
         model.ir_version = onnx.helper.find_min_ir_version_for(list(model.opset_import))
-        beside = _save(model, values, path)
+        size_bytes = sum(value.nbytes for value in values.values())
+        beside = size_bytes > MAX_INLINE_BYTES
+        if beside and choices.alone:
+            raise ExportError(
+                f"member {member} has {size_bytes / 1e9:.1f} GB of weights, more than one ONNX file can hold: "
+                f"give a folder as {spelled('target', '--out')}, in which they lie in a file beside it"
+            )
+        _save(model, values, path, beside=beside)
         try:
             onnx.checker.check_model(str(path), full_check=True)
         except Exception as error:  # onnx has several
@@ -117,7 +129,9 @@ def _declare_types(model: onnx.ModelProto, values: Mapping[str, Array]) -> None:
     """Initializers for all values: a converter reads small ones (axes, shapes), and needs the types of the others."""
     del model.graph.initializer[:]
     for name, value in values.items():
-        model.graph.initializer.append(_tensor(name, value) if value.nbytes <= 2**10 else _reference(name, value))
+        model.graph.initializer.append(
+            _tensor(name, value) if value.nbytes <= _SMALL_BYTES else _reference(name, value)
+        )
 
 
 def _reference(name: str, value: Array) -> onnx.TensorProto:
@@ -131,17 +145,20 @@ def _tensor(name: str, value: Array) -> onnx.TensorProto:
     return numpy_helper.from_array(np.asarray(value, order="C"), name)
 
 
-def _save(model: onnx.ModelProto, values: Mapping[str, Array], path: Path) -> bool:
-    """Write the graph with its values; whether they lie in a file beside it."""
+def _save(model: onnx.ModelProto, values: Mapping[str, Array], path: Path, *, beside: bool) -> None:
+    """Write the graph with its values, or with those that are large in a file beside it."""
     del model.graph.initializer[:]
-    beside = sum(value.nbytes for value in values.values()) > MAX_INLINE_BYTES
-    if beside:
-        with DataFile(path.with_name(path.name + DATA_SUFFIX)) as file:
-            for name, value in values.items():
-                tensor = _reference(name, value)
-                refer(tensor, file.name, file.add(np.asarray(value)))
-                model.graph.initializer.append(tensor if value.nbytes else _tensor(name, value))
-    else:
+    if not beside:
         model.graph.initializer.extend(_tensor(name, value) for name, value in values.items())
+    else:
+        with DataFile(path.with_name(path.name + DATA_SUFFIX)) as file:
+            model.graph.initializer.extend(_written(name, value, file) for name, value in values.items())
     path.write_bytes(model.SerializeToString())
-    return beside
+
+
+def _written(name: str, value: Array, file: DataFile) -> onnx.TensorProto:
+    if value.nbytes <= _SMALL_BYTES:
+        return _tensor(name, value)
+    tensor = _reference(name, value)
+    refer(tensor, file.name, file.add(value))
+    return tensor
