@@ -8,8 +8,9 @@ from torch.utils import _pytree as pytree
 
 from hnexport.dotted import OverTensors, named_tensors
 from hnexport.errors import RuntimeInputError
+from hnexport.spec import Signature
 
-__all__ = ["LaidOut", "check_named", "guarded", "in_double", "in_file_layout", "output_leaves"]
+__all__ = ["LaidOut", "check_named", "conditions_of", "guarded", "in_double", "in_file_layout", "output_leaves"]
 
 
 def in_double(generator: nn.Module) -> nn.Module:
@@ -59,3 +60,15 @@ def check_named(who: str, names: Sequence[str], inputs: object) -> None:
     if wrong is not None:
         what = type(inputs[wrong]).__name__
         raise RuntimeInputError(f"the input {wrong} is of type {what}, no tensor: give torch.as_tensor({wrong})")
+
+
+def conditions_of(who: str, signature: Signature, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The conditions among the inputs.
+
+    Raises:
+        RuntimeInputError: one is missing, of which `who` makes its weights.
+    """
+    missing = next((name for name in signature.conditions if name not in inputs), None)
+    if missing is not None:
+        raise RuntimeInputError(f"{who} makes its weights of {missing}: give it, {{{missing!r}: …}}")
+    return {name: inputs[name] for name in signature.conditions}

@@ -20,7 +20,19 @@ __all__ = [
     "require_onnxruntime",
 ]
 
-RUNTIME_WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-rocm")
+RUNTIME_WHEELS = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-directml",
+    "onnxruntime-openvino",
+    "onnxruntime-rocm",
+    "onnxruntime-migraphx",
+    "onnxruntime-webgpu",
+    "onnxruntime-cann",
+    "onnxruntime-training",
+    "onnxruntime-trt-rtx",
+    "onnxruntime-windowsml",
+)
 """Distributions that bring the package `onnxruntime`: two of them overwrite each other's files."""
 
 COMPLETE = "pip install hnexport"

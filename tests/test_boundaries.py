@@ -20,7 +20,7 @@ PACKAGE = Path(hnexport.__file__).parent
 ORDER = (
     ("errors", "interrupts", "spelling"),
     ("reading",),
-    ("records", "progress", "installed", "publishing", "text", "names", "source", "number_lists", "members"),
+    ("records", "progress", "installed", "publishing", "text", "blame", "names", "source", "number_lists", "members"),
     ("spec", "precision"),
     ("attention", "dotted", "rows", "summaries", "widened"),
     ("halves", "tracing"),

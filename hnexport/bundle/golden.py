@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -24,7 +24,7 @@ from hnexport.records import RecordError, from_json
 from hnexport.rows import LARGEST_NOISE, taken
 from hnexport.spec import MEMBER, Signature, TensorSpec
 
-__all__ = ["Golden", "read_golden", "some_samples", "within", "write_golden"]
+__all__ = ["Golden", "golden_of", "read_golden", "some_samples", "within", "write_golden"]
 
 Array = NDArray[np.generic]
 
@@ -168,9 +168,25 @@ def read_golden(folder: Path, manifest: Manifest | None = None) -> Golden:
         BundleError: it is missing or damaged, or not what the manifest asks for.
     """
     path, manifest = folder / GOLDEN_FILE, manifest or read_manifest(folder)
-    try:
+
+    def opened() -> Any:
         regular_size(path)
-        with safe_open(path, framework="numpy") as file:
+        return safe_open(path, framework="numpy")
+
+    return golden_of(opened, str(path), manifest)
+
+
+def golden_of(opened: Callable[[], Any], place: str, manifest: Manifest) -> Golden:
+    """The golden samples of a file that `opened` opens, as `safetensors.safe_open` does.
+
+    Args:
+        place: of the file, in messages.
+
+    Raises:
+        BundleError: it is damaged, or not what the manifest asks for.
+    """
+    try:
+        with opened() as file:
             described = parse_json((file.metadata() or {}).get(_METADATA, ""), f"its metadata {_METADATA}")
             facts = _read_description(described, manifest)
             kinds, resized, others = facts.kinds, None, []
@@ -183,7 +199,7 @@ def read_golden(folder: Path, manifest: Manifest | None = None) -> Golden:
                     others.append(_read_part(file, manifest, own, f"{_CONDITION}{number}."))
         _check_values(members, tensors, manifest)
     except (OSError, SafetensorError, ReadError, RecordError) as error:
-        raise BundleError(f"{path} cannot be read: {error}; copy or build the bundle again") from error
+        raise BundleError(f"{place} cannot be read: {error}; copy or build the bundle again") from error
     return Golden(
         kinds=kinds,
         fingerprints=facts.fingerprints,

@@ -36,6 +36,7 @@ __all__ = [
     "Identified",
     "Manifest",
     "OnnxInfo",
+    "identified",
     "read_identified",
     "read_manifest",
     "write_manifest",
@@ -223,18 +224,32 @@ def read_identified(folder: Path, digest: str | None = None) -> Identified:
         raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST_FILE}; `hnexport build` makes one") from None
     except ReadError as error:
         raise BundleError(f"{path} cannot be read: {error}; build the bundle again or copy it again") from error
+    return identified(content, str(folder), str(path), digest)
+
+
+def identified(content: bytes, place: str, path: str, digest: str | None = None) -> Identified:
+    """The manifest in the bytes of a `manifest.json`, and which bundle it is.
+
+    Args:
+        place: of the bundle, in messages.
+        path: of the manifest, likewise.
+        digest: as `read_identified`.
+
+    Raises:
+        BundleError: it is not valid, it has another schema version or another digest.
+    """
     found = digest_of(content)
     if digest is not None:
-        check_digest(str(folder), found, digest)
+        check_digest(place, found, digest)
     return Identified(manifest=_parsed(path, content), digest=found)
 
 
-def _parsed(path: Path, content: bytes) -> Manifest:
+def _parsed(path: str, content: bytes) -> Manifest:
     from hnexport.bundle.manifest_checks import check_manifest  # they need the classes above
     from hnexport.bundle.version1 import read_version1
 
     try:
-        value = parse_json(content, str(path))
+        value = parse_json(content, path)
     except ReadError as error:
         raise BundleError(f"{path} cannot be read: {error}; build the bundle again or copy it again") from error
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:

@@ -37,7 +37,7 @@ COMMANDS = {
     "predict": "Class probabilities of images, member by member, and how much the members disagree.",
 }
 
-_ALONE = ("doctor", "golden", "inspect", "predict")
+_ALONE = ("deploy", "doctor", "golden", "inspect", "predict")
 """Commands that need nothing but hnexport-runtime."""
 _NEEDS = f" [needs {COMPLETE}]"
 

@@ -45,8 +45,15 @@ def print_signature(manifest: "Manifest") -> None:
     """Inputs and outputs of the graph; what the outputs mean only where they are not one of logits."""
     outputs = manifest.outputs
     with_kinds = len(outputs) > 1 or outputs[0].kind is not OutputKind.LOGITS
+    conditions = manifest.conditions
     rows = [
-        (role, tensor.name, tensor.dtype, f"[{', '.join(map(str, tensor.shape))}]", *([_kind(tensor)] * with_kinds))
+        (
+            "condition" if tensor.name in conditions else role,
+            tensor.name,
+            tensor.dtype,
+            f"[{', '.join(map(str, tensor.shape))}]",
+            *([_kind(tensor)] * with_kinds),
+        )
         for role, tensors in (("input", manifest.inputs), ("output", outputs))
         for tensor in tensors
     ]

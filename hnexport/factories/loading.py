@@ -8,8 +8,6 @@ import importlib
 import importlib.util
 import inspect
 import sys
-import sysconfig
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -17,16 +15,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+from hnexport.blame import users_line
 from hnexport.errors import FactoryError, HnexportError
 
 __all__ = ["called", "read_argument", "users_code"]
 
 T = TypeVar("T")
-_OTHERS = (
-    str(Path(__file__).parents[1]),
-    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
-    "<frozen",
-)
 
 
 def called(target: str, arguments: Mapping[str, str], is_value: Callable[[object], bool]) -> Any:
@@ -194,7 +188,7 @@ def users_code(what: str, code: Callable[[], T]) -> T:
         failed = error
     # Raised only here: an exit that led to it would be taken for that of the command, which has not built anything.
     said = str(failed) or "without a message"
-    message = f"your code failed, {what}: {type(failed).__name__}: {said}{_hint(failed)}{_place(failed)}"
+    message = f"your code failed, {what}: {type(failed).__name__}: {said}{_hint(failed)}{users_line(failed)}"
     raise FactoryError(message) from (None if _exits(failed) else failed)
 
 
@@ -212,14 +206,3 @@ def _hint(error: BaseException) -> str:
     if isinstance(error, ImportError) and "relative import" in str(error):
         return "; a file is run by itself: name its module, --from package.module:…, where the package's folder lies"
     return ""
-
-
-def _place(error: BaseException) -> str:
-    """The innermost line that is neither ours nor a library's."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"\n  {error.filename}:{error.lineno}: {(error.text or '').strip()}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OTHERS)]
-    if not frames:
-        return ""
-    last = frames[-1]
-    return f"\n  {last.filename}:{last.lineno} in {last.name}: {last.line}"

@@ -96,6 +96,24 @@ def _from_pair(value: Any, asked: Asked) -> Ensemble:
     return Ensemble.from_hypnettorch(hnet, mnet, **options, **given)
 
 
+def _is_hypernetwork(value: object) -> bool:
+    """A hypernetwork, its network and the members, if it has any; modules of one class are a list of members."""
+    if not isinstance(value, tuple | list) or len(value) not in (2, 3):
+        return False
+    modules, counted = value[:2], value[2:]
+    return (
+        all(isinstance(part, nn.Module) for part in modules)
+        and (bool(counted) or type(modules[0]) is not type(modules[1]))
+        and all(type(count) is int for count in counted)
+    )
+
+
+def _from_hypernetwork(value: Any, asked: Asked) -> Ensemble:
+    hypernet, network, *counted = value
+    members = _members(counted, asked, "") if counted or asked.members is not None else None
+    return Ensemble.from_hypernetwork(hypernet, network, members=members, **asked.given(*_SHOWN))
+
+
 def _has_recipe(value: object) -> bool:
     return (
         isinstance(value, tuple | list)
@@ -170,6 +188,13 @@ RETURNED = (
         takes=_WITH_INPUTS | {"members"},
         needs=_NEEDED,
         says=lambda value: value[2] if len(value) == 3 else {},
+    ),
+    Returned(
+        what="(hypernet, network), with --members or (hypernet, network, members) where hypernet takes condition ids",
+        fits=_is_hypernetwork,
+        make=_from_hypernetwork,
+        takes=_WITH_INPUTS | {"members"},
+        needs=_NEEDED,
     ),
     Returned(
         what="(module, recipe), or (module, recipe, members)",

@@ -1,4 +1,4 @@
-"""Runners of ONNX files: onnxruntime on the CPU, CUDA or TensorRT."""
+"""Runners of ONNX files: onnxruntime on one of its providers."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from hnexport.parity.limits import Limits
 from hnexport.parity.nan_marks import mark_maxima
 from hnexport.parity.onnx_signature import OnnxSignature, onnx_signature
 from hnexport.parity.own_signature import faults_of_graph, faults_of_hypernet, faults_of_network
-from hnexport.parity.providers import Device, Placement, onnx_session, profiled_placement
+from hnexport.parity.providers import Device, Placement, limited, onnx_session, profiled_placement
 from hnexport.parity.random_operators import random_operators
 from hnexport.parity.signature import signature_of
 from hnexport.parity.trace import Given, Trace
@@ -58,7 +58,7 @@ class OnnxRunner:
             check_model(path)
         self._session = onnx_session(path, onnxruntime.SessionOptions(), device)
         self._called = called or onnx_signature(path, self._session, signature_of(manifest))
-        self.limits = self._called.limits
+        self.limits = limited(self._called.limits, device)
         self.signature_faults, self.random = signature_faults, random
         self.runtime = _runtime(self._session)
 
@@ -153,9 +153,8 @@ class MaterialisedRunner:
         self.random = (*random_operators(bundle / HYPERNET_FILE), *random_operators(bundle / NETWORK_FILE))
         self._outputs = [output.name for output in manifest.outputs]
         _, reached = dependent(load_graph(bundle / NETWORK_FILE), self._supplied)
-        self.limits = Limits(
-            unguarded=tuple(o.name for o in manifest.outputs if o.is_floating and o.name not in reached),
-        )
+        unguarded = tuple(o.name for o in manifest.outputs if o.is_floating and o.name not in reached)
+        self.limits = limited(Limits(unguarded=unguarded), device)
         self._hypernet = onnx_session(bundle / HYPERNET_FILE, onnxruntime.SessionOptions(), device)
         self._signature = manifest.signature
         self._member: tuple[object, ...] | None = None

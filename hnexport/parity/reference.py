@@ -13,7 +13,7 @@ from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError
 from hnexport.parity.cost import counted_seconds, estimated_seconds
 from hnexport.parity.double import run_double, run_single
-from hnexport.parity.inputs import EXAMPLE
+from hnexport.parity.inputs import EXAMPLE, GIVEN
 from hnexport.parity.judgeable import judgeable
 from hnexport.parity.members import MEMBERS_CHECKED_BY_DEFAULT, checked_members, sample_members
 from hnexport.parity.noise import measure_noise
@@ -219,7 +219,8 @@ def _check_finite(
             if not wrong and np.isfinite(values[output.name]).all():
                 continue
             if not wrong or len(wrong) == len(kinds) or any(kinds[sample] == EXAMPLE for sample in wrong):
+                checked = "the samples and its weights" if GIVEN in kinds else "its weights"
                 raise ParityError(
-                    f"member {member}: PyTorch's own {precision} {output.name} are not finite; check its weights"
+                    f"member {member}: PyTorch's own {precision} {output.name} are not finite; check {checked}"
                 )
             raise UnusableError(wrong)

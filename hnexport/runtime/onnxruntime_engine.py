@@ -65,18 +65,21 @@ class OnnxruntimeEngine:
         precision: Precision = Precision.FLOAT32,
         cuda: CudaOptions | None = None,
         trial: Callable[[], Arrays] | None = None,
+        contents: Mapping[str, memoryview] | None = None,
     ) -> None:
-        """An engine whose sessions are on `provider`, one of `providers.PROVIDERS`, with so many threads each.
+        """An engine whose sessions are on `provider`, one that is `offered`, with so many threads each.
 
         Where `threads` is None, what this process may use is divided: `sessions` says among how many at most.
         `precision` other than "float32" and `cuda` are for the provider "cuda" alone. `trial` gives inputs of one
-        sample that the network takes; without it they are made up.
+        sample that the network takes; without it they are made up. `contents` has the files' bytes by name where they
+        are in memory.
         """
         self.provider, self.precision = provider, precision
         self._signature = manifest.signature
         self._outputs = [output.name for output in self._signature.outputs]
         self._cuda = self._placed(cuda or CudaOptions()) if provider == "cuda" else None
         self._folder, self._manifest, self._threads = folder, manifest, threads
+        self._contents = contents
         self._trial = trial or (lambda: trial_inputs(self._signature))
         self.sessions = 1 + manifest.members  # the hypernetwork, and all members resident
         self._folds = not computes_bases_in_half(manifest)
@@ -197,7 +200,16 @@ class OnnxruntimeEngine:
     ) -> onnxruntime.InferenceSession:
         tf32 = self.precision is Precision.TF32
         settings = {} if self._cuda is None else self._cuda.provider_options(tf32=tf32)
-        return open_session(path, options, self.provider, settings, fold=fold)
+        return open_session(self._graph(path, options), options, self.provider, settings, fold=fold)
+
+    def _graph(self, path: Path, options: onnxruntime.SessionOptions) -> Path | bytes:
+        """A file of the bundle for onnxruntime; out of memory with its weights, of which onnxruntime keeps a copy."""
+        if self._contents is None or path.parent != self._folder:
+            return path
+        weights = self._contents[WEIGHTS_FILE]
+        if len(weights):
+            options.add_external_initializers_from_files_in_memory([WEIGHTS_FILE], [weights], [len(weights)])
+        return bytes(self._contents[path.name])
 
     def _threads_of_each(self) -> int:
         return threads_of_each(self.sessions, self._threads)
@@ -206,7 +218,7 @@ class OnnxruntimeEngine:
         if self._hypernet is None:  # on the CPU whatever the provider: that is where the weights are needed
             options = session_options(self._threads_of_each(), prepack=False)
             path, supplied = self._folder / HYPERNET_FILE, self._manifest.onnx.supplied if self._manifest.onnx else ()
-            session = open_session(path, options, "cpu", fold=self._folds)
+            session = open_session(self._graph(path, options), options, "cpu", fold=self._folds)
             slots = [slot for slot in self._manifest.slots if slot.name in supplied]
             check_declared(path, session, (self._manifest.inputs[0], *self._signature.of_generator), slots)
             self._hypernet = session

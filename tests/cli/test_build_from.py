@@ -40,6 +40,15 @@ def texts():
     torch.manual_seed(0)
     return [Texts().eval(), Texts().eval()]
 
+class Branch(nn.Linear):
+    def forward(self, row):
+        if row.sum() > 0:  # data
+            return super().forward(row)
+        return row[:, :3]
+
+def branches():
+    return [Branch(6, 3).eval(), Branch(6, 3).eval()]
+
 class Conditional(nn.Module):
     def __init__(self):
         super().__init__()
@@ -148,6 +157,16 @@ def test_the_users_error_is_shown_with_its_place_and_apart_from_ours(hnexport, t
     assert "fault of hnexport" not in done.stderr
 
 
+def test_what_cannot_be_captured_is_refused_in_a_few_lines_with_the_users_own(hnexport, train):
+    done = hnexport("build", "--from", "train.py:branches", "--input", "row=float32[batch,6]")
+    assert done.returncode == 2
+    assert "a branch or size depends on a tensor's values" in " ".join(done.stderr.split())
+    line = next(number for number, text in enumerate(SOURCE.splitlines(), 1) if "# data" in text)
+    assert f"{train / 'train.py'}:{line} in forward: if row.sum() > 0:" in done.stderr
+    assert "torch.ops" not in done.stderr
+    assert done.stdout == ""
+
+
 def test_what_a_factory_prints_does_not_stand_in_the_json(hnexport, train):
     done = hnexport("build", "--from", "train.py:talks", *ROW, "--formats", "onnx", "--out", "b", "--json")
     assert done.returncode == 0, done.stderr
@@ -186,7 +205,14 @@ def test_samples_of_other_inputs_are_refused(hnexport, train):
         *("build", "--from", "train.py:texts", "--samples", "s.safetensors", "--input", "tokens=int64[batch,7]:0..9")
     )
     assert done.returncode == 2
-    assert "the samples are of tokens, mask, the network takes tokens" in done.stderr
+    assert "the samples are of tokens, mask, --input describes tokens" in " ".join(done.stderr.split())
+    save_file({"tokens": np.zeros((2, 7), np.int32)}, train / "s.safetensors")
+    done = hnexport(
+        *("build", "--from", "train.py:texts", "--samples", "s.safetensors", "--input", "tokens=int64[batch,8]:0..9")
+    )
+    assert done.returncode == 2
+    said = " ".join(done.stderr.split())
+    assert "the samples of tokens are int32 [2, 7], --input says int64 [batch, 8]" in said
 
 
 def test_what_was_not_trained_is_not_published(hnexport, train):

@@ -75,8 +75,8 @@ def test_networks_are_built_verified_shown_and_predicted_with(hnexport, train, t
     assert "family hypnettorch" in shown
     assert "│ internal hypernetworks │ 1 │" in shown
     assert "hypernetwork, shared by all members" in shown
-    np.savez(tmp_path / "rows.npz", row=rows.numpy())
-    done = hnexport("predict", "b", "rows.npz", "--cond", 2, "--json")
+    np.save(tmp_path / "rows.npy", rows.numpy())
+    done = hnexport("predict", "b", "rows.npy", "--member", 2, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)
 

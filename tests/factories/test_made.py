@@ -9,7 +9,7 @@ from torch import nn
 from hnexport import Ensemble
 from hnexport.errors import FactoryError, SpecError
 from hnexport.factories.made import Asked, is_returned, source_of
-from hnexport.families import MODULES, RECIPE
+from hnexport.families import HYPERNETWORK, MODULES, RECIPE
 
 EXAMPLES = {"input": torch.zeros(2, 5)}
 
@@ -156,3 +156,14 @@ def test_an_iterator_that_fails_is_the_users():
 
     with pytest.raises(FactoryError, match="making the next module of the list: RuntimeError: no second"):
         made(modules(), example_inputs=EXAMPLES)
+
+
+def test_a_hypernetwork_and_its_network_with_members_or_without():
+    from hypernetworks import CASES
+
+    vector, both = CASES["vector"], CASES["both"]
+    ensemble = made(vector.modules(), example_inputs=vector.given())
+    assert (ensemble.members, ensemble.signature.conditions) == (1, ("condition",))
+    for value, asked in (((*both.modules(), 3), {}), (both.modules(), {"members": 3})):
+        ensemble = made(value, example_inputs=both.given(), **asked)
+        assert (ensemble.members, ensemble.source.family) == (3, HYPERNETWORK)

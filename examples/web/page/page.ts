@@ -60,7 +60,7 @@ function card(given: Given, predictions: Predictions, settings: Settings): void 
   const remove = html("button", { type: "button", class: "small", "aria-label": `Remove ${given.name}` }, "×");
   const says = html("div", { class: "says" }, html("p", { class: "quiet" }, "waiting for the first member …"));
   const made = html("article", { class: "card" },
-    html("header", {}, html("h3", {}, given.name), remove), given.preview, says);
+    html("header", {}, html("h2", {}, given.name), remove), given.preview, says);
   const nameOf = (one: number): string =>
     settings.labels?.[one] ?? (settings.output.kind === "logits" ? `class ${one}` : `${settings.output.name} ${one}`);
   const item: Item = {
@@ -140,7 +140,7 @@ async function main(): Promise<void> {
     return started;
   };
   const select = found<HTMLSelectElement>("provider");
-  const { provider, samples } = await use(order);
+  const { provider, samples } = await use(order[0] === "webgpu" ? order : ["wasm"]);
   select.append(...order.map((one) => html("option", { value: one }, NAMES[one])));
   select.value = provider;
   found("where").hidden = order.length < 2;

@@ -1,4 +1,4 @@
-/** Pictures in other sizes, to the bit as Pillow's BICUBIC makes them: so the page sees what `predict --resize` sees. */
+/** Pictures in other sizes as Pillow's BICUBIC makes them, to one level: the page sees what `predict --resize` sees. */
 
 const BITS = 22;
 const SUPPORT = 2;

@@ -26,8 +26,8 @@ __all__ = ["WHERE", "Captured", "captured", "weights_of"]
 
 WHERE = "hypernet"
 _LOOKED_INTO = (
-    "Python looks into the condition id (`if cond_id == 0`, `self.heads[cond_id]`, `weight[cond_id]`): stack what "
-    "belongs to members, and select it with index_select(0, cond_id.reshape(1))"
+    "Python looks into the condition id (`if cond_id == 0`, `self.heads[cond_id]`, `int(cond_id)`): stack what belongs "
+    "to members, and select it with index_select(0, cond_id.reshape(1))"
 )
 _SCALARS = ("item", "_local_scalar_dense", "sym_constrain_range", "_assert_scalar")
 
@@ -104,6 +104,7 @@ def captured(hypernet: nn.Module, names: Mapping[str, str], slots: Mapping[str, 
     except CaptureError as error:
         hint = _LOOKED_INTO if COND_ID in given.examples and _is_about_values(str(error)) else ""
         raise CaptureError(f"{error}; {hint}" if hint else str(error)) from error
+    _select_by_tensor(program)
     _check_inputs(program, given)
     check_program(program)
     recipe, tensors = _recipe(module, program, given)
@@ -115,8 +116,30 @@ def _is_about_values(said: str) -> bool:
     return "a tensor's values" in said or "data-dependent" in said.lower() or "index" in said
 
 
+def _select_by_tensor(program: ExportedProgram) -> None:
+    """`weight[cond_id]` reads the id as a number: let it select by the id itself."""
+    graph, aten = program.graph, torch.ops.aten
+    for number in [node for node in graph.nodes if node.target is aten.item.default]:
+        for node in [node for node in number.users if node.target is aten.select.int and node.args[2] is number]:
+            tensor, axis, _ = node.args
+            with graph.inserting_before(node):
+                rows = graph.call_function(aten.reshape.default, (number.args[0], [1]))
+                chosen = graph.call_function(aten.index_select.default, (tensor, axis, rows))
+                found = graph.call_function(aten.squeeze.dim, (chosen, axis))
+            found.meta = dict(node.meta)
+            node.replace_all_uses_with(found)
+            graph.erase_node(node)
+        if not number.users:
+            graph.erase_node(number)
+
+
 def _check_inputs(program: ExportedProgram, given: Inputs) -> None:
-    used = {node.name for node in program.graph.nodes if node.op == "placeholder" and node.users}
+    """See that every input reaches an output."""
+    used, pending = set[str](), [node for node in program.graph.nodes if node.op == "output"]
+    while pending:
+        fresh = [node for node in pending.pop().all_input_nodes if node.name not in used]
+        used.update(node.name for node in fresh)
+        pending += fresh
     for name, found in zip(given.examples, program.graph_signature.user_inputs, strict=True):
         if found in used:
             continue

@@ -13,7 +13,6 @@ from hnexport.networks.hypnettorch.steps import INPUT, OUTPUTS, check_steps, ten
 from hnexport.reading import shown
 from hnexport.records import to_json
 from hnexport.spec import StoredKind, stored_as
-from hnexport.spec.counts import weight_counts
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -59,8 +58,16 @@ def check_described(found: Described, spec: Mapping[str, Any]) -> None:
 
 
 def counts(found: Described) -> dict[str, int | float]:
-    """Weights of the network, and those that are stored for it."""
-    return weight_counts(found.slots, found.stored, found.members)
+    """Of parameters alone: what the network has, and what is stored for it, all members' together."""
+    filled = {item.slot for item in found.stored}
+    own = [slot for slot in found.slots if slot.trained and slot.alias_of is None]
+    trained = [item for item in found.stored if item.trained]
+    return {
+        "network: weights": sum(slot.size for slot in own),
+        "network: weights that are generated": sum(slot.size for slot in own if slot.name not in filled),
+        "hypernetwork: weights": sum(item.size for item in trained if item.hypernet is not None),
+        "stored: weights": sum(item.size for item in trained),
+    }
 
 
 def plan(spec: Mapping[str, Any]) -> ChunkPlan:

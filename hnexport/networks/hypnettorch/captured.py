@@ -22,7 +22,7 @@ from hnexport.networks.modules.traced import trace
 from hnexport.networks.modules.trials import check_samples, check_sizes
 from hnexport.spec import OutputSpec, Signature, Slot, StoredTensor, stored_as
 
-__all__ = ["Network", "captured_network"]
+__all__ = ["Network", "captured_network", "generated"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,7 +52,7 @@ def captured_network(live: Live, example_inputs: object, axes: Axes | None, outp
         CaptureError: `torch.export` refuses it.
     """
     kind = taking(Probe, _input_name(example_inputs))
-    weights = _generated(live, 0)
+    weights = generated(live, 0)
     probe = kind(live, weights, 0).eval()
     inputs = read_inputs(probe, example_inputs, axes)
     _run(live, probe, inputs)
@@ -70,7 +70,7 @@ def captured_network(live: Live, example_inputs: object, axes: Axes | None, outp
         if same is not None:
             reads.append(reads[same])
             continue
-        other = kind(live, _generated(live, member), member).eval()
+        other = kind(live, generated(live, member), member).eval()
         found = recorded.read(other)
         if found is None:
             found = read(other, trace("mnet", other, inputs)[0])
@@ -79,14 +79,22 @@ def captured_network(live: Live, example_inputs: object, axes: Axes | None, outp
     return _network(live, inputs, specs, weights, reads)
 
 
-def _generated(live: Live, member: int) -> list[Tensor]:
+def generated(live: Live, member: int) -> list[Tensor]:
+    """What the hypernetwork gives for a member.
+
+    Raises:
+        SpecError: it fails, or these are no tensors.
+    """
     try:
         with torch.no_grad():
             weights = live.generate(member)
     except Exception as error:
         hint = ""
         if live.uncond_input is None and "uncond" in str(error).lower():
-            hint = "; its unconditional input is given as uncond_input=, the same for all members"
+            hint = (
+                "; its unconditional input is given as uncond_input=, the same for all members, or in example_inputs, "
+                "and is an input of the graph then"
+            )
         raise SpecError(
             f"hnet.forward(cond_id={member}) fails: {type(error).__name__}: {str(error)[:300]}{hint}"
         ) from error
@@ -106,7 +114,7 @@ def _run(live: Live, probe: nn.Module, inputs: Inputs) -> None:
             f"mnet.forward fails with an input of shape {list(example.shape)}: {type(error).__name__}: "
             f"{str(error)[:300]}; give an example as it takes it{time} with the batch first, and, where it keeps "
             'weights of its own, what it gets: weights=lambda mnet, given: {"internal_weights": given}, or '
-            "[*given, *mnet.weights[2:]]"
+            "[*given, *mnet.internal_params[2:]]"
         ) from error
 
 

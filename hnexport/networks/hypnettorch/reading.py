@@ -114,6 +114,12 @@ def recipe_of(
         if _base(node) in _IDENTITIES:
             encoded[node] = _encoded(node.args[0], encoded)
             continue
+        if _is_whole(node):
+            encoded[node] = [_encoded(node.args[0], encoded)]
+            continue
+        if node.target is operator.getitem and isinstance(encoded[node.args[0]], list):
+            encoded[node] = encoded[node.args[0]][node.args[1]]
+            continue
         if node.target is not operator.getitem and not is_allowed(node.target):
             raise CaptureError(f"{node.target} in {where_in(node)} cannot be held as data")
         name = "getitem" if node.target is operator.getitem else str(node.target)
@@ -151,6 +157,11 @@ def _needed(wanted: Sequence[Node]) -> set[Node]:
                 needed.add(node)
                 pending.append(node)
     return needed
+
+
+def _is_whole(node: Node) -> bool:
+    """Whether it cuts a tensor into one piece, as a hypernetwork does with the weights of one condition."""
+    return _base(node) in ("split", "split_with_sizes", "chunk") and len(node.meta["val"]) == 1
 
 
 def _base(node: Node) -> str:

@@ -153,6 +153,10 @@ WRONG: dict[str, tuple[Callable[[int, list[Tensor]], list[Tensor]], str]] = {
         "draws random numbers",
     ),
     "a number that depends on values": (of_value, "torch.export cannot capture hnet"),
+    "one that only the first member has": (
+        lambda member, weights: {0: weights}[member],
+        r"hnet.forward\(cond_id=1\) fails: KeyError: 1",
+    ),
     "too few": (lambda member, weights: weights[:-1], "mnet.forward fails"),
     "no tensors": (lambda member, weights: [None], "returns NoneType, expected tensors"),
 }
@@ -219,13 +223,14 @@ KEPT: dict[str, tuple[dict[str, Any], slice, Given, Given | None]] = {
     "the first layer": (
         {},
         slice(2),
-        lambda mnet, given: [*given, *mnet.weights[2:]],
-        lambda mnet, given: [*given, *mnet.weights[2:]],
+        lambda mnet, given: [*given, *mnet.internal_params[2:]],
+        lambda mnet, given: [*given, *mnet.internal_params[2:]],
     ),
     "all, in place of one's own": ({}, slice(None), lambda mnet, given: given, None),
 }
 
 
+@pytest.mark.filterwarnings('ignore:Use attribute "internal_params":DeprecationWarning')  # hypnettorch's, of its own
 @pytest.mark.parametrize("name", KEPT)
 def test_a_main_network_may_keep_weights_of_its_own(name: str) -> None:
     settings, part, given, said = KEPT[name]

@@ -37,7 +37,7 @@ function ofClasses(summary, nameOf) {
         return { name: String(member), cells: [{ text: nameOf(top), share: 0, best: true }, ...cells] };
     });
     return [...parts,
-        html("h4", {}, "Disagreement"),
+        html("h3", {}, "Disagreement"),
         split(Math.max(0, entropy - information), information, Math.log(Math.max(classes, 2))),
         html("details", { open: members.length <= 12 }, html("summary", {}, "Each member"), heat(["first choice", ...order.map(nameOf)], rows))];
 }

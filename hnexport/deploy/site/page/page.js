@@ -51,7 +51,7 @@ function describe(settings) {
 function card(given, predictions, settings) {
     const remove = html("button", { type: "button", class: "small", "aria-label": `Remove ${given.name}` }, "×");
     const says = html("div", { class: "says" }, html("p", { class: "quiet" }, "waiting for the first member …"));
-    const made = html("article", { class: "card" }, html("header", {}, html("h3", {}, given.name), remove), given.preview, says);
+    const made = html("article", { class: "card" }, html("header", {}, html("h2", {}, given.name), remove), given.preview, says);
     const nameOf = (one) => settings.labels?.[one] ?? (settings.output.kind === "logits" ? `class ${one}` : `${settings.output.name} ${one}`);
     const item = {
         get input() {
@@ -91,9 +91,9 @@ async function start(order) {
 }
 function explain(settings, { provider, threads }) {
     const { runtime, weights_bytes } = settings;
-    const where = provider === "webgpu" ? "on the GPU" : `with ${threads} ${threads === 1 ? "thread" : "threads"}`;
+    const where = provider === "webgpu" ? "" : ` with ${threads} ${threads === 1 ? "thread" : "threads"}`;
     const slow = provider === "wasm" && !crossOriginIsolated ? " (more need the headers COOP and COEP)" : "";
-    found("facts").textContent = `${NAMES[provider]} ${where}${slow} · onnxruntime-web ${runtime.version}, `
+    found("facts").textContent = `${NAMES[provider]}${where}${slow} · onnxruntime-web ${runtime.version}, `
         + `${megabytes(runtime.bytes[provider])} · weights ${megabytes(weights_bytes)}`;
 }
 async function main() {
@@ -128,7 +128,7 @@ async function main() {
         return started;
     };
     const select = found("provider");
-    const { provider, samples } = await use(order);
+    const { provider, samples } = await use(order[0] === "webgpu" ? order : ["wasm"]);
     select.append(...order.map((one) => html("option", { value: one }, NAMES[one])));
     select.value = provider;
     found("where").hidden = order.length < 2;
