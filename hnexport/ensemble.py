@@ -274,19 +274,16 @@ class Ensemble:
             hnet: any hypernetwork that knows conditions, in evaluation mode.
             mnet: any main network, in evaluation mode.
             example_inputs: what `mnet.forward` takes, the batch first (also where the network itself takes the time
-                first); `{name: tensor}` names it otherwise than `x`.
+                first); `{name: tensor}` names it otherwise than `x`. Beside it an example of hnet's `uncond_input` or
+                `cond_input` makes that an input of the graph.
             members: how many, the first conditions of hnet; by default all that it knows.
             condition: what mnet gets as `condition` for each member, or a function of the member: `lambda k: k` where
                 each has batch-norm statistics of its own.
-            uncond_input: what hnet gets beside `cond_id`, float32 `[1, size]`, the same for all members.
-            weights: what mnet gets as `weights`, a function of mnet and of the list that hnet gives, where mnet keeps
-                some itself: `lambda mnet, given: {"internal_weights": given}`. By default the list.
-            time_first: whether mnet takes and gives `[time, batch, …]`; by default where it is recurrent. The graph
-                takes and gives `[batch, time, …]`.
-            dynamic_axes: as in `from_modules`.
-            outputs: as in `from_modules`.
+            uncond_input: what hnet gets beside `cond_id`, float32 `[1, size]`, the same in every call.
+            weights: what mnet gets as `weights`, made of mnet and of the list that hnet gives, where mnet keeps some.
+            time_first: whether mnet takes and gives `[time, batch, …]`, as recurrent ones do; the graph never does.
+            dynamic_axes, outputs, origin: as in `from_modules`.
             name: as in `from_modules`; by default of mnet's class and the number of members, `resnet-3`.
-            origin: where the weights come from, in words.
 
         Raises:
             SpecError: these are no such networks, one is in training mode, is random or normalises over the batch,

@@ -112,6 +112,13 @@ def check_trained(ensemble: Ensemble, path: str | PathLike[str]) -> AsTrained:
     """
     path = Path(path)
     trained = read_trained(path, ensemble.members)
+    for item in ensemble.signature.of_generator:
+        array = trained.inputs.get(item.name)
+        if array is not None and array.ndim > len(item.shape):
+            raise ParityError(
+                f"{path}: {_INPUT}{item.name} is {list(array.shape)}, a reference is of one condition, "
+                f"{list(item.shape)}: write a file for each"
+            )
     inputs = given_inputs(ensemble.signature, trained.inputs, most=None).inputs
     known = {output.name: output for output in ensemble.signature.outputs}
     unknown = next((name for name in trained.outputs if name not in known), None)

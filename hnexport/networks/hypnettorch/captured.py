@@ -91,7 +91,10 @@ def generated(live: Live, member: int) -> list[Tensor]:
     except Exception as error:
         hint = ""
         if live.uncond_input is None and "uncond" in str(error).lower():
-            hint = "; its unconditional input is given as uncond_input=, the same for all members"
+            hint = (
+                "; its unconditional input is given as uncond_input=, the same for all members, or in example_inputs, "
+                "and is an input of the graph then"
+            )
         raise SpecError(
             f"hnet.forward(cond_id={member}) fails: {type(error).__name__}: {str(error)[:300]}{hint}"
         ) from error

@@ -16,7 +16,7 @@ from hnexport.networks.hypnettorch.live import Live
 from hnexport.networks.hypnettorch.names import hypernet_names
 from hnexport.networks.hypnettorch.reading import Read, Recipe, read, recipe_of
 from hnexport.networks.hypnettorch.recording import Recorded
-from hnexport.networks.hypnettorch.steps import OUTPUTS, STEPS, TENSOR, tensors_in
+from hnexport.networks.hypnettorch.steps import INPUT, OUTPUTS, STEPS, TENSOR, tensors_in
 from hnexport.networks.modules.refusals import check_program
 from hnexport.networks.modules.tensors import dtype_name
 from hnexport.spec import Slot, StoredKind, StoredTensor, stored_as
@@ -40,16 +40,16 @@ class Hypernetwork:
 
 
 class _Hypernetwork(nn.Module):
-    """A hypernetwork as it is captured for one member: no inputs, a tuple of weights."""
+    """A hypernetwork as it is captured for one member: vectors from outside, if any, to a tuple of weights."""
 
     def __init__(self, live: Live, member: int) -> None:
         super().__init__()
         self.hnet = live.hnet
         self._live = (live, member)
 
-    def forward(self) -> tuple[Tensor, ...]:
+    def forward(self, **vectors: Tensor) -> tuple[Tensor, ...]:
         live, member = self._live
-        return tuple(live.generate(member))
+        return tuple(live.generate(member, vectors))
 
 
 def captured_hypernetwork(live: Live, slots: Sequence[str | None]) -> Hypernetwork:
@@ -63,47 +63,49 @@ def captured_hypernetwork(live: Live, slots: Sequence[str | None]) -> Hypernetwo
         CaptureError: `torch.export` refuses it, or it uses an operator that no bundle can hold.
     """
     modules = [_Hypernetwork(live, member).eval() for member in range(len(live.conditions))]
-    program = _program(modules[0])
+    program = _program(modules[0], live)
     check_program(program)
     first = read(modules[0], program)
     reads = [first]
-    recorded = Recorded(first, modules[0], {})
+    recorded = Recorded(first, modules[0], live.vectors)
     for member, module in enumerate(modules[1:], start=1):
         found = recorded.read(module)
         if found is None:
             generated(live, member)  # it says so where it fails
-            found = read(module, _program(module))
+            found = read(module, _program(module, live))
             check_alike(f"hnet with cond_id={member}", first, found)
         reads.append(found)
     kept = [number for number, slot in enumerate(slots) if slot is not None]
-    recipe = _recipe(modules[0], program, first, kept)
+    recipe = _recipe(modules[0], program, first, kept, [INPUT + name for name in live.vectors])
     outputs = {str(slots[number]): value for number, value in zip(kept, recipe.outputs, strict=True)}
     return _named(live, {STEPS: recipe.steps, OUTPUTS: outputs}, reads)
 
 
-def _program(module: nn.Module) -> ExportedProgram:
+def _program(module: nn.Module, live: Live) -> ExportedProgram:
     try:
         with torch.no_grad():
-            return exported(module, (), {}, None)
+            return exported(module, (), live.vectors, None)
     except Exception as error:
         reason = str(error).strip().splitlines()
         raise CaptureError(f"torch.export cannot capture hnet: {reason[0][:400] if reason else error!r}") from error
 
 
-def _recipe(module: nn.Module, program: ExportedProgram, first: Read, kept: Sequence[int]) -> Recipe:
+def _recipe(
+    module: nn.Module, program: ExportedProgram, first: Read, kept: Sequence[int], inputs: Sequence[str]
+) -> Recipe:
     try:
-        return recipe_of(module, program, first, kept)
+        return recipe_of(module, program, first, kept, inputs)
     except CaptureError:  # an operator that is written otherwise among PyTorch's core ones
         table = dict(torch.export.default_decompositions())
         del table[torch.ops.aten.linear.default]
-        return recipe_of(module, program.run_decompositions(table), first, kept)
+        return recipe_of(module, program.run_decompositions(table), first, kept, inputs)
 
 
 def _named(live: Live, spec: dict[str, Any], reads: list[Read]) -> Hypernetwork:
     """Name the tensors, and store those that are weights as they are by their slots."""
     tensors = _tensors(spec, reads)
-    spec, turned, biases = with_bases(spec, lambda number: tensors[number].fits_basis)
-    used = list(tensors_in(spec))
+    spec, turned, biases = with_bases(spec, lambda number: number in tensors and tensors[number].fits_basis)
+    used = _held(spec)
     direct = {value[TENSOR]: slot for slot, value in spec[OUTPUTS].items() if TENSOR in value}
     direct = {number: slot for number, slot in direct.items() if used.count(number) == 1}
     names = hypernet_names(live.hnet.root)
@@ -183,16 +185,21 @@ class _Tensor:
 
 def _tensors(spec: Mapping[str, Any], reads: Sequence[Read]) -> dict[str, _Tensor]:
     found = {}
-    for number in dict.fromkeys(tensors_in(spec)):
+    for number in dict.fromkeys(_held(spec)):
         of_members = [each.tensors[int(number)][1] for each in reads]
         path = reads[0].tensors[int(number)][0]
         found[number] = _Tensor(number=number, path=path, of_members=of_members, shared=is_shared(of_members))
     return found
 
 
+def _held(spec: Mapping[str, Any]) -> list[str]:
+    """The tensors that steps use, without what comes from outside."""
+    return [name for name in tensors_in(spec) if not name.startswith(INPUT)]
+
+
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:
     if isinstance(value, Mapping):
         if set(value) == {TENSOR}:
-            return {TENSOR: names[value[TENSOR]]}
+            return {TENSOR: names.get(value[TENSOR], value[TENSOR])}
         return {key: _renamed(item, names) for key, item in value.items()}
     return [_renamed(item, names) for item in value] if isinstance(value, list) else value

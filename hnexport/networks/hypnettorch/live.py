@@ -4,7 +4,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -62,6 +62,8 @@ class Live:
     Attributes:
         conditions: for each member what the main network gets as `condition`.
         uncond_input: what the hypernetwork gets beside the condition id, the same for all members.
+        vectors: an example of each vector that it gets from outside, by the name of its forward's parameter.
+        takes_id: whether it gets a condition id.
         time_first: whether the main network takes and gives `[time, batch, …]`.
         dropped: modules in the hypernetwork that `eval()` did not reach, by class.
         made: what the main network gets as `weights`; None gives it what the hypernetwork gives.
@@ -74,11 +76,18 @@ class Live:
     time_first: bool
     dropped: tuple[str, ...] = ()
     made: MadeWeights | None = None
+    vectors: Mapping[str, Tensor] = field(default_factory=dict)
+    takes_id: bool = True
 
-    def generate(self, member: int) -> list[Tensor]:
-        """The main network's weights, as hypnettorch generates them."""
-        given = {} if self.uncond_input is None else {"uncond_input": self.uncond_input}
-        return list(self.hnet(cond_id=member, **given))
+    def generate(self, member: int, vectors: Mapping[str, Tensor] | None = None) -> list[Tensor]:
+        """The main network's weights, as hypnettorch generates them.
+
+        Args:
+            vectors: what comes from outside; None takes the examples.
+        """
+        given: dict[str, Any] = {} if self.uncond_input is None else {"uncond_input": self.uncond_input}
+        given |= {"cond_id": member} if self.takes_id else {}
+        return list(self.hnet(**given, **(self.vectors if vectors is None else vectors)))
 
     def predict(self, x: Tensor, weights: list[Tensor], condition: Any, own: Mapping[str, Tensor]) -> Any:
         """The main network's outputs, the batch first.
@@ -91,9 +100,9 @@ class Live:
         outputs = functional_call(self.mnet, dict(own), (given,), arguments, tie_weights=False)
         return pytree.tree_map_only(Tensor, _turned, outputs) if self.time_first else outputs
 
-    def __call__(self, member: int, x: Tensor) -> Any:
+    def __call__(self, member: int, x: Tensor, vectors: Mapping[str, Tensor]) -> Any:
         """The outputs of a member, as hypnettorch computes them."""
-        return self.predict(x, self.generate(member), self.conditions[member], {})
+        return self.predict(x, self.generate(member, vectors), self.conditions[member], {})
 
     def double(self) -> "Live":
         """The same in float64."""
@@ -101,7 +110,10 @@ class Live:
         for part in (*parts(hnet), *parts(mnet)):
             _change(part, _double)
         given = self.uncond_input
-        return replace(self, hnet=hnet, mnet=mnet, uncond_input=None if given is None else given.double())
+        vectors = {name: vector.double() for name, vector in self.vectors.items()}
+        return replace(
+            self, hnet=hnet, mnet=mnet, uncond_input=None if given is None else given.double(), vectors=vectors
+        )
 
     def with_weights(self, weights: Mapping[str, Tensor]) -> "Live":
         """The same, with other values of tensors of `hnet`, by name."""

@@ -12,15 +12,18 @@ from click.testing import CliRunner
 from faults import OnnxEditor
 from hypernetworks import CASES
 from onnx import helper
+from safetensors.numpy import save_file
 from shared import built_kind, built_list
 
 from hnexport.bench.run import bench
 from hnexport.bundle import read_golden, read_manifest
 from hnexport.cli.main import cli
-from hnexport.errors import BenchError, RuntimeInputError, TuneError
+from hnexport.errors import BenchError, BundleError, ParityError, RuntimeInputError, TuneError
 from hnexport.member import write_members
 from hnexport.names import ENSEMBLE_FILE, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE
 from hnexport.parity import VerifyOptions, verify
+from hnexport.parity.inputs import given_inputs
+from hnexport.parity.trained import check_trained
 from hnexport.runtime import load
 from hnexport.tune import tune
 
@@ -180,3 +183,48 @@ def test_what_works_for_members_alone_says_so(bundle, tmp_path, monkeypatch):
         write_members(bundle, [0], tmp_path / "member.onnx")
     with pytest.raises(BenchError, match="makes its weights of condition too"):
         bench(bundle)
+
+
+def test_a_family_whose_weights_come_of_ids_alone_takes_no_conditions(bundle, tmp_path):
+    damaged = shutil.copytree(built_list("cnn").path, tmp_path / "damaged")
+    text = json.loads((damaged / "manifest.json").read_text(encoding="utf-8"))
+    text["inputs"].insert(1, {"name": "code", "dtype": "float32", "shape": [3]})
+    text["conditions"] = ["code"]
+    (damaged / "manifest.json").write_text(json.dumps(text), encoding="utf-8")
+    with pytest.raises(BundleError, match="the weights of a list of modules come of ids alone, found .*code"):
+        read_manifest(damaged)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.update(conditions=["x"]), "the conditions x must be the first inputs"),
+        (lambda text: text["inputs"][1].update(shape=["n"]), r"must be floating-point with fixed sizes, found float32"),
+        (lambda text: text.pop("conditions"), "a step uses .*input/condition.*, which is no tensor"),
+    ],
+    ids=["of the network", "an open axis", "none"],
+)
+def test_a_manifest_whose_conditions_contradict_the_rest_is_refused(bundle, tmp_path, change, message):
+    damaged = shutil.copytree(bundle, tmp_path / "damaged")
+    text = json.loads((damaged / "manifest.json").read_text(encoding="utf-8"))
+    change(text)
+    (damaged / "manifest.json").write_text(json.dumps(text), encoding="utf-8")
+    with pytest.raises(BundleError, match=message):
+        read_manifest(damaged)
+
+
+def test_samples_hold_several_conditions_and_a_reference_one(bundle, tmp_path):
+    signature, given = read_manifest(bundle).signature, arrays(6)
+    several = np.stack([given["condition"], 2 * given["condition"], 3 * given["condition"]])
+    probes = given_inputs(signature, {**given, "condition": several})
+    assert np.array_equal(probes.inputs["condition"], several[0])
+    assert [float(one["condition"][0] / several[0, 0]) for one in probes.conditions] == pytest.approx([2, 3])
+    assert len(given_inputs(signature, given).conditions) == 1
+    ensemble = CASE.ensemble()
+    outputs = {"output.y": np.stack([expected(member, given) for member in range(3)])}
+    inputs = {f"input.{name}": array for name, array in given.items()}
+    save_file({**inputs, **outputs}, tmp_path / "one.safetensors")
+    assert check_trained(ensemble, tmp_path / "one.safetensors").samples == 3
+    save_file({**inputs, **outputs, "input.condition": several}, tmp_path / "several.safetensors")
+    with pytest.raises(ParityError, match="a reference is of one condition"):
+        check_trained(ensemble, tmp_path / "several.safetensors")
