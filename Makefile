@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 NODE := $(if $(shell command -v npm),,$(VENV)/bin/npm)
 WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"
 
-.PHONY: demo test test-fast fuzz runtimes page web-test lint clean
+.PHONY: demo test test-fast fuzz runtimes page web-test runtime-alone webgpu wheels lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
@@ -36,6 +36,19 @@ fuzz: $(VENV)/.installed-dev  ## 1,400 mutants through every command that reads 
 runtimes: $(VENV)/.installed-dev tests/runtimes/node_modules/.package-lock.json  ## every ONNX file in Node and in Chromium
 	HNEXPORT_RUNTIMES=1 $(PYTEST) tests/runtimes
 
+runtime-alone: $(VENV)/.installed-dev  ## hnexport-runtime in an environment of its own, what it needs from the index
+	HNEXPORT_INDEX=1 $(PYTEST) tests/distributions
+
+webgpu: $(VENV)/.installed  ## every member on onnxruntime's WebGPU provider, over Chromium's software Vulkan without a GPU
+	$(PYTHON) -m venv $(VENV)-webgpu
+	$(VENV)-webgpu/bin/pip install --quiet --constraint constraints.txt ./tools/packaging/runtime onnxruntime-webgpu
+	$(BIN)/hnexport build --network wrn-10-2 --members 4 --formats onnx --out build/webgpu --force
+	$(VENV)-webgpu/bin/python tools/webgpu_check.py build/webgpu
+
+wheels: $(VENV)/.installed  ## dist/: hnexport-runtime, and hnexport, which depends on its version
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist ./tools/packaging/runtime
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist --config-settings runtime=released .
+
 page: examples/web/node_modules/.package-lock.json  ## compile the web page's TypeScript (examples/web) into the package
 	$(WITH_NODE) $(PYTHON) tools/compile_page.py
 
@@ -48,7 +61,7 @@ lint: $(VENV)/.installed-dev  ## style and types
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) bundles build *.egg-info tests/runtimes/node_modules tests/web/node_modules
+	rm -rf $(VENV) $(VENV)-webgpu bundles build dist *.egg-info tests/runtimes/node_modules tests/web/node_modules
 	rm -rf examples/web/node_modules examples/web/dist
 
 tests/runtimes/node_modules/.package-lock.json: tests/runtimes/package.json tests/runtimes/package-lock.json
@@ -76,10 +89,12 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip uninstall -qq --yes hnexport # one of 0.1 has the files that are hnexport-runtime's now
 	$(PIP) --editable .
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip uninstall -qq --yes hnexport
 	$(PIP) --editable ".[dev]"
 	touch $@ $(VENV)/.installed
 

@@ -68,7 +68,13 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'hnexport' has no attribute {name!r}")
-    return getattr(importlib.import_module(_WHERE[name]), name)
+    try:
+        return getattr(importlib.import_module(_WHERE[name]), name)
+    except ModuleNotFoundError:
+        from hnexport.installed import require_complete
+
+        require_complete(f"hnexport.{name}")
+        raise
 
 
 def __dir__() -> list[str]:

@@ -106,7 +106,7 @@ class BuildOptions:
     force: bool = False
     bases: BasisDtype | None = None
     samples: Mapping[str, NDArray[np.generic]] | None = None
-    reference: Path | None = None
+    reference: str | PathLike[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,18 +155,19 @@ def build(
     ensemble = exact if options.bases is None else _ensemble(_with_bases(source, options.bases))
     formats = options.formats or default_formats(_stored_bytes(ensemble))
     probes = _probes(ensemble, options.samples)
-    if options.reference is not None:
-        logger.info("as trained: relative L2 error %.1e", check_trained(exact, options.reference))
+    trained = None if options.reference is None else check_trained(exact, options.reference)
     asked = checked_members(ensemble.members, options.members)
     needed = _needed_bytes(ensemble, len(formats), len(asked))
     check_target(target, force=options.force, needed_bytes=needed)
     clock = _Clock(progress)
     with staged_folder(target, bundle_rules(force=options.force)) as folder:
         files = WrittenFiles(folder)
-        manifest = _write_formats(ensemble, folder, formats, clock)
+        manifest = dataclasses.replace(_write_formats(ensemble, folder, formats, clock), as_trained=trained)
         with clock.stage("reference"):
             members = covered_members(ensemble, probes.inputs, options.members)
-            golden = compute_golden(ensemble, members, probes.inputs, probes.kinds, progress=progress)
+            golden = compute_golden(
+                ensemble, members, probes.inputs, probes.kinds, progress=progress, conditions=probes.conditions
+            )
             write_golden(folder, golden)
         if _rounds(exact, ensemble):
             with clock.stage("rounding"):
@@ -270,6 +271,7 @@ def _write_formats(ensemble: Ensemble, folder: Path, formats: tuple[Format, ...]
         source=ensemble.source,
         inputs=(TensorSpec(name=COND_ID, dtype="int64", shape=()), *ensemble.signature.inputs),
         outputs=ensemble.signature.outputs,
+        conditions=ensemble.signature.conditions,
         slots=ensemble.slots,
         stored=ensemble.stored,
         formats=formats,

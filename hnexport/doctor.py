@@ -8,10 +8,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from hnexport.errors import HnexportError
-from hnexport.installed import RUNTIME_WHEELS, OnnxruntimeMissingError, installed_wheels, require_onnxruntime
+from hnexport.installed import (
+    COMPLETE,
+    RUNTIME_WHEELS,
+    OnnxruntimeMissingError,
+    installed_wheels,
+    missing_for_building,
+    require_onnxruntime,
+)
 from hnexport.interrupts import interrupts_kept
+
+if TYPE_CHECKING:
+    from hnexport.runtime.offered import Plugin
 
 __all__ = ["Diagnosis", "Finding", "State", "diagnose", "wheel_findings"]
 
@@ -61,6 +72,11 @@ def diagnose() -> Diagnosis:
 
 
 def _torch() -> Finding:
+    missing = missing_for_building()
+    if missing:
+        detail = f"hnexport-runtime is alone: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
+        remedy = f"{COMPLETE} (to build, verify, locate, tune and bench)"
+        return Finding(what="PyTorch", state=State.MISSING, detail=detail, remedy=remedy)
     try:
         with interrupts_kept():
             import torch
@@ -79,13 +95,11 @@ def _onnxruntime() -> tuple[Finding, ...]:
     except HnexportError as error:
         detail, _, remedy = str(error).rpartition(": ")
         return (Finding(what="onnxruntime", state=State.WRONG, detail=detail, remedy=remedy),)
-    import onnxruntime
+    from hnexport.runtime.offered import installed_plugins, offered
 
-    from hnexport.runtime.obstacles import PROVIDERS
-
-    built_in = onnxruntime.get_available_providers()
-    shown = [name for name, long in PROVIDERS.items() if name in _ALWAYS or long in built_in]
-    return (_threads(), _driver(), *(_provider(name) for name in shown))
+    shown = dict.fromkeys((*_ALWAYS, *offered()))
+    plugins = [_broken_plugin(plugin) for plugin in installed_plugins() if plugin.fault]
+    return (_threads(), _driver(), *(_provider(name) for name in shown), *plugins)
 
 
 def _threads() -> Finding:
@@ -155,14 +169,23 @@ def _nvidia_smi() -> str | None:
     return "; ".join(done.stdout.split("\n")).strip("; ") if done.returncode == 0 else None
 
 
+def _broken_plugin(plugin: "Plugin") -> Finding:
+    remedy = f"pip install --force-reinstall {plugin.wheel.partition(' ')[0]}"
+    return Finding(what=plugin.wheel, state=State.WRONG, detail=f"it cannot be used: {plugin.fault}", remedy=remedy)
+
+
 def _provider(provider: str) -> Finding:
     import onnxruntime
 
+    from hnexport.runtime.offered import execution_provider, plugin_of
     from hnexport.runtime.trial import obstacle
 
     what, found = f"onnxruntime on {provider}", obstacle(provider)
     if found is None:
-        return Finding(what=what, state=State.WORKS, detail=f"onnxruntime {onnxruntime.__version__}")
+        built_in = execution_provider(provider) in onnxruntime.get_available_providers()
+        plugin = None if built_in else plugin_of(provider)
+        brought = "" if plugin is None else f", plugin {plugin.wheel}"
+        return Finding(what=what, state=State.WORKS, detail=f"onnxruntime {onnxruntime.__version__}{brought}")
     return Finding(what=what, state=State.MISSING, detail=found.what, remedy=found.remedy)
 
 

@@ -46,6 +46,7 @@ class OverTensors(nn.Module):
         for name, tensor in tensors.items():
             register(self, name, tensor, trained=False)
 
-    def forward(self, cond_id: Tensor) -> dict[str, Tensor]:
-        """`cond_id`: int64 scalar; returns every slot's tensor."""
-        return functional_call(self._inner[0], dict(self.named_buffers()), (cond_id,))  # type: ignore[no-any-return]
+    def forward(self, cond_id: Tensor, **conditions: Tensor) -> dict[str, Tensor]:
+        """`cond_id`: int64 scalar, beside the conditions by name; returns every slot's tensor."""
+        tensors = dict(self.named_buffers())
+        return functional_call(self._inner[0], tensors, (cond_id,), conditions)  # type: ignore[no-any-return]

@@ -1,6 +1,7 @@
 """The centre: an ensemble is a generator and a network with named tensors between them.
 
-The generator is `cond_id -> {slot: tensor}`, the network `(inputs, {slot: tensor}) -> {output: tensor}`.
+The generator is `cond_id -> {slot: tensor}`, the network `(inputs, {slot: tensor}) -> {output: tensor}`. Some of the
+inputs may be the generator's: the conditions of a hypernetwork of a vector.
 
 Everything that is exported, verified and reported is made from the two halves and from what is data about them: slots,
 signature, stored tensors, members. How the halves came about (a Wide ResNet with a hypernetwork, a list of modules) is
@@ -11,16 +12,16 @@ import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, Protocol, cast, runtime_checkable
+from types import MappingProxyType
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils import _pytree as pytree
 
 from hnexport.attention import plain_attention
-from hnexport.dotted import OverTensors, named_tensors
-from hnexport.errors import RuntimeInputError
+from hnexport.dotted import named_tensors
+from hnexport.halves import check_named, conditions_of, guarded, in_double, output_leaves
 from hnexport.members import as_id, check_member
 from hnexport.names import GUARD
 from hnexport.source import EnsembleSource
@@ -32,8 +33,9 @@ _LISTED = "hnexport.networks.modules.listed"  # by name: they are built on this 
 _PAIR = "hnexport.networks.hypnettorch.pair"
 _CONDITIONAL = "hnexport.networks.modules.conditional"
 _RECIPES = "hnexport.networks.recipes.made"
+_HYPERNETWORK = "hnexport.networks.hypernetwork.made"
 
-__all__ = ["Ensemble", "LaidOut", "guarded", "in_file_layout", "output_leaves"]
+__all__ = ["Ensemble"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,11 +45,12 @@ class Ensemble:
     Attributes:
         name: short, for reports and default folders.
         origin: where the weights come from, in words.
-        generator: `cond_id -> {slot: tensor}` for an int64 scalar; stores exactly `stored`, under those names. An id
-            that does not exist gives NaN in every floating slot that depends on the member, or in the further output
-            `names.GUARD`, float32 `[1]`, which is added to every floating output of the network.
-        network: called with the inputs by name; its parameters and buffers are the slots (also those with an alias),
-            and come from the generator at each call. It may be on the meta device. In evaluation mode.
+        generator: `cond_id -> {slot: tensor}` for an int64 scalar, with the signature's conditions by name beside it;
+            stores exactly `stored`, under those names. An id that does not exist gives NaN in every floating slot that
+            depends on the member, or in the further output `names.GUARD`, float32 `[1]`, which is added to every
+            floating output of the network. So does a condition that holds a NaN.
+        network: called with the other inputs by name; its parameters and buffers are the slots (also those with an
+            alias), and come from the generator at each call. It may be on the meta device. In evaluation mode.
         examples: one value of each input by name, the batch at least 2: what exporters are shown.
         dynamic: for each input the axes of any size: `{axis: name}`; without an entry, all are fixed.
     """
@@ -200,6 +203,51 @@ class Ensemble:
         )
 
     @classmethod
+    def from_hypernetwork(
+        cls,
+        hypernet: nn.Module,
+        network: nn.Module,
+        *,
+        example_inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor],
+        members: int | None = None,
+        dynamic_axes: Mapping[str, Mapping[int, Any]] | None = None,
+        outputs: Sequence[str] | Mapping[str, Kind] | None = None,
+        name: str | None = None,
+        origin: str | None = None,
+    ) -> "Ensemble":
+        """A hypernetwork of your own and the network whose tensors it makes; see docs/from.md.
+
+        It computes `functional_call(network, hypernet(cond_id, **conditions), inputs)`: hypernet returns tensors by the
+        network's names of them; those that it does not return stay the network's own.
+
+        Args:
+            hypernet: in evaluation mode. With `members`, its forward takes an int64 scalar first, the condition id.
+                Beside it, or alone, it takes conditions: floating-point tensors without a batch axis, of fixed sizes.
+            network: in evaluation mode; it stays as the ensemble's network.
+            members: how many condition ids there are, from 0; None where hypernet takes none: there is one member then.
+            example_inputs: the inputs of both by name; those that hypernet's forward names are conditions.
+            dynamic_axes, outputs, name, origin: as in `from_modules`, of the network.
+
+        Raises:
+            SpecError: hypernet returns other tensors than the network has, or one of them is refused as in
+                `from_modules`. It says where, and what to do.
+            CaptureError: `torch.export` refuses one of them, for the reason that is passed on.
+        """
+        return cast(
+            "Ensemble",
+            importlib.import_module(_HYPERNETWORK).ensemble_from_hypernetwork(
+                hypernet,
+                network,
+                example_inputs=example_inputs,
+                members=members,
+                dynamic_axes=dynamic_axes,
+                outputs=outputs,
+                name=name,
+                origin=origin,
+            ),
+        )
+
+    @classmethod
     def from_hypnettorch(
         cls,
         hnet: nn.Module,
@@ -209,6 +257,7 @@ class Ensemble:
         members: int | None = None,
         condition: Callable[[int], Any] | Sequence[Any] | None = None,
         uncond_input: Tensor | None = None,
+        weights: Callable[[Any, list[Tensor]], Any] | None = None,
         time_first: bool | None = None,
         dynamic_axes: Mapping[str, Mapping[int, Any]] | None = None,
         outputs: Sequence[str] | Mapping[str, Kind] | None = None,
@@ -225,17 +274,16 @@ class Ensemble:
             hnet: any hypernetwork that knows conditions, in evaluation mode.
             mnet: any main network, in evaluation mode.
             example_inputs: what `mnet.forward` takes, the batch first (also where the network itself takes the time
-                first); `{name: tensor}` names it otherwise than `x`.
+                first); `{name: tensor}` names it otherwise than `x`. Beside it an example of hnet's `uncond_input` or
+                `cond_input` makes that an input of the graph.
             members: how many, the first conditions of hnet; by default all that it knows.
             condition: what mnet gets as `condition` for each member, or a function of the member: `lambda k: k` where
                 each has batch-norm statistics of its own.
-            uncond_input: what hnet gets beside `cond_id`, float32 `[1, size]`, the same for all members.
-            time_first: whether mnet takes and gives `[time, batch, …]`; by default where it is recurrent. The graph
-                takes and gives `[batch, time, …]`.
-            dynamic_axes: as in `from_modules`.
-            outputs: as in `from_modules`.
+            uncond_input: what hnet gets beside `cond_id`, float32 `[1, size]`, the same in every call.
+            weights: what mnet gets as `weights`, made of mnet and of the list that hnet gives, where mnet keeps some.
+            time_first: whether mnet takes and gives `[time, batch, …]`, as recurrent ones do; the graph never does.
+            dynamic_axes, outputs, origin: as in `from_modules`.
             name: as in `from_modules`; by default of mnet's class and the number of members, `resnet-3`.
-            origin: where the weights come from, in words.
 
         Raises:
             SpecError: these are no such networks, one is in training mode, is random or normalises over the batch,
@@ -251,6 +299,7 @@ class Ensemble:
                 members=members,
                 condition=condition,
                 uncond_input=uncond_input,
+                weights=weights,
                 time_first=time_first,
                 dynamic_axes=dynamic_axes,
                 outputs=outputs,
@@ -265,18 +314,27 @@ class Ensemble:
         held = named_tensors(self.generator)
         return {item.name: held[item.name].detach() for item in self.stored}
 
-    def weights(self, member: int) -> dict[str, Tensor]:
+    def weights(self, member: int, inputs: Mapping[str, Tensor] = MappingProxyType({})) -> dict[str, Tensor]:
         """Every tensor of the network of one member, by slot name; an alias has the tensor of its slot.
 
+        Args:
+            inputs: the conditions by name, where the signature has any; others may stand beside them.
+
         Raises:
-            RuntimeInputError: there is no such member.
+            RuntimeInputError: there is no such member, or a condition is missing.
         """
-        return self.slots_of(self.generator(torch.tensor(check_member(member, self.members))))[0]
+        check_member(member, self.members)
+        return self.slots_of(self.generated(torch.tensor(member), inputs))[0]
+
+    def generated(self, cond_id: Tensor, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """What the generator gives for an id and the conditions among the inputs; raises as `weights` does."""
+        return self.generator(cond_id, **conditions_of(self.name, self.signature, inputs))  # type: ignore[no-any-return]
 
     def run(self, weights: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The network's outputs by name, with these weights (one tensor for each slot)."""
+        """The network's outputs by name, with these weights (one tensor for each slot); conditions are left out."""
+        own = {item.name: inputs[item.name] for item in self.signature.of_network}
         with plain_attention():
-            raw = functional_call(self.network, dict(weights), (), dict(inputs), tie_weights=False)
+            raw = functional_call(self.network, dict(weights), (), own, tie_weights=False)
         return self._named(raw)
 
     def __call__(self, cond_id: Any, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -291,7 +349,7 @@ class Ensemble:
         self._check_names(inputs)
         is_scalar = isinstance(cond_id, Tensor) and cond_id.dtype is torch.int64 and not cond_id.dim()
         scalar = cond_id if is_scalar else torch.tensor(as_id(cond_id))  # to read it would wait for its device
-        weights, guard = self.slots_of(self.generator(scalar))
+        weights, guard = self.slots_of(self.generated(scalar, inputs))
         outputs = self.run(weights, inputs)
         return outputs if guard is None else {name: guarded(tensor, guard) for name, tensor in outputs.items()}
 
@@ -300,7 +358,7 @@ class Ensemble:
 
         So is what the network itself makes or casts in float32, where it cannot run or return float64 otherwise.
         """
-        return _InDouble(**{**vars(self), "generator": _in_double(self.generator)})
+        return _InDouble(**{**vars(self), "generator": in_double(self.generator)})
 
     def slots_of(self, given: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
         """What the generator gave as a tensor for each slot, aliases too, and the guard where there is one."""
@@ -312,18 +370,7 @@ class Ensemble:
         return weights, guard
 
     def _check_names(self, inputs: object) -> None:
-        names = [tensor.name for tensor in self.signature.inputs]
-        if not isinstance(inputs, Mapping):
-            expected = ", ".join(f"{name!r}: …" for name in names)
-            raise RuntimeInputError(
-                f"{self.name} takes its inputs by name, {{{expected}}}, found a {type(inputs).__name__}"
-            )
-        if set(inputs) != set(names):
-            raise RuntimeInputError(f"{self.name} takes {', '.join(names)}, found {', '.join(inputs) or 'none'}")
-        wrong = next((name for name, value in inputs.items() if not isinstance(value, Tensor)), None)
-        if wrong is not None:
-            what = type(inputs[wrong]).__name__
-            raise RuntimeInputError(f"the input {wrong} is of type {what}, no tensor: give torch.as_tensor({wrong})")
+        check_named(self.name, [tensor.name for tensor in self.signature.inputs], inputs)
 
     def _named(self, raw: Any) -> dict[str, Tensor]:
         names = [output.name for output in self.signature.outputs]
@@ -331,6 +378,10 @@ class Ensemble:
 
 
 class _InDouble(Ensemble):
+    def generated(self, cond_id: Tensor, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        wide = {name: inputs[name].double() for name in self.signature.conditions if name in inputs}
+        return super().generated(cond_id, wide)
+
     def run(self, weights: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         try:  # first as it is: `torch.cond` is compiled even here, and does not survive a mode
             outputs = super().run(weights, inputs)
@@ -341,35 +392,3 @@ class _InDouble(Ensemble):
             return outputs
         with Widened():
             return super().run(weights, inputs)
-
-
-def _in_double(generator: nn.Module) -> nn.Module:
-    """Over float64 copies of the floating tensors, without a second copy of the others."""
-    tensors = named_tensors(generator).items()
-    return OverTensors(generator, {name: t.double() if t.is_floating_point() else t for name, t in tensors})
-
-
-@runtime_checkable
-class LaidOut(Protocol):
-    """A generator whose stored tensors lie in the ONNX files in another way, which is cheaper to compute with."""
-
-    def laid_out(self) -> nn.Module:
-        """The same generator over tensors as the files hold them, under the same names."""
-        ...
-
-
-def in_file_layout(generator: nn.Module) -> nn.Module:
-    """The generator whose tensors are those of the ONNX files: itself, unless it is a `LaidOut`."""
-    return generator.laid_out() if isinstance(generator, LaidOut) else generator
-
-
-def guarded(output: Tensor, guard: Tensor) -> Tensor:
-    """`output + guard`, where it is floating-point."""
-    if not output.is_floating_point():
-        return output
-    return output + guard.to(output.dtype).reshape((1,) if output.dim() else ())
-
-
-def output_leaves(raw: Any) -> list[Tensor]:
-    """The tensors in what a network returns, in the exporters' order: a tensor, or any nesting of tuples and dicts."""
-    return [leaf for leaf in pytree.tree_leaves(raw) if leaf is not None]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAMILIES",
+    "HYPERNETWORK",
     "HYPNETTORCH",
     "MODULES",
     "RECIPE",
@@ -40,6 +41,7 @@ WIDE_RESNET = "wide-resnet"
 MODULES = "modules"
 HYPNETTORCH = "hypnettorch"
 RECIPE = "recipe"
+HYPERNETWORK = "hypernetwork"
 
 FAMILIES: Mapping[str, str] = MappingProxyType(
     {
@@ -47,6 +49,7 @@ FAMILIES: Mapping[str, str] = MappingProxyType(
         MODULES: "hnexport.networks.modules.family",
         HYPNETTORCH: "hnexport.networks.hypnettorch.family",
         RECIPE: "hnexport.networks.recipes.family",
+        HYPERNETWORK: "hnexport.networks.hypernetwork.family",
     }
 )
 

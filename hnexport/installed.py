@@ -1,16 +1,49 @@
-"""The wheels that bring onnxruntime, and one sentence where it cannot be imported."""
+"""What is installed: the wheels that bring onnxruntime, what building needs, and one sentence where it is not there."""
 
 import importlib
 import importlib.metadata
+import sys
 from importlib.util import find_spec
 
-from hnexport.errors import ProviderError
+from hnexport.errors import HnexportError, ProviderError
 from hnexport.interrupts import interrupts_kept
 
-__all__ = ["RUNTIME_WHEELS", "OnnxruntimeMissingError", "installed_wheels", "require_onnxruntime"]
+__all__ = [
+    "COMPLETE",
+    "RUNTIME_WHEELS",
+    "IncompleteError",
+    "OnnxruntimeMissingError",
+    "installed_wheels",
+    "is_complete",
+    "missing_for_building",
+    "require_complete",
+    "require_onnxruntime",
+]
 
-RUNTIME_WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-rocm")
+RUNTIME_WHEELS = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-directml",
+    "onnxruntime-openvino",
+    "onnxruntime-rocm",
+    "onnxruntime-migraphx",
+    "onnxruntime-webgpu",
+    "onnxruntime-cann",
+    "onnxruntime-training",
+    "onnxruntime-trt-rtx",
+    "onnxruntime-windowsml",
+)
 """Distributions that bring the package `onnxruntime`: two of them overwrite each other's files."""
+
+COMPLETE = "pip install hnexport"
+"""What brings everything that hnexport-runtime does without."""
+
+_FOR_BUILDING = ("torch", "onnx", "onnxscript", "onnx_ir", "jinja2")
+"""What `hnexport` brings beside hnexport-runtime, but onnxruntime's wheel."""
+
+
+class IncompleteError(HnexportError, ImportError):
+    """What was asked for needs all of hnexport, and hnexport-runtime is alone here."""
 
 
 class OnnxruntimeMissingError(ProviderError, ImportError):
@@ -26,6 +59,32 @@ def installed_wheels() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def missing_for_building() -> tuple[str, ...]:
+    """The packages that building and verifying need and that are not installed."""
+    return tuple(name for name in _FOR_BUILDING if name not in sys.modules and find_spec(name) is None)
+
+
+def is_complete() -> bool:
+    """Whether bundles can be built and verified here, and not only loaded."""
+    return not missing_for_building()
+
+
+def require_complete(what: str) -> None:
+    """Refuse where hnexport-runtime is alone.
+
+    Args:
+        what: begins the sentence, such as "`hnexport build`".
+
+    Raises:
+        IncompleteError: something is not installed; with what to type.
+    """
+    missing = missing_for_building()
+    if missing:
+        named = " and ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
+        verb = "is" if len(missing) == 1 else "are"
+        raise IncompleteError(f"{what} needs all of hnexport, and {named} {verb} not installed: {COMPLETE}")
 
 
 def require_onnxruntime() -> None:

@@ -18,9 +18,11 @@ from typing import Any, TypeVar
 from hnexport.errors import HnexportError
 from hnexport.reading import shown
 
-__all__ = ["RecordError", "from_json", "to_json"]
+__all__ = ["SPARSE", "RecordError", "from_json", "to_json"]
 
 T = TypeVar("T")
+SPARSE: Mapping[str, Any] = types.MappingProxyType({"sparse": True})
+"""Metadata of a field that is not written where it has its default: what was written without it stays as it is."""
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -35,7 +37,8 @@ def to_json(value: Any) -> Any:
         TypeError: the record holds something that JSON cannot, for instance an array, a path or a key that is not text.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        held = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
+        return {field.name: to_json(item) for field, item in held if not _is_left_out(field, item)}
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, Mapping):
@@ -47,6 +50,10 @@ def to_json(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float):
         return value
     raise TypeError(f"records cannot hold {value!r} of type {type(value).__name__}")
+
+
+def _is_left_out(field: "dataclasses.Field[Any]", value: Any) -> bool:
+    return bool(field.metadata.get("sparse")) and value == field.default
 
 
 def from_json(kind: type[T], value: Any, path: str = "$") -> T:

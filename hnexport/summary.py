@@ -11,7 +11,7 @@ from hnexport.bundle.manifest import FORMAT_FILES, Manifest
 from hnexport.families import Described, family
 from hnexport.spec import Source, StoredTensor
 
-__all__ = ["Origin", "Storage", "StoredGroup", "Summary", "summarise", "summarise_storage"]
+__all__ = ["Origin", "Storage", "StoredGroup", "Summary", "reference_line", "summarise", "summarise_storage"]
 
 
 class Origin(StrEnum):
@@ -84,6 +84,21 @@ def summarise(manifest: Manifest) -> Summary:
         counts=family(manifest.source.family).counts(manifest),
         sizes_bytes=sizes,
         storage=summarise_storage(manifest),
+    )
+
+
+def reference_line(manifest: Manifest) -> str | None:
+    """What was compared with the trained model's own outputs, in a line; None where nothing was."""
+    found = manifest.as_trained
+    if found is None:
+        return None
+    is_all = found.members == tuple(range(manifest.members))
+    members = f"all {manifest.members} members" if is_all else f"members {', '.join(map(str, found.members))}"
+    samples = f"{found.samples} sample{'s' * (found.samples != 1)}"
+    rounded = ", before the bases were rounded" if manifest.basis_rounding is not None else ""
+    return (
+        f"as trained, {found.file}: {members}, {samples}, {', '.join(found.outputs)}: relative L2 error "
+        f"{found.relative_l2:.1e}, at most {found.tolerance:.0e}{rounded}"
     )
 
 

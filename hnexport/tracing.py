@@ -1,10 +1,12 @@
 """One way to call `torch.export`: which axes have any size, which warnings are errors, and what a forward may write."""
 
+import logging
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, nullcontext, redirect_stderr
+from typing import Any, TextIO
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ from hnexport.errors import CaptureError
 __all__ = ["dynamic_shapes", "exported", "exporters_warnings"]
 
 _ASSIGNED = "The tensor attribute"
+_NOISY = ("torch.fx.experimental.symbolic_shapes", "torch._subclasses.fake_tensor", "torch.export")
 
 
 def exported(
@@ -28,7 +31,7 @@ def exported(
         CaptureError: forward reads an attribute that it wrote in the call before.
         Exception: whatever `torch.export` raises, and a `TracerWarning`.
     """
-    with plain_attention(), exporters_warnings(), warnings.catch_warnings(record=True) as found:
+    with plain_attention(), exporters_warnings(), _quiet(), warnings.catch_warnings(record=True) as found:
         warnings.filterwarnings("always", _ASSIGNED)
         program = torch.export.export(module, positional, dict(named), dynamic_shapes=shapes)
     for item in found:
@@ -42,6 +45,38 @@ def exported(
                     "two calls; compute it without the attribute"
                 )
     return program
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What the exporter writes before it raises is its own dump of a graph: the error says what there is to say."""
+    loggers = [logging.getLogger(name) for name in _NOISY]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stderr(_WithoutGraphs(sys.stderr)) if sys.stderr is not None else nullcontext():
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+class _WithoutGraphs:
+    """A stream that leaves out printed graphs, and the line's end that follows one."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._dropped = stream, False
+
+    def write(self, text: str) -> int:
+        is_graph = "torch.ops." in text
+        if not is_graph and not (self._dropped and text == "\n"):
+            self._stream.write(text)
+        self._dropped = is_graph
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def dynamic_shapes(names: Iterable[str], dynamic: Mapping[str, Mapping[int, str]]) -> dict[str, Any]:

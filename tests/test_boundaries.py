@@ -20,10 +20,10 @@ PACKAGE = Path(hnexport.__file__).parent
 ORDER = (
     ("errors", "interrupts", "spelling"),
     ("reading",),
-    ("records", "progress", "installed", "publishing", "text", "names", "source", "number_lists", "members"),
+    ("records", "progress", "installed", "publishing", "text", "blame", "names", "source", "number_lists", "members"),
     ("spec", "precision"),
     ("attention", "dotted", "rows", "summaries", "widened"),
-    ("tracing",),
+    ("halves", "tracing"),
     ("hypernet",),
     ("families", "ensemble"),  # a family gives an ensemble, and `Ensemble.from_modules` is a family's
     ("networks",),
@@ -34,7 +34,7 @@ ORDER = (
     ("images", "summary"),
     ("parity",),
     ("build",),
-    ("doctor", "tune", "deploy"),
+    ("doctor", "member", "tune", "deploy"),
     ("bench",),
     ("cli", "__main__"),
 )
@@ -51,6 +51,7 @@ LIGHT = (
     "hnexport.hypernet.plan",
     "hnexport.hypernet.storage",
     "hnexport.names",
+    "hnexport.networks.hypernetwork.family",
     "hnexport.networks.hypnettorch.family",
     "hnexport.networks.hypnettorch.steps",
     "hnexport.networks.recipes.family",

@@ -24,6 +24,7 @@ from hnexport.records import to_json
 from hnexport.runtime.cuda import CudaOptions
 from hnexport.runtime.options import Precision
 from hnexport.runtime.processors import allowed_cores
+from hnexport.runtime.providers import check_provider_name
 
 __all__ = ["OWN_CONTENDERS", "BenchOptions", "bench"]
 
@@ -115,12 +116,20 @@ def _check(options: BenchOptions, manifest: Manifest) -> None:
     unknown = [name for name in options.contenders if name not in CONTENDERS]
     if unknown:
         raise BenchError(f"{unknown[0]!r} is not a contender; choose among {', '.join(CONTENDERS)}")
+    check_provider_name(options.provider)
+    if options.provider == "auto":
+        raise BenchError("what is timed is named: give a provider, such as cpu or cuda")
     if not options.batch_sizes or min(options.batch_sizes) < 1:
         raise BenchError(f"batch sizes must be at least 1, found {list(options.batch_sizes)}")
     if options.precision is Precision.BFLOAT16:
         raise BenchError("bfloat16 is a contender of its own, openvino-…-bfloat16")
     if options.precision is not Precision.FLOAT32 and options.provider != "cuda":
         raise BenchError(f"precision {options.precision} needs the provider cuda, found {options.provider}")
+    if manifest.conditions:
+        raise BenchError(
+            f"{manifest.name} makes its weights of {', '.join(manifest.conditions)} too: the bench compares members "
+            "with plain networks; time load(…).predict(…), and load(…).materialise(…).predict(…)"
+        )
     if not 0 <= options.member < manifest.members:
         raise BenchError(f"member {options.member} does not exist: there are 0 to {manifest.members - 1}")
 

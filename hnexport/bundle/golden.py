@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -24,13 +24,14 @@ from hnexport.records import RecordError, from_json
 from hnexport.rows import LARGEST_NOISE, taken
 from hnexport.spec import MEMBER, Signature, TensorSpec
 
-__all__ = ["Golden", "read_golden", "some_samples", "within", "write_golden"]
+__all__ = ["Golden", "golden_of", "read_golden", "some_samples", "within", "write_golden"]
 
 Array = NDArray[np.generic]
 
 _METADATA = "hnexport.golden"
 _MEMBERS, _INPUT, _OUTPUT, _EAGER, _NOISE = "members", "input.", "output.", "eager.", "noise."
-_RESIZED = "resized."
+_RESIZED, _CONDITION = "resized.", "condition."
+_MOST_PARTS = 64
 # As safetensors names them.
 _CODES = MappingProxyType(
     {
@@ -68,6 +69,8 @@ class Golden:
         fingerprints: of the stored tensors that the outputs come from, by name; see `hnexport.bundle.fingerprints`.
         spoils: by floating-point input, the outputs that are all NaN of a sample that is NaN there; None where it is
             not known.
+        conditions: members and some of the samples again with other conditions, one part for each of these; empty where
+            the signature has none.
         resized: the first of the members and some of the samples again, with axes of any size (other than the batch)
             one shorter; None where there are none, or the network cannot run them.
     """
@@ -81,6 +84,7 @@ class Golden:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     spoils: Mapping[str, tuple[str, ...]] | None = None
     resized: "Golden | None" = None
+    conditions: "tuple[Golden, ...]" = ()
 
     @property
     def samples(self) -> int:
@@ -119,6 +123,7 @@ class _Description:
     fingerprints: Mapping[str, str]
     spoils: Mapping[str, tuple[str, ...]] | None = None
     resized: tuple[str, ...] = ()
+    conditions: tuple[tuple[str, ...], ...] = ()
 
 
 def write_golden(folder: Path, golden: Golden) -> None:
@@ -126,11 +131,15 @@ def write_golden(folder: Path, golden: Golden) -> None:
     tensors = _named(golden)
     if golden.resized is not None:
         tensors |= {f"{_RESIZED}{name}": array for name, array in _named(golden.resized).items()}
+    for number, part in enumerate(golden.conditions):
+        tensors |= {f"{_CONDITION}{number}.{name}": array for name, array in _named(part).items()}
     described: dict[str, Any] = {"kinds": golden.kinds, "fingerprints": dict(golden.fingerprints)}
     if golden.spoils is not None:
         described["spoils"] = dict(golden.spoils)
     if golden.resized is not None:
         described["resized"] = golden.resized.kinds
+    if golden.conditions:
+        described["conditions"] = [part.kinds for part in golden.conditions]
     # One key: safetensors writes several in an order that changes from run to run.
     save_file(tensors, folder / GOLDEN_FILE, metadata={_METADATA: json.dumps(described, sort_keys=True)})
     (folder / GOLDEN_FILE).chmod(0o644)  # safetensors writes files that only their owner may read
@@ -159,37 +168,56 @@ def read_golden(folder: Path, manifest: Manifest | None = None) -> Golden:
         BundleError: it is missing or damaged, or not what the manifest asks for.
     """
     path, manifest = folder / GOLDEN_FILE, manifest or read_manifest(folder)
-    try:
+
+    def opened() -> Any:
         regular_size(path)
-        with safe_open(path, framework="numpy") as file:
+        return safe_open(path, framework="numpy")
+
+    return golden_of(opened, str(path), manifest)
+
+
+def golden_of(opened: Callable[[], Any], place: str, manifest: Manifest) -> Golden:
+    """The golden samples of a file that `opened` opens, as `safetensors.safe_open` does.
+
+    Args:
+        place: of the file, in messages.
+
+    Raises:
+        BundleError: it is damaged, or not what the manifest asks for.
+    """
+    try:
+        with opened() as file:
             described = parse_json((file.metadata() or {}).get(_METADATA, ""), f"its metadata {_METADATA}")
             facts = _read_description(described, manifest)
-            kinds, resized = facts.kinds, None
+            kinds, resized, others = facts.kinds, None, []
             if manifest.schema_version == 1:
                 members, tensors = read_tensors1(file, manifest, len(kinds))
             else:
                 members, tensors = _read_tensors(file, manifest, len(kinds))
-                resized = _read_resized(file, manifest, facts.resized) if facts.resized else None
+                resized = _read_part(file, manifest, facts.resized, _RESIZED) if facts.resized else None
+                for number, own in enumerate(facts.conditions):
+                    others.append(_read_part(file, manifest, own, f"{_CONDITION}{number}."))
         _check_values(members, tensors, manifest)
     except (OSError, SafetensorError, ReadError, RecordError) as error:
-        raise BundleError(f"{path} cannot be read: {error}; copy or build the bundle again") from error
+        raise BundleError(f"{place} cannot be read: {error}; copy or build the bundle again") from error
     return Golden(
         kinds=kinds,
         fingerprints=facts.fingerprints,
         spoils=facts.spoils,
         members=members,
         resized=resized,
+        conditions=tuple(others),
         **tensors,
     )
 
 
-def _read_resized(file: Any, manifest: Manifest, kinds: tuple[str, ...]) -> Golden:
-    """The samples with shorter axes.
+def _read_part(file: Any, manifest: Manifest, kinds: tuple[str, ...], before: str) -> Golden:
+    """The samples with shorter axes, or with other conditions.
 
     Raises:
         ReadError: as `_read_tensors` and `_check_values`.
     """
-    members, tensors = _read_tensors(file, manifest, len(kinds), _RESIZED)
+    members, tensors = _read_tensors(file, manifest, len(kinds), before)
     _check_values(members, tensors, manifest)
     held: dict[str, Any] = dict(tensors)
     return Golden(kinds=kinds, members=members, **held)
@@ -267,6 +295,10 @@ def _read_description(described: Any, manifest: Manifest) -> _Description:
         if re.fullmatch(r"[0-9a-f]{64}", value) is None:
             raise ReadError(f"the fingerprint of {name} is {shown(value)}, expected 64 hexadecimal digits")
     signature = manifest.signature
+    if len(found.conditions) > (_MOST_PARTS if signature.conditions else 0):
+        raise ReadError(
+            f"conditions: {len(found.conditions)} of them, expected at most {_MOST_PARTS}, where it has any"
+        )
     inputs = {item.name for item in signature.inputs if item.is_floating}
     outputs = {item.name for item in signature.outputs if item.is_floating}
     for key, spoilt in (found.spoils or {}).items():

@@ -20,7 +20,7 @@ from hnexport.names import (
     WEIGHTS_FILE,
 )
 from hnexport.reading import MissingFileError, ReadError, parse_json, read_bytes, shown
-from hnexport.records import RecordError, from_json, to_json
+from hnexport.records import SPARSE, RecordError, from_json, to_json
 from hnexport.source import EnsembleSource
 from hnexport.spec import OutputSpec, Signature, Slot, StoredTensor, TensorSpec
 
@@ -29,12 +29,14 @@ __all__ = [
     "SCHEMA",
     "SCHEMA_VERSION",
     "ArtifactParity",
+    "AsTrained",
     "BasisRounding",
     "FileRecord",
     "Format",
     "Identified",
     "Manifest",
     "OnnxInfo",
+    "identified",
     "read_identified",
     "read_manifest",
     "write_manifest",
@@ -115,6 +117,27 @@ class BasisRounding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AsTrained:
+    """What the build compared with a trained model's own outputs; see `hnexport.parity.trained`.
+
+    Attributes:
+        file: the name of the file that holds them, without its folder.
+        members: those that it has outputs of.
+        samples: how many, of each member.
+        outputs: the names of those that were compared.
+        relative_l2: largest relative L2 error of a row.
+        tolerance: what that row may have.
+    """
+
+    file: str
+    members: tuple[int, ...]
+    samples: int
+    outputs: tuple[str, ...]
+    relative_l2: float
+    tolerance: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """The manifest of a bundle.
 
@@ -122,7 +145,9 @@ class Manifest:
         schema_version: that in which it was written; `hnexport.bundle.version1` reads the older one.
         origin: where the weights come from, in words.
         source: the family that the ensemble is of, and its specification.
-        inputs: of `model.onnx`: the condition id, then the network's own.
+        inputs: of `model.onnx`: the condition id, then the conditions, then the network's own.
+        conditions: the names of the inputs that `hypernet.onnx` takes beside the condition id, and `network.onnx` does
+            not; not written where there are none.
         outputs: of the network, by name and kind.
         slots: the network's tensors, those that are tied with their alias.
         stored: the tensors that the files hold.
@@ -130,6 +155,7 @@ class Manifest:
         versions: of the libraries that wrote the bundle.
         parity: by artifact; empty where the bundle was built without verification.
         basis_rounding: None where the build rounded nothing: the bases are float32, or float16 in the checkpoint too.
+        as_trained: None where the build had no reference.
     """
 
     schema: str = SCHEMA
@@ -148,11 +174,13 @@ class Manifest:
     versions: Mapping[str, str]
     parity: Mapping[str, ArtifactParity] = field(default_factory=dict)
     basis_rounding: BasisRounding | None = None
+    as_trained: AsTrained | None = None
+    conditions: tuple[str, ...] = field(default=(), metadata=SPARSE)
 
     @property
     def signature(self) -> Signature:
         """What the network takes and gives, without the condition id."""
-        return Signature(inputs=self.inputs[1:], outputs=self.outputs)
+        return Signature(inputs=self.inputs[1:], outputs=self.outputs, conditions=self.conditions)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -196,18 +224,32 @@ def read_identified(folder: Path, digest: str | None = None) -> Identified:
         raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST_FILE}; `hnexport build` makes one") from None
     except ReadError as error:
         raise BundleError(f"{path} cannot be read: {error}; build the bundle again or copy it again") from error
+    return identified(content, str(folder), str(path), digest)
+
+
+def identified(content: bytes, place: str, path: str, digest: str | None = None) -> Identified:
+    """The manifest in the bytes of a `manifest.json`, and which bundle it is.
+
+    Args:
+        place: of the bundle, in messages.
+        path: of the manifest, likewise.
+        digest: as `read_identified`.
+
+    Raises:
+        BundleError: it is not valid, it has another schema version or another digest.
+    """
     found = digest_of(content)
     if digest is not None:
-        check_digest(str(folder), found, digest)
+        check_digest(place, found, digest)
     return Identified(manifest=_parsed(path, content), digest=found)
 
 
-def _parsed(path: Path, content: bytes) -> Manifest:
+def _parsed(path: str, content: bytes) -> Manifest:
     from hnexport.bundle.manifest_checks import check_manifest  # they need the classes above
     from hnexport.bundle.version1 import read_version1
 
     try:
-        value = parse_json(content, str(path))
+        value = parse_json(content, path)
     except ReadError as error:
         raise BundleError(f"{path} cannot be read: {error}; build the bundle again or copy it again") from error
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:

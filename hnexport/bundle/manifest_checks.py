@@ -43,6 +43,7 @@ def check_manifest(manifest: Manifest) -> None:
     _check_onnx(manifest)
     _check_parity(manifest)
     _check_rounding(manifest)
+    _check_trained(manifest)
 
 
 def _require(condition: bool, message: str) -> None:
@@ -137,7 +138,7 @@ def _check_signature(manifest: Manifest) -> None:
         first == (TensorSpec(name=COND_ID, dtype="int64", shape=()),),
         f"$.inputs: expected {COND_ID} first, an int64 scalar, found {shown([to_json(item) for item in first])}",
     )
-    signature = manifest.signature  # its own checks
+    signature = manifest.signature  # its own checks, of conditions too
     for tensor in (*signature.inputs, *signature.outputs):
         _require(
             tensor.name not in RESERVED and is_plain_name(tensor.name),
@@ -180,6 +181,26 @@ def _check_rounding(manifest: Manifest) -> None:
             all(0 <= member < manifest.members for member in rounding.members),
             f"$.basis_rounding.members: expected members 0 to {manifest.members - 1}",
         )
+
+
+def _check_trained(manifest: Manifest) -> None:
+    found = manifest.as_trained
+    if found is None:
+        return
+    path = "$.as_trained"
+    _check_figures(path, (found.relative_l2, found.tolerance))
+    _require(found.relative_l2 <= found.tolerance, f"{path}: an error of {found.relative_l2} is above the tolerance")
+    _require("/" not in found.file, f"{path}.file: {shown(found.file)} is not the name of a file without its folder")
+    _require(found.samples >= 1, f"{path}.samples: expected at least 1, found {found.samples}")
+    _require(
+        len(found.members) > 0 and all(0 <= member < manifest.members for member in found.members),
+        f"{path}.members: expected members 0 to {manifest.members - 1}",
+    )
+    known = {output.name for output in manifest.outputs}
+    _require(
+        bool(found.outputs) and known.issuperset(found.outputs),
+        f"{path}.outputs: expected some of {shown(sorted(known))}, found {shown(list(found.outputs))}",
+    )
 
 
 def _check_figures(path: str, figures: Iterable[float]) -> None:

@@ -21,7 +21,7 @@ __all__ = ["bench"]
     "same with one pool of threads), ensemble-folded. "
     "Materialised, folded, folded-resident and generated always run.",
 )
-@click.option("--provider", type=click.Choice(["cpu", "cuda", "tensorrt"]), default="cpu", show_default=True)
+@click.option("--provider", metavar="NAME", default="cpu", show_default=True, help="cpu, cuda, webgpu or another.")
 @click.option("--precision", type=click.Choice(["float32", "tf32", "float16"]), default="float32", show_default=True)
 @click.option("--cuda-graph", is_flag=True, help="CUDA: capture each call as a graph and replay it.")
 @click.option("--prefer-nhwc", is_flag=True, help="CUDA: convolutions with channels last.")

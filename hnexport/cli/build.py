@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,8 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     from hnexport.records import to_json
     from hnexport.summary import Summary, summarise
 
-    made, ensemble, build_options = _asked(options)
+    with _apart(as_json):
+        made, ensemble, build_options = _asked(options)
     target = out if out is not None else Path("bundles") / ensemble.name
     if not as_json:
         if options["factory"] is not None:
@@ -92,7 +94,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
         counts = family(ensemble.source.family).counts(ensemble)
         render_bundle.print_summary(Summary(name=ensemble.name, counts=counts))
     try:
-        with render.live_progress(quiet=as_json) as progress:
+        with render.live_progress(quiet=as_json) as progress, _apart(as_json):
             result = build_bundle(made, target, options=build_options, progress=progress)
     except NotAsTrainedError as difference:
         render.tell(f"{difference}; nothing was published")
@@ -112,8 +114,10 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
                 "digest": result.digest,
                 "seconds": result.seconds,
                 "parity": report_json(result.parity),
+                "basis_rounding": to_json(result.manifest.basis_rounding),
+                "as_trained": to_json(result.manifest.as_trained),
             }
-            render.print_json({**value, "basis_rounding": to_json(result.manifest.basis_rounding)})
+            render.print_json(value)
             return
         if options["formats"] is None and len(result.manifest.formats) < len(FORMATS):
             render.say(
@@ -122,8 +126,14 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
         render_bundle.print_files(result.manifest, summarise(result.manifest), wide=wide)
         print_parity(result.parity, wide=wide, bundle=str(target))
         render_bundle.print_bases(result.manifest)
+        render_bundle.print_reference(result.manifest)
         render.say(f"digest {result.digest}", wrap=False)
         render.say(str(target), wrap=False)
+
+
+def _apart(as_json: bool) -> AbstractContextManager[object]:
+    """What a user's code prints does not stand beside the JSON."""
+    return redirect_stdout(sys.stderr) if as_json else nullcontext()
 
 
 def _asked(options: Mapping[str, Any]) -> "tuple[Ensemble | Checkpoint, Ensemble, BuildOptions]":

@@ -8,6 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from hnexport.ensemble import Ensemble
     from hnexport.factories.described import InputText
@@ -22,8 +23,8 @@ OPTIONS = (
         "--from",
         "factory",
         metavar="MODULE:NAME|FILE.py:NAME",
-        help="A function of yours that returns an ensemble, a list of modules, (module, recipe), or a module "
-        "forward(cond_id, …). Your file is run, with all your rights, like `python FILE`.",
+        help="A function of yours that returns an ensemble, a list of modules, (hypernet, network), (module, recipe), "
+        "or a module forward(cond_id, …). Your file is run, with all your rights, like `python FILE`.",
     ),
     click.option("--arg", "arguments", multiple=True, metavar="NAME=VALUE", help="For the function of --from."),
     click.option(
@@ -132,6 +133,8 @@ def _arguments(texts: tuple[str, ...]) -> dict[str, str]:
         name, separator, value = text.partition("=")
         if not (separator and name.isidentifier()):
             raise click.UsageError(f"--arg {text}: expected NAME=VALUE")
+        if name in found:
+            raise click.UsageError(f"--arg {name}: given twice")
         found[name] = value
     return found
 
@@ -142,8 +145,36 @@ def _examples(inputs: "list[InputText]", samples: "Mapping[str, NDArray[Any]] | 
 
     from hnexport.factories.described import examples
 
-    given = {name: torch.from_numpy(array[:2]) for name, array in (samples or {}).items()}
+    arrays = samples or {}
+    given = {name: torch.from_numpy(array[:2]) for name, array in arrays.items()}
     if not inputs:
         return given or None, None
     made, axes = examples(inputs)
+    if samples is not None:
+        _check_fit(made, axes, samples)
+    for name, example in made.items():
+        if name in arrays and not axes[name]:  # one value, or of a condition several
+            array = arrays[name]
+            given[name] = torch.from_numpy(array[0] if array.ndim == example.dim() + 1 and len(array) else array)
     return {name: given.get(name, example) for name, example in made.items()}, axes
+
+
+def _check_fit(
+    made: "Mapping[str, Tensor]", axes: Mapping[str, Mapping[int, str]], samples: "Mapping[str, NDArray[Any]]"
+) -> None:
+    """What `--samples` holds has to be what `--input` says."""
+    if set(samples) != set(made):
+        raise click.UsageError(f"the samples are of {', '.join(samples)}, --input describes {', '.join(made)}")
+    for name, example in made.items():
+        shape = [axes[name].get(axis, size) for axis, size in enumerate(example.shape)]
+        dtype, found = str(example.dtype).removeprefix("torch."), samples[name]
+        several = not axes[name] and found.ndim == len(shape) + 1  # values of a condition, one after the other
+        sizes = found.shape[1:] if several else found.shape
+        fits = len(shape) == len(sizes) and all(
+            isinstance(size, str) or size == own for size, own in zip(shape, sizes, strict=True)
+        )
+        if found.dtype.name != dtype or not fits:
+            raise click.UsageError(
+                f"the samples of {name} are {found.dtype.name} {list(found.shape)}, --input says {dtype} "
+                f"[{', '.join(map(str, shape))}]"
+            )

@@ -38,3 +38,4 @@ def inspect(bundle: Path, as_json: bool) -> None:
         render_bundle.print_storage(summary.storage)
     render_bundle.print_files(manifest, summary)
     render_bundle.print_parity_summary(manifest)
+    render_bundle.print_reference(manifest)

@@ -4,10 +4,12 @@
 `hnexport.cli.signals` does that for signals, and `hnexport.cli.output` for what cannot be printed.
 """
 
+import functools
 import importlib
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -15,6 +17,7 @@ import click
 from hnexport import __version__
 from hnexport.cli import faults, output, signals
 from hnexport.errors import HnexportError
+from hnexport.installed import COMPLETE, missing_for_building, require_complete
 from hnexport.spelling import in_command
 
 __all__ = ["cli", "main"]
@@ -28,10 +31,15 @@ COMMANDS = {
     "golden": "Write the golden inputs as plain files, for runtimes that Python cannot reach.",
     "inspect": "Show a bundle's signature, weight counts and files.",
     "locate": "Name the first place where an artifact departs from PyTorch in float64.",
+    "member": "Write a member as a plain network, in one file: no condition id, weights inside.",
     "tune": "Fold a bundle's graph for this machine: many members at nearly a plain network's speed.",
     "verify": "Compare every artifact of a bundle with PyTorch in float64, member by member.",
     "predict": "Class probabilities of images, member by member, and how much the members disagree.",
 }
+
+_ALONE = ("deploy", "doctor", "golden", "inspect", "predict")
+"""Commands that need nothing but hnexport-runtime."""
+_NEEDS = f" [needs {COMPLETE}]"
 
 
 class _LazyGroup(click.Group):
@@ -46,6 +54,8 @@ class _LazyGroup(click.Group):
         module = importlib.import_module(f"hnexport.cli.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
         _through_output(command.get_help_option(ctx))
+        if cmd_name not in _ALONE and command.callback is not None:
+            command.callback = _needing_everything(cmd_name, command.callback)
         return command
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
@@ -53,7 +63,10 @@ class _LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            missing = missing_for_building()
+            formatter.write_dl(
+                [(name, text + _NEEDS * bool(missing and name not in _ALONE)) for name, text in COMMANDS.items()]
+            )
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -61,6 +74,17 @@ class _LazyGroup(click.Group):
                 return super().invoke(ctx)
         except HnexportError as error:
             raise _CouldNotAnswer(str(error)) from error
+
+
+def _needing_everything(name: str, callback: Callable[..., Any]) -> Callable[..., Any]:
+    """The body of a command, with a sentence in its place where hnexport-runtime is alone."""
+
+    @functools.wraps(callback)
+    def checked(*arguments: Any, **options: Any) -> Any:
+        require_complete(f"`hnexport {name}`")
+        return callback(*arguments, **options)
+
+    return checked
 
 
 class _CouldNotAnswer(click.ClickException):

@@ -60,10 +60,11 @@ def provider_option(function: F) -> F:
     """`--provider`: where onnxruntime and PyTorch compute."""
     return click.option(
         "--provider",
-        type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
+        metavar="NAME",
         default="auto",
         show_default=True,
-        help="auto takes CUDA where it works, else the CPU; one asked for by name is never replaced silently.",
+        help="cpu, cuda, tensorrt, webgpu or another that onnxruntime has (`hnexport doctor` lists them). auto takes "
+        "CUDA where it works, else the CPU; one asked for by name is never replaced silently.",
     )(function)
 
 

@@ -10,7 +10,15 @@ if TYPE_CHECKING:  # at run time these would load torch, which `predict` does wi
     from hnexport.bundle.manifest import Manifest
     from hnexport.summary import Storage, Summary
 
-__all__ = ["print_bases", "print_files", "print_parity_summary", "print_signature", "print_storage", "print_summary"]
+__all__ = [
+    "print_bases",
+    "print_files",
+    "print_parity_summary",
+    "print_reference",
+    "print_signature",
+    "print_storage",
+    "print_summary",
+]
 
 _WORDS = {Source.SHARED: "shared by all members", Source.MEMBER: "each member's own", Source.GENERATED: "generated"}
 
@@ -37,8 +45,15 @@ def print_signature(manifest: "Manifest") -> None:
     """Inputs and outputs of the graph; what the outputs mean only where they are not one of logits."""
     outputs = manifest.outputs
     with_kinds = len(outputs) > 1 or outputs[0].kind is not OutputKind.LOGITS
+    conditions = manifest.conditions
     rows = [
-        (role, tensor.name, tensor.dtype, f"[{', '.join(map(str, tensor.shape))}]", *([_kind(tensor)] * with_kinds))
+        (
+            "condition" if tensor.name in conditions else role,
+            tensor.name,
+            tensor.dtype,
+            f"[{', '.join(map(str, tensor.shape))}]",
+            *([_kind(tensor)] * with_kinds),
+        )
         for role, tensors in (("input", manifest.inputs), ("output", outputs))
         for tensor in tensors
     ]
@@ -96,6 +111,15 @@ def print_parity_summary(manifest: "Manifest") -> None:
             f"parity, {name}: {members}, relative L2 error {parity.relative_l2:.1e}, "
             f"{parity.multiple_of_eager:.2f} times eager's"
         )
+
+
+def print_reference(manifest: "Manifest") -> None:
+    """One line about the trained model's own outputs; nothing where the build had none."""
+    from hnexport.summary import reference_line
+
+    line = reference_line(manifest)
+    if line is not None:
+        say(line)
 
 
 def print_bases(manifest: "Manifest") -> None:

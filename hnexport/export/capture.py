@@ -13,13 +13,14 @@ from torch.fx import GraphModule
 from torch.utils import _pytree as pytree
 
 from hnexport.dotted import named_tensors
-from hnexport.ensemble import Ensemble, in_file_layout
+from hnexport.ensemble import Ensemble
 from hnexport.errors import CaptureError
 from hnexport.export.checks import check_captured, check_mode, check_names, check_used
 from hnexport.export.joint import joint_module
+from hnexport.halves import in_file_layout
 from hnexport.tracing import dynamic_shapes, exported
 
-__all__ = ["Capture", "Half", "capture"]
+__all__ = ["Capture", "Half", "capture", "captured", "open_up"]
 
 _EXCLUDES = re.compile(r" (!=|<|>) ")
 """In a guard: what shuts single sizes out. Sizes that are equal, and least ones, are `==` and `>=`."""
@@ -42,7 +43,7 @@ class Capture:
     """A captured ensemble.
 
     Attributes:
-        generator: `cond_id -> slots`, over the stored tensors in the layout of the ONNX files.
+        generator: `(cond_id, conditions) -> slots`, over the stored tensors in the layout of the ONNX files.
         network: `inputs -> outputs`, whose parameters and buffers are the slots.
     """
 
@@ -61,9 +62,8 @@ class Capture:
         dynamic = dynamic_shapes(ensemble.examples, ensemble.dynamic)
         examples = (torch.tensor(0), *ensemble.examples.values())
         shapes = (None, *(dynamic[name] for name in ensemble.examples))
-        program = _export(ensemble.name, joint_module(ensemble, self.network.program), examples, {}, shapes)
-        _open_sizes(program)
-        _open_layouts(program)
+        program = captured(ensemble.name, joint_module(ensemble, self.network.program), examples, {}, shapes)
+        open_up(program)
         check_captured(ensemble, program)
         return program
 
@@ -82,13 +82,17 @@ def capture(ensemble: Ensemble) -> Capture:
     """
     check_names(ensemble)
     check_mode(ensemble)
-    network, examples = _with_storage(ensemble.network), dict(ensemble.examples)
+    network, signature = _with_storage(ensemble.network), ensemble.signature
+    examples, conditions = (
+        {item.name: ensemble.examples[item.name] for item in half}
+        for half in (signature.of_network, signature.of_generator)
+    )
     shapes = dynamic_shapes(examples, ensemble.dynamic)
-    program = _export(f"the network of {ensemble.name}", network, (), examples, shapes)
+    program = captured(f"the network of {ensemble.name}", network, (), examples, shapes)
     outputs = tuple(output.name for output in ensemble.signature.outputs)
     generator = in_file_layout(ensemble.generator)
-    generated = _export(f"the generator of {ensemble.name}", generator, (torch.tensor(0),), {}, (None,))
-    check_used(generated)
+    generated = captured(f"the generator of {ensemble.name}", generator, (torch.tensor(0),), conditions, None)
+    check_used(generated, signature.conditions)
     return Capture(
         ensemble=ensemble,
         generator=Half(program=generated, outputs=_output_names(generated)),
@@ -96,9 +100,14 @@ def capture(ensemble: Ensemble) -> Capture:
     )
 
 
-def _export(
+def captured(
     what: str, module: nn.Module, positional: tuple[Tensor, ...], named: dict[str, Tensor], shapes: Any
 ) -> ExportedProgram:
+    """A module as a program that keeps nothing of this machine.
+
+    Raises:
+        CaptureError: `torch.export` refused it or warned, or it writes its buffers.
+    """
     try:
         program = exported(module, positional, named, shapes)
     except Exception as error:
@@ -120,6 +129,12 @@ def _check_writes(what: str, program: ExportedProgram) -> None:
             f"{what} writes its buffer {next(iter(written.values()))!r}: a file keeps nothing between two calls; "
             "compute it without the buffer, or call eval() if it belongs to training"
         )
+
+
+def open_up(program: ExportedProgram) -> None:
+    """Let a program run at sizes, and with layouts, that the tracer did not see."""
+    _open_sizes(program)
+    _open_layouts(program)
 
 
 def _open_sizes(program: ExportedProgram) -> None:

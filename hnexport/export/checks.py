@@ -1,6 +1,7 @@
 """What a capture has to agree with: the ensemble's own names, slots, signature and stored tensors."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from torch.export import ExportedProgram
 
@@ -54,15 +55,16 @@ def check_mode(ensemble: Ensemble) -> None:
         )
 
 
-def check_used(program: ExportedProgram) -> None:
-    """See that a program depends on its condition id, the first input.
+def check_used(program: ExportedProgram, conditions: Sequence[str] = ()) -> None:
+    """See that a program depends on its condition id, the first input, and on the conditions, which follow it.
 
     Raises:
         CaptureError: it does not.
     """
-    name = program.graph_signature.user_inputs[0]
-    if not any(node.name == name and node.users for node in program.graph.nodes):
-        raise CaptureError(f"the captured graph does not use {COND_ID}: it was baked in")
+    given = program.graph_signature.user_inputs[: 1 + len(conditions)]
+    for name, found in zip((COND_ID, *conditions), given, strict=True):
+        if not any(node.name == found and node.users for node in program.graph.nodes):
+            raise CaptureError(f"the captured graph does not use {name}: it was baked in")
 
 
 def check_captured(ensemble: Ensemble, program: ExportedProgram) -> None:
@@ -75,7 +77,7 @@ def check_captured(ensemble: Ensemble, program: ExportedProgram) -> None:
     found = tuple(program.graph_signature.user_inputs)
     if found != inputs:
         raise CaptureError(f"expected the inputs {', '.join(inputs)}, captured {list(found)}")
-    check_used(program)
+    check_used(program, ensemble.signature.conditions)
     expected = {GENERATOR_PREFIX + stored.name: stored.dtype for stored in ensemble.stored}
     held = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in program.state_dict.items()}
     held |= {

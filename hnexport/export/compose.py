@@ -4,6 +4,7 @@ Stored tensors are graph inputs until a writer attaches data. The guard, where a
 floating-point output of the network; in `hypernet.onnx` it is added to what depends on the member instead.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -26,8 +27,9 @@ class Halves:
     """The halves as graphs.
 
     Attributes:
-        generator: `(cond_id, stored tensors) -> (slots, guard)`.
+        generator: `(cond_id, conditions, stored tensors) -> (slots, guard)`.
         network: `(inputs, slots) -> outputs`.
+        conditions: how many the generator has beside the condition id.
         inputs: how many the network has beside the slots.
         slots: the ensemble's, without aliases, in their order.
     """
@@ -35,6 +37,7 @@ class Halves:
     name: str
     generator: ir.Model
     network: ir.Model
+    conditions: int
     inputs: int
     slots: tuple[str, ...]
 
@@ -61,13 +64,14 @@ def halves(capture: Capture) -> Halves:
         name=ensemble.name,
         generator=generator,
         network=network,
-        inputs=len(ensemble.signature.inputs),
+        conditions=len(ensemble.signature.of_generator),
+        inputs=len(ensemble.signature.of_network),
         slots=tuple(slot.name for slot in ensemble.slots if slot.alias_of is None),
     )
 
 
 def compose_model(halves: Halves) -> ir.Model:
-    """`(cond_id, inputs, stored tensors) -> outputs`; floating outputs are NaN where the member does not exist."""
+    """`(cond_id, conditions, inputs, stored tensors) -> outputs`; floating outputs are NaN where there is no member."""
     model, below = halves.generator.clone(), halves.network.clone()
     graph, network = model.graph, below.graph
     graph.name = halves.name
@@ -83,23 +87,25 @@ def compose_model(halves: Halves) -> ir.Model:
     _adopt_constants(graph, constants)
     graph.extend(nodes)
     model.functions.update(below.functions)
-    graph.inputs[1:1] = inputs[: halves.inputs]
+    first = 1 + halves.conditions
+    graph.inputs[first:first] = inputs[: halves.inputs]
     graph.outputs[:] = [_guarded(graph, value, given.get(GUARD)) for value in outputs]
     spell_out_norms(graph)
-    remove_unused(model, 1 + halves.inputs)
+    remove_unused(model, first + halves.inputs)
     unify_names(graph, [*graph.inputs, *graph.outputs, *slots])
     return model
 
 
 def compose_hypernet(halves: Halves) -> ir.Model:
-    """`(cond_id, stored tensors) -> slots`; what depends on the member is NaN where it does not exist."""
+    """`(cond_id, conditions, stored tensors) -> slots`; what depends on the member is NaN where it does not exist."""
     model = halves.generator.clone()
     graph = model.graph
     graph.name = f"{halves.name}-hypernet"
     values = {str(value.name): value for value in graph.outputs}
     guard, slots = values.get(GUARD), [values[slot] for slot in halves.slots]
-    graph.outputs[:] = [value if is_stored(value) else _guarded(graph, value, guard) for value in slots]
-    remove_unused(model, 1)
+    given = {str(value.name) for value in graph.inputs[: 1 + halves.conditions]}
+    graph.outputs[:] = [value if _is_stored(value, given) else _guarded(graph, value, guard) for value in slots]
+    remove_unused(model, 1 + halves.conditions)
     unify_names(graph, [*graph.inputs, *graph.outputs])
     return model
 
@@ -112,10 +118,12 @@ def compose_network(halves: Halves) -> tuple[ir.Model, tuple[str, ...]]:
     model, offset = halves.network.clone(), 0
     graph = model.graph
     graph.name = f"{halves.name}-network"
-    sources = {str(value.name): source(value) for value in halves.generator.graph.outputs}
+    generated = halves.generator.graph
+    given = {str(value.name) for value in generated.inputs[: 1 + halves.conditions]}
+    sources = {str(value.name): source(value) for value in generated.outputs}
     found = {str(value.name): value for value in graph.inputs[halves.inputs :]}
     shared: dict[str, ir.Value] = {}
-    for slot in [slot for slot in found if sources[slot].producer() is None]:
+    for slot in [slot for slot in found if _is_stored(sources[slot], given)]:
         value, name = found.pop(slot), str(sources[slot].name)
         if shared.setdefault(name, value) is value:
             value.name = name
@@ -144,9 +152,10 @@ def compose_network(halves: Halves) -> tuple[ir.Model, tuple[str, ...]]:
     return model, tuple(supplied)
 
 
-def is_stored(value: ir.Value) -> bool:
-    """Whether a slot is a stored tensor as it is: the same for all members."""
-    return source(value).producer() is None
+def _is_stored(value: ir.Value, given: Collection[str]) -> bool:
+    """Whether a slot is a stored tensor as it is, the same for all members, and none of the generator's own inputs."""
+    origin = source(value)
+    return origin.producer() is None and origin.name not in given
 
 
 def _dtype(value: ir.Value) -> ir.DataType:

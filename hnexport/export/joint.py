@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.func import functional_call
 
-from hnexport.ensemble import Ensemble, guarded, output_leaves
+from hnexport.ensemble import Ensemble
+from hnexport.halves import guarded, output_leaves
 from hnexport.names import COND_ID
 
 __all__ = ["joint_module"]
@@ -28,8 +29,9 @@ def joint_module(ensemble: Ensemble, network: ExportedProgram) -> nn.Module:
             self.generator = ensemble.generator
 
         def forward(self, cond_id: Tensor, *inputs: Tensor) -> Any:
-            weights, guard = ensemble.slots_of(self.generator(cond_id))
             given = dict(zip(names, inputs, strict=True))
+            conditions = {name: given.pop(name) for name in ensemble.signature.conditions}
+            weights, guard = ensemble.slots_of(self.generator(cond_id, **conditions))
             raw = functional_call(skeleton, weights, (), given, tie_weights=False)
             outputs = [leaf if guard is None else guarded(leaf, guard) for leaf in output_leaves(raw)]
             return outputs[0] if len(outputs) == 1 else tuple(outputs)

@@ -21,7 +21,7 @@ from hnexport.export.capture import Capture
 from hnexport.export.torchscript_ensemble import ensemble_source
 from hnexport.tracing import exporters_warnings
 
-__all__ = ["write_torchscript"]
+__all__ = ["scripted", "write_torchscript"]
 
 
 def write_torchscript(capture: Capture, path: Path) -> None:
@@ -33,16 +33,16 @@ def write_torchscript(capture: Capture, path: Path) -> None:
     """
     try:
         with torch.no_grad(), exporters_warnings():
-            scripted = _script(capture.joint)
-            scripted.define(ensemble_source(capture.ensemble.signature))
-            scripted.save(str(path))
+            module = scripted(capture.joint)
+            module.define(ensemble_source(capture.ensemble.signature))
+            module.save(str(path))
     except CaptureError:
         raise
     except Exception as error:
         raise ExportError(f"TorchScript export of {capture.ensemble.name} failed: {error}") from error
 
 
-def _script(program: ExportedProgram) -> Any:
+def scripted(program: ExportedProgram) -> Any:
     """The graph of a program as TorchScript, without the hooks that hold its symbolic-shape guards."""
     unlifted = program.module(check_guards=False)
     module = GraphModule(unlifted, unlifted.graph)

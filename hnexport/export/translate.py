@@ -29,7 +29,7 @@ __all__ = ["generator_graph", "network_graph"]
 
 
 def generator_graph(capture: Capture) -> ir.Model:
-    """`(cond_id, stored tensors) -> (slots, guard)`; the stored tensors are those that are used.
+    """`(cond_id, conditions, stored tensors) -> (slots, guard)`; the stored tensors are those that are used.
 
     Raises:
         ExportError: the exporter failed, or slots are missing.
@@ -134,8 +134,8 @@ def _name_axes(ensemble: Ensemble, program: ExportedProgram, model: ir.Model) ->
 
 def _check_network(ensemble: Ensemble, model: ir.Model) -> None:
     signature, graph = ensemble.signature, model.graph
-    count = len(signature.inputs)
-    for item, value in zip(signature.inputs, graph.inputs[:count], strict=True):
+    count = len(signature.of_network)
+    for item, value in zip(signature.of_network, graph.inputs[:count], strict=True):
         _check_tensor("input", item, value, exact=True)
     for output, value in zip(signature.outputs, graph.outputs, strict=True):
         _check_tensor("output", output, value, exact=False)

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from hnexport.dotted import named_tensors
-from hnexport.ensemble import Ensemble, in_file_layout
+from hnexport.ensemble import Ensemble
 from hnexport.export.external_data import DataFile
+from hnexport.halves import in_file_layout
 from hnexport.names import WEIGHTS_FILE
 
 __all__ = ["TensorLocation", "WeightsFile", "empty", "laid_out", "size_bytes", "write_weights"]

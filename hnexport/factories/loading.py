@@ -8,23 +8,19 @@ import importlib
 import importlib.util
 import inspect
 import sys
-import sysconfig
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
+from hnexport.blame import users_line
 from hnexport.errors import FactoryError, HnexportError
 
 __all__ = ["called", "read_argument", "users_code"]
 
-_OTHERS = (
-    str(Path(__file__).parents[1]),
-    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
-    "<frozen",
-)
+T = TypeVar("T")
 
 
 def called(target: str, arguments: Mapping[str, str], is_value: Callable[[object], bool]) -> Any:
@@ -41,19 +37,25 @@ def called(target: str, arguments: Mapping[str, str], is_value: Callable[[object
     where, separator, name = target.rpartition(":")
     if not (separator and where and name):
         raise FactoryError(f"--from {target}: expected MODULE:NAME or FILE.py:NAME, for instance train.py:make")
-    module = _module(where)
-    found: Any = module
+    with _alone(where):
+        return _called(target, where, name, arguments, is_value)
+
+
+def _called(
+    target: str, where: str, name: str, arguments: Mapping[str, str], is_value: Callable[[object], bool]
+) -> Any:
+    found: Any = _module(where)
+    holder = where
     for part in name.split("."):
         if not hasattr(found, part):
-            raise FactoryError(f"--from {target}: {where} has no {name}; {_there_are(module)}")
-        found = getattr(found, part)
+            raise FactoryError(f"--from {target}: {holder} has no {part}; {_there_are(found, part)}")
+        found, holder = getattr(found, part), f"{holder}:{part}" if holder == where else f"{holder}.{part}"
     if is_value(found) or not callable(found):
         if arguments:
             raise FactoryError(f"--from {target}: {name} is a {type(found).__name__}, no function: leave out --arg")
         return found
     given = _bound(target, found, arguments)
-    with users_code(f"calling {name} of {where}"):
-        return found(**given)
+    return users_code(f"calling {name} of {where}", lambda: found(**given))
 
 
 def read_argument(text: str) -> Any:
@@ -70,10 +72,8 @@ def _module(where: str) -> ModuleType:
         _prefer(Path.cwd())
         first = where.partition(".")[0]
         if not first or importlib.util.find_spec(first) is None:
-            hint = f"; a file is named with its suffix, {where}.py:…" if Path(f"{where}.py").exists() else ""
-            raise FactoryError(f"--from: there is no module {where} here or among what is installed{hint}")
-        with users_code(f"importing {where}"):
-            return importlib.import_module(where)
+            raise _no_module(where)
+        return users_code(f"importing {where}", lambda: _imported(where))
     if not path.is_file():
         raise FactoryError(f"--from: there is no file {path}")
     _prefer(path.resolve().parent)
@@ -83,9 +83,38 @@ def _module(where: str) -> ModuleType:
         raise FactoryError(f"--from: {path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickles look there
-    with users_code(f"running {path}"):
-        spec.loader.exec_module(module)
+    loader = spec.loader
+    users_code(f"running {path}", lambda: loader.exec_module(module))
     return module
+
+
+def _imported(where: str) -> ModuleType:
+    try:
+        return importlib.import_module(where)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{where}.".startswith(f"{error.name}."):
+            raise
+    raise _no_module(where)
+
+
+def _no_module(where: str) -> FactoryError:
+    path = Path(where)
+    if path.exists():
+        hint = f"; {path} is no Python file, which ends in .py"
+    else:
+        hint = f"; a file is named with its suffix, {where}.py:…" if Path(f"{where}.py").exists() else ""
+    return FactoryError(f"--from: there is no module {where} here or among what is installed{hint}")
+
+
+@contextmanager
+def _alone(where: str) -> Iterator[None]:
+    """While the user's code runs: the command line is that of `python FILE`, ours is none of its business."""
+    ours = sys.argv
+    sys.argv = [where]
+    try:
+        yield
+    finally:
+        sys.argv = ours
 
 
 def _prefer(folder: Path) -> None:
@@ -94,13 +123,18 @@ def _prefer(folder: Path) -> None:
         sys.path.insert(0, str(folder))
 
 
-def _there_are(module: ModuleType) -> str:
+def _there_are(holder: Any, wanted: str) -> str:
+    """What a module or class has: what is spelled alike first."""
+    module = holder.__name__ if isinstance(holder, ModuleType) else getattr(holder, "__module__", None)
     own = [
         name
-        for name, value in vars(module).items()
-        if callable(value) and not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+        for name, value in getattr(holder, "__dict__", {}).items()
+        if not name.startswith("_")
+        and (callable(value) or isinstance(value, staticmethod | classmethod))
+        and getattr(value, "__module__", module) == module
     ]
-    return f"there are {', '.join(own[:10])}" if own else "there is no function in it"
+    own = list(dict.fromkeys([*get_close_matches(wanted, own, n=3), *own]))
+    return f"there are {', '.join(own[:10])}{', …' * (len(own) > 10)}" if own else "there is no function in it"
 
 
 def _bound(target: str, function: Callable[..., Any], arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -118,42 +152,57 @@ def _bound(target: str, function: Callable[..., Any], arguments: Mapping[str, st
         needed = parameter.default is parameter.empty and parameter.kind not in _OPTIONAL
         if needed and name not in arguments:
             raise FactoryError(f"{target} needs {name}: give --arg {name}=…")
-    return {name: text if _is_text(named.get(name)) else read_argument(text) for name, text in arguments.items()}
+    return {name: _argument(name, text, named.get(name)) for name, text in arguments.items()}
 
 
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _OPTIONAL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def _is_text(parameter: inspect.Parameter | None) -> bool:
-    return parameter is not None and parameter.annotation in (str, "str", Path, "Path")
+def _argument(name: str, text: str, parameter: inspect.Parameter | None) -> Any:
+    if parameter is not None and parameter.annotation in (str, "str", Path, "Path"):
+        return text
+    value = read_argument(text)
+    says_truth = parameter is not None and (
+        isinstance(parameter.default, bool) or parameter.annotation in (bool, "bool")
+    )
+    if says_truth and isinstance(value, str):  # the text "false" would be true
+        raise FactoryError(f"--arg {name}={text}: expected True or False")
+    return value
 
 
-@contextmanager
-def users_code(what: str) -> Iterator[None]:
-    """Turn what a user's code raises into an error with its place there; what hnexport refuses stays as it is.
+def users_code(what: str, code: Callable[[], T]) -> T:
+    """Run a user's code; what it raises becomes an error with its place there, what hnexport refuses stays as it is.
 
     Args:
         what: is being done, for the message.
 
     Raises:
-        FactoryError: the code in the body raised.
+        FactoryError: the code raised, or wanted to exit.
     """
     try:
-        yield
+        return code()
     except HnexportError:
         raise
     except (Exception, SystemExit) as error:
-        said = str(error) or "without a message"
-        raise FactoryError(f"your code failed, {what}: {type(error).__name__}: {said}{_place(error)}") from error
+        failed = error
+    # Raised only here: an exit that led to it would be taken for that of the command, which has not built anything.
+    said = str(failed) or "without a message"
+    message = f"your code failed, {what}: {type(failed).__name__}: {said}{_hint(failed)}{users_line(failed)}"
+    raise FactoryError(message) from (None if _exits(failed) else failed)
 
 
-def _place(error: BaseException) -> str:
-    """The innermost line that is neither ours nor a library's."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"\n  {error.filename}:{error.lineno}: {(error.text or '').strip()}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OTHERS)]
-    if not frames:
-        return ""
-    last = frames[-1]
-    return f"\n  {last.filename}:{last.lineno} in {last.name}: {last.line}"
+def _exits(error: BaseException | None) -> bool:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, SystemExit):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _hint(error: BaseException) -> str:
+    if isinstance(error, ImportError) and "relative import" in str(error):
+        return "; a file is run by itself: name its module, --from package.module:…, where the package's folder lies"
+    return ""

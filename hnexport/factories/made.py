@@ -46,6 +46,7 @@ class Returned:
         what: as one would say it.
         takes: what of `Asked` goes with it.
         needs: what of that must be said.
+        says: what of that the value says itself.
     """
 
     what: str
@@ -53,6 +54,7 @@ class Returned:
     make: Callable[[Any, Asked], Any]
     takes: frozenset[str] = field(default_factory=frozenset)
     needs: frozenset[str] = field(default_factory=frozenset)
+    says: Callable[[Any], Iterable[str]] = lambda value: ()
 
 
 _SHOWN = ("example_inputs", "dynamic_axes", "outputs")
@@ -66,19 +68,50 @@ _FLAGS = {
 }
 
 
+_OF_PAIRS = ("members", "condition", "uncond_input", "weights", "time_first", *_SHOWN, "name", "origin")
+
+
 def _is_pair(value: object) -> bool:
-    """`(hnet, mnet)` of hypnettorch, which need not be installed here."""
+    """`(hnet, mnet)` of hypnettorch, which need not be installed here, perhaps with a dictionary."""
     return (
         isinstance(value, tuple | list)
-        and len(value) == 2
-        and all(isinstance(part, nn.Module) for part in value)
+        and len(value) in (2, 3)
+        and all(isinstance(part, nn.Module) for part in value[:2])
+        and all(isinstance(part, Mapping) for part in value[2:])
         and any(kind.__name__ == "HyperNetInterface" for kind in type(value[0]).__mro__)
     )
 
 
 def _from_pair(value: Any, asked: Asked) -> Ensemble:
-    hnet, mnet = value
-    return Ensemble.from_hypnettorch(hnet, mnet, **asked.given(*_SHOWN, "members"))
+    hnet, mnet, *said = value
+    options, given = dict(said[0]) if said else {}, asked.given(*_SHOWN, "members")
+    unknown = next((name for name in options if name not in _OF_PAIRS), None)
+    if unknown is not None:
+        raise SpecError(f"the factory says {unknown!r} of hnet and mnet, expected {', '.join(_OF_PAIRS)}")
+    if asked.dynamic_axes is None and "example_inputs" in options:
+        given.pop("example_inputs", None)  # of --samples, which are for the verification then
+    twice = next((name for name in given if name in options), None)
+    if twice is not None:
+        raise SpecError(f"the factory says {twice}: leave out {_FLAGS[twice]}")
+    return Ensemble.from_hypnettorch(hnet, mnet, **options, **given)
+
+
+def _is_hypernetwork(value: object) -> bool:
+    """A hypernetwork, its network and the members, if it has any; modules of one class are a list of members."""
+    if not isinstance(value, tuple | list) or len(value) not in (2, 3):
+        return False
+    modules, counted = value[:2], value[2:]
+    return (
+        all(isinstance(part, nn.Module) for part in modules)
+        and (bool(counted) or type(modules[0]) is not type(modules[1]))
+        and all(type(count) is int for count in counted)
+    )
+
+
+def _from_hypernetwork(value: Any, asked: Asked) -> Ensemble:
+    hypernet, network, *counted = value
+    members = _members(counted, asked, "") if counted or asked.members is not None else None
+    return Ensemble.from_hypernetwork(hypernet, network, members=members, **asked.given(*_SHOWN))
 
 
 def _has_recipe(value: object) -> bool:
@@ -93,7 +126,7 @@ def _has_recipe(value: object) -> bool:
 def _from_recipe(value: Any, asked: Asked) -> Ensemble:
     module, recipe, *counted = value
     given = asked.given(*_SHOWN, "weights", "seed")
-    return Ensemble.from_recipe(module, recipe, members=_members(counted, asked), **given)
+    return Ensemble.from_recipe(module, recipe, members=_members(counted, asked, "a module with a recipe"), **given)
 
 
 def _is_conditional(value: object) -> bool:
@@ -104,15 +137,16 @@ def _is_conditional(value: object) -> bool:
 
 def _from_conditional(value: Any, asked: Asked) -> Ensemble:
     module, *counted = value if isinstance(value, tuple | list) else (value,)
-    return Ensemble.from_conditional(module, members=_members(counted, asked), **asked.given(*_SHOWN))
+    members = _members(counted, asked, "one module alone is one forward(cond_id, …), and several are a list")
+    return Ensemble.from_conditional(module, members=members, **asked.given(*_SHOWN))
 
 
-def _members(counted: Sequence[int], asked: Asked) -> int:
+def _members(counted: Sequence[int], asked: Asked, what: str) -> int:
     if counted and asked.members is not None:
         raise SpecError(f"the factory says {counted[0]} members: leave out --members")
     members = counted[0] if counted else asked.members
     if members is None:
-        raise SpecError("how many members? give --members, or return their number too")
+        raise SpecError(f"{what}: how many members? give --members, or return their number too")
     return members
 
 
@@ -130,8 +164,7 @@ def _watched(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
     """One module after the other: an iterator runs its user's code only here."""
     iterator = iter(modules)
     while True:
-        with users_code("making the next module of the list"):
-            module = next(iterator, None)
+        module = users_code("making the next module of the list", lambda: next(iterator, None))
         if module is None:
             return
         yield module
@@ -149,9 +182,17 @@ RETURNED = (
         make=lambda value, _: value,
     ),
     Returned(
-        what="(hnet, mnet) of hypnettorch",
+        what="(hnet, mnet) of hypnettorch, or (hnet, mnet, {option: value})",
         fits=_is_pair,
         make=_from_pair,
+        takes=_WITH_INPUTS | {"members"},
+        needs=_NEEDED,
+        says=lambda value: value[2] if len(value) == 3 else {},
+    ),
+    Returned(
+        what="(hypernet, network), with --members or (hypernet, network, members) where hypernet takes condition ids",
+        fits=_is_hypernetwork,
+        make=_from_hypernetwork,
         takes=_WITH_INPUTS | {"members"},
         needs=_NEEDED,
     ),
@@ -195,7 +236,7 @@ def source_of(target: str, value: Any, asked: Asked) -> Ensemble | Checkpoint:
         if name not in kind.takes:
             raise SpecError(f"{target} returned {kind.what}: leave out {_FLAGS[name]}")
     for name in kind.needs:
-        if name not in said:
+        if name not in (*said, *kind.says(value)):
             raise SpecError(
                 f"{target} returned {kind.what}: say what forward takes with --input, for instance --input "
                 "image=float32[batch,3,32,32], or with --samples FILE"
@@ -208,4 +249,9 @@ def _shown(value: object) -> str:
     if isinstance(value, tuple | list):
         inside = ", ".join(type(part).__name__ for part in value[:5]) + ", …" * (len(value) > 5)
         return f"({inside})" if isinstance(value, tuple) else f"[{inside}]"
-    return "nothing" if value is None else f"a {type(value).__name__}"
+    if isinstance(value, type):
+        return f"the class {value.__name__} itself"
+    if isinstance(value, Mapping):
+        keys = ", ".join(repr(key) for key in list(value)[:5]) + ", …" * (len(value) > 5)
+        return f"a dict of {keys or 'nothing'}"
+    return "nothing" if value is None else f"something of type {type(value).__name__}"

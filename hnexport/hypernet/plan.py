@@ -84,13 +84,6 @@ class ChunkPlan:
         """Combined output size of the internal hypernetworks."""
         return sum(hypernet.chunk_size for hypernet in self.hypernets)
 
-    @property
-    def takes_whole_chunks(self) -> bool:
-        """Whether every piece is its whole chunk: no chunk holds more than one tensor."""
-        sizes = {hypernet.name: hypernet.chunk_size for hypernet in self.hypernets}
-        pieces = (piece for assembly in self.assembly.values() for piece in assembly.pieces)
-        return all(piece.size == sizes[piece.hypernet] for piece in pieces)
-
 
 def check_plan(plan: ChunkPlan, slots: Iterable[Slot]) -> None:
     """Check that every assembly fills a slot with pieces of chunks that exist.

@@ -33,6 +33,7 @@ from hnexport.parity.checks import (
     check_unknown_ids,
 )
 from hnexport.parity.compare import Reference, checked_outputs, compare_member, row_limits
+from hnexport.parity.conditions import check_conditions
 from hnexport.parity.open_axes import check_open_axes
 from hnexport.parity.results import ArtifactReport, Check, Comparison
 from hnexport.parity.runners import Placed, Runner
@@ -116,6 +117,7 @@ def verify_artifact(name: str, runner: Runner, signature: Signature, golden: Gol
     checks = _checks(runner, signature, golden, ran, plan)
     run = functools.partial(_run_resized, name, runner, signature)
     checks += check_open_axes(name, run, signature, golden, plan.tolerance)
+    checks += check_conditions(name, run, signature, golden, plan.tolerance, runner.limits.unguarded)
     found = {output.name: np.stack([one.first[output.name] for one in ran]) for output in signature.outputs}
     checks += members_checks(signature, golden, found, plan.tolerance)
     return ArtifactReport(
@@ -238,7 +240,8 @@ def _checks(runner: Runner, signature: Signature, golden: Golden, ran: Sequence[
     checks = [] if single and spoilt.passed else [spoilt]
     if not single:
         checks.insert(0, check_same_rows([(one.reference, one.batches, one.found) for one in ran], plan.tolerance))
-    checks.append(check_unknown_ids(runner, plan.members, signature, golden.inputs))
+    if not runner.limits.one_member:
+        checks.append(check_unknown_ids(runner, plan.members, signature, golden.inputs))
     if isinstance(runner, Placed):
         where = check_placement(runner, filled(signature, taken(signature, golden.inputs, [0]), runner.limits))
         checks += [] if where is None else [where]

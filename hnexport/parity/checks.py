@@ -9,6 +9,7 @@ from hnexport.bundle.golden import Golden
 from hnexport.errors import HnexportError
 from hnexport.parity.batches import filled, first_samples, run_member
 from hnexport.parity.compare import Reference, spread
+from hnexport.parity.members import unknown_ids
 from hnexport.parity.results import Check
 from hnexport.parity.runners import Marked, Placed, Runner
 from hnexport.parity.spoiling import SPOILS, spoilable, spoilt
@@ -29,7 +30,6 @@ __all__ = [
     "check_unknown_ids",
     "lost_by_maxima",
     "spoilt_by",
-    "unknown_ids",
 ]
 
 Array = NDArray[np.generic]
@@ -134,11 +134,6 @@ def _others_stay(clean: Array, found: Array, own: int, noise: NDArray[np.float64
 def _noise_spread(noise: NDArray[np.float64], tolerance: Tolerance) -> NDArray[np.float64]:
     """How far two runs of one row may be apart by chance."""
     return 2 * NOISE_MULTIPLE * noise * (tolerance.rounding / EAGER_FLOOR)
-
-
-def unknown_ids(members: int, bits: int = 64) -> tuple[int, ...]:
-    """Condition ids that no ensemble of this size has, as far as a runtime tells them apart."""
-    return (-1, members, 2**31 - 1, *((2**32, 2**63 - 1, -(2**63)) if bits == 64 else ()))  # 2**32 cut to 32 bits is 0
 
 
 def check_strict(worst: float) -> Check:

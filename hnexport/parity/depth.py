@@ -1,6 +1,6 @@
 """How the error grows from inputs to outputs, module by module, for one member and one sample."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from hnexport.bundle.golden import Golden
 from hnexport.ensemble import Ensemble
 from hnexport.names import COND_ID
 from hnexport.parity.batches import first_samples
+from hnexport.parity.double import conditions_of
 from hnexport.parity.locate.activations import value_error
 from hnexport.parity.trace.onnx_trace import OnnxTracer
 from hnexport.parity.trace.points import Point, reference_points
@@ -45,17 +46,23 @@ def depth_profile(ensemble: Ensemble, golden: Golden, model: Path | None = None)
     """
     member, inputs = int(golden.members[0]), first_samples(ensemble.signature, golden, 1)
     with torch.no_grad():
-        points = reference_points(ensemble, ensemble.weights(member), inputs).points
-        double = ensemble.double()
-        reference = reference_points(double, double.weights(member), inputs).points
+        points = _points(ensemble, member, inputs)
+        reference = _points(ensemble.double(), member, inputs)
     last = _last(reference)
     known = [reference[number] for number in last.values()]
     errors = {"float32 eager": _along([_same_point(points, reference, number) for number in last.values()], known)}
     if model is not None:
         feed = {COND_ID: np.array(member, dtype=np.int64), **inputs}
-        values = list(OnnxTracer(model, weights=False).run(feed).values.values())
+        values = list(
+            OnnxTracer(model, weights=False, conditions=ensemble.signature.conditions).run(feed).values.values()
+        )
         errors["onnx"] = _along([_nearest(point, values) for point in known], known)
     return DepthProfile(member=member, places=tuple(last), errors=errors)
+
+
+def _points(ensemble: Ensemble, member: int, inputs: Mapping[str, NDArray[np.generic]]) -> tuple[Point, ...]:
+    weights = ensemble.weights(member, conditions_of(ensemble, inputs))
+    return reference_points(ensemble, weights, inputs).points
 
 
 def _last(points: Sequence[Point]) -> dict[str, int]:

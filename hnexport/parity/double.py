@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from hnexport.ensemble import Ensemble
 from hnexport.widened import Widened
 
-__all__ = ["run_double", "run_single", "run_weights"]
+__all__ = ["conditions_of", "run_double", "run_single", "run_weights"]
 
 Array = NDArray[np.generic]
 
@@ -57,6 +57,11 @@ def run_weights(ensemble: Ensemble, weights: Mapping[str, Tensor], inputs: Mappi
     with torch.no_grad():
         outputs = ensemble.run(weights, _tensors(inputs))
     return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+
+def conditions_of(ensemble: Ensemble, inputs: Mapping[str, Array]) -> dict[str, Tensor]:
+    """The conditions among the inputs."""
+    return _tensors({name: inputs[name] for name in ensemble.signature.conditions})
 
 
 def _tensors(inputs: Mapping[str, Array]) -> dict[str, Tensor]:

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hnexport.bundle.manifest import Manifest
@@ -12,12 +14,12 @@ from hnexport.names import GUARD
 
 __all__ = ["Weights", "expected_weights", "known_ensemble"]
 
-Weights = Callable[[int], Mapping[str, Tensor]]
-"""Every slot's tensor of one member."""
+Weights = Callable[[int, Mapping[str, NDArray[np.generic]]], Mapping[str, Tensor]]
+"""Every slot's tensor of one member, with the conditions among some inputs."""
 
 
 def expected_weights(manifest: Manifest, tensors: Mapping[str, Tensor]) -> Weights:
-    """A function from a member to its slots' tensors, aliases among them, in the dtype of the stored tensors.
+    """A function from a member and conditions to the slots' tensors, aliases too, in the dtype of the stored tensors.
 
     Args:
         tensors: the stored tensors; they are not copied.
@@ -25,9 +27,10 @@ def expected_weights(manifest: Manifest, tensors: Mapping[str, Tensor]) -> Weigh
     source = manifest.source
     generator = family(source.family).generator(manifest, source.spec, tensors)
 
-    def weights(member: int) -> Mapping[str, Tensor]:
+    def weights(member: int, inputs: Mapping[str, NDArray[np.generic]]) -> Mapping[str, Tensor]:
+        conditions = {name: torch.from_numpy(np.array(inputs[name])) for name in manifest.conditions}
         with torch.no_grad():
-            held = dict(generator(torch.tensor(member)))
+            held = dict(generator(torch.tensor(member), **conditions))
         held.pop(GUARD, None)
         return {slot.name: held[slot.alias_of or slot.name] for slot in manifest.slots}
 

@@ -20,8 +20,7 @@ from hnexport.bundle.manifest import Identified, read_identified
 from hnexport.bundle.writer import staged_folder
 from hnexport.errors import ParityError
 from hnexport.names import GOLDEN_FILE
-from hnexport.parity.checks import unknown_ids
-from hnexport.parity.members import checked_members
+from hnexport.parity.members import checked_members, unknown_ids
 from hnexport.reading import MissingFileError, ReadError, read_json
 from hnexport.records import RecordError, from_json, to_json
 from hnexport.spec import OutputSpec, Signature, TensorSpec

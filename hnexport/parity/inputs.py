@@ -1,7 +1,7 @@
 """Samples that find faults, for any signature: several kinds, any size, from an explicit seed."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -43,6 +43,8 @@ LARGEST = 1e4
 _PIXEL_ZERO, _PIXEL_ONE = 128.0, 64.0  # a uint8 image has 0 there, and 1 so much above
 _CHANNELS = (1, 3, 4)
 _FAINT = 1e-3
+_CONDITIONS = 2  # beside the example's
+_NEAR = 0.9  # times a user's only condition: another one like it
 _OVER_ALL = ("uniform", "faint", "glaring")  # of whole numbers: reach over all that the network takes
 _FEW = 16  # so few numbers are all small
 _LEAST_SIDE = 8  # of a flat image: shorter rows are features
@@ -55,10 +57,12 @@ class Probes:
     Attributes:
         inputs: by name `[sample, …]` in the signature's dtype; of an input without a batch axis its one value.
         kinds: what each sample is, in words.
+        conditions: others than those among the inputs, all by name.
     """
 
     inputs: Mapping[str, Array]
     kinds: tuple[str, ...]
+    conditions: Sequence[Mapping[str, Array]] = ()
 
 
 def probe_inputs(
@@ -84,8 +88,9 @@ def probe_inputs(
     """
     arrays = {item.name: np.asarray(examples[item.name]).astype(item.dtype, copy=False) for item in signature.inputs}
     batched = [item for item in signature.inputs if item.has_batch]
+    others = _conditions(signature, arrays, seed)
     if not batched:
-        return Probes(inputs=arrays, kinds=(EXAMPLE,))
+        return Probes(inputs=arrays, kinds=(EXAMPLE,), conditions=others)
     kinds = list(PROBE_KINDS)
     if any(item.is_floating for item in batched):
         kinds.append(EXTREME)
@@ -95,16 +100,34 @@ def probe_inputs(
     for position, item in enumerate(batched):
         wide = (bounds or {}).get(item.name)
         inputs[item.name] = _samples(item, arrays[item.name], wide, kinds, [seed, position] if position else seed)
-    return Probes(inputs=inputs, kinds=tuple(kinds))
+    return Probes(inputs=inputs, kinds=tuple(kinds), conditions=others)
+
+
+def _conditions(signature: Signature, arrays: Mapping[str, Array], seed: int) -> tuple[Mapping[str, Array], ...]:
+    """Further conditions: standard normal numbers, and some of the example's size, or between 0 and 1."""
+    random, found = np.random.default_rng([seed, 7]), []
+    for draw in range(_CONDITIONS if signature.conditions else 0):
+        values = {}
+        for item in signature.of_generator:
+            example = arrays[item.name]
+            scale = float(np.abs(example).max(initial=0.0)) or 1.0
+            shape = [int(size) for size in item.shape]
+            numbers = random.standard_normal(shape) if draw == 0 else scale * random.random(shape)
+            values[item.name] = np.asarray(numbers, dtype=item.dtype)
+        found.append(values)
+    return tuple(found)
 
 
 def given_inputs(signature: Signature, samples: Mapping[str, ArrayLike], *, most: int | None = MOST_GIVEN) -> Probes:
     """A user's own samples, the first `most` of them, where random numbers make no sense to a network.
 
+    Of a condition it is one value, or several, `[condition, …]`: then samples are run with the first, and some of them
+    with each of the others.
+
     Raises:
         SpecError: they are not of these inputs: names, dtypes, shapes, or numbers of samples.
     """
-    arrays = {name: np.asarray(value) for name, value in samples.items()}
+    arrays, others = _divided(signature, {name: np.asarray(value) for name, value in samples.items()})
     names = [item.name for item in signature.inputs]
     if set(arrays) != set(names):
         raise SpecError(f"the samples are of {', '.join(arrays) or 'nothing'}, the network takes {', '.join(names)}")
@@ -125,7 +148,31 @@ def given_inputs(signature: Signature, samples: Mapping[str, ArrayLike], *, most
             raise SpecError(f"the samples of {item.name} are {found}, the network takes {item.dtype} [{shape}]")
         kept[item.name] = np.ascontiguousarray(array)
     number = next(iter(counts.values()), 1)
-    return Probes(inputs=kept, kinds=(GIVEN,) * (number if most is None else min(number, most)))
+    return Probes(inputs=kept, kinds=(GIVEN,) * (number if most is None else min(number, most)), conditions=others)
+
+
+def _divided(
+    signature: Signature, arrays: Mapping[str, Array]
+) -> tuple[dict[str, Array], tuple[Mapping[str, Array], ...]]:
+    """The samples with the first of their conditions, and the other conditions."""
+    found = dict(arrays)
+    several = {
+        item.name: arrays[item.name]
+        for item in signature.of_generator
+        if item.name in arrays and arrays[item.name].ndim == len(item.shape) + 1 and len(arrays[item.name])
+    }
+    if len({len(array) for array in several.values()}) > 1:
+        counts = ", ".join(f"{len(array)} of {name}" for name, array in several.items())
+        raise SpecError(f"the samples have to hold as many of every condition: {counts}")
+    found |= {name: array[0] for name, array in several.items()}
+    first = {name: found[name] for name in signature.conditions if name in found}
+    count = len(next(iter(several.values()))) if several else 1
+    others = [
+        {name: array[number] if array is not first[name] else array for name, array in {**first, **several}.items()}
+        for number in range(1, min(count, MOST_GIVEN))
+    ]
+    near = {name: np.multiply(array, _NEAR, dtype=array.dtype) for name, array in first.items()}
+    return found, tuple(others or ([near] if near else []))
 
 
 def bounds_of(example: Array) -> Bounds:

@@ -41,7 +41,7 @@ class VerifyOptions:
         batch_sizes: each member runs once with each; None takes the usual ones, or those that a file is limited to.
         sample_seconds: about what one sample costs, see `hnexport.parity.cost`: a build says it, so that what it tries,
             and with it `parity.json`, is the same on a busy machine. None looks at the clock.
-        provider: `auto`, `cpu`, `cuda` or `tensorrt`.
+        provider: `auto`, `cpu`, `cuda` or another, see `hnexport.runtime.offered`.
         artifacts: which of `RUNNERS` and `ENSEMBLES`, or `all` that are installed; None takes those that a build
             verifies, as far as the bundle's formats allow.
         precision: by which tolerance to judge, and on CUDA whether TF32 is used.

@@ -33,6 +33,7 @@ def unjudged(golden: Golden, signature: Signature, tolerance: Tolerance) -> dict
     """By `output: kind of sample`, how much of itself a row may be off by, where that is more than can be judged."""
     found = {}
     parts = {"": golden} if golden.resized is None else {"": golden, ", shorter axes": golden.resized}
+    parts |= {f", condition {number}": part for number, part in enumerate(golden.conditions, start=1)}
     for where, part in parts.items():
         for output in signature.outputs:
             worst = _excused(part, output, tolerance).max(axis=0)

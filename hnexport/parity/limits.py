@@ -27,6 +27,7 @@ class Limits:
         defaults: inputs besides the id and the network's, which stay at the value that the file gives them.
         unguarded: outputs that no tensor of a member reaches, so that for an id that does not exist they are numbers:
             whoever loads the halves of a bundle must check ids.
+        one_member: it is one member by itself, and takes no id.
         functions: what its exp, tanh, sigmoid and the like may lose.
 
     Raises:
@@ -41,6 +42,7 @@ class Limits:
     together: bool = False
     defaults: tuple[str, ...] = ()
     unguarded: tuple[str, ...] = ()
+    one_member: bool = False
     functions: float = FUNCTIONS_FLOOR
 
     def __post_init__(self) -> None:

@@ -37,7 +37,8 @@ def without_excess(
         ensemble: what the bundle says that it is; None where its network is not known from data.
     """
     rows = _excused_samples(golden, signature)
-    if not rows and golden.resized is None:
+    parts = golden.conditions
+    if not rows and golden.resized is None and not any(_excused_samples(part, signature) for part in parts):
         return golden, True
     known = ensemble()
     if known is None:
@@ -46,7 +47,8 @@ def without_excess(
         resized = golden.resized
         if resized is not None:
             resized = _bounded(resized, known, list(range(resized.samples)))
-        return dataclasses.replace(_bounded(golden, known, rows), resized=resized), True
+        parts = tuple(_bounded(part, known, list(range(part.samples))) for part in parts)
+        return dataclasses.replace(_bounded(golden, known, rows), resized=resized, conditions=parts), True
     except (ParityError, UnusableError):
         return golden, False
 

@@ -6,7 +6,14 @@ import numpy as np
 
 from hnexport.errors import ParityError
 
-__all__ = ["MEMBERS_CHECKED_BY_DEFAULT", "checked_members", "drawn_members", "new_seed", "sample_members"]
+__all__ = [
+    "MEMBERS_CHECKED_BY_DEFAULT",
+    "checked_members",
+    "drawn_members",
+    "new_seed",
+    "sample_members",
+    "unknown_ids",
+]
 
 MEMBERS_CHECKED_BY_DEFAULT = 32
 
@@ -33,6 +40,11 @@ def checked_members(members: int, chosen: Sequence[int] | None) -> tuple[int, ..
         what = f"member {unknown[0]} does not exist" if unknown else "no member was named"
         raise ParityError(f"{what}: this ensemble has members 0 to {members - 1}")
     return tuple(dict.fromkeys(chosen))
+
+
+def unknown_ids(members: int, bits: int = 64) -> tuple[int, ...]:
+    """Condition ids that no ensemble of this size has, as far as a runtime tells them apart."""
+    return (-1, members, 2**31 - 1, *((2**32, 2**63 - 1, -(2**63)) if bits == 64 else ()))  # 2**32 cut to 32 bits is 0
 
 
 def new_seed() -> int:

@@ -1,4 +1,4 @@
-"""Runners of ONNX files: onnxruntime on the CPU, CUDA or TensorRT."""
+"""Runners of ONNX files: onnxruntime on one of its providers."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from hnexport.parity.limits import Limits
 from hnexport.parity.nan_marks import mark_maxima
 from hnexport.parity.onnx_signature import OnnxSignature, onnx_signature
 from hnexport.parity.own_signature import faults_of_graph, faults_of_hypernet, faults_of_network
-from hnexport.parity.providers import Device, Placement, onnx_session, profiled_placement
+from hnexport.parity.providers import Device, Placement, limited, onnx_session, profiled_placement
 from hnexport.parity.random_operators import random_operators
 from hnexport.parity.signature import signature_of
 from hnexport.parity.trace import Given, Trace
@@ -58,7 +58,7 @@ class OnnxRunner:
             check_model(path)
         self._session = onnx_session(path, onnxruntime.SessionOptions(), device)
         self._called = called or onnx_signature(path, self._session, signature_of(manifest))
-        self.limits = self._called.limits
+        self.limits = limited(self._called.limits, device)
         self.signature_faults, self.random = signature_faults, random
         self.runtime = _runtime(self._session)
 
@@ -92,15 +92,21 @@ class OnnxRunner:
     def weights(self, cond_id: int, inputs: Mapping[str, Array]) -> Given:
         """The tensors that the graph gives its operators."""
         if self._weights is None:
-            self._weights = OnnxWeights(self._path, self._slots, self._called.cond_id)
-        return self._weights.run(cond_id)
+            self._weights = OnnxWeights(self._path, self._slots, self._called.cond_id, self._conditions)
+        return self._weights.run(self._called.feed(cond_id, inputs))
 
     def trace(self, cond_id: int, inputs: Mapping[str, Array]) -> Trace:
         """Every value of one call, node by node and without optimisation."""
-        tracer = OnnxTracer(self._path, self._slots, cond_id=self._called.cond_id)
+        called = self._called
+        tracer = OnnxTracer(self._path, self._slots, cond_id=called.cond_id, conditions=self._conditions)
         trace = tracer.run(self._called.feed(cond_id, inputs))
         outputs = {name: trace.outputs[own] for name, own in self._called.outputs.items()}
         return dataclasses.replace(trace, outputs=outputs)
+
+    @property
+    def _conditions(self) -> tuple[str, ...]:
+        """The graph's own names of the conditions."""
+        return tuple(self._called.inputs[name][0] for name in self._manifest.conditions)
 
     @property
     def _slots(self) -> tuple[str, ...]:
@@ -147,25 +153,26 @@ class MaterialisedRunner:
         self.random = (*random_operators(bundle / HYPERNET_FILE), *random_operators(bundle / NETWORK_FILE))
         self._outputs = [output.name for output in manifest.outputs]
         _, reached = dependent(load_graph(bundle / NETWORK_FILE), self._supplied)
-        self.limits = Limits(
-            unguarded=tuple(o.name for o in manifest.outputs if o.is_floating and o.name not in reached),
-        )
+        unguarded = tuple(o.name for o in manifest.outputs if o.is_floating and o.name not in reached)
+        self.limits = limited(Limits(unguarded=unguarded), device)
         self._hypernet = onnx_session(bundle / HYPERNET_FILE, onnxruntime.SessionOptions(), device)
-        self._member: int | None = None
+        self._signature = manifest.signature
+        self._member: tuple[object, ...] | None = None
         self._network: onnxruntime.InferenceSession | None = None
         self._unknown: list[Array | None] = []
         self.runtime = _runtime(self._hypernet)
 
     def run(self, cond_id: int, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """The outputs of one member; its session is kept until another member is asked for."""
-        if cond_id != self._member or self._network is None:
-            given = self._given(list(self._supplied), cond_id)
+        key = (cond_id, *(inputs[name].tobytes() for name in self._signature.conditions))
+        if key != self._member or self._network is None:
+            given = self._given(list(self._supplied), cond_id, inputs)
             unknown = _without_nan(given)
             if self._network is None or not _are_equal(unknown, self._unknown):
                 self._network = None  # its memory is free before the next takes as much
                 self._network = self._materialise(given)
-            self._member, self._unknown = cond_id, unknown
-        return dict(zip(self._outputs, self._network.run(self._outputs, dict(inputs)), strict=True))
+            self._member, self._unknown = key, unknown
+        return dict(zip(self._outputs, self._network.run(self._outputs, self._own(inputs)), strict=True))
 
     def with_marks(self, cond_id: int, inputs: Mapping[str, Array]) -> Mapping[str, Array] | None:
         """The outputs where no maximum loses a NaN; None where it has no maxima."""
@@ -173,9 +180,9 @@ class MaterialisedRunner:
         model = load_graph(path)
         if not mark_maxima(model):
             return None
-        supplied = dict(zip(self._supplied, self._given(list(self._supplied), cond_id), strict=True))
+        supplied = dict(zip(self._supplied, self._given(list(self._supplied), cond_id, inputs), strict=True))
         session = open_values(model, path, self._outputs, supplied=supplied)
-        return dict(zip(self._outputs, session.run(self._outputs, dict(inputs)), strict=True))
+        return dict(zip(self._outputs, session.run(self._outputs, self._own(inputs)), strict=True))
 
     def stored(self) -> Iterator[tuple[str, Array]]:
         """The initializers of both files; stored tensors in their stored layout."""
@@ -187,14 +194,20 @@ class MaterialisedRunner:
     def weights(self, cond_id: int, inputs: Mapping[str, Array]) -> Given:
         """Every output of `hypernet.onnx`; those are all slots but the tied ones' other names."""
         names = [output.name for output in self._hypernet.get_outputs()]
-        named = dict(zip(names, self._given(names, cond_id), strict=True))
+        named = dict(zip(names, self._given(names, cond_id, inputs), strict=True))
         aliases = {slot.name: named[slot.alias_of] for slot in self._manifest.slots if slot.alias_of in named}
         return Given(named={**named, **aliases}, calls=())
 
-    def _given(self, names: list[str], cond_id: int) -> list[Array]:
+    def _given(self, names: list[str], cond_id: int, inputs: Mapping[str, Array]) -> list[Array]:
         if not names:  # members are all the same; onnxruntime would give every output
             return []
-        return self._hypernet.run(names, {COND_ID: np.array(cond_id, dtype=np.int64)})  # type: ignore[no-any-return]
+        conditions = {name: inputs[name] for name in self._signature.conditions}
+        feed = {COND_ID: np.array(cond_id, dtype=np.int64), **conditions}
+        return self._hypernet.run(names, feed)  # type: ignore[no-any-return]
+
+    def _own(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The network's inputs."""
+        return {item.name: inputs[item.name] for item in self._signature.of_network}
 
     def _materialise(self, given: list[Array]) -> onnxruntime.InferenceSession:
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(one) for one in given]

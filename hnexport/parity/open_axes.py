@@ -12,12 +12,12 @@ from hnexport.parity.results import Check
 from hnexport.parity.tolerances import Tolerance
 from hnexport.spec import BATCH, Signature
 
-__all__ = ["check_open_axes", "shortened"]
+__all__ = ["OPEN_AXES", "check_open_axes", "shortened"]
 
 Array = NDArray[np.generic]
 Outputs = Mapping[str, Array]
 
-NAME = "axes of any size are of any size"
+OPEN_AXES = "axes of any size are of any size"
 _LEAST_PLACES = 3
 
 
@@ -43,10 +43,10 @@ def check_open_axes(
     except NotRunError:
         raise
     except ParityError as error:
-        return [Check(name=NAME, passed=False, detail=f"not with {sizes}: {error}")]
+        return [Check(name=OPEN_AXES, passed=False, detail=f"not with {sizes}: {error}")]
     compared = compare_member(reference, [rows], [found], tolerance)
     detail = f"with {sizes}, relative L2 error {compared.relative_l2:.1e}"
-    return [Check(name=NAME, passed=compared.passed, detail=detail)]
+    return [Check(name=OPEN_AXES, passed=compared.passed, detail=detail)]
 
 
 def shortened(signature: Signature, inputs: Mapping[str, Array]) -> dict[str, Array] | None:

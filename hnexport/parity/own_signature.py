@@ -39,7 +39,7 @@ def faults_of_hypernet(path: Path, signature: GraphSignature, slots: Sequence[Sl
     takes, gives = declared_of(path)
     expected = {slot.name: TensorSpec(name=slot.name, dtype=slot.dtype, shape=slot.shape) for slot in slots}
     return (
-        *signature_faults("input", takes, signature.inputs[:1]),
+        *signature_faults("input", takes, (signature.inputs[0], *signature.network.of_generator)),
         *(f"{path.name} gives {item}, which is no slot" for item in gives if item.name not in expected),
         *signature_faults(
             "slot",
@@ -53,7 +53,7 @@ def faults_of_network(path: Path, signature: GraphSignature) -> tuple[str, ...]:
     """How `network.onnx` departs from a bundle's inputs and outputs."""
     inputs, outputs = declared_of(path)
     return (
-        *signature_faults("input", inputs, signature.inputs[1:]),
+        *signature_faults("input", inputs, signature.network.of_network),
         *signature_faults("output", outputs, signature.outputs),
     )
 

@@ -17,6 +17,7 @@ from hnexport.parity.depth import DepthProfile
 from hnexport.parity.not_run import remarks
 from hnexport.parity.results import ParityReport
 from hnexport.spec import OutputKind, OutputSpec, Signature
+from hnexport.summary import reference_line
 from hnexport.text import clean
 
 __all__ = ["report_page", "write_page"]
@@ -90,6 +91,7 @@ def report_page(
             frame={"width": _WIDTH, "height": _HEIGHT, "left": _LEFT, "bottom": _HEIGHT - _BOTTOM, "top": _TOP},
             power=lambda value: f"{value:.1e}",
             remarks=remarks(report.not_run),
+            reference=reference_line(manifest),
             packages=sorted(manifest.versions.items()),
         )
         + "\n"

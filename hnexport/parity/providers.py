@@ -1,5 +1,6 @@
 """Where parity computes: providers that are proved and not assumed."""
 
+import dataclasses
 import json
 import tempfile
 from collections import Counter
@@ -11,13 +12,16 @@ import onnxruntime
 import torch
 
 from hnexport.errors import BundleError, ParityError
-from hnexport.runtime.obstacles import PROVIDERS
+from hnexport.parity.limits import Limits
+from hnexport.runtime.obstacles import NVIDIA
+from hnexport.runtime.offered import KNOWN, execution_provider
 from hnexport.runtime.providers import UnusableProviderError, open_session
 from hnexport.runtime.trial import obstacle, resolve_provider
 
 __all__ = [
     "Device",
     "Placement",
+    "limited",
     "obstacle",
     "onnx_session",
     "placement",
@@ -35,7 +39,7 @@ class Device:
     """Where to compute.
 
     Attributes:
-        provider: a key of `PROVIDERS`.
+        provider: by its short name, see `hnexport.runtime.offered`.
         tf32: let CUDA round factors to TF32; onnxruntime's own default is yes, ours is no.
     """
 
@@ -60,15 +64,24 @@ def onnx_session(path: Path, options: onnxruntime.SessionOptions, device: Device
         raise ParityError(f"onnxruntime {onnxruntime.__version__} cannot open {path}: {error.__cause__}") from error
 
 
+def limited(limits: Limits, device: Device) -> Limits:
+    """The limits of a graph on a provider of which some are known."""
+    known = KNOWN.get(device.provider)
+    if known is None:
+        return limits
+    keeps_nan, id_bits = limits.keeps_nan and known.keeps_nan, min(limits.id_bits, known.id_bits)
+    return dataclasses.replace(limits, keeps_nan=keeps_nan, id_bits=id_bits)
+
+
 def torch_device(device: Device) -> str:
     """Where PyTorch computes: on the GPU if that was asked for and this PyTorch can, otherwise on the CPU."""
-    return "cuda" if device.provider != "cpu" and torch.cuda.is_available() else "cpu"
+    return "cuda" if device.provider in NVIDIA and torch.cuda.is_available() else "cpu"
 
 
 def torch_runtime(device: Device) -> str:
     """What computes a PyTorch file, in words; they say so where it is the CPU though another device was asked for."""
     where = torch_device(device)
-    without = where == "cpu" and device.provider != "cpu"
+    without = where == "cpu" and device.provider in NVIDIA
     return f"torch {torch.__version__} {where}{' (this PyTorch has no CUDA)' if without else ''}"
 
 
@@ -91,7 +104,7 @@ def placement(profile: Path, provider: str) -> Placement:
     Raises:
         ParityError: the profile names no node, so it proves nothing.
     """
-    name = PROVIDERS[provider]
+    name = execution_provider(provider)
     events = json.loads(profile.read_text(encoding="utf-8"))
     ran = {
         (event["name"], event["args"].get("op_name", "?"), event["args"]["provider"])

@@ -13,7 +13,7 @@ from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError
 from hnexport.parity.cost import counted_seconds, estimated_seconds
 from hnexport.parity.double import run_double, run_single
-from hnexport.parity.inputs import EXAMPLE
+from hnexport.parity.inputs import EXAMPLE, GIVEN
 from hnexport.parity.judgeable import judgeable
 from hnexport.parity.members import MEMBERS_CHECKED_BY_DEFAULT, checked_members, sample_members
 from hnexport.parity.noise import measure_noise
@@ -37,6 +37,7 @@ BUILD_SECONDS = 10.0
 """About what reference and verification may take in a build of more than 32 members, by an estimate that is the same on
 every machine."""
 _RESIZED = 3  # samples
+_CONDITIONED = 8  # members, with each further condition
 _STRICT = TOLERANCES[Precision.FLOAT32]
 _RUNS_A_MEMBER = 40  # runs of the reference that take as long as everything a build does for one member
 
@@ -73,6 +74,7 @@ def compute_golden(
     *,
     progress: Progress = no_progress,
     every: bool = False,
+    conditions: Sequence[Mapping[str, Array]] = (),
 ) -> Golden:
     """The reference outputs of samples for some members.
 
@@ -85,6 +87,8 @@ def compute_golden(
         kinds: what each sample is.
         progress: called after each member.
         every: keep samples that cannot be judged.
+        conditions: others than those among `inputs`, with which some of the samples are computed too; those with which
+            they cannot be are left out.
 
     Raises:
         ParityError: the reference itself is not finite, so nothing can be compared with it.
@@ -95,9 +99,22 @@ def compute_golden(
         try:
             golden = reference_of(ensemble, members, some, [kinds[i] for i in kept], progress)
             golden = golden if every else judgeable(golden, ensemble.signature, _STRICT)
-            return dataclasses.replace(golden, resized=_resized(ensemble, golden))
+            parts = tuple(part for given in conditions if (part := _with_condition(ensemble, golden, given)))
+            return dataclasses.replace(golden, resized=_resized(ensemble, golden), conditions=parts)
         except UnusableError as error:
             kept = [number for position, number in enumerate(kept) if position not in error.samples]
+
+
+def _with_condition(ensemble: Ensemble, golden: Golden, given: Mapping[str, Array]) -> Golden | None:
+    """The members and some of the samples with other conditions; None where the network cannot run them."""
+    inputs = {**taken(ensemble.signature, golden.inputs, slice(0, _RESIZED)), **given}
+    members = golden.members.tolist()
+    few = members if len(members) <= _CONDITIONED else [*members[: _CONDITIONED - 1], members[-1]]
+    try:
+        found = reference_of(ensemble, few, inputs, golden.kinds[:_RESIZED])
+    except (ParityError, UnusableError):
+        return None
+    return dataclasses.replace(found, fingerprints={}, spoils=None)
 
 
 def _resized(ensemble: Ensemble, golden: Golden) -> Golden | None:
@@ -202,7 +219,8 @@ def _check_finite(
             if not wrong and np.isfinite(values[output.name]).all():
                 continue
             if not wrong or len(wrong) == len(kinds) or any(kinds[sample] == EXAMPLE for sample in wrong):
+                checked = "the samples and its weights" if GIVEN in kinds else "its weights"
                 raise ParityError(
-                    f"member {member}: PyTorch's own {precision} {output.name} are not finite; check its weights"
+                    f"member {member}: PyTorch's own {precision} {output.name} are not finite; check {checked}"
                 )
             raise UnusableError(wrong)

@@ -12,6 +12,7 @@ from hnexport.errors import ParityError
 from hnexport.names import COND_IDS
 from hnexport.parity.limits import LARGEST_BATCH, Limits
 from hnexport.parity.tolerances import Precision
+from hnexport.records import SPARSE
 from hnexport.spec import BATCH, MEMBER, OutputKind, OutputSpec, Signature, TensorSpec
 from hnexport.spelling import spelled
 from hnexport.summaries import Summary, summaries
@@ -73,11 +74,12 @@ class GraphSignature:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[OutputSpec, ...]
     sizes: Mapping[str, int] = field(default_factory=dict)
+    conditions: tuple[str, ...] = field(default=(), metadata=SPARSE)
 
     @property
     def network(self) -> Signature:
         """Without the condition id."""
-        return Signature(inputs=self.inputs[1:], outputs=self.outputs)
+        return Signature(inputs=self.inputs[1:], outputs=self.outputs, conditions=self.conditions)
 
     @property
     def summaries(self) -> tuple[Summary, ...]:
@@ -97,7 +99,9 @@ class GraphSignature:
 
 def signature_of(manifest: Manifest, sizes: Mapping[str, int] | None = None) -> GraphSignature:
     """The signature of a bundle's graph."""
-    return GraphSignature(inputs=manifest.inputs, outputs=manifest.outputs, sizes=dict(sizes or {}))
+    return GraphSignature(
+        inputs=manifest.inputs, outputs=manifest.outputs, sizes=dict(sizes or {}), conditions=manifest.conditions
+    )
 
 
 def axis_sizes(signature: Signature, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:

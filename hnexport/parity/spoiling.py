@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from hnexport.ensemble import Ensemble
-from hnexport.parity.double import run_weights
+from hnexport.parity.double import conditions_of, run_weights
 from hnexport.rows import batch_size, flat_rows, taken
 from hnexport.spec import Signature, TensorSpec
 
@@ -65,7 +65,7 @@ def spoilt_outputs(ensemble: Ensemble, member: int, inputs: Mapping[str, Array])
     rows = min(2, batch_size(signature, inputs))
     some = taken(signature, inputs, slice(0, rows))
     with torch.no_grad():
-        weights = ensemble.weights(member) if spoilable(signature) else {}
+        weights = ensemble.weights(member, conditions_of(ensemble, inputs)) if spoilable(signature) else {}
     for item in spoilable(signature):
         for spoil in (_NAN, _SOME_NAN):
             with np.errstate(all="ignore"):

@@ -105,12 +105,16 @@ class TorchRunner:
         """The tensors that the program gives its operators, and what else has the shape of a stored slot."""
         shapes = _slot_shapes(self.stored())
         with _unfused(self._module):
-            return trace_torch(self._program, cond_id, inputs, self._device, shapes=shapes).given
+            return self._traced(cond_id, inputs, shapes=shapes).given
 
     def trace(self, cond_id: int, inputs: Mapping[str, Array]) -> Trace:
         """Every floating-point value of one call, and the tensors that the program gives its operators."""
         with _unfused(self._module):
-            return trace_torch(self._program, cond_id, inputs, self._device, values=True)
+            return self._traced(cond_id, inputs, values=True)
+
+    def _traced(self, cond_id: int, inputs: Mapping[str, Array], **kept: Any) -> Trace:
+        conditions = self._signature.conditions
+        return trace_torch(self._program, cond_id, inputs, self._device, conditions=conditions, **kept)
 
     @property
     def _program(self) -> TorchProgram:

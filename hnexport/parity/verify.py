@@ -27,7 +27,8 @@ from hnexport.parity.signature_report import signature_report
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.parity.weight_checks import check_generated, check_stored
 from hnexport.progress import Progress, no_progress
-from hnexport.runtime.obstacles import quick_obstacle
+from hnexport.runtime.obstacles import NVIDIA, quick_obstacle
+from hnexport.runtime.offered import offered
 from hnexport.spelling import spelled
 
 __all__ = ["VerifyOptions", "verify"]
@@ -93,10 +94,10 @@ def verify(
 
 
 def _other_providers(used: str, options: VerifyOptions) -> dict[str, str]:
-    """Why ONNX was not run on each of the GPU's providers but the one that was used."""
+    """Why ONNX was not run on each of NVIDIA's providers, and of those that are there, but the one that was used."""
     found = {}
-    for provider in ("cuda", "tensorrt"):
-        if provider != used:
+    for provider in dict.fromkeys((*NVIDIA, *offered())):
+        if provider not in (used, "cpu"):
             tried = options.provider == "auto" and provider == "cuda"
             why = obstacle(provider) if tried else quick_obstacle(provider)  # a trial takes seconds
             found[f"onnx on {provider}"] = str(
@@ -144,6 +145,10 @@ def _verify_one(
         checks.append(check_stored(runner, golden.fingerprints))
         step = functools.partial(_count, judge.progress, f"weights of {name}", len(members))
         checks.append(check_generated(runner, weights, members, inputs, judge.options.tolerance, step))
+        for part in golden.conditions[:1]:
+            given, some = first_samples(judge.manifest.signature, part, 1), part.members.tolist()
+            found = check_generated(runner, weights, some, given, judge.options.tolerance, lambda _: None)
+            checks.append(dataclasses.replace(found, name=f"{found.name}, with another condition"))
     if isinstance(runner, Readable):
         checks.append(check_nothing_random(runner.random))
     report = judge.one(name, runner)

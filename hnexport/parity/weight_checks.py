@@ -59,7 +59,7 @@ def check_generated(
     name = "every layer gets its member's tensors"
     worst = (0.0, "", -1)
     for done, member in enumerate(members, start=1):
-        expected = weights(member)
+        expected = weights(member, inputs)
         found = find_slots(expected, _given(artifact, member, inputs), tolerance.weights)
         missing = [slot for slot in expected if slot not in found]
         if missing:

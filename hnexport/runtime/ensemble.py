@@ -1,6 +1,6 @@
 """A loaded ensemble."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -10,11 +10,11 @@ from hnexport.errors import RuntimeInputError
 from hnexport.members import check_member, check_members
 from hnexport.runtime.inputs import NOT_GIVEN, check_inputs
 from hnexport.runtime.options import Precision, Strategy
-from hnexport.runtime.residents import Arrays, ConditionalPredictor, Predictor, ResidentMembers
+from hnexport.runtime.residents import NO_CONDITIONS, Arrays, ConditionalPredictor, Predictor, ResidentMembers
 from hnexport.runtime.uncertainty import summarise_outputs
 from hnexport.spec import OutputKind, Signature
 
-__all__ = ["Engine", "LoadedEnsemble"]
+__all__ = ["Engine", "LoadedEnsemble", "MaterialisedMember"]
 
 Members = Iterable[int] | Literal["all"]
 
@@ -33,8 +33,8 @@ class Engine(Protocol):
         """The size of one member's weights, in bytes."""
         ...
 
-    def materialise(self, member: int) -> Predictor:
-        """The plain network of one member."""
+    def materialise(self, member: int, conditions: Arrays = NO_CONDITIONS) -> Predictor:
+        """The plain network of one member and its conditions."""
         ...
 
     def fold(self, member: int) -> Predictor:
@@ -61,7 +61,19 @@ class LoadedEnsemble:
         resident_limit: how many members' weights are kept at once; 0 where they are generated in every call.
     """
 
-    def __init__(self, manifest: Manifest, engine: Engine, strategy: Strategy, resident_limit: int) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        engine: Engine,
+        strategy: Strategy,
+        resident_limit: int,
+        prepare: Callable[[], object] = lambda: None,
+    ) -> None:
+        """An ensemble on an engine.
+
+        Args:
+            prepare: called before the engine materialises where the strategy is another one: verifies the files.
+        """
         self.manifest = manifest
         self.members: int = manifest.members
         self.signature: Signature = manifest.signature
@@ -71,18 +83,23 @@ class LoadedEnsemble:
         self.precision: Precision = engine.precision
         self.strategy = strategy
         self.resident_limit = 0 if strategy is Strategy.GENERATED else resident_limit
+        self._engine, self._prepare = engine, prepare
         self._residents: ResidentMembers | None = None
         self._compute: ConditionalPredictor
         if strategy is Strategy.GENERATED:
             self._compute = engine.generate()
         else:
-            make = engine.fold if strategy is Strategy.FOLDED else engine.materialise
-            residents = self._residents = ResidentMembers(make, resident_limit)
-            self._compute = lambda member, inputs: residents.predictor(member)(inputs)
+            folded = strategy is Strategy.FOLDED
+            make = (lambda member, _: engine.fold(member)) if folded else engine.materialise
+            self._residents = ResidentMembers(make, resident_limit)
+            self._compute = self._of_resident
 
     @property
     def resident_members(self) -> tuple[int, ...]:
-        """The members whose weights are in memory now, least recently used first."""
+        """The members whose weights are in memory now, least recently used first.
+
+        Of a hypernetwork of a vector, a member stands there once for each condition that it is kept with.
+        """
         return self._residents.members if self._residents else ()
 
     def predict(
@@ -112,6 +129,30 @@ class LoadedEnsemble:
         chosen = check_members(members, self.members)
         return self._given(self._of_several(chosen, check_inputs(inputs, named, self.signature)))
 
+    def materialise(self, conditions: Any = NOT_GIVEN, /, *, member: Any = 0, **named: Any) -> "MaterialisedMember":
+        """The plain network of one member, and of one condition of a hypernetwork of a vector; the caller keeps it.
+
+        Whatever the strategy, its weights are made once, here or where a prediction made them before, and stay as long
+        as this object does.
+
+        Args:
+            conditions: the condition where there is one, or a mapping with all of them.
+            member: one member, from 0.
+            named: the conditions by name.
+
+        Raises:
+            RuntimeInputError: the member does not exist, or a condition is missing, or has another shape or dtype.
+            ProviderError: the precision is float16, whose weights are generated in every call.
+        """
+        checked = check_inputs(conditions, named, self.signature, self.signature.of_generator)
+        chosen = check_member(member, self.members)
+        if self._residents is not None:
+            predictor = self._residents.predictor(chosen, checked)
+        else:
+            self._prepare()
+            predictor = self._engine.materialise(chosen, checked)
+        return MaterialisedMember(chosen, self.signature.materialised, predictor)
+
     def predict_mean(self, inputs: Any = NOT_GIVEN, /, *, members: Members = "all", **named: Any) -> Any:
         """The members' mean prediction and how much they disagree.
 
@@ -136,6 +177,15 @@ class LoadedEnsemble:
         """
         return self._compute(check_member(member, self.members), check_inputs(inputs, {}, self.signature))
 
+    def _of_resident(self, member: int, inputs: Arrays) -> Arrays:
+        """By the plain network of the member and the conditions among the inputs."""
+        residents, conditions = self._residents, self.signature.conditions
+        if residents is None:
+            raise RuntimeError("nothing is resident")
+        own = {name: inputs[name] for name in conditions}
+        given = {name: array for name, array in inputs.items() if name not in own} if own else inputs
+        return residents.predictor(member, own)(given)
+
     def _of_several(self, members: Sequence[int], inputs: Arrays) -> Arrays:
         """Each output `[member, …]`, written into place member by member."""
         stacked: dict[str, Any] = {}
@@ -147,9 +197,7 @@ class LoadedEnsemble:
         return stacked
 
     def _given(self, outputs: Mapping[str, Any]) -> Any:
-        """What the only output gives, or a dict of what all of them do, in the signature's order."""
-        names = [output.name for output in self.signature.outputs]
-        return outputs[names[0]] if len(names) == 1 else {name: outputs[name] for name in names}
+        return _as_given(self.signature, outputs)
 
     def warm(self, members: Members = "all") -> None:
         """Make members' weights ahead of their first prediction; does nothing where weights are generated.
@@ -160,6 +208,11 @@ class LoadedEnsemble:
         chosen = check_members(members, self.members)
         if self._residents is None:
             return
+        if self.signature.conditions:
+            given = ", ".join(f"{name}=…" for name in self.signature.conditions)
+            raise RuntimeInputError(
+                f"weights come of conditions too: make one ahead with materialise(member=0, {given})"
+            )
         if len(set(chosen)) > self._residents.limit:
             raise RuntimeInputError(
                 f"{len(set(chosen))} members cannot be warm at once: {self._residents.limit} can be resident; name "
@@ -173,6 +226,31 @@ class LoadedEnsemble:
             f"<LoadedEnsemble {self.manifest.name}: {self.members} members, {self.engine} on {self.provider}, "
             f"{self.strategy.value}{'' if self.precision is Precision.FLOAT32 else f', {self.precision.value}'}>"
         )
+
+
+class MaterialisedMember:
+    """A member as a plain network, with its condition where it has one; safe to use from several threads.
+
+    Attributes:
+        signature: what the network takes and gives, without conditions.
+    """
+
+    def __init__(self, member: int, signature: Signature, predictor: Predictor) -> None:
+        self.member, self.signature, self._predictor = member, signature, predictor
+
+    def predict(self, inputs: Any = NOT_GIVEN, /, **named: Any) -> Any:
+        """The outputs, as `LoadedEnsemble.predict` gives those of one member.
+
+        Raises:
+            RuntimeInputError: an input is missing, or has another shape or dtype.
+        """
+        return _as_given(self.signature, self._predictor(check_inputs(inputs, named, self.signature)))
+
+
+def _as_given(signature: Signature, outputs: Mapping[str, Any]) -> Any:
+    """What the only output gives, or a dict of what all of them do, in the signature's order."""
+    names = [output.name for output in signature.outputs]
+    return outputs[names[0]] if len(names) == 1 else {name: outputs[name] for name in names}
 
 
 def _classes(signature: Signature) -> int:

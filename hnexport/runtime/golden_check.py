@@ -89,6 +89,8 @@ def check_golden(
         outputs = predict(int(golden.members[row]), inputs)
         for output in signature.outputs:
             judge.compare(row, output, outputs.get(output.name), samples)
+    for part in golden.conditions if check is Check.ALL else ():  # the same with other conditions
+        check_golden(part, signature, predict, check, precision, folder)
     for name in sorted(judge.lost - judge.judged):
         logger.warning(
             "%s: nothing of %s is checked, since its golden samples say that float32 may lose more than %g of it",

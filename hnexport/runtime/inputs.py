@@ -1,6 +1,6 @@
 """What a loaded ensemble takes: samples by the names of the signature, checked before any runtime sees them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,46 +38,51 @@ def sample_word(signature: Signature) -> str:
     return "image" if len(signature.inputs) == 1 and is_image(signature.inputs[0]) else "sample"
 
 
-def check_inputs(given: Any, named: Mapping[str, Any], signature: Signature) -> dict[str, Array]:
+def check_inputs(
+    given: Any, named: Mapping[str, Any], signature: Signature, asked: tuple[TensorSpec, ...] | None = None
+) -> dict[str, Array]:
     """The inputs by name, each as `check_input` gives it, after sizes that share a name were found to agree.
 
     Args:
         given: a mapping with every input, or the value of the only one; `NOT_GIVEN` where they are in `named`.
         named: by name, or empty. The only input of a network that takes images may be called `images`.
+        asked: some of the signature's inputs; None for all.
 
     Raises:
         RuntimeInputError: an input is missing, unknown or given twice, or as `check_input`, or sizes do not agree.
     """
-    names = [tensor.name for tensor in signature.inputs]
-    values = _by_name(given, named, signature)
+    tensors = signature.inputs if asked is None else asked
+    names = [tensor.name for tensor in tensors]
+    values = _by_name(given, named, tensors)
     unknown = next((name for name in values if name not in names), None)
     missing = next((name for name in names if name not in values), None)
     if unknown is not None or missing is not None:
         wrong = [] if missing is None else [f"the input {missing!r} is missing"]
         wrong += [] if unknown is None else [f"there is no input {shown(unknown)}"]
-        raise RuntimeInputError(f"{', '.join(wrong)}: this network takes {', '.join(names) or 'no inputs'}")
-    checked = {tensor.name: check_input(values[tensor.name], tensor) for tensor in signature.inputs}
-    _check_open_sizes(checked, signature)
+        what = "this network takes" if asked is None else "its weights are made of"
+        raise RuntimeInputError(f"{', '.join(wrong)}: {what} {', '.join(names) or 'no inputs'}")
+    checked = {tensor.name: check_input(values[tensor.name], tensor) for tensor in tensors}
+    _check_open_sizes(checked, tensors)
     return checked
 
 
-def _by_name(given: Any, named: Mapping[str, Any], signature: Signature) -> Mapping[str, Any]:
+def _by_name(given: Any, named: Mapping[str, Any], tensors: Sequence[TensorSpec]) -> Mapping[str, Any]:
     if given is NOT_GIVEN:
-        alone = signature.inputs[0].name if len(signature.inputs) == 1 else ""
+        alone = tensors[0].name if len(tensors) == 1 else ""
         return {alone: named["images"]} if alone in _IMAGE_NAMES and set(named) == {"images"} else named
     if named:
         raise RuntimeInputError("give the inputs either in one argument or by their names, not both")
     if isinstance(given, Mapping):
         return given
-    if len(signature.inputs) != 1:
-        names = ", ".join(f"{tensor.name!r}: …" for tensor in signature.inputs)
-        raise RuntimeInputError(f"this network takes {len(signature.inputs)} inputs: give them by name, {{{names}}}")
-    return {signature.inputs[0].name: given}
+    if len(tensors) != 1:
+        names = ", ".join(f"{tensor.name!r}: …" for tensor in tensors)
+        raise RuntimeInputError(f"this network takes {len(tensors)} inputs: give them by name, {{{names}}}")
+    return {tensors[0].name: given}
 
 
-def _check_open_sizes(arrays: Mapping[str, Array], signature: Signature) -> None:
+def _check_open_sizes(arrays: Mapping[str, Array], tensors: Sequence[TensorSpec]) -> None:
     seen: dict[str, tuple[str, int]] = {}
-    for tensor in signature.inputs:
+    for tensor in tensors:
         for axis, size in zip(tensor.shape, arrays[tensor.name].shape, strict=True):
             if isinstance(axis, int):
                 continue

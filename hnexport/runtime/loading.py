@@ -1,34 +1,32 @@
 """From a bundle to an ensemble: check the files, choose provider and strategy, check the golden sample."""
 
+import functools
 import logging
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
 import onnxruntime
 
-from hnexport.bundle.golden import Golden, read_golden, within
-from hnexport.bundle.manifest import Manifest, read_identified
+from hnexport.bundle.golden import Golden, within
+from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError, CacheError, ProviderError, RuntimeInputError
-from hnexport.names import GOLDEN_FILE
 from hnexport.runtime.cache import CACHE_REMEDY, require_cache
 from hnexport.runtime.cuda import CudaOptions
 from hnexport.runtime.ensemble import Engine, LoadedEnsemble
+from hnexport.runtime.files import BundleFiles
 from hnexport.runtime.golden_check import check_golden
 from hnexport.runtime.half import find_half
 from hnexport.runtime.memory import available_bytes
+from hnexport.runtime.offered import execution_provider
 from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
 from hnexport.runtime.openvino_engine import OpenvinoEngine
 from hnexport.runtime.options import Check, Checksums, EngineName, LoadOptions, Precision, Strategy
-from hnexport.runtime.providers import PROVIDERS, check_provider_name, require_device
-from hnexport.runtime.residents import Arrays
-from hnexport.runtime.samples import trial_inputs
+from hnexport.runtime.providers import check_provider_name, require_device
 from hnexport.runtime.shares import own_share
 from hnexport.runtime.tuned import find_tuned
-from hnexport.runtime.validation import require_path
-from hnexport.runtime.verified import verify_files
 
 __all__ = ["load"]
 
@@ -37,11 +35,12 @@ logger = logging.getLogger(__name__)
 _MEMORY_SHARE = 0.5  # of what is available; the rest is for activations and for the application
 _OWN_SHARE = 0.25  # of a member's weights, from which a plain network of them is clearly faster
 _MEMBER_OVERHEAD = 1.1  # a session and its graph, beside the weights
+_CONDITIONS = 16  # kept at once where nobody says how many
 _UNKNOWN_MEMORY_BYTES = 2**31  # where the system does not say
 
 
 def load(
-    bundle: str | PathLike[str],
+    bundle: str | PathLike[str] | Mapping[str, bytes],
     *,
     provider: str = "auto",
     engine: str = EngineName.ONNXRUNTIME,
@@ -59,16 +58,22 @@ def load(
 
     Args:
         bundle: the directory that `hnexport build` wrote. Its weights file is mapped into memory: replace a bundle by
-            renaming, never by writing into its files.
+            renaming, never by writing into its files. Or its files in memory, a mapping from their names to bytes: the
+            manifest, golden samples and ONNX files that the strategy reads. Nothing is written to a disk then; OpenVINO
+            and `tune` need a folder.
         provider: "auto" takes CUDA where it starts and passes the golden sample, otherwise the CPU; a provider that is
-            named ("cpu", "cuda", "tensorrt", "directml", "coreml", "migraphx") is taken or refused, never replaced.
+            named is taken or refused, never replaced: "cpu", "cuda", "tensorrt", "directml", "coreml", "migraphx",
+            "webgpu", "openvino", "qnn", "tensorrt-rtx", and whatever else onnxruntime has here, built in or from a
+            plugin (docs/runtimes.md).
         engine: "onnxruntime", or "openvino" (on the CPU; an optional dependency).
         strategy: "materialised" keeps members as plain networks, "folded" keeps their weights beside the graphs that
             `hnexport tune` made for this machine, "generated" computes a member's weights in every call; "auto"
             materialises where that is faster and all members fit into half of the available memory, otherwise it takes
-            tuned graphs where there are any.
+            tuned graphs where there are any. With a hypernetwork of a vector it generates: see
+            `LoadedEnsemble.materialise`.
         resident_members: the weights of at most so many members are kept, those of the least recently used are dropped;
-            None keeps as many as fit.
+            None keeps as many as fit. With a hypernetwork of a vector each condition of a member counts, and 16 are
+            kept at most.
         threads: compute threads of one call, in each session as it is given. None takes what this process may use: the
             physical cores of its affinity mask, bounded by its control groups' quota, and fewer where many resident
             members would otherwise have more than 64 threads together and more than two for each core. See
@@ -110,15 +115,17 @@ def load(
     check_provider_name(options.provider)
     if digest is not None and options.checksums is Checksums.NEVER:
         raise RuntimeInputError("digest needs the checksums, since it stands for them: leave checksums='never' out")
-    files = _Files(require_path("bundle", bundle), options.checksums, digest)
+    files = BundleFiles(bundle, options.checksums, digest)
     golden = files.golden() if options.check is not Check.NONE else None
+    if files.contents is not None and (options.tune or options.engine is EngineName.OPENVINO):
+        raise RuntimeInputError("a bundle in memory is for onnxruntime, and not tuned: write it to a folder first")
     if options.engine is EngineName.OPENVINO:
         if options.provider not in ("auto", "cpu"):
             raise ProviderError(f"engine 'openvino' runs on the CPU here, not on {options.provider!r}: leave it out")
         return _load_on("cpu", files, golden, options)
     if options.provider != "auto":
         return _load_on(options.provider, files, golden, options)
-    if PROVIDERS["cuda"] in onnxruntime.get_available_providers():
+    if execution_provider("cuda") in onnxruntime.get_available_providers():
         try:
             ensemble = _load_on("cuda", files, golden, options)
             if golden is None:
@@ -131,37 +138,7 @@ def load(
     return _load_on("cpu", files, golden, options)
 
 
-class _Files:
-    """The files of one bundle; each is verified once, before it is first used."""
-
-    def __init__(self, folder: Path, checksums: Checksums, digest: str | None = None) -> None:
-        self.folder, self.manifest = folder, read_identified(folder, digest).manifest
-        self._checksums = checksums
-        self._verified: set[str] = set()
-        if self.manifest.onnx is None:
-            held = ", ".join(self.manifest.formats)
-            raise BundleError(f"{folder} holds no ONNX files, only {held}: build it again with the format onnx")
-
-    def verify(self, names: Iterable[str]) -> None:
-        wanted = [name for name in names if name not in self._verified]
-        verify_files(self.folder, self.manifest, wanted, self._checksums)
-        self._verified.update(wanted)
-
-    def golden(self) -> Golden:
-        self.verify([GOLDEN_FILE])
-        return read_golden(self.folder, self.manifest)
-
-    def trial(self) -> Arrays:
-        """Inputs of one sample, golden ones if there are any that can be read."""
-        try:
-            golden = self.golden()
-        except BundleError as error:
-            logger.info("no golden sample is used: %s", error)
-            golden = None
-        return trial_inputs(self.manifest.signature, golden)
-
-
-def _load_on(provider: str, files: _Files, golden: Golden | None, options: LoadOptions) -> LoadedEnsemble:
+def _load_on(provider: str, files: BundleFiles, golden: Golden | None, options: LoadOptions) -> LoadedEnsemble:
     options = options.on(provider)
     if provider != "cpu":  # before anything is made for it
         require_device(provider, (options.cuda or CudaOptions()).device)
@@ -171,7 +148,8 @@ def _load_on(provider: str, files: _Files, golden: Golden | None, options: LoadO
     strategy, limit = _plan(engine, files, options)
     engine.sessions = 1 + (limit if strategy is Strategy.MATERIALISED else 1)  # the hypernetwork's, and these
     files.verify(engine.files[strategy])
-    ensemble = LoadedEnsemble(files.manifest, engine, strategy, limit)
+    prepare = functools.partial(files.verify, engine.files[Strategy.MATERIALISED])
+    ensemble = LoadedEnsemble(files.manifest, engine, strategy, limit, prepare)
     if golden is not None:
         signature = files.manifest.signature
         golden = within(golden, signature, options.precision)
@@ -179,7 +157,7 @@ def _load_on(provider: str, files: _Files, golden: Golden | None, options: LoadO
     return ensemble
 
 
-def _tune_first(files: _Files, options: LoadOptions) -> None:
+def _tune_first(files: BundleFiles, options: LoadOptions) -> None:
     """Make what `hnexport tune` makes, if this machine has none; where there is no cache, only what needs it fails."""
     half = options.precision is Precision.FLOAT16
     try:
@@ -210,7 +188,7 @@ def _tune(bundle: Path, *arguments: str) -> None:
         raise BundleError(f"{bundle} could not be tuned: {done.stderr.strip() or 'hnexport tune gave no reason'}")
 
 
-def _engine(provider: str, files: _Files, options: LoadOptions) -> Engine:
+def _engine(provider: str, files: BundleFiles, options: LoadOptions) -> Engine:
     if options.engine is EngineName.OPENVINO:
         return OpenvinoEngine(files.folder, files.manifest, options.threads, options.precision)
     return OnnxruntimeEngine(
@@ -221,10 +199,11 @@ def _engine(provider: str, files: _Files, options: LoadOptions) -> Engine:
         precision=options.precision,
         cuda=options.cuda,
         trial=files.trial,
+        contents=files.contents,
     )
 
 
-def _plan(engine: Engine, files: _Files, options: LoadOptions) -> tuple[Strategy, int]:
+def _plan(engine: Engine, files: BundleFiles, options: LoadOptions) -> tuple[Strategy, int]:
     """The strategy, and how many members may be resident.
 
     `auto` never thrashes: if not every member fits and nobody said how many to keep, weights are generated.
@@ -235,11 +214,12 @@ def _plan(engine: Engine, files: _Files, options: LoadOptions) -> tuple[Strategy
         if options.resident_members is not None:
             raise RuntimeInputError("resident_members is for strategy='materialised': generated members are not kept")
         return Strategy.GENERATED, 0
-    if options.strategy is Strategy.AUTO and options.resident_members is None and not _pays(manifest, engine):
+    many = bool(manifest.conditions)  # as many networks as there are conditions: nobody knows which are asked again
+    if options.strategy is Strategy.AUTO and options.resident_members is None and (many or not _pays(manifest, engine)):
         return Strategy.GENERATED, 0
     chosen = Strategy.FOLDED if options.strategy is Strategy.FOLDED else Strategy.MATERIALISED
     if options.resident_members is not None:
-        return chosen, min(options.resident_members, members)
+        return chosen, options.resident_members if many else min(options.resident_members, members)
     files.verify(engine.files[Strategy.MATERIALISED])
     fitting = _members_that_fit(engine)
     if options.strategy is Strategy.AUTO and fitting < members:
@@ -253,7 +233,7 @@ def _plan(engine: Engine, files: _Files, options: LoadOptions) -> tuple[Strategy
             max(1, fitting),
         )
         return Strategy.GENERATED, 0
-    return chosen, max(1, min(fitting, members))
+    return chosen, max(1, min(fitting, _CONDITIONS if many else members))
 
 
 def _can_fold(engine: Engine, manifest: Manifest) -> bool:

@@ -4,9 +4,7 @@ import ctypes
 import os
 import re
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import onnxruntime
 
@@ -18,11 +16,11 @@ from hnexport.runtime.libraries import (
     preload_cuda,
     provider_library,
 )
+from hnexport.runtime.offered import KNOWN, KnownProvider, execution_provider, offered, plugin_devices, plugin_of
 from hnexport.text import shorten
 
 __all__ = [
     "NVIDIA",
-    "PROVIDERS",
     "Driver",
     "Obstacle",
     "driver_obstacle",
@@ -31,18 +29,6 @@ __all__ = [
     "quick_obstacle",
     "read_driver",
 ]
-
-PROVIDERS: Mapping[str, str] = MappingProxyType(
-    {
-        "cpu": "CPUExecutionProvider",
-        "cuda": "CUDAExecutionProvider",
-        "tensorrt": "TensorrtExecutionProvider",
-        "directml": "DmlExecutionProvider",
-        "coreml": "CoreMLExecutionProvider",
-        "migraphx": "MIGraphXExecutionProvider",
-    }
-)
-"""onnxruntime's execution providers by our short names."""
 
 NVIDIA = ("cuda", "tensorrt")
 _NO_DEVICE, _DRIVER_MISMATCH = 100, 803  # CUresult of cuInit
@@ -62,6 +48,12 @@ class Obstacle:
 _MISMATCH = Obstacle(
     what="the NVIDIA driver's library and its kernel module are of different versions",
     remedy="restart the machine (or the container) after a driver update",
+)
+
+
+_NO_ADAPTER = Obstacle(
+    what="WebGPU finds no GPU",
+    remedy="install the GPU's driver (on Linux its Vulkan driver, and libvulkan1)",
 )
 
 
@@ -96,10 +88,10 @@ def read_driver() -> Driver | None:
 
 
 def quick_obstacle(provider: str, device: int = 0) -> Obstacle | None:
-    """What can be known without starting the provider: is it built in, is there a driver, and a GPU of that number?"""
-    available = onnxruntime.get_available_providers()
-    if PROVIDERS[provider] not in available:
-        return _not_built_in(provider, available)
+    """What can be known without starting it: is it there, is there a driver, and a GPU of that number?"""
+    if execution_provider(provider) not in onnxruntime.get_available_providers():
+        there = plugin_devices(provider) or plugin_of(provider)
+        return None if there else _not_built_in(provider)
     return driver_obstacle(read_driver(), device) if provider in NVIDIA else None
 
 
@@ -115,6 +107,8 @@ def explain(provider: str, error: str, doing: str = "compute") -> Obstacle:
 
 def known_obstacle(provider: str, error: str) -> Obstacle | None:
     """What an error of onnxruntime's means, if it is one of those that are known."""
+    if provider == "webgpu" and re.search(r"WebGpuContext|RequestAdapter", error):
+        return _NO_ADAPTER
     if provider not in NVIDIA:
         return None
     return next((found for pattern, found in _known_failures().items() if re.search(pattern, error)), None)
@@ -214,12 +208,6 @@ def _with_cuda() -> str:
     return f"'onnxruntime-gpu[cuda,cudnn]=={onnxruntime.__version__}'"
 
 
-def _not_built_in(provider: str, available: list[str]) -> Obstacle:
-    held = ", ".join(short for short, name in PROVIDERS.items() if name in available)
-    remedy = {
-        "cuda": "pip uninstall onnxruntime, then pip install onnxruntime-gpu",
-        "tensorrt": "pip uninstall onnxruntime, then pip install onnxruntime-gpu and tensorrt",
-        "directml": "pip install onnxruntime-directml (Windows)",
-    }.get(provider, "install an onnxruntime that was built with it")
-    what = f"this onnxruntime {onnxruntime.__version__} has no provider {provider!r}, only {held}"
-    return Obstacle(what=what, remedy=remedy)
+def _not_built_in(provider: str) -> Obstacle:
+    what = f"this onnxruntime {onnxruntime.__version__} has no provider {provider!r}, only {', '.join(offered())}"
+    return Obstacle(what=what, remedy=KNOWN[provider].remedy if provider in KNOWN else KnownProvider.remedy)

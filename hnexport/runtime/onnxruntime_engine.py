@@ -22,11 +22,12 @@ from hnexport.runtime.memory import release_freed_memory
 from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.processors import threads_of_each
 from hnexport.runtime.providers import open_session, running_bundle
-from hnexport.runtime.residents import Arrays, ConditionalPredictor, Predictor
+from hnexport.runtime.residents import NO_CONDITIONS, Arrays, ConditionalPredictor, Predictor
 from hnexport.runtime.samples import trial_inputs
 from hnexport.runtime.session_options import session_options
 from hnexport.runtime.shares import computes_bases_in_half, member_bytes
 from hnexport.runtime.tuned import find_tuned
+from hnexport.spec import Signature
 
 __all__ = ["OnnxruntimeEngine"]
 
@@ -64,18 +65,21 @@ class OnnxruntimeEngine:
         precision: Precision = Precision.FLOAT32,
         cuda: CudaOptions | None = None,
         trial: Callable[[], Arrays] | None = None,
+        contents: Mapping[str, memoryview] | None = None,
     ) -> None:
-        """An engine whose sessions are on `provider`, one of `providers.PROVIDERS`, with so many threads each.
+        """An engine whose sessions are on `provider`, one that is `offered`, with so many threads each.
 
         Where `threads` is None, what this process may use is divided: `sessions` says among how many at most.
         `precision` other than "float32" and `cuda` are for the provider "cuda" alone. `trial` gives inputs of one
-        sample that the network takes; without it they are made up.
+        sample that the network takes; without it they are made up. `contents` has the files' bytes by name where they
+        are in memory.
         """
         self.provider, self.precision = provider, precision
         self._signature = manifest.signature
         self._outputs = [output.name for output in self._signature.outputs]
         self._cuda = self._placed(cuda or CudaOptions()) if provider == "cuda" else None
         self._folder, self._manifest, self._threads = folder, manifest, threads
+        self._contents = contents
         self._trial = trial or (lambda: trial_inputs(self._signature))
         self.sessions = 1 + manifest.members  # the hypernetwork, and all members resident
         self._folds = not computes_bases_in_half(manifest)
@@ -88,17 +92,17 @@ class OnnxruntimeEngine:
         """The size of one member's weights, in bytes."""
         return member_bytes(self._manifest)
 
-    def weights(self, member: int) -> dict[str, NDArray[np.generic]]:
+    def weights(self, member: int, conditions: Arrays = NO_CONDITIONS) -> dict[str, NDArray[np.generic]]:
         """The tensors of one member that `network.onnx` does not hold itself, by name."""
         if self._manifest.onnx is None or not self._manifest.onnx.supplied:
             return {}
         names = list(self._manifest.onnx.supplied)
         session = self._hypernet_session()
         with running_bundle("cpu"):
-            return dict(zip(names, session.run(names, _feed(member)), strict=True))
+            return dict(zip(names, session.run(names, {**_feed(member), **conditions}), strict=True))
 
-    def materialise(self, member: int) -> Predictor:
-        """The plain network of one member, with its weights as constants.
+    def materialise(self, member: int, conditions: Arrays = NO_CONDITIONS) -> Predictor:
+        """The plain network of one member and its conditions, with its weights as constants.
 
         Raises:
             BundleError: onnxruntime cannot load the files.
@@ -107,21 +111,22 @@ class OnnxruntimeEngine:
         if self.precision is Precision.FLOAT16:
             raise ProviderError("a float16 member is generated in every call: choose strategy='generated'")
         kept: list[object] = []
-        return _NetworkPredictor(self._runner(lambda: self._network_session(member, kept)), kept)
+        run = self._runner(lambda: self._network_session(member, conditions, kept), self._signature.materialised)
+        return _NetworkPredictor(run, kept)
 
-    def _network_session(self, member: int, kept: list[object]) -> onnxruntime.InferenceSession:
+    def _network_session(self, member: int, conditions: Arrays, kept: list[object]) -> onnxruntime.InferenceSession:
         """A session of one member's network; what it may refer to is added to `kept`."""
-        weights = self.weights(member)
+        weights = self.weights(member, conditions)
         options = session_options(self._threads_of_each())
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights.values()]
         options.add_external_initializers(list(weights), values)
         session = self._open(self._folder / NETWORK_FILE, options)
-        check_declared(self._folder / NETWORK_FILE, session, self._signature.inputs, self._signature.outputs)
+        check_declared(self._folder / NETWORK_FILE, session, self._signature.of_network, self._signature.outputs)
         if self._refers_to_weights is None:
             self._refers_to_weights = self._is_changed_by(session, weights)
             if self._refers_to_weights:
                 logger.info("onnxruntime %s refers to supplied weights: they are kept", onnxruntime.__version__)
-                return self._network_session(member, kept)
+                return self._network_session(member, conditions, kept)
         if self._refers_to_weights:
             kept += values
         del options, values, weights
@@ -167,13 +172,13 @@ class OnnxruntimeEngine:
                 check_declared(path, session, self._manifest.inputs, self._signature.outputs)
             return session
 
-        run = self._runner(open_it)
+        run = self._runner(open_it, self._signature)
         return lambda member, inputs: run(inputs, member)
 
-    def _runner(self, open_it: Callable[[], onnxruntime.InferenceSession]) -> Runner:
+    def _runner(self, open_it: Callable[[], onnxruntime.InferenceSession], signature: Signature) -> Runner:
         """A function of inputs, and of a member where the graph takes one."""
         if self._cuda is not None:
-            return place_session(open_it, self._cuda, self._signature)
+            return place_session(open_it, self._cuda, signature)
         session = open_it()
 
         def run(inputs: Arrays, member: int | None = None) -> Arrays:
@@ -195,7 +200,16 @@ class OnnxruntimeEngine:
     ) -> onnxruntime.InferenceSession:
         tf32 = self.precision is Precision.TF32
         settings = {} if self._cuda is None else self._cuda.provider_options(tf32=tf32)
-        return open_session(path, options, self.provider, settings, fold=fold)
+        return open_session(self._graph(path, options), options, self.provider, settings, fold=fold)
+
+    def _graph(self, path: Path, options: onnxruntime.SessionOptions) -> Path | bytes:
+        """A file of the bundle for onnxruntime; out of memory with its weights, of which onnxruntime keeps a copy."""
+        if self._contents is None or path.parent != self._folder:
+            return path
+        weights = self._contents[WEIGHTS_FILE]
+        if len(weights):
+            options.add_external_initializers_from_files_in_memory([WEIGHTS_FILE], [weights], [len(weights)])
+        return bytes(self._contents[path.name])
 
     def _threads_of_each(self) -> int:
         return threads_of_each(self.sessions, self._threads)
@@ -204,9 +218,9 @@ class OnnxruntimeEngine:
         if self._hypernet is None:  # on the CPU whatever the provider: that is where the weights are needed
             options = session_options(self._threads_of_each(), prepack=False)
             path, supplied = self._folder / HYPERNET_FILE, self._manifest.onnx.supplied if self._manifest.onnx else ()
-            session = open_session(path, options, "cpu", fold=self._folds)
+            session = open_session(self._graph(path, options), options, "cpu", fold=self._folds)
             slots = [slot for slot in self._manifest.slots if slot.name in supplied]
-            check_declared(path, session, self._manifest.inputs[:1], slots)
+            check_declared(path, session, (self._manifest.inputs[0], *self._signature.of_generator), slots)
             self._hypernet = session
         return self._hypernet
 
@@ -231,7 +245,8 @@ class OnnxruntimeEngine:
 
     def _tried(self, session: onnxruntime.InferenceSession, inputs: Arrays) -> list[NDArray[np.generic]]:
         with running_bundle(self.provider):
-            return session.run(self._outputs, dict(inputs), WITHOUT_GRAPH)  # type: ignore[no-any-return]
+            own = {item.name: inputs[item.name] for item in self._signature.of_network}
+            return session.run(self._outputs, own, WITHOUT_GRAPH)  # type: ignore[no-any-return]
 
 
 class _NetworkPredictor:

@@ -1,7 +1,7 @@
-"""The engine over OpenVINO, an optional dependency (`pip install hnexport[openvino]`), on the CPU.
+"""The engine over OpenVINO, an optional dependency (`pip install openvino`), on the CPU.
 
-A member is materialised by putting a constant in the place of the model's `cond_id`: OpenVINO folds the hypernetwork
-away when it compiles, and what is left is the plain network.
+A member is materialised by putting constants in the place of the model's `cond_id` and conditions: OpenVINO folds the
+hypernetwork away when it compiles, and what is left is the plain network.
 """
 
 import threading
@@ -22,7 +22,7 @@ from hnexport.names import COND_ID, MODEL_FILE, WEIGHTS_FILE
 from hnexport.runtime.memory import release_freed_memory
 from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.processors import threads_of_each
-from hnexport.runtime.residents import Arrays, ConditionalPredictor, Predictor
+from hnexport.runtime.residents import NO_CONDITIONS, Arrays, ConditionalPredictor, Predictor
 from hnexport.runtime.shares import member_bytes
 from hnexport.spec import OutputSpec
 
@@ -38,9 +38,7 @@ def import_openvino() -> Any:
         ProviderError: it is not installed, or cannot be imported; with the remedy.
     """
     if find_spec("openvino") is None:
-        raise ProviderError(
-            "OpenVINO is not installed: pip install 'hnexport[openvino]', or choose engine='onnxruntime'"
-        )
+        raise ProviderError("OpenVINO is not installed: pip install openvino, or choose engine='onnxruntime'")
     try:
         with interrupts_kept():
             import openvino
@@ -89,20 +87,21 @@ class OpenvinoEngine:
         """The size of one member's weights, in bytes."""
         return member_bytes(self._manifest)
 
-    def materialise(self, member: int) -> Predictor:
-        """The plain network of one member.
+    def materialise(self, member: int, conditions: Arrays = NO_CONDITIONS) -> Predictor:
+        """The plain network of one member and its conditions.
 
         Raises:
             BundleError: OpenVINO cannot load the model.
         """
         model = self._read(self._path)
-        condition = next(node for node in model.get_parameters() if COND_ID in node.output(0).names)
-        constant = self._openvino.opset13.constant(np.array(member, dtype=np.int64))
-        for use in list(condition.output(0).get_target_inputs()):
-            use.replace_source_output(constant.output(0))
-        model.remove_parameter(condition)
+        for name, value in {COND_ID: np.array(member, dtype=np.int64), **conditions}.items():
+            parameter = next(node for node in model.get_parameters() if name in node.output(0).names)
+            constant = self._openvino.opset13.constant(value)
+            for use in list(parameter.output(0).get_target_inputs()):
+                use.replace_source_output(constant.output(0))
+            model.remove_parameter(parameter)
         requests = self._requests(model)
-        del model, condition, constant
+        del model, parameter, constant
         release_freed_memory()
         return requests.infer
 

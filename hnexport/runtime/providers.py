@@ -12,11 +12,18 @@ import onnxruntime
 from hnexport.bundle.layout import SessionSource, session_source
 from hnexport.errors import BundleError, HnexportError, ProviderError
 from hnexport.runtime.libraries import preload_cuda
-from hnexport.runtime.obstacles import NVIDIA, PROVIDERS, Obstacle, explain, quick_obstacle
+from hnexport.runtime.obstacles import NVIDIA, Obstacle, explain, quick_obstacle
+from hnexport.runtime.offered import (
+    KNOWN,
+    execution_provider,
+    offered,
+    plugin_devices,
+    plugin_of,
+    register_plugin,
+)
 from hnexport.spelling import spelled
 
 __all__ = [
-    "PROVIDERS",
     "UnusableProviderError",
     "check_provider_name",
     "open_session",
@@ -28,6 +35,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 _NO_CPU = "session.disable_cpu_ep_fallback"
+_NO_DEVICE_REMEDY = "install the driver of its device (for WebGPU on Linux the Vulkan loader, libvulkan1, too)"
 _SILENT = 4  # onnxruntime's severity: what goes wrong becomes an error, and is not written to stderr besides
 
 
@@ -52,8 +60,9 @@ def check_provider_name(provider: str) -> None:
     Raises:
         ProviderError: with the names there are.
     """
-    if not isinstance(provider, str) or (provider != "auto" and provider not in PROVIDERS):
-        raise ProviderError(f"unknown provider {provider!r}: choose one of auto, {', '.join(PROVIDERS)}")
+    if not isinstance(provider, str) or (provider not in ("auto", *KNOWN) and provider not in offered()):
+        names = ", ".join(dict.fromkeys(("auto", *KNOWN, *offered())))
+        raise ProviderError(f"unknown provider {provider!r}: choose one of {names}")
 
 
 def require_device(provider: str, device: int = 0) -> None:
@@ -123,14 +132,13 @@ def open_session(
         ProviderError: onnxruntime has no such provider, its libraries or its device are missing, or it did not start.
         BundleError: onnxruntime cannot read the file.
     """
-    settings = dict(provider_options)
-    if provider == "cuda":
-        settings.setdefault("use_tf32", "0")  # by itself onnxruntime turns it on
+    settings = {**(KNOWN[provider].strict if provider in KNOWN else {}), **provider_options}
     require_device(provider, int(settings.get("device_id", 0)))
     options.log_severity_level = _SILENT
-    if provider not in NVIDIA:
+    if provider == "cpu":
         return _started(model, options, provider, settings, fold=fold, proving=proving)
-    preload_cuda()
+    if provider in NVIDIA:
+        preload_cuda()
     with _quiet():
         return _started(model, options, provider, settings, fold=fold, proving=proving)
 
@@ -169,7 +177,7 @@ def _started(
 def _on_provider(session: onnxruntime.InferenceSession, provider: str) -> onnxruntime.InferenceSession:
     """The session, if onnxruntime did not silently take another provider because this one did not start."""
     running = session.get_providers()[0]
-    if running != PROVIDERS[provider]:
+    if running != execution_provider(provider):
         found = explain(provider, "", "start")
         what = f"it did not start, onnxruntime fell back to {running}: {found.what}"
         raise UnusableProviderError(provider, Obstacle(what=what, remedy=found.remedy))
@@ -184,7 +192,12 @@ def _create(
     *,
     fold: bool,
 ) -> onnxruntime.InferenceSession:
-    arguments: dict[str, Any] = {"providers": [(PROVIDERS[provider], dict(provider_options))], "enable_fallback": 0}
+    arguments: dict[str, Any] = {"enable_fallback": 0}
+    devices = _plugin_devices(provider)
+    if not devices:
+        arguments["providers"] = [(execution_provider(provider), dict(provider_options))]
+    elif not options.has_providers():  # a second try with the same options
+        options.add_provider_for_devices(devices[:1], dict(provider_options))
     if not fold:  # at the highest level constants are folded whatever is disabled
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         arguments["disabled_optimizers"] = ["ConstantFolding"]
@@ -198,6 +211,27 @@ def _create(
         options.use_per_session_threads = False
         options.intra_op_num_threads = 0  # a number of its own would only be warned about
         return onnxruntime.InferenceSession(source.model, options, **arguments)
+
+
+def _plugin_devices(provider: str) -> list[Any]:
+    """The devices of a plugin's provider, which is registered first; none where the provider is built in.
+
+    Raises:
+        ProviderError: onnxruntime cannot load the plugin, or it finds no device.
+    """
+    if provider in ("cpu", *NVIDIA):  # onnxruntime's own; no device need be looked for
+        return []
+    if execution_provider(provider) in onnxruntime.get_available_providers() and not plugin_devices(provider):
+        return []
+    plugin = plugin_of(provider)
+    if plugin is not None:
+        with running_on(provider, f"load the plugin {plugin.wheel}"):
+            register_plugin(plugin.library, provider)
+    devices = plugin_devices(provider)
+    if not devices:
+        what = f"the plugin {plugin.wheel if plugin else ''} finds no device here"
+        raise UnusableProviderError(provider, Obstacle(what=what, remedy=_NO_DEVICE_REMEDY))
+    return devices
 
 
 def _name(model: Path | bytes, *, whole: bool = False) -> str:

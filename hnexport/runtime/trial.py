@@ -3,7 +3,7 @@
 A provider may start and then be unable to compute, may crash its process and leaves its libraries in it: a child shows
 all of that and keeps it to itself.
 
-    python -m hnexport.runtime.trial PROVIDER DEVICE
+    python -m hnexport.runtime.trial PROVIDER DEVICE [LIBRARY...]
 """
 
 import base64
@@ -17,7 +17,8 @@ import numpy as np
 import onnxruntime
 
 from hnexport.runtime.obstacles import Obstacle, explain, quick_obstacle
-from hnexport.runtime.providers import UnusableProviderError, open_session, running_on
+from hnexport.runtime.offered import plugin_libraries, register_plugin
+from hnexport.runtime.providers import UnusableProviderError, check_provider_name, open_session, running_on
 
 __all__ = ["MODEL", "obstacle", "resolve_provider"]
 
@@ -34,20 +35,29 @@ def obstacle(provider: str, device: int = 0) -> Obstacle | None:
     found = quick_obstacle(provider, device)
     if found is not None or provider == "cpu":
         return found
-    return _tried(provider, device, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return _tried(provider, device, os.environ.get("CUDA_VISIBLE_DEVICES"), plugin_libraries(provider))
 
 
 def resolve_provider(provider: str) -> str:
-    """`auto` becomes `cuda` where onnxruntime can compute with it, otherwise `cpu`; another name stays."""
+    """`auto` becomes `cuda` where onnxruntime can compute with it, otherwise `cpu`; another name stays.
+
+    Raises:
+        ProviderError: there is no provider of that name.
+    """
+    check_provider_name(provider)
     if provider != "auto":
         return provider
     return "cpu" if obstacle("cuda") else "cuda"
 
 
 @functools.cache
-def _tried(provider: str, device: int, visible: str | None) -> Obstacle | None:
-    """The answer of a child; `visible` is what it may change with while this process runs."""
-    command = [sys.executable, "-m", "hnexport.runtime.trial", provider, str(device)]
+def _tried(provider: str, device: int, visible: str | None, libraries: tuple[str, ...] = ()) -> Obstacle | None:
+    """The answer of a child; `visible` is what it may change with while this process runs.
+
+    Args:
+        libraries: plugins that this process has registered.
+    """
+    command = [sys.executable, "-m", "hnexport.runtime.trial", provider, str(device), *libraries]
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace", timeout=_SECONDS)
     except subprocess.TimeoutExpired:
@@ -64,7 +74,7 @@ def _tried(provider: str, device: int, visible: str | None) -> Obstacle | None:
 
 
 def _try(provider: str, device: int) -> Obstacle | None:
-    settings = {"device_id": str(device), "use_tf32": "0"} if provider == "cuda" else {}
+    settings = {"device_id": str(device)} if provider == "cuda" else {}
     value = np.full((1, 1, 1, 1), 3.0, dtype=np.float32)
     try:
         session = open_session(MODEL, onnxruntime.SessionOptions(), provider, settings)
@@ -80,7 +90,10 @@ def _try(provider: str, device: int) -> Obstacle | None:
 
 def main() -> None:
     """Print the obstacle as JSON in the last line; null where there is none."""
-    found = _try(sys.argv[1], int(sys.argv[2]))
+    provider, device, *libraries = sys.argv[1:]
+    for library in libraries:
+        register_plugin(library, provider)
+    found = _try(provider, int(device))
     answer = None if found is None else {"what": found.what, "remedy": found.remedy}
     sys.stdout.write(json.dumps(answer) + "\n")
 

@@ -33,17 +33,18 @@ def weight_counts(slots: Sequence[Slot], stored: Sequence[StoredTensor], members
 def _structured_counts(
     own: Iterable[Slot], structured: Sequence[StoredTensor], filled: set[str | None]
 ) -> dict[str, int | float]:
-    """Of the hypernetwork alone: embeddings are `[member, chunk, …]`, bases `[…, chunk size]`.
+    """Of the hypernetwork alone: embeddings are `[member, chunk, size]`, bases `[…, chunk size]`.
 
-    Of one that is taken as it is, without bases, chunks are not known.
+    Of one that is taken as it is, chunks are not known where members have embeddings of another kind.
     """
     unconditional, conditional = _halves(structured)
     generated = sum(slot.size for slot in own if slot.name not in filled)
     embeddings = [tensor for tensor in structured if tensor.kind is StoredKind.EMBEDDING]
+    by_chunk = all(len(tensor.shape) == 3 for tensor in embeddings) and bool(embeddings)
     bases = [tensor for tensor in structured if tensor.kind is StoredKind.BASIS]
     return {
-        "internal hypernetworks": len({tensor.hypernet for tensor in structured}),
-        **({"chunks of one member": sum(tensor.shape[1] for tensor in embeddings)} if bases else {}),
+        "internal hypernetworks": len({tensor.hypernet for tensor in bases or structured}),
+        **({"chunks of one member": sum(tensor.shape[1] for tensor in embeddings)} if bases and by_chunk else {}),
         **(
             {"internal hypernetworks: combined output size": sum(tensor.shape[-1] for tensor in bases)} if bases else {}
         ),

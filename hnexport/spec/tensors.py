@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
 from hnexport.errors import SpecError
 from hnexport.names import MEMBER_PREFIX, SHARED_PREFIX
+from hnexport.records import SPARSE
 from hnexport.spec.checks import require
 
 __all__ = [
@@ -110,10 +111,16 @@ class OutputSpec(TensorSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
-    """What a network takes and gives, by name and in order; the condition id is not among the inputs."""
+    """What a network takes and gives, by name and in order; the condition id is not among the inputs.
+
+    Attributes:
+        conditions: the names of the inputs that the generator takes beside the condition id. They come first, are
+            floating-point, and have neither a batch axis nor another one of any size.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[OutputSpec, ...]
+    conditions: tuple[str, ...] = field(default=(), metadata=SPARSE)
 
     def __post_init__(self) -> None:
         names = [tensor.name for tensor in (*self.inputs, *self.outputs)]
@@ -125,6 +132,32 @@ class Signature:
             "no output is floating-point: a condition id that does not exist could not be told; "
             "return the logits or another floating-point output too",
         )
+        first = self.inputs[: len(self.conditions)]
+        require(
+            self.conditions == tuple(item.name for item in first),
+            f"the conditions {', '.join(self.conditions)} must be the first inputs, found {', '.join(names)}",
+        )
+        for item in first:
+            require(
+                item.is_floating and not any(isinstance(size, str) for size in item.shape),
+                f"the condition {item.name} must be floating-point with fixed sizes, found {item.dtype} "
+                f"{list(item.shape)}",
+            )
+
+    @property
+    def of_generator(self) -> tuple[TensorSpec, ...]:
+        """The inputs that the generator takes beside the condition id."""
+        return self.inputs[: len(self.conditions)]
+
+    @property
+    def of_network(self) -> tuple[TensorSpec, ...]:
+        """The inputs that the network takes."""
+        return self.inputs[len(self.conditions) :]
+
+    @property
+    def materialised(self) -> "Signature":
+        """That of a network whose weights are made: without the conditions."""
+        return Signature(inputs=self.of_network, outputs=self.outputs)
 
     def output(self, name: str) -> OutputSpec:
         """An output by its name.

@@ -13,11 +13,11 @@ from hnexport.bundle.onnx_data import read_model
 from hnexport.bundle.onnx_tensors import tensor_values
 from hnexport.errors import TuneError
 from hnexport.export.external_data import DataFile, refer
-from hnexport.families import family
-from hnexport.hypernet.plan import ChunkPlan, InternalHypernet
-from hnexport.names import HYPERNET_FILE, NETWORK_FILE
+from hnexport.hypernet.plan import InternalHypernet
+from hnexport.names import GUARD, HYPERNET_FILE, NETWORK_FILE
 from hnexport.parity.trace.onnx_graph import reads
 from hnexport.runtime.tuned import FOLDED_HYPERNET_FILE, FOLDED_NETWORK_FILE, FOLDED_WEIGHTS_FILE
+from hnexport.tune.foldable import foldable
 from hnexport.tune.layout import BlockedNetwork, blocked_network, chunk_order
 
 __all__ = ["write_folded"]
@@ -28,54 +28,29 @@ Array = NDArray[np.floating]
 def write_folded(bundle: Path, manifest: Manifest, folder: Path) -> None:
     """Write the folded graphs and their weights for this machine into `folder`.
 
-    `folded-hypernet.onnx` takes `cond_id` and gives each generated kernel, float32 `[block, chunk, row]`, and the other
-    tensors that a member has of its own; `folded-network.onnx` takes all of them and the network's inputs, and gives
+    `folded-hypernet.onnx` takes `cond_id` and gives each generated kernel, float32 `[block, chunk, row]`, and what else
+    depends on the member; `folded-network.onnx` takes all of them and the network's inputs, and gives
     its outputs.
 
     Raises:
-        TuneError: this ensemble generates nothing that could be folded, or its chunks hold more than one tensor, or
-            onnxruntime's layout mixes chunks.
+        TuneError: this ensemble generates nothing that could be folded, or onnxruntime's layout mixes chunks.
     """
-    plan = _plan(manifest)
+    plan, kernels_of = foldable(manifest)
     shapes = {slot.name: slot.shape for slot in manifest.slots}
-    kernels = {slot: shapes[slot] for slot in plan.assembly}
+    kernels = {slot: shapes[slot] for of in kernels_of.values() for slot in of}
     others = {slot: shapes[slot] for slot in manifest.onnx.supplied if slot not in kernels} if manifest.onnx else {}
     blocked = blocked_network(bundle / NETWORK_FILE, kernels, others)
     generator = _Generator(bundle / HYPERNET_FILE, manifest)
     supplied: dict[str, tuple[int, ...]] = dict(others)
     with _Weights(folder) as weights:
-        for internal in plan.hypernets:
-            layers = {
-                slot: len(item.pieces)
-                for slot, item in plan.assembly.items()
-                if item.pieces[0].hypernet == internal.name
-            }
+        for internal in (one for one in plan.hypernets if one.name in kernels_of):
+            layers = {slot: len(plan.assembly[slot].pieces) for slot in kernels_of[internal.name]}
             order = chunk_order(internal.name, list(layers), blocked, plan).order
             generator.fold(internal, order, layers, weights)
             supplied |= {_blocked(slot): (order.shape[0], count, order.shape[1]) for slot, count in layers.items()}
     hypernet, network = generator.model(supplied, weights), _network_model(blocked, supplied)
     (folder / FOLDED_HYPERNET_FILE).write_bytes(hypernet.SerializeToString())
     (folder / FOLDED_NETWORK_FILE).write_bytes(network.SerializeToString())
-
-
-def _plan(manifest: Manifest) -> ChunkPlan:
-    """How the bundle's kernels are generated.
-
-    Raises:
-        TuneError: they are not, or in a way that cannot be folded.
-    """
-    plan = family(manifest.source.family).plan(manifest.source.spec)
-    if manifest.onnx is None or not plan.hypernets:
-        raise TuneError(f"{manifest.name} generates no weights from ONNX files: there is nothing to fold")
-    if not plan.takes_whole_chunks:
-        raise TuneError(f"{manifest.name} generates batch norm or biases with its kernels: that cannot be folded yet")
-    own = {slot.name: slot for slot in manifest.slots}
-    for name in {*plan.assembly, *manifest.onnx.supplied}:
-        if own[name].dtype != "float32":
-            raise TuneError(f"{name} is {own[name].dtype}: only float32 can be folded")
-        if name in plan.assembly and len(own[name].shape) != 4:
-            raise TuneError(f"{name} is generated, and no kernel of a convolution of images: it cannot be folded")
-    return plan
 
 
 def _blocked(slot: str) -> str:
@@ -115,6 +90,7 @@ class _Generator:
         if len(products) != 1:
             raise TuneError(f"{self._path} multiplies {prefix}.basis {len(products)} times, expected once")
         (product,) = products
+        embeddings = self._guarded(prefix, product.input[0], layers)
         if basis.ndim == 3:  # joined bases lie by output channel
             basis = basis.transpose(1, 0, 2).reshape(basis.shape[1], -1)
         folded = {f"{prefix}.folded": _permuted(basis, order)}
@@ -124,9 +100,22 @@ class _Generator:
             weights.store(name, values)
         outputs = [_blocked(slot) for slot in layers]
         if len(layers) == 1 and _element(basis) == TensorProto.FLOAT:
-            self._nodes += _products(prefix, product.input[0], folded, list(folded), outputs[0])
+            self._nodes += _products(prefix, embeddings, folded, list(folded), outputs[0])
         else:
-            self._nodes.append(_scan(prefix, product.input[0], folded, outputs, list(layers.values())))
+            self._nodes.append(_scan(prefix, embeddings, folded, outputs, list(layers.values())))
+
+    def _guarded(self, prefix: str, embeddings: str, layers: Iterable[str]) -> str:
+        """What the basis is multiplied with, and the guard where the graph adds it only to what is generated.
+
+        An id that does not exist then has no chunks but NaN, as it has no tensors but NaN: at the price of a few
+        numbers, where the kernels would go through memory once more.
+        """
+        adds = (node for node in self._nodes if node.op_type == "Add" and node.name.startswith(f"{GUARD}/"))
+        guards = {node.input[1] for node in adds if node.output[0] in set(layers)}
+        for guard in guards:
+            self._nodes.append(helper.make_node("Add", [embeddings, guard], [f"{prefix}/guarded"], f"{prefix}/guarded"))
+            return f"{prefix}/guarded"
+        return embeddings
 
     def model(self, outputs: Mapping[str, tuple[int, ...]], weights: _Weights) -> onnx.ModelProto:
         """A model `cond_id -> outputs`; what no output needs is left out."""

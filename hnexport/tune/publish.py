@@ -74,6 +74,11 @@ def publish(
         CacheError: there is no cache, or it cannot be written.
         TuneError: a member differs, or the entry's folder holds what is not hnexport's; nothing was cached.
     """
+    if manifest.conditions:
+        raise TuneError(
+            f"{manifest.name} makes its weights of {', '.join(manifest.conditions)} too: only members can be tuned; "
+            "load(…).materialise(…) keeps the plain network of a condition"
+        )
     require_cache()
     with writing_cache():
         return _publish(bundle, manifest, entry, recipe, progress)

@@ -52,6 +52,20 @@ def test_a_manifest_says_how_to_call_the_graph(bundle):
     assert [(o.name, o.dtype, o.shape) for o in manifest.outputs] == [("logits", "float32", ("batch", 5))]
 
 
+TRAINED = {
+    "file": "r",
+    "members": [0],
+    "samples": 1,
+    "outputs": ["logits"],
+    "relative_l2": 0.0,
+    "tolerance": 1e-5,
+}
+
+
+def trained(**changes):
+    return lambda m: m.update(as_trained={**TRAINED, **changes})
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -98,6 +112,11 @@ def test_a_manifest_says_how_to_call_the_graph(bundle):
             lambda m: m["parity"]["onnx"].update(relative_l2=-1), "expected a number of at least 0", id="figure"
         ),
         pytest.param(lambda m: m["parity"]["onnx"].update(members_checked=4), "expected 1 to 3, found 4", id="checked"),
+        pytest.param(trained(relative_l2=2e-5), "an error of 2e-05 is above the tolerance", id="not as trained"),
+        pytest.param(trained(file="a/b"), "is not the name of a file without its folder", id="trained file"),
+        pytest.param(trained(members=[3]), "as_trained.members: expected members 0 to 2", id="trained member"),
+        pytest.param(trained(samples=0), "as_trained.samples: expected at least 1, found 0", id="trained samples"),
+        pytest.param(trained(outputs=["x"]), r"expected some of \['logits'\], found \['x'\]", id="trained output"),
         pytest.param(lambda m: m["parity"].update(x=m["parity"]["onnx"]), "holds no such artifact", id="artifact"),
         pytest.param(lambda m: m.update(members=4), "members is not that of the specification", id="members"),
         pytest.param(lambda m: m["files"]["weights.bin"].update(size_bytes=10**7), "weights.bin has", id="surplus"),

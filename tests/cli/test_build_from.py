@@ -1,9 +1,11 @@
 """`hnexport build --from`."""
 
+import importlib.util
 import json
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 from hnexport.bundle import read_manifest
@@ -38,6 +40,15 @@ def texts():
     torch.manual_seed(0)
     return [Texts().eval(), Texts().eval()]
 
+class Branch(nn.Linear):
+    def forward(self, row):
+        if row.sum() > 0:  # data
+            return super().forward(row)
+        return row[:, :3]
+
+def branches():
+    return [Branch(6, 3).eval(), Branch(6, 3).eval()]
+
 class Conditional(nn.Module):
     def __init__(self):
         super().__init__()
@@ -52,6 +63,13 @@ def conditional():
 
 def ensemble():
     return Ensemble.from_modules(networks(), example_inputs=torch.zeros(1, 6), name="mine")
+
+def leaves():
+    raise SystemExit(0)
+
+def talks():
+    print("epoch 1")
+    return networks()
 
 def fails():
     return networks()[5]
@@ -139,6 +157,23 @@ def test_the_users_error_is_shown_with_its_place_and_apart_from_ours(hnexport, t
     assert "fault of hnexport" not in done.stderr
 
 
+def test_what_cannot_be_captured_is_refused_in_a_few_lines_with_the_users_own(hnexport, train):
+    done = hnexport("build", "--from", "train.py:branches", "--input", "row=float32[batch,6]")
+    assert done.returncode == 2
+    assert "a branch or size depends on a tensor's values" in " ".join(done.stderr.split())
+    line = next(number for number, text in enumerate(SOURCE.splitlines(), 1) if "# data" in text)
+    assert f"{train / 'train.py'}:{line} in forward: if row.sum() > 0:" in done.stderr
+    assert "torch.ops" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_what_a_factory_prints_does_not_stand_in_the_json(hnexport, train):
+    done = hnexport("build", "--from", "train.py:talks", *ROW, "--formats", "onnx", "--out", "b", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["bundle"] == "b"
+    assert "epoch 1" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -146,6 +181,8 @@ def test_the_users_error_is_shown_with_its_place_and_apart_from_ours(hnexport, t
         (("train.py:networks", *ROW, "--network", "wrn-10-1"), "--from says what to build: leave out --network"),
         (("train.py:networks", *ROW, "--members", 3), "returned a list of modules: leave out --members"),
         (("train.py:networks", "--arg", "count"), "--arg count: expected NAME=VALUE"),
+        (("train.py:networks", "--arg", "count=1", "--arg", "count=2"), "--arg count: given twice"),
+        (("train.py:leaves",), "your code failed, calling leaves of train.py: SystemExit: 0"),
         (("train.py:nothing",), "train.py has no nothing; there are net, networks, recipe"),
         (("train.py:networks", "--samples", "none.safetensors"), "--samples none.safetensors: no safetensors file"),
     ],
@@ -168,7 +205,14 @@ def test_samples_of_other_inputs_are_refused(hnexport, train):
         *("build", "--from", "train.py:texts", "--samples", "s.safetensors", "--input", "tokens=int64[batch,7]:0..9")
     )
     assert done.returncode == 2
-    assert "the samples are of tokens, mask, the network takes tokens" in done.stderr
+    assert "the samples are of tokens, mask, --input describes tokens" in " ".join(done.stderr.split())
+    save_file({"tokens": np.zeros((2, 7), np.int32)}, train / "s.safetensors")
+    done = hnexport(
+        *("build", "--from", "train.py:texts", "--samples", "s.safetensors", "--input", "tokens=int64[batch,8]:0..9")
+    )
+    assert done.returncode == 2
+    said = " ".join(done.stderr.split())
+    assert "the samples of tokens are int32 [2, 7], --input says int64 [batch, 8]" in said
 
 
 def test_what_was_not_trained_is_not_published(hnexport, train):
@@ -179,3 +223,20 @@ def test_what_was_not_trained_is_not_published(hnexport, train):
     assert "samples are others than the trained model's" in " ".join(done.stderr.split())
     assert "nothing was published" in done.stderr
     assert not (train / "b").exists()
+
+
+def test_what_was_trained_is_said_by_the_build_and_by_inspect(hnexport, train):
+    rows = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+    spec = importlib.util.spec_from_file_location("trained", train / "train.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    outputs = np.stack([network(torch.from_numpy(rows)).detach().numpy() for network in module.networks()])
+    save_file({"input.input": rows, "output.output": outputs}, train / "r.safetensors")
+    command = ("build", "--from", "train.py:networks", *ROW, "--reference", "r.safetensors", "--formats", "onnx")
+    done = hnexport(*command, "--out", "b")
+    assert done.returncode == 0, done.stderr
+    line = "as trained, r.safetensors: all 2 members, 4 samples, output: relative L2 error"
+    assert line in " ".join(done.stdout.split())
+    assert line in " ".join(hnexport("inspect", "b").stdout.split())
+    assert json.loads(hnexport("inspect", "b", "--json").stdout)["manifest"]["as_trained"]["samples"] == 4
+    assert json.loads(hnexport(*command, "--out", "c", "--json").stdout)["as_trained"]["members"] == [0, 1]

@@ -10,6 +10,9 @@ from hnexport.factories.loading import called, read_argument
 SOURCE = """
 from beside import two
 
+def truth(deep=False):
+    return deep
+
 def numbers(count=2, *, word: str = "", scale=1.0):
     return {"count": count, "word": word, "scale": scale, "two": two()}
 
@@ -31,6 +34,10 @@ def refused():
 def deep_in_a_library():
     import json
     return json.loads("{")
+
+def command_line():
+    import sys
+    return list(sys.argv)
 
 class Holder:
     @staticmethod
@@ -85,7 +92,11 @@ WRONG = {
     "no name": ("train.py", {}, r"expected MODULE:NAME or FILE.py:NAME"),
     "no such file": ("none.py:make", {}, r"there is no file none.py"),
     "no such module": ("nowhere.to.be:found", {}, r"there is no module nowhere.to.be here"),
-    "no such function": ("{}:make", {}, r"has no make; there are numbers, needs, fails"),
+    "no such function": ("{}:make", {}, r"has no make; there are truth, numbers, needs"),
+    "a name that is nearly one": ("{}:need", {}, r"has no need; there are needs, truth"),
+    "no such part": ("{}:Holder.made", {}, r"train.py:Holder has no made; there are make"),
+    "a text for a truth": ("{}:truth", {"deep": "false"}, "--arg deep=false: expected True or False"),
+    "a file that is no Python": ("{}.txt:make", {}, r"train.py.txt is no Python file, which ends in .py"),
     "an unknown argument": ("{}:numbers", {"size": "1"}, r"--arg size: .* takes count, word, scale"),
     "a missing argument": ("{}:needs", {}, r"needs size: give --arg size=…"),
 }
@@ -93,6 +104,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("target", "arguments", "message"), WRONG.values(), ids=WRONG.keys())
 def test_what_cannot_be_called_is_refused(target, arguments, message, file):
+    (file.parent / "train.py.txt").touch()
     with pytest.raises(FactoryError, match=message):
         call(target.format(file), **arguments)
 
@@ -120,9 +132,33 @@ def test_an_error_inside_a_library_names_the_users_line(file):
         call(f"{file}:deep_in_a_library")
 
 
-def test_an_exit_is_an_error_too(file):
-    with pytest.raises(FactoryError, match="SystemExit: without a message"):
+def test_an_exit_is_an_error_too_and_not_that_of_the_command(file):
+    with pytest.raises(FactoryError, match="SystemExit: without a message") as caught:
         call(f"{file}:leaves")
+    assert caught.value.__cause__ is caught.value.__context__ is None
+    with pytest.raises(FactoryError, match="too deep") as caught:
+        call(f"{file}:fails")
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_file_sees_no_command_line_of_ours(file, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["hnexport", "build", "--from", str(file)])
+    assert call(f"{file}:command_line") == [str(file)]
+    assert sys.argv[0] == "hnexport"
+
+
+def test_a_module_in_a_package_imports_what_lies_beside_it(file, monkeypatch):
+    package = file.parent / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "models.py").write_text("def make():\n    return 7\n")
+    (package / "run.py").write_text("from .models import make\n")
+    monkeypatch.chdir(file.parent)
+    assert call("package.run:make") == 7
+    with pytest.raises(FactoryError, match=r"relative import.*: name its module, --from package.module:…"):
+        call(f"{package / 'run.py'}:make")
+    with pytest.raises(FactoryError, match="there is no module package.none here"):
+        call("package.none:make")
 
 
 def test_what_hnexport_refuses_in_it_stays_what_it_is(file):

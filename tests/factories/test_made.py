@@ -2,13 +2,14 @@
 
 import pytest
 import torch
+from live_pairs import PAIRS
 from module_recipes import RECIPES
 from torch import nn
 
 from hnexport import Ensemble
 from hnexport.errors import FactoryError, SpecError
 from hnexport.factories.made import Asked, is_returned, source_of
-from hnexport.families import MODULES, RECIPE
+from hnexport.families import HYPERNETWORK, MODULES, RECIPE
 
 EXAMPLES = {"input": torch.zeros(2, 5)}
 
@@ -79,6 +80,15 @@ def test_a_live_hypernetwork_and_main_network_of_hypnettorch():
     assert made((hnet, mnet), example_inputs={"x": row[:2]}, members=2).members == 2
 
 
+def test_a_factory_says_more_of_hypnettorchs_networks_in_a_dictionary():
+    hnet, mnet = PAIRS["HMLP, MLP with batch norm"].modules()
+    said = {"members": 2, "condition": [0, 0], "name": "mine", "example_inputs": {"row": torch.zeros(2, 16)}}
+    found = made((hnet, mnet, said), outputs={"logits": "logits"})
+    assert (found.name, found.members, found.signature.inputs[0].name) == ("mine", 2, "row")
+    samples = {"row": torch.ones(4, 16)}
+    assert list(made((hnet, mnet, said), example_inputs=samples).examples["row"].shape) == [2, 16]
+
+
 def test_an_ensemble_is_itself():
     ensemble = Ensemble.from_modules([net(0), net(1)], example_inputs=EXAMPLES)
     assert made(ensemble) is ensemble
@@ -102,7 +112,29 @@ REFUSED = {
         {"example_inputs": EXAMPLES},
         "returned an hnexport.Ensemble: leave out --input",
     ),
-    "no members": (net, {"example_inputs": EXAMPLES}, "how many members"),
+    "of hypnettorch's networks what they have not": (
+        lambda: (*PAIRS["HMLP, MLP"].modules(), {"conditions": 3}),
+        {"example_inputs": EXAMPLES},
+        "the factory says 'conditions' of hnet and mnet, expected members, condition, uncond_input",
+    ),
+    "members of hypnettorch's networks twice": (
+        lambda: (*PAIRS["HMLP, MLP"].modules(), {"members": 2}),
+        {"members": 2, "example_inputs": EXAMPLES},
+        "the factory says members: leave out --members",
+    ),
+    "no inputs of hypnettorch's networks": (
+        lambda: (*PAIRS["HMLP, MLP"].modules(), {"members": 2}),
+        {},
+        r"returned \(hnet, mnet\) of hypnettorch, or .*: say what forward takes",
+    ),
+    "no members": (net, {"example_inputs": EXAMPLES}, "one module alone is one forward.*: how many members"),
+    "a network alone": (
+        net,
+        {"example_inputs": EXAMPLES, "members": 2},
+        "forward takes input alone, which would be its condition id, .* are members of a list",
+    ),
+    "a dict": (lambda: {"hnet": net(), "mnet": net()}, {}, "returned a dict of 'hnet', 'mnet'; expected one of"),
+    "a class": (lambda: nn.Linear, {}, "returned the class Linear itself; expected one of"),
     "members twice": (
         lambda: (Conditional().eval(), 3),
         {"members": 2, "example_inputs": EXAMPLES},
@@ -124,3 +156,14 @@ def test_an_iterator_that_fails_is_the_users():
 
     with pytest.raises(FactoryError, match="making the next module of the list: RuntimeError: no second"):
         made(modules(), example_inputs=EXAMPLES)
+
+
+def test_a_hypernetwork_and_its_network_with_members_or_without():
+    from hypernetworks import CASES
+
+    vector, both = CASES["vector"], CASES["both"]
+    ensemble = made(vector.modules(), example_inputs=vector.given())
+    assert (ensemble.members, ensemble.signature.conditions) == (1, ("condition",))
+    for value, asked in (((*both.modules(), 3), {}), (both.modules(), {"members": 3})):
+        ensemble = made(value, example_inputs=both.given(), **asked)
+        assert (ensemble.members, ensemble.source.family) == (3, HYPERNETWORK)

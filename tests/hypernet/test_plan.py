@@ -98,8 +98,3 @@ APART = {
 @pytest.mark.parametrize("found", APART.values(), ids=APART.keys())
 def test_all_other_chunks_stay_apart(found):
     assert joined_bases(found) == {}
-
-
-def test_whether_pieces_are_whole_chunks_is_known():
-    assert FITTING["flat"].takes_whole_chunks
-    assert not FITTING["flat, of uneven pieces"].takes_whole_chunks

@@ -11,6 +11,7 @@ from hnexport.bundle import read_golden, read_manifest
 from hnexport.parity import TOLERANCES, Precision, compute_golden, probe_inputs
 from hnexport.parity.batches import LARGE_WEIGHTS
 from hnexport.parity.ensemble import ENSEMBLES, EnsembleRunner, verify_ensemble
+from hnexport.parity.limits import FULL, Limits
 from hnexport.parity.providers import Device
 from hnexport.spec import Signature, Slot
 from hnexport.trust import Trust
@@ -18,7 +19,7 @@ from hnexport.trust import Trust
 TOLERANCE = TOLERANCES[Precision.FLOAT32]
 
 
-def check(name, built, fault=None):
+def check(name, built, fault=None, limits=FULL):
     """`fault` changes the outputs by name, in place."""
     manifest, golden = read_manifest(built.path), read_golden(built.path)
     ensemble = ENSEMBLES[name][1](built.path, manifest, Device(), Trust(everything=True))
@@ -27,7 +28,7 @@ def check(name, built, fault=None):
         outputs = dict(ensemble.run(cond_ids, inputs))
         return outputs if fault is None else {**outputs, **fault(outputs)}
 
-    return verify_ensemble(name, EnsembleRunner("a test", run), manifest, golden, TOLERANCE)
+    return verify_ensemble(name, EnsembleRunner("a test", run, limits), manifest, golden, TOLERANCE)
 
 
 @pytest.mark.parametrize("name", ENSEMBLES)
@@ -80,6 +81,15 @@ def test_a_planted_fault_is_found_and_named(fault, built):
     report = check("onnx-ensemble", built, plant)
     assert not report.passed
     assert any(named in line for line in report.failures), report.failures
+
+
+def test_a_runtime_that_loses_nan_may_leave_means_numbers_but_not_an_unknown_members_own(built):
+    means, _ = FAULTS["a mean that leaves out NaN"]
+    report = check("onnx-ensemble", built, means, Limits(keeps_nan=False))
+    assert report.passed, report.failures
+    assert "since this runtime loses NaN: its loader must check ids" in str(report.checks)
+    everything, _ = FAULTS["numbers for an unknown id"]
+    assert not check("onnx-ensemble", built, everything, Limits(keeps_nan=False)).passed
 
 
 def test_the_tolerance_is_the_single_runs(built):

@@ -9,7 +9,9 @@ from torch import nn
 
 from hnexport import Ensemble
 from hnexport.build import BuildOptions, build
+from hnexport.bundle.manifest import Format, read_manifest
 from hnexport.errors import HnexportError, ParityError
+from hnexport.names import PAGE_FILE
 from hnexport.parity.trained import NotAsTrainedError, check_trained
 
 
@@ -51,7 +53,7 @@ def file(tmp_path):
 
 
 def test_what_was_trained_is_the_same(file):
-    assert check_trained(ensemble(), file) < 1e-6
+    assert check_trained(ensemble(), file).relative_l2 < 1e-6
 
 
 WRONG = {
@@ -74,14 +76,14 @@ def test_members_in_another_order_are_others(tmp_path):
     chosen = reference(
         tmp_path / "c", lambda t: {**t, "output.logits": t["output.logits"][1:], "members": np.array([1, 2])}
     )
-    assert check_trained(ensemble(), chosen) < 1e-6
+    assert check_trained(ensemble(), chosen).relative_l2 < 1e-6
 
 
 def test_whole_numbers_are_compared_too(tmp_path):
     with torch.no_grad():
         choice = np.stack([network(ROWS)["choice"].numpy() for network in networks()])
     right = reference(tmp_path / "right", lambda t: {**t, "output.choice": choice})
-    assert check_trained(ensemble(), right) < 1e-6
+    assert check_trained(ensemble(), right).relative_l2 < 1e-6
     choice[2, 5] += 1
     with pytest.raises(NotAsTrainedError, match="member 2, output choice: 1 elements are others"):
         check_trained(ensemble(), reference(tmp_path / "wrong", lambda t: {**t, "output.choice": choice}))
@@ -98,6 +100,16 @@ BROKEN = {
     "another input": (lambda t: {**t, "input.mask": t["input.row"]}, "the samples are of .*, the network takes row"),
     "another output": (lambda t: {**t, "output.x": t["output.logits"]}, "an output 'x', the ensemble gives logits"),
     "too few members": (lambda t: {**t, "output.logits": t["output.logits"][:2]}, "is of 2 members, expected 3"),
+    "no members": (
+        lambda t: {**t, "output.logits": t["output.logits"][:0], "members": np.zeros(0, np.int64)},
+        r"members is int64 \[0\], expected integers \[member\], at least one",
+    ),
+    "members in words": (lambda t: {**t, "members": np.eye(3)}, r"members is float64 \[3, 3\], expected integers"),
+    "a number": (lambda t: {**t, "output.logits": np.array(1.0)}, r"is of no members, expected 3: \[member, sample"),
+    "not a number": (
+        lambda t: {**t, "output.logits": t["output.logits"] * np.float32("nan")},
+        "member 0, output logits: the reference is not finite there, which proves nothing",
+    ),
     "a member too many": (lambda t: {**t, "members": np.array([0, 1, 3])}, "outputs of a member 3, the ensemble has 3"),
     "fewer samples": (
         lambda t: {**t, "output.logits": np.ascontiguousarray(t["output.logits"][:, :9])},
@@ -113,6 +125,33 @@ def test_a_file_that_is_no_reference_of_this_ensemble_is_refused(change, message
     assert not isinstance(caught.value, NotAsTrainedError)
 
 
+class Cancels(nn.Module):
+    def __init__(self, seed):
+        super().__init__()
+        self.large = nn.Parameter(1e4 + torch.randn(6, generator=torch.Generator().manual_seed(seed)))
+
+    def forward(self, row):
+        return {
+            "sum": row @ self.large,
+            "nothing": (row + self.large) - self.large - row,
+            "log": (row - self.large).log(),
+        }
+
+
+def test_what_cannot_be_computed_proves_nothing(tmp_path):
+    made = Ensemble.from_modules([Cancels(0).eval(), Cancels(1).eval()], example_inputs=ROWS[:2])
+    with torch.no_grad():
+        found = [{**made(member, {"row": ROWS}), "log": torch.zeros(70, 6)} for member in range(2)]
+    for name in found[0]:
+        output = np.stack([one[name].numpy() for one in found])
+        save_file({"input.row": ROWS.numpy(), f"output.{name}": output}, tmp_path / name)
+    assert check_trained(made, tmp_path / "sum").tolerance > 1e-5
+    with pytest.raises(ParityError, match="output nothing: float32 loses .* of every sample, which proves nothing"):
+        check_trained(made, tmp_path / "nothing")
+    with pytest.raises(ParityError, match="output log: the ensemble is not finite there, which proves nothing"):
+        check_trained(made, tmp_path / "log")
+
+
 def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "r").write_text("x")
     with pytest.raises(ParityError, match="is no safetensors file of a reference"):
@@ -123,6 +162,18 @@ def test_a_build_publishes_nothing_that_was_not_trained(file, tmp_path):
     with pytest.raises(NotAsTrainedError):
         build(ensemble(eps=1e-3), tmp_path / "bundle", options=BuildOptions(reference=file))
     assert not (tmp_path / "bundle").exists()
+
+
+def test_a_build_says_what_it_compared(file, tmp_path):
+    options = BuildOptions(reference=str(file), formats=(Format.ONNX,))
+    built = build(ensemble(), tmp_path / "bundle", options=options)
+    found = read_manifest(built.path).as_trained
+    assert found == built.manifest.as_trained
+    assert (found.file, found.members, found.samples, found.outputs) == (file.name, (0, 1, 2), 70, ("logits",))
+    assert 0 < found.relative_l2 < 1e-6
+    assert found.tolerance == 1e-5
+    line = f"as trained, {file.name}: all 3 members, 70 samples, logits: relative L2 error {found.relative_l2:.1e}, at"
+    assert line in (built.path / PAGE_FILE).read_text()
 
 
 def test_a_recipe_is_what_it_was_when_it_was_trained(tmp_path):
@@ -137,6 +188,6 @@ def test_a_recipe_is_what_it_was_when_it_was_trained(tmp_path):
         },
         tmp_path / "r",
     )
-    assert check_trained(case.ensemble(weights=trained.tensors), tmp_path / "r") < 1e-6
+    assert check_trained(case.ensemble(weights=trained.tensors), tmp_path / "r").relative_l2 < 1e-6
     with pytest.raises(NotAsTrainedError):
         check_trained(case.ensemble(seed=2), tmp_path / "r")

@@ -192,7 +192,7 @@ def test_openvino_takes_no_other_provider(shared_bundle):
 
 def test_openvino_that_is_not_installed_is_an_error_with_the_remedy(shared_bundle, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(ProviderError, match=r"pip install 'hnexport\[openvino\]'"):
+    with pytest.raises(ProviderError, match=r"pip install openvino"):
         load(shared_bundle, engine="openvino")
 
 

@@ -13,8 +13,8 @@ class Maker:
     def __init__(self):
         self.made = []
 
-    def __call__(self, member):
-        self.made.append(member)
+    def __call__(self, member, conditions):
+        self.made.append((member, *map(str, conditions)))
         return lambda images: (member, images)
 
 
@@ -24,12 +24,12 @@ def test_the_least_recently_used_member_is_dropped():
     for member in (0, 1, 0, 2):
         assert residents.predictor(member)("x") == (member, "x")
     assert residents.members == (0, 2)
-    assert maker.made == [0, 1, 2]
+    assert maker.made == [(0,), (1,), (2,)]
 
 
 def test_room_is_made_before_a_member_is():
     counts = []
-    residents = ResidentMembers(lambda member: counts.append(len(residents.members)) or (lambda images: member), 2)
+    residents = ResidentMembers(lambda member, _: counts.append(len(residents.members)) or (lambda images: member), 2)
     for member in range(4):
         residents.predictor(member)
     assert counts == [0, 1, 1, 1]
@@ -38,7 +38,7 @@ def test_room_is_made_before_a_member_is():
 def test_a_member_that_is_there_is_handed_out_while_another_is_made():
     making, go_on = threading.Event(), threading.Event()
 
-    def make(member):
+    def make(member, conditions):
         if member == 1:
             making.set()
             assert go_on.wait(10)
@@ -59,7 +59,7 @@ def test_a_member_that_is_there_is_handed_out_while_another_is_made():
 def test_a_member_that_cannot_be_made_leaves_the_others_and_can_be_tried_again():
     fail = [True]
 
-    def make(member):
+    def make(member, conditions):
         if member == 1 and fail.pop():
             raise ValueError("no")
         return lambda images: member

@@ -154,7 +154,7 @@ def test_a_graph_that_differs_is_not_cached(wide, monkeypatch, home):
         (
             Recipe(convolution=Source.GENERATED, norm=Source.GENERATED, output=Source.MEMBER),
             HypernetSpec(),
-            "batch norm or biases",
+            "which differs between members, into others; it cannot be folded",
         ),
     ],
     ids=["batch-ensemble", "generated norm"],

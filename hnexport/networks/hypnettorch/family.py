@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from hnexport.errors import BundleError
 from hnexport.families import Described
 from hnexport.hypernet.plan import ChunkPlan
-from hnexport.networks.hypnettorch.steps import OUTPUTS, check_steps, tensors_in
+from hnexport.networks.hypnettorch.steps import INPUT, OUTPUTS, check_steps, tensors_in
 from hnexport.reading import shown
 from hnexport.records import to_json
 from hnexport.spec import StoredKind, stored_as
@@ -71,7 +71,7 @@ def generator(described: Described, spec: Mapping[str, Any], tensors: "Mapping[s
 
     _check_filled(described, spec)
     made = Generated(described.stored, described.members, tensors, spec).eval()
-    check_generated(made, described.slots)
+    check_generated(made, described.slots, described.signature.of_generator)
     return made
 
 
@@ -81,6 +81,7 @@ def ensemble(described: Described, spec: Mapping[str, Any], tensors: "Mapping[st
 
 def _check_filled(described: Described, spec: Mapping[str, Any]) -> None:
     held = {item.name for item in described.stored if item.slot is None}
+    held |= {INPUT + name for name in described.signature.conditions}
     unknown = next((name for name in tensors_in(spec) if name not in held), None)
     if unknown is not None:
         raise BundleError(f"$.source.spec: a step uses {shown(unknown)}, which is no tensor of the hypernetwork")

@@ -1,7 +1,8 @@
 """The generator of a captured hypernetwork: its steps, run over the stored tensors of one member."""
 
+import math
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -13,10 +14,10 @@ from hnexport.dotted import OverTensors, named_tensors, register
 from hnexport.errors import BundleError
 from hnexport.hypernet.generator import check_tensors
 from hnexport.hypernet.selection import selected
-from hnexport.names import GUARD
-from hnexport.networks.hypnettorch.steps import DTYPE, NUMBER, OUTPUTS, STEP, STEPS, TENSOR
+from hnexport.names import COND_ID, GUARD
+from hnexport.networks.hypnettorch.steps import DTYPE, INPUT, NUMBER, OUTPUTS, STEP, STEPS, TENSOR, tensors_in
 from hnexport.reading import shown
-from hnexport.spec import Slot, StoredTensor
+from hnexport.spec import Slot, StoredTensor, TensorSpec
 from hnexport.spec.bounds import EXPANSION
 
 __all__ = ["Generated", "check_generated", "is_allowed"]
@@ -54,14 +55,23 @@ class Generated(nn.Module):
         self._stored = stored
         self._steps = [(_operator(name), args, named) for name, args, named in spec[STEPS]]
         self._outputs = dict(spec[OUTPUTS])
+        self._takes_id = INPUT + COND_ID in tensors_in(spec)
         check_tensors("the hypernetwork", stored, tensors)
         for item in stored:
             register(self, item.name, tensors[item.name], trained=item.trained)
 
-    def forward(self, cond_id: Tensor) -> dict[str, Tensor]:
-        """`cond_id`: int64 scalar; returns each slot's tensor and the guard, float32 `[1]`."""
+    def forward(self, cond_id: Tensor, **conditions: Tensor) -> dict[str, Tensor]:
+        """`cond_id`: int64 scalar, beside conditions by name; returns each slot's tensor and the guard, float32 `[1]`.
+
+        The guard is NaN too where a condition holds a NaN.
+        """
         tensors, guard = selected(self, self._stored, self.members, cond_id)
         held = {item.name: tensors[item.name] for item in self._stored if item.slot is None}
+        if self._takes_id:
+            held[INPUT + COND_ID] = cond_id.reshape(1).clamp(0, self.members - 1).reshape(())
+        for name, condition in conditions.items():
+            held[INPUT + name] = condition
+            guard = guard + torch.where(condition.isnan(), math.nan, 0.0).sum()
         weights = {item.slot: tensors[item.name] for item in self._stored if item.slot is not None}
         values: list[Any] = []
         for function, args, named in self._steps:
@@ -71,7 +81,7 @@ class Generated(nn.Module):
         return {GUARD: guard, **weights, **computed}
 
 
-def check_generated(generator: Generated, slots: tuple[Slot, ...]) -> None:
+def check_generated(generator: Generated, slots: tuple[Slot, ...], conditions: Sequence[TensorSpec] = ()) -> None:
     """Run the steps without memory first: they come from a file.
 
     Raises:
@@ -83,7 +93,11 @@ def check_generated(generator: Generated, slots: tuple[Slot, ...]) -> None:
         with FakeTensorMode() as mode, torch.no_grad():
             fakes = {name: mode.from_tensor(tensor) for name, tensor in named_tensors(generator).items()}
             with _Counting(most):
-                found = OverTensors(generator, fakes)(mode.from_tensor(torch.tensor(0)))
+                given = {
+                    item.name: torch.empty([int(size) for size in item.shape], dtype=getattr(torch, item.dtype))
+                    for item in conditions
+                }
+                found = OverTensors(generator, fakes)(mode.from_tensor(torch.tensor(0)), **given)
     except BundleError:
         raise
     except Exception as error:

@@ -4,17 +4,18 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
+from hnexport.dotted import named_tensors
 from hnexport.errors import SpecError
 from hnexport.networks.modules.members import check_module
 
-__all__ = ["Held", "Live", "live_copies", "parts"]
+__all__ = ["Held", "Live", "MadeWeights", "live_copies", "parts"]
 
 _COUNTERS = ("_num_stats", "_num_ckpts")
 """hypnettorch's buffers that count sets of statistics or weights, which its Python code compares with."""
@@ -29,10 +30,29 @@ class Held(nn.Module):
         self.root = root
         self.beside = nn.ModuleList([part for part in parts(root) if part not in known])
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the network's own forward returns; what it warns about is its own affair."""
+    def forward(self, *args: Any, made: "MadeWeights | None" = None, **kwargs: Any) -> Any:
+        """What the network's own forward returns; what it warns about is its own affair.
+
+        Args:
+            made: what it gets as `weights` instead of those that are given.
+        """
         with _quietly():
+            if made is not None:
+                kwargs["weights"] = made(self.root, kwargs["weights"])
             return self.root.forward(*args, **kwargs)
+
+
+class _Parameters(nn.ParameterList):
+    """One of which `torch.export` can follow a slice."""
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        return super().__getitem__(index)
+
+
+MadeWeights = Callable[[nn.Module, list[Tensor]], Any]
+"""What a main network gets as `weights`, of itself and of what the hypernetwork gives."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,8 +62,11 @@ class Live:
     Attributes:
         conditions: for each member what the main network gets as `condition`.
         uncond_input: what the hypernetwork gets beside the condition id, the same for all members.
+        vectors: an example of each vector that it gets from outside, by the name of its forward's parameter.
+        takes_id: whether it gets a condition id.
         time_first: whether the main network takes and gives `[time, batch, …]`.
         dropped: modules in the hypernetwork that `eval()` did not reach, by class.
+        made: what the main network gets as `weights`; None gives it what the hypernetwork gives.
     """
 
     hnet: Held
@@ -52,11 +75,19 @@ class Live:
     uncond_input: Tensor | None
     time_first: bool
     dropped: tuple[str, ...] = ()
+    made: MadeWeights | None = None
+    vectors: Mapping[str, Tensor] = field(default_factory=dict)
+    takes_id: bool = True
 
-    def generate(self, member: int) -> list[Tensor]:
-        """The main network's weights, as hypnettorch generates them."""
-        given = {} if self.uncond_input is None else {"uncond_input": self.uncond_input}
-        return list(self.hnet(cond_id=member, **given))
+    def generate(self, member: int, vectors: Mapping[str, Tensor] | None = None) -> list[Tensor]:
+        """The main network's weights, as hypnettorch generates them.
+
+        Args:
+            vectors: what comes from outside; None takes the examples.
+        """
+        given: dict[str, Any] = {} if self.uncond_input is None else {"uncond_input": self.uncond_input}
+        given |= {"cond_id": member} if self.takes_id else {}
+        return list(self.hnet(**given, **(self.vectors if vectors is None else vectors)))
 
     def predict(self, x: Tensor, weights: list[Tensor], condition: Any, own: Mapping[str, Tensor]) -> Any:
         """The main network's outputs, the batch first.
@@ -65,13 +96,13 @@ class Live:
             own: tensors that it has besides the weights, by name in `mnet`, where they are others.
         """
         given = _turned(x) if self.time_first else x
-        arguments = {"weights": weights, "condition": condition}
+        arguments = {"weights": weights, "condition": condition, "made": self.made}
         outputs = functional_call(self.mnet, dict(own), (given,), arguments, tie_weights=False)
         return pytree.tree_map_only(Tensor, _turned, outputs) if self.time_first else outputs
 
-    def __call__(self, member: int, x: Tensor) -> Any:
+    def __call__(self, member: int, x: Tensor, vectors: Mapping[str, Tensor]) -> Any:
         """The outputs of a member, as hypnettorch computes them."""
-        return self.predict(x, self.generate(member), self.conditions[member], {})
+        return self.predict(x, self.generate(member, vectors), self.conditions[member], {})
 
     def double(self) -> "Live":
         """The same in float64."""
@@ -79,7 +110,18 @@ class Live:
         for part in (*parts(hnet), *parts(mnet)):
             _change(part, _double)
         given = self.uncond_input
-        return replace(self, hnet=hnet, mnet=mnet, uncond_input=None if given is None else given.double())
+        vectors = {name: vector.double() for name, vector in self.vectors.items()}
+        return replace(
+            self, hnet=hnet, mnet=mnet, uncond_input=None if given is None else given.double(), vectors=vectors
+        )
+
+    def with_weights(self, weights: Mapping[str, Tensor]) -> "Live":
+        """The same, with other values of tensors of `hnet`, by name."""
+        hnet, mnet = copy.deepcopy((self.hnet, self.mnet))
+        held = named_tensors(hnet)
+        for name, value in weights.items():
+            held[name].data.copy_(value)
+        return replace(self, hnet=hnet, mnet=mnet)
 
 
 def live_copies(hnet: object, mnet: object) -> tuple[Held, Held, tuple[str, ...]]:
@@ -109,6 +151,8 @@ def live_copies(hnet: object, mnet: object) -> tuple[Held, Held, tuple[str, ...]
             if part.training and part not in known and type(part).__name__.startswith(("Dropout", "BatchNorm")):
                 dropped.append(type(part).__name__)
             part.training = False
+            if type(part) is nn.ParameterList:
+                part.__class__ = _Parameters
             _change(part, lambda tensor: tensor.detach().cpu())
             for counter in _COUNTERS:
                 if counter in part._buffers:
@@ -163,4 +207,5 @@ def _turned(tensor: Tensor) -> Tensor:
 def _quietly() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
         yield

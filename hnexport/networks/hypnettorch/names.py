@@ -6,11 +6,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from hnexport.spec import StoredKind
+
 __all__ = ["hypernet_names", "own_name", "weight_names"]
 
 _STATISTIC = re.compile(r"root\.(?:(.+)\.)?_?batchnorm_layers\.(\d+)\.(mean|var)_\d+")
 CONTAINER = "hnet"
 """What is called so belongs to the outermost hypernetwork itself."""
+_OF_KIND = {StoredKind.BASIS: "basis", StoredKind.BASIS_BIAS: "bias"}
+"""As they are called everywhere."""
 
 
 def weight_names(mnet: nn.Module, weights: Sequence[Tensor]) -> list[str]:
@@ -40,8 +44,8 @@ def own_name(name: str, taken: Sequence[str]) -> str:
     return _new(f"{_plain(found[1] or '')}.norm{found[2]}.{found[3]}".lstrip("."), taken)
 
 
-def hypernet_names(hnet: nn.Module) -> Callable[[str, Tensor], tuple[str, str]]:
-    """A function from a tensor's path and the tensor to its internal hypernetwork and its stored name."""
+def hypernet_names(hnet: nn.Module) -> Callable[[str, Tensor, StoredKind], tuple[str, str]]:
+    """A function from a tensor's path, the tensor and its kind to its internal hypernetwork and its stored name."""
     known: dict[int, tuple[int, str, str]] = {}
     for path, part in _placed(hnet):
         parameters: Sequence[Tensor] = getattr(part, "_internal_params", None) or []
@@ -55,9 +59,9 @@ def hypernet_names(hnet: nn.Module) -> Callable[[str, Tensor], tuple[str, str]]:
                 known[key] = found
     taken: list[str] = []
 
-    def name(path: str, tensor: Tensor) -> tuple[str, str]:
+    def name(path: str, tensor: Tensor, kind: StoredKind) -> tuple[str, str]:
         _, label, leaf = known.get(id(tensor), (0, CONTAINER, _plain(path)))
-        taken.append(_new(f"hypernet.{label}.{leaf}", taken))
+        taken.append(_new(f"hypernet.{label}.{_OF_KIND.get(kind, leaf)}", taken))
         return label, taken[-1]
 
     return name

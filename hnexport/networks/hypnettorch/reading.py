@@ -85,11 +85,14 @@ def difference(first: Read, other: Read) -> str | None:
     return None
 
 
-def recipe_of(module: nn.Module, program: ExportedProgram, known: Read, kept: Sequence[int]) -> Recipe:
-    """The steps of a program that has no inputs.
+def recipe_of(
+    module: nn.Module, program: ExportedProgram, known: Read, kept: Sequence[int], inputs: Sequence[str] = ()
+) -> Recipe:
+    """The steps of a program whose inputs, if it has any, are the condition id and conditions.
 
     Args:
         kept: which of its outputs are wanted.
+        inputs: what steps call its inputs, in order.
 
     Raises:
         CaptureError: it uses an operator that no bundle can hold as data.
@@ -98,6 +101,9 @@ def recipe_of(module: nn.Module, program: ExportedProgram, known: Read, kept: Se
     encoded: dict[Node, Any] = {
         node: {TENSOR: str(numbers[name])} for node, (name, _) in _placed(module, program) if name in numbers
     }
+    given = program.graph_signature.user_inputs
+    names = dict(zip(given, inputs, strict=True))
+    encoded |= {node: {TENSOR: names[node.name]} for node in program.graph.nodes if node.name in names}
     found = Recipe()
     (last,) = (node for node in program.graph.nodes if node.op == "output")
     wanted = [last.args[0][number] for number in kept]
@@ -107,6 +113,12 @@ def recipe_of(module: nn.Module, program: ExportedProgram, known: Read, kept: Se
             continue
         if _base(node) in _IDENTITIES:
             encoded[node] = _encoded(node.args[0], encoded)
+            continue
+        if _is_whole(node):
+            encoded[node] = [_encoded(node.args[0], encoded)]
+            continue
+        if node.target is operator.getitem and isinstance(encoded[node.args[0]], list):
+            encoded[node] = encoded[node.args[0]][node.args[1]]
             continue
         if node.target is not operator.getitem and not is_allowed(node.target):
             raise CaptureError(f"{node.target} in {where_in(node)} cannot be held as data")
@@ -145,6 +157,11 @@ def _needed(wanted: Sequence[Node]) -> set[Node]:
                 needed.add(node)
                 pending.append(node)
     return needed
+
+
+def _is_whole(node: Node) -> bool:
+    """Whether it cuts a tensor into one piece, as a hypernetwork does with the weights of one condition."""
+    return _base(node) in ("split", "split_with_sizes", "chunk") and len(node.meta["val"]) == 1
 
 
 def _base(node: Node) -> str:

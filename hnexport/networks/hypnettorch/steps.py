@@ -2,7 +2,8 @@
 
 `{"steps": [[operator, arguments, named arguments], …], "outputs": {slot: value}}`. A value is a number, text, a list of
 values, or an object of one key: `{"tensor": name}` a stored tensor (of the member, where it has one for each),
-`{"step": n}` what an earlier step gave, `{"dtype": name}`, `{"number": "inf"}`.
+`{"step": n}` what an earlier step gave, `{"dtype": name}`, `{"number": "inf"}`. A tensor whose name starts with
+`input/` is no stored one but the condition id, or a condition by its name.
 """
 
 import re
@@ -12,10 +13,11 @@ from typing import Any
 from hnexport.errors import BundleError
 from hnexport.reading import shown
 
-__all__ = ["DTYPE", "NUMBER", "OUTPUTS", "STEP", "STEPS", "TENSOR", "check_steps", "tensors_in"]
+__all__ = ["DTYPE", "INPUT", "NUMBER", "OUTPUTS", "STEP", "STEPS", "TENSOR", "check_steps", "tensors_in"]
 
 STEPS, OUTPUTS = "steps", "outputs"
 TENSOR, STEP, DTYPE, NUMBER = "tensor", "step", "dtype", "number"
+INPUT = "input/"
 _KEYS = {TENSOR: str, STEP: int, DTYPE: str, NUMBER: str}
 _OPERATOR = re.compile(r"(aten\.\w+\.\w+|getitem)")
 _MOST_STEPS = 100_000

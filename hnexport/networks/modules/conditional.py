@@ -50,6 +50,12 @@ class _Conditioned(nn.Module):
             inspect.Parameter.POSITIONAL_OR_KEYWORD,
         ):
             raise SpecError(f"{_WHERE}: forward takes no condition id as its first parameter: forward(cond_id, …)")
+        if len(parameters) == 1:
+            raise SpecError(
+                f"{_WHERE}: forward takes {parameters[0].name} alone, which would be its condition id, and no inputs: "
+                "expected forward(cond_id, …); networks without one are members of a list, [net0, net1], or a network "
+                "with a recipe"
+            )
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             outputs = self.module(self.member_id, *args, **kwargs)

@@ -29,6 +29,11 @@ def described(spec: Mapping[str, Any]) -> None:
 
 def check_described(found: Described, spec: Mapping[str, Any]) -> None:
     """Every slot that is not tied is stored once, for all members or for each; nothing else is stored."""
+    conditions = found.signature.conditions
+    if conditions:
+        raise BundleError(
+            f"$.conditions: the weights of a list of modules come of ids alone, found {shown(conditions)}"
+        )
     own = {slot.name: slot for slot in found.slots if slot.alias_of is None}
     for slot in found.slots:
         target = own.get(slot.alias_of or slot.name)

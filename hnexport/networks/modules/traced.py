@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import GraphModule, Node
 
+from hnexport.blame import users_line
 from hnexport.errors import CaptureError
 from hnexport.networks.modules.inputs import Inputs
 from hnexport.networks.modules.members import place
@@ -54,9 +55,8 @@ def trace(where: str, module: nn.Module, inputs: Inputs) -> tuple[ExportedProgra
         with torch.no_grad():
             program = exported(module, (), inputs.examples, dynamic_shapes(inputs.examples, inputs.dynamic))
     except Exception as error:
-        raise CaptureError(
-            f"torch.export cannot capture {where}: {_reason(error)}; its inputs were {inputs.described}"
-        ) from error
+        reason = f"{_reason(error)}; its inputs were {inputs.described}{users_line(error)}"
+        raise CaptureError(f"torch.export cannot capture {where}: {reason}") from error
     specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
     used, constants, steps = [], {}, []
     for node in nodes(program.graph_module):

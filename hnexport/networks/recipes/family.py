@@ -50,6 +50,9 @@ def described(spec: Mapping[str, Any]) -> None:
 
 def check_described(found: Described, spec: Mapping[str, Any]) -> None:
     """What is stored has to be what the recipe's plan, and shared and member tensors, need for these slots."""
+    conditions = found.signature.conditions
+    if conditions:
+        raise BundleError(f"$.conditions: the weights of a recipe come of ids alone, found {shown(conditions)}")
     expected = {item.name: item for item in stored_tensors(_generator_spec(found, spec))}
     for item in found.stored:
         wanted = expected.pop(item.name, None)

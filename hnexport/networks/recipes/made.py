@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
-import safetensors.torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from hnexport.dotted import named_tensors
@@ -21,6 +19,7 @@ from hnexport.networks.modules.names import check_name, check_names, default_nam
 from hnexport.networks.modules.outputs import Outputs
 from hnexport.networks.recipes.drawn import drawn
 from hnexport.networks.recipes.ensemble import RecipeEnsemble
+from hnexport.networks.recipes.files import read_tensors, unwrapped
 from hnexport.networks.recipes.recipe import ModuleRecipe, read_recipe
 from hnexport.networks.recipes.storage import generator_spec, planned
 from hnexport.reading import shown
@@ -31,7 +30,7 @@ from hnexport.spec import Signature
 __all__ = ["Weights", "ensemble_from_recipe"]
 
 Weights = Mapping[str, Tensor] | str | PathLike[str] | None
-"""The stored tensors by name, or a safetensors file of them; None draws them."""
+"""The stored tensors by name, or a file of them (safetensors, or of `torch.save`); None draws them."""
 
 _WHERE = "the module"
 
@@ -96,12 +95,13 @@ def _tensors(
         own = named_tensors(module)
         check_finite(_WHERE, ((slot.name, own[slot.name]) for slot in described.slots))
         return drawn(described, own, seed), f"random weights, seed {seed}"
-    tensors, source = _given(weights)
+    found, source = _given(weights)
+    tensors = unwrapped(source, found, [item.name for item in stored_tensors(described)])
     for item in stored_tensors(described):
-        found = tensors.get(item.name)
-        if found is None:
+        held = tensors.get(item.name)
+        if held is None:
             raise CheckpointError(f"{source}: the tensor {item.name} is missing")
-        dtype, shape = str(found.dtype).removeprefix("torch."), tuple(found.shape)
+        dtype, shape = str(held.dtype).removeprefix("torch."), tuple(held.shape)
         if (dtype, shape) != (item.dtype, item.shape):
             raise CheckpointError(
                 f"{source}: the tensor {item.name} should be {item.dtype} {list(item.shape)}, found {dtype} "
@@ -114,11 +114,4 @@ def _tensors(
 def _given(weights: Mapping[str, Tensor] | str | PathLike[str]) -> tuple[Mapping[str, Tensor], str]:
     if isinstance(weights, Mapping):
         return weights, "the tensors given"
-    path = Path(weights)
-    try:
-        return safetensors.torch.load_file(path), path.name
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} is no safetensors file of an ensemble's tensors ({error}): write one with "
-            "safetensors.torch.save_file(ensemble.tensors, path)"
-        ) from error
+    return read_tensors(Path(weights)), Path(weights).name

@@ -19,6 +19,7 @@ from hnexport.bundle.manifest import Format, Manifest
 from hnexport.errors import ParityError
 from hnexport.names import NETWORK_FILE
 from hnexport.parity.batches import first_samples
+from hnexport.parity.double import conditions_of
 from hnexport.parity.expected import Weights, expected_weights, known_ensemble
 from hnexport.parity.locate.activations import output_error
 from hnexport.parity.tolerances import TOLERANCES, Precision
@@ -62,12 +63,12 @@ def reference_source(bundle: Path, manifest: Manifest, golden: Golden, tensors: 
         return _graph_source(bundle, manifest, golden, tensors)
     double = ensemble.double()
 
-    def weights(member: int) -> Mapping[str, Tensor]:
+    def weights(member: int, inputs: Inputs) -> Mapping[str, Tensor]:
         with torch.no_grad():
-            return double.weights(member)
+            return double.weights(member, conditions_of(double, inputs))
 
     def run(member: int, inputs: Inputs) -> Reference:
-        return reference_points(double, weights(member), inputs)
+        return reference_points(double, weights(member, inputs), inputs)
 
     return Source(words=PYTORCH, share=1.0, weights=weights, run=run)
 
@@ -82,8 +83,9 @@ def _graph_source(bundle: Path, manifest: Manifest, golden: Golden, tensors: Map
     names = [output.name for output in manifest.outputs]
 
     def run(member: int, inputs: Inputs) -> Reference:
-        given = {slot: tensor.numpy() for slot, tensor in weights(member).items()}
-        return graph_points(bundle / NETWORK_FILE, given, inputs, names)
+        given = {slot: tensor.numpy() for slot, tensor in weights(member, inputs).items()}
+        own = {item.name: inputs[item.name] for item in manifest.signature.of_network}
+        return graph_points(bundle / NETWORK_FILE, given, own, names)
 
     _check(bundle, manifest, golden, run)
     return Source(words=f"{NETWORK_FILE} of the bundle, float32", share=2.0, weights=weights, run=run)

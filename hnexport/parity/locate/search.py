@@ -161,7 +161,7 @@ def _walk(
     reference = source.run(member, inputs)
     outputs = output_steps(manifest.outputs, trace.outputs, reference.outputs, limit)
     values = [value for value in trace.values.values() if value.size]
-    expected = source.weights(member)
+    expected = source.weights(member, inputs)
     seen = find_slots(expected, trace.given, tolerance.weights, values)
     right = all(step.passed for step in outputs)
     steps = weight_steps(expected, seen, tolerance.weights, right=right)
@@ -172,7 +172,7 @@ def _walk(
         cause = chunk_fault(manifest.source, wrong.place, slot, embeddings, values, tolerance.weights)
         if cause is None:
             others = [number for number in range(manifest.members) if number != member]
-            detail = named_member(wrong, seen[wrong.place].value, source.weights, others)
+            detail = named_member(wrong, seen[wrong.place].value, lambda one: source.weights(one, inputs), others)
             told = dataclasses.replace(wrong, detail=detail)
             steps = tuple(told if step is wrong else step for step in steps)
         else:

@@ -1,13 +1,12 @@
 """One step for each slot: the tensor that the artifact's operators are given for it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hnexport.parity.expected import Weights
 from hnexport.parity.locate.steps import Kind, Step
 from hnexport.parity.trace.slots import Sighting
 
@@ -56,7 +55,9 @@ def _is_folded(slot: str, expected: Mapping[str, Tensor], seen: Mapping[str, Sig
     return not any(name in seen for name in following)
 
 
-def named_member(step: Step, value: Array, weights: Weights, members: Sequence[int]) -> str:
+def named_member(
+    step: Step, value: Array, weights: Callable[[int], Mapping[str, Tensor]], members: Sequence[int]
+) -> str:
     """Which other member's a wrong tensor is, in words; what is known already where it is none's."""
     for member in members[:_MEMBERS_COMPARED]:
         reference = weights(member)[step.place].numpy()

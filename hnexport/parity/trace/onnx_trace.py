@@ -8,7 +8,6 @@ import onnx
 from numpy.typing import NDArray
 
 from hnexport.names import COND_ID, SHARED_PREFIX
-from hnexport.parity.onnx_signature import NUMPY_TYPES
 from hnexport.parity.trace.observed import Call, Given, Trace
 from hnexport.parity.trace.onnx_graph import (
     constants,
@@ -29,22 +28,27 @@ Feed = Mapping[str, Array]
 
 
 class OnnxWeights:
-    """The part of a graph that computes what its operators are given, without what depends on its inputs."""
+    """The part of a graph that computes what its operators are given, without what depends on its inputs.
 
-    def __init__(self, path: Path, slots: Collection[str], cond_id: str = COND_ID) -> None:
+    Args:
+        conditions: the graph's own names of the inputs that weights are generated from.
+    """
+
+    def __init__(
+        self, path: Path, slots: Collection[str], cond_id: str = COND_ID, conditions: Collection[str] = ()
+    ) -> None:
         model = load_graph(path)
-        self._graph = _Graph(model, path, slots, cond_id)
+        self._graph = _Graph(model, path, slots, (cond_id, *conditions))
         self._wanted = sorted(self._graph.computed)
         keep_ancestors(model, self._wanted)
         self._session = open_values(model, path, self._wanted) if self._wanted else None
 
-    def run(self, cond_id: int) -> Given:
-        """The tensors that one member gives the operators."""
+    def run(self, feed: Feed) -> Given:
+        """The tensors that one member gives the operators; `feed` by the names of the file's inputs."""
         computed: dict[str, Array] = {}
         if self._session is not None:
-            inputs = self._session.get_inputs()
-            feed = {item.name: np.full([1] * len(item.shape), cond_id, NUMPY_TYPES[item.type]) for item in inputs}
-            computed = dict(zip(self._wanted, self._session.run(self._wanted, feed), strict=True))
+            given = {item.name: feed[item.name] for item in self._session.get_inputs()}
+            computed = dict(zip(self._wanted, self._session.run(self._wanted, given), strict=True))
         return self._graph.given(computed)
 
 
@@ -55,10 +59,16 @@ class OnnxTracer:
     """
 
     def __init__(
-        self, path: Path, slots: Collection[str] = (), *, cond_id: str = COND_ID, weights: bool = True
+        self,
+        path: Path,
+        slots: Collection[str] = (),
+        *,
+        cond_id: str = COND_ID,
+        conditions: Collection[str] = (),
+        weights: bool = True,
     ) -> None:
         model = load_graph(path)
-        self._graph = _Graph(model, path, slots, cond_id)
+        self._graph = _Graph(model, path, slots, (cond_id, *conditions))
         self._outputs = [item.name for item in model.graph.output]
         nodes = model.graph.node if weights else self._graph.nodes
         computed = [name for node in nodes for name in node.output if name and name not in self._graph.constants]
@@ -81,13 +91,13 @@ class _Graph:
     """Where a graph's inputs meet what does not depend on them.
 
     Attributes:
-        nodes: those that depend on any input but the condition id.
+        nodes: those that depend on any input but the condition id and the conditions.
         computed: what they are given, and the slots' values, as far as they are computed.
     """
 
-    def __init__(self, model: onnx.ModelProto, path: Path, slots: Collection[str], cond_id: str) -> None:
+    def __init__(self, model: onnx.ModelProto, path: Path, slots: Collection[str], given: Collection[str]) -> None:
         self.constants = constants(model, path)
-        inputs = [name for name in free_inputs(model) if name != cond_id]
+        inputs = [name for name in free_inputs(model) if name not in given]
         self.nodes, self._reached = dependent(model, inputs)
         known = {name for node in model.graph.node for name in node.output} | set(self.constants)
         self._named = {

@@ -39,15 +39,18 @@ def trace_torch(
     *,
     values: bool = False,
     shapes: Collection[tuple[int, ...]] = (),
+    conditions: Collection[str] = (),
 ) -> Trace:
     """Run a program `(cond_id, inputs) -> outputs`, both by name, and record what its operators are given.
 
     Args:
         values: whether to keep every floating-point value too.
+        conditions: the inputs that weights are generated from: what depends on them alone is given to operators.
         shapes: tensors that do not depend on the inputs are kept where they have one of these.
     """
     given = {name: torch.from_numpy(np.array(array)).to(device) for name, array in inputs.items()}
-    recorder = _Recorder(tuple(given.values()), keep_values=values, shapes=shapes)
+    followed = tuple(tensor for name, tensor in given.items() if name not in conditions)
+    recorder = _Recorder(followed, keep_values=values, shapes=shapes)
     with torch.no_grad(), recorder:
         results = program(torch.tensor(cond_id, device=device), given)
     return Trace(

@@ -103,9 +103,9 @@ def test_a_bundle_is_built_verified_from_disk_and_followed(name: str, tmp_path: 
 
 def test_what_belongs_to_the_hypernetwork_is_stored_once() -> None:
     stored = {item.name: item for item in PAIRS["HContainer, WRN"].ensemble().stored}
-    basis = stored["hypernet.0_3.layer1.weight"]
+    basis = stored["hypernet.0_3.basis"]
     embedding = stored["hypernet.0.chunk_embedding"]
-    assert (basis.kind.value, embedding.kind.value) == ("hidden", "embedding")
+    assert (basis.kind.value, embedding.kind.value) == ("basis", "embedding")
     assert embedding.shape[0] == MEMBERS
     assert stored["shared.norm0.mean"].slot == "norm0.mean"
     assert stored["member.layer22.weight"].shape == (MEMBERS, 10, 64)

@@ -11,11 +11,14 @@ import torch
 from hypnettorch.hnets import HMLP
 from hypnettorch.mnets import MLP, WRN
 from live_pairs import MEMBERS, container, trained
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from hnexport.build import ParityFailedError, build
+from hnexport.build import BuildOptions, ParityFailedError, build
 from hnexport.ensemble import Ensemble
-from hnexport.errors import CaptureError, SpecError
+from hnexport.errors import CaptureError, CheckpointError, SpecError
+from hnexport.networks.wide_resnet.checkpoints import HypnettorchOverrides, import_hypnettorch
+from hnexport.parity.trained import NotAsTrainedError, check_trained
 
 
 def wide(statistics: int = 1, **settings: Any) -> Any:
@@ -150,6 +153,10 @@ WRONG: dict[str, tuple[Callable[[int, list[Tensor]], list[Tensor]], str]] = {
         "draws random numbers",
     ),
     "a number that depends on values": (of_value, "torch.export cannot capture hnet"),
+    "one that only the first member has": (
+        lambda member, weights: {0: weights}[member],
+        r"hnet.forward\(cond_id=1\) fails: KeyError: 1",
+    ),
     "too few": (lambda member, weights: weights[:-1], "mnet.forward fails"),
     "no tensors": (lambda member, weights: [None], "returns NoneType, expected tensors"),
 }
@@ -192,6 +199,63 @@ def test_what_is_no_pair_is_refused_by_name(name: str) -> None:
         Ensemble.from_hypnettorch(**{"hnet": hnet, "mnet": mnet, "example_inputs": torch.rand(2, 8), **make()})
 
 
+def kept(**settings: Any) -> Any:
+    """A main network with weights of its own."""
+    return MLP(n_in=8, n_out=4, hidden_layers=[6], verbose=False, **settings)
+
+
+Given = Callable[[Any, list[Tensor]], Any]
+_MODULATION = {"use_context_mod": True, "context_mod_no_weights": True}
+KEPT: dict[str, tuple[dict[str, Any], slice, Given, Given | None]] = {
+    "context modulation alone": (_MODULATION, slice(4), lambda mnet, given: {"mod_weights": given}, None),
+    "context modulation alone, in place of one's own": (
+        {"use_context_mod": True},
+        slice(4),
+        lambda mnet, given: {"mod_weights": given},
+        None,
+    ),
+    "all but context modulation": (
+        {"use_context_mod": True},
+        slice(4, None),
+        lambda mnet, given: {"internal_weights": given},
+        lambda mnet, given: {"internal_weights": given},
+    ),
+    "the first layer": (
+        {},
+        slice(2),
+        lambda mnet, given: [*given, *mnet.internal_params[2:]],
+        lambda mnet, given: [*given, *mnet.internal_params[2:]],
+    ),
+    "all, in place of one's own": ({}, slice(None), lambda mnet, given: given, None),
+}
+
+
+@pytest.mark.filterwarnings('ignore:Use attribute "internal_params":DeprecationWarning')  # hypnettorch's, of its own
+@pytest.mark.parametrize("name", KEPT)
+def test_a_main_network_may_keep_weights_of_its_own(name: str) -> None:
+    settings, part, given, said = KEPT[name]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        mnet = kept(**settings)
+        hnet = HMLP(mnet.param_shapes[part], cond_in_size=3, layers=[5], num_cond_embs=MEMBERS, verbose=False)
+        trained(hnet, mnet)
+    samples = torch.randn(5, 8, generator=torch.Generator().manual_seed(1))
+    found = Ensemble.from_hypnettorch(hnet, mnet, example_inputs=samples[:2], weights=said)
+    for member in range(MEMBERS):
+        with torch.no_grad():
+            expected = mnet.forward(samples, weights=given(mnet, hnet.forward(cond_id=member)))
+        assert (found(member, {"x": samples})["output"] - expected).norm() <= 1e-5 * expected.norm()
+    own = sum(item.slot is not None for item in found.stored)
+    assert own == (0 if part == slice(None) else len(mnet.param_shapes) - len(mnet.param_shapes[part]))
+
+
+def test_a_main_network_that_is_not_given_all_its_weights_is_told_how() -> None:
+    mnet = kept()
+    hnet = HMLP(mnet.param_shapes[:2], cond_in_size=3, layers=[5], num_cond_embs=MEMBERS, verbose=False)
+    with pytest.raises(SpecError, match=r"where it keeps weights of its own, what it gets: weights=lambda mnet, given"):
+        Ensemble.from_hypnettorch(hnet.eval(), mnet.eval(), example_inputs=torch.rand(2, 8))
+
+
 def test_fewer_members_are_the_first_conditions() -> None:
     hnet, mnet = small()
     found = Ensemble.from_hypnettorch(hnet, mnet, example_inputs=torch.rand(2, 8), members=2)
@@ -208,6 +272,43 @@ def test_training_goes_on_without_the_ensemble() -> None:
         parameter.data.zero_()
     hnet.train()
     assert torch.equal(found.double()(1, {"x": samples.double()})["output"], before)
+
+
+SEEN_BY_REFERENCE = {
+    "Tanh inside",
+    "LeakyReLU inside",
+    "kernels are scaled",
+    "softplus on the scales",
+    "two batch norms swapped",
+    "statistics by member, the other way round",
+    "the latest of several statistics",
+}
+READ = {"as usual", "statistics by member", "dropout in the main network", "dropout inside"}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_state_dicts_are_what_was_trained_or_not_published(name: str, tmp_path: Path) -> None:
+    """Of what leaves no trace in them, a reference tells."""
+    settings, condition = FAULTS[name]
+    hnet, mnet = pair(**settings)
+    samples = torch.randn(4, 16, 16, 3, generator=torch.Generator().manual_seed(1))
+    outputs = torch.stack(expected(hnet, mnet, condition, samples.flatten(1)))
+    images = samples.permute(0, 3, 1, 2).contiguous()
+    save_file({"input.image": images, "output.logits": outputs}, tmp_path / "reference.safetensors")
+    options = BuildOptions(reference=tmp_path / "reference.safetensors")
+    sizes = HypnettorchOverrides(image_height=16, image_width=16)
+    try:
+        checkpoint = import_hypnettorch(hnet.state_dict(), mnet.state_dict(), overrides=sizes)
+    except CheckpointError:
+        assert name == "one set of statistics more than members"
+        return
+    if name in SEEN_BY_REFERENCE:
+        with pytest.raises(NotAsTrainedError):
+            build(checkpoint, tmp_path / "bundle", options=options)
+        assert not (tmp_path / "bundle").exists()
+    else:
+        assert name in READ
+        assert check_trained(checkpoint.ensemble(), tmp_path / "reference.safetensors") < 1e-5
 
 
 def test_a_wrong_import_cannot_be_built(tmp_path: Path) -> None:

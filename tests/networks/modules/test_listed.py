@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
 
 from hnexport.dotted import named_tensors
-from hnexport.ensemble import Ensemble, output_leaves
+from hnexport.ensemble import Ensemble
+from hnexport.halves import output_leaves
 from hnexport.networks.modules.family import check_described
 from hnexport.spec import OutputKind, StoredKind
 from hnexport.spec.kinds import Logits

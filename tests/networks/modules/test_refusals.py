@@ -208,6 +208,10 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: two(lambda self, x: self.layer(x - x.mean(0))),
         "output output of one sample depends on the other samples",
     ),
+    "the largest number of the batch": (
+        lambda: two(lambda self, x: self.layer(x) * x.abs().max()),
+        "output output of one sample depends on the other samples",
+    ),
     "a branch on the batch size": (
         lambda: two(lambda self, x: self.layer(x) if x.shape[0] > 1 else self.layer(x) * 2),
         "with the axis batch of size 1 .*remove what depends on the size",

@@ -108,6 +108,28 @@ def test_weights_come_back_from_a_file(case, ensemble, tmp_path):
     assert found.origin.endswith("weights of trained.safetensors")
 
 
+def test_weights_come_back_from_a_training_scripts_file_and_out_of_a_wrapper(tmp_path):
+    case = RECIPES["convolution"]
+    tensors = {name: tensor.clone() for name, tensor in case.ensemble(seed=3).tensors.items()}
+    wrapped = {f"module.{name}": tensor for name, tensor in tensors.items()}
+    torch.save({"hnet_state_dict": {**wrapped, "criterion.weight": torch.ones(2)}, "epoch": 3}, tmp_path / "run.pt")
+    safetensors.torch.save_file(wrapped, tmp_path / "run.safetensors")
+    for given in (tmp_path / "run.pt", tmp_path / "run.safetensors", wrapped):
+        found = case.ensemble(weights=given).tensors
+        assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+    twice = {**wrapped, **{f"average.{name}": tensor for name, tensor in tensors.items()}}
+    with pytest.raises(CheckpointError, match=r"more than once, in module., average.: give a file of one"):
+        case.ensemble(weights=twice)
+    with pytest.raises(CheckpointError, match=r"is missing; it holds module.hypernet.flat.embedding, "):
+        case.ensemble(weights={name: tensor for name, tensor in wrapped.items() if "basis" not in name})
+
+
+def test_statistics_of_members_begin_as_the_modules_own():
+    case = RECIPES["tabular"]
+    own, found = dict(case.module().named_buffers()), case.ensemble().tensors["member.layers.1.running_var"]
+    assert all(torch.equal(one, own["layers.1.running_var"]) for one in found)
+
+
 def test_weights_of_another_number_of_members_are_refused(case, ensemble):
     with pytest.raises(CheckpointError, match=r"should be float32 .*; is it of another recipe, module or number"):
         case.ensemble(weights=ensemble.tensors, members=case.members + 1)

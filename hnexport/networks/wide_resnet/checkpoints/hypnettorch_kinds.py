@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 __all__ = ["WAY_IN", "other_kind"]
 
-WAY_IN = "give the networks themselves: hnexport.Ensemble.from_hypnettorch(hnet, mnet, example_inputs=…)"
+WAY_IN = (
+    "give the networks themselves: --from FILE.py:NAME, a function that returns (hnet, mnet), or "
+    "hnexport.Ensemble.from_hypnettorch(hnet, mnet, example_inputs=…)"
+)
 _OWN = re.compile(r"_internal_params\.(\d+)")
 _INNER = re.compile(r"_hnet\._internal_params\.\d+")
 

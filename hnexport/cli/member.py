@@ -1,0 +1,106 @@
+"""`hnexport member`: one member as a plain file."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hnexport.cli import exit_codes
+from hnexport.cli.options import Integers, bundle_argument, digest_option, json_option, trust_option, wide_option
+
+if TYPE_CHECKING:
+    from hnexport.member import WrittenMembers
+
+__all__ = ["member"]
+
+
+@click.command()
+@bundle_argument
+@click.argument("members", type=Integers(accepts_all=True))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="One member's NAME.onnx, NAME.pt2 or NAME.pt (TorchScript); otherwise a folder, which gets member-3.onnx ….",
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["onnx", "pt2", "pt"]),
+    help="Of the files in a folder.  [default: onnx]",
+)
+@click.option("--opset", type=int, help="Of an ONNX file, from 17.  [default: the bundle's]")
+@click.option("--batch", type=int, help="The one batch size that the file shall run.  [default: any]")
+@click.option("--force", is_flag=True, help="Replace members' files that are already there.")
+@trust_option
+@digest_option
+@wide_option
+@json_option
+def member(
+    bundle: Path,
+    members: tuple[int, ...],
+    out: Path,
+    kind: str | None,
+    wide: bool,
+    as_json: bool,
+    opset: int | None,
+    batch: int | None,
+    force: bool,
+    trust: bool,
+    digest: str | None,
+) -> None:
+    """Write MEMBERS (3, or 2,3,7, or all) of a bundle as plain networks: no condition id, weights inside.
+
+    That is the way to a plain network's speed wherever weights cannot be supplied at load: Node, browsers, ExecuTorch,
+    TensorRT, CoreML. Each file is compared with the golden samples before it appears; if one differs, nothing appears
+    and the exit code is 1.
+    """
+    from hnexport.cli import render
+    from hnexport.cli.render_parity import print_parity
+    from hnexport.member import MemberFormat, MemberOptions, MembersFailedError, write_members
+    from hnexport.parity.report import report_json
+
+    options = MemberOptions(
+        format=None if kind is None else MemberFormat(kind),
+        opset=opset,
+        batch=batch,
+        force=force,
+        trust=trust,
+        digest=digest,
+    )
+    try:
+        with render.live_progress(quiet=as_json) as progress:
+            written = write_members(bundle, members or None, out, options=options, progress=progress)
+    except MembersFailedError as failure:
+        with render.accomplished(f"nothing was published at {out}"):
+            if as_json:
+                render.print_json(report_json(failure.report))
+            else:
+                print_parity(failure.report, wide=wide)
+        render.tell("nothing was published")
+        sys.exit(exit_codes.DIFFERENT)
+    with render.accomplished(f"the members were verified and published: {out}"):
+        if as_json:
+            _print_json(written)
+        else:
+            print_parity(written.parity, wide=wide)
+            _print_files(written)
+
+
+def _print_json(written: "WrittenMembers") -> None:
+    from hnexport.cli import render
+    from hnexport.parity.report import report_json
+
+    files = {str(number): str(path) for number, path in written.files.items()}
+    beside = [str(path) for path in written.beside]
+    render.print_json({"files": files, "weights_beside": beside, "parity": report_json(written.parity)})
+
+
+def _print_files(written: "WrittenMembers") -> None:
+    from hnexport.cli import render
+
+    for path in written.beside:
+        render.say(f"above 2 GiB: the weights of {path.name} lie in {path.name}.data beside it, which goes with it")
+    for path in written.files.values():
+        render.say(str(path), wrap=False)

@@ -1,0 +1,224 @@
+"""From a bundle to members' files: written beside their place, compared with the golden samples, then published."""
+
+import dataclasses
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+
+from hnexport.bundle.checksums import check_files
+from hnexport.bundle.golden import Golden
+from hnexport.bundle.manifest import Identified, read_identified
+from hnexport.errors import ParityError, RuntimeInputError
+from hnexport.member.formats import MemberFormat, file_name, format_of, mark
+from hnexport.member.onnx_file import OnnxChoices, OnnxMembers
+from hnexport.member.places import rules
+from hnexport.member.runners import OnnxMemberRunner, TorchMemberRunner
+from hnexport.member.torch_files import TorchMembers
+from hnexport.names import GOLDEN_FILE, HYPERNET_FILE, NETWORK_FILE, PT2_FILE, WEIGHTS_FILE
+from hnexport.parity.chosen import golden_rows
+from hnexport.parity.judge import Judge, VerifyOptions
+from hnexport.parity.limits import LARGEST_BATCH
+from hnexport.parity.members import checked_members
+from hnexport.parity.open_axes import OPEN_AXES
+from hnexport.parity.results import ArtifactReport, ParityReport, Verdict
+from hnexport.progress import Progress, no_progress
+from hnexport.publishing import check_place, staged_file, staged_folder
+from hnexport.spelling import spelled
+
+__all__ = ["MemberOptions", "MembersFailedError", "WrittenMembers", "write_members"]
+
+_FILES = {
+    MemberFormat.ONNX: (HYPERNET_FILE, NETWORK_FILE, WEIGHTS_FILE),
+    MemberFormat.PT2: (PT2_FILE,),
+    MemberFormat.TORCHSCRIPT: (PT2_FILE,),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberOptions:
+    """How members are written.
+
+    Attributes:
+        format: None takes what the target's suffix says, and ONNX in a folder.
+        opset: of an ONNX file, from 17; None is the bundle's.
+        batch: the one batch size that the file runs, for runtimes that want every shape as a number; None for any.
+        force: replace members' files that are already there.
+        trust: load the bundle's `.pt2` in this process, whoever made it; see `hnexport.trust`.
+        digest: the bundle must have this one; see `hnexport.bundle.digest`.
+    """
+
+    format: MemberFormat | None = None
+    opset: int | None = None
+    batch: int | None = None
+    force: bool = False
+    trust: bool = False
+    digest: str | None = None
+
+    def check(self, kind: MemberFormat) -> None:
+        """Refuse what does not go together.
+
+        Raises:
+            RuntimeInputError: a choice is none of this format, or out of range.
+        """
+        if kind is not MemberFormat.ONNX and self.opset is not None:
+            raise RuntimeInputError(
+                f"{spelled('opset', '--opset')} is of ONNX files, the format is {kind}: leave it out"
+            )
+        if self.batch is not None and not 1 <= self.batch <= LARGEST_BATCH:
+            raise RuntimeInputError(f"a batch size is 1 to {LARGEST_BATCH}, found {self.batch}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenMembers:
+    """What was published.
+
+    Attributes:
+        files: of each member its file.
+        beside: those whose weights lie in a file beside them, `NAME.data`, since one file cannot hold them.
+        parity: what was found, one artifact for each file.
+    """
+
+    files: dict[int, Path]
+    beside: tuple[Path, ...]
+    parity: ParityReport = field(repr=False)
+
+
+class MembersFailedError(ParityError):
+    """A member's file does not compute what the golden samples say: carries the report."""
+
+    def __init__(self, report: ParityReport) -> None:
+        failures = [f"{artifact.artifact}: {line}" for artifact in report.artifacts for line in artifact.failures]
+        super().__init__(f"parity failed, nothing was published: {failures[0]} ({len(failures)} failures)")
+        self.report = report
+
+
+def write_members(
+    bundle: str | PathLike[str],
+    members: Sequence[int] | None,
+    target: str | PathLike[str],
+    *,
+    options: MemberOptions | None = None,
+    progress: Progress = no_progress,
+) -> WrittenMembers:
+    """Write members of a bundle as plain networks `(*inputs) -> outputs`, without a condition id, weights inside.
+
+    Args:
+        members: which; None for all.
+        target: `NAME.onnx`, `.pt2` or `.pt` for one member, otherwise a folder, which gets `member-3.onnx` and so on.
+        progress: called after each member.
+
+    Raises:
+        BundleError: the bundle is damaged or lacks the files that the format is made of; the target exists, or cannot
+            be written.
+        RuntimeInputError: the options contradict each other.
+        ParityError: a member does not exist, its reference is not known, or it cannot be judged.
+        NotRunError: the bundle's `.pt2` is not trusted.
+        CaptureError, ExportError: an exporter or converter refused.
+        MembersFailedError: a file does not compute what PyTorch computes; nothing was published.
+    """
+    bundle, target, options = Path(bundle), Path(target), options or MemberOptions()
+    kind, is_file = format_of(target, options.format)
+    options.check(kind)
+    found = read_identified(bundle, options.digest)
+    manifest = found.manifest
+    _check_conditions(found)
+    chosen = checked_members(manifest.members, range(manifest.members) if members is None else members)
+    if is_file and len(chosen) != 1:
+        raise RuntimeInputError(f"{target} is one file, of {len(chosen)} members: give a folder, without a suffix")
+    place = rules(force=options.force, is_file=is_file)
+    size = sum(slot.size_bytes for slot in manifest.slots if slot.alias_of is None)
+    check_place(target, place, needed_bytes=size * len(chosen))
+    check_files(bundle, manifest, [name for name in (GOLDEN_FILE, *_FILES[kind]) if name in manifest.files])
+    asked = VerifyOptions(members=chosen, trust=options.trust, digest=options.digest, provider="cpu")
+    work = _Work(bundle, found, Judge.of(bundle, found, asked, progress), kind, options, alone=is_file)
+    staged: AbstractContextManager[Path] = staged_file(target, place) if is_file else staged_folder(target, place)
+    with staged as new:
+        names = {member: target.name if is_file else file_name(member, kind) for member in chosen}
+        paths = {member: new if is_file else new / name for member, name in names.items()}
+        report = work.judge.report([work.member(member, paths[member], names[member]) for member in chosen])
+        _check(report)
+        beside = [names[member] for member in work.beside]
+    folder = target.parent if is_file else target
+    return WrittenMembers(
+        files={member: folder / name for member, name in names.items()},
+        beside=tuple(folder / name for name in beside),
+        parity=report,
+    )
+
+
+def _check_conditions(found: Identified) -> None:
+    """Refuse a hypernetwork of a vector: its members have no weights before they have a vector."""
+    manifest = found.manifest
+    if manifest.conditions:
+        raise RuntimeInputError(
+            f"{manifest.name} makes a member's weights of {', '.join(manifest.conditions)}, an input: no member is a "
+            "plain network by itself; use model.onnx, or hnexport.runtime, which keeps the network of a condition"
+        )
+
+
+def _check(report: ParityReport) -> None:
+    if report.verdict is Verdict.DIFFERENT:
+        raise MembersFailedError(report)
+    if report.verdict is Verdict.UNANSWERED:
+        raise ParityError(
+            f"{', '.join(report.unjudged)} cannot be judged, since the bundle says that float32 may lose so much of "
+            "it: nothing was published; verify the bundle, or build it again"
+        )
+
+
+class _Work:
+    """Writes and compares one member after the other.
+
+    Attributes:
+        beside: the members whose weights lie beside their files.
+    """
+
+    def __init__(
+        self,
+        bundle: Path,
+        found: Identified,
+        judge: Judge,
+        kind: MemberFormat,
+        options: MemberOptions,
+        *,
+        alone: bool,
+    ) -> None:
+        self.judge, self._found, self._kind, self._options, self._alone = judge, found, kind, options, alone
+        self.beside: list[int] = []
+        self._onnx = OnnxMembers(bundle, found.manifest) if kind is MemberFormat.ONNX else None
+        self._torch = None if self._onnx else TorchMembers(bundle, found, judge.trust, judge.golden.inputs)
+
+    def member(self, member: int, path: Path, name: str) -> ArtifactReport:
+        """Write a member's file at a path, and compare it.
+
+        Args:
+            name: of the file in its place, for the report.
+        """
+        self._write(member, path)
+        open_file = OnnxMemberRunner if self._onnx else TorchMemberRunner
+        runner = open_file(path, self._found.manifest, self._options.batch)
+        golden = _golden_of(self.judge.golden, member)
+        report = dataclasses.replace(self.judge, golden=golden).one(name, runner)
+        resized = self.judge.golden.resized
+        if resized is None or golden.resized is not None:
+            return report
+        reason = f"the golden samples have other sizes of member {resized.members[0]} alone"
+        return dataclasses.replace(report, not_checked={**report.not_checked, OPEN_AXES: reason})
+
+    def _write(self, member: int, path: Path) -> None:
+        options, marks = self._options, mark(self._found, member)
+        if self._torch is not None:
+            self._torch.write(member, path, self._kind, marks, batch=options.batch)
+        elif self._onnx is not None:
+            choices = OnnxChoices(opset=options.opset, batch=options.batch, alone=self._alone)
+            if self._onnx.write(member, path, choices, marks):
+                self.beside.append(member)
+
+
+def _golden_of(golden: Golden, member: int) -> Golden:
+    """The golden samples of one member; those of other sizes are of the first alone."""
+    one = golden_rows(golden, [golden.members.tolist().index(member)])
+    resized = one.resized
+    return one if resized is None or int(resized.members[0]) == member else dataclasses.replace(one, resized=None)

@@ -1,0 +1,109 @@
+"""hnexport-runtime in an environment of its own: no torch, no onnx, and a clean `pip check`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hnexport.bundle.golden import read_golden
+from hnexport.bundle.manifest import read_manifest
+from hnexport.cli.main import COMMANDS
+
+WORK_ALONE = {"deploy", "doctor", "golden", "inspect", "predict"}
+IMAGE = Path(__file__).parents[2] / "examples/images/cat.png"
+
+
+def test_pip_finds_nothing_broken_and_torch_is_not_there(alone):
+    assert "No broken requirements" in alone.pip("check").stdout
+    absent = "import importlib.util as u; print([n for n in ('torch', 'onnx', 'onnxscript') if u.find_spec(n)])"
+    assert alone.run("python", "-c", absent).stdout.strip() == "[]"
+
+
+def test_a_bundle_loads_and_predicts(alone, built, tmp_path):
+    code = f"""
+import sys
+import numpy as np
+from hnexport.runtime import load
+ensemble = load({str(built.path)!r}, check="all", provider="cpu")
+images = np.load({str(tmp_path / "images.npy")!r})
+np.save({str(tmp_path / "logits.npy")!r}, ensemble.predict(images, members="all"))
+assert ensemble.predict_mean(images).probabilities.shape == (len(images), ensemble.classes)
+for member in (-1, ensemble.members, 2**40):
+    try: ensemble.predict(images, member=member)
+    except ValueError: continue
+    raise AssertionError(member)
+assert not {{"torch", "onnx"}} & set(sys.modules)
+"""
+    golden = read_golden(built.path, read_manifest(built.path))
+    np.save(tmp_path / "images.npy", golden.inputs["image"])
+    alone.run("python", "-c", code)
+    found, reference = np.load(tmp_path / "logits.npy")[golden.members], golden.outputs["logits"]
+    assert np.linalg.norm(found - reference) < 1e-5 * np.linalg.norm(reference)
+
+
+def test_inspect_predict_golden_and_doctor_work(alone, built, tmp_path):
+    shown = json.loads(alone.run("hnexport", "inspect", built.path, "--json").stdout)
+    assert shown["manifest"]["members"] == built.manifest.members
+    said = alone.run("hnexport", "predict", built.path, IMAGE, "--resize", "--json", "--provider", "cpu").stdout
+    assert json.loads(said)
+    alone.run("hnexport", "golden", built.path, "--out", tmp_path / "golden")
+    assert (tmp_path / "golden/inputs/image.npy").is_file()
+    diagnosis = json.loads(alone.run("hnexport", "doctor", "--json").stdout)
+    assert diagnosis["sound"]
+    torch = next(finding for finding in diagnosis["findings"] if finding["what"] == "PyTorch")
+    assert torch["state"] == "missing"
+    assert torch["remedy"].startswith("pip install hnexport")
+
+
+def test_every_other_command_says_in_one_line_what_to_install(alone, built):
+    done = alone.run("hnexport", "verify", built.path, ok=False)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: `hnexport verify` needs all of hnexport, and torch, onnx,")
+    assert line.endswith("not installed: pip install hnexport")
+    assert done.returncode == 2
+    code = """
+from hnexport.cli.main import _ALONE, COMMANDS, cli
+from hnexport.installed import IncompleteError
+import click
+with click.Context(cli) as context:
+    for name in COMMANDS:
+        cli.get_command(context, name).get_help(context)
+        try:
+            if name not in _ALONE: cli.get_command(context, name).callback()
+        except IncompleteError as error: print(name, str(error).endswith(": pip install hnexport"))
+"""
+    said = alone.run("python", "-c", code).stdout.split("\n")
+    assert {f"{name} True" for name in set(COMMANDS) - WORK_ALONE} == set(filter(None, said))
+
+
+def test_help_marks_what_needs_more(alone):
+    text = " ".join(alone.run("hnexport", "--help").stdout.split())
+    assert text.count("[needs pip install hnexport]") == len(COMMANDS) - len(WORK_ALONE)
+    assert "files. locate" in text  # `inspect` is not marked
+
+
+@pytest.mark.parametrize("name", ["hnexport.Ensemble", "hnexport.parity.verify"])
+def test_python_names_say_it_too(alone, name):
+    module, _, attribute = name.rpartition(".")
+    done = alone.run("python", "-c", f"from {module} import {attribute}", ok=False)
+    assert f"{name} needs all of hnexport, and torch, onnx" in done.stderr.splitlines()[-1]
+
+
+def test_both_together_share_no_file_and_each_removal_is_clean(alone, wheels):
+    alone.pip("install", "--quiet", "--no-index", "--no-deps", wheels.hnexport)
+    code = """
+from importlib.metadata import files
+own = {str(file) for file in files("hnexport")}
+assert not own & {str(file) for file in files("hnexport-runtime")}
+assert all(".dist-info/" in file for file in own), own
+"""
+    alone.run("python", "-c", code)
+    assert "hnexport-runtime" not in alone.pip("check", ok=False).stdout  # torch is missing, the runtime is not
+    alone.pip("uninstall", "--quiet", "--yes", "hnexport-runtime")
+    assert "requires hnexport-runtime, which is not installed" in alone.pip("check", ok=False).stdout
+    alone.pip("install", "--quiet", "--no-index", wheels.runtime)
+    alone.pip("uninstall", "--quiet", "--yes", "hnexport")
+    alone.run("hnexport", "--version")
+    alone.run("python", "-c", "import hnexport.runtime")
+    assert "No broken requirements" in alone.pip("check").stdout
