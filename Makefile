@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 NODE := $(if $(shell command -v npm),,$(VENV)/bin/npm)
 WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"
 
-.PHONY: demo test test-fast fuzz runtimes runtime-alone webgpu wheels page web-test lint clean
+.PHONY: demo test test-fast fuzz runtimes page web-test runtime-alone webgpu wheels lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
