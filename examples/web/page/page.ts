@@ -140,7 +140,7 @@ async function main(): Promise<void> {
     return started;
   };
   const select = found<HTMLSelectElement>("provider");
-  const { provider, samples } = await use(order);
+  const { provider, samples } = await use(order[0] === "webgpu" ? order : ["wasm"]);
   select.append(...order.map((one) => html("option", { value: one }, NAMES[one])));
   select.value = provider;
   found("where").hidden = order.length < 2;

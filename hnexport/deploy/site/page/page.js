@@ -128,7 +128,7 @@ async function main() {
         return started;
     };
     const select = found("provider");
-    const { provider, samples } = await use(order);
+    const { provider, samples } = await use(order[0] === "webgpu" ? order : ["wasm"]);
     select.append(...order.map((one) => html("option", { value: one }, NAMES[one])));
     select.value = provider;
     found("where").hidden = order.length < 2;
