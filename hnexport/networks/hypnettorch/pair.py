@@ -23,7 +23,6 @@ from hnexport.networks.modules.tensors import is_same_closely
 from hnexport.reading import shown
 from hnexport.source import EnsembleSource
 from hnexport.spec import BasisDtype, Signature
-from hnexport.text import number_of
 from hnexport.widened import Widened
 
 __all__ = ["HypnettorchEnsemble", "ensemble_from_hypnettorch"]
@@ -138,7 +137,7 @@ def ensemble_from_hypnettorch(
     kinds = f"{type(hnet).__name__} and {type(mnet).__name__} of hypnettorch"
     found = HypnettorchEnsemble(
         name=check_name(f"{type(mnet).__name__.lower()}-{count}" if name is None else name),
-        origin=_origin(kinds, count, dropped) if origin is None else origin,
+        origin=_origin(kinds, dropped) if origin is None else origin,
         members=count,
         signature=signature,
         slots=slots,
@@ -221,13 +220,11 @@ def _conditions(condition: Callable[[int], Any] | Sequence[Any] | None, members:
     return tuple(condition)
 
 
-def _origin(kinds: str, members: int, dropped: tuple[str, ...]) -> str:
-    text = f"{kinds}, {number_of(members, 'member')}"
-    if dropped:
-        text += (
-            f"; put into evaluation mode inside hnet, which eval() does not reach: {', '.join(sorted(set(dropped)))}"
-        )
-    return text
+def _origin(kinds: str, dropped: tuple[str, ...]) -> str:
+    if not dropped:
+        return kinds
+    names = ", ".join(sorted(set(dropped)))
+    return f"{kinds}; put into evaluation mode inside hnet, which eval() does not reach: {names}"
 
 
 def _check(ensemble: HypnettorchEnsemble) -> None:
