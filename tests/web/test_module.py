@@ -15,7 +15,7 @@ from hnexport.runtime.uncertainty import summarise, summarise_value
 
 pytestmark = pytest.mark.browser
 
-SITE = Path(__file__).parents[2] / "hnexport" / "deploy" / "site"
+SITE = Path(__file__).parents[2] / "hnexport" / "deploy" / "static"
 KINDS = ("hypernet", "batch-ensemble", "pixels", "list of encoders", "list of GRUs")
 LIMIT = 1e-5
 
