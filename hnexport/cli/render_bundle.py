@@ -130,8 +130,9 @@ def print_bases(manifest: "Manifest") -> None:
     line, rounding = "bases in float16, weights generated in float32", manifest.basis_rounding
     if rounding is not None:
         members = ", ".join(map(str, rounding.members))
+        outputs = "logits" if any(item.kind is OutputKind.LOGITS for item in manifest.outputs) else "outputs"
         line += (
-            f": rounding changed a basis by {rounding.bases:.1e} and logits by {rounding.logits:.1e} (relative L2, "
+            f": rounding changed a basis by {rounding.bases:.1e} and {outputs} by {rounding.logits:.1e} (relative L2, "
             f"the largest over all bases, and over members {members} and every golden image)"
         )
     say(line)

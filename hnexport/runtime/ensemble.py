@@ -130,7 +130,7 @@ class LoadedEnsemble:
         chosen = check_members(members, self.members)
         return self._given(self._of_several(chosen, check_inputs(inputs, named, self.signature)))
 
-    def materialise(self, conditions: Any = NOT_GIVEN, /, *, member: Any = 0, **named: Any) -> "MaterialisedMember":
+    def materialise(self, conditions: Any = NOT_GIVEN, /, *, member: Any = None, **named: Any) -> "MaterialisedMember":
         """The plain network of one member, and of one condition of a hypernetwork of a vector; the caller keeps it.
 
         Whatever the strategy, its weights are made once, here or where a prediction made them before, and stay as long
@@ -138,15 +138,18 @@ class LoadedEnsemble:
 
         Args:
             conditions: the condition where there is one, or a mapping with all of them.
-            member: one member, from 0.
+            member: one member, from 0; needed where there are several.
             named: the conditions by name.
 
         Raises:
-            RuntimeInputError: the member does not exist, or a condition is missing, or has another shape or dtype.
+            RuntimeInputError: the member is not said or does not exist, or a condition is missing, or has another shape
+                or dtype.
             ProviderError: the precision is float16, whose weights are generated in every call.
         """
         checked = check_inputs(conditions, named, self.signature, self.signature.of_generator)
-        chosen = check_member(member, self.members)
+        if member is None and self.members > 1:
+            raise RuntimeInputError(f"which member? give member=0 to {self.members - 1}")
+        chosen = check_member(0 if member is None else member, self.members)
         if self._residents is not None:
             predictor = self._residents.predictor(chosen, checked)
         else:

@@ -73,6 +73,7 @@ def captured_network(live: Live, example_inputs: object, axes: Axes | None, outp
         other = kind(live, generated(live, member), member).eval()
         found = recorded.read(other)
         if found is None:
+            _run_with(condition, other, inputs)
             found = read(other, trace("mnet", other, inputs)[0])
             check_alike(f"mnet with condition={condition!r}", first, found)
         reads.append(found)
@@ -95,9 +96,7 @@ def generated(live: Live, member: int) -> list[Tensor]:
                 "; its unconditional input is given as uncond_input=, the same for all members, or in example_inputs, "
                 "and is an input of the graph then"
             )
-        raise SpecError(
-            f"hnet.forward(cond_id={member}) fails: {type(error).__name__}: {str(error)[:300]}{hint}"
-        ) from error
+        raise SpecError(f"hnet.forward(cond_id={member}) fails: {_reason(error)}{hint}") from error
     if not all(isinstance(weight, Tensor) for weight in weights):
         raise SpecError(f"hnet.forward(cond_id={member}) returns {type(weights[0]).__name__}, expected tensors")
     return weights
@@ -111,11 +110,27 @@ def _run(live: Live, probe: nn.Module, inputs: Inputs) -> None:
         (example,) = inputs.examples.values()
         time = ", the time as axis 1," if live.time_first else ""
         raise SpecError(
-            f"mnet.forward fails with an input of shape {list(example.shape)}: {type(error).__name__}: "
-            f"{str(error)[:300]}; give an example as it takes it{time} with the batch first, and, where it keeps "
+            f"mnet.forward fails with an input of shape {list(example.shape)}: {_reason(error)}"
+            f"; give an example as it takes it{time} with the batch first, and, where it keeps "
             'weights of its own, what it gets: weights=lambda mnet, given: {"internal_weights": given}, or '
             "[*given, *mnet.internal_params[2:]]"
         ) from error
+
+
+def _run_with(condition: object, probe: nn.Module, inputs: Inputs) -> None:
+    try:
+        with torch.no_grad():
+            probe(**inputs.examples)
+    except Exception as error:
+        raise SpecError(
+            f"mnet.forward fails with condition={condition!r}: {_reason(error)}; is there a set of batch-norm "
+            "statistics (checkpoint_stats) for it?"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Of an error without a message, as hypnettorch's assertions are, its kind alone."""
+    return f"{type(error).__name__}: {str(error)[:300]}".removesuffix(": ")
 
 
 def _input_name(example_inputs: object) -> str:

@@ -308,7 +308,7 @@ def test_state_dicts_are_what_was_trained_or_not_published(name: str, tmp_path: 
         assert not (tmp_path / "bundle").exists()
     else:
         assert name in READ
-        assert check_trained(checkpoint.ensemble(), tmp_path / "reference.safetensors") < 1e-5
+        assert check_trained(checkpoint.ensemble(), tmp_path / "reference.safetensors").relative_l2 < 1e-5
 
 
 def test_a_wrong_import_cannot_be_built(tmp_path: Path) -> None:
@@ -319,3 +319,9 @@ def test_a_wrong_import_cannot_be_built(tmp_path: Path) -> None:
         next(found.generator.parameters()).mul_(1.001)
     with pytest.raises(ParityFailedError):
         build(found, tmp_path / "bundle")
+
+
+def test_a_condition_without_statistics_is_named() -> None:
+    hnet, mnet = pair(statistics=MEMBERS)
+    with pytest.raises(SpecError, match=r"mnet.forward fails with condition=7: AssertionError; is there a set"):
+        Ensemble.from_hypnettorch(hnet, mnet, example_inputs=torch.rand(2, 768), condition=[*range(MEMBERS - 1), 7])
