@@ -94,7 +94,8 @@ def functional(program: ExportedProgram) -> ExportedProgram:
     ):
         return program
     with exporters_warnings():
-        return program.run_decompositions({})
+        found: ExportedProgram = program.run_decompositions({})
+    return found
 
 
 def recipe_of(
