@@ -15,11 +15,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 NODE := $(if $(shell command -v npm),,$(VENV)/bin/npm)
 WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"
 
-<<<<<<< HEAD
-.PHONY: demo test test-fast fuzz runtimes runtime-alone webgpu wheels lint clean
-=======
-.PHONY: demo test test-fast fuzz runtimes page web-test lint clean
->>>>>>> z-r3
+.PHONY: demo test test-fast fuzz runtimes page web-test runtime-alone webgpu wheels lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
@@ -40,7 +36,6 @@ fuzz: $(VENV)/.installed-dev  ## 1,400 mutants through every command that reads 
 runtimes: $(VENV)/.installed-dev tests/runtimes/node_modules/.package-lock.json  ## every ONNX file in Node and in Chromium
 	HNEXPORT_RUNTIMES=1 $(PYTEST) tests/runtimes
 
-<<<<<<< HEAD
 runtime-alone: $(VENV)/.installed-dev  ## hnexport-runtime in an environment of its own, what it needs from the index
 	HNEXPORT_INDEX=1 $(PYTEST) tests/distributions
 
@@ -53,13 +48,12 @@ webgpu: $(VENV)/.installed  ## every member on onnxruntime's WebGPU provider, ov
 wheels: $(VENV)/.installed  ## dist/: hnexport-runtime, and hnexport, which depends on its version
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist ./tools/packaging/runtime
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist --config-settings runtime=released .
-=======
+
 page: examples/web/node_modules/.package-lock.json  ## compile the web page's TypeScript (examples/web) into the package
 	$(WITH_NODE) $(PYTHON) tools/compile_page.py
 
 web-test: $(VENV)/.installed-web examples/web/node_modules/.package-lock.json tests/web/node_modules/.chromium/chromium
 	HNEXPORT_BROWSER=1 $(WITH_NODE) $(BIN)/python -m pytest tests/web
->>>>>>> z-r3
 
 lint: $(VENV)/.installed-dev  ## style and types
 	$(BIN)/ruff check .
@@ -67,12 +61,8 @@ lint: $(VENV)/.installed-dev  ## style and types
 	$(BIN)/mypy
 
 clean:
-<<<<<<< HEAD
-	rm -rf $(VENV) $(VENV)-webgpu bundles build dist *.egg-info tests/runtimes/node_modules
-=======
-	rm -rf $(VENV) bundles build *.egg-info tests/runtimes/node_modules tests/web/node_modules
+	rm -rf $(VENV) $(VENV)-webgpu bundles build dist *.egg-info tests/runtimes/node_modules tests/web/node_modules
 	rm -rf examples/web/node_modules examples/web/dist
->>>>>>> z-r3
 
 tests/runtimes/node_modules/.package-lock.json: tests/runtimes/package.json tests/runtimes/package-lock.json
 	cd tests/runtimes && npm ci

@@ -317,11 +317,8 @@ class Ensemble:
     def weights(self, member: int, inputs: Mapping[str, Tensor] = MappingProxyType({})) -> dict[str, Tensor]:
         """Every tensor of the network of one member, by slot name; an alias has the tensor of its slot.
 
-        Args:
-            inputs: the conditions by name, where the signature has any; others may stand beside them.
-
         Raises:
-            RuntimeInputError: there is no such member, or a condition is missing.
+            RuntimeInputError: there is no such member, or no condition among the inputs where the signature has one.
         """
         check_member(member, self.members)
         return self.slots_of(self.generated(torch.tensor(member), inputs))[0]
@@ -331,7 +328,7 @@ class Ensemble:
         return self.generator(cond_id, **conditions_of(self.name, self.signature, inputs))  # type: ignore[no-any-return]
 
     def run(self, weights: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The network's outputs by name, with these weights (one tensor for each slot); conditions are left out."""
+        """The network's outputs by name, with these weights (one tensor for each slot)."""
         own = {item.name: inputs[item.name] for item in self.signature.of_network}
         with plain_attention():
             raw = functional_call(self.network, dict(weights), (), own, tie_weights=False)
@@ -380,7 +377,11 @@ class Ensemble:
 class _InDouble(Ensemble):
     def generated(self, cond_id: Tensor, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         wide = {name: inputs[name].double() for name in self.signature.conditions if name in inputs}
-        return super().generated(cond_id, wide)
+        try:
+            return super().generated(cond_id, wide)
+        except RuntimeError:  # float32 met float64
+            with Widened():
+                return super().generated(cond_id, wide)
 
     def run(self, weights: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         try:  # first as it is: `torch.cond` is compiled even here, and does not survive a mode

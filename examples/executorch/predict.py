@@ -1,4 +1,4 @@
-"""One member in ExecuTorch with XNNPACK: every golden sample, one at a time, beside the inputs that `hnexport golden` wrote.
+"""One member in ExecuTorch with XNNPACK: every golden sample, one a call, written where `hnexport golden` says.
 
 python predict.py MEMBER.pt2 GOLDEN
 """

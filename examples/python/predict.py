@@ -1,4 +1,4 @@
-"""model.onnx in plain onnxruntime: every golden sample through every member, beside the inputs that `hnexport golden` wrote.
+"""model.onnx in plain onnxruntime: every golden sample through every member, written where `hnexport golden` says.
 
 python predict.py BUNDLE GOLDEN
 """

@@ -67,6 +67,9 @@ def bench(bundle: Path, options: BenchOptions | None = None, progress: Progress 
         BenchError: an option makes no sense, a process died, or the plain network itself cannot run.
     """
     options = options or BenchOptions()
+    check_provider_name(options.provider)
+    if options.provider == "auto":
+        raise BenchError("what is timed is named: give a provider, such as cpu or cuda")
     manifest = read_manifest(bundle)
     _check(options, manifest)
     names = tuple(dict.fromkeys(("plain", *options.contenders)))
@@ -116,9 +119,6 @@ def _check(options: BenchOptions, manifest: Manifest) -> None:
     unknown = [name for name in options.contenders if name not in CONTENDERS]
     if unknown:
         raise BenchError(f"{unknown[0]!r} is not a contender; choose among {', '.join(CONTENDERS)}")
-    check_provider_name(options.provider)
-    if options.provider == "auto":
-        raise BenchError("what is timed is named: give a provider, such as cpu or cuda")
     if not options.batch_sizes or min(options.batch_sizes) < 1:
         raise BenchError(f"batch sizes must be at least 1, found {list(options.batch_sizes)}")
     if options.precision is Precision.BFLOAT16:

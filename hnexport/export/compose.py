@@ -55,7 +55,8 @@ def halves(capture: Capture) -> Halves:
             f"the halves use other operator sets: {dict(generator.opset_imports)}, {dict(network.opset_imports)}"
         )
     pool_globally(network.graph)
-    keep_nan(network.graph)
+    filled = {item.slot for item in ensemble.stored}
+    keep_nan(network.graph, weights=any(slot.name not in filled for slot in ensemble.slots if slot.alias_of is None))
     name_generator(generator.graph, ensemble.stored)
     name_network(network.graph, {path for path, _ in ensemble.network.named_modules()})
     for model in (generator, network):

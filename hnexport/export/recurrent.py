@@ -13,21 +13,28 @@ import onnx_ir as ir
 __all__ = ["keep_nan"]
 
 _RECURRENT = ("GRU", "LSTM")
+_WEIGHTS = (1, 2, 3)
 _STATES = (5, 6)  # the initial states' places among the inputs
 
 
-def keep_nan(graph: ir.Graph) -> None:
-    """Add NaN to the outputs of every recurrent operator whose inputs hold it."""
+def keep_nan(graph: ir.Graph, *, weights: bool = False) -> None:
+    """Add NaN to the outputs of every recurrent operator whose inputs hold it.
+
+    Args:
+        weights: also where its weights do: they may be all that is generated.
+    """
     for node in [node for node in graph.all_nodes() if node.op_type in _RECURRENT and node.domain == ""]:
         if isinstance(node.graph, ir.Graph):
-            _keep_nan_of(node.graph, node)
+            _keep_nan_of(node.graph, node, _WEIGHTS if weights else ())
 
 
-def _keep_nan_of(graph: ir.Graph, node: ir.Node) -> None:
+def _keep_nan_of(graph: ir.Graph, node: ir.Node, weights: Sequence[int]) -> None:
     steps = _Steps(graph, node)
     taken = _flag(steps, node.inputs[0], axis=2)  # [time, batch, 1]
     states = [node.inputs[place] for place in _STATES if len(node.inputs) > place]
     initial = [_flag(steps, state, axis=2) for state in states if state is not None]  # [direction, batch, 1]
+    held = [node.inputs[place] for place in weights if len(node.inputs) > place]
+    initial += [_flag(steps, weight, axis=None) for weight in held if weight is not None]  # [1, 1, 1]
     whole = steps.add("ReduceSum", [taken, steps.numbers([0])], keepdims=1)  # [1, batch, 1]
     first, *last = node.outputs
     _spoil(steps, first, [_by_step(steps, taken, _directions(node)), *initial])
@@ -58,13 +65,13 @@ class _Steps:
         return self.add("Constant", [], value=ir.tensor(np.array(value, dtype=dtype.numpy())))
 
 
-def _flag(steps: _Steps, value: ir.Value | None, axis: int) -> ir.Value:
-    """0 along an axis where there is no NaN, NaN where there is one; the axis stays, of size 1."""
+def _flag(steps: _Steps, value: ir.Value | None, axis: int | None) -> ir.Value:
+    """0 along an axis, or all, where there is no NaN, NaN where there is one; an axis stays, of size 1."""
     if value is None:
         raise ValueError(f"{steps.node.op_type} has no input")
     nan = steps.add("IsNaN", [value])
     marked = steps.add("Where", [nan, steps.number(np.nan, value), steps.number(0.0, value)])
-    return steps.add("ReduceSum", [marked, steps.numbers([axis])], keepdims=1)
+    return steps.add("ReduceSum", [marked, *([] if axis is None else [steps.numbers([axis])])], keepdims=1)
 
 
 def _directions(node: ir.Node) -> tuple[int, ...]:

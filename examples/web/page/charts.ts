@@ -38,8 +38,8 @@ export function split(unsure: number, disagreement: number, most: number): HTMLE
   return html("div", { class: "split" },
     html("span", { class: "chart" }, chart),
     html("p", { class: "key" },
-      html("span", { class: "swatch unsure" }), `each member is unsure: ${unsure.toFixed(2)} `,
-      html("span", { class: "swatch disagree" }), `members disagree: ${disagreement.toFixed(2)} `,
+      html("span", {}, html("span", { class: "swatch unsure" }), `each member is unsure: ${unsure.toFixed(2)}`), " ",
+      html("span", {}, html("span", { class: "swatch disagree" }), `members disagree: ${disagreement.toFixed(2)}`), " ",
       html("span", { class: "quiet" }, `of at most ${most.toFixed(2)} nats`)));
 }
 

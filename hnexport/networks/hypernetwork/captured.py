@@ -29,6 +29,7 @@ _LOOKED_INTO = (
     "Python looks into the condition id (`if cond_id == 0`, `self.heads[cond_id]`, `int(cond_id)`): stack what belongs "
     "to members, and select it with index_select(0, cond_id.reshape(1))"
 )
+_VIEWS = ("aten.view.default", "aten._unsafe_view.default")
 _SCALARS = ("item", "_local_scalar_dense", "sym_constrain_range", "_assert_scalar")
 
 
@@ -108,7 +109,13 @@ def captured(hypernet: nn.Module, names: Mapping[str, str], slots: Mapping[str, 
     without_writes = functional(program)
     _check_inputs(without_writes, given)
     check_program(program)
+<<<<<<< HEAD
     recipe, tensors = _recipe(module, without_writes, given)
+=======
+    recipe, tensors = _recipe(module, program, given)
+    for step in recipe.steps:  # how values lie in memory depends on the kernels of a dtype and a device
+        step[0] = "aten.reshape.default" if step[0] in _VIEWS else step[0]
+>>>>>>> main
     spec = {STEPS: recipe.steps, OUTPUTS: dict(zip(names, recipe.outputs, strict=True))}
     return _stored(spec, tensors, slots)
 

@@ -24,9 +24,10 @@ __all__ = ["Generated", "check_generated", "is_allowed"]
 
 _WORDS = (
     "batch_norm chunk concat contiguous conv1d conv2d dstack expand_as flatten float hstack index_select "
-    "layer_norm linalg_vector_norm linear log_softmax matmul movedim narrow numpy_T permute reshape reshape_as "
-    "select selu silu softmax softplus split split_with_sizes squeeze stack swapaxes t tile to transpose type_as "
-    "unbind unflatten unsqueeze view_as vstack"
+    "layer_norm linear log_softmax matmul movedim narrow numpy_T permute reshape reshape_as select selu silu "
+    "softmax softplus split split_with_sizes squeeze stack swapaxes t tile to transpose type_as unbind unflatten "
+    "unsqueeze view_as vstack "
+    "addcdiv addcmul dot hardsigmoid hardswish lerp linalg_vector_norm logsumexp mish mv outer"
 )
 _COMPOSITE = frozenset(_WORDS.split())
 """Operators without effects that are not among PyTorch's core ones, but are made of them."""

@@ -179,7 +179,7 @@ def test_what_works_for_members_alone_says_so(bundle, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(TuneError, match="makes its weights of condition too"):
         tune(bundle)
-    with pytest.raises(RuntimeInputError, match="makes its weights of condition too"):
+    with pytest.raises(RuntimeInputError, match="makes a member.s weights of condition, an input"):
         write_members(bundle, [0], tmp_path / "member.onnx")
     with pytest.raises(BenchError, match="makes its weights of condition too"):
         bench(bundle)

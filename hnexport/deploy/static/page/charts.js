@@ -15,7 +15,7 @@ export function split(unsure, disagreement, most) {
     const words = `${unsure.toFixed(2)} nats every member is unsure of, ${disagreement.toFixed(2)} nats they disagree `
         + `about, ${most.toFixed(2)} nats at most`;
     const chart = svg("svg", { width: "100%", height: HEIGHT, role: "img", "aria-label": words }, svg("rect", { class: "track", width: "100%", height: HEIGHT, rx: 4 }), svg("rect", { class: "unsure", width: percent(first), height: HEIGHT }), svg("rect", { class: "disagree", x: percent(first), width: percent(second), height: HEIGHT }));
-    return html("div", { class: "split" }, html("span", { class: "chart" }, chart), html("p", { class: "key" }, html("span", { class: "swatch unsure" }), `each member is unsure: ${unsure.toFixed(2)} `, html("span", { class: "swatch disagree" }), `members disagree: ${disagreement.toFixed(2)} `, html("span", { class: "quiet" }, `of at most ${most.toFixed(2)} nats`)));
+    return html("div", { class: "split" }, html("span", { class: "chart" }, chart), html("p", { class: "key" }, html("span", {}, html("span", { class: "swatch unsure" }), `each member is unsure: ${unsure.toFixed(2)}`), " ", html("span", {}, html("span", { class: "swatch disagree" }), `members disagree: ${disagreement.toFixed(2)}`), " ", html("span", { class: "quiet" }, `of at most ${most.toFixed(2)} nats`)));
 }
 /** Members against columns, each cell shaded by its share: the numbers themselves are the chart. */
 export function heat(columns, rows) {

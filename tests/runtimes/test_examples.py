@@ -1,0 +1,75 @@
+"""The examples of other runtimes, as their READMEs run them, judged as they say; and a wrong one has another exit code.
+
+`make test` runs Python, `make runtimes` also Node and libtorch.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from module_ensembles import ENSEMBLES
+from shared import built_list
+
+from hnexport.parity import verify_outputs, write_golden_inputs
+from hnexport.parity.results import Verdict
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PACKAGES = Path(__file__).parent / "node_modules"
+EVERYTHING = os.environ.get("HNEXPORT_RUNTIMES") == "1"
+
+
+def run(*command: object, folder: Path | None = None) -> None:
+    done = subprocess.run([*map(str, command)], cwd=folder, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def in_python(bundle: Path, golden: Path, tmp_path: Path) -> None:
+    run(sys.executable, EXAMPLES / "python" / "predict.py", bundle, golden)
+
+
+def in_node(bundle: Path, golden: Path, tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "node" / "predict.mjs", tmp_path)
+    (tmp_path / "node_modules").symlink_to(PACKAGES)
+    run("node", tmp_path / "predict.mjs", bundle, golden)
+
+
+def in_libtorch(bundle: Path, golden: Path, tmp_path: Path) -> None:
+    build = tmp_path / "build"
+    prefix = f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}"
+    run("cmake", "-S", EXAMPLES / "cpp_libtorch", "-B", build, "-DCMAKE_BUILD_TYPE=Release", prefix)
+    run("cmake", "--build", build)
+    run(build / "predict", bundle, golden, ENSEMBLES["cnn"].count, 3, 16, 16)
+
+
+RUNTIMES = {
+    "python, images": (in_python, "cnn"),
+    **({"node, images": (in_node, "cnn"), "node, tokens": (in_node, "transformer")} if EVERYTHING else {}),
+    **({"libtorch": (in_libtorch, "cnn")} if EVERYTHING else {}),
+}
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_an_example_computes_every_member_and_the_ids_that_do_not_exist(runtime, tmp_path):
+    example, kind = RUNTIMES[runtime]
+    bundle, golden = built_list(kind).path, tmp_path / "golden"
+    index = write_golden_inputs(bundle, golden)
+    example(bundle, golden, tmp_path)
+    report = verify_outputs(golden, bundle)
+    assert report.verdict is Verdict.SAME
+    (artifact,) = report.artifacts
+    assert [item.member for item in artifact.comparisons] == list(index.members)
+    assert "ids that do not exist give NaN" in [check.name for check in artifact.checks]
+    (first, second) = (next((golden / f"member-{k}").iterdir()) for k in index.members[:2])
+    second.write_bytes(first.read_bytes())
+    assert verify_outputs(golden, bundle).verdict is Verdict.DIFFERENT
+
+
+def test_the_node_example_asks_for_the_tested_version():
+    asked = json.loads((EXAMPLES / "node" / "package.json").read_text())["dependencies"]
+    locked = json.loads((Path(__file__).parent / "package-lock.json").read_text())["packages"]
+    assert asked == {"onnxruntime-node": locked["node_modules/onnxruntime-node"]["version"]}
