@@ -109,13 +109,9 @@ def captured(hypernet: nn.Module, names: Mapping[str, str], slots: Mapping[str, 
     without_writes = functional(program)
     _check_inputs(without_writes, given)
     check_program(program)
-<<<<<<< HEAD
     recipe, tensors = _recipe(module, without_writes, given)
-=======
-    recipe, tensors = _recipe(module, program, given)
     for step in recipe.steps:  # how values lie in memory depends on the kernels of a dtype and a device
         step[0] = "aten.reshape.default" if step[0] in _VIEWS else step[0]
->>>>>>> main
     spec = {STEPS: recipe.steps, OUTPUTS: dict(zip(names, recipe.outputs, strict=True))}
     return _stored(spec, tensors, slots)
 
