@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hnexport.dotted import is_same
+from hnexport.dotted import is_same, named_tensors
 from hnexport.errors import SpecError
 from hnexport.networks.hypnettorch.alike import all_members, check_alike, is_shared
 from hnexport.networks.hypnettorch.live import Live
@@ -66,7 +66,7 @@ def captured_network(live: Live, example_inputs: object, axes: Axes | None, outp
     recorded = Recorded(first, probe, inputs.examples)
     reads = [first]
     for member, condition in enumerate(live.conditions[1:], start=1):
-        same = next((n for n in range(member) if live.conditions[n] == condition), None)
+        same = next((n for n in range(member) if _is_one(live.conditions[n], condition)), None)
         if same is not None:
             reads.append(reads[same])
             continue
@@ -78,6 +78,11 @@ def captured_network(live: Live, example_inputs: object, axes: Axes | None, outp
             check_alike(f"mnet with condition={condition!r}", first, found)
         reads.append(found)
     return _network(live, inputs, specs, weights, reads)
+
+
+def _is_one(first: object, other: object) -> bool:
+    """Whether two conditions are the same, whatever they are: what cannot be compared is captured too."""
+    return first is other or (type(first) is type(other) and isinstance(first, int | str) and first == other)
 
 
 def generated(live: Live, member: int) -> list[Tensor]:
@@ -161,14 +166,18 @@ def _network(
     ]
     tensors = {name: weight for name, weight in zip(kept, weights, strict=True) if name is not None}
     own: dict[str, str] = {}
+    known = {f"main.{name}" for name in named_tensors(live.mnet)}
     stored, values = [], {}
     for number, (path, tensor) in enumerate(reads[0].tensors):
         if path.startswith("weights."):
             continue
         of_members = [found.tensors[number][1] for found in reads]
-        if not path.startswith("main."):  # a literal in the graph
+        if path not in known:  # a literal, or an attribute that is not registered
             if not all(is_same(tensor, other) for other in of_members):
-                raise SpecError(f"mnet computes with a tensor {path} that is none of its own, and differs by condition")
+                raise SpecError(
+                    f"mnet computes with a tensor {path} that differs by condition, and is no parameter or buffer of "
+                    "it: register it"
+                )
             continue
         inner = path.removeprefix("main.")
         slot = Slot(
