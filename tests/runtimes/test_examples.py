@@ -1,6 +1,6 @@
 """The examples of other runtimes, as their READMEs run them, judged as they say; and a wrong one has another exit code.
 
-`make test` runs Python, `make runtimes` also Node and libtorch.
+`make test` runs Python, `make runtimes-test` also Node and libtorch.
 """
 
 import json
