@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 NODE := $(if $(shell command -v npm),,$(VENV)/bin/npm)
 WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"
 
-.PHONY: demo test test-fast fuzz runtimes page web-test runtime-alone webgpu wheels lint clean
+.PHONY: demo test test-fast fuzz runtimes runtimes-test page web-test runtime-alone webgpu wheels lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
@@ -33,7 +33,10 @@ fuzz: $(VENV)/.installed-dev  ## 1,400 mutants through every command that reads 
 	HNEXPORT_FUZZ=1 HNEXPORT_FUZZ_SEED=$(SEED) $(PYTEST) -m "fuzz or hypothesis" --hypothesis-seed=$(SEED) \
 		$(if $(ONLY),-k '[$(ONLY)]') tests
 
-runtimes: $(VENV)/.installed-dev tests/runtimes/node_modules/.package-lock.json  ## every ONNX file in Node and in Chromium
+runtimes: $(VENV)/.installed-dev tests/runtimes/node_modules/.package-lock.json  ## the table of docs/runtimes.md; ONLY=NAME one row
+	$(BIN)/python tools/runtimes_table.py $(if $(ONLY),--only $(ONLY))
+
+runtimes-test: $(VENV)/.installed-dev tests/runtimes/node_modules/.package-lock.json  ## every ONNX file in Node and in Chromium
 	HNEXPORT_RUNTIMES=1 $(PYTEST) tests/runtimes
 
 runtime-alone: $(VENV)/.installed-dev  ## hnexport-runtime in an environment of its own, what it needs from the index

@@ -1,5 +1,5 @@
 // model.pt in libtorch: every golden image through every member, beside the inputs that `hnexport golden` wrote.
-//     predict BUNDLE GOLDEN MEMBERS CHANNELS HEIGHT WIDTH
+//     predict BUNDLE GOLDEN CHANNELS HEIGHT WIDTH ID...
 // Of a network with other inputs, read those of GOLDEN/golden.json instead, in its order.
 
 #include <torch/script.h>
@@ -31,16 +31,16 @@ void write(const fs::path& path, const torch::Tensor& output) {
 }
 
 int main(int count, char** arguments) try {
-  if (count != 7) throw std::runtime_error("usage: predict BUNDLE GOLDEN MEMBERS CHANNELS HEIGHT WIDTH");
+  if (count < 7) throw std::runtime_error("usage: predict BUNDLE GOLDEN CHANNELS HEIGHT WIDTH ID...");
   const fs::path bundle = arguments[1], golden = arguments[2];
-  const int64_t members = std::stoll(arguments[3]);
-  const auto images = read_images(golden / "inputs" / "image.raw", std::stoll(arguments[4]), std::stoll(arguments[5]),
-                                  std::stoll(arguments[6]));
+  const auto images = read_images(golden / "inputs" / "image.raw", std::stoll(arguments[3]), std::stoll(arguments[4]),
+                                  std::stoll(arguments[5]));
   auto model = torch::jit::load((bundle / "model.pt").string());
   const torch::InferenceMode guard;
-  for (int64_t member = -1; member <= members; ++member) {  // -1 and MEMBERS do not exist: they give NaN
-    const auto logits = model.forward({torch::tensor(member), images}).toTensor();
-    write(golden / ("member-" + std::to_string(member)) / "logits.raw", logits);
+  for (int place = 6; place < count; ++place) {  // ids that do not exist give NaN
+    const auto id = torch::tensor(static_cast<int64_t>(std::stoll(arguments[place])));
+    const auto logits = model.forward({id, images}).toTensor();
+    write(golden / ("member-" + std::string(arguments[place])) / "logits.raw", logits);
   }
   std::ofstream(golden / "runtime.txt") << "libtorch " << TORCH_VERSION << ", C++";
 } catch (const std::exception& error) {

@@ -1,4 +1,5 @@
-// node browser.mjs CHROMIUM JOBS RESULTS: onnxruntime-web's wasm in a browser, which fetches everything over HTTP.
+// node browser.mjs CHROMIUM JOBS RESULTS [wasm|webgpu]: onnxruntime-web in a browser, which fetches everything over HTTP.
+// WebGPU runs its own kernels on Chromium's software GPU.
 import { readFile, writeFile } from "node:fs/promises";
 import http from "node:http";
 import path from "node:path";
@@ -7,7 +8,7 @@ import { chromium } from "playwright-core";
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 const TYPES = { ".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm" };
-const [executablePath, jobs, results] = process.argv.slice(2);
+const [executablePath, jobs, results, provider = "wasm"] = process.argv.slice(2);
 
 async function answer(request, response) {
   const url = new URL(request.url, "http://localhost");
@@ -28,21 +29,23 @@ async function answer(request, response) {
 const server = http.createServer((request, response) =>
   answer(request, response).catch((error) => { response.statusCode = 500; response.end(String(error)); }));
 await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
-const browser = await chromium.launch({ executablePath, args: [
+const GPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--ignore-gpu-blocklist",
+  "--enable-features=Vulkan,WebGPU"];
+const browser = await chromium.launch({ executablePath, args: [...(provider === "webgpu" ? GPU : []),
   "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
   "--disable-sync"] });
 const page = await browser.newPage();
 await page.goto(`http://127.0.0.1:${server.address().port}/`);
-const found = await page.evaluate(async (list) => {
-  const ort = await import("/ort/ort.wasm.min.mjs");
+const found = await page.evaluate(async ([list, provider]) => {
+  const ort = await import(`/ort/ort.${provider}.min.mjs`);
   const { runJobs } = await import("/jobs.mjs");
   ort.env.wasm.wasmPaths = "/ort/";
   ort.env.wasm.numThreads = 1;
   const at = (file) => `/?${new URLSearchParams({ path: file })}`;
   const read = async (file) => new Uint8Array(await (await fetch(`/file${at(file).slice(1)}`)).arrayBuffer());
   const write = async (file, bytes) => { await fetch(`/file${at(file).slice(1)}`, { method: "POST", body: bytes }); };
-  return runJobs(ort, list, read, write);
-}, JSON.parse(await readFile(jobs, "utf8")));
+  return runJobs(ort, list, read, write, { executionProviders: [provider] });
+}, [JSON.parse(await readFile(jobs, "utf8")), provider]);
 await writeFile(results, JSON.stringify(found));
 await browser.close();
 process.exit(0);

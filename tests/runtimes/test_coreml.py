@@ -1,6 +1,6 @@
 """CoreML converts the exported program. Only macOS could run the result: the numbers are those of what is converted.
 
-`make test` converts some kinds, `make runtimes` all: a conversion takes seconds.
+`make test` converts some kinds, `make runtimes-test` all: a conversion takes seconds.
 """
 
 import os

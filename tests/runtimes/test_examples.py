@@ -1,6 +1,6 @@
 """The examples of other runtimes, as their READMEs run them, judged as they say; and a wrong one has another exit code.
 
-`make test` runs Python, `make runtimes` also Node and libtorch.
+`make test` runs Python, `make runtimes-test` also Node and libtorch.
 """
 
 import json
@@ -43,7 +43,7 @@ def in_libtorch(bundle: Path, golden: Path, tmp_path: Path) -> None:
     prefix = f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}"
     run("cmake", "-S", EXAMPLES / "cpp_libtorch", "-B", build, "-DCMAKE_BUILD_TYPE=Release", prefix)
     run("cmake", "--build", build)
-    run(build / "predict", bundle, golden, ENSEMBLES["cnn"].count, 3, 16, 16)
+    run(build / "predict", bundle, golden, 3, 16, 16, *range(-1, ENSEMBLES["cnn"].count + 1))
 
 
 RUNTIMES = {

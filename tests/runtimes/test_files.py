@@ -1,6 +1,6 @@
 """Every ONNX file of a bundle in every runtime: it loads, and its numbers are those of PyTorch in float64.
 
-`make test` runs those that pip installs, `make runtimes` also those of npm.
+`make test` runs those that pip installs, `make runtimes-test` also those of npm.
 """
 
 import os

@@ -85,7 +85,7 @@ def in_tract(job: Job, folder: Path) -> Outputs:
 
 
 def in_javascript(*command: str) -> Runtime:
-    """In a script of tests/runtimes, with the packages that `make runtimes` installs there."""
+    """In a script of tests/runtimes, with the packages that `make runtimes-test` installs there."""
 
     def run(job: Job, folder: Path) -> Outputs:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,49 @@
+"""ncnn: each member's TorchScript, converted by pnnx."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from runtimes.runtime import Run, Runtime
+
+
+def convert(source: Path, target: Path) -> None:
+    """Beside the target: pnnx writes several files and names them after its input."""
+    here = shutil.copy(source, target.with_name(f"{target.stem}_pnnx.pt"))
+    pnnx = Path(sys.executable).with_name("pnnx")
+    subprocess.run([pnnx, here, "inputshape=[1,3,32,32]", "fp16=0"], cwd=target.parent, check=True)
+    shutil.copy(here.with_suffix(".ncnn.bin"), target.with_suffix(".bin"))
+    shutil.copy(here.with_suffix(".ncnn.param"), target)
+
+
+def load(path: Path) -> Run:
+    """One thread, float32."""
+    import ncnn
+    import numpy as np
+
+    net = ncnn.Net()
+    net.opt.num_threads = 1
+    for name in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
+        setattr(net.opt, name, False)
+    if net.load_param(str(path)) != 0 or net.load_model(str(path.with_suffix(".bin"))) != 0:
+        raise SystemExit(f"ncnn does not read {path}")
+
+    def run(image):  # type: ignore[no-untyped-def]
+        extractor = net.create_extractor()
+        extractor.input("in0", ncnn.Mat(np.ascontiguousarray(image[0])).clone())
+        return [np.array(extractor.extract("out0")[1])[np.newaxis]]
+
+    return run
+
+
+RUNTIME = Runtime(
+    name="ncnn",
+    file="plain.pt",
+    member=True,
+    packages=("numpy", "pnnx", "ncnn"),
+    version_of="ncnn",
+    convert=convert,
+    suffix=".param",
+    load=load,
+)
