@@ -320,8 +320,7 @@ class Ensemble:
         Raises:
             RuntimeInputError: there is no such member, or no condition among the inputs where the signature has one.
         """
-        check_member(member, self.members)
-        return self.slots_of(self.generated(torch.tensor(member), inputs))[0]
+        return self.slots_of(self.generated(torch.tensor(check_member(member, self.members)), inputs))[0]
 
     def generated(self, cond_id: Tensor, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """What the generator gives for an id and the conditions among the inputs; raises as `weights` does."""

@@ -13,7 +13,7 @@ import pytest
 from hnexport.bundle import read_golden
 from hnexport.errors import BundleError, ProviderError, RuntimeInputError
 from hnexport.parity import tolerances
-from hnexport.runtime import AlgorithmSearch, CudaOptions, Precision, Strategy, device, load, loading
+from hnexport.runtime import AlgorithmSearch, CudaOptions, Precision, Strategy, device, files, load
 from hnexport.runtime.golden_check import LOAD_TOLERANCES
 from hnexport.tune import halve
 
@@ -65,7 +65,7 @@ def test_tf32_is_on_only_by_name_and_has_its_own_tolerance(own_bundle, pretend_c
 def test_an_error_is_judged_by_the_precision_that_was_asked_for(shared_bundle, pretend_cuda, monkeypatch, factor):
     golden = read_golden(shared_bundle)
     coarse = dataclasses.replace(golden, outputs={"logits": golden.outputs["logits"] * factor})
-    monkeypatch.setattr(loading, "read_golden", lambda folder, manifest: coarse)
+    monkeypatch.setattr(files, "read_golden", lambda folder, manifest: coarse)
     with pytest.raises(BundleError, match=r"is off by .*, allowed 4\.0e-05"):
         load(shared_bundle, provider="cuda")
     if factor < 1 + LOAD_TOLERANCES[Precision.TF32].relative_l2:

@@ -65,7 +65,7 @@ def test_every_member_and_batch_size_equals_the_plain_session_bit_for_bit(shared
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_graph_without_a_condition_id_is_bound_too(shared_bundle, images, kind):
     engine = OnnxruntimeEngine(shared_bundle, read_manifest(shared_bundle), "cpu", 1)
-    session = engine._network_session(4, [])
+    session = engine._network_session(4, {}, [])
     run = placed(kind, session, 2)
     for size in (1, 4, 1):
         assert np.array_equal(run(images[:size]), engine.materialise(4)({"image": images[:size]})["logits"])

@@ -103,8 +103,8 @@ def _record_predictors(monkeypatch) -> list[weakref.ref]:
     """Weak references to every plain network that is made from now on."""
     made, materialise = [], OnnxruntimeEngine.materialise
 
-    def recorded(self, member):
-        predictor = materialise(self, member)
+    def recorded(self, member, conditions):
+        predictor = materialise(self, member, conditions)
         made.append(weakref.ref(predictor))
         return predictor
 

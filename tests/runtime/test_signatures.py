@@ -12,7 +12,7 @@ from shared import built_list
 from hnexport.bundle import read_golden, read_manifest
 from hnexport.errors import BundleError, RuntimeInputError
 from hnexport.rows import row_errors
-from hnexport.runtime import CudaOptions, EnsemblePrediction, EnsembleValue, Strategy, load, loading
+from hnexport.runtime import CudaOptions, EnsemblePrediction, EnsembleValue, Strategy, files, load, loading
 from hnexport.runtime.device import can_capture
 from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
 from hnexport.runtime.shares import member_bytes, own_share
@@ -266,7 +266,7 @@ def golden_with(monkeypatch, bundle, change):
     golden = read_golden(bundle)
     outputs = {name: array.copy() for name, array in golden.outputs.items()}
     change(outputs)
-    monkeypatch.setattr(loading, "read_golden", lambda folder, manifest: dataclasses.replace(golden, outputs=outputs))
+    monkeypatch.setattr(files, "read_golden", lambda folder, manifest: dataclasses.replace(golden, outputs=outputs))
 
 
 def test_the_output_that_differs_is_named(monkeypatch):

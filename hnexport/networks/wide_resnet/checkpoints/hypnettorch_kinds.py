@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["WAY_IN", "other_kind"]
 
 WAY_IN = (
-    "give the networks themselves: --from FILE.py:NAME, a function that returns (hnet, mnet), or "
+    "give the networks themselves: hnexport build --from FILE.py:NAME, a function that returns (hnet, mnet), or "
     "hnexport.Ensemble.from_hypnettorch(hnet, mnet, example_inputs=…)"
 )
 _OWN = re.compile(r"_internal_params\.(\d+)")
