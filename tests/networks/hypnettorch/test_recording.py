@@ -16,7 +16,7 @@ from hnexport.networks.hypnettorch import hypernetwork
 def captures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The hypernetworks that are captured."""
     seen, program = [], hypernetwork._program
-    monkeypatch.setattr(hypernetwork, "_program", lambda module: seen.append(module) or program(module))
+    monkeypatch.setattr(hypernetwork, "_program", lambda module, live: seen.append(module) or program(module, live))
     return seen
 
 
