@@ -20,6 +20,7 @@ from hnexport.installed import (
     require_onnxruntime,
 )
 from hnexport.interrupts import interrupts_kept
+from hnexport.text import number_of
 
 if TYPE_CHECKING:
     from hnexport.runtime.offered import Plugin
@@ -83,7 +84,7 @@ def _torch() -> Finding:
     except Exception as error:  # a broken installation may raise anything
         detail = f"cannot be imported: {error}"
         return Finding(what="PyTorch", state=State.WRONG, detail=detail, remedy="pip install --force-reinstall torch")
-    detail = f"{torch.__version__}, {torch.get_num_threads()} threads"
+    detail = f"{torch.__version__}, {number_of(torch.get_num_threads(), 'thread')}"
     detail += ", with CUDA" if torch.cuda.is_available() else ", on the CPU only"
     return Finding(what="PyTorch", state=State.WORKS, detail=detail)
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from hnexport.bundle.manifest import FORMAT_FILES, Manifest
 from hnexport.families import Described, family
 from hnexport.spec import Source, StoredTensor
+from hnexport.text import number_of
 
 __all__ = ["Origin", "Storage", "StoredGroup", "Summary", "reference_line", "summarise", "summarise_storage"]
 
@@ -93,8 +94,9 @@ def reference_line(manifest: Manifest) -> str | None:
     if found is None:
         return None
     is_all = found.members == tuple(range(manifest.members))
-    members = f"all {manifest.members} members" if is_all else f"members {', '.join(map(str, found.members))}"
-    samples = f"{found.samples} sample{'s' * (found.samples != 1)}"
+    named = f"member{'s' * (len(found.members) != 1)} {', '.join(map(str, found.members))}"
+    members = "all " * (manifest.members > 1) + number_of(manifest.members, "member") if is_all else named
+    samples = number_of(found.samples, "sample")
     rounded = ", before the bases were rounded" if manifest.basis_rounding is not None else ""
     return (
         f"as trained, {found.file}: {members}, {samples}, {', '.join(found.outputs)}: relative L2 error "

@@ -8,7 +8,7 @@ that an encoding lacks. `hnexport.cli.output` applies both to all that is printe
 import codecs
 import re
 
-__all__ = ["READABLE", "clean", "degrade", "shorten"]
+__all__ = ["READABLE", "clean", "degrade", "number_of", "shorten"]
 
 READABLE = "hnexport-readable"
 """The name of the codec error handler that substitutes what an encoding lacks."""
@@ -59,6 +59,11 @@ def shorten(words: object, length: int = 300) -> str:
     """What a library says, which may quote all of a file, in one line of `length` characters at most."""
     text = " ".join(str(words).split())
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def number_of(count: int, noun: str) -> str:
+    """`1 member`, `3 members`, `0 members`."""
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def degrade(text: str, encoding: str | None) -> str:

@@ -1,9 +1,11 @@
 """Modules with recipes, each through build, load and plain runtimes; and faults in them that verify and locate find."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 
+import module_recipes
 import numpy as np
 import onnxruntime
 import pytest
@@ -11,26 +13,28 @@ import torch
 from bundles import rewrite_checksums
 from faults import OnnxEditor
 from module_recipes import RECIPES
+from recipe_faults import RECIPE_FAULTS, WRITERS
 
-from hnexport.build import build
-from hnexport.bundle import read_manifest
 from hnexport.names import MODEL_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity import VerifyOptions, verify
 from hnexport.parity.locate import locate
 from hnexport.runtime import load
 
+PROVIDERS = ["CPUExecutionProvider"]
+
 
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory):
-    """`kind -> (case, ensemble, folder)`; nobody may change a folder."""
+def bundles(tmp_path_factory, zygote):
+    """`kind -> (case, ensemble, folder)`, built by the command line; nobody may change a folder."""
     found = {}
 
     def built(kind):
         if kind not in found:
-            ensemble = RECIPES[kind].ensemble()
-            result = build(ensemble, tmp_path_factory.mktemp("recipes") / kind)
-            assert result.parity.passed
-            found[kind] = (RECIPES[kind], ensemble, result.path)
+            case, folder = RECIPES[kind], tmp_path_factory.mktemp("recipes")
+            source = ("--from", f"{module_recipes.__file__}:made", "--arg", f"kind={kind}", *case.typed.split())
+            done = zygote.run(("build", *source, "--out", kind), cwd=folder, env={})
+            assert done.returncode == 0, done.stderr
+            found[kind] = (case, case.ensemble(), folder / kind)
         return found[kind]
 
     return built
@@ -43,7 +47,7 @@ def built(request, bundles):
 
 def test_plain_runtimes_compute_what_the_ensemble_computes_at_any_batch(built):
     case, ensemble, folder = built
-    session = onnxruntime.InferenceSession(folder / MODEL_FILE, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(folder / MODEL_FILE, providers=PROVIDERS)
     script, program = torch.jit.load(folder / TORCHSCRIPT_FILE), torch.export.load(folder / PT2_FILE).module()
     names = [output.name for output in ensemble.signature.outputs]
     for batch in (1, 3, 17):
@@ -76,28 +80,65 @@ def test_the_runtime_predicts_every_member(built, strategy):
 
 def test_an_id_that_does_not_exist_gives_nan_in_a_plain_runtime(built):
     case, _, folder = built
-    session = onnxruntime.InferenceSession(folder / MODEL_FILE, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(folder / MODEL_FILE, providers=PROVIDERS)
     arrays = {name: tensor.numpy() for name, tensor in case.inputs(2, 1).items()}
     for absent in (-1, case.members, 2**40):
         assert all(np.isnan(one).all() for one in session.run(None, {"cond_id": np.array(absent), **arrays}))
 
 
-@pytest.mark.parametrize(("kind", "generated", "ratio"), [("vision-transformer", 24, 1.51), ("convolution", 7, 0.87)])
-def test_inspect_counts_what_is_generated(kind, generated, ratio, bundles, hnexport_cli):
-    _, _, folder = bundles(kind)
+# Vision transformer: seven shapes of chunks (those larger than 2,048 are cut in two), each with a basis of eight rows.
+# Tabular: one chunk, a hidden layer of 16, biases. Convolution: ten chunks of 1,000 hold 9,672 elements.
+_BLOCK = 96 * 32 + 96 + 32 * 32 + 32 + 128 * 32 + 128 + 32 * 128 + 32
+_SHAPES = 96 * 16 + 96 + 32 * 32 + 32 + 128 * 16 + 128 + 32 * 64
+_STEM, _NORMS, _HEAD = 3 * 4 * 4 * 32 + 32 + 32 + 17 * 32 + 64, 3 * 4 * 32, 32 * 10 + 10
+_LAYERS = 13 * 48 + 48 + 48 * 48 + 48 + 48 * 2 + 2
+_WORDS = 3 * (24 * 24 * 5 + 24) + 40 * 24
+COUNTS = {
+    # of the hypernetwork: parts, chunks, output size, shared weights, members' weights, outputs; then other shared
+    # weights, and each member's own
+    "vision-transformer": (7, 3 * 11, _SHAPES, 8 * _SHAPES, 4 * 33 * 8, 3 * _BLOCK, _STEM, _NORMS + _HEAD),
+    "tabular": (1, 1, _LAYERS, 5 * 16 + 16 + 17 * _LAYERS, 5 * 5, _LAYERS, 7 * 4 + 4 * 48, 48 * 2 + 2),
+    "convolution": (1, 10, 1000, 8 * 1000, 3 * 10 * 8, _WORDS, 0, 24 * 3 + 3),
+}
+
+
+@pytest.mark.parametrize("kind", COUNTS)
+def test_inspect_counts_what_is_generated(kind, bundles, hnexport_cli):
+    case, _, folder = bundles(kind)
     done = hnexport_cli("inspect", folder)
     assert done.returncode == 0, done.stderr
-    assert f"{generated} generated" in done.stdout
+    assert f"{case.generated} generated" in done.stdout
     assert "family recipe" in done.stdout
-    counts = json.loads(hnexport_cli("inspect", folder, "--json").stdout)["summary"]["counts"]
-    assert counts["container: compression ratio"] == pytest.approx(ratio, abs=0.01)
-    assert counts["structured hypernetwork: outputs"] + counts_of_others(folder) == counts["main network: weights"]
+    hypernets, chunks, size, shared, own, generated, others, each = COUNTS[kind]
+    stored, network = shared + own + others + each * case.members, generated + others + each
+    assert json.loads(hnexport_cli("inspect", folder, "--json").stdout)["summary"]["counts"] == {
+        "main network: weights": network,
+        "internal hypernetworks": hypernets,
+        "chunks of one member": chunks,
+        "internal hypernetworks: combined output size": size,
+        "structured hypernetwork: weights": shared + own,
+        "structured hypernetwork: unconditional weights": shared,
+        "structured hypernetwork: conditional weights": own,
+        "structured hypernetwork: outputs": generated,
+        "structured hypernetwork: compression ratio": pytest.approx((shared + own) / generated),
+        "container: weights": stored,
+        "container: unconditional weights": shared + others,
+        "container: conditional weights": own + each * case.members,
+        "container: outputs": network,
+        "container: compression ratio": pytest.approx(stored / network),
+        "each further member: weights": own // case.members + each,
+    }
 
 
-def counts_of_others(folder):
-    manifest = read_manifest(folder)
-    filled = {item.slot for item in manifest.stored}
-    return sum(slot.size for slot in manifest.slots if slot.trained and slot.name in filled)
+def test_a_member_of_a_recipe_becomes_a_plain_network(bundles, hnexport_cli, tmp_path):
+    case, ensemble, folder = bundles("tabular")
+    done = hnexport_cli("member", folder, 4, "--out", "plain.onnx")
+    assert done.returncode == 0, done.stderr
+    session, inputs = onnxruntime.InferenceSession(tmp_path / "plain.onnx", providers=PROVIDERS), case.inputs(6, 2)
+    found = session.run(["mean", "spread"], {name: tensor.numpy() for name, tensor in inputs.items()})
+    with torch.no_grad():
+        for one, two in zip(found, ensemble(4, inputs).values(), strict=True):
+            np.testing.assert_allclose(one, two.numpy(), rtol=1e-4, atol=1e-6)
 
 
 @pytest.fixture
@@ -149,3 +190,16 @@ def test_a_planted_fault_is_found(kind, edit, place, bundles, tmp_path):
         first = locate(folder, "onnx", trust=True).first
         assert first is not None
         assert place in first.place
+
+
+@pytest.mark.parametrize("artifact", WRITERS)
+@pytest.mark.parametrize("fault", RECIPE_FAULTS, ids=str)
+def test_a_fault_planted_in_a_program_is_found(fault, artifact, bundles, tmp_path):
+    folder = shutil.copytree(bundles(fault.kind)[2], tmp_path / "bundle")
+    fault.write(artifact, folder)
+    rewrite_checksums(folder)
+    assert not verify(folder, VerifyOptions(artifacts=(artifact,), trust=True)).passed
+    report = locate(folder, artifact, trust=True)
+    assert report.first is not None
+    assert report.stage == fault.stage
+    assert re.search(fault.place, f"{report.first.place}: {report.first.detail}")

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from hnexport.text import clean, degrade
+from hnexport.text import clean, degrade, number_of
 
 
 def test_every_character_that_steers_or_hides_becomes_a_visible_escape():
@@ -49,3 +49,7 @@ def test_substitutes_can_be_read():
     assert degrade("0 … 1 → Δ ≤ “x” ─│┏", "ascii") == '0 ... 1 -> difference <= "x" -|+'
     assert degrade("Müller 中", "latin-1") == "Müller \\u4e2d"
     assert degrade("Müller", "ascii") == "M\\xfcller"
+
+
+def test_one_is_not_many():
+    assert [number_of(count, "member") for count in (0, 1, 2)] == ["0 members", "1 member", "2 members"]

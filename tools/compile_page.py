@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "examples" / "web"
-SITE = ROOT / "hnexport" / "deploy" / "site"
+SITE = ROOT / "hnexport" / "deploy" / "static"
 NOTE = SOURCES / "compiled.json"
 FOLDERS = ("module", "page")
 

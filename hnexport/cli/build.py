@@ -12,6 +12,7 @@ from hnexport.cli import exit_codes
 from hnexport.cli.from_factory import check_without, factory_options, given_samples, source
 from hnexport.cli.options import Integers, json_option, provider_option, wide_option
 from hnexport.families import command_line, family
+from hnexport.text import number_of
 
 if TYPE_CHECKING:
     from hnexport.build import BuildOptions
@@ -90,7 +91,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     target = out if out is not None else Path("bundles") / ensemble.name
     if not as_json:
         if options["factory"] is not None:
-            render.say(f"{ensemble.name}, {ensemble.members} members, from {ensemble.origin}")
+            render.say(f"{ensemble.name}, {number_of(ensemble.members, 'member')}, from {ensemble.origin}")
         counts = family(ensemble.source.family).counts(ensemble)
         render_bundle.print_summary(Summary(name=ensemble.name, counts=counts))
     try:

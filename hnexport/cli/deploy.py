@@ -1,5 +1,6 @@
 """`hnexport deploy`: a bundle where people use it."""
 
+import contextlib
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,25 +65,26 @@ def web(
     if port is not None and not serve:
         raise click.UsageError("--port is for --serve")
     options = WebOptions(runtime=runtime, labels=labels, mean=mean, std=std, samples=samples, force=force)
+    chosen = (PORT if port is None else port) if serve else None
     if out is not None:
-        _write(bundle, out, options, PORT if port is None else port, serve=serve)
+        _write(bundle, out, options, chosen)
         return
     with tempfile.TemporaryDirectory(prefix="hnexport-", ignore_cleanup_errors=True) as folder:
-        _write(bundle, Path(folder) / "site", options, PORT if port is None else port, serve=serve)
+        _write(bundle, Path(folder) / "site", options, chosen, keep=False)
 
 
-def _write(bundle: Path, target: Path, options: "WebOptions", port: int, *, serve: bool) -> None:
+def _write(bundle: Path, target: Path, options: "WebOptions", port: int | None, *, keep: bool = True) -> None:
     from hnexport.cli import render
     from hnexport.deploy import deploy_web
     from hnexport.deploy import serve as serve_folder
 
     site = deploy_web(bundle, target, options)
-    with render.accomplished(f"the site was written: {site.path}"):
+    with render.accomplished(f"the site was written: {target}") if keep else contextlib.nullcontext():
         _show(site)
-        if not serve:
-            render.say(str(site.path), wrap=False)
-    if serve:
-        serve_folder(target, port, ready=lambda address: render.say(f"{address} (Ctrl-C ends it)", wrap=False))
+        if port is None:
+            render.say(str(target), wrap=False)
+        else:
+            serve_folder(target, port, ready=lambda address: render.say(f"{address} (Ctrl-C ends it)", wrap=False))
 
 
 def _show(site: "WebSite") -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from hnexport.cli.options import bundle_argument, json_option
+from hnexport.text import number_of
 
 __all__ = ["inspect"]
 
@@ -28,7 +29,7 @@ def inspect(bundle: Path, as_json: bool) -> None:
     if as_json:
         render.print_json({"digest": identified.digest, "manifest": to_json(manifest), "summary": to_json(summary)})
         return
-    render.say(f"{manifest.name}, {manifest.members} members, from {manifest.origin}")
+    render.say(f"{manifest.name}, {number_of(manifest.members, 'member')}, from {manifest.origin}")
     render.say(f"digest {identified.digest}", wrap=False)
     render.say(f"family {manifest.source.family}")
     render_bundle.print_bases(manifest)

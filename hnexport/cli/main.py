@@ -53,7 +53,8 @@ class _LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"hnexport.cli.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
-        _through_output(command.get_help_option(ctx))
+        for one in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
+            _through_output(one.get_help_option(ctx))
         if cmd_name not in _ALONE and command.callback is not None:
             command.callback = _needing_everything(cmd_name, command.callback)
         return command

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from hnexport.cli.render import Column, Table, megabytes, say, show_table
+from hnexport.text import number_of
 
 if TYPE_CHECKING:
     from hnexport.bench.results import BenchReport
@@ -21,7 +22,7 @@ def print_bench(report: "BenchReport", *, wide: bool = False) -> None:
 
 
 def _times(report: "BenchReport") -> Table:
-    where = f"{report.bundle}, {report.provider}, {report.precision}, {report.threads} threads"
+    where = f"{report.bundle}, {report.provider}, {report.precision}, {number_of(report.threads, 'thread')}"
     columns: list[Column] = [Column("contender", wrap=True, least=30)]
     cells: list[list[str]] = [[contender.name] for contender in report.contenders]
     for position, size in enumerate(report.batch_sizes):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from hnexport.cli.render import Column, Table, megabytes, say, show_table
 from hnexport.spec import OutputKind, OutputSpec, Source, StoredKind, TensorSpec
+from hnexport.text import number_of
 
 if TYPE_CHECKING:  # at run time these would load torch, which `predict` does without
     from hnexport.bundle.manifest import Manifest
@@ -98,7 +99,7 @@ def print_storage(storage: "Storage") -> None:
     sources = Counter(source for name, source in storage.slots.items() if name not in storage.ties)
     found = ", ".join(f"{sources[source]} {words}" for source, words in _WORDS.items() if sources[source])
     network = "main network" if Source.GENERATED in storage.slots.values() else "network"
-    say(f"{network}: {len(storage.slots) - len(storage.ties)} tensors, {found}")
+    say(f"{network}: {number_of(len(storage.slots) - len(storage.ties), 'tensor')}, {found}")
     for name, own in storage.ties.items():
         say(f"tied: {name} is {own}")
 
@@ -106,7 +107,7 @@ def print_storage(storage: "Storage") -> None:
 def print_parity_summary(manifest: "Manifest") -> None:
     """What the build found, in a line for each artifact."""
     for name, parity in manifest.parity.items():
-        members = f"{parity.members_checked} member{'s' * (parity.members_checked != 1)}"
+        members = f"{number_of(parity.members_checked, 'member')}"
         say(
             f"parity, {name}: {members}, relative L2 error {parity.relative_l2:.1e}, "
             f"{parity.multiple_of_eager:.2f} times eager's"
@@ -129,8 +130,9 @@ def print_bases(manifest: "Manifest") -> None:
     line, rounding = "bases in float16, weights generated in float32", manifest.basis_rounding
     if rounding is not None:
         members = ", ".join(map(str, rounding.members))
+        outputs = "logits" if any(item.kind is OutputKind.LOGITS for item in manifest.outputs) else "outputs"
         line += (
-            f": rounding changed a basis by {rounding.bases:.1e} and logits by {rounding.logits:.1e} (relative L2, "
+            f": rounding changed a basis by {rounding.bases:.1e} and {outputs} by {rounding.logits:.1e} (relative L2, "
             f"the largest over all bases, and over members {members} and every golden image)"
         )
     say(line)

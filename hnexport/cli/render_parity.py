@@ -5,6 +5,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from hnexport.cli.render import Column, Styled, Table, say, show_table
+from hnexport.text import number_of
 
 if TYPE_CHECKING:
     from hnexport.parity.locate import LocateReport
@@ -111,7 +112,7 @@ def _members(report: "ParityReport") -> str:
     """`10 members`, `32 of 1000 members (a seeded sample)`, `2 of 10 members (as named)`."""
     count = len(report.members_checked)
     if report.selection == "all":
-        return f"{count} member{'s' * (count != 1)}"
+        return number_of(count, "member")
     how = "a seeded sample" if report.sampled else "as named"
     return f"{count} of {report.members} members ({how})"
 
@@ -124,7 +125,7 @@ def _verdict(report: "ParityReport", bundle: str, file: str) -> str:
     worst = max((artifact.worst.relative_l2 for artifact in report.artifacts), default=math.nan)
     count = len(report.artifacts)
     agree = (
-        f"{_members(report)} in {count} artifact{'s' * (count != 1)} agree{'s' * (len(report.members_checked) == 1)} "
+        f"{_members(report)} in {number_of(count, 'artifact')} agree{'s' * (len(report.members_checked) == 1)} "
         f"with PyTorch in float64; the worst error is {worst:.1e}, the limit {limit:.0e}."
     )
     if report.verdict == "same":
@@ -168,9 +169,10 @@ def _difference(report: "ParityReport", bundle: str, file: str) -> str:
         what = f"{name} has another signature than its bundle says ({signature.detail})"
     elif departs:
         worst = max(departs, key=lambda item: item.relative_l2)
+        of = number_of(len(first.comparisons), "member")
         what = (
-            f"{name} departs from PyTorch for {len(departs)} of {len(first.comparisons)} members, most for member "
-            f"{worst.member} ({_beyond(worst, report.tolerance)})"
+            f"{name} departs from PyTorch for {len(departs)} of {of}, most for member {worst.member} "
+            f"({_beyond(worst, report.tolerance)})"
         )
     else:
         check = next(check for check in first.checks if not check.passed)

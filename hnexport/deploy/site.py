@@ -29,7 +29,7 @@ from hnexport.records import to_json
 
 __all__ = ["WebOptions", "WebSite", "deploy_web"]
 
-_BUNDLE, _RUNTIME, _SAMPLES = "bundle", "ort", "samples"
+_BUNDLE, _RUNTIME, _SAMPLES, _STATIC = "bundle", "ort", "samples", "static"
 _SAMPLE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 
 
@@ -153,7 +153,7 @@ def _bundle_files(manifest: Manifest) -> tuple[str, ...]:
 
 def _page_files() -> dict[str, Path]:
     """The page and its compiled scripts, from the package."""
-    root = Path(str(resources.files("hnexport.deploy"))) / "site"
+    root = Path(str(resources.files("hnexport.deploy"))) / _STATIC
     names = sorted(
         path for path in root.rglob("*") if path.is_file() and path.suffix in (".html", ".css", ".js", ".svg")
     )
@@ -163,7 +163,7 @@ def _page_files() -> dict[str, Path]:
 def _samples(manifest: Manifest, given: tuple[Path, ...]) -> dict[str, Path]:
     """Pictures to try, each of which the page can read."""
     if not given:
-        shipped = Path(str(resources.files("hnexport.deploy"))) / "site" / _SAMPLES
+        shipped = Path(str(resources.files("hnexport.deploy"))) / _STATIC / _SAMPLES
         return {f"{_SAMPLES}/{path.name}": path for path in sorted(shipped.glob("*.png"))}
     image, found = image_input(manifest), dict[str, Path]()
     for path in given:

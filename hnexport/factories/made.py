@@ -14,6 +14,7 @@ from hnexport.factories.loading import users_code
 from hnexport.families import Checkpoint
 from hnexport.networks.recipes.recipe import ModuleRecipe
 from hnexport.spec.kinds import Kind
+from hnexport.text import number_of
 
 __all__ = ["RETURNED", "Asked", "Returned", "is_returned", "source_of"]
 
@@ -143,7 +144,7 @@ def _from_conditional(value: Any, asked: Asked) -> Ensemble:
 
 def _members(counted: Sequence[int], asked: Asked, what: str) -> int:
     if counted and asked.members is not None:
-        raise SpecError(f"the factory says {counted[0]} members: leave out --members")
+        raise SpecError(f"the factory says {number_of(counted[0], 'member')}: leave out --members")
     members = counted[0] if counted else asked.members
     if members is None:
         raise SpecError(f"{what}: how many members? give --members, or return their number too")

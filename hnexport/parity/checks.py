@@ -16,6 +16,7 @@ from hnexport.parity.spoiling import SPOILS, spoilable, spoilt
 from hnexport.parity.tolerances import EAGER_FLOOR, TF32_SHOWS, Tolerance
 from hnexport.rows import LARGEST_NOISE, NOISE_MULTIPLE, batch_size, flat_rows, relative_l2, taken
 from hnexport.spec import OutputSpec, Signature, TensorSpec
+from hnexport.text import number_of
 
 __all__ = [
     "SAME_ROW",
@@ -201,7 +202,7 @@ def check_placement(runner: Placed, inputs: Outputs) -> Check | None:
     found = runner.placement(inputs)
     if found is None:
         return None
-    counts = ", ".join(f"{count} nodes on {name}" for name, count in found.nodes.items())
+    counts = ", ".join(f"{number_of(count, 'node')} on {name}" for name, count in found.nodes.items())
     elsewhere = f"; {', '.join(found.layers_elsewhere)} fell back" if found.layers_elsewhere else ""
     name = "every layer ran on the provider that was asked for"
     return Check(name=name, passed=not found.layers_elsewhere, detail=counts + elsewhere)

@@ -16,6 +16,7 @@ from hnexport.parity.results import ArtifactReport, Check
 from hnexport.parity.tolerances import EAGER_FLOOR, TOLERANCES, Precision
 from hnexport.reading import ReadError, read_json, shown
 from hnexport.rows import LARGEST_NOISE
+from hnexport.text import number_of
 
 __all__ = ["AGREE", "CONFIRMED", "check_claims"]
 
@@ -117,4 +118,5 @@ def _confirmed(claimed: Claims, reports: Sequence[ArtifactReport], golden: Golde
                     f"{known['relative_l2']:.1e} is claimed; build the bundle again"
                 )
                 return Check(name=CONFIRMED, passed=False, detail=detail)
-    return Check(name=CONFIRMED, passed=True, detail=f"{compared} members of {len(reports)} artifacts")
+    detail = f"{number_of(compared, 'member')} of {number_of(len(reports), 'artifact')}"
+    return Check(name=CONFIRMED, passed=True, detail=detail)

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 
 from hnexport.bundle.manifest import AsTrained
 from hnexport.ensemble import Ensemble
-from hnexport.errors import ParityError
+from hnexport.errors import ParityError, SpecError
 from hnexport.parity.double import run_double, run_single
 from hnexport.parity.inputs import given_inputs
 from hnexport.parity.tolerances import TF32_SHOWS, Precision, tolerance_of
@@ -29,6 +29,10 @@ __all__ = ["NotAsTrainedError", "Trained", "check_trained", "read_trained"]
 Array = NDArray[np.generic]
 
 _INPUT, _OUTPUT, _MEMBERS = "input.", "output.", "members"
+_REMEDY = (
+    'write it where the trained model is, with safetensors.torch.save_file({"input.NAME": …, "output.NAME": …}, path): '
+    "see --reference in docs/from.md"
+)
 _TOLERANCE = tolerance_of(Precision.FLOAT32)
 
 
@@ -57,10 +61,14 @@ def read_trained(path: Path, members: int) -> Trained:
     Raises:
         ParityError: it cannot be read, or holds something else.
     """
+    if not path.is_file():
+        raise ParityError(f"{path}: there is no such file; {_REMEDY}")
     try:
         tensors = safetensors.numpy.load_file(path)
     except (OSError, SafetensorError, TypeError) as error:
-        raise ParityError(f"{path} is no safetensors file of a reference that numpy can hold: {error}") from error
+        raise ParityError(
+            f"{path} is no safetensors file of a reference that numpy can hold ({error}); {_REMEDY}"
+        ) from error
     inputs, outputs = (
         {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
         for prefix in (_INPUT, _OUTPUT)
@@ -69,14 +77,15 @@ def read_trained(path: Path, members: int) -> Trained:
     if other is not None or not outputs:
         raise ParityError(
             f"{path} holds {', '.join(list(tensors)[:5]) or 'nothing'}: a reference has input.NAME [sample, …] of each "
-            "input, output.NAME [member, sample, …], and members where these are not all, in their order"
+            f"input, output.NAME [member, sample, …], and {_MEMBERS} where these are not all, in their order"
         )
     chosen = _chosen(path, tensors.get(_MEMBERS), members)
     for name, array in outputs.items():
         if array.shape[:1] != (len(chosen),):
             found = len(array) if array.ndim else "no"
             raise ParityError(
-                f"{path}: {_OUTPUT}{name} is of {found} members, expected {len(chosen)}: [member, sample, …]"
+                f"{path}: {_OUTPUT}{name} is {list(array.shape)}, of {found} members, expected {len(chosen)}: "
+                f"[member, sample, …]; where it is not of all, a tensor {_MEMBERS} says of which"
             )
     return Trained(inputs=inputs, outputs=outputs, members=chosen)
 
@@ -119,7 +128,10 @@ def check_trained(ensemble: Ensemble, path: str | PathLike[str]) -> AsTrained:
                 f"{path}: {_INPUT}{item.name} is {list(array.shape)}, a reference is of one condition, "
                 f"{list(item.shape)}: write a file for each"
             )
-    inputs = given_inputs(ensemble.signature, trained.inputs, most=None).inputs
+    try:
+        inputs = given_inputs(ensemble.signature, trained.inputs, most=None).inputs
+    except SpecError as error:
+        raise ParityError(f"{path}: {error}; each is {_INPUT}NAME [sample, …] in the file") from error
     known = {output.name: output for output in ensemble.signature.outputs}
     unknown = next((name for name in trained.outputs if name not in known), None)
     if unknown is not None:

@@ -18,6 +18,7 @@ from hnexport.parity.runners import Inspectable
 from hnexport.parity.tolerances import Tolerance
 from hnexport.parity.trace import Given
 from hnexport.parity.trace.slots import find_slots
+from hnexport.text import number_of
 
 __all__ = ["check_generated", "check_stored"]
 
@@ -34,10 +35,10 @@ def check_stored(artifact: Inspectable, fingerprints: Mapping[str, str]) -> Chec
             if fingerprint(tensor) != fingerprints[name]:
                 wrong.append(name)
     missing = [name for name in fingerprints if name not in found]
-    detail = f"{len(fingerprints)} tensors, bit by bit"
+    detail = f"{number_of(len(fingerprints), 'tensor')}, bit by bit"
     if wrong or missing:
         detail = f"{wrong[0]} holds other numbers" if wrong else f"{missing[0]} is missing"
-        detail += f" ({len(wrong) + len(missing)} of {len(fingerprints)} tensors); build the bundle again"
+        detail += f" ({len(wrong) + len(missing)} of {number_of(len(fingerprints), 'tensor')}); build the bundle again"
     return Check(name="stored tensors are those of the build", passed=not wrong and not missing, detail=detail)
 
 

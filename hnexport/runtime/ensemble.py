@@ -13,6 +13,7 @@ from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.residents import NO_CONDITIONS, Arrays, ConditionalPredictor, Predictor, ResidentMembers
 from hnexport.runtime.uncertainty import summarise_outputs
 from hnexport.spec import OutputKind, Signature
+from hnexport.text import number_of
 
 __all__ = ["Engine", "LoadedEnsemble", "MaterialisedMember"]
 
@@ -129,7 +130,7 @@ class LoadedEnsemble:
         chosen = check_members(members, self.members)
         return self._given(self._of_several(chosen, check_inputs(inputs, named, self.signature)))
 
-    def materialise(self, conditions: Any = NOT_GIVEN, /, *, member: Any = 0, **named: Any) -> "MaterialisedMember":
+    def materialise(self, conditions: Any = NOT_GIVEN, /, *, member: Any = None, **named: Any) -> "MaterialisedMember":
         """The plain network of one member, and of one condition of a hypernetwork of a vector; the caller keeps it.
 
         Whatever the strategy, its weights are made once, here or where a prediction made them before, and stay as long
@@ -137,15 +138,18 @@ class LoadedEnsemble:
 
         Args:
             conditions: the condition where there is one, or a mapping with all of them.
-            member: one member, from 0.
+            member: one member, from 0; needed where there are several.
             named: the conditions by name.
 
         Raises:
-            RuntimeInputError: the member does not exist, or a condition is missing, or has another shape or dtype.
+            RuntimeInputError: the member is not said or does not exist, or a condition is missing, or has another shape
+                or dtype.
             ProviderError: the precision is float16, whose weights are generated in every call.
         """
         checked = check_inputs(conditions, named, self.signature, self.signature.of_generator)
-        chosen = check_member(member, self.members)
+        if member is None and self.members > 1:
+            raise RuntimeInputError(f"which member? give member=0 to {self.members - 1}")
+        chosen = check_member(0 if member is None else member, self.members)
         if self._residents is not None:
             predictor = self._residents.predictor(chosen, checked)
         else:
@@ -223,7 +227,8 @@ class LoadedEnsemble:
 
     def __repr__(self) -> str:
         return (
-            f"<LoadedEnsemble {self.manifest.name}: {self.members} members, {self.engine} on {self.provider}, "
+            f"<LoadedEnsemble {self.manifest.name}: {number_of(self.members, 'member')}, "
+            f"{self.engine} on {self.provider}, "
             f"{self.strategy.value}{'' if self.precision is Precision.FLOAT32 else f', {self.precision.value}'}>"
         )
 

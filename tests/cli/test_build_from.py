@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_torch
 
+from hnexport import Ensemble
 from hnexport.bundle import read_manifest
 from hnexport.bundle.golden import read_golden
 
@@ -23,9 +25,11 @@ def networks(count=2, width=8):
     torch.manual_seed(0)
     return [net(width) for _ in range(count)]
 
-def recipe():
+def recipe(act="GELU"):
     torch.manual_seed(0)
-    return net(8), ModuleRecipe(rules=(Rule("0.*", "generated"), Rule("*", "member")))
+    network = net(8)
+    network[1] = getattr(nn, act)().eval()
+    return network, ModuleRecipe(rules=(Rule("0.*", "generated"), Rule("*", "member")))
 
 class Texts(nn.Module):
     def __init__(self):
@@ -225,12 +229,45 @@ def test_what_was_not_trained_is_not_published(hnexport, train):
     assert not (train / "b").exists()
 
 
-def test_what_was_trained_is_said_by_the_build_and_by_inspect(hnexport, train):
-    rows = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
-    spec = importlib.util.spec_from_file_location("trained", train / "train.py")
+def test_a_recipe_with_a_checkpoint_is_compared_with_what_was_trained(hnexport, train):
+    module = trained(train)
+    ensemble = Ensemble.from_recipe(*module.recipe(), members=3, example_inputs=torch.zeros(1, 6), seed=1)
+    rows = torch.randn(4, 6, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        outputs = torch.stack([ensemble(member, {"input": rows})["output"] for member in range(3)])
+    save_torch(ensemble.tensors, train / "weights.safetensors")
+    save_torch({"input.input": rows, "output.output": outputs}, train / "r.safetensors")
+    source = ("build", "--from", "train.py:recipe", "--members", 3, "--checkpoint", "weights.safetensors", *ROW)
+    done = hnexport(*source, "--arg", "act=SiLU", "--reference", "r.safetensors", "--out", "b")
+    assert done.returncode == 1
+    assert "it is not what was trained; nothing was published" in " ".join(done.stderr.split())
+    assert not (train / "b").exists()
+    done = hnexport(*source, "--reference", "r.safetensors", "--formats", "onnx", "--out", "b")
+    assert done.returncode == 0, done.stderr
+    line = "as trained, r.safetensors: all 3 members, 4 samples, output: relative L2 error"
+    assert line in " ".join(hnexport("inspect", "b").stdout.split())
+
+
+def test_a_file_that_is_no_reference_is_answered_with_how_to_write_one(hnexport, train):
+    torch.save({"row": torch.zeros(2, 6)}, train / "r.pt")
+    done = hnexport("build", "--from", "train.py:networks", *ROW, "--reference", "r.pt", "--out", "b")
+    assert done.returncode == 2
+    assert "r.pt is no safetensors file of a reference" in " ".join(done.stderr.split())
+    assert "safetensors.torch.save_file(" in done.stderr
+    assert not (train / "b").exists()
+
+
+def trained(folder):
+    """What the file says, as a module."""
+    spec = importlib.util.spec_from_file_location("trained", folder / "train.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    outputs = np.stack([network(torch.from_numpy(rows)).detach().numpy() for network in module.networks()])
+    return module
+
+
+def test_what_was_trained_is_said_by_the_build_and_by_inspect(hnexport, train):
+    rows = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+    outputs = np.stack([network(torch.from_numpy(rows)).detach().numpy() for network in trained(train).networks()])
     save_file({"input.input": rows, "output.output": outputs}, train / "r.safetensors")
     command = ("build", "--from", "train.py:networks", *ROW, "--reference", "r.safetensors", "--formats", "onnx")
     done = hnexport(*command, "--out", "b")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -42,6 +43,24 @@ def test_a_network_that_the_page_cannot_show_is_refused(hnexport, runtime):
     done = hnexport("deploy", "web", written("list of encoders").folder, "--out", "site", "--runtime", runtime)
     assert done.returncode == 2
     assert "For other networks build a page on the module in examples/web" in done.stderr
+
+
+def test_help_of_the_subcommand_is_an_answer(hnexport):
+    done = hnexport("deploy", "web", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--serve" in done.stdout
+
+
+def test_a_port_that_is_taken_leaves_the_site_and_says_so(hnexport, runtime, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        command = ["deploy", "web", small_bundle("hypernet"), "--out", "site", "--runtime", runtime]
+        done = hnexport(*command, "--serve", "--port", taken.getsockname()[1])
+    assert done.returncode == 2
+    assert "the site was written: site" in done.stderr
+    assert "give another with --port, or 0 for any that is free" in done.stderr
+    assert (tmp_path / "site" / "index.html").exists()
 
 
 @pytest.mark.parametrize(

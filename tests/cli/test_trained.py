@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 import torch
 from hypnettorch_ensembles import Case, build, flat_hwc, relative_error
+from safetensors.torch import save_file
 
 from hnexport.bundle import read_manifest
 from hnexport.networks.wide_resnet.checkpoints import load_checkpoint
@@ -33,15 +34,35 @@ def check_predictions(folder, ensemble, images, feed):
         assert relative_error(torch.from_numpy(found), ensemble.predict(member, flat_hwc(images))) <= 1e-5
 
 
+def trained_outputs(ensemble, path, members):
+    """A reference of what hypnettorch itself computes."""
+    images = ensemble.images(3)
+    logits = torch.stack([ensemble.predict(member, flat_hwc(images)) for member in members])
+    save_file({"input.image": images.contiguous(), "output.logits": logits}, path)
+    return path
+
+
 def test_a_trained_ensemble_predicts_what_it_did_in_hypnettorch(hnexport, checkpoint, ensemble, tmp_path):
-    done = hnexport("build", "--hypnettorch", checkpoint, *SIZE, "--out", "here", "--json")
+    reference = ("--reference", trained_outputs(ensemble, tmp_path / "trained.safetensors", range(CASE.members)))
+    done = hnexport("build", "--hypnettorch", checkpoint, *SIZE, *reference, "--out", "here", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["parity"]["passed"] is True
+    assert json.loads(done.stdout)["as_trained"]["outputs"] == ["logits"]
     manifest = read_manifest(tmp_path / "here")
     assert manifest.members == CASE.members
     assert manifest.origin.startswith("hypnettorch ensemble.pt (sha256 ")
     images = ensemble.images(3)
     check_predictions(tmp_path / "here", ensemble, images, images.numpy())
+
+
+def test_another_ensemble_than_the_trained_one_is_not_published(hnexport, checkpoint, ensemble, tmp_path):
+    reference = trained_outputs(ensemble, tmp_path / "trained.safetensors", [0, 0, *range(2, CASE.members)])
+    done = hnexport("build", "--hypnettorch", checkpoint, *SIZE, "--reference", reference, "--out", "here")
+    assert done.returncode == 1
+    said = " ".join(done.stderr.split())
+    assert "trained.safetensors: member 1, output logits: 3 of 3 samples are others than the trained model's" in said
+    assert "nothing was published" in said
+    assert not (tmp_path / "here").exists()
 
 
 def test_a_trained_ensemble_may_be_built_with_float16_bases(hnexport, checkpoint, ensemble, tmp_path):

@@ -202,7 +202,7 @@ def test_an_empty_folder_may_be_replaced(deployed, tmp_path):
 def test_the_samples_are_the_example_images():
     import hnexport.deploy
 
-    shipped = Path(hnexport.deploy.__file__).parent / "site" / "samples"
+    shipped = Path(hnexport.deploy.__file__).parent / "static" / "samples"
     assert {path.name: path.read_bytes() for path in shipped.iterdir()} == {
         path.name: path.read_bytes() for path in (EXAMPLES / "images").glob("*.png")
     }

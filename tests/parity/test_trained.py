@@ -97,15 +97,28 @@ def test_a_difference_the_size_of_tf32_is_explained(tmp_path):
 
 BROKEN = {
     "other names": (lambda t: {"row": t["input.row"]}, "a reference has input.NAME"),
-    "another input": (lambda t: {**t, "input.mask": t["input.row"]}, "the samples are of .*, the network takes row"),
+    "another input": (
+        lambda t: {**t, "input.mask": t["input.row"]},
+        "r: the samples are of .*, the network takes row; each is input.NAME",
+    ),
+    "an input of another dtype": (
+        lambda t: {**t, "input.row": t["input.row"].astype(np.float64)},
+        r"r: the samples of row are float64 \[70, 6\], the network takes float32 \[batch, 6\]",
+    ),
     "another output": (lambda t: {**t, "output.x": t["output.logits"]}, "an output 'x', the ensemble gives logits"),
-    "too few members": (lambda t: {**t, "output.logits": t["output.logits"][:2]}, "is of 2 members, expected 3"),
+    "too few members": (
+        lambda t: {**t, "output.logits": t["output.logits"][:2]},
+        r"is \[2, 70, 3\], of 2 members, expected 3: .* a tensor members says of which",
+    ),
     "no members": (
         lambda t: {**t, "output.logits": t["output.logits"][:0], "members": np.zeros(0, np.int64)},
         r"members is int64 \[0\], expected integers \[member\], at least one",
     ),
     "members in words": (lambda t: {**t, "members": np.eye(3)}, r"members is float64 \[3, 3\], expected integers"),
-    "a number": (lambda t: {**t, "output.logits": np.array(1.0)}, r"is of no members, expected 3: \[member, sample"),
+    "a number": (
+        lambda t: {**t, "output.logits": np.array(1.0)},
+        r"is \[\], of no members, expected 3: \[member, sample",
+    ),
     "not a number": (
         lambda t: {**t, "output.logits": t["output.logits"] * np.float32("nan")},
         "member 0, output logits: the reference is not finite there, which proves nothing",
@@ -123,6 +136,14 @@ def test_a_file_that_is_no_reference_of_this_ensemble_is_refused(change, message
     with pytest.raises(HnexportError, match=message) as caught:
         check_trained(ensemble(), reference(tmp_path / "r", change))
     assert not isinstance(caught.value, NotAsTrainedError)
+
+
+def test_what_is_no_reference_at_all_is_answered_with_how_to_write_one(tmp_path):
+    torch.save({"row": ROWS}, tmp_path / "r.pt")
+    with pytest.raises(ParityError, match=r"r.pt is no safetensors file .*; write it .* docs/from.md"):
+        check_trained(ensemble(), tmp_path / "r.pt")
+    with pytest.raises(ParityError, match=r"none: there is no such file; write it .* docs/from.md"):
+        check_trained(ensemble(), tmp_path / "none")
 
 
 class Cancels(nn.Module):

@@ -116,6 +116,7 @@ class Case:
 
     Attributes:
         inputs: `(batch, seed) -> {input: tensor}`.
+        typed: its inputs and outputs as options of `hnexport build --from`.
         generated: how many tensors the recipe generates.
     """
 
@@ -123,6 +124,7 @@ class Case:
     recipe: ModuleRecipe
     members: int
     inputs: Callable[[int, int], dict[str, Tensor]]
+    typed: str
     generated: int
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -155,6 +157,7 @@ RECIPES: dict[str, Case] = {
         ),
         members=4,
         inputs=_images,
+        typed="--input image=float32[batch,3,16,16] --output logits=logits",
         generated=24,
         options={"outputs": {"logits": "logits"}},
     ),
@@ -176,6 +179,7 @@ RECIPES: dict[str, Case] = {
         ),
         members=5,
         inputs=_rows,
+        typed="--input numbers=float32[batch,9] --input category=int64[batch]:0..6",
         generated=6,
     ),
     "convolution": Case(
@@ -187,7 +191,14 @@ RECIPES: dict[str, Case] = {
         ),
         members=3,
         inputs=_words,
+        typed="--input tokens=int64[batch,12]:0..39 --input mask=bool[batch,12] --output classes=logits --output words",
         generated=7,
         options={"outputs": {"classes": "logits", "words": "value"}},
     ),
 }
+
+
+def made(kind: str) -> tuple[nn.Module, ModuleRecipe, int]:
+    """One of `RECIPES`, as `hnexport build --from` takes it."""
+    case = RECIPES[kind]
+    return case.module(), case.recipe, case.members

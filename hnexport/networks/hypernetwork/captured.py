@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 from hnexport.attention import plain_attention
 from hnexport.errors import CaptureError, SpecError
 from hnexport.names import COND_ID
-from hnexport.networks.hypnettorch.reading import Recipe, read, recipe_of
+from hnexport.networks.hypnettorch.reading import Recipe, functional, read, recipe_of
 from hnexport.networks.hypnettorch.steps import INPUT, OUTPUTS, STEPS, TENSOR, tensors_in
 from hnexport.networks.modules.inputs import Inputs
 from hnexport.networks.modules.members import check_finite
@@ -106,9 +106,10 @@ def captured(hypernet: nn.Module, names: Mapping[str, str], slots: Mapping[str, 
         hint = _LOOKED_INTO if COND_ID in given.examples and _is_about_values(str(error)) else ""
         raise CaptureError(f"{error}; {hint}" if hint else str(error)) from error
     _select_by_tensor(program)
-    _check_inputs(program, given)
+    without_writes = functional(program)
+    _check_inputs(without_writes, given)
     check_program(program)
-    recipe, tensors = _recipe(module, program, given)
+    recipe, tensors = _recipe(module, without_writes, given)
     for step in recipe.steps:  # how values lie in memory depends on the kernels of a dtype and a device
         step[0] = "aten.reshape.default" if step[0] in _VIEWS else step[0]
     spec = {STEPS: recipe.steps, OUTPUTS: dict(zip(names, recipe.outputs, strict=True))}
@@ -127,6 +128,11 @@ def _select_by_tensor(program: ExportedProgram) -> None:
             tensor, axis, _ = node.args
             with graph.inserting_before(node):
                 rows = graph.call_function(aten.reshape.default, (number.args[0], [1]))
+                if number.args[0].op != "placeholder":  # `weight[cond_id - 1]`: what is negative counts from the end
+                    size = tensor.meta["val"].shape[axis]
+                    is_negative = graph.call_function(aten.lt.Scalar, (rows, 0))
+                    from_end = graph.call_function(aten.add.Tensor, (rows, size))
+                    rows = graph.call_function(aten.where.self, (is_negative, from_end, rows))
                 chosen = graph.call_function(aten.index_select.default, (tensor, axis, rows))
                 found = graph.call_function(aten.squeeze.dim, (chosen, axis))
             found.meta = dict(node.meta)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hnexport.dotted import is_same
+from hnexport.dotted import is_same, named_tensors
 from hnexport.errors import SpecError
 from hnexport.networks.hypnettorch.alike import all_members, check_alike, is_shared
 from hnexport.networks.hypnettorch.live import Live
@@ -66,17 +66,23 @@ def captured_network(live: Live, example_inputs: object, axes: Axes | None, outp
     recorded = Recorded(first, probe, inputs.examples)
     reads = [first]
     for member, condition in enumerate(live.conditions[1:], start=1):
-        same = next((n for n in range(member) if live.conditions[n] == condition), None)
+        same = next((n for n in range(member) if _is_one(live.conditions[n], condition)), None)
         if same is not None:
             reads.append(reads[same])
             continue
         other = kind(live, generated(live, member), member).eval()
         found = recorded.read(other)
         if found is None:
+            _run_with(condition, other, inputs)
             found = read(other, trace("mnet", other, inputs)[0])
             check_alike(f"mnet with condition={condition!r}", first, found)
         reads.append(found)
     return _network(live, inputs, specs, weights, reads)
+
+
+def _is_one(first: object, other: object) -> bool:
+    """Whether two conditions are the same, whatever they are: what cannot be compared is captured too."""
+    return first is other or (type(first) is type(other) and isinstance(first, int | str) and first == other)
 
 
 def generated(live: Live, member: int) -> list[Tensor]:
@@ -95,9 +101,7 @@ def generated(live: Live, member: int) -> list[Tensor]:
                 "; its unconditional input is given as uncond_input=, the same for all members, or in example_inputs, "
                 "and is an input of the graph then"
             )
-        raise SpecError(
-            f"hnet.forward(cond_id={member}) fails: {type(error).__name__}: {str(error)[:300]}{hint}"
-        ) from error
+        raise SpecError(f"hnet.forward(cond_id={member}) fails: {_reason(error)}{hint}") from error
     if not all(isinstance(weight, Tensor) for weight in weights):
         raise SpecError(f"hnet.forward(cond_id={member}) returns {type(weights[0]).__name__}, expected tensors")
     return weights
@@ -111,11 +115,27 @@ def _run(live: Live, probe: nn.Module, inputs: Inputs) -> None:
         (example,) = inputs.examples.values()
         time = ", the time as axis 1," if live.time_first else ""
         raise SpecError(
-            f"mnet.forward fails with an input of shape {list(example.shape)}: {type(error).__name__}: "
-            f"{str(error)[:300]}; give an example as it takes it{time} with the batch first, and, where it keeps "
+            f"mnet.forward fails with an input of shape {list(example.shape)}: {_reason(error)}"
+            f"; give an example as it takes it{time} with the batch first, and, where it keeps "
             'weights of its own, what it gets: weights=lambda mnet, given: {"internal_weights": given}, or '
             "[*given, *mnet.internal_params[2:]]"
         ) from error
+
+
+def _run_with(condition: object, probe: nn.Module, inputs: Inputs) -> None:
+    try:
+        with torch.no_grad():
+            probe(**inputs.examples)
+    except Exception as error:
+        raise SpecError(
+            f"mnet.forward fails with condition={condition!r}: {_reason(error)}; is there a set of batch-norm "
+            "statistics (checkpoint_stats) for it?"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Of an error without a message, as hypnettorch's assertions are, its kind alone."""
+    return f"{type(error).__name__}: {str(error)[:300]}".removesuffix(": ")
 
 
 def _input_name(example_inputs: object) -> str:
@@ -146,14 +166,18 @@ def _network(
     ]
     tensors = {name: weight for name, weight in zip(kept, weights, strict=True) if name is not None}
     own: dict[str, str] = {}
+    known = {f"main.{name}" for name in named_tensors(live.mnet)}
     stored, values = [], {}
     for number, (path, tensor) in enumerate(reads[0].tensors):
         if path.startswith("weights."):
             continue
         of_members = [found.tensors[number][1] for found in reads]
-        if not path.startswith("main."):  # a literal in the graph
+        if path not in known:  # a literal, or an attribute that is not registered
             if not all(is_same(tensor, other) for other in of_members):
-                raise SpecError(f"mnet computes with a tensor {path} that is none of its own, and differs by condition")
+                raise SpecError(
+                    f"mnet computes with a tensor {path} that differs by condition, and is no parameter or buffer of "
+                    "it: register it"
+                )
             continue
         inner = path.removeprefix("main.")
         slot = Slot(

@@ -14,7 +14,7 @@ from hnexport.networks.hypnettorch.bases import Bases, with_bases
 from hnexport.networks.hypnettorch.captured import generated
 from hnexport.networks.hypnettorch.live import Live
 from hnexport.networks.hypnettorch.names import hypernet_names
-from hnexport.networks.hypnettorch.reading import Read, Recipe, read, recipe_of
+from hnexport.networks.hypnettorch.reading import Read, Recipe, functional, read, recipe_of
 from hnexport.networks.hypnettorch.recording import Recorded
 from hnexport.networks.hypnettorch.steps import INPUT, OUTPUTS, STEPS, TENSOR, tensors_in
 from hnexport.networks.modules.refusals import check_program
@@ -76,7 +76,7 @@ def captured_hypernetwork(live: Live, slots: Sequence[str | None]) -> Hypernetwo
             check_alike(f"hnet with cond_id={member}", first, found)
         reads.append(found)
     kept = [number for number, slot in enumerate(slots) if slot is not None]
-    recipe = _recipe(modules[0], program, first, kept, [INPUT + name for name in live.vectors])
+    recipe = _recipe(modules[0], functional(program), first, kept, [INPUT + name for name in live.vectors])
     outputs = {str(slots[number]): value for number, value in zip(kept, recipe.outputs, strict=True)}
     return _named(live, {STEPS: recipe.steps, OUTPUTS: outputs}, reads)
 

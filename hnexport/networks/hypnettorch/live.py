@@ -128,7 +128,7 @@ def live_copies(hnet: object, mnet: object) -> tuple[Held, Held, tuple[str, ...]
     """Copies on the CPU, and which modules were put into evaluation mode that `eval()` does not reach.
 
     Raises:
-        SpecError: they are no such networks, in training mode, or cannot be copied.
+        SpecError: they are no such networks, in training mode, have hooks, or cannot be copied.
     """
     for name, module, words, mark in (
         ("hnet", hnet, "hypernetwork", "num_known_conds"),
@@ -139,6 +139,11 @@ def live_copies(hnet: object, mnet: object) -> tuple[Held, Held, tuple[str, ...]
             raise SpecError(
                 f"{name} is a {type(module).__name__}, no {words} of hypnettorch (it has no {mark} of one): "
                 "give (hnet, mnet), in this order; a list of modules is given to Ensemble.from_modules"
+            )
+        if module._forward_hooks or module._forward_pre_hooks:  # type: ignore[attr-defined]
+            raise SpecError(
+                f"{name} has forward hooks, which {name}(…) runs and {name}.forward(…), as hypnettorch calls it, does "
+                "not: write into forward what they do, or remove them"
             )
     try:
         both: tuple[Any, Any] = copy.deepcopy((hnet, mnet))

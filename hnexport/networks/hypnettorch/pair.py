@@ -137,7 +137,7 @@ def ensemble_from_hypnettorch(
     kinds = f"{type(hnet).__name__} and {type(mnet).__name__} of hypnettorch"
     found = HypnettorchEnsemble(
         name=check_name(f"{type(mnet).__name__.lower()}-{count}" if name is None else name),
-        origin=_origin(kinds, count, dropped) if origin is None else origin,
+        origin=_origin(kinds, dropped) if origin is None else origin,
         members=count,
         signature=signature,
         slots=slots,
@@ -220,13 +220,11 @@ def _conditions(condition: Callable[[int], Any] | Sequence[Any] | None, members:
     return tuple(condition)
 
 
-def _origin(kinds: str, members: int, dropped: tuple[str, ...]) -> str:
-    text = f"{kinds}, {members} member{'s' * (members != 1)}"
-    if dropped:
-        text += (
-            f"; put into evaluation mode inside hnet, which eval() does not reach: {', '.join(sorted(set(dropped)))}"
-        )
-    return text
+def _origin(kinds: str, dropped: tuple[str, ...]) -> str:
+    if not dropped:
+        return kinds
+    names = ", ".join(sorted(set(dropped)))
+    return f"{kinds}; put into evaluation mode inside hnet, which eval() does not reach: {names}"
 
 
 def _check(ensemble: HypnettorchEnsemble) -> None:

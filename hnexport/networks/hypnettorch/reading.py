@@ -18,8 +18,9 @@ from hnexport.errors import CaptureError
 from hnexport.networks.hypnettorch.generated import is_allowed
 from hnexport.networks.hypnettorch.steps import DTYPE, NUMBER, STEP, TENSOR
 from hnexport.networks.modules.traced import nodes, where_in
+from hnexport.tracing import exporters_warnings
 
-__all__ = ["Read", "Recipe", "difference", "read", "recipe_of"]
+__all__ = ["Read", "Recipe", "difference", "functional", "read", "recipe_of"]
 
 _TENSORS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 _IDENTITIES = frozenset(("alias", "clone", "contiguous", "detach", "dropout", "lift_fresh", "lift_fresh_copy"))
@@ -85,12 +86,25 @@ def difference(first: Read, other: Read) -> str | None:
     return None
 
 
+def functional(program: ExportedProgram) -> ExportedProgram:
+    """The same program without writes into its own values (`w[0] = 1`, `w[:4].mul_(2)`), which no step says."""
+    if not any(
+        isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+        for node in nodes(program.graph_module)
+    ):
+        return program
+    with exporters_warnings():
+        found: ExportedProgram = program.run_decompositions({})
+    return found
+
+
 def recipe_of(
     module: nn.Module, program: ExportedProgram, known: Read, kept: Sequence[int], inputs: Sequence[str] = ()
 ) -> Recipe:
     """The steps of a program whose inputs, if it has any, are the condition id and conditions.
 
     Args:
+        program: a functional one.
         kept: which of its outputs are wanted.
         inputs: what steps call its inputs, in order.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from hnexport.ensemble import Ensemble
-from hnexport.errors import SpecError
+from hnexport.errors import CaptureError, SpecError
 from hnexport.families import MODULES
 from hnexport.networks.modules.first import FirstMember
 from hnexport.networks.modules.inputs import Axes, read_inputs
@@ -30,6 +30,10 @@ __all__ = ["ensemble_from_conditional"]
 _WHERE = "the module"
 _CONDITION, _ZERO = "member_id", "member_zero"  # no names that an input would have
 _TRIED = 32
+_LOOKED_INTO = (
+    "\n  where the condition id is looked into (`if task == 0`, `self.heads[task]`, `int(task)`): stack what belongs "
+    "to members and select it with index_select(0, task.reshape(1))"
+)
 
 
 class _Conditioned(nn.Module):
@@ -81,7 +85,13 @@ def ensemble_from_conditional(
         raise SpecError(f"members: expected a whole number of at least 1, found {shown(members)}")
     module = on_cpu(_WHERE, check_module(_WHERE, module))
     given = _Conditioned(module, 0)
-    first = FirstMember(given, read_inputs(given, example_inputs, dynamic_axes), outputs, _WHERE)
+    inputs = read_inputs(given, example_inputs, dynamic_axes)
+    try:
+        first = FirstMember(given, inputs, outputs, _WHERE)
+    except CaptureError as error:
+        if "data-dependent" not in str(error).lower():
+            raise
+        raise CaptureError(f"{error}{_LOOKED_INTO}") from error
     if not any(slot.name == _CONDITION for slot in first.slots):
         raise SpecError(f"{_WHERE}: forward does not use its condition id: all members would be equal")
     own = first.tensors_of(_WHERE, given)

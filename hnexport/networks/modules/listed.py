@@ -19,6 +19,7 @@ from hnexport.networks.modules.stacked import Stacked
 from hnexport.networks.modules.trials import differing, outputs_of
 from hnexport.source import EnsembleSource
 from hnexport.spec import Signature, Slot, StoredTensor, stored_as
+from hnexport.text import number_of
 
 __all__ = ["ensemble_from_modules"]
 
@@ -53,7 +54,7 @@ def ensemble_from_modules(
     check_names(signature, first.slots, stored)
     ensemble = Ensemble(
         name=check_name(default_name(kind, len(expected)) if name is None else name),
-        origin=f"{len(expected)} modules {kind}" if origin is None else origin,
+        origin=f"{number_of(len(expected), 'module')} {kind}" if origin is None else origin,
         members=len(expected),
         signature=signature,
         slots=first.slots,

@@ -58,7 +58,7 @@ def _check_statistics(node: Node) -> None:
     if "batch_norm" in _name(node) and _arguments(node).get("training") is True:
         raise SpecError(
             f"{where_in(node)} has no running statistics: it normalises over the batch, so that each sample's output "
-            "depends on the others; train it with track_running_stats=True"
+            "depends on the others; train it with track_running_stats=True (in hypnettorch bn_track_stats=True)"
         )
 
 

@@ -1,9 +1,12 @@
 """Planners: from the slots that are generated to a chunk plan. Standard library only."""
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from types import MappingProxyType
 
+from hnexport.errors import SpecError
 from hnexport.hypernet.plan import Assembly, ChunkPlan, InternalHypernet, Piece
 from hnexport.networks.recipes.recipe import ModuleRecipe, Planner
 from hnexport.spec import Slot
@@ -12,9 +15,15 @@ __all__ = ["plan_chunks"]
 
 
 def plan_chunks(recipe: ModuleRecipe, generated: Sequence[Slot]) -> ChunkPlan:
-    """The chunk plan of slots in their order; empty where there are none."""
-    if not generated:
-        return ChunkPlan()
+    """The chunk plan of slots in their order; empty where there are none.
+
+    Raises:
+        SpecError: an embedding size is for no internal hypernetwork.
+    """
+    return _sized(recipe, _planned(recipe, generated) if generated else ChunkPlan())
+
+
+def _planned(recipe: ModuleRecipe, generated: Sequence[Slot]) -> ChunkPlan:
     match recipe.planner:
         case Planner.BY_SHAPE:
             return _by_shape(recipe, generated)
@@ -22,6 +31,24 @@ def plan_chunks(recipe: ModuleRecipe, generated: Sequence[Slot]) -> ChunkPlan:
             return _end_to_end(recipe, generated, sum(slot.size for slot in generated))
         case Planner.FLAT:
             return _end_to_end(recipe, generated, min(recipe.chunk_size, sum(slot.size for slot in generated)))
+
+
+def _sized(recipe: ModuleRecipe, plan: ChunkPlan) -> ChunkPlan:
+    """The plan with the embedding sizes that the recipe has for single internal hypernetworks."""
+    sizes, deciding = recipe.embedding_sizes, {}
+    for hypernet in plan.hypernets:
+        pattern = next((pattern for pattern in sizes if fnmatchcase(hypernet.name, pattern)), None)
+        if pattern is not None:
+            deciding[hypernet.name] = pattern
+    idle = next((pattern for pattern in sizes if pattern not in deciding.values()), None)
+    if idle is not None:
+        known = ", ".join(hypernet.name for hypernet in plan.hypernets) or "none"
+        raise SpecError(f"embedding_sizes: {idle!r} decides for no internal hypernetwork; there are {known}")
+    hypernets = (
+        dataclasses.replace(item, embedding_size=sizes[deciding[item.name]]) if item.name in deciding else item
+        for item in plan.hypernets
+    )
+    return dataclasses.replace(plan, hypernets=tuple(hypernets))
 
 
 def _by_shape(recipe: ModuleRecipe, generated: Sequence[Slot]) -> ChunkPlan:

@@ -4,13 +4,14 @@ The first rule whose pattern matches decides. Standard library only.
 """
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from hnexport.errors import SpecError
@@ -64,6 +65,8 @@ class ModuleRecipe:
         rules: the first that matches a tensor's name decides; one has to match.
         planner: how what is generated is made of chunks.
         embedding_size: of each chunk embedding.
+        embedding_sizes: others, by a pattern over the names that the planner gives internal hypernetworks
+            (`shape_64_64`, `shape_*_3_3`); the first that matches decides.
         chunk_size: in elements: with `by-shape` what a chunk should not exceed, with `flat` what each has.
         hidden_layers: sizes of each internal hypernetwork's hidden layers; empty means linear.
         bias: whether the internal hypernetworks' layers have biases.
@@ -74,6 +77,7 @@ class ModuleRecipe:
     rules: tuple[Rule, ...]
     planner: Planner = Planner.BY_SHAPE
     embedding_size: int = 8
+    embedding_sizes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     chunk_size: int = 65536
     hidden_layers: tuple[int, ...] = field(default=())
     bias: bool = False
@@ -91,6 +95,9 @@ class ModuleRecipe:
         require(type(self.bias) is bool, f"bias: expected True or False, found {shown(self.bias)}")
         require_positive("embedding_size", (self.embedding_size,))
         require_positive("chunk_size", (self.chunk_size,))
+        what = f"embedding_sizes: expected {{pattern: size}}, found {shown(self.embedding_sizes)}"
+        require(isinstance(self.embedding_sizes, Mapping) and all(map(_is_text, self.embedding_sizes)), what)
+        require_positive("embedding_sizes", tuple(self.embedding_sizes.values()))
         require_positive("hidden_layers", self.hidden_layers)
 
     @property
@@ -168,6 +175,10 @@ def _member_of(what: str, value: object, kind: type[K]) -> K:
         return kind(value)
     require_kind(what, value, kind)
     return kind(str(value))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _tuple(what: str, value: object) -> object:

@@ -101,12 +101,14 @@ def _left_over(
 def tensor_error(found: Array, expected: Tensor) -> float:
     """Largest |difference| of an element over the expected tensor's root mean square; infinite for another shape.
 
-    Of what is not floating-point, infinite where anything differs.
+    Of what is not floating-point, infinite where anything differs; a mask is no floating-point tensor.
     """
     if found.shape != tuple(expected.shape):
         return float("inf")
     if not expected.is_floating_point():
         return 0.0 if np.array_equal(found, expected.numpy()) else float("inf")
+    if found.dtype == np.bool_:
+        return float("inf")
     # In float32 where the artifact is: the difference of two close numbers is exact.
     difference = torch.from_numpy(_writable(found)) - expected.to(torch.float32)
     largest = float(difference.abs().max()) if expected.numel() else 0.0

@@ -91,6 +91,8 @@ def test_it_predicts_with_any_condition_and_keeps_an_object(bundle, strategy):
         loaded.materialise(member=1)
     with pytest.raises(RuntimeInputError, match=r"condition: expected shape \[6\], found \[5\]"):
         loaded.materialise(given["condition"][:5])
+    with pytest.raises(RuntimeInputError, match="which member\\? give member=0 to 2"):
+        loaded.materialise(given["condition"])
 
 
 def test_an_object_that_is_asked_for_twice_is_made_once_and_the_least_used_is_dropped(bundle):
@@ -179,7 +181,7 @@ def test_what_works_for_members_alone_says_so(bundle, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(TuneError, match="makes its weights of condition too"):
         tune(bundle)
-    with pytest.raises(RuntimeInputError, match="makes its weights of condition too"):
+    with pytest.raises(RuntimeInputError, match="makes a member's weights of condition, an input"):
         write_members(bundle, [0], tmp_path / "member.onnx")
     with pytest.raises(BenchError, match="makes its weights of condition too"):
         bench(bundle)

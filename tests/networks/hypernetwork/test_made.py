@@ -205,3 +205,40 @@ def test_a_tensor_indexed_by_the_id_is_selected():
     for member in range(3):
         made = hypernet(torch.tensor(member), condition)["first.weight"]
         torch.testing.assert_close(ensemble.weights(member, {"condition": condition})["first.weight"], made)
+
+
+def _written(self, cond_id, condition):
+    made = self.heads[0](condition * self.embeddings.weight[cond_id])
+    made[:8] *= 2
+    made[3] = 0
+    return made
+
+
+def _assigned(self, cond_id, condition):
+    made = torch.zeros(5, 4)
+    made[:, :2] = self.heads[0](condition * self.embeddings.weight[cond_id])[:10].view(5, 2)
+    return made
+
+
+TAKEN = {
+    "what is written in place": _written,
+    "what is assigned to zeros": _assigned,
+    "an index that counts from the end": lambda self, cond_id, condition: self.heads[0](
+        condition * self.embeddings.weight[cond_id - 1] + self.embeddings.weight[-cond_id - 1]
+    ),
+    "a norm": lambda self, cond_id, condition: self.heads[0](
+        nn.functional.normalize(condition + self.embeddings(cond_id), dim=0) * condition.norm()
+    ),
+}
+
+
+@pytest.mark.parametrize("look", TAKEN.values(), ids=TAKEN.keys())
+def test_what_people_write_is_computed_for_every_member(look):
+    hypernet, network = Looking(look).eval(), Main().eval()
+    ensemble = Ensemble.from_hypernetwork(
+        hypernet, network, members=3, example_inputs={**GIVEN, "condition": torch.ones(6)}
+    )
+    condition = torch.linspace(-2, 3, 6)
+    for member in range(3):
+        made = hypernet(torch.tensor(member), condition)["first.weight"]
+        torch.testing.assert_close(ensemble.weights(member, {"condition": condition})["first.weight"], made)

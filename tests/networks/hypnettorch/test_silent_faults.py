@@ -170,7 +170,52 @@ def test_a_hypernetwork_that_is_none_of_tensors_and_the_condition_is_refused(nam
         Ensemble.from_hypnettorch(hnet, hnet.mnet, example_inputs=torch.rand(2, 8))
 
 
+def writes(weights: list[Tensor]) -> list[Tensor]:
+    first = weights[0] * 1
+    first[:, :3].mul_(2)
+    return [first, *weights[1:]]
+
+
+def test_what_a_hypernetwork_writes_into_its_own_values_is_computed() -> None:
+    hnet = Weights(lambda _, weights: writes(weights)).eval()
+    found = Ensemble.from_hypnettorch(hnet, hnet.mnet, example_inputs=torch.rand(2, 8))
+    for member in range(MEMBERS):
+        expected = hnet.mnet.forward(samples := torch.randn(3, 8), weights=hnet.forward(member)).detach()
+        assert (found(member, {"x": samples})["output"] - expected).norm() <= 1e-5 * expected.norm()
+
+
+def hooked() -> Any:
+    mnet = small()[1]
+    mnet.register_forward_pre_hook(lambda _, given: (2 * given[0], *given[1:]))
+    return mnet
+
+
+class Multiplied(MLP):  # type: ignore[misc]
+    """A main network whose condition is a tensor, and which keeps one that it does not register."""
+
+    def __init__(self) -> None:
+        super().__init__(n_in=8, n_out=4, hidden_layers=[6], no_weights=True, verbose=False)
+        self.plain = [torch.rand(4)]
+        self.eval()
+
+    def forward(self, x: Tensor, weights: Any = None, distilled_params: Any = None, condition: Any = None) -> Tensor:
+        return super().forward(x, weights=weights) * self.plain[0] * condition  # type: ignore[no-any-return]
+
+
+def test_a_condition_that_is_a_tensor_is_the_same_for_all_or_refused() -> None:
+    hnet, mnet = small()[0], Multiplied()
+    same, samples = torch.rand(4), torch.randn(3, 8)
+    found = Ensemble.from_hypnettorch(hnet, mnet, example_inputs=torch.rand(2, 8), condition=[same] * MEMBERS)
+    for member in range(MEMBERS):
+        expected = mnet.forward(samples, weights=hnet.forward(cond_id=member), condition=same).detach()
+        assert (found(member, {"x": samples})["output"] - expected).norm() <= 1e-5 * expected.norm()
+    others = [torch.rand(4) for _ in range(MEMBERS)]
+    with pytest.raises(SpecError, match="differs by condition, and is no parameter or buffer of it: register it"):
+        Ensemble.from_hypnettorch(hnet, mnet, example_inputs=torch.rand(2, 8), condition=others)
+
+
 REFUSED: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
+    "hooks that forward does not run": (lambda: {"mnet": hooked()}, r"mnet has forward hooks, which mnet\(…\) runs"),
     "the other way round": (
         lambda: dict(zip(("mnet", "hnet"), small(), strict=True)),
         "no hypernetwork of hypnettorch",
@@ -308,7 +353,7 @@ def test_state_dicts_are_what_was_trained_or_not_published(name: str, tmp_path: 
         assert not (tmp_path / "bundle").exists()
     else:
         assert name in READ
-        assert check_trained(checkpoint.ensemble(), tmp_path / "reference.safetensors") < 1e-5
+        assert check_trained(checkpoint.ensemble(), tmp_path / "reference.safetensors").relative_l2 < 1e-5
 
 
 def test_a_wrong_import_cannot_be_built(tmp_path: Path) -> None:
@@ -319,3 +364,9 @@ def test_a_wrong_import_cannot_be_built(tmp_path: Path) -> None:
         next(found.generator.parameters()).mul_(1.001)
     with pytest.raises(ParityFailedError):
         build(found, tmp_path / "bundle")
+
+
+def test_a_condition_without_statistics_is_named() -> None:
+    hnet, mnet = pair(statistics=MEMBERS)
+    with pytest.raises(SpecError, match=r"mnet.forward fails with condition=7: AssertionError; is there a set"):
+        Ensemble.from_hypnettorch(hnet, mnet, example_inputs=torch.rand(2, 768), condition=[*range(MEMBERS - 1), 7])

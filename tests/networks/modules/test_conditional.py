@@ -103,6 +103,7 @@ class Without(nn.Module):
 
 REFUSED = {
     "a branch": (Branching, inputs(), CaptureError, "a branch or size depends on a tensor's values"),
+    "a branch by the condition": (Branching, inputs(), CaptureError, r"select it with index_select\(0, task"),
     "a list by its index": (Listed, torch.zeros(2, 4), HnexportError, "the module"),
     "a condition that is not used": (Ignoring, torch.zeros(2, 4), SpecError, "does not use its condition id"),
     "no condition": (Without, {"x": torch.zeros(2, 4)}, SpecError, "takes no condition id as its first parameter"),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from hnexport.errors import SpecError
 from hnexport.hypernet.layout import joined_bases
 from hnexport.hypernet.plan import check_plan
 from hnexport.networks.recipes.planners import plan_chunks
@@ -66,6 +67,20 @@ def test_no_part_is_thinner_than_one_index_and_one_axis_stays_whole():
     found = plan("by-shape", chunk_size=1)
     assert len(found.assembly["a"].pieces) == 8
     assert len(found.assembly["d"].pieces) == 1
+
+
+def test_single_internal_hypernetworks_have_embedding_sizes_of_their_own():
+    found = plan("by-shape", embedding_size=3, embedding_sizes={"shape_6_8": 5, "shape_6_*": 4, "shape": 1})
+    sizes = {part.name: part.embedding_size for part in found.hypernets}
+    assert sizes == {"shape_6_8": 5, "shape_6_4": 4, "shape_5": 3, "shape": 1, "shape_4_6_3": 3}
+    assert plan("flat", embedding_sizes={"*": 2}).hypernets[0].embedding_size == 2
+
+
+@pytest.mark.parametrize("sizes", [{"shape_6_9": 5}, {"*": 4, "shape_5": 5}], ids=["unknown", "decided before"])
+def test_an_embedding_size_that_decides_for_nothing_is_refused(sizes):
+    name = list(sizes)[-1]
+    with pytest.raises(SpecError, match=f"'{name}' decides for no internal hypernetwork; there are shape_6_8, shape_"):
+        plan("by-shape", embedding_sizes=sizes)
 
 
 def test_whole_is_one_chunk():

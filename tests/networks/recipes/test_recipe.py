@@ -36,13 +36,14 @@ def test_a_recipe_in_toml_is_the_same_as_in_python(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text(
         'planner = "flat"\nembedding_size = 4\nchunk_size = 100\nhidden_layers = [16]\nbias = true\n'
-        'activation = "tanh"\nbasis_dtype = "float16"\n\n'
+        'activation = "tanh"\nbasis_dtype = "float16"\nembedding_sizes = { "fl*" = 16 }\n\n'
         '[[rules]]\npattern = "blocks.*"\nsource = "generated"\n\n[[rules]]\npattern = "*"\nsource = "shared"\n'
     )
     expected = ModuleRecipe(
         rules=(Rule("blocks.*", Source.GENERATED), Rule("*", Source.SHARED)),
         planner=Planner.FLAT,
         embedding_size=4,
+        embedding_sizes={"fl*": 16},
         chunk_size=100,
         hidden_layers=(16,),
         bias=True,
@@ -102,6 +103,9 @@ def test_what_cannot_be_generated_is_refused(change, message):
         ({"rules": (("*", "shared"),)}, r"rules: expected Rule\(pattern, source\)"),
         ({"planner": "gcd"}, "planner must be one of Planner.BY_SHAPE, Planner.WHOLE, Planner.FLAT; found 'gcd'"),
         ({"embedding_size": 0}, "embedding_size must be at least 1, found 0"),
+        ({"embedding_sizes": {"a": 0}}, "embedding_sizes must be at least 1, found 0"),
+        ({"embedding_sizes": [8]}, r"embedding_sizes: expected \{pattern: size\}, found \[8\]"),
+        ({"embedding_sizes": {1: 8}}, r"embedding_sizes: expected \{pattern: size\}"),
         ({"chunk_size": 1.5}, "chunk_size must be a whole number"),
         ({"hidden_layers": (0,)}, "hidden_layers must be at least 1"),
         ({"bias": 1}, "bias: expected True or False, found 1"),

@@ -79,5 +79,9 @@ def test_integers_differ_by_all_or_nothing() -> None:
     assert tensor_error(np.array([True, False]), torch.tensor([True, False])) == 0.0
 
 
+def test_a_mask_is_no_floating_point_tensor() -> None:
+    assert tensor_error(np.array([True]), torch.ones(1)) == float("inf")
+
+
 def test_nothing_has_no_error() -> None:
     assert tensor_error(np.empty((0, 3), dtype=np.float32), torch.empty(0, 3)) == 0.0

@@ -9,7 +9,7 @@ from torch import Tensor
 from hnexport.networks.wide_resnet.checkpoints.places import Entry, Place
 from hnexport.networks.wide_resnet.checkpoints.torch_files import LeftOut
 from hnexport.spelling import spelled
-from hnexport.text import shorten
+from hnexport.text import number_of, shorten
 
 __all__ = ["counted", "kind_of", "listing", "option"]
 
@@ -79,5 +79,5 @@ def _count(values: Sequence[Any]) -> str:
     others = len(values) - tensors
     if others == len(values) == 1:
         return kind_of(values[0])
-    told = [f"{number} {what}{'' if number == 1 else 's'}" for number, what in ((tensors, "tensor"), (others, "value"))]
+    told = [number_of(number, what) for number, what in ((tensors, "tensor"), (others, "value"))]
     return " and ".join(text for number, text in zip((tensors, others), told, strict=True) if number)

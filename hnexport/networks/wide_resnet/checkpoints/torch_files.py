@@ -24,7 +24,10 @@ __all__ = ["HOW_TO_SAVE", "LeftOut", "read_content"]
 
 _log = logging.getLogger(__name__)
 
-HOW_TO_SAVE = "save the state dicts alone: torch.save({'hnet': hnet.state_dict(), 'mnet': mnet.state_dict()}, path)"
+HOW_TO_SAVE = (
+    "save the state dicts alone: torch.save({'hnet': hnet.state_dict(), 'mnet': mnet.state_dict()}, path); networks "
+    "other than Wide ResNets are given themselves: --from FILE.py:NAME"
+)
 _MOST_KINDS = 64  # of objects that are left out; more is no bookkeeping
 
 

@@ -1,14 +1,23 @@
-/** Pictures in other sizes as Pillow's BICUBIC makes them, to one level: the page sees what `predict --resize` sees. */
+/** Pictures in other sizes as Pillow's BICUBIC makes them: the page sees what `predict --resize` sees. */
 const BITS = 22;
 const SUPPORT = 2;
 /** `pixels` is `[height, width, channel]`, and so is what comes back. */
 export function resample(pixels, size, to, channels) {
     const [height, width] = size;
     const [toHeight, toWidth] = to;
-    const across = width === toWidth ? pixels : along(pixels, height, width, toWidth, channels, width * channels, channels);
-    if (height === toHeight)
-        return across;
-    return transposed(along(transposed(across, height, toWidth, channels), toWidth, height, toHeight, channels, height * channels, channels), toWidth, toHeight, channels);
+    if (toWidth > width && toHeight < height) { // as Pillow does: what comes between is rounded, so that the order counts
+        return across(down(pixels, height, width, toHeight, channels), toHeight, width, toWidth, channels);
+    }
+    return down(across(pixels, height, width, toWidth, channels), height, toWidth, toHeight, channels);
+}
+function across(pixels, height, width, to, channels) {
+    return width === to ? pixels : along(pixels, height, width, to, channels, width * channels, channels);
+}
+function down(pixels, height, width, to, channels) {
+    if (height === to)
+        return pixels;
+    const turned = transposed(pixels, height, width, channels);
+    return transposed(along(turned, width, height, to, channels, height * channels, channels), width, to, channels);
 }
 function along(pixels, lines, size, to, channels, stride, step) {
     const found = new Uint8Array(lines * to * channels);
