@@ -14,7 +14,7 @@ from written import ALL_KINDS, written
 
 from hnexport.names import PT2_FILE
 
-spelled_out = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "coreml.py"))["spelled_out"]
+spelled_out = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "coreml" / "convert.py"))["spelled_out"]
 # What CoreML 9 has no form for, by its own words.
 LIMITS = {
     "pixels": "torch.uint8",

@@ -6,6 +6,6 @@ RUNTIME = Runtime(
     name="CoreML",
     file="model.pt2",
     version_of="coremltools",
-    prepare=(("{python}", "{examples}/coreml.py", "{bundle}", "{work}/model.mlpackage"),),
+    prepare=(("{python}", "{examples}/coreml/convert.py", "{bundle}", "{work}/model.mlpackage"),),
     conversion="converted, not run: only macOS runs it",
 )

@@ -10,7 +10,7 @@ from runtimes.runtime import Run, Runtime
 
 def convert(source: Path, target: Path) -> None:
     """Beside the target: pnnx writes several files and names them after its input."""
-    here = shutil.copy(source, target.with_name(f"{target.stem}_pnnx.pt"))
+    here = shutil.copy(source, target.with_name(f"{target.stem}_pnnx.pt".replace("-", "_")))
     pnnx = Path(sys.executable).with_name("pnnx")
     subprocess.run([pnnx, here, "inputshape=[1,3,32,32]", "fp16=0"], cwd=target.parent, check=True)
     shutil.copy(here.with_suffix(".ncnn.bin"), target.with_suffix(".bin"))

@@ -7,7 +7,8 @@ from runtimes.runtime import Row
 from runtimes.stage import MEMBERS, NETWORK, SPELLED
 
 BEGIN, END = "<!-- written by make runtimes -->", "<!-- end of what make runtimes wrote -->"
-HEAD = f"""`make runtimes` wrote this table ({NETWORK}, {MEMBERS} members, so N is {MEMBERS}; one thread, one image a call). The
+HEAD = f"""`make runtimes` wrote this table
+({NETWORK}, {MEMBERS} members, so N is {MEMBERS}; one thread, one image a call). The
 error is the largest of an image over all members, against PyTorch in float64. A call of the bundle's file, which makes
 the member's weights each time, stands beside one of that member's plain network (`hnexport member`) in the same
 runtime: medians, taken in turns, at the load of the last column.

@@ -1,4 +1,6 @@
-"""Convert `model.pt2` of a bundle to CoreML, with coremltools: `python examples/coreml.py BUNDLE TARGET.mlpackage`.
+"""Convert `model.pt2` of a bundle to CoreML, with coremltools.
+
+python convert.py BUNDLE TARGET.mlpackage
 
 CoreML wants the parameters of a batch norm constant, has group norm for fixed batch sizes alone and no GRU, so these
 are spelled out in simpler operations first.
