@@ -21,6 +21,8 @@ __all__ = [
     "print_summary",
 ]
 
+_NAMED = 30
+"""So many generated tensors are named; `--json` has all."""
 _WORDS = {Source.SHARED: "shared by all members", Source.MEMBER: "each member's own", Source.GENERATED: "generated"}
 
 
@@ -100,6 +102,11 @@ def print_storage(storage: "Storage") -> None:
     found = ", ".join(f"{sources[source]} {words}" for source, words in _WORDS.items() if sources[source])
     network = "main network" if Source.GENERATED in storage.slots.values() else "network"
     say(f"{network}: {number_of(len(storage.slots) - len(storage.ties), 'tensor')}, {found}")
+    generated = [name for name, source in storage.slots.items() if source is Source.GENERATED]
+    generated = [name for name in generated if name not in storage.ties]
+    if generated:
+        more = len(generated) - _NAMED
+        say(f"generated: {', '.join(generated[:_NAMED])}" + f", and {more} more: --json has them" * (more > 0))
     for name, own in storage.ties.items():
         say(f"tied: {name} is {own}")
 

@@ -115,13 +115,15 @@ class LoadedEnsemble:
             inputs: the value of the only input, `[batch, …]` in the dtype and layout of the signature, or a mapping
                 with the value of every input; see `inputs.check_input` for the casts that are made. A sample with NaN
                 makes only its own row of logits NaN.
-            member: one member, from 0.
+            member: one member, from 0; where there is one alone, it need not be said.
             members: several, in any order, or "all". Give either `member` or `members`.
             named: the inputs by name, instead of `inputs`.
 
         Raises:
             RuntimeInputError: a member does not exist, an input is missing, or has another shape or dtype.
         """
+        if member is None and members is None and self.members == 1:
+            member = 0
         if (member is None) == (members is None):
             raise RuntimeInputError("give either member=3 or members=[2, 3, 7] (or members='all')")
         if members is None:

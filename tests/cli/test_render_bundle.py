@@ -43,4 +43,7 @@ def test_tied_tensors_are_named_and_counted_once(built, capsys):
     shown = capsys.readouterr().out
     assert f"tied: twin.weight is {first.name}" in shown
     assert f"main network: {len(manifest.slots)} tensors" in shown
+    generated = {slot.name for slot in manifest.slots} - {item.slot for item in manifest.stored}
+    (line,) = [line for line in shown.splitlines() if line.startswith("generated: ")]
+    assert set(line.removeprefix("generated: ").split(", ")) == generated
     assert summarise(tied).sizes_bytes == summarise(manifest).sizes_bytes

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hnexport import Ensemble, ModuleRecipe, Rule
 from hnexport.build import BuildOptions, build
 from hnexport.bundle.manifest import Format
+from hnexport.errors import RuntimeInputError
 from hnexport.runtime import load
 
 
@@ -112,3 +113,8 @@ def test_a_kind_of_tensor_is_generated_in_every_graph(kind, tmp_path):
         with torch.no_grad():
             (expected,) = ensemble(member, {loaded.signature.inputs[0].name: inputs}).values()
         np.testing.assert_allclose(loaded.predict(inputs.numpy(), member=member), expected.numpy(), 1e-4, 1e-6)
+    if kind.members == 1:  # there is nothing to choose
+        assert np.array_equal(loaded.predict(inputs.numpy()), loaded.predict(inputs.numpy(), member=0))
+    else:
+        with pytest.raises(RuntimeInputError, match="give either member=3 or"):
+            loaded.predict(inputs.numpy())
