@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 HOW_TO_SAVE = (
     "save the state dicts alone: torch.save({'hnet': hnet.state_dict(), 'mnet': mnet.state_dict()}, path); networks "
-    "other than Wide ResNets are given themselves: --from FILE.py:NAME"
+    "other than Wide ResNets are given themselves: hnexport build --from FILE.py:NAME"
 )
 _MOST_KINDS = 64  # of objects that are left out; more is no bookkeeping
 
