@@ -80,7 +80,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     from hnexport.build import ParityFailedError
     from hnexport.build import build as build_bundle
     from hnexport.cli import render, render_bundle
-    from hnexport.cli.render_parity import print_parity
+    from hnexport.cli.render_parity import print_parity, print_unpublished
     from hnexport.parity.report import report_json
     from hnexport.parity.trained import NotAsTrainedError
     from hnexport.records import to_json
@@ -101,12 +101,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
         render.tell(f"{difference}; nothing was published")
         sys.exit(exit_codes.DIFFERENT)
     except ParityFailedError as failure:
-        with render.accomplished(f"nothing was published at {target}"):
-            if as_json:
-                render.print_json(report_json(failure.report))
-            else:
-                print_parity(failure.report, wide=wide)
-        render.tell("nothing was published")
+        print_unpublished(failure.report, target, as_json=as_json, wide=wide)
         sys.exit(exit_codes.DIFFERENT)
     with render.accomplished(f"the bundle was verified and published: {target}"):
         if as_json:

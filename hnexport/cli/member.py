@@ -57,9 +57,8 @@ def member(
     and the exit code is 1.
     """
     from hnexport.cli import render
-    from hnexport.cli.render_parity import print_parity
+    from hnexport.cli.render_parity import print_parity, print_unpublished
     from hnexport.member import MemberFormat, MemberOptions, MembersFailedError, write_members
-    from hnexport.parity.report import report_json
 
     options = MemberOptions(
         format=None if kind is None else MemberFormat(kind),
@@ -73,12 +72,7 @@ def member(
         with render.live_progress(quiet=as_json) as progress:
             written = write_members(bundle, members or None, out, options=options, progress=progress)
     except MembersFailedError as failure:
-        with render.accomplished(f"nothing was published at {out}"):
-            if as_json:
-                render.print_json(report_json(failure.report))
-            else:
-                print_parity(failure.report, wide=wide)
-        render.tell("nothing was published")
+        print_unpublished(failure.report, out, as_json=as_json, wide=wide)
         sys.exit(exit_codes.DIFFERENT)
     with render.accomplished(f"the members were verified and published: {out}"):
         if as_json:

@@ -2,9 +2,10 @@
 
 import math
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hnexport.cli.render import Column, Styled, Table, say, show_table
+from hnexport.cli.render import Column, Styled, Table, accomplished, print_json, say, show_table, tell
 from hnexport.text import number_of
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from hnexport.parity.results import ArtifactReport, Comparison, ParityReport
     from hnexport.parity.tolerances import Tolerance
 
-__all__ = ["print_locate", "print_member_parity", "print_parity"]
+__all__ = ["print_locate", "print_member_parity", "print_parity", "print_unpublished"]
 
 SHOWN_MEMBERS = 32
 
@@ -250,3 +251,15 @@ def print_locate(report: "LocateReport", *, show_all: bool, wide: bool = False) 
         return
     reason = f": {report.first.detail}" if report.first.detail else ""
     say(f"first departure, in {report.stage}: {report.first.kind.value} {report.first.place}{reason}")
+
+
+def print_unpublished(report: "ParityReport", target: Path, *, as_json: bool, wide: bool) -> None:
+    """What parity found where something differs, so that nothing stands at the target."""
+    from hnexport.parity.report import report_json
+
+    with accomplished(f"nothing was published at {target}"):
+        if as_json:
+            print_json(report_json(report))
+        else:
+            print_parity(report, wide=wide)
+    tell("nothing was published")

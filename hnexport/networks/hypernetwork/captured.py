@@ -12,13 +12,13 @@ from torch.export import ExportedProgram
 from hnexport.attention import plain_attention
 from hnexport.errors import CaptureError, SpecError
 from hnexport.names import COND_ID
-from hnexport.networks.hypnettorch.reading import Recipe, functional, read, recipe_of
-from hnexport.networks.hypnettorch.steps import INPUT, OUTPUTS, STEPS, TENSOR, tensors_in
 from hnexport.networks.modules.inputs import Inputs
 from hnexport.networks.modules.members import check_finite
 from hnexport.networks.modules.refusals import check_program
 from hnexport.networks.modules.tensors import dtype_name
 from hnexport.networks.modules.traced import trace
+from hnexport.networks.steps.reading import Recipe, functional, read, recipe_of
+from hnexport.networks.steps.written import INPUT, OUTPUTS, STEPS, TENSOR, tensors_in, with_names
 from hnexport.reading import shown
 from hnexport.spec import Slot, StoredKind, StoredTensor, stored_as
 
@@ -206,12 +206,6 @@ def _stored(spec: dict[str, Any], tensors: Sequence[tuple[str, Tensor]], slots: 
         stored.append(item)
         values[item.name] = tensor.detach().clone().contiguous()
     outputs = {slot: value for slot, value in spec[OUTPUTS].items() if slot not in direct.values()}
-    return Captured(stored=tuple(stored), values=values, spec=_renamed({STEPS: spec[STEPS], OUTPUTS: outputs}, renamed))
-
-
-def _renamed(value: Any, names: Mapping[str, str]) -> Any:
-    if isinstance(value, Mapping):
-        if set(value) == {TENSOR}:
-            return {TENSOR: names.get(value[TENSOR], value[TENSOR])}
-        return {key: _renamed(item, names) for key, item in value.items()}
-    return [_renamed(item, names) for item in value] if isinstance(value, list) else value
+    return Captured(
+        stored=tuple(stored), values=values, spec=with_names({STEPS: spec[STEPS], OUTPUTS: outputs}, renamed)
+    )

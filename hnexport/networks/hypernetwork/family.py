@@ -9,7 +9,7 @@ from hnexport.errors import BundleError
 from hnexport.families import Described
 from hnexport.hypernet.plan import ChunkPlan
 from hnexport.names import COND_ID
-from hnexport.networks.hypnettorch.steps import INPUT, OUTPUTS, check_steps, tensors_in
+from hnexport.networks.steps.written import INPUT, OUTPUTS, check_steps, tensors_in
 from hnexport.reading import shown
 from hnexport.records import to_json
 from hnexport.spec import StoredKind, stored_as
@@ -81,7 +81,7 @@ def generator(described: Described, spec: Mapping[str, Any], tensors: "Mapping[s
     Raises:
         BundleError: the steps give other tensors than the slots, or compute far more than they return.
     """
-    from hnexport.networks.hypnettorch.generated import Generated, check_generated
+    from hnexport.networks.steps.generated import Generated, check_generated
 
     made = Generated(described.stored, described.members, tensors, spec).eval()
     own = tuple(slot for slot in described.slots if slot.alias_of is None)

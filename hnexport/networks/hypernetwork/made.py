@@ -14,7 +14,6 @@ from hnexport.families import HYPERNETWORK
 from hnexport.names import COND_ID
 from hnexport.networks.hypernetwork.captured import WHERE, captured, weights_of
 from hnexport.networks.hypernetwork.given import Given, read_given
-from hnexport.networks.hypnettorch.generated import Generated
 from hnexport.networks.modules.first import FirstMember
 from hnexport.networks.modules.inputs import Axes, Inputs
 from hnexport.networks.modules.members import check_finite, check_module, on_cpu, owners
@@ -22,6 +21,7 @@ from hnexport.networks.modules.names import check_name, check_names, default_nam
 from hnexport.networks.modules.outputs import Outputs
 from hnexport.networks.modules.tensors import is_same_closely
 from hnexport.networks.modules.trials import differing, outputs_of
+from hnexport.networks.steps.generated import Generated
 from hnexport.reading import shown
 from hnexport.source import EnsembleSource
 from hnexport.spec import Signature, Slot, stored_as

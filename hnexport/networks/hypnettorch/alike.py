@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from hnexport.dotted import is_same
 from hnexport.errors import SpecError
-from hnexport.networks.hypnettorch.reading import Read, difference
 from hnexport.networks.modules.members import check_finite
+from hnexport.networks.steps.reading import Read, difference
 
 __all__ = ["all_members", "check_alike", "is_shared"]
 

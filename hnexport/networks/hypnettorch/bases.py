@@ -8,7 +8,7 @@ are everywhere, and cast where it is used to the dtype of what it is multiplied 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hnexport.networks.hypnettorch.steps import OUTPUTS, STEP, STEPS, TENSOR, tensors_in
+from hnexport.networks.steps.written import OUTPUTS, STEP, STEPS, TENSOR, tensors_in
 
 __all__ = ["Bases", "with_bases"]
 

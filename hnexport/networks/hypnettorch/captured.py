@@ -12,7 +12,6 @@ from hnexport.networks.hypnettorch.alike import all_members, check_alike, is_sha
 from hnexport.networks.hypnettorch.live import Live
 from hnexport.networks.hypnettorch.names import own_name, weight_names
 from hnexport.networks.hypnettorch.network import MainNetwork, Probe, taking
-from hnexport.networks.hypnettorch.reading import Read, read
 from hnexport.networks.hypnettorch.recording import Recorded
 from hnexport.networks.modules.inputs import Axes, Inputs, read_inputs
 from hnexport.networks.modules.outputs import Outputs, read_outputs
@@ -20,6 +19,7 @@ from hnexport.networks.modules.refusals import check_program
 from hnexport.networks.modules.tensors import dtype_name
 from hnexport.networks.modules.traced import trace
 from hnexport.networks.modules.trials import check_samples, check_sizes
+from hnexport.networks.steps.reading import Read, read
 from hnexport.spec import OutputSpec, Signature, Slot, StoredTensor, stored_as
 
 __all__ = ["Network", "captured_network", "generated"]

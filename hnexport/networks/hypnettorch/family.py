@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from hnexport.errors import BundleError
 from hnexport.families import Described
 from hnexport.hypernet.plan import ChunkPlan
-from hnexport.networks.hypnettorch.steps import INPUT, OUTPUTS, check_steps, tensors_in
+from hnexport.networks.steps.written import INPUT, OUTPUTS, check_steps, tensors_in
 from hnexport.reading import shown
 from hnexport.records import to_json
 from hnexport.spec import StoredKind, stored_as
@@ -67,7 +67,7 @@ def generator(described: Described, spec: Mapping[str, Any], tensors: "Mapping[s
     Raises:
         BundleError: steps and tables contradict each other, or the steps compute far more than they return.
     """
-    from hnexport.networks.hypnettorch.generated import Generated, check_generated
+    from hnexport.networks.steps.generated import Generated, check_generated
 
     _check_filled(described, spec)
     made = Generated(described.stored, described.members, tensors, spec).eval()

@@ -14,11 +14,11 @@ from hnexport.networks.hypnettorch.bases import Bases, with_bases
 from hnexport.networks.hypnettorch.captured import generated
 from hnexport.networks.hypnettorch.live import Live
 from hnexport.networks.hypnettorch.names import hypernet_names
-from hnexport.networks.hypnettorch.reading import Read, Recipe, functional, read, recipe_of
 from hnexport.networks.hypnettorch.recording import Recorded
-from hnexport.networks.hypnettorch.steps import INPUT, OUTPUTS, STEPS, TENSOR, tensors_in
 from hnexport.networks.modules.refusals import check_program
 from hnexport.networks.modules.tensors import dtype_name
+from hnexport.networks.steps.reading import Read, Recipe, functional, read, recipe_of
+from hnexport.networks.steps.written import INPUT, OUTPUTS, STEPS, TENSOR, tensors_in, with_names
 from hnexport.spec import Slot, StoredKind, StoredTensor, stored_as
 from hnexport.tracing import exported
 
@@ -137,7 +137,7 @@ def _named(live: Live, spec: dict[str, Any], reads: list[Read]) -> Hypernetwork:
     return Hypernetwork(
         stored=tuple(stored),
         values=values,
-        spec=_renamed({STEPS: spec[STEPS], OUTPUTS: outputs}, renamed),
+        spec=with_names({STEPS: spec[STEPS], OUTPUTS: outputs}, renamed),
         bases={renamed[number]: (tensors[number].path.removeprefix("hnet."), way) for number, way in turned.items()},
     )
 
@@ -195,11 +195,3 @@ def _tensors(spec: Mapping[str, Any], reads: Sequence[Read]) -> dict[str, _Tenso
 def _held(spec: Mapping[str, Any]) -> list[str]:
     """The tensors that steps use, without what comes from outside."""
     return [name for name in tensors_in(spec) if not name.startswith(INPUT)]
-
-
-def _renamed(value: Any, names: Mapping[str, str]) -> Any:
-    if isinstance(value, Mapping):
-        if set(value) == {TENSOR}:
-            return {TENSOR: names.get(value[TENSOR], value[TENSOR])}
-        return {key: _renamed(item, names) for key, item in value.items()}
-    return [_renamed(item, names) for item in value] if isinstance(value, list) else value

@@ -13,13 +13,13 @@ from hnexport.families import HYPNETTORCH
 from hnexport.hypernet.bases import round_bases
 from hnexport.members import as_id
 from hnexport.networks.hypnettorch.captured import captured_network
-from hnexport.networks.hypnettorch.generated import Generated
 from hnexport.networks.hypnettorch.hypernetwork import captured_hypernetwork
 from hnexport.networks.hypnettorch.live import Held, Live, MadeWeights, live_copies
 from hnexport.networks.modules.inputs import Axes, Inputs
 from hnexport.networks.modules.names import check_name, check_names
 from hnexport.networks.modules.outputs import Outputs
 from hnexport.networks.modules.tensors import is_same_closely
+from hnexport.networks.steps.generated import Generated
 from hnexport.reading import shown
 from hnexport.source import EnsembleSource
 from hnexport.spec import BasisDtype, Signature

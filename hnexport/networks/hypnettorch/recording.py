@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hnexport.dotted import named_tensors
-from hnexport.networks.hypnettorch.reading import Read
+from hnexport.networks.steps.reading import Read
 
 __all__ = ["Recorded"]
 

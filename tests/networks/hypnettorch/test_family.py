@@ -16,7 +16,7 @@ from hnexport.errors import BundleError, CheckpointError
 from hnexport.families import HYPNETTORCH, family
 from hnexport.names import GUARD
 from hnexport.networks.hypnettorch.family import check, check_described, described, generator, plan
-from hnexport.networks.hypnettorch.generated import is_allowed
+from hnexport.networks.steps.generated import is_allowed
 from hnexport.records import to_json
 from hnexport.spec import StoredKind
 
@@ -165,8 +165,9 @@ def test_the_family_is_read_without_torch() -> None:
 
 def test_nothing_in_the_library_imports_hypnettorch(ensemble: Ensemble) -> None:
     code = (
-        "import sys, importlib; [importlib.import_module(f'hnexport.networks.hypnettorch.{n}') "
-        "for n in ('pair', 'captured', 'live', 'network', 'names', 'reading', 'generated')]; "
+        "import sys, importlib; [importlib.import_module(f'hnexport.networks.{n}') "
+        "for n in ('hypnettorch.pair', 'hypnettorch.captured', 'hypnettorch.live', 'hypnettorch.network', "
+        "'hypnettorch.names', 'steps.reading', 'steps.generated')]; "
         "print('hypnettorch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -13,7 +13,7 @@ from typing import Any
 from hnexport.errors import BundleError
 from hnexport.reading import shown
 
-__all__ = ["DTYPE", "INPUT", "NUMBER", "OUTPUTS", "STEP", "STEPS", "TENSOR", "check_steps", "tensors_in"]
+__all__ = ["DTYPE", "INPUT", "NUMBER", "OUTPUTS", "STEP", "STEPS", "TENSOR", "check_steps", "tensors_in", "with_names"]
 
 STEPS, OUTPUTS = "steps", "outputs"
 TENSOR, STEP, DTYPE, NUMBER = "tensor", "step", "dtype", "number"
@@ -84,3 +84,12 @@ def _check_value(value: Any, steps: int, path: str) -> None:
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise BundleError(message)
+
+
+def with_names(value: Any, names: Mapping[str, str]) -> Any:
+    """The same steps over tensors of other names; those that are not among the names keep theirs."""
+    if isinstance(value, Mapping):
+        if set(value) == {TENSOR}:
+            return {TENSOR: names.get(value[TENSOR], value[TENSOR])}
+        return {key: with_names(item, names) for key, item in value.items()}
+    return [with_names(item, names) for item in value] if isinstance(value, list) else value

@@ -15,9 +15,9 @@ from torch.fx import Node
 
 from hnexport.dotted import named_tensors
 from hnexport.errors import CaptureError
-from hnexport.networks.hypnettorch.generated import is_allowed
-from hnexport.networks.hypnettorch.steps import DTYPE, NUMBER, STEP, TENSOR
 from hnexport.networks.modules.traced import nodes, where_in
+from hnexport.networks.steps.generated import is_allowed
+from hnexport.networks.steps.written import DTYPE, NUMBER, STEP, TENSOR
 from hnexport.tracing import exporters_warnings
 
 __all__ = ["Read", "Recipe", "difference", "functional", "read", "recipe_of"]

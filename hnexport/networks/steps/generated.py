@@ -15,7 +15,7 @@ from hnexport.errors import BundleError
 from hnexport.hypernet.generator import check_tensors
 from hnexport.hypernet.selection import selected
 from hnexport.names import COND_ID, GUARD
-from hnexport.networks.hypnettorch.steps import DTYPE, INPUT, NUMBER, OUTPUTS, STEP, STEPS, TENSOR, tensors_in
+from hnexport.networks.steps.written import DTYPE, INPUT, NUMBER, OUTPUTS, STEP, STEPS, TENSOR, tensors_in
 from hnexport.reading import shown
 from hnexport.spec import Slot, StoredTensor, TensorSpec
 from hnexport.spec.bounds import EXPANSION
