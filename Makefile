@@ -10,7 +10,8 @@ TESTS ?= tests
 ifndef SEED
 SEED := $(shell od -An -N2 -tu2 /dev/urandom | tr -d ' ')
 endif
-PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+# A test process that dies ends the run: pytest-xdist loses the rest of its file and waits for it for ever.
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --max-worker-restart=0
 # Node.js where the machine has one, otherwise pip's
 NODE := $(if $(shell command -v npm),,$(VENV)/bin/npm)
 WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"

@@ -1,6 +1,5 @@
 """What has begun to be put away is put away before the next interrupt is heard."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,47 +9,53 @@ import pytest
 
 from hnexport.publishing import deferred_signals
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+# In a process of its own: a signal that ended the test process would take every test after this one with it.
+HEARD = """
+import signal, sys
+from hnexport.publishing import deferred_signals
 
-
-@pytest.fixture
-def heard():
-    """Signals that reach a handler."""
-    found = []
-    before = {number: signal.signal(number, lambda number, frame: found.append(number)) for number in SIGNALS}
-    yield found
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-def test_a_signal_waits_for_the_end(heard, number):
+heard = []
+number = getattr(signal, sys.argv[1])
+signal.signal(number, lambda number, frame: heard.append(number))
+"""
+CASES = {
+    "to the end": """
+with deferred_signals():
     with deferred_signals():
-        with deferred_signals():
-            os.kill(os.getpid(), number)
-            assert heard == []
+        signal.raise_signal(number)
         assert heard == []
-    assert heard == [number]
-    os.kill(os.getpid(), number)
-    assert heard == [number, number]
-
-
-def test_a_signal_waits_for_the_end_of_a_failure_too(heard):
-    with pytest.raises(RuntimeError), deferred_signals():
-        os.kill(os.getpid(), signal.SIGTERM)
+    assert heard == []
+assert heard == [number]
+signal.raise_signal(number)
+assert heard == [number, number]
+""",
+    "to the end of a failure": """
+failed = False
+try:
+    with deferred_signals():
+        signal.raise_signal(number)
+        assert heard == []
         raise RuntimeError
-    assert heard == [signal.SIGTERM]
+except RuntimeError:
+    failed = True
+assert failed and heard == [number]
+""",
+    "not at all if ignored": """
+signal.signal(number, signal.SIG_IGN)
+with deferred_signals():
+    assert signal.getsignal(number) is signal.SIG_IGN
+    signal.raise_signal(number)
+assert signal.getsignal(number) is signal.SIG_IGN
+""",
+}
 
 
-def test_an_ignored_signal_stays_ignored():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with deferred_signals():
-            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-            os.kill(os.getpid(), signal.SIGHUP)
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("code", CASES.values(), ids=CASES)
+def test_a_signal_waits(code, number):
+    command = [sys.executable, "-c", HEARD + code, number]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_other_threads_need_none_of_it():
