@@ -1,4 +1,4 @@
-"""The tables of runtimes: modules import without any runtime, a row replaces only its own line, and says what failed."""
+"""The tables of runtimes: modules import without any runtime, a row replaces only its own line and says what failed."""
 
 import importlib
 import subprocess
