@@ -9,7 +9,6 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from hnexport.errors import HnexportError
 from runtimes.commands import ROOT, FailedError, run
 from runtimes.environments import NotRunError, python_of
 from runtimes.judge import largest_error, of_nan_image, of_unknown_ids
@@ -122,21 +121,16 @@ def measured_row(module: str, runtime: Runtime, stage: Stage, folder: Path, envi
         remark=runtime.remark,
         member_is_called=runtime.member or runtime.materialised,
         exporter=runtime.exporter,
-        measured=f"{datetime.datetime.now(datetime.UTC).date().isoformat()}, {os.getloadavg()[0]:.1f}",
     )
     if runtime.not_run:
-        return replace(row, why=runtime.not_run, measured="")
+        return replace(row, why=runtime.not_run)
     try:
         attempt = Attempt(module, runtime, stage, folder, python_of(runtime, environments))
         for command in runtime.prepare:
             attempt.run(command)
         if runtime.conversion:
-            return replace(
-                row,
-                why=runtime.conversion,
-                version=version(runtime.version_of) if runtime.version_of else "",
-                measured="",
-            )
+            found = version(runtime.version_of) if runtime.version_of else ""
+            return replace(row, why=runtime.conversion, version=found, measured=_now())
         golden = golden_folder(stage, folder / "golden")
         attempt.predict(golden, (*range(MEMBERS), -1, MEMBERS), range(MEMBERS))
         row = replace(row, error=largest_error(stage, golden))
@@ -144,11 +138,16 @@ def measured_row(module: str, runtime: Runtime, stage: Stage, folder: Path, envi
         attempt.predict(strange, (0, *UNKNOWN), range(1))
         ids = "it takes none" if runtime.member else of_unknown_ids(stage, strange)
         row = replace(row, ids=ids, nan=of_nan_image(strange))
-        return replace(row, **attempt.measure())  # type: ignore[arg-type]
+        return replace(row, **attempt.measure(), measured=_now())  # type: ignore[arg-type]
     except NotRunError as error:
-        return replace(row, why=str(error), measured="")
-    except (FailedError, HnexportError, OSError, ValueError, LookupError) as error:
-        return replace(row, why=str(error).replace("\n", " ")[:200], failed=True)
+        return replace(row, why=str(error))
+    except Exception as error:  # whatever it is, the other rows are written
+        why = str(error) if isinstance(error, FailedError) else f"failed: {type(error).__name__}: {error}"
+        return replace(row, why=why.replace("\n", " ").replace("|", "/")[:200], failed=True, measured=_now())
+
+
+def _now() -> str:
+    return f"{datetime.datetime.now(datetime.UTC).date().isoformat()}, {os.getloadavg()[0]:.1f}"
 
 
 def _json(printed: str) -> dict[str, float | str | None]:
