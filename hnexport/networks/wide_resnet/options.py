@@ -51,6 +51,11 @@ SPECIFICATION = (
     click.option("--feature-maps", type=Integers(), help="Four numbers, before widening.  [default: 16,16,32,64]"),
     click.option("--conv-bias/--no-conv-bias", default=None, help="Whether the 3x3 convolutions have biases."),
     click.option("--output-bias/--no-output-bias", default=None, help="Whether the output layer has a bias."),
+    click.option(
+        "--shortcut-input",
+        type=click.Choice(["raw", "preactivated"]),
+        help="What the 1x1 shortcuts take, of random weights.  [default: raw]",
+    ),
     click.option("--recipe", type=click.Choice(["hypernet", "batch-ensemble"]), help="[default: hypernet]"),
     click.option(
         "--generate",
@@ -58,15 +63,15 @@ SPECIFICATION = (
         type=click.Choice(["norm", "output"]),
         help="Let the hypernetwork generate these too.",
     ),
-    click.option("--chunking", type=click.Choice(["published", "gcd"]), help="[default: published]"),
+    click.option("--chunking", type=click.Choice(["published", "gcd", "halves"]), help="[default: published]"),
     click.option("--embedding-sizes", type=Integers(), help="One for each internal hypernetwork, 10,7,14,…."),
     click.option("--hidden-layers", type=Integers(), help="Of the internal hypernetworks, 50,50.  [default: linear]"),
     click.option("--hypernet-bias/--no-hypernet-bias", default=None, help="Biases in the internal hypernetworks."),
     click.option("--activation", type=click.Choice(["relu", "tanh", "sigmoid", "elu", "none"]), help="[default: relu]"),
 )
 DESCRIBES = (
-    *("members", "network", "classes", "image", "feature_maps", "conv_bias", "output_bias", "recipe", "generate"),
-    *("chunking", "embedding_sizes", "hidden_layers", "hypernet_bias", "activation"),
+    *("members", "network", "classes", "image", "feature_maps", "conv_bias", "output_bias", "shortcut_input", "recipe"),
+    *("generate", "chunking", "embedding_sizes", "hidden_layers", "hypernet_bias", "activation"),
 )
 OF_STATE_DICTS = ("statistics", "hnet_prefix", "mnet_prefix")
 INPUT = (
@@ -172,13 +177,14 @@ def _preprocess(options: Mapping[str, Any]) -> "PreprocessSpec | None":
 
 def _random(options: Mapping[str, Any]) -> "Checkpoint":
     from hnexport.networks.wide_resnet.checkpoints import random_checkpoint
-    from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, WideResNetSpec
+    from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, ShortcutInput, WideResNetSpec
     from hnexport.spec import Activation, Chunking, HypernetSpec, Source
 
     if options["members"] is None:
         raise click.UsageError("give --members, or a trained ensemble with --hypnettorch or --checkpoint")
     name = options["network"] or "wrn-28-10"
     changes = _given(options, "conv_bias", "output_bias", "feature_maps")
+    changes["shortcut_input"] = ShortcutInput(options["shortcut_input"] or "raw")
     network = WideResNetSpec.from_name(name, classes=_or(options["classes"], 10), image=_image(options), **changes)
     recipe = _recipe(options) or RECIPES["hypernet"]
     hypernet = None
@@ -202,6 +208,8 @@ def _overrides(options: Mapping[str, Any]) -> "HypnettorchOverrides":
     from hnexport.networks.wide_resnet.checkpoints import HypnettorchOverrides
     from hnexport.spec import Activation, Chunking
 
+    if options["shortcut_input"] == "preactivated":
+        raise click.UsageError("hypnettorch's shortcuts are raw: leave out --shortcut-input")
     given = _given(options, "network", "members", "classes", "feature_maps", "conv_bias", "output_bias")
     given |= _given(options, "embedding_sizes", "hidden_layers", "hypernet_bias", "statistics")
     if options["image"] is not None:
