@@ -1,9 +1,10 @@
-"""Checkpoints: the native format, and import of ensembles that were trained with hypnettorch."""
+"""Checkpoints: the native format, and import of ensembles that hypnettorch or the late-phase code trained."""
 
 from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint
 from hnexport.networks.wide_resnet.checkpoints.fresh import random_checkpoint
 from hnexport.networks.wide_resnet.checkpoints.hypnettorch import import_hypnettorch, load_hypnettorch
 from hnexport.networks.wide_resnet.checkpoints.hypnettorch_inference import HypnettorchOverrides
+from hnexport.networks.wide_resnet.checkpoints.late_phase.importing import import_late_phase, load_late_phase
 from hnexport.networks.wide_resnet.checkpoints.native import check_checkpoint_target, load_checkpoint, save_checkpoint
 from hnexport.networks.wide_resnet.checkpoints.state_dicts import StateDicts, read_state_dicts
 
@@ -13,8 +14,10 @@ __all__ = [
     "StateDicts",
     "check_checkpoint_target",
     "import_hypnettorch",
+    "import_late_phase",
     "load_checkpoint",
     "load_hypnettorch",
+    "load_late_phase",
     "random_checkpoint",
     "read_state_dicts",
     "save_checkpoint",
