@@ -7,6 +7,7 @@ anything beside it do no harm; where several networks differ, the error names th
 import logging
 import mmap
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 from hnexport.errors import CheckpointError
 from hnexport.networks.wide_resnet.checkpoints.files import existing_file, sha256
 from hnexport.networks.wide_resnet.checkpoints.late_phase.layers import ROOTS, is_name
-from hnexport.networks.wide_resnet.checkpoints.listing import counted, kind_of, listing, option
+from hnexport.networks.wide_resnet.checkpoints.listing import counted, kind_of, listing
 from hnexport.networks.wide_resnet.checkpoints.places import (
     Entry,
     Place,
@@ -27,13 +28,17 @@ from hnexport.networks.wide_resnet.checkpoints.places import (
 )
 from hnexport.networks.wide_resnet.checkpoints.torch_files import read_content
 from hnexport.reading import open_regular
+from hnexport.spelling import spelled
 
 __all__ = ["LatePhaseState", "is_late_phase", "read_late_phase"]
 
 _log = logging.getLogger(__name__)
 _STATE = (b"no_coef_modules", b"bank.templates")
 _OBJECTS = (b"HYPERWRN", b"HyperWRN", b"VirtualEnsemble")
-_IN_CHECKPOINT = ("swa_model", "model")  # of that code's training script; the first is what it reports
+_MOST = 2**26
+"""Names stand before the numbers of all tensors: so many bytes of a file are searched for them."""
+_KEYS = {b"swa_model": '["swa_model"]', b"ensembles": '["model"]'}
+"""Where the module is in what the training script saves, by a word that shows it; the first is what it tests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +55,13 @@ class LatePhaseState:
     origin: str
 
 
-def is_late_phase(path: Path) -> bool:
-    """Whether a file holds that code's names, of tensors or of classes."""
-    return _has(path, (*_STATE, *_OBJECTS))
+def is_late_phase(path: str | os.PathLike[str]) -> bool:
+    """Whether a file holds that code's names, of tensors or of classes.
+
+    Raises:
+        CheckpointError: it is missing, or cannot be read.
+    """
+    return _has(existing_file(path), (*_STATE, *_OBJECTS))
 
 
 def read_late_phase(path: str | os.PathLike[str], prefix: str | None = None) -> LatePhaseState:
@@ -122,15 +131,19 @@ def _chosen(path: Path, networks: Sequence[Place], found: Sequence[Entry], prefi
         return candidates[0]
     if not candidates:
         raise CheckpointError(
-            f"{path}: {option('mnet', prefix or '')}: no late-phase network lies there; "
+            f"{path}: {_option(prefix or '')}: no late-phase network lies there; "
             f"the file holds {listing(found, _networks(found))}"
         )
     which = ", ".join(counted(place) for place in candidates)
-    options = " or ".join(option("mnet", place.path) for place in candidates[:4])
+    options = " or ".join(_option(place.path) for place in candidates[:4])
     raise CheckpointError(
         f"{path}: {len(candidates)} late-phase networks that differ: {which}; say which: {options} (swa_model is the "
         "one that the training script tests, where there is one)"
     )
+
+
+def _option(prefix: str) -> str:
+    return spelled(f"prefix={prefix!r}", f"--mnet-prefix {shlex.quote(prefix)}")
 
 
 def _temperature(path: Path, place: Place, found: Sequence[Entry]) -> float:
@@ -151,10 +164,10 @@ def _objects(path: Path) -> CheckpointError | None:
     """The error for a file of pickled modules; None where it holds none of that code's."""
     if not _has(path, _OBJECTS):
         return None
-    key = next((f'["{name}"]' for name in _IN_CHECKPOINT if _has(path, (name.encode(),))), "")
+    key = next((key for word, key in _KEYS.items() if _has(path, (word,))), "")
     return CheckpointError(
         f"{path}: holds modules of the late-phase code as objects, and hnexport never runs code from a checkpoint. "
-        "Where that code can be imported, and you trust the file, three lines make a state dict of them:\n"
+        "Where torch, dill and that code are imported, and you trust the file, three lines make a state dict of it:\n"
         f"model = torch.load({path.name!r}, pickle_module=dill, map_location='cpu', weights_only=False){key}\n"
         "model.set_average_specialists(False)  # its own test had set it\n"
         "torch.save(model.state_dict(), 'late-phase.pt')"
@@ -162,9 +175,9 @@ def _objects(path: Path) -> CheckpointError | None:
 
 
 def _has(path: Path, words: Sequence[bytes]) -> bool:
-    """Whether one of the words is among a file's bytes."""
+    """Whether one of the words is among a file's first bytes."""
     with open_regular(path) as file:
         if not os.fstat(file.fileno()).st_size:
             return False
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return any(content.find(word) >= 0 for word in words)
+            return any(content.find(word, 0, _MOST) >= 0 for word in words)
