@@ -12,6 +12,7 @@ from hnexport.cli.options import (
     digest_option,
     json_option,
     provider_option,
+    trust_option,
     wide_option,
 )
 
@@ -28,6 +29,10 @@ FILE = click.Path(path_type=Path)
 @click.option("--output", metavar="NAME", help="Which output, where the network has several.")
 @click.option("--target", metavar="NAME", help="The array or column with what is right. Default: label, target or y.")
 @click.option("--labels", type=FILE, help="Names of the classes in their order, one a line.")
+@click.option(
+    "--runtimes",
+    help="Also PyTorch in float64 and these, comma-separated as for verify, for instance onnx,torchscript,pt2; or all.",
+)
 @click.option("--bins", type=click.IntRange(1, 1000), default=15, show_default=True, help="Of the calibration error.")
 @click.option("--resize", is_flag=True, help="Scale pictures of another size to the graph's.")
 @click.option("--background", metavar="COLOUR", help="Behind transparent pictures: white, #ffffff or 255,255,255.")
@@ -36,6 +41,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--std", type=Numbers(), help="Then divide by this.")
 @click.option("--engine", type=click.Choice(["onnxruntime", "openvino"]), default="onnxruntime", show_default=True)
 @provider_option
+@trust_option
 @digest_option
 @wide_option
 @json_option
@@ -47,9 +53,11 @@ def evaluate(
     output: str | None,
     target: str | None,
     labels: Path | None,
+    runtimes: str | None,
     bins: int,
     engine: str,
     provider: str,
+    trust: bool,
     digest: str | None,
     wide: bool,
     as_json: bool,
@@ -73,6 +81,8 @@ def evaluate(
         bins=bins,
         provider=provider,
         engine=engine,
+        artifacts=tuple(runtimes.split(",")) if runtimes else None,
+        trust=trust,
         digest=digest,
         reading=ReadOptions(pictures=_pictures(pictures), class_names=_class_names(bundle, labels), target=target),
     )

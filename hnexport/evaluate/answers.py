@@ -13,11 +13,13 @@ from hnexport.rows import taken
 from hnexport.runtime.ensemble import LoadedEnsemble
 from hnexport.spec import OutputSpec, Signature
 
-__all__ = ["Source", "answers", "runtime_source"]
+__all__ = ["FLOAT64", "Inputs", "Source", "answers", "runtime_source"]
 
 Array = NDArray[Any]
 Inputs = Mapping[str, Array]
 
+FLOAT64 = "float64"
+"""The name of the source that computes in float64 with PyTorch."""
 SAMPLES_AT_ONCE = 128
 
 

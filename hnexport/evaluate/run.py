@@ -1,10 +1,10 @@
 """`evaluate`: data through every source, and what the answers are worth."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,16 @@ from hnexport.evaluate.classification import classify, compared, rows_of
 from hnexport.evaluate.data import Data, read_data
 from hnexport.evaluate.results import Evaluation, SourceEvaluation
 from hnexport.evaluate.targets import ReadOptions
-from hnexport.installed import require_extra
+from hnexport.installed import require_complete, require_extra
 from hnexport.members import check_members
 from hnexport.progress import Progress, no_progress
 from hnexport.runtime import load
 from hnexport.runtime.validation import require_count
 from hnexport.spec import OutputKind, OutputSpec, Signature
 from hnexport.spelling import spelled
+
+if TYPE_CHECKING:
+    from hnexport.ensemble import Ensemble
 
 __all__ = ["EvaluateOptions", "evaluate"]
 
@@ -39,6 +42,9 @@ class EvaluateOptions:
         output: which, where the network has several.
         bins: of the expected calibration error, of equal width.
         provider, engine: as `hnexport.runtime.load` takes them.
+        artifacts: also evaluate PyTorch in float64, and these artifacts as `verify` names them, or `all`; needs all of
+            hnexport. None evaluates the runtime alone.
+        trust: run TorchScript and `.pt2` files in this process, whoever made them.
         digest: the bundle must have this one.
         reading: how data are read.
     """
@@ -49,6 +55,8 @@ class EvaluateOptions:
     bins: int = 15
     provider: str = "auto"
     engine: str = "onnxruntime"
+    artifacts: Sequence[str] | None = None
+    trust: bool = False
     digest: str | None = None
     reading: ReadOptions = field(default_factory=ReadOptions)
 
@@ -58,16 +66,20 @@ def evaluate(
     data: str | PathLike[str],
     *,
     options: EvaluateOptions | None = None,
+    ensemble: "Ensemble | None" = None,
     progress: Progress = no_progress,
 ) -> Evaluation:
     """What a bundle is worth on some data: each member and the ensemble.
 
     Args:
         data: a folder with a folder for each class, `.npz`, or Parquet; docs/evaluate.md says how they look.
+        ensemble: what the bundle was built from: with `artifacts`, the reference in float64 is computed by it. Without,
+            by the halves where the bundle holds them, otherwise by the program of `model.pt2`.
         progress: called after each member of each source.
 
     Raises:
         BundleError, ProviderError: the bundle cannot be loaded.
+        ParityError: an artifact does not exist or cannot be run.
         RuntimeInputError: the data cannot be read, are not what the network takes, or an answer is not finite.
         IncompleteError: scikit-learn is not installed.
     """
@@ -85,14 +97,41 @@ def evaluate(
     others = None
     if options.ood is not None:
         others = read_data(Path(options.ood), found.manifest, output, options.reading, targets=False)
-    loaded = load(folder, provider=options.provider, engine=options.engine, digest=options.digest)
-    sources = [runtime_source(loaded)]
+    not_run: dict[str, str] = {}
+    sources = _sources(folder, found, options, ensemble, not_run)
     evaluated = _evaluated(sources, signature, output, members, own, others, options.bins, progress)
-    return _evaluation(found, output, members, own, others, evaluated, options)
+    return _evaluation(found, output, members, own, others, evaluated, options, not_run)
+
+
+def _sources(
+    folder: Path, found: Identified, options: EvaluateOptions, ensemble: "Ensemble | None", not_run: dict[str, str]
+) -> Iterator[Source]:
+    """PyTorch in float64 first where artifacts are asked for, then the runtime, then they: one at a time."""
+    others = None
+    if options.artifacts is not None:
+        require_complete("evaluating artifacts")
+        from hnexport.evaluate.artifacts import ArtifactSources, check_artifacts
+
+        check_artifacts(options.artifacts)
+        others = ArtifactSources(
+            bundle=folder,
+            found=found,
+            asked=options.artifacts,
+            provider=options.provider,
+            trust=options.trust,
+            ensemble=ensemble,
+            not_run=not_run,
+        )
+        reference = others.reference()
+        if reference is not None:
+            yield reference
+    yield runtime_source(load(folder, provider=options.provider, engine=options.engine, digest=options.digest))
+    if others is not None:
+        yield from others.artifacts()
 
 
 def _evaluated(
-    sources: Sequence[Source],
+    sources: Iterator[Source],
     signature: Signature,
     output: OutputSpec,
     members: Sequence[int],
@@ -116,7 +155,7 @@ def _evaluated(
                 name=source.name,
                 runtime=source.runtime,
                 classification=classify(logits, labels, bins, foreign),
-                difference=compared(logits, first, sources[0].name) if done else None,
+                difference=compared(logits, first, done[0].name) if done else None,
             )
         )
     return done
@@ -130,6 +169,7 @@ def _evaluation(
     others: Data | None,
     sources: Sequence[SourceEvaluation],
     options: EvaluateOptions,
+    not_run: Mapping[str, str],
 ) -> Evaluation:
     return Evaluation(
         bundle=found.manifest.name,
@@ -144,7 +184,7 @@ def _evaluation(
         class_order=data.class_order,
         bins=options.bins,
         sources=tuple(sources),
-        not_run={},
+        not_run=dict(not_run),
     )
 
 
