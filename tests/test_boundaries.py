@@ -25,7 +25,7 @@ ORDER = (
     ("attention", "dotted", "rows", "summaries", "widened"),
     ("halves", "tracing"),
     ("hypernet",),
-    ("families", "ensemble"),  # a family gives an ensemble, and `Ensemble.from_modules` is a family's
+    ("families", "ensemble", "training"),  # a family gives an ensemble, and `Ensemble.from_modules` is a family's
     ("networks",),
     ("factories",),
     ("export",),
