@@ -1,5 +1,5 @@
-// node browser.mjs CHROMIUM JOBS RESULTS [wasm|webgpu]: onnxruntime-web in a browser, which fetches everything over HTTP.
-// WebGPU runs its own kernels on Chromium's software GPU.
+// node browser.mjs CHROMIUM JOBS RESULTS [wasm|webgpu [SECONDS]]: onnxruntime-web in a browser, which fetches everything
+// over HTTP. WebGPU runs its own kernels on Chromium's software GPU. After SECONDS it ends, and the browser with it.
 import { readFile, writeFile } from "node:fs/promises";
 import http from "node:http";
 import path from "node:path";
@@ -8,7 +8,11 @@ import { chromium } from "playwright-core";
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 const TYPES = { ".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm" };
-const [executablePath, jobs, results, provider = "wasm"] = process.argv.slice(2);
+const [executablePath, jobs, results, provider = "wasm", seconds = "240"] = process.argv.slice(2);
+setTimeout(() => {
+  console.error(`Error: the browser was not done after ${seconds} s`);
+  process.exit(124); // playwright kills the browser then
+}, 1000 * Number(seconds)).unref();
 
 async function answer(request, response) {
   const url = new URL(request.url, "http://localhost");

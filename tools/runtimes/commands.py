@@ -1,9 +1,12 @@
 """Commands of a runtime: its environment, and running them with one thread."""
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from runtimes.runtime import Runtime
@@ -42,7 +45,7 @@ def python_of(runtime: Runtime, environments: Path) -> Path:
     return python
 
 
-def run(command: list[str]) -> str:
+def run(command: list[str], limit_s: float = LIMIT_S) -> str:
     """A command's standard output.
 
     Raises:
@@ -50,14 +53,31 @@ def run(command: list[str]) -> str:
     """
     environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": str(TOOLS)}
     try:
-        done = subprocess.run(
-            command, cwd=TOOLS, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_S
-        )
+        done = bounded(command, environment, limit_s)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NotRunError(f"failed: {error}") from error
     if done.returncode != 0:
         raise NotRunError(f"failed: {_last(done.stderr) or _last(done.stdout) or f'exit code {done.returncode}'}")
     return done.stdout
+
+
+def bounded(command: list[str], environment: Mapping[str, str], limit_s: float) -> "subprocess.CompletedProcess[str]":
+    """Run a command in a group of processes that ends as a whole.
+
+    Raises:
+        OSError: it cannot be started.
+        TimeoutExpired: it took too long.
+    """
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=TOOLS, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    ) as process:
+        try:
+            out, said = process.communicate(timeout=limit_s)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(command, process.returncode, out, said)
 
 
 def _last(text: str) -> str:

@@ -13,6 +13,7 @@ NAMES = (
     "executorch_python",
     "ort_format",
     "mlflow_onnx",
+    "ray_actors",
     "tract_python",
     "iree_python",
     "cpp_onnxruntime",
