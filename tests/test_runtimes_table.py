@@ -1,6 +1,9 @@
 """The tables of runtimes: modules import without any runtime, a row replaces only its own line and says what failed."""
 
+import contextlib
 import importlib
+import os
+import select
 import subprocess
 import sys
 import types
@@ -19,7 +22,8 @@ TOOLS = Path(__file__).parents[1] / "tools"
 def tools(monkeypatch):
     monkeypatch.syspath_prepend(str(TOOLS))
     yield
-    for name in [name for name in sys.modules if name.split(".")[0] in ("runtimes", "runtimes_table")]:
+    ours = ("runtimes", "runtimes_check", "runtimes_table")
+    for name in [name for name in sys.modules if name.split(".")[0] in ours]:
         del sys.modules[name]
 
 
@@ -137,3 +141,39 @@ def test_calls_are_measured_in_turns_and_none_always_follows_the_same():
     assert len(rounds) == drive.CALLS
     assert {"".join(sorted(one)) for one in rounds} == {"abc"}
     assert len(set(rounds)) > 2
+
+
+def test_what_a_machine_lacks_is_left_out_and_everything_else_fails_the_check(tmp_path):
+    check, runtime = importlib.import_module("runtimes_check"), importlib.import_module("runtimes.runtime").Runtime
+    stage = importlib.import_module("runtimes.stage").Stage(
+        bundle=tmp_path, plain=tmp_path, fixed=tmp_path, own=tmp_path
+    )
+
+    def said(**options):
+        return check.found("one", runtime(name="one", file="model.onnx", **options), stage, tmp_path / "work")
+
+    lacking = said(tools=("no-such-compiler",))
+    assert (lacking, check.is_right(lacking)) == ("not run: no no-such-compiler here", True)
+    broken = said(prepare=(("bash", "-c", "echo error: it broke >&2; exit 3"),))
+    assert (broken, check.is_right(broken)) == ("failed: error: it broke", False)
+    without_samples = said()
+    assert not check.is_right(without_samples)
+    assert check.is_right("not run: pip cannot install ray: ERROR: No matching distribution found for ray")
+    assert not check.is_right("not run: pip cannot install ray: ERROR: ResolutionImpossible")
+    assert not check.is_right("different: 2.0e-05 from float64, the limit is 1e-05")
+
+
+def test_a_command_that_hangs_ends_with_everything_that_it_started(tmp_path):
+    commands = importlib.import_module("runtimes.commands")
+    started = tmp_path / "started"
+    script = f"sleep 600 & echo $! > {started}; wait"
+    with pytest.raises(commands.NotRunError, match="timed out"):
+        commands.run(["bash", "-c", script], limit_s=5)
+    with contextlib.suppress(ProcessLookupError):
+        left = os.pidfd_open(int(started.read_text()))
+        assert select.select([left], [], [], 60)[0], "it goes on"
+
+
+def test_the_check_runs_known_runtimes():
+    check = importlib.import_module("runtimes_check")
+    assert set(check.EXPECTED) <= set(importlib.import_module("runtimes.known").NAMES)

@@ -1,5 +1,6 @@
-// node browser.mjs CHROMIUM JOBS RESULTS [wasm|webgpu] [SCRIPT]: onnxruntime-web in a browser, which fetches everything
-// over HTTP. SCRIPT is jobs.mjs or timed.mjs. WebGPU runs its own kernels on Chromium's software GPU.
+// node browser.mjs CHROMIUM JOBS RESULTS [wasm|webgpu [SCRIPT [SECONDS]]]: onnxruntime-web in a browser, which fetches
+// everything over HTTP. SCRIPT is jobs.mjs or timed.mjs. WebGPU runs its own kernels on Chromium's software GPU. After
+// SECONDS it ends, and the browser with it.
 import { readFile, writeFile } from "node:fs/promises";
 import http from "node:http";
 import path from "node:path";
@@ -10,7 +11,11 @@ import { privateBytes } from "./memory.mjs";
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 const MODULE = path.join(HERE, "../../hnexport/deploy/static/module");
 const TYPES = { ".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm" };
-const [executablePath, jobs, results, provider = "wasm", script = "jobs.mjs"] = process.argv.slice(2);
+const [executablePath, jobs, results, provider = "wasm", script = "jobs.mjs", seconds = "240"] = process.argv.slice(2);
+setTimeout(() => {
+  console.error(`Error: the browser was not done after ${seconds} s`);
+  process.exit(124); // playwright kills the browser then
+}, 1000 * Number(seconds)).unref();
 
 async function answer(request, response) {
   const url = new URL(request.url, "http://localhost");

@@ -7,16 +7,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from runtimes.commands import ROOT, last_line
+from runtimes.commands import ROOT, NotRunError, last_line
 from runtimes.runtime import Runtime
 
 RUNTIME_ALONE = "hnexport-runtime"
 WHEEL_SOURCES = (ROOT / "hnexport", ROOT / "tools" / "packaging" / "runtime")
 CONSTRAINTS = (ROOT / "constraints.txt", Path(__file__).with_name("constraints.txt"))
-
-
-class NotRunError(Exception):
-    """Why a runtime is not run on this machine."""
 
 
 def python_of(runtime: Runtime, environments: Path) -> Path:

@@ -18,33 +18,31 @@ from typing import Any
 TESTS = Path(__file__).parents[2] / "tests"
 SCRIPTS = TESTS / "runtimes"
 PACKAGES = SCRIPTS / "node_modules"
-UNPACKED = TESTS / "web" / "node_modules" / ".chromium"
+UNPACKED = TESTS / "web" / "node_modules" / ".chromium" / "chrome"
 SECONDS, ROUNDS = 3.0, 5  # of a measurement, at least
+LIMIT_S = 1100  # of a browser
 COPIES = 16  # of a member, for its memory
 ENSEMBLES, FURTHER = 8, (1, 2)  # the same where an ensemble keeps its members: these after member 0
 
 
-def chromium() -> tuple[str, dict[str, str]]:
-    """The browser and variables for it: $CHROMIUM, what is installed, or what npm brought."""
-    if found := os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser"):
-        return found, {}
-    if not (UNPACKED / "chromium").exists():
+def chromium() -> str:
+    """The browser: $CHROMIUM, what is installed, or what npm brought."""
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if not found and UNPACKED.exists():
+        return str(UNPACKED)
+    if not found:
         sys.exit("no Chromium: install one (apt-get install chromium) or name it, CHROMIUM=/path/to/chrome")
-    libraries = f"{UNPACKED / 'al2023' / 'lib'}:{os.environ.get('LD_LIBRARY_PATH', '')}"
-    fonts = str(UNPACKED / "fonts" / "fonts.conf")
-    return str(UNPACKED / "chromium"), {"LD_LIBRARY_PATH": libraries, "FONTCONFIG_FILE": fonts}
+    return found
 
 
 def run(where: str, jobs: list[dict[str, Any]], folder: Path, script: str) -> list[dict[str, Any]]:
     """The results of jobs (see tests/runtimes/jobs.mjs and timed.mjs)."""
     asked, results = folder / "jobs.json", folder / "results.json"
     asked.write_text(json.dumps(jobs), encoding="utf-8")
-    if where == "node":
-        command, variables = ["node", "--expose-gc", "node.mjs", "onnxruntime-node", asked, results, script], {}
-    else:
-        browser, variables = chromium()
-        command = ["node", "browser.mjs", browser, asked, results, where, script]
-    subprocess.run(list(map(str, command)), cwd=SCRIPTS, env={**os.environ, **variables}, check=True)
+    command = ["node", "--expose-gc", "node.mjs", "onnxruntime-node", asked, results, script]
+    if where != "node":
+        command = ["node", "browser.mjs", chromium(), asked, results, where, script, LIMIT_S]
+    subprocess.run(list(map(str, command)), cwd=SCRIPTS, check=True)
     found: list[dict[str, Any]] = json.loads(results.read_text(encoding="utf-8"))
     for one in found:
         if "error" in one:

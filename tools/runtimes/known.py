@@ -19,6 +19,7 @@ NAMES = (
     "litert_python",
     "ort_format",
     "mlflow_onnx",
+    "ray_actors",
     "tract_python",
     "iree_python",
     "cpp_onnxruntime",

@@ -9,8 +9,8 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from runtimes.commands import ROOT, FailedError, run
-from runtimes.environments import NotRunError, python_of
+from runtimes.commands import ROOT, FailedError, NotRunError, run
+from runtimes.environments import python_of
 from runtimes.judge import largest_error, of_nan_image, of_unknown_ids
 from runtimes.runtime import Row, Runtime
 from runtimes.stage import MEMBERS, UNKNOWN, Stage, golden_folder, strange_folder
@@ -139,9 +139,9 @@ def measured_row(module: str, runtime: Runtime, stage: Stage, folder: Path, envi
         ids = "it takes none" if runtime.member else of_unknown_ids(stage, strange)
         row = replace(row, ids=ids, nan=of_nan_image(strange))
         return replace(row, **attempt.measure(), measured=_now())  # type: ignore[arg-type]
-    except NotRunError as error:
-        return replace(row, why=str(error))
     except Exception as error:  # whatever it is, the other rows are written
+        if isinstance(error, NotRunError) and not isinstance(error, FailedError):
+            return replace(row, why=str(error))
         why = str(error) if isinstance(error, FailedError) else f"failed: {type(error).__name__}: {error}"
         return replace(row, why=why.replace("\n", " ").replace("|", "/")[:200], failed=True, measured=_now())
 
