@@ -7,13 +7,14 @@ import json
 import sys
 from pathlib import Path
 
-import litert_torch
 import numpy as np
 import torch
 from ai_edge_litert.interpreter import Interpreter
 
 
 def convert(program: torch.export.ExportedProgram, target: Path) -> None:
+    import litert_torch  # slow, and not needed for a file that is converted already
+
     litert_torch.convert(program.module(), program.example_inputs[0]).export(str(target))
 
 

@@ -1,6 +1,6 @@
 """Runs a runtime's module in that runtime's own environment, which has numpy and the runtime.
 
-python -m runtimes.drive MODULE convert SOURCE TARGET
+python -m runtimes.drive MODULE convert SOURCE TARGET [SOURCE TARGET]...
 python -m runtimes.drive MODULE predict FILE GOLDEN [MEMBER]   (MEMBER: the file is that member's plain network)
 python -m runtimes.drive MODULE measure FILE PLAIN OWN GOLDEN   (PLAIN, OWN: may be empty)
 python -m runtimes.drive MODULE resident FILE GOLDEN
@@ -145,7 +145,8 @@ def main() -> None:
     runtime: Runtime = importlib.import_module(f"runtimes.{module}").RUNTIME
     if what == "convert":
         assert runtime.convert is not None
-        runtime.convert(Path(given[0]), Path(given[1]))
+        for source, target in zip(given[::2], given[1::2], strict=True):
+            runtime.convert(Path(source), Path(target))
     elif what == "predict":
         assert runtime.load is not None
         predict(runtime.load(Path(given[0])), Path(given[1]), given[2] if len(given) > 2 else None)

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -78,15 +79,22 @@ class Attempt:
         """The file that is loaded, of what the runtime is given."""
         if self.runtime.convert is None or source == "":
             return source
-        target = self.folder / f"{Path(source).stem}{self.runtime.suffix}"
-        if not target.exists():
-            self.drive("convert", source, target)
-        return target
+        return self.all_converted([source])[0]
+
+    def all_converted(self, sources: Sequence[Path | str]) -> list[Path]:
+        """The same of several, in one process: converters take long to import."""
+        targets = [self.folder / f"{Path(source).stem}{self.runtime.suffix}" for source in sources]
+        missing = [pair for pair in zip(sources, targets, strict=True) if not pair[1].exists()]
+        if missing:
+            self.drive("convert", *(path for pair in missing for path in pair))
+        return targets
 
     def predict(self, golden: Path, ids: tuple[int, ...], members: range) -> None:
         """Write what the runtime makes of a folder of inputs."""
         runtime = self.runtime
         if runtime.member:
+            if runtime.convert:
+                self.all_converted([*(self.source(member) for member in members), *([self.own] if self.own else [])])
             for member in members:
                 if runtime.predict:
                     self.run(runtime.predict, golden, member=self.source(member))
