@@ -50,8 +50,9 @@ def install(python: Path, runtime: Runtime, *words: str) -> None:
     Raises:
         NotRunError: pip refuses; its words.
     """
-    constraints = [word for path in CONSTRAINTS for word in ("--constraint", str(path))]
-    command = [str(python), "-m", "pip", "install", "--quiet", *constraints, *words]
+    files = CONSTRAINTS if runtime.constrained else CONSTRAINTS[1:]
+    constraints = [word for path in files for word in ("--constraint", str(path))]
+    command = [str(python), "-m", "pip", "install", "--quiet", "--no-compile", *constraints, *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = " ".join(runtime.packages)
