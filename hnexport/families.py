@@ -194,6 +194,10 @@ class CommandLine(Protocol):
         """What the options of `convert` ask for, of one file or of those that they name; raises likewise."""
         ...
 
+    def inspected(self, path: Path) -> tuple[str, Checkpoint]:
+        """What a checkpoint file is, in words, and the checkpoint that is read from it; raises HnexportError."""
+        ...
+
     def check_target(self, path: Path, *, replace: bool) -> None:
         """Refuse before the work what `save` would refuse after it.
 

@@ -15,7 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from runtimes.commands import ROOT, NotRunError, python_of, run
+from runtimes.commands import ROOT, NotRunError
+from runtimes.environments import python_of
 from runtimes.from_npm import require_packages
 from runtimes.judge import LIMIT, largest_error, of_unknown_ids
 from runtimes.measured import Attempt
@@ -67,7 +68,7 @@ def small_stage(bundle: Path) -> Stage:
     spec = PipelineSpec(network=WideResNetSpec.from_name(NETWORK), members=MEMBERS)
     options = BuildOptions(formats=(Format.ONNX, Format.TORCHSCRIPT), provider="cpu")
     build(random_checkpoint(spec), bundle, options=options)
-    return Stage(bundle=bundle, plain=bundle, fixed=bundle)
+    return Stage(bundle=bundle, plain=bundle, fixed=bundle, own=bundle)
 
 
 def found(name: str, runtime: Runtime, stage: Stage, folder: Path) -> str:
@@ -94,7 +95,7 @@ def compared(name: str, runtime: Runtime, stage: Stage, folder: Path) -> str:
         require_packages()
     attempt = Attempt(name, runtime, stage, folder, python_of(runtime, ROOT / "build" / "runtimes" / "environments"))
     for command in runtime.prepare:
-        run(attempt.words(command))
+        attempt.run(command)
     golden, strange = golden_folder(stage, folder / "golden"), strange_folder(stage, folder / "strange")
     attempt.predict(golden, (*range(MEMBERS), -1, MEMBERS), range(MEMBERS))
     attempt.predict(strange, (0, *UNKNOWN), range(1))
