@@ -23,7 +23,7 @@ ORDER = (
     ("records", "progress", "installed", "publishing", "text", "blame", "names", "source", "number_lists", "members"),
     ("spec", "precision"),
     ("attention", "dotted", "rows", "summaries", "widened"),
-    ("halves", "tracing"),
+    ("halves", "tracing", "writes"),
     ("hypernet",),
     ("families", "ensemble", "training"),  # a family gives an ensemble, and `Ensemble.from_modules` is a family's
     ("networks",),
