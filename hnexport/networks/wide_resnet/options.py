@@ -11,18 +11,30 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hnexport.number_lists import Integers, Numbers
+from hnexport.progress import Progress
 
 if TYPE_CHECKING:
-    from hnexport.networks.wide_resnet.checkpoints import Checkpoint, HypnettorchOverrides
+    from hnexport.networks.wide_resnet.checkpoints import Checkpoint, HypnettorchOverrides, Recalibration
     from hnexport.networks.wide_resnet.spec import ImageSpec, PreprocessSpec, Recipe
 
-__all__ = ["build_options", "check_target", "checkpoint", "convert_options", "imported", "save"]
+__all__ = [
+    "build_options",
+    "check_target",
+    "checkpoint",
+    "convert_options",
+    "imported",
+    "loaded",
+    "recalibrated",
+    "save",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 FILE = click.Path(path_type=Path)
 STATISTICS = click.option(
-    "--statistics", type=int, help="Use this set of batch-norm statistics (mean_N) for every member."
+    "--statistics",
+    type=Integers(),
+    help="Sets of batch-norm statistics (mean_N) to use: one for every member, or one for each, 0,1,2.",
 )
 PREFIXES = (
     click.option("--hnet-prefix", help="Where a file holds several: what stands before the hypernetwork's names."),
@@ -127,6 +139,22 @@ def imported(path: Path | None, options: Mapping[str, Any]) -> "Checkpoint":
     files = {name: options[name] for name in ("hnet", "mnet", "hnet_prefix", "mnet_prefix")}
     found = load_hypnettorch(path, **files, overrides=_overrides(options))
     return _with_input(found, options)
+
+
+def loaded(path: Path) -> "Checkpoint":
+    """A native checkpoint; see `native.load_checkpoint`."""
+    from hnexport.networks.wide_resnet.checkpoints import load_checkpoint
+
+    return load_checkpoint(path)
+
+
+def recalibrated(checkpoint: "Checkpoint", images: Any, batch_size: int, progress: Progress) -> "Recalibration":
+    """With statistics of each member; see `recalibration.recalibrate`."""
+    import torch
+
+    from hnexport.networks.wide_resnet.checkpoints import recalibrate
+
+    return recalibrate(checkpoint, torch.from_numpy(images), batch_size=batch_size, progress=progress)
 
 
 def check_target(path: Path, *, replace: bool) -> None:
