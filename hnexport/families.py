@@ -213,6 +213,10 @@ class CommandLine(Protocol):
         """
         ...
 
+    def inspected(self, path: Path) -> tuple[str, Checkpoint]:
+        """What a checkpoint file is, in words, and the checkpoint that is read from it; raises HnexportError."""
+        ...
+
     def check_target(self, path: Path, *, replace: bool) -> None:
         """Refuse before the work what `save` would refuse after it.
 

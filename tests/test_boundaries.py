@@ -34,7 +34,7 @@ ORDER = (
     ("images", "summary"),
     ("parity",),
     ("build",),
-    ("doctor", "member", "tune", "deploy"),
+    ("doctor", "member", "tune", "deploy", "evaluate"),
     ("bench",),
     ("cli", "__main__"),
 )
@@ -46,6 +46,7 @@ LIGHT = (
     "hnexport",
     "hnexport.deploy",
     "hnexport.errors",
+    "hnexport.evaluate",
     "hnexport.families",
     "hnexport.hypernet.layout",
     "hnexport.hypernet.plan",
