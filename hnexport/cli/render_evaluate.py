@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from hnexport.cli.render import Column, Table, say, show_table
+from hnexport.evaluate.page import NAMES
 from hnexport.text import number_of
 
 if TYPE_CHECKING:
@@ -12,11 +13,6 @@ __all__ = ["print_evaluation"]
 
 MOST_MEMBERS = 32  # of more, the best and the worst are shown
 ANSWERED = (1.0, 0.95, 0.9, 0.8, 0.5)
-NAMES = {
-    "entropy": "predictive entropy",
-    "mutual_information": "mutual information",
-    "confidence": "1 - largest probability",
-}
 
 
 def print_evaluation(found: "Evaluation", *, wide: bool = False) -> None:

@@ -10,6 +10,7 @@ __all__ = [
     "Difference",
     "Diversity",
     "Evaluation",
+    "Histogram",
     "Scores",
     "Separation",
     "SourceEvaluation",
@@ -97,6 +98,22 @@ class Separation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Histogram:
+    """How often an uncertainty has which size.
+
+    Attributes:
+        edges: of its bins, of equal width.
+        right, wrong: shares of the rows of these data, by whether the ensemble's answer is right.
+        other: shares of the rows of data that do not belong; empty without.
+    """
+
+    edges: tuple[float, ...]
+    right: tuple[float, ...]
+    wrong: tuple[float, ...]
+    other: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Classification:
     """Of one output of logits, from one source.
 
@@ -111,6 +128,7 @@ class Classification:
         coverage: by uncertainty.
         ood: by uncertainty, how well it separates other data, that do not belong, from these; empty without such data.
         uncertainty: by uncertainty its mean over these data, and over the others.
+        histograms: by uncertainty.
     """
 
     rows: int
@@ -126,6 +144,7 @@ class Classification:
     coverage: Mapping[str, Coverage]
     ood: Mapping[str, Separation]
     uncertainty: Mapping[str, tuple[float, ...]]
+    histograms: Mapping[str, Histogram]
 
 
 @dataclass(frozen=True, kw_only=True)

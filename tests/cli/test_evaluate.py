@@ -58,3 +58,14 @@ def test_named_classes_and_damaged_data_are_told(evaluate, tmp_path):
     assert (done.exit_code, "expected 10 labels, one a line, found 3" in done.stderr) == (2, True)
     done = evaluate(data="missing.npz")
     assert (done.exit_code, "it is missing" in done.stderr) == (2, True)
+
+
+def test_a_page_is_written_and_nothing_is_replaced(evaluate, tmp_path):
+    done = evaluate("--page", tmp_path / "report.html", "--json")
+    assert (done.exit_code, done.stderr) == (0, "")
+    written = (tmp_path / "report.html").read_text()
+    assert "<h2>Reliability</h2>" in written
+    done = evaluate("--page", tmp_path / "report.html")
+    assert done.exit_code == 2
+    assert "exists: choose another --page" in " ".join(done.stderr.split())
+    assert (tmp_path / "report.html").read_text() == written
