@@ -4,9 +4,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hnexport.evaluate.results import Bin, Classification, Coverage, Histogram, Scores, Separation
+from hnexport.evaluate.results import Bin, Classification, Coverage, Histogram, Interval, Scores, Separation
 
-__all__ = ["Area", "Mark", "Plot", "Rectangle", "Tick", "histogram", "members", "reliability", "risk", "roc"]
+__all__ = [
+    "Area",
+    "Mark",
+    "Plot",
+    "Rectangle",
+    "Tick",
+    "histogram",
+    "intervals",
+    "members",
+    "reliability",
+    "risk",
+    "roc",
+]
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 440, 300, 52, 24, 14, 44
 
@@ -123,6 +135,37 @@ def reliability(bins: Sequence[Bin], each: Sequence[Bin], ece: float, several: b
         lines=tuple(lines),
         dots=tuple(dots),
         key=tuple(lines),
+    )
+
+
+def intervals(found: Sequence[Interval]) -> Plot:
+    """Targets in intervals that should hold so many of them."""
+    area = Area()
+    points = area.line([one.nominal for one in found], [one.observed for one in found])
+    lines = (
+        Mark(name="as it should be", colour="soft", points=area.line((0, 1), (0, 1)), dashed=True),
+        Mark(name="ensemble", colour="one", points=points),
+    )
+    dots = tuple(
+        Mark(
+            name=f"{_percent(one.observed)} in the middle {_percent(one.nominal)}",
+            colour="one",
+            x=area.x(one.nominal),
+            y=area.y(one.observed),
+            points="3.5",
+        )
+        for one in found
+    )
+    return Plot(
+        title="Reliability",
+        text="How many targets lie where so many should: below the diagonal the spread is too small.",
+        x_label="should lie within",
+        y_label="lie within",
+        x_ticks=_ticks(area, "x"),
+        y_ticks=_ticks(area, "y"),
+        lines=lines,
+        dots=dots,
+        key=lines,
     )
 
 

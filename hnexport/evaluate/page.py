@@ -25,6 +25,10 @@ def evaluation_page(found: Evaluation) -> str:
     from hnexport.pages import page
 
     part = found.sources[0].classification
+    if part is None:
+        return page(
+            "hnexport.evaluate", "values.html", found=found, part=found.sources[0].regression, plots=_value_plots(found)
+        )
     several = len(part.each) > 1
     names = {name: said for name, said in NAMES.items() if several or name != "mutual_information"}
     return page(
@@ -68,4 +72,16 @@ def _plots(found: Evaluation, part: Classification, names: dict[str, str], *, se
     for name in [one for one in ("entropy", "mutual_information") if one in names]:
         title = names[name].capitalize()
         plots.append(charts.histogram(title, text, part.histograms[name], "nats"))
+    return plots
+
+
+def _value_plots(found: Evaluation) -> list[charts.Plot]:
+    part = found.sources[0].regression
+    if part is None or not part.intervals:
+        return []
+    plots = [charts.intervals(part.intervals)]
+    if part.ood is not None:
+        text = "What does not belong, found by the members' standard deviation."
+        labels = ("taken for other data though they belong", "other data found")
+        plots.append(charts.roc("Other data", text, [("standard deviation", part.ood)], labels))
     return plots

@@ -11,6 +11,8 @@ __all__ = [
     "Diversity",
     "Evaluation",
     "Histogram",
+    "Interval",
+    "Regression",
     "Scores",
     "Separation",
     "SourceEvaluation",
@@ -148,6 +150,50 @@ class Classification:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Interval:
+    """How many targets lie in the middle interval that should hold `nominal` of them."""
+
+    nominal: float
+    observed: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regression:
+    """Of one output that is a value, from one source. Errors have the unit of the output.
+
+    Attributes:
+        rows: samples.
+        elements: numbers of each.
+        each: root mean squared error of the members, in their order.
+        mean: of the members' errors.
+        rmse: of the ensemble: of the members' mean.
+        gain: of the ensemble over `mean`.
+        each_absolute: mean absolute error of the members, which is the CRPS of one value.
+        nll: mean negative log-likelihood of the targets under normal distributions with the members' mean and variance,
+            nats; None of one member.
+        crps: continuous ranked probability score of these; None of one member.
+        crps_members: that of the members as they are.
+        deviation: mean standard deviation over the members.
+        intervals: of the normal distributions.
+        ood: how well the deviation separates data that do not belong; None without.
+    """
+
+    rows: int
+    elements: int
+    each: tuple[float, ...]
+    mean: float
+    rmse: float
+    gain: float
+    each_absolute: tuple[float, ...]
+    nll: float | None
+    crps: float | None
+    crps_members: float
+    deviation: float
+    intervals: tuple[Interval, ...]
+    ood: Separation | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Difference:
     """How far a source is from the first one.
 
@@ -173,12 +219,15 @@ class SourceEvaluation:
     Attributes:
         name: "runtime", "float64", or as an artifact is called in `verify`.
         runtime: what computed it, in words.
+        classification: None where the output is a value.
+        regression: None where it is not.
         difference: None of the first source.
     """
 
     name: str
     runtime: str
-    classification: Classification
+    classification: Classification | None
+    regression: Regression | None
     difference: Difference | None
 
 
