@@ -25,7 +25,7 @@ ORDER = (
     ("attention", "dotted", "rows", "summaries", "widened"),
     ("halves", "tracing"),
     ("hypernet",),
-    ("families", "ensemble"),  # a family gives an ensemble, and `Ensemble.from_modules` is a family's
+    ("families", "ensemble", "training"),  # a family gives an ensemble, and `Ensemble.from_modules` is a family's
     ("networks",),
     ("factories",),
     ("export",),
@@ -34,7 +34,7 @@ ORDER = (
     ("images", "summary"),
     ("parity",),
     ("build",),
-    ("doctor", "member", "tune", "deploy"),
+    ("doctor", "member", "tune", "deploy", "evaluate"),
     ("bench",),
     ("cli", "__main__"),
 )
@@ -46,6 +46,7 @@ LIGHT = (
     "hnexport",
     "hnexport.deploy",
     "hnexport.errors",
+    "hnexport.evaluate",
     "hnexport.families",
     "hnexport.hypernet.layout",
     "hnexport.hypernet.plan",

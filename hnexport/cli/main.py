@@ -28,6 +28,7 @@ COMMANDS = {
     "convert": "Convert a hypnettorch or late-phase ensemble to a native checkpoint.",
     "deploy": "Put a bundle where people use it: a web page.",
     "doctor": "Say what this machine can run, what is missing, and the remedy.",
+    "evaluate": "Accuracy, calibration and uncertainty on data, of each member and of the ensemble.",
     "golden": "Write the golden inputs as plain files, for runtimes that Python cannot reach.",
     "inspect": "Show a bundle's signature, weight counts and files, or what a checkpoint is.",
     "locate": "Name the first place where an artifact departs from PyTorch in float64.",
@@ -37,7 +38,7 @@ COMMANDS = {
     "predict": "Class probabilities of images, member by member, and how much the members disagree.",
 }
 
-_ALONE = ("deploy", "doctor", "golden", "inspect", "predict")
+_ALONE = ("deploy", "doctor", "evaluate", "golden", "inspect", "predict")
 """Commands that need nothing but hnexport-runtime."""
 _NEEDS = f" [needs {COMPLETE}]"
 
