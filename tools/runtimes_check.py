@@ -9,6 +9,7 @@ out, with a line that says so. Every command has a limit of time.
 
 import argparse
 import importlib
+import signal
 import sys
 import tempfile
 import time
@@ -48,6 +49,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--only", action="append", choices=EXPECTED, metavar="NAME", help="may be repeated")
     names, start = parser.parse_args().only or [*EXPECTED], time.monotonic()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that what was started ends, too
     wrong = []
     with tempfile.TemporaryDirectory(prefix="hnexport-check-") as folder:
         stage = small_stage(Path(folder) / "bundle")
