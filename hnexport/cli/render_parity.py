@@ -154,6 +154,7 @@ def _beyond(item: "Comparison", tolerance: "Tolerance") -> str:
 
 def _difference(report: "ParityReport", bundle: str, file: str) -> str:
     """What differs first, and how to find where it begins."""
+    from hnexport.parity.checks import UNKNOWN_IDS
     from hnexport.parity.foreign_outputs import ARTIFACT as OUTPUTS
     from hnexport.parity.locate import ARTIFACT_FILES as LOCATED
     from hnexport.parity.signature_report import OWN_SIGNATURE
@@ -185,6 +186,8 @@ def _difference(report: "ParityReport", bundle: str, file: str) -> str:
     located = next((artifact.artifact for artifact in failed if artifact.artifact in LOCATED), None)
     if signature is not None:
         return f"Different: {what}{others}."
+    if file and departs and first.checks and all(check.name != UNKNOWN_IDS for check in first.checks):
+        return f"Different: {what}{others}."  # one member by itself, which locate does not take
     if departs and (file or located):
         target = shlex.quote(file) if file else located
         return f"Different: {what}{others}. To see where it begins: hnexport locate {where} --against {target}"
