@@ -7,7 +7,7 @@ const { load } = await import(path.join(process.env.COMPILED, "module/index.js")
 const found = await import(runtime);
 const ort = found.InferenceSession ? found : found.default;
 if (runtime === "onnxruntime-web") ort.env.wasm.numThreads = 1;
-const ensemble = await load(async (name) => new Uint8Array(await readFile(path.join(bundle, name))), {
+const ensemble = await load((name) => readFile(path.join(bundle, name)), {
   ort, residentMembers: 2, providers: [runtime === "onnxruntime-web" ? "wasm" : "cpu"],
 });
 const plain = (value) => JSON.parse(JSON.stringify(value, (_, one) =>
