@@ -28,7 +28,6 @@ def print_parity(report: "ParityReport", *, wide: bool = False, bundle: str = ""
     from hnexport.cli.render_outputs import print_outputs
     from hnexport.parity.not_run import grouped, remarks
 
-    members = report.members_checked
     title = (
         f"parity with PyTorch float64: {_members(report)}, batches of {', '.join(map(str, report.batch_sizes))}, "
         f"{len(report.image_kinds)} kinds of {_word(report)}"
@@ -36,7 +35,7 @@ def print_parity(report: "ParityReport", *, wide: bool = False, bundle: str = ""
     columns = (
         Column("artifact", wrap=True, least=20),
         Column("runtime", wrap=True, least=12),
-        Column("members" if len(members) != 1 else "member", right=True),
+        Column("members", right=True),  # how many
         Column(f"rel. L2\n≤{report.tolerance.relative_l2:.0e}", right=True),
         Column("worst\nmember", right=True, rank=2),
         Column(_eager_title(report), right=True, rank=1),

@@ -150,7 +150,7 @@ def _check_conditions(found: Identified) -> None:
     if manifest.conditions:
         raise RuntimeInputError(
             f"{manifest.name} makes a member's weights of {', '.join(manifest.conditions)}, an input: no member is a "
-            "plain network by itself; use model.onnx, or hnexport.runtime, which keeps the network of a condition"
+            "plain network by itself; use model.onnx, or load(…).materialise(…) of hnexport.runtime"
         )
 
 

@@ -5,12 +5,14 @@ import json
 import shutil
 from pathlib import Path
 
+import hypernetworks
 import pytest
 from bundles import small_bundle
 from PIL import Image
 from web_runtime import runtime_package
 from written import written
 
+from hnexport.build import BuildOptions, build
 from hnexport.bundle.manifest import Format, read_manifest, write_manifest
 from hnexport.deploy import WebOptions, deploy_web
 from hnexport.deploy.javascript_runtime import PROVIDER_FILES
@@ -136,6 +138,13 @@ def test_what_the_page_cannot_show_is_refused_with_the_reason(deployed, tmp_path
     with pytest.raises(error, match=reason):
         deployed(written(kind).folder, **options)
     assert not (tmp_path / "site").exists()
+
+
+def test_weights_that_are_made_of_an_input_too_are_refused_with_the_way(deployed, tmp_path):
+    options = BuildOptions(formats=(Format.ONNX,))
+    build(hypernetworks.CASES["vector"].ensemble(), tmp_path / "vector", options=options)
+    with pytest.raises(DeployError, match="makes its weights of condition too.*call model.onnx with onnxruntime-web"):
+        deployed(tmp_path / "vector")
 
 
 def test_a_bundle_of_the_first_schema_is_refused(deployed):

@@ -66,6 +66,12 @@ export async function readManifest(read: Read): Promise<Manifest> {
     );
   }
   if (!found.onnx) throw new HnexportError("the bundle holds no ONNX files: build it with the format onnx");
+  if (found.conditions?.length) {
+    throw new HnexportError(
+      `${found.name} makes its weights of ${found.conditions.join(", ")} too, and this module keeps members, whose ` +
+      "weights are made once: call model.onnx with onnxruntime",
+    );
+  }
   return found;
 }
 

@@ -57,6 +57,10 @@ export async function readManifest(read) {
     }
     if (!found.onnx)
         throw new HnexportError("the bundle holds no ONNX files: build it with the format onnx");
+    if (found.conditions?.length) {
+        throw new HnexportError(`${found.name} makes its weights of ${found.conditions.join(", ")} too, and this module keeps members, whose ` +
+            "weights are made once: call model.onnx with onnxruntime");
+    }
     return found;
 }
 /** Several files of a bundle, each as the manifest has it. */
