@@ -142,8 +142,9 @@ class Zygote:
             connection.settimeout(timeout)
             return json.loads(_line(connection))
         except BaseException as error:
-            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
-                os.killpg(pid, signal.SIGKILL)
+            for end in (os.killpg, os.kill):  # at first it has no group of its own
+                with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                    end(pid, signal.SIGKILL)
             connection.settimeout(None)
             _line(connection)
             if isinstance(error, TimeoutError):
