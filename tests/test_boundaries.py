@@ -20,12 +20,24 @@ PACKAGE = Path(hnexport.__file__).parent
 ORDER = (
     ("errors", "interrupts", "spelling"),
     ("reading",),
-    ("records", "progress", "installed", "publishing", "text", "blame", "names", "source", "number_lists", "members"),
+    (
+        "records",
+        "progress",
+        "installed",
+        "publishing",
+        "text",
+        "pages",
+        "blame",
+        "names",
+        "source",
+        "number_lists",
+        "members",
+    ),
     ("spec", "precision"),
     ("attention", "dotted", "rows", "summaries", "widened"),
     ("halves", "tracing", "writes"),
     ("hypernet",),
-    ("families", "ensemble"),  # a family gives an ensemble, and `Ensemble.from_modules` is a family's
+    ("families", "ensemble", "training"),  # a family gives an ensemble, and `Ensemble.from_modules` is a family's
     ("networks",),
     ("factories",),
     ("export",),
@@ -34,7 +46,7 @@ ORDER = (
     ("images", "summary"),
     ("parity",),
     ("build",),
-    ("doctor", "member", "tune", "deploy"),
+    ("doctor", "member", "tune", "deploy", "evaluate"),
     ("bench",),
     ("cli", "__main__"),
 )
@@ -46,6 +58,7 @@ LIGHT = (
     "hnexport",
     "hnexport.deploy",
     "hnexport.errors",
+    "hnexport.evaluate",
     "hnexport.families",
     "hnexport.hypernet.layout",
     "hnexport.hypernet.plan",
