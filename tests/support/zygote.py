@@ -2,7 +2,7 @@
 
 A server process imports the heavy third-party libraries once (nothing of hnexport) and forks for every command: the
 child has its own arguments, folder, environment, files, limits and signals, imports hnexport and ends as any
-interpreter does. Tests about imports, start-up and signals start a fresh interpreter instead.
+interpreter does. Tests about imports and start-up start a fresh interpreter instead.
 """
 
 import array
