@@ -35,9 +35,9 @@ ORDER = (
     ),
     ("spec", "precision"),
     ("attention", "dotted", "rows", "summaries", "widened"),
-    ("halves", "tracing"),
+    ("halves", "tracing", "writes"),
     ("hypernet",),
-    ("families", "ensemble"),  # a family gives an ensemble, and `Ensemble.from_modules` is a family's
+    ("families", "ensemble", "training"),  # a family gives an ensemble, and `Ensemble.from_modules` is a family's
     ("networks",),
     ("factories",),
     ("export",),
