@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hnexport.networks.wide_resnet.checkpoints import Checkpoint, HypnettorchOverrides
     from hnexport.networks.wide_resnet.spec import ImageSpec, PreprocessSpec, Recipe
 
-__all__ = ["build_options", "check_target", "checkpoint", "convert_options", "imported", "inspected", "save"]
+__all__ = ["assumed", "build_options", "check_target", "checkpoint", "convert_options", "imported", "inspected", "save"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -97,6 +97,20 @@ def inspected(path: Path) -> "tuple[str, Checkpoint]":
     if is_late_phase(path):
         return "a late-phase state dict", load_late_phase(path)
     return "hypnettorch's state dicts", load_hypnettorch(path)
+
+
+def assumed(checkpoint: "Checkpoint") -> tuple[str, ...]:
+    """What nobody said about an imported ensemble, a line each, and how to say it."""
+    from hnexport.networks.wide_resnet.checkpoints.checkpoint import Assumed
+
+    image = checkpoint.spec.network.image
+    lines = {
+        Assumed.IMAGE_SIZE: f"images of {image.height}x{image.width}, since no tensor shows their height and width; "
+        f"--image {image.channels},HEIGHT,WIDTH says others",
+        Assumed.NORMALISATION: "images that are normalised as in training before they reach the graph; "
+        "--preprocess uint8 --mean … --std … makes that a part of it",
+    }
+    return tuple(line for one, line in lines.items() if one in checkpoint.assumed)
 
 
 def check_target(path: Path, *, replace: bool) -> None:

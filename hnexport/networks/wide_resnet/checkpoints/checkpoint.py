@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
@@ -21,7 +22,18 @@ from hnexport.spec import BasisDtype
 if TYPE_CHECKING:
     from hnexport.ensemble import Ensemble
 
-__all__ = ["Checkpoint", "check_values"]
+__all__ = ["Assumed", "Checkpoint", "check_values"]
+
+
+class Assumed(StrEnum):
+    """What an import had to assume, since no tensor says it and nobody else did.
+
+    `image-size`: height and width of the images. `normalisation`: that images are normalised as in training before they
+    reach the network.
+    """
+
+    IMAGE_SIZE = "image-size"
+    NORMALISATION = "normalisation"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +46,7 @@ class Checkpoint:
     Attributes:
         tensors: the stored tensors by name; a read-only view.
         origin: where they came from, one line, for instance `hypnettorch ensemble.pt (sha256 …)`.
+        assumed: what nobody said.
 
     Raises:
         CheckpointError: a tensor is missing, unknown, or not what its specification asks for.
@@ -42,6 +55,7 @@ class Checkpoint:
     spec: PipelineSpec
     tensors: Mapping[str, Tensor]
     origin: str
+    assumed: frozenset[Assumed] = frozenset()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
@@ -75,7 +89,8 @@ class Checkpoint:
             image_layout = self.spec.image_layout if preprocess is None else ImageLayout.NHWC
         preprocess = preprocess or self.spec.preprocess
         spec = dataclasses.replace(self.spec, image_layout=image_layout, preprocess=preprocess)
-        return dataclasses.replace(self, spec=spec)
+        said = frozenset() if preprocess is None else {Assumed.NORMALISATION}
+        return dataclasses.replace(self, spec=spec, assumed=self.assumed - said)
 
     def with_bases(self, dtype: BasisDtype) -> Self:
         """The same weights with the bases stored in `dtype`: rounded to float16, or float16 numbers in float32.
