@@ -33,6 +33,7 @@ COMMANDS = {
     "inspect": "Show a bundle's signature, weight counts and files, or what a checkpoint is.",
     "locate": "Name the first place where an artifact departs from PyTorch in float64.",
     "member": "Write a member as a plain network, in one file: no condition id, weights inside.",
+    "recalibrate": "Estimate batch-norm statistics for each member of a checkpoint from images.",
     "tune": "Fold a bundle's graph for this machine: many members at nearly a plain network's speed.",
     "verify": "Compare every artifact of a bundle with PyTorch in float64, member by member.",
     "predict": "Class probabilities of images, member by member, and how much the members disagree.",

@@ -18,12 +18,24 @@ from hnexport.networks.wide_resnet.option_table import (
     SPECIFICATION,
     STATE_DICTS,
 )
+from hnexport.progress import Progress
 
 if TYPE_CHECKING:
-    from hnexport.networks.wide_resnet.checkpoints import Checkpoint, HypnettorchOverrides
+    from hnexport.networks.wide_resnet.checkpoints import Checkpoint, HypnettorchOverrides, Recalibration
     from hnexport.networks.wide_resnet.spec import ImageSpec, PreprocessSpec, Recipe
 
-__all__ = ["assumed", "build_options", "check_target", "checkpoint", "convert_options", "imported", "inspected", "save"]
+__all__ = [
+    "assumed",
+    "build_options",
+    "check_target",
+    "checkpoint",
+    "convert_options",
+    "imported",
+    "inspected",
+    "loaded",
+    "recalibrated",
+    "save",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -100,17 +112,26 @@ def inspected(path: Path) -> "tuple[str, Checkpoint]":
 
 
 def assumed(checkpoint: "Checkpoint") -> tuple[str, ...]:
-    """What nobody said about an imported ensemble, a line each, and how to say it."""
-    from hnexport.networks.wide_resnet.checkpoints.checkpoint import Assumed
+    """What nobody said about a checkpoint; see `checkpoints.assumed`."""
+    from hnexport.networks.wide_resnet.checkpoints.assumed import assumptions
 
-    image = checkpoint.spec.network.image
-    lines = {
-        Assumed.IMAGE_SIZE: f"images of {image.height}x{image.width}, since no tensor shows their height and width; "
-        f"--image {image.channels},HEIGHT,WIDTH says others",
-        Assumed.NORMALISATION: "images that are normalised as in training before they reach the graph; "
-        "--preprocess uint8 --mean … --std … makes that a part of it",
-    }
-    return tuple(line for one, line in lines.items() if one in checkpoint.assumed)
+    return assumptions(checkpoint.spec, checkpoint.assumed)
+
+
+def loaded(path: Path) -> "Checkpoint":
+    """A native checkpoint; see `native.load_checkpoint`."""
+    from hnexport.networks.wide_resnet.checkpoints import load_checkpoint
+
+    return load_checkpoint(path)
+
+
+def recalibrated(checkpoint: "Checkpoint", images: Any, batch_size: int, progress: Progress) -> "Recalibration":
+    """With statistics of each member; see `recalibration.recalibrate`."""
+    import torch
+
+    from hnexport.networks.wide_resnet.checkpoints import recalibrate
+
+    return recalibrate(checkpoint, torch.from_numpy(images), batch_size=batch_size, progress=progress)
 
 
 def check_target(path: Path, *, replace: bool) -> None:

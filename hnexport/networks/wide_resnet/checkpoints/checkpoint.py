@@ -4,7 +4,6 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from hnexport.errors import CheckpointError, SpecError
 from hnexport.hypernet.bases import round_bases
 from hnexport.hypernet.generator import check_tensors
+from hnexport.networks.wide_resnet.checkpoints.assumed import Assumed
 from hnexport.networks.wide_resnet.slots import Role, network_slots
 from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec, PreprocessSpec
 from hnexport.networks.wide_resnet.storage import stored_tensors
@@ -22,18 +22,7 @@ from hnexport.spec import BasisDtype
 if TYPE_CHECKING:
     from hnexport.ensemble import Ensemble
 
-__all__ = ["Assumed", "Checkpoint", "check_values"]
-
-
-class Assumed(StrEnum):
-    """What an import had to assume, since no tensor says it and nobody else did.
-
-    `image-size`: height and width of the images. `normalisation`: that images are normalised as in training before they
-    reach the network.
-    """
-
-    IMAGE_SIZE = "image-size"
-    NORMALISATION = "normalisation"
+__all__ = ["Checkpoint", "check_values"]
 
 
 @dataclass(frozen=True, kw_only=True)

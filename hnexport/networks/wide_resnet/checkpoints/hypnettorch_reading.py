@@ -49,8 +49,8 @@ class HypnettorchOverrides:
     Attributes:
         network: `wrn-DEPTH-WIDENING`, with feature maps 16,16,32,64 unless `feature_maps` says otherwise.
         feature_maps: hypnettorch's `num_feature_maps`: before widening.
-        statistics: use this set of batch-norm statistics (`mean_N`) for every member, instead of the only one, or of
-            one set for each member.
+        statistics: the sets of batch-norm statistics (`mean_N`) to use, instead of the only one or of one for each
+            member in order: a number for every member alike, or a tuple with one for each.
     """
 
     network: str | None = None
@@ -68,7 +68,7 @@ class HypnettorchOverrides:
     hidden_layers: tuple[int, ...] | None = None
     hypernet_bias: bool | None = None
     activation: Activation | None = None
-    statistics: int | None = None
+    statistics: int | tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,12 +120,8 @@ class Reading:
 
 def read(form: Form, evidence: Evidence, network: WideResNetSpec, overrides: HypnettorchOverrides) -> Reading:
     """Fill in what a form does not say from the shapes at the positions where it expects them."""
-    usual_size = ImageSpec(channels=form.channels)
-    image = replace(
-        usual_size,
-        height=given(overrides.image_height, usual_size.height),
-        width=given(overrides.image_width, usual_size.width),
-    )
+    height, width = given(overrides.image_height, 32), given(overrides.image_width, 32)
+    image = ImageSpec(channels=form.channels, height=height, width=width)
     network = replace(
         network,
         image=image,

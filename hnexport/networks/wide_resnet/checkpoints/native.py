@@ -13,7 +13,8 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 
 from hnexport.errors import CheckpointError, SpecError
-from hnexport.networks.wide_resnet.checkpoints.checkpoint import Assumed, Checkpoint
+from hnexport.networks.wide_resnet.checkpoints.assumed import Assumed
+from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint
 from hnexport.networks.wide_resnet.checkpoints.files import existing_file, sha256
 from hnexport.networks.wide_resnet.chunking import count_pieces
 from hnexport.networks.wide_resnet.spec import PipelineSpec

@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from hnexport.errors import CheckpointError, SpecError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-from hnexport.networks.wide_resnet.checkpoints.checkpoint import Assumed
+from hnexport.networks.wide_resnet.checkpoints.assumed import Assumed
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec, PreprocessSpec, WideResNetSpec
 from hnexport.records import to_json

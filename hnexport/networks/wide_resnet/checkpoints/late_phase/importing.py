@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from hnexport.errors import CheckpointError
-from hnexport.networks.wide_resnet.checkpoints.checkpoint import Assumed, Checkpoint
+from hnexport.networks.wide_resnet.checkpoints.assumed import Assumed
+from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint
 from hnexport.networks.wide_resnet.checkpoints.conversion import float32, note_conversion
 from hnexport.networks.wide_resnet.checkpoints.late_phase.banks import Orders, Rows, orders_of, reordered
 from hnexport.networks.wide_resnet.checkpoints.late_phase.kernels import HEAD, averaged, plain, scaled
