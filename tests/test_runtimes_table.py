@@ -1,10 +1,14 @@
 """The table of runtimes: its modules are importable without any runtime, and a row replaces only its own line."""
 
 import importlib
+import re
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
+from bundles import small_bundle
 
 TOOLS = Path(__file__).parents[1] / "tools"
 
@@ -39,3 +43,46 @@ def test_a_row_replaces_its_own_line_and_keeps_the_others(tmp_path):
     assert "not run: no GPU" in rows[0]
     assert "**3.0e-05**" in rows[1]
     assert (lines[0], lines[-1]) == ("before", "after")
+
+
+class Wrong:
+    """A runtime of which every part is in this process, with a fault."""
+
+    def __init__(self, monkeypatch, stage, fault):
+        self.measured = importlib.import_module("runtimes.measured")
+        self.runtime = importlib.import_module("runtimes.runtime").Runtime(name="a runtime", file="model.onnx")
+        self.stage, self.fault = stage, fault
+        monkeypatch.setattr(self.measured.Attempt, "predict", lambda _, golden, ids, members: self.predict(golden, ids))
+        monkeypatch.setattr(self.measured.Attempt, "measure", lambda _: {"version": "1.0"})
+
+    def predict(self, golden, ids):
+        drive = importlib.import_module("runtimes.drive")
+        session = onnxruntime.InferenceSession(self.stage.bundle / "model.onnx", providers=["CPUExecutionProvider"])
+        drive.predict(
+            lambda cond_id, image: self.fault(session.run(None, {"cond_id": cond_id, "image": image})), golden, None
+        )
+
+    def row(self, folder):
+        return self.measured.measured_row("known", self.runtime, self.stage, folder / "work", folder / "environments")
+
+
+def crash(_):
+    raise importlib.import_module("runtimes.commands").FailedError("Segmentation | fault")
+
+
+FAULTS = {
+    "none": (lambda outputs: outputs, False, r"\| \d\.\de-07 \|"),
+    "a little off": (lambda outputs: [1.0001 * outputs[0]], True, r"\*\*1\.0e-04\*\*"),
+    "NaN": (lambda outputs: [outputs[0] * np.float32(np.nan)], True, r"\*\*inf\*\*"),
+    "a row short": (lambda outputs: [outputs[0][:-1]], True, r"failed: .*expected"),
+    "a crash": (crash, True, r"failed: Segmentation / fault"),
+}
+
+
+@pytest.mark.parametrize(("fault", "wrong", "shown"), FAULTS.values(), ids=FAULTS.keys())
+def test_a_runtime_that_is_wrong_or_fails_is_shown_as_such(fault, wrong, shown, tmp_path, monkeypatch):
+    stage, page = importlib.import_module("runtimes.stage"), importlib.import_module("runtimes.page")
+    bundle = small_bundle("hypernet")
+    row = Wrong(monkeypatch, stage.Stage(bundle=bundle, plain=bundle, fixed=bundle), fault).row(tmp_path)
+    assert row.wrong is wrong
+    assert re.search(shown, page.line(row))

@@ -18,6 +18,10 @@ class NotRunError(Exception):
     """Why a runtime is not run on this machine."""
 
 
+class FailedError(Exception):
+    """Why a runtime that is there could not run the bundle."""
+
+
 def python_of(runtime: Runtime, environments: Path) -> Path:
     """The Python that has the runtime's packages: this one, or one of an environment that is made now.
 
@@ -46,7 +50,7 @@ def run(command: list[str]) -> str:
     """A command's standard output.
 
     Raises:
-        NotRunError: it ended with an error; its last line.
+        FailedError: it ended with an error; its last line.
     """
     environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": str(TOOLS)}
     try:
@@ -54,9 +58,9 @@ def run(command: list[str]) -> str:
             command, cwd=TOOLS, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_S
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise NotRunError(f"failed: {error}") from error
+        raise FailedError(str(error)) from error
     if done.returncode != 0:
-        raise NotRunError(f"failed: {_last(done.stderr) or _last(done.stdout) or f'exit code {done.returncode}'}")
+        raise FailedError(_last(done.stderr) or _last(done.stdout) or f"exit code {done.returncode}")
     return done.stdout
 
 

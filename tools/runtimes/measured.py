@@ -10,8 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from hnexport.errors import HnexportError
-from runtimes.commands import ROOT, NotRunError, python_of, run
-from runtimes.judge import largest_error, of_nan_image, of_unknown_ids
+from runtimes.commands import ROOT, FailedError, NotRunError, python_of, run
+from runtimes.judge import LIMIT, largest_error, of_nan_image, of_unknown_ids
 from runtimes.runtime import Row, Runtime
 from runtimes.stage import MEMBERS, UNKNOWN, Stage, golden_folder, strange_folder
 
@@ -117,11 +117,18 @@ def measured_row(module: str, runtime: Runtime, stage: Stage, folder: Path, envi
             return replace(row, failure=runtime.conversion, version=version(runtime.version_of))
         golden = golden_folder(stage, folder / "golden")
         attempt.predict(golden, (*range(MEMBERS), -1, MEMBERS), range(MEMBERS))
-        row = replace(row, error=largest_error(stage, golden))
+        error = largest_error(stage, golden)
+        row = replace(row, error=error, wrong=not error <= LIMIT)
         strange = strange_folder(stage, folder / "strange")
         attempt.predict(strange, (0, *UNKNOWN), range(1))
         ids = "it takes none" if runtime.member else of_unknown_ids(stage, strange)
         row = replace(row, ids=ids, nan=of_nan_image(strange))
         return replace(row, **attempt.measure())  # type: ignore[arg-type]
-    except (NotRunError, HnexportError, OSError, ValueError, LookupError) as error:
-        return replace(row, failure=str(error).replace("\n", " ")[:200])
+    except NotRunError as error:
+        return replace(row, failure=_in_a_cell(error))
+    except (FailedError, HnexportError, OSError, ValueError, LookupError) as error:
+        return replace(row, failure=f"failed: {_in_a_cell(error)}", wrong=True)
+
+
+def _in_a_cell(error: Exception) -> str:
+    return str(error).replace("\n", " ").replace("|", "/")[:200]

@@ -57,7 +57,8 @@ class Row:
 
     Attributes:
         error: largest relative L2 error of a sample over all members, against PyTorch in float64.
-        failure: why there is no such number.
+        failure: why there is no such number, or nothing after it.
+        wrong: the number is too large, or what is here did not run.
     """
 
     name: str
@@ -70,5 +71,6 @@ class Row:
     call_ms: float | None = None
     plain_ms: float | None = None
     failure: str = ""
+    wrong: bool = False
     remark: str = ""
     measured: str = ""
