@@ -55,6 +55,8 @@ webgpu: $(VENV)/.installed  ## every member on onnxruntime's WebGPU provider, ov
 	$(BIN)/hnexport build --network wrn-10-2 --members 4 --formats onnx --out build/webgpu --force
 	$(VENV)-webgpu/bin/python tools/webgpu_check.py build/webgpu
 
+# Wheels of one commit are equal byte for byte.
+wheels: export SOURCE_DATE_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),315532800)
 wheels: $(VENV)/.installed  ## dist/: hnexport-runtime, and hnexport, which depends on its version
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist ./tools/packaging/runtime
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist --config-settings runtime=released .

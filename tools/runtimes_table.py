@@ -60,7 +60,7 @@ def rows(names: list[str], build: Path, page: Path) -> int:
         taken = f"{time.monotonic() - begun:.0f} s, {processor_s() - used:.0f} s of processor"
         print(f"{RUNTIMES.line(row)} {taken}", flush=True)
         write(page, row, order)
-        if row.failed or (row.error is not None and row.error > LIMIT):
+        if row.failed or (row.error is not None and not row.error <= LIMIT):
             wrong.append(name)
     print(f"{time.monotonic() - start:.0f} s" + (f"; wrong: {', '.join(wrong)}" if wrong else ""))
     return 1 if wrong else 0

@@ -37,7 +37,7 @@ _MOST_HEADER_BYTES = 100_000_000  # as safetensors itself reads
 
 
 def as_contents(files: Mapping[Any, Any]) -> Mapping[str, memoryview]:
-    """The files as views of bytes, by name.
+    """The files as views of bytes, by name; copies of what may still be written into, or has gaps.
 
     Raises:
         BundleError: something else than names and bytes was given.
@@ -48,7 +48,8 @@ def as_contents(files: Mapping[Any, Any]) -> Mapping[str, memoryview]:
             raise BundleError(
                 f"{PLACE}: expected file names with their bytes, found {shown(name)} with {type(data).__name__}"
             )
-        found[name] = memoryview(data).cast("B")
+        view = memoryview(data)
+        found[name] = view.cast("B") if view.readonly and view.c_contiguous else memoryview(bytes(view))
     return found
 
 

@@ -1,7 +1,9 @@
 """A folder over HTTP on this machine alone, with the headers that let a page use several threads."""
 
+import contextlib
 import functools
 import http.server
+import ipaddress
 import logging
 import os
 import socket
@@ -10,6 +12,7 @@ from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 from hnexport.errors import DeployError
 from hnexport.spelling import spelled
@@ -69,6 +72,17 @@ def serve(folder: Path, port: int = 8000, *, ready: Callable[[str], None]) -> No
         server.serve_forever()
 
 
+def _is_this_machine(host: str) -> bool:
+    """Whether a Host header is `localhost` or an address, with or without a port."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    with contextlib.suppress(ValueError):
+        return bool(ipaddress.ip_address(name))
+    return name == "localhost" or name.endswith(".localhost")
+
+
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
@@ -79,6 +93,17 @@ class _Server(http.server.ThreadingHTTPServer):
 class _Handler(http.server.SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     extensions_map = {"": "application/octet-stream", **_TYPES}  # noqa: RUF012  # as the base class has it
+
+    def send_head(self) -> Any:
+        """Answer for a name of this machine alone: a page elsewhere may let a name of its own mean 127.0.0.1."""
+        if not _is_this_machine(self.headers.get("Host", "localhost")):
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "Only localhost is served")
+            return None
+        try:
+            return super().send_head()
+        except ValueError:  # a path that no file can have
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return None
 
     def end_headers(self) -> None:
         for name, value in _HEADERS.items():

@@ -47,7 +47,7 @@ def _folder(path: Path) -> Contents:
 
 def _is_marked(path: Path) -> bool:
     try:
-        if path.suffix == ".onnx":
+        if path.suffix.lower() == ".onnx":
             return any(item.key == MEMBER_MARK for item in read_model(path).metadata_props)
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith(f"/extra/{MEMBER_MARK}") for name in archive.namelist())

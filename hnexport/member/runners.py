@@ -63,7 +63,7 @@ class TorchMemberRunner:
         """
         self._signature = manifest.signature
         try:
-            if path.suffix == ".pt2":
+            if path.suffix.lower() == ".pt2":
                 self._module = torch.export.load(path).module()
             else:
                 self._module = torch.jit.load(path).eval()  # type: ignore[no-untyped-call]

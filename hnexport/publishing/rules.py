@@ -8,11 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hnexport.errors import BundleError, HnexportError
+from hnexport.names import MANIFEST_FILE
 from hnexport.publishing.container import sweep
 from hnexport.publishing.contents import Contents
+from hnexport.reading import ReadError, read_json
 from hnexport.spelling import spelled
 
 __all__ = ["Rules", "check_place", "what_is_at"]
+
+_BUNDLE_SCHEMA = "hnexport-bundle"
+_MOST_BYTES = 16 * 2**20  # of a manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +53,15 @@ def check_place(target: Path, rules: Rules | None = None, *, make_parent: bool =
         make_parent: make the folder that holds `target` where it is missing.
 
     Raises:
-        BundleError (or as `rules` say): `target` has no name of its own, is a symbolic link or a mount point, or holds
-            what may not be replaced; its parent cannot be written to, or the disk is too full.
+        BundleError (or as `rules` say): `target` has no name of its own, is a symbolic link or a mount point, holds
+            what may not be replaced, or lies in a bundle; its parent cannot be written to, or the disk is too full.
     """
     rules = rules or Rules()
+    enclosing = next(filter(_is_bundle, Path(os.path.realpath(target)).parents), None)
+    if enclosing is not None:
+        raise rules.error(
+            f"{target} lies in the bundle {enclosing}, which never changes: choose another {rules.called}"
+        )
     sweep(target.parent)  # it may bring back what was there
     if target.name in ("", ".", ".."):
         raise rules.error(f"{target} has no name of its own: give {rules.called} as the name of what is to be written")
@@ -67,6 +77,14 @@ def check_place(target: Path, rules: Rules | None = None, *, make_parent: bool =
         if os.path.ismount(target):
             raise rules.error(f"{target} is a mount point, which nothing can take the place of: name a folder in it")
     _check_parent(target.parent, rules, make_parent, needed_bytes)
+
+
+def _is_bundle(folder: Path) -> bool:
+    try:
+        value = read_json(folder / MANIFEST_FILE, _MOST_BYTES)
+    except (ReadError, OSError):
+        return False
+    return isinstance(value, dict) and value.get("schema") == _BUNDLE_SCHEMA
 
 
 def _check_parent(parent: Path, rules: Rules, make: bool, needed_bytes: int) -> None:

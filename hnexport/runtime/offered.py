@@ -5,9 +5,11 @@ it is; it is registered when its provider is first asked for by name. What an ap
 `onnxruntime.register_execution_provider_library`, is offered too.
 """
 
+import contextlib
 import importlib
 import importlib.metadata
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -17,6 +19,7 @@ from typing import Any
 import onnxruntime
 
 from hnexport.interrupts import interrupts_kept
+from hnexport.reading import shown
 from hnexport.text import shorten
 
 __all__ = [
@@ -35,6 +38,7 @@ __all__ = [
 _SUFFIX = "ExecutionProvider"
 _REMOTE = ("AzureExecutionProvider",)  # calls a service, computes nothing here
 _PLUGIN_WHEELS = re.compile(r"onnxruntime[-_.](ep[-_.].+|qnn)", re.IGNORECASE)
+_PROVIDERS = re.compile(rf"[A-Za-z]\w*{_SUFFIX}", re.ASCII)
 _LIBRARY = "library_path"  # of a device's metadata, where a plugin brought it
 
 
@@ -190,11 +194,14 @@ def _plugin(name: str, version: str) -> Plugin | None:
     if find_spec(module) is None:
         return None
     try:
-        with interrupts_kept():
+        with interrupts_kept(), contextlib.redirect_stdout(sys.stderr):  # what we print may be JSON
             found = importlib.import_module(module)
         if not hasattr(found, "get_library_path"):
             return None
-        names = tuple(found.get_ep_names()) if hasattr(found, "get_ep_names") else (found.get_ep_name(),)
+        names = found.get_ep_names() if hasattr(found, "get_ep_names") else found.get_ep_name()
+        names = (names,) if isinstance(names, str) else tuple(names)
+        if not all(isinstance(name, str) and _PROVIDERS.fullmatch(name) for name in names):
+            return Plugin(wheel=wheel, fault=f"it says that it brings {shown(names)}, which are no names of providers")
         return Plugin(wheel=wheel, library=str(found.get_library_path()), providers=names)
-    except Exception as error:  # a wheel's own code may raise anything
+    except (Exception, SystemExit) as error:  # a wheel's own code may raise anything
         return Plugin(wheel=wheel, fault=shorten(error) or type(error).__name__)

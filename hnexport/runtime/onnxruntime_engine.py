@@ -147,9 +147,11 @@ class OnnxruntimeEngine:
                     f"{self._manifest.name} generates no weights: there is nothing to fold, choose another strategy"
                 )
             if folder is None:
+                here = f"run `hnexport tune {self._folder}` once, load with tune=True,"
                 raise ProviderError(
-                    f"{self._manifest.name} is not tuned for this machine: run `hnexport tune {self._folder}` once, "
-                    "load with tune=True, or choose another strategy (tuned graphs are for the CPU provider)"
+                    f"{self._manifest.name} is not tuned for this machine: "
+                    f"{here if self._contents is None else 'run `hnexport tune` once on a folder with its files,'} "
+                    "or choose another strategy (tuned graphs are for the CPU provider)"
                 )
             self._folded = FoldedNetwork(folder, self._threads_of_each())
         return self._folded.materialise(member)

@@ -10,7 +10,7 @@ from safetensors.numpy import load, save
 
 from hnexport.bundle.golden import read_golden
 from hnexport.bundle.in_memory import SafetensorsBytes
-from hnexport.errors import BundleError, RuntimeInputError
+from hnexport.errors import BundleError, ProviderError, RuntimeInputError
 from hnexport.reading import ReadError
 from hnexport.runtime import load as load_bundle
 
@@ -33,6 +33,20 @@ def test_it_predicts_bit_for_bit_what_the_folder_does(built, files, images, stra
     there = load_bundle(built.path, provider="cpu", check="none", strategy=strategy, threads=1)
     files.clear()
     np.testing.assert_array_equal(here.predict(images, members="all"), there.predict(images, members="all"))
+
+
+def test_buffers_that_change_afterwards_change_nothing(files, images):
+    """Also not what lies with gaps, as every second byte of another buffer does."""
+    buffers = {name: bytearray(data) for name, data in files.items()}
+    spread = bytearray(2 * len(files["hypernet.onnx"]))
+    spread[::2] = files["hypernet.onnx"]
+    given = {**buffers, "hypernet.onnx": memoryview(spread)[::2]}
+    ensemble = load_bundle(given, provider="cpu", strategy="generated", threads=1)
+    before = ensemble.predict(images, members="all")
+    for buffer in buffers.values():
+        buffer[:] = bytes(len(buffer))
+    np.testing.assert_array_equal(ensemble.predict(images, members="all"), before)
+    load_bundle({**files, "hypernet.onnx": memoryview(spread)[::2]}, provider="cpu", strategy="materialised")
 
 
 def test_nothing_is_written(files, images, tmp_path, monkeypatch):
@@ -95,6 +109,8 @@ def test_what_needs_a_folder_says_so(files):
     for options in ({"engine": "openvino"}, {"tune": True}):
         with pytest.raises(RuntimeInputError, match="write it to a folder first"):
             load_bundle(files, **options)
+    with pytest.raises(ProviderError, match="run `hnexport tune` once on a folder with its files, or choose another"):
+        load_bundle(files, strategy="folded")
     with pytest.raises(RuntimeInputError, match="a mapping from file names to bytes"):
         load_bundle(files["manifest.json"])
 

@@ -29,9 +29,9 @@ def ask(tmp_path):
     threading.Thread(target=lambda: serve(folder, 0, ready=answer), daemon=True).start()
     assert ready.wait(30)
 
-    def get(path, method="GET"):
+    def get(path, method="GET", **headers):
         connection = http.client.HTTPConnection(found[0].hostname, found[0].port, timeout=30)
-        connection.request(method, path)
+        connection.request(method, path, headers=headers)
         response = connection.getresponse()
         with contextlib.closing(connection):
             return response.status, {name.title(): value for name, value in response.headers.items()}, response.read()
@@ -67,7 +67,25 @@ def test_it_listens_on_this_machine_alone(ask):
     assert ask.address.hostname == "127.0.0.1"
 
 
-OUTSIDE = ("/missing", "/page/", "/../secret.txt", "/%2e%2e/secret.txt", "/page/../../secret.txt")
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost:8000", 200), ("127.0.0.1", 200), ("[::1]:8000", 200), ("hn.localhost", 200)]
+    + [(host, 421) for host in ("evil.example", "evil.example:8000", "127.0.0.1.evil.example", "[", "")],
+)
+def test_another_name_for_this_machine_is_not_answered(ask, host, status):
+    """Otherwise a page elsewhere, whose name suddenly means 127.0.0.1, reads the bundle."""
+    assert ask("/weights.bin", Host=host)[0] == status
+
+
+OUTSIDE = (
+    "/missing",
+    "/%00",
+    "/weights.bin%00",
+    "/page/",
+    "/../secret.txt",
+    "/%2e%2e/secret.txt",
+    "/page/../../secret.txt",
+)
 
 
 @pytest.mark.parametrize("path", OUTSIDE)

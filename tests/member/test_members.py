@@ -180,6 +180,26 @@ def test_what_is_there_stays_and_force_replaces_members_files_alone(tmp_path):
     check(path, bundle, 1)
 
 
+def test_capitals_in_a_suffix_are_the_same_suffix(tmp_path):
+    bundle = KINDS["gelu"]()
+    for suffix in SUFFIXES:
+        path = tmp_path / f"plain.{suffix.upper()}"
+        for member in (0, 1):
+            write_members(bundle, [member], path, options=dataclasses.replace(TRUSTING, force=True))
+        path.rename(lower := tmp_path / f"plain.{suffix}")
+        check(lower, bundle, 1)
+
+
+def test_nothing_is_written_into_a_bundle(copied):
+    bundle = copied("gelu")
+    before = sorted(bundle.rglob("*"))
+    (bundle.parent / "link").symlink_to(bundle)
+    for target in (bundle / "plain.onnx", bundle / "new" / "members", bundle.parent / "link" / "plain.onnx"):
+        with pytest.raises(BundleError, match=r"lies in the bundle .*, which never changes: choose another target"):
+            write_members(bundle, [0], target)
+    assert sorted(bundle.rglob("*")) == before
+
+
 def test_force_replaces_a_folder_of_members_and_no_other(tmp_path):
     bundle, folder = KINDS["gelu"](), tmp_path / "members"
     write_members(bundle, None, folder)

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,29 @@ def test_a_wheel_that_brings_no_plugin_is_not_offered(plugin, name, module, faul
     plugin(module, name)
     assert [found.fault for found in offered.installed_plugins()] == ([fault] if fault else [])
     assert offered.offered() == ("cpu",)
+
+
+@pytest.mark.parametrize(
+    ("says", "fault"),
+    [
+        ("def get_ep_names(): return [1, 2]", r"it says that it brings \(1, 2\), which are no names of providers"),
+        ("def get_ep_names(): return None", "NoneType"),
+        ("def get_ep_name(): return 'A B\\nExecutionProvider'", "which are no names of providers"),
+        ("raise SystemExit('enough')", "enough"),
+    ],
+    ids=["numbers", "nothing", "two lines", "an exit"],
+)
+def test_a_plugin_that_talks_nonsense_is_a_fault_and_nothing_else(plugin, says, fault):
+    plugin(f"{says}\ndef get_library_path(): return 'x.so'\n")
+    (found,) = offered.installed_plugins()
+    assert re.search(fault, found.fault)
+    assert offered.offered() == ("cpu",)
+
+
+def test_a_plugin_may_name_one_provider_as_a_text_and_print_what_it_likes(plugin, capsys):
+    plugin("print('hello')\ndef get_library_path(): return 'x.so'\ndef get_ep_names(): return 'ToyExecutionProvider'")
+    assert offered.offered() == ("cpu", "toy")
+    assert capsys.readouterr().out == ""
 
 
 def test_devices_that_an_application_registered_are_taken_without_a_wheel(monkeypatch, shared_bundle):
