@@ -15,8 +15,12 @@ from hnexport.cli.options import (
     trust_option,
     wide_option,
 )
+from hnexport.errors import RuntimeInputError
+from hnexport.publishing import Rules, check_place, staged_file
 
 __all__ = ["evaluate"]
+
+_RULES = Rules(error=RuntimeInputError, called="--page", what="file", forced_by="")
 
 FILE = click.Path(path_type=Path)
 
@@ -34,6 +38,7 @@ FILE = click.Path(path_type=Path)
     help="Also PyTorch in float64 and these, comma-separated as for verify, for instance onnx,torchscript,pt2; or all.",
 )
 @click.option("--bins", type=click.IntRange(1, 1000), default=15, show_default=True, help="Of the calibration error.")
+@click.option("--page", type=FILE, help="Write what was found as a page with diagrams, a new .html file.")
 @click.option("--resize", is_flag=True, help="Scale pictures of another size to the graph's.")
 @click.option("--background", metavar="COLOUR", help="Behind transparent pictures: white, #ffffff or 255,255,255.")
 @click.option("--frame", type=int, help="Which frame of an animation or page of a TIFF, from 0.")
@@ -55,6 +60,7 @@ def evaluate(
     labels: Path | None,
     runtimes: str | None,
     bins: int,
+    page: Path | None,
     engine: str,
     provider: str,
     trust: bool,
@@ -72,6 +78,7 @@ def evaluate(
     from hnexport.cli.render_evaluate import print_evaluation
     from hnexport.evaluate import EvaluateOptions, ReadOptions
     from hnexport.evaluate import evaluate as evaluated
+    from hnexport.evaluate.page import evaluation_page
     from hnexport.records import to_json
 
     options = EvaluateOptions(
@@ -86,8 +93,13 @@ def evaluate(
         digest=digest,
         reading=ReadOptions(pictures=_pictures(pictures), class_names=_class_names(bundle, labels), target=target),
     )
+    if page is not None:
+        check_place(page, _RULES)
     with render.live_progress(quiet=as_json) as progress:
         found = evaluated(bundle, data, options=options, progress=progress)
+    if page is not None:
+        with staged_file(page, _RULES) as new:
+            new.write_text(evaluation_page(found), encoding="utf-8")
     if as_json:
         render.print_json(to_json(found))
     else:

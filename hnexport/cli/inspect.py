@@ -1,4 +1,4 @@
-"""`hnexport inspect`: what a bundle is, or a checkpoint."""
+"""`hnexport inspect`: what a bundle is, or a checkpoint file."""
 
 from pathlib import Path
 

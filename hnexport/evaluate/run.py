@@ -16,6 +16,7 @@ from hnexport.evaluate.classification import classify, compared, rows_of
 from hnexport.evaluate.data import Data, read_data
 from hnexport.evaluate.results import Evaluation, SourceEvaluation
 from hnexport.evaluate.targets import ReadOptions
+from hnexport.evaluate.values import compared_values, regress, value_rows
 from hnexport.installed import require_complete, require_extra
 from hnexport.members import check_members
 from hnexport.progress import Progress, no_progress
@@ -143,19 +144,23 @@ def _evaluated(
     """The first source is what the others are compared with."""
     first: NDArray[Any] | None = None
     done: list[SourceEvaluation] = []
+    targets, is_value = np.asarray(data.targets), output.axis is None
+
+    def asked(source: Source, samples: Data) -> NDArray[Any]:
+        found = answers(source, signature, output, members, samples, progress)
+        return value_rows(found) if output.axis is None else rows_of(found, output.axis)
+
     for source in sources:
-        logits = rows_of(answers(source, signature, output, members, data, progress), output.axis or 0)
-        foreign = None
-        if others is not None:
-            foreign = rows_of(answers(source, signature, output, members, others, progress), output.axis or 0)
-        first = logits if first is None else first
-        labels = np.asarray(data.targets).reshape(-1)
+        found, foreign = asked(source, data), None if others is None else asked(source, others)
+        first = found if first is None else first
+        compare = compared_values if is_value else compared
         done.append(
             SourceEvaluation(
                 name=source.name,
                 runtime=source.runtime,
-                classification=classify(logits, labels, bins, foreign),
-                difference=compared(logits, first, done[0].name) if done else None,
+                classification=None if is_value else classify(found, targets.reshape(-1), bins, foreign),
+                regression=regress(found, targets.reshape(data.samples, -1), foreign) if is_value else None,
+                difference=compare(found, first, done[0].name) if done else None,
             )
         )
     return done
@@ -189,19 +194,21 @@ def _evaluation(
 
 
 def _output(signature: Signature, asked: str | None) -> OutputSpec:
-    """The output that is meant: the one that is named, or the only one that can be evaluated.
+    """The output that is meant: the one that is named, or the only one of logits, or the only one at all.
 
     Raises:
         RuntimeInputError: it does not exist, cannot be evaluated, or several can.
     """
-    able = [one for one in signature.outputs if one.kind is OutputKind.LOGITS and one.has_batch]
+    able = [one for one in signature.outputs if one.is_floating and one.has_batch]
+    logits = [one for one in able if one.kind is OutputKind.LOGITS]
     names = ", ".join(one.name for one in able) or "none"
     if asked is not None:
         chosen = next((one for one in able if one.name == asked), None)
         if chosen is None:
             raise RuntimeInputError(f"{asked!r} is no output that can be evaluated: choose among {names}")
         return chosen
-    if len(able) != 1:
-        said = spelled("output=", "--output")
-        raise RuntimeInputError(f"say with {said} which output is meant: logits with a batch axis are {names}")
-    return able[0]
+    for some in (logits, able):
+        if len(some) == 1:
+            return some[0]
+    said = spelled("output=", "--output")
+    raise RuntimeInputError(f"say with {said} which output is meant: those that can be evaluated are {names}")
