@@ -1,5 +1,7 @@
 """From `(hnet, mnet)` to an ensemble: both are captured for each member, and must compute the same but for tensors."""
 
+import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -28,6 +30,8 @@ from hnexport.widened import Widened
 __all__ = ["HypnettorchEnsemble", "ensemble_from_hypnettorch"]
 
 _UNCOND, _COND = "uncond_input", "cond_input"  # as hypnettorch's forward calls them
+_NORM = re.compile(r"shared\.norm\d+\.mean")  # one set of statistics, as hypnettorch's layers are called here
+_log = logging.getLogger(__name__)
 _EXACT = 1e-9
 """Relative L2, in float64: the same operators in another order at most."""
 
@@ -151,7 +155,24 @@ def ensemble_from_hypnettorch(
         bases=generator.bases,
     )
     _check(found)
+    _warn_of_statistics(found)
     return found
+
+
+def _warn_of_statistics(found: Ensemble) -> None:
+    """Batch norm remembers activations, which differ where kernels do."""
+    norm = next((item for item in found.stored if _NORM.fullmatch(item.name)), None)
+    differ = any(item.is_conditional and (item.slot is None or len(item.shape) > 3) for item in found.stored)
+    if norm is not None and differ and found.members > 1:
+        _log.warning(
+            "%s: %d members with kernels of their own meet one set of batch-norm statistics (%s), a mixture that fits "
+            "none of them: they predict much worse than in training. Train with a set for each member "
+            "(checkpoint_stats called %d times), and give condition=lambda k: k",
+            found.name,
+            found.members,
+            norm.slot,
+            found.members - 1,
+        )
 
 
 def _divided(example_inputs: object, fixed: Tensor | None) -> tuple[dict[str, Tensor], object]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -372,3 +373,14 @@ def test_a_condition_without_statistics_is_named() -> None:
     hnet, mnet = pair(statistics=MEMBERS)
     with pytest.raises(SpecError, match=r"mnet.forward fails with condition=7: AssertionError; is there a set"):
         Ensemble.from_hypnettorch(hnet, mnet, example_inputs=torch.rand(2, 768), condition=[*range(MEMBERS - 1), 7])
+
+
+@pytest.mark.parametrize(("statistics", "condition"), [(1, None), (MEMBERS, None), (MEMBERS, lambda k: k)])
+def test_one_set_of_statistics_for_kernels_that_differ_is_warned_of(
+    statistics: int, condition: Callable[[int], int] | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    hnet, mnet = pair(statistics=statistics)
+    with caplog.at_level(logging.WARNING):
+        Ensemble.from_hypnettorch(hnet.eval(), mnet.eval(), example_inputs=torch.zeros(2, 768), condition=condition)
+    said = "kernels of their own meet one set of batch-norm statistics (norm0.mean)" in caplog.text
+    assert said is (condition is None)

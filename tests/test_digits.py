@@ -1,0 +1,58 @@
+"""Real handwriting, trained with hnexport's own modules: what the examples print, and what statistics are worth."""
+
+import contextlib
+import io
+import re
+import runpy
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint, recalibrate
+from hnexport.networks.wide_resnet.pipeline import Pipeline
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture
+def in_examples(monkeypatch):
+    """As `python examples/NAME.py` runs them."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    with torch.random.fork_rng():
+        yield
+    sys.modules.pop("train_digits", None)
+
+
+@pytest.mark.parametrize("name", ["train_digits", "train_digits_modules"])
+def test_an_example_trains_exports_and_judges_an_ensemble(name, in_examples, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [name, "--epochs", "4", "--out", str(tmp_path)])
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    found = {
+        who: float(value) for who, value in re.findall(r"^(.+): (0\.\d+|1\.0+)$", printed.getvalue(), re.MULTILINE)
+    }
+    assert list(found) == [*(f"member {number}" for number in range(5)), "ensemble"]
+    assert found["ensemble"] > 0.95  # 4 epochs; as the examples stand they reach 0.99
+
+
+def test_recalibrating_repairs_an_ensemble_that_was_trained_with_one_set_of_statistics(in_examples):
+    example = runpy.run_path(str(EXAMPLES / "train_digits.py"))
+    train_images, images, train_labels, labels = map(torch.from_numpy, example["digits"]())
+    spec = replace(example["specification"](train_images.numpy()), members=3, member_statistics=False)
+    pipeline = Pipeline.from_seed(spec)
+    example["train"](pipeline, train_images, train_labels, 5)
+
+    def accuracies(checkpoint: Checkpoint) -> list[float]:
+        judged = Pipeline(checkpoint.spec, checkpoint.tensors)
+        with torch.no_grad():
+            answers = judged.ensemble(range(3), images).argmax(2)
+        return (answers == labels).float().mean(1).tolist()
+
+    broken = pipeline.checkpoint("a test")
+    repaired = recalibrate(broken, train_images)
+    assert min(accuracies(broken)) < 0.9
+    assert min(accuracies(repaired.checkpoint)) > 0.95
