@@ -1,5 +1,6 @@
 """Two tables in docs/runtimes.md, each between two markers: every runtime, and members beside other exports of them."""
 
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,11 @@ class Table:
         """The marker below."""
         return f"<!-- {self.name}: end of what make runtimes wrote -->"
 
+    @property
+    def text(self) -> str:
+        """The head in lines of the page's width."""
+        return textwrap.fill(self.head, width=120, break_long_words=False, break_on_hyphens=False)
+
     def line(self, row: Row) -> str:
         """A row in Markdown, or nothing."""
         cells = self.cells(row)
@@ -49,7 +55,7 @@ class Table:
         rule = ["---" for _ in self.columns]
         found = [lines[name] for name in order if lines.get(name)]
         table = "\n".join([f"| {' | '.join(self.columns)} |", f"| {' | '.join(rule)} |", *found])
-        page.write_text(f"{before}{self.begin}\n{self.head}\n\n{table}\n{self.end}{after}", encoding="utf-8")
+        page.write_text(f"{before}{self.begin}\n{self.text}\n\n{table}\n{self.end}{after}", encoding="utf-8")
 
 
 def _runtime_cells(row: Row) -> list[str]:
