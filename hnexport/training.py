@@ -37,7 +37,7 @@ class Halves(nn.Module):
         self._network = (network,)  # in a tuple: not a submodule, its tensors are the generator's
         stored = tuple(stored)
         self._written = tuple(item for item in stored if item.slot is not None and not item.trained)
-        self._members_differ = any(item.is_conditional and item.trained for item in stored)
+        self._kernels_differ = _kernels_differ(stored)
         self._seen_writing = False
         self.eval()
 
@@ -88,14 +88,14 @@ class Halves(nn.Module):
 
     def _warn_of_shared(self, weights: Mapping[str, Tensor], copies: Mapping[StoredTensor, Tensor]) -> None:
         """Once: members whose tensors differ, and statistics that one sees after another."""
-        if not self._members_differ:
+        if not self._kernels_differ:
             return
         for item, copy in copies.items():
             if not item.is_conditional and not torch.equal(copy, weights[str(item.slot)]):
                 _log.warning(
-                    "%s is one for all members, whose weights differ: it becomes a mixture that fits none of them, and "
-                    "predictions outside of training mode are wrong. Give each member its own (member_statistics=True "
-                    "in the specification of a Wide ResNet, Rule('*running_*', 'member') in a recipe)",
+                    "%s is one for all members, whose kernels differ: it becomes a mixture that fits none of them, and "
+                    "predictions outside of training mode are much worse. Give each member its own "
+                    "(member_statistics=True in a specification, Rule('*running_*', 'member') in a recipe)",
                     item.name,
                 )
                 return
@@ -132,6 +132,15 @@ class EnsembleModule(Halves):
         with self.keeping(member, generated) as given:
             weights, _ = ensemble.slots_of(given)
             return ensemble.run(weights, inputs)
+
+
+def _kernels_differ(stored: tuple[StoredTensor, ...]) -> bool:
+    """Whether members have matrices or kernels of their own before the last statistics: a head comes after them."""
+    last = max((place for place, item in enumerate(stored) if not item.trained), default=-1)
+    return any(
+        item.is_conditional and item.trained and len(item.shape) > 2  # the first axis is the member
+        for item in stored[: last + 1]
+    )
 
 
 def trainable(ensemble: Ensemble) -> EnsembleModule:

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from hnexport.errors import RuntimeInputError
 from hnexport.evaluate.results import Classification, Difference
 from hnexport.evaluate.scores import gain, mean_scores, reliability, scores
-from hnexport.evaluate.uncertainty import coverage, diversity, separation, uncertainties
+from hnexport.evaluate.uncertainty import coverage, diversity, histogram, separation, uncertainties
 from hnexport.runtime.uncertainty import EnsemblePrediction, log_softmax, summarise
 
 __all__ = ["classify", "compared", "rows_of"]
@@ -67,6 +67,7 @@ def classify(logits: Logits, labels: NDArray[np.int64], bins: int, others: Logit
             name: (float(values.mean()), *(float(foreign[name].mean()) for _ in foreign and (0,)))
             for name, values in own.items()
         },
+        histograms={name: histogram(values, wrong, foreign.get(name)) for name, values in own.items()},
     )
 
 

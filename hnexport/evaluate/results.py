@@ -10,6 +10,10 @@ __all__ = [
     "Difference",
     "Diversity",
     "Evaluation",
+    "FittedTemperature",
+    "Histogram",
+    "Interval",
+    "Regression",
     "Scores",
     "Separation",
     "SourceEvaluation",
@@ -97,6 +101,22 @@ class Separation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Histogram:
+    """How often an uncertainty has which size.
+
+    Attributes:
+        edges: of its bins, of equal width.
+        right, wrong: shares of the rows of these data, by whether the ensemble's answer is right.
+        other: shares of the rows of data that do not belong; empty without.
+    """
+
+    edges: tuple[float, ...]
+    right: tuple[float, ...]
+    wrong: tuple[float, ...]
+    other: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Classification:
     """Of one output of logits, from one source.
 
@@ -111,6 +131,7 @@ class Classification:
         coverage: by uncertainty.
         ood: by uncertainty, how well it separates other data, that do not belong, from these; empty without such data.
         uncertainty: by uncertainty its mean over these data, and over the others.
+        histograms: by uncertainty.
     """
 
     rows: int
@@ -126,6 +147,51 @@ class Classification:
     coverage: Mapping[str, Coverage]
     ood: Mapping[str, Separation]
     uncertainty: Mapping[str, tuple[float, ...]]
+    histograms: Mapping[str, Histogram]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """How many targets lie in the middle interval that should hold `nominal` of them."""
+
+    nominal: float
+    observed: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regression:
+    """Of one output that is a value, from one source. Errors have the unit of the output.
+
+    Attributes:
+        rows: samples.
+        elements: numbers of each.
+        each: root mean squared error of the members, in their order.
+        mean: of the members' errors.
+        rmse: of the ensemble: of the members' mean.
+        gain: of the ensemble over `mean`.
+        each_absolute: mean absolute error of the members, which is the CRPS of one value.
+        nll: mean negative log-likelihood of the targets under normal distributions with the members' mean and variance,
+            nats; None of one member.
+        crps: continuous ranked probability score of these; None of one member.
+        crps_members: that of the members as they are.
+        deviation: mean standard deviation over the members.
+        intervals: of the normal distributions.
+        ood: how well the deviation separates data that do not belong; None without.
+    """
+
+    rows: int
+    elements: int
+    each: tuple[float, ...]
+    mean: float
+    rmse: float
+    gain: float
+    each_absolute: tuple[float, ...]
+    nll: float | None
+    crps: float | None
+    crps_members: float
+    deviation: float
+    intervals: tuple[Interval, ...]
+    ood: Separation | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,13 +220,32 @@ class SourceEvaluation:
     Attributes:
         name: "runtime", "float64", or as an artifact is called in `verify`.
         runtime: what computed it, in words.
+        classification: None where the output is a value.
+        regression: None where it is not.
         difference: None of the first source.
     """
 
     name: str
     runtime: str
-    classification: Classification
+    classification: Classification | None
+    regression: Regression | None
     difference: Difference | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedTemperature:
+    """The temperature with which the ensemble's likelihood is largest on these data.
+
+    Attributes:
+        value: what logits are to be divided by.
+        rows: how many it was fitted on.
+        before, after: the ensemble's scores on these very rows.
+    """
+
+    value: float
+    rows: int
+    before: Scores
+    after: Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +262,7 @@ class Evaluation:
         class_order: how classes got their numbers, in words; "" where the data have numbers.
         bins: of the calibration error, of equal width.
         not_run: by source, why it was not run.
+        temperature: fitted on the first source's answers; None where nobody asked for it.
     """
 
     bundle: str
@@ -192,3 +278,4 @@ class Evaluation:
     bins: int
     sources: tuple[SourceEvaluation, ...]
     not_run: Mapping[str, str]
+    temperature: FittedTemperature | None = None

@@ -14,8 +14,10 @@ from hnexport.errors import RuntimeInputError
 from hnexport.evaluate.answers import Source, answers, runtime_source
 from hnexport.evaluate.classification import classify, compared, rows_of
 from hnexport.evaluate.data import Data, read_data
-from hnexport.evaluate.results import Evaluation, SourceEvaluation
+from hnexport.evaluate.results import Evaluation, FittedTemperature, SourceEvaluation
 from hnexport.evaluate.targets import ReadOptions
+from hnexport.evaluate.temperature import fit_temperature
+from hnexport.evaluate.values import compared_values, regress, value_rows
 from hnexport.installed import require_complete, require_extra
 from hnexport.members import check_members
 from hnexport.progress import Progress, no_progress
@@ -41,6 +43,7 @@ class EvaluateOptions:
         members: those to evaluate; None takes all.
         output: which, where the network has several.
         bins: of the expected calibration error, of equal width.
+        temperature: also fit one, on the first source's answers; see `hnexport.evaluate.derive.temper_bundle`.
         provider, engine: as `hnexport.runtime.load` takes them.
         artifacts: also evaluate PyTorch in float64, and these artifacts as `verify` names them, or `all`; needs all of
             hnexport. None evaluates the runtime alone.
@@ -53,6 +56,7 @@ class EvaluateOptions:
     members: Sequence[int] | None = None
     output: str | None = None
     bins: int = 15
+    temperature: bool = False
     provider: str = "auto"
     engine: str = "onnxruntime"
     artifacts: Sequence[str] | None = None
@@ -92,6 +96,8 @@ def evaluate(
     found = read_identified(folder, options.digest)
     signature = found.manifest.signature
     output = _output(signature, options.output)
+    if options.temperature and output.axis is None:
+        raise RuntimeInputError(f"{output.name} is a value: only logits have a temperature")
     members = check_members("all" if options.members is None else options.members, found.manifest.members)
     own = read_data(Path(data), found.manifest, output, options.reading)
     others = None
@@ -99,8 +105,8 @@ def evaluate(
         others = read_data(Path(options.ood), found.manifest, output, options.reading, targets=False)
     not_run: dict[str, str] = {}
     sources = _sources(folder, found, options, ensemble, not_run)
-    evaluated = _evaluated(sources, signature, output, members, own, others, options.bins, progress)
-    return _evaluation(found, output, members, own, others, evaluated, options, not_run)
+    evaluated, fitted = _evaluated(sources, signature, output, members, own, others, options, progress)
+    return _evaluation(found, output, members, own, others, evaluated, options, not_run, fitted)
 
 
 def _sources(
@@ -137,28 +143,35 @@ def _evaluated(
     members: Sequence[int],
     data: Data,
     others: Data | None,
-    bins: int,
+    options: EvaluateOptions,
     progress: Progress,
-) -> list[SourceEvaluation]:
+) -> tuple[list[SourceEvaluation], FittedTemperature | None]:
     """The first source is what the others are compared with."""
     first: NDArray[Any] | None = None
     done: list[SourceEvaluation] = []
+    fitted: FittedTemperature | None = None
+    targets, is_value, bins = np.asarray(data.targets), output.axis is None, options.bins
+
+    def asked(source: Source, samples: Data) -> NDArray[Any]:
+        found = answers(source, signature, output, members, samples, progress)
+        return value_rows(found) if output.axis is None else rows_of(found, output.axis)
+
     for source in sources:
-        logits = rows_of(answers(source, signature, output, members, data, progress), output.axis or 0)
-        foreign = None
-        if others is not None:
-            foreign = rows_of(answers(source, signature, output, members, others, progress), output.axis or 0)
-        first = logits if first is None else first
-        labels = np.asarray(data.targets).reshape(-1)
+        found, foreign = asked(source, data), None if others is None else asked(source, others)
+        if options.temperature and first is None:
+            fitted = fit_temperature(found, targets.reshape(-1), bins, output)
+        first = found if first is None else first
+        compare = compared_values if is_value else compared
         done.append(
             SourceEvaluation(
                 name=source.name,
                 runtime=source.runtime,
-                classification=classify(logits, labels, bins, foreign),
-                difference=compared(logits, first, done[0].name) if done else None,
+                classification=None if is_value else classify(found, targets.reshape(-1), bins, foreign),
+                regression=regress(found, targets.reshape(data.samples, -1), foreign) if is_value else None,
+                difference=compare(found, first, done[0].name) if done else None,
             )
         )
-    return done
+    return done, fitted
 
 
 def _evaluation(
@@ -170,6 +183,7 @@ def _evaluation(
     sources: Sequence[SourceEvaluation],
     options: EvaluateOptions,
     not_run: Mapping[str, str],
+    fitted: FittedTemperature | None,
 ) -> Evaluation:
     return Evaluation(
         bundle=found.manifest.name,
@@ -185,23 +199,26 @@ def _evaluation(
         bins=options.bins,
         sources=tuple(sources),
         not_run=dict(not_run),
+        temperature=fitted,
     )
 
 
 def _output(signature: Signature, asked: str | None) -> OutputSpec:
-    """The output that is meant: the one that is named, or the only one that can be evaluated.
+    """The output that is meant: the one that is named, or the only one of logits, or the only one at all.
 
     Raises:
         RuntimeInputError: it does not exist, cannot be evaluated, or several can.
     """
-    able = [one for one in signature.outputs if one.kind is OutputKind.LOGITS and one.has_batch]
+    able = [one for one in signature.outputs if one.is_floating and one.has_batch]
+    logits = [one for one in able if one.kind is OutputKind.LOGITS]
     names = ", ".join(one.name for one in able) or "none"
     if asked is not None:
         chosen = next((one for one in able if one.name == asked), None)
         if chosen is None:
             raise RuntimeInputError(f"{asked!r} is no output that can be evaluated: choose among {names}")
         return chosen
-    if len(able) != 1:
-        said = spelled("output=", "--output")
-        raise RuntimeInputError(f"say with {said} which output is meant: logits with a batch axis are {names}")
-    return able[0]
+    for some in (logits, able):
+        if len(some) == 1:
+            return some[0]
+    said = spelled("output=", "--output")
+    raise RuntimeInputError(f"say with {said} which output is meant: those that can be evaluated are {names}")

@@ -3,13 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from hnexport.evaluate.results import Coverage, Diversity, Separation
+from hnexport.evaluate.results import Coverage, Diversity, Histogram, Separation
 from hnexport.runtime.uncertainty import EnsemblePrediction
 
-__all__ = ["coverage", "diversity", "separation", "uncertainties"]
+__all__ = ["coverage", "diversity", "histogram", "separation", "uncertainties"]
 
 Floats = NDArray[np.float64]
 _CURVE_POINTS = 101
+_BARS = 30
 
 
 def uncertainties(prediction: EnsemblePrediction) -> dict[str, Floats]:
@@ -48,12 +49,12 @@ def separation(should: Floats, should_not: Floats) -> Separation | None:
     truth = np.concatenate([np.ones(len(should), np.int64), np.zeros(len(should_not), np.int64)])
     values = np.concatenate([should, should_not])
     false, true, _ = roc_curve(truth, values, drop_intermediate=True)
-    at = np.linspace(0.0, 1.0, _CURVE_POINTS) if len(false) > _CURVE_POINTS else None
+    at = np.linspace(0.0, 1.0, _CURVE_POINTS) ** 2 if len(false) > _CURVE_POINTS else None
     return Separation(
         auroc=float(roc_auc_score(truth, values)),
         fpr95=float(false[np.searchsorted(true, 0.95)]),
         false_positive=tuple((false if at is None else at).tolist()),
-        true_positive=tuple((true if at is None else np.interp(at, false, true)).tolist()),
+        true_positive=tuple((true if at is None else np.interp(at, false, true) * (at > 0)).tolist()),
     )
 
 
@@ -73,4 +74,20 @@ def coverage(uncertainty: Floats, wrong: NDArray[np.bool_]) -> Coverage:
     shown = np.unique(np.linspace(1, rows, min(rows, _CURVE_POINTS)).round().astype(np.int64))
     return Coverage(
         coverage=tuple((shown / rows).tolist()), risk=tuple(risk[shown - 1].tolist()), area=float(risk.mean())
+    )
+
+
+def histogram(uncertainty: Floats, wrong: NDArray[np.bool_], other: Floats | None) -> Histogram:
+    """How an uncertainty is spread over right answers, wrong ones and, where there are any, other data."""
+    highest = max(float(one.max()) for one in (uncertainty, other) if one is not None)
+    edges = np.linspace(0.0, highest or 1.0, _BARS + 1)
+
+    def shares(values: Floats, rows: int) -> tuple[float, ...]:
+        return tuple((np.histogram(values, edges)[0] / rows).tolist())
+
+    return Histogram(
+        edges=tuple(edges.tolist()),
+        right=shares(uncertainty[~wrong], len(uncertainty)),
+        wrong=shares(uncertainty[wrong], len(uncertainty)),
+        other=() if other is None else shares(other, len(other)),
     )

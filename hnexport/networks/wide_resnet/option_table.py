@@ -10,7 +10,9 @@ __all__ = ["DESCRIBES", "INPUT", "OF_STATE_DICTS", "SOURCES", "SPECIFICATION", "
 
 FILE = click.Path(path_type=Path)
 STATISTICS = click.option(
-    "--statistics", type=int, help="Use this set of batch-norm statistics (mean_N) for every member."
+    "--statistics",
+    type=Integers(),
+    help="Sets of batch-norm statistics (mean_N) to use: one for every member, or one for each, 0,1,2.",
 )
 PREFIXES = (
     click.option("--hnet-prefix", help="Where a file holds several: what stands before the hypernetwork's names."),

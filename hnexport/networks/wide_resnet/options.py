@@ -18,12 +18,24 @@ from hnexport.networks.wide_resnet.option_table import (
     SPECIFICATION,
     STATE_DICTS,
 )
+from hnexport.progress import Progress
 
 if TYPE_CHECKING:
-    from hnexport.networks.wide_resnet.checkpoints import Checkpoint, HypnettorchOverrides
+    from hnexport.networks.wide_resnet.checkpoints import Checkpoint, HypnettorchOverrides, Recalibration
     from hnexport.networks.wide_resnet.spec import ImageSpec, PreprocessSpec, Recipe
 
-__all__ = ["build_options", "check_target", "checkpoint", "convert_options", "imported", "inspected", "save"]
+__all__ = [
+    "assumed",
+    "build_options",
+    "check_target",
+    "checkpoint",
+    "convert_options",
+    "imported",
+    "inspected",
+    "loaded",
+    "recalibrated",
+    "save",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -97,6 +109,29 @@ def inspected(path: Path) -> "tuple[str, Checkpoint]":
     if is_late_phase(path):
         return "a late-phase state dict", load_late_phase(path)
     return "hypnettorch's state dicts", load_hypnettorch(path)
+
+
+def assumed(checkpoint: "Checkpoint") -> tuple[str, ...]:
+    """What nobody said about a checkpoint; see `checkpoints.assumed`."""
+    from hnexport.networks.wide_resnet.checkpoints.assumed import assumptions
+
+    return assumptions(checkpoint.spec, checkpoint.assumed)
+
+
+def loaded(path: Path) -> "Checkpoint":
+    """A native checkpoint; see `native.load_checkpoint`."""
+    from hnexport.networks.wide_resnet.checkpoints import load_checkpoint
+
+    return load_checkpoint(path)
+
+
+def recalibrated(checkpoint: "Checkpoint", images: Any, batch_size: int, progress: Progress) -> "Recalibration":
+    """With statistics of each member; see `recalibration.recalibrate`."""
+    import torch
+
+    from hnexport.networks.wide_resnet.checkpoints import recalibrate
+
+    return recalibrate(checkpoint, torch.from_numpy(images), batch_size=batch_size, progress=progress)
 
 
 def check_target(path: Path, *, replace: bool) -> None:

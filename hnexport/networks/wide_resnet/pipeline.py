@@ -1,7 +1,7 @@
 """The pipeline: one module from a condition id and an image to logits, for whoever trains in PyTorch."""
 
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
@@ -9,12 +9,14 @@ from torch.func import functional_call
 
 from hnexport.hypernet.generator import WeightGenerator
 from hnexport.members import check_member, check_members
-from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint
 from hnexport.networks.wide_resnet.image_network import ImageNetwork
 from hnexport.networks.wide_resnet.initialise import initialise
 from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.networks.wide_resnet.storage import generator_spec, stored_tensors
 from hnexport.training import Halves
+
+if TYPE_CHECKING:
+    from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 
 __all__ = ["Pipeline"]
 
@@ -87,7 +89,7 @@ class Pipeline(Halves):
         """Every stored tensor by its name, as `Pipeline(spec, tensors)` takes them."""
         return dict(self.generator.state_dict())
 
-    def checkpoint(self, origin: str) -> Checkpoint:
+    def checkpoint(self, origin: str) -> "Checkpoint":
         """What `save_checkpoint` writes and `build` takes: copies on the CPU, as they are now.
 
         Args:
@@ -96,6 +98,8 @@ class Pipeline(Halves):
         Raises:
             CheckpointError: numbers are not finite: training diverged.
         """
+        from hnexport.networks.wide_resnet.checkpoints import Checkpoint  # whose recalibration is made with pipelines
+
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in self.tensors().items()}
         return Checkpoint(spec=self.spec, tensors=tensors, origin=origin)
 

@@ -12,11 +12,13 @@ from hnexport.networks.wide_resnet.checkpoints.native import (
     load_checkpoint,
     save_checkpoint,
 )
+from hnexport.networks.wide_resnet.checkpoints.recalibration import Recalibration, recalibrate
 from hnexport.networks.wide_resnet.checkpoints.state_dicts import StateDicts, read_state_dicts
 
 __all__ = [
     "Checkpoint",
     "HypnettorchOverrides",
+    "Recalibration",
     "StateDicts",
     "check_checkpoint_target",
     "import_hypnettorch",
@@ -28,5 +30,6 @@ __all__ = [
     "load_late_phase",
     "random_checkpoint",
     "read_state_dicts",
+    "recalibrate",
     "save_checkpoint",
 ]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hnexport.errors import CheckpointError
+from hnexport.networks.wide_resnet.checkpoints.assumed import Assumed
 from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint
 from hnexport.networks.wide_resnet.checkpoints.conversion import check_dtype, float32, note_conversion
 from hnexport.networks.wide_resnet.checkpoints.hypnettorch_inference import (
@@ -25,9 +26,11 @@ from hnexport.networks.wide_resnet.checkpoints.hypnettorch_names import (
     hypernet_state,
     main_state,
 )
+from hnexport.networks.wide_resnet.checkpoints.hypnettorch_statistics import statistics_sets, warn_of_statistics
 from hnexport.networks.wide_resnet.checkpoints.state_dicts import read_state_dicts
 from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.spec import Source, StoredKind
+from hnexport.spelling import spelled
 
 __all__ = ["import_hypnettorch", "load_hypnettorch"]
 
@@ -105,16 +108,35 @@ def _imported(
         norms=tuple(tuple(statistics[0][0].shape) for statistics in main.statistics),
     )
     reading = infer(evidence, overrides)
-    sets = _statistics_sets(main, reading.spec.members, overrides.statistics)
+    sets = statistics_sets(main, reading.spec.members, overrides.statistics)
     spec = replace(reading.spec, member_statistics=len(sets) > 1)
     tensors = _hypernet_tensors(reading, hypernet.params)
     if reading.shared_in_main:
         tensors |= _main_tensors(reading, main)
     tensors |= _statistics(replace(reading, spec=spec), main, sets)
     _check_duplicates(reading, hypernet, main)
+    _check_activation(reading, overrides)
     note_conversion(origin, (*hypernet.params, *main.params))
+    warn_of_statistics(origin, main, spec, sets)
     order = [stored.name for stored in stored_tensors(spec)]
-    return Checkpoint(spec=spec, tensors={name: tensors[name] for name in order}, origin=origin)
+    sized = overrides.image_height is not None and overrides.image_width is not None
+    return Checkpoint(
+        spec=spec,
+        tensors={name: tensors[name] for name in order},
+        origin=origin,
+        assumed=frozenset({Assumed.NORMALISATION} if sized else Assumed),
+    )
+
+
+def _check_activation(reading: Reading, overrides: HypnettorchOverrides) -> None:
+    """Any activation between hidden layers gives numbers, and only one of them is right: nobody guesses."""
+    hypernet = reading.spec.hypernet
+    if hypernet is not None and hypernet.hidden_layers and overrides.activation is None:
+        raise CheckpointError(
+            f"hnet: the internal hypernetworks have hidden layers {list(hypernet.hidden_layers)}, and no tensor says "
+            f"which activation is between them: say {spelled('activation=Activation.RELU', '--activation relu')}, "
+            "hypnettorch's default, or the one that was set"
+        )
 
 
 def _check_duplicates(reading: Reading, hypernet: HypernetState, main: MainState) -> None:
@@ -160,26 +182,6 @@ def _main_tensors(reading: Reading, main: MainState) -> dict[str, Tensor]:
         for index, (slot, found) in enumerate(zip(main_layout(reading.spec.network), main.params, strict=True))
         if slot.name in shared
     }
-
-
-def _statistics_sets(main: MainState, members: int, chosen: int | None) -> Sequence[int]:
-    """The sets of batch-norm statistics to take: one, or one for each member."""
-    if not main.statistics:
-        return (0,)
-    available = len(main.statistics[0])
-    if chosen is not None:
-        if not 0 <= chosen < available:
-            raise CheckpointError(
-                f"mnet: there is no set {chosen} of batch-norm statistics: found 0 to {available - 1}"
-            )
-        return (chosen,)
-    if available not in (1, members):
-        raise CheckpointError(
-            f"mnet tensor '_batchnorm_layers.0.mean_{available - 1}': expected one set of batch-norm statistics, or "
-            f"one for each of {members} members, found {available}; choose one for all members with the override "
-            "'statistics'"
-        )
-    return range(available)
 
 
 def _statistics(reading: Reading, main: MainState, sets: Sequence[int]) -> dict[str, Tensor]:
