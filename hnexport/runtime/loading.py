@@ -65,7 +65,9 @@ def load(
             named is taken or refused, never replaced: "cpu", "cuda", "tensorrt", "directml", "coreml", "migraphx",
             "webgpu", "openvino", "qnn", "tensorrt-rtx", and whatever else onnxruntime has here, built in or from a
             plugin (docs/runtimes.md).
-        engine: "onnxruntime", or "openvino" (on the CPU; an optional dependency).
+        engine: "onnxruntime", or "openvino" (on the CPU; an optional dependency). OpenVINO, and WebGPU
+            among the providers, make numbers of a NaN in an input: check inputs before the call where that matters. Ids
+            that do not exist are refused, whatever computes.
         strategy: "materialised" keeps members as plain networks, "folded" keeps their weights beside the graphs that
             `hnexport tune` made for this machine, "generated" computes a member's weights in every call; "auto"
             materialises where that is faster and all members fit into half of the available memory, otherwise it takes

@@ -362,6 +362,25 @@ def test_without_the_headers_the_page_works_with_one_thread(open_page, address):
     assert page.inner_text("#facts").startswith("WebAssembly with 1 thread (more need the headers COOP and COEP)")
 
 
+def test_several_threads_compute_the_same(open_page, address, bundle, tmp_path):
+    cores = 'Object.defineProperty(navigator, "hardwareConcurrency", { get: () => 8 });\n'
+
+    def on_eight_cores(page):
+        def answer(route):
+            response = route.fetch()
+            route.fulfill(response=response, body=cores + response.text())
+
+        page.route("**/page/worker.js", answer)
+
+    page = open_page(address + NO_GPU, before=on_eight_cores)
+    settled(page, 3)
+    assert page.inner_text("#facts").startswith("WebAssembly with 4 threads")
+    file = as_png(picture())
+    give(page, file)
+    settled(page, 3, cards=2)
+    assert_shown(card_of(page, "picture.png"), expected(bundle, file, tmp_path))
+
+
 def test_nothing_is_loaded_from_elsewhere(open_page, address):
     asked = []
     page = open_page(address + NO_GPU, before=lambda page: page.on("request", lambda one: asked.append(one.url)))
