@@ -8,8 +8,11 @@ from random import Random
 
 import mutators
 import pytest
+import torch
 from fuzzing import Command, Mutant, faults
 from shared import build_once
+from torch.onnx._internal.exporter._registration import ONNXRegistry
+from zygote import Limits
 
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 
@@ -51,6 +54,29 @@ def test_a_forked_process_ends_as_an_interpreter_does(zygote, tmp_path, code, ex
     assert zygote.run([], cwd=tmp_path, env=os.environ, code=code).returncode == expected
 
 
+def test_what_is_raised_while_a_forked_process_runs_ends_it(zygote, tmp_path):
+    seen = []
+
+    def give_up(pid):
+        seen.append(pid)
+        raise ValueError("enough")
+
+    with pytest.raises(ValueError, match="enough"):
+        zygote.run([], cwd=tmp_path, env=os.environ, code="import time; time.sleep(1000)", meanwhile=give_up)
+    with pytest.raises(ProcessLookupError):
+        os.kill(seen[0], 0)
+    assert zygote.run([], cwd=tmp_path, env=os.environ, code="raise SystemExit(3)").returncode == 3
+
+
+def test_a_forked_process_may_be_told_how_large_a_file_may_be(zygote, tmp_path):
+    code = "import os; file = os.open('file', os.O_CREAT | os.O_WRONLY); print(os.write(file, bytes(2000)))"
+    code += "; os.write(file, b'more')"
+    done = zygote.run([], cwd=tmp_path, env=os.environ, code=code, limits=Limits(file_bytes=1000))
+    assert (done.returncode, done.stdout) == (1, "1000\n")
+    assert "File too large" in done.stderr
+    assert (tmp_path / "file").stat().st_size == 1000
+
+
 def test_a_bundle_is_built_once_for_what_is_the_same(make_spec, make_tensors, built):
     spec = make_spec()
     tensors = make_tensors(spec)
@@ -61,6 +87,16 @@ def test_a_bundle_is_built_once_for_what_is_the_same(make_spec, make_tensors, bu
     name = next(iter(tensors))
     changed = {**tensors, name: tensors[name] + 1e-3}
     assert build_once(Checkpoint(spec=spec, tensors=changed, origin="a test")).path != same.path
+
+
+def test_the_exporters_table_is_made_once_and_what_one_export_adds_is_its_own():
+    before, target = ONNXRegistry().from_torchlib(opset_version=18), torch.ops.aten.relu.default
+    before.register_op(target, lambda x: x)
+    after = ONNXRegistry().from_torchlib(opset_version=18)
+    assert [found.is_custom for found in before.get_decomps(target)] == [True, False]
+    assert [found.is_custom for found in after.get_decomps(target)] == [False]
+    assert after.get_decomps(target)[0] is before.get_decomps(target)[1]
+    assert (after.opset_version, before.functions.keys()) == (18, after.functions.keys())
 
 
 SEEN = {

@@ -85,11 +85,6 @@ def input_settings(
         DeployError: the page can give this network no sample, or mean and std are for pictures that it does not take.
         RuntimeInputError: mean or std do not fit the channels.
     """
-    if manifest.conditions:
-        raise DeployError(
-            f"{manifest.name} makes its weights of {', '.join(manifest.conditions)} too: the page keeps members, whose "
-            "weights are made once; call model.onnx with onnxruntime-web"
-        )
     image = image_input(manifest)
     if image is None or image.channels not in (1, 3):
         if mean is not None or std is not None:

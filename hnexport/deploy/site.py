@@ -25,6 +25,7 @@ from hnexport.images import image_input
 from hnexport.images.pictures import PictureOptions, read_picture
 from hnexport.names import GOLDEN_FILE, HYPERNET_FILE, MANIFEST_FILE, NETWORK_FILE, WEIGHTS_FILE
 from hnexport.publishing import check_place, staged_folder
+from hnexport.reading import shown
 from hnexport.records import to_json
 
 __all__ = ["WebOptions", "WebSite", "deploy_web"]
@@ -136,6 +137,11 @@ def deploy_web(bundle: Path, target: Path, options: WebOptions | None = None) ->
 
 
 def _require_parts(bundle: Path, manifest: Manifest) -> None:
+    if manifest.conditions:
+        raise DeployError(
+            f"{manifest.name} makes a member's weights of {', '.join(manifest.conditions)}, an input: the page and the "
+            "module in examples/web keep the weights of members; call model.onnx, which takes it"
+        )
     if manifest.onnx is None:
         raise DeployError(f"{bundle} holds no ONNX files, only {', '.join(manifest.formats)}: build it with onnx")
     if manifest.schema_version == 1:
@@ -170,12 +176,23 @@ def _samples(manifest: Manifest, given: tuple[Path, ...]) -> dict[str, Path]:
         name = f"{_SAMPLES}/{path.name}"
         if path.suffix.lower() not in _SAMPLE_ENDINGS:
             raise DeployError(f"{path}: browsers read {', '.join(_SAMPLE_ENDINGS)}: save the sample as one of them")
+        if not _is_text(path.name):
+            raise DeployError(f"{shown(path.name)} is no name that an address can have: rename the sample")
         if name in found:
             raise DeployError(f"{path} and {found[name]} have the same name: rename one of the samples")
         if image is not None:
             read_picture(path, image, PictureOptions(resize=True, background=(255, 255, 255), frame=0))
         found[name] = path
     return found
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name is one in Unicode: Linux also takes other bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _runtime_settings(runtime: RuntimePackage) -> RuntimeSettings:

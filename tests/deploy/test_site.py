@@ -5,14 +5,14 @@ import json
 import shutil
 from pathlib import Path
 
-import hypernetworks
 import pytest
 from bundles import small_bundle
+from hypernetworks import CASES
 from PIL import Image
+from shared import built_kind
 from web_runtime import runtime_package
 from written import written
 
-from hnexport.build import BuildOptions, build
 from hnexport.bundle.manifest import Format, read_manifest, write_manifest
 from hnexport.deploy import WebOptions, deploy_web
 from hnexport.deploy.javascript_runtime import PROVIDER_FILES
@@ -124,6 +124,7 @@ REFUSED = {
     "no labels": ("hypernet", {"labels": Path("missing.txt")}, RuntimeInputError, "missing.txt"),
     "no sample": ("hypernet", {"samples": (Path("missing.png"),)}, RuntimeInputError, "missing.png"),
     "a strange sample": ("hypernet", {"samples": (Path("a.tiff"),)}, DeployError, "browsers read .png"),
+    "no text": ("hypernet", {"samples": (Path("\udcff.png"),)}, DeployError, r"'\\udcff.png' is no name .*rename the"),
     "the same name": (
         "hypernet",
         {"samples": (EXAMPLES / "images" / "cat.png", EXAMPLES / "images" / ".." / "images" / "cat.png")},
@@ -140,11 +141,9 @@ def test_what_the_page_cannot_show_is_refused_with_the_reason(deployed, tmp_path
     assert not (tmp_path / "site").exists()
 
 
-def test_weights_that_are_made_of_an_input_too_are_refused_with_the_way(deployed, tmp_path):
-    options = BuildOptions(formats=(Format.ONNX,))
-    build(hypernetworks.CASES["vector"].ensemble(), tmp_path / "vector", options=options)
-    with pytest.raises(DeployError, match="makes its weights of condition too.*call model.onnx with onnxruntime-web"):
-        deployed(tmp_path / "vector")
+def test_a_hypernetwork_of_a_vector_is_refused_as_what_it_is(deployed):
+    with pytest.raises(DeployError, match="makes a member's weights of .*, an input: the page and the module"):
+        deployed(built_kind("hypernetwork-both", CASES["both"]).path)
 
 
 def test_a_bundle_of_the_first_schema_is_refused(deployed):

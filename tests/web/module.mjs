@@ -12,12 +12,22 @@ const ensemble = await load((name) => readFile(path.join(bundle, name)), {
 });
 const plain = (value) => JSON.parse(JSON.stringify(value, (_, one) =>
   ArrayBuffer.isView(one) ? [...one].map((number) => (Number.isFinite(Number(number)) ? Number(number) : String(number))) : one));
+const changed = async (name, other) => {
+  const manifest = JSON.parse(await readFile(path.join(bundle, name), "utf8"));
+  return new TextEncoder().encode(JSON.stringify({ ...manifest, ...other }));
+};
 const refused = {};
 for (const [name, call] of Object.entries({
   "too large": () => ensemble.predict(ensemble.golden.inputs, { member: ensemble.members }),
   "negative": () => ensemble.predict(ensemble.golden.inputs, { member: -1 }),
   "a fraction": () => ensemble.predict(ensemble.golden.inputs, { member: 0.5 }),
   "no members": () => ensemble.predictMean(ensemble.golden.inputs, { members: [] }),
+  "no member": () => ensemble.predict(ensemble.golden.inputs),
+  "a text": () => ensemble.predict(ensemble.golden.inputs, { member: "1" }),
+  "nothing": () => ensemble.predict(null, { member: 0 }),
+  "no address": () => load("bundles/x", { ort }),
+  "half a manifest": () => load((name) => changed(name, { slots: null }), { ort }),
+  "of a vector": () => load((name) => changed(name, { conditions: ["code"] }), { ort }),
   "no input": () => ensemble.predict({}, { member: 0 }),
   "unknown input": () => ensemble.predict({ ...ensemble.golden.inputs, other: new Float32Array(1) }, { member: 0 }),
 })) {
@@ -28,7 +38,15 @@ const mean = await ensemble.predictMean(ensemble.golden.inputs, { onMember: (mem
 // Asked for at once, they are answered one after the other.
 const [first, again] = await Promise.all([0, ensemble.members - 1].map((member) =>
   ensemble.predict(ensemble.golden.inputs, { member })));
+// Whoever called fills his arrays with the next sample at once.
+const copied = Object.fromEntries(Object.entries(ensemble.golden.inputs).map(([name, { data, shape }]) =>
+  [name, { data: data.slice(), shape }]));
+const waiting = [ensemble.predict(copied, { member: 0 }), ensemble.predictMean(copied, { members: [0, 1] })];
+Object.values(copied).forEach(({ data }) => data.fill(data instanceof BigInt64Array ? 0n : 0));
+const [alone, pair] = await Promise.all(waiting);
+const overwritten = { alone: plain(alone), pair: plain(pair) };
 console.log(JSON.stringify({
+  overwritten,
   members: ensemble.members, worst: await ensemble.check(), resident: ensemble.resident, order: together, refused,
   mean: plain(mean), first: plain(first), last: plain(again),
 }));

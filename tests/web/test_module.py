@@ -72,6 +72,16 @@ def test_members_that_are_asked_for_at_once_keep_their_own_answers(answers):
         assert np.allclose(array(found["last"][output.name]), stacked[-1], atol=1e-6, rtol=1e-6)
 
 
+def test_arrays_that_change_while_a_call_waits_change_no_answer(answers):
+    files, found = answers
+    for output in files.signature.outputs:
+        assert found["overwritten"]["alone"][output.name]["data"] == found["first"][output.name]["data"]
+        said, known = found["overwritten"]["pair"][output.name], found["mean"][output.name]
+        kind = "logits" if said["kind"] == "logits" else "values"
+        count = len(said[kind]["data"])
+        assert said[kind]["data"] == known[kind]["data"][:count]
+
+
 def test_no_more_members_are_kept_than_were_asked_for(answers):
     assert len(answers[1]["resident"]) == 2
 
@@ -84,6 +94,12 @@ def test_what_cannot_be_answered_is_refused_in_words(answers):
     assert found["refused"]["negative"] == f"HnexportError: member -1 does not exist: {existing}"
     assert found["refused"]["a fraction"] == f"HnexportError: member 0.5 does not exist: {existing}"
     assert found["refused"]["no members"] == "HnexportError: members is empty: name at least one"
+    assert found["refused"]["no member"] == f"HnexportError: member: expected a number, found undefined: {existing}"
+    assert found["refused"]["a text"] == f"HnexportError: member: expected a number, found string 1: {existing}"
+    assert found["refused"]["nothing"].startswith("HnexportError: inputs: expected ")
+    assert found["refused"]["no address"].startswith("HnexportError: bundles/x/ is no address: give one, or a function")
+    assert found["refused"]["half a manifest"].startswith("HnexportError: manifest.json is damaged: it has no slots")
+    assert found["refused"]["of a vector"].startswith("HnexportError: a member's weights are made of code")
     assert found["refused"]["no input"].startswith(f"HnexportError: the input {name} is missing: expected ")
     assert found["refused"]["unknown input"].startswith("HnexportError: there is no input other, only ")
 

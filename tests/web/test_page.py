@@ -221,6 +221,7 @@ INVALID = {
     "huge.png": (b"\0" * (2**26 + 1), "huge.png has 67.1 MB: pictures are read up to 67.1 MB."),
     "cut.png": (as_png(picture())["buffer"][:60], "cut.png is not an image that this browser can read"),
     "wide.png": (as_png(Image.new("1", (9000, 9000)))["buffer"], "wide.png has 9000 \u00d7 9000 pixels"),
+    "long.png": (as_png(Image.new("1", (70000, 1)))["buffer"], "long.png has 70000 \u00d7 1 pixels, more than this"),
 }
 
 
@@ -287,6 +288,13 @@ def test_normalisation_labels_and_samples_are_what_the_command_was_given(open_pa
         page.locator(".headline strong", has_text=label).wait_for()
         settled(page, 3)
         page.locator(f".headline:has-text('{right.max():.1f} %')").wait_for()
+        for field, text in (("#std", "-1"), ("#mean", "a, 0.5")):  # marked as wrong, and not used
+            page.fill(field, text)
+            page.locator(field).blur()
+            assert page.locator(f"{field}:invalid").count() == 1
+        give(page, {**file, "name": "another.png", "mimeType": "image/png"})
+        settled(page, 3, cards=2)
+        assert_shown(card_of(page, "another.png"), right, names)
 
 
 def test_pixels_need_no_normalisation(open_page, tmp_path):

@@ -1,4 +1,4 @@
-import { readFiles, reader, readManifest, words, type Progress, type Read, type Source } from "./files.js";
+import { readFiles, reader, readManifest, shown, words, type Progress, type Read, type Source } from "./files.js";
 import { readGolden, rowErrors, rowsOf, type Golden } from "./golden.js";
 import { summarise, type Summary } from "./summaries.js";
 import { fittedInputs, type Inputs } from "./tensors.js";
@@ -80,10 +80,13 @@ export class LoadedEnsemble {
 
   /** One member's outputs, by name. */
   async predict(inputs: Inputs, options: { readonly member: number }): Promise<Record<string, Tensor>> {
-    this.#require(options.member);
-    const fitted = fittedInputs(inputs, this.inputs);
+    const member = this.#existing(options?.member);
+    return this.#run(fittedInputs(inputs, this.inputs), member);
+  }
+
+  #run(fitted: Readonly<Record<string, Tensor>>, member: number): Promise<Record<string, Tensor>> {
     return this.#queued(async () => {
-      const session = await this.#ready(options.member);
+      const session = await this.#ready(member);
       const feeds = Object.fromEntries(this.inputs.map(({ name, dtype }) => {
         const { data, shape } = fitted[name] as Tensor;
         return [name, new this.#ort.Tensor(dtype as never, data as never, shape)];
@@ -100,12 +103,13 @@ export class LoadedEnsemble {
       readonly onMember?: (member: number, outputs: Record<string, Tensor>) => void;
     } = {},
   ): Promise<Record<string, Summary>> {
-    const members = options.members ?? Array.from({ length: this.members }, (_, member) => member);
-    if (!members.length) throw new HnexportError("members is empty: name at least one");
-    members.forEach((member) => this.#require(member));
+    const asked = options.members ?? Array.from({ length: this.members }, (_, member) => member);
+    if (!asked.length) throw new HnexportError("members is empty: name at least one");
+    const members = asked.map((member) => this.#existing(member));
+    const fitted = fittedInputs(inputs, this.inputs); // once: the caller's arrays may change before the last member ran
     const found: Record<string, Tensor>[] = [];
     for (const member of members) {
-      const outputs = await this.predict(inputs, { member });
+      const outputs = await this.#run(fitted, member);
       found.push(outputs);
       options.onMember?.(member, outputs);
     }
@@ -131,6 +135,7 @@ export class LoadedEnsemble {
     for (const member of options.members ?? golden.members) {
       const outputs = await this.predict(inputs, { member });
       const place = golden.members.indexOf(member);
+      if (place < 0) throw new HnexportError(`there are golden samples of the members ${golden.members.join(", ")}, not of ${member}`);
       for (const spec of this.outputs) {
         const rows = batched(spec) ? samples : 1;
         const [exact, noise] = [golden.outputs, golden.noise].map((tensors) => {
@@ -165,9 +170,10 @@ export class LoadedEnsemble {
     });
   }
 
-  #require(member: number): void {
-    if (Number.isInteger(member) && member >= 0 && member < this.members) return;
+  #existing(member: number): number {
+    if (Number.isInteger(member) && member >= 0 && member < this.members) return member;
     const existing = this.members > 1 ? `members 0 to ${this.members - 1}` : "only member 0";
+    if (typeof member !== "number") throw new HnexportError(`member: expected a number, found ${shown(member)}: this ensemble has ${existing}`);
     throw new HnexportError(`member ${member} does not exist: this ensemble has ${existing}`);
   }
 

@@ -10,14 +10,29 @@ export interface Progress {
 /** Gives a file of the bundle; `loaded` is told of bytes as they come. */
 export type Read = (name: string, loaded?: (bytes: number) => void) => Promise<Uint8Array>;
 
-/** Where a bundle lies: the address of its folder, or a function that reads its files. */
-export type Source = string | URL | Read;
+/** Where a bundle lies: the address of its folder, or a function that reads its files (also as Node's Buffer). */
+export type Source = string | URL | ((name: string, loaded?: (bytes: number) => void) => Promise<Uint8Array | ArrayBuffer>);
 
 export function reader(source: Source): Read {
-  if (typeof source === "function") return source;
+  if (typeof source === "function") return async (name, loaded) => asBytes(await source(name, loaded), name);
   const text = String(source);
-  const folder = new URL(text.endsWith("/") ? text : `${text}/`, globalThis.location?.href);
+  const folder = address(text.endsWith("/") ? text : `${text}/`);
   return (name, loaded) => download(new URL(name, folder), loaded);
+}
+
+function address(text: string): URL {
+  try {
+    return new URL(text, globalThis.location?.href);
+  } catch {
+    throw new HnexportError(`${text} is no address: give one, or a function that reads a file by its name`);
+  }
+}
+
+/** A plain Uint8Array over the same bytes: `slice` of Node's Buffer copies nothing, and its buffer is that of others. */
+function asBytes(given: unknown, name: string): Uint8Array {
+  if (ArrayBuffer.isView(given)) return new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
+  if (given instanceof ArrayBuffer) return new Uint8Array(given);
+  throw new HnexportError(`${name}: expected a Uint8Array of the file's bytes, found ${shown(given)}`);
 }
 
 async function download(address: URL, loaded?: (bytes: number) => void): Promise<Uint8Array> {
@@ -68,11 +83,28 @@ export async function readManifest(read: Read): Promise<Manifest> {
   if (!found.onnx) throw new HnexportError("the bundle holds no ONNX files: build it with the format onnx");
   if (found.conditions?.length) {
     throw new HnexportError(
-      `${found.name} makes its weights of ${found.conditions.join(", ")} too, and this module keeps members, whose ` +
-      "weights are made once: call model.onnx with onnxruntime",
+      `a member's weights are made of ${found.conditions.join(", ")}, which this module does not give: call model.onnx`,
     );
   }
+  const wrong = missing(found);
+  if (wrong) throw new HnexportError(`${name} is damaged: it has no ${wrong}; copy the bundle again`);
   return found;
+}
+
+/** The first part that is not there as it should be; what a manifest says may have been written by anybody. */
+function missing({ members, inputs, outputs, slots, onnx, files }: Manifest): string | undefined {
+  const tensors = (specs: unknown): boolean =>
+    Array.isArray(specs) && specs.every((spec) => typeof spec?.name === "string" && Array.isArray(spec.shape));
+  const present: Readonly<Record<string, boolean>> = {
+    members: Number.isInteger(members) && members > 0,
+    inputs: tensors(inputs) && inputs[0]?.name === "cond_id",
+    outputs: tensors(outputs) && outputs.length > 0,
+    slots: tensors(slots),
+    supplied: Array.isArray(onnx?.supplied),
+    files: typeof files === "object" && !!files && Object.values(files).every((one) =>
+      Number.isInteger(one?.size_bytes) && typeof one.sha256 === "string"),
+  };
+  return Object.keys(present).find((part) => !present[part]);
 }
 
 /** Several files of a bundle, each as the manifest has it. */
@@ -110,6 +142,11 @@ async function sha256Of(content: Uint8Array): Promise<string | null> {
   if (!subtle) return null;
   const digest = new Uint8Array(await subtle.digest("SHA-256", content as Uint8Array<ArrayBuffer>));
   return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** What was given in another's place, in a word. */
+export function shown(given: unknown): string {
+  return given === null || given === undefined ? String(given) : `${typeof given} ${String(given).slice(0, 40)}`;
 }
 
 export function words(error: unknown): string {

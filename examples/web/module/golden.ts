@@ -47,7 +47,7 @@ function safetensors(content: Uint8Array): { tensors: Record<string, Tensor>; me
   for (const [name, { dtype, shape, data_offsets: [from, to] }] of Object.entries(entries)) {
     const kind = ARRAYS[CODES[dtype] ?? ""];
     if (!kind) continue;
-    const bytes = new Uint8Array(content.subarray(start + from, start + to)); // aligned; a Buffer's slice is no copy
+    const bytes = content.slice(start + from, start + to); // a copy of its own is aligned
     tensors[name] = { data: new kind(bytes.buffer, 0, size(shape)), shape };
   }
   return { tensors, metadata: (metadata ?? {}) as unknown as Record<string, string> };

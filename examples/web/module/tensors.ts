@@ -1,3 +1,4 @@
+import { shown } from "./files.js";
 import { HnexportError, type Numbers, type Tensor, type TensorSpec } from "./types.js";
 
 type Maker = { new (buffer: ArrayBuffer, offset: number, length: number): Numbers; readonly BYTES_PER_ELEMENT: number };
@@ -16,8 +17,12 @@ export type Inputs = Tensor | Numbers | Readonly<Record<string, Tensor | Numbers
 
 export const size = (shape: readonly number[]): number => shape.reduce((product, axis) => product * axis, 1);
 
-/** Every input as a tensor that fits its specification; the batch of all is one. */
+/**
+ * Every input as a tensor that fits its specification; the batch of all is one. They are copies: a call may wait for
+ * others, and whoever called fills his arrays with the next picture meanwhile.
+ */
 export function fittedInputs(inputs: Inputs, specs: readonly TensorSpec[]): Record<string, Tensor> {
+  if (typeof inputs !== "object" || !inputs) throw new HnexportError(`inputs: expected ${names(specs)}, found ${shown(inputs)}`);
   const named = isTensor(inputs) || ArrayBuffer.isView(inputs) ? alone(inputs, specs) : inputs;
   const unknown = Object.keys(named).find((name) => !specs.some((spec) => spec.name === name));
   if (unknown !== undefined) throw new HnexportError(`there is no input ${unknown}, only ${names(specs)}`);
@@ -25,7 +30,7 @@ export function fittedInputs(inputs: Inputs, specs: readonly TensorSpec[]): Reco
   const axes = new Map<string, { size: number; of: string }>();
   for (const spec of specs) {
     const given = named[spec.name];
-    if (given === undefined) throw new HnexportError(`the input ${spec.name} is missing: expected ${shown(spec)}`);
+    if (given === undefined) throw new HnexportError(`the input ${spec.name} is missing: expected ${expected(spec)}`);
     const tensor = fitted[spec.name] = fit(given, spec);
     spec.shape.forEach((axis, index) => {
       const found = tensor.shape[index] ?? 0;
@@ -51,23 +56,23 @@ function fit(given: Tensor | Numbers, spec: TensorSpec): Tensor {
   const clamped = spec.dtype === "uint8" && data instanceof Uint8ClampedArray;
   if (!kind || !(data instanceof kind || clamped)) {
     throw new HnexportError(
-      `${spec.name}: expected ${shown(spec)} in ${kind?.name ?? "no array"}, found ${data?.constructor?.name}`,
+      `${spec.name}: expected ${expected(spec)} in ${kind?.name ?? "no array"}, found ${data?.constructor?.name}`,
     );
   }
   const shape = isTensor(given) ? given.shape : batchOf(data.length, spec);
-  const fits = shape.length === spec.shape.length
+  const fits = shape.length === spec.shape.length && shape.every((axis) => Number.isInteger(axis) && axis >= 0)
     && spec.shape.every((axis, index) => typeof axis === "string" || axis === shape[index]);
   if (!fits || size(shape) !== data.length) {
-    throw new HnexportError(`${spec.name}: expected ${shown(spec)}, found ${data.length} numbers as [${shape.join(", ")}]`);
+    throw new HnexportError(`${spec.name}: expected ${expected(spec)}, found ${data.length} numbers as [${shape.join(", ")}]`);
   }
-  return { data: clamped ? new Uint8Array(data.buffer, data.byteOffset, data.length) : data, shape };
+  return { data: clamped ? new Uint8Array(data) : data.slice(), shape: [...shape] };
 }
 
 function batchOf(length: number, spec: TensorSpec): readonly number[] {
   const fixed = spec.shape.filter((axis) => typeof axis === "number");
   const free = spec.shape.length - fixed.length;
   const row = size(fixed);
-  if (free > 1) throw new HnexportError(`${spec.name}: its axes ${shown(spec)} need a shape, give { data, shape }`);
+  if (free > 1) throw new HnexportError(`${spec.name}: its axes ${expected(spec)} need a shape, give { data, shape }`);
   return spec.shape.map((axis) => (typeof axis === "number" ? axis : Math.floor(length / Math.max(row, 1))));
 }
 
@@ -77,4 +82,4 @@ export function isTensor(value: unknown): value is Tensor {
 }
 
 const names = (specs: readonly TensorSpec[]): string => specs.map((spec) => spec.name).join(", ") || "nothing";
-const shown = (spec: TensorSpec): string => `${spec.dtype} [${spec.shape.join(", ")}]`;
+const expected = (spec: TensorSpec): string => `${spec.dtype} [${spec.shape.join(", ")}]`;

@@ -32,6 +32,7 @@ export interface Manifest {
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly OutputSpec[];
   readonly slots: readonly TensorSpec[];
+  /** Inputs of which a member's weights are made. */
   readonly conditions?: readonly string[];
   readonly onnx: { readonly supplied: readonly string[] } | null;
   readonly files: Readonly<Record<string, { readonly size_bytes: number; readonly sha256: string }>>;

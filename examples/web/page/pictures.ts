@@ -64,7 +64,11 @@ function rgbaOf(bitmap: ImageBitmap): ImageData {
   context.fillStyle = "white";
   context.fillRect(0, 0, bitmap.width, bitmap.height);
   context.drawImage(bitmap, 0, 0);
-  return context.getImageData(0, 0, bitmap.width, bitmap.height);
+  const drawn = context.getImageData(0, 0, bitmap.width, bitmap.height);
+  if (drawn.data[3] !== 255) { // a canvas with a side too long draws nothing, without a word
+    throw new Error(`has ${bitmap.width} × ${bitmap.height} pixels, more than this browser can draw: scale it`);
+  }
+  return drawn;
 }
 
 function withChannels(rgba: Uint8ClampedArray, channels: number): Uint8Array {

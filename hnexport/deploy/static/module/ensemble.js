@@ -1,4 +1,4 @@
-import { readFiles, reader, readManifest, words } from "./files.js";
+import { readFiles, reader, readManifest, shown, words } from "./files.js";
 import { readGolden, rowErrors, rowsOf } from "./golden.js";
 import { summarise } from "./summaries.js";
 import { fittedInputs } from "./tensors.js";
@@ -59,10 +59,12 @@ export class LoadedEnsemble {
     }
     /** One member's outputs, by name. */
     async predict(inputs, options) {
-        this.#require(options.member);
-        const fitted = fittedInputs(inputs, this.inputs);
+        const member = this.#existing(options?.member);
+        return this.#run(fittedInputs(inputs, this.inputs), member);
+    }
+    #run(fitted, member) {
         return this.#queued(async () => {
-            const session = await this.#ready(options.member);
+            const session = await this.#ready(member);
             const feeds = Object.fromEntries(this.inputs.map(({ name, dtype }) => {
                 const { data, shape } = fitted[name];
                 return [name, new this.#ort.Tensor(dtype, data, shape)];
@@ -72,13 +74,14 @@ export class LoadedEnsemble {
     }
     /** What several members say together, by output; by default all of them. `onMember` is told of each one's outputs. */
     async predictMean(inputs, options = {}) {
-        const members = options.members ?? Array.from({ length: this.members }, (_, member) => member);
-        if (!members.length)
+        const asked = options.members ?? Array.from({ length: this.members }, (_, member) => member);
+        if (!asked.length)
             throw new HnexportError("members is empty: name at least one");
-        members.forEach((member) => this.#require(member));
+        const members = asked.map((member) => this.#existing(member));
+        const fitted = fittedInputs(inputs, this.inputs); // once: the caller's arrays may change before the last member ran
         const found = [];
         for (const member of members) {
-            const outputs = await this.predict(inputs, { member });
+            const outputs = await this.#run(fitted, member);
             found.push(outputs);
             options.onMember?.(member, outputs);
         }
@@ -101,6 +104,8 @@ export class LoadedEnsemble {
         for (const member of options.members ?? golden.members) {
             const outputs = await this.predict(inputs, { member });
             const place = golden.members.indexOf(member);
+            if (place < 0)
+                throw new HnexportError(`there are golden samples of the members ${golden.members.join(", ")}, not of ${member}`);
             for (const spec of this.outputs) {
                 const rows = batched(spec) ? samples : 1;
                 const [exact, noise] = [golden.outputs, golden.noise].map((tensors) => {
@@ -133,10 +138,12 @@ export class LoadedEnsemble {
             this.#hypernet = null;
         });
     }
-    #require(member) {
+    #existing(member) {
         if (Number.isInteger(member) && member >= 0 && member < this.members)
-            return;
+            return member;
         const existing = this.members > 1 ? `members 0 to ${this.members - 1}` : "only member 0";
+        if (typeof member !== "number")
+            throw new HnexportError(`member: expected a number, found ${shown(member)}: this ensemble has ${existing}`);
         throw new HnexportError(`member ${member} does not exist: this ensemble has ${existing}`);
     }
     /** One call after the other: onnxruntime's sessions share their memory. */

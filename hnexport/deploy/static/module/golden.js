@@ -31,7 +31,7 @@ function safetensors(content) {
         const kind = ARRAYS[CODES[dtype] ?? ""];
         if (!kind)
             continue;
-        const bytes = new Uint8Array(content.subarray(start + from, start + to)); // aligned; a Buffer's slice is no copy
+        const bytes = content.slice(start + from, start + to); // a copy of its own is aligned
         tensors[name] = { data: new kind(bytes.buffer, 0, size(shape)), shape };
     }
     return { tensors, metadata: (metadata ?? {}) };

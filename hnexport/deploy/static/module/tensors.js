@@ -1,3 +1,4 @@
+import { shown } from "./files.js";
 import { HnexportError } from "./types.js";
 const HALF = globalThis.Float16Array ?? Uint16Array;
 /** The arrays of JavaScript that hold a dtype. */
@@ -7,8 +8,13 @@ export const ARRAYS = {
     float64: Float64Array,
 };
 export const size = (shape) => shape.reduce((product, axis) => product * axis, 1);
-/** Every input as a tensor that fits its specification; the batch of all is one. */
+/**
+ * Every input as a tensor that fits its specification; the batch of all is one. They are copies: a call may wait for
+ * others, and whoever called fills his arrays with the next picture meanwhile.
+ */
 export function fittedInputs(inputs, specs) {
+    if (typeof inputs !== "object" || !inputs)
+        throw new HnexportError(`inputs: expected ${names(specs)}, found ${shown(inputs)}`);
     const named = isTensor(inputs) || ArrayBuffer.isView(inputs) ? alone(inputs, specs) : inputs;
     const unknown = Object.keys(named).find((name) => !specs.some((spec) => spec.name === name));
     if (unknown !== undefined)
@@ -18,7 +24,7 @@ export function fittedInputs(inputs, specs) {
     for (const spec of specs) {
         const given = named[spec.name];
         if (given === undefined)
-            throw new HnexportError(`the input ${spec.name} is missing: expected ${shown(spec)}`);
+            throw new HnexportError(`the input ${spec.name} is missing: expected ${expected(spec)}`);
         const tensor = fitted[spec.name] = fit(given, spec);
         spec.shape.forEach((axis, index) => {
             const found = tensor.shape[index] ?? 0;
@@ -43,22 +49,22 @@ function fit(given, spec) {
     const kind = ARRAYS[spec.dtype];
     const clamped = spec.dtype === "uint8" && data instanceof Uint8ClampedArray;
     if (!kind || !(data instanceof kind || clamped)) {
-        throw new HnexportError(`${spec.name}: expected ${shown(spec)} in ${kind?.name ?? "no array"}, found ${data?.constructor?.name}`);
+        throw new HnexportError(`${spec.name}: expected ${expected(spec)} in ${kind?.name ?? "no array"}, found ${data?.constructor?.name}`);
     }
     const shape = isTensor(given) ? given.shape : batchOf(data.length, spec);
-    const fits = shape.length === spec.shape.length
+    const fits = shape.length === spec.shape.length && shape.every((axis) => Number.isInteger(axis) && axis >= 0)
         && spec.shape.every((axis, index) => typeof axis === "string" || axis === shape[index]);
     if (!fits || size(shape) !== data.length) {
-        throw new HnexportError(`${spec.name}: expected ${shown(spec)}, found ${data.length} numbers as [${shape.join(", ")}]`);
+        throw new HnexportError(`${spec.name}: expected ${expected(spec)}, found ${data.length} numbers as [${shape.join(", ")}]`);
     }
-    return { data: clamped ? new Uint8Array(data.buffer, data.byteOffset, data.length) : data, shape };
+    return { data: clamped ? new Uint8Array(data) : data.slice(), shape: [...shape] };
 }
 function batchOf(length, spec) {
     const fixed = spec.shape.filter((axis) => typeof axis === "number");
     const free = spec.shape.length - fixed.length;
     const row = size(fixed);
     if (free > 1)
-        throw new HnexportError(`${spec.name}: its axes ${shown(spec)} need a shape, give { data, shape }`);
+        throw new HnexportError(`${spec.name}: its axes ${expected(spec)} need a shape, give { data, shape }`);
     return spec.shape.map((axis) => (typeof axis === "number" ? axis : Math.floor(length / Math.max(row, 1))));
 }
 export function isTensor(value) {
@@ -66,4 +72,4 @@ export function isTensor(value) {
     return typeof value === "object" && !!tensor && ArrayBuffer.isView(tensor.data) && Array.isArray(tensor.shape);
 }
 const names = (specs) => specs.map((spec) => spec.name).join(", ") || "nothing";
-const shown = (spec) => `${spec.dtype} [${spec.shape.join(", ")}]`;
+const expected = (spec) => `${spec.dtype} [${spec.shape.join(", ")}]`;

@@ -79,12 +79,14 @@ export class Images {
         return tensorOf(picture.pixels, this.input, mean, std);
     }
 }
-/** Mean and standard deviation as the fields say, one number a channel. */
+/** What the fields said when it was last possible: what is marked as wrong is not used. */
+const said = { mean: [], std: [] };
+/** Mean and standard deviation, one number a channel. */
 function normalisation(input) {
     if (input.dtype === "uint8")
         return [[], []]; // the graph has its own
     const numbers = (id, otherwise) => {
-        const given = found(id).value.split(/[\s,;]+/).filter(Boolean).map(Number);
+        const given = said[id];
         return Array.from({ length: input.channels }, (_, channel) => (given.length > 1 ? given[channel] : given[0]) ?? otherwise);
     };
     return [numbers("mean", 0), numbers("std", 1)];
@@ -94,18 +96,22 @@ export function normalisationFields(input, changed) {
     if (input.dtype === "uint8")
         return;
     found("normalisation").hidden = false;
-    const check = (field, positive) => {
+    const check = (id, field) => {
+        const positive = id === "std";
         const given = field.value.split(/[\s,;]+/).filter(Boolean).map(Number);
         const right = given.every((one) => Number.isFinite(one) && (!positive || one > 0))
             && [0, 1, input.channels].includes(given.length);
         field.setCustomValidity(right ? "" : `one number, or ${input.channels}${positive ? ", above 0" : ""}`);
-        if (field.reportValidity())
-            changed();
+        if (!field.reportValidity())
+            return;
+        said[id] = given;
+        changed();
     };
     for (const [id, values] of [["mean", input.mean], ["std", input.std]]) {
         const field = found(id);
         field.value = values?.join(", ") ?? "";
-        field.addEventListener("change", () => check(field, id === "std"));
+        said[id] = values ?? [];
+        field.addEventListener("change", () => check(id, field));
     }
 }
 function sideBySide({ preview, seen }) {

@@ -13,6 +13,7 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 
 from hnexport.errors import CheckpointError, SpecError
+from hnexport.networks.wide_resnet.checkpoints.assumed import Assumed
 from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint
 from hnexport.networks.wide_resnet.checkpoints.files import existing_file, sha256
 from hnexport.networks.wide_resnet.chunking import count_pieces
@@ -23,7 +24,7 @@ from hnexport.reading import ReadError, open_regular, parse_json
 from hnexport.records import RecordError, from_json, to_json
 from hnexport.spelling import spelled
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "check_checkpoint_target", "load_checkpoint", "save_checkpoint"]
+__all__ = ["FORMAT", "FORMAT_VERSION", "check_checkpoint_target", "is_native", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = "hnexport-checkpoint"
 FORMAT_VERSION = 1
@@ -60,6 +61,8 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint, *, rep
         "spec": json.dumps(to_json(checkpoint.spec)),
         "origin": checkpoint.origin,
     }
+    if checkpoint.assumed:
+        metadata["assumed"] = ", ".join(sorted(checkpoint.assumed))
     tensors = {name: tensor.detach().contiguous() for name, tensor in checkpoint.tensors.items()}
     check_checkpoint_target(path, replace=replace)
     try:
@@ -83,16 +86,21 @@ def _rules(*, replace: bool) -> Rules:
     )
 
 
-def _replaceable(path: Path) -> Contents:
-    """Nothing to list, for a file that is a native checkpoint by its metadata, be it damaged or of another version."""
+def is_native(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a native checkpoint by its metadata, be it damaged or of another version."""
+    path = Path(path)
     try:
         with open_regular(path) as file:
             size = int.from_bytes(file.read(8), "little")
             header = parse_json(file.read(size) if size <= MAX_HEADER_BYTES else b"null", str(path))
-        is_ours = header["__metadata__"]["format"] == FORMAT
+        return bool(header["__metadata__"]["format"] == FORMAT)
     except (OSError, ReadError, TypeError, KeyError):
-        is_ours = False
-    if not is_ours:
+        return False
+
+
+def _replaceable(path: Path) -> Contents:
+    """Nothing to list, for a file that is a native checkpoint."""
+    if not is_native(path):
         raise CheckpointError(
             f"{path} exists and is not a native checkpoint: only native checkpoints are replaced; choose another name"
         )
@@ -121,7 +129,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     if metadata.get("origin"):
         origin += f", from {metadata['origin']}"
     try:
-        return Checkpoint(spec=spec, tensors=tensors, origin=origin)
+        assumed = metadata.get("assumed", "").split(", ")
+        return Checkpoint(
+            spec=spec, tensors=tensors, origin=origin, assumed=frozenset(one for one in Assumed if one in assumed)
+        )
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
 
