@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 import types
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -177,3 +178,30 @@ def test_a_command_that_hangs_ends_with_everything_that_it_started(tmp_path):
 def test_the_check_runs_known_runtimes():
     check = importlib.import_module("runtimes_check")
     assert set(check.EXPECTED) <= set(importlib.import_module("runtimes.known").NAMES)
+
+
+def test_packages_that_contradict_each_other_are_a_failure_and_those_that_nobody_has_are_not(tmp_path):
+    commands = importlib.import_module("runtimes.commands")
+    install = importlib.import_module("runtimes.environments").install
+    runtime = importlib.import_module("runtimes.runtime").Runtime
+    python = Path(sys.executable)
+
+    def refused(*packages):
+        with pytest.raises(commands.NotRunError) as why:
+            install(python, runtime(name="one", file="model.onnx", packages=packages), "--no-index", *packages)
+        return type(why.value), str(why.value)
+
+    kind, said = refused("hnexport-no-such-package")
+    assert kind is commands.NotRunError
+    assert said.startswith("not run: pip cannot install hnexport-no-such-package: ERROR: No matching distribution")
+    wheels = []
+    for version in (1, 2):
+        wheels.append(tmp_path / f"hnexport_twice-{version}-py3-none-any.whl")
+        with zipfile.ZipFile(wheels[-1], "w") as wheel:
+            info = f"hnexport_twice-{version}.dist-info"
+            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: hnexport-twice\nVersion: {version}\n")
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", "")
+    kind, said = refused(*map(str, wheels))
+    assert kind is commands.FailedError
+    assert said.startswith("failed: pip cannot install")

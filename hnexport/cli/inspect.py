@@ -64,5 +64,7 @@ def _inspect_checkpoint(path: Path, *, as_json: bool) -> None:
         render.print_json({"kind": kind, "origin": checkpoint.origin, "spec": spec, "counts": to_json(counts)})
         return
     render.say(f"{kind}: {ensemble.name}, {number_of(ensemble.members, 'member')}, from {checkpoint.origin}")
+    for line in command_line().assumed(checkpoint):
+        render.say(f"assumed: {line}")
     render_bundle.print_summary(Summary(name=ensemble.name, counts=counts))
     render_bundle.print_storage(summarise_storage(ensemble))

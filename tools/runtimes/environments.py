@@ -7,9 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from runtimes.commands import ROOT, NotRunError, last_line
+from runtimes.commands import ROOT, FailedError, NotRunError, last_line
 from runtimes.runtime import Runtime
 
+NOWHERE = "No matching distribution found"
 RUNTIME_ALONE = "hnexport-runtime"
 WHEEL_SOURCES = (ROOT / "hnexport", ROOT / "tools" / "packaging" / "runtime")
 CONSTRAINTS = (ROOT / "constraints.txt", Path(__file__).with_name("constraints.txt"))
@@ -19,7 +20,8 @@ def python_of(runtime: Runtime, environments: Path) -> Path:
     """The Python that has the runtime's packages: this one, or one of an environment that is made now.
 
     Raises:
-        NotRunError: they cannot be installed, or a program is missing.
+        NotRunError: they cannot be had, or a program is missing.
+        FailedError: they contradict each other.
     """
     missing = [tool for tool in runtime.tools if shutil.which(tool) is None]
     if missing:
@@ -48,14 +50,16 @@ def install(python: Path, runtime: Runtime, *words: str) -> None:
     """Install with pip.
 
     Raises:
-        NotRunError: pip refuses; its words.
+        NotRunError: no index has them, or none is reached.
+        FailedError: pip refuses; its words.
     """
-    constraints = [word for path in CONSTRAINTS for word in ("--constraint", str(path))]
-    command = [str(python), "-m", "pip", "install", "--quiet", *constraints, *words]
+    files = CONSTRAINTS if runtime.constrained else CONSTRAINTS[1:]
+    constraints = [word for path in files for word in ("--constraint", str(path))]
+    command = [str(python), "-m", "pip", "install", "--quiet", "--no-compile", *constraints, *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = " ".join(runtime.packages)
-        raise NotRunError(f"not run: pip cannot install {said}: {last_line(done.stderr)}")
+        said = f"pip cannot install {' '.join(runtime.packages)}: {last_line(done.stderr).split(': for help')[0]}"
+        raise NotRunError(f"not run: {said}") if NOWHERE in done.stderr else FailedError(f"failed: {said}")
 
 
 def built_wheel(folder: Path) -> str:

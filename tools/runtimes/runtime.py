@@ -25,6 +25,7 @@ class Runtime:
         exporter: what made that of it, in words.
         packages: of pip, in an environment of its own, `hnexport-runtime` as a wheel of this clone; none where the
             project's has them.
+        constrained: to the versions of the project's own constraints.txt.
         tools: programs that must be there.
         variables: of the environment, for everything that is run.
         member: it takes one member as a plain file with a batch of 1.
@@ -46,6 +47,7 @@ class Runtime:
     own: str = ""
     exporter: str = ""
     packages: tuple[str, ...] = ()
+    constrained: bool = True
     tools: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     member: bool = False
