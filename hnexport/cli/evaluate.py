@@ -106,6 +106,8 @@ def evaluate(
     )
     if page is not None:
         check_place(page, _RULES)
+    if out is not None and members:
+        raise click.UsageError("--out fits one temperature for all members: leave --members out")
     if out is not None:
         require_complete("`hnexport evaluate --out`")
         check_place(out, bundle_rules(force=force))

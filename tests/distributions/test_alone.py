@@ -77,6 +77,12 @@ with click.Context(cli) as context:
     assert {f"{name} True" for name in set(COMMANDS) - WORK_ALONE} == set(filter(None, said))
 
 
+def test_evaluate_says_what_to_install_beside_the_runtime(alone, built, tmp_path):
+    done = alone.run("hnexport", "evaluate", built.path, tmp_path / "data.npz", ok=False)
+    said = 'evaluating needs sklearn, which is not installed: pip install "hnexport-runtime[evaluate]"'
+    assert (done.returncode, done.stderr.strip()) == (2, f"Error: {said}")
+
+
 def test_help_marks_what_needs_more(alone):
     text = " ".join(alone.run("hnexport", "--help").stdout.split())
     assert text.count("[needs pip install hnexport]") == len(COMMANDS) - len(WORK_ALONE)
