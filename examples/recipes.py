@@ -93,14 +93,15 @@ def main() -> None:
 
 def train(ensemble: Ensemble) -> None:
     """Each step trains every member, through the generator that they share."""
-    optimiser = torch.optim.Adam(ensemble.generator.requires_grad_(True).parameters(), lr=0.01)
+    module = ensemble.trainable().train()
+    optimiser = torch.optim.Adam(module.parameters(), lr=0.01)
     for _ in range(40):
         image, label = pictures(32)
-        losses = [F.cross_entropy(ensemble(member, {"image": image})["logits"], label) for member in range(MEMBERS)]
+        losses = [F.cross_entropy(module(member, {"image": image})["logits"], label) for member in range(MEMBERS)]
         optimiser.zero_grad()
         torch.stack(losses).sum().backward()
         optimiser.step()
-    ensemble.generator.requires_grad_(False)
+    module.eval()
 
 
 def pictures(count: int) -> tuple[Tensor, Tensor]:

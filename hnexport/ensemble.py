@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from types import MappingProxyType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -29,11 +29,14 @@ from hnexport.spec import Signature, Slot, StoredTensor
 from hnexport.spec.kinds import Kind
 from hnexport.widened import Widened
 
-_LISTED = "hnexport.networks.modules.listed"  # by name: they are built on this module
-_PAIR = "hnexport.networks.hypnettorch.pair"
-_CONDITIONAL = "hnexport.networks.modules.conditional"
-_RECIPES = "hnexport.networks.recipes.made"
-_HYPERNETWORK = "hnexport.networks.hypernetwork.made"
+if TYPE_CHECKING:
+    from hnexport.training import EnsembleModule
+
+_LISTED = "hnexport.networks.modules.listed.ensemble_from_modules"  # by name: they are built on this module
+_PAIR = "hnexport.networks.hypnettorch.pair.ensemble_from_hypnettorch"
+_CONDITIONAL = "hnexport.networks.modules.conditional.ensemble_from_conditional"
+_RECIPES = "hnexport.networks.recipes.made.ensemble_from_recipe"
+_HYPERNETWORK = "hnexport.networks.hypernetwork.made.ensemble_from_hypernetwork"
 
 __all__ = ["Ensemble"]
 
@@ -102,16 +105,13 @@ class Ensemble:
                 to do.
             CaptureError: `torch.export` refuses a module, for the reason that is passed on.
         """
-        return cast(
-            "Ensemble",
-            importlib.import_module(_LISTED).ensemble_from_modules(
-                modules,
-                example_inputs=example_inputs,
-                dynamic_axes=dynamic_axes,
-                outputs=outputs,
-                name=name,
-                origin=origin,
-            ),
+        return _made(_LISTED)(
+            modules,
+            example_inputs=example_inputs,
+            dynamic_axes=dynamic_axes,
+            outputs=outputs,
+            name=name,
+            origin=origin,
         )
 
     @classmethod
@@ -144,20 +144,17 @@ class Ensemble:
             CheckpointError: `weights` are not those of this module, recipe and number of members.
             CaptureError: `torch.export` refuses the module, for the reason that is passed on.
         """
-        return cast(
-            "Ensemble",
-            importlib.import_module(_RECIPES).ensemble_from_recipe(
-                module,
-                recipe,
-                members=members,
-                example_inputs=example_inputs,
-                weights=weights,
-                seed=seed,
-                dynamic_axes=dynamic_axes,
-                outputs=outputs,
-                name=name,
-                origin=origin,
-            ),
+        return _made(_RECIPES)(
+            module,
+            recipe,
+            members=members,
+            example_inputs=example_inputs,
+            weights=weights,
+            seed=seed,
+            dynamic_axes=dynamic_axes,
+            outputs=outputs,
+            name=name,
+            origin=origin,
         )
 
     @classmethod
@@ -189,17 +186,14 @@ class Ensemble:
                 Python looks into (`if cond_id == 0`, `self.layers[cond_id]`) cannot be captured; stack what belongs to
                 members and select with `index_select(0, cond_id.reshape(1))`.
         """
-        return cast(
-            "Ensemble",
-            importlib.import_module(_CONDITIONAL).ensemble_from_conditional(
-                module,
-                members=members,
-                example_inputs=example_inputs,
-                dynamic_axes=dynamic_axes,
-                outputs=outputs,
-                name=name,
-                origin=origin,
-            ),
+        return _made(_CONDITIONAL)(
+            module,
+            members=members,
+            example_inputs=example_inputs,
+            dynamic_axes=dynamic_axes,
+            outputs=outputs,
+            name=name,
+            origin=origin,
         )
 
     @classmethod
@@ -233,18 +227,15 @@ class Ensemble:
                 `from_modules`. It says where, and what to do.
             CaptureError: `torch.export` refuses one of them, for the reason that is passed on.
         """
-        return cast(
-            "Ensemble",
-            importlib.import_module(_HYPERNETWORK).ensemble_from_hypernetwork(
-                hypernet,
-                network,
-                example_inputs=example_inputs,
-                members=members,
-                dynamic_axes=dynamic_axes,
-                outputs=outputs,
-                name=name,
-                origin=origin,
-            ),
+        return _made(_HYPERNETWORK)(
+            hypernet,
+            network,
+            example_inputs=example_inputs,
+            members=members,
+            dynamic_axes=dynamic_axes,
+            outputs=outputs,
+            name=name,
+            origin=origin,
         )
 
     @classmethod
@@ -290,22 +281,19 @@ class Ensemble:
                 members differ in more than tensors, or forward fails. It says where, and what to do.
             CaptureError: `torch.export` refuses one of them, for the reason that is passed on.
         """
-        return cast(
-            "Ensemble",
-            importlib.import_module(_PAIR).ensemble_from_hypnettorch(
-                hnet,
-                mnet,
-                example_inputs=example_inputs,
-                members=members,
-                condition=condition,
-                uncond_input=uncond_input,
-                weights=weights,
-                time_first=time_first,
-                dynamic_axes=dynamic_axes,
-                outputs=outputs,
-                name=name,
-                origin=origin,
-            ),
+        return _made(_PAIR)(
+            hnet,
+            mnet,
+            example_inputs=example_inputs,
+            members=members,
+            condition=condition,
+            uncond_input=uncond_input,
+            weights=weights,
+            time_first=time_first,
+            dynamic_axes=dynamic_axes,
+            outputs=outputs,
+            name=name,
+            origin=origin,
         )
 
     @property
@@ -349,6 +337,19 @@ class Ensemble:
         outputs = self.run(weights, inputs)
         return outputs if guard is None else {name: guarded(tensor, guard) for name, tensor in outputs.items()}
 
+    def trainable(self) -> "EnsembleModule":
+        """The ensemble as a module to train, over the same tensors, which require gradients now; see docs/training.md.
+
+        Its `train()` and `eval()` reach the network. A call in training mode normalises over the batch and keeps the
+        running statistics of the member that was called. What it trains is what the ensemble gives, and what is built.
+
+        Raises:
+            SpecError: it was captured from live networks, which are trained themselves.
+        """
+        from hnexport.training import trainable
+
+        return trainable(self)
+
     def double(self) -> "Ensemble":
         """The same ensemble in float64, over exactly the numbers that are stored; call it with float64 inputs.
 
@@ -371,6 +372,11 @@ class Ensemble:
     def _named(self, raw: Any) -> dict[str, Tensor]:
         names = [output.name for output in self.signature.outputs]
         return dict(zip(names, output_leaves(raw), strict=True))
+
+
+def _made(path: str) -> Callable[..., Ensemble]:
+    module, _, function = path.rpartition(".")
+    return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return]
 
 
 class _InDouble(Ensemble):

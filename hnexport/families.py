@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 from hnexport.errors import SpecError
 from hnexport.hypernet.plan import ChunkPlan
+from hnexport.progress import Progress
 from hnexport.reading import shown
 from hnexport.spec import BasisDtype, Signature, Slot, StoredTensor
 
@@ -171,7 +172,7 @@ class Checkpoint(Protocol):
 
 
 class CommandLine(Protocol):
-    """How the commands `build` and `convert` are told what to make. Importing it needs click alone."""
+    """How the commands `build`, `convert` and `recalibrate` are told what to make. Importing it needs click alone."""
 
     def build_options(self, function: F) -> F:
         """Add the options that say where weights come from and what they are."""
@@ -192,6 +193,28 @@ class CommandLine(Protocol):
 
     def imported(self, path: Path | None, options: Mapping[str, Any]) -> Checkpoint:
         """What the options of `convert` ask for, of one file or of those that they name; raises likewise."""
+        ...
+
+    def loaded(self, path: Path) -> Checkpoint:
+        """What `save` wrote.
+
+        Raises:
+            CheckpointError: the file is something else, or damaged.
+        """
+        ...
+
+    def recalibrated(self, checkpoint: Checkpoint, images: Any, batch_size: int, progress: Progress) -> Any:
+        """The checkpoint with batch-norm statistics of each member, estimated from an array of images.
+
+        It has `checkpoint`, `images`, `batches`, `norms`, `had_own` and `changes`.
+
+        Raises:
+            HnexportError: there are no statistics to estimate, or too few images.
+        """
+        ...
+
+    def inspected(self, path: Path) -> tuple[str, Checkpoint]:
+        """What a checkpoint file is, in words, and the checkpoint that is read from it; raises HnexportError."""
         ...
 
     def check_target(self, path: Path, *, replace: bool) -> None:

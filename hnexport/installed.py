@@ -17,6 +17,7 @@ __all__ = [
     "is_complete",
     "missing_for_building",
     "require_complete",
+    "require_extra",
     "require_onnxruntime",
 ]
 
@@ -118,3 +119,19 @@ def _why_not_imported() -> str:
         return str(error) or type(error).__name__
     complete = hasattr(found, "InferenceSession") and hasattr(found, "get_available_providers")
     return "" if complete else "it is an empty package"
+
+
+def require_extra(what: str, module: str, extra: str) -> None:
+    """Refuse where a package is missing that only some commands need.
+
+    Args:
+        what: begins the sentence, such as "Parquet".
+        module: the package's name in Python.
+        extra: the optional dependencies that bring it.
+
+    Raises:
+        IncompleteError: it is not installed; with what to type.
+    """
+    if find_spec(module) is None:
+        distribution = "hnexport" if is_complete() else "hnexport-runtime"
+        raise IncompleteError(f'{what} needs {module}, which is not installed: pip install "{distribution}[{extra}]"')

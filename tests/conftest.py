@@ -1,6 +1,7 @@
 """Builders that every test shares: small specifications, their tensors and images, and hypnettorch's own network."""
 
 import ctypes
+import gc
 import os
 import shutil
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from exporter import share_registry
 from hypothesis import HealthCheck, settings
 from shared import FOLDER_VARIABLE, Built, build_once
 from torch import Tensor
@@ -110,6 +112,14 @@ def why_no_cuda() -> str:
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _less_work() -> None:
+    """Make the exporter's table once, and do not look again and again for garbage in libraries that stay."""
+    share_registry()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

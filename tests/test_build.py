@@ -38,24 +38,26 @@ def wide_resnet(name: str, **changes) -> WideResNetSpec:
     return dataclasses.replace(WideResNetSpec.from_name(name), **changes)
 
 
+SQUARE = ImageSpec(height=8, width=8)
+
 SPECS = {
     "WRN-10-1 with one member (no shortcut in the first group)": PipelineSpec(
-        network=wide_resnet("wrn-10-1"), members=1
+        network=wide_resnet("wrn-10-1", image=SQUARE), members=1
     ),
-    "WRN-40-4": PipelineSpec(network=wide_resnet("wrn-40-4", image=ImageSpec(height=8, width=8)), members=2),
+    "WRN-22-2": PipelineSpec(network=wide_resnet("wrn-22-2", image=SQUARE), members=2),
     "one channel, not square, 100 classes": PipelineSpec(
-        network=wide_resnet("wrn-16-2", classes=100, image=ImageSpec(channels=1, height=20, width=13)), members=3
+        network=wide_resnet("wrn-10-1", classes=100, image=ImageSpec(channels=1, height=12, width=9)), members=3
     ),
     "batch ensemble": PipelineSpec(
-        network=wide_resnet("wrn-10-2"), members=4, recipe=RECIPES["batch-ensemble"], hypernet=None
+        network=wide_resnet("wrn-10-2", image=SQUARE), members=4, recipe=RECIPES["batch-ensemble"], hypernet=None
     ),
     "everything generated, gcd chunks, hidden layers": PipelineSpec(
-        network=wide_resnet("wrn-10-3", conv_bias=True),
+        network=wide_resnet("wrn-10-3", conv_bias=True, image=SQUARE),
         members=2,
         recipe=ALL_GENERATED,
         hypernet=HypernetSpec(chunking=Chunking.GCD, hidden_layers=(8,), bias=True),
     ),
-    "no batch norm": PipelineSpec(network=wide_resnet("wrn-10-1", batch_norm=False), members=2),
+    "no batch norm": PipelineSpec(network=wide_resnet("wrn-10-1", batch_norm=False, image=SQUARE), members=2),
 }
 
 
@@ -79,7 +81,7 @@ def test_a_build_verifies_every_artifact(name, tmp_path):
 
 
 def test_a_thousand_members_cost_only_their_own_tensors(tmp_path):
-    network = wide_resnet("wrn-10-1")
+    network = wide_resnet("wrn-10-1", image=SQUARE)
     sizes = {}
     for members in (10, 1000):
         spec = PipelineSpec(network=network, members=members)

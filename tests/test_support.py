@@ -8,8 +8,10 @@ from random import Random
 
 import mutators
 import pytest
+import torch
 from fuzzing import Command, Mutant, faults
 from shared import build_once
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 
@@ -61,6 +63,16 @@ def test_a_bundle_is_built_once_for_what_is_the_same(make_spec, make_tensors, bu
     name = next(iter(tensors))
     changed = {**tensors, name: tensors[name] + 1e-3}
     assert build_once(Checkpoint(spec=spec, tensors=changed, origin="a test")).path != same.path
+
+
+def test_the_exporters_table_is_made_once_and_what_one_export_adds_is_its_own():
+    before, target = ONNXRegistry().from_torchlib(opset_version=18), torch.ops.aten.relu.default
+    before.register_op(target, lambda x: x)
+    after = ONNXRegistry().from_torchlib(opset_version=18)
+    assert [found.is_custom for found in before.get_decomps(target)] == [True, False]
+    assert [found.is_custom for found in after.get_decomps(target)] == [False]
+    assert after.get_decomps(target)[0] is before.get_decomps(target)[1]
+    assert (after.opset_version, before.functions.keys()) == (18, after.functions.keys())
 
 
 SEEN = {

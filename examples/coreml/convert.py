@@ -2,8 +2,8 @@
 
 python convert.py BUNDLE TARGET.mlpackage
 
-CoreML wants the parameters of a batch norm constant, has group norm for fixed batch sizes alone and no GRU, so these
-are spelled out in simpler operations first.
+CoreML wants the parameters of batch and layer norms constant, has group norm for fixed batch sizes alone and no GRU, so
+these are spelled out in simpler operations first.
 """
 
 import sys
@@ -48,12 +48,24 @@ def group_norm(
     return normed if bias is None else normed + bias.view(sizes)
 
 
+def layer_norm(
+    x: Tensor, shape: list[int], weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5, *_: bool
+) -> Tensor:
+    """`aten.layer_norm`."""
+    axes = list(range(-len(shape), 0))
+    centred = x - x.mean(axes, keepdim=True)
+    normed = centred * (centred.square().mean(axes, keepdim=True) + eps).rsqrt()
+    normed = normed if weight is None else normed * weight
+    return normed if bias is None else normed + bias
+
+
 def spelled_out(program: ExportedProgram) -> ExportedProgram:
     """The program in operations that CoreML has."""
     own = {
         aten.batch_norm.default: batch_norm,
         aten._native_batch_norm_legit_no_training.default: core_batch_norm,
         aten.group_norm.default: group_norm,
+        aten.layer_norm.default: layer_norm,
     }
     return program.run_decompositions({**get_decompositions([aten.gru.input]), **own})
 

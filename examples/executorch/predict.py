@@ -9,21 +9,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-from executorch.exir import to_edge_transform_and_lower
 from executorch.runtime import Runtime
 
 
 def lower(program: torch.export.ExportedProgram, target: Path) -> None:
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner  # slow, and for this alone
+    from executorch.exir import to_edge_transform_and_lower
+
     lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
     target.write_bytes(lowered.buffer)
 
 
 def main(path: Path, golden: Path) -> None:
     extra = {"hnexport.member": ""}
-    program = torch.export.load(path, extra_files=extra)
-    lower(program, path.with_suffix(".pte"))
-    method = Runtime.get().load_program(path.with_suffix(".pte")).load_method("forward")
+    program, lowered = torch.export.load(path, extra_files=extra), path.with_suffix(".pte")
+    if not lowered.exists():
+        lower(program, lowered)
+    method = Runtime.get().load_program(lowered).load_method("forward")
 
     index = json.loads((golden / "golden.json").read_text(encoding="utf-8"))
     inputs = [(item["batch"], np.load(golden / item["npy"])) for item in index["inputs"]]

@@ -1,19 +1,20 @@
 """One member in TensorRT: every golden sample, written where `hnexport golden` says.
 
-python predict.py MEMBER.onnx GOLDEN MEMBER [--fp16]
+python predict.py MEMBER.onnx GOLDEN MEMBER
 """
 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import tensorrt as trt
-import torch
 
 
-def build_engine(path: Path, inputs: dict[str, np.ndarray], fp16: bool) -> trt.ICudaEngine:
+def build_engine(path: Path, inputs: dict[str, np.ndarray]) -> Any:
     """An engine for these shapes, on the GPU that is there."""
+    import tensorrt as trt
+
     logger = trt.Logger(trt.Logger.WARNING)
     builder = trt.Builder(logger)
     network = builder.create_network(0)
@@ -22,8 +23,6 @@ def build_engine(path: Path, inputs: dict[str, np.ndarray], fp16: bool) -> trt.I
         raise SystemExit("\n".join(str(parser.get_error(number)) for number in range(parser.num_errors)))
     config, profile = builder.create_builder_config(), builder.create_optimization_profile()
     config.clear_flag(trt.BuilderFlag.TF32)
-    if fp16:
-        config.set_flag(trt.BuilderFlag.FP16)
     for name, array in inputs.items():
         profile.set_shape(name, array.shape, array.shape, array.shape)
     config.add_optimization_profile(profile)
@@ -33,30 +32,37 @@ def build_engine(path: Path, inputs: dict[str, np.ndarray], fp16: bool) -> trt.I
     return trt.Runtime(logger).deserialize_cuda_engine(plan)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("onnx", type=Path)
-    parser.add_argument("golden", type=Path)
-    parser.add_argument("member", type=int)
-    parser.add_argument("--fp16", action="store_true")
-    given = parser.parse_args()
-    index = json.loads((given.golden / "golden.json").read_text(encoding="utf-8"))
-    inputs = {item["name"]: np.load(given.golden / item["npy"]) for item in index["inputs"]}
-    context = build_engine(given.onnx, inputs, given.fp16).create_execution_context()
+def run(engine: Any, inputs: dict[str, np.ndarray], outputs: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """The outputs by name; PyTorch holds the buffers."""
+    import torch
+
+    context = engine.create_execution_context()
     held = {name: torch.from_numpy(array).cuda() for name, array in inputs.items()}
     for name, tensor in held.items():
         context.set_input_shape(name, tuple(tensor.shape))
-    for item in index["outputs"]:
+    for item in outputs:
         held[item["name"]] = torch.empty(item["shape"], dtype=getattr(torch, item["dtype"]), device="cuda")
     for name, tensor in held.items():
         context.set_tensor_address(name, tensor.data_ptr())
     context.execute_async_v3(torch.cuda.current_stream().cuda_stream)
     torch.cuda.synchronize()
+    return {item["name"]: held[item["name"]].cpu().numpy() for item in outputs}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("onnx", type=Path)
+    parser.add_argument("golden", type=Path)
+    parser.add_argument("member", type=int)
+    given = parser.parse_args()
+    index = json.loads((given.golden / "golden.json").read_text(encoding="utf-8"))
+    inputs = {item["name"]: np.load(given.golden / item["npy"]) for item in index["inputs"]}
+    found = run(build_engine(given.onnx, inputs), inputs, index["outputs"])
     for item in index["outputs"]:
         path = given.golden / item["npy"].replace("{id}", str(given.member))
         path.parent.mkdir(exist_ok=True)
-        np.save(path, held[item["name"]].cpu().numpy())
-    (given.golden / "runtime.txt").write_text(f"TensorRT {trt.__version__}")
+        np.save(path, found[item["name"]])
+    (given.golden / "runtime.txt").write_text("TensorRT")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`hnexport convert`: from a hypnettorch ensemble to a native checkpoint."""
+"""`hnexport convert`: from a hypnettorch or late-phase ensemble to a native checkpoint."""
 
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ OPTIONS = command_line()
 @OPTIONS.convert_options
 @click.option("--force", is_flag=True, help="Replace a native checkpoint that is already there.")
 def convert(paths: tuple[Path, ...], force: bool, **options: Any) -> None:
-    """Convert a hypnettorch ensemble to a native checkpoint.
+    """Convert a hypnettorch or late-phase ensemble to a native checkpoint.
 
-    CKPT holds the state dicts hnet and mnet; give --hnet and --mnet instead where they are two files. What the state
-    dicts do not show is inferred from their shapes; the options say what is known, and contradictions are errors.
+    CKPT holds hypnettorch's state dicts hnet and mnet (give --hnet and --mnet instead where they are two files) or a
+    late-phase state dict. What the state dicts do not show is inferred from their shapes; the options say what is
+    known, and contradictions are errors.
     """
     from hnexport.cli import render
 

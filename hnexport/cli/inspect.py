@@ -1,4 +1,4 @@
-"""`hnexport inspect`: what a bundle is."""
+"""`hnexport inspect`: what a bundle is, or a checkpoint file."""
 
 from pathlib import Path
 
@@ -16,8 +16,11 @@ __all__ = ["inspect"]
 def inspect(bundle: Path, as_json: bool) -> None:
     """Show a bundle's signature, weight counts, what members share, compression ratios, file sizes and parity.
 
-    With --json also every slot and every stored tensor.
+    With --json also every slot and every stored tensor. A checkpoint file in its place: what it is read as.
     """
+    if bundle.is_file():
+        _inspect_checkpoint(bundle, as_json=as_json)
+        return
     from hnexport.bundle.manifest import read_identified
     from hnexport.cli import render, render_bundle
     from hnexport.records import to_json
@@ -40,3 +43,23 @@ def inspect(bundle: Path, as_json: bool) -> None:
     render_bundle.print_files(manifest, summary)
     render_bundle.print_parity_summary(manifest)
     render_bundle.print_reference(manifest)
+
+
+def _inspect_checkpoint(path: Path, *, as_json: bool) -> None:
+    from hnexport.cli import render, render_bundle
+    from hnexport.families import command_line, family
+    from hnexport.installed import require_complete
+    from hnexport.records import to_json
+    from hnexport.summary import Summary, summarise_storage
+
+    require_complete("`hnexport inspect` of a checkpoint")
+    kind, checkpoint = command_line().inspected(path)
+    ensemble = checkpoint.ensemble()
+    counts = family(ensemble.source.family).counts(ensemble)
+    if as_json:
+        spec = to_json(checkpoint.spec)
+        render.print_json({"kind": kind, "origin": checkpoint.origin, "spec": spec, "counts": to_json(counts)})
+        return
+    render.say(f"{kind}: {ensemble.name}, {number_of(ensemble.members, 'member')}, from {checkpoint.origin}")
+    render_bundle.print_summary(Summary(name=ensemble.name, counts=counts))
+    render_bundle.print_storage(summarise_storage(ensemble))

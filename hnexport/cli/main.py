@@ -25,19 +25,21 @@ __all__ = ["cli", "main"]
 COMMANDS = {
     "bench": "Time a bundle beside the plain network and beside PyTorch.",
     "build": "Build a verified bundle: one graph (cond_id, image) -> logits in every format.",
-    "convert": "Convert a hypnettorch ensemble to a native checkpoint.",
+    "convert": "Convert a hypnettorch or late-phase ensemble to a native checkpoint.",
     "deploy": "Put a bundle where people use it: a web page.",
     "doctor": "Say what this machine can run, what is missing, and the remedy.",
+    "evaluate": "Accuracy, calibration and uncertainty on data, of each member and of the ensemble.",
     "golden": "Write the golden inputs as plain files, for runtimes that Python cannot reach.",
-    "inspect": "Show a bundle's signature, weight counts and files.",
+    "inspect": "Show a bundle's signature, weight counts and files, or what a checkpoint is.",
     "locate": "Name the first place where an artifact departs from PyTorch in float64.",
     "member": "Write a member as a plain network, in one file: no condition id, weights inside.",
+    "recalibrate": "Estimate batch-norm statistics for each member of a checkpoint from images.",
     "tune": "Fold a bundle's graph for this machine: many members at nearly a plain network's speed.",
     "verify": "Compare every artifact of a bundle with PyTorch in float64, member by member.",
     "predict": "Class probabilities of images, member by member, and how much the members disagree.",
 }
 
-_ALONE = ("deploy", "doctor", "golden", "inspect", "predict")
+_ALONE = ("deploy", "doctor", "evaluate", "golden", "inspect", "predict")
 """Commands that need nothing but hnexport-runtime."""
 _NEEDS = f" [needs {COMPLETE}]"
 

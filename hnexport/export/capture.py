@@ -19,6 +19,7 @@ from hnexport.export.checks import check_captured, check_mode, check_names, chec
 from hnexport.export.joint import joint_module
 from hnexport.halves import in_file_layout
 from hnexport.tracing import dynamic_shapes, exported
+from hnexport.writes import may_write
 
 __all__ = ["Capture", "Half", "capture", "captured", "open_up"]
 
@@ -120,8 +121,7 @@ def captured(
 
 def _check_writes(what: str, program: ExportedProgram) -> None:
     """Refuse a program that writes its buffers: a file keeps nothing between two calls."""
-    schemas = [getattr(node.target, "_schema", None) for node in program.graph.nodes if node.op == "call_function"]
-    if not any(schema is not None and schema.is_mutable for schema in schemas):
+    if not may_write(program):
         return
     written = program.run_decompositions({}).graph_signature.buffers_to_mutate
     if written:

@@ -50,6 +50,7 @@ def plain_program(
         _fold(module, cond_id, set(inputs), member)
     for node, item in zip(inputs, signature.inputs, strict=True):
         node.target = item.name
+    _return_one(module)
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     _drop_unused(module)
@@ -68,6 +69,14 @@ def plain_program(
     )
     open_up(program)
     return program
+
+
+def _return_one(module: GraphModule) -> None:
+    """Let a network of one output return the tensor itself, as every other program of a bundle does."""
+    returned = module.graph.output_node()
+    (values,) = returned.args
+    if isinstance(values, tuple | list) and len(values) == 1:
+        returned.args = (values[0],)
 
 
 def _of_size(tensor: Tensor, batch: int | None) -> Tensor:

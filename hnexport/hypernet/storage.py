@@ -6,6 +6,7 @@ that belongs to single members has the member as its first axis. Standard librar
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from hnexport.hypernet.plan import ChunkPlan, InternalHypernet, check_plan
 from hnexport.spec import HypernetSpec, Slot, Source, StoredKind, StoredTensor, stored_as
@@ -54,6 +55,10 @@ class GeneratorSpec:
         unshared = next((name for name in sorted(self.guarded) if self.sources.get(name) is not Source.SHARED), None)
         require(unshared is None, f"{self.name}: slot {unshared!r} is not shared: only shared slots can be guarded too")
         require(not self.plan.hypernets or self.hypernet is not None, f"{self.name}: a plan needs a HypernetSpec")
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Itself: nothing can change it. Its read-only mappings, of which there are no copies, would be in the way."""
+        return self
 
 
 def stored_tensors(spec: GeneratorSpec) -> tuple[StoredTensor, ...]:

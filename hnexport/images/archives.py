@@ -1,6 +1,7 @@
 """`.npz` files with the inputs of a network by name."""
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ from hnexport.errors import RuntimeInputError
 from hnexport.images.arrays import ARCHIVE, array_from
 from hnexport.images.files import open_file
 from hnexport.reading import shown
-from hnexport.spec import Signature
+from hnexport.spec import Signature, TensorSpec
 from hnexport.text import shorten
 
-__all__ = ["is_archive", "read_archive"]
+__all__ = ["array_names", "is_archive", "read_archive"]
 
 _MOST_BYTES = 2**30  # of one array that is compressed: a small file can claim to be endless
 _MOST_ARRAYS = 10_000
@@ -29,21 +30,42 @@ def is_archive(path: Path) -> bool:
         return file.read(len(ARCHIVE)) == ARCHIVE
 
 
-def read_archive(path: Path, signature: Signature) -> dict[str, NDArray[Any]]:
+def array_names(path: Path) -> tuple[str, ...]:
+    """What the arrays of an archive are called.
+
+    Raises:
+        RuntimeInputError: it cannot be read.
+    """
+    with open_file(path, "a .npz file") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return tuple(name.removesuffix(".npy") for name in archive.namelist()[:_MOST_ARRAYS])
+        except Exception as error:  # as below
+            raise _unreadable(path, error) from error
+
+
+def read_archive(
+    path: Path, signature: Signature, besides: Sequence[TensorSpec] = (), ignored: Sequence[str] = ()
+) -> dict[str, NDArray[Any]]:
     """Every input of a network, from the array of that name.
+
+    Args:
+        besides: further arrays that it has to hold.
+        ignored: names of those that it may hold too.
 
     Raises:
         RuntimeInputError: the archive cannot be read, has an array too few or too many, or one that the graph does not
             take.
     """
-    names = [tensor.name for tensor in signature.inputs]
+    wanted = (*signature.inputs, *besides)
+    names = [tensor.name for tensor in wanted]
     with open_file(path, "a .npz file") as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 held = {info.filename.removesuffix(".npy"): info for info in archive.infolist()[:_MOST_ARRAYS]}
-                _check_names(path, list(held), names)
+                _check_names(path, [name for name in held if name not in ignored], names)
                 found = {}
-                for tensor in signature.inputs:
+                for tensor in wanted:
                     info = held[tensor.name]
                     if info.compress_type != zipfile.ZIP_STORED and info.file_size > _MOST_BYTES:
                         raise RuntimeInputError(
@@ -56,7 +78,11 @@ def read_archive(path: Path, signature: Signature) -> dict[str, NDArray[Any]]:
         except RuntimeInputError:
             raise
         except Exception as error:  # zipfile and zlib raise almost anything on damaged bytes
-            raise RuntimeInputError(f"{path} cannot be read as a .npz file: {shorten(error)}") from error
+            raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> RuntimeInputError:
+    return RuntimeInputError(f"{path} cannot be read as a .npz file: {shorten(error)}")
 
 
 def _check_names(path: Path, found: list[str], names: list[str]) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch._export.serde.serialize
 import torch.export  # before the process is confined
 
 from hnexport.confine.child import Answer

@@ -6,19 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import FileRecord, Manifest
 from hnexport.names import PAGE_FILE
+from hnexport.pages import page
 from hnexport.parity.depth import DepthProfile
 from hnexport.parity.not_run import remarks
 from hnexport.parity.results import ParityReport
 from hnexport.spec import OutputKind, OutputSpec, Signature
 from hnexport.summary import reference_line
-from hnexport.text import clean
 
 __all__ = ["report_page", "write_page"]
 
@@ -71,36 +69,23 @@ def report_page(
     report: ParityReport, manifest: Manifest, golden: Golden, depth: DepthProfile, files: Mapping[str, FileRecord]
 ) -> str:
     """The page as HTML: no scripts, nothing loaded from elsewhere, light and dark."""
-    environment = Environment(
-        loader=PackageLoader("hnexport.parity", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_visible,
+    return page(
+        "hnexport.parity",
+        "report.html",
+        report=report,
+        manifest=manifest,
+        files=files,
+        heat=_heat_map(report),
+        depth=_depth_chart(depth),
+        margins=_margin_chart(golden, report, manifest.signature),
+        ranges={name: f"{least:.3g} to {most:.3g}" for name, (least, most) in report.ranges.items()},
+        outputs=_outputs(report),
+        frame={"width": _WIDTH, "height": _HEIGHT, "left": _LEFT, "bottom": _HEIGHT - _BOTTOM, "top": _TOP},
+        power=lambda value: f"{value:.1e}",
+        remarks=remarks(report.not_run),
+        reference=reference_line(manifest),
+        packages=sorted(manifest.versions.items()),
     )
-    template = environment.get_template("report.html")
-    return (
-        template.render(
-            report=report,
-            manifest=manifest,
-            files=files,
-            heat=_heat_map(report),
-            depth=_depth_chart(depth),
-            margins=_margin_chart(golden, report, manifest.signature),
-            ranges={name: f"{least:.3g} to {most:.3g}" for name, (least, most) in report.ranges.items()},
-            outputs=_outputs(report),
-            frame={"width": _WIDTH, "height": _HEIGHT, "left": _LEFT, "bottom": _HEIGHT - _BOTTOM, "top": _TOP},
-            power=lambda value: f"{value:.1e}",
-            remarks=remarks(report.not_run),
-            reference=reference_line(manifest),
-            packages=sorted(manifest.versions.items()),
-        )
-        + "\n"
-    )
-
-
-def _visible(value: object) -> object:
-    """A name must not hide anything or turn the direction of what is written around it."""
-    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _heat_map(report: ParityReport) -> list[tuple[int, list[_Cell]]]:
@@ -226,5 +211,5 @@ def _decades(values: list[float]) -> tuple[int, int]:
 
 def write_page(folder: Path, report: ParityReport, manifest: Manifest, golden: Golden, depth: DepthProfile) -> None:
     """Write `report.html` into a bundle folder; the manifest's files are listed in it."""
-    page = report_page(report, manifest, golden, depth, manifest.files)
-    (folder / PAGE_FILE).write_text(page, encoding="utf-8")
+    content = report_page(report, manifest, golden, depth, manifest.files)
+    (folder / PAGE_FILE).write_text(content, encoding="utf-8")

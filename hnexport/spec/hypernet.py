@@ -17,10 +17,14 @@ class Source(StrEnum):
 
 
 class Chunking(StrEnum):
-    """How a planner cuts a layer group's kernels into chunks: as published, or by greatest common divisors."""
+    """How a planner cuts a layer group's kernels into chunks.
+
+    As published, by greatest common divisors, or in halves, as the template banks of the late-phase code do.
+    """
 
     PUBLISHED = "published"
     GCD = "gcd"
+    HALVES = "halves"
 
 
 class Activation(StrEnum):

@@ -3,20 +3,21 @@
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from bundles import spec_of
-from interruptible import INTERRUPTS, interruptible
+from interruptible import HEARING, INTERRUPTS
+from zygote import Done, Limits
 
 from hnexport.bundle import read_manifest
 
-SMALL = ("build", "--network", "wrn-10-1", "--members", 2)
+SMALL = ("build", "--network", "wrn-10-1", "--image", "3,8,8", "--members", 2)
 
 
 def test_a_build_ends_with_the_parity_table_and_the_bundles_path(hnexport, tmp_path):
@@ -30,10 +31,12 @@ def test_a_build_ends_with_the_parity_table_and_the_bundles_path(hnexport, tmp_p
 
 
 def test_the_same_seed_writes_the_same_bytes(hnexport, tmp_path):
-    """In processes of their own: within one, torch.jit numbers the classes that it has traced."""
+    """In fresh processes, whose sets are in another order: torch.jit numbers the classes that a process has traced."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        assert hnexport(*SMALL, "--seed", 5, "--out", f"{name}/bundle", fresh=True).returncode == 0
+        done = hnexport(*SMALL, "--seed", 5, "--out", f"{name}/bundle", fresh=True)
+        assert done.returncode == 0
+        assert "torchvision" not in done.stderr  # which the exporter would register its functions for
     files = sorted(path.name for path in (tmp_path / "one/bundle").iterdir())
     assert {"model.onnx", "model.pt", "model.pt2", "parity.json", "manifest.json"} <= set(files)
     for file in files:
@@ -118,50 +121,53 @@ def test_a_provider_that_cannot_be_had_is_an_error_and_not_a_fallback(hnexport, 
 
 
 @pytest.mark.parametrize("limit_bytes", [50_000, 500_000, 1_640_000], ids=["early", "in the weights", "late"])
-def test_a_disk_that_fills_up_is_a_clear_error_and_leaves_nothing(hnexport, tmp_path, limit_bytes):
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
-
-    done = hnexport(*SMALL, "--out", "here", preexec_fn=limit)
+def test_a_disk_that_fills_up_is_a_clear_error_and_leaves_nothing(zygote, tmp_path, limit_bytes):
+    limits = Limits(file_bytes=limit_bytes)
+    done = zygote.run([*SMALL, "--out", "here"], cwd=tmp_path, env=os.environ, limits=limits)
     assert done.returncode == 2, done.stdout
     assert "Traceback" not in done.stderr
     assert "is full" in done.stderr or "failed" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
-def start_build(tmp_path, *arguments) -> subprocess.Popen[str]:
-    """A build to `here` that has begun to write."""
-    command = interruptible(*SMALL, "--out", "here", *arguments)
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command, cwd=tmp_path, text=True, **pipes)
-    while not list(tmp_path.glob(".hnexport-*-here/new/weights.bin")):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.01)
-    return process
+@pytest.fixture
+def build_here(zygote, tmp_path) -> Callable[..., Done]:
+    """A build to `here`, and what to do with its process once it has begun to write."""
+
+    def run(*arguments: object, meanwhile: Callable[[int], None]) -> Done:
+        def wait(pid: int) -> None:
+            while not list(tmp_path.glob(".hnexport-*-here/new/weights.bin")):
+                os.kill(pid, 0)
+                time.sleep(0.01)
+            meanwhile(pid)
+
+        given = (*SMALL, "--out", "here", *arguments)
+        return zygote.run(given, cwd=tmp_path, env=os.environ, code=HEARING, meanwhile=wait)
+
+    return run
 
 
-def test_what_appears_at_the_target_meanwhile_stays(tmp_path):
-    process = start_build(tmp_path, "--formats", "onnx")
-    (tmp_path / "here").mkdir()
-    (tmp_path / "here" / "thesis.txt").write_text("precious")
-    errors = process.communicate()[1]
-    assert process.returncode == 2, errors
-    assert "here exists, a folder that appeared meanwhile: it stays and nothing was published" in errors
-    assert "Traceback" not in errors
+def test_what_appears_at_the_target_meanwhile_stays(build_here, tmp_path):
+    def appear(_pid: int) -> None:
+        (tmp_path / "here").mkdir()
+        (tmp_path / "here" / "thesis.txt").write_text("precious")
+
+    done = build_here("--formats", "onnx", meanwhile=appear)
+    assert done.returncode == 2, done.stderr
+    assert "here exists, a folder that appeared meanwhile: it stays and nothing was published" in done.stderr
+    assert "Traceback" not in done.stderr
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["here", "here/thesis.txt"]
 
 
 @pytest.mark.parametrize("kill", [*INTERRUPTS, signal.SIGKILL], ids=lambda kill: kill.name)
 @pytest.mark.parametrize("exists", [False, True], ids=["nothing there", "a bundle there"])
-def test_an_interrupted_build_leaves_the_target_as_it_was(tmp_path, kill, exists):
+def test_an_interrupted_build_leaves_the_target_as_it_was(build_here, tmp_path, kill, exists):
     before = '{"schema": "hnexport-bundle", "files": {}}'
     if exists:
         (tmp_path / "here").mkdir()
         (tmp_path / "here" / "manifest.json").write_text(before)
-    process = start_build(tmp_path, "--force")
-    os.kill(process.pid, kill)
-    process.communicate()
-    assert process.returncode != 0
+    done = build_here("--force", meanwhile=lambda pid: os.kill(pid, kill))
+    assert done.returncode != 0
     expected = ["here"] if exists else []
     assert [path.name for path in tmp_path.glob("[!.]*")] == expected
     if exists:

@@ -35,6 +35,7 @@ def outputs_of(path: Path, inputs: dict, names: list[str]) -> dict[str, np.ndarr
     module = torch.export.load(path).module() if path.suffix == ".pt2" else torch.jit.load(path)
     with torch.no_grad():
         found = module(*(torch.from_numpy(array) for array in inputs.values()))
+    assert isinstance(found, torch.Tensor) == (len(names) == 1)  # as of the bundle's own programs
     return dict(zip(names, [found] if isinstance(found, torch.Tensor) else found, strict=True))
 
 

@@ -20,7 +20,7 @@ LIMITS = {
     "pixels": "torch.uint8",
     "list of CNNs": "'NoneType' object has no attribute 'shape'",  # transposed convolutions of a computed kernel
 }
-CHOSEN = ALL_KINDS if os.environ.get("HNEXPORT_RUNTIMES") == "1" else ("batch-ensemble", "list of CNNs")
+CHOSEN = ALL_KINDS if os.environ.get("HNEXPORT_RUNTIMES") == "1" else ("batch-ensemble", "list of encoders")
 
 
 @pytest.mark.filterwarnings("ignore")  # coremltools' own, of every kind

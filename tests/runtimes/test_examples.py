@@ -3,6 +3,7 @@
 `make test` runs Python, `make runtimes-test` also Node and libtorch.
 """
 
+import importlib.util
 import json
 import os
 import shutil
@@ -73,3 +74,16 @@ def test_the_node_example_asks_for_the_tested_version():
     asked = json.loads((EXAMPLES / "node" / "package.json").read_text())["dependencies"]
     locked = json.loads((Path(__file__).parent / "package-lock.json").read_text())["packages"]
     assert asked == {"onnxruntime-node": locked["node_modules/onnxruntime-node"]["version"]}
+
+
+def test_the_tensorrt_example_reads_what_it_is_given_before_it_asks_for_tensorrt(tmp_path):
+    bundle, golden = built_list("cnn").path, tmp_path / "golden"
+    write_golden_inputs(bundle, golden)
+    script = EXAMPLES / "tensorrt" / "predict.py"
+    run(sys.executable, script, "--help")
+    if importlib.util.find_spec("tensorrt"):
+        return
+    for folder, expected in ((golden, "No module named 'tensorrt'"), (tmp_path, "golden.json")):
+        command = [sys.executable, script, tmp_path / "plain.onnx", folder, "0"]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=600)
+        assert expected in done.stderr

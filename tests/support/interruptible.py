@@ -3,10 +3,10 @@
 import signal
 import sys
 
-__all__ = ["INTERRUPTS", "interruptible"]
+__all__ = ["HEARING", "INTERRUPTS", "interruptible"]
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_CODE = """
+HEARING = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGTERM, signal.SIGHUP):
@@ -18,4 +18,4 @@ main()
 
 def interruptible(*arguments: object) -> list[str]:
     """The command line of `hnexport ARGUMENTS`."""
-    return [sys.executable, "-c", _CODE, *map(str, arguments)]
+    return [sys.executable, "-c", HEARING, *map(str, arguments)]

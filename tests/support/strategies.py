@@ -11,6 +11,7 @@ from hnexport.networks.wide_resnet.spec import (
     PipelineSpec,
     PreprocessSpec,
     Recipe,
+    ShortcutInput,
     WideResNetSpec,
 )
 from hnexport.spec import Activation, BasisDtype, Chunking, HypernetSpec, Source
@@ -34,6 +35,7 @@ networks = st.builds(
     output_bias=st.booleans(),
     batch_norm=st.booleans(),
     dropout=st.floats(0, 0.9),
+    shortcut_input=st.sampled_from(ShortcutInput),
 )
 hypernets = st.builds(
     HypernetSpec,

@@ -7,6 +7,7 @@ interpreter does. Tests about imports, start-up and signals start a fresh interp
 
 import array
 import atexit
+import contextlib
 import gc
 import importlib
 import json
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -48,6 +49,7 @@ class Limits:
     cpu_seconds: int = 0
     address_bytes: int = 0
     core_bytes: int = 0
+    file_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,11 +89,13 @@ class Zygote:
         timeout: float = 300,
         limits: Limits | None = None,
         watched: Iterable[Path] | None = None,
+        meanwhile: Callable[[int], None] | None = None,
     ) -> Done:
         """Run `hnexport ARGUMENTS`, or `code` with them as `sys.argv[1:]`.
 
         Args:
             watched: the folders that may be written; anything else, and programs and sockets, are recorded.
+            meanwhile: called with its number once it runs; what this raises ends it.
 
         Raises:
             TimeoutError: it did not end in time; it was killed.
@@ -111,7 +115,7 @@ class Zygote:
                 "limits": vars(limits or Limits()),
                 "watched": None if watched is None else [str(Path(folder).resolve()) for folder in watched],
             }
-            answer = self._ask(request, [none.fileno(), out.fileno(), err.fileno(), seen.fileno()], timeout)
+            answer = self._ask(request, [none.fileno(), out.fileno(), err.fileno(), seen.fileno()], timeout, meanwhile)
             texts = []
             for file in (out, err, seen):
                 file.seek(0)
@@ -125,21 +129,26 @@ class Zygote:
             self._process.wait()
         self._socket = self._process = None
 
-    def _ask(self, request: dict, files: list[int], timeout: float) -> dict:
+    def _ask(self, request: dict, files: list[int], timeout: float, meanwhile: Callable[[int], None] | None) -> dict:
         connection = self._connection()
         body = json.dumps(request).encode()
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
         connection.sendmsg([len(body).to_bytes(8, "big")], rights)
         connection.sendall(body)
         pid = int(_line(connection))
-        connection.settimeout(timeout)
         try:
+            if meanwhile is not None:
+                meanwhile(pid)
+            connection.settimeout(timeout)
             return json.loads(_line(connection))
-        except TimeoutError:
-            os.killpg(pid, signal.SIGKILL)
+        except BaseException as error:
+            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                os.killpg(pid, signal.SIGKILL)
             connection.settimeout(None)
             _line(connection)
-            raise TimeoutError(f"no end after {timeout} s: {request['arguments']}") from None
+            if isinstance(error, TimeoutError):
+                raise TimeoutError(f"no end after {timeout} s: {request['arguments']}") from None
+            raise
         finally:
             connection.settimeout(None)
 
@@ -207,6 +216,8 @@ def _become(request: dict, files: list[int]) -> None:
     sys.argv = ["hnexport", *request["arguments"]]
     limits = Limits(**request["limits"])
     resource.setrlimit(resource.RLIMIT_CORE, (limits.core_bytes, limits.core_bytes))
+    if limits.file_bytes:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes, limits.file_bytes))
     if limits.cpu_seconds:
         resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds + 5))
     if limits.address_bytes:
@@ -262,6 +273,10 @@ def _watch(record: int, folders: list[str]) -> None:
 def _main() -> None:
     for name in LIBRARIES:
         importlib.import_module(name)
+    exporter = importlib.import_module("exporter")  # beside this file
+    exporter.share_registry()
+    exporter.warm_registry()
+    gc.collect()
     gc.freeze()  # a collection in a child would copy every page
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests; the socket closes after it
     request = _serve(socket.socket(fileno=int(sys.argv[1])))

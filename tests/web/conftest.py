@@ -27,27 +27,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=without)
 
 
-def _chromium() -> tuple[str, dict[str, str]]:
-    """The browser and its environment: $CHROMIUM, or what npm brought."""
-    if found := os.environ.get("CHROMIUM"):
-        return found, dict(os.environ)
-    path = UNPACKED / "chromium"
-    assert path.exists(), "no Chromium: `make web-test` brings one, or name yours, CHROMIUM=/path/to/chrome"
-    libraries = f"{UNPACKED / 'al2023' / 'lib'}:{os.environ.get('LD_LIBRARY_PATH', '')}"
-    return str(path), {
-        **os.environ,
-        "LD_LIBRARY_PATH": libraries,
-        "FONTCONFIG_FILE": str(UNPACKED / "fonts" / "fonts.conf"),
-    }
+def _chromium() -> str:
+    """The browser: $CHROMIUM, or what npm brought."""
+    found = os.environ.get("CHROMIUM") or str(UNPACKED / "chrome")
+    assert Path(found).exists(), "no Chromium: `make web-test` brings one, or name yours, CHROMIUM=/path/to/chrome"
+    return found
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
-    path, environment = _chromium()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*QUIET, *GPU], env=environment)
+        browser = playwright.chromium.launch(executable_path=_chromium(), args=[*QUIET, *GPU])
         yield browser
         browser.close()
 

@@ -1,4 +1,4 @@
-"""AOTInductor: `.pt2` compiled to a shared library, by the example's own functions."""
+"""AOTInductor: `.pt2` compiled to a shared library, by the example."""
 
 import runpy
 from pathlib import Path
@@ -9,7 +9,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "aotinductor" / "predict.py"
 
 
 def convert(source: Path, target: Path) -> None:
-    """Compile."""
+    """As the example compiles the bundle's."""
     runpy.run_path(str(EXAMPLE))["compile_package"](source, target)
 
 
@@ -35,4 +35,5 @@ RUNTIME = Runtime(
     convert=convert,
     suffix=".aoti.pt2",
     load=load,
+    predict=("{python}", "{examples}/aotinductor/predict.py", "{bundle}", "{golden}", "{work}/model.aoti.pt2"),
 )

@@ -1,12 +1,5 @@
 """onnxruntime-web in headless Chromium, wasm."""
 
-from runtimes.runtime import Runtime
+from runtimes.chromium import in_chromium
 
-RUNTIME = Runtime(
-    name="onnxruntime-web, Chromium, wasm",
-    file="model.onnx",
-    plain="plain.onnx",
-    tools=("node", "npm"),
-    predict=("{python}", "-m", "runtimes.javascript", "predict", "wasm", "{bundle}/{file}", "{golden}"),
-    measure=("{python}", "-m", "runtimes.javascript", "measure", "wasm", "{bundle}/{file}", "{plain}", "{golden}"),
-)
+RUNTIME = in_chromium(name="onnxruntime-web, Chromium, wasm", file="model.onnx", provider="wasm")

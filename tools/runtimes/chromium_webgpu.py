@@ -1,13 +1,5 @@
 """onnxruntime-web in headless Chromium, WebGPU."""
 
-from runtimes.runtime import Runtime
+from runtimes.chromium import in_chromium
 
-RUNTIME = Runtime(
-    name="onnxruntime-web, Chromium, WebGPU",
-    file="model.onnx",
-    plain="plain.onnx",
-    tools=("node", "npm"),
-    predict=("{python}", "-m", "runtimes.javascript", "predict", "webgpu", "{bundle}/{file}", "{golden}"),
-    measure=("{python}", "-m", "runtimes.javascript", "measure", "webgpu", "{bundle}/{file}", "{plain}", "{golden}"),
-    remark="a software GPU",
-)
+RUNTIME = in_chromium(name="onnxruntime-web, Chromium, WebGPU", file="model.onnx", provider="webgpu")

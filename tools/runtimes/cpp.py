@@ -15,7 +15,7 @@ def cpp_runtime(
     """
     configure = (
         f'cmake -S "$1" -B "$2" -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH="$("$0" -c "{prefix}")" && '
-        'cmake --build "$2"'
+        'cmake --build "$2" --parallel 2'
     )
     return Runtime(
         name=name,

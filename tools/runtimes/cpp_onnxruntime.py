@@ -18,7 +18,7 @@ _BUILD = (
 RUNTIME = Runtime(
     name="onnxruntime, C++, materialised",
     file="network.onnx",
-    packages=("numpy", "onnxruntime"),
+    packages=("hnexport-runtime[cpu]",),
     tools=("cmake", "g++"),
     prepare=(("bash", "-c", _BUILD, "{python}", "{examples}/cpp_onnxruntime", "{work}/build", INCLUDE),),
     predict=("env", "LD_LIBRARY_PATH={work}/build", "{work}/build/predict", "{bundle}", "{golden}", *SHAPE, "{ids}"),

@@ -30,28 +30,34 @@ def of_unknown_ids(stage: Stage, strange: Path) -> str:
     """What each id that does not exist gave."""
     gave = {}
     for cond_id, spelled in zip(UNKNOWN, SPELLED, strict=True):
-        row = _logits(strange, cond_id)[SANE_ROW]
-        gave[spelled] = "NaN" if np.isnan(row).all() else _member(stage, row)
-    if set(gave.values()) == {"NaN"}:
-        return "NaN"
+        logits = _logits(strange, cond_id)
+        gave[spelled] = "refused" if logits is None else _said(stage, logits[SANE_ROW])
+    if len(set(gave.values())) == 1:
+        return gave[SPELLED[0]]
     groups = {what: [key for key, value in gave.items() if value == what] for what in gave.values()}
     return "; ".join(f"{', '.join(keys)}: {what}" for what, keys in groups.items())
 
 
 def of_nan_image(strange: Path) -> str:
     """What an image with one NaN gave."""
-    row = _logits(strange, 0)[NAN_ROW]
+    logits = _logits(strange, 0)
+    if logits is None:
+        raise ValueError("there is no output for member 0")
+    row = logits[NAN_ROW]
     return "NaN" if np.isnan(row).all() else "some NaN" if np.isnan(row).any() else "numbers"
 
 
-def _logits(folder: Path, cond_id: int) -> NDArray[np.float32]:
+def _logits(folder: Path, cond_id: int) -> NDArray[np.float32] | None:
     path = folder / f"member-{cond_id}" / "logits.npy"
     if path.exists():
         return np.asarray(np.load(path), np.float32)
-    return np.fromfile(path.with_suffix(".raw"), np.float32).reshape(2, -1)
+    raw = path.with_suffix(".raw")
+    return np.fromfile(raw, np.float32).reshape(2, -1) if raw.exists() else None
 
 
-def _member(stage: Stage, row: NDArray[np.float32]) -> str:
+def _said(stage: Stage, row: NDArray[np.float32]) -> str:
+    if np.isnan(row).all():
+        return "NaN"
     golden = read_golden(stage.bundle)
     for member, logits in zip(golden.members.tolist(), golden.outputs["logits"], strict=True):
         if float(relative_l2(row[np.newaxis], logits[SANE_ROW : SANE_ROW + 1]).max()) < SAME:

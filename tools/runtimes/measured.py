@@ -5,13 +5,14 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from hnexport.errors import HnexportError
-from runtimes.commands import ROOT, FailedError, NotRunError, python_of, run
-from runtimes.judge import LIMIT, largest_error, of_nan_image, of_unknown_ids
+from runtimes.commands import ROOT, FailedError, NotRunError, run
+from runtimes.environments import python_of
+from runtimes.judge import largest_error, of_nan_image, of_unknown_ids
 from runtimes.runtime import Row, Runtime
 from runtimes.stage import MEMBERS, UNKNOWN, Stage, golden_folder, strange_folder
 
@@ -24,19 +25,20 @@ class Attempt:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
 
-    def words(
+    def run(
         self,
         template: tuple[str, ...],
         golden: Path | None = None,
         ids: tuple[int, ...] = (),
         member: Path | None = None,
-    ) -> list[str]:
+    ) -> str:
         """A command with what its words stand for."""
         values = {
             "python": self.python,
             "bundle": self.stage.bundle,
             "file": self.runtime.file,
             "plain": self.plain,
+            "own": self.own,
             "golden": golden,
             "member": member,
             "work": self.folder,
@@ -46,89 +48,116 @@ class Attempt:
         words: list[str] = []
         for word in template:
             words.extend(map(str, ids) if word == "{ids}" else [word.format(**values)])
-        return words
+        return run(words, self.runtime.variables)
 
     @property
     def plain(self) -> Path | str:
         """The plain network that a call is compared with."""
         return self.stage.plain / self.runtime.plain if self.runtime.plain else ""
 
+    @property
+    def own(self) -> Path | str:
+        """The same network as it is exported without hnexport."""
+        return self.stage.own / self.runtime.own if self.runtime.own else ""
+
     def drive(self, *words: object) -> str:
         """Run the module's own functions."""
-        return run([str(self.python), "-m", "runtimes.drive", self.module, *map(str, words)])
+        command = [str(self.python), "-m", "runtimes.drive", self.module, *map(str, words)]
+        return run(command, self.runtime.variables)
 
     def source(self, member: int) -> Path:
-        """What the runtime is given: the bundle's file, or that of a member."""
+        """What the runtime is given: the bundle's file, or a copy of a member's, beside which examples write theirs."""
         if not self.runtime.member:
             return self.stage.bundle / self.runtime.file
         form = Path(self.runtime.file).suffix[1:]
-        return self.stage.fixed / form / f"member-{member}.{form}"
+        copy = self.folder / f"member-{member}.{form}"
+        if not copy.exists():
+            shutil.copy(self.stage.fixed / form / copy.name, copy)
+        return copy
 
-    def converted(self, source: Path) -> Path:
+    def converted(self, source: Path | str) -> Path | str:
         """The file that is loaded, of what the runtime is given."""
-        if self.runtime.convert is None:
+        if self.runtime.convert is None or source == "":
             return source
-        target = self.folder / f"{source.stem}{self.runtime.suffix}"
-        if not target.exists():
-            self.drive("convert", source, target)
-        return target
+        return self.all_converted([source])[0]
+
+    def all_converted(self, sources: Sequence[Path | str]) -> list[Path]:
+        """The same of several, in one process: converters take long to import."""
+        targets = [self.folder / f"{Path(source).stem}{self.runtime.suffix}" for source in sources]
+        missing = [pair for pair in zip(sources, targets, strict=True) if not pair[1].exists()]
+        if missing:
+            self.drive("convert", *(path for pair in missing for path in pair))
+        return targets
 
     def predict(self, golden: Path, ids: tuple[int, ...], members: range) -> None:
         """Write what the runtime makes of a folder of inputs."""
         runtime = self.runtime
         if runtime.member:
+            if runtime.convert:
+                self.all_converted([*(self.source(member) for member in members), *([self.own] if self.own else [])])
             for member in members:
-                file = self.converted(self.source(member))
                 if runtime.predict:
-                    run(self.words(runtime.predict, golden, member=file))
+                    self.run(runtime.predict, golden, member=self.source(member))
                 else:
-                    self.drive("predict", file, golden, member)
+                    self.drive("predict", self.converted(self.source(member)), golden, member)
         elif runtime.predict:
-            run(self.words(runtime.predict, golden, ids))
+            self.run(runtime.predict, golden, ids)
         else:
             self.drive("predict", self.converted(self.source(0)), golden)
 
     def measure(self) -> dict[str, float | str | None]:
-        """Version and times."""
-        if not self.runtime.measure and self.runtime.load is None:
-            said = (self.folder / "golden" / "runtime.txt").read_text(encoding="utf-8")
+        """Version, times and memory."""
+        runtime, golden = self.runtime, self.folder / "golden"
+        if runtime.measure:
+            return _json(self.run(runtime.measure, golden))
+        if runtime.load is None:
+            said = (golden / "runtime.txt").read_text(encoding="utf-8")
             return {"version": found[0] if (found := re.findall(r"\d+(?:\.\d+)+", said)) else ""}
-        if self.runtime.measure:
-            out = run(self.words(self.runtime.measure, self.folder / "golden"))
-        else:
-            plain = self.converted(Path(self.plain)) if self.plain else ""
-            out = self.drive("measure", self.converted(self.source(0)), plain, self.folder / "golden")
-        timed: dict[str, float | str | None] = json.loads(out.strip().splitlines()[-1])
+        file = self.converted(self.source(0))
+        timed = _json(self.drive("measure", file, self.converted(self.plain), self.converted(self.own), golden))
+        if runtime.resident:
+            kept = file if runtime.member or runtime.materialised else self.converted(self.plain)
+            timed.update(_json(self.drive("resident", kept, golden)))
         return timed
 
 
 def measured_row(module: str, runtime: Runtime, stage: Stage, folder: Path, environments: Path) -> Row:
     """Run everything of one runtime."""
-    row = Row(name=runtime.name, file="a member" if runtime.member else runtime.file, remark=runtime.remark)
-    load = f"load {os.getloadavg()[0]:.1f}"
-    row = replace(row, measured=f"{datetime.datetime.now(datetime.UTC).date().isoformat()}, {load}")
+    row = Row(
+        name=runtime.name,
+        file="a member" if runtime.member else runtime.file,
+        remark=runtime.remark,
+        member_is_called=runtime.member or runtime.materialised,
+        exporter=runtime.exporter,
+    )
     if runtime.not_run:
-        return replace(row, failure=runtime.not_run, measured="")
+        return replace(row, why=runtime.not_run)
     try:
         attempt = Attempt(module, runtime, stage, folder, python_of(runtime, environments))
         for command in runtime.prepare:
-            run(attempt.words(command))
+            attempt.run(command)
         if runtime.conversion:
-            return replace(row, failure=runtime.conversion, version=version(runtime.version_of))
+            found = version(runtime.version_of) if runtime.version_of else ""
+            return replace(row, why=runtime.conversion, version=found, measured=_now())
         golden = golden_folder(stage, folder / "golden")
         attempt.predict(golden, (*range(MEMBERS), -1, MEMBERS), range(MEMBERS))
-        error = largest_error(stage, golden)
-        row = replace(row, error=error, wrong=not error <= LIMIT)
+        row = replace(row, error=largest_error(stage, golden))
         strange = strange_folder(stage, folder / "strange")
         attempt.predict(strange, (0, *UNKNOWN), range(1))
         ids = "it takes none" if runtime.member else of_unknown_ids(stage, strange)
         row = replace(row, ids=ids, nan=of_nan_image(strange))
-        return replace(row, **attempt.measure())  # type: ignore[arg-type]
-    except NotRunError as error:
-        return replace(row, failure=_in_a_cell(error))
-    except (FailedError, HnexportError, OSError, ValueError, LookupError) as error:
-        return replace(row, failure=f"failed: {_in_a_cell(error)}", wrong=True)
+        return replace(row, **attempt.measure(), measured=_now())  # type: ignore[arg-type]
+    except Exception as error:  # whatever it is, the other rows are written
+        if isinstance(error, NotRunError) and not isinstance(error, FailedError):
+            return replace(row, why=str(error))
+        why = str(error) if isinstance(error, FailedError) else f"failed: {type(error).__name__}: {error}"
+        return replace(row, why=why.replace("\n", " ").replace("|", "/")[:200], failed=True, measured=_now())
 
 
-def _in_a_cell(error: Exception) -> str:
-    return str(error).replace("\n", " ").replace("|", "/")[:200]
+def _now() -> str:
+    return f"{datetime.datetime.now(datetime.UTC).date().isoformat()}, {os.getloadavg()[0]:.1f}"
+
+
+def _json(printed: str) -> dict[str, float | str | None]:
+    found: dict[str, float | str | None] = json.loads(printed.strip().splitlines()[-1])
+    return found

@@ -5,17 +5,18 @@ from pathlib import Path
 from runtimes.runtime import Run, Runtime
 
 
+def convert(source: Path, target: Path) -> None:
+    """As the example saves the bundle's."""
+    import mlflow
+    import onnx
+
+    mlflow.onnx.save_model(onnx.load(source), str(target))
+
+
 def load(path: Path) -> Run:
     """A saved model as a Python function; MLflow sets its own threads."""
     import mlflow
 
-    if path.is_file():  # the plain network
-        import onnx
-
-        saved = path.with_name(f"{path.stem}-mlflow")
-        if not saved.exists():
-            mlflow.onnx.save_model(onnx.load(path), str(saved))
-        path = saved
     model = mlflow.pyfunc.load_model(str(path))
     names = ("cond_id", "image")
     return lambda *arrays: list(model.predict(dict(zip(names[-len(arrays) :], arrays, strict=True))).values())
@@ -25,8 +26,11 @@ RUNTIME = Runtime(
     name="MLflow, onnx flavour",
     file="model.onnx",
     plain="plain.onnx",
-    packages=("onnx", "onnxruntime", "mlflow"),
+    packages=("onnx==1.23.2", "onnxruntime==1.31.1", "mlflow"),
+    constrained=False,
     version_of="mlflow",
+    convert=convert,
+    suffix=".mlflow",
     load=load,
-    predict=("{python}", "{examples}/mlflow/predict.py", "{bundle}", "{golden}", "{work}/model"),
+    predict=("{python}", "{examples}/mlflow/predict.py", "{bundle}", "{golden}", "{work}/model.mlflow"),
 )

@@ -40,7 +40,10 @@ def load(path: Path) -> Run:
 RUNTIME = Runtime(
     name="ncnn",
     file="plain.pt",
+    own="own.pt",
+    exporter="torch.jit.trace and pnnx",
     member=True,
+    resident=True,
     packages=("numpy", "pnnx", "ncnn"),
     version_of="ncnn",
     convert=convert,

@@ -1,4 +1,4 @@
-"""onnxruntime from Python, by the example."""
+"""onnxruntime from Python, by the example, in the environment of hnexport-runtime alone."""
 
 from pathlib import Path
 
@@ -20,7 +20,10 @@ RUNTIME = Runtime(
     name="onnxruntime, Python",
     file="model.onnx",
     plain="plain.onnx",
-    packages=("numpy", "onnxruntime"),
+    own="own.onnx",
+    exporter="torch.onnx.export",
+    resident=True,
+    packages=("hnexport-runtime[cpu]",),
     version_of="onnxruntime",
     load=load,
     predict=("{python}", "{examples}/python/predict.py", "{bundle}", "{golden}"),

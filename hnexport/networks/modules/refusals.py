@@ -10,6 +10,7 @@ from torch.fx import Node
 from hnexport.errors import CaptureError, SpecError
 from hnexport.networks.modules.traced import nodes, where_in
 from hnexport.tracing import exporters_warnings
+from hnexport.writes import may_write
 
 __all__ = ["check_program"]
 
@@ -73,6 +74,8 @@ def _check_half(node: Node) -> None:
 
 
 def _check_writes(program: ExportedProgram) -> None:
+    if not may_write(program):
+        return
     try:
         with exporters_warnings():
             written = program.run_decompositions({}).graph_signature

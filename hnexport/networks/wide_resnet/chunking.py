@@ -7,7 +7,9 @@ networks with late-phase weights", ICLR 2021) in the form in which hypnettorch's
 - each group's first 3x3 convolution and its rest, as two internal hypernetworks, unless both have input widths that a
   common chunk can make up: widths in a ratio of 1 or 2 (or any ratio, with `gcd` chunking, by their greatest common
   divisor). Then one internal hypernetwork generates `[out, common, 3, 3]` chunks, which are joined along the input
-  channels.
+  channels;
+- with `halves` chunking, a layer that keeps an even width has two chunks `[out, out / 2, 3, 3]`, and a group's first
+  convolution shares their internal hypernetwork where its own input is as wide as one or two of them.
 
 A chunk holds the kernel and, where they exist and are generated, the convolution's bias and the scale and shift of the
 batch norm after it. Where a layer has several chunks, bias, scale and shift are those of its first one.
@@ -15,7 +17,7 @@ batch norm after it. Where a layer has several chunks, bias, scale and shift are
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from hnexport.errors import SpecError
@@ -98,7 +100,7 @@ def count_pieces(spec: PipelineSpec) -> int:
     network, total = spec.network, 5  # the input layer, three shortcuts, the output layer
     for before, width in zip(network.widths, network.widths[1:], strict=False):
         common = _common_channels(before, width, spec.hypernet.chunking)
-        first, rest = (1, 1) if common is None else (before // common, width // common)
+        first, rest = (1, 2) if common is None else (before // common, width // common)
         total += first + (2 * network.blocks_per_group - 1) * rest
     return total
 
@@ -139,7 +141,10 @@ def _group_families(
     common = _common_channels(before, width, chunking)
     if common is None:
         yield _whole(f"group{group}.first", layers[:1], 7)
-        yield _whole(f"group{group}.rest", layers[1:], 14)
+        rest = _whole(f"group{group}.rest", layers[1:], 14)
+        if chunking is Chunking.HALVES and width % 2 == 0:
+            rest = replace(rest, chunks_per_layer=(2,) * len(rest.layers), chunk_channels=width // 2)
+        yield rest
         return
     yield _Family(
         name=f"group{group}",
@@ -152,6 +157,9 @@ def _group_families(
 
 def _common_channels(before: int, width: int, chunking: Chunking) -> int | None:
     """The input channels of a group's chunks; None where the first layer and the rest have chunks of their own."""
+    if chunking is Chunking.HALVES:
+        half = width // 2
+        return half if width % 2 == 0 and before in (half, width) else None
     if max(before, width) in (min(before, width), 2 * min(before, width)):
         return min(before, width)
     return math.gcd(before, width) if chunking is Chunking.GCD else None

@@ -25,7 +25,7 @@ from hnexport.hypernet.moments import activation_moment
 from hnexport.hypernet.plan import ChunkPlan
 from hnexport.networks.wide_resnet.chunking import Part, chunk_parts, plan_chunks
 from hnexport.networks.wide_resnet.slots import NetworkSlot, Role, network_slots
-from hnexport.networks.wide_resnet.spec import PipelineSpec
+from hnexport.networks.wide_resnet.spec import PipelineSpec, ShortcutInput
 from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.spec import HypernetSpec, Source, StoredKind, StoredTensor
 
@@ -70,8 +70,9 @@ def expected_norm_variances(spec: PipelineSpec) -> dict[str, float]:
     """The second moment of each batch norm's input, by the name of its `running_var` slot.
 
     A He-initialised 3x3 convolution after batch norm (scale with second moment g) and ReLU gives activations of second
-    moment g; a shortcut convolution, which follows no ReLU, doubles; a residual block adds its branch (zero padding and
-    the correlation of branch and shortcut are neglected). A network without batch norm has none.
+    moment g, and so does a preactivated shortcut; a raw one, which follows no ReLU, doubles; a residual block adds its
+    branch (zero padding and the correlation of branch and shortcut are neglected). A network without batch norm has
+    none.
     """
     if not spec.network.batch_norm:
         return {}
@@ -79,12 +80,15 @@ def expected_norm_variances(spec: PipelineSpec) -> dict[str, float]:
     variances: dict[str, float] = {}
     stream = 2.0  # the input convolution sees unit-variance images, not rectified ones
     shortcuts = {slot.group for slot in network_slots(spec.network) if slot.role is Role.SHORTCUT}
+    preactivated = spec.network.shortcut_input is ShortcutInput.PREACTIVATED
     for group in (1, 2, 3):
         for block in range(1, spec.network.blocks_per_group + 1):
             prefix = f"group{group}.block{block}"
             variances[f"{prefix}.norm1.running_var"] = stream
             variances[f"{prefix}.norm2.running_var"] = gains[f"{prefix}.norm1.weight"]
-            skip = 2.0 * stream if block == 1 and group in shortcuts else stream
+            skip = stream
+            if block == 1 and group in shortcuts:
+                skip = gains[f"{prefix}.norm1.weight"] if preactivated else 2.0 * stream
             stream = skip + gains[f"{prefix}.norm2.weight"]
     variances["norm.running_var"] = stream
     return variances

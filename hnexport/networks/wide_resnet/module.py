@@ -1,7 +1,8 @@
 """Wide ResNet WRN-d-k-B(3,3), after Zagoruyko & Komodakis, "Wide Residual Networks" (2016, arXiv 1605.07146).
 
-Unit, block, group, network. The shortcut convolution takes the block's input as it is, before batch norm, as the
-ensembles of arXiv 2007.12927 were trained.
+Unit, block, group, network. What the shortcut convolution takes is said by the specification: the block's input as it
+is, as in hypnettorch's `WRN`, or after batch norm and ReLU, as in the paper's code and in the public code of the
+late-phase ensembles (arXiv 2007.12927).
 """
 
 from collections import OrderedDict
@@ -9,7 +10,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hnexport.networks.wide_resnet.spec import WideResNetSpec
+from hnexport.networks.wide_resnet.spec import ShortcutInput, WideResNetSpec
 
 __all__ = ["Block", "Group", "WideResNet", "build_network"]
 
@@ -17,7 +18,8 @@ __all__ = ["Block", "Group", "WideResNet", "build_network"]
 class Block(nn.Module):
     """Pre-activation residual block B(3,3): `shortcut(x) + conv2(relu(norm2(conv1(relu(norm1(x))))))`.
 
-    The shortcut is the identity, or a 1x1 convolution where the block changes the width or the resolution.
+    The shortcut is the identity, or a 1x1 convolution where the block changes the width or the resolution; then, where
+    the specification says `preactivated`, it is `shortcut(relu(norm1(x)))`.
     """
 
     def __init__(self, spec: WideResNetSpec, in_channels: int, channels: int, stride: int) -> None:
@@ -30,15 +32,18 @@ class Block(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if in_channels != channels or stride != 1:
             self.shortcut = nn.Conv2d(in_channels, channels, 1, stride, bias=False)
+        changes = isinstance(self.shortcut, nn.Conv2d)
+        self._preactivates = changes and spec.shortcut_input is ShortcutInput.PREACTIVATED
 
     def forward(self, x: Tensor) -> Tensor:
         """`x`: float `[batch, in_channel, height, width]`; returns `[batch, channel, height/stride, width/stride]`.
 
         Heights and widths that the stride does not divide are rounded up.
         """
-        hidden = self.dropout(self.conv1(F.relu(self.norm1(x))))
+        active = F.relu(self.norm1(x))
+        hidden = self.dropout(self.conv1(active))
         hidden = self.conv2(F.relu(self.norm2(hidden)))
-        return hidden + self.shortcut(x)  # type: ignore[no-any-return]
+        return hidden + self.shortcut(active if self._preactivates else x)  # type: ignore[no-any-return]
 
 
 class Pool(nn.Module):

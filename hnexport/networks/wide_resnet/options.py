@@ -1,7 +1,7 @@
 """How a command line describes a Wide ResNet ensemble: its options, and the checkpoint that they ask for.
 
-Random weights, a hypnettorch ensemble or a native checkpoint. Importing it needs click alone, so that `--help` answers
-at once; the commands reach it through `hnexport.families.command_line`.
+Random weights, an ensemble of hypnettorch or of the late-phase code, or a native checkpoint. Importing it needs click
+alone, so that `--help` answers at once; the commands reach it through `hnexport.families.command_line`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -10,71 +10,33 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hnexport.number_lists import Integers, Numbers
+from hnexport.networks.wide_resnet.option_table import (
+    DESCRIBES,
+    INPUT,
+    OF_STATE_DICTS,
+    SOURCES,
+    SPECIFICATION,
+    STATE_DICTS,
+)
+from hnexport.progress import Progress
 
 if TYPE_CHECKING:
-    from hnexport.networks.wide_resnet.checkpoints import Checkpoint, HypnettorchOverrides
+    from hnexport.networks.wide_resnet.checkpoints import Checkpoint, HypnettorchOverrides, Recalibration
     from hnexport.networks.wide_resnet.spec import ImageSpec, PreprocessSpec, Recipe
 
-__all__ = ["build_options", "check_target", "checkpoint", "convert_options", "imported", "save"]
+__all__ = [
+    "build_options",
+    "check_target",
+    "checkpoint",
+    "convert_options",
+    "imported",
+    "inspected",
+    "loaded",
+    "recalibrated",
+    "save",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-FILE = click.Path(path_type=Path)
-STATISTICS = click.option(
-    "--statistics", type=int, help="Use this set of batch-norm statistics (mean_N) for every member."
-)
-PREFIXES = (
-    click.option("--hnet-prefix", help="Where a file holds several: what stands before the hypernetwork's names."),
-    click.option("--mnet-prefix", help="The same for the main network's, for instance state_dict.model.mnet."),
-)
-SOURCES = (
-    click.option("--hypnettorch", type=FILE, help="A trained ensemble: one file with the state dicts hnet and mnet."),
-    click.option("--hnet", type=FILE, help="Its hypernetwork's state dict, where that is a file of its own."),
-    click.option("--mnet", type=FILE, help="Its main network's state dict, for the batch-norm statistics."),
-    *PREFIXES,
-    STATISTICS,
-    click.option("--checkpoint", type=FILE, help="A native checkpoint, from `hnexport convert` or your training code."),
-    click.option("--seed", type=int, help="Of random weights, where no trained ones are given.  [default: 0]"),
-)
-STATE_DICTS = (
-    click.option("--hnet", type=FILE, help="The hypernetwork's state dict, where that is a file of its own."),
-    click.option("--mnet", type=FILE, help="The main network's state dict, for the batch-norm statistics."),
-    *PREFIXES,
-    STATISTICS,
-)
-SPECIFICATION = (
-    click.option("--members", type=int, help="Number of ensemble members; needed for random weights."),
-    click.option("--network", help="Main network, wrn-DEPTH-WIDENING.  [default for random weights: wrn-28-10]"),
-    click.option("--classes", type=int, help="[default for random weights: 10]"),
-    click.option("--image", type=Integers(), help="Channels, height, width.  [default: 3,32,32]"),
-    click.option("--feature-maps", type=Integers(), help="Four numbers, before widening.  [default: 16,16,32,64]"),
-    click.option("--conv-bias/--no-conv-bias", default=None, help="Whether the 3x3 convolutions have biases."),
-    click.option("--output-bias/--no-output-bias", default=None, help="Whether the output layer has a bias."),
-    click.option("--recipe", type=click.Choice(["hypernet", "batch-ensemble"]), help="[default: hypernet]"),
-    click.option(
-        "--generate",
-        multiple=True,
-        type=click.Choice(["norm", "output"]),
-        help="Let the hypernetwork generate these too.",
-    ),
-    click.option("--chunking", type=click.Choice(["published", "gcd"]), help="[default: published]"),
-    click.option("--embedding-sizes", type=Integers(), help="One for each internal hypernetwork, 10,7,14,…."),
-    click.option("--hidden-layers", type=Integers(), help="Of the internal hypernetworks, 50,50.  [default: linear]"),
-    click.option("--hypernet-bias/--no-hypernet-bias", default=None, help="Biases in the internal hypernetworks."),
-    click.option("--activation", type=click.Choice(["relu", "tanh", "sigmoid", "elu", "none"]), help="[default: relu]"),
-)
-DESCRIBES = (
-    *("members", "network", "classes", "image", "feature_maps", "conv_bias", "output_bias", "recipe", "generate"),
-    *("chunking", "embedding_sizes", "hidden_layers", "hypernet_bias", "activation"),
-)
-OF_STATE_DICTS = ("statistics", "hnet_prefix", "mnet_prefix")
-INPUT = (
-    click.option("--image-layout", type=click.Choice(["nchw", "nhwc", "flat-hwc"]), help="Axes of the graph's image."),
-    click.option("--preprocess", type=click.Choice(["uint8"]), help="Take raw pixels and normalise in the graph."),
-    click.option("--mean", type=Numbers(), help="With --preprocess: one a channel, of pixels scaled to 0 … 1."),
-    click.option("--std", type=Numbers(), help="With --preprocess: one a channel."),
-)
 
 
 def build_options(function: F) -> F:
@@ -94,39 +56,74 @@ def checkpoint(options: Mapping[str, Any]) -> "Checkpoint":
         click.UsageError: the options contradict each other.
         HnexportError: the specification is not valid, or a file cannot be read.
     """
-    from hnexport.networks.wide_resnet.checkpoints import load_checkpoint
-
     sources = [name for name in ("checkpoint", "hypnettorch", "hnet") if options[name] is not None]
     if len(sources) > 1:
         raise click.UsageError(f"--{sources[0]} and --{sources[1]} are two sources of weights: give one")
     if options["seed"] is not None and sources:
         raise click.UsageError("--seed is for random weights")
     if sources == ["checkpoint"]:
-        given = [name for name in (*DESCRIBES, *OF_STATE_DICTS) if options[name] not in (None, ())]
-        if given:
-            flag = given[0].replace("_", "-")
-            raise click.UsageError(f"a native checkpoint holds its whole specification: leave out --{flag}")
-        return _with_input(load_checkpoint(options["checkpoint"]), options)
+        return _with_input(_of_file(options["checkpoint"], options), options)
     if sources:
         return imported(options["hypnettorch"], options)
     for name in ("mnet", *OF_STATE_DICTS):
         if options[name] is not None:
             raise click.UsageError(f"--{name.replace('_', '-')} goes with --hnet or --hypnettorch")
+    _refuse_average(options)
     return _with_input(_random(options), options)
 
 
 def imported(path: Path | None, options: Mapping[str, Any]) -> "Checkpoint":
-    """A hypnettorch ensemble from one file, or from `--hnet` and `--mnet`, behind the image input that is asked for.
+    """An ensemble of other code from one file, or from `--hnet` and `--mnet`, behind the image input that is asked for.
 
     Raises:
         click.UsageError: the options contradict each other.
         HnexportError: a file cannot be read, or contradicts the options.
     """
-    from hnexport.networks.wide_resnet.checkpoints import load_hypnettorch
+    from hnexport.networks.wide_resnet.checkpoints import is_late_phase, load_hypnettorch
 
+    if path is not None and is_late_phase(path):
+        return _with_input(_late_phase(path, options), options)
+    _refuse_average(options)
     files = {name: options[name] for name in ("hnet", "mnet", "hnet_prefix", "mnet_prefix")}
     found = load_hypnettorch(path, **files, overrides=_overrides(options))
     return _with_input(found, options)
+
+
+def inspected(path: Path) -> "tuple[str, Checkpoint]":
+    """What a checkpoint file is, in words, and the checkpoint that is read from it with nothing said about it.
+
+    Raises:
+        HnexportError: it cannot be read.
+    """
+    from hnexport.networks.wide_resnet.checkpoints import (
+        is_late_phase,
+        is_native,
+        load_checkpoint,
+        load_hypnettorch,
+        load_late_phase,
+    )
+
+    if is_native(path):
+        return "a native checkpoint", load_checkpoint(path)
+    if is_late_phase(path):
+        return "a late-phase state dict", load_late_phase(path)
+    return "hypnettorch's state dicts", load_hypnettorch(path)
+
+
+def loaded(path: Path) -> "Checkpoint":
+    """A native checkpoint; see `native.load_checkpoint`."""
+    from hnexport.networks.wide_resnet.checkpoints import load_checkpoint
+
+    return load_checkpoint(path)
+
+
+def recalibrated(checkpoint: "Checkpoint", images: Any, batch_size: int, progress: Progress) -> "Recalibration":
+    """With statistics of each member; see `recalibration.recalibrate`."""
+    import torch
+
+    from hnexport.networks.wide_resnet.checkpoints import recalibrate
+
+    return recalibrate(checkpoint, torch.from_numpy(images), batch_size=batch_size, progress=progress)
 
 
 def check_target(path: Path, *, replace: bool) -> None:
@@ -141,6 +138,41 @@ def save(path: Path, checkpoint: "Checkpoint", *, replace: bool) -> None:
     from hnexport.networks.wide_resnet.checkpoints import save_checkpoint
 
     save_checkpoint(path, checkpoint, replace=replace)
+
+
+def _of_file(path: Path, options: Mapping[str, Any]) -> "Checkpoint":
+    """A native checkpoint, or another that its names say."""
+    from hnexport.networks.wide_resnet.checkpoints import is_late_phase, is_native, load_checkpoint
+
+    if not is_native(path) and is_late_phase(path):
+        return _late_phase(path, options)
+    _refuse(options, (*DESCRIBES, *OF_STATE_DICTS), "a native checkpoint holds its whole specification")
+    _refuse_average(options)
+    return load_checkpoint(path)
+
+
+def _late_phase(path: Path, options: Mapping[str, Any]) -> "Checkpoint":
+    from hnexport.networks.wide_resnet.checkpoints import load_late_phase
+
+    others = [name for name in (*DESCRIBES, *OF_STATE_DICTS) if name not in ("image", "mnet_prefix")]
+    _refuse(options, others, "a late-phase state dict says all but the size of its images")
+    return load_late_phase(
+        path,
+        prefix=options["mnet_prefix"],
+        average_members=options["average_members"],
+        image=None if options["image"] is None else _image(options),
+    )
+
+
+def _refuse(options: Mapping[str, Any], names: Iterable[str], reason: str) -> None:
+    for name in names:
+        if options[name] not in (None, ()):
+            raise click.UsageError(f"{reason}: leave out --{name.replace('_', '-')}")
+
+
+def _refuse_average(options: Mapping[str, Any]) -> None:
+    if options["average_members"]:
+        raise click.UsageError("--average-members goes with a late-phase state dict")
 
 
 def _with(options: Iterable[Callable[[F], F]], function: F) -> F:
@@ -172,13 +204,14 @@ def _preprocess(options: Mapping[str, Any]) -> "PreprocessSpec | None":
 
 def _random(options: Mapping[str, Any]) -> "Checkpoint":
     from hnexport.networks.wide_resnet.checkpoints import random_checkpoint
-    from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, WideResNetSpec
+    from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, ShortcutInput, WideResNetSpec
     from hnexport.spec import Activation, Chunking, HypernetSpec, Source
 
     if options["members"] is None:
         raise click.UsageError("give --members, or a trained ensemble with --hypnettorch or --checkpoint")
     name = options["network"] or "wrn-28-10"
     changes = _given(options, "conv_bias", "output_bias", "feature_maps")
+    changes["shortcut_input"] = ShortcutInput(options["shortcut_input"] or "raw")
     network = WideResNetSpec.from_name(name, classes=_or(options["classes"], 10), image=_image(options), **changes)
     recipe = _recipe(options) or RECIPES["hypernet"]
     hypernet = None
@@ -202,6 +235,8 @@ def _overrides(options: Mapping[str, Any]) -> "HypnettorchOverrides":
     from hnexport.networks.wide_resnet.checkpoints import HypnettorchOverrides
     from hnexport.spec import Activation, Chunking
 
+    if options["shortcut_input"] == "preactivated":
+        raise click.UsageError("hypnettorch's shortcuts are raw: leave out --shortcut-input")
     given = _given(options, "network", "members", "classes", "feature_maps", "conv_bias", "output_bias")
     given |= _given(options, "embedding_sizes", "hidden_layers", "hypernet_bias", "statistics")
     if options["image"] is not None:

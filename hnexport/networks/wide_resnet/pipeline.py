@@ -1,10 +1,10 @@
 """The pipeline: one module from a condition id and an image to logits, for whoever trains in PyTorch."""
 
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from hnexport.hypernet.generator import WeightGenerator
@@ -12,16 +12,20 @@ from hnexport.members import check_member, check_members
 from hnexport.networks.wide_resnet.image_network import ImageNetwork
 from hnexport.networks.wide_resnet.initialise import initialise
 from hnexport.networks.wide_resnet.spec import PipelineSpec
-from hnexport.networks.wide_resnet.storage import generator_spec
+from hnexport.networks.wide_resnet.storage import generator_spec, stored_tensors
+from hnexport.training import Halves
+
+if TYPE_CHECKING:
+    from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 
 __all__ = ["Pipeline"]
 
 
-class Pipeline(nn.Module):
-    """`(cond_id, image) -> logits`.
+class Pipeline(Halves):
+    """`(cond_id, image) -> logits`, in evaluation mode until `train()`; docs/training.md trains one.
 
     The main network is an ordinary module on the meta device, kept out of the submodules: its weights come from the
-    generator at each call, so the pipeline stores nothing but the generator's tensors. It is always in evaluation mode.
+    generator at each call, so the pipeline stores nothing but the generator's tensors.
     """
 
     def __init__(self, spec: PipelineSpec, tensors: Mapping[str, Tensor]) -> None:
@@ -30,35 +34,39 @@ class Pipeline(nn.Module):
         Raises:
             CheckpointError: the tensors are not those of the specification.
         """
-        super().__init__()
+        super().__init__(WeightGenerator(generator_spec(spec), tensors), ImageNetwork(spec), stored_tensors(spec))
         self.spec = spec
-        self.generator = WeightGenerator(generator_spec(spec), tensors)
-        self._network = (ImageNetwork(spec),)  # in a tuple: not a submodule
-        self.eval()
 
     @classmethod
     def from_seed(cls, spec: PipelineSpec, seed: int = 0) -> Self:
         """A pipeline with random weights; see `hnexport.networks.wide_resnet.initialise`."""
         return cls(spec, initialise(spec, seed))
 
-    def forward(self, cond_id: Tensor, image: Tensor) -> Tensor:
+    def forward(self, cond_id: Tensor | int, image: Tensor) -> Tensor:
         """Logits of one member.
 
         Args:
-            cond_id: int64 scalar, the member; one that does not exist gives NaN logits.
+            cond_id: the member, a whole number or an int64 scalar. In evaluation mode a scalar may be any: one that
+                does not exist gives NaN logits.
             image: as `PipelineSpec.image_input` says, by default float32 `[batch, channel, height, width]`.
 
         Returns:
             float `[batch, class]`.
 
         Raises:
-            RuntimeInputError: the image has another shape or dtype than `PipelineSpec.image_input`.
+            RuntimeInputError: the image has another shape or dtype than `PipelineSpec.image_input`, or there is no such
+                member.
         """
-        return self.classify(self.generator(cond_id), image)
+        if self.training:
+            member = check_member(cond_id, self.spec.members)
+            with self.keeping(member, self.weights(member)) as weights:
+                return self.classify(weights, image)
+        scalar = cond_id if isinstance(cond_id, Tensor) else self._existing(cond_id)
+        return self.classify(self.generator(scalar), image)
 
     def classify(self, weights: Mapping[str, Tensor], image: Tensor) -> Tensor:
         """Logits `[batch, class]` of the main network with the given weights, one tensor for each slot."""
-        return functional_call(self._network[0], dict(weights), (image,))  # type: ignore[no-any-return]
+        return functional_call(self.network, dict(weights), (image,))  # type: ignore[no-any-return]
 
     def weights(self, cond_id: int) -> dict[str, Tensor]:
         """Every tensor of the main network of one member, by slot name (batch-norm statistics included).
@@ -80,6 +88,20 @@ class Pipeline(nn.Module):
     def tensors(self) -> dict[str, Tensor]:
         """Every stored tensor by its name, as `Pipeline(spec, tensors)` takes them."""
         return dict(self.generator.state_dict())
+
+    def checkpoint(self, origin: str) -> "Checkpoint":
+        """What `save_checkpoint` writes and `build` takes: copies on the CPU, as they are now.
+
+        Args:
+            origin: where the weights come from, in words.
+
+        Raises:
+            CheckpointError: numbers are not finite: training diverged.
+        """
+        from hnexport.networks.wide_resnet.checkpoints import Checkpoint  # whose recalibration is made with pipelines
+
+        tensors = {name: tensor.detach().cpu().clone() for name, tensor in self.tensors().items()}
+        return Checkpoint(spec=self.spec, tensors=tensors, origin=origin)
 
     def _existing(self, cond_id: int) -> Tensor:
         member = check_member(cond_id, self.spec.members)

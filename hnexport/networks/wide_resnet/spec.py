@@ -9,10 +9,12 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
 from hnexport.errors import SpecError
+from hnexport.records import SPARSE
 from hnexport.spec import HypernetSpec, Source
 from hnexport.spec.checks import require, require_kind, require_positive, require_tuple
 from hnexport.spec.images import ImageLayout
@@ -24,8 +26,20 @@ __all__ = [
     "PipelineSpec",
     "PreprocessSpec",
     "Recipe",
+    "ShortcutInput",
     "WideResNetSpec",
 ]
+
+
+class ShortcutInput(StrEnum):
+    """What the 1x1 shortcut of a block that changes the width or the resolution takes.
+
+    `raw`: the block's input as it is, as hypnettorch's `WRN`. `preactivated`: what the block's first convolution takes,
+    after batch norm and ReLU, as the Wide ResNets of Zagoruyko & Komodakis' code and those of the late-phase ensembles.
+    """
+
+    RAW = "raw"
+    PREACTIVATED = "preactivated"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +69,7 @@ class WideResNetSpec:
         feature_maps: the input layer's feature maps, then those of the three groups before widening.
         conv_bias: whether the 3x3 convolutions have a bias (the 1x1 shortcuts never do).
         dropout: probability between the two convolutions of a block while training; inactive in an export.
+        shortcut_input: what the 1x1 shortcuts take; see `ShortcutInput`.
     """
 
     blocks_per_group: int
@@ -66,8 +81,10 @@ class WideResNetSpec:
     output_bias: bool = True
     batch_norm: bool = True
     dropout: float = 0.0
+    shortcut_input: ShortcutInput = field(default=ShortcutInput.RAW, metadata=SPARSE)
 
     def __post_init__(self) -> None:
+        require_kind("shortcut_input", self.shortcut_input, ShortcutInput)
         require_positive("blocks_per_group", (self.blocks_per_group,))
         require_positive("widening", (self.widening,))
         require_positive("classes", (self.classes,))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hnexport.errors import SpecError
 from hnexport.networks.wide_resnet.chunking import plan_chunks
 from hnexport.networks.wide_resnet.family import IMAGE
-from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec
+from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, ShortcutInput
 from hnexport.spec import Chunking, HypernetSpec
 
 __all__ = ["load_hypnettorch"]
@@ -32,6 +32,8 @@ def load_hypnettorch(
         raise SpecError("hypnettorch is compared with the recipe hypernet and linear hypernetworks only")
     if spec.preprocess is not None:
         raise SpecError("hypnettorch takes no raw pixels")
+    if spec.network.shortcut_input is not ShortcutInput.RAW:
+        raise SpecError("hypnettorch's shortcuts take the block's input as it is")
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         mnet, container = _modules(spec, hypernet)

@@ -67,6 +67,29 @@ def test_gcd_chunking_needs_no_width_that_divides_the_other() -> None:
 
 
 @pytest.mark.parametrize(
+    ("widening", "group1"),
+    [
+        (1, [("group1", (16, 8, 3, 3), 8)]),
+        (2, [("group1", (32, 16, 3, 3), 7)]),
+        (3, [("group1.first", (48, 16, 3, 3), 1), ("group1.rest", (48, 24, 3, 3), 6)]),
+    ],
+)
+def test_halves_chunking_cuts_what_keeps_its_width_in_two(widening: int, group1: Any) -> None:
+    rows = table(pipeline(WideResNetSpec(blocks_per_group=2, widening=widening), chunking=Chunking.HALVES))
+    found = [(name, parts[0], chunks) for name, parts, _, chunks in rows if name.startswith("group")]
+    width = 16 * widening
+    assert found == [*group1, ("group2", (2 * width, width, 3, 3), 7), ("group3", (4 * width, 2 * width, 3, 3), 7)]
+
+
+def test_halves_chunking_leaves_what_has_an_odd_width_whole() -> None:
+    network = WideResNetSpec(blocks_per_group=1, widening=1, feature_maps=(4, 5, 5, 10))
+    assert table(pipeline(network, chunking=Chunking.HALVES))[2:4] == [
+        ("group1.rest", [(5, 5, 3, 3)], 14, 1),
+        ("group2.first", [(5, 5, 3, 3)], 7, 1),
+    ]
+
+
+@pytest.mark.parametrize(
     ("maps", "expected"),
     [
         (
@@ -145,6 +168,7 @@ GRID = [
     for chunking in Chunking
 ]
 GRID_IDS = [f"{maps}x{widening}-{recipe.name}-{chunking}" for maps, widening, _, recipe, chunking in GRID]
+IN_HYPNETTORCH = [case for case in GRID if case[-1] is not Chunking.HALVES]
 
 
 @pytest.mark.parametrize(("maps", "widening", "bias", "recipe", "chunking"), GRID, ids=GRID_IDS)
@@ -166,7 +190,7 @@ def test_the_pieces_of_every_generated_slot_fill_it_and_no_chunk_is_idle(
     assert served == every
 
 
-@pytest.mark.parametrize(("maps", "widening", "bias", "recipe", "chunking"), GRID, ids=GRID_IDS)
+@pytest.mark.parametrize(("maps", "widening", "bias", "recipe", "chunking"), IN_HYPNETTORCH)
 def test_the_chunks_are_those_of_hypnettorch(
     maps: Any,
     widening: int,

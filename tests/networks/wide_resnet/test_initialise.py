@@ -1,6 +1,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hnexport.networks.wide_resnet.initialise import expected_norm_variances, in
 from hnexport.networks.wide_resnet.module import build_network
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.slots import Role, network_slots
-from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, Recipe, WideResNetSpec
+from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, Recipe, ShortcutInput, WideResNetSpec
 from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.spec import Activation, Chunking, HypernetSpec, Source
 
@@ -26,6 +27,7 @@ UNEVEN = WideResNetSpec(blocks_per_group=1, widening=3, feature_maps=(16, 16, 16
 LINEAR: dict[str, dict[str, Any]] = {
     "published": {},
     "gcd": {"hypernet": HypernetSpec(chunking=Chunking.GCD)},
+    "halves": {"hypernet": HypernetSpec(chunking=Chunking.HALVES)},
     "bias": {"hypernet": HypernetSpec(bias=True)},
     "all generated": {"recipe": ALL_GENERATED},
     "all generated, gcd, bias": {"recipe": ALL_GENERATED, "hypernet": GCD_BIAS},
@@ -114,6 +116,7 @@ ACTIVATIONS: dict[str, tuple[dict[str, Any], tuple[float, float]]] = {
     **{name: (changes, (0.65, 1.25)) for name, changes in LINEAR.items()},
     "batch-ensemble": ({"recipe": RECIPES["batch-ensemble"]}, (0.65, 1.25)),
     "member statistics": ({"recipe": RECIPES["batch-ensemble"], "member_statistics": True}, (0.65, 1.25)),
+    "preactivated": ({"recipe": RECIPES["batch-ensemble"], "shortcut_input": "preactivated"}, (0.65, 1.25)),
     # One random hidden layer scales all kernels of a seed together, so that a mean over few seeds varies more.
     "relu": ({"hypernet": HypernetSpec(hidden_layers=(64, 64))}, (0.5, 2.0)),
     # The longer embeddings of smaller fan-ins saturate tanh, so their kernels stay smaller than He's.
@@ -126,7 +129,10 @@ ACTIVATIONS: dict[str, tuple[dict[str, Any], tuple[float, float]]] = {
 def test_the_statistics_of_every_norm_are_those_of_its_input(
     network: WideResNetSpec, changes: dict[str, Any], limits: tuple[float, float], make_spec: MakeSpec
 ) -> None:
-    moments = second_moments(make_spec(network=network, members=2, **changes), seeds=10)
+    taken = ShortcutInput(changes.get("shortcut_input", "raw"))
+    others = {name: value for name, value in changes.items() if name != "shortcut_input"}
+    spec = make_spec(network=replace(network, shortcut_input=taken), members=2, **others)
+    moments = second_moments(spec, seeds=10)
     assert len(moments) == 6 * network.blocks_per_group + 1
     low, high = limits
     for name, (ratio, _) in moments.items():

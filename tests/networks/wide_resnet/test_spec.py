@@ -14,6 +14,7 @@ from hnexport.networks.wide_resnet.spec import (
     PipelineSpec,
     PreprocessSpec,
     Recipe,
+    ShortcutInput,
     WideResNetSpec,
 )
 from hnexport.records import RecordError, from_json, to_json
@@ -41,6 +42,7 @@ def random_spec(seed: int) -> PipelineSpec:
         output_bias=pick.random() < 0.5,
         batch_norm=pick.random() < 0.8,
         dropout=pick.choice([0.0, 0.3]),
+        shortcut_input=pick.choice(list(ShortcutInput)),
     )
     hypernet = HypernetSpec(
         chunking=pick.choice(list(Chunking)),
@@ -194,7 +196,7 @@ CONTRADICTIONS: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "text as chunking": (
         lambda: HypernetSpec(chunking="published"),  # type: ignore[arg-type]
-        r"chunking must be one of Chunking\.PUBLISHED, Chunking\.GCD; found 'published'",
+        r"chunking must be one of Chunking\.PUBLISHED, Chunking\.GCD, Chunking\.HALVES; found 'published'",
     ),
     "text as activation": (
         lambda: HypernetSpec(activation="swish"),  # type: ignore[arg-type]
@@ -248,3 +250,9 @@ CONTRADICTIONS: dict[str, tuple[Callable[[], object], str]] = {
 def test_a_specification_that_cannot_be_built_is_refused(build: Callable[[], object], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         build()
+
+
+def test_a_network_with_raw_shortcuts_is_written_as_it_was_before_there_were_others() -> None:
+    assert "shortcut_input" not in to_json(REFERENCE)
+    preactivated = WideResNetSpec(blocks_per_group=1, widening=1, shortcut_input=ShortcutInput.PREACTIVATED)
+    assert to_json(preactivated)["shortcut_input"] == "preactivated"

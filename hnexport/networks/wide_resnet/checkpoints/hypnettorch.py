@@ -1,6 +1,5 @@
 """Import of ensembles that were trained with hypnettorch 0.0.4: two state dicts in, a checkpoint out."""
 
-import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,8 @@ import torch
 from torch import Tensor
 
 from hnexport.errors import CheckpointError
-from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint, check_values
+from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint
+from hnexport.networks.wide_resnet.checkpoints.conversion import check_dtype, float32, note_conversion
 from hnexport.networks.wide_resnet.checkpoints.hypnettorch_inference import (
     Evidence,
     HypnettorchOverrides,
@@ -25,14 +25,12 @@ from hnexport.networks.wide_resnet.checkpoints.hypnettorch_names import (
     hypernet_state,
     main_state,
 )
+from hnexport.networks.wide_resnet.checkpoints.hypnettorch_statistics import statistics_sets, warn_of_statistics
 from hnexport.networks.wide_resnet.checkpoints.state_dicts import read_state_dicts
 from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.spec import Source, StoredKind
 
 __all__ = ["import_hypnettorch", "load_hypnettorch"]
-
-_ACCEPTED_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-_log = logging.getLogger(__name__)
 
 
 def load_hypnettorch(
@@ -108,14 +106,15 @@ def _imported(
         norms=tuple(tuple(statistics[0][0].shape) for statistics in main.statistics),
     )
     reading = infer(evidence, overrides)
-    sets = _statistics_sets(main, reading.spec.members, overrides.statistics)
+    sets = statistics_sets(main, reading.spec.members, overrides.statistics)
     spec = replace(reading.spec, member_statistics=len(sets) > 1)
     tensors = _hypernet_tensors(reading, hypernet.params)
     if reading.shared_in_main:
         tensors |= _main_tensors(reading, main)
     tensors |= _statistics(replace(reading, spec=spec), main, sets)
     _check_duplicates(reading, hypernet, main)
-    _note_conversion(origin, (*hypernet.params, *main.params))
+    note_conversion(origin, (*hypernet.params, *main.params))
+    warn_of_statistics(origin, main, spec, sets)
     order = [stored.name for stored in stored_tensors(spec)]
     return Checkpoint(spec=spec, tensors={name: tensors[name] for name in order}, origin=origin)
 
@@ -130,24 +129,10 @@ def _check_duplicates(reading: Reading, hypernet: HypernetState, main: MainState
     main.check_duplicates()
 
 
-def _note_conversion(origin: str, tensors: Sequence[Tensor]) -> None:
-    others = sorted({str(tensor.dtype) for tensor in tensors if tensor.dtype is not torch.float32})
-    if others:
-        _log.warning("%s: tensors of dtype %s were converted to float32", origin, ", ".join(others))
-
-
 def _check_dtypes(network: str, state: Mapping[str, Tensor]) -> None:
     for name, tensor in state.items():
-        if tensor.dtype not in _ACCEPTED_DTYPES and not name.endswith("._num_stats"):
-            accepted = ", ".join(str(dtype) for dtype in _ACCEPTED_DTYPES)
-            raise CheckpointError(f"{network} tensor {name!r}: expected dtype {accepted}, found {tensor.dtype}")
-
-
-def _float32(where: str, tensor: Tensor, *, lowest: float = -math.inf) -> Tensor:
-    """A contiguous float32 copy that shares no memory with the file."""
-    copy = tensor.to(dtype=torch.float32, memory_format=torch.contiguous_format, copy=True)
-    check_values(where, copy, lowest=lowest)
-    return copy
+        if not name.endswith("._num_stats"):
+            check_dtype(f"{network} tensor {name!r}", tensor)
 
 
 def _hypernet_tensors(reading: Reading, params: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -157,11 +142,11 @@ def _hypernet_tensors(reading: Reading, params: Sequence[Tensor]) -> dict[str, T
         name = expected.stored.name
         where = f"hnet tensor '_internal_params.{index}' ({expected.description})"
         if expected.member is None:
-            tensors[name] = _float32(where, found.t() if expected.transposed else found)
+            tensors[name] = float32(where, found.t() if expected.transposed else found)
             continue
         if name not in tensors:
             tensors[name] = torch.empty(expected.stored.shape)
-        tensors[name][expected.member] = _float32(where, found)
+        tensors[name][expected.member] = float32(where, found)
     return tensors
 
 
@@ -173,30 +158,10 @@ def _main_tensors(reading: Reading, main: MainState) -> dict[str, Tensor]:
         if stored.slot is not None and stored.kind is StoredKind.SHARED
     }
     return {
-        shared[slot.name]: _float32(f"mnet tensor '_internal_params.{index}' ({slot.name})", found)
+        shared[slot.name]: float32(f"mnet tensor '_internal_params.{index}' ({slot.name})", found)
         for index, (slot, found) in enumerate(zip(main_layout(reading.spec.network), main.params, strict=True))
         if slot.name in shared
     }
-
-
-def _statistics_sets(main: MainState, members: int, chosen: int | None) -> Sequence[int]:
-    """The sets of batch-norm statistics to take: one, or one for each member."""
-    if not main.statistics:
-        return (0,)
-    available = len(main.statistics[0])
-    if chosen is not None:
-        if not 0 <= chosen < available:
-            raise CheckpointError(
-                f"mnet: there is no set {chosen} of batch-norm statistics: found 0 to {available - 1}"
-            )
-        return (chosen,)
-    if available not in (1, members):
-        raise CheckpointError(
-            f"mnet tensor '_batchnorm_layers.0.mean_{available - 1}': expected one set of batch-norm statistics, or "
-            f"one for each of {members} members, found {available}; choose one for all members with the override "
-            "'statistics'"
-        )
-    return range(available)
 
 
 def _statistics(reading: Reading, main: MainState, sets: Sequence[int]) -> dict[str, Tensor]:
@@ -210,7 +175,7 @@ def _statistics(reading: Reading, main: MainState, sets: Sequence[int]) -> dict[
                 tensor = main.statistics[layer][number][kind]
                 if tuple(tensor.shape) != slot.shape:
                     raise CheckpointError(f"{where}: expected shape {list(slot.shape)}, found {list(tensor.shape)}")
-                found.append(_float32(where, tensor, lowest=0.0 if kind else -math.inf))
+                found.append(float32(where, tensor, lowest=0.0 if kind else -math.inf))
             source = Source.MEMBER if reading.spec.member_statistics else Source.SHARED
             tensors[f"{source}.{slot.name}"] = torch.stack(found) if len(sets) > 1 else found[0]
     return tensors

@@ -49,8 +49,8 @@ class HypnettorchOverrides:
     Attributes:
         network: `wrn-DEPTH-WIDENING`, with feature maps 16,16,32,64 unless `feature_maps` says otherwise.
         feature_maps: hypnettorch's `num_feature_maps`: before widening.
-        statistics: use this set of batch-norm statistics (`mean_N`) for every member, instead of the only one, or of
-            one set for each member.
+        statistics: the sets of batch-norm statistics (`mean_N`) to use, instead of the only one or of one for each
+            member in order: a number for every member alike, or a tuple with one for each.
     """
 
     network: str | None = None
@@ -68,7 +68,7 @@ class HypnettorchOverrides:
     hidden_layers: tuple[int, ...] | None = None
     hypernet_bias: bool | None = None
     activation: Activation = Activation.RELU
-    statistics: int | None = None
+    statistics: int | tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

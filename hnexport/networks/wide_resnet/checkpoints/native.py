@@ -23,7 +23,7 @@ from hnexport.reading import ReadError, open_regular, parse_json
 from hnexport.records import RecordError, from_json, to_json
 from hnexport.spelling import spelled
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "check_checkpoint_target", "load_checkpoint", "save_checkpoint"]
+__all__ = ["FORMAT", "FORMAT_VERSION", "check_checkpoint_target", "is_native", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = "hnexport-checkpoint"
 FORMAT_VERSION = 1
@@ -83,16 +83,21 @@ def _rules(*, replace: bool) -> Rules:
     )
 
 
-def _replaceable(path: Path) -> Contents:
-    """Nothing to list, for a file that is a native checkpoint by its metadata, be it damaged or of another version."""
+def is_native(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a native checkpoint by its metadata, be it damaged or of another version."""
+    path = Path(path)
     try:
         with open_regular(path) as file:
             size = int.from_bytes(file.read(8), "little")
             header = parse_json(file.read(size) if size <= MAX_HEADER_BYTES else b"null", str(path))
-        is_ours = header["__metadata__"]["format"] == FORMAT
+        return bool(header["__metadata__"]["format"] == FORMAT)
     except (OSError, ReadError, TypeError, KeyError):
-        is_ours = False
-    if not is_ours:
+        return False
+
+
+def _replaceable(path: Path) -> Contents:
+    """Nothing to list, for a file that is a native checkpoint."""
+    if not is_native(path):
         raise CheckpointError(
             f"{path} exists and is not a native checkpoint: only native checkpoints are replaced; choose another name"
         )

@@ -1,5 +1,6 @@
 """State dicts that are damaged, and overrides that contradict them: every one is refused, and the tensor is named."""
 
+import dataclasses
 import functools
 import logging
 import re
@@ -14,6 +15,7 @@ from hnexport.errors import CheckpointError, HnexportError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, HypnettorchOverrides, import_hypnettorch
 from hnexport.networks.wide_resnet.spec import RECIPES
 from hnexport.spec import Chunking
+from hnexport.spelling import in_command
 
 StateDict = dict[str, Tensor]
 Damage = Callable[[Tensor], Tensor | None]
@@ -237,11 +239,80 @@ def test_overrides_that_agree_change_nothing() -> None:
 def test_statistics_that_are_neither_one_set_nor_one_for_each_member_are_refused_unless_one_is_chosen() -> None:
     ensemble = build(Case(members=3, statistics=2))
     states = ensemble.state_dicts()
-    with pytest.raises(CheckpointError, match="one for each of 3 members, found 2; choose one"):
+    with pytest.raises(CheckpointError, match="one for each of 3 members, found 2; choose one for all members"):
         load(states)
+    with pytest.raises(CheckpointError, match="2 sets .* were chosen for 3 members"):
+        load(states, statistics=(0, 1))
     checkpoint = load(states, statistics=1)
     chosen = states["mnet"]["_batchnorm_layers.6.var_1"]
     assert torch.equal(checkpoint.tensors["shared.norm.running_var"], chosen)
+
+
+def test_checkpoint_stats_called_once_too_often_gets_its_own_remedy() -> None:
+    states = state_dicts_with(Case(statistics=3))
+    mnet = states["mnet"]
+    mnet |= {
+        name.replace("_2", "_3"): tensor + 1 for name, tensor in mnet.items() if name.endswith(("mean_2", "var_2"))
+    }
+    mnet |= {name: tensor + 1 for name, tensor in mnet.items() if name.endswith("._num_stats")}
+    remedy = r"checkpoint_stats was called once too often, .*: HypnettorchOverrides\(statistics=\(0, 1, 2\)\)$"
+    with pytest.raises(CheckpointError, match=remedy):
+        load(states)
+    idle(states, 3)
+    with in_command(), pytest.raises(CheckpointError, match=r"; set 3 was never updated\. .*: --statistics 0,1,2$"):
+        load(states)
+    checkpoint = load(states, statistics=(0, 1, 2))
+    for member in range(3):
+        found = checkpoint.tensors["member.norm.running_var"][member]
+        assert torch.equal(found, mnet[f"_batchnorm_layers.6.var_{member}"])
+    idle(states, 0)
+    mnet["_batchnorm_layers.2.mean_3"] += 1
+    with pytest.raises(CheckpointError, match=r"set 0 was never updated\. .*\(statistics=\(1, 2, 3\)\)$"):
+        load(states)
+
+
+SHARED_SETS = {
+    "hypernetwork": (Case(), True),
+    "kernels of each member": (Case(convolution="member", norm="member"), True),
+    "batch ensemble, which loses little": (Case(convolution="shared", norm="member"), False),
+    "one member": (Case(members=1), False),
+    "statistics of each member": (Case(statistics=3), False),
+    "no batch norm": (Case(use_batch_norm=False, use_bias=True), False),
+}
+
+
+@pytest.mark.parametrize(("case", "warned"), SHARED_SETS.values(), ids=SHARED_SETS.keys())
+def test_kernels_that_differ_before_one_set_of_statistics_are_warned_of(
+    case: Case, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        load(state_dicts_with(case), image_height=8, image_width=8)
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == warned
+    for message in messages:
+        assert "3 members with kernels of their own meet one set of batch-norm statistics" in message
+        assert "checkpoint_stats called 2 times" in message
+        assert "`hnexport recalibrate`" in message
+
+
+def test_a_member_whose_statistics_were_never_updated_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    states = state_dicts_with(Case(statistics=3))
+    idle(states, 1)
+    with caplog.at_level(logging.WARNING):
+        load(states)
+    assert "mean_1 were never updated: was this member trained with condition=cond_id?" in caplog.text
+
+
+def state_dicts_with(case: Case) -> dict[str, StateDict]:
+    small = dataclasses.replace(case, k=1, in_shape=(8, 8, 3))
+    return {network: dict(state) for network, state in build(small).state_dicts().items()}
+
+
+def idle(states: dict[str, StateDict], number: int) -> None:
+    """A set of statistics as it is made."""
+    for name, tensor in states["mnet"].items():
+        if name.endswith((f".mean_{number}", f".var_{number}")):
+            states["mnet"][name] = torch.full_like(tensor, float(".var_" in name))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16], ids=str)

@@ -1,0 +1,129 @@
+"""`hnexport evaluate`: what a bundle is worth on data."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hnexport.cli.options import (
+    Integers,
+    Numbers,
+    bundle_argument,
+    digest_option,
+    json_option,
+    provider_option,
+    trust_option,
+    wide_option,
+)
+from hnexport.errors import RuntimeInputError
+from hnexport.publishing import Rules, check_place, staged_file
+
+__all__ = ["evaluate"]
+
+_RULES = Rules(error=RuntimeInputError, called="--page", what="file", forced_by="")
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@bundle_argument
+@click.argument("data", metavar="DATA", type=FILE)
+@click.option("--ood", type=FILE, help="Data that do not belong: how well disagreement separates them.")
+@click.option("--members", type=Integers(accepts_all=True), help="Some members: 2,3,7 or all. Default: all.")
+@click.option("--output", metavar="NAME", help="Which output, where the network has several.")
+@click.option("--target", metavar="NAME", help="The array or column with what is right. Default: label, target or y.")
+@click.option("--labels", type=FILE, help="Names of the classes in their order, one a line.")
+@click.option(
+    "--runtimes",
+    help="Also PyTorch in float64 and these, comma-separated as for verify, for instance onnx,torchscript,pt2; or all.",
+)
+@click.option("--bins", type=click.IntRange(1, 1000), default=15, show_default=True, help="Of the calibration error.")
+@click.option("--page", type=FILE, help="Write what was found as a page with diagrams, a new .html file.")
+@click.option("--resize", is_flag=True, help="Scale pictures of another size to the graph's.")
+@click.option("--background", metavar="COLOUR", help="Behind transparent pictures: white, #ffffff or 255,255,255.")
+@click.option("--frame", type=int, help="Which frame of an animation or page of a TIFF, from 0.")
+@click.option("--mean", type=Numbers(), help="Subtract this from pixel/255, one number or one a channel.")
+@click.option("--std", type=Numbers(), help="Then divide by this.")
+@click.option("--engine", type=click.Choice(["onnxruntime", "openvino"]), default="onnxruntime", show_default=True)
+@provider_option
+@trust_option
+@digest_option
+@wide_option
+@json_option
+def evaluate(
+    bundle: Path,
+    data: Path,
+    ood: Path | None,
+    members: tuple[int, ...] | None,
+    output: str | None,
+    target: str | None,
+    labels: Path | None,
+    runtimes: str | None,
+    bins: int,
+    page: Path | None,
+    engine: str,
+    provider: str,
+    trust: bool,
+    digest: str | None,
+    wide: bool,
+    as_json: bool,
+    **pictures: Any,
+) -> None:
+    """What each member and the ensemble are worth on DATA, and what their disagreement is good for.
+
+    DATA is a folder with a folder of pictures or .npy files for each class, a .npz file with the inputs by name and
+    label, or Parquet.
+    """
+    from hnexport.cli import render
+    from hnexport.cli.render_evaluate import print_evaluation
+    from hnexport.evaluate import EvaluateOptions, ReadOptions
+    from hnexport.evaluate import evaluate as evaluated
+    from hnexport.evaluate.page import evaluation_page
+    from hnexport.records import to_json
+
+    options = EvaluateOptions(
+        ood=ood,
+        members=members or None,
+        output=output,
+        bins=bins,
+        provider=provider,
+        engine=engine,
+        artifacts=tuple(runtimes.split(",")) if runtimes else None,
+        trust=trust,
+        digest=digest,
+        reading=ReadOptions(pictures=_pictures(pictures), class_names=_class_names(bundle, labels), target=target),
+    )
+    if page is not None:
+        check_place(page, _RULES)
+    with render.live_progress(quiet=as_json) as progress:
+        found = evaluated(bundle, data, options=options, progress=progress)
+    if page is not None:
+        with staged_file(page, _RULES) as new:
+            new.write_text(evaluation_page(found), encoding="utf-8")
+    if as_json:
+        render.print_json(to_json(found))
+    else:
+        print_evaluation(found, wide=wide)
+
+
+def _pictures(given: dict[str, Any]) -> dict[str, Any]:
+    from hnexport.images import Normalisation
+
+    mean, std = given.pop("mean"), given.pop("std")
+    if mean is None and std is None:
+        return given
+    return {**given, "normalisation": Normalisation(mean=mean or (0.0,), std=std or (1.0,))}
+
+
+def _class_names(bundle: Path, labels: Path | None) -> tuple[str, ...]:
+    from hnexport.bundle.manifest import read_manifest
+    from hnexport.images import read_labels
+    from hnexport.spec import OutputKind
+
+    if labels is None:
+        return ()
+    outputs = [one for one in read_manifest(bundle).signature.outputs if one.kind is OutputKind.LOGITS]
+    classes = outputs[0].shape[outputs[0].axis or 0] if len(outputs) == 1 else None
+    if not isinstance(classes, int):
+        raise click.UsageError("--labels needs one output of logits with a fixed number of classes")
+    return read_labels(labels, classes)

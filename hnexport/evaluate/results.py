@@ -1,0 +1,262 @@
+"""What an evaluation found, as records: `hnexport.records.to_json` makes JSON of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = [
+    "Bin",
+    "Classification",
+    "Coverage",
+    "Difference",
+    "Diversity",
+    "Evaluation",
+    "Histogram",
+    "Interval",
+    "Regression",
+    "Scores",
+    "Separation",
+    "SourceEvaluation",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """How good class probabilities are.
+
+    Attributes:
+        accuracy: share of rows whose most probable class is right.
+        nll: mean negative log-likelihood of the right class, in nats.
+        brier: mean over rows of the squared distance between probabilities and the right class, 0 to 2.
+        ece: expected calibration error: mean distance between confidence and accuracy, over bins by their rows.
+    """
+
+    accuracy: float
+    nll: float
+    brier: float
+    ece: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bin:
+    """The rows whose confidence (largest probability) lies from `low` up to `high`.
+
+    Attributes:
+        confidence: their mean; 0 where there are none, and so is `accuracy`.
+    """
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diversity:
+    """How different the members' answers are.
+
+    Attributes:
+        disagreement: share of rows on which two members answer differently, over all pairs of members.
+        all_agree: share of rows on which all give one answer.
+        any_right: share of rows on which at least one is right.
+        mutual_information: between prediction and member, mean over rows, in nats.
+    """
+
+    disagreement: float
+    all_agree: float
+    any_right: float
+    mutual_information: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """Risk where only the surest answers are given.
+
+    Attributes:
+        coverage: shares of rows that are answered, rising to 1.
+        risk: share of these answers that are wrong.
+        area: mean of the risk over every possible coverage.
+    """
+
+    coverage: tuple[float, ...]
+    risk: tuple[float, ...]
+    area: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Separation:
+    """How well an uncertainty separates rows that should have more of it from those that should have less.
+
+    Attributes:
+        auroc: probability that one of the first has more than one of the second.
+        fpr95: share of the second that is taken for the first where 95 % of the first are found.
+        false_positive, true_positive: the curve.
+    """
+
+    auroc: float
+    fpr95: float
+    false_positive: tuple[float, ...]
+    true_positive: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Histogram:
+    """How often an uncertainty has which size.
+
+    Attributes:
+        edges: of its bins, of equal width.
+        right, wrong: shares of the rows of these data, by whether the ensemble's answer is right.
+        other: shares of the rows of data that do not belong; empty without.
+    """
+
+    edges: tuple[float, ...]
+    right: tuple[float, ...]
+    wrong: tuple[float, ...]
+    other: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification:
+    """Of one output of logits, from one source.
+
+    Attributes:
+        rows: how many answers there are: samples, or their positions where an output has further axes.
+        each: of the members, in their order.
+        mean: of the members' scores.
+        gain: of the ensemble over `mean`; positive is better, in every score.
+        reliability: of the ensemble.
+        member_reliability: of all members' answers together.
+        wrong: by uncertainty, how well it separates wrong answers of the ensemble from right ones.
+        coverage: by uncertainty.
+        ood: by uncertainty, how well it separates other data, that do not belong, from these; empty without such data.
+        uncertainty: by uncertainty its mean over these data, and over the others.
+        histograms: by uncertainty.
+    """
+
+    rows: int
+    classes: int
+    each: tuple[Scores, ...]
+    mean: Scores
+    ensemble: Scores
+    gain: Scores
+    diversity: Diversity
+    reliability: tuple[Bin, ...]
+    member_reliability: tuple[Bin, ...]
+    wrong: Mapping[str, Separation]
+    coverage: Mapping[str, Coverage]
+    ood: Mapping[str, Separation]
+    uncertainty: Mapping[str, tuple[float, ...]]
+    histograms: Mapping[str, Histogram]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """How many targets lie in the middle interval that should hold `nominal` of them."""
+
+    nominal: float
+    observed: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regression:
+    """Of one output that is a value, from one source. Errors have the unit of the output.
+
+    Attributes:
+        rows: samples.
+        elements: numbers of each.
+        each: root mean squared error of the members, in their order.
+        mean: of the members' errors.
+        rmse: of the ensemble: of the members' mean.
+        gain: of the ensemble over `mean`.
+        each_absolute: mean absolute error of the members, which is the CRPS of one value.
+        nll: mean negative log-likelihood of the targets under normal distributions with the members' mean and variance,
+            nats; None of one member.
+        crps: continuous ranked probability score of these; None of one member.
+        crps_members: that of the members as they are.
+        deviation: mean standard deviation over the members.
+        intervals: of the normal distributions.
+        ood: how well the deviation separates data that do not belong; None without.
+    """
+
+    rows: int
+    elements: int
+    each: tuple[float, ...]
+    mean: float
+    rmse: float
+    gain: float
+    each_absolute: tuple[float, ...]
+    nll: float | None
+    crps: float | None
+    crps_members: float
+    deviation: float
+    intervals: tuple[Interval, ...]
+    ood: Separation | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """How far a source is from the first one.
+
+    Attributes:
+        against: the first one's name.
+        probabilities: largest difference of a member's probability of a class (of a value: of a number).
+        ensemble: the same of the ensemble.
+        answers: how many of the members' answers changed; 0 where the output is a value.
+        ensemble_answers: how many of the ensemble's did.
+    """
+
+    against: str
+    probabilities: float
+    ensemble: float
+    answers: int
+    ensemble_answers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceEvaluation:
+    """What one source of answers is worth.
+
+    Attributes:
+        name: "runtime", "float64", or as an artifact is called in `verify`.
+        runtime: what computed it, in words.
+        classification: None where the output is a value.
+        regression: None where it is not.
+        difference: None of the first source.
+    """
+
+    name: str
+    runtime: str
+    classification: Classification | None
+    regression: Regression | None
+    difference: Difference | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a bundle is worth on some data.
+
+    Attributes:
+        bundle: its name.
+        digest: which one it is.
+        output: the output that was evaluated.
+        data: where the samples come from.
+        ood: where those come from that do not belong; "" without.
+        class_names: empty where nobody named them.
+        class_order: how classes got their numbers, in words; "" where the data have numbers.
+        bins: of the calibration error, of equal width.
+        not_run: by source, why it was not run.
+    """
+
+    bundle: str
+    digest: str
+    output: str
+    data: str
+    samples: int
+    ood: str
+    ood_samples: int
+    members: tuple[int, ...]
+    class_names: tuple[str, ...]
+    class_order: str
+    bins: int
+    sources: tuple[SourceEvaluation, ...]
+    not_run: Mapping[str, str]

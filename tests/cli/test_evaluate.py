@@ -1,0 +1,94 @@
+"""`hnexport evaluate`: tables and JSON, and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from diabetes import TrainedRegressors, held_out
+from digits import TrainedDigits, splits
+from shared import built_kind
+
+from hnexport.cli.main import cli
+from hnexport.evaluate import Evaluation
+from hnexport.records import from_json
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return built_kind("digits", TrainedDigits())
+
+
+@pytest.fixture
+def evaluate(digits, tmp_path):
+    tested = splits()[2]
+    np.savez(tmp_path / "test.npz", input=tested.images, label=tested.labels)
+
+    def run(*arguments, data="test.npz"):
+        command = ["evaluate", str(digits.path), str(tmp_path / data), *map(str, arguments), "--provider", "cpu"]
+        return CliRunner().invoke(cli, command)
+
+    return run
+
+
+def test_json_is_the_evaluation(evaluate):
+    done = evaluate("--json", "--bins", 7)
+    assert (done.exit_code, done.stderr) == (0, "")
+    found = from_json(Evaluation, json.loads(done.stdout, parse_constant=pytest.fail))
+    assert found.bins == 7
+    assert len(found.sources[0].classification.reliability) == 7
+
+
+def test_the_table_shows_members_ensemble_and_gain(evaluate, tmp_path):
+    np.savez(tmp_path / "other.npz", input=np.random.default_rng(0).random((50, 1, 8, 8), np.float32))
+    done = evaluate("--ood", tmp_path / "other.npz")
+    assert done.exit_code == 0
+    for text in ("member 0", "member 2", "members' mean", "ensemble", "gain", "ECE, 15 bins", "two members answer"):
+        assert text in done.stdout
+    assert "other data: 50 samples of" in done.stdout
+    assert "mutual information" in done.stdout
+    one = evaluate("--members", 1).stdout
+    assert "member 1" in one
+    assert "gain" not in one
+    assert "mutual information" not in one
+
+
+def test_named_classes_and_damaged_data_are_told(evaluate, tmp_path):
+    (tmp_path / "names.txt").write_text("\n".join("abc"))
+    done = evaluate("--labels", tmp_path / "names.txt")
+    assert (done.exit_code, "expected 10 labels, one a line, found 3" in done.stderr) == (2, True)
+    done = evaluate(data="missing.npz")
+    assert (done.exit_code, "it is missing" in done.stderr) == (2, True)
+
+
+def test_a_page_is_written_and_nothing_is_replaced(evaluate, tmp_path):
+    done = evaluate("--page", tmp_path / "report.html", "--json")
+    assert (done.exit_code, done.stderr) == (0, "")
+    written = (tmp_path / "report.html").read_text()
+    assert "<h2>Reliability</h2>" in written
+    done = evaluate("--page", tmp_path / "report.html")
+    assert done.exit_code == 2
+    assert "exists: choose another --page" in " ".join(done.stderr.split())
+    assert (tmp_path / "report.html").read_text() == written
+
+
+def test_values_have_a_table_of_their_own(tmp_path):
+    bundle = built_kind("diabetes", TrainedRegressors()).path
+    features, targets = held_out()
+    np.savez(tmp_path / "test.npz", input=features, y=targets)
+    np.savez(tmp_path / "far.npz", input=features * np.float32(4))
+    command = ["evaluate", bundle, tmp_path / "test.npz", "--ood", tmp_path / "far.npz", "--runtimes", "onnx"]
+    done = CliRunner().invoke(cli, [*map(str, command), "--provider", "cpu"])
+    assert done.exit_code == 0, done.output
+    for text in (
+        "member 2",
+        "ensemble",
+        "RMSE",
+        "CRPS",
+        "NLL",
+        "targets:",
+        "in the middle 90%",
+        "standard deviation: 0.",
+    ):
+        assert text in done.stdout
+    assert "differences from float64" in done.stdout

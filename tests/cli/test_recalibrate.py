@@ -1,0 +1,72 @@
+"""`hnexport recalibrate`: a new checkpoint, and what changed."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from bundles import small_spec, trained_tensors
+from PIL import Image
+
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint, load_checkpoint, recalibrate, save_checkpoint
+
+
+@pytest.fixture
+def given(tmp_path):
+    """A checkpoint, and 30 images in two files."""
+    spec = small_spec("hypernet")
+    checkpoint = Checkpoint(spec=spec, tensors=trained_tensors(spec), origin="a test")
+    save_checkpoint(tmp_path / "one-set.safetensors", checkpoint)
+    images = np.random.default_rng(0).normal(size=(30, 3, 8, 8)).astype(np.float32)
+    np.save(tmp_path / "a.npy", images[:20])
+    np.save(tmp_path / "b.npy", images[20:])
+    return checkpoint, images
+
+
+def test_it_writes_a_checkpoint_with_statistics_of_each_member_and_says_what_changed(hnexport, given, tmp_path):
+    checkpoint, images = given
+    before = (tmp_path / "one-set.safetensors").read_bytes()
+    done = hnexport("recalibrate", "one-set.safetensors", "a.npy", "b.npy", "--out", "own.safetensors", "--batch", 15)
+    assert done.returncode == 0, done.stderr
+    assert "7 batch norms have statistics of each member, from 30 images in 2 batches" in " ".join(done.stdout.split())
+    assert "there was one set for all members before" in " ".join(done.stdout.split())
+    assert done.stdout.splitlines()[-1] == "own.safetensors"
+    assert (tmp_path / "one-set.safetensors").read_bytes() == before
+    found = load_checkpoint(tmp_path / "own.safetensors")
+    expected = recalibrate(checkpoint, torch.from_numpy(images), batch_size=15).checkpoint
+    assert found.spec == expected.spec
+    assert all(torch.equal(found.tensors[name], tensor) for name, tensor in expected.tensors.items())
+
+
+def test_json_has_the_same(hnexport, given):
+    done = hnexport("recalibrate", "one-set.safetensors", "a.npy", "--out", "own.safetensors", "--json")
+    report = json.loads(done.stdout)
+    assert (report["out"], report["images"], report["batches"]) == ("own.safetensors", 20, 1)
+    assert [set(change) for change in report["changes"]] == [{"member", "norm", "mean", "std"}] * 3
+
+
+def test_pictures_are_normalised_as_somebody_said(hnexport, given, tmp_path):
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    command = ("recalibrate", "one-set.safetensors", "0.png", "1.png", "2.png", "--out", "own.safetensors")
+    done = hnexport(*command)
+    assert done.returncode == 2
+    assert "the statistics depend on how training normalised pictures" in done.stderr
+    assert hnexport(*command, "--mean", "0.5", "--std", "0.25").returncode == 0
+
+
+def test_the_given_checkpoint_is_never_replaced(hnexport, given):
+    same = hnexport("recalibrate", "one-set.safetensors", "a.npy", "--out", "./one-set.safetensors", "--force")
+    assert same.returncode == 2
+    assert "--out is CHECKPOINT itself" in same.stderr
+    command = ("recalibrate", "one-set.safetensors", "a.npy", "--out", "own.safetensors")
+    assert hnexport(*command).returncode == 0
+    assert hnexport(*command).returncode == 2
+    assert hnexport(*command, "--force").returncode == 0
+
+
+def test_a_file_that_is_no_native_checkpoint_says_how_to_make_one(hnexport, given):
+    done = hnexport("recalibrate", "a.npy", "b.npy", "--out", "own.safetensors")
+    assert done.returncode == 2
+    assert "hnexport convert" in " ".join(done.stderr.split())

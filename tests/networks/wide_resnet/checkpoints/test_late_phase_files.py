@@ -1,0 +1,178 @@
+"""Late-phase state dicts in files as people have them, and the pickled modules that the training script saves."""
+
+import pickle
+import re
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from late_phase import LatePhase
+from torch import Tensor, nn
+
+from hnexport.errors import CheckpointError
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint, is_late_phase, load_late_phase
+from hnexport.spelling import in_command
+
+CASE = LatePhase(depth=10, width=1, members=2)
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, Tensor]:
+    return CASE.state_dict()
+
+
+@pytest.fixture(scope="module")
+def other() -> dict[str, Tensor]:
+    return CASE.state_dict(seed=1)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Callable[[object], Path]:
+    def save(content: object) -> Path:
+        torch.save(content, tmp_path / "wrn.pt")
+        return tmp_path / "wrn.pt"
+
+    return save
+
+
+def behind(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in state.items()}
+
+
+def head(checkpoint: Checkpoint) -> Tensor:
+    return checkpoint.tensors["member.output.weight"][1]
+
+
+PLACES: dict[str, Callable[[dict[str, Tensor]], object]] = {
+    "alone": lambda state: state,
+    "in a module": lambda state: behind("module._orig_mod.", state),
+    "in a container": lambda state: {"epoch": 3, "state_dict": {"net": state}, "optimizer": {"state": {}}},
+    "twice": lambda state: {"model": state, "swa_model": dict(state)},
+    "of an ensemble": lambda state: behind("models.", state) | {"T": torch.ones(1)},
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_state_dict_is_found_wherever_it_lies(
+    name: str, state: dict[str, Tensor], saved: Callable[[object], Path]
+) -> None:
+    path = saved(PLACES[name](state))
+    assert is_late_phase(path)
+    checkpoint = load_late_phase(path)
+    assert torch.equal(head(checkpoint), state["head.no_coef_modules.1.weight"])
+    assert checkpoint.origin.startswith("late-phase wrn.pt (sha256 ")
+
+
+def test_a_safetensors_file_is_read(state: dict[str, Tensor], tmp_path: Path) -> None:
+    safetensors.torch.save_file(state, tmp_path / "wrn.safetensors")
+    assert is_late_phase(tmp_path / "wrn.safetensors")
+    assert torch.equal(head(load_late_phase(tmp_path / "wrn.safetensors")), state["head.no_coef_modules.1.weight"])
+
+
+def test_of_networks_that_differ_a_prefix_says_which(
+    state: dict[str, Tensor], other: dict[str, Tensor], saved: Callable[[object], Path]
+) -> None:
+    path = saved({"model": state, "swa_model": other})
+    with pytest.raises(CheckpointError, match=r"2 late-phase networks that differ: 'model' .*prefix='swa_model'"):
+        load_late_phase(path)
+    with (
+        in_command(),
+        pytest.raises(CheckpointError, match=r"say which: --mnet-prefix model or --mnet-prefix swa_model"),
+    ):
+        load_late_phase(path)
+    with pytest.raises(CheckpointError, match=r"prefix='ema': no late-phase network lies there; .*holds .*swa_model"):
+        load_late_phase(path, prefix="ema")
+    chosen = load_late_phase(path, prefix="swa_model")
+    assert torch.equal(head(chosen), other["head.no_coef_modules.1.weight"])
+    assert chosen.origin.endswith(", from 'swa_model'")
+
+
+def test_the_temperature_of_an_ensemble_divides_its_logits(
+    state: dict[str, Tensor], saved: Callable[[object], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint = load_late_phase(saved(behind("models.", state) | {"T": torch.full((1,), 2.0)}))
+    assert torch.equal(head(checkpoint), state["head.no_coef_modules.1.weight"] / 2)
+    assert "divided by its temperature T, 2" in caplog.text
+    with pytest.raises(CheckpointError, match="tensor 'T': expected a positive number, found 0"):
+        load_late_phase(saved(behind("models.", state) | {"T": torch.zeros(1)}))
+
+
+@pytest.fixture
+def their_modules() -> Iterator[types.ModuleType]:
+    """Classes under the names of that code's, for as long as a file of them is written."""
+    packages = {name: types.ModuleType(name) for name in ("nets", "nets.models")}
+    for name in ("HYPERWRN", "VirtualEnsemble"):
+        kind = type(name, (nn.Module,), {"__module__": "nets.models"})
+        setattr(packages["nets.models"], name, kind)
+    sys.modules.update(packages)
+    yield packages["nets.models"]
+    for name in packages:
+        del sys.modules[name]
+
+
+CONTENTS: dict[str, tuple[Callable[[Any], object], str]] = {
+    "what the script saves": (
+        lambda nets: {"epoch": 3, "ensembles": nets.VirtualEnsemble(), "model": nets.HYPERWRN()},
+        r'\["model"\]',
+    ),
+    "with moving averages": (
+        lambda nets: {"ensembles": nets.VirtualEnsemble(), "model": nets.HYPERWRN(), "swa_model": nets.HYPERWRN()},
+        r'\["swa_model"\]',
+    ),
+    "a module alone": (lambda nets: nets.HYPERWRN(), ""),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+@pytest.mark.parametrize("name", CONTENTS)
+def test_pickled_modules_are_refused_with_three_lines_that_make_a_state_dict(
+    name: str, legacy: bool, their_modules: types.ModuleType, tmp_path: Path
+) -> None:
+    content, key = CONTENTS[name]
+    path = tmp_path / "final.pth.tar"
+    torch.save(content(their_modules), path, _use_new_zipfile_serialization=not legacy)
+    assert is_late_phase(path)
+    with pytest.raises(CheckpointError, match="never runs code from a checkpoint") as refused:
+        load_late_phase(path)
+    told = str(refused.value).splitlines()
+    load = rf"model = torch.load\('final.pth.tar', pickle_module=dill, map_location='cpu', weights_only=False\){key}"
+    assert len(told) == 4
+    assert re.fullmatch(load, told[1])
+    assert told[2].startswith("model.set_average_specialists(False)")
+    assert told[3] == "torch.save(model.state_dict(), 'late-phase.pt')"
+
+
+def test_a_state_dict_beside_pickled_modules_is_read(
+    state: dict[str, Tensor], their_modules: types.ModuleType, saved: Callable[[object], Path]
+) -> None:
+    path = saved({"state": state, "model": their_modules.HYPERWRN()})
+    assert torch.equal(head(load_late_phase(path)), state["head.no_coef_modules.1.weight"])
+
+
+def test_another_file_is_not_taken_for_one(saved: Callable[[object], Path], tmp_path: Path) -> None:
+    assert not is_late_phase(saved({"weight": torch.ones(2)}))
+    with pytest.raises(CheckpointError, match=r"expected a late-phase state dict .*found weight|found 'weight'"):
+        load_late_phase(tmp_path / "wrn.pt")
+    (tmp_path / "empty").write_bytes(b"")
+    assert not is_late_phase(tmp_path / "empty")
+    with pytest.raises(CheckpointError, match="found nothing"):
+        is_late_phase(tmp_path / "nowhere")
+
+
+def test_what_is_no_tensor_is_refused(state: dict[str, Tensor], saved: Callable[[object], Path]) -> None:
+    damaged = {**state, "head.no_coef_modules.1.bias": [1.0]}
+    with pytest.raises(CheckpointError, match=r"tensor 'head\.no_coef_modules\.1\.bias': expected a dense tensor"):
+        load_late_phase(saved(damaged))
+
+
+def test_a_pickle_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    path.write_bytes(pickle.dumps({"no_coef_modules": 1}))
+    with pytest.raises(CheckpointError, match=r"x\.pt"):
+        load_late_phase(path)

@@ -1,0 +1,15 @@
+"""Ray: hnexport.runtime in actors, processes of their own, by the example."""
+
+from pathlib import Path
+
+from runtimes.runtime import Runtime
+
+IN_PLACE = Path(__file__).parents[1] / "packaging" / "editable"
+
+RUNTIME = Runtime(
+    name="Ray, actors",
+    file="network.onnx",
+    packages=(str(IN_PLACE), "onnxruntime", "ray"),
+    version_of="ray",
+    predict=("{python}", "{examples}/ray/predict.py", "{bundle}", "{golden}"),
+)
