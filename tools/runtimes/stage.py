@@ -4,6 +4,7 @@ The folder `golden` is what `hnexport golden` writes. `strange` is one that asks
 image of which one pixel is not a number: whatever runs the one runs the other too.
 """
 
+import hashlib
 import json
 import math
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+import hnexport
 from hnexport.build import BuildOptions, build
 from hnexport.bundle.manifest import Format
 from hnexport.member import MemberFormat, MemberOptions, write_members
@@ -50,7 +52,8 @@ class Stage:
 def staged(folder: Path) -> Stage:
     """Build what is not there yet."""
     stage = Stage(bundle=folder / "bundle", plain=folder / "plain", fixed=folder / "fixed", own=folder / "own")
-    if (folder / "complete").exists():
+    complete, made_by = folder / "complete", _sources()
+    if complete.exists() and complete.read_text(encoding="utf-8") == made_by:
         return stage
     shutil.rmtree(folder, ignore_errors=True)
     stage.own.mkdir(parents=True)
@@ -61,8 +64,16 @@ def staged(folder: Path) -> Stage:
         fixed = MemberOptions(format=MemberFormat(form), batch=1, trust=True)
         write_members(stage.bundle, None, stage.fixed / form, options=fixed)
     write_own(checkpoint, stage.own)
-    (folder / "complete").touch()
+    complete.write_text(made_by, encoding="utf-8")
     return stage
+
+
+def _sources() -> str:
+    """A digest of the code that makes the files: those of other code are made again."""
+    found = hashlib.sha256()
+    for path in sorted(Path(hnexport.__file__).parent.rglob("*.py")):
+        found.update(path.read_bytes())
+    return found.hexdigest()
 
 
 def write_own(checkpoint: Checkpoint, folder: Path) -> None:
