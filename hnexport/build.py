@@ -65,6 +65,7 @@ __all__ = [
     "ParityFailedError",
     "build",
     "default_formats",
+    "seal",
 ]
 
 logger = logging.getLogger(__name__)
@@ -174,32 +175,54 @@ def build(
                 rounding = measure_rounding(exact, ensemble, golden, progress=progress)
             manifest = dataclasses.replace(manifest, basis_rounding=rounding)
         del exact
-        with clock.stage("verify"):
-            write_manifest(folder, dataclasses.replace(manifest, files=files.records()))
-            judged = VerifyOptions(
-                members=options.members,
-                provider=options.provider,
-                trust=True,
-                fresh=False,
-                own=True,
-                sample_seconds=estimated_seconds(ensemble, 0, taken(ensemble.signature, golden.inputs, [0])),
-            )
-            report = verify(folder, judged, progress, files.records())
-        if not report.passed:
-            raise ParityFailedError(report)
-        text = json.dumps(report_json(report), indent=2, allow_nan=False) + "\n"
-        (folder / PARITY_FILE).write_text(text, encoding="utf-8")
-        manifest = dataclasses.replace(manifest, files=files.records(), parity=_parity_summary(report))
-        with clock.stage("report"):
-            golden = read_golden(folder, manifest)
-            model = folder / MODEL_FILE if Format.ONNX in manifest.formats else None
-            depth = depth_profile(ensemble, golden, model)
-            write_page(folder, report, manifest, golden, depth)
-        manifest = dataclasses.replace(manifest, files=files.records())
-        write_manifest(folder, manifest)
-        digest = read_identified(folder).digest
-    remember(digest)
-    return BuildResult(path=target, manifest=manifest, digest=digest, parity=report, seconds=clock.seconds)
+        judged = VerifyOptions(
+            members=options.members,
+            provider=options.provider,
+            trust=True,
+            fresh=False,
+            own=True,
+            sample_seconds=estimated_seconds(ensemble, 0, taken(ensemble.signature, golden.inputs, [0])),
+        )
+        sealed = seal(folder, manifest, files, judged, ensemble, progress)
+    remember(sealed.digest)
+    return dataclasses.replace(sealed, path=target, seconds={**clock.seconds, **sealed.seconds})
+
+
+def seal(
+    folder: Path,
+    manifest: Manifest,
+    files: WrittenFiles,
+    judged: VerifyOptions,
+    ensemble: Ensemble | None,
+    progress: Progress,
+) -> BuildResult:
+    """Verify what lies in a folder that is not published yet, and write the report and the manifest.
+
+    Args:
+        manifest: without files and parity.
+        ensemble: for the report's error by depth; None leaves that out.
+
+    Raises:
+        ParityFailedError: an artifact does not compute the golden samples.
+    """
+    clock = _Clock(progress)
+    with clock.stage("verify"):
+        write_manifest(folder, dataclasses.replace(manifest, files=files.records()))
+        report = verify(folder, judged, progress, files.records())
+    if not report.passed:
+        raise ParityFailedError(report)
+    text = json.dumps(report_json(report), indent=2, allow_nan=False) + "\n"
+    (folder / PARITY_FILE).write_text(text, encoding="utf-8")
+    manifest = dataclasses.replace(manifest, files=files.records(), parity=_parity_summary(report))
+    with clock.stage("report"):
+        golden = read_golden(folder, manifest)
+        model = folder / MODEL_FILE if Format.ONNX in manifest.formats else None
+        depth = None if ensemble is None else depth_profile(ensemble, golden, model)
+        write_page(folder, report, manifest, golden, depth)
+    manifest = dataclasses.replace(manifest, files=files.records())
+    write_manifest(folder, manifest)
+    digest = read_identified(folder).digest
+    return BuildResult(path=folder, manifest=manifest, digest=digest, parity=report, seconds=clock.seconds)
 
 
 def _probes(ensemble: Ensemble, samples: Mapping[str, NDArray[np.generic]] | None) -> Probes:

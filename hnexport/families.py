@@ -217,6 +217,10 @@ class CommandLine(Protocol):
         """What a checkpoint file is, in words, and the checkpoint that is read from it; raises HnexportError."""
         ...
 
+    def assumed(self, checkpoint: Checkpoint) -> tuple[str, ...]:
+        """What nobody said about a checkpoint and was assumed, a line each, and how to say it."""
+        ...
+
     def check_target(self, path: Path, *, replace: bool) -> None:
         """Refuse before the work what `save` would refuse after it.
 

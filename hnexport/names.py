@@ -11,6 +11,7 @@ __all__ = [
     "HYPERNET_FILE",
     "LEGACY_SUPPLIED",
     "MANIFEST_FILE",
+    "MEMBER_MARK",
     "MEMBER_PREFIX",
     "MODEL_FILE",
     "NETWORK_FILE",
@@ -49,6 +50,9 @@ RESERVED = frozenset({COND_ID, COND_IDS})
 
 GUARD = "cond_id/guard"
 """The generator's further output: float32 `[1]`, 0 where the member exists and NaN where it does not."""
+
+MEMBER_MARK = "hnexport.member"
+"""The metadata key of a file that is one member by itself: its value is the member."""
 
 EXTREME = "extreme"
 """The kind of golden sample that has the largest numbers."""

@@ -12,7 +12,16 @@ from hnexport.families import Described, family
 from hnexport.spec import Source, StoredTensor
 from hnexport.text import number_of
 
-__all__ = ["Origin", "Storage", "StoredGroup", "Summary", "reference_line", "summarise", "summarise_storage"]
+__all__ = [
+    "Origin",
+    "Storage",
+    "StoredGroup",
+    "Summary",
+    "reference_line",
+    "summarise",
+    "summarise_storage",
+    "temperature_line",
+]
 
 
 class Origin(StrEnum):
@@ -102,6 +111,14 @@ def reference_line(manifest: Manifest) -> str | None:
         f"as trained, {found.file}: {members}, {samples}, {', '.join(found.outputs)}: relative L2 error "
         f"{found.relative_l2:.1e}, at most {found.tolerance:.0e}{rounded}"
     )
+
+
+def temperature_line(manifest: Manifest) -> str | None:
+    """What logits are divided by, and where that comes from; None where they are not."""
+    found = manifest.temperature
+    if found is None:
+        return None
+    return f"temperature {found.value:.6g} of {found.output}, fitted on {found.rows:,} rows, of {found.source}"
 
 
 def summarise_storage(ensemble: Described) -> Storage:

@@ -4,7 +4,7 @@ import contextlib
 import io
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -76,7 +76,10 @@ class Ensemble:
     def checkpoint(self) -> Checkpoint:
         """What hnexport makes of the state dicts. The one place where they cross over."""
         states = self.state_dicts()
-        return import_hypnettorch(states["hnet"], states["mnet"], overrides=self.case.overrides)
+        overrides = self.case.overrides
+        if self.case.layers and overrides.activation is None:
+            overrides = replace(overrides, activation=Activation.RELU)  # hypnettorch's default, which no tensor shows
+        return import_hypnettorch(states["hnet"], states["mnet"], overrides=overrides)
 
     def double(self) -> "Ensemble":
         """The same ensemble in float64."""

@@ -34,6 +34,7 @@ SURFACE = {
         "ParityFailedError",
         "build",
         "default_formats",
+        "seal",
     },
     "hnexport.export": {"Capture", "OnnxFiles", "capture", "write_onnx", "write_pt2", "write_torchscript"},
 }

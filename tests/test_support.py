@@ -12,6 +12,7 @@ import torch
 from fuzzing import Command, Mutant, faults
 from shared import build_once
 from torch.onnx._internal.exporter._registration import ONNXRegistry
+from zygote import Limits
 
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 
@@ -51,6 +52,29 @@ def test_a_forked_process_has_its_own_folder_environment_and_arguments(zygote, t
 )
 def test_a_forked_process_ends_as_an_interpreter_does(zygote, tmp_path, code, expected):
     assert zygote.run([], cwd=tmp_path, env=os.environ, code=code).returncode == expected
+
+
+def test_what_is_raised_while_a_forked_process_runs_ends_it(zygote, tmp_path):
+    seen = []
+
+    def give_up(pid):
+        seen.append(pid)
+        raise ValueError("enough")
+
+    with pytest.raises(ValueError, match="enough"):
+        zygote.run([], cwd=tmp_path, env=os.environ, code="import time; time.sleep(1000)", meanwhile=give_up)
+    with pytest.raises(ProcessLookupError):
+        os.kill(seen[0], 0)
+    assert zygote.run([], cwd=tmp_path, env=os.environ, code="raise SystemExit(3)").returncode == 3
+
+
+def test_a_forked_process_may_be_told_how_large_a_file_may_be(zygote, tmp_path):
+    code = "import os; file = os.open('file', os.O_CREAT | os.O_WRONLY); print(os.write(file, bytes(2000)))"
+    code += "; os.write(file, b'more')"
+    done = zygote.run([], cwd=tmp_path, env=os.environ, code=code, limits=Limits(file_bytes=1000))
+    assert (done.returncode, done.stdout) == (1, "1000\n")
+    assert "File too large" in done.stderr
+    assert (tmp_path / "file").stat().st_size == 1000
 
 
 def test_a_bundle_is_built_once_for_what_is_the_same(make_spec, make_tensors, built):

@@ -36,6 +36,7 @@ __all__ = [
     "Identified",
     "Manifest",
     "OnnxInfo",
+    "Temperature",
     "identified",
     "read_identified",
     "read_manifest",
@@ -138,6 +139,23 @@ class AsTrained:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Temperature:
+    """What every graph divides an output of logits by; see `hnexport.evaluate`.
+
+    Attributes:
+        output: its name.
+        value: a number of the output's dtype.
+        rows: how many it was fitted on.
+        source: the digest of the bundle that this one was derived from.
+    """
+
+    output: str
+    value: float
+    rows: int
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """The manifest of a bundle.
 
@@ -156,6 +174,7 @@ class Manifest:
         parity: by artifact; empty where the bundle was built without verification.
         basis_rounding: None where the build rounded nothing: the bases are float32, or float16 in the checkpoint too.
         as_trained: None where the build had no reference.
+        temperature: None, and not written, where logits are as the network gives them.
     """
 
     schema: str = SCHEMA
@@ -175,6 +194,7 @@ class Manifest:
     parity: Mapping[str, ArtifactParity] = field(default_factory=dict)
     basis_rounding: BasisRounding | None = None
     as_trained: AsTrained | None = None
+    temperature: Temperature | None = field(default=None, metadata=SPARSE)
     conditions: tuple[str, ...] = field(default=(), metadata=SPARSE)
 
     @property

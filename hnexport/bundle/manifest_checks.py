@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterable
 
+from hnexport.bundle.digest import parse_digest
 from hnexport.bundle.manifest import FORMAT_FILES, FileRecord, Format, Manifest
 from hnexport.bundle.table_checks import check_lengths, check_tables
 from hnexport.errors import BundleError
@@ -13,7 +14,7 @@ from hnexport.hypernet.storage import ALIGNMENT_BYTES
 from hnexport.names import COND_ID, MANIFEST_FILE, PT2_FILE, RESERVED, TORCHSCRIPT_FILE, WEIGHTS_FILE
 from hnexport.reading import is_plain_name, shown
 from hnexport.records import to_json
-from hnexport.spec import TensorSpec
+from hnexport.spec import OutputKind, TensorSpec
 
 __all__ = ["check_manifest"]
 
@@ -44,6 +45,7 @@ def check_manifest(manifest: Manifest) -> None:
     _check_parity(manifest)
     _check_rounding(manifest)
     _check_trained(manifest)
+    _check_temperature(manifest)
 
 
 def _require(condition: bool, message: str) -> None:
@@ -201,6 +203,20 @@ def _check_trained(manifest: Manifest) -> None:
         bool(found.outputs) and known.issuperset(found.outputs),
         f"{path}.outputs: expected some of {shown(sorted(known))}, found {shown(list(found.outputs))}",
     )
+
+
+def _check_temperature(manifest: Manifest) -> None:
+    found = manifest.temperature
+    if found is None:
+        return
+    logits = {output.name for output in manifest.outputs if output.kind is OutputKind.LOGITS}
+    path = "$.temperature"
+    _require(found.output in logits, f"{path}.output: {shown(found.output)} is no output of logits")
+    _require(
+        math.isfinite(found.value) and found.value > 0, f"{path}.value: expected a number above 0, found {found.value}"
+    )
+    _require(found.rows >= 1, f"{path}.rows: expected at least 1, found {found.rows}")
+    parse_digest(found.source)
 
 
 def _check_figures(path: str, figures: Iterable[float]) -> None:

@@ -81,6 +81,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     from hnexport.build import build as build_bundle
     from hnexport.cli import render, render_bundle
     from hnexport.cli.render_parity import print_parity, print_unpublished
+    from hnexport.ensemble import Ensemble
     from hnexport.parity.report import report_json
     from hnexport.parity.trained import NotAsTrainedError
     from hnexport.records import to_json
@@ -89,9 +90,12 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     with _apart(as_json):
         made, ensemble, build_options = _asked(options)
     target = out if out is not None else Path("bundles") / ensemble.name
+    assumed = () if options["factory"] is not None or isinstance(made, Ensemble) else OPTIONS.assumed(made)
     if not as_json:
-        if options["factory"] is not None:
+        if options["factory"] is not None or assumed:
             render.say(f"{ensemble.name}, {number_of(ensemble.members, 'member')}, from {ensemble.origin}")
+        for line in assumed:
+            render.say(f"assumed: {line}")
         counts = family(ensemble.source.family).counts(ensemble)
         render_bundle.print_summary(Summary(name=ensemble.name, counts=counts))
     try:
@@ -112,6 +116,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
                 "parity": report_json(result.parity),
                 "basis_rounding": to_json(result.manifest.basis_rounding),
                 "as_trained": to_json(result.manifest.as_trained),
+                "assumed": list(assumed),
             }
             render.print_json(value)
             return

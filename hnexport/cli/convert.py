@@ -35,4 +35,6 @@ def convert(paths: tuple[Path, ...], force: bool, **options: Any) -> None:
     OPTIONS.save(target, checkpoint, replace=force)
     with render.accomplished(f"the checkpoint was written: {target}"):
         render.say(f"{checkpoint.ensemble().name}, from {checkpoint.origin}")
+        for line in OPTIONS.assumed(checkpoint):
+            render.say(f"assumed: {line}")
         render.say(str(target), wrap=False)

@@ -1,7 +1,7 @@
 """`hnexport evaluate`: what a bundle is worth on data."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,10 @@ from hnexport.cli.options import (
 )
 from hnexport.errors import RuntimeInputError
 from hnexport.publishing import Rules, check_place, staged_file
+
+if TYPE_CHECKING:
+    from hnexport.evaluate import EvaluateOptions, Evaluation
+    from hnexport.progress import Progress
 
 __all__ = ["evaluate"]
 
@@ -38,6 +42,8 @@ FILE = click.Path(path_type=Path)
     help="Also PyTorch in float64 and these, comma-separated as for verify, for instance onnx,torchscript,pt2; or all.",
 )
 @click.option("--bins", type=click.IntRange(1, 1000), default=15, show_default=True, help="Of the calibration error.")
+@click.option("--out", type=FILE, help="Fit a temperature on DATA, and write a new bundle whose graphs apply it.")
+@click.option("--force", is_flag=True, help="Replace a bundle that is at --out.")
 @click.option("--page", type=FILE, help="Write what was found as a page with diagrams, a new .html file.")
 @click.option("--resize", is_flag=True, help="Scale pictures of another size to the graph's.")
 @click.option("--background", metavar="COLOUR", help="Behind transparent pictures: white, #ffffff or 255,255,255.")
@@ -61,6 +67,8 @@ def evaluate(
     runtimes: str | None,
     bins: int,
     page: Path | None,
+    out: Path | None,
+    force: bool,
     engine: str,
     provider: str,
     trust: bool,
@@ -72,13 +80,15 @@ def evaluate(
     """What each member and the ensemble are worth on DATA, and what their disagreement is good for.
 
     DATA is a folder with a folder of pictures or .npy files for each class, a .npz file with the inputs by name and
-    label, or Parquet.
+    label, or Parquet. With --out DATA are held-out data, on which a temperature is fitted: evaluate NEW on others.
     """
+    from hnexport.bundle.writer import bundle_rules
     from hnexport.cli import render
     from hnexport.cli.render_evaluate import print_evaluation
     from hnexport.evaluate import EvaluateOptions, ReadOptions
     from hnexport.evaluate import evaluate as evaluated
     from hnexport.evaluate.page import evaluation_page
+    from hnexport.installed import require_complete
     from hnexport.records import to_json
 
     options = EvaluateOptions(
@@ -86,6 +96,7 @@ def evaluate(
         members=members or None,
         output=output,
         bins=bins,
+        temperature=out is not None,
         provider=provider,
         engine=engine,
         artifacts=tuple(runtimes.split(",")) if runtimes else None,
@@ -95,15 +106,45 @@ def evaluate(
     )
     if page is not None:
         check_place(page, _RULES)
+    if out is not None:
+        require_complete("`hnexport evaluate --out`")
+        check_place(out, bundle_rules(force=force))
     with render.live_progress(quiet=as_json) as progress:
         found = evaluated(bundle, data, options=options, progress=progress)
+        derived = None if out is None else _derived(found, bundle, out, force, options, progress)
     if page is not None:
         with staged_file(page, _RULES) as new:
             new.write_text(evaluation_page(found), encoding="utf-8")
     if as_json:
-        render.print_json(to_json(found))
+        render.print_json(to_json(found) | ({} if derived is None else {"derived": derived}))
     else:
         print_evaluation(found, wide=wide)
+    if derived is not None and not as_json:
+        render.say(f"published {out}, {derived}", wrap=False)
+
+
+def _derived(
+    found: "Evaluation", bundle: Path, out: Path, force: bool, options: "EvaluateOptions", progress: "Progress"
+) -> str | None:
+    """Publish the bundle with the temperature; its digest."""
+    from hnexport.bundle.manifest import Temperature
+    from hnexport.evaluate.derive import temper_bundle
+
+    fitted = found.temperature
+    if fitted is None:
+        return None
+    temperature = Temperature(output=found.output, value=fitted.value, rows=fitted.rows, source=found.digest)
+    done = temper_bundle(
+        bundle,
+        out,
+        temperature,
+        provider=options.provider,
+        trust=options.trust,
+        force=force,
+        digest=found.digest,
+        progress=progress,
+    )
+    return done.digest
 
 
 def _pictures(given: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def inspect(bundle: Path, as_json: bool) -> None:
     from hnexport.bundle.manifest import read_identified
     from hnexport.cli import render, render_bundle
     from hnexport.records import to_json
-    from hnexport.summary import summarise
+    from hnexport.summary import summarise, temperature_line
 
     identified = read_identified(bundle)
     manifest = identified.manifest
@@ -35,6 +35,9 @@ def inspect(bundle: Path, as_json: bool) -> None:
     render.say(f"{manifest.name}, {number_of(manifest.members, 'member')}, from {manifest.origin}")
     render.say(f"digest {identified.digest}", wrap=False)
     render.say(f"family {manifest.source.family}")
+    tempered = temperature_line(manifest)
+    if tempered is not None:
+        render.say(tempered)
     render_bundle.print_bases(manifest)
     render_bundle.print_signature(manifest)
     render_bundle.print_summary(summary)
@@ -61,5 +64,7 @@ def _inspect_checkpoint(path: Path, *, as_json: bool) -> None:
         render.print_json({"kind": kind, "origin": checkpoint.origin, "spec": spec, "counts": to_json(counts)})
         return
     render.say(f"{kind}: {ensemble.name}, {number_of(ensemble.members, 'member')}, from {checkpoint.origin}")
+    for line in command_line().assumed(checkpoint):
+        render.say(f"assumed: {line}")
     render_bundle.print_summary(Summary(name=ensemble.name, counts=counts))
     render_bundle.print_storage(summarise_storage(ensemble))

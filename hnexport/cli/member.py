@@ -32,7 +32,7 @@ __all__ = ["member"]
 )
 @click.option("--opset", type=int, help="Of an ONNX file, from 17.  [default: the bundle's]")
 @click.option("--batch", type=int, help="The one batch size that the file shall run.  [default: any]")
-@click.option("--force", is_flag=True, help="Replace members' files that are already there.")
+@click.option("--force", is_flag=True, help="Replace what is there, a folder of members' files as a whole.")
 @trust_option
 @digest_option
 @wide_option

@@ -26,6 +26,13 @@ def print_evaluation(found: "Evaluation", *, wide: bool = False) -> None:
         _print_sources(found, wide=wide)
     if logits is not None:
         _print_uncertainty(found, logits, wide=wide)
+    fitted = found.temperature
+    if fitted is not None:
+        say(
+            f"temperature {fitted.value:.4f}, fitted on these {fitted.rows:,} rows: the ensemble's NLL there goes from "
+            f"{fitted.before.nll:.4f} to {fitted.after.nll:.4f}, its calibration error from {fitted.before.ece:.4f} to "
+            f"{fitted.after.ece:.4f}, its accuracy from {fitted.before.accuracy:.4f} to {fitted.after.accuracy:.4f}"
+        )
     for name, why in found.not_run.items():
         say(f"not run: {name}: {why}")
 

@@ -28,7 +28,6 @@ def print_parity(report: "ParityReport", *, wide: bool = False, bundle: str = ""
     from hnexport.cli.render_outputs import print_outputs
     from hnexport.parity.not_run import grouped, remarks
 
-    members = report.members_checked
     title = (
         f"parity with PyTorch float64: {_members(report)}, batches of {', '.join(map(str, report.batch_sizes))}, "
         f"{len(report.image_kinds)} kinds of {_word(report)}"
@@ -36,7 +35,7 @@ def print_parity(report: "ParityReport", *, wide: bool = False, bundle: str = ""
     columns = (
         Column("artifact", wrap=True, least=20),
         Column("runtime", wrap=True, least=12),
-        Column("members" if len(members) != 1 else "member", right=True),
+        Column("members", right=True),  # how many
         Column(f"rel. L2\n≤{report.tolerance.relative_l2:.0e}", right=True),
         Column("worst\nmember", right=True, rank=2),
         Column(_eager_title(report), right=True, rank=1),
@@ -154,6 +153,7 @@ def _beyond(item: "Comparison", tolerance: "Tolerance") -> str:
 
 def _difference(report: "ParityReport", bundle: str, file: str) -> str:
     """What differs first, and how to find where it begins."""
+    from hnexport.parity.checks import UNKNOWN_IDS
     from hnexport.parity.foreign_outputs import ARTIFACT as OUTPUTS
     from hnexport.parity.locate import ARTIFACT_FILES as LOCATED
     from hnexport.parity.signature_report import OWN_SIGNATURE
@@ -185,6 +185,8 @@ def _difference(report: "ParityReport", bundle: str, file: str) -> str:
     located = next((artifact.artifact for artifact in failed if artifact.artifact in LOCATED), None)
     if signature is not None:
         return f"Different: {what}{others}."
+    if file and departs and first.checks and all(check.name != UNKNOWN_IDS for check in first.checks):
+        return f"Different: {what}{others}."  # one member by itself, which locate does not take
     if departs and (file or located):
         target = shlex.quote(file) if file else located
         return f"Different: {what}{others}. To see where it begins: hnexport locate {where} --against {target}"

@@ -10,6 +10,7 @@ __all__ = [
     "Difference",
     "Diversity",
     "Evaluation",
+    "FittedTemperature",
     "Histogram",
     "Interval",
     "Regression",
@@ -232,6 +233,22 @@ class SourceEvaluation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FittedTemperature:
+    """The temperature with which the ensemble's likelihood is largest on these data.
+
+    Attributes:
+        value: what logits are to be divided by.
+        rows: how many it was fitted on.
+        before, after: the ensemble's scores on these very rows.
+    """
+
+    value: float
+    rows: int
+    before: Scores
+    after: Scores
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """What a bundle is worth on some data.
 
@@ -245,6 +262,7 @@ class Evaluation:
         class_order: how classes got their numbers, in words; "" where the data have numbers.
         bins: of the calibration error, of equal width.
         not_run: by source, why it was not run.
+        temperature: fitted on the first source's answers; None where nobody asked for it.
     """
 
     bundle: str
@@ -260,3 +278,4 @@ class Evaluation:
     bins: int
     sources: tuple[SourceEvaluation, ...]
     not_run: Mapping[str, str]
+    temperature: FittedTemperature | None = None

@@ -14,8 +14,9 @@ from hnexport.errors import RuntimeInputError
 from hnexport.evaluate.answers import Source, answers, runtime_source
 from hnexport.evaluate.classification import classify, compared, rows_of
 from hnexport.evaluate.data import Data, read_data
-from hnexport.evaluate.results import Evaluation, SourceEvaluation
+from hnexport.evaluate.results import Evaluation, FittedTemperature, SourceEvaluation
 from hnexport.evaluate.targets import ReadOptions
+from hnexport.evaluate.temperature import fit_temperature
 from hnexport.evaluate.values import compared_values, regress, value_rows
 from hnexport.installed import require_complete, require_extra
 from hnexport.members import check_members
@@ -42,6 +43,7 @@ class EvaluateOptions:
         members: those to evaluate; None takes all.
         output: which, where the network has several.
         bins: of the expected calibration error, of equal width.
+        temperature: also fit one, on the first source's answers; see `hnexport.evaluate.derive.temper_bundle`.
         provider, engine: as `hnexport.runtime.load` takes them.
         artifacts: also evaluate PyTorch in float64, and these artifacts as `verify` names them, or `all`; needs all of
             hnexport. None evaluates the runtime alone.
@@ -54,6 +56,7 @@ class EvaluateOptions:
     members: Sequence[int] | None = None
     output: str | None = None
     bins: int = 15
+    temperature: bool = False
     provider: str = "auto"
     engine: str = "onnxruntime"
     artifacts: Sequence[str] | None = None
@@ -93,6 +96,8 @@ def evaluate(
     found = read_identified(folder, options.digest)
     signature = found.manifest.signature
     output = _output(signature, options.output)
+    if options.temperature and output.axis is None:
+        raise RuntimeInputError(f"{output.name} is a value: only logits have a temperature")
     members = check_members("all" if options.members is None else options.members, found.manifest.members)
     own = read_data(Path(data), found.manifest, output, options.reading)
     others = None
@@ -100,8 +105,8 @@ def evaluate(
         others = read_data(Path(options.ood), found.manifest, output, options.reading, targets=False)
     not_run: dict[str, str] = {}
     sources = _sources(folder, found, options, ensemble, not_run)
-    evaluated = _evaluated(sources, signature, output, members, own, others, options.bins, progress)
-    return _evaluation(found, output, members, own, others, evaluated, options, not_run)
+    evaluated, fitted = _evaluated(sources, signature, output, members, own, others, options, progress)
+    return _evaluation(found, output, members, own, others, evaluated, options, not_run, fitted)
 
 
 def _sources(
@@ -138,13 +143,14 @@ def _evaluated(
     members: Sequence[int],
     data: Data,
     others: Data | None,
-    bins: int,
+    options: EvaluateOptions,
     progress: Progress,
-) -> list[SourceEvaluation]:
+) -> tuple[list[SourceEvaluation], FittedTemperature | None]:
     """The first source is what the others are compared with."""
     first: NDArray[Any] | None = None
     done: list[SourceEvaluation] = []
-    targets, is_value = np.asarray(data.targets), output.axis is None
+    fitted: FittedTemperature | None = None
+    targets, is_value, bins = np.asarray(data.targets), output.axis is None, options.bins
 
     def asked(source: Source, samples: Data) -> NDArray[Any]:
         found = answers(source, signature, output, members, samples, progress)
@@ -152,6 +158,8 @@ def _evaluated(
 
     for source in sources:
         found, foreign = asked(source, data), None if others is None else asked(source, others)
+        if options.temperature and first is None:
+            fitted = fit_temperature(found, targets.reshape(-1), bins, output)
         first = found if first is None else first
         compare = compared_values if is_value else compared
         done.append(
@@ -163,7 +171,7 @@ def _evaluated(
                 difference=compare(found, first, done[0].name) if done else None,
             )
         )
-    return done
+    return done, fitted
 
 
 def _evaluation(
@@ -175,6 +183,7 @@ def _evaluation(
     sources: Sequence[SourceEvaluation],
     options: EvaluateOptions,
     not_run: Mapping[str, str],
+    fitted: FittedTemperature | None,
 ) -> Evaluation:
     return Evaluation(
         bundle=found.manifest.name,
@@ -190,6 +199,7 @@ def _evaluation(
         bins=options.bins,
         sources=tuple(sources),
         not_run=dict(not_run),
+        temperature=fitted,
     )
 
 

@@ -19,9 +19,10 @@ from torch.fx.node import map_aggregate
 from hnexport.errors import CaptureError, ExportError
 from hnexport.export.capture import Capture
 from hnexport.export.torchscript_ensemble import ensemble_source
+from hnexport.spec import Signature
 from hnexport.tracing import exporters_warnings
 
-__all__ = ["scripted", "write_torchscript"]
+__all__ = ["save_scripted", "scripted", "write_torchscript"]
 
 
 def write_torchscript(capture: Capture, path: Path) -> None:
@@ -32,14 +33,19 @@ def write_torchscript(capture: Capture, path: Path) -> None:
         ExportError: the graph cannot be scripted.
     """
     try:
-        with torch.no_grad(), exporters_warnings():
-            module = scripted(capture.joint)
-            module.define(ensemble_source(capture.ensemble.signature))
-            module.save(str(path))
+        save_scripted(capture.joint, capture.ensemble.signature, path)
     except CaptureError:
         raise
     except Exception as error:
         raise ExportError(f"TorchScript export of {capture.ensemble.name} failed: {error}") from error
+
+
+def save_scripted(program: ExportedProgram, signature: Signature, path: Path) -> None:
+    """Write a joint program as a TorchScript module with `forward` and `ensemble`."""
+    with torch.no_grad(), exporters_warnings():
+        module = scripted(program)
+        module.define(ensemble_source(signature))
+        module.save(str(path))
 
 
 def scripted(program: ExportedProgram) -> Any:

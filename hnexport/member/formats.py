@@ -8,14 +8,13 @@ from pathlib import Path
 from hnexport import __version__
 from hnexport.bundle.manifest import Identified
 from hnexport.errors import RuntimeInputError
+from hnexport.names import MEMBER_MARK
 from hnexport.spelling import spelled
 
-__all__ = ["DATA_SUFFIX", "MARK", "MemberFormat", "file_name", "format_of", "is_member_name", "mark"]
+__all__ = ["DATA_SUFFIX", "MemberFormat", "file_name", "format_of", "is_member_name", "mark"]
 
 DATA_SUFFIX = ".data"
 """What the file of an ONNX file's weights has behind its name."""
-MARK = "hnexport.member"
-"""The metadata key that every member's file has: its value is the member."""
 
 _NAME = re.compile(r"member-\d+\.(onnx|onnx\.data|pt2|pt)")
 
@@ -64,7 +63,7 @@ def mark(found: Identified, member: int) -> Mapping[str, str]:
     """What a member's file says about itself."""
     return {
         "hnexport.name": found.manifest.name,
-        MARK: str(member),
+        MEMBER_MARK: str(member),
         "hnexport.bundle": found.digest,
         "hnexport.version": __version__,
     }

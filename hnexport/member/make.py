@@ -1,6 +1,5 @@
 """From a bundle to members' files: written beside their place, compared with the golden samples, then published."""
 
-import dataclasses
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -8,7 +7,6 @@ from os import PathLike
 from pathlib import Path
 
 from hnexport.bundle.checksums import check_files
-from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import Identified, read_identified
 from hnexport.errors import ParityError, RuntimeInputError
 from hnexport.member.formats import MemberFormat, file_name, format_of, mark
@@ -17,11 +15,9 @@ from hnexport.member.places import rules
 from hnexport.member.runners import OnnxMemberRunner, TorchMemberRunner
 from hnexport.member.torch_files import TorchMembers
 from hnexport.names import GOLDEN_FILE, HYPERNET_FILE, NETWORK_FILE, PT2_FILE, WEIGHTS_FILE
-from hnexport.parity.chosen import golden_rows
 from hnexport.parity.judge import Judge, VerifyOptions
 from hnexport.parity.limits import LARGEST_BATCH
 from hnexport.parity.members import checked_members
-from hnexport.parity.open_axes import OPEN_AXES
 from hnexport.parity.results import ArtifactReport, ParityReport, Verdict
 from hnexport.progress import Progress, no_progress
 from hnexport.publishing import check_place, staged_file, staged_folder
@@ -154,7 +150,7 @@ def _check_conditions(found: Identified) -> None:
     if manifest.conditions:
         raise RuntimeInputError(
             f"{manifest.name} makes a member's weights of {', '.join(manifest.conditions)}, an input: no member is a "
-            "plain network by itself; use model.onnx, or hnexport.runtime, which keeps the network of a condition"
+            "plain network by itself; use model.onnx, or load(…).materialise(…) of hnexport.runtime"
         )
 
 
@@ -199,13 +195,7 @@ class _Work:
         self._write(member, path)
         open_file = OnnxMemberRunner if self._onnx else TorchMemberRunner
         runner = open_file(path, self._found.manifest, self._options.batch)
-        golden = _golden_of(self.judge.golden, member)
-        report = dataclasses.replace(self.judge, golden=golden).one(name, runner)
-        resized = self.judge.golden.resized
-        if resized is None or golden.resized is not None:
-            return report
-        reason = f"the golden samples have other sizes of member {resized.members[0]} alone"
-        return dataclasses.replace(report, not_checked={**report.not_checked, OPEN_AXES: reason})
+        return self.judge.alone(name, runner, member)
 
     def _write(self, member: int, path: Path) -> None:
         options, marks = self._options, mark(self._found, member)
@@ -215,10 +205,3 @@ class _Work:
             choices = OnnxChoices(opset=options.opset, batch=options.batch, alone=self._alone)
             if self._onnx.write(member, path, choices, marks):
                 self.beside.append(member)
-
-
-def _golden_of(golden: Golden, member: int) -> Golden:
-    """The golden samples of one member; those of other sizes are of the first alone."""
-    one = golden_rows(golden, [golden.members.tolist().index(member)])
-    resized = one.resized
-    return one if resized is None or int(resized.members[0]) == member else dataclasses.replace(one, resized=None)

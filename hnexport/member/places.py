@@ -5,7 +5,8 @@ from pathlib import Path
 
 from hnexport.bundle.onnx_data import read_model
 from hnexport.errors import BundleError
-from hnexport.member.formats import DATA_SUFFIX, MARK, is_member_name
+from hnexport.member.formats import DATA_SUFFIX, is_member_name
+from hnexport.names import MEMBER_MARK
 from hnexport.publishing import Contents, Rules, list_tree
 
 __all__ = ["rules"]
@@ -47,9 +48,9 @@ def _folder(path: Path) -> Contents:
 def _is_marked(path: Path) -> bool:
     try:
         if path.suffix.lower() == ".onnx":
-            return any(item.key == MARK for item in read_model(path).metadata_props)
+            return any(item.key == MEMBER_MARK for item in read_model(path).metadata_props)
         with zipfile.ZipFile(path) as archive:
-            return any(name.endswith(f"/extra/{MARK}") for name in archive.namelist())
+            return any(name.endswith(f"/extra/{MEMBER_MARK}") for name in archive.namelist())
     except (BundleError, OSError, ValueError, zipfile.BadZipFile):
         return False
 

@@ -11,6 +11,7 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.ensemble import Ensemble
 from hnexport.families import family
 from hnexport.names import GUARD
+from hnexport.parity.tempered import tempered
 
 __all__ = ["Weights", "expected_weights", "known_ensemble"]
 
@@ -40,4 +41,5 @@ def expected_weights(manifest: Manifest, tensors: Mapping[str, Tensor]) -> Weigh
 def known_ensemble(manifest: Manifest, tensors: Mapping[str, Tensor]) -> Ensemble | None:
     """The ensemble of a bundle again; None where its network is not known from data."""
     source = manifest.source
-    return family(source.family).ensemble(manifest, source.spec, tensors, manifest.origin)
+    found = family(source.family).ensemble(manifest, source.spec, tensors, manifest.origin)
+    return found if found is None or manifest.temperature is None else tempered(found, manifest.temperature)

@@ -14,12 +14,13 @@ from hnexport.parity.artifact import Plan, eager_errors, verify_artifact
 from hnexport.parity.batches import DEFAULT_BATCH_SIZES, allowed_sizes, is_large
 from hnexport.parity.cases import Case, write_case
 from hnexport.parity.checks import check_strict
-from hnexport.parity.chosen import chosen_golden, drawn_golden, held_ensemble
+from hnexport.parity.chosen import chosen_golden, drawn_golden, golden_rows, held_ensemble
 from hnexport.parity.ensemble import ENSEMBLES, EnsembleRunner, verify_ensemble
 from hnexport.parity.environment import environment
 from hnexport.parity.judgeable import judgeable, unjudged
 from hnexport.parity.measured_again import without_excess
 from hnexport.parity.members import new_seed
+from hnexport.parity.open_axes import OPEN_AXES
 from hnexport.parity.probed import ill_conditioned, left_out, ranges
 from hnexport.parity.results import ArtifactReport, Check, ParityReport, Selection
 from hnexport.parity.runners import Device, Runner, resolve_provider
@@ -165,6 +166,20 @@ class Judge:
         if resolve_provider(options.provider) == "cpu" or options.precision is not Precision.FLOAT32:
             return report
         return dataclasses.replace(report, checks=(*report.checks, check_strict(report.worst.relative_l2)))
+
+    def alone(self, name: str, runner: Runner, member: int) -> ArtifactReport:
+        """Judge a file that is one member by itself.
+
+        Raises:
+            ParityError: it cannot be run, or not with the batch sizes that were asked for.
+        """
+        golden = golden_rows(self.golden, [self.golden.members.tolist().index(member)])
+        resized = golden.resized
+        if resized is None or int(resized.members[0]) == member:
+            return dataclasses.replace(self, golden=golden).one(name, runner)
+        report = dataclasses.replace(self, golden=dataclasses.replace(golden, resized=None)).one(name, runner)
+        reason = f"the golden samples have other sizes of member {resized.members[0]} alone"
+        return dataclasses.replace(report, not_checked={**report.not_checked, OPEN_AXES: reason})
 
     def together(self, name: str, ensemble: EnsembleRunner) -> ArtifactReport:
         """Judge an artifact that runs all members in one call.

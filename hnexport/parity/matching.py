@@ -18,7 +18,7 @@ from hnexport.parity.signature import (
 )
 from hnexport.spec import OutputSpec, TensorSpec
 
-__all__ = ["MatchedInputs", "match_inputs", "match_outputs", "match_summaries"]
+__all__ = ["MatchedInputs", "match_inputs", "match_member_inputs", "match_outputs", "match_summaries"]
 
 Spec = TypeVar("Spec", bound=TensorSpec)
 _ID_TYPES = ("int64", "int32")
@@ -29,10 +29,11 @@ class MatchedInputs:
     """A file's inputs.
 
     Attributes:
+        cond_id: None of a file that is one member by itself.
         inputs: those of the network, in the order of the bundle's signature.
     """
 
-    cond_id: Declared
+    cond_id: Declared | None
     inputs: tuple[Declared, ...]
 
 
@@ -55,6 +56,24 @@ def match_inputs(path: Path | str, found: Sequence[Declared], signature: GraphSi
     for spec in wanted:
         check_input(path, matched[spec.name], spec, signature)
     return MatchedInputs(cond_id=cond_id, inputs=tuple(matched[spec.name] for spec in wanted))
+
+
+def match_member_inputs(path: Path | str, found: Sequence[Declared], signature: GraphSignature) -> MatchedInputs:
+    """Match the inputs of a file that is one member by itself: the network's alone, without a condition id.
+
+    Raises:
+        SignatureError: they cannot be told, or the bundle's samples cannot be given to them.
+    """
+    wanted = signature.inputs[1:]
+    matched = _assigned(found, wanted, lambda item, spec: fits_input(item, spec, signature.sizes))
+    if len(found) != len(wanted) or len(matched) < len(wanted):
+        raise SignatureError(
+            f"{path}: expected a member's inputs {', '.join(map(_told, wanted))}, found "
+            f"{', '.join(map(str, found)) or 'none'}"
+        )
+    for spec in wanted:
+        check_input(path, matched[spec.name], spec, signature)
+    return MatchedInputs(cond_id=None, inputs=tuple(matched[spec.name] for spec in wanted))
 
 
 def match_outputs(
@@ -149,6 +168,8 @@ def _refusal(
     reason = ""
     if cond_id is None:
         reason = "; the condition id seems baked in"
+        if len(matched) == len(found) == len(signature.inputs) - 1:
+            reason += "; a member's own file is judged by `hnexport verify FILE --bundle BUNDLE --members 3`"
     elif len(matched) == len(signature.inputs) - 1:
         known = {cond_id.name, *(item.name for item in matched.values())}
         more = [item.name for item in found if item.name not in known]

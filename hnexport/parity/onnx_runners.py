@@ -42,12 +42,15 @@ class OnnxRunner:
         called: OnnxSignature | None = None,
         signature_faults: tuple[str, ...] = (),
         random: tuple[str, ...] = (),
+        *,
+        may_be_one: bool = False,
     ) -> None:
         """Open a graph.
 
         Args:
             called: how; None for somebody's file, which may name its inputs and outputs as it likes.
             random: of a bundle's own file, see `random_operators`.
+            may_be_one: whether somebody's file may be one member by itself.
 
         Raises:
             ParityError: it cannot be opened, or called with the bundle's inputs.
@@ -57,7 +60,7 @@ class OnnxRunner:
         if file_kind(path) is FileKind.ONNX:
             check_model(path)
         self._session = onnx_session(path, onnxruntime.SessionOptions(), device)
-        self._called = called or onnx_signature(path, self._session, signature_of(manifest))
+        self._called = called or onnx_signature(path, self._session, signature_of(manifest), may_be_one=may_be_one)
         self.limits = limited(self._called.limits, device)
         self.signature_faults, self.random = signature_faults, random
         self.runtime = _runtime(self._session)

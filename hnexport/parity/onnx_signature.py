@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from hnexport.errors import ParityError
 from hnexport.parity.limits import Limits
-from hnexport.parity.matching import MatchedInputs, match_inputs, match_outputs, match_summaries
+from hnexport.parity.matching import (
+    MatchedInputs,
+    match_inputs,
+    match_member_inputs,
+    match_outputs,
+    match_summaries,
+)
 from hnexport.parity.signature import Declared, GraphSignature, cast_input, narrow_of
 
 __all__ = ["NUMPY_TYPES", "OnnxSignature", "onnx_signature"]
@@ -40,6 +46,7 @@ class OnnxSignature:
     """How to call a graph.
 
     Attributes:
+        cond_id: empty of a file that is one member by itself.
         id_axes: of the condition id: an integer scalar, or `[1]`; of an ensemble `[member]`.
         inputs: by the bundle's names, the graph's own name and its dtype.
         outputs: by the bundle's names, or those of `hnexport.summaries`, the graph's own.
@@ -54,9 +61,11 @@ class OnnxSignature:
 
     def feed(self, cond_id: int | NDArray[np.int64], inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """The inputs of one run."""
+        given = {own: cast_input(inputs[name], np.dtype(dtype)) for name, (own, dtype) in self.inputs.items()}
+        if self.limits.one_member:
+            return given
         ids = np.asarray(cond_id, dtype=self.id_type)
         shaped = ids.reshape([-1] if self.limits.together else [1] * self.id_axes)
-        given = {own: cast_input(inputs[name], np.dtype(dtype)) for name, (own, dtype) in self.inputs.items()}
         return {self.cond_id: shaped, **given}
 
     def run(
@@ -67,13 +76,20 @@ class OnnxSignature:
         return dict(zip(self.outputs, found, strict=True))
 
 
-def onnx_signature(path: Path, session: onnxruntime.InferenceSession, signature: GraphSignature) -> OnnxSignature:
+def onnx_signature(
+    path: Path, session: onnxruntime.InferenceSession, signature: GraphSignature, *, may_be_one: bool = False
+) -> OnnxSignature:
     """Find out how to call a graph.
+
+    Args:
+        may_be_one: whether it may be one member by itself, which takes the network's inputs alone.
 
     Raises:
         ParityError: it cannot be called with a condition id and the bundle's inputs, or returns other outputs.
     """
-    matched = match_inputs(path, [_declared(item) for item in session.get_inputs()], signature)
+    given = [_declared(item) for item in session.get_inputs()]
+    alone = may_be_one and len(given) == len(signature.inputs) - 1
+    matched = (match_member_inputs if alone else match_inputs)(path, given, signature)
     own = dict(zip((spec.name for spec in signature.inputs[1:]), matched.inputs, strict=True))
     for name, item in own.items():
         if item.dtype == "bfloat16":
@@ -86,11 +102,12 @@ def onnx_signature(path: Path, session: onnxruntime.InferenceSession, signature:
         if item.dtype == "bfloat16":
             raise ParityError(f"{path} returns bfloat16, which onnxruntime cannot hand over: put a Cast behind it")
     dtypes = {name: item.dtype for name, item in (*own.items(), *outputs.items())}
-    id_type = str(matched.cond_id.dtype)
+    cond_id = matched.cond_id
+    id_type = "int64" if cond_id is None else str(cond_id.dtype)
     return OnnxSignature(
-        cond_id=matched.cond_id.name,
+        cond_id="" if cond_id is None else cond_id.name,
         id_type=id_type,
-        id_axes=len(matched.cond_id.shape or ()),
+        id_axes=0 if cond_id is None else len(cond_id.shape or ()),
         inputs={name: (item.name, str(item.dtype)) for name, item in own.items()},
         outputs={name: item.name for name, item in outputs.items()},
         limits=Limits(
@@ -98,6 +115,7 @@ def onnx_signature(path: Path, session: onnxruntime.InferenceSession, signature:
             batch_sizes=_batch(path, signature, own),
             narrow=narrow_of(dtypes, (*signature.inputs, *signature.outputs, *signature.summaries)),
             together=together,
+            one_member=cond_id is None,
             defaults=tuple(item.name for item in session.get_overridable_initializers()),
         ),
     )
@@ -107,7 +125,7 @@ def _outputs(
     path: Path, session: onnxruntime.InferenceSession, signature: GraphSignature, matched: MatchedInputs
 ) -> tuple[dict[str, Declared], bool]:
     """The outputs by the bundle's names, and whether they are those of several members."""
-    ids = matched.cond_id.shape or ()
+    ids = () if matched.cond_id is None else matched.cond_id.shape or ()
     count = ids[0] if ids else None
     declared = [_declared(item) for item in session.get_outputs()]
     found = match_summaries(declared, signature) if len(ids) == 1 else None

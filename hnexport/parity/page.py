@@ -66,7 +66,11 @@ class _Bar:
 
 
 def report_page(
-    report: ParityReport, manifest: Manifest, golden: Golden, depth: DepthProfile, files: Mapping[str, FileRecord]
+    report: ParityReport,
+    manifest: Manifest,
+    golden: Golden,
+    depth: DepthProfile | None,
+    files: Mapping[str, FileRecord],
 ) -> str:
     """The page as HTML: no scripts, nothing loaded from elsewhere, light and dark."""
     return page(
@@ -76,7 +80,7 @@ def report_page(
         manifest=manifest,
         files=files,
         heat=_heat_map(report),
-        depth=_depth_chart(depth),
+        depth=None if depth is None else _depth_chart(depth),
         margins=_margin_chart(golden, report, manifest.signature),
         ranges={name: f"{least:.3g} to {most:.3g}" for name, (least, most) in report.ranges.items()},
         outputs=_outputs(report),
@@ -209,7 +213,9 @@ def _decades(values: list[float]) -> tuple[int, int]:
     return (low, high) if high - low >= 2 else (low - 1, high + 1)
 
 
-def write_page(folder: Path, report: ParityReport, manifest: Manifest, golden: Golden, depth: DepthProfile) -> None:
+def write_page(
+    folder: Path, report: ParityReport, manifest: Manifest, golden: Golden, depth: DepthProfile | None
+) -> None:
     """Write `report.html` into a bundle folder; the manifest's files are listed in it."""
     content = report_page(report, manifest, golden, depth, manifest.files)
     (folder / PAGE_FILE).write_text(content, encoding="utf-8")

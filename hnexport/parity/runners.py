@@ -202,12 +202,19 @@ def bundle_runner(name: str, bundle: Path, manifest: Manifest, device: Device, t
 
 
 def file_runner(
-    path: Path, manifest: Manifest, device: Device, trust: Trust = NOBODY, sizes: Mapping[str, int] | None = None
+    path: Path,
+    manifest: Manifest,
+    device: Device,
+    trust: Trust = NOBODY,
+    sizes: Mapping[str, int] | None = None,
+    *,
+    may_be_one: bool = False,
 ) -> Runner:
     """A runner of any ONNX, TorchScript or `.pt2` file with the signature of a bundle, or of an ensemble of it.
 
     Args:
         sizes: what `golden_sizes` gives, for a program with open axes besides the batch.
+        may_be_one: whether an ONNX file may be one member by itself, without a condition id.
 
     Raises:
         ParityError: it is none of these, or has another signature.
@@ -215,5 +222,5 @@ def file_runner(
     """
     kind = file_kind(path)
     if kind in (FileKind.ONNX, FileKind.ORT):
-        return OnnxRunner(path, manifest, device)
+        return OnnxRunner(path, manifest, device, may_be_one=may_be_one)
     return open_program(path, manifest, device, trust, sizes=sizes)

@@ -18,6 +18,9 @@ from hnexport.parity.signature import Declared, GraphSignature, SignatureError
 __all__ = ["Call", "find_call", "has_recurrent", "named_outputs"]
 
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+_MEMBERS_OWN = (
+    "; a member's own program is judged by what it returns: `hnexport golden BUNDLE --out FOLDER --members 3`"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +114,7 @@ def _scripted(path: str, module: torch.jit.ScriptModule, signature: GraphSignatu
         found = ", ".join(item.name for item in arguments) or "none"
         raise SignatureError(
             f"{path}: expected the inputs {' and '.join(wanted)}, found {found}; the condition id seems baked in"
+            + (_MEMBERS_OWN if len(needed) == len(wanted) - 1 else "")
         )
     lacking = [item.name for item in further if not item.has_default_value()]
     if lacking:
@@ -139,9 +143,11 @@ def _exported(path: str, module: torch.fx.GraphModule, signature: GraphSignature
     if not all(isinstance(value, Tensor) for value in values):
         return Call(function=lambda given: module(*given))
     if len(nodes) != len(signature.inputs):
+        own = len(nodes) == len(signature.inputs) - 1
         raise SignatureError(
             f"{path}: expected the inputs {' and '.join(item.name for item in signature.inputs)}, found "
             f"{', '.join(names) or 'none'}; export it with these, and anything else as constants"
+            + (_MEMBERS_OWN if own else "")
         )
     declared = [
         Declared(name=name, dtype=_dtype(value), shape=tuple(_size(axis) for axis in value.shape))
@@ -149,7 +155,7 @@ def _exported(path: str, module: torch.fx.GraphModule, signature: GraphSignature
         if isinstance(value, Tensor)
     ]
     matched = match_inputs(path, declared, signature)
-    order = [[matched.cond_id, *matched.inputs].index(item) for item in declared]
+    order = [(matched.cond_id, *matched.inputs).index(item) for item in declared]
 
     def run(given: Sequence[Tensor]) -> Any:
         flat = [given[at] for at in order]

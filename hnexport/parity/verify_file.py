@@ -1,5 +1,6 @@
 """`verify --bundle`: any model file of the same signature, and `replay`: one failing case again."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,13 +9,15 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.checksums import check_files
 from hnexport.bundle.manifest import read_identified
+from hnexport.bundle.onnx_data import read_model
 from hnexport.errors import NotRunError, ParityError
-from hnexport.names import GOLDEN_FILE
+from hnexport.names import GOLDEN_FILE, MEMBER_MARK
 from hnexport.parity.batches import run_rows
 from hnexport.parity.cases import Case, read_case
 from hnexport.parity.compare import Reference, checked_outputs, compare_member
 from hnexport.parity.ensemble import EnsembleRunner, in_batches
 from hnexport.parity.judge import Judge, VerifyOptions
+from hnexport.parity.kinds import FileKind, file_kind
 from hnexport.parity.precision import computing_in
 from hnexport.parity.programs import sharing_programs
 from hnexport.parity.results import ArtifactReport, Comparison, ParityReport
@@ -38,7 +41,8 @@ def verify_file(
 
     The file may be a converted, simplified or hand-made one: its weights are not looked at, only what it computes. A
     file that is limited to some batch sizes is tried with those, and one with the signature of `ensemble.onnx` with
-    all members at once.
+    all members at once. An ONNX file without a condition id is one member by itself: the one that it says it is, as
+    those of `hnexport.member` do, or the only one in `options.members`.
 
     Raises:
         BundleError: the bundle's golden samples cannot be read.
@@ -48,14 +52,25 @@ def verify_file(
     options = options or VerifyOptions()
     found = read_identified(bundle, options.digest)
     check_files(bundle, found.manifest, [GOLDEN_FILE])
+    options = _of_marked(path, found.manifest.members, options)
     judge = Judge.of(bundle, found, options, progress)
+    members = judge.golden.members.tolist()
     try:
         with computing_in(options.precision):
             sizes_of = golden_sizes(bundle, found.manifest)
-            runner = file_runner(path, found.manifest, options.device(), judge.trust, sizes_of)
+            runner = file_runner(
+                path,
+                found.manifest,
+                options.device(),
+                judge.trust,
+                sizes_of,
+                may_be_one=options.members == (members[0],),
+            )
             check_precision(path.name, runner.limits, options.precision)
             if runner.limits.together and isinstance(runner, Together):
                 report = _together(path.name, runner, judge)
+            elif runner.limits.one_member:
+                report = judge.alone(path.name, runner, members[0])
             else:
                 report = judge.one(path.name, runner)
     except NotRunError as error:
@@ -85,13 +100,26 @@ def replay(path: Path, target: Path, bundle: Path, options: VerifyOptions | None
         if target.is_dir():
             runner = bundle_runner(case.artifact, target, found.manifest, device, trust)
         else:
-            runner = file_runner(target, found.manifest, device, trust, golden_sizes(bundle, found.manifest))
+            runner = file_runner(
+                target, found.manifest, device, trust, golden_sizes(bundle, found.manifest), may_be_one=True
+            )
         check_precision(target.name, runner.limits, options.precision)
         if runner.limits.together:
             raise ParityError(f"{target.name} runs several members at once, the case is of one: verify the file itself")
         signature = found.manifest.signature
         outputs = run_rows(target.name, runner, case.member, signature, case.inputs)
     return _compared(target.name, case, signature, outputs, options)
+
+
+def _of_marked(path: Path, count: int, options: VerifyOptions) -> VerifyOptions:
+    """With the member that an ONNX file says it is, where none was asked for."""
+    if options.members is not None or file_kind(path) is not FileKind.ONNX:
+        return options
+    marks = {item.key: item.value for item in read_model(path).metadata_props}
+    marked = marks.get(MEMBER_MARK, "")
+    if not marked.isdecimal() or not 0 <= int(marked) < count:
+        return options
+    return dataclasses.replace(options, members=(int(marked),))
 
 
 def _compared(

@@ -66,6 +66,11 @@ def trained(**changes):
     return lambda m: m.update(as_trained={**TRAINED, **changes})
 
 
+def tempered(**changes):
+    found = {"output": "logits", "value": 2.0, "rows": 9, "source": "sha256:" + "0" * 64}
+    return lambda m: m.update(temperature={**found, **changes})
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -117,6 +122,10 @@ def trained(**changes):
         pytest.param(trained(members=[3]), "as_trained.members: expected members 0 to 2", id="trained member"),
         pytest.param(trained(samples=0), "as_trained.samples: expected at least 1, found 0", id="trained samples"),
         pytest.param(trained(outputs=["x"]), r"expected some of \['logits'\], found \['x'\]", id="trained output"),
+        pytest.param(tempered(output="x"), "temperature.output: 'x' is no output of logits", id="tempered output"),
+        pytest.param(tempered(value=0.0), "temperature.value: expected a number above 0, found 0", id="temperature"),
+        pytest.param(tempered(rows=0), "temperature.rows: expected at least 1, found 0", id="tempered rows"),
+        pytest.param(tempered(source="sha256:1"), "is not a digest", id="tempered source"),
         pytest.param(lambda m: m["parity"].update(x=m["parity"]["onnx"]), "holds no such artifact", id="artifact"),
         pytest.param(lambda m: m.update(members=4), "members is not that of the specification", id="members"),
         pytest.param(lambda m: m["files"]["weights.bin"].update(size_bytes=10**7), "weights.bin has", id="surplus"),

@@ -9,6 +9,7 @@ from diabetes import TrainedRegressors, held_out
 from digits import TrainedDigits, splits
 from shared import built_kind
 
+from hnexport.bundle.manifest import read_identified
 from hnexport.cli.main import cli
 from hnexport.evaluate import Evaluation
 from hnexport.records import from_json
@@ -92,3 +93,20 @@ def test_values_have_a_table_of_their_own(tmp_path):
     ):
         assert text in done.stdout
     assert "differences from float64" in done.stdout
+
+
+def test_a_temperature_is_fitted_and_published(evaluate, digits, tmp_path):
+    held = splits()[1]
+    np.savez(tmp_path / "held.npz", input=held.images, label=held.labels)
+    done = evaluate("--out", tmp_path / "new", data="held.npz")
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.stdout.split())
+    digest = read_identified(tmp_path / "new").digest
+    assert "fitted on these 400 rows: the ensemble's NLL there goes from" in said
+    assert f"published {tmp_path / 'new'}, {digest}" in said
+    shown = CliRunner().invoke(cli, ["inspect", str(tmp_path / "new")]).stdout
+    assert f"fitted on 400 rows, of {digits.digest}" in " ".join(shown.split())
+    again = evaluate("--out", tmp_path / "new", "--json", data="held.npz")
+    assert (again.exit_code, "--force" in again.stderr) == (2, True)
+    forced = evaluate("--out", tmp_path / "new", "--force", "--json", data="held.npz")
+    assert json.loads(forced.stdout)["derived"] == read_identified(tmp_path / "new").digest

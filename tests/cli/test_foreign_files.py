@@ -27,3 +27,12 @@ def test_a_question_that_a_file_cannot_be_asked_exits_with_2(hnexport, built, tm
     done = hnexport("locate", built.path, "--against", built.path / "ensemble.onnx")
     assert done.returncode == 2
     assert "locate follows one" in done.stderr
+
+
+def test_a_members_own_file_is_judged_as_that_member(hnexport, built, tmp_path):
+    plain = tmp_path / "plain.onnx"
+    assert hnexport("member", built.path, "1", "--out", plain).returncode == 0
+    done = hnexport("verify", plain, "--bundle", built.path)
+    assert (done.returncode, "Same: 1 of 3 members" in done.stdout) == (0, True), done.stdout + done.stderr
+    done = hnexport("verify", plain, "--bundle", built.path, "--members", "0")
+    assert (done.returncode, "most for member 0" in done.stdout, "locate" in done.stdout) == (1, True, False)

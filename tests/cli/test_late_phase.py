@@ -51,6 +51,8 @@ def test_the_banks_of_a_late_phase_network_become_a_verified_bundle(hnexport, tm
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["parity"]["passed"] is True
     assert json.loads(done.stdout)["as_trained"]["relative_l2"] < 1e-6
+    (assumed,) = json.loads(done.stdout)["assumed"]
+    assert assumed.startswith("images that are normalised as in training")
     spec = read_manifest(tmp_path / "here").source.spec
     assert spec["network"]["shortcut_input"] == "preactivated"
     assert spec["hypernet"]["chunking"] == "halves"
@@ -64,7 +66,29 @@ def test_the_average_of_the_members_is_converted_and_built(hnexport, trained, tm
     assert load_checkpoint(tmp_path / "mean.safetensors").spec.members == 1
     built = hnexport("build", "--checkpoint", "mean.safetensors", "--formats", "onnx", "--out", "mean")
     assert built.returncode == 0, built.stderr
+    told = " ".join(built.stdout.split())
+    assert "wrn-10-1-batch-ensemble-1, 1 member, from hnexport mean.safetensors (sha256" in told
+    assert NORMALISATION in told
     check(tmp_path / "mean", PLAIN, PLAIN.state_dict(), members=1, average=True)
+
+
+SIZE_ASSUMED = (
+    "assumed: images of 32x32, since no tensor shows their height and width; --image 3,HEIGHT,WIDTH says others"
+)
+NORMALISATION = "assumed: images that are normalised as in training before they reach the graph; --preprocess uint8"
+
+
+def test_what_was_assumed_is_told_until_somebody_says_it(hnexport, trained):
+    nothing = " ".join(hnexport("convert", trained, "native.safetensors").stdout.split())
+    assert SIZE_ASSUMED in nothing
+    assert NORMALISATION in nothing
+    again = " ".join(hnexport("inspect", "native.safetensors").stdout.split())
+    assert SIZE_ASSUMED in again
+    assert NORMALISATION in again
+    pixels = ("--preprocess", "uint8", "--mean", "0.5,0.5,0.5", "--std", "0.2,0.2,0.2")
+    everything = hnexport("convert", trained, "said.safetensors", *SIZE, *pixels)
+    assert everything.returncode == 0, everything.stderr
+    assert "assumed" not in everything.stdout
 
 
 def test_inspect_says_what_a_checkpoint_is(hnexport, trained, tmp_path):

@@ -1,7 +1,9 @@
 """`locate` names the module's own path in networks of any kind, of which the bundle knows no more than its graphs."""
 
 import dataclasses
+import functools
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -44,9 +46,15 @@ def test_locate_follows_a_program_that_is_not_trusted(monkeypatch: pytest.Monkey
     assert report.first is None, report.first
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[ModuleFault, str], str]:
+    """The file of a fault, written once, which nobody may change."""
+    return functools.cache(lambda fault, artifact: str(fault.write(artifact, tmp_path_factory.mktemp("fault"))))
+
+
 @pytest.mark.parametrize("fault", MODULE_FAULTS, ids=str)
-def test_locate_names_the_module(fault: ModuleFault, tmp_path: Path) -> None:
-    report = locate(bundle_of(fault.kind), str(fault.write("onnx", tmp_path)))
+def test_locate_names_the_module(fault: ModuleFault, written: Callable[[ModuleFault, str], str]) -> None:
+    report = locate(bundle_of(fault.kind), written(fault, "onnx"))
     assert report.first is not None
     assert (report.stage, report.first.place) == (fault.stage, fault.place)
 
@@ -72,8 +80,8 @@ def test_locate_names_the_module_in_a_program(artifact: str, name: str, tmp_path
     ) or place == fault.place
 
 
-def test_locate_says_whose_weights_they_are(tmp_path: Path) -> None:
-    report = locate(bundle_of("transformer"), str(BY_NAME["members swapped"].write("onnx", tmp_path)), member=1)
+def test_locate_says_whose_weights_they_are(written: Callable[[ModuleFault, str], str]) -> None:
+    report = locate(bundle_of("transformer"), written(BY_NAME["members swapped"], "onnx"), member=1)
     assert report.first is not None
     assert report.first.detail == "it is member 0's"
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from bundles import small_spec, trained_tensors
 from eager import LINEAR, EagerRunner, Linear, encoder, ensemble_of, linear
+from seeds import seeds
 from torch import nn
 
 from hnexport.errors import ParityError
@@ -81,7 +82,7 @@ def test_another_mean_is_found_although_a_sample_is_ill_conditioned():
 
 
 @pytest.mark.parametrize("classes", [1, 2])
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(6, 20))
 def test_networks_of_few_classes_are_not_accused(classes, seed):
     ensemble = pipeline(classes=classes, seed=seed)
     report = judged(ensemble, golden_of(ensemble, seed))
@@ -121,14 +122,14 @@ EDITS = {
 
 
 @pytest.mark.parametrize("name", EDITS)
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(6, 20))
 def test_odd_weights_are_not_accused(name, seed):
     ensemble = pipeline(seed=seed, edit=EDITS[name])
     report = judged(ensemble, golden_of(ensemble, seed))
     assert report.passed, report.failures
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(6, 20))
 def test_means_near_a_pixel_are_not_accused(seed):
     random = np.random.default_rng(seed)
     mean = tuple(

@@ -10,6 +10,8 @@ from bundles import rewrite_checksums
 from faults import ONNX_FAULTS, OnnxEditor
 
 from hnexport.errors import BundleError, ParityError, ProviderError
+from hnexport.member import write_members
+from hnexport.names import MEMBER_MARK
 from hnexport.parity import Precision, Verdict, VerifyOptions, replay, verify, verify_file
 from hnexport.parity.cases import read_case
 
@@ -46,6 +48,30 @@ def test_a_file_without_cond_id_is_refused(pristine: Pristine, copied: Pristine)
     next(item for item in ONNX_FAULTS if item.name == "condition baked in, its input gone").plant(bundle)
     with pytest.raises(ParityError, match="expected the inputs cond_id .* the condition id seems baked in"):
         verify_file(bundle / "model.onnx", pristine("hypernet"))
+
+
+def test_a_members_own_file_is_judged_as_the_member_that_it_says_it_is(pristine: Pristine, tmp_path: Path) -> None:
+    write_members(pristine("hypernet"), [1], tmp_path / "plain.onnx")
+    report = verify_file(tmp_path / "plain.onnx", pristine("hypernet"))
+    assert (report.members_checked, report.verdict) == ((1,), Verdict.SAME)
+    claims_another = onnx.load(tmp_path / "plain.onnx")
+    next(item for item in claims_another.metadata_props if item.key == MEMBER_MARK).value = "0"
+    onnx.save(claims_another, tmp_path / "other.onnx")
+    assert verify_file(tmp_path / "other.onnx", pristine("hypernet")).verdict is Verdict.DIFFERENT
+
+
+def test_a_converted_members_file_is_judged_as_the_member_that_is_named(pristine: Pristine, tmp_path: Path) -> None:
+    write_members(pristine("hypernet"), [1], tmp_path / "plain.onnx")
+    model = onnx.load(tmp_path / "plain.onnx")
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "plain.onnx")
+    for member, verdict in ((1, Verdict.SAME), (0, Verdict.DIFFERENT)):
+        options = VerifyOptions(members=(member,))
+        assert verify_file(tmp_path / "plain.onnx", pristine("hypernet"), options).verdict is verdict
+    with pytest.raises(
+        ParityError, match=r"baked in; a member's own file is judged by `hnexport verify .* --members 3`"
+    ):
+        verify_file(tmp_path / "plain.onnx", pristine("hypernet"))
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_eight_threads_get_the_single_threaded_bits_with_at_most_three_members_r
     def work(seed):
         random = np.random.default_rng(seed)
         start.wait()
-        for _ in range(200):
+        for _ in range(60):
             member, size = int(random.integers(10)), int(random.choice([1, 3]))
             if not np.array_equal(ensemble.predict(images[:size], member=member), expected[member, size]):
                 wrong.append((seed, member, size))
@@ -93,7 +93,7 @@ def test_eight_threads_get_the_single_threaded_bits_with_at_most_three_members_r
         thread.join()
     gc.collect()
     assert wrong == []
-    assert len(resident) == 8 * 200
+    assert len(resident) == 8 * 60
     assert max(resident) == 3
     assert len(made) > 10
     assert sum(reference() is not None for reference in made) == 3

@@ -2,7 +2,7 @@
 
 A server process imports the heavy third-party libraries once (nothing of hnexport) and forks for every command: the
 child has its own arguments, folder, environment, files, limits and signals, imports hnexport and ends as any
-interpreter does. Tests about imports, start-up and signals start a fresh interpreter instead.
+interpreter does. Tests about imports and start-up start a fresh interpreter instead.
 """
 
 import array
@@ -142,8 +142,9 @@ class Zygote:
             connection.settimeout(timeout)
             return json.loads(_line(connection))
         except BaseException as error:
-            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
-                os.killpg(pid, signal.SIGKILL)
+            for end in (os.killpg, os.kill):  # at first it has no group of its own
+                with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                    end(pid, signal.SIGKILL)
             connection.settimeout(None)
             _line(connection)
             if isinstance(error, TimeoutError):

@@ -3,6 +3,8 @@
 import pytest
 from shared import build_once
 
+from hnexport.build import BuildOptions
+from hnexport.bundle.manifest import Format
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.spec import ImageSpec, PipelineSpec, WideResNetSpec
 from hnexport.spec import Activation, BasisDtype, HypernetSpec
@@ -11,6 +13,7 @@ from hnexport.spec import Activation, BasisDtype, HypernetSpec
 NETWORK = WideResNetSpec(
     blocks_per_group=2, widening=1, classes=5, image=ImageSpec(height=8, width=8), feature_maps=(16, 16, 32, 64)
 )
+ONNX_ALONE = BuildOptions(formats=(Format.ONNX,))
 CASES = {
     "linear": HypernetSpec(),
     "hidden layers with biases": HypernetSpec(hidden_layers=(6,), bias=True, activation=Activation.TANH),
@@ -22,7 +25,7 @@ CASES = {
 @pytest.fixture(scope="module", params=CASES, ids=CASES)
 def wide(request, make_tensors):
     spec = PipelineSpec(network=NETWORK, members=3, hypernet=CASES[request.param])
-    return build_once(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"))
+    return build_once(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), ONNX_ALONE)
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,8 @@ import threading
 import numpy as np
 import pytest
 
-from hnexport.build import build
+from hnexport.build import BuildOptions, build
+from hnexport.bundle import Format
 from hnexport.errors import BundleError, ProviderError, RuntimeInputError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec
@@ -80,7 +81,8 @@ def test_it_is_tuned_on_request_and_only_once(wide):
 
 def test_tuning_that_fails_says_why(wide_network, make_tensors, tmp_path):
     spec = PipelineSpec(network=wide_network, members=2, recipe=RECIPES["batch-ensemble"], hypernet=None)
-    build(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), tmp_path / "bundle")
+    options = BuildOptions(formats=(Format.ONNX,))
+    build(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), tmp_path / "bundle", options=options)
     with pytest.raises(BundleError, match=r"could not be tuned: .*nothing to fold"):
         load(tmp_path / "bundle", provider="cpu", tune=True)
 

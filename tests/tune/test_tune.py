@@ -12,8 +12,8 @@ import pytest
 from bundles import spec_of
 from onnx import numpy_helper
 
-from hnexport.build import build
-from hnexport.bundle import read_manifest
+from hnexport.build import BuildOptions, build
+from hnexport.bundle import Format, read_manifest
 from hnexport.errors import TuneError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, Recipe
@@ -23,6 +23,8 @@ from hnexport.runtime.tuned import find_tuned, tuned_folder
 from hnexport.spec import HypernetSpec, Source
 from hnexport.tune import tune
 from hnexport.tune.layout import blocked_network
+
+ONNX_ALONE = BuildOptions(formats=(Format.ONNX,))
 
 
 def test_a_tuned_graph_computes_every_member_and_copies_no_activation(wide):
@@ -73,7 +75,8 @@ def test_another_version_processor_or_bundle_does_not_get_it(wide, monkeypatch, 
     tune(wide.path)
     manifest = read_manifest(wide.path)
     tensors = make_tensors(spec_of(wide.manifest), 1)
-    other = build(Checkpoint(spec=spec_of(wide.manifest), tensors=tensors, origin="another"), tmp_path / "other")
+    another = Checkpoint(spec=spec_of(wide.manifest), tensors=tensors, origin="another")
+    other = build(another, tmp_path / "other", options=ONNX_ALONE)
     assert find_tuned(other.manifest) is None
     here = cache.machine()
     for elsewhere in ("9.99.9\n" + here.partition("\n")[2], here.replace("flags", "flags\t: none, not")):
@@ -161,7 +164,7 @@ def test_a_graph_that_differs_is_not_cached(wide, monkeypatch, home):
 )
 def test_what_cannot_be_folded_is_said(recipe, hypernet, message, wide_network, make_tensors, tmp_path):
     spec = PipelineSpec(network=wide_network, members=2, recipe=recipe, hypernet=hypernet)
-    build(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), tmp_path / "bundle")
+    build(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), tmp_path / "bundle", options=ONNX_ALONE)
     with pytest.raises(TuneError, match=message):
         tune(tmp_path / "bundle")
 

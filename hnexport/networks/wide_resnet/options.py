@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hnexport.networks.wide_resnet.spec import ImageSpec, PreprocessSpec, Recipe
 
 __all__ = [
+    "assumed",
     "build_options",
     "check_target",
     "checkpoint",
@@ -108,6 +109,13 @@ def inspected(path: Path) -> "tuple[str, Checkpoint]":
     if is_late_phase(path):
         return "a late-phase state dict", load_late_phase(path)
     return "hypnettorch's state dicts", load_hypnettorch(path)
+
+
+def assumed(checkpoint: "Checkpoint") -> tuple[str, ...]:
+    """What nobody said about a checkpoint; see `checkpoints.assumed`."""
+    from hnexport.networks.wide_resnet.checkpoints.assumed import assumptions
+
+    return assumptions(checkpoint.spec, checkpoint.assumed)
 
 
 def loaded(path: Path) -> "Checkpoint":

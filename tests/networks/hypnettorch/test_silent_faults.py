@@ -19,6 +19,7 @@ from hnexport.ensemble import Ensemble
 from hnexport.errors import CaptureError, CheckpointError, SpecError
 from hnexport.networks.wide_resnet.checkpoints import HypnettorchOverrides, import_hypnettorch
 from hnexport.parity.trained import NotAsTrainedError, check_trained
+from hnexport.spec import Activation
 
 
 def wide(statistics: int = 1, **settings: Any) -> Any:
@@ -341,9 +342,10 @@ def test_state_dicts_are_what_was_trained_or_not_published(name: str, tmp_path: 
     images = samples.permute(0, 3, 1, 2).contiguous()
     save_file({"input.image": images, "output.logits": outputs}, tmp_path / "reference.safetensors")
     options = BuildOptions(reference=tmp_path / "reference.safetensors")
-    sizes = HypnettorchOverrides(image_height=16, image_width=16)
+    # An activation has to be said, and may be said wrongly.
+    said = HypnettorchOverrides(image_height=16, image_width=16, activation=Activation.RELU)
     try:
-        checkpoint = import_hypnettorch(hnet.state_dict(), mnet.state_dict(), overrides=sizes)
+        checkpoint = import_hypnettorch(hnet.state_dict(), mnet.state_dict(), overrides=said)
     except CheckpointError:
         assert name == "one set of statistics more than members"
         return

@@ -13,6 +13,7 @@ from torch import Tensor
 from hnexport.errors import CheckpointError, SpecError
 from hnexport.hypernet.bases import round_bases
 from hnexport.hypernet.generator import check_tensors
+from hnexport.networks.wide_resnet.checkpoints.assumed import Assumed
 from hnexport.networks.wide_resnet.slots import Role, network_slots
 from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec, PreprocessSpec
 from hnexport.networks.wide_resnet.storage import stored_tensors
@@ -34,6 +35,7 @@ class Checkpoint:
     Attributes:
         tensors: the stored tensors by name; a read-only view.
         origin: where they came from, one line, for instance `hypnettorch ensemble.pt (sha256 …)`.
+        assumed: what nobody said.
 
     Raises:
         CheckpointError: a tensor is missing, unknown, or not what its specification asks for.
@@ -42,6 +44,7 @@ class Checkpoint:
     spec: PipelineSpec
     tensors: Mapping[str, Tensor]
     origin: str
+    assumed: frozenset[Assumed] = frozenset()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
@@ -75,7 +78,8 @@ class Checkpoint:
             image_layout = self.spec.image_layout if preprocess is None else ImageLayout.NHWC
         preprocess = preprocess or self.spec.preprocess
         spec = dataclasses.replace(self.spec, image_layout=image_layout, preprocess=preprocess)
-        return dataclasses.replace(self, spec=spec)
+        said = frozenset() if preprocess is None else {Assumed.NORMALISATION}
+        return dataclasses.replace(self, spec=spec, assumed=self.assumed - said)
 
     def with_bases(self, dtype: BasisDtype) -> Self:
         """The same weights with the bases stored in `dtype`: rounded to float16, or float16 numbers in float32.

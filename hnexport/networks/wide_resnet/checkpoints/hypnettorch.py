@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hnexport.errors import CheckpointError
+from hnexport.networks.wide_resnet.checkpoints.assumed import Assumed
 from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint
 from hnexport.networks.wide_resnet.checkpoints.conversion import check_dtype, float32, note_conversion
 from hnexport.networks.wide_resnet.checkpoints.hypnettorch_inference import (
@@ -29,6 +30,7 @@ from hnexport.networks.wide_resnet.checkpoints.hypnettorch_statistics import sta
 from hnexport.networks.wide_resnet.checkpoints.state_dicts import read_state_dicts
 from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.spec import Source, StoredKind
+from hnexport.spelling import spelled
 
 __all__ = ["import_hypnettorch", "load_hypnettorch"]
 
@@ -113,10 +115,28 @@ def _imported(
         tensors |= _main_tensors(reading, main)
     tensors |= _statistics(replace(reading, spec=spec), main, sets)
     _check_duplicates(reading, hypernet, main)
+    _check_activation(reading, overrides)
     note_conversion(origin, (*hypernet.params, *main.params))
     warn_of_statistics(origin, main, spec, sets)
     order = [stored.name for stored in stored_tensors(spec)]
-    return Checkpoint(spec=spec, tensors={name: tensors[name] for name in order}, origin=origin)
+    sized = overrides.image_height is not None and overrides.image_width is not None
+    return Checkpoint(
+        spec=spec,
+        tensors={name: tensors[name] for name in order},
+        origin=origin,
+        assumed=frozenset({Assumed.NORMALISATION} if sized else Assumed),
+    )
+
+
+def _check_activation(reading: Reading, overrides: HypnettorchOverrides) -> None:
+    """Any activation between hidden layers gives numbers, and only one of them is right: nobody guesses."""
+    hypernet = reading.spec.hypernet
+    if hypernet is not None and hypernet.hidden_layers and overrides.activation is None:
+        raise CheckpointError(
+            f"hnet: the internal hypernetworks have hidden layers {list(hypernet.hidden_layers)}, and no tensor says "
+            f"which activation is between them: say {spelled('activation=Activation.RELU', '--activation relu')}, "
+            "hypnettorch's default, or the one that was set"
+        )
 
 
 def _check_duplicates(reading: Reading, hypernet: HypernetState, main: MainState) -> None:

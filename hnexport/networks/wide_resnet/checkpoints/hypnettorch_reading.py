@@ -43,8 +43,8 @@ T = TypeVar("T")
 class HypnettorchOverrides:
     """What the user says about a checkpoint; None is inferred. What contradicts the tensors is an error.
 
-    Image height and width, and the activation between hidden layers, leave no trace in a checkpoint: they are 32x32 and
-    ReLU unless they are given here.
+    Image height and width leave no trace in a checkpoint: they are 32x32 unless they are given here. Neither does the
+    activation between hidden layers: where there are such, it has to be given.
 
     Attributes:
         network: `wrn-DEPTH-WIDENING`, with feature maps 16,16,32,64 unless `feature_maps` says otherwise.
@@ -58,8 +58,8 @@ class HypnettorchOverrides:
     classes: int | None = None
     feature_maps: tuple[int, int, int, int] | None = None
     image_channels: int | None = None
-    image_height: int = 32
-    image_width: int = 32
+    image_height: int | None = None
+    image_width: int | None = None
     conv_bias: bool | None = None
     output_bias: bool | None = None
     recipe: Recipe | None = None
@@ -67,7 +67,7 @@ class HypnettorchOverrides:
     embedding_sizes: tuple[int, ...] | None = None
     hidden_layers: tuple[int, ...] | None = None
     hypernet_bias: bool | None = None
-    activation: Activation = Activation.RELU
+    activation: Activation | None = None
     statistics: int | tuple[int, ...] | None = None
 
 
@@ -120,7 +120,8 @@ class Reading:
 
 def read(form: Form, evidence: Evidence, network: WideResNetSpec, overrides: HypnettorchOverrides) -> Reading:
     """Fill in what a form does not say from the shapes at the positions where it expects them."""
-    image = ImageSpec(channels=form.channels, height=overrides.image_height, width=overrides.image_width)
+    height, width = given(overrides.image_height, 32), given(overrides.image_width, 32)
+    image = ImageSpec(channels=form.channels, height=height, width=width)
     network = replace(
         network,
         image=image,
@@ -164,7 +165,7 @@ def _hypernet(form: Form, evidence: Evidence, overrides: HypnettorchOverrides) -
         chunking=form.chunking,
         hidden_layers=given(overrides.hidden_layers, tuple(sizes)),
         bias=form.hypernet_bias,
-        activation=overrides.activation,
+        activation=given(overrides.activation, Activation.RELU),
     )
 
 

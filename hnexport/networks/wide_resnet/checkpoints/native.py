@@ -13,6 +13,7 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 
 from hnexport.errors import CheckpointError, SpecError
+from hnexport.networks.wide_resnet.checkpoints.assumed import Assumed
 from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint
 from hnexport.networks.wide_resnet.checkpoints.files import existing_file, sha256
 from hnexport.networks.wide_resnet.chunking import count_pieces
@@ -60,6 +61,8 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint, *, rep
         "spec": json.dumps(to_json(checkpoint.spec)),
         "origin": checkpoint.origin,
     }
+    if checkpoint.assumed:
+        metadata["assumed"] = ", ".join(sorted(checkpoint.assumed))
     tensors = {name: tensor.detach().contiguous() for name, tensor in checkpoint.tensors.items()}
     check_checkpoint_target(path, replace=replace)
     try:
@@ -126,7 +129,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     if metadata.get("origin"):
         origin += f", from {metadata['origin']}"
     try:
-        return Checkpoint(spec=spec, tensors=tensors, origin=origin)
+        assumed = metadata.get("assumed", "").split(", ")
+        return Checkpoint(
+            spec=spec, tensors=tensors, origin=origin, assumed=frozenset(one for one in Assumed if one in assumed)
+        )
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
 

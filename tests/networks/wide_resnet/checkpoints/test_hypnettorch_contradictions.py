@@ -13,8 +13,9 @@ from torch import Tensor
 
 from hnexport.errors import CheckpointError, HnexportError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, HypnettorchOverrides, import_hypnettorch
-from hnexport.networks.wide_resnet.spec import RECIPES
-from hnexport.spec import Chunking
+from hnexport.networks.wide_resnet.checkpoints.assumed import Assumed
+from hnexport.networks.wide_resnet.spec import RECIPES, PreprocessSpec
+from hnexport.spec import Activation, Chunking
 from hnexport.spelling import in_command
 
 StateDict = dict[str, Tensor]
@@ -105,7 +106,7 @@ def test_other_names_of_a_tensor_may_be_absent() -> None:
         for network, state in states.items()
     }
     assert len(reduced["hnet"]) < len(states["hnet"])
-    expected, found = load(states), load(reduced)
+    expected, found = (load(each, activation=Activation.RELU) for each in (states, reduced))
     assert all(torch.equal(found.tensors[name], expected.tensors[name]) for name in expected.tensors)
 
 
@@ -213,6 +214,27 @@ def test_a_chunking_that_contradicts_the_tensors_is_refused() -> None:
     states = build(CASES["gcd chunking"]).state_dicts()
     with pytest.raises(CheckpointError, match=r"hnet tensor '_internal_params\.2' .*published chunking"):
         load(states, chunking=Chunking.PUBLISHED)
+
+
+def test_nobody_guesses_the_activation_between_hidden_layers() -> None:
+    states = state_dicts("hidden layers with bias")
+    with pytest.raises(
+        CheckpointError, match=r"hidden layers \[7, 6\], and no tensor says .*activation=Activation.RELU"
+    ):
+        load(states)
+    hypernet = load(states, activation=Activation.ELU).spec.hypernet
+    assert hypernet is not None
+    assert hypernet.activation is Activation.ELU
+
+
+def test_what_nobody_said_of_the_images_is_assumed_and_kept() -> None:
+    states = state_dicts("hypernetwork container")
+    assert load(states).assumed == set(Assumed)
+    assert load(states, image_height=32).assumed == set(Assumed)
+    sized = load(states, image_height=32, image_width=32)
+    assert sized.assumed == {Assumed.NORMALISATION}
+    pixels = PreprocessSpec(mean=(0.5,) * 3, std=(0.2,) * 3)
+    assert sized.with_input(preprocess=pixels).assumed == frozenset()
 
 
 def test_overrides_that_agree_change_nothing() -> None:

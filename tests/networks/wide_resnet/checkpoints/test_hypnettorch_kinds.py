@@ -6,6 +6,7 @@ from live_pairs import MEMBERS, PAIRS
 
 from hnexport.errors import CheckpointError
 from hnexport.networks.wide_resnet.checkpoints import HypnettorchOverrides, import_hypnettorch
+from hnexport.spec import Activation
 
 READ = {
     "HContainer, WRN",
@@ -14,7 +15,7 @@ READ = {
     "batch ensemble, WRN",
     "deep ensemble, WRN",
 }
-IMAGES = HypnettorchOverrides(image_height=16, image_width=16)
+IMAGES = HypnettorchOverrides(image_height=16, image_width=16, activation=Activation.RELU)
 NAMED = {
     "HMLP, ": "hnet is an HMLP",
     "ChunkedHMLP": "hnet is a ChunkedHMLP",

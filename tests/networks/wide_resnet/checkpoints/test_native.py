@@ -13,6 +13,7 @@ from safetensors import safe_open
 
 from hnexport.errors import CheckpointError, SpecError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from hnexport.networks.wide_resnet.checkpoints.assumed import Assumed
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec, PreprocessSpec, WideResNetSpec
 from hnexport.records import to_json
@@ -40,6 +41,15 @@ def test_what_is_saved_is_loaded(checkpoint: Checkpoint, tmp_path: Path) -> None
     assert all(torch.equal(loaded.tensors[name], tensor) for name, tensor in checkpoint.tensors.items())
     assert loaded.origin.startswith("hnexport ensemble.safetensors (sha256 ")
     assert loaded.origin.endswith(", from a test")
+
+
+def test_what_was_assumed_is_saved_where_there_is_such(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    for name, assumed in (("none", frozenset()), ("some", frozenset({Assumed.IMAGE_SIZE}))):
+        path = tmp_path / f"{name}.safetensors"
+        save_checkpoint(path, dataclasses.replace(checkpoint, assumed=assumed))
+        assert load_checkpoint(path).assumed == assumed
+        with safe_open(path, framework="pt") as file:
+            assert ("assumed" in file.metadata()) == bool(assumed)
 
 
 def test_float16_bases_are_saved_and_loaded_as_float16(checkpoint: Checkpoint, tmp_path: Path) -> None:

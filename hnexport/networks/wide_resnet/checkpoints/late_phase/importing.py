@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hnexport.errors import CheckpointError
+from hnexport.networks.wide_resnet.checkpoints.assumed import Assumed
 from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint
 from hnexport.networks.wide_resnet.checkpoints.conversion import float32, note_conversion
 from hnexport.networks.wide_resnet.checkpoints.late_phase.banks import Orders, Rows, orders_of, reordered
@@ -96,6 +97,7 @@ def import_late_phase(
         spec=made.spec,
         tensors={name: made.tensors[name] for name in order},
         origin=f"{origin}, members averaged" if average_members else origin,
+        assumed=frozenset(Assumed if image is None else {Assumed.NORMALISATION}),
     )
 
 

@@ -1,0 +1,59 @@
+"""Temperature scaling: the one number by which logits are divided so that the ensemble's confidence can be believed."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hnexport.errors import RuntimeInputError
+from hnexport.evaluate.results import FittedTemperature
+from hnexport.evaluate.scores import scores
+from hnexport.runtime.uncertainty import log_softmax
+from hnexport.spec import OutputSpec
+
+__all__ = ["LEAST", "MOST", "ensemble_log_p", "fit_temperature"]
+
+LEAST, MOST = 0.02, 50.0
+
+
+def fit_temperature(
+    logits: NDArray[np.floating], labels: NDArray[np.int64], bins: int, output: OutputSpec
+) -> FittedTemperature:
+    """The temperature with which the ensemble's negative log-likelihood is least: one for all members.
+
+    Each member's logits are divided by it before their probabilities are averaged, as in the graphs. It is a number of
+    the output's dtype, since the graphs hold it as one.
+
+    Args:
+        logits: `[member, row, class]`.
+        labels: `[row]`.
+
+    Raises:
+        RuntimeInputError: the likelihood has no maximum between `LEAST` and `MOST`.
+    """
+    from scipy.optimize import minimize_scalar
+
+    exact = logits.astype(np.float64)
+
+    def nll(log_temperature: float) -> float:
+        log_p = ensemble_log_p(exact, math.exp(log_temperature))
+        return float(-np.take_along_axis(log_p, labels[:, np.newaxis], axis=-1).mean())
+
+    bounds = (math.log(LEAST), math.log(MOST))
+    best = minimize_scalar(nll, bounds=bounds, method="bounded", options={"xatol": 1e-7})
+    found = math.exp(best.x)
+    if best.fun >= min(map(nll, bounds)):
+        what = "never wrong" if found < 1 else "no better than chance"
+        raise RuntimeInputError(
+            f"no temperature from {LEAST:g} to {MOST:g} is best: on these {len(labels)} rows the ensemble is {what}; "
+            "give other held-out data, or more"
+        )
+    value = float(np.dtype(output.dtype).type(found))
+    before, after = (scores(ensemble_log_p(exact, one), labels, bins) for one in (1.0, value))
+    return FittedTemperature(value=value, rows=len(labels), before=before, after=after)
+
+
+def ensemble_log_p(logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """Log-probabilities of the ensemble `[row, class]`, the members' logits divided by a temperature."""
+    log_p = log_softmax(logits / temperature)
+    return np.asarray(np.logaddexp.reduce(log_p, axis=0) - np.log(len(log_p)))

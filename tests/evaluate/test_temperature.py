@@ -1,0 +1,145 @@
+"""A temperature is where the likelihood is largest; a derived bundle applies it in every runtime, and nowhere else."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from digits import splits
+from shared import built_list
+
+from hnexport.bundle.golden import read_golden
+from hnexport.bundle.manifest import Temperature, read_identified, read_manifest
+from hnexport.errors import BundleError, NotRunError, RuntimeInputError, SpecError
+from hnexport.evaluate import EvaluateOptions, evaluate
+from hnexport.evaluate.derive import temper_bundle
+from hnexport.evaluate.temperature import fit_temperature
+from hnexport.parity import VerifyOptions, verify
+from hnexport.runtime import load
+from hnexport.spec import OutputKind, OutputSpec
+
+LOGITS = OutputSpec(name="logits", dtype="float32", shape=("batch", 7), kind=OutputKind.LOGITS, axis=1)
+
+
+def temperature(bundle, output="logits", value=1.5):
+    return Temperature(output=output, value=value, rows=400, source=read_identified(bundle).digest)
+
+
+def test_the_temperature_is_where_the_likelihood_of_the_ensemble_is_largest():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 7, 500)
+    logits = (6 * random.standard_normal((4, 500, 7)) + 8 * np.eye(7)[labels]).astype(np.float32)
+    found = fit_temperature(logits, labels, 15, LOGITS)
+    log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    optimiser, right = torch.optim.LBFGS([log_t], max_iter=100), torch.from_numpy(labels)
+
+    def nll():
+        log_p = torch.log_softmax(torch.from_numpy(logits).double() / log_t.exp(), -1)
+        return torch.nn.functional.nll_loss(torch.logsumexp(log_p, 0) - np.log(4), right)
+
+    def step():
+        optimiser.zero_grad()
+        loss = nll()
+        loss.backward()
+        return loss
+
+    optimiser.step(step)
+    assert found.value == pytest.approx(float(log_t.detach().exp()), rel=1e-4)
+    assert found.value == float(np.float32(found.value))
+    assert found.after.nll == pytest.approx(float(nll().detach()), rel=1e-9)
+    assert found.after.nll < found.before.nll
+
+
+@pytest.mark.parametrize(("sign", "what"), [(1, "never wrong"), (-1, "no better than chance")])
+def test_without_a_best_temperature_nothing_is_derived(sign, what):
+    labels = np.arange(70) % 7
+    with pytest.raises(RuntimeInputError, match=f"no temperature from 0.02 to 50 is best: .* {what}"):
+        fit_temperature(sign * np.eye(7)[labels][np.newaxis], labels, 15, LOGITS)
+
+
+@pytest.fixture(scope="module")
+def derived(digits, tmp_path_factory):
+    """The digits with the temperature that is best on those held out."""
+    folder, held = tmp_path_factory.mktemp("derived"), splits()[1]
+    np.savez(folder / "held.npz", input=held.images, label=held.labels)
+    before = {file.name: file.read_bytes() for file in digits.path.iterdir()}
+    found = evaluate(digits.path, folder / "held.npz", options=EvaluateOptions(temperature=True, provider="cpu"))
+    asked = temperature(digits.path, value=found.temperature.value)
+    done = temper_bundle(digits.path, folder / "new", asked, provider="cpu")
+    assert before == {file.name: file.read_bytes() for file in digits.path.iterdir()}
+    assert done.parity.passed
+    return done, found, folder / "held.npz"
+
+
+def test_every_runtime_of_the_new_bundle_divides_the_logits(digits, derived, tested):
+    done, fitted, _ = derived
+    value = fitted.temperature.value
+    assert read_manifest(done.path).temperature.value == value
+    assert {one.artifact for one in done.parity.artifacts} >= {"onnx", "onnx-materialised", "torchscript", "pt2"}
+    known = load(digits.path, provider="cpu").predict(tested.images, members="all")
+    for strategy in ("generated", "materialised"):
+        new = load(done.path, provider="cpu", strategy=strategy, check="all")
+        np.testing.assert_allclose(
+            new.predict(tested.images, members="all"), known / np.float32(value), rtol=1e-5, atol=1e-5
+        )
+    images = torch.from_numpy(tested.images[:5])
+    for program in (torch.jit.load(done.path / "model.pt"), torch.export.load(done.path / "model.pt2").module()):
+        with torch.no_grad():
+            found = program(torch.tensor(2), images).numpy()
+        np.testing.assert_allclose(found, known[2, :5] / np.float32(value), rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(
+        read_golden(done.path).outputs["logits"], read_golden(digits.path).outputs["logits"] / value
+    )
+
+
+def test_the_new_bundle_has_the_scores_that_were_promised_from_every_source(derived):
+    done, fitted, held = derived
+    options = EvaluateOptions(artifacts=("onnx", "onnx-ensemble", "torchscript-ensemble"), provider="cpu")
+    found = evaluate(done.path, held, options=options)
+    assert len(found.sources) == 5
+    for source in found.sources:
+        assert source.classification.ensemble.nll == pytest.approx(fitted.temperature.after.nll, rel=1e-5)
+    assert fitted.temperature.after.nll < fitted.temperature.before.nll
+
+
+def test_a_network_that_is_known_as_data_is_verified_with_its_temperature(built, tmp_path):
+    done = temper_bundle(built.path, tmp_path / "new", temperature(built.path, value=0.5), provider="cpu")
+    assert verify(done.path, VerifyOptions(provider="cpu", artifacts=("onnx",), members=(1,))).passed
+    images = read_golden(built.path).inputs["image"]
+    np.savez(tmp_path / "data.npz", image=images, label=np.zeros(len(images), np.int64))
+    found = evaluate(done.path, tmp_path / "data.npz", options=EvaluateOptions(artifacts=("float64",), provider="cpu"))
+    assert found.not_run == {}  # the halves give the new golden samples
+    assert "model.pt2" not in found.sources[0].runtime
+
+
+@pytest.mark.parametrize("output", ["logits", "decoded"])
+def test_one_of_several_outputs_is_divided_and_the_others_stay(tmp_path, output):
+    bundle = built_list("reader").path
+    done = temper_bundle(bundle, tmp_path / "new", temperature(bundle, output, value=2.0), provider="cpu")
+    golden = read_golden(bundle)
+    found, known = (load(one, provider="cpu").predict(golden.inputs, member=1) for one in (done.path, bundle))
+    for name, values in known.items():
+        np.testing.assert_array_equal(found[name], values / 2 if name == output else values)
+
+
+def test_a_stranger_s_programs_are_not_read(digits, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nobody"))
+    bundle = shutil.copytree(digits.path, tmp_path / "bundle")
+    with pytest.raises(NotRunError, match="is a program that you did not build: give trust=True"):
+        temper_bundle(bundle, tmp_path / "new", temperature(bundle))
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_has_no_temperature_to_give_is_refused(digits, derived, tmp_path):
+    done, _, _ = derived
+    with pytest.raises(BundleError, match="has a temperature already"):
+        temper_bundle(done.path, tmp_path / "new", temperature(done.path))
+    with pytest.raises(BundleError, match="exists: choose another target"):
+        temper_bundle(digits.path, done.path, temperature(digits.path))
+    with pytest.raises(SpecError, match="there is no output 'scores'"):
+        temper_bundle(digits.path, tmp_path / "new", temperature(digits.path, output="scores"))
+    regressor = built_list("regressor").path
+    with pytest.raises(SpecError, match="mean is a value: only logits have a temperature"):
+        temper_bundle(regressor, tmp_path / "new", temperature(regressor, output="mean"))
+    with pytest.raises(BundleError, match="digest"):
+        temper_bundle(digits.path, tmp_path / "new", temperature(digits.path), digest="sha256:" + "0" * 64)
