@@ -205,3 +205,13 @@ def test_packages_that_contradict_each_other_are_a_failure_and_those_that_nobody
     kind, said = refused(*map(str, wheels))
     assert kind is commands.FailedError
     assert said.startswith("failed: pip cannot install")
+
+
+def test_files_of_other_code_are_made_again(tmp_path, monkeypatch):
+    stage = importlib.import_module("runtimes.stage")
+    monkeypatch.setattr(stage, "build", lambda *_, **__: 1 / 0)
+    (tmp_path / "complete").write_text(stage._sources())
+    assert stage.staged(tmp_path).bundle == tmp_path / "bundle"
+    (tmp_path / "complete").write_text("another")
+    with pytest.raises(ZeroDivisionError):
+        stage.staged(tmp_path)
