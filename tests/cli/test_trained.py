@@ -173,7 +173,9 @@ def test_an_existing_file_is_not_overwritten_without_force(hnexport, checkpoint,
         pytest.param(["build", "--hypnettorch", "ensemble.pt", "--members", "7"], "7", id="contradicted members"),
         pytest.param(["build", "--hypnettorch", "ensemble.pt", "--checkpoint", "x"], "two sources", id="two sources"),
         pytest.param(["build", "--hypnettorch", "ensemble.pt", "--seed", "1"], "--seed is for random", id="seed"),
-        pytest.param(["build", "--checkpoint", "ensemble.pt", "--classes", "3"], "leave out --classes", id="specification"),
+        pytest.param(
+            ["build", "--checkpoint", "ensemble.pt", "--classes", "3"], "leave out --classes", id="specification"
+        ),
         pytest.param(["build", "--members", "2", "--mnet", "x"], "--mnet goes with --hnet", id="mnet alone"),
         pytest.param(["build", "--members", "2", "--preprocess", "uint8"], "needs --mean and --std", id="no mean"),
         pytest.param(["build", "--members", "2", "--mean", "1"], "go with --preprocess uint8", id="mean alone"),
