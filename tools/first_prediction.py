@@ -2,7 +2,7 @@
 
 python tools/first_prediction.py BUNDLE [--rounds 4]
 
-`make web-test` brings Playwright, Chromium and onnxruntime-web. A line each for WebAssembly and for what the page chooses
+`make web-test` brings Playwright, Chromium and onnxruntime-web. A line each for WebAssembly and what the page chooses
 by itself (WebGPU, over a software GPU): the medians until the first prediction, and until that of every member.
 """
 
@@ -22,6 +22,7 @@ from web_sites import serving  # noqa: E402
 
 
 def main() -> None:
+    """Open the page so often, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--rounds", type=int, default=4)
