@@ -18,12 +18,14 @@ _WHERE = {
     "ImageSpec": "hnexport.networks.wide_resnet.spec",
     "Logits": "hnexport.spec.kinds",
     "ModuleRecipe": "hnexport.networks.recipes.recipe",
+    "Normalisation": "hnexport.spec.usage",
     "Pipeline": "hnexport.networks.wide_resnet.pipeline",
     "PipelineSpec": "hnexport.networks.wide_resnet.spec",
     "PreprocessSpec": "hnexport.networks.wide_resnet.spec",
     "Recipe": "hnexport.networks.wide_resnet.spec",
     "Rule": "hnexport.networks.recipes.recipe",
     "Source": "hnexport.spec",
+    "Usage": "hnexport.spec.usage",
     "WideResNetSpec": "hnexport.networks.wide_resnet.spec",
     "weight_summary": "hnexport.networks.wide_resnet.counts",
 }
@@ -36,12 +38,14 @@ __all__ = [
     "ImageSpec",
     "Logits",
     "ModuleRecipe",
+    "Normalisation",
     "Pipeline",
     "PipelineSpec",
     "PreprocessSpec",
     "Recipe",
     "Rule",
     "Source",
+    "Usage",
     "WideResNetSpec",
     "__version__",
     "weight_summary",
@@ -63,6 +67,7 @@ if TYPE_CHECKING:
     )
     from hnexport.spec import HypernetSpec, Source
     from hnexport.spec.kinds import Logits
+    from hnexport.spec.usage import Normalisation, Usage
 
 
 def __getattr__(name: str) -> Any:

@@ -295,6 +295,7 @@ def _write_formats(ensemble: Ensemble, folder: Path, formats: tuple[Format, ...]
         inputs=(TensorSpec(name=COND_ID, dtype="int64", shape=()), *ensemble.signature.inputs),
         outputs=ensemble.signature.outputs,
         conditions=ensemble.signature.conditions,
+        usage=ensemble.usage,
         slots=ensemble.slots,
         stored=ensemble.stored,
         formats=formats,

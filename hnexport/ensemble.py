@@ -8,9 +8,10 @@ signature, stored tensors, members. How the halves came about (a Wide ResNet wit
 known to the family alone, which `source` names.
 """
 
+import dataclasses
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from hnexport.names import GUARD
 from hnexport.source import EnsembleSource
 from hnexport.spec import Signature, Slot, StoredTensor
 from hnexport.spec.kinds import Kind
-from hnexport.widened import Widened
+from hnexport.spec.usage import Usage
 
 if TYPE_CHECKING:
     from hnexport.training import EnsembleModule
@@ -56,6 +57,7 @@ class Ensemble:
             alias), and come from the generator at each call. It may be on the meta device. In evaluation mode.
         examples: one value of each input by name, the batch at least 2: what exporters are shown.
         dynamic: for each input the axes of any size: `{axis: name}`; without an entry, all are fixed.
+        usage: what whoever uses it has to know beside it: class names, normalisation, licence; see `with_usage`.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Ensemble:
     examples: Mapping[str, Tensor]
     dynamic: Mapping[str, Mapping[int, str]]
     source: EnsembleSource
+    usage: Usage = field(default_factory=Usage)
 
     @classmethod
     def from_modules(
@@ -350,12 +353,23 @@ class Ensemble:
 
         return trainable(self)
 
+    def with_usage(self, usage: Usage) -> "Ensemble":
+        """The same ensemble, of which more is said: it goes into the bundle and its manifest, for those who use it.
+
+        Raises:
+            SpecError: class names are not those of an output of logits with that many classes.
+        """
+        usage.check(self.signature)
+        return dataclasses.replace(self, usage=usage)
+
     def double(self) -> "Ensemble":
         """The same ensemble in float64, over exactly the numbers that are stored; call it with float64 inputs.
 
         So is what the network itself makes or casts in float32, where it cannot run or return float64 otherwise.
         """
-        return _InDouble(**{**vars(self), "generator": in_double(self.generator)})
+        from hnexport.double import InDouble
+
+        return InDouble(**{**vars(self), "generator": in_double(self.generator)})
 
     def slots_of(self, given: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
         """What the generator gave as a tensor for each slot, aliases too, and the guard where there is one."""
@@ -377,24 +391,3 @@ class Ensemble:
 def _made(path: str) -> Callable[..., Ensemble]:
     module, _, function = path.rpartition(".")
     return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return]
-
-
-class _InDouble(Ensemble):
-    def generated(self, cond_id: Tensor, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        wide = {name: inputs[name].double() for name in self.signature.conditions if name in inputs}
-        try:
-            return super().generated(cond_id, wide)
-        except RuntimeError:  # float32 met float64
-            with Widened():
-                return super().generated(cond_id, wide)
-
-    def run(self, weights: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        try:  # first as it is: `torch.cond` is compiled even here, and does not survive a mode
-            outputs = super().run(weights, inputs)
-        except RuntimeError:  # float32 met float64
-            outputs = {}
-        specs = {output.name: output.dtype for output in self.signature.outputs}
-        if outputs and not any(outputs[name].dtype is torch.float32 for name, of in specs.items() if of == "float32"):
-            return outputs
-        with Widened():
-            return super().run(weights, inputs)

@@ -37,7 +37,8 @@ ORDER = (
     ("attention", "dotted", "rows", "summaries", "widened"),
     ("halves", "tracing", "writes"),
     ("hypernet",),
-    ("families", "ensemble", "training"),  # a family gives an ensemble, and `Ensemble.from_modules` is a family's
+    # a family gives an ensemble, and `Ensemble.from_modules` is a family's
+    ("families", "ensemble", "double", "training"),
     ("networks",),
     ("factories",),
     ("export",),

@@ -23,6 +23,7 @@ from hnexport.reading import MissingFileError, ReadError, parse_json, read_bytes
 from hnexport.records import SPARSE, RecordError, from_json, to_json
 from hnexport.source import EnsembleSource
 from hnexport.spec import OutputSpec, Signature, Slot, StoredTensor, TensorSpec
+from hnexport.spec.usage import Usage
 
 __all__ = [
     "FORMAT_FILES",
@@ -164,6 +165,7 @@ class Manifest:
         origin: where the weights come from, in words.
         source: the family that the ensemble is of, and its specification.
         inputs: of `model.onnx`: the condition id, then the conditions, then the network's own.
+        usage: what whoever uses the bundle has to know beside it; not written where nobody said anything.
         conditions: the names of the inputs that `hypernet.onnx` takes beside the condition id, and `network.onnx` does
             not; not written where there are none.
         outputs: of the network, by name and kind.
@@ -196,6 +198,7 @@ class Manifest:
     as_trained: AsTrained | None = None
     temperature: Temperature | None = field(default=None, metadata=SPARSE)
     conditions: tuple[str, ...] = field(default=(), metadata=SPARSE)
+    usage: Usage = field(default=Usage(), metadata=SPARSE)
 
     @property
     def signature(self) -> Signature:

@@ -46,6 +46,7 @@ def check_manifest(manifest: Manifest) -> None:
     _check_rounding(manifest)
     _check_trained(manifest)
     _check_temperature(manifest)
+    manifest.usage.check(manifest.signature)
 
 
 def _require(condition: bool, message: str) -> None:

@@ -14,36 +14,9 @@ from hnexport.images.pictures import PictureOptions, read_picture
 from hnexport.reading import shown
 from hnexport.runtime.validation import require_path
 from hnexport.spec.images import ImageInput, ImageLayout
+from hnexport.spec.usage import Normalisation
 
 __all__ = ["ImageBatch", "Normalisation", "read_images"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Normalisation:
-    """What a float32 graph's images need beside `pixel / 255`: one mean and one std for each channel, or one for all.
-
-    Raises:
-        RuntimeInputError: a std is not positive, or a number is not finite.
-    """
-
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-
-    def __post_init__(self) -> None:
-        if not np.isfinite([*self.mean, *self.std]).all() or min(self.std) <= 0:
-            raise RuntimeInputError(
-                f"mean and std must be finite and std positive, found mean {self.mean}, std {self.std}"
-            )
-
-    def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """From uint8 `[…, channel]` to float32 of the same shape."""
-        channels = pixels.shape[-1]
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) not in (1, channels):
-                raise RuntimeInputError(f"{name} needs 1 or {channels} numbers, one a channel, found {len(values)}")
-        mean, std = (np.array(values, dtype=np.float32) for values in (self.mean, self.std))
-        normalised: NDArray[np.float32] = (pixels.astype(np.float32) / np.float32(255) - mean) / std
-        return normalised
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,8 +76,17 @@ def read_images(
 
 def _arrange(pixels: NDArray[np.uint8], image: ImageInput, normalisation: Normalisation | None) -> NDArray[Any]:
     """From uint8 `[batch, height, width, channel]` to the graph's dtype and layout."""
-    values: NDArray[Any] = pixels if image.tensor.dtype == "uint8" else (normalisation or Normalisation()).apply(pixels)
+    values: NDArray[Any] = pixels if image.tensor.dtype == "uint8" else _normalised(pixels, normalisation)
     if image.layout is ImageLayout.NCHW:
         values = values.transpose(0, 3, 1, 2)
     sizes = tuple(size for size in image.tensor.row if isinstance(size, int))
     return np.ascontiguousarray(values.reshape(-1, *sizes))
+
+
+def _normalised(pixels: NDArray[np.uint8], normalisation: Normalisation | None) -> NDArray[np.float32]:
+    """From uint8 `[…, channel]` to float32 of the same shape."""
+    asked = normalisation or Normalisation()
+    asked.check_channels(pixels.shape[-1])
+    mean, std = (np.array(values, dtype=np.float32) for values in (asked.mean, asked.std))
+    normalised: NDArray[np.float32] = (pixels.astype(np.float32) / np.float32(255) - mean) / std
+    return normalised

@@ -1,5 +1,7 @@
 """Which input of a bundle takes images."""
 
+import dataclasses
+
 from hnexport.bundle.manifest import Manifest
 from hnexport.families import family
 from hnexport.spec.images import ImageInput
@@ -16,4 +18,5 @@ def image_input(manifest: Manifest) -> ImageInput | None:
     if len(inputs) != 1:
         return None
     said = getattr(family(manifest.source.family), "image", None)  # few families are about images
-    return said(manifest.source.spec) if said is not None else ImageInput.guess(inputs[0])
+    image = said(manifest.source.spec) if said is not None else ImageInput.guess(inputs[0])
+    return None if image is None else dataclasses.replace(image, normalisation=manifest.usage.normalisation)

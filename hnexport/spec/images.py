@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from hnexport.spec.tensors import TensorSpec
+from hnexport.spec.usage import Normalisation
 
 __all__ = ["ImageInput", "ImageLayout"]
 
@@ -25,13 +26,18 @@ class ImageLayout(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageInput:
-    """An input that takes images; `height` and `width` in pixels."""
+    """An input that takes images; `height` and `width` in pixels.
+
+    Attributes:
+        normalisation: what pictures need before they reach it; None where nobody said it, or where it takes uint8.
+    """
 
     tensor: TensorSpec
     layout: ImageLayout
     channels: int
     height: int
     width: int
+    normalisation: Normalisation | None = None
 
     @classmethod
     def guess(cls, tensor: TensorSpec) -> "ImageInput | None":

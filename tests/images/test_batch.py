@@ -7,7 +7,7 @@ import pytest
 from pictures import read_images
 from PIL import Image
 
-from hnexport.errors import RuntimeInputError
+from hnexport.errors import RuntimeInputError, SpecError
 from hnexport.images import Normalisation
 from hnexport.networks.wide_resnet.spec import ImageLayout, ImageSpec, PipelineSpec, PreprocessSpec, WideResNetSpec
 
@@ -82,7 +82,7 @@ BAD_NORMALISATIONS = {
 
 @pytest.mark.parametrize(("numbers", "message"), BAD_NORMALISATIONS.values(), ids=BAD_NORMALISATIONS.keys())
 def test_a_normalisation_that_cannot_be_is_refused(picture, numbers, message):
-    with pytest.raises(RuntimeInputError, match=message):
+    with pytest.raises(SpecError, match=message):
         read_images([picture], spec(height=6, width=9), normalisation=Normalisation(**numbers))
 
 

@@ -1,0 +1,87 @@
+"""What whoever uses an ensemble has to know beside its tensors: it comes from the training, and no tensor says it."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from hnexport.spec.checks import require, require_tuple
+from hnexport.spec.tensors import OutputKind, Signature
+
+__all__ = ["Normalisation", "Usage"]
+
+_LICENSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
+_MOST_LETTERS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalisation:
+    """What a float32 graph's pictures need beside `pixel / 255`: the network takes `(pixel / 255 - mean) / std`.
+
+    One mean and one std for each channel, or one for all. 0 and 1 say that the network was trained on `pixel / 255`.
+
+    Raises:
+        SpecError: a std is not positive, or a number is not finite.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        require_tuple("mean", self.mean)
+        require_tuple("std", self.std)
+        found = f"found mean {self.mean}, std {self.std}"
+        require(bool(self.mean) and bool(self.std), f"mean and std need 1 number, or one a channel, {found}")
+        fits = all(map(math.isfinite, (*self.mean, *self.std))) and all(value > 0 for value in self.std)
+        require(fits, f"mean and std must be finite and std positive, {found}")
+
+    def check_channels(self, channels: int) -> None:
+        """Raise a SpecError where mean or std have neither one number nor one for each of so many channels."""
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            require(
+                len(values) in (1, channels),
+                f"{name} needs 1 or {channels} numbers, one a channel, found {len(values)}",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What whoever uses an ensemble has to know beside its tensors.
+
+    Attributes:
+        normalisation: of pictures, before they reach a float32 image input. None where nobody said it, where the graph
+            takes uint8 and normalises itself, or where there are no pictures.
+        class_names: for outputs of logits by name, the classes in their order.
+        license: under which the weights are given, an SPDX identifier such as `apache-2.0`; None where nobody said it.
+        assumed: what nobody said and was assumed, a word each, as the family calls it.
+
+    Raises:
+        SpecError: a name is empty or has several lines, or `license` is no identifier.
+    """
+
+    normalisation: Normalisation | None = None
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    license: str | None = None
+    assumed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for output, names in self.class_names.items():
+            require_tuple(f"the class names of {output}", names)
+            for name in names:
+                plain = name.isprintable() and name.strip() == name and 0 < len(name) <= _MOST_LETTERS
+                require(plain, f"{name!r} is no name of a class: one line of at most {_MOST_LETTERS} letters")
+        if self.license is not None:
+            require(
+                _LICENSE.fullmatch(self.license) is not None,
+                f"{self.license!r} is no SPDX identifier of a licence; one is for instance apache-2.0",
+            )
+        object.__setattr__(self, "class_names", MappingProxyType(dict(self.class_names)))
+
+    def check(self, signature: Signature) -> None:
+        """Raise a SpecError where class names are not those of an output of logits with that many classes."""
+        for name, names in self.class_names.items():
+            output = signature.output(name)
+            require(output.kind is OutputKind.LOGITS, f"{name} is a value: it has no classes to name")
+            classes = output.shape[output.axis or 0]
+            require(len(names) == classes, f"{name} has {classes} classes, found {len(names)} names of them")
