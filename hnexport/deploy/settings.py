@@ -83,7 +83,7 @@ def input_settings(
 
     Raises:
         DeployError: the page can give this network no sample, or mean and std are for pictures that it does not take.
-        RuntimeInputError: mean or std do not fit the channels.
+        SpecError: mean or std do not fit the channels.
     """
     image = image_input(manifest)
     if image is None or image.channels not in (1, 3):

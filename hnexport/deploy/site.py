@@ -94,7 +94,7 @@ def deploy_web(bundle: Path, target: Path, options: WebOptions | None = None) ->
     Raises:
         BundleError: the bundle is missing or damaged.
         DeployError: the page cannot show this network, something is at `target`, or the runtime cannot be had.
-        RuntimeInputError: labels, mean, std or a sample do not fit the network.
+        RuntimeInputError, SpecError: labels, mean, std or a sample do not fit the network.
     """
     options = options or WebOptions()
     manifest = read_manifest(bundle)

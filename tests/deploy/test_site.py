@@ -120,7 +120,7 @@ REFUSED = {
     "mean without pictures": ("list of GRUs", {"mean": (0.5,)}, DeployError, "mean and std are for pictures"),
     "mean for pixels": ("pixels", {"mean": (0.5,)}, DeployError, "which this graph normalises itself"),
     "two means": ("hypernet", {"mean": (0.5, 0.5)}, DeployError, "mean needs 1 or 3 numbers, one a channel, found 2"),
-    "std of zero": ("hypernet", {"std": (0.0,)}, RuntimeInputError, "std positive"),
+    "std of zero": ("hypernet", {"std": (0.0,)}, SpecError, "std positive"),
     "no labels": ("hypernet", {"labels": Path("missing.txt")}, RuntimeInputError, "missing.txt"),
     "no sample": ("hypernet", {"samples": (Path("missing.png"),)}, RuntimeInputError, "missing.png"),
     "a strange sample": ("hypernet", {"samples": (Path("a.tiff"),)}, DeployError, "browsers read .png"),
