@@ -16,7 +16,7 @@ from written import written
 from hnexport.bundle.manifest import Format, read_manifest, write_manifest
 from hnexport.deploy import WebOptions, deploy_web
 from hnexport.deploy.javascript_runtime import PROVIDER_FILES
-from hnexport.errors import BundleError, DeployError, RuntimeInputError
+from hnexport.errors import BundleError, DeployError, RuntimeInputError, SpecError
 
 V1 = Path(__file__).parents[1] / "data" / "bundle-v1"
 EXAMPLES = Path(__file__).parents[2] / "examples"
