@@ -1,5 +1,6 @@
 """What whoever uses an ensemble has to know beside it."""
 
+import copy
 import dataclasses
 import math
 
@@ -28,6 +29,10 @@ USAGE = Usage(
 
 def test_what_is_known_survives_json():
     assert from_json(Usage, to_json(USAGE)) == USAGE
+
+
+def test_it_is_copied_with_what_holds_it():
+    assert copy.deepcopy(USAGE) == USAGE
 
 
 def test_a_manifest_of_which_nothing_is_said_is_written_as_before():

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Self
 
 from hnexport.spec.checks import require, require_tuple
 from hnexport.spec.tensors import OutputKind, Signature
@@ -77,6 +78,10 @@ class Usage:
                 f"{self.license!r} is no SPDX identifier of a licence; one is for instance apache-2.0",
             )
         object.__setattr__(self, "class_names", MappingProxyType(dict(self.class_names)))
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Itself: nothing can change it. Its read-only mapping, of which there are no copies, would be in the way."""
+        return self
 
     def check(self, signature: Signature) -> None:
         """Raise a SpecError where class names are not those of an output of logits with that many classes."""

@@ -119,10 +119,10 @@ def assumed(checkpoint: "Checkpoint") -> tuple[str, ...]:
 
 
 def loaded(path: Path) -> "Checkpoint":
-    """A native checkpoint; see `native.load_checkpoint`."""
-    from hnexport.networks.wide_resnet.checkpoints import load_checkpoint
+    """A native checkpoint; see `native.read_checkpoint`."""
+    from hnexport.networks.wide_resnet.checkpoints.native import read_checkpoint
 
-    return load_checkpoint(path)
+    return read_checkpoint(path)
 
 
 def recalibrated(checkpoint: "Checkpoint", images: Any, batch_size: int, progress: Progress) -> "Recalibration":

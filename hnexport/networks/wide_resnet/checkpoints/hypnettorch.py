@@ -117,15 +117,16 @@ def _imported(
     _check_duplicates(reading, hypernet, main)
     _check_activation(reading, overrides)
     note_conversion(origin, (*hypernet.params, *main.params))
-    warn_of_statistics(origin, main, spec, sets)
     order = [stored.name for stored in stored_tensors(spec)]
     sized = overrides.image_height is not None and overrides.image_width is not None
-    return Checkpoint(
+    found = Checkpoint(
         spec=spec,
         tensors={name: tensors[name] for name in order},
         origin=origin,
         assumed=frozenset({Assumed.NORMALISATION} if sized else Assumed),
     )
+    warn_of_statistics(origin, main, found, sets)
+    return found
 
 
 def _check_activation(reading: Reading, overrides: HypnettorchOverrides) -> None:
