@@ -11,6 +11,7 @@ import click
 from hnexport.cli import exit_codes
 from hnexport.cli.from_factory import check_without, factory_options, given_samples, source
 from hnexport.cli.options import Integers, json_option, provider_option, wide_option
+from hnexport.cli.usage import given_usage, usage_options
 from hnexport.families import command_line, family
 from hnexport.text import number_of
 
@@ -42,6 +43,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 @click.command()
 @factory_options
 @OPTIONS.build_options
+@usage_options
 @click.option(
     "--formats",
     type=_Formats(),
@@ -81,7 +83,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     from hnexport.build import build as build_bundle
     from hnexport.cli import render, render_bundle
     from hnexport.cli.render_parity import print_parity, print_unpublished
-    from hnexport.ensemble import Ensemble
+    from hnexport.families import assumed as assumed_of
     from hnexport.parity.report import report_json
     from hnexport.parity.trained import NotAsTrainedError
     from hnexport.records import to_json
@@ -90,7 +92,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     with _apart(as_json):
         made, ensemble, build_options = _asked(options)
     target = out if out is not None else Path("bundles") / ensemble.name
-    assumed = () if options["factory"] is not None or isinstance(made, Ensemble) else OPTIONS.assumed(made)
+    assumed = assumed_of(ensemble)
     if not as_json:
         if options["factory"] is not None or assumed:
             render.say(f"{ensemble.name}, {number_of(ensemble.members, 'member')}, from {ensemble.origin}")
@@ -149,9 +151,10 @@ def _asked(options: Mapping[str, Any]) -> "tuple[Ensemble | Checkpoint, Ensemble
     samples, chosen = given_samples(options["samples"]), options["verify_members"]
     made = OPTIONS.checkpoint(options) if options["factory"] is None else source(options, samples)
     ensemble = made if isinstance(made, Ensemble) else made.ensemble()
+    usage = given_usage(ensemble, options)
     return (
         made,
-        ensemble,
+        ensemble.with_usage(usage),
         BuildOptions(
             formats=tuple(Format(name) for name in options["formats"]) if options["formats"] else None,
             members=tuple(range(ensemble.members)) if chosen == () else chosen,
@@ -160,5 +163,6 @@ def _asked(options: Mapping[str, Any]) -> "tuple[Ensemble | Checkpoint, Ensemble
             bases=BasisDtype(options["bases"]) if options["bases"] else None,
             samples=samples,
             reference=options["reference"],
+            usage=usage,
         ),
     )

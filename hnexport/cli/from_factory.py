@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hnexport.cli.usage import USAGE
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
@@ -44,7 +46,7 @@ OPTIONS = (
 )
 WITH_FACTORY = ("members", "seed", "checkpoint")
 """Of the options that describe an ensemble those that go with a factory too."""
-_GENERAL = ("formats", "bases", "provider", "verify_members", "out", "force", "wide", "as_json", "reference")
+_GENERAL = ("formats", "bases", "provider", "verify_members", "out", "force", "wide", "as_json", "reference", *USAGE)
 
 
 def factory_options(function: F) -> F:

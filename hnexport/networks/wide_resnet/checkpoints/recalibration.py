@@ -92,6 +92,7 @@ def recalibrate(
             spec=own,
             tensors=after,
             origin=f"{checkpoint.origin}; batch-norm statistics of each member estimated from {len(images)} images",
+            usage=checkpoint.usage,
         ),
         images=len(images),
         batches=len(batches),
