@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import math
+import pickle
 
 import pytest
 
@@ -10,6 +11,7 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.errors import SpecError
 from hnexport.records import from_json, to_json
 from hnexport.spec import OutputKind, OutputSpec, Signature, TensorSpec
+from hnexport.spec.images import ImageInput
 from hnexport.spec.usage import Normalisation, Usage
 
 SIGNATURE = Signature(
@@ -31,10 +33,6 @@ def test_what_is_known_survives_json():
     assert from_json(Usage, to_json(USAGE)) == USAGE
 
 
-def test_it_is_copied_with_what_holds_it():
-    assert copy.deepcopy(USAGE) == USAGE
-
-
 def test_a_manifest_of_which_nothing_is_said_is_written_as_before():
     usage = next(field for field in dataclasses.fields(Manifest) if field.name == "usage")
     assert usage.metadata["sparse"]
@@ -51,7 +49,7 @@ BAD_CLASS_NAMES = {
 @pytest.mark.parametrize(("names", "message"), BAD_CLASS_NAMES.values(), ids=BAD_CLASS_NAMES.keys())
 def test_class_names_that_are_not_those_of_the_network_are_refused(names, message):
     with pytest.raises(SpecError, match=message):
-        Usage(class_names=names).check(SIGNATURE)
+        Usage(class_names=names).check(SIGNATURE, ImageInput.guess(SIGNATURE.inputs[0]))
 
 
 BAD = {
@@ -68,3 +66,9 @@ BAD = {
 def test_what_cannot_be_is_refused(make):
     with pytest.raises(SpecError):
         make()
+
+
+def test_it_is_copied_and_pickled_as_manifests_are():
+    assert copy.deepcopy(USAGE) == USAGE
+    assert pickle.loads(pickle.dumps(USAGE)) == USAGE
+    assert dataclasses.asdict(USAGE)["class_names"] == USAGE.class_names
