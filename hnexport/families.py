@@ -5,7 +5,7 @@ folder names what is in it.
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -163,6 +163,18 @@ class Family(Protocol):
         self, described: "Described", spec: Mapping[str, Any], tensors: "Mapping[str, Tensor]", origin: str
     ) -> "Ensemble | None":
         """Both halves again from stored tensors; None where the network is not known from data."""
+        ...
+
+    def with_own(self, ensemble: "Ensemble", own: Sequence[Slot], tensors: "Mapping[str, Tensor]") -> "Ensemble":
+        """The same ensemble over copies of its tensors, in which each member has its own of some slots.
+
+        Args:
+            own: those slots, stored once for all; each member begins with that. May be empty.
+            tensors: the stored ones by name, taken as they are.
+
+        Raises:
+            SpecError: it was captured from networks of a user's own, which say what members share.
+        """
         ...
 
 

@@ -2,14 +2,13 @@
 
 import sys
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hnexport.cli import exit_codes
-from hnexport.cli.from_factory import check_without, factory_options, given_samples, source
+from hnexport.cli.from_factory import apart, check_without, factory_options, given_samples, source
 from hnexport.cli.options import Integers, json_option, provider_option, wide_option
 from hnexport.cli.usage import given_usage, usage_options
 from hnexport.families import command_line, family
@@ -89,7 +88,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     from hnexport.records import to_json
     from hnexport.summary import Summary, summarise
 
-    with _apart(as_json):
+    with apart(as_json):
         made, ensemble, build_options = _asked(options)
     target = out if out is not None else Path("bundles") / ensemble.name
     assumed = assumed_of(ensemble)
@@ -101,7 +100,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
         counts = family(ensemble.source.family).counts(ensemble)
         render_bundle.print_summary(Summary(name=ensemble.name, counts=counts))
     try:
-        with render.live_progress(quiet=as_json) as progress, _apart(as_json):
+        with render.live_progress(quiet=as_json) as progress, apart(as_json):
             result = build_bundle(made, target, options=build_options, progress=progress)
     except NotAsTrainedError as difference:
         render.tell(f"{difference}; nothing was published")
@@ -132,11 +131,6 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
         render_bundle.print_reference(result.manifest)
         render.say(f"digest {result.digest}", wrap=False)
         render.say(str(target), wrap=False)
-
-
-def _apart(as_json: bool) -> AbstractContextManager[object]:
-    """What a user's code prints does not stand beside the JSON."""
-    return redirect_stdout(sys.stderr) if as_json else nullcontext()
 
 
 def _asked(options: Mapping[str, Any]) -> "tuple[Ensemble | Checkpoint, Ensemble, BuildOptions]":
