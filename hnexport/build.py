@@ -161,7 +161,10 @@ def build(
         ensemble = _ensemble(_with_bases(source, options.bases)).with_usage(options.usage)
     formats = options.formats or default_formats(_stored_bytes(ensemble))
     probes = _probes(ensemble, options.samples)
-    trained = None if options.reference is None else check_trained(exact, options.reference)
+    trained = None
+    if options.reference is not None:
+        trained = check_trained(exact, options.reference)
+        ensemble = dataclasses.replace(ensemble, usage=ensemble.usage.confirmed())
     asked = checked_members(ensemble.members, options.members)
     needed = _needed_bytes(ensemble, len(formats), len(asked))
     check_target(target, force=options.force, needed_bytes=needed)
@@ -312,12 +315,14 @@ def _write_formats(ensemble: Ensemble, folder: Path, formats: tuple[Format, ...]
 
 def _metadata(ensemble: Ensemble) -> dict[str, str]:
     """What each ONNX file says of itself."""
+    said = {} if ensemble.usage == Usage() else {"hnexport.usage": json.dumps(to_json(ensemble.usage))}
     return {
         "hnexport.name": ensemble.name,
         "hnexport.family": ensemble.source.family,
         "hnexport.spec": json.dumps(to_json(ensemble.source.spec)),
         "hnexport.signature": json.dumps(to_json(ensemble.signature)),
         "hnexport.origin": ensemble.origin,
+        **said,
     }
 
 

@@ -18,7 +18,9 @@ from hnexport.networks.wide_resnet.slots import Role, network_slots
 from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec, PreprocessSpec
 from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.spec import BasisDtype
+from hnexport.spec.assumed import Assumed
 from hnexport.spec.usage import Usage
+from hnexport.spelling import spelled
 
 if TYPE_CHECKING:
     from hnexport.ensemble import Ensemble
@@ -87,12 +89,19 @@ class Checkpoint:
         Preprocessing takes `uint8 [batch, height, width, channel]`, so with it the layout is nhwc unless one is given.
 
         Raises:
-            SpecError: the layout and the preprocessing contradict each other.
+            SpecError: the layout and the preprocessing contradict each other; or images would lie flat whose height and
+                width nobody said.
         """
         if image_layout is None:
             image_layout = self.spec.image_layout if preprocess is None else ImageLayout.NHWC
         preprocess = preprocess or self.spec.preprocess
         spec = dataclasses.replace(self.spec, image_layout=image_layout, preprocess=preprocess)
+        if image_layout is ImageLayout.FLAT_HWC and Assumed.IMAGE_SIZE in self.usage.assumed:
+            said = spelled("image_height=… and image_width=…", "--image CHANNELS,HEIGHT,WIDTH")
+            raise SpecError(
+                "nobody said the height and width of the images, and a flat one of another shape may have as many "
+                f"numbers: give {said}"
+            )
         usage = self.usage if preprocess is None else self.usage.normalised_within()
         return dataclasses.replace(self, spec=spec, usage=usage)
 

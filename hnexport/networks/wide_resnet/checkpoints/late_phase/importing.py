@@ -98,7 +98,7 @@ def import_late_phase(
         spec=made.spec,
         tensors={name: made.tensors[name] for name in order},
         origin=f"{origin}, members averaged" if average_members else origin,
-        usage=Usage(assumed=tuple(Assumed) if image is None else (Assumed.NORMALISATION,)),
+        usage=Usage(assumed=(*([Assumed.IMAGE_SIZE] if image is None else []), Assumed.NORMALISATION)),
     )
 
 
