@@ -7,7 +7,6 @@ import click
 
 from hnexport.cli.options import (
     Integers,
-    Numbers,
     bundle_argument,
     digest_option,
     json_option,
@@ -15,12 +14,14 @@ from hnexport.cli.options import (
     trust_option,
     wide_option,
 )
+from hnexport.cli.pictures import picture_options, reading_options
 from hnexport.errors import RuntimeInputError
 from hnexport.publishing import Rules, check_place, staged_file
 
 if TYPE_CHECKING:
-    from hnexport.evaluate import EvaluateOptions, Evaluation
+    from hnexport.evaluate import EvaluateOptions, Evaluation, ReadOptions
     from hnexport.progress import Progress
+    from hnexport.spec import Signature
 
 __all__ = ["evaluate"]
 
@@ -36,7 +37,9 @@ FILE = click.Path(path_type=Path)
 @click.option("--members", type=Integers(accepts_all=True), help="Some members: 2,3,7 or all. Default: all.")
 @click.option("--output", metavar="NAME", help="Which output, where the network has several.")
 @click.option("--target", metavar="NAME", help="The array or column with what is right. Default: label, target or y.")
-@click.option("--labels", type=FILE, help="Names of the classes in their order, one a line.")
+@click.option(
+    "--labels", type=FILE, help="Names of the classes in their order, one a line. Default: as the bundle says."
+)
 @click.option(
     "--runtimes",
     help="Also PyTorch in float64 and these, comma-separated as for verify, for instance onnx,torchscript,pt2; or all.",
@@ -45,11 +48,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--out", type=FILE, help="Fit a temperature on DATA, and write a new bundle whose graphs apply it.")
 @click.option("--force", is_flag=True, help="Replace a bundle that is at --out.")
 @click.option("--page", type=FILE, help="Write what was found as a page with diagrams, a new .html file.")
-@click.option("--resize", is_flag=True, help="Scale pictures of another size to the graph's.")
-@click.option("--background", metavar="COLOUR", help="Behind transparent pictures: white, #ffffff or 255,255,255.")
-@click.option("--frame", type=int, help="Which frame of an animation or page of a TIFF, from 0.")
-@click.option("--mean", type=Numbers(), help="Subtract this from pixel/255, one number or one a channel.")
-@click.option("--std", type=Numbers(), help="Then divide by this.")
+@picture_options
 @click.option("--engine", type=click.Choice(["onnxruntime", "openvino"]), default="onnxruntime", show_default=True)
 @provider_option
 @trust_option
@@ -85,7 +84,7 @@ def evaluate(
     from hnexport.bundle.writer import bundle_rules
     from hnexport.cli import render
     from hnexport.cli.render_evaluate import print_evaluation
-    from hnexport.evaluate import EvaluateOptions, ReadOptions
+    from hnexport.evaluate import EvaluateOptions
     from hnexport.evaluate import evaluate as evaluated
     from hnexport.evaluate.page import evaluation_page
     from hnexport.installed import require_complete
@@ -102,7 +101,7 @@ def evaluate(
         artifacts=tuple(runtimes.split(",")) if runtimes else None,
         trust=trust,
         digest=digest,
-        reading=ReadOptions(pictures=_pictures(pictures), class_names=_class_names(bundle, labels), target=target),
+        reading=_reading(bundle, labels, target, pictures),
     )
     if page is not None:
         check_place(page, _RULES)
@@ -149,23 +148,27 @@ def _derived(
     return done.digest
 
 
-def _pictures(given: dict[str, Any]) -> dict[str, Any]:
-    from hnexport.images import Normalisation
-
-    mean, std = given.pop("mean"), given.pop("std")
-    if mean is None and std is None:
-        return given
-    return {**given, "normalisation": Normalisation(mean=mean or (0.0,), std=std or (1.0,))}
-
-
-def _class_names(bundle: Path, labels: Path | None) -> tuple[str, ...]:
+def _reading(bundle: Path, labels: Path | None, target: str | None, pictures: dict[str, Any]) -> "ReadOptions":
     from hnexport.bundle.manifest import read_manifest
+    from hnexport.evaluate import ReadOptions
+    from hnexport.images import image_input
+
+    manifest = read_manifest(bundle)
+    return ReadOptions(
+        pictures=reading_options(pictures, image_input(manifest)),
+        class_names=_class_names(manifest.signature, labels),
+        target=target,
+    )
+
+
+def _class_names(signature: "Signature", labels: Path | None) -> tuple[str, ...]:
+    """Those of the file, one for each class of the only output of logits."""
     from hnexport.images import read_labels
     from hnexport.spec import OutputKind
 
     if labels is None:
         return ()
-    outputs = [one for one in read_manifest(bundle).signature.outputs if one.kind is OutputKind.LOGITS]
+    outputs = [one for one in signature.outputs if one.kind is OutputKind.LOGITS]
     classes = outputs[0].shape[outputs[0].axis or 0] if len(outputs) == 1 else None
     if not isinstance(classes, int):
         raise click.UsageError("--labels needs one output of logits with a fixed number of classes")

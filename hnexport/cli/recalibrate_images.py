@@ -1,37 +1,29 @@
 """Training images from files, as a checkpoint's graph takes them."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
-from numpy.typing import NDArray
-
+from hnexport.cli.pictures import reading_options
 from hnexport.families import Checkpoint, family
-from hnexport.images import Normalisation, read_images
+from hnexport.images import ImageBatch, read_images
 
 __all__ = ["training_images"]
 
 
-def training_images(checkpoint: Checkpoint, files: Sequence[Path], pictures: Mapping[str, Any]) -> NDArray[Any]:
-    """The images of all files, `[image, …]`.
+def training_images(checkpoint: Checkpoint, files: Sequence[Path], pictures: Mapping[str, Any]) -> ImageBatch:
+    """The images of all files; pictures are normalised as the command or else the checkpoint says.
 
     Args:
         pictures: `mean`, `std`, `resize`, `background` and `frame`, which say what is made of pictures.
 
     Raises:
-        click.UsageError: nobody said how pictures are normalised.
-        RuntimeInputError: a file cannot be read, or is not what the graph takes.
+        click.UsageError: what was said of pictures contradicts itself.
+        RuntimeInputError: a file cannot be read, or is not what the graph takes, or nobody said how pictures are
+            normalised, on which the statistics depend.
     """
-    source = checkpoint.ensemble().source
-    image = family(source.family).image(source.spec)  # type: ignore[attr-defined]  # the one with checkpoints has it
-    mean, std = pictures["mean"], pictures["std"]
-    normalised = image.tensor.dtype == "uint8" or all(path.suffix.lower() == ".npy" for path in files)
-    if not normalised and mean is None and std is None:
-        raise click.UsageError(
-            "the statistics depend on how training normalised pictures: give --mean and --std "
-            "(--mean 0 --std 1 where it took pixel/255)"
-        )
-    given = None if mean is None and std is None else Normalisation(mean=mean or (0.0,), std=std or (1.0,))
-    options = {name: pictures[name] for name in ("resize", "background", "frame")}
-    return read_images(files, image, normalisation=given, **options).images
+    ensemble = checkpoint.ensemble()
+    image = family(ensemble.source.family).image(ensemble.source.spec)  # type: ignore[attr-defined]  # it has it
+    image = dataclasses.replace(image, normalisation=ensemble.usage.normalisation)
+    return read_images(files, image, **reading_options(pictures, image, files))

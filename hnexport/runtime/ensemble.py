@@ -1,7 +1,7 @@
 """A loaded ensemble."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -13,7 +13,11 @@ from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.residents import NO_CONDITIONS, Arrays, ConditionalPredictor, Predictor, ResidentMembers
 from hnexport.runtime.uncertainty import summarise_outputs
 from hnexport.spec import OutputKind, Signature
+from hnexport.spec.usage import Usage
 from hnexport.text import number_of
+
+if TYPE_CHECKING:
+    from hnexport.spec.images import ImageInput
 
 __all__ = ["Engine", "LoadedEnsemble", "MaterialisedMember"]
 
@@ -55,6 +59,7 @@ class LoadedEnsemble:
         members: how many members there are; they are numbered from 0.
         signature: what the network takes and gives.
         classes: how many classes the logits have; 0 where not exactly one output is logits, or their number is open.
+        usage: what the bundle says beside its tensors: normalisation of pictures, class names, licence.
         engine: "onnxruntime" or "openvino".
         provider: the execution provider that is running, such as "cpu" or "cuda".
         precision: the arithmetic, such as "float32" or "tf32".
@@ -79,6 +84,7 @@ class LoadedEnsemble:
         self.members: int = manifest.members
         self.signature: Signature = manifest.signature
         self.classes: int = _classes(self.signature)
+        self.usage: Usage = manifest.usage
         self.engine: str = engine.name
         self.provider: str = engine.provider
         self.precision: Precision = engine.precision
@@ -102,6 +108,13 @@ class LoadedEnsemble:
         Of a hypernetwork of a vector, a member stands there once for each condition that it is kept with.
         """
         return self._residents.members if self._residents else ()
+
+    @property
+    def image_input(self) -> "ImageInput | None":
+        """The only input, if it takes images, with the bundle's normalisation; `hnexport.images` reads files for it."""
+        from hnexport.images import image_input
+
+        return image_input(self.manifest)
 
     def predict(
         self, inputs: Any = NOT_GIVEN, /, *, member: Any = None, members: Members | None = None, **named: Any
