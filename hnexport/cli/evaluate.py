@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hnexport.cli.from_factory import apart, ensemble_of_bundle, source_options
 from hnexport.cli.options import (
     Integers,
     bundle_argument,
@@ -19,9 +20,9 @@ from hnexport.errors import RuntimeInputError
 from hnexport.publishing import Rules, check_place, staged_file
 
 if TYPE_CHECKING:
-    from hnexport.evaluate import EvaluateOptions, Evaluation, ReadOptions
+    from hnexport.ensemble import Ensemble
+    from hnexport.evaluate import EvaluateOptions, Evaluation
     from hnexport.progress import Progress
-    from hnexport.spec import Signature
 
 __all__ = ["evaluate"]
 
@@ -44,6 +45,7 @@ FILE = click.Path(path_type=Path)
     "--runtimes",
     help="Also PyTorch in float64 and these, comma-separated as for verify, for instance onnx,torchscript,pt2; or all.",
 )
+@source_options
 @click.option("--bins", type=click.IntRange(1, 1000), default=15, show_default=True, help="Of the calibration error.")
 @click.option("--out", type=FILE, help="Fit a temperature on DATA, and write a new bundle whose graphs apply it.")
 @click.option("--force", is_flag=True, help="Replace a bundle that is at --out.")
@@ -64,6 +66,9 @@ def evaluate(
     target: str | None,
     labels: Path | None,
     runtimes: str | None,
+    factory: str | None,
+    arguments: tuple[str, ...],
+    checkpoint: Path | None,
     bins: int,
     page: Path | None,
     out: Path | None,
@@ -84,7 +89,7 @@ def evaluate(
     from hnexport.bundle.writer import bundle_rules
     from hnexport.cli import render
     from hnexport.cli.render_evaluate import print_evaluation
-    from hnexport.evaluate import EvaluateOptions
+    from hnexport.evaluate import EvaluateOptions, ReadOptions
     from hnexport.evaluate import evaluate as evaluated
     from hnexport.evaluate.page import evaluation_page
     from hnexport.installed import require_complete
@@ -101,7 +106,9 @@ def evaluate(
         artifacts=tuple(runtimes.split(",")) if runtimes else None,
         trust=trust,
         digest=digest,
-        reading=_reading(bundle, labels, target, pictures),
+        reading=ReadOptions(
+            pictures=reading_options(pictures), class_names=_class_names(bundle, labels), target=target
+        ),
     )
     if page is not None:
         check_place(page, _RULES)
@@ -110,8 +117,9 @@ def evaluate(
     if out is not None:
         require_complete("`hnexport evaluate --out`")
         check_place(out, bundle_rules(force=force))
-    with render.live_progress(quiet=as_json) as progress:
-        found = evaluated(bundle, data, options=options, progress=progress)
+    source = _source(bundle, runtimes, factory, arguments, checkpoint, as_json)
+    with render.live_progress(quiet=as_json) as progress, apart(as_json):
+        found = evaluated(bundle, data, options=options, ensemble=source, progress=progress)
         derived = None if out is None else _derived(found, bundle, out, force, options, progress)
     if page is not None:
         with staged_file(page, _RULES) as new:
@@ -122,6 +130,29 @@ def evaluate(
         print_evaluation(found, wide=wide)
     if derived is not None and not as_json:
         render.say(f"published {out}, {derived}", wrap=False)
+
+
+def _source(
+    bundle: Path,
+    runtimes: str | None,
+    factory: str | None,
+    arguments: tuple[str, ...],
+    checkpoint: Path | None,
+    as_json: bool,
+) -> "Ensemble | None":
+    """What the bundle was built from, where a factory is named."""
+    from hnexport.installed import require_complete
+
+    if factory is None:
+        wrong = "--arg" if arguments else "--checkpoint" if checkpoint is not None else None
+        if wrong is not None:
+            raise click.UsageError(f"{wrong} goes with --from")
+        return None
+    if runtimes is None:
+        raise click.UsageError("--from is the reference that runtimes are compared with: say --runtimes too")
+    require_complete("`hnexport evaluate --from`")
+    with apart(as_json):
+        return ensemble_of_bundle(bundle, factory, arguments, checkpoint)
 
 
 def _derived(
@@ -148,27 +179,15 @@ def _derived(
     return done.digest
 
 
-def _reading(bundle: Path, labels: Path | None, target: str | None, pictures: dict[str, Any]) -> "ReadOptions":
+def _class_names(bundle: Path, labels: Path | None) -> tuple[str, ...]:
+    """Those of the file, one for each class of the only output of logits; without a file, those of the bundle hold."""
     from hnexport.bundle.manifest import read_manifest
-    from hnexport.evaluate import ReadOptions
-    from hnexport.images import image_input
-
-    manifest = read_manifest(bundle)
-    return ReadOptions(
-        pictures=reading_options(pictures, image_input(manifest)),
-        class_names=_class_names(manifest.signature, labels),
-        target=target,
-    )
-
-
-def _class_names(signature: "Signature", labels: Path | None) -> tuple[str, ...]:
-    """Those of the file, one for each class of the only output of logits."""
     from hnexport.images import read_labels
     from hnexport.spec import OutputKind
 
     if labels is None:
         return ()
-    outputs = [one for one in signature.outputs if one.kind is OutputKind.LOGITS]
+    outputs = [one for one in read_manifest(bundle).signature.outputs if one.kind is OutputKind.LOGITS]
     classes = outputs[0].shape[outputs[0].axis or 0] if len(outputs) == 1 else None
     if not isinstance(classes, int):
         raise click.UsageError("--labels needs one output of logits with a fixed number of classes")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hnexport.cli.options import Numbers
-from hnexport.spec.images import ImageInput
 from hnexport.spec.usage import Normalisation
 
 if TYPE_CHECKING:
@@ -38,18 +37,17 @@ def picture_options(function: F) -> F:
     return function
 
 
-def reading_options(given: Mapping[str, Any], image: ImageInput | None, files: Iterable[Path] = ()) -> dict[str, Any]:
+def reading_options(given: Mapping[str, Any], files: Iterable[Path] = ()) -> dict[str, Any]:
     """What `read_images` is told, out of what a command was given.
 
     Args:
-        image: the input that takes them.
         files: all of them, where they are known.
 
     Raises:
-        click.UsageError: half a normalisation is given where the ensemble says the other, or one without pictures.
+        click.UsageError: half a normalisation is given, or one without pictures.
     """
     names = [path.suffix.lower() for path in files]
-    normalisation = given_normalisation(given, image)
+    normalisation = given_normalisation(given["mean"], given["std"])
     if normalisation is not None and names and all(name == ".npy" for name in names):
         raise click.UsageError(
             "--mean and --std say how pictures become an input, arrays are taken as they are: leave them out"
@@ -57,24 +55,21 @@ def reading_options(given: Mapping[str, Any], image: ImageInput | None, files: I
     return {name: given[name] for name in ("resize", "background", "frame")} | {"normalisation": normalisation}
 
 
-def given_normalisation(given: Mapping[str, Any], image: ImageInput | None) -> Normalisation | None:
+def given_normalisation(mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> Normalisation | None:
     """What `--mean` and `--std` say; None where neither is given.
 
     Raises:
-        click.UsageError: one is given, and it is not clear whether the ensemble's other one goes with it.
+        click.UsageError: one is given without the other.
         SpecError: they cannot be.
     """
-    from hnexport.images.normalising import in_words
-
-    mean, std, plain = given["mean"], given["std"], Normalisation()
     if mean is None and std is None:
         return None
-    own = (None if image is None else image.normalisation) or plain
-    if (mean is None and any(own.mean)) or (std is None and any(one != 1.0 for one in own.std)):
+    if mean is None or std is None:
+        given, missing, neutral = ("mean", "std", 1) if std is None else ("std", "mean", 0)
         raise click.UsageError(
-            f"the ensemble says {in_words(own.mean, own.std)}: give both --mean and --std to use others, or neither"
+            f"--{given} goes with --{missing}: give both, --{missing} {neutral} where there was none"
         )
-    return Normalisation(mean=mean or plain.mean, std=std or plain.std)
+    return Normalisation(mean=mean, std=std)
 
 
 def told(applied: Iterable["AppliedNormalisation | None"], holder: str = "bundle") -> str:

@@ -64,7 +64,7 @@ def read_inputs(
         _refuse_picture_options(pictures)
         return _samples(signature, read_archive(files[0], signature), files[0].name)
     if image is not None:
-        batch = read_images(files, image, **reading_options(pictures, image, files))
+        batch = read_images(files, image, **reading_options(pictures, files))
         inputs = {image.tensor.name: batch.images}
         return Samples(inputs=inputs, names=batch.names, word="image", normalised=batch.normalised)
     if len(signature.inputs) != 1:

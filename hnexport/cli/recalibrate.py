@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hnexport.cli.options import json_option
-from hnexport.cli.pictures import picture_options, told
-from hnexport.families import command_line
+from hnexport.cli.pictures import picture_options, reading_options, told
+from hnexport.families import command_line, image_input
 
 if TYPE_CHECKING:
     from hnexport.images import ImageBatch
@@ -35,13 +35,13 @@ def recalibrate(
     graph takes them, normalised as in training, or pictures; some hundred are enough. Weights stay as they are.
     """
     from hnexport.cli import render
-    from hnexport.cli.recalibrate_images import training_images
+    from hnexport.images import read_images
 
     if out.exists() and checkpoint.exists() and out.samefile(checkpoint):
         raise click.UsageError("--out is CHECKPOINT itself, which stays as it is: give another name")
     OPTIONS.check_target(out, replace=force)
     found = OPTIONS.loaded(checkpoint)
-    given = training_images(found, images, pictures)
+    given = read_images(images, image_input(found.ensemble()), **reading_options(pictures, images))
     with render.live_progress(quiet=as_json) as progress:
         made = OPTIONS.recalibrated(found, given.images, batch, progress)
     OPTIONS.save(out, made.checkpoint, replace=force)

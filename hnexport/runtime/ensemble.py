@@ -1,23 +1,22 @@
 """A loaded ensemble."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
+from hnexport.families import image_input
 from hnexport.members import check_member, check_members
 from hnexport.runtime.inputs import NOT_GIVEN, check_inputs
 from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.residents import NO_CONDITIONS, Arrays, ConditionalPredictor, Predictor, ResidentMembers
 from hnexport.runtime.uncertainty import summarise_outputs
 from hnexport.spec import OutputKind, Signature
+from hnexport.spec.images import ImageInput
 from hnexport.spec.usage import Usage
 from hnexport.text import number_of
-
-if TYPE_CHECKING:
-    from hnexport.spec.images import ImageInput
 
 __all__ = ["Engine", "LoadedEnsemble", "MaterialisedMember"]
 
@@ -110,10 +109,8 @@ class LoadedEnsemble:
         return self._residents.members if self._residents else ()
 
     @property
-    def image_input(self) -> "ImageInput | None":
+    def image_input(self) -> ImageInput | None:
         """The only input, if it takes images, with the bundle's normalisation; `hnexport.images` reads files for it."""
-        from hnexport.images import image_input
-
         return image_input(self.manifest)
 
     def predict(
