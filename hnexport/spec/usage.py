@@ -5,7 +5,6 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hnexport.spec.checks import require, require_tuple
@@ -84,7 +83,7 @@ class Usage:
                 _LICENSE.fullmatch(self.license) is not None,
                 f"{self.license!r} is no SPDX identifier of a licence; one is for instance apache-2.0",
             )
-        object.__setattr__(self, "class_names", MappingProxyType(dict(self.class_names)))
+        object.__setattr__(self, "class_names", dict(self.class_names))  # no view: records are pickled and copied
 
     def updated(self, said: "Usage") -> "Usage":
         """What is said now wins, the rest stays; a normalisation that is said is not assumed."""
