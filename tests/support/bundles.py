@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.parity import compute_golden, probe_inputs
 from hnexport.records import from_json
 from hnexport.spec import HypernetSpec
+from hnexport.spec.usage import Usage
 
 
 def spec_of(manifest: Manifest) -> PipelineSpec:
@@ -105,6 +107,13 @@ def _write_inlined(path: Path, tensors: dict[str, Tensor]) -> None:
         if held.name in tensors:
             held.CopyFrom(onnx.numpy_helper.from_array(tensors[held.name].numpy(), held.name))
     path.write_bytes(model.SerializeToString())
+
+
+def with_usage(bundle: Path, usage: Usage, target: Path) -> Path:
+    """A copy of a bundle whose manifest says more, or nothing, as those of before it could."""
+    shutil.copytree(bundle, target)
+    write_manifest(target, dataclasses.replace(read_manifest(bundle), usage=usage))
+    return target
 
 
 def rewrite_checksums(bundle: Path) -> None:
