@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.parity import compute_golden, probe_inputs
 from hnexport.records import from_json
 from hnexport.spec import HypernetSpec
+from hnexport.spec.usage import Usage
 
 
 def spec_of(manifest: Manifest) -> PipelineSpec:
@@ -78,6 +80,13 @@ def small_bundle(kind: str, seed: int = 0) -> Path:
     spec = small_spec(kind)
     checkpoint = Checkpoint(spec=spec, tensors=trained_tensors(spec, seed), origin=f"test weights, seed {seed}")
     return build_once(checkpoint).path
+
+
+def saying(bundle: Path, copy: Path, **usage: object) -> Path:
+    """A copy of a bundle that says how it is used, see `hnexport.Usage`."""
+    shutil.copytree(bundle, copy)
+    write_manifest(copy, dataclasses.replace(read_manifest(copy), usage=Usage(**usage)))
+    return copy
 
 
 def reseed(bundle: Path, captured: Capture, seed: int) -> None:
