@@ -144,13 +144,8 @@ def weights(manifest: Manifest) -> Iterator[str]:
     """How many weights there are, in the words of the family."""
     counts = summarise(manifest).counts
     if counts:
-        yield table(
-            ("weights", ""),
-            [
-                (prose(name), f"{count:,}" if isinstance(count, int) else f"{count:.2f}")
-                for name, count in counts.items()
-            ],
-        )
+        rows = [(prose(name), f"{one:,}" if isinstance(one, int) else f"{one:.2f}") for name, one in counts.items()]
+        yield f"<details>\n<summary>How many weights</summary>\n\n{table(('weights', ''), rows)}\n\n</details>"
 
 
 def files(manifest: Manifest) -> Iterator[str]:

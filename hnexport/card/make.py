@@ -6,7 +6,7 @@ from pathlib import Path
 from hnexport.bundle.card import with_mark
 from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import Format, Identified, Manifest
-from hnexport.card import about
+from hnexport.card.about import class_names, files, introduction, parity, signature, weights
 from hnexport.card.loading import how_to_load
 from hnexport.card.markdown import code, fenced, prose, table
 from hnexport.card.measured import Measured
@@ -49,21 +49,21 @@ def _shapes(golden: Golden) -> dict[str, tuple[int, ...]]:
 def _parts(found: Identified, shapes: Mapping[str, tuple[int, ...]], measured: Sequence[Measured]) -> Iterator[str]:
     manifest = found.manifest
     yield f"# {prose(manifest.name)}"
-    yield from about.introduction(manifest)
+    yield from introduction(manifest)
     yield "## Inputs and outputs"
-    yield from about.signature(manifest)
-    yield from about.class_names(manifest)
+    yield from signature(manifest)
+    yield from class_names(manifest)
     yield "## How to load it"
     yield from how_to_load(manifest, shapes)
     yield "## Evaluation"
     yield from _evaluation(measured)
     yield "## Parity"
-    yield from about.parity(manifest)
+    yield from parity(manifest)
     yield "## Limits"
     yield from _limits(manifest)
     yield "## Files"
-    yield from about.files(manifest)
-    yield from about.weights(manifest)
+    yield from files(manifest)
+    yield from weights(manifest)
     yield "## Which bundle this is"
     yield from _identity(found)
 
