@@ -18,7 +18,7 @@ WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"
 # Chromium likewise, otherwise npm's
 BROWSER := $(if $(or $(CHROMIUM),$(shell command -v chromium || command -v chromium-browser)),,tests/web/node_modules/.chromium/chrome)
 
-.PHONY: demo test test-fast fuzz runtimes runtimes-check runtimes-test page web-test runtime-alone webgpu wheels lint clean
+.PHONY: demo digits test test-fast fuzz runtimes runtimes-check runtimes-test page web-test runtime-alone webgpu wheels lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
@@ -35,6 +35,9 @@ fuzz: $(VENV)/.installed-dev  ## 1,400 mutants through every command that reads 
 	@echo "seed $(SEED): make fuzz SEED=$(SEED) does the same again"
 	HNEXPORT_FUZZ=1 HNEXPORT_FUZZ_SEED=$(SEED) $(PYTEST) -m "fuzz or hypothesis" --hypothesis-seed=$(SEED) \
 		$(if $(ONLY),-k '[$(ONLY)]') tests
+
+digits: $(VENV)/.installed-dev  ## train, build and evaluate the digits ensemble; the tables of docs/evaluate.md
+	$(BIN)/python tools/digits_table.py
 
 runtimes: $(VENV)/.installed-dev tests/runtimes/node_modules/.package-lock.json $(BROWSER)  ## the tables of docs/runtimes.md; ONLY="NAME …" some rows
 	$(WITH_NODE) $(BIN)/python tools/runtimes_table.py $(addprefix --only ,$(ONLY))

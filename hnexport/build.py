@@ -55,6 +55,7 @@ from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
 from hnexport.rows import taken
 from hnexport.spec import BasisDtype, TensorSpec
+from hnexport.spec.usage import Usage
 from hnexport.trust import remember
 
 __all__ = [
@@ -100,6 +101,7 @@ class BuildOptions:
             `hnexport.parity.inputs.given_inputs`.
         reference: a file of inputs and of what the trained model itself computes of them, which the ensemble has to
             compute too; see `hnexport.parity.trained`.
+        usage: what is said beside what the source says of itself, over which it wins.
     """
 
     formats: tuple[Format, ...] | None = None
@@ -109,6 +111,7 @@ class BuildOptions:
     bases: BasisDtype | None = None
     samples: Mapping[str, NDArray[np.generic]] | None = None
     reference: str | PathLike[str] | None = None
+    usage: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,15 +149,17 @@ def build(
 
     Raises:
         BundleError: the target exists (also where it appeared meanwhile), cannot be written or the disk is full.
-        CheckpointError, SpecError: the bases do not fit float16, or there are none.
+        CheckpointError, SpecError: the bases do not fit float16, or there are none; or `usage` does not fit.
         CaptureError, ExportError: an exporter refused.
         ParityError: a member that should be verified does not exist.
         ParityFailedError: an artifact does not compute what PyTorch computes; nothing was published.
         NotAsTrainedError: the ensemble does not compute what the reference says; nothing was published.
     """
     target, options = Path(target), options or BuildOptions()
-    exact = _ensemble(source)
-    ensemble = exact if options.bases is None else _ensemble(_with_bases(source, options.bases))
+    exact = _ensemble(source).with_usage(options.usage)
+    ensemble = exact
+    if options.bases is not None:
+        ensemble = _ensemble(_with_bases(source, options.bases)).with_usage(options.usage)
     formats = options.formats or default_formats(_stored_bytes(ensemble))
     probes = _probes(ensemble, options.samples)
     trained = None if options.reference is None else check_trained(exact, options.reference)

@@ -22,6 +22,7 @@ from torch.func import functional_call
 
 from hnexport.attention import plain_attention
 from hnexport.dotted import named_tensors
+from hnexport.families import image_input
 from hnexport.halves import check_named, conditions_of, guarded, in_double, output_leaves
 from hnexport.members import as_id, check_member
 from hnexport.names import GUARD
@@ -356,11 +357,14 @@ class Ensemble:
     def with_usage(self, usage: Usage) -> "Ensemble":
         """The same ensemble, of which more is said: it goes into the bundle and its manifest, for those who use it.
 
+        What is said wins over what was said before; the rest stays.
+
         Raises:
-            SpecError: class names are not those of an output of logits with that many classes.
+            SpecError: class names are not those of an output of logits with that many classes, or a normalisation is
+                not that of an image input in float32.
         """
-        usage.check(self.signature)
-        return dataclasses.replace(self, usage=usage)
+        usage.check(self.signature, image_input(self))
+        return dataclasses.replace(self, usage=self.usage.updated(usage))
 
     def double(self) -> "Ensemble":
         """The same ensemble in float64, over exactly the numbers that are stored; call it with float64 inputs.

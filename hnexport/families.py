@@ -5,7 +5,8 @@ folder names what is in it.
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
@@ -14,7 +15,11 @@ from hnexport.errors import SpecError
 from hnexport.hypernet.plan import ChunkPlan
 from hnexport.progress import Progress
 from hnexport.reading import shown
+from hnexport.source import EnsembleSource
 from hnexport.spec import BasisDtype, Signature, Slot, StoredTensor
+from hnexport.spec.assumed import assumptions
+from hnexport.spec.images import ImageInput
+from hnexport.spec.usage import Usage
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,8 +37,11 @@ __all__ = [
     "CommandLine",
     "Described",
     "Family",
+    "Told",
+    "assumed",
     "command_line",
     "family",
+    "image_input",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,6 +89,25 @@ class Described(Protocol):
     @property
     def stored(self) -> tuple[StoredTensor, ...]:
         """The tensors that the generator stores."""
+        ...
+
+
+class Told(Protocol):
+    """Of what something is said: a manifest, or an `Ensemble`."""
+
+    @property
+    def source(self) -> EnsembleSource:
+        """The family that it is of, and its specification."""
+        ...
+
+    @property
+    def signature(self) -> Signature:
+        """What the network takes and gives."""
+        ...
+
+    @property
+    def usage(self) -> Usage:
+        """What whoever uses it has to know beside its tensors."""
         ...
 
 
@@ -138,6 +165,18 @@ class Family(Protocol):
         """Both halves again from stored tensors; None where the network is not known from data."""
         ...
 
+    def with_own(self, ensemble: "Ensemble", own: Sequence[Slot], tensors: "Mapping[str, Tensor]") -> "Ensemble":
+        """The same ensemble over copies of its tensors, in which each member has its own of some slots.
+
+        Args:
+            own: those slots, stored once for all; each member begins with that. May be empty.
+            tensors: the stored ones by name, taken as they are.
+
+        Raises:
+            SpecError: it was captured from networks of a user's own, which say what members share.
+        """
+        ...
+
 
 class Checkpoint(Protocol):
     """A family's specification and its tensors, from which an ensemble is made."""
@@ -155,6 +194,14 @@ class Checkpoint(Protocol):
     @property
     def origin(self) -> str:
         """Where they come from, one line."""
+        ...
+
+    def with_usage(self, usage: Usage) -> Self:
+        """The same, of which more is said.
+
+        Raises:
+            SpecError: it cannot be said of this ensemble.
+        """
         ...
 
     def ensemble(self) -> "Ensemble":
@@ -217,10 +264,6 @@ class CommandLine(Protocol):
         """What a checkpoint file is, in words, and the checkpoint that is read from it; raises HnexportError."""
         ...
 
-    def assumed(self, checkpoint: Checkpoint) -> tuple[str, ...]:
-        """What nobody said about a checkpoint and was assumed, a line each, and how to say it."""
-        ...
-
     def check_target(self, path: Path, *, replace: bool) -> None:
         """Refuse before the work what `save` would refuse after it.
 
@@ -247,6 +290,24 @@ def family(name: str) -> Family:
     if name not in FAMILIES:
         raise SpecError(f"this hnexport knows no family {shown(name)}, only {', '.join(FAMILIES)}")
     return cast("Family", importlib.import_module(FAMILIES[name]))
+
+
+def image_input(found: Told) -> ImageInput | None:
+    """An ensemble's only input, if it takes images: as its family says, otherwise as its axes look.
+
+    None where there are several inputs, or the only one does not look like images.
+    """
+    inputs = found.signature.inputs
+    if len(inputs) != 1:
+        return None
+    said = getattr(family(found.source.family), "image", None)  # few families are about images
+    image = said(found.source.spec) if said is not None else ImageInput.guess(inputs[0])
+    return None if image is None else replace(image, normalisation=found.usage.normalisation)
+
+
+def assumed(found: Told) -> tuple[str, ...]:
+    """What nobody said of an ensemble and was assumed, a line each, and how to say it."""
+    return assumptions(found.usage, image_input(found))
 
 
 def command_line() -> CommandLine:

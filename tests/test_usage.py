@@ -9,6 +9,7 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.errors import SpecError
 from hnexport.records import from_json, to_json
 from hnexport.spec import OutputKind, OutputSpec, Signature, TensorSpec
+from hnexport.spec.images import ImageInput
 from hnexport.spec.usage import Normalisation, Usage
 
 SIGNATURE = Signature(
@@ -46,7 +47,7 @@ BAD_CLASS_NAMES = {
 @pytest.mark.parametrize(("names", "message"), BAD_CLASS_NAMES.values(), ids=BAD_CLASS_NAMES.keys())
 def test_class_names_that_are_not_those_of_the_network_are_refused(names, message):
     with pytest.raises(SpecError, match=message):
-        Usage(class_names=names).check(SIGNATURE)
+        Usage(class_names=names).check(SIGNATURE, ImageInput.guess(SIGNATURE.inputs[0]))
 
 
 BAD = {

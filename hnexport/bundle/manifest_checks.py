@@ -9,7 +9,7 @@ from hnexport.bundle.digest import parse_digest
 from hnexport.bundle.manifest import FORMAT_FILES, FileRecord, Format, Manifest
 from hnexport.bundle.table_checks import check_lengths, check_tables
 from hnexport.errors import BundleError
-from hnexport.families import Described, family
+from hnexport.families import Described, family, image_input
 from hnexport.hypernet.storage import ALIGNMENT_BYTES
 from hnexport.names import COND_ID, MANIFEST_FILE, PT2_FILE, RESERVED, TORCHSCRIPT_FILE, WEIGHTS_FILE
 from hnexport.reading import is_plain_name, shown
@@ -46,7 +46,7 @@ def check_manifest(manifest: Manifest) -> None:
     _check_rounding(manifest)
     _check_trained(manifest)
     _check_temperature(manifest)
-    manifest.usage.check(manifest.signature)
+    manifest.usage.check(manifest.signature, image_input(manifest))
 
 
 def _require(condition: bool, message: str) -> None:

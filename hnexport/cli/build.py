@@ -2,15 +2,15 @@
 
 import sys
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hnexport.cli import exit_codes
-from hnexport.cli.from_factory import check_without, factory_options, given_samples, source
+from hnexport.cli.from_factory import apart, check_without, factory_options, given_samples, source
 from hnexport.cli.options import Integers, json_option, provider_option, wide_option
+from hnexport.cli.usage import given_usage, usage_options
 from hnexport.families import command_line, family
 from hnexport.text import number_of
 
@@ -42,6 +42,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 @click.command()
 @factory_options
 @OPTIONS.build_options
+@usage_options
 @click.option(
     "--formats",
     type=_Formats(),
@@ -81,16 +82,16 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     from hnexport.build import build as build_bundle
     from hnexport.cli import render, render_bundle
     from hnexport.cli.render_parity import print_parity, print_unpublished
-    from hnexport.ensemble import Ensemble
+    from hnexport.families import assumed as assumed_of
     from hnexport.parity.report import report_json
     from hnexport.parity.trained import NotAsTrainedError
     from hnexport.records import to_json
     from hnexport.summary import Summary, summarise
 
-    with _apart(as_json):
+    with apart(as_json):
         made, ensemble, build_options = _asked(options)
     target = out if out is not None else Path("bundles") / ensemble.name
-    assumed = () if options["factory"] is not None or isinstance(made, Ensemble) else OPTIONS.assumed(made)
+    assumed = assumed_of(ensemble)
     if not as_json:
         if options["factory"] is not None or assumed:
             render.say(f"{ensemble.name}, {number_of(ensemble.members, 'member')}, from {ensemble.origin}")
@@ -99,7 +100,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
         counts = family(ensemble.source.family).counts(ensemble)
         render_bundle.print_summary(Summary(name=ensemble.name, counts=counts))
     try:
-        with render.live_progress(quiet=as_json) as progress, _apart(as_json):
+        with render.live_progress(quiet=as_json) as progress, apart(as_json):
             result = build_bundle(made, target, options=build_options, progress=progress)
     except NotAsTrainedError as difference:
         render.tell(f"{difference}; nothing was published")
@@ -132,11 +133,6 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
         render.say(str(target), wrap=False)
 
 
-def _apart(as_json: bool) -> AbstractContextManager[object]:
-    """What a user's code prints does not stand beside the JSON."""
-    return redirect_stdout(sys.stderr) if as_json else nullcontext()
-
-
 def _asked(options: Mapping[str, Any]) -> "tuple[Ensemble | Checkpoint, Ensemble, BuildOptions]":
     """What is to be built, the ensemble of it, and how."""
     from hnexport.build import BuildOptions
@@ -149,9 +145,10 @@ def _asked(options: Mapping[str, Any]) -> "tuple[Ensemble | Checkpoint, Ensemble
     samples, chosen = given_samples(options["samples"]), options["verify_members"]
     made = OPTIONS.checkpoint(options) if options["factory"] is None else source(options, samples)
     ensemble = made if isinstance(made, Ensemble) else made.ensemble()
+    usage = given_usage(ensemble, options)
     return (
         made,
-        ensemble,
+        ensemble.with_usage(usage),
         BuildOptions(
             formats=tuple(Format(name) for name in options["formats"]) if options["formats"] else None,
             members=tuple(range(ensemble.members)) if chosen == () else chosen,
@@ -160,5 +157,6 @@ def _asked(options: Mapping[str, Any]) -> "tuple[Ensemble | Checkpoint, Ensemble
             bases=BasisDtype(options["bases"]) if options["bases"] else None,
             samples=samples,
             reference=options["reference"],
+            usage=usage,
         ),
     )

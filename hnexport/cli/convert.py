@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from hnexport.families import command_line
+from hnexport.cli.usage import given_usage, usage_options
+from hnexport.families import assumed, command_line
 
 __all__ = ["convert"]
 
@@ -16,6 +17,7 @@ OPTIONS = command_line()
 @click.command()
 @click.argument("paths", type=FILE, nargs=-1, required=True, metavar="[CKPT] OUT")
 @OPTIONS.convert_options
+@usage_options
 @click.option("--force", is_flag=True, help="Replace a native checkpoint that is already there.")
 def convert(paths: tuple[Path, ...], force: bool, **options: Any) -> None:
     """Convert a hypnettorch or late-phase ensemble to a native checkpoint.
@@ -32,9 +34,11 @@ def convert(paths: tuple[Path, ...], force: bool, **options: Any) -> None:
     target = paths[-1]
     OPTIONS.check_target(target, replace=force)
     checkpoint = OPTIONS.imported(paths[0] if expected == 2 else None, options)
+    checkpoint = checkpoint.with_usage(given_usage(checkpoint.ensemble(), options))
     OPTIONS.save(target, checkpoint, replace=force)
     with render.accomplished(f"the checkpoint was written: {target}"):
-        render.say(f"{checkpoint.ensemble().name}, from {checkpoint.origin}")
-        for line in OPTIONS.assumed(checkpoint):
+        ensemble = checkpoint.ensemble()
+        render.say(f"{ensemble.name}, from {checkpoint.origin}")
+        for line in assumed(ensemble):
             render.say(f"assumed: {line}")
         render.say(str(target), wrap=False)

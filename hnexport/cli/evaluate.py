@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hnexport.cli.from_factory import apart, ensemble_of_bundle, source_options
 from hnexport.cli.options import (
     Integers,
     Numbers,
@@ -19,6 +20,7 @@ from hnexport.errors import RuntimeInputError
 from hnexport.publishing import Rules, check_place, staged_file
 
 if TYPE_CHECKING:
+    from hnexport.ensemble import Ensemble
     from hnexport.evaluate import EvaluateOptions, Evaluation
     from hnexport.progress import Progress
 
@@ -41,6 +43,7 @@ FILE = click.Path(path_type=Path)
     "--runtimes",
     help="Also PyTorch in float64 and these, comma-separated as for verify, for instance onnx,torchscript,pt2; or all.",
 )
+@source_options
 @click.option("--bins", type=click.IntRange(1, 1000), default=15, show_default=True, help="Of the calibration error.")
 @click.option("--out", type=FILE, help="Fit a temperature on DATA, and write a new bundle whose graphs apply it.")
 @click.option("--force", is_flag=True, help="Replace a bundle that is at --out.")
@@ -65,6 +68,9 @@ def evaluate(
     target: str | None,
     labels: Path | None,
     runtimes: str | None,
+    factory: str | None,
+    arguments: tuple[str, ...],
+    checkpoint: Path | None,
     bins: int,
     page: Path | None,
     out: Path | None,
@@ -111,8 +117,9 @@ def evaluate(
     if out is not None:
         require_complete("`hnexport evaluate --out`")
         check_place(out, bundle_rules(force=force))
-    with render.live_progress(quiet=as_json) as progress:
-        found = evaluated(bundle, data, options=options, progress=progress)
+    source = _source(bundle, runtimes, factory, arguments, checkpoint, as_json)
+    with render.live_progress(quiet=as_json) as progress, apart(as_json):
+        found = evaluated(bundle, data, options=options, ensemble=source, progress=progress)
         derived = None if out is None else _derived(found, bundle, out, force, options, progress)
     if page is not None:
         with staged_file(page, _RULES) as new:
@@ -123,6 +130,29 @@ def evaluate(
         print_evaluation(found, wide=wide)
     if derived is not None and not as_json:
         render.say(f"published {out}, {derived}", wrap=False)
+
+
+def _source(
+    bundle: Path,
+    runtimes: str | None,
+    factory: str | None,
+    arguments: tuple[str, ...],
+    checkpoint: Path | None,
+    as_json: bool,
+) -> "Ensemble | None":
+    """What the bundle was built from, where a factory is named."""
+    from hnexport.installed import require_complete
+
+    if factory is None:
+        wrong = "--arg" if arguments else "--checkpoint" if checkpoint is not None else None
+        if wrong is not None:
+            raise click.UsageError(f"{wrong} goes with --from")
+        return None
+    if runtimes is None:
+        raise click.UsageError("--from is the reference that runtimes are compared with: say --runtimes too")
+    require_complete("`hnexport evaluate --from`")
+    with apart(as_json):
+        return ensemble_of_bundle(bundle, factory, arguments, checkpoint)
 
 
 def _derived(

@@ -1,10 +1,14 @@
-"""`hnexport build --from`: a user's own function says what to build."""
+"""`hnexport build --from`: a user's own function says what to build, or (`evaluate`) what was built."""
 
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from hnexport.cli.usage import USAGE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,7 +18,7 @@ if TYPE_CHECKING:
     from hnexport.factories.described import InputText
     from hnexport.families import Checkpoint
 
-__all__ = ["check_without", "factory_options", "given_samples", "source"]
+__all__ = ["apart", "check_without", "ensemble_of_bundle", "factory_options", "given_samples", "source", "source_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -44,7 +48,7 @@ OPTIONS = (
 )
 WITH_FACTORY = ("members", "seed", "checkpoint")
 """Of the options that describe an ensemble those that go with a factory too."""
-_GENERAL = ("formats", "bases", "provider", "verify_members", "out", "force", "wide", "as_json", "reference")
+_GENERAL = ("formats", "bases", "provider", "verify_members", "out", "force", "wide", "as_json", "reference", *USAGE)
 
 
 def factory_options(function: F) -> F:
@@ -78,6 +82,44 @@ def source(options: Mapping[str, Any], samples: "Mapping[str, NDArray[Any]] | No
     )
     value = called(options["factory"], _arguments(options["arguments"]), is_returned)
     return source_of(options["factory"], value, asked)
+
+
+def source_options(function: F) -> F:
+    """Where the factory of a bundle that is there already is: the bundle says the rest."""
+    for option in reversed(
+        (
+            click.option(
+                "--from",
+                "factory",
+                metavar="MODULE:NAME|FILE.py:NAME",
+                help="With --runtimes: the function that the bundle was built from; what it returns is the reference in "
+                "float64. Your file is run, with all your rights, like `python FILE`.",
+            ),
+            click.option("--arg", "arguments", multiple=True, metavar="NAME=VALUE", help="For the function of --from."),
+            click.option("--checkpoint", type=FILE, help="The stored tensors of a module with a recipe, for --from."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def ensemble_of_bundle(
+    bundle: Path, factory: str, arguments: tuple[str, ...], checkpoint: Path | None
+) -> "Ensemble":
+    """What a bundle was built from, by its factory.
+
+    Raises:
+        HnexportError: the bundle cannot be read, the factory failed, or what it returns makes no ensemble.
+    """
+    from hnexport.bundle.manifest import read_manifest
+    from hnexport.evaluate.again import ensemble_again
+
+    return ensemble_again(factory, _arguments(arguments), bundle, read_manifest(bundle), weights=checkpoint)
+
+
+def apart(as_json: bool) -> AbstractContextManager[object]:
+    """What a user's code prints does not stand beside the JSON."""
+    return redirect_stdout(sys.stderr) if as_json else nullcontext()
 
 
 def check_without(options: Mapping[str, Any]) -> None:

@@ -50,7 +50,7 @@ def inspect(bundle: Path, as_json: bool) -> None:
 
 def _inspect_checkpoint(path: Path, *, as_json: bool) -> None:
     from hnexport.cli import render, render_bundle
-    from hnexport.families import command_line, family
+    from hnexport.families import assumed, command_line, family
     from hnexport.installed import require_complete
     from hnexport.records import to_json
     from hnexport.summary import Summary, summarise_storage
@@ -64,7 +64,7 @@ def _inspect_checkpoint(path: Path, *, as_json: bool) -> None:
         render.print_json({"kind": kind, "origin": checkpoint.origin, "spec": spec, "counts": to_json(counts)})
         return
     render.say(f"{kind}: {ensemble.name}, {number_of(ensemble.members, 'member')}, from {checkpoint.origin}")
-    for line in command_line().assumed(checkpoint):
+    for line in assumed(ensemble):
         render.say(f"assumed: {line}")
     render_bundle.print_summary(Summary(name=ensemble.name, counts=counts))
     render_bundle.print_storage(summarise_storage(ensemble))

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden, read_golden
-from hnexport.bundle.manifest import Format, Identified
+from hnexport.bundle.manifest import Format, Identified, Manifest
 from hnexport.ensemble import Ensemble
 from hnexport.errors import NotRunError, ParityError
 from hnexport.evaluate.answers import FLOAT64, Inputs, Source
@@ -24,8 +24,10 @@ from hnexport.parity.programs import sharing_programs
 from hnexport.parity.providers import Device, resolve_provider
 from hnexport.parity.runners import RUNNERS, bundle_runner, choose_runners
 from hnexport.parity.torch_runners import load_torch
+from hnexport.parity.tempered import tempered
 from hnexport.rows import relative_l2, row_errors, taken
 from hnexport.spelling import spelled
+from hnexport.text import number_of
 from hnexport.trust import Trust, bundle_trust
 from hnexport.widened import Widened
 
@@ -63,7 +65,14 @@ class ArtifactSources:
             BundleError: the golden samples cannot be read.
         """
         manifest, golden = self.found.manifest, read_golden(self.bundle, self.found.manifest)
-        ensemble = self.ensemble or held_ensemble(self.bundle, manifest, golden, self._trust)
+        ensemble = self.ensemble
+        if ensemble is None:
+            ensemble = held_ensemble(self.bundle, manifest, golden, self._trust)
+        elif ensemble.signature != manifest.signature or ensemble.members != manifest.members:
+            self.not_run[FLOAT64] = f"the ensemble is another: {_difference(ensemble, manifest)}"
+            return None
+        elif manifest.temperature is not None:
+            ensemble = tempered(ensemble, manifest.temperature)
         runtime = f"torch {torch.__version__} float64 cpu"
         if ensemble is not None:
             double = ensemble.double()
@@ -153,6 +162,22 @@ class ArtifactSources:
                 )
                 return None
         return source
+
+
+def _difference(ensemble: Ensemble, manifest: Manifest) -> str:
+    """In what inputs, outputs or members are not those of the bundle."""
+    if ensemble.members != manifest.members:
+        return f"it has {number_of(ensemble.members, 'member')}, the bundle {manifest.members}"
+    pairs = zip(
+        (*ensemble.signature.inputs, *ensemble.signature.outputs),
+        (*manifest.signature.inputs, *manifest.signature.outputs),
+        strict=False,
+    )
+    other = next(((one, known) for one, known in pairs if one != known), None)
+    if other is None:
+        return "it takes or gives more, or less, than the bundle"
+    one, known = (f"{tensor.name} {tensor.dtype} {list(tensor.shape)}" for tensor in other)
+    return f"it has {one}, the bundle {known}"
 
 
 def _program_in_double(content: bytes, found: Identified) -> Callable[[int, Inputs], dict[str, Array]]:

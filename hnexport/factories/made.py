@@ -16,7 +16,7 @@ from hnexport.networks.recipes.recipe import ModuleRecipe
 from hnexport.spec.kinds import Kind
 from hnexport.text import number_of
 
-__all__ = ["RETURNED", "Asked", "Returned", "is_returned", "source_of"]
+__all__ = ["RETURNED", "Asked", "Returned", "fitting", "is_returned", "source_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +196,7 @@ RETURNED = (
         make=_from_hypernetwork,
         takes=_WITH_INPUTS | {"members"},
         needs=_NEEDED,
+        says=lambda value: ("members",) if len(value) == 3 else (),
     ),
     Returned(
         what="(module, recipe), or (module, recipe, members)",
@@ -203,6 +204,7 @@ RETURNED = (
         make=_from_recipe,
         takes=_WITH_INPUTS | {"members", "weights", "seed"},
         needs=_NEEDED,
+        says=lambda value: ("members",) if len(value) == 3 else (),
     ),
     Returned(
         what="a module forward(cond_id, …) with --members, or (module, members)",
@@ -210,6 +212,7 @@ RETURNED = (
         make=_from_conditional,
         takes=_WITH_INPUTS | {"members"},
         needs=_NEEDED,
+        says=lambda value: () if isinstance(value, nn.Module) else ("members",),
     ),
     Returned(what="a list of modules", fits=_is_list, make=_from_list, takes=_WITH_INPUTS, needs=_NEEDED),
 )
@@ -244,6 +247,13 @@ def source_of(target: str, value: Any, asked: Asked) -> Ensemble | Checkpoint:
             )
     made: Ensemble | Checkpoint = kind.make(value, asked)
     return made
+
+
+def fitting(value: Any, asked: Asked) -> Asked:
+    """What of `asked` goes with what a factory returned, and is not said by it."""
+    kind = next((kind for kind in RETURNED if kind.fits(value)), None)
+    kept = kind.takes - frozenset(kind.says(value)) if kind is not None else frozenset()
+    return Asked(**asked.given(*kept))
 
 
 def _shown(value: object) -> str:

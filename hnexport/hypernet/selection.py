@@ -1,14 +1,14 @@
 """One member's tensors out of those of all members, in every runtime alike."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from hnexport.spec import StoredTensor
+from hnexport.spec import Slot, StoredTensor, stored_as
 
-__all__ = ["selected"]
+__all__ = ["selected", "with_copies"]
 
 
 def selected(
@@ -32,3 +32,26 @@ def selected(
         own = item.is_conditional
         tensors[item.name] = tensor.index_select(0, row).reshape(item.shape[1:]) if own else tensor
     return tensors, guard
+
+
+def with_copies(
+    stored: Iterable[StoredTensor],
+    tensors: Mapping[str, Tensor],
+    slots: Iterable[Slot],
+    members: int,
+) -> tuple[tuple[StoredTensor, ...], dict[str, Tensor]]:
+    """What is stored, and its tensors, when each member has its own of some slots: all begin with the shared one.
+
+    Args:
+        stored: what is stored before.
+        slots: those that become members' own, each stored as one for all.
+    """
+    own = {slot.name: stored_as(slot, members, shared=False) for slot in slots}
+    made = [(own.get(item.slot or "", item), tensors[item.name]) for item in stored]
+    held = {
+        item.name: tensor.expand(item.shape).clone(memory_format=torch.contiguous_format)
+        if item.slot in own
+        else tensor
+        for item, tensor in made
+    }
+    return tuple(item for item, _ in made), held

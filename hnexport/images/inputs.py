@@ -1,9 +1,7 @@
 """Which input of a bundle takes images."""
 
-import dataclasses
-
+from hnexport import families
 from hnexport.bundle.manifest import Manifest
-from hnexport.families import family
 from hnexport.spec.images import ImageInput
 
 __all__ = ["image_input"]
@@ -14,9 +12,4 @@ def image_input(manifest: Manifest) -> ImageInput | None:
 
     None where there are several inputs, or the only one does not look like images.
     """
-    inputs = manifest.signature.inputs
-    if len(inputs) != 1:
-        return None
-    said = getattr(family(manifest.source.family), "image", None)  # few families are about images
-    image = said(manifest.source.spec) if said is not None else ImageInput.guess(inputs[0])
-    return None if image is None else dataclasses.replace(image, normalisation=manifest.usage.normalisation)
+    return families.image_input(manifest)

@@ -1,15 +1,23 @@
 """What whoever uses an ensemble has to know beside its tensors: it comes from the training, and no tensor says it."""
 
+import dataclasses
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from hnexport.spec.checks import require, require_tuple
 from hnexport.spec.tensors import OutputKind, Signature
 
-__all__ = ["Normalisation", "Usage"]
+if TYPE_CHECKING:
+    from hnexport.spec.images import ImageInput
+
+__all__ = ["NORMALISATION", "Normalisation", "Usage"]
+
+NORMALISATION = "normalisation"
+"""What `Usage.assumed` calls that images are normalised as in training before they reach the graph."""
 
 _LICENSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
 _MOST_LETTERS = 200
@@ -78,10 +86,47 @@ class Usage:
             )
         object.__setattr__(self, "class_names", MappingProxyType(dict(self.class_names)))
 
-    def check(self, signature: Signature) -> None:
-        """Raise a SpecError where class names are not those of an output of logits with that many classes."""
+    def updated(self, said: "Usage") -> "Usage":
+        """What is said now wins, the rest stays; a normalisation that is said is not assumed."""
+        normalisation = said.normalisation or self.normalisation
+        assumed = dict.fromkeys((*self.assumed, *said.assumed))
+        return Usage(
+            normalisation=normalisation,
+            class_names={**self.class_names, **said.class_names},
+            license=said.license or self.license,
+            assumed=tuple(word for word in assumed if normalisation is None or word != NORMALISATION),
+        )
+
+    def normalised_within(self) -> "Usage":
+        """The same of a graph that takes pixels and normalises them itself."""
+        assumed = tuple(word for word in self.assumed if word != NORMALISATION)
+        return dataclasses.replace(self, normalisation=None, assumed=assumed)
+
+    def check(self, signature: Signature, image: "ImageInput | None") -> None:
+        """Raise a SpecError where something cannot be said of an ensemble.
+
+        Class names are of an output of logits with that many classes, mean and std have one number or one for each
+        channel, and belong to pictures before they reach a float32 input.
+
+        Args:
+            image: the input that takes images, where there is one whose channels are known.
+        """
+        self._check_normalisation(signature, image)
         for name, names in self.class_names.items():
             output = signature.output(name)
             require(output.kind is OutputKind.LOGITS, f"{name} is a value: it has no classes to name")
             classes = output.shape[output.axis or 0]
             require(len(names) == classes, f"{name} has {classes} classes, found {len(names)} names of them")
+
+    def _check_normalisation(self, signature: Signature, image: "ImageInput | None") -> None:
+        if self.normalisation is None:
+            return
+        if image is not None:
+            name, dtype = image.tensor.name, image.tensor.dtype
+            require(
+                dtype == "float32", f"{name} is {dtype}: the graph normalises pixels itself, mean and std are in it"
+            )
+            self.normalisation.check_channels(image.channels)
+            return
+        fits = any(tensor.dtype == "float32" and len(tensor.shape) == 4 for tensor in signature.inputs)
+        require(fits, "mean and std are of pictures, and no input takes any: one is float32 and has four axes")

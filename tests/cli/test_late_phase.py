@@ -75,7 +75,7 @@ def test_the_average_of_the_members_is_converted_and_built(hnexport, trained, tm
 SIZE_ASSUMED = (
     "assumed: images of 32x32, since no tensor shows their height and width; --image 3,HEIGHT,WIDTH says others"
 )
-NORMALISATION = "assumed: images that are normalised as in training before they reach the graph; --preprocess uint8"
+NORMALISATION = "assumed: images that are normalised as in training before they reach the graph; --mean … --std … says"
 
 
 def test_what_was_assumed_is_told_until_somebody_says_it(hnexport, trained):

@@ -2,22 +2,24 @@
 weight again; the network is code. Standard library only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hnexport.errors import BundleError
+from hnexport.errors import BundleError, SpecError
 from hnexport.families import Described
 from hnexport.hypernet.plan import ChunkPlan
 from hnexport.names import COND_ID
 from hnexport.networks.steps.written import INPUT, OUTPUTS, check_steps, tensors_in
 from hnexport.reading import shown
 from hnexport.records import to_json
-from hnexport.spec import StoredKind, stored_as
+from hnexport.spec import Slot, StoredKind, stored_as
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["check", "check_described", "counts", "described", "ensemble", "generator", "plan"]
+    from hnexport.ensemble import Ensemble
+
+__all__ = ["check", "check_described", "counts", "described", "ensemble", "generator", "plan", "with_own"]
 
 
 def check(spec: Mapping[str, Any], listed_bytes: int) -> None:
@@ -91,3 +93,11 @@ def generator(described: Described, spec: Mapping[str, Any], tensors: "Mapping[s
 
 def ensemble(described: Described, spec: Mapping[str, Any], tensors: "Mapping[str, Tensor]", origin: str) -> None:
     """The network is code, which no bundle holds as data."""
+
+
+def with_own(ensemble: "Ensemble", own: Sequence[Slot], tensors: "Mapping[str, Tensor]") -> "Ensemble":
+    """What members share is what the network itself has."""
+    raise SpecError(
+        f"{ensemble.name} was captured from networks of your own: let the hypernetwork return what each member shall "
+        "have for itself, statistics of its batch norms too, and make the ensemble of them again"
+    )

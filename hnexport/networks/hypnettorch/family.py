@@ -1,21 +1,23 @@
 """hypnettorch's networks as a family: the hypernetwork is data, the main network is code. Standard library only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hnexport.errors import BundleError
+from hnexport.errors import BundleError, SpecError
 from hnexport.families import Described
 from hnexport.hypernet.plan import ChunkPlan
 from hnexport.networks.steps.written import INPUT, OUTPUTS, check_steps, tensors_in
 from hnexport.reading import shown
 from hnexport.records import to_json
-from hnexport.spec import StoredKind, stored_as
+from hnexport.spec import Slot, StoredKind, stored_as
 from hnexport.spec.counts import weight_counts
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["check", "check_described", "counts", "described", "ensemble", "generator", "plan"]
+    from hnexport.ensemble import Ensemble
+
+__all__ = ["check", "check_described", "counts", "described", "ensemble", "generator", "plan", "with_own"]
 
 
 def check(spec: Mapping[str, Any], listed_bytes: int) -> None:
@@ -90,3 +92,12 @@ def _check_filled(described: Described, spec: Mapping[str, Any]) -> None:
     if sorted(filled) != sorted(slots):
         wrong = next(iter(set(filled) ^ set(slots)), "a slot")
         raise BundleError(f"$.source.spec: {shown(wrong)} is not filled exactly once")
+
+
+def with_own(ensemble: "Ensemble", own: Sequence[Slot], tensors: "Mapping[str, Tensor]") -> "Ensemble":
+    """What members share is what the networks themselves share."""
+    raise SpecError(
+        f"{ensemble.name} was captured from networks of hypnettorch: let mnet keep statistics of each member "
+        "(checkpoint_stats, condition=cond_id), run the training data through it in training mode, and make the "
+        "ensemble of them again"
+    )

@@ -1,6 +1,6 @@
 """Lists of modules as a family: what a manifest can say about one is in its own tables. Standard library only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hnexport.errors import BundleError
@@ -8,13 +8,15 @@ from hnexport.families import Described
 from hnexport.hypernet.plan import ChunkPlan
 from hnexport.reading import shown
 from hnexport.records import to_json
-from hnexport.spec import StoredKind, stored_as
+from hnexport.spec import Slot, StoredKind, stored_as
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from hnexport.ensemble import Ensemble
 
-__all__ = ["check", "check_described", "counts", "described", "ensemble", "generator", "plan"]
+
+__all__ = ["check", "check_described", "counts", "described", "ensemble", "generator", "plan", "with_own"]
 
 
 def check(spec: Mapping[str, Any], listed_bytes: int) -> None:
@@ -82,3 +84,14 @@ def generator(described: Described, spec: Mapping[str, Any], tensors: "Mapping[s
 
 def ensemble(described: Described, spec: Mapping[str, Any], tensors: "Mapping[str, Tensor]", origin: str) -> None:
     """The network is code, which no bundle holds as data."""
+
+
+def with_own(ensemble: "Ensemble", own: Sequence[Slot], tensors: "Mapping[str, Tensor]") -> "Ensemble":
+    """The same ensemble over these tensors, in which each member has its own of some slots."""
+    import dataclasses
+
+    from hnexport.hypernet.selection import with_copies
+    from hnexport.networks.modules.stacked import Stacked
+
+    stored, held = with_copies(ensemble.stored, tensors, own, ensemble.members)
+    return dataclasses.replace(ensemble, stored=stored, generator=Stacked(stored, ensemble.members, held).eval())

@@ -1,6 +1,6 @@
 """Modules with a recipe as a family: the recipe and its chunk plan stand in the manifest. Standard library only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hnexport.errors import BundleError
@@ -10,14 +10,16 @@ from hnexport.hypernet.storage import GeneratorSpec, stored_tensors
 from hnexport.networks.recipes.storage import RecipeSpec, generator_spec
 from hnexport.reading import shown
 from hnexport.records import from_json, to_json
-from hnexport.spec import Source, StoredKind
+from hnexport.spec import Slot, Source, StoredKind
 from hnexport.spec.bounds import EXPANSION, MAX_SLOTS, SMALL_BYTES
 from hnexport.spec.counts import weight_counts
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["check", "check_described", "counts", "described", "ensemble", "generator", "plan"]
+    from hnexport.ensemble import Ensemble
+
+__all__ = ["check", "check_described", "counts", "described", "ensemble", "generator", "plan", "with_own"]
 
 _SOURCES = {StoredKind.SHARED: Source.SHARED, StoredKind.MEMBER: Source.MEMBER}
 
@@ -95,3 +97,10 @@ def _generator_spec(found: Described, spec: Mapping[str, Any]) -> GeneratorSpec:
             raise BundleError(f"$.slots: {shown(name)} is {slot.dtype}, only float32 is generated")
     wanted = {name: known.get(name, Source.GENERATED) for name in own}
     return generator_spec(found.name, found.members, found.slots, wanted, record)
+
+
+def with_own(ensemble: "Ensemble", own: Sequence[Slot], tensors: "Mapping[str, Tensor]") -> "Ensemble":
+    """The same ensemble over these tensors, in which each member has its own of some slots; so says its recipe."""
+    from hnexport.networks.recipes.ensemble import with_own
+
+    return with_own(ensemble, own, tensors)

@@ -1,6 +1,6 @@
 """Wide ResNets as a family: from a specification to halves, slots and signature. Standard library only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ __all__ = [
     "load_hypnettorch",
     "plan",
     "source",
+    "with_own",
 ]
 
 IMAGE = "image"
@@ -138,3 +139,17 @@ def load_hypnettorch(spec: Mapping[str, Any], member: int, threads: int, provide
     from hnexport.networks.wide_resnet.yardstick import load_hypnettorch
 
     return load_hypnettorch(from_json(PipelineSpec, spec), member, threads, provider)
+
+
+def with_own(ensemble: "Ensemble", own: Sequence[Slot], tensors: "Mapping[str, Tensor]") -> "Ensemble":
+    """The same ensemble over these tensors; what can become each member's own are all statistics together."""
+    import dataclasses
+
+    from hnexport.hypernet.selection import with_copies
+    from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
+
+    spec = from_json(PipelineSpec, ensemble.source.spec)
+    spec = dataclasses.replace(spec, member_statistics=spec.member_statistics or bool(own))
+    held = with_copies(ensemble.stored, tensors, own, ensemble.members)[1]
+    made = wide_resnet_ensemble(spec, {item.name: held[item.name] for item in stored_tensors(spec)}, ensemble.origin)
+    return dataclasses.replace(made, usage=ensemble.usage)

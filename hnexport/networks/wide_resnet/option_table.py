@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from hnexport.number_lists import Integers, Numbers
+from hnexport.number_lists import Integers
 
 __all__ = ["DESCRIBES", "INPUT", "OF_STATE_DICTS", "SOURCES", "SPECIFICATION", "STATE_DICTS"]
 
@@ -76,6 +76,4 @@ OF_STATE_DICTS = ("statistics", "hnet_prefix", "mnet_prefix")
 INPUT = (
     click.option("--image-layout", type=click.Choice(["nchw", "nhwc", "flat-hwc"]), help="Axes of the graph's image."),
     click.option("--preprocess", type=click.Choice(["uint8"]), help="Take raw pixels and normalise in the graph."),
-    click.option("--mean", type=Numbers(), help="With --preprocess: one a channel, of pixels scaled to 0 … 1."),
-    click.option("--std", type=Numbers(), help="With --preprocess: one a channel."),
 )

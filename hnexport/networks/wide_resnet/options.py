@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from hnexport.networks.wide_resnet.spec import ImageSpec, PreprocessSpec, Recipe
 
 __all__ = [
-    "assumed",
     "build_options",
     "check_target",
     "checkpoint",
@@ -111,13 +110,6 @@ def inspected(path: Path) -> "tuple[str, Checkpoint]":
     return "hypnettorch's state dicts", load_hypnettorch(path)
 
 
-def assumed(checkpoint: "Checkpoint") -> tuple[str, ...]:
-    """What nobody said about a checkpoint; see `checkpoints.assumed`."""
-    from hnexport.networks.wide_resnet.checkpoints.assumed import assumptions
-
-    return assumptions(checkpoint.spec, checkpoint.assumed)
-
-
 def loaded(path: Path) -> "Checkpoint":
     """A native checkpoint; see `native.load_checkpoint`."""
     from hnexport.networks.wide_resnet.checkpoints import load_checkpoint
@@ -200,11 +192,9 @@ def _with_input(checkpoint: "Checkpoint", options: Mapping[str, Any]) -> "Checkp
 def _preprocess(options: Mapping[str, Any]) -> "PreprocessSpec | None":
     from hnexport.networks.wide_resnet.spec import PreprocessSpec
 
-    mean, std = options["mean"], options["std"]
     if options["preprocess"] is None:
-        if mean or std:
-            raise click.UsageError("--mean and --std go with --preprocess uint8")
         return None
+    mean, std = options["mean"], options["std"]
     if not (mean and std):
         raise click.UsageError("--preprocess uint8 needs --mean and --std, one number a channel")
     return PreprocessSpec(mean=mean, std=std)

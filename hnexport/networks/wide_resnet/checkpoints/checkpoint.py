@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
@@ -13,11 +13,12 @@ from torch import Tensor
 from hnexport.errors import CheckpointError, SpecError
 from hnexport.hypernet.bases import round_bases
 from hnexport.hypernet.generator import check_tensors
-from hnexport.networks.wide_resnet.checkpoints.assumed import Assumed
+from hnexport.networks.wide_resnet.family import describe, image_input
 from hnexport.networks.wide_resnet.slots import Role, network_slots
 from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec, PreprocessSpec
 from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.spec import BasisDtype
+from hnexport.spec.usage import Usage
 
 if TYPE_CHECKING:
     from hnexport.ensemble import Ensemble
@@ -35,20 +36,22 @@ class Checkpoint:
     Attributes:
         tensors: the stored tensors by name; a read-only view.
         origin: where they came from, one line, for instance `hypnettorch ensemble.pt (sha256 …)`.
-        assumed: what nobody said.
+        usage: what whoever uses it has to know beside it, and what an import assumed; see `with_usage`.
 
     Raises:
         CheckpointError: a tensor is missing, unknown, or not what its specification asks for.
+        SpecError: something is said that cannot be said of such a network.
     """
 
     spec: PipelineSpec
     tensors: Mapping[str, Tensor]
     origin: str
-    assumed: frozenset[Assumed] = frozenset()
+    usage: Usage = field(default_factory=Usage)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
         object.__setattr__(self, "origin", " ".join(self.origin.split()))
+        self.usage.check(describe(self.spec).signature, image_input(self.spec))
         table = stored_tensors(self.spec)
         check_tensors(self.spec.name, table, self.tensors)
         variances = {slot.name for slot in network_slots(self.spec.network) if slot.role is Role.NORM_VARIANCE}
@@ -64,7 +67,19 @@ class Checkpoint:
         """The ensemble of these weights, taken as they are."""
         from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 
-        return wide_resnet_ensemble(self.spec, self.tensors, self.origin)
+        made = wide_resnet_ensemble(self.spec, self.tensors, self.origin)
+        return dataclasses.replace(made, usage=self.usage)
+
+    def with_usage(self, usage: Usage) -> Self:
+        """The same weights, of which more is said: it is saved with them and goes into bundle and manifest.
+
+        What is said wins over what was said before; the rest stays.
+
+        Raises:
+            SpecError: class names are not those of the network's classes, mean and std do not fit its channels, or it
+                takes pixels.
+        """
+        return dataclasses.replace(self, usage=self.usage.updated(usage))
 
     def with_input(self, *, image_layout: ImageLayout | None = None, preprocess: PreprocessSpec | None = None) -> Self:
         """The same weights behind another image input; what is None stays as it is.
@@ -78,8 +93,8 @@ class Checkpoint:
             image_layout = self.spec.image_layout if preprocess is None else ImageLayout.NHWC
         preprocess = preprocess or self.spec.preprocess
         spec = dataclasses.replace(self.spec, image_layout=image_layout, preprocess=preprocess)
-        said = frozenset() if preprocess is None else {Assumed.NORMALISATION}
-        return dataclasses.replace(self, spec=spec, assumed=self.assumed - said)
+        usage = self.usage if preprocess is None else self.usage.normalised_within()
+        return dataclasses.replace(self, spec=spec, usage=usage)
 
     def with_bases(self, dtype: BasisDtype) -> Self:
         """The same weights with the bases stored in `dtype`: rounded to float16, or float16 numbers in float32.

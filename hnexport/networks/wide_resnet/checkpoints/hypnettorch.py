@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from hnexport.errors import CheckpointError
-from hnexport.networks.wide_resnet.checkpoints.assumed import Assumed
 from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint
 from hnexport.networks.wide_resnet.checkpoints.conversion import check_dtype, float32, note_conversion
 from hnexport.networks.wide_resnet.checkpoints.hypnettorch_inference import (
@@ -30,6 +29,8 @@ from hnexport.networks.wide_resnet.checkpoints.hypnettorch_statistics import sta
 from hnexport.networks.wide_resnet.checkpoints.state_dicts import read_state_dicts
 from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.spec import Source, StoredKind
+from hnexport.spec.assumed import Assumed
+from hnexport.spec.usage import Usage
 from hnexport.spelling import spelled
 
 __all__ = ["import_hypnettorch", "load_hypnettorch"]
@@ -124,7 +125,7 @@ def _imported(
         spec=spec,
         tensors={name: tensors[name] for name in order},
         origin=origin,
-        assumed=frozenset({Assumed.NORMALISATION} if sized else Assumed),
+        usage=Usage(assumed=(Assumed.NORMALISATION,) if sized else tuple(Assumed)),
     )
 
 

@@ -13,7 +13,6 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 
 from hnexport.errors import CheckpointError, SpecError
-from hnexport.networks.wide_resnet.checkpoints.assumed import Assumed
 from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint
 from hnexport.networks.wide_resnet.checkpoints.files import existing_file, sha256
 from hnexport.networks.wide_resnet.chunking import count_pieces
@@ -22,6 +21,8 @@ from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.publishing import Contents, Rules, check_place, staged_file
 from hnexport.reading import ReadError, open_regular, parse_json
 from hnexport.records import RecordError, from_json, to_json
+from hnexport.spec.assumed import Assumed
+from hnexport.spec.usage import Usage
 from hnexport.spelling import spelled
 
 __all__ = ["FORMAT", "FORMAT_VERSION", "check_checkpoint_target", "is_native", "load_checkpoint", "save_checkpoint"]
@@ -61,8 +62,8 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint, *, rep
         "spec": json.dumps(to_json(checkpoint.spec)),
         "origin": checkpoint.origin,
     }
-    if checkpoint.assumed:
-        metadata["assumed"] = ", ".join(sorted(checkpoint.assumed))
+    if checkpoint.usage != Usage():
+        metadata["usage"] = json.dumps(to_json(checkpoint.usage))
     tensors = {name: tensor.detach().contiguous() for name, tensor in checkpoint.tensors.items()}
     check_checkpoint_target(path, replace=replace)
     try:
@@ -118,7 +119,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            spec = _read_spec(path, metadata)
+            spec, usage = _read_spec(path, metadata), _read_usage(path, metadata)
             _check_shapes(path, spec, {name: file.get_slice(name) for name in file.keys()})  # noqa: SIM118
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
@@ -129,11 +130,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     if metadata.get("origin"):
         origin += f", from {metadata['origin']}"
     try:
-        assumed = metadata.get("assumed", "").split(", ")
-        return Checkpoint(
-            spec=spec, tensors=tensors, origin=origin, assumed=frozenset(one for one in Assumed if one in assumed)
-        )
-    except CheckpointError as error:
+        return Checkpoint(spec=spec, tensors=tensors, origin=origin, usage=usage)
+    except (CheckpointError, SpecError) as error:
         raise CheckpointError(f"{path}: {error}") from error
 
 
@@ -160,6 +158,18 @@ def _read_spec(path: Path, metadata: Mapping[str, str]) -> PipelineSpec:
     if count_pieces(spec) > MAX_CHUNKS:
         raise CheckpointError(f"{path}: metadata 'spec' asks for {count_pieces(spec)} chunks, at most {MAX_CHUNKS}")
     return spec
+
+
+def _read_usage(path: Path, metadata: Mapping[str, str]) -> Usage:
+    """What is said of the tensors; `assumed`, a list of words, is how files of older versions say a part of it."""
+    older = metadata.get("assumed", "").split(", ")
+    assumed = Usage(assumed=tuple(one for one in Assumed if one in older))
+    if "usage" not in metadata:
+        return assumed
+    try:
+        return assumed.updated(from_json(Usage, parse_json(metadata["usage"], "it")))
+    except (RecordError, ReadError, SpecError) as error:
+        raise CheckpointError(f"{path}: metadata 'usage' is not what can be said of an ensemble: {error}") from error
 
 
 def _check_shapes(path: Path, spec: PipelineSpec, slices: Mapping[str, Any]) -> None:

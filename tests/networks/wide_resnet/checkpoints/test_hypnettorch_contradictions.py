@@ -13,9 +13,9 @@ from torch import Tensor
 
 from hnexport.errors import CheckpointError, HnexportError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, HypnettorchOverrides, import_hypnettorch
-from hnexport.networks.wide_resnet.checkpoints.assumed import Assumed
 from hnexport.networks.wide_resnet.spec import RECIPES, PreprocessSpec
 from hnexport.spec import Activation, Chunking
+from hnexport.spec.assumed import Assumed
 from hnexport.spelling import in_command
 
 StateDict = dict[str, Tensor]
@@ -229,12 +229,12 @@ def test_nobody_guesses_the_activation_between_hidden_layers() -> None:
 
 def test_what_nobody_said_of_the_images_is_assumed_and_kept() -> None:
     states = state_dicts("hypernetwork container")
-    assert load(states).assumed == set(Assumed)
-    assert load(states, image_height=32).assumed == set(Assumed)
+    assert load(states).usage.assumed == tuple(Assumed)
+    assert load(states, image_height=32).usage.assumed == tuple(Assumed)
     sized = load(states, image_height=32, image_width=32)
-    assert sized.assumed == {Assumed.NORMALISATION}
+    assert sized.usage.assumed == (Assumed.NORMALISATION,)
     pixels = PreprocessSpec(mean=(0.5,) * 3, std=(0.2,) * 3)
-    assert sized.with_input(preprocess=pixels).assumed == frozenset()
+    assert sized.with_input(preprocess=pixels).usage.assumed == ()
 
 
 def test_overrides_that_agree_change_nothing() -> None:

@@ -13,11 +13,11 @@ from safetensors import safe_open
 
 from hnexport.errors import CheckpointError, SpecError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-from hnexport.networks.wide_resnet.checkpoints.assumed import Assumed
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec, PreprocessSpec, WideResNetSpec
 from hnexport.records import to_json
 from hnexport.spec import BasisDtype, HypernetSpec
+from hnexport.spec.usage import Normalisation, Usage
 
 SPEC = PipelineSpec(
     network=WideResNetSpec(blocks_per_group=1, widening=1, feature_maps=(4, 4, 8, 8)),
@@ -43,13 +43,53 @@ def test_what_is_saved_is_loaded(checkpoint: Checkpoint, tmp_path: Path) -> None
     assert loaded.origin.endswith(", from a test")
 
 
-def test_what_was_assumed_is_saved_where_there_is_such(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    for name, assumed in (("none", frozenset()), ("some", frozenset({Assumed.IMAGE_SIZE}))):
+SAID = Usage(
+    normalisation=Normalisation(mean=(0.5,), std=(0.25,)),
+    class_names={"logits": tuple(f"class {number}" for number in range(SPEC.network.classes))},
+    license="cc-by-4.0",
+    assumed=("image-size",),
+)
+
+
+def test_what_is_said_is_saved_where_there_is_such(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    for name, usage in (("none", Usage()), ("some", SAID)):
         path = tmp_path / f"{name}.safetensors"
-        save_checkpoint(path, dataclasses.replace(checkpoint, assumed=assumed))
-        assert load_checkpoint(path).assumed == assumed
+        save_checkpoint(path, checkpoint.with_usage(usage))
+        assert load_checkpoint(path).usage == usage
+        assert load_checkpoint(path).ensemble().usage == usage
         with safe_open(path, framework="pt") as file:
-            assert ("assumed" in file.metadata()) == bool(assumed)
+            assert ("usage" in file.metadata()) == (usage != Usage())
+
+
+def test_what_was_assumed_by_an_older_version_is_read(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "old.safetensors"
+    metadata = {"format": "hnexport-checkpoint", "version": "1", "spec": json.dumps(to_json(SPEC))}
+    tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
+    safetensors.torch.save_file(tensors, path, metadata=metadata | {"assumed": "image-size, normalisation"})
+    assert load_checkpoint(path).usage == Usage(assumed=("image-size", "normalisation"))
+
+
+BAD_USAGE = {
+    "no JSON": ("{", r"metadata 'usage' is not what can be said"),
+    "unknown field": ('{"licence": "mit"}', r"\$: unknown field 'licence'"),
+    "number": ('{"normalisation": {"mean": ["half"]}}', r"\$\.normalisation\.mean\[0\]: expected a number"),
+    "std": ('{"normalisation": {"std": [0.0]}}', r"std positive"),
+    "channels": ('{"normalisation": {"mean": [0.1, 0.2]}}', r"mean needs 1 or 3 numbers, one a channel, found 2"),
+    "classes": ('{"class_names": {"logits": ["cat"]}}', r"logits has 10 classes, found 1 names"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_USAGE.values(), ids=BAD_USAGE.keys())
+def test_what_cannot_be_said_of_a_checkpoint_is_refused(
+    checkpoint: Checkpoint, tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "bad.safetensors"
+    metadata = {"format": "hnexport-checkpoint", "version": "1", "spec": json.dumps(to_json(SPEC)), "usage": text}
+    tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
+    safetensors.torch.save_file(tensors, path, metadata=metadata)
+    with pytest.raises(CheckpointError, match=message) as refused:
+        load_checkpoint(path)
+    assert str(refused.value).startswith(str(path))
 
 
 def test_float16_bases_are_saved_and_loaded_as_float16(checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from hnexport.errors import CheckpointError
-from hnexport.networks.wide_resnet.checkpoints.assumed import Assumed
 from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint
 from hnexport.networks.wide_resnet.checkpoints.conversion import float32, note_conversion
 from hnexport.networks.wide_resnet.checkpoints.late_phase.banks import Orders, Rows, orders_of, reordered
@@ -22,6 +21,8 @@ from hnexport.networks.wide_resnet.chunking import plan_chunks
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageSpec, PipelineSpec, Recipe, WideResNetSpec
 from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.spec import Chunking, HypernetSpec, Source, StoredKind
+from hnexport.spec.assumed import Assumed
+from hnexport.spec.usage import Usage
 
 __all__ = ["import_late_phase", "load_late_phase"]
 
@@ -97,7 +98,7 @@ def import_late_phase(
         spec=made.spec,
         tensors={name: made.tensors[name] for name in order},
         origin=f"{origin}, members averaged" if average_members else origin,
-        assumed=frozenset(Assumed if image is None else {Assumed.NORMALISATION}),
+        usage=Usage(assumed=tuple(Assumed) if image is None else (Assumed.NORMALISATION,)),
     )
 
 

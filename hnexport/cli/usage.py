@@ -1,0 +1,77 @@
+"""What `build` and `convert` are told of an ensemble beside its tensors: normalisation, class names, licence."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from hnexport.cli.options import Numbers
+
+if TYPE_CHECKING:
+    from hnexport.ensemble import Ensemble
+    from hnexport.spec.usage import Normalisation, Usage
+
+__all__ = ["USAGE", "given_usage", "usage_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+USAGE = ("mean", "std", "labels", "license")
+OPTIONS = (
+    click.option(
+        "--mean",
+        type=Numbers(),
+        help="How training normalised pictures: subtract this from pixel/255, … With --preprocess uint8 the graph does "
+        "it, otherwise whoever uses it is told.",
+    ),
+    click.option("--std", type=Numbers(), help="… then divide by this; one number, or one a channel."),
+    click.option("--labels", type=click.Path(path_type=Path), help="Names of the classes in their order, one a line."),
+    click.option("--license", metavar="SPDX", help="Under which the weights are given, for instance apache-2.0."),
+)
+
+
+def usage_options(function: F) -> F:
+    """`--mean`, `--std`, `--labels` and `--license`."""
+    for option in reversed(OPTIONS):
+        function = option(function)
+    return function
+
+
+def given_usage(ensemble: "Ensemble", options: Mapping[str, Any]) -> "Usage":
+    """What the options say of this ensemble.
+
+    Raises:
+        click.UsageError: they say half of it, or nothing that fits this ensemble.
+        HnexportError: a file of names cannot be read, or something is not what it should be.
+    """
+    from hnexport.spec.usage import Usage
+
+    return Usage(
+        normalisation=_normalisation(options),
+        class_names={} if options["labels"] is None else _class_names(ensemble, options["labels"]),
+        license=options["license"],
+    )
+
+
+def _normalisation(options: Mapping[str, Any]) -> "Normalisation | None":
+    from hnexport.spec.usage import Normalisation
+
+    mean, std = options["mean"], options["std"]
+    if options["preprocess"] is not None or (mean is None and std is None):
+        return None
+    if mean is None or std is None:
+        given, missing, neutral = ("mean", "std", 1) if std is None else ("std", "mean", 0)
+        raise click.UsageError(
+            f"--{given} goes with --{missing}: give both, --{missing} {neutral} where there was none"
+        )
+    return Normalisation(mean=mean, std=std)
+
+
+def _class_names(ensemble: "Ensemble", path: Path) -> dict[str, tuple[str, ...]]:
+    from hnexport.images import read_labels
+    from hnexport.spec import OutputKind
+
+    logits = [output for output in ensemble.signature.outputs if output.kind is OutputKind.LOGITS]
+    classes = logits[0].shape[logits[0].axis or 0] if len(logits) == 1 else None
+    if not isinstance(classes, int):
+        raise click.UsageError("--labels needs one output of logits with a fixed number of classes")
+    return {logits[0].name: read_labels(path, classes)}
