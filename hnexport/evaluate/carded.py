@@ -8,7 +8,14 @@ from typing import Any
 from hnexport.bundle.manifest import Identified
 from hnexport.card import Measured, Score, Table
 from hnexport.errors import RuntimeInputError
-from hnexport.evaluate.results import Classification, Evaluation, Regression, Scores, SourceEvaluation
+from hnexport.evaluate.results import (
+    Classification,
+    Evaluation,
+    FittedTemperature,
+    Regression,
+    Scores,
+    SourceEvaluation,
+)
 from hnexport.reading import ReadError, read_json
 from hnexport.records import RecordError, from_json
 
@@ -68,7 +75,7 @@ def measured(evaluation: Evaluation, *, fitted_here: bool = True) -> Measured:
     source = next((one for one in evaluation.sources if one.name == "runtime"), evaluation.sources[0])
     data = _last_part(evaluation.data)
     if fitted_here and evaluation.temperature is not None:
-        return _fitted(evaluation, data)
+        return _fitted(evaluation, evaluation.temperature, data)
     logits, value = source.classification, source.regression
     tables, remarks, scores = [], [f"Computed by {source.runtime}."], tuple[Score, ...]()
     if logits is not None:
@@ -166,9 +173,7 @@ def _first_score(source: SourceEvaluation) -> str:
     return "" if source.regression is None else f"{source.regression.rmse:.5g}"
 
 
-def _fitted(evaluation: Evaluation, data: str) -> Measured:
-    fitted = evaluation.temperature
-    assert fitted is not None
+def _fitted(evaluation: Evaluation, fitted: FittedTemperature, data: str) -> Measured:
     return Measured(
         data=data,
         samples=evaluation.samples,
