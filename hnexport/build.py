@@ -5,7 +5,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
@@ -29,6 +29,7 @@ from hnexport.bundle.manifest import (
     write_manifest,
 )
 from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
+from hnexport.card import Measured, write_card
 from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError, SpecError
 from hnexport.export import capture, write_onnx, write_pt2, write_torchscript
@@ -203,12 +204,14 @@ def seal(
     judged: VerifyOptions,
     ensemble: Ensemble | None,
     progress: Progress,
+    measured: Sequence[Measured] = (),
 ) -> BuildResult:
-    """Verify what lies in a folder that is not published yet, and write the report and the manifest.
+    """Verify what lies in a folder that is not published yet, and write the report, the manifest and the card.
 
     Args:
         manifest: without files and parity.
         ensemble: for the report's error by depth; None leaves that out.
+        measured: evaluations, for the card.
 
     Raises:
         ParityFailedError: an artifact does not compute the golden samples.
@@ -229,8 +232,9 @@ def seal(
         write_page(folder, report, manifest, golden, depth)
     manifest = dataclasses.replace(manifest, files=files.records())
     write_manifest(folder, manifest)
-    digest = read_identified(folder).digest
-    return BuildResult(path=folder, manifest=manifest, digest=digest, parity=report, seconds=clock.seconds)
+    found = read_identified(folder)
+    write_card(folder, found, golden, measured)
+    return BuildResult(path=folder, manifest=manifest, digest=found.digest, parity=report, seconds=clock.seconds)
 
 
 def _probes(ensemble: Ensemble, samples: Mapping[str, NDArray[np.generic]] | None) -> Probes:

@@ -45,6 +45,7 @@ ORDER = (
     ("bundle",),
     ("confine", "trust"),
     ("images", "summary"),
+    ("card",),
     ("parity",),
     ("build",),
     ("doctor", "member", "tune", "deploy", "evaluate"),
@@ -57,6 +58,7 @@ BESIDE = {"", "runtime"}
 HEAVY = ("torch", "onnx", "onnxscript", "onnx_ir", "hypnettorch")
 LIGHT = (
     "hnexport",
+    "hnexport.card",
     "hnexport.deploy",
     "hnexport.errors",
     "hnexport.evaluate",
