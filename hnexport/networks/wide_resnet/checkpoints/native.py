@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from hnexport.errors import CheckpointError, SpecError
 from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint
 from hnexport.networks.wide_resnet.checkpoints.files import existing_file, sha256
+from hnexport.networks.wide_resnet.checkpoints.one_set import warn_of_one_set
 from hnexport.networks.wide_resnet.chunking import count_pieces
 from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.networks.wide_resnet.storage import stored_tensors
@@ -25,7 +26,15 @@ from hnexport.spec.assumed import Assumed
 from hnexport.spec.usage import Usage
 from hnexport.spelling import spelled
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "check_checkpoint_target", "is_native", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "FORMAT",
+    "FORMAT_VERSION",
+    "check_checkpoint_target",
+    "is_native",
+    "load_checkpoint",
+    "read_checkpoint",
+    "save_checkpoint",
+]
 
 FORMAT = "hnexport-checkpoint"
 FORMAT_VERSION = 1
@@ -111,10 +120,19 @@ def _replaceable(path: Path) -> Contents:
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a native checkpoint. No code from the file is run; shapes are checked before anything is allocated.
 
+    One set of batch-norm statistics for members whose kernels differ is warned of.
+
     Raises:
         CheckpointError: the file is missing, damaged, of another format or version, or does not hold what its
             specification needs.
     """
+    found = read_checkpoint(path)
+    warn_of_one_set(Path(path).name, found)
+    return found
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """`load_checkpoint` without a warning, for whoever is mending statistics."""
     path = existing_file(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
