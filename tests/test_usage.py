@@ -141,3 +141,9 @@ BAD = {
 def test_what_cannot_be_is_refused(make):
     with pytest.raises(SpecError):
         make()
+
+
+def test_it_is_copied_and_pickled_as_manifests_are():
+    assert copy.deepcopy(USAGE) == USAGE
+    assert pickle.loads(pickle.dumps(USAGE)) == USAGE
+    assert dataclasses.asdict(USAGE)["class_names"] == USAGE.class_names

@@ -89,7 +89,7 @@ class Usage:
         require_tuple("assumed", self.assumed)
         words = len(set(self.assumed)) == len(self.assumed) <= _MOST_WORDS and all(map(_WORD.fullmatch, self.assumed))
         require(words, f"assumed: expected at most {_MOST_WORDS} different words, found {shown(list(self.assumed))}")
-        object.__setattr__(self, "class_names", dict(self.class_names))
+        object.__setattr__(self, "class_names", dict(self.class_names))  # no view: records are pickled and copied
 
     def updated(self, said: "Usage") -> "Usage":
         """What is said now wins, the rest stays; a normalisation that is said is not assumed."""
