@@ -2,9 +2,11 @@
 
 import copy
 import dataclasses
+import json
 import math
 import pickle
 
+import numpy as np
 import pytest
 
 from hnexport.bundle.manifest import Manifest
@@ -73,6 +75,11 @@ def test_a_normalisation_that_is_said_is_not_assumed():
 
 def test_a_graph_that_computes_what_the_trained_model_does_leaves_only_the_pictures_open():
     assert Usage(assumed=("image-size", NORMALISATION, "assembly")).confirmed() == Usage(assumed=(NORMALISATION,))
+
+
+def test_numbers_may_be_numpys():
+    said = Normalisation(mean=(np.float32(0.5),), std=tuple(np.array([0.25, 0.5], np.float32)))
+    assert json.loads(json.dumps(to_json(said))) == {"mean": [0.5], "std": [0.25, 0.5]}
 
 
 def test_it_can_be_copied_and_pickled():
