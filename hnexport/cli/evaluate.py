@@ -174,6 +174,7 @@ def _derived(
         trust=options.trust,
         force=force,
         digest=found.digest,
+        evaluation=found,
         progress=progress,
     )
     return done.digest

@@ -82,6 +82,13 @@ def small_bundle(kind: str, seed: int = 0) -> Path:
     return build_once(checkpoint).path
 
 
+def saying(bundle: Path, copy: Path, **usage: object) -> Path:
+    """A copy of a bundle that says how it is used, see `hnexport.Usage`."""
+    shutil.copytree(bundle, copy)
+    write_manifest(copy, dataclasses.replace(read_manifest(copy), usage=Usage(**usage)))
+    return copy
+
+
 def reseed(bundle: Path, captured: Capture, seed: int) -> None:
     """Write other weights into every file of a bundle, as a build with them would."""
     spec = from_json(PipelineSpec, captured.ensemble.source.spec)
