@@ -101,6 +101,7 @@ def test_evaluating_says_how_pictures_are_normalised_and_refuses_those_of_which_
 def test_a_loaded_ensemble_says_what_its_pictures_need_and_what_its_classes_are_called(digits, files):
     ensemble, tested = load(digits, provider="cpu"), splits()[2]
     assert ensemble.usage == USAGE
+    assert ensemble.class_names == NAMES
     batch = read_images(files, ensemble.image_input)
     assert np.array_equal(batch.images, tested.images)
     assert np.array_equal(from_pixels(tested.pixels[..., np.newaxis], ensemble.image_input), tested.images)
