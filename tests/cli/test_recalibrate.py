@@ -32,6 +32,7 @@ def test_it_writes_a_checkpoint_with_statistics_of_each_member_and_says_what_cha
     assert "there was one set for all members before" in " ".join(done.stdout.split())
     assert done.stdout.splitlines()[-1] == "own.safetensors"
     assert (tmp_path / "one-set.safetensors").read_bytes() == before
+    assert "mixture" not in done.stderr  # whoever mends it is not told to
     found = load_checkpoint(tmp_path / "own.safetensors")
     expected = recalibrate(checkpoint, torch.from_numpy(images), batch_size=15).checkpoint
     assert found.spec == expected.spec

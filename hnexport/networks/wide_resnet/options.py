@@ -111,10 +111,10 @@ def inspected(path: Path) -> "tuple[str, Checkpoint]":
 
 
 def loaded(path: Path) -> "Checkpoint":
-    """A native checkpoint; see `native.load_checkpoint`."""
-    from hnexport.networks.wide_resnet.checkpoints import load_checkpoint
+    """A native checkpoint; see `native.read_checkpoint`."""
+    from hnexport.networks.wide_resnet.checkpoints.native import read_checkpoint
 
-    return load_checkpoint(path)
+    return read_checkpoint(path)
 
 
 def recalibrated(checkpoint: "Checkpoint", images: Any, batch_size: int, progress: Progress) -> "Recalibration":

@@ -106,11 +106,11 @@ class Checkpoint:
         return dataclasses.replace(self, spec=spec, usage=usage)
 
     def with_bases(self, dtype: BasisDtype) -> Self:
-        """The same weights with the bases stored in `dtype`: rounded to float16, or float16 numbers in float32.
+        """The same weights with the bases stored in `dtype`: rounded to it, or, in float32, as they are.
 
         Raises:
             SpecError: the recipe generates nothing, so there are no bases.
-            CheckpointError: a basis does not fit float16; see `hnexport.hypernet.bases`.
+            CheckpointError: a basis does not fit; see `hnexport.hypernet.bases`.
         """
         if self.spec.hypernet is None:
             raise SpecError(f"{self.spec.name} generates nothing: it has no bases to store in {dtype.value}")

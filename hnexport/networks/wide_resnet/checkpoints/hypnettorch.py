@@ -118,14 +118,15 @@ def _imported(
     _check_duplicates(reading, hypernet, main)
     _check_activation(reading, overrides)
     note_conversion(origin, (*hypernet.params, *main.params))
-    warn_of_statistics(origin, main, spec, sets)
     order = [stored.name for stored in stored_tensors(spec)]
-    return Checkpoint(
+    found = Checkpoint(
         spec=spec,
         tensors={name: tensors[name] for name in order},
         origin=origin,
         usage=Usage(assumed=tuple(_assumed(reading, overrides))),
     )
+    warn_of_statistics(origin, main, found, sets)
+    return found
 
 
 def _assumed(reading: Reading, overrides: HypnettorchOverrides) -> Iterator[Assumed]:
