@@ -124,7 +124,9 @@ def _identity(found: Identified) -> Iterator[str]:
     yield fenced(
         "sh",
         [
-            "hnexport inspect .  # prints the digest that the files have",
-            f"hnexport verify . --digest {found.digest}  # all of hnexport: compares every file again",
+            "# the digest that the files have",
+            "hnexport inspect .",
+            "# every file again, compared with its reference outputs (needs all of hnexport)",
+            f"hnexport verify . --digest {found.digest}",
         ],
     )
