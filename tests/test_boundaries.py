@@ -38,7 +38,7 @@ ORDER = (
     ("halves", "tracing", "writes"),
     ("hypernet",),
     # a family gives an ensemble, and `Ensemble.from_modules` is a family's
-    ("families", "ensemble", "double", "training", "recalibration"),
+    ("families", "ensemble", "double", "mixture", "training", "recalibration"),
     ("networks",),
     ("factories",),
     ("export",),

@@ -57,7 +57,9 @@ def main() -> int:
     bundle, images, labels = trained(given.build, given.epochs)
     found = measured(bundle, "image", images, labels, given.build)
     diagrams(found.sources, given.build / "report.html")
-    text = "\n\n".join([head(found.sources, time.monotonic() - start), sources_table(found.sources), others_table(found)])
+    text = "\n\n".join(
+        [head(found.sources, time.monotonic() - start), sources_table(found.sources), others_table(found)]
+    )
     print(text)
     write(given.page, text)
     failures = wrong(found.sources)
@@ -77,9 +79,7 @@ def trained(folder: Path, epochs: int | None) -> tuple[Path, Images, NDArray[np.
 
     train_images, images, train_labels, labels = example.digits()
     pipeline = Pipeline.from_seed(example.specification(train_images), seed=0)
-    example.train(
-        pipeline, torch.from_numpy(train_images), torch.from_numpy(train_labels), epochs or example.EPOCHS
-    )
+    example.train(pipeline, torch.from_numpy(train_images), torch.from_numpy(train_labels), epochs or example.EPOCHS)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = pipeline.checkpoint(origin="examples/train_digits.py")
     save_checkpoint(folder / "digits.safetensors", checkpoint)
@@ -129,7 +129,9 @@ def photographs() -> NDArray[np.float64]:
         grey = picture.mean(axis=-1) / 255
         for _ in range(CROPS // 2):
             top, left = (int(random.integers(0, size - SIDE + 1)) for size in grey.shape)
-            crops.append(grey[top : top + SIDE, left : left + SIDE].reshape(8, SIDE // 8, 8, SIDE // 8).mean(axis=(1, 3)))
+            crops.append(
+                grey[top : top + SIDE, left : left + SIDE].reshape(8, SIDE // 8, 8, SIDE // 8).mean(axis=(1, 3))
+            )
     return np.stack(crops)
 
 

@@ -1,7 +1,7 @@
 """Samples and what is right of them, from a folder of classes, a `.npz` file or Parquet."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
-from hnexport.evaluate.targets import CLASS_NUMBERS, TARGETS, ReadOptions, check_targets, target_spec
-from hnexport.images import image_input, read_images
+from hnexport.evaluate.targets import CLASS_NUMBERS, TARGETS, ReadOptions, check_targets, named_targets, target_spec
+from hnexport.images import AppliedNormalisation, distinct, image_input, read_images
 from hnexport.images.archives import array_names, is_archive, read_archive
 from hnexport.images.arrays import read_array
 from hnexport.rows import batch_size
@@ -35,15 +35,17 @@ class Data:
         samples: how many.
         place: where they come from.
         class_names: in the classes' order; empty where the data do not say.
-        class_order: how they got their numbers, in words; "" where the data have numbers.
+        class_order: how they got their numbers, in words; "" where the data have the network's.
+        normalised: how pictures were; None where there are none.
     """
 
     inputs: dict[str, Array] = field(repr=False)
     targets: Array | None
-    samples: int
     place: str
+    samples: int = 0
     class_names: tuple[str, ...] = ()
     class_order: str = ""
+    normalised: AppliedNormalisation | None = None
 
 
 def read_data(
@@ -59,16 +61,16 @@ def read_data(
         RuntimeInputError: there is nothing to read, it is not what the network takes, or targets are missing or wrong.
     """
     path = require_path("the data", place)
+    options = replace(options, class_names=options.class_names or _said(manifest, output))
     if path.is_dir():
         found = _folder(path, manifest, output, options, targets=targets)
     elif path.suffix.lower() == ".parquet":
         from hnexport.evaluate.parquet import read_parquet
 
-        inputs, right, names = read_parquet(path, manifest, output, options, targets=targets)
-        found = Data(inputs=inputs, targets=right, samples=0, place=str(path), class_names=names)
+        found = read_parquet(path, manifest, output, options, targets=targets)
     elif is_archive(path):
         inputs, right = _archive(path, manifest, output, options, targets=targets)
-        found = Data(inputs=inputs, targets=right, samples=0, place=str(path), class_names=options.class_names)
+        found = Data(inputs=inputs, targets=right, place=str(path), class_names=options.class_names)
     else:
         raise RuntimeInputError(f"{path} is no data: expected a folder with a folder for each class, .npz or .parquet")
     samples = batch_size(manifest.signature, found.inputs)
@@ -89,15 +91,25 @@ def _archive(
             f"{', '.join(held or names) or 'none beside the inputs'}"
         )
     besides = (target_spec(held[0], output),) if targets else ()
-    arrays = read_archive(path, manifest.signature, besides, ignored=() if targets else tuple(names))
-    return arrays, arrays.pop(held[0]) if targets else None
+    words = tuple(one.name for one in besides if output.axis is not None)  # classes may be said by name
+    arrays = read_archive(path, manifest.signature, besides, ignored=() if targets else tuple(names), words=words)
+    right = arrays.pop(held[0]) if targets else None
+    if right is not None and right.dtype.kind == "U":
+        right = named_targets(right, options.class_names, f"{path}[{held[0]}]")
+    return arrays, right
+
+
+def _said(manifest: Manifest, output: OutputSpec) -> tuple[str, ...]:
+    """The names of the classes that the bundle says."""
+    return distinct(manifest.usage.class_names.get(output.name, ()))
 
 
 def _folder(path: Path, manifest: Manifest, output: OutputSpec, options: ReadOptions, *, targets: bool) -> Data:
     folders = _visible(path, directories=True)
     if not targets:
         files = [file for folder in (folders or [path]) for file in _visible(folder)]
-        return Data(inputs=_files(files, path, manifest, options), targets=None, samples=0, place=str(path))
+        inputs, normalised = _files(files, path, manifest, options)
+        return Data(inputs=inputs, targets=None, place=str(path), normalised=normalised)
     if output.axis is None:
         raise RuntimeInputError(f"{path} is a folder of classes, and {output.name} is a value: give .npz or .parquet")
     if not folders:
@@ -109,25 +121,32 @@ def _folder(path: Path, manifest: Manifest, output: OutputSpec, options: ReadOpt
         files += held
         labels += [number] * len(held)
     names = options.class_names or (tuple(one.name for one in folders) if order else ())
+    inputs, normalised = _files(files, path, manifest, options)
     return Data(
-        inputs=_files(files, path, manifest, options),
+        inputs=inputs,
         targets=np.array(labels, np.int64),
-        samples=0,
         place=str(path),
         class_names=names,
         class_order=order,
+        normalised=normalised,
     )
 
 
 def _numbers(path: Path, folders: Sequence[str], output: OutputSpec, names: Sequence[str]) -> tuple[list[int], str]:
-    """The class of each folder, and how it got its number: by its name, as a number, or by its place among them."""
-    if names:
-        unknown = next((name for name in folders if name not in names), None)
-        if unknown is not None:
-            raise RuntimeInputError(f"{path}: the folder {unknown!r} is none of the classes {', '.join(names[:8])}")
+    """The class of each folder, and how it got its number: by its name, as a number, or by its place among them.
+
+    Folders that are called as classes are win over folders that are called by numbers.
+    """
+    unknown = next((name for name in folders if name not in names), None)
+    if unknown is None:
         return [names.index(name) for name in folders], ""
     if all(CLASS_NUMBERS.fullmatch(name) for name in folders):
         return [int(name) for name in folders], ""
+    if names:
+        raise RuntimeInputError(
+            f"{path}: the folder {unknown!r} is none of the classes {', '.join(names[:8])}{', …' * (len(names) > 8)}: "
+            f"rename it, or name the classes in their order with {spelled('class_names=(…)', '--labels FILE')}"
+        )
     classes = output.shape[output.axis or 0]
     if len(folders) != classes:
         raise RuntimeInputError(
@@ -137,16 +156,19 @@ def _numbers(path: Path, folders: Sequence[str], output: OutputSpec, names: Sequ
     return list(range(len(folders))), "folders sorted by name"
 
 
-def _files(files: Sequence[Path], path: Path, manifest: Manifest, options: ReadOptions) -> dict[str, Array]:
-    """Pictures and arrays of the only input."""
+def _files(
+    files: Sequence[Path], path: Path, manifest: Manifest, options: ReadOptions
+) -> tuple[dict[str, Array], AppliedNormalisation | None]:
+    """Pictures and arrays of the only input, and how pictures were normalised."""
     if not files:
         raise RuntimeInputError(f"{path} holds no files")
     image, inputs = image_input(manifest), manifest.signature.inputs
     if image is not None:
-        return {image.tensor.name: read_images(files, image, **options.pictures).images}
+        batch = read_images(files, image, **options.pictures)
+        return {image.tensor.name: batch.images}, next((one for one in batch.normalised if one is not None), None)
     if len(inputs) != 1:
         raise RuntimeInputError(f"{path} is a folder, and this network takes {len(inputs)} inputs: give .npz")
-    return {inputs[0].name: np.concatenate([read_array(file, inputs[0]) for file in files])}
+    return {inputs[0].name: np.concatenate([read_array(file, inputs[0]) for file in files])}, None
 
 
 def _visible(folder: Path, *, directories: bool = False) -> list[Path]:

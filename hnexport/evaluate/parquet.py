@@ -4,6 +4,7 @@ import itertools
 import json
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
-from hnexport.evaluate.targets import TARGETS, ReadOptions, target_spec
-from hnexport.images import image_input, read_images
+from hnexport.evaluate.data import Data
+from hnexport.evaluate.targets import TARGETS, ReadOptions, named_targets, renumbered, target_spec
+from hnexport.images import AppliedNormalisation, ImageBatch, image_input, read_images
 from hnexport.images.files import open_file
 from hnexport.installed import require_extra
 from hnexport.runtime.inputs import check_dtype, check_input
@@ -29,10 +31,8 @@ __all__ = ["read_parquet"]
 _AT_ONCE = 256  # pictures that are written for their decoder
 
 
-def read_parquet(
-    path: Path, manifest: Manifest, output: OutputSpec, options: ReadOptions, *, targets: bool
-) -> tuple[dict[str, NDArray[Any]], NDArray[Any] | None, tuple[str, ...]]:
-    """Inputs by name, targets where they are asked for, and the names of the classes where the file says them.
+def read_parquet(path: Path, manifest: Manifest, output: OutputSpec, options: ReadOptions, *, targets: bool) -> Data:
+    """Inputs by name, targets where they are asked for, and the names of the classes, which the file may say.
 
     A column of numbers, or of lists of them, is an input by its name. The only input of a network that takes images may
     be a column of encoded pictures under any name: of bytes, or of records with `bytes`.
@@ -52,16 +52,23 @@ def read_parquet(
             raise RuntimeInputError(f"{path} cannot be read as Parquet: {shorten(error)}") from error
     image, encoded = image_input(manifest), _encoded(table)
     if image is not None and encoded and image.tensor.name not in set(table.column_names) - set(encoded):
-        inputs = {image.tensor.name: _pictures(path, table, encoded, image, options)}
+        pictures, normalised = _pictures(path, table, encoded, image, options)
+        inputs = {image.tensor.name: pictures}
     else:
+        normalised = None
         inputs = {
             tensor.name: check_input(_numbers(path, table, tensor), tensor) for tensor in manifest.signature.inputs
         }
+    found = Data(inputs=inputs, targets=None, place=str(path), normalised=normalised)
     if not targets:
-        return inputs, None, ()
+        return found
     column = _target(path, table, options.target)
-    names = options.class_names or _declared(table, column)
-    return inputs, _right(path, table, column, output, names), names
+    declared = _declared(table, column)
+    names, order = options.class_names or declared, ""
+    right = _right(path, table, column, output, names)
+    if output.axis is not None and not _is_text(table.column(column).type):
+        right, order = renumbered(right, declared, names, f"{path}: {column}")
+    return replace(found, targets=right, class_names=names, class_order=order)
 
 
 def _target(path: Path, table: "pyarrow.Table", asked: str | None) -> str:
@@ -76,24 +83,22 @@ def _target(path: Path, table: "pyarrow.Table", asked: str | None) -> str:
 
 def _right(path: Path, table: "pyarrow.Table", column: str, output: OutputSpec, names: tuple[str, ...]) -> NDArray[Any]:
     """Targets: numbers, or names of classes."""
-    import pyarrow as pa
-
     spec, found = target_spec(column, output), table.column(column)
-    if pa.types.is_dictionary(found.type):
-        found = found.cast(found.type.value_type)
-    if pa.types.is_string(found.type) or pa.types.is_large_string(found.type):
-        numbers = {name: number for number, name in enumerate(names)}
-        said = found.to_pylist()
-        unknown = next((one for one in said if one not in numbers), None)
-        if unknown is not None or not numbers:
-            raise RuntimeInputError(
-                f"{path}: {column} names the class {unknown or said[0]!r}, which is none of "
-                f"{', '.join(names[:8]) or 'none that are known'}: give the names of the classes in their order"
-            )
-        return np.array([numbers[one] for one in said], np.int64)
+    if _is_text(found.type):
+        if found.null_count:
+            raise RuntimeInputError(f"{path}: {column} lacks {found.null_count} values")
+        said = np.array(found.to_pylist() or [""], dtype=np.str_)[: table.num_rows]
+        return named_targets(said, names if output.axis is not None else (), f"{path}: {column}")
     array = _numbers(path, table, spec)
     check_dtype(array.dtype, spec, f"{path}: {column}")
     return array.astype(spec.dtype)
+
+
+def _is_text(kind: "pyarrow.DataType") -> bool:
+    import pyarrow as pa
+
+    held = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(held) or pa.types.is_large_string(held))
 
 
 def _declared(table: "pyarrow.Table", column: str) -> tuple[str, ...]:
@@ -159,7 +164,7 @@ def _encoded(table: "pyarrow.Table") -> list[str]:
 
 def _pictures(
     path: Path, table: "pyarrow.Table", columns: list[str], image: ImageInput, options: ReadOptions
-) -> NDArray[Any]:
+) -> tuple[NDArray[Any], AppliedNormalisation | None]:
     """Pictures, decoded as files are: some at a time lie in a folder that is removed again."""
     if len(columns) > 1 and image.tensor.name not in columns:
         raise RuntimeInputError(
@@ -168,17 +173,17 @@ def _pictures(
         )
     column = image.tensor.name if image.tensor.name in columns else columns[0]
     contents = _contents(path, table, column)
-    batches = []
+    batches: list[ImageBatch] = []
     while chunk := list(itertools.islice(contents, _AT_ONCE)):
         with tempfile.TemporaryDirectory() as folder:
             files = list(_written(Path(folder), chunk))
             try:
-                batches.append(read_images(files, image, **options.pictures).images)
+                batches.append(read_images(files, image, **options.pictures))
             except RuntimeInputError as error:
                 raise RuntimeInputError(str(error).replace(f"{folder}/", f"{path}: {column} ")) from error
     if not batches:
         raise RuntimeInputError(f"{path} holds no samples")
-    return np.concatenate(batches)
+    return np.concatenate([batch.images for batch in batches]), batches[0].normalised[0]
 
 
 def _contents(path: Path, table: "pyarrow.Table", column: str) -> Iterator[tuple[int, bytes]]:

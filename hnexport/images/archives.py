@@ -45,13 +45,18 @@ def array_names(path: Path) -> tuple[str, ...]:
 
 
 def read_archive(
-    path: Path, signature: Signature, besides: Sequence[TensorSpec] = (), ignored: Sequence[str] = ()
+    path: Path,
+    signature: Signature,
+    besides: Sequence[TensorSpec] = (),
+    ignored: Sequence[str] = (),
+    words: Sequence[str] = (),
 ) -> dict[str, NDArray[Any]]:
     """Every input of a network, from the array of that name.
 
     Args:
         besides: further arrays that it has to hold.
         ignored: names of those that it may hold too.
+        words: names of those that may hold text.
 
     Raises:
         RuntimeInputError: the archive cannot be read, has an array too few or too many, or one that the graph does not
@@ -73,7 +78,9 @@ def read_archive(
                             f"{_MOST_BYTES:,} are read: write it with np.savez"
                         )
                     with archive.open(info) as member:
-                        found[tensor.name] = array_from(member, info.file_size, tensor, f"{path}[{tensor.name}]")
+                        found[tensor.name] = array_from(
+                            member, info.file_size, tensor, f"{path}[{tensor.name}]", words=tensor.name in words
+                        )
                 return found
         except RuntimeInputError:
             raise

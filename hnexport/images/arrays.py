@@ -36,9 +36,17 @@ def read_array(path: Path, tensor: TensorSpec) -> NDArray[Any]:
         return array_from(file, os.fstat(file.fileno()).st_size, tensor, str(path))
 
 
-def array_from(file: IO[bytes], size_bytes: int, tensor: TensorSpec, subject: str) -> NDArray[Any]:
-    """The same from an open file of `size_bytes` that can be sought; `subject` begins the messages."""
+def array_from(
+    file: IO[bytes], size_bytes: int, tensor: TensorSpec, subject: str, *, words: bool = False
+) -> NDArray[Any]:
+    """The same from an open file of `size_bytes` that can be sought; `subject` begins the messages.
+
+    Args:
+        words: the array may hold text instead, which is given as it is.
+    """
     found, order, stored = _read_header(file, subject)
+    if words and stored.kind == "U" and stored.itemsize:
+        return _read_values(file, size_bytes - file.tell(), subject, found, stored).reshape(found, order=order)
     batch = (1, *found) if _is_one_sample(found, tensor) else found
     if stored.hasobject:
         raise RuntimeInputError(f"{subject} holds pickled Python objects, which are never read: save numbers")
