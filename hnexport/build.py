@@ -29,7 +29,7 @@ from hnexport.bundle.manifest import (
     write_manifest,
 )
 from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
-from hnexport.card import Measured, write_card
+from hnexport.card import Measured, tell_of_kept, write_card
 from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError, SpecError
 from hnexport.export import capture, write_onnx, write_pt2, write_torchscript
@@ -196,6 +196,7 @@ def build(
         )
         sealed = seal(folder, manifest, files, judged, ensemble, progress)
     remember(sealed.digest)
+    tell_of_kept(target)
     return dataclasses.replace(sealed, path=target, seconds={**clock.seconds, **sealed.seconds})
 
 
