@@ -1,6 +1,7 @@
 """Samples and what is right of them, from a folder of classes, a `.npz` file or Parquet."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
+from hnexport.evaluate.batches import Batches, Inputs, samples_at_once
 from hnexport.evaluate.targets import CLASS_NUMBERS, TARGETS, ReadOptions, check_targets, target_spec
 from hnexport.images import image_input, read_images
-from hnexport.images.archives import array_names, is_archive, read_archive
-from hnexport.images.arrays import read_array
-from hnexport.rows import batch_size
+from hnexport.images.archives import archive_rows, archive_shapes, array_names, is_archive
+from hnexport.images.arrays import array_shape, read_array
+from hnexport.images.files import open_file
 from hnexport.runtime.validation import require_path
 from hnexport.spec import OutputSpec
 from hnexport.spelling import spelled
@@ -29,7 +31,7 @@ class Data:
     """Samples of a network.
 
     Attributes:
-        inputs: by name, as the network takes them.
+        batches: the inputs by name, as the network takes them, some samples at a time.
         targets: of logits int64 `[sample, …]`, the number of the right class; of a value float64 `[sample, …]`. None
             where nobody asked for them.
         samples: how many.
@@ -38,7 +40,7 @@ class Data:
         class_order: how they got their numbers, in words; "" where the data have numbers.
     """
 
-    inputs: dict[str, Array] = field(repr=False)
+    batches: Batches = field(repr=False)
     targets: Array | None
     samples: int
     place: str
@@ -64,55 +66,81 @@ def read_data(
     elif path.suffix.lower() == ".parquet":
         from hnexport.evaluate.parquet import read_parquet
 
-        inputs, right, names = read_parquet(path, manifest, output, options, targets=targets)
-        found = Data(inputs=inputs, targets=right, samples=0, place=str(path), class_names=names)
+        table = read_parquet(path, manifest, output, options, targets=targets)
+        found = Data(
+            batches=Batches(table.batches),
+            targets=table.targets,
+            samples=table.samples,
+            place=str(path),
+            class_names=table.class_names,
+        )
     elif is_archive(path):
-        inputs, right = _archive(path, manifest, output, options, targets=targets)
-        found = Data(inputs=inputs, targets=right, samples=0, place=str(path), class_names=options.class_names)
+        found = _archive(path, manifest, output, options, targets=targets)
     else:
         raise RuntimeInputError(f"{path} is no data: expected a folder with a folder for each class, .npz or .parquet")
-    samples = batch_size(manifest.signature, found.inputs)
     if found.targets is not None:
-        check_targets(found.targets, samples, output, str(path))
-    return Data(**{**vars(found), "samples": samples})
+        check_targets(found.targets, found.samples, output, str(path))
+    return found
 
 
-def _archive(
-    path: Path, manifest: Manifest, output: OutputSpec, options: ReadOptions, *, targets: bool
-) -> tuple[dict[str, Array], Array | None]:
+def _archive(path: Path, manifest: Manifest, output: OutputSpec, options: ReadOptions, *, targets: bool) -> Data:
     """Inputs by their names, and beside them the targets."""
-    names = [name for name in array_names(path) if name not in {item.name for item in manifest.signature.inputs}]
+    signature, every = manifest.signature, array_names(path)
+    names = [name for name in every if name not in {item.name for item in signature.inputs}]
     held = [name for name in names if name == options.target or (options.target is None and name in TARGETS)]
     if targets and len(held) != 1:
         raise RuntimeInputError(
             f"{path}: expected one array {options.target or ' or '.join(TARGETS)} with what is right, found "
             f"{', '.join(held or names) or 'none beside the inputs'}"
         )
-    besides = (target_spec(held[0], output),) if targets else ()
-    arrays = read_archive(path, manifest.signature, besides, ignored=() if targets else tuple(names))
-    return arrays, arrays.pop(held[0]) if targets else None
+    right = (target_spec(held[0], output),) if targets else ()
+    ignored = () if targets else tuple(names)
+    shapes = archive_shapes(path, (*signature.inputs, *right), ignored)
+    counted = {item.name: shapes[item.name][0] for item in signature.inputs if item.has_batch}
+    first, *more = counted or {"": 1}
+    other = next((name for name in more if counted[name] != counted[first]), None)
+    if other is not None:
+        raise RuntimeInputError(
+            f"{path}: {first} has {counted[first]} samples, {other} {counted[other]}: they belong together"
+        )
+    if not counted.get(first, 1):
+        raise RuntimeInputError(f"{path} holds no samples")
+    rows, others = samples_at_once(signature, shapes), tuple(name for name in every if name not in held)
+    ignored = tuple(name for name in every if name in names)
+    return Data(
+        batches=Batches(lambda: archive_rows(path, signature.inputs, rows, ignored)),
+        targets=next(archive_rows(path, right, sys.maxsize, others))[held[0]] if targets else None,
+        samples=counted.get(first, 1),
+        place=str(path),
+        class_names=options.class_names,
+    )
 
 
 def _folder(path: Path, manifest: Manifest, output: OutputSpec, options: ReadOptions, *, targets: bool) -> Data:
     folders = _visible(path, directories=True)
     if not targets:
         files = [file for folder in (folders or [path]) for file in _visible(folder)]
-        return Data(inputs=_files(files, path, manifest, options), targets=None, samples=0, place=str(path))
+        return Data(
+            batches=_files(files, path, manifest, options),
+            targets=None,
+            samples=sum(_samples_of(file, manifest) for file in files),
+            place=str(path),
+        )
     if output.axis is None:
         raise RuntimeInputError(f"{path} is a folder of classes, and {output.name} is a value: give .npz or .parquet")
     if not folders:
         raise RuntimeInputError(f"{path} holds no folders: expected one for each class, with its files in it")
     numbers, order = _numbers(path, [one.name for one in folders], output, options.class_names)
-    files, labels = [], []
+    files, labels = [], list[int]()
     for folder, number in zip(folders, numbers, strict=True):
-        held = _visible(folder)
-        files += held
-        labels += [number] * len(held)
+        for file in _visible(folder):
+            files.append(file)
+            labels += [number] * _samples_of(file, manifest)
     names = options.class_names or (tuple(one.name for one in folders) if order else ())
     return Data(
-        inputs=_files(files, path, manifest, options),
+        batches=_files(files, path, manifest, options),
         targets=np.array(labels, np.int64),
-        samples=0,
+        samples=len(labels),
         place=str(path),
         class_names=names,
         class_order=order,
@@ -137,16 +165,33 @@ def _numbers(path: Path, folders: Sequence[str], output: OutputSpec, names: Sequ
     return list(range(len(folders))), "folders sorted by name"
 
 
-def _files(files: Sequence[Path], path: Path, manifest: Manifest, options: ReadOptions) -> dict[str, Array]:
-    """Pictures and arrays of the only input."""
+def _files(files: Sequence[Path], path: Path, manifest: Manifest, options: ReadOptions) -> Batches:
+    """Pictures and arrays of the only input; an array is read whole."""
     if not files:
         raise RuntimeInputError(f"{path} holds no files")
     image, inputs = image_input(manifest), manifest.signature.inputs
-    if image is not None:
-        return {image.tensor.name: read_images(files, image, **options.pictures).images}
-    if len(inputs) != 1:
+    if image is None and len(inputs) != 1:
         raise RuntimeInputError(f"{path} is a folder, and this network takes {len(inputs)} inputs: give .npz")
-    return {inputs[0].name: np.concatenate([read_array(file, inputs[0]) for file in files])}
+    rows = samples_at_once(manifest.signature)
+
+    def read() -> Iterator[Inputs]:
+        for start in range(0, len(files), rows):
+            some = files[start : start + rows]
+            if image is not None:
+                yield {image.tensor.name: read_images(some, image, **options.pictures).images}
+            else:
+                yield {inputs[0].name: np.concatenate([read_array(file, inputs[0]) for file in some])}
+
+    return Batches(read)
+
+
+def _samples_of(file: Path, manifest: Manifest) -> int:
+    """A picture is one sample, an array as many as it says."""
+    inputs = manifest.signature.inputs
+    if file.suffix.lower() != ".npy" or len(inputs) != 1 or not inputs[0].has_batch:
+        return 1
+    with open_file(file, "a .npy file") as opened:
+        return array_shape(opened, inputs[0], str(file))[0]
 
 
 def _visible(folder: Path, *, directories: bool = False) -> list[Path]:

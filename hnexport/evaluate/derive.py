@@ -26,6 +26,7 @@ from hnexport.export.temper import temper_onnx, temper_program
 from hnexport.export.torchscript import save_scripted
 from hnexport.names import ENSEMBLE_FILE, MODEL_FILE, NETWORK_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity import VerifyOptions
+from hnexport.parity.chosen import held_ensemble
 from hnexport.progress import Progress, no_progress
 from hnexport.spec import OutputKind
 from hnexport.spelling import spelled
@@ -62,7 +63,8 @@ def temper_bundle(
     found = read_identified(bundle, digest)
     manifest = found.manifest
     _check(bundle, manifest, temperature)
-    program = _program(bundle, manifest, bundle_trust(manifest, found.digest, asked=trust))
+    trusted = bundle_trust(manifest, found.digest, asked=trust)
+    program = _program(bundle, manifest, trusted)
     needed = sum(record.size_bytes for record in manifest.files.values())
     check_target(target, force=force, needed_bytes=needed)
     check_files(bundle, manifest, manifest.files)
@@ -72,10 +74,12 @@ def temper_bundle(
             _write_onnx(bundle, folder, temperature)
         if program is not None:
             _write_programs(program, folder, manifest, temperature)
-        write_golden(folder, _divided(read_golden(bundle, manifest), temperature))
-        changed = dataclasses.replace(manifest, temperature=temperature, as_trained=None, parity={}, files={})
+        golden = read_golden(bundle, manifest)
+        write_golden(folder, _divided(golden, temperature))
+        tempered = dataclasses.replace(manifest, temperature=temperature)  # relative errors of others stay what they were
+        changed, held = dataclasses.replace(tempered, parity={}, files={}), held_ensemble(bundle, tempered, golden, trusted)
         judged = VerifyOptions(provider=provider, trust=True, fresh=False, own=True)
-        sealed = seal(folder, changed, files, judged, None, progress)
+        sealed = seal(folder, changed, files, judged, held, progress)
     remember(sealed.digest)
     return dataclasses.replace(sealed, path=target)
 
