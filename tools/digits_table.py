@@ -10,7 +10,9 @@ one was not run; the tables are written all the same.
 import argparse
 import os
 import platform
+import runpy
 import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,12 +55,10 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, help="of the training")
     parser.add_argument("--trained", action="store_true", help="take the checkpoint of the last time")
     given = parser.parse_args()
-    sys.path.insert(0, str(ROOT / "examples"))
-    import train_digits as example
-
-    train_images, images, train_labels, labels = example.digits()
+    example = runpy.run_path(str(ROOT / "examples" / "train_digits.py"))
+    train_images, images, train_labels, labels = example["digits"]()
     if not given.trained:
-        train(given.build, train_images, train_labels, given.epochs or example.EPOCHS)
+        train(example, given.build, train_images, train_labels, given.epochs or example["EPOCHS"])
     bundle = built(given.build)
     found = measured(bundle, "image", images, labels, given.build)
     diagrams(found.sources, given.build / "report.html")
@@ -66,20 +66,20 @@ def main() -> int:
     print(text)
     write(given.page, text)
     failures = wrong(found.sources)
-    print("\n".join(failures), file=sys.stderr)
+    if failures:
+        print("\n".join(failures), file=sys.stderr)
     return 1 if failures else 0
 
 
-def train(folder: Path, images: Images, labels: NDArray[np.int64], epochs: int) -> None:
+def train(example: dict[str, Any], folder: Path, images: Images, labels: NDArray[np.int64], epochs: int) -> None:
     """The checkpoint of examples/train_digits.py."""
     import torch
-    import train_digits as example
 
     from hnexport import Pipeline
     from hnexport.networks.wide_resnet.checkpoints import save_checkpoint
 
-    pipeline = Pipeline.from_seed(example.specification(images), seed=0)
-    example.train(pipeline, torch.from_numpy(images), torch.from_numpy(labels), epochs)
+    pipeline = Pipeline.from_seed(example["specification"](images), seed=0)
+    example["train"](pipeline, torch.from_numpy(images), torch.from_numpy(labels), epochs)
     folder.mkdir(parents=True, exist_ok=True)
     save_checkpoint(folder / "digits.safetensors", pipeline.checkpoint(origin="examples/train_digits.py"))
 
@@ -101,14 +101,19 @@ def measured(bundle: Path, name: str, images: NDArray[Any], labels: NDArray[np.i
         images: `[image, …]` as it takes them, 64 pixels each.
         folder: where the data are written.
     """
-    np.savez(folder / "test.npz", **{name: images}, label=labels)
+    archive(folder / "test.npz", {name: images, "label": labels})
     found = {}
     for number, (said, other) in enumerate(strange(images).items()):
         path = folder / f"other-{number}.npz"
-        np.savez(path, **{name: other})
+        archive(path, {name: other})
         asked = EvaluateOptions(ood=path, artifacts=("all",) if number == 0 else None, provider="cpu")
         found[said] = evaluate(bundle, folder / "test.npz", options=asked)
     return Found(sources=next(iter(found.values())), others=found)
+
+
+def archive(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Arrays by name, as `np.savez` writes them."""
+    np.savez(path, allow_pickle=False, **arrays)
 
 
 def strange(images: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -128,7 +133,7 @@ def strange(images: NDArray[Any]) -> dict[str, NDArray[Any]]:
 
 
 def photographs() -> NDArray[np.float64]:
-    """Crops of the two photographs that scikit-learn ships, grey, 0 to 1, `[crop, 8, 8]`: means of 8x8 blocks of 64x64."""
+    """Crops of 64x64 pixels of scikit-learn's two photographs, grey, 0 to 1, scaled to `[crop, 8, 8]`."""
     from sklearn.datasets import load_sample_images
 
     random, crops = np.random.default_rng(0), []
@@ -136,7 +141,9 @@ def photographs() -> NDArray[np.float64]:
         grey = picture.mean(axis=-1) / 255
         for _ in range(CROPS // 2):
             top, left = (int(random.integers(0, size - SIDE + 1)) for size in grey.shape)
-            crops.append(grey[top : top + SIDE, left : left + SIDE].reshape(8, SIDE // 8, 8, SIDE // 8).mean(axis=(1, 3)))
+            crops.append(
+                grey[top : top + SIDE, left : left + SIDE].reshape(8, SIDE // 8, 8, SIDE // 8).mean(axis=(1, 3))
+            )
     return np.stack(crops)
 
 
@@ -188,11 +195,12 @@ def head(found: Evaluation) -> str:
     import onnxruntime
     import torch
 
-    return (
+    text = (
         f"{found.samples} digits that it was not trained on, {found.bins} bins; PyTorch {torch.__version__}, onnxruntime "
-        f"{onnxruntime.__version__}, {len(os.sched_getaffinity(0))} cores of {processor()}. Training, building and "
-        f"evaluating took {sum(os.times()[:4]):.0f} s of processor time."
+        f"{onnxruntime.__version__}, {processor()}; training, building and evaluating took "
+        f"{sum(os.times()[:4]):.0f} s of processor time."
     )
+    return textwrap.fill(text, width=120, break_long_words=False, break_on_hyphens=False)
 
 
 def processor() -> str:
@@ -221,8 +229,8 @@ def diagrams(found: Evaluation, path: Path) -> None:
 def wrong(found: Evaluation) -> list[str]:
     """What should not be: a source that was not run, or one with another answer than the first."""
     changed = [
-        f"{source.name}: {source.difference.answers} answers of members and {source.difference.ensemble_answers} of the "
-        f"ensemble are others than those of {source.difference.against}"
+        f"{source.name}: {source.difference.answers} answers of members and {source.difference.ensemble_answers} of "
+        f"the ensemble are others than those of {source.difference.against}"
         for source in found.sources
         if source.difference is not None and source.difference.answers + source.difference.ensemble_answers
     ]

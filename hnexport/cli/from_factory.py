@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from hnexport.factories.described import InputText
     from hnexport.families import Checkpoint
 
-__all__ = ["apart", "check_without", "ensemble_of_bundle", "factory_options", "given_samples", "source", "source_options"]
+__all__ = [
+    "apart",
+    "check_without",
+    "ensemble_of_bundle",
+    "factory_options",
+    "given_samples",
+    "source",
+    "source_options",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -92,8 +100,8 @@ def source_options(function: F) -> F:
                 "--from",
                 "factory",
                 metavar="MODULE:NAME|FILE.py:NAME",
-                help="With --runtimes: the function that the bundle was built from; what it returns is the reference in "
-                "float64. Your file is run, with all your rights, like `python FILE`.",
+                help="With --runtimes: the function that the bundle was built from; what it returns is the reference "
+                "in float64. Your file is run, with all your rights, like `python FILE`.",
             ),
             click.option("--arg", "arguments", multiple=True, metavar="NAME=VALUE", help="For the function of --from."),
             click.option("--checkpoint", type=FILE, help="The stored tensors of a module with a recipe, for --from."),
@@ -103,9 +111,7 @@ def source_options(function: F) -> F:
     return function
 
 
-def ensemble_of_bundle(
-    bundle: Path, factory: str, arguments: tuple[str, ...], checkpoint: Path | None
-) -> "Ensemble":
+def ensemble_of_bundle(bundle: Path, factory: str, arguments: tuple[str, ...], checkpoint: Path | None) -> "Ensemble":
     """What a bundle was built from, by its factory.
 
     Raises:

@@ -24,8 +24,8 @@ from hnexport.parity.not_run import NO_FORMAT
 from hnexport.parity.programs import sharing_programs
 from hnexport.parity.providers import Device, resolve_provider
 from hnexport.parity.runners import RUNNERS, bundle_runner, choose_runners
-from hnexport.parity.torch_runners import load_torch
 from hnexport.parity.tempered import tempered
+from hnexport.parity.torch_runners import load_torch
 from hnexport.rows import relative_l2, row_errors, taken
 from hnexport.spelling import spelled
 from hnexport.text import number_of

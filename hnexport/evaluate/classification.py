@@ -26,7 +26,7 @@ def rows_of(logits: Logits, axis: int) -> Logits:
 
 
 def classify(logits: Logits, labels: NDArray[np.int64], bins: int, others: Logits | None = None) -> Classification:
-    """Evaluate logits. What is needed of a row is made some rows at a time: memory is that of the logits and of few rows.
+    """Evaluate logits, some rows at a time: it takes little more memory than they do.
 
     Args:
         logits: `[member, row, class]`.

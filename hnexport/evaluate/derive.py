@@ -76,8 +76,13 @@ def temper_bundle(
             _write_programs(program, folder, manifest, temperature)
         golden = read_golden(bundle, manifest)
         write_golden(folder, _divided(golden, temperature))
-        tempered = dataclasses.replace(manifest, temperature=temperature)  # relative errors of others stay what they were
-        changed, held = dataclasses.replace(tempered, parity={}, files={}), held_ensemble(bundle, tempered, golden, trusted)
+        tempered = dataclasses.replace(
+            manifest, temperature=temperature
+        )  # relative errors of others stay what they were
+        changed, held = (
+            dataclasses.replace(tempered, parity={}, files={}),
+            held_ensemble(bundle, tempered, golden, trusted),
+        )
         judged = VerifyOptions(provider=provider, trust=True, fresh=False, own=True)
         sealed = seal(folder, changed, files, judged, held, progress)
     remember(sealed.digest)

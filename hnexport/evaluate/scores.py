@@ -8,7 +8,17 @@ from numpy.typing import NDArray
 
 from hnexport.evaluate.results import Bin, Scores
 
-__all__ = ["Scored", "calibration_error", "gain", "joined", "mean_scores", "reliability", "row_blocks", "scored", "scores"]
+__all__ = [
+    "Scored",
+    "calibration_error",
+    "gain",
+    "joined",
+    "mean_scores",
+    "reliability",
+    "row_blocks",
+    "scored",
+    "scores",
+]
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -82,7 +92,7 @@ def scores(rows: Scored, bins: int) -> Scores:
 
 
 def reliability(rows: Scored, bins: int) -> tuple[Bin, ...]:
-    """Rows by their confidence, in bins of equal width; what lies between two belongs to the upper one, 1 to the last."""
+    """Rows by their confidence, in bins of equal width; a boundary belongs to the upper one, 1 to the last."""
     edges = np.linspace(0.0, 1.0, bins + 1)
     place = np.clip(np.searchsorted(edges, rows.confidence, side="right") - 1, 0, bins - 1)
     counts = np.bincount(place, minlength=bins)

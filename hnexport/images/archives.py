@@ -65,7 +65,9 @@ def read_archive(
         }
 
 
-def archive_shapes(path: Path, tensors: Sequence[TensorSpec], ignored: Sequence[str] = ()) -> dict[str, tuple[int, ...]]:
+def archive_shapes(
+    path: Path, tensors: Sequence[TensorSpec], ignored: Sequence[str] = ()
+) -> dict[str, tuple[int, ...]]:
     """The shapes of these arrays, by their headers; otherwise as `read_archive`."""
     with _opened(path, tensors, ignored) as held:
         return {array.tensor.name: array_shape(array.file, array.tensor, array.subject) for array in held}

@@ -51,7 +51,7 @@ def array_shape(file: IO[bytes], tensor: TensorSpec, subject: str) -> tuple[int,
 
 
 def array_rows(file: IO[bytes], size_bytes: int, tensor: TensorSpec, subject: str, rows: int) -> Iterator[NDArray[Any]]:
-    """What `array_from` gives, at most so many samples at a time. Fortran order, which has no samples, is read whole."""
+    """What `array_from` gives, at most so many samples at a time. An array in Fortran order is read whole."""
     found, batch, order, stored = _checked_header(file, tensor, subject)
     if order == "F" or found != batch:
         values = _read_values(file, size_bytes - file.tell(), subject, found, stored)

@@ -60,7 +60,9 @@ def test_the_ensemble_is_the_mean_of_probabilities_and_its_gain_is_over_the_mean
     logits, labels = drawn
     found = classify(logits, labels, 10)
     p = np.exp(log_softmax(logits)).mean(axis=0)
-    assert found.ensemble == scores(scored(np.log(p), labels), 10) or found.ensemble.nll == pytest.approx(log_loss(labels, p))
+    assert found.ensemble == scores(scored(np.log(p), labels), 10) or found.ensemble.nll == pytest.approx(
+        log_loss(labels, p)
+    )
     assert found.mean.nll == pytest.approx(np.mean([one.nll for one in found.each]))
     assert found.gain.nll == pytest.approx(found.mean.nll - found.ensemble.nll)
     assert found.gain.accuracy == pytest.approx(found.ensemble.accuracy - found.mean.accuracy)
