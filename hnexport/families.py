@@ -243,7 +243,7 @@ class CommandLine(Protocol):
         ...
 
     def loaded(self, path: Path) -> Checkpoint:
-        """What `save` wrote.
+        """What `save` wrote, to be recalibrated.
 
         Raises:
             CheckpointError: the file is something else, or damaged.

@@ -193,13 +193,13 @@ def _called(tensor: TensorSpec, otherwise: str) -> str:
 
 def _check(tensor: TensorSpec, given: Tensor) -> None:
     dtype, shape = str(given.dtype).removeprefix("torch."), tuple(given.shape)
-    wanted = tensor.shape
+    wanted, called = tensor.shape, _called(tensor, tensor.name)
     fits = len(shape) == len(wanted) and all(
         isinstance(axis, str) or axis == size for axis, size in zip(wanted, shape, strict=True)
     )
     if not fits or dtype != tensor.dtype:
         raise RuntimeInputError(
-            f"expected {_called(tensor, tensor.name)} of shape {list(wanted)}, {tensor.dtype}, found {list(shape)}, {dtype}"
+            f"expected {called} of shape {list(wanted)}, {tensor.dtype}, found {list(shape)}, {dtype}"
         )
 
 

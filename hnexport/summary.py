@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hnexport.bundle.manifest import FORMAT_FILES, Manifest
-from hnexport.families import Described, family
+from hnexport.families import Described, Told, assumed, family
 from hnexport.spec import Source, StoredTensor
+from hnexport.spec.usage import Normalisation
 from hnexport.text import number_of
 
 __all__ = [
@@ -21,7 +22,11 @@ __all__ = [
     "summarise",
     "summarise_storage",
     "temperature_line",
+    "usage_lines",
 ]
+
+
+_NAMED_CLASSES = 5
 
 
 class Origin(StrEnum):
@@ -122,6 +127,26 @@ def temperature_line(manifest: Manifest) -> str | None:
     if found is None:
         return None
     return f"temperature {found.value:.6g} of {found.output}, fitted on {found.rows:,} rows, of {found.source}"
+
+
+def usage_lines(found: Told) -> tuple[str, ...]:
+    """What is said of an ensemble beside its tensors, and what was assumed, a line each."""
+    usage, lines = found.usage, []
+    if usage.normalisation is not None:
+        lines.append(f"pictures: {_normalised(usage.normalisation)}")
+    for output, names in usage.class_names.items():
+        more = ", …" * (len(names) > _NAMED_CLASSES)
+        lines.append(f"classes of {output}: {len(names)}, {', '.join(names[:_NAMED_CLASSES])}{more}")
+    if usage.license is not None:
+        lines.append(f"licence: {usage.license}")
+    return (*lines, *(f"assumed: {line}" for line in assumed(found)))
+
+
+def _normalised(said: Normalisation) -> str:
+    if said == Normalisation():
+        return "pixel / 255"
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (said.mean, said.std))
+    return f"(pixel / 255 - mean) / std, mean {mean}, std {std}"
 
 
 def summarise_storage(ensemble: Described) -> Storage:

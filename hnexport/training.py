@@ -1,7 +1,7 @@
 """Training: both halves of an ensemble as one module, whose batch-norm statistics are those of the member it trains."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -14,7 +14,8 @@ from hnexport.errors import SpecError
 from hnexport.families import MODULES, RECIPE, WIDE_RESNET
 from hnexport.halves import check_named
 from hnexport.members import check_member
-from hnexport.spec import StoredTensor
+from hnexport.mixture import kernels_differ
+from hnexport.spec import Slot, StoredTensor
 
 __all__ = ["EnsembleModule", "Halves", "trainable"]
 
@@ -31,13 +32,15 @@ class Halves(nn.Module):
     where each has its own.
     """
 
-    def __init__(self, generator: nn.Module, network: nn.Module, stored: Iterable[StoredTensor]) -> None:
+    def __init__(
+        self, generator: nn.Module, network: nn.Module, slots: Sequence[Slot], stored: Iterable[StoredTensor]
+    ) -> None:
         super().__init__()
         self.generator = generator
         self._network = (network,)  # in a tuple: not a submodule, its tensors are the generator's
         stored = tuple(stored)
         self._written = tuple(item for item in stored if item.slot is not None and not item.trained)
-        self._kernels_differ = _kernels_differ(stored)
+        self._kernels_differ = kernels_differ(slots, stored)
         self._seen_writing = False
         self.eval()
 
@@ -77,7 +80,7 @@ class Halves(nn.Module):
             if tensor.dtype is torch.float16:
                 raise SpecError(
                     f"{name} is stored in float16, in which small steps are lost: train in float32, and let "
-                    "`hnexport build --bases float16` round what was trained"
+                    "`hnexport build --bases float16` (int8, int4) round what was trained"
                 )
         for path, part in self.network.named_modules():
             if getattr(part, "num_batches_tracked", None) is not None and getattr(part, "momentum", 0.0) is None:
@@ -105,7 +108,7 @@ class EnsembleModule(Halves):
     """An ensemble as a module that can be trained: what `Ensemble.trainable` gives."""
 
     def __init__(self, ensemble: Ensemble) -> None:
-        super().__init__(ensemble.generator, ensemble.network, ensemble.stored)
+        super().__init__(ensemble.generator, ensemble.network, ensemble.slots, ensemble.stored)
         self._ensemble = (ensemble,)
 
     @property
@@ -132,15 +135,6 @@ class EnsembleModule(Halves):
         with self.keeping(member, generated) as given:
             weights, _ = ensemble.slots_of(given)
             return ensemble.run(weights, inputs)
-
-
-def _kernels_differ(stored: tuple[StoredTensor, ...]) -> bool:
-    """Whether members have matrices or kernels of their own before the last statistics: a head comes after them."""
-    last = max((place for place, item in enumerate(stored) if not item.trained), default=-1)
-    return any(
-        item.is_conditional and item.trained and len(item.shape) > 2  # the first axis is the member
-        for item in stored[: last + 1]
-    )
 
 
 def trainable(ensemble: Ensemble) -> EnsembleModule:

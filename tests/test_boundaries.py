@@ -38,13 +38,14 @@ ORDER = (
     ("halves", "tracing", "writes"),
     ("hypernet",),
     # a family gives an ensemble, and `Ensemble.from_modules` is a family's
-    ("families", "ensemble", "double", "training", "recalibration"),
+    ("families", "ensemble", "double", "mixture", "training", "recalibration"),
     ("networks",),
     ("factories",),
     ("export",),
     ("bundle",),
     ("confine", "trust"),
     ("images", "summary"),
+    ("card",),
     ("parity",),
     ("build",),
     ("doctor", "member", "tune", "deploy", "evaluate"),
@@ -57,6 +58,7 @@ BESIDE = {"", "runtime"}
 HEAVY = ("torch", "onnx", "onnxscript", "onnx_ir", "hypnettorch")
 LIGHT = (
     "hnexport",
+    "hnexport.card",
     "hnexport.deploy",
     "hnexport.errors",
     "hnexport.evaluate",

@@ -11,7 +11,16 @@ from digits import TrainedDigits, splits
 from shared import built_kind
 
 ROOT = Path(__file__).parents[1]
-SOURCES = {"float64", "runtime", "onnx", "onnx-materialised", "torchscript", "pt2", "onnx-ensemble", "torchscript-ensemble"}
+SOURCES = {
+    "float64",
+    "runtime",
+    "onnx",
+    "onnx-materialised",
+    "torchscript",
+    "pt2",
+    "onnx-ensemble",
+    "torchscript-ensemble",
+}
 
 
 @pytest.fixture

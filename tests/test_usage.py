@@ -1,7 +1,9 @@
 """What whoever uses an ensemble has to know beside it."""
 
+import copy
 import dataclasses
 import math
+import pickle
 
 import pytest
 
@@ -64,3 +66,9 @@ BAD = {
 def test_what_cannot_be_is_refused(make):
     with pytest.raises(SpecError):
         make()
+
+
+def test_it_is_copied_and_pickled_as_manifests_are():
+    assert copy.deepcopy(USAGE) == USAGE
+    assert pickle.loads(pickle.dumps(USAGE)) == USAGE
+    assert dataclasses.asdict(USAGE)["class_names"] == USAGE.class_names

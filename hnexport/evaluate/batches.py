@@ -1,14 +1,18 @@
 """Samples that may be more than memory holds: read again for every source, some at a time."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from hnexport.images import AppliedNormalisation, read_images
 from hnexport.spec import Signature, TensorSpec
+from hnexport.spec.images import ImageInput
 
-__all__ = ["AT_ONCE_BYTES", "Batches", "Inputs", "samples_at_once"]
+__all__ = ["AT_ONCE_BYTES", "Batch", "Batches", "Inputs", "picture_batch", "samples_at_once"]
 
 Inputs = Mapping[str, NDArray[Any]]
 
@@ -17,24 +21,49 @@ AT_ONCE_BYTES = 2**26
 _OPEN_SIZE = 256  # of an axis of any size, where nothing says how long it is
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Batch:
+    """Some samples.
+
+    Attributes:
+        inputs: by name, as the network takes them.
+        normalised: how pictures among them were; None where there are none.
+    """
+
+    inputs: Inputs
+    normalised: AppliedNormalisation | None = None
+
+
+def picture_batch(files: Sequence[Path], image: ImageInput, pictures: Mapping[str, Any]) -> Batch:
+    """Files of pictures, and of arrays, as one batch."""
+    found = read_images(files, image, **pictures)
+    applied = next((one for one in found.normalised if one is not None), None)
+    return Batch(inputs={image.tensor.name: found.images}, normalised=applied)
+
+
 class Batches:
-    """Samples in their order, as the network takes them. What fits into one batch is read once, and kept.
+    """Samples in their order, some at a time. What fits into one batch is read once, and kept.
 
     Args:
         read: begins to read, from the first sample on.
+
+    Attributes:
+        normalised: how pictures of the first batch were; None where there are none.
 
     Raises:
         RuntimeInputError: the first batch cannot be read.
     """
 
-    def __init__(self, read: Callable[[], Iterator[Inputs]]) -> None:
+    def __init__(self, read: Callable[[], Iterator[Batch]]) -> None:
         self._read = read
         batches = read()
-        first = [one for one in (next(batches, None),) if one is not None]
-        self._all = first if next(batches, None) is None else None
+        first = next(batches, None)
+        self.normalised = None if first is None else first.normalised
+        more = first is not None and next(batches, None) is not None
+        self._all = None if more or first is None else (first,)
 
     def __iter__(self) -> Iterator[Inputs]:
-        return iter(self._all) if self._all is not None else self._read()
+        return (batch.inputs for batch in self._all or self._read())
 
 
 def samples_at_once(signature: Signature, shapes: Mapping[str, tuple[int, ...]] | None = None) -> int:

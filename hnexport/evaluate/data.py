@@ -1,8 +1,7 @@
 """Samples and what is right of them, from a folder of classes, a `.npz` file or Parquet."""
 
-import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,13 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
-from hnexport.evaluate.batches import Batches, Inputs, samples_at_once
-from hnexport.evaluate.targets import CLASS_NUMBERS, TARGETS, ReadOptions, check_targets, target_spec
-from hnexport.images import image_input, read_images
-from hnexport.images.archives import archive_rows, archive_shapes, array_names, is_archive
+from hnexport.evaluate.batches import Batch, Batches, picture_batch, samples_at_once
+from hnexport.evaluate.targets import CLASS_NUMBERS, TARGETS, ReadOptions, check_targets, named_targets, target_spec
+from hnexport.images import AppliedNormalisation, distinct, image_input
+from hnexport.images.archives import archive_rows, archive_shapes, array_names, is_archive, read_archive
 from hnexport.images.arrays import array_shape, read_array
 from hnexport.images.files import open_file
+from hnexport.reading import shown
 from hnexport.runtime.validation import require_path
 from hnexport.spec import OutputSpec
 from hnexport.spelling import spelled
@@ -37,7 +37,7 @@ class Data:
         samples: how many.
         place: where they come from.
         class_names: in the classes' order; empty where the data do not say.
-        class_order: how they got their numbers, in words; "" where the data have numbers.
+        class_order: how they got their numbers, in words; "" where the data have the network's.
     """
 
     batches: Batches = field(repr=False)
@@ -46,6 +46,11 @@ class Data:
     place: str
     class_names: tuple[str, ...] = ()
     class_order: str = ""
+
+    @property
+    def normalised(self) -> AppliedNormalisation | None:
+        """How pictures were; None where there are none."""
+        return self.batches.normalised
 
 
 def read_data(
@@ -61,6 +66,7 @@ def read_data(
         RuntimeInputError: there is nothing to read, it is not what the network takes, or targets are missing or wrong.
     """
     path = require_path("the data", place)
+    options = replace(options, class_names=options.class_names or _said(manifest, output))
     if path.is_dir():
         found = _folder(path, manifest, output, options, targets=targets)
     elif path.suffix.lower() == ".parquet":
@@ -73,6 +79,7 @@ def read_data(
             samples=table.samples,
             place=str(path),
             class_names=table.class_names,
+            class_order=table.class_order,
         )
     elif is_archive(path):
         found = _archive(path, manifest, output, options, targets=targets)
@@ -93,9 +100,13 @@ def _archive(path: Path, manifest: Manifest, output: OutputSpec, options: ReadOp
             f"{path}: expected one array {options.target or ' or '.join(TARGETS)} with what is right, found "
             f"{', '.join(held or names) or 'none beside the inputs'}"
         )
-    right = (target_spec(held[0], output),) if targets else ()
-    ignored = () if targets else tuple(names)
-    shapes = archive_shapes(path, (*signature.inputs, *right), ignored)
+    unknown = next((name for name in names if targets and name not in held), None)
+    if unknown is not None:
+        raise RuntimeInputError(
+            f"{path} has an array {shown(unknown)} too many: this network takes "
+            f"{', '.join(item.name for item in signature.inputs)}"
+        )
+    shapes = archive_shapes(path, signature.inputs, names)
     counted = {item.name: shapes[item.name][0] for item in signature.inputs if item.has_batch}
     first, *more = counted or {"": 1}
     other = next((name for name in more if counted[name] != counted[first]), None)
@@ -105,15 +116,21 @@ def _archive(path: Path, manifest: Manifest, output: OutputSpec, options: ReadOp
         )
     if not counted.get(first, 1):
         raise RuntimeInputError(f"{path} holds no samples")
-    rows, others = samples_at_once(signature, shapes), tuple(name for name in every if name not in held)
-    ignored = tuple(name for name in every if name in names)
+    rows = samples_at_once(signature, shapes)
     return Data(
-        batches=Batches(lambda: archive_rows(path, signature.inputs, rows, ignored)),
-        targets=next(archive_rows(path, right, sys.maxsize, others))[held[0]] if targets else None,
+        batches=Batches(lambda: (Batch(inputs=one) for one in archive_rows(path, signature.inputs, rows, names))),
+        targets=_right(path, held[0], output, every, options) if targets else None,
         samples=counted.get(first, 1),
         place=str(path),
         class_names=options.class_names,
     )
+
+
+def _right(path: Path, name: str, output: OutputSpec, every: Sequence[str], options: ReadOptions) -> Array:
+    """The targets of an archive; classes may be said by name."""
+    others, words = [one for one in every if one != name], (name,) if output.axis is not None else ()
+    right = read_archive(path, (target_spec(name, output),), others, words)[name]
+    return named_targets(right, options.class_names, f"{path}[{name}]") if right.dtype.kind == "U" else right
 
 
 def _folder(path: Path, manifest: Manifest, output: OutputSpec, options: ReadOptions, *, targets: bool) -> Data:
@@ -147,15 +164,26 @@ def _folder(path: Path, manifest: Manifest, output: OutputSpec, options: ReadOpt
     )
 
 
+def _said(manifest: Manifest, output: OutputSpec) -> tuple[str, ...]:
+    """The names of the classes that the bundle says."""
+    return distinct(manifest.usage.class_names.get(output.name, ()))
+
+
 def _numbers(path: Path, folders: Sequence[str], output: OutputSpec, names: Sequence[str]) -> tuple[list[int], str]:
-    """The class of each folder, and how it got its number: by its name, as a number, or by its place among them."""
-    if names:
-        unknown = next((name for name in folders if name not in names), None)
-        if unknown is not None:
-            raise RuntimeInputError(f"{path}: the folder {unknown!r} is none of the classes {', '.join(names[:8])}")
+    """The class of each folder, and how it got its number: by its name, as a number, or by its place among them.
+
+    Folders that are called as classes are win over folders that are called by numbers.
+    """
+    unknown = next((name for name in folders if name not in names), None)
+    if unknown is None:
         return [names.index(name) for name in folders], ""
     if all(CLASS_NUMBERS.fullmatch(name) for name in folders):
         return [int(name) for name in folders], ""
+    if names:
+        raise RuntimeInputError(
+            f"{path}: the folder {unknown!r} is none of the classes {', '.join(names[:8])}{', …' * (len(names) > 8)}: "
+            f"rename it, or name the classes in their order with {spelled('class_names=(…)', '--labels FILE')}"
+        )
     classes = output.shape[output.axis or 0]
     if len(folders) != classes:
         raise RuntimeInputError(
@@ -174,13 +202,13 @@ def _files(files: Sequence[Path], path: Path, manifest: Manifest, options: ReadO
         raise RuntimeInputError(f"{path} is a folder, and this network takes {len(inputs)} inputs: give .npz")
     rows = samples_at_once(manifest.signature)
 
-    def read() -> Iterator[Inputs]:
+    def read() -> Iterator[Batch]:
         for start in range(0, len(files), rows):
             some = files[start : start + rows]
-            if image is not None:
-                yield {image.tensor.name: read_images(some, image, **options.pictures).images}
+            if image is None:
+                yield Batch(inputs={inputs[0].name: np.concatenate([read_array(file, inputs[0]) for file in some])})
             else:
-                yield {inputs[0].name: np.concatenate([read_array(file, inputs[0]) for file in some])}
+                yield picture_batch(some, image, options.pictures)
 
     return Batches(read)
 

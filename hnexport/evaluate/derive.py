@@ -21,6 +21,8 @@ from hnexport.bundle.golden import Golden, read_golden, write_golden
 from hnexport.bundle.manifest import FORMAT_FILES, Format, Manifest, Temperature, read_identified
 from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
 from hnexport.errors import BundleError, NotRunError, SpecError
+from hnexport.evaluate.carded import measured
+from hnexport.evaluate.results import Evaluation
 from hnexport.export.capture import open_up
 from hnexport.export.temper import temper_onnx, temper_program
 from hnexport.export.torchscript import save_scripted
@@ -45,6 +47,7 @@ def temper_bundle(
     trust: bool = False,
     force: bool = False,
     digest: str | None = None,
+    evaluation: Evaluation | None = None,
     progress: Progress = no_progress,
 ) -> BuildResult:
     """Write a bundle whose logits are those of another one, divided by a temperature.
@@ -53,6 +56,7 @@ def temper_bundle(
         trust: its programs may be read in this process, whoever made them.
         force: replace a bundle that is at the target.
         digest: `bundle` must have this one.
+        evaluation: in which the temperature was fitted, for the new bundle's card.
 
     Raises:
         BundleError: the bundle is damaged, has a temperature already or is of an old version, or the target exists.
@@ -76,15 +80,12 @@ def temper_bundle(
             _write_programs(program, folder, manifest, temperature)
         golden = read_golden(bundle, manifest)
         write_golden(folder, _divided(golden, temperature))
-        tempered = dataclasses.replace(
-            manifest, temperature=temperature
-        )  # relative errors of others stay what they were
-        changed, held = (
-            dataclasses.replace(tempered, parity={}, files={}),
-            held_ensemble(bundle, tempered, golden, trusted),
-        )
+        tempered = dataclasses.replace(manifest, temperature=temperature)  # as_trained: relative errors stay
+        held = held_ensemble(bundle, tempered, golden, trusted)
+        changed = dataclasses.replace(tempered, parity={}, files={})
         judged = VerifyOptions(provider=provider, trust=True, fresh=False, own=True)
-        sealed = seal(folder, changed, files, judged, held, progress)
+        shown = [] if evaluation is None else [measured(evaluation)]
+        sealed = seal(folder, changed, files, judged, held, progress, shown)
     remember(sealed.digest)
     return dataclasses.replace(sealed, path=target)
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
-from hnexport.evaluate.batches import Inputs, samples_at_once
-from hnexport.evaluate.targets import TARGETS, ReadOptions, target_spec
-from hnexport.images import image_input, read_images
+from hnexport.evaluate.batches import Batch, picture_batch, samples_at_once
+from hnexport.evaluate.targets import TARGETS, ReadOptions, named_targets, renumbered, target_spec
+from hnexport.images import image_input
 from hnexport.images.files import open_file
 from hnexport.installed import require_extra
 from hnexport.runtime.inputs import check_dtype, check_input
@@ -42,13 +42,15 @@ class ParquetData:
     Attributes:
         batches: begins to read the inputs by name.
         targets: where they are asked for.
-        class_names: of the file, or as they were given.
+        class_names: as they were given, or of the file.
+        class_order: how they got their numbers, in words.
     """
 
-    batches: Callable[[], Iterator[Inputs]]
+    batches: Callable[[], Iterator[Batch]]
     targets: NDArray[Any] | None
     samples: int
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...] = ()
+    class_order: str = ""
 
 
 def read_parquet(
@@ -75,11 +77,14 @@ def read_parquet(
         else:
             read = functools.partial(_inputs, path, manifest)
         if not targets:
-            return ParquetData(batches=read, targets=None, samples=samples, class_names=())
+            return ParquetData(batches=read, targets=None, samples=samples)
         column = _target(path, schema.names, options.target)
-        names = options.class_names or _declared(schema, column)
-        right = _right(path, file.read(columns=[column]), column, output, names)
-        return ParquetData(batches=read, targets=right, samples=samples, class_names=names)
+        declared, table = _declared(schema, column), file.read(columns=[column])
+        names, order = options.class_names or declared, ""
+        right = _right(path, table, column, output, names)
+        if output.axis is not None and not _is_text(table.column(column).type):
+            right, order = renumbered(right, declared, names, f"{path}: {column}")
+        return ParquetData(batches=read, targets=right, samples=samples, class_names=names, class_order=order)
 
 
 @contextmanager
@@ -95,7 +100,7 @@ def _opened(path: Path) -> Iterator["ParquetFile"]:
             raise RuntimeInputError(f"{path} cannot be read as Parquet: {shorten(error)}") from error
 
 
-def _inputs(path: Path, manifest: Manifest) -> Iterator[Inputs]:
+def _inputs(path: Path, manifest: Manifest) -> Iterator[Batch]:
     """Columns of numbers, some rows at a time."""
     import pyarrow as pa
 
@@ -108,7 +113,8 @@ def _inputs(path: Path, manifest: Manifest) -> Iterator[Inputs]:
         columns = [tensor.name for tensor in inputs]
         for batch in file.iter_batches(samples_at_once(manifest.signature), columns=columns):
             table = pa.Table.from_batches([batch])
-            yield {tensor.name: check_input(_numbers(path, table, tensor), tensor) for tensor in inputs}
+            arrays = {tensor.name: check_input(_numbers(path, table, tensor), tensor) for tensor in inputs}
+            yield Batch(inputs=arrays)
 
 
 def _target(path: Path, columns: Sequence[str], asked: str | None) -> str:
@@ -123,24 +129,22 @@ def _target(path: Path, columns: Sequence[str], asked: str | None) -> str:
 
 def _right(path: Path, table: "pyarrow.Table", column: str, output: OutputSpec, names: tuple[str, ...]) -> NDArray[Any]:
     """Targets: numbers, or names of classes."""
-    import pyarrow as pa
-
     spec, found = target_spec(column, output), table.column(column)
-    if pa.types.is_dictionary(found.type):
-        found = found.cast(found.type.value_type)
-    if pa.types.is_string(found.type) or pa.types.is_large_string(found.type):
-        numbers = {name: number for number, name in enumerate(names)}
-        said = found.to_pylist()
-        unknown = next((one for one in said if one not in numbers), None)
-        if unknown is not None or not numbers:
-            raise RuntimeInputError(
-                f"{path}: {column} names the class {unknown or said[0]!r}, which is none of "
-                f"{', '.join(names[:8]) or 'none that are known'}: give the names of the classes in their order"
-            )
-        return np.array([numbers[one] for one in said], np.int64)
+    if _is_text(found.type):
+        if found.null_count:
+            raise RuntimeInputError(f"{path}: {column} lacks {found.null_count} values")
+        said = np.array(found.to_pylist() or [""], dtype=np.str_)[: table.num_rows]
+        return named_targets(said, names if output.axis is not None else (), f"{path}: {column}")
     array = _numbers(path, table, spec)
     check_dtype(array.dtype, spec, f"{path}: {column}")
     return array.astype(spec.dtype)
+
+
+def _is_text(kind: "pyarrow.DataType") -> bool:
+    import pyarrow as pa
+
+    held = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(held) or pa.types.is_large_string(held))
 
 
 def _declared(schema: "pyarrow.Schema", column: str) -> tuple[str, ...]:
@@ -212,7 +216,7 @@ def _chosen(path: Path, columns: list[str], image: ImageInput) -> str:
     return image.tensor.name if image.tensor.name in columns else columns[0]
 
 
-def _pictures(path: Path, column: str, image: ImageInput, options: ReadOptions) -> Iterator[Inputs]:
+def _pictures(path: Path, column: str, image: ImageInput, options: ReadOptions) -> Iterator[Batch]:
     """Pictures, decoded as files are: some at a time lie in a folder that is removed again."""
     with _opened(path) as file:
         contents = _contents(path, file, column)
@@ -220,10 +224,10 @@ def _pictures(path: Path, column: str, image: ImageInput, options: ReadOptions) 
             with tempfile.TemporaryDirectory() as folder:
                 files = list(_written(Path(folder), chunk))
                 try:
-                    images = read_images(files, image, **options.pictures).images
+                    batch = picture_batch(files, image, options.pictures)
                 except RuntimeInputError as error:
                     raise RuntimeInputError(str(error).replace(f"{folder}/", f"{path}: {column} ")) from error
-            yield {image.tensor.name: images}
+            yield batch
 
 
 def _contents(path: Path, file: "ParquetFile", column: str) -> Iterator[tuple[int, bytes]]:

@@ -43,8 +43,12 @@ class JoinedBasis:
         return self.hypernet.chunk_size // self.out_channels
 
     def lay_out(self, basis: "Tensor") -> "Tensor":
-        """A basis `[embedding, chunk]` as a view `[out_channel, embedding, row]`."""
-        return basis.reshape(-1, self.out_channels, self.row).transpose(0, 1)
+        """A basis `[embedding, chunk]` as a view `[out_channel, embedding, row]`.
+
+        Its integers, or scales, `[embedding, group, size]` become `[out_channel, embedding, a row's groups, size]`.
+        """
+        row = (self.row,) if basis.dim() == 2 else (basis.shape[1] // self.out_channels, basis.shape[2])
+        return basis.reshape(-1, self.out_channels, *row).transpose(0, 1)
 
 
 def joined_bases(plan: ChunkPlan) -> dict[str, JoinedBasis]:

@@ -13,7 +13,7 @@ from hnexport.errors import HnexportError, RuntimeInputError
 from hnexport.images.arrays import ARCHIVE, array_from, array_rows, array_shape
 from hnexport.images.files import open_file
 from hnexport.reading import shown
-from hnexport.spec import Signature, TensorSpec
+from hnexport.spec import TensorSpec
 from hnexport.text import shorten
 
 __all__ = ["archive_rows", "archive_shapes", "array_names", "is_archive", "read_archive"]
@@ -47,21 +47,27 @@ def array_names(path: Path) -> tuple[str, ...]:
 
 
 def read_archive(
-    path: Path, signature: Signature, besides: Sequence[TensorSpec] = (), ignored: Sequence[str] = ()
+    path: Path,
+    tensors: Sequence[TensorSpec],
+    ignored: Sequence[str] = (),
+    words: Sequence[str] = (),
 ) -> dict[str, NDArray[Any]]:
-    """Every input of a network, from the array of that name.
+    """Every one of these inputs of a network, from the array of that name.
 
     Args:
-        besides: further arrays that it has to hold.
-        ignored: names of those that it may hold too.
+        ignored: names of arrays that it may hold too.
+        words: names of those that may hold text.
 
     Raises:
         RuntimeInputError: the archive cannot be read, has an array too few or too many, or one that the graph does not
             take.
     """
-    with _opened(path, (*signature.inputs, *besides), ignored) as held:
+    with _opened(path, tensors, ignored) as held:
         return {
-            array.tensor.name: array_from(array.file, array.size_bytes, array.tensor, array.subject) for array in held
+            array.tensor.name: array_from(
+                array.file, array.size_bytes, array.tensor, array.subject, words=array.tensor.name in words
+            )
+            for array in held
         }
 
 

@@ -38,21 +38,32 @@ def read_array(path: Path, tensor: TensorSpec) -> NDArray[Any]:
         return array_from(file, os.fstat(file.fileno()).st_size, tensor, str(path))
 
 
-def array_from(file: IO[bytes], size_bytes: int, tensor: TensorSpec, subject: str) -> NDArray[Any]:
-    """The same from an open file of `size_bytes` that can be sought; `subject` begins the messages."""
-    found, batch, order, stored = _checked_header(file, tensor, subject)
+def array_from(
+    file: IO[bytes], size_bytes: int, tensor: TensorSpec, subject: str, *, words: bool = False
+) -> NDArray[Any]:
+    """The same from an open file of `size_bytes` that can be sought; `subject` begins the messages.
+
+    Args:
+        words: the array may hold text instead, which is given as it is.
+    """
+    found, order, stored = _read_header(file, subject)
+    if words and stored.kind == "U" and stored.itemsize:
+        return _read_values(file, size_bytes - file.tell(), subject, found, stored).reshape(found, order=order)
+    batch = _checked(found, stored, tensor, subject)
     values = _read_values(file, size_bytes - file.tell(), subject, found, stored)
     return check_input(values.reshape(batch, order=order), tensor)
 
 
 def array_shape(file: IO[bytes], tensor: TensorSpec, subject: str) -> tuple[int, ...]:
     """The shape that `array_from` would give, by the header alone."""
-    return _checked_header(file, tensor, subject)[1]
+    found, _, stored = _read_header(file, subject)
+    return _checked(found, stored, tensor, subject)
 
 
 def array_rows(file: IO[bytes], size_bytes: int, tensor: TensorSpec, subject: str, rows: int) -> Iterator[NDArray[Any]]:
     """What `array_from` gives, at most so many samples at a time. An array in Fortran order is read whole."""
-    found, batch, order, stored = _checked_header(file, tensor, subject)
+    found, order, stored = _read_header(file, subject)
+    batch = _checked(found, stored, tensor, subject)
     if order == "F" or found != batch:
         values = _read_values(file, size_bytes - file.tell(), subject, found, stored)
         whole = check_input(values.reshape(batch, order=order), tensor)
@@ -65,17 +76,14 @@ def array_rows(file: IO[bytes], size_bytes: int, tensor: TensorSpec, subject: st
         yield check_input(values.reshape(shape), tensor)
 
 
-def _checked_header(
-    file: IO[bytes], tensor: TensorSpec, subject: str
-) -> tuple[tuple[int, ...], tuple[int, ...], Any, np.dtype[Any]]:
-    """The shape, the same with a batch axis, "C" or "F", and the dtype of what the graph takes."""
-    found, order, stored = _read_header(file, subject)
+def _checked(found: tuple[int, ...], stored: np.dtype[Any], tensor: TensorSpec, subject: str) -> tuple[int, ...]:
+    """The shape with a batch axis, of what the graph takes."""
     batch = (1, *found) if _is_one_sample(found, tensor) else found
     if stored.hasobject:
         raise RuntimeInputError(f"{subject} holds pickled Python objects, which are never read: save numbers")
     check_dtype(stored, tensor, subject)
     check_shape(batch, tensor, subject)
-    return found, batch, order, stored
+    return batch
 
 
 def _is_one_sample(found: tuple[int, ...], tensor: TensorSpec) -> bool:

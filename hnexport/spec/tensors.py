@@ -207,6 +207,7 @@ class StoredKind(StrEnum):
     """What a stored tensor is for."""
 
     BASIS = "basis"
+    BASIS_SCALES = "basis-scales"
     BASIS_BIAS = "basis-bias"
     HIDDEN = "hidden"
     HIDDEN_BIAS = "hidden-bias"

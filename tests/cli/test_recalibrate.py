@@ -32,6 +32,7 @@ def test_it_writes_a_checkpoint_with_statistics_of_each_member_and_says_what_cha
     assert "there was one set for all members before" in " ".join(done.stdout.split())
     assert done.stdout.splitlines()[-1] == "own.safetensors"
     assert (tmp_path / "one-set.safetensors").read_bytes() == before
+    assert "mixture" not in done.stderr  # whoever mends it is not told to
     found = load_checkpoint(tmp_path / "own.safetensors")
     expected = recalibrate(checkpoint, torch.from_numpy(images), batch_size=15).checkpoint
     assert found.spec == expected.spec
@@ -52,8 +53,11 @@ def test_pictures_are_normalised_as_somebody_said(hnexport, given, tmp_path):
     command = ("recalibrate", "one-set.safetensors", "0.png", "1.png", "2.png", "--out", "own.safetensors")
     done = hnexport(*command)
     assert done.returncode == 2
-    assert "the statistics depend on how training normalised pictures" in done.stderr
-    assert hnexport(*command, "--mean", "0.5", "--std", "0.25").returncode == 0
+    assert "0.png: this ensemble does not say how training normalised pictures" in " ".join(done.stderr.split())
+    done = hnexport(*command, "--mean", "0.5", "--std", "0.25")
+    assert done.returncode == 0
+    said = "pictures: (pixel/255 - mean) / std, mean 0.5, std 0.25, as the command says"
+    assert said in " ".join(done.stdout.split())
 
 
 def test_the_given_checkpoint_is_never_replaced(hnexport, given):

@@ -12,6 +12,7 @@ from hnexport.errors import CheckpointError, SpecError
 from hnexport.families import RECIPE
 from hnexport.hypernet.generator import WeightGenerator
 from hnexport.hypernet.storage import GeneratorSpec, stored_tensors
+from hnexport.mixture import warn_of_mixture
 from hnexport.networks.modules.first import FirstMember
 from hnexport.networks.modules.inputs import Axes, read_inputs
 from hnexport.networks.modules.members import check_finite, check_module, on_cpu
@@ -64,6 +65,15 @@ def ensemble_from_recipe(
     if not any(item.is_conditional for item in stored):
         raise SpecError("the recipe shares every tensor: members would be equal; let some be `member` or `generated`")
     tensors, source = _tensors(described, module, weights, seed)
+    warn_of_mixture(
+        name,
+        members,
+        first.slots,
+        stored,
+        tensors,
+        "Train with a set for each member (Rule('*running_*', 'member') first in the recipe), or estimate them from "
+        "training data with `hnexport.recalibration.recalibrate`",
+    )
     return RecipeEnsemble(
         name=name,
         origin=f"{kind} with a recipe, {source}" if origin is None else origin,

@@ -34,7 +34,8 @@ class Pipeline(Halves):
         Raises:
             CheckpointError: the tensors are not those of the specification.
         """
-        super().__init__(WeightGenerator(generator_spec(spec), tensors), ImageNetwork(spec), stored_tensors(spec))
+        described = generator_spec(spec)
+        super().__init__(WeightGenerator(described, tensors), ImageNetwork(spec), described.slots, stored_tensors(spec))
         self.spec = spec
 
     @classmethod

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import torch
 
 from hnexport.errors import CheckpointError
+from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint
 from hnexport.networks.wide_resnet.checkpoints.hypnettorch_names import MainState
-from hnexport.networks.wide_resnet.spec import PipelineSpec
-from hnexport.spec import Source
+from hnexport.networks.wide_resnet.checkpoints.one_set import warn_of_one_set
 from hnexport.spelling import spelled
 
 __all__ = ["statistics_sets", "warn_of_statistics"]
@@ -45,20 +45,13 @@ def statistics_sets(main: MainState, members: int, chosen: int | tuple[int, ...]
     return sets
 
 
-def warn_of_statistics(origin: str, main: MainState, spec: PipelineSpec, sets: Sequence[int]) -> None:
+def warn_of_statistics(origin: str, main: MainState, checkpoint: Checkpoint, sets: Sequence[int]) -> None:
     """Say what leaves a trace that somebody should look at, though it can be built."""
-    if not main.statistics or spec.members == 1:
+    if not main.statistics or checkpoint.spec.members == 1:
         return
-    if len(sets) == 1 and spec.recipe.convolution is not Source.SHARED:
-        _log.warning(
-            "%s: %d members with kernels of their own meet one set of batch-norm statistics, a mixture that fits none "
-            "of them: they predict much worse than in training. Train with a set for each member (checkpoint_stats "
-            "called %d times, and condition=cond_id), or estimate them from training images with "
-            "`hnexport recalibrate`",
-            origin,
-            spec.members,
-            spec.members - 1,
-        )
+    warn_of_one_set(
+        origin, checkpoint, f"checkpoint_stats called {checkpoint.spec.members - 1} times, and condition=cond_id"
+    )
     idle = [number for number in sets if number in _never_updated(main)]
     if len(sets) > 1 and 0 < len(idle) < len(sets):
         _log.warning(

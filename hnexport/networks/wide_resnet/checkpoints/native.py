@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from hnexport.errors import CheckpointError, SpecError
 from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint
 from hnexport.networks.wide_resnet.checkpoints.files import existing_file, sha256
+from hnexport.networks.wide_resnet.checkpoints.one_set import warn_of_one_set
 from hnexport.networks.wide_resnet.chunking import count_pieces
 from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.networks.wide_resnet.storage import stored_tensors
@@ -25,11 +26,19 @@ from hnexport.spec.assumed import Assumed
 from hnexport.spec.usage import Usage
 from hnexport.spelling import spelled
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "check_checkpoint_target", "is_native", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "FORMAT",
+    "FORMAT_VERSION",
+    "check_checkpoint_target",
+    "is_native",
+    "load_checkpoint",
+    "read_checkpoint",
+    "save_checkpoint",
+]
 
 FORMAT = "hnexport-checkpoint"
 FORMAT_VERSION = 1
-DTYPES = {"float32": "F32", "float16": "F16"}
+DTYPES = {"float32": "F32", "float16": "F16", "int8": "I8", "uint8": "U8"}
 MAX_HEADER_BYTES = 100_000_000  # as in safetensors
 MAX_BLOCKS_PER_GROUP = 1000
 """A file's specification may not ask for a deeper network: the tables of slots grow with it, not with the file."""
@@ -111,10 +120,19 @@ def _replaceable(path: Path) -> Contents:
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a native checkpoint. No code from the file is run; shapes are checked before anything is allocated.
 
+    One set of batch-norm statistics for members whose kernels differ is warned of.
+
     Raises:
         CheckpointError: the file is missing, damaged, of another format or version, or does not hold what its
             specification needs.
     """
+    found = read_checkpoint(path)
+    warn_of_one_set(Path(path).name, found)
+    return found
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """`load_checkpoint` without a warning, for whoever is mending statistics."""
     path = existing_file(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:

@@ -17,6 +17,7 @@ from hnexport.networks.wide_resnet.checkpoints.late_phase.layers import COUNTER,
 from hnexport.networks.wide_resnet.checkpoints.late_phase.network import check_layers, infer_network, layer_names
 from hnexport.networks.wide_resnet.checkpoints.late_phase.released import check_released
 from hnexport.networks.wide_resnet.checkpoints.late_phase.state import read_late_phase
+from hnexport.networks.wide_resnet.checkpoints.one_set import warn_of_one_set
 from hnexport.networks.wide_resnet.chunking import plan_chunks
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageSpec, PipelineSpec, Recipe, WideResNetSpec
 from hnexport.networks.wide_resnet.storage import stored_tensors
@@ -94,12 +95,14 @@ def import_late_phase(
     note_conversion(origin, (tensor for name, tensor in state.items() if not name.endswith(COUNTER)))
     made = _made(_spec(network, ours, members), ours)
     order = [stored.name for stored in stored_tensors(made.spec)]
-    return Checkpoint(
+    found = Checkpoint(
         spec=made.spec,
         tensors={name: made.tensors[name] for name in order},
         origin=f"{origin}, members averaged" if average_members else origin,
-        usage=Usage(assumed=tuple(Assumed) if image is None else (Assumed.NORMALISATION,)),
+        usage=Usage(assumed=(*([Assumed.IMAGE_SIZE] if image is None else []), Assumed.NORMALISATION)),
     )
+    warn_of_one_set(origin, found, "without batchnorm in hard_sharing")
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
