@@ -196,8 +196,8 @@ def head(found: Evaluation) -> str:
     import torch
 
     text = (
-        f"{found.samples} digits that it was not trained on, {found.bins} bins; PyTorch {torch.__version__}, onnxruntime "
-        f"{onnxruntime.__version__}, {processor()}; training, building and evaluating took "
+        f"{found.samples} digits that it was not trained on, {found.bins} bins; PyTorch {torch.__version__}, "
+        f"onnxruntime {onnxruntime.__version__}, {processor()}; training, building and evaluating took "
         f"{sum(os.times()[:4]):.0f} s of processor time."
     )
     return textwrap.fill(text, width=120, break_long_words=False, break_on_hyphens=False)
