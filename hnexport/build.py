@@ -8,7 +8,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
@@ -32,9 +32,11 @@ from hnexport.bundle.manifest import (
     write_manifest,
 )
 from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
+from hnexport.card import Measured, tell_of_kept, write_card
 from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError, SpecError
 from hnexport.export import capture, write_onnx, write_pt2, write_torchscript
+from hnexport.hypernet.bases import basis_rounding
 from hnexport.names import COND_ID, MODEL_FILE, PARITY_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity import (
     ParityReport,
@@ -98,7 +100,7 @@ class BuildOptions:
         members: the members to verify; None takes all, or a seeded sample above 32.
         provider: onnxruntime's provider (and torch's device) for the verification.
         force: replace a bundle that is already at the target.
-        bases: the dtype in which the bases are stored, for a source that has any; None leaves them as they are.
+        bases: how the bases are stored, for a source that has any; None leaves them as they are.
         samples: of every input `[sample, …]` by name, to verify with instead of random ones; see
             `hnexport.parity.inputs.given_inputs`.
         reference: a file of inputs and of what the trained model itself computes of them, which the ensemble has to
@@ -151,7 +153,8 @@ def build(
 
     Raises:
         BundleError: the target exists (also where it appeared meanwhile), cannot be written or the disk is full.
-        CheckpointError, SpecError: the bases do not fit float16, or there are none; or `usage` does not fit.
+        CheckpointError, SpecError: the bases do not fit the form that was asked for, there are none, or `usage` cannot
+            be said of it.
         CaptureError, ExportError: an exporter refused.
         ParityError: a member that should be verified does not exist.
         ParityFailedError: an artifact does not compute what PyTorch computes; nothing was published.
@@ -164,7 +167,10 @@ def build(
         ensemble = _ensemble(_with_bases(source, options.bases)).with_usage(options.usage)
     formats = options.formats or default_formats(_stored_bytes(ensemble))
     probes = _probes(ensemble, options.samples)
-    trained = None if options.reference is None else check_trained(exact, options.reference)
+    trained = None
+    if options.reference is not None:
+        trained = check_trained(exact, options.reference)
+        ensemble = dataclasses.replace(ensemble, usage=ensemble.usage.confirmed())
     asked = checked_members(ensemble.members, options.members)
     needed = _needed_bytes(ensemble, len(formats), len(asked))
     check_target(target, force=options.force, needed_bytes=needed)
@@ -178,7 +184,7 @@ def build(
                 ensemble, members, probes.inputs, probes.kinds, progress=progress, conditions=probes.conditions
             )
             write_golden(folder, golden)
-        if _rounds(exact, ensemble):
+        if options.bases is not None and basis_rounding(ensemble.stored, exact.tensors, ensemble.tensors):
             with clock.stage("rounding"):
                 rounding = measure_rounding(exact, ensemble, golden, progress=progress)
             manifest = dataclasses.replace(manifest, basis_rounding=rounding)
@@ -193,6 +199,7 @@ def build(
         )
         sealed = seal(folder, manifest, files, judged, ensemble, progress)
     remember(sealed.digest)
+    tell_of_kept(target)
     return dataclasses.replace(sealed, path=target, seconds={**clock.seconds, **sealed.seconds})
 
 
@@ -203,12 +210,14 @@ def seal(
     judged: VerifyOptions,
     ensemble: Ensemble | None,
     progress: Progress,
+    measured: Sequence[Measured] = (),
 ) -> BuildResult:
-    """Verify what lies in a folder that is not published yet, and write the report and the manifest.
+    """Verify what lies in a folder that is not published yet, and write the report, the manifest and the card.
 
     Args:
         manifest: without files and parity.
         ensemble: for the report's error by depth; None leaves that out.
+        measured: evaluations, for the card.
 
     Raises:
         ParityFailedError: an artifact does not compute the golden samples.
@@ -229,8 +238,9 @@ def seal(
         write_page(folder, report, manifest, golden, depth)
     manifest = dataclasses.replace(manifest, files=files.records())
     write_manifest(folder, manifest)
-    digest = read_identified(folder).digest
-    return BuildResult(path=folder, manifest=manifest, digest=digest, parity=report, seconds=clock.seconds)
+    found = read_identified(folder)
+    write_card(folder, found, golden, measured)
+    return BuildResult(path=folder, manifest=manifest, digest=found.digest, parity=report, seconds=clock.seconds)
 
 
 def _probes(ensemble: Ensemble, samples: Mapping[str, NDArray[np.generic]] | None) -> Probes:
@@ -315,12 +325,14 @@ def _write_formats(ensemble: Ensemble, folder: Path, formats: tuple[Format, ...]
 
 def _metadata(ensemble: Ensemble) -> dict[str, str]:
     """What each ONNX file says of itself."""
+    said = {} if ensemble.usage == Usage() else {"hnexport.usage": json.dumps(to_json(ensemble.usage))}
     return {
         "hnexport.name": ensemble.name,
         "hnexport.family": ensemble.source.family,
         "hnexport.spec": json.dumps(to_json(ensemble.source.spec)),
         "hnexport.signature": json.dumps(to_json(ensemble.signature)),
         "hnexport.origin": ensemble.origin,
+        **said,
     }
 
 
@@ -345,11 +357,6 @@ def _parity_summary(report: ParityReport) -> dict[str, ArtifactParity]:
         )
         for artifact in report.artifacts
     }
-
-
-def _rounds(before: Ensemble, after: Ensemble) -> bool:
-    """Whether stored tensors take fewer bytes than before."""
-    return _stored_bytes(after) < _stored_bytes(before)
 
 
 def _stored_bytes(ensemble: Ensemble) -> int:

@@ -1,6 +1,7 @@
 """Every file name and reserved tensor name of a bundle, once. Standard library only."""
 
 __all__ = [
+    "CARD_FILE",
     "COND_ID",
     "COND_IDS",
     "ENSEMBLE_FILE",
@@ -29,6 +30,8 @@ MANIFEST_FILE = "manifest.json"
 GOLDEN_FILE = "golden.safetensors"
 PARITY_FILE = "parity.json"
 PAGE_FILE = "report.html"
+CARD_FILE = "README.md"
+"""The model card: it lies beside what the manifest lists, since people complete it where models are published."""
 
 MODEL_FILE = "model.onnx"
 ENSEMBLE_FILE = "ensemble.onnx"

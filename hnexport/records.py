@@ -15,7 +15,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from hnexport.errors import HnexportError
+from hnexport.errors import HnexportError, SpecError
 from hnexport.reading import shown
 
 __all__ = ["SPARSE", "RecordError", "from_json", "to_json"]
@@ -61,8 +61,8 @@ def from_json(kind: type[T], value: Any, path: str = "$") -> T:
 
     Raises:
         RecordError: a field is missing, unknown or of the wrong type; an integer has more than 64 bits, a number is not
-            finite, a string cannot be encoded. A `ValueError` that the record's own validation raises passes through
-            unchanged.
+            finite, a string cannot be encoded.
+        SpecError: the record's own validation refuses it; the message starts with its path where it is not the whole.
     """
     return typing.cast("T", _convert(kind, value, path))
 
@@ -148,7 +148,11 @@ def _convert_record(kind: Any, value: Any, path: str) -> Any:
     ]
     if missing:
         raise RecordError(f"{path}: field {missing[0]!r} is missing")
-    return kind(**{name: _convert(hints[name], item, f"{path}.{name}") for name, item in value.items()})
+    converted = {name: _convert(hints[name], item, f"{path}.{name}") for name, item in value.items()}
+    try:
+        return kind(**converted)
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}" if path != "$" else str(error)) from error
 
 
 @functools.cache

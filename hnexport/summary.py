@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hnexport.bundle.manifest import FORMAT_FILES, Manifest
-from hnexport.families import Described, family
+from hnexport.families import Described, Told, assumed, family
 from hnexport.spec import Source, StoredTensor
+from hnexport.spec.usage import Normalisation
 from hnexport.text import number_of
 
 __all__ = [
@@ -21,7 +22,11 @@ __all__ = [
     "summarise",
     "summarise_storage",
     "temperature_line",
+    "usage_lines",
 ]
+
+
+_NAMED_CLASSES = 5
 
 
 class Origin(StrEnum):
@@ -106,10 +111,13 @@ def reference_line(manifest: Manifest) -> str | None:
     named = f"member{'s' * (len(found.members) != 1)} {', '.join(map(str, found.members))}"
     members = "all " * (manifest.members > 1) + number_of(manifest.members, "member") if is_all else named
     samples = number_of(found.samples, "sample")
-    rounded = ", before the bases were rounded" if manifest.basis_rounding is not None else ""
+    before = ["the bases were rounded"] if manifest.basis_rounding is not None else []
+    if manifest.temperature is not None and manifest.temperature.output in found.outputs:
+        before.append("logits were divided by the temperature")
     return (
         f"as trained, {found.file}: {members}, {samples}, {', '.join(found.outputs)}: relative L2 error "
-        f"{found.relative_l2:.1e}, at most {found.tolerance:.0e}{rounded}"
+        f"{found.relative_l2:.1e}, at most {found.tolerance:.0e}"
+        f"{', before ' + ' and '.join(before) if before else ''}"
     )
 
 
@@ -119,6 +127,26 @@ def temperature_line(manifest: Manifest) -> str | None:
     if found is None:
         return None
     return f"temperature {found.value:.6g} of {found.output}, fitted on {found.rows:,} rows, of {found.source}"
+
+
+def usage_lines(found: Told) -> tuple[str, ...]:
+    """What is said of an ensemble beside its tensors, and what was assumed, a line each."""
+    usage, lines = found.usage, []
+    if usage.normalisation is not None:
+        lines.append(f"pictures: {_normalised(usage.normalisation)}")
+    for output, names in usage.class_names.items():
+        more = ", …" * (len(names) > _NAMED_CLASSES)
+        lines.append(f"classes of {output}: {len(names)}, {', '.join(names[:_NAMED_CLASSES])}{more}")
+    if usage.license is not None:
+        lines.append(f"licence: {usage.license}")
+    return (*lines, *(f"assumed: {line}" for line in assumed(found)))
+
+
+def _normalised(said: Normalisation) -> str:
+    if said == Normalisation():
+        return "pixel / 255"
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (said.mean, said.std))
+    return f"(pixel / 255 - mean) / std, mean {mean}, std {std}"
 
 
 def summarise_storage(ensemble: Described) -> Storage:

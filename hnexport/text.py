@@ -8,7 +8,7 @@ that an encoding lacks. `hnexport.cli.output` applies both to all that is printe
 import codecs
 import re
 
-__all__ = ["READABLE", "clean", "degrade", "number_of", "shorten"]
+__all__ = ["READABLE", "clean", "degrade", "megabytes", "number_of", "shorten"]
 
 READABLE = "hnexport-readable"
 """The name of the codec error handler that substitutes what an encoding lacks."""
@@ -64,6 +64,11 @@ def shorten(words: object, length: int = 300) -> str:
 def number_of(count: int, noun: str) -> str:
     """`1 member`, `3 members`, `0 members`."""
     return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def megabytes(size_bytes: float) -> str:
+    """`150.6 MB`; what would be less than `0.1 MB`, `13.5 kB`."""
+    return f"{size_bytes / 1e6:,.1f} MB" if size_bytes >= 1e5 or not size_bytes else f"{size_bytes / 1e3:,.1f} kB"
 
 
 def degrade(text: str, encoding: str | None) -> str:

@@ -80,7 +80,7 @@ class Halves(nn.Module):
             if tensor.dtype is torch.float16:
                 raise SpecError(
                     f"{name} is stored in float16, in which small steps are lost: train in float32, and let "
-                    "`hnexport build --bases float16` round what was trained"
+                    "`hnexport build --bases float16` (int8, int4) round what was trained"
                 )
         for path, part in self.network.named_modules():
             if getattr(part, "num_batches_tracked", None) is not None and getattr(part, "momentum", 0.0) is None:

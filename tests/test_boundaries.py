@@ -46,6 +46,7 @@ ORDER = (
     ("bundle",),
     ("confine", "trust"),
     ("images", "summary"),
+    ("card",),
     ("parity",),
     ("build",),
     ("doctor", "member", "tune", "deploy", "evaluate"),
@@ -58,6 +59,7 @@ BESIDE = {"", "runtime"}
 HEAVY = ("torch", "onnx", "onnxscript", "onnx_ir", "hypnettorch")
 LIGHT = (
     "hnexport",
+    "hnexport.card",
     "hnexport.deploy",
     "hnexport.errors",
     "hnexport.evaluate",

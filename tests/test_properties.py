@@ -17,7 +17,7 @@ from strategies import json_values, pipelines
 from hnexport.bundle import read_manifest, write_manifest
 from hnexport.bundle.manifest import SCHEMA_VERSION
 from hnexport.errors import BundleError, CheckpointError, RuntimeInputError, SpecError
-from hnexport.images import read_images
+from hnexport.images import Normalisation, read_images
 from hnexport.networks.wide_resnet.checkpoints import load_checkpoint
 from hnexport.networks.wide_resnet.chunking import chunk_parts, plan_chunks
 from hnexport.networks.wide_resnet.counts import weight_summary
@@ -147,4 +147,4 @@ def test_an_image_of_any_bytes_is_read_or_refused(tmp_path, magic, content, suff
         warnings.catch_warnings(action="ignore"),
         contextlib.suppress(RuntimeInputError),
     ):  # Pillow warns of odd headers
-        assert read_images([path], image_input(SMALL), resize=True).names
+        assert read_images([path], image_input(SMALL), resize=True, normalisation=Normalisation()).names

@@ -6,6 +6,7 @@ Without a bundle it builds one first, WRN-28-10 with ten members, in a temporary
 PyTorch in float64 and beside the plain network of one member: members generated in every call and materialised, with
 TF32, float16, CUDA graphs, channels last and each algorithm search, through `hnexport.runtime` and `hnexport.bench`;
 the same without bound inputs; the mean of all members; TorchScript and .pt2; lists of plain modules of four kinds;
+an ensemble trained on digits, whose answers and accuracy every artifact and precision must keep;
 `hnexport verify` of every format in strict float32 and TF32, once more where the driver forbids TF32; TensorRT where
 it is installed. A check that cannot be made is a row that says why, and so is one for which no time is left.
 `--provider cpu` tries the script itself where there is no GPU.
@@ -38,8 +39,10 @@ from hnexport.bundle.golden import Golden, read_golden, within
 from hnexport.bundle.manifest import Format, Manifest, read_manifest
 from hnexport.doctor import diagnose
 from hnexport.errors import HnexportError
+from hnexport.evaluate import EvaluateOptions, evaluate
 from hnexport.names import COND_ID, MODEL_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.networks.wide_resnet.checkpoints import random_checkpoint
+from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import PipelineSpec, WideResNetSpec
 from hnexport.parity import VerifyOptions, tolerances, verify
 from hnexport.parity.compare import relative_l2
@@ -54,6 +57,9 @@ from hnexport.tune import halve
 
 BATCHES = (1, 8, 32)
 REPEATS = 30
+EPOCHS = 12
+"""Of the training on digits."""
+ON_DIGITS = ("onnx", "onnx-materialised", "torchscript", "pt2", "onnx-ensemble", "torchscript-ensemble")
 CUDA_ONLY = "needs the provider cuda"
 LISTS = ("cnn", "transformer", "resnet", "recurrent")
 """Kinds of modules whose lists are built and verified, of `tests/support/module_ensembles.py`."""
@@ -269,6 +275,46 @@ def list_rows(task: Task, kind: str) -> Iterator[Row]:
             yield dataclasses.replace(row, check=f"{kind} list: {row.check}")
 
 
+def digits_rows(task: Task) -> Iterator[Row]:
+    """An ensemble trained here on handwriting: accuracy in float64 and of every artifact, and which answers change.
+
+    In float32 none may. In TF32 and float16, through the runtime, at most one in a hundred.
+    """
+    sys.path.append(str(Path(__file__).parents[1] / "examples"))
+    import train_digits
+
+    train_images, images, train_labels, labels = train_digits.digits()
+    pipeline = Pipeline.from_seed(train_digits.specification(train_images), seed=0)
+    train_digits.train(pipeline, torch.from_numpy(train_images), torch.from_numpy(train_labels), EPOCHS)
+    with tempfile.TemporaryDirectory(prefix="hnexport-gpu-check-digits-") as folder:
+        checkpoint = pipeline.checkpoint(origin="examples/train_digits.py")
+        bundle = build(checkpoint, Path(folder) / "digits", options=BuildOptions(provider="cpu")).path
+        data = Path(folder) / "digits.npz"
+        np.savez(data, image=images, label=labels)
+        options = EvaluateOptions(artifacts=ON_DIGITS, provider=task.provider, trust=True)
+        for source in evaluate(bundle, data, options=options).sources:
+            found, difference = source.classification, source.difference
+            changed = 0 if difference is None else difference.answers + difference.ensemble_answers
+            yield Row(
+                check=f"digits: {source.name}",
+                passed=changed == 0,
+                detail=f"accuracy {found.mean.accuracy:.4f} (members), {found.ensemble.accuracy:.4f} (ensemble), "
+                f"{changed} answers changed; {source.runtime}",
+            )
+        expected = load(bundle, provider="cpu").predict_mean(images).probabilities.argmax(1)
+        for precision in () if task.provider == "cpu" else (Precision.TF32, Precision.FLOAT16):
+            if precision is Precision.FLOAT16:
+                halve(bundle)
+            given = load(bundle, provider=task.provider, precision=precision).predict_mean(images)
+            answers = given.probabilities.argmax(1)
+            changed = int((answers != expected).sum())
+            yield Row(
+                check=f"digits: runtime, {precision}",
+                passed=changed <= len(images) // 100,
+                detail=f"accuracy {(answers == labels).mean():.4f} (ensemble), {changed} of its answers changed",
+            )
+
+
 def parity_row(task: Task, artifact: str, provider: str, precision: tolerances.Precision) -> Row:
     """`verify` of one artifact, every member."""
     options = VerifyOptions(artifacts=(artifact,), provider=provider, precision=precision, trust=True)
@@ -327,6 +373,7 @@ def checks(task: Task) -> Iterator[Check]:
         )
     for kind in LISTS:
         yield Check(name=f"{kind} list", make=lambda k=kind: list_rows(task, k), obstacle=no_torch)
+    yield Check(name="digits", make=lambda: digits_rows(task), obstacle=no_torch)
     for file in (TORCHSCRIPT_FILE, PT2_FILE):
         for precision in (f32, tf32, f16):
             yield Check(

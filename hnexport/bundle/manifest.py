@@ -105,17 +105,19 @@ class ArtifactParity:
 
 @dataclass(frozen=True, kw_only=True)
 class BasisRounding:
-    """What the build changed when it rounded the bases to float16; no artifact's error, see `hnexport.parity.rounding`.
+    """What the build changed when it rounded the bases; no artifact's error, see `hnexport.parity.rounding`.
 
     Attributes:
         bases: largest relative L2 difference of a basis.
         logits: largest relative L2 difference of a row of an output, PyTorch in float64 on both sides.
         members: those whose outputs were compared, each with every golden sample.
+        agreement: of outputs of logits, the share of their rows whose largest class is the same; None without any.
     """
 
     bases: float
     logits: float
     members: tuple[int, ...]
+    agreement: float | None = field(default=None, metadata=SPARSE)
 
 
 @dataclass(frozen=True, kw_only=True)

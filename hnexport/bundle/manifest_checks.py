@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from hnexport.bundle.digest import parse_digest
 from hnexport.bundle.manifest import FORMAT_FILES, FileRecord, Format, Manifest
 from hnexport.bundle.table_checks import check_lengths, check_tables
-from hnexport.errors import BundleError
+from hnexport.errors import BundleError, SpecError
 from hnexport.families import Described, family, image_input
 from hnexport.hypernet.storage import ALIGNMENT_BYTES
 from hnexport.names import COND_ID, MANIFEST_FILE, PT2_FILE, RESERVED, TORCHSCRIPT_FILE, WEIGHTS_FILE
@@ -46,7 +46,7 @@ def check_manifest(manifest: Manifest) -> None:
     _check_rounding(manifest)
     _check_trained(manifest)
     _check_temperature(manifest)
-    manifest.usage.check(manifest.signature, image_input(manifest))
+    _check_usage(manifest)
 
 
 def _require(condition: bool, message: str) -> None:
@@ -218,6 +218,13 @@ def _check_temperature(manifest: Manifest) -> None:
     )
     _require(found.rows >= 1, f"{path}.rows: expected at least 1, found {found.rows}")
     parse_digest(found.source)
+
+
+def _check_usage(manifest: Manifest) -> None:
+    try:
+        manifest.usage.check(manifest.signature, image_input(manifest))
+    except SpecError as error:
+        raise BundleError(f"$.usage: {error}") from error
 
 
 def _check_figures(path: str, figures: Iterable[float]) -> None:

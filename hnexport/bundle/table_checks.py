@@ -6,6 +6,7 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError
 from hnexport.reading import shown
 from hnexport.spec import Slot, StoredKind, StoredTensor, TensorSpec
+from hnexport.spec.bases import unquantised
 from hnexport.spec.bounds import EXPANSION, MAX_SLOTS, SMALL_BYTES
 
 __all__ = ["check_lengths", "check_tables"]
@@ -42,7 +43,7 @@ def check_tables(manifest: Manifest) -> None:
 
     Raises:
         BundleError: the first thing that is wrong, with its path in the manifest.
-        SpecError: a dtype does not exist.
+        SpecError: a dtype does not exist, or the integers and scales of a basis do not fit each other.
     """
     _require(manifest.members >= 1, f"$.members: expected at least 1, found {manifest.members}")
     for what, table in (("slots", manifest.slots), ("stored", manifest.stored)):
@@ -51,6 +52,7 @@ def check_tables(manifest: Manifest) -> None:
         _require(all(name.isprintable() and name for name in names), f"$.{what}: a name cannot be printed")
         for item in table:
             TensorSpec(name=item.name, dtype=item.dtype, shape=item.shape)  # its own checks
+    unquantised(manifest.stored)  # integers and scales fit each other
     slots = {slot.name: slot for slot in manifest.slots}
     for slot in manifest.slots:
         _check_alias(slot, slots)

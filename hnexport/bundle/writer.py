@@ -3,16 +3,17 @@
 import stat
 from pathlib import Path
 
+from hnexport.bundle.card import is_as_made
 from hnexport.bundle.manifest import MAX_MANIFEST_BYTES, SCHEMA
 from hnexport.errors import BundleError
-from hnexport.names import MANIFEST_FILE
+from hnexport.names import CARD_FILE, MANIFEST_FILE
 from hnexport.publishing import Contents, Rules, check_place, list_tree, staged_folder
 from hnexport.reading import ReadError, read_json
 
 __all__ = ["HUB_FILES", "bundle_contents", "bundle_rules", "check_target", "staged_folder"]
 
-HUB_FILES = ("README.md", ".gitattributes", ".cache")
-"""What model hubs add to a bundle: carried over when it is replaced."""
+HUB_FILES = (CARD_FILE, ".gitattributes", ".cache")
+"""What model hubs add to a bundle: carried over when it is replaced, but for a card that is as hnexport made it."""
 
 
 def bundle_rules(*, force: bool) -> Rules:
@@ -52,8 +53,9 @@ def bundle_contents(folder: Path) -> Contents:
         tree = list_tree(folder)
     except OSError as error:
         raise BundleError(f"{folder} cannot be read: {error.strerror}; choose another {rules.called}") from error
-    kept = frozenset(name for name in tree if Path(name).parts[0] in HUB_FILES and name not in listed)
-    ours = frozenset(name for name in tree if name in listed and _is_file_or_link(folder / name))
+    made = {CARD_FILE} if CARD_FILE in tree and is_as_made(folder / CARD_FILE) else set()
+    kept = frozenset(name for name in tree if Path(name).parts[0] in HUB_FILES and name not in listed | made)
+    ours = frozenset(name for name in tree if name in listed | made and _is_file_or_link(folder / name))
     foreign = sorted(set(tree) - kept - ours)
     if foreign:
         raise BundleError(

@@ -12,6 +12,7 @@ from hnexport.cli.from_factory import apart, check_without, factory_options, giv
 from hnexport.cli.options import Integers, json_option, provider_option, wide_option
 from hnexport.cli.usage import given_usage, usage_options
 from hnexport.families import command_line, family
+from hnexport.spec import BasisDtype
 from hnexport.text import number_of
 
 if TYPE_CHECKING:
@@ -50,9 +51,9 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 )
 @click.option(
     "--bases",
-    type=click.Choice(["float32", "float16"]),
-    help="How the hypernetwork's bases are stored; float16 halves the files, weights are still generated in float32.  "
-    "[default: float32, or as the checkpoint has them]",
+    type=click.Choice([dtype.value for dtype in BasisDtype]),
+    help="How the hypernetwork's bases are stored: float16 halves the files, int8 takes a quarter, int4 a seventh; "
+    "weights are still generated in float32.  [default: float32, or as the checkpoint has them]",
 )
 @click.option(
     "--reference",
@@ -91,8 +92,8 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     with apart(as_json):
         made, ensemble, build_options = _asked(options)
     target = out if out is not None else Path("bundles") / ensemble.name
-    assumed = assumed_of(ensemble)
     if not as_json:
+        assumed = assumed_of(ensemble)
         if options["factory"] is not None or assumed:
             render.say(f"{ensemble.name}, {number_of(ensemble.members, 'member')}, from {ensemble.origin}")
         for line in assumed:
@@ -117,7 +118,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
                 "parity": report_json(result.parity),
                 "basis_rounding": to_json(result.manifest.basis_rounding),
                 "as_trained": to_json(result.manifest.as_trained),
-                "assumed": list(assumed),
+                "assumed": list(assumed_of(result.manifest)),
             }
             render.print_json(value)
             return
@@ -138,7 +139,6 @@ def _asked(options: Mapping[str, Any]) -> "tuple[Ensemble | Checkpoint, Ensemble
     from hnexport.build import BuildOptions
     from hnexport.bundle.manifest import Format
     from hnexport.ensemble import Ensemble
-    from hnexport.spec import BasisDtype
 
     if options["factory"] is None:
         check_without(options)

@@ -34,9 +34,11 @@ def deploy() -> None:
     type=FILE,
     help="A folder with npm's package onnxruntime-web, such as node_modules/onnxruntime-web. Default: npm gets it.",
 )
-@click.option("--labels", type=FILE, help="Names of the classes, one a line.")
-@click.option("--mean", type=Numbers(), help="Subtract this from pixel/255, one number or one a channel.")
-@click.option("--std", type=Numbers(), help="Then divide by this.")
+@click.option("--labels", type=FILE, help="Names of the classes, one a line. Default: the bundle's.")
+@click.option(
+    "--mean", type=Numbers(), help="Subtract this from pixel/255, one number or one a channel, … Default: the bundle's."
+)
+@click.option("--std", type=Numbers(), help="… then divide by this.")
 @click.option("--sample", "samples", type=FILE, multiple=True, help="A picture to try; may be given several times.")
 @click.option("--serve", is_flag=True, help="Serve it on 127.0.0.1, with the headers that threads need, until Ctrl-C.")
 @click.option("--port", type=click.IntRange(0, 65535), help=f"With --serve; 0 is any that is free.  [default: {PORT}]")

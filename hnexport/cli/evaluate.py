@@ -8,7 +8,6 @@ import click
 from hnexport.cli.from_factory import apart, ensemble_of_bundle, source_options
 from hnexport.cli.options import (
     Integers,
-    Numbers,
     bundle_argument,
     digest_option,
     json_option,
@@ -16,6 +15,7 @@ from hnexport.cli.options import (
     trust_option,
     wide_option,
 )
+from hnexport.cli.pictures import picture_options, reading_options
 from hnexport.errors import RuntimeInputError
 from hnexport.publishing import Rules, check_place, staged_file
 
@@ -38,7 +38,9 @@ FILE = click.Path(path_type=Path)
 @click.option("--members", type=Integers(accepts_all=True), help="Some members: 2,3,7 or all. Default: all.")
 @click.option("--output", metavar="NAME", help="Which output, where the network has several.")
 @click.option("--target", metavar="NAME", help="The array or column with what is right. Default: label, target or y.")
-@click.option("--labels", type=FILE, help="Names of the classes in their order, one a line.")
+@click.option(
+    "--labels", type=FILE, help="Names of the classes in their order, one a line. Default: as the bundle says."
+)
 @click.option(
     "--runtimes",
     help="Also PyTorch in float64 and these, comma-separated as for verify, for instance onnx,torchscript,pt2; or all.",
@@ -48,11 +50,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--out", type=FILE, help="Fit a temperature on DATA, and write a new bundle whose graphs apply it.")
 @click.option("--force", is_flag=True, help="Replace a bundle that is at --out.")
 @click.option("--page", type=FILE, help="Write what was found as a page with diagrams, a new .html file.")
-@click.option("--resize", is_flag=True, help="Scale pictures of another size to the graph's.")
-@click.option("--background", metavar="COLOUR", help="Behind transparent pictures: white, #ffffff or 255,255,255.")
-@click.option("--frame", type=int, help="Which frame of an animation or page of a TIFF, from 0.")
-@click.option("--mean", type=Numbers(), help="Subtract this from pixel/255, one number or one a channel.")
-@click.option("--std", type=Numbers(), help="Then divide by this.")
+@picture_options
 @click.option("--engine", type=click.Choice(["onnxruntime", "openvino"]), default="onnxruntime", show_default=True)
 @provider_option
 @trust_option
@@ -108,7 +106,9 @@ def evaluate(
         artifacts=tuple(runtimes.split(",")) if runtimes else None,
         trust=trust,
         digest=digest,
-        reading=ReadOptions(pictures=_pictures(pictures), class_names=_class_names(bundle, labels), target=target),
+        reading=ReadOptions(
+            pictures=reading_options(pictures), class_names=_class_names(bundle, labels), target=target
+        ),
     )
     if page is not None:
         check_place(page, _RULES)
@@ -174,21 +174,14 @@ def _derived(
         trust=options.trust,
         force=force,
         digest=found.digest,
+        evaluation=found,
         progress=progress,
     )
     return done.digest
 
 
-def _pictures(given: dict[str, Any]) -> dict[str, Any]:
-    from hnexport.images import Normalisation
-
-    mean, std = given.pop("mean"), given.pop("std")
-    if mean is None and std is None:
-        return given
-    return {**given, "normalisation": Normalisation(mean=mean or (0.0,), std=std or (1.0,))}
-
-
 def _class_names(bundle: Path, labels: Path | None) -> tuple[str, ...]:
+    """Those of the file, one for each class of the only output of logits; without a file, those of the bundle hold."""
     from hnexport.bundle.manifest import read_manifest
     from hnexport.images import read_labels
     from hnexport.spec import OutputKind

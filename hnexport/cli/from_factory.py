@@ -100,8 +100,8 @@ def source_options(function: F) -> F:
                 "--from",
                 "factory",
                 metavar="MODULE:NAME|FILE.py:NAME",
-                help="With --runtimes: the function that the bundle was built from; what it returns is the reference in "
-                "float64. Your file is run, with all your rights, like `python FILE`.",
+                help="With --runtimes: the function that the bundle was built from; what it returns is the reference "
+                "in float64. Your file is run, with all your rights, like `python FILE`.",
             ),
             click.option("--arg", "arguments", multiple=True, metavar="NAME=VALUE", help="For the function of --from."),
             click.option("--checkpoint", type=FILE, help="The stored tensors of a module with a recipe, for --from."),

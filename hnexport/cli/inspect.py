@@ -23,14 +23,16 @@ def inspect(bundle: Path, as_json: bool) -> None:
         return
     from hnexport.bundle.manifest import read_identified
     from hnexport.cli import render, render_bundle
+    from hnexport.families import assumed
     from hnexport.records import to_json
-    from hnexport.summary import summarise, temperature_line
+    from hnexport.summary import summarise, temperature_line, usage_lines
 
     identified = read_identified(bundle)
     manifest = identified.manifest
     summary = summarise(manifest)
     if as_json:
-        render.print_json({"digest": identified.digest, "manifest": to_json(manifest), "summary": to_json(summary)})
+        value = {"digest": identified.digest, "manifest": to_json(manifest), "summary": to_json(summary)}
+        render.print_json(value | {"assumed": list(assumed(manifest))})
         return
     render.say(f"{manifest.name}, {number_of(manifest.members, 'member')}, from {manifest.origin}")
     render.say(f"digest {identified.digest}", wrap=False)
@@ -38,6 +40,8 @@ def inspect(bundle: Path, as_json: bool) -> None:
     tempered = temperature_line(manifest)
     if tempered is not None:
         render.say(tempered)
+    for line in usage_lines(manifest):
+        render.say(line)
     render_bundle.print_bases(manifest)
     render_bundle.print_signature(manifest)
     render_bundle.print_summary(summary)
@@ -53,18 +57,19 @@ def _inspect_checkpoint(path: Path, *, as_json: bool) -> None:
     from hnexport.families import assumed, command_line, family
     from hnexport.installed import require_complete
     from hnexport.records import to_json
-    from hnexport.summary import Summary, summarise_storage
+    from hnexport.summary import Summary, summarise_storage, usage_lines
 
     require_complete("`hnexport inspect` of a checkpoint")
     kind, checkpoint = command_line().inspected(path)
     ensemble = checkpoint.ensemble()
     counts = family(ensemble.source.family).counts(ensemble)
     if as_json:
-        spec = to_json(checkpoint.spec)
-        render.print_json({"kind": kind, "origin": checkpoint.origin, "spec": spec, "counts": to_json(counts)})
+        value = {"kind": kind, "origin": checkpoint.origin, "spec": to_json(checkpoint.spec)}
+        said = {"usage": to_json(ensemble.usage), "assumed": list(assumed(ensemble))}
+        render.print_json({**value, "counts": to_json(counts), **said})
         return
     render.say(f"{kind}: {ensemble.name}, {number_of(ensemble.members, 'member')}, from {checkpoint.origin}")
-    for line in assumed(ensemble):
-        render.say(f"assumed: {line}")
+    for line in usage_lines(ensemble):
+        render.say(line)
     render_bundle.print_summary(Summary(name=ensemble.name, counts=counts))
     render_bundle.print_storage(summarise_storage(ensemble))

@@ -25,6 +25,7 @@ __all__ = ["cli", "main"]
 COMMANDS = {
     "bench": "Time a bundle beside the plain network and beside PyTorch.",
     "build": "Build a verified bundle: one graph (cond_id, image) -> logits in every format.",
+    "card": "Write a bundle's model card, README.md: what it is, how to load it, parity, evaluation.",
     "convert": "Convert a hypnettorch or late-phase ensemble to a native checkpoint.",
     "deploy": "Put a bundle where people use it: a web page.",
     "doctor": "Say what this machine can run, what is missing, and the remedy.",
@@ -39,7 +40,7 @@ COMMANDS = {
     "predict": "Class probabilities of images, member by member, and how much the members disagree.",
 }
 
-_ALONE = ("deploy", "doctor", "evaluate", "golden", "inspect", "predict")
+_ALONE = ("card", "deploy", "doctor", "evaluate", "golden", "inspect", "predict")
 """Commands that need nothing but hnexport-runtime."""
 _NEEDS = f" [needs {COMPLETE}]"
 

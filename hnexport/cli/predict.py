@@ -1,20 +1,24 @@
 """`hnexport predict`: what the members say about samples, and how much they disagree."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hnexport.cli.options import (
     Integers,
     NamedFile,
-    Numbers,
     bundle_argument,
     digest_option,
     json_option,
     provider_option,
     wide_option,
 )
+from hnexport.cli.pictures import picture_options
+from hnexport.text import shorten
+
+if TYPE_CHECKING:
+    from hnexport.runtime import LoadedEnsemble
 
 __all__ = ["predict"]
 
@@ -35,12 +39,8 @@ FILE = click.Path(path_type=Path)
 )
 @click.option("--member", type=int, help="One member.")
 @click.option("--members", type=Integers(accepts_all=True), help="Several: 2,3,7 or all. Default: all.")
-@click.option("--labels", type=FILE, help="Names of the classes, one a line.")
-@click.option("--resize", is_flag=True, help="Scale pictures of another size to the graph's.")
-@click.option("--background", metavar="COLOUR", help="Behind transparent pictures: white, #ffffff or 255,255,255.")
-@click.option("--frame", type=int, help="Which frame of an animation or page of a TIFF, from 0.")
-@click.option("--mean", type=Numbers(), help="Subtract this from pixel/255, one number or one a channel.")
-@click.option("--std", type=Numbers(), help="Then divide by this.")
+@click.option("--labels", type=FILE, help="Names of the classes, one a line. Default: as the bundle says.")
+@picture_options
 @click.option(
     "--out", type=FILE, help="Write what the members say, a new .npz (with one output also .npy), members first."
 )
@@ -71,11 +71,11 @@ def predict(
     variance over the members.
     """
     from hnexport.cli import render
+    from hnexport.cli.pictures import told
     from hnexport.cli.predict_arrays import check_target, write_arrays
     from hnexport.cli.predict_inputs import read_inputs
     from hnexport.cli.predict_json import as_json_value
     from hnexport.cli.render_predict import Shown, print_predictions
-    from hnexport.images import read_labels
     from hnexport.runtime import load
 
     if member is not None and members is not None:
@@ -84,11 +84,7 @@ def predict(
         raise click.UsageError("Missing argument 'IMAGE...': give files, or --input NAME=FILE.npy for each input.")
     ensemble = load(bundle, provider=provider, engine=engine, strategy="generated", digest=digest)
     check_target(out, ensemble.signature)
-    if labels is not None and not ensemble.classes:
-        raise click.UsageError("--labels needs one output of logits with a fixed number of classes")
-    names = (
-        read_labels(labels, ensemble.classes) if labels else tuple(f"class {one}" for one in range(ensemble.classes))
-    )
+    names = _class_names(ensemble, labels)
     samples = read_inputs(ensemble.manifest, images, inputs, pictures)
     if member is not None:
         members = (member,)
@@ -98,6 +94,30 @@ def predict(
     if out is not None:
         write_arrays(out, ensemble.signature, outputs)
     if as_json:
-        render.print_json(as_json_value(shown, word=samples.word))
-    else:
-        print_predictions(shown, wide=wide)
+        render.print_json(as_json_value(shown, word=samples.word, normalised=samples.normalised))
+        return
+    print_predictions(shown, wide=wide)
+    for line in (told(samples.normalised), _labels_told(ensemble, names, labels)):
+        if line:
+            render.say(line)
+
+
+def _class_names(ensemble: "LoadedEnsemble", labels: Path | None) -> dict[str, tuple[str, ...]]:
+    """The names of the classes by output: those of the file, else those that the bundle says."""
+    from hnexport.images import distinct, read_labels
+    from hnexport.spec import OutputKind
+
+    if labels is None:
+        return {output: distinct(names) for output, names in ensemble.usage.class_names.items()}
+    if not ensemble.classes:
+        raise click.UsageError("--labels needs one output of logits with a fixed number of classes")
+    (output,) = (one.name for one in ensemble.signature.outputs if one.kind is OutputKind.LOGITS)
+    return {output: read_labels(labels, ensemble.classes)}
+
+
+def _labels_told(ensemble: "LoadedEnsemble", names: dict[str, tuple[str, ...]], labels: Path | None) -> str:
+    """That the file's names are others than the bundle's, where they are."""
+    own = {output: said for output, said in ensemble.usage.class_names.items() if names.get(output, said) != said}
+    if labels is None or not own:
+        return ""
+    return f"classes: as {labels} names them; the bundle says {shorten(', '.join(next(iter(own.values()))), 80)}"

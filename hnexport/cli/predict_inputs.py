@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
+from hnexport.cli.pictures import reading_options
 from hnexport.errors import RuntimeInputError
-from hnexport.images import Normalisation, image_input, read_images
+from hnexport.images import AppliedNormalisation, image_input, read_images
 from hnexport.images.archives import is_archive, read_archive
 from hnexport.images.arrays import read_array
 from hnexport.reading import shown
@@ -28,11 +29,13 @@ class Samples:
         inputs: every input of the network by name, as it takes it.
         names: of the samples.
         word: what a sample is called: "image" where pictures can be given, otherwise "sample".
+        normalised: how each picture was normalised, None of a sample from an array; empty where there are no pictures.
     """
 
     inputs: Mapping[str, NDArray[Any]]
     names: tuple[str, ...]
     word: str
+    normalised: tuple[AppliedNormalisation | None, ...] = ()
 
 
 def read_inputs(
@@ -59,11 +62,11 @@ def read_inputs(
         return _named(signature, named, pictures)
     if image is None and len(files) == 1 and is_archive(files[0]):
         _refuse_picture_options(pictures)
-        return _samples(signature, read_archive(files[0], signature), files[0].name)
+        return _samples(signature, read_archive(files[0], signature.inputs), files[0].name)
     if image is not None:
-        options = {name: pictures[name] for name in ("resize", "background", "frame")}
-        batch = read_images(files, image, normalisation=_normalisation(pictures), **options)
-        return Samples(inputs={image.tensor.name: batch.images}, names=batch.names, word="image")
+        batch = read_images(files, image, **reading_options(pictures, files))
+        inputs = {image.tensor.name: batch.images}
+        return Samples(inputs=inputs, names=batch.names, word="image", normalised=batch.normalised)
     if len(signature.inputs) != 1:
         options_needed = " ".join(f"--input {tensor.name}=FILE.npy" for tensor in signature.inputs)
         raise RuntimeInputError(
@@ -118,13 +121,6 @@ def _samples(signature: Signature, inputs: Mapping[str, NDArray[Any]], file: str
     start = file or "sample "
     names = tuple(f"{start}[{number}]" if file else f"{start}{number}" for number in range(count))
     return Samples(inputs=inputs, names=names if count > 1 or not file else (file,), word="sample")
-
-
-def _normalisation(pictures: Mapping[str, Any]) -> Normalisation | None:
-    mean, std = pictures["mean"], pictures["std"]
-    if mean is None and std is None:
-        return None
-    return Normalisation(mean=mean or (0.0,), std=std or (1.0,))
 
 
 def _refuse_picture_options(pictures: Mapping[str, Any]) -> None:

@@ -1,10 +1,13 @@
 """What `hnexport predict --json` prints."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hnexport.images import AppliedNormalisation
+from hnexport.records import to_json
 from hnexport.runtime.uncertainty import EnsemblePrediction, EnsembleValue
 
 if TYPE_CHECKING:
@@ -13,15 +16,27 @@ if TYPE_CHECKING:
 __all__ = ["as_json_value"]
 
 
-def as_json_value(shown: "Shown", *, word: str) -> Any:
-    """One object for each sample where the network has one output of logits, one a sample; otherwise one in all."""
-    only = next(iter(shown.outputs.values()))
-    if len(shown.outputs) == 1 and isinstance(only, EnsemblePrediction) and shown.is_plain(*shown.outputs):
-        return [_sample(only, number, name, shown.labels, word) for number, name in enumerate(shown.samples)]
+def as_json_value(shown: "Shown", *, word: str, normalised: Sequence[AppliedNormalisation | None] = ()) -> Any:
+    """One object for each sample where the network has one output of logits, one a sample; otherwise one in all.
+
+    Args:
+        normalised: of each sample, where pictures were read.
+    """
+    how = [None if one is None else to_json(one) for one in normalised]
+    name, only = next(iter(shown.outputs.items()))
+    if len(shown.outputs) == 1 and isinstance(only, EnsemblePrediction) and shown.is_plain(name):
+        found = [
+            _sample(only, number, sample, shown.classes(name), word) for number, sample in enumerate(shown.samples)
+        ]
+        return [one | {"normalisation": said} for one, said in zip(found, how, strict=True)] if how else found
     return {
         "samples": list(shown.samples),
+        **({"normalisation": how} if how else {}),
         "members": list(only.members),
-        "outputs": {name: _output(output) for name, output in shown.outputs.items()},
+        "outputs": {
+            name: _output(output) | ({"labels": list(shown.labels[name])} if name in shown.labels else {})
+            for name, output in shown.outputs.items()
+        },
     }
 
 
@@ -43,7 +58,7 @@ def _sample(prediction: EnsemblePrediction, number: int, name: str, labels: tupl
     }
 
 
-def _output(output: EnsemblePrediction | EnsembleValue) -> Any:
+def _output(output: EnsemblePrediction | EnsembleValue) -> dict[str, Any]:
     """Arrays as nested lists, the member first in what each says."""
     if isinstance(output, EnsembleValue):
         value: dict[str, Any] = {"kind": "value", "members": _finite(output.values)}

@@ -1,12 +1,16 @@
 """`hnexport recalibrate`: batch-norm statistics of each member, estimated from training images."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hnexport.cli.options import Numbers, json_option
-from hnexport.families import command_line
+from hnexport.cli.options import json_option
+from hnexport.cli.pictures import picture_options, reading_options
+from hnexport.families import command_line, image_input
+
+if TYPE_CHECKING:
+    from hnexport.images import ImageBatch
 
 __all__ = ["recalibrate"]
 
@@ -19,11 +23,7 @@ OPTIONS = command_line()
 @click.argument("images", metavar="IMAGES...", nargs=-1, required=True, type=FILE)
 @click.option("--out", type=FILE, required=True, help="The new native checkpoint; the given one stays as it is.")
 @click.option("--batch", type=click.IntRange(min=2), default=100, show_default=True, help="Images in a batch.")
-@click.option("--mean", type=Numbers(), help="How training normalised pictures: subtract this from pixel/255, …")
-@click.option("--std", type=Numbers(), help="… then divide by this; one number, or one a channel.")
-@click.option("--resize", is_flag=True, help="Scale pictures of another size to the graph's.")
-@click.option("--background", metavar="COLOUR", help="Behind transparent pictures: white, #ffffff or 255,255,255.")
-@click.option("--frame", type=int, help="Which frame of an animation or page of a TIFF, from 0.")
+@picture_options
 @click.option("--force", is_flag=True, help="Replace a native checkpoint that is already at --out.")
 @json_option
 def recalibrate(
@@ -35,26 +35,30 @@ def recalibrate(
     graph takes them, normalised as in training, or pictures; some hundred are enough. Weights stay as they are.
     """
     from hnexport.cli import render
-    from hnexport.cli.recalibrate_images import training_images
+    from hnexport.images import read_images
 
     if out.exists() and checkpoint.exists() and out.samefile(checkpoint):
         raise click.UsageError("--out is CHECKPOINT itself, which stays as it is: give another name")
     OPTIONS.check_target(out, replace=force)
     found = OPTIONS.loaded(checkpoint)
-    array = training_images(found, images, pictures)
+    given = read_images(images, image_input(found.ensemble()), **reading_options(pictures, images))
     with render.live_progress(quiet=as_json) as progress:
-        made = OPTIONS.recalibrated(found, array, batch, progress)
+        made = OPTIONS.recalibrated(found, given.images, batch, progress)
     OPTIONS.save(out, made.checkpoint, replace=force)
     with render.accomplished(f"the checkpoint was written: {out}"):
-        _show(made, out, as_json=as_json)
+        _show(made, given, out, as_json=as_json)
 
 
-def _show(made: Any, out: Path, *, as_json: bool) -> None:
+def _show(made: Any, given: "ImageBatch", out: Path, *, as_json: bool) -> None:
     from hnexport.cli import render
+    from hnexport.records import to_json
+
+    applied = next((one for one in given.normalised if one is not None), None)
 
     if as_json:
         changes = [vars(change) for change in made.changes]
-        render.print_json({"out": str(out), "images": made.images, "batches": made.batches, "changes": changes})
+        found = {"out": str(out), "images": made.images, "batches": made.batches, "changes": changes}
+        render.print_json(found | {"normalisation": None if applied is None else to_json(applied)})
         return
     before = "each member had its own before" if made.had_own else "there was one set for all members before"
     render.say(
@@ -69,4 +73,6 @@ def _show(made: Any, out: Path, *, as_json: bool) -> None:
     )
     rows = [(str(one.member), one.norm, f"{one.mean:.2f}", f"{one.std:.2f}") for one in made.changes]
     render.show_table(render.Table(columns=columns, rows=rows))
+    if applied is not None:
+        render.say(applied.told("checkpoint"))
     render.say(str(out), wrap=False)

@@ -18,6 +18,7 @@ from hnexport.cli.output import emit_json as print_json
 from hnexport.cli.output import say, tell
 from hnexport.cli.progress import live_progress
 from hnexport.cli.tables import Column, Styled, Table, show_table
+from hnexport.text import megabytes
 
 __all__ = [
     "Column",
@@ -41,8 +42,3 @@ def accomplished(what: str) -> Iterator[None]:
     except BaseException:
         tell(what)
         raise
-
-
-def megabytes(size_bytes: float) -> str:
-    """`150.6 MB`; what would be less than `0.1 MB`, `13.5 kB`."""
-    return f"{size_bytes / 1e6:,.1f} MB" if size_bytes >= 1e5 or not size_bytes else f"{size_bytes / 1e3:,.1f} kB"

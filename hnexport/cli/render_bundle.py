@@ -4,7 +4,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from hnexport.cli.render import Column, Table, megabytes, say, show_table
-from hnexport.spec import OutputKind, OutputSpec, Source, StoredKind, TensorSpec
+from hnexport.spec import BasisDtype, OutputKind, OutputSpec, Source, TensorSpec
+from hnexport.spec.bases import basis_dtype
 from hnexport.text import number_of
 
 if TYPE_CHECKING:  # at run time these would load torch, which `predict` does without
@@ -131,10 +132,11 @@ def print_reference(manifest: "Manifest") -> None:
 
 
 def print_bases(manifest: "Manifest") -> None:
-    """One line about bases in float16, and what rounding them changed; nothing where they are float32."""
-    if not any(item.kind is StoredKind.BASIS and item.dtype == "float16" for item in manifest.stored):
+    """One line about bases in fewer bits, and what rounding them changed; nothing where they are float32."""
+    dtype = basis_dtype(manifest.stored)
+    if dtype in (None, BasisDtype.FLOAT32):
         return
-    line, rounding = "bases in float16, weights generated in float32", manifest.basis_rounding
+    line, rounding = f"bases in {dtype}, weights generated in float32", manifest.basis_rounding
     if rounding is not None:
         members = ", ".join(map(str, rounding.members))
         outputs = "logits" if any(item.kind is OutputKind.LOGITS for item in manifest.outputs) else "outputs"
@@ -142,4 +144,6 @@ def print_bases(manifest: "Manifest") -> None:
             f": rounding changed a basis by {rounding.bases:.1e} and {outputs} by {rounding.logits:.1e} (relative L2, "
             f"the largest over all bases, and over members {members} and every golden image)"
         )
+        if rounding.agreement is not None:
+            line += f"; {rounding.agreement:.1%} of their rows have the same largest class"
     say(line)

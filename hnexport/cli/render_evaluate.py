@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from hnexport.cli.pictures import told
 from hnexport.cli.render import Column, Table, say, show_table
 from hnexport.evaluate.page import NAMES
 from hnexport.text import number_of
@@ -27,6 +28,8 @@ def print_evaluation(found: "Evaluation", *, wide: bool = False) -> None:
     if logits is not None:
         _print_uncertainty(found, logits, wide=wide)
     fitted = found.temperature
+    if how := told((found.normalised, found.ood_normalised)):
+        say(how)
     if fitted is not None:
         say(
             f"temperature {fitted.value:.4f}, fitted on these {fitted.rows:,} rows: the ensemble's NLL there goes from "

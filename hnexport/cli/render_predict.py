@@ -1,14 +1,14 @@
 """What the members say of samples, as tables: a table for each sample and output."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.cli.render import Column, Styled, Table, say, show_table
 from hnexport.runtime.uncertainty import EnsemblePrediction, EnsembleValue
-from hnexport.spec import OutputSpec, Signature
+from hnexport.spec import Signature
 
 __all__ = ["Shown", "print_predictions"]
 
@@ -24,13 +24,13 @@ class Shown:
     Attributes:
         outputs: by name, in the signature's order.
         samples: their names.
-        labels: of the classes of the only output of logits; empty where there is none such.
+        labels: by output the names of its classes, where somebody named them.
     """
 
     signature: Signature
     outputs: Mapping[str, EnsemblePrediction | EnsembleValue]
     samples: tuple[str, ...]
-    labels: tuple[str, ...]
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def is_plain(self, name: str) -> bool:
         """Whether an output is logits `[batch, class]`."""
@@ -38,10 +38,10 @@ class Shown:
         return spec.has_batch and spec.axis == 1 and len(spec.shape) == 2
 
     def classes(self, name: str) -> tuple[str, ...]:
-        """The labels of an output `[batch, class]`."""
+        """The labels of an output of logits."""
         output = self.outputs[name]
         count = output.logits.shape[output.axis] if isinstance(output, EnsemblePrediction) else 0
-        return self.labels if len(self.labels) == count else tuple(f"class {one}" for one in range(count))
+        return self.labels.get(name) or tuple(f"class {one}" for one in range(count))
 
 
 def print_predictions(shown: Shown, *, wide: bool = False) -> None:
@@ -57,13 +57,13 @@ def print_predictions(shown: Shown, *, wide: bool = False) -> None:
 
 
 def _print_output(shown: Shown, name: str, number: int | None, title: str, *, wide: bool) -> None:
-    output, spec = shown.outputs[name], shown.signature.output(name)
+    output = shown.outputs[name]
     if isinstance(output, EnsembleValue):
         _print_value(output, number, title, wide=wide)
     elif number is not None and shown.is_plain(name):
         _print_logits(output, number, title, shown.classes(name), wide=wide)
     else:
-        _print_positions(output, spec, number, title, wide=wide)
+        _print_positions(output, number, title, shown.classes(name), wide=wide)
 
 
 def _print_logits(
@@ -125,7 +125,7 @@ def _print_value(output: EnsembleValue, number: int | None, title: str, *, wide:
 
 
 def _print_positions(
-    prediction: EnsemblePrediction, spec: OutputSpec, number: int | None, title: str, *, wide: bool
+    prediction: EnsemblePrediction, number: int | None, title: str, labels: tuple[str, ...], *, wide: bool
 ) -> None:
     """Logits with further axes: a row for each position, with the most probable class of the mean."""
     p = np.moveaxis(prediction.probabilities, prediction.axis, -1)
@@ -136,7 +136,7 @@ def _print_positions(
     for place in _places(p.shape[:-1]):
         best = p[place].argmax()
         known = bool(np.isfinite(p[place]).all())
-        predicts, probability = (f"class {best}", f"{p[place][best]:.1%}") if known else ("nothing (NaN)", "nan")
+        predicts, probability = (labels[best], f"{p[place][best]:.1%}") if known else ("nothing (NaN)", "nan")
         rows.append((_place(place), predicts, probability, f"{entropy[place]:.3f}", f"{information[place]:.3f}"))
     columns = (
         Column("position", wrap=True),

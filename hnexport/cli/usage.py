@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hnexport.cli.options import Numbers
+from hnexport.cli.pictures import given_normalisation
 
 if TYPE_CHECKING:
     from hnexport.ensemble import Ensemble
@@ -53,17 +54,7 @@ def given_usage(ensemble: "Ensemble", options: Mapping[str, Any]) -> "Usage":
 
 
 def _normalisation(options: Mapping[str, Any]) -> "Normalisation | None":
-    from hnexport.spec.usage import Normalisation
-
-    mean, std = options["mean"], options["std"]
-    if options["preprocess"] is not None or (mean is None and std is None):
-        return None
-    if mean is None or std is None:
-        given, missing, neutral = ("mean", "std", 1) if std is None else ("std", "mean", 0)
-        raise click.UsageError(
-            f"--{given} goes with --{missing}: give both, --{missing} {neutral} where there was none"
-        )
-    return Normalisation(mean=mean, std=std)
+    return None if options["preprocess"] is not None else given_normalisation(options["mean"], options["std"])
 
 
 def _class_names(ensemble: "Ensemble", path: Path) -> dict[str, tuple[str, ...]]:

@@ -3,13 +3,15 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import DeployError
 from hnexport.images import Normalisation, image_input, read_labels
 from hnexport.spec import OutputKind, OutputSpec, TensorSpec
-from hnexport.spec.images import ImageLayout
+from hnexport.spec.images import ImageInput, ImageLayout
+from hnexport.spelling import spelled
 
 __all__ = ["ImageSettings", "NumbersSettings", "OutputSettings", "PageSettings", "input_settings", "output_settings"]
 
@@ -19,9 +21,22 @@ _IMAGE, _NUMBERS = "image", "numbers"
 _WITHOUT_ARRAYS = ("float16", "bfloat16")  # JavaScript has no array of them everywhere
 
 
+class SaidBy(StrEnum):
+    """Who says how pictures are normalised."""
+
+    BUNDLE = "bundle"
+    COMMAND = "command"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageSettings:
-    """An input that takes pictures; `mean` and `std` have one number a channel, None where they are not known."""
+    """An input that takes pictures.
+
+    Attributes:
+        mean: one number, or one a channel; None where the graph takes uint8 and normalises itself.
+        std: likewise.
+        said_by: who says mean and std.
+    """
 
     name: str
     dtype: str
@@ -31,6 +46,7 @@ class ImageSettings:
     width: int
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    said_by: SaidBy | None = None
     kind: str = _IMAGE
 
 
@@ -67,6 +83,7 @@ class PageSettings:
 
     name: str
     origin: str
+    license: str | None
     members: int
     input: ImageSettings | NumbersSettings
     output: OutputSettings
@@ -82,31 +99,53 @@ def input_settings(
     """How the page takes a sample: as a picture, or as a few numbers in a form.
 
     Raises:
-        DeployError: the page can give this network no sample, or mean and std are for pictures that it does not take.
+        DeployError: the page can give this network no sample, mean and std are for pictures that it does not take, or
+            nobody says how its pictures were normalised.
         SpecError: mean or std do not fit the channels.
     """
+    if (mean is None) != (std is None):
+        given, missing, none = ("mean", "std", 1) if std is None else ("std", "mean", 0)
+        raise DeployError(
+            f"{spelled(given, f'--{given}')} goes with {spelled(missing, f'--{missing}')}: give both, {missing} {none} "
+            "where training had none"
+        )
+    said = None if mean is None or std is None else Normalisation(mean=mean, std=std)
     image = image_input(manifest)
     if image is None or image.channels not in (1, 3):
-        if mean is not None or std is not None:
+        if said is not None:
             raise DeployError(f"mean and std are for pictures, {_takes(manifest)}: leave them out")
         return _numbers(manifest)
-    tensor = image.tensor
-    if tensor.dtype == "uint8" and (mean is not None or std is not None):
-        raise DeployError(f"{tensor.name} is uint8, which this graph normalises itself: leave mean and std out")
-    Normalisation(mean=mean or (0.0,), std=std or (1.0,))
-    for name, values in (("mean", mean), ("std", std)):
-        if values is not None and len(values) not in (1, image.channels):
-            raise DeployError(f"{name} needs 1 or {image.channels} numbers, one a channel, found {len(values)}")
+    applied = _normalisation(manifest, image, said)
     return ImageSettings(
-        name=tensor.name,
-        dtype=tensor.dtype,
+        name=image.tensor.name,
+        dtype=image.tensor.dtype,
         layout=image.layout,
         channels=image.channels,
         height=image.height,
         width=image.width,
-        mean=mean,
-        std=std,
+        mean=None if applied is None else applied.mean,
+        std=None if applied is None else applied.std,
+        said_by=None if applied is None else SaidBy.BUNDLE if said is None else SaidBy.COMMAND,
     )
+
+
+def _normalisation(manifest: Manifest, image: ImageInput, said: Normalisation | None) -> Normalisation | None:
+    """What is said, otherwise what the bundle says; None where the graph normalises itself."""
+    if image.tensor.dtype == "uint8":
+        if said is not None:
+            raise DeployError(
+                f"{image.tensor.name} is uint8, which this graph normalises itself: leave mean and std out"
+            )
+        return None
+    applied = said or image.normalisation
+    if applied is None:
+        raise DeployError(
+            f"{manifest.name} does not say how its pictures were normalised in training, and visitors cannot know it: "
+            f"give {spelled('mean=… and std=…', '--mean … --std …')} of the training, or "
+            f"{spelled('mean=(0.0,) and std=(1.0,)', '--mean 0 --std 1')} where it was trained on pixel/255"
+        )
+    applied.check_channels(image.channels)
+    return applied
 
 
 def _numbers(manifest: Manifest) -> NumbersSettings:
@@ -143,15 +182,15 @@ def output_settings(manifest: Manifest) -> OutputSettings:
     )
 
 
-def labels_of(path: Path | None, output: OutputSettings) -> tuple[str, ...] | None:
-    """The names of the classes, from a file with one a line.
+def labels_of(path: Path | None, manifest: Manifest, output: OutputSettings) -> tuple[str, ...] | None:
+    """The names of the classes: from a file with one a line, otherwise the bundle's; None where it has none.
 
     Raises:
         DeployError: the output has no classes.
         RuntimeInputError: the file cannot be read, or does not have that many lines.
     """
     if path is None:
-        return None
+        return manifest.usage.class_names.get(output.name)
     if output.kind is not OutputKind.LOGITS:
         raise DeployError(f"labels are for classes, {output.name} is a value: leave them out")
     return read_labels(path, output.size)

@@ -36,12 +36,12 @@ _SAMPLE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 
 @dataclass(frozen=True, kw_only=True)
 class WebOptions:
-    """What the page is told that the manifest does not say.
+    """What the page is told beside what the manifest says, over which it wins.
 
     Attributes:
         runtime: a folder with npm's package onnxruntime-web; None takes it from npm.
-        labels: a file with the names of the classes, one a line.
-        mean: subtracted from pixel/255, one number or one a channel.
+        labels: a file with the names of the classes, one a line; None takes the bundle's.
+        mean: subtracted from pixel/255, one number or one a channel; None takes the bundle's, and std with it.
         std: then divided by.
         samples: pictures to try instead of those that come with hnexport.
         force: replace a site that is already there.
@@ -100,7 +100,7 @@ def deploy_web(bundle: Path, target: Path, options: WebOptions | None = None) ->
     manifest = read_manifest(bundle)
     _require_parts(bundle, manifest)
     inputs, output = input_settings(manifest, options.mean, options.std), output_settings(manifest)
-    labels = labels_of(options.labels, output)
+    labels = labels_of(options.labels, manifest, output)
     bundled = {name: bundle / name for name in _bundle_files(manifest)}
     rules = site_rules(force=options.force)
     weights_bytes = sum(path.stat().st_size for path in bundled.values() if path.exists())
@@ -116,6 +116,7 @@ def deploy_web(bundle: Path, target: Path, options: WebOptions | None = None) ->
         settings = PageSettings(
             name=manifest.name,
             origin=manifest.origin,
+            license=manifest.usage.license,
             members=manifest.members,
             input=inputs,
             output=output,

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hnexport.images import AppliedNormalisation
+
 __all__ = [
     "Bin",
     "Classification",
@@ -260,6 +262,8 @@ class Evaluation:
         ood: where those come from that do not belong; "" without.
         class_names: empty where nobody named them.
         class_order: how classes got their numbers, in words; "" where the data have numbers.
+        normalised: how pictures among the data were; None where there are none.
+        ood_normalised: the same of the other data.
         bins: of the calibration error, of equal width.
         not_run: by source, why it was not run.
         temperature: fitted on the first source's answers; None where nobody asked for it.
@@ -278,4 +282,6 @@ class Evaluation:
     bins: int
     sources: tuple[SourceEvaluation, ...]
     not_run: Mapping[str, str]
+    normalised: AppliedNormalisation | None = None
+    ood_normalised: AppliedNormalisation | None = None
     temperature: FittedTemperature | None = None

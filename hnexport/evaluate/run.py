@@ -196,6 +196,8 @@ def _evaluation(
         members=tuple(members),
         class_names=data.class_names,
         class_order=data.class_order,
+        normalised=data.normalised,
+        ood_normalised=None if others is None else others.normalised,
         bins=options.bins,
         sources=tuple(sources),
         not_run=dict(not_run),

@@ -10,9 +10,11 @@ from hnexport.dotted import OverTensors, named_tensors, register
 from hnexport.errors import CheckpointError
 from hnexport.hypernet.layout import joined_bases
 from hnexport.hypernet.plan import InternalHypernet
+from hnexport.hypernet.quantised import dequantised
 from hnexport.hypernet.storage import GeneratorSpec, stored_tensors
 from hnexport.names import GUARD, MEMBER_PREFIX, SHARED_PREFIX
 from hnexport.spec import Activation, BasisDtype, HypernetSpec, Slot, Source, StoredTensor
+from hnexport.spec.bases import scales_of
 from hnexport.spec.tensors import FLOATING
 
 __all__ = ["ACTIVATIONS", "WeightGenerator", "check_tensors"]
@@ -30,8 +32,8 @@ class WeightGenerator(nn.Module):
     """Turns a condition id into a network's tensors.
 
     It stores exactly the tensors of `hnexport.hypernet.storage.stored_tensors`, under their names: what is trained as
-    parameters, the others as buffers. Bases in float16 are cast to the dtype of the embeddings, which is exact, before
-    they are multiplied.
+    parameters, the others as buffers. Bases in float16 are cast to the dtype of the embeddings, and quantised ones made
+    of integers and scales in it, which is exact, before they are multiplied.
 
     A condition id that does not exist never yields usable weights: the id is clamped, so that no runtime reads out of
     bounds, and a NaN is added to every floating tensor that depends on the member and to the slots that the
@@ -48,6 +50,7 @@ class WeightGenerator(nn.Module):
         self.spec = spec
         self._joined = joined_bases(spec.plan)
         stored = stored_tensors(spec)
+        self._scales = {basis: scales.name for basis, scales in scales_of(stored).items()}
         check_tensors(spec.name, stored, tensors)
         for item in stored:
             register(self, item.name, tensors[item.name], trained=item.trained)
@@ -77,6 +80,7 @@ class WeightGenerator(nn.Module):
     def laid_out(self) -> nn.Module:
         """The same generator over joined bases by output channel, views of its own; see `hnexport.hypernet.layout`."""
         bases = {f"hypernet.{name}.basis": joined for name, joined in self._joined.items()}
+        bases |= {self._scales[name]: joined for name, joined in bases.items() if name in self._scales}
         tensors = dict(named_tensors(self))
         for name, joined in bases.items():
             tensors[name] = joined.lay_out(tensors[name])
@@ -102,7 +106,7 @@ class WeightGenerator(nn.Module):
             if settings.bias:
                 hidden = hidden + self.get(f"{prefix}.hidden{number}.bias")
             hidden = ACTIVATIONS[settings.activation](hidden)
-        basis, joined = self.get(f"{prefix}.basis"), self._joined.get(hypernet.name)
+        basis, joined = self._basis(f"{prefix}.basis"), self._joined.get(hypernet.name)
         if joined is not None and basis.dim() == 2:
             basis = joined.lay_out(basis)
         if settings.basis_dtype is BasisDtype.FLOAT16:
@@ -114,6 +118,11 @@ class WeightGenerator(nn.Module):
         if joined is not None:
             return torch.split(chunks, list(joined.chunks_per_layer), dim=1)
         return torch.split(chunks, 1) if hypernet.chunks > 1 else (chunks,)
+
+    def _basis(self, name: str) -> Tensor:
+        """A basis as it is stored, or made of its integers."""
+        basis, scales = self.get(name), self._scales.get(name)
+        return basis if scales is None else dequantised(basis, self.get(scales))
 
     def _assemble(self, slot: Slot, chunks: Mapping[str, tuple[Tensor, ...]]) -> Tensor:
         """Join a slot's pieces."""

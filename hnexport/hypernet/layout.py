@@ -43,8 +43,11 @@ class JoinedBasis:
         return self.hypernet.chunk_size // self.out_channels
 
     def lay_out(self, basis: "Tensor") -> "Tensor":
-        """A basis `[embedding, chunk]` as a view `[out_channel, embedding, row]`."""
-        return basis.reshape(-1, self.out_channels, self.row).transpose(0, 1)
+        """A basis `[embedding, chunk]` as a view `[out_channel, embedding, row]`.
+
+        So its integers, and its scales: groups of them lie within a row.
+        """
+        return basis.reshape(-1, self.out_channels, basis.shape[1] // self.out_channels).transpose(0, 1)
 
 
 def joined_bases(plan: ChunkPlan) -> dict[str, JoinedBasis]:

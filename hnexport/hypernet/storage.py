@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from hnexport.hypernet.layout import joined_bases
 from hnexport.hypernet.plan import ChunkPlan, InternalHypernet, check_plan
 from hnexport.spec import HypernetSpec, Slot, Source, StoredKind, StoredTensor, stored_as
+from hnexport.spec.bases import stored_basis
 from hnexport.spec.checks import require, require_positive
 
 __all__ = ["ALIGNMENT_BYTES", "GeneratorSpec", "stored_tensors"]
@@ -68,19 +70,22 @@ def stored_tensors(spec: GeneratorSpec) -> tuple[StoredTensor, ...]:
 
 def _stored(spec: GeneratorSpec) -> Iterator[StoredTensor]:
     if spec.hypernet is not None:
+        joined = joined_bases(spec.plan)
         for hypernet in spec.plan.hypernets:
-            yield from _stored_hypernet(hypernet, spec.hypernet, spec.members)
+            unit = joined[hypernet.name].row if hypernet.name in joined else hypernet.chunk_size
+            yield from _stored_hypernet(hypernet, spec.hypernet, spec.members, unit)
     for slot in spec.slots:
         source = spec.sources[slot.name]
         if source is not Source.GENERATED:
             yield stored_as(slot, spec.members, shared=source is Source.SHARED)
 
 
-def _stored_hypernet(hypernet: InternalHypernet, settings: HypernetSpec, members: int) -> Iterator[StoredTensor]:
+def _stored_hypernet(
+    hypernet: InternalHypernet, settings: HypernetSpec, members: int, unit: int
+) -> Iterator[StoredTensor]:
     def tensor(suffix: str, shape: tuple[int, ...], kind: StoredKind) -> StoredTensor:
-        dtype = settings.basis_dtype.value if kind is StoredKind.BASIS else "float32"
         name = f"hypernet.{hypernet.name}.{suffix}"
-        return StoredTensor(name=name, dtype=dtype, shape=shape, kind=kind, hypernet=hypernet.name)
+        return StoredTensor(name=name, shape=shape, kind=kind, hypernet=hypernet.name)
 
     yield tensor("embedding", (members, hypernet.chunks, hypernet.embedding_size), StoredKind.EMBEDDING)
     size = hypernet.embedding_size
@@ -89,6 +94,6 @@ def _stored_hypernet(hypernet: InternalHypernet, settings: HypernetSpec, members
         if settings.bias:
             yield tensor(f"hidden{number}.bias", (hidden,), StoredKind.HIDDEN_BIAS)
         size = hidden
-    yield tensor("basis", (size, hypernet.chunk_size), StoredKind.BASIS)
+    yield from stored_basis(tensor("basis", (size, hypernet.chunk_size), StoredKind.BASIS), settings.basis_dtype, unit)
     if settings.bias:
         yield tensor("bias", (hypernet.chunk_size,), StoredKind.BASIS_BIAS)

@@ -1,12 +1,14 @@
 """The names of the classes."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from hnexport.errors import RuntimeInputError
 from hnexport.images.files import open_file
+from hnexport.spelling import spelled
 
-__all__ = ["read_labels"]
+__all__ = ["distinct", "read_labels"]
 
 MOST_BYTES = 2**24
 
@@ -32,6 +34,14 @@ def read_labels(path: Path, classes: int) -> tuple[str, ...]:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     labels = [line.strip() for line in lines if line.strip()]
     if len(labels) != classes:
-        raise RuntimeInputError(f"{path}: expected {classes} labels, one a line, found {len(labels)}")
-    counts = Counter(labels)
-    return tuple(f"{label} ({number})" if counts[label] > 1 else label for number, label in enumerate(labels))
+        raise RuntimeInputError(
+            f"{path}: expected {classes} labels, one a line, found {len(labels)}: name every class in its order, or "
+            f"leave {spelled('labels', '--labels')} out"
+        )
+    return distinct(labels)
+
+
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of classes in their order, those that stand there several times with the number of their class."""
+    counts = Counter(names)
+    return tuple(f"{name} ({number})" if counts[name] > 1 else name for number, name in enumerate(names))

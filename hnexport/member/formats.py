@@ -1,5 +1,6 @@
 """The formats of a member's file, and how files and their marks are named."""
 
+import json
 import re
 from collections.abc import Mapping
 from enum import StrEnum
@@ -9,6 +10,8 @@ from hnexport import __version__
 from hnexport.bundle.manifest import Identified
 from hnexport.errors import RuntimeInputError
 from hnexport.names import MEMBER_MARK
+from hnexport.records import to_json
+from hnexport.spec.usage import Usage
 from hnexport.spelling import spelled
 
 __all__ = ["DATA_SUFFIX", "MemberFormat", "file_name", "format_of", "is_member_name", "mark"]
@@ -61,9 +64,12 @@ def is_member_name(name: str) -> bool:
 
 def mark(found: Identified, member: int) -> Mapping[str, str]:
     """What a member's file says about itself."""
+    usage = found.manifest.usage
+    said = {} if usage == Usage() else {"hnexport.usage": json.dumps(to_json(usage))}
     return {
         "hnexport.name": found.manifest.name,
         MEMBER_MARK: str(member),
         "hnexport.bundle": found.digest,
         "hnexport.version": __version__,
+        **said,
     }

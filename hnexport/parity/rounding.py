@@ -4,6 +4,11 @@ That is no error of an artifact: the model that a bundle ships is that of the ro
 it as strictly as to any other. Both sides are PyTorch in float64, so that nothing but the rounding differs.
 """
 
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import BasisRounding
 from hnexport.ensemble import Ensemble
@@ -11,10 +16,13 @@ from hnexport.hypernet.bases import basis_rounding
 from hnexport.parity.double import run_double
 from hnexport.progress import Progress, no_progress
 from hnexport.rows import row_errors
+from hnexport.spec import OutputKind, OutputSpec
 
 __all__ = ["MEMBERS_MEASURED", "measure_rounding"]
 
 MEMBERS_MEASURED = 3
+
+Array = NDArray[np.generic]
 
 
 def measure_rounding(
@@ -28,7 +36,7 @@ def measure_rounding(
         golden: the reference outputs of `rounded`.
     """
     members = [int(member) for member in golden.members[:MEMBERS_MEASURED]]
-    reference, errors = exact.double(), []
+    reference, errors, same = exact.double(), list[float](), list[NDArray[np.bool_]]()
     for row, member in enumerate(members):
         outputs = run_double(reference, member, golden.inputs)
         errors += [
@@ -36,9 +44,22 @@ def measure_rounding(
             for name, array in outputs.items()
             if array.dtype.kind == "f"
         ]
+        same += _same_classes(exact.signature.outputs, outputs, {name: golden.outputs[name][row] for name in outputs})
         progress("rounding", row + 1, len(members))
     return BasisRounding(
         bases=basis_rounding(rounded.stored, exact.tensors, rounded.tensors),
         logits=max(errors),
         members=tuple(members),
+        agreement=float(np.concatenate(same).mean()) if same else None,
     )
+
+
+def _same_classes(
+    outputs: Iterable[OutputSpec], first: Mapping[str, Array], second: Mapping[str, Array]
+) -> list[NDArray[np.bool_]]:
+    """Of each output of logits, where both have the largest in the same place."""
+    logits = [output for output in outputs if output.kind is OutputKind.LOGITS]
+    return [
+        (first[output.name].argmax(output.axis) == second[output.name].argmax(output.axis)).reshape(-1)
+        for output in logits
+    ]

@@ -72,13 +72,14 @@ def _remove(path: Path) -> None:
 
 
 def carry_over(old: Path, new: Path, names: Collection[str]) -> None:
-    """Bring `names` from one folder into another; the old folder keeps them too.
+    """Bring `names` from one folder into another; the old folder keeps them too. Files that stand there give way.
 
     Raises:
         OSError: one is neither a file nor a link nor a folder, or cannot be copied.
     """
     for name in sorted(names):  # folders before what they hold
         source, target = old / name, new / name
+        target.unlink(missing_ok=True)
         if source.is_dir() and not source.is_symlink():
             target.mkdir()
             continue

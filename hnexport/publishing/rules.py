@@ -31,6 +31,7 @@ class Rules:
         called: what the user gave the place as.
         what: what is published, in one word.
         forced_by: what the user types to have something replaced; empty where nothing does.
+        in_bundles: it may lie in a bundle: no manifest lists it.
     """
 
     replaces: Callable[[Path], Contents] | None = None
@@ -38,6 +39,7 @@ class Rules:
     called: str = field(default_factory=lambda: spelled("target", "--out"))
     what: str = "bundle"
     forced_by: str = field(default_factory=lambda: spelled("force=True", "--force"))
+    in_bundles: bool = False
 
     @property
     def remedy(self) -> str:
@@ -58,7 +60,7 @@ def check_place(target: Path, rules: Rules | None = None, *, make_parent: bool =
     """
     rules = rules or Rules()
     enclosing = next(filter(_is_bundle, Path(os.path.realpath(target)).parents), None)
-    if enclosing is not None:
+    if enclosing is not None and not rules.in_bundles:
         raise rules.error(
             f"{target} lies in the bundle {enclosing}, which never changes: choose another {rules.called}"
         )

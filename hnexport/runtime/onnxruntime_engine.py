@@ -27,7 +27,7 @@ from hnexport.runtime.providers import open_session, running_bundle
 from hnexport.runtime.residents import NO_CONDITIONS, Arrays, ConditionalPredictor, Predictor
 from hnexport.runtime.samples import trial_inputs
 from hnexport.runtime.session_options import session_options
-from hnexport.runtime.shares import computes_bases_in_half, member_bytes
+from hnexport.runtime.shares import makes_bases, member_bytes
 from hnexport.runtime.tuned import find_tuned
 from hnexport.spec import Signature
 
@@ -84,7 +84,7 @@ class OnnxruntimeEngine:
         self._contents = contents
         self._trial = trial or (lambda: trial_inputs(self._signature))
         self.sessions = 1 + manifest.members  # the hypernetwork, and all members resident
-        self._folds = not computes_bases_in_half(manifest)
+        self._folds = not makes_bases(manifest)
         self._hypernet: onnxruntime.InferenceSession | None = None
         self._folded: FoldedNetwork | None = None
         self._refers_to_weights: bool | None = None  # None until the first member has shown it

@@ -124,7 +124,7 @@ def open_session(
     Args:
         model: a file, or its bytes.
         fold: whether onnxruntime computes constants when it loads the graph. It would keep a float32 copy of every
-            float16 basis; without, a basis is cast in each run, and only then.
+            basis that is stored in fewer bits; without, a basis is made in each run, and only then.
         proving: first refuse every node on the CPU; only where that fails are they allowed, and a profile then says
             which they are.
 

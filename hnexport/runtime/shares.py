@@ -1,9 +1,10 @@
 """What slots and stored tensors say about a member: how large it is, and how much of it is its own."""
 
 from hnexport.families import Described
-from hnexport.spec import StoredKind
+from hnexport.spec import BasisDtype, StoredKind
+from hnexport.spec.bases import basis_dtype
 
-__all__ = ["computes_bases_in_half", "member_bytes", "own_share"]
+__all__ = ["makes_bases", "member_bytes", "own_share"]
 
 
 def member_bytes(described: Described) -> int:
@@ -18,6 +19,6 @@ def own_share(described: Described) -> float:
     return own / max(1, member_bytes(described))
 
 
-def computes_bases_in_half(described: Described) -> bool:
-    """Whether a hypernetwork's bases are stored in float16, and cast where they are used."""
-    return any(item.kind is StoredKind.BASIS and item.dtype == "float16" for item in described.stored)
+def makes_bases(described: Described) -> bool:
+    """Whether a hypernetwork's bases are stored in fewer bits, and made of what is stored where they are used."""
+    return basis_dtype(described.stored) not in (None, BasisDtype.FLOAT32)

@@ -13,29 +13,39 @@ class Assumed(StrEnum):
     """The words of `Usage.assumed`.
 
     `image-size`: height and width of the images. `normalisation`: that images are normalised as in training before they
-    reach the graph.
+    reach the graph. `assembly`: in which order a container's function puts tensors together. `classes`: that an output
+    layer has a bias, where one without it and of more classes has as many numbers.
     """
 
     IMAGE_SIZE = "image-size"
     NORMALISATION = NORMALISATION
+    ASSEMBLY = "assembly"
+    CLASSES = "classes"
 
 
 def assumptions(usage: Usage, image: ImageInput | None) -> tuple[str, ...]:
-    """A line for each word, and how to say it; a word that is not known here stands for itself."""
-    return tuple(_line(word, image) for word in usage.assumed)
+    """A line for each word, and how to say it; a word that is not known here stands for itself.
+
+    Of a float32 input that takes images, of which nobody said how they are normalised, that is assumed too.
+    """
+    unsaid = image is not None and image.tensor.dtype == "float32" and usage.normalisation is None
+    words = dict.fromkeys((*usage.assumed, *([NORMALISATION] if unsaid else [])))
+    return tuple(_line(word, image) for word in words)
 
 
 def _line(word: str, image: ImageInput | None) -> str:
-    if word == Assumed.NORMALISATION:
-        how = spelled("with_usage(Usage(normalisation=Normalisation(…)))", "--mean … --std …")
-        within = spelled("with_input(preprocess=…)", "--preprocess uint8")
-        return (
-            f"images that are normalised as in training before they reach the graph; {how} says how, {within} makes "
-            "that a part of it"
-        )
+    reference = spelled("reference=FILE", "--reference FILE")
     if word == Assumed.IMAGE_SIZE and image is not None:
         size = spelled("image_height=… and image_width=…", f"--image {image.channels},HEIGHT,WIDTH")
         return (
             f"images of {image.height}x{image.width}, since no tensor shows their height and width; {size} says others"
         )
-    return word
+    lines = {
+        Assumed.NORMALISATION: "images that are normalised as in training before they reach the graph; "
+        f"{spelled('Usage(normalisation=Normalisation(…))', '--mean … --std …')} says how",
+        Assumed.ASSEMBLY: "tensors that are put together in the order of hypnettorch's own containers; a build with "
+        f"{reference} compares that with the trained model",
+        Assumed.CLASSES: "an output layer with bias, since one without it and of more classes has as many numbers; "
+        f"{spelled('classes=…', '--classes …')} says it",
+    }
+    return next((line for known, line in lines.items() if known == word), word)

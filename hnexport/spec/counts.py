@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
+from hnexport.spec.bases import bases_of, unquantised
 from hnexport.spec.tensors import Slot, StoredKind, StoredTensor
 
 __all__ = ["weight_counts"]
@@ -15,7 +16,7 @@ def weight_counts(slots: Sequence[Slot], stored: Sequence[StoredTensor], members
     """
     own = [slot for slot in slots if slot.trained and slot.alias_of is None]
     network = sum(slot.size for slot in own)
-    weights = [tensor for tensor in stored if tensor.trained]
+    weights = [tensor for tensor in unquantised(stored) if tensor.trained]
     unconditional, conditional = _halves(weights)
     structured = [tensor for tensor in weights if tensor.hypernet is not None]
     return {
@@ -41,7 +42,7 @@ def _structured_counts(
     generated = sum(slot.size for slot in own if slot.name not in filled)
     embeddings = [tensor for tensor in structured if tensor.kind is StoredKind.EMBEDDING]
     by_chunk = all(len(tensor.shape) == 3 for tensor in embeddings) and bool(embeddings)
-    bases = [tensor for tensor in structured if tensor.kind is StoredKind.BASIS]
+    bases = bases_of(structured)
     return {
         "internal hypernetworks": len({tensor.hypernet for tensor in bases or structured}),
         **({"chunks of one member": sum(tensor.shape[1] for tensor in embeddings)} if bases and by_chunk else {}),

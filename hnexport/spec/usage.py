@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hnexport.reading import shown
 from hnexport.spec.checks import require, require_tuple
 from hnexport.spec.tensors import OutputKind, Signature
 
@@ -19,7 +20,9 @@ NORMALISATION = "normalisation"
 """What `Usage.assumed` calls that images are normalised as in training before they reach the graph."""
 
 _LICENSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
+_WORD = re.compile(r"[a-z][a-z-]{0,63}")
 _MOST_LETTERS = 200
+_MOST_WORDS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,8 @@ class Normalisation:
         require(bool(self.mean) and bool(self.std), f"mean and std need 1 number, or one a channel, {found}")
         fits = all(map(math.isfinite, (*self.mean, *self.std))) and all(value > 0 for value in self.std)
         require(fits, f"mean and std must be finite and std positive, {found}")
+        object.__setattr__(self, "mean", tuple(map(float, self.mean)))  # numpy's numbers are no JSON
+        object.__setattr__(self, "std", tuple(map(float, self.std)))
 
     def check_channels(self, channels: int) -> None:
         """Raise a SpecError where mean or std have neither one number nor one for each of so many channels."""
@@ -61,10 +66,10 @@ class Usage:
             takes uint8 and normalises itself, or where there are no pictures.
         class_names: for outputs of logits by name, the classes in their order.
         license: under which the weights are given, an SPDX identifier such as `apache-2.0`; None where nobody said it.
-        assumed: what nobody said and was assumed, a word each, as the family calls it.
+        assumed: what nobody said and an import assumed, a word each; see `hnexport.spec.assumed`.
 
     Raises:
-        SpecError: a name is empty or has several lines, or `license` is no identifier.
+        SpecError: a name is empty or has several lines, `license` is no identifier, or `assumed` holds no words.
     """
 
     normalisation: Normalisation | None = None
@@ -77,12 +82,15 @@ class Usage:
             require_tuple(f"the class names of {output}", names)
             for name in names:
                 plain = name.isprintable() and name.strip() == name and 0 < len(name) <= _MOST_LETTERS
-                require(plain, f"{name!r} is no name of a class: one line of at most {_MOST_LETTERS} letters")
+                require(plain, f"{shown(name)} is no name of a class: one line of at most {_MOST_LETTERS} letters")
         if self.license is not None:
             require(
                 _LICENSE.fullmatch(self.license) is not None,
-                f"{self.license!r} is no SPDX identifier of a licence; one is for instance apache-2.0",
+                f"{shown(self.license)} is no SPDX identifier of a licence; one is for instance apache-2.0",
             )
+        require_tuple("assumed", self.assumed)
+        words = len(set(self.assumed)) == len(self.assumed) <= _MOST_WORDS and all(map(_WORD.fullmatch, self.assumed))
+        require(words, f"assumed: expected at most {_MOST_WORDS} different words, found {shown(list(self.assumed))}")
         object.__setattr__(self, "class_names", dict(self.class_names))  # no view: records are pickled and copied
 
     def updated(self, said: "Usage") -> "Usage":
@@ -100,6 +108,10 @@ class Usage:
         """The same of a graph that takes pixels and normalises them itself."""
         assumed = tuple(word for word in self.assumed if word != NORMALISATION)
         return dataclasses.replace(self, normalisation=None, assumed=assumed)
+
+    def confirmed(self) -> "Usage":
+        """The same of a graph that computes what the trained model does: only what happens before it is assumed."""
+        return dataclasses.replace(self, assumed=tuple(word for word in self.assumed if word == NORMALISATION))
 
     def check(self, signature: Signature, image: "ImageInput | None") -> None:
         """Raise a SpecError where something cannot be said of an ensemble.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -14,9 +15,11 @@ from hnexport.bundle.onnx_tensors import tensor_values
 from hnexport.errors import TuneError
 from hnexport.export.external_data import DataFile, refer
 from hnexport.hypernet.plan import InternalHypernet
+from hnexport.hypernet.quantised import dequantised
 from hnexport.names import GUARD, HYPERNET_FILE, NETWORK_FILE
 from hnexport.parity.trace.onnx_graph import reads
 from hnexport.runtime.tuned import FOLDED_HYPERNET_FILE, FOLDED_NETWORK_FILE, FOLDED_WEIGHTS_FILE
+from hnexport.spec.bases import scales_name
 from hnexport.tune.foldable import foldable
 from hnexport.tune.layout import BlockedNetwork, blocked_network, chunk_order
 
@@ -84,7 +87,7 @@ class _Generator:
     ) -> None:
         """Let an internal hypernetwork give the kernels of its layers (slot: how many chunks) in blocked layout."""
         prefix = f"hypernet.{internal.name}"
-        basis = self._read(f"{prefix}.basis")
+        basis = self._basis(f"{prefix}.basis")
         factor = self._factor(f"{prefix}.basis")
         products = [node for node in self._nodes if factor in node.input]
         if len(products) != 1:
@@ -135,11 +138,26 @@ class _Generator:
         return helper.make_model(graph, opset_imports=self._source.opset_import, ir_version=self._source.ir_version)
 
     def _factor(self, basis: str) -> str:
-        """The name under which a basis is multiplied: its own, or that of its Cast to float32."""
-        return next((node.output[0] for node in self._nodes if node.op_type == "Cast" and basis in node.input), basis)
+        """The name under which a basis is multiplied: its own, or that of what is made of it before."""
+        for _ in self._nodes:
+            node = next((node for node in self._nodes if basis in node.input), None)
+            if node is None or node.op_type == "MatMul":
+                break
+            basis = node.output[0]
+        return basis
 
-    def _read(self, name: str) -> Array:
-        """An initializer's values, float32 or float16.
+    def _basis(self, name: str) -> Array:
+        """A basis as it is stored, or, of integers, in float32, which holds them times their scales exactly.
+
+        What is folded lies in another order, in which no scale belongs to neighbours.
+        """
+        if scales_name(name) not in self._initializers:
+            return self._read(name)
+        held = (torch.from_numpy(np.array(self._read(part, None))) for part in (name, scales_name(name)))
+        return np.asarray(dequantised(*held).numpy())
+
+    def _read(self, name: str, dtypes: tuple[type[np.generic], ...] | None = (np.float32, np.float16)) -> Array:
+        """An initializer's values, in one of these dtypes.
 
         Raises:
             TuneError: there is none of this name.
@@ -147,7 +165,7 @@ class _Generator:
         """
         tensor = self._initializers.get(name)
         values = None if tensor is None else tensor_values(tensor, self._path, self._manifest.files)
-        if values is None or values.dtype not in (np.float32, np.float16):
+        if values is None or (dtypes is not None and values.dtype not in dtypes):
             raise TuneError(f"{self._path} does not hold {name} in float32 or float16; build the bundle again")
         return np.asarray(values)
 

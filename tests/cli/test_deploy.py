@@ -13,6 +13,8 @@ from bundles import small_bundle
 from web_runtime import runtime_package
 from written import written
 
+PLAIN = ("--mean", "0", "--std", "1")
+
 
 @pytest.fixture
 def runtime(tmp_path):
@@ -20,7 +22,7 @@ def runtime(tmp_path):
 
 
 def test_a_site_is_written_and_its_weight_is_said(hnexport, runtime, tmp_path):
-    done = hnexport("deploy", "web", small_bundle("hypernet"), "--out", "site", "--runtime", runtime)
+    done = hnexport("deploy", "web", small_bundle("hypernet"), *PLAIN, "--out", "site", "--runtime", runtime)
     assert done.returncode == 0, done.stderr
     first, second, third, last = done.stdout.splitlines()
     assert first.startswith("runtime: onnxruntime-web 1.30.0, ")
@@ -31,7 +33,7 @@ def test_a_site_is_written_and_its_weight_is_said(hnexport, runtime, tmp_path):
 
 
 def test_a_site_that_is_there_is_replaced_with_force_alone(hnexport, runtime):
-    command = ["deploy", "web", small_bundle("hypernet"), "--out", "site", "--runtime", runtime]
+    command = ["deploy", "web", small_bundle("hypernet"), *PLAIN, "--out", "site", "--runtime", runtime]
     assert hnexport(*command).returncode == 0
     done = hnexport(*command)
     assert done.returncode == 2
@@ -45,6 +47,19 @@ def test_a_network_that_the_page_cannot_show_is_refused(hnexport, runtime):
     assert "For other networks build a page on the module in examples/web" in done.stderr
 
 
+def test_pictures_that_nobody_says_how_to_normalise_are_refused_with_the_options_that_say_it(
+    hnexport, runtime, tmp_path
+):
+    command = ["deploy", "web", small_bundle("hypernet"), "--out", "site", "--runtime", runtime]
+    done = hnexport(*command)
+    assert done.returncode == 2
+    assert "give --mean … --std … of the training, or --mean 0 --std 1 where it was trained on" in done.stderr
+    done = hnexport(*command, "--mean", "0.5")
+    assert done.returncode == 2
+    assert "--mean goes with --std: give both, std 1 where training had none" in done.stderr
+    assert not (tmp_path / "site").exists()
+
+
 def test_help_of_the_subcommand_is_an_answer(hnexport):
     done = hnexport("deploy", "web", "--help")
     assert (done.returncode, done.stderr) == (0, "")
@@ -55,7 +70,7 @@ def test_a_port_that_is_taken_leaves_the_site_and_says_so(hnexport, runtime, tmp
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        command = ["deploy", "web", small_bundle("hypernet"), "--out", "site", "--runtime", runtime]
+        command = ["deploy", "web", small_bundle("hypernet"), *PLAIN, "--out", "site", "--runtime", runtime]
         done = hnexport(*command, "--serve", "--port", taken.getsockname()[1])
     assert done.returncode == 2
     assert "the site was written: site" in done.stderr
@@ -84,7 +99,8 @@ def stopped(process):
 
 
 def test_it_is_served_until_it_is_interrupted_and_leaves_nothing_behind(runtime, tmp_path):
-    command = [sys.executable, "-m", "hnexport", "deploy", "web", small_bundle("hypernet"), "--serve", "--port", "0"]
+    command = [sys.executable, "-m", "hnexport", "deploy", "web", small_bundle("hypernet"), *PLAIN]
+    command += ["--serve", "--port", "0"]
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     with stopped(

@@ -1,17 +1,21 @@
 """`hnexport predict`: tables and JSON, and what it refuses."""
 
+import functools
 import json
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from bundles import small_bundle, with_usage
 from click.testing import CliRunner
 from PIL import Image
 
 from hnexport.cli.main import cli
-from hnexport.images import image_input, read_images
+from hnexport.images import read_images
 from hnexport.runtime import load
+from hnexport.spec.usage import Normalisation, Usage
 
 
 @pytest.fixture
@@ -24,25 +28,43 @@ def pictures(tmp_path):
     return paths
 
 
+MEAN, STD, NAMES = (0.5, 0.4, 0.3), (0.2,), ("cat", "dog", "[red]fox[/red]", "owl", "yak")
+
+
+@pytest.fixture(scope="module")
+def said(built, tmp_path_factory):
+    """The bundle, which says how training normalised pictures and what the classes are called."""
+    usage = Usage(normalisation=Normalisation(mean=MEAN, std=STD), class_names={"logits": NAMES})
+    return with_usage(built.path, usage, tmp_path_factory.mktemp("said") / "bundle")
+
+
+def run(bundle, *arguments):
+    return CliRunner().invoke(cli, ["predict", str(bundle), *map(str, arguments), "--provider", "cpu"])
+
+
 @pytest.fixture
-def predict(built):
-    def run(*arguments):
-        return CliRunner().invoke(cli, ["predict", str(built.path), *map(str, arguments), "--provider", "cpu"])
-
-    return run
+def predict(said):
+    return functools.partial(run, said)
 
 
 @pytest.fixture
-def expected(built, pictures):
+def predict_silent(built):
+    """Of a bundle that says nothing of pictures and classes, as those that were built before it could."""
+    return functools.partial(run, built.path)
+
+
+@pytest.fixture
+def expected(said, pictures):
     """The prediction of the library for both pictures."""
-    ensemble = load(built.path, provider="cpu", strategy="generated")
-    return ensemble.predict_mean(read_images([*map(_path, pictures)], image_input(ensemble.manifest)).images)
+    ensemble = load(said, provider="cpu", strategy="generated")
+    return ensemble.predict_mean(read_images(pictures, ensemble.image_input).images)
 
 
-def _path(text):
-    from pathlib import Path
-
-    return Path(text)
+def normalised(picture, mean, std):
+    """The picture as the graph takes it, `[1, channel, height, width]`, written down here once more."""
+    pixels = np.asarray(Image.open(picture)).astype(np.float32).transpose(2, 0, 1)[np.newaxis] / np.float32(255)
+    mean, std = (np.float32(one).reshape(-1, 1, 1) for one in (mean, std))
+    return ((pixels - mean) / std).astype(np.float32)
 
 
 def test_json_holds_what_the_library_says(predict, pictures, expected):
@@ -89,7 +111,7 @@ def test_the_table_has_a_row_a_member_and_says_how_much_they_disagree(predict, p
     first = {row[1].strip(): row for row in rows[: len(rows) // 2]}
     assert list(first) == ["0", "1", "2", "mean", "votes"]
     best = int(expected.probabilities[0].argmax())
-    assert first["mean"][2].strip() == f"class {best}"
+    assert first["mean"][2].strip() == NAMES[best]
     assert first["mean"][3 + best].strip() == f"{expected.probabilities[0, best]:.1%}"
     assert [int(cell) for cell in first["votes"][3:8]] == expected.votes[0].tolist()
     assert f"predictive entropy {expected.predictive_entropy[0]:.3f} nats" in done.stdout
@@ -99,25 +121,100 @@ def test_the_table_has_a_row_a_member_and_says_how_much_they_disagree(predict, p
 def test_one_member_has_nobody_to_disagree_with(predict, pictures):
     done = predict(pictures[0], "--member", "1")
     assert done.exit_code == 0
-    assert "mean" not in done.stdout
+    assert "│ mean" not in done.stdout
     assert "mutual information" not in done.stdout
 
 
-def test_labels_name_the_classes(predict, pictures, tmp_path, expected):
-    names = ["cat", "dog", "[red]fox[/red]", "owl", "yak"]
-    (tmp_path / "labels.txt").write_text("\n".join(names), encoding="utf-8")
+def test_classes_have_the_names_that_the_bundle_says(predict, predict_silent, pictures):
+    done = predict(pictures[0])
+    assert done.exit_code == 0
+    assert all(name in done.stdout for name in NAMES)
+    assert "class 0" not in done.stdout
+    assert "classes:" not in done.stdout
+    assert json.loads(predict(pictures[0], "--json").stdout)[0]["labels"] == list(NAMES)
+    plain = predict_silent(pictures[0], "--mean", "0", "--std", "1").stdout
+    assert "class 4" in plain
+
+
+def test_labels_that_are_given_win_and_that_is_said(predict, predict_silent, pictures, tmp_path):
+    given = [f"other {number}" for number in range(5)]
+    (tmp_path / "labels.txt").write_text("\n".join(given), encoding="utf-8")
     done = predict(pictures[0], "--labels", tmp_path / "labels.txt")
     assert done.exit_code == 0
-    assert all(name in done.stdout for name in names)
+    assert all(name in done.stdout for name in given)
+    said = " ".join(done.stdout.split())
+    assert re.search(
+        r"classes: as \S*labels.txt names them; the bundle says cat, dog, \[red\]fox\[/red\], owl, yak", said
+    )
+    found = json.loads(predict(pictures[0], "--labels", tmp_path / "labels.txt", "--json").stdout)
+    assert found[0]["labels"] == given
+    (tmp_path / "labels.txt").write_text("\n".join(NAMES), encoding="utf-8")
+    assert "classes:" not in predict(pictures[0], "--labels", tmp_path / "labels.txt").stdout
+    (tmp_path / "labels.txt").write_text("a\nb", encoding="utf-8")
+    done = predict(pictures[0], "--labels", tmp_path / "labels.txt")
+    assert done.exit_code == 2
+    assert "expected 5 labels, one a line, found 2: name every class in its order, or leave --labels out" in " ".join(
+        done.stderr.split()
+    )
 
 
-def test_mean_and_std_change_the_prediction_as_they_should(predict, pictures, built):
-    done = predict(pictures[0], "--member", "0", "--mean", "0.5,0.4,0.3", "--std", "0.2", "--json")
-    (item,) = json.loads(done.stdout)
-    pixels = np.asarray(Image.open(pictures[0])).astype(np.float32).transpose(2, 0, 1)[np.newaxis] / 255
-    image = (pixels - np.float32([0.5, 0.4, 0.3]).reshape(3, 1, 1)) / np.float32(0.2)
-    logits = load(built.path, provider="cpu").predict(image.astype(np.float32), member=0)[0]
+NORMALISATIONS = {
+    "of the command": (("--mean", "0.1", "--std", "0.9,0.8,0.7"), (0.1,), (0.9, 0.8, 0.7), "given", "the command"),
+    "of the bundle": ((), MEAN, STD, "ensemble", "the bundle"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "mean", "std", "by", "who"), NORMALISATIONS.values(), ids=NORMALISATIONS.keys())
+def test_pictures_are_normalised_and_who_said_how_is_told(predict, pictures, built, arguments, mean, std, by, who):
+    (item,) = json.loads(predict(pictures[0], "--member", "0", *arguments, "--json").stdout)
+    logits = load(built.path, provider="cpu").predict(normalised(pictures[0], mean, std), member=0)[0]
     np.testing.assert_allclose(item["members"]["0"]["logits"], logits, rtol=1e-3, atol=1e-4)
+    assert item["normalisation"] == {"by": by, "mean": list(mean), "std": list(std)}
+    numbers = f"mean {', '.join(map(str, mean))}, std {', '.join(map(str, std))}"
+    told = " ".join(predict(pictures[0], *arguments).stdout.split())
+    assert f"pictures: (pixel/255 - mean) / std, {numbers}, as {who} says" in told
+
+
+def test_a_picture_of_which_nobody_says_how_it_is_normalised_is_refused(predict_silent, pictures, tmp_path):
+    done = predict_silent(pictures[0])
+    assert (done.exit_code, done.stdout) == (2, "")
+    said = " ".join(done.stderr.split())
+    assert "first.png: this ensemble does not say how training normalised pictures" in said
+    assert "give --mean … --std …, or --mean 0 --std 1 where training took pixel / 255" in said
+    assert predict_silent(pictures[0], "--mean", "0", "--std", "1").exit_code == 0
+    np.save(tmp_path / "array.npy", normalised(pictures[0], MEAN, STD))
+    done = predict_silent(tmp_path / "array.npy", "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)[0]["normalisation"] is None
+    assert "pictures:" not in predict_silent(tmp_path / "array.npy").stdout
+
+
+def test_half_a_normalisation_is_refused(predict, pictures):
+    for half, said in (("--mean", "give both, --std 1 where"), ("--std", "give both, --mean 0 where")):
+        done = predict(pictures[0], half, "0.5")
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert said in " ".join(done.stderr.split())
+
+
+def test_a_graph_that_normalises_itself_says_so_and_takes_no_other(pictures):
+    bundle = small_bundle("pixels")
+    done = run(bundle, pictures[0])
+    assert done.exit_code == 0
+    assert "pictures: pixels from 0 to 255, the graph normalises them" in " ".join(done.stdout.split())
+    (item,) = json.loads(run(bundle, pictures[0], "--json").stdout)
+    assert item["normalisation"] == {"by": "graph", "mean": None, "std": None}
+    done = run(bundle, pictures[0], "--mean", "0.5", "--std", "0.2")
+    assert done.exit_code == 2
+    assert "this graph normalises its images itself, it takes pixels (uint8): leave --mean and --std out" in " ".join(
+        done.stderr.split()
+    )
+
+
+def test_arrays_alone_are_not_normalised(predict, tmp_path):
+    np.save(tmp_path / "array.npy", np.zeros((3, 8, 8), np.float32))
+    done = predict(tmp_path / "array.npy", "--mean", "0.5", "--std", "0.2")
+    assert done.exit_code == 2
+    assert "arrays are taken as they are: leave them out" in " ".join(done.stderr.split())
 
 
 def test_another_size_needs_resize(predict, tmp_path):
@@ -133,7 +230,11 @@ REFUSED = {
     "member and members": (("--member", "1", "--members", "all"), "give --member or --members, not both"),
     "members in words": (("--members", "some"), "not comma-separated integers or 'all'"),
     "mean in words": (("--mean", "grey"), "not comma-separated numbers"),
-    "std of zero": (("--std", "0"), "std positive"),
+    "std of zero": (("--mean", "0", "--std", "0"), "std positive"),
+    "two channels": (
+        ("--mean", "0,0", "--std", "1"),
+        "mean needs 1 or 3 numbers, one a channel, found 2; the ensemble ",
+    ),
 }
 
 
@@ -141,7 +242,7 @@ REFUSED = {
 def test_what_cannot_be_answered_exits_with_2(predict, pictures, arguments, message):
     done = predict(pictures[0], *arguments)
     assert (done.exit_code, done.stdout) == (2, "")
-    assert message in done.stderr
+    assert message in " ".join(done.stderr.split())
 
 
 def test_a_folder_that_is_no_bundle_exits_with_2(pictures, tmp_path):
@@ -158,10 +259,10 @@ def test_a_damaged_bundle_exits_with_2_and_names_the_file(bundle, pictures):
     assert "weights.bin is damaged" in done.stderr
 
 
-def test_predicting_loads_neither_torch_nor_onnx(built, pictures):
+def test_predicting_loads_neither_torch_nor_onnx(said, pictures):
     code = (
         "import sys\nfor name in ('torch', 'onnx', 'onnx_ir'): sys.modules[name] = None\n"
-        f"from hnexport.cli.main import cli\ncli(['predict', {str(built.path)!r}, {pictures[0]!r}, '--json'])"
+        f"from hnexport.cli.main import cli\ncli(['predict', {str(said)!r}, {pictures[0]!r}, '--json'])"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

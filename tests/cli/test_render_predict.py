@@ -1,5 +1,6 @@
 """What is shown and printed as JSON of several outputs of different kinds."""
 
+import dataclasses
 import json
 import re
 
@@ -37,7 +38,6 @@ def shown(monkeypatch):
         signature=Signature(inputs=(), outputs=OUTPUTS),
         outputs=summarise_outputs(VALUES, OUTPUTS, (4, 7)),
         samples=("first", "second"),
-        labels=(),
     )
 
 
@@ -75,13 +75,27 @@ def test_what_is_not_finite_is_null_in_json_and_nan_in_tables(monkeypatch, capsy
         signature=Signature(inputs=(), outputs=OUTPUTS),
         outputs=summarise_outputs(values, OUTPUTS, (0, 1)),
         samples=("a", "b"),
-        labels=(),
     )
     value = as_json_value(shown, word="sample")
     assert value["outputs"]["width"]["mean"][1][0] == [None] * 3
     assert value["outputs"]["intent"]["mean_probabilities"][1] == [None] * 3
     print_predictions(shown)
     assert capsys.readouterr().out.count("nothing (NaN)") == 3 + 4
+
+
+def test_classes_have_their_names_in_every_output(shown, capsys):
+    names = {"intent": ("book", "cancel", "ask"), "map": ("road", "grass")}
+    named = dataclasses.replace(shown, labels=names)
+    print_predictions(named)
+    text = capsys.readouterr().out
+    assert "class " not in text
+    best = [names["map"][one] for one in shown.outputs["map"].probabilities[0].argmax(0)]
+    assert [row.split("│")[2].strip() for row in text.splitlines() if re.match("│ +[0-3] +│ (road|grass)", row)][
+        :4
+    ] == best
+    outputs = as_json_value(named, word="sample")["outputs"]
+    assert (outputs["intent"]["labels"], outputs["map"]["labels"]) == (["book", "cancel", "ask"], ["road", "grass"])
+    assert "labels" not in outputs["width"]
 
 
 def test_arrays_have_the_names_of_the_ensemble_graph(shown, tmp_path):

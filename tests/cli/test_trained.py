@@ -177,8 +177,15 @@ def test_an_existing_file_is_not_overwritten_without_force(hnexport, checkpoint,
             ["build", "--checkpoint", "ensemble.pt", "--classes", "3"], "leave out --classes", id="specification"
         ),
         pytest.param(["build", "--members", "2", "--mnet", "x"], "--mnet goes with --hnet", id="mnet alone"),
-        pytest.param(["build", "--members", "2", "--preprocess", "uint8"], "needs --mean and --std", id="no mean"),
-        pytest.param(["build", "--members", "2", "--mean", "1"], "go with --preprocess uint8", id="mean alone"),
+        pytest.param(
+            ["build", "--hypnettorch", "ensemble.pt", "--preprocess", "uint8"], "needs --mean and --std", id="no mean"
+        ),
+        pytest.param(["build", "--members", "2", "--mean", "1"], "give both, --std 1 where there", id="mean alone"),
+        pytest.param(
+            ["build", "--hypnettorch", "ensemble.pt", "--image-layout", "flat-hwc"],
+            "give --image CHANNELS,HEIGHT,WIDTH",
+            id="flat images of any shape",
+        ),
         pytest.param(["build", "--members", "2", "--mean", "a"], "not comma-separated numbers", id="mean in words"),
         pytest.param(["convert", "ensemble.pt"], "give CKPT and OUT", id="convert without target"),
     ],

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from bundles import small_bundle
+from bundles import saying, small_bundle
 from hypernetworks import CASES
 from PIL import Image
 from shared import built_kind
@@ -17,6 +17,7 @@ from hnexport.bundle.manifest import Format, read_manifest, write_manifest
 from hnexport.deploy import WebOptions, deploy_web
 from hnexport.deploy.javascript_runtime import PROVIDER_FILES
 from hnexport.errors import BundleError, DeployError, RuntimeInputError, SpecError
+from hnexport.spec.usage import Normalisation
 
 V1 = Path(__file__).parents[1] / "data" / "bundle-v1"
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -25,6 +26,13 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory):
     return runtime_package(tmp_path_factory.mktemp("npm") / "onnxruntime-web")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """One that says how its pictures are normalised."""
+    target = tmp_path_factory.mktemp("saying") / "bundle"
+    return saying(small_bundle("hypernet"), target, normalisation=Normalisation(mean=(0.4,), std=(0.25, 0.5, 1.0)))
 
 
 @pytest.fixture
@@ -42,8 +50,7 @@ def files(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_folder_holds_the_page_the_runtime_and_the_bundle(deployed, tmp_path):
-    bundle = small_bundle("hypernet")
+def test_the_folder_holds_the_page_the_runtime_and_the_bundle(deployed, bundle, tmp_path):
     record = deployed(bundle)
     found = files(tmp_path / "site")
     assert found == {*record["files"], "site.json"}
@@ -56,8 +63,8 @@ def test_the_folder_holds_the_page_the_runtime_and_the_bundle(deployed, tmp_path
     assert {name for name in found if name.startswith("ort/")} == {*runtime, "ort/package.json"}
 
 
-def test_sizes_are_those_of_the_files(runtime, tmp_path):
-    site = deploy_web(small_bundle("hypernet"), tmp_path / "site", WebOptions(runtime=runtime))
+def test_sizes_are_those_of_the_files(runtime, bundle, tmp_path):
+    site = deploy_web(bundle, tmp_path / "site", WebOptions(runtime=runtime))
     sizes = {name: (site.path / name).stat().st_size for name in files(site.path)}
     bundle = sum(size for name, size in sizes.items() if name.startswith("bundle/"))
     ort = sum(size for name, size in sizes.items() if name.startswith("ort/"))
@@ -66,8 +73,8 @@ def test_sizes_are_those_of_the_files(runtime, tmp_path):
     assert sum(site.runtime_bytes.values()) == ort - sizes["ort/package.json"]
 
 
-def test_no_file_of_the_site_names_another_place(deployed, tmp_path):
-    deployed(small_bundle("hypernet"))
+def test_no_file_of_the_site_names_another_place(deployed, bundle, tmp_path):
+    deployed(bundle)
     for path in (tmp_path / "site").rglob("*"):
         if path.suffix in (".html", ".css", ".js", ".json"):
             text = path.read_text().replace("http://www.w3.org/2000/svg", "")
@@ -76,8 +83,8 @@ def test_no_file_of_the_site_names_another_place(deployed, tmp_path):
             assert "https://" not in text
 
 
-def test_the_page_is_told_how_to_call_the_network(deployed):
-    page = deployed(small_bundle("hypernet"))["page"]
+def test_the_page_is_told_how_to_call_the_network(deployed, bundle):
+    page = deployed(bundle)["page"]
     assert page["input"] == {
         "name": "image",
         "dtype": "float32",
@@ -85,12 +92,41 @@ def test_the_page_is_told_how_to_call_the_network(deployed):
         "channels": 3,
         "height": 8,
         "width": 8,
-        "mean": None,
-        "std": None,
+        "mean": [0.4],
+        "std": [0.25, 0.5, 1.0],
+        "said_by": "bundle",
         "kind": "image",
     }
     assert page["output"] == {"name": "logits", "kind": "logits", "size": 10}
     assert (page["members"], page["labels"], page["runtime"]["version"]) == (3, None, "1.30.0")
+    assert page["license"] is None
+
+
+def test_class_names_and_licence_of_the_bundle_reach_the_page(deployed, tmp_path):
+    names = tuple(f"kind {one}" for one in range(10))
+    page = deployed(
+        saying(small_bundle("pixels"), tmp_path / "bundle", class_names={"logits": names}, license="CC-BY-4.0")
+    )["page"]
+    assert page["labels"] == list(names)
+    assert page["license"] == "CC-BY-4.0"
+
+
+def test_a_graph_that_takes_pixels_needs_no_normalisation(deployed):
+    found = deployed(small_bundle("pixels"))["page"]["input"]
+    assert (found["dtype"], found["mean"], found["std"], found["said_by"]) == ("uint8", None, None, None)
+
+
+def test_what_is_given_wins_over_what_the_bundle_says(deployed, tmp_path):
+    bundle = saying(
+        small_bundle("hypernet"),
+        tmp_path / "bundle",
+        normalisation=Normalisation(mean=(0.4,), std=(0.25,)),
+        class_names={"logits": tuple(f"kind {one}" for one in range(10))},
+    )
+    (tmp_path / "labels.txt").write_text("\n".join(f"sort {one}" for one in range(10)))
+    page = deployed(bundle, mean=(0.5,), std=(1.0,), labels=tmp_path / "labels.txt")["page"]
+    assert page["labels"][9] == "sort 9"
+    assert (page["input"]["mean"], page["input"]["std"], page["input"]["said_by"]) == ([0.5], [1.0], "command")
 
 
 def test_labels_normalisation_and_samples_reach_the_page(deployed, tmp_path):
@@ -115,19 +151,33 @@ def test_a_network_of_a_few_numbers_gets_a_form_and_no_pictures(deployed):
     assert page["samples"] == []
 
 
+PLAIN = {"mean": (0.0,), "std": (1.0,)}
 REFUSED = {
+    "no normalisation": ("hypernet", {}, DeployError, r"does not say how .* give mean=… and std=… of the"),
+    "mean alone": ("hypernet", {"mean": (0.5,)}, DeployError, "mean goes with std: give both, std 1 where"),
+    "std alone": ("pixels", {"std": (0.5,)}, DeployError, "std goes with mean: give both, mean 0 where"),
     "two inputs": ("list of encoders", {}, DeployError, r"takes tokens int64 .*the page shows networks of one input"),
-    "mean without pictures": ("list of GRUs", {"mean": (0.5,)}, DeployError, "mean and std are for pictures"),
-    "mean for pixels": ("pixels", {"mean": (0.5,)}, DeployError, "which this graph normalises itself"),
-    "two means": ("hypernet", {"mean": (0.5, 0.5)}, DeployError, "mean needs 1 or 3 numbers, one a channel, found 2"),
-    "std of zero": ("hypernet", {"std": (0.0,)}, SpecError, "std positive"),
-    "no labels": ("hypernet", {"labels": Path("missing.txt")}, RuntimeInputError, "missing.txt"),
-    "no sample": ("hypernet", {"samples": (Path("missing.png"),)}, RuntimeInputError, "missing.png"),
-    "a strange sample": ("hypernet", {"samples": (Path("a.tiff"),)}, DeployError, "browsers read .png"),
-    "no text": ("hypernet", {"samples": (Path("\udcff.png"),)}, DeployError, r"'\\udcff.png' is no name .*rename the"),
+    "mean without pictures": ("list of GRUs", PLAIN, DeployError, "mean and std are for pictures"),
+    "mean for pixels": ("pixels", PLAIN, DeployError, "which this graph normalises itself"),
+    "two means": (
+        "hypernet",
+        {"mean": (0.5, 0.5), "std": (1.0,)},
+        SpecError,
+        "mean needs 1 or 3 numbers, one a channel, found 2",
+    ),
+    "std of zero": ("hypernet", {"mean": (0.5,), "std": (0.0,)}, SpecError, "std positive"),
+    "no labels": ("hypernet", {**PLAIN, "labels": Path("missing.txt")}, RuntimeInputError, "missing.txt"),
+    "no sample": ("hypernet", {**PLAIN, "samples": (Path("missing.png"),)}, RuntimeInputError, "missing.png"),
+    "a strange sample": ("hypernet", {**PLAIN, "samples": (Path("a.tiff"),)}, DeployError, "browsers read .png"),
+    "no text": (
+        "hypernet",
+        {**PLAIN, "samples": (Path("\udcff.png"),)},
+        DeployError,
+        r"'\\udcff.png' is no name .*rename the",
+    ),
     "the same name": (
         "hypernet",
-        {"samples": (EXAMPLES / "images" / "cat.png", EXAMPLES / "images" / ".." / "images" / "cat.png")},
+        {**PLAIN, "samples": (EXAMPLES / "images" / "cat.png", EXAMPLES / "images" / ".." / "images" / "cat.png")},
         DeployError,
         "have the same name",
     ),
@@ -164,8 +214,8 @@ def test_a_bundle_without_onnx_is_refused(deployed, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["weights.bin", "network.onnx", "golden.safetensors"])
-def test_a_damaged_bundle_is_not_deployed(deployed, tmp_path, name):
-    bundle = shutil.copytree(small_bundle("hypernet"), tmp_path / "bundle")
+def test_a_damaged_bundle_is_not_deployed(deployed, bundle, tmp_path, name):
+    bundle = shutil.copytree(bundle, tmp_path / "bundle")
     content = bytearray((bundle / name).read_bytes())
     content[len(content) // 2] ^= 1
     (bundle / name).write_bytes(content)
@@ -174,12 +224,11 @@ def test_a_damaged_bundle_is_not_deployed(deployed, tmp_path, name):
     assert not (tmp_path / "site").exists()
 
 
-def test_what_is_there_stays_without_force_and_a_site_is_replaced_with_it(deployed, tmp_path):
-    bundle = small_bundle("hypernet")
+def test_what_is_there_stays_without_force_and_a_site_is_replaced_with_it(deployed, bundle, tmp_path):
     deployed(bundle)
     with pytest.raises(DeployError, match=r"site exists: choose another target, or give force=True to replace it"):
         deployed(bundle)
-    assert deployed(bundle, mean=(0.5,), force=True)["page"]["input"]["mean"] == [0.5]
+    assert deployed(bundle, mean=(0.5,), std=(1.0,), force=True)["page"]["input"]["mean"] == [0.5]
     (tmp_path / "site" / "samples" / "mine.png").write_bytes(b"")
     with pytest.raises(DeployError, match=r"holds samples/mine.png, which its site.json does not list"):
         deployed(bundle, force=True)
@@ -187,8 +236,8 @@ def test_what_is_there_stays_without_force_and_a_site_is_replaced_with_it(deploy
 
 
 @pytest.mark.parametrize("what", ["a folder", "a file", "a bundle", "somebody's site.json"])
-def test_force_replaces_nothing_but_a_site(deployed, tmp_path, what):
-    target, bundle = tmp_path / "site", small_bundle("hypernet")
+def test_force_replaces_nothing_but_a_site(deployed, bundle, tmp_path, what):
+    target = tmp_path / "site"
     if what == "a bundle":
         shutil.copytree(bundle, target)
     elif what == "a file":
@@ -202,9 +251,9 @@ def test_force_replaces_nothing_but_a_site(deployed, tmp_path, what):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_an_empty_folder_may_be_replaced(deployed, tmp_path):
+def test_an_empty_folder_may_be_replaced(deployed, bundle, tmp_path):
     (tmp_path / "site").mkdir()
-    assert deployed(small_bundle("hypernet"), force=True)["schema"] == "hnexport-site"
+    assert deployed(bundle, force=True)["schema"] == "hnexport-site"
 
 
 def test_the_samples_are_the_example_images():

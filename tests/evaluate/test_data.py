@@ -1,6 +1,7 @@
 """Data in every form that is read are the same numbers; what cannot be right is refused with the remedy."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -11,15 +12,19 @@ from pyarrow import parquet
 from hnexport.errors import RuntimeInputError
 from hnexport.evaluate.data import read_data
 from hnexport.evaluate.targets import ReadOptions
+from hnexport.spec.usage import Normalisation, Usage
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 8, 8), dtype=np.uint8)
 LABELS = np.arange(20) % 10
 
 
+PLAIN = Usage(normalisation=Normalisation())  # trained on pixel / 255, and nobody named the classes
+
+
 @pytest.fixture
 def read(digits):
-    def run(path, *, targets=True, **options):
-        manifest = digits.manifest
+    def run(path, *, targets=True, usage=PLAIN, **options):
+        manifest = replace(digits.manifest, usage=usage)
         return read_data(path, manifest, manifest.outputs[0], ReadOptions(**options), targets=targets)
 
     return run
@@ -43,9 +48,13 @@ def encoded(tmp_path):
     return found
 
 
+def inputs(data):
+    return np.concatenate([batch["input"] for batch in data.batches])
+
+
 def in_order(data):
     """By class and first pixels, whatever the order of the files."""
-    rows = [(int(label), image.tobytes()) for label, image in zip(data.targets, data.inputs["input"], strict=True)]
+    rows = [(int(label), image.tobytes()) for label, image in zip(data.targets, inputs(data), strict=True)]
     return sorted(rows)
 
 
@@ -60,15 +69,30 @@ def test_a_folder_an_archive_and_parquet_hold_the_same_data(read, folder, tmp_pa
     assert [one.samples for one in found] == [20] * 4
     assert found[0].targets.dtype == np.int64
     assert all(in_order(one) == in_order(found[0]) for one in found)
-    assert np.array_equal(found[2].inputs["input"], images)
+    assert np.array_equal(inputs(found[2]), images)
 
 
-def test_pictures_are_normalised_as_they_are_told(read, folder, tmp_path):
-    from hnexport.images import Normalisation
+def test_pictures_are_normalised_as_they_are_told_or_else_as_the_bundle_says(read, folder, tmp_path):
+    said, trained = Normalisation(mean=(0.5,), std=(0.25,)), Usage(normalisation=Normalisation(mean=(0.1,), std=(2.0,)))
+    parquet.write_table(pa.table({"picture": encoded(tmp_path), "label": LABELS}), tmp_path / "pictures.parquet")
+    for data in (folder, tmp_path / "pictures.parquet"):
+        plain = read(data)
+        told = read(data, pictures={"normalisation": said}, usage=trained)
+        own = read(data, usage=trained)
+        expected = inputs(plain)
+        np.testing.assert_allclose(inputs(told), (expected - 0.5) / 0.25, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(inputs(own), (expected - 0.1) / 2, rtol=1e-5, atol=1e-6)
+        assert [one.normalised.by for one in (plain, told, own)] == ["ensemble", "given", "ensemble"]
+        assert (own.normalised.mean, own.normalised.std) == ((0.1,), (2.0,))
+        with pytest.raises(RuntimeInputError, match="does not say how training normalised pictures"):
+            read(data, usage=Usage())
+    other = read(folder, targets=False, usage=trained)
+    assert np.array_equal(inputs(other), inputs(read(folder, usage=trained)))
 
-    plain = read(folder)
-    told = read(folder, pictures={"normalisation": Normalisation(mean=(0.5,), std=(0.25,))})
-    np.testing.assert_allclose(told.inputs["input"], (plain.inputs["input"] - 0.5) / 0.25, rtol=1e-5, atol=1e-6)
+
+def test_arrays_need_no_normalisation_and_have_none(read, tmp_path):
+    np.savez(tmp_path / "data.npz", input=np.zeros((4, 1, 8, 8), np.float32), label=np.zeros(4, int))
+    assert read(tmp_path / "data.npz", usage=Usage()).normalised is None
 
 
 def test_folders_by_name_are_classes_by_their_names_or_in_their_order(read, folder):
@@ -82,7 +106,14 @@ def test_folders_by_name_are_classes_by_their_names_or_in_their_order(read, fold
     by_order = read(folder)
     assert by_order.class_order == "folders sorted by name"
     assert by_order.class_names == tuple(sorted(words))
+    said = Usage(normalisation=Normalisation(), class_names={"logits": words})
+    assert in_order(read(folder, usage=said)) == in_order(plain)
+    assert read(folder, usage=said).class_names == words
+    others = read(folder, class_names=words[::-1], usage=said)  # what is given wins
+    assert sorted(others.targets) == sorted(9 - plain.targets)
     (folder / "nine").rename(folder / "ten")
+    with pytest.raises(RuntimeInputError, match="the folder 'ten' is none of the classes zero, one.*: rename it, or"):
+        read(folder, usage=said)
     with pytest.raises(RuntimeInputError, match="the folder 'ten' is none of the classes zero, one"):
         read(folder, class_names=words)
 
@@ -119,8 +150,77 @@ def test_names_of_classes_come_from_the_file_of_a_hub(read, tmp_path):
     parquet.write_table(said, tmp_path / "said.parquet")
     again = read(tmp_path / "said.parquet", target="kind", class_names=tuple(words))
     assert np.array_equal(again.targets, LABELS)
+    said = Usage(normalisation=Normalisation(), class_names={"logits": tuple(words)})
+    assert np.array_equal(read(tmp_path / "said.parquet", target="kind", usage=said).targets, LABELS)
     with pytest.raises(RuntimeInputError, match="names the class 'digit 0', which is none of none that are known"):
         read(tmp_path / "said.parquet", target="kind")
+
+
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+NAMED = Usage(normalisation=Normalisation(), class_names={"logits": WORDS})
+
+
+def test_labels_of_an_archive_may_be_the_names_that_the_bundle_says(read, tmp_path):
+    images, said = np.zeros((20, 1, 8, 8), np.float32), np.array(WORDS)[LABELS]
+    for order in (said, said.astype(said.dtype.newbyteorder(">"))):
+        np.savez(tmp_path / "data.npz", input=images, label=order)
+        assert np.array_equal(read(tmp_path / "data.npz", usage=NAMED).targets, LABELS)
+    with pytest.raises(RuntimeInputError, match=r"names the class 'eight', which is none of none that are known"):
+        read(tmp_path / "data.npz")
+    said[3] = "thre"
+    np.savez(tmp_path / "data.npz", input=images, label=said)
+    with pytest.raises(RuntimeInputError, match=r"label\] names the class 'thre', which is none of zero, one"):
+        read(tmp_path / "data.npz", usage=NAMED)
+
+
+def test_text_that_cannot_be_is_refused(read, tmp_path):
+    said = np.array(WORDS)[LABELS]
+    said.view(np.uint32)[7] = 0x7FFFFFFF
+    np.savez(tmp_path / "data.npz", input=np.zeros((20, 1, 8, 8), np.float32), label=said)
+    with pytest.raises(RuntimeInputError, match=r"data\.npz\[label\]"):
+        read(tmp_path / "data.npz", usage=NAMED)
+
+
+def test_folders_that_are_called_by_numbers_keep_them_whatever_the_classes_are_called(read, folder):
+    assert in_order(read(folder, usage=NAMED)) == in_order(read(folder))
+
+
+def test_two_classes_of_one_name_are_told_apart_by_their_numbers(read, folder):
+    twice = Usage(normalisation=Normalisation(), class_names={"logits": ("crane", "owl", "crane", *"defghij")})
+    for number, name in enumerate(("crane (0)", "owl", "crane (2)", *"defghij")):
+        (folder / str(number)).rename(folder / name)
+    found = read(folder, usage=twice)
+    assert sorted(found.targets) == sorted(LABELS)
+    assert found.class_names[:3] == ("crane (0)", "owl", "crane (2)")
+
+
+def hub(tmp_path, names, labels=LABELS):
+    """Parquet that says its own names of the classes."""
+    said = {"info": {"features": {"label": {"names": list(names), "_type": "ClassLabel"}}}}
+    table = pa.table({"image": encoded(tmp_path)[: len(labels)], "label": labels})
+    parquet.write_table(table.replace_schema_metadata({"huggingface": json.dumps(said)}), tmp_path / "hub.parquet")
+    return tmp_path / "hub.parquet"
+
+
+def test_a_file_that_numbers_the_classes_otherwise_than_the_network_is_read_by_name(read, tmp_path):
+    found = read(hub(tmp_path, WORDS[::-1]), usage=NAMED)
+    assert np.array_equal(found.targets, 9 - LABELS)
+    assert (found.class_names, found.class_order) == (
+        WORDS,
+        "by name: the file numbers them otherwise than the network",
+    )
+    same = read(hub(tmp_path, WORDS), usage=NAMED)
+    assert np.array_equal(same.targets, LABELS)
+    assert same.class_order == ""
+    some = read(hub(tmp_path, ("nine", "none", "two"), np.array([0, 2])), usage=NAMED)
+    assert some.targets.tolist() == [9, 2]
+    with pytest.raises(RuntimeInputError, match="label names the class 'none', which is none of zero, one"):
+        read(hub(tmp_path, ("nine", "none", "two"), np.array([0, 1])), usage=NAMED)
+    with pytest.raises(RuntimeInputError, match="a sample of class 3, and names 3 classes"):
+        read(hub(tmp_path, ("nine", "none", "two"), np.array([0, 3])), usage=NAMED)
+    others = read(hub(tmp_path, [f"digit {word}" for word in WORDS]), usage=NAMED)
+    assert np.array_equal(others.targets, LABELS)
+    assert others.class_order == "numbers of the file, whose names are others than the network's"
 
 
 ARCHIVES = {

@@ -1,5 +1,6 @@
 """Image files become exactly what the graph takes, or an error that names the file."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 from pictures import read_images
 from PIL import Image
 
+from hnexport import images
 from hnexport.errors import RuntimeInputError, SpecError
 from hnexport.images import Normalisation
+from hnexport.networks.wide_resnet.family import image_input
 from hnexport.networks.wide_resnet.spec import ImageLayout, ImageSpec, PipelineSpec, PreprocessSpec, WideResNetSpec
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
@@ -84,6 +87,37 @@ BAD_NORMALISATIONS = {
 def test_a_normalisation_that_cannot_be_is_refused(picture, numbers, message):
     with pytest.raises(SpecError, match=message):
         read_images([picture], spec(height=6, width=9), normalisation=Normalisation(**numbers))
+
+
+def test_what_the_ensemble_says_is_applied_unless_the_call_says_otherwise(picture, pixels):
+    image = image_input(spec(height=6, width=9))
+    own, other = Normalisation(mean=(0.1, 0.2, 0.3), std=(0.5,)), Normalisation(mean=(0.4,), std=(2.0,))
+    saying = dataclasses.replace(image, normalisation=own)
+    by_ensemble = images.read_images([picture], saying)
+    by_call = images.read_images([picture], saying, normalisation=other)
+    assert np.array_equal(by_ensemble.images, images.read_images([picture], image, normalisation=own).images)
+    assert np.array_equal(by_call.images, images.read_images([picture], image, normalisation=other).images)
+    assert not np.array_equal(by_ensemble.images, by_call.images)
+    assert [one.normalised[0].by for one in (by_ensemble, by_call)] == ["ensemble", "given"]
+
+
+def test_a_picture_of_which_nobody_says_how_it_is_normalised_is_refused_with_what_to_give(picture, tmp_path):
+    image = image_input(spec(height=6, width=9))
+    remedy = r"give normalisation=Normalisation\(mean=\(…\), std=\(…\)\), or Normalisation\(\) where training took"
+    with pytest.raises(RuntimeInputError, match=rf"picture\.png: this ensemble does not say .*{remedy}"):
+        images.read_images([picture], image)
+    np.save(tmp_path / "array.npy", np.zeros((2, 3, 6, 9), np.float32))
+    assert images.read_images([tmp_path / "array.npy"], image).normalised == (None, None)
+    with pytest.raises(RuntimeInputError, match="does not say"):
+        images.read_images([tmp_path / "array.npy", picture], image)
+
+
+def test_numbers_that_do_not_fit_say_what_the_ensemble_says(picture):
+    image = dataclasses.replace(image_input(spec(height=6, width=9)), normalisation=Normalisation(mean=(0.5,)))
+    with pytest.raises(
+        SpecError, match="one a channel, found 2; the ensemble says mean 0.5, std 1, which is used where"
+    ):
+        images.read_images([picture], image, normalisation=Normalisation(std=(0.1, 0.2)))
 
 
 def test_normalising_twice_is_refused(picture):

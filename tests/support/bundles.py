@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.parity import compute_golden, probe_inputs
 from hnexport.records import from_json
 from hnexport.spec import HypernetSpec
+from hnexport.spec.usage import Usage
 
 
 def spec_of(manifest: Manifest) -> PipelineSpec:
@@ -80,6 +82,13 @@ def small_bundle(kind: str, seed: int = 0) -> Path:
     return build_once(checkpoint).path
 
 
+def saying(bundle: Path, copy: Path, **usage: object) -> Path:
+    """A copy of a bundle that says how it is used, see `hnexport.Usage`."""
+    shutil.copytree(bundle, copy)
+    write_manifest(copy, dataclasses.replace(read_manifest(copy), usage=Usage(**usage)))
+    return copy
+
+
 def reseed(bundle: Path, captured: Capture, seed: int) -> None:
     """Write other weights into every file of a bundle, as a build with them would."""
     spec = from_json(PipelineSpec, captured.ensemble.source.spec)
@@ -105,6 +114,13 @@ def _write_inlined(path: Path, tensors: dict[str, Tensor]) -> None:
         if held.name in tensors:
             held.CopyFrom(onnx.numpy_helper.from_array(tensors[held.name].numpy(), held.name))
     path.write_bytes(model.SerializeToString())
+
+
+def with_usage(bundle: Path, usage: Usage, target: Path) -> Path:
+    """A copy of a bundle whose manifest says more, or nothing, as those of before it could."""
+    shutil.copytree(bundle, target)
+    write_manifest(target, dataclasses.replace(read_manifest(bundle), usage=usage))
+    return target
 
 
 def rewrite_checksums(bundle: Path) -> None:

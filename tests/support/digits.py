@@ -12,27 +12,40 @@ from torch.nn import functional as F
 
 from hnexport.ensemble import Ensemble
 from hnexport.spec.kinds import Logits
+from hnexport.spec.usage import Normalisation, Usage
 
 MEMBERS, TRAINED, HELD = 3, 900, 400
+USAGE = Usage(
+    normalisation=Normalisation(mean=(0.3,), std=(0.35,)),
+    class_names={"logits": ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")},
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
-    """Images float32 `[sample, 1, 8, 8]` from 0 to 1, and digits int64."""
+    """Pixels uint8 `[sample, 8, 8]`, images float32 `[sample, 1, 8, 8]` as the network takes them, digits int64."""
 
+    pixels: NDArray[np.uint8]
     images: NDArray[np.float32]
     labels: NDArray[np.int64]
 
 
 @functools.cache
 def splits() -> tuple[Split, Split, Split]:
-    """To train on, held out, and to test with."""
+    """To train on, held out, and to test with.
+
+    A digit has 17 levels of grey, 0 to 16. Fifteen times a level is a pixel, exactly, and the network is trained on
+    these pixels: divided by 255, less the mean, divided by the standard deviation, each step in float32.
+    """
     found = load_digits()
-    images = (found.images / 16).astype(np.float32)[:, np.newaxis]
+    pixels = (15 * found.images).astype(np.uint8)
+    mean, std = (np.float32(said) for said in (0.3, 0.35))
+    images = ((pixels.astype(np.float32) / np.float32(255) - mean) / std)[:, np.newaxis]
     labels = found.target.astype(np.int64)
     order = np.random.default_rng(0).permutation(len(images))
     parts = np.split(order, [TRAINED, TRAINED + HELD])
-    return tuple(Split(images=images[part], labels=labels[part]) for part in parts)  # type: ignore[return-value]
+    made = (Split(pixels=pixels[part], images=images[part], labels=labels[part]) for part in parts)
+    return tuple(made)  # type: ignore[return-value]
 
 
 def network() -> nn.Module:
@@ -58,9 +71,10 @@ class TrainedDigits:
 
     def ensemble(self) -> Ensemble:
         example = torch.from_numpy(splits()[2].images[:2])
-        return Ensemble.from_modules(
+        ensemble = Ensemble.from_modules(
             self.modules(), example_inputs={"input": example}, outputs={"logits": Logits()}, name="digits-3"
         )
+        return ensemble.with_usage(USAGE)
 
 
 def _trained(seed: int, epochs: int) -> nn.Module:

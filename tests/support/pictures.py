@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -10,11 +11,14 @@ from PIL import Image, ImageFilter
 from hnexport import images
 from hnexport.networks.wide_resnet.family import image_input
 from hnexport.networks.wide_resnet.spec import ImageLayout, ImageSpec, PipelineSpec, PreprocessSpec, WideResNetSpec
+from hnexport.spec.usage import Normalisation
 
 
 def read_images(paths, spec, **options):
-    """`hnexport.images.read_images` for the image input of a pipeline."""
-    return images.read_images(paths, image_input(spec), **options)
+    """`hnexport.images.read_images` for the image input of a pipeline, one of float32 trained on `pixel / 255`."""
+    image = image_input(spec)
+    plain = None if image.tensor.dtype == "uint8" else Normalisation()
+    return images.read_images(paths, replace(image, normalisation=plain), **options)
 
 
 def pixels_spec(height=6, width=9, channels=3):

@@ -65,7 +65,9 @@ def _built(key: str, source: Callable[[], Ensemble | Checkpoint], options: Build
 
 
 def _key(checkpoint: Checkpoint, options: BuildOptions) -> str:
-    described = [to_json(checkpoint.spec), checkpoint.origin, dataclasses.asdict(options), _digests(checkpoint.tensors)]
+    asked = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    said = [to_json(checkpoint.spec), to_json(checkpoint.usage), checkpoint.origin]
+    described = [*said, asked, _digests(checkpoint.tensors)]
     return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

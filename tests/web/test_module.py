@@ -95,7 +95,7 @@ def test_what_cannot_be_answered_is_refused_in_words(answers):
     assert found["refused"]["a fraction"] == f"HnexportError: member 0.5 does not exist: {existing}"
     assert found["refused"]["no members"] == "HnexportError: members is empty: name at least one"
     assert found["refused"]["no member"] == f"HnexportError: member: expected a number, found undefined: {existing}"
-    assert found["refused"]["a text"] == f"HnexportError: member: expected a number, found string 1: {existing}"
+    assert found["refused"]["a text"] == f'HnexportError: member: expected a number, found string "1": {existing}'
     assert found["refused"]["nothing"].startswith("HnexportError: inputs: expected ")
     assert found["refused"]["no address"].startswith("HnexportError: bundles/x/ is no address: give one, or a function")
     assert found["refused"]["half a manifest"].startswith("HnexportError: manifest.json is damaged: it has no slots")

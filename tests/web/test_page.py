@@ -6,11 +6,14 @@ import re
 
 import numpy as np
 import pytest
+from bundles import saying, small_bundle
 from PIL import Image
 from web_sites import PACKAGES, serving
 from written import written
 
 from hnexport.bundle.golden import read_golden
+from hnexport.bundle.manifest import Temperature, read_identified
+from hnexport.evaluate.derive import temper_bundle
 from hnexport.images import Normalisation, image_input, read_images
 from hnexport.names import ENSEMBLE_FILE
 from hnexport.rows import row_errors
@@ -34,9 +37,23 @@ FILES = {
 }
 
 
+PLAIN = ("--mean", "0", "--std", "1")
+TRAINED = Normalisation(mean=(0.5, 0.4, 0.3), std=(0.25,))
+NAMES = tuple(f"kind {one}" for one in range(10))
+
+
 @pytest.fixture(scope="module")
-def bundle():
-    return written("hypernet").folder
+def bundle(tmp_path_factory):
+    """It says how its pictures are normalised, and has no class names."""
+    return saying(small_bundle("hypernet"), tmp_path_factory.mktemp("saying") / "bundle", normalisation=TRAINED)
+
+
+@pytest.fixture(scope="module")
+def named_bundle(tmp_path_factory):
+    """One that says everything."""
+    folder = tmp_path_factory.mktemp("named") / "bundle"
+    usage = {"normalisation": TRAINED, "class_names": {"logits": NAMES}, "license": "apache-2.0"}
+    return saying(small_bundle("hypernet"), folder, **usage)
 
 
 @pytest.fixture(scope="module")
@@ -90,12 +107,13 @@ def shares(card):
     return found
 
 
-def expected(bundle, file, tmp_path, members="all", **options):
-    """What the runtime makes of the same file, in percent."""
+def expected(bundle, file, tmp_path, members="all", normalisation=None):
+    """What the runtime makes of the same file, in percent; normalised as the bundle says unless another is given."""
     path = tmp_path / file["name"]
     path.write_bytes(file["buffer"])
     ensemble = load(bundle)
-    images = read_images([path], image_input(ensemble.manifest), resize=True, **options).images
+    image = image_input(ensemble.manifest)
+    images = read_images([path], image, resize=True, normalisation=normalisation or image.normalisation).images
     return 100 * ensemble.predict_mean(images, members=members).probabilities[0]
 
 
@@ -122,7 +140,7 @@ def test_a_sample_is_predicted_at_once_by_every_member(page, address):
 def test_every_member_is_right_on_the_golden_samples(open_page, kind, provider):
     files = written(kind)
     golden = read_golden(files.folder)
-    with serving(files.folder) as address:
+    with serving(files.folder, *(() if kind == "pixels" else PLAIN)) as address:
         page = open_page(f"{address}site.json")
         page.evaluate(LOAD, [provider, *FILES[provider]])
         found = page.evaluate("""async () => {
@@ -268,33 +286,96 @@ def test_a_damaged_file_is_named(open_page, address, bundle, name):
     assert f"The ensemble could not be loaded: {name} is damaged" in error.inner_text()
 
 
-def test_normalisation_labels_and_samples_are_what_the_command_was_given(open_page, bundle, tmp_path):
-    names = [f"kind {one}" for one in range(10)]
-    (tmp_path / "labels.txt").write_text("\n".join(names))
-    picture(20, 20).save(tmp_path / "my own #1.png")
-    options = ["--labels", tmp_path / "labels.txt", "--mean", "0.5,0.4,0.3", "--std", "0.25"]
-    with serving(bundle, *options, "--sample", tmp_path / "my own #1.png") as address:
+def test_normalisation_class_names_and_licence_are_what_the_bundle_says(open_page, named_bundle, tmp_path):
+    with serving(named_bundle) as address:
         page = open_page(address + NO_GPU)
         settled(page, 3)
-        file = {"name": "my own #1.png", "buffer": (tmp_path / "my own #1.png").read_bytes()}
-        (tmp_path / "read").mkdir()
-        trained = Normalisation(mean=(0.5, 0.4, 0.3), std=(0.25,))
-        right = expected(bundle, file, tmp_path / "read", normalisation=trained)
-        assert_shown(card_of(page, "my own #1.png"), right, names)
+        assert (page.input_value("#mean"), page.input_value("#std")) == ("0.5, 0.4, 0.3", "0.25")
+        assert page.inner_text("#said") == "of pixel/255, as the bundle says"
+        assert page.inner_text("#about").endswith(" · licence apache-2.0")
+        file = as_png(picture(20, 20))
+        give(page, file)
+        settled(page, 3, cards=2)
+        card, right = card_of(page, "picture.png"), expected(named_bundle, file, tmp_path)
+        assert_shown(card, right, NAMES)
+        best = [NAMES[one] for one in np.argsort(-right)[:5]]
+        assert card.locator(".headline strong").inner_text() == best[0]
+        assert [one.inner_text() for one in card.locator(".heat thead th").all()][2:] == best
+        first = [one.inner_text() for one in card.locator(".heat tbody td:nth-child(2)").all()]
+        assert len(first) == 3
+        assert set(first) <= set(NAMES)
+
+
+def test_a_visitor_tries_another_normalisation_and_goes_back(open_page, named_bundle, tmp_path):
+    with serving(named_bundle) as address:
+        page = open_page(address + NO_GPU)
+        settled(page, 3)
+        file = as_png(picture(20, 20))
+        give(page, file)
+        settled(page, 3, cards=2)
+        card = card_of(page, "picture.png")
+        own = expected(named_bundle, file, tmp_path)
+        other = expected(named_bundle, file, tmp_path, normalisation=Normalisation(mean=TRAINED.mean, std=(0.5,)))
         page.fill("#std", "0.5")
         page.locator("#std").blur()
-        right = expected(bundle, file, tmp_path / "read", normalisation=Normalisation(mean=(0.5, 0.4, 0.3), std=(0.5,)))
-        label = names[int(np.argmax(right))]
-        page.locator(".headline strong", has_text=label).wait_for()
-        settled(page, 3)
-        page.locator(f".headline:has-text('{right.max():.1f} %')").wait_for()
-        for field, text in (("#std", "-1"), ("#mean", "a, 0.5")):  # marked as wrong, and not used
+        card.locator(f".headline:has-text('{other.max():.1f} %')").wait_for()
+        settled(page, 3, cards=2)
+        assert_shown(card, other, NAMES)
+        said = "changed here; the bundle says mean 0.5, 0.4, 0.3 and std 0.25"
+        assert page.inner_text("#said") == said
+        for field, text in (("#std", "-1"), ("#mean", "a, 0.5"), ("#std", "")):  # marked as wrong, and not used
             page.fill(field, text)
             page.locator(field).blur()
             assert page.locator(f"{field}:invalid").count() == 1
-        give(page, {**file, "name": "another.png", "mimeType": "image/png"})
+        give(page, {**file, "name": "another.png"})
+        settled(page, 3, cards=3)
+        assert_shown(card_of(page, "another.png"), other, NAMES)
+        page.get_by_role("button", name="Back to it").press("Enter")
+        card.locator(f".headline:has-text('{own.max():.1f} %')").wait_for()
+        settled(page, 3, cards=3)
+        assert_shown(card, own, NAMES)
+        assert page.locator("#mean:invalid, #std:invalid").count() == 0
+        assert not page.locator("#back").is_visible()
+
+
+def test_normalisation_labels_and_samples_are_what_the_command_was_given(open_page, named_bundle, tmp_path):
+    names = [f"sort {one}" for one in range(10)]
+    (tmp_path / "labels.txt").write_text("\n".join(names))
+    picture(20, 20).save(tmp_path / "my own #1.png")
+    options = ["--labels", tmp_path / "labels.txt", "--mean", "0.1", "--std", "0.5,0.6,0.7"]
+    with serving(named_bundle, *options, "--sample", tmp_path / "my own #1.png") as address:
+        page = open_page(address + NO_GPU)
+        settled(page, 3)
+        assert page.inner_text("#said") == "of pixel/255, as this page was told"
+        file = {"name": "my own #1.png", "buffer": (tmp_path / "my own #1.png").read_bytes()}
+        (tmp_path / "read").mkdir()
+        given = Normalisation(mean=(0.1,), std=(0.5, 0.6, 0.7))
+        right = expected(named_bundle, file, tmp_path / "read", normalisation=given)
+        assert_shown(card_of(page, "my own #1.png"), right, names)
+
+
+def test_a_tempered_bundle_says_what_the_runtime_says_of_it(open_page, named_bundle, tmp_path):
+    temperature = Temperature(output="logits", value=3.0, rows=100, source=read_identified(named_bundle).digest)
+    tempered = tmp_path / "tempered"
+    temper_bundle(named_bundle, tempered, temperature, provider="cpu", trust=True)
+    file = as_png(picture(20, 20))
+    right, raw = (expected(one, file, tmp_path) for one in (tempered, named_bundle))
+    assert right.max() < raw.max()
+    with serving(tempered) as address:
+        page = open_page(address + NO_GPU)
+        settled(page, 3)
+        give(page, file)
         settled(page, 3, cards=2)
-        assert_shown(card_of(page, "another.png"), right, names)
+        assert_shown(card_of(page, "picture.png"), right, NAMES)
+        page = open_page(f"{address}site.json")
+        page.evaluate(LOAD, ["wasm", *FILES["wasm"]])
+        own = page.evaluate(
+            "async () => [...(await ensemble.predict(ensemble.golden.inputs, { member: 1 })).logits.data]"
+        )
+    golden = read_golden(tempered)
+    exact = load(tempered).predict(golden.inputs["image"], member=1)
+    assert row_errors(np.array(own).reshape(exact.shape), exact.astype(float)).max() <= LIMIT
+    assert np.allclose(golden.outputs["logits"] * 3, read_golden(named_bundle).outputs["logits"])
 
 
 def test_pixels_need_no_normalisation(open_page, tmp_path):

@@ -1,10 +1,11 @@
-import { readFiles, reader, readManifest, shown, words, type Progress, type Read, type Source } from "./files.js";
+import { readFiles, reader, readManifest, type Progress, type Read, type Source } from "./files.js";
 import { readGolden, rowErrors, rowsOf, type Golden } from "./golden.js";
+import { imageInput, imageTensor, requireImages, type ImageInput, type Pixels } from "./images.js";
 import { summarise, type Summary } from "./summaries.js";
 import { fittedInputs, type Inputs } from "./tensors.js";
 import {
-  HnexportError, type Manifest, type Numbers, type Runtime, type RuntimeTensor, type Session, type Tensor,
-  type TensorSpec,
+  HnexportError, shown, words, type Manifest, type Normalisation, type Numbers, type Runtime, type RuntimeTensor,
+  type Session, type Tensor, type TensorSpec, type Usage,
 } from "./types.js";
 
 /** How a bundle is loaded. */
@@ -51,6 +52,10 @@ export class LoadedEnsemble {
   readonly inputs: readonly TensorSpec[];
   readonly outputs: Manifest["outputs"];
   readonly golden: Golden;
+  /** What its training knows and no tensor says: normalisation, class names, licence. */
+  readonly usage: Usage;
+  /** The input that takes pictures; null where none does. */
+  readonly image: ImageInput | null;
 
   readonly #ort: Runtime;
   readonly #options: LoadOptions;
@@ -64,6 +69,8 @@ export class LoadedEnsemble {
     this.members = manifest.members;
     this.inputs = manifest.inputs.slice(1);
     this.outputs = manifest.outputs;
+    this.usage = manifest.usage;
+    this.image = imageInput(manifest);
     this.golden = readGolden(files[GOLDEN] as Uint8Array, manifest);
     this.#ort = options.ort;
     this.#options = options;
@@ -76,6 +83,27 @@ export class LoadedEnsemble {
   /** The members that are ready. */
   get resident(): readonly number[] {
     return [...this.#resident.keys()];
+  }
+
+  /** The names of an output's classes, by default of the first that has classes; null where the bundle has none. */
+  classNames(output?: string): readonly string[] | null {
+    if (output !== undefined && !this.outputs.some(({ name }) => name === output)) {
+      throw new HnexportError(`there is no output ${output}, only ${this.outputs.map(({ name }) => name).join(", ")}`);
+    }
+    const name = output ?? this.outputs.find(({ kind }) => kind === "logits")?.name;
+    return name === undefined ? null : this.usage.class_names[name] ?? null;
+  }
+
+  /**
+   * Pictures in the network's size as it takes them, with the normalisation of the bundle unless another is given.
+   * Where neither says it, a network of float32 pictures is refused: a wrong guess gives numbers.
+   */
+  imageTensor(pixels: Pixels, options: { readonly normalisation?: Normalisation } = {}): Tensor {
+    const input = requireImages(this.image, this.inputs);
+    if (input.dtype === "uint8" && options.normalisation) {
+      throw new HnexportError("this graph normalises its images itself: leave normalisation out");
+    }
+    return imageTensor(pixels, input, options.normalisation ?? this.usage.normalisation);
   }
 
   /** One member's outputs, by name. */

@@ -1,4 +1,5 @@
-import { HnexportError, type Manifest } from "./types.js";
+import { HnexportError, shown, words, type Manifest } from "./types.js";
+import { readUsage } from "./usage.js";
 
 /** How far the loading is. */
 export interface Progress {
@@ -88,7 +89,7 @@ export async function readManifest(read: Read): Promise<Manifest> {
   }
   const wrong = missing(found);
   if (wrong) throw new HnexportError(`${name} is damaged: it has no ${wrong}; copy the bundle again`);
-  return found;
+  return { ...found, usage: readUsage(found) };
 }
 
 /** The first part that is not there as it should be; what a manifest says may have been written by anybody. */
@@ -142,13 +143,4 @@ async function sha256Of(content: Uint8Array): Promise<string | null> {
   if (!subtle) return null;
   const digest = new Uint8Array(await subtle.digest("SHA-256", content as Uint8Array<ArrayBuffer>));
   return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-/** What was given in another's place, in a word. */
-export function shown(given: unknown): string {
-  return given === null || given === undefined ? String(given) : `${typeof given} ${String(given).slice(0, 40)}`;
-}
-
-export function words(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,5 +1,4 @@
-import { shown } from "./files.js";
-import { HnexportError, type Numbers, type Tensor, type TensorSpec } from "./types.js";
+import { HnexportError, shown, type Numbers, type Tensor, type TensorSpec } from "./types.js";
 
 type Maker = { new (buffer: ArrayBuffer, offset: number, length: number): Numbers; readonly BYTES_PER_ELEMENT: number };
 

@@ -1,6 +1,6 @@
-import type { Tensor } from "../module/index.js";
+import { imageTensor, type Normalisation, type Tensor } from "../module/index.js";
 import { found, html } from "./elements.js";
-import { readPicture, tensorOf, type Picture } from "./pictures.js";
+import { readPicture, type Picture } from "./pictures.js";
 import type { ImageInput, Settings } from "./settings.js";
 
 /** What was given: how it looks, and what the network gets. */
@@ -17,6 +17,7 @@ export class Images {
     private readonly settings: Settings,
     private readonly add: (given: Given) => void,
     private readonly fail: (text: string) => void,
+    private readonly normalisation: () => Normalisation | null,
   ) {}
 
   listen(): void {
@@ -74,51 +75,12 @@ export class Images {
     for (const file of files) {
       try {
         const picture = await readPicture(file, this.input);
-        this.add({ name: file.name, preview: sideBySide(picture), tensor: () => this.#tensor(picture) });
+        const tensor = (): Tensor => imageTensor(picture.pixels, this.input, this.normalisation());
+        this.add({ name: file.name, preview: sideBySide(picture), tensor });
       } catch (error) {
         this.fail(`${file.name} ${(error as Error).message}.`);
       }
     }
-  }
-
-  #tensor(picture: Picture): Tensor {
-    const [mean, std] = normalisation(this.input);
-    return tensorOf(picture.pixels, this.input, mean, std);
-  }
-}
-
-/** What the fields said when it was last possible: what is marked as wrong is not used. */
-const said: Record<"mean" | "std", readonly number[]> = { mean: [], std: [] };
-
-/** Mean and standard deviation, one number a channel. */
-function normalisation(input: ImageInput): [number[], number[]] {
-  if (input.dtype === "uint8") return [[], []]; // the graph has its own
-  const numbers = (id: "mean" | "std", otherwise: number): number[] => {
-    const given = said[id];
-    return Array.from({ length: input.channels }, (_, channel) => (given.length > 1 ? given[channel] : given[0]) ?? otherwise);
-  };
-  return [numbers("mean", 0), numbers("std", 1)];
-}
-
-/** The fields for mean and standard deviation; `changed` is called with what they mean now. */
-export function normalisationFields(input: ImageInput, changed: () => void): void {
-  if (input.dtype === "uint8") return;
-  found("normalisation").hidden = false;
-  const check = (id: "mean" | "std", field: HTMLInputElement): void => {
-    const positive = id === "std";
-    const given = field.value.split(/[\s,;]+/).filter(Boolean).map(Number);
-    const right = given.every((one) => Number.isFinite(one) && (!positive || one > 0))
-      && [0, 1, input.channels].includes(given.length);
-    field.setCustomValidity(right ? "" : `one number, or ${input.channels}${positive ? ", above 0" : ""}`);
-    if (!field.reportValidity()) return;
-    said[id] = given;
-    changed();
-  };
-  for (const [id, values] of [["mean", input.mean], ["std", input.std]] as const) {
-    const field = found<HTMLInputElement>(id);
-    field.value = values?.join(", ") ?? "";
-    said[id] = values ?? [];
-    field.addEventListener("change", () => check(id, field));
   }
 }
 

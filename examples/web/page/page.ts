@@ -2,8 +2,9 @@ import type { Progress, Summary } from "../module/index.js";
 import { answer } from "./card.js";
 import { found, html } from "./elements.js";
 import { numbersForm } from "./form.js";
-import { Images, normalisationFields, type Given } from "./images.js";
+import { Images, type Given } from "./images.js";
 import { memberBoxes } from "./members.js";
+import { Normalising } from "./normalising.js";
 import { megabytes } from "./pictures.js";
 import { Predictions, type Item } from "./predictions.js";
 import { Remote } from "./remote.js";
@@ -48,12 +49,13 @@ async function providers(): Promise<Provider[]> {
 }
 
 function describe(settings: Settings): void {
-  const { name, members, input, output, origin } = settings;
+  const { name, members, input, output, origin, license } = settings;
   const takes = input.kind === "image" ? `${input.width} × ${input.height} pixels` : `${input.shape.join(" × ")} numbers`;
   const gives = output.kind === "logits" ? `${output.size} classes` : `${output.size} numbers`;
   document.title = `${name} · hnexport`;
   found("name").textContent = name;
-  found("about").textContent = `${members} ${members === 1 ? "member" : "members"} · ${takes} · ${gives} · ${origin}`;
+  found("about").textContent = `${members} ${members === 1 ? "member" : "members"} · ${takes} · ${gives} · ${origin}`
+    + (license ? ` · licence ${license}` : "");
 }
 
 function card(given: Given, predictions: Predictions, settings: Settings): void {
@@ -118,11 +120,12 @@ async function main(): Promise<void> {
   });
   const add = (given: Given): void => card(given, predictions, settings);
   if (settings.input.kind === "image") {
-    const images = new Images(settings.input, settings, add, fail);
-    normalisationFields(settings.input, () => {
+    const { input } = settings;
+    const normalising = input.mean && input.std ? new Normalising(input, { mean: input.mean, std: input.std }, () => {
       predictions.forget();
       predictions.update();
-    });
+    }) : null;
+    const images = new Images(input, settings, add, fail, () => normalising?.applied ?? null);
     images.listen();
     void images.first();
   }

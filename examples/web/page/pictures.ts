@@ -1,4 +1,4 @@
-import type { Tensor } from "../module/index.js";
+import { ofColours } from "../module/index.js";
 import { resample } from "./resample.js";
 import type { ImageInput } from "./settings.js";
 
@@ -22,7 +22,7 @@ export async function readPicture(file: Blob, input: ImageInput): Promise<Pictur
   const bitmap = await decoded(file);
   try {
     const rgba = rgbaOf(bitmap);
-    const source = withChannels(rgba.data, input.channels);
+    const source = ofColours(rgba.data, input.channels);
     const pixels = resample(source, [rgba.height, rgba.width], [input.height, input.width], input.channels);
     return { preview: preview(bitmap), seen: seen(pixels, input), pixels };
   } finally {
@@ -69,38 +69,6 @@ function rgbaOf(bitmap: ImageBitmap): ImageData {
     throw new Error(`has ${bitmap.width} × ${bitmap.height} pixels, more than this browser can draw: scale it`);
   }
   return drawn;
-}
-
-function withChannels(rgba: Uint8ClampedArray, channels: number): Uint8Array {
-  const pixels = new Uint8Array((rgba.length / 4) * channels);
-  for (let from = 0, to = 0; from < rgba.length; from += 4) {
-    const [red, green, blue] = [rgba[from] ?? 0, rgba[from + 1] ?? 0, rgba[from + 2] ?? 0];
-    if (channels === 1) {
-      pixels[to++] = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16; // ITU-R 601-2, as Pillow rounds it
-      continue;
-    }
-    pixels[to++] = red;
-    pixels[to++] = green;
-    pixels[to++] = blue;
-  }
-  return pixels;
-}
-
-/** One sample as the network's input has it. */
-export function tensorOf(pixels: Uint8Array, input: ImageInput, mean: readonly number[], std: readonly number[]): Tensor {
-  const { height, width, channels, layout } = input;
-  const data = input.dtype === "uint8" ? new Uint8Array(pixels.length) : new Float32Array(pixels.length);
-  for (let place = 0; place < height * width; place++) {
-    for (let channel = 0; channel < channels; channel++) {
-      const at = layout === "nchw" ? channel * height * width + place : place * channels + channel;
-      const value = pixels[place * channels + channel] ?? 0;
-      data[at] = input.dtype === "uint8" ? value : (value / 255 - (mean[channel] ?? 0)) / (std[channel] ?? 1);
-    }
-  }
-  const rows = {
-    "nchw": [channels, height, width], "nhwc": [height, width, channels], "flat-hwc": [height * width * channels],
-  };
-  return { data, shape: [1, ...rows[layout]] };
 }
 
 function preview(bitmap: ImageBitmap): HTMLCanvasElement {

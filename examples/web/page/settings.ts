@@ -1,3 +1,5 @@
+import type { ImageInput as Pictures } from "../module/index.js";
+
 /** What `hnexport deploy web` says of the site, in `site.json`. */
 export interface Settings {
   readonly name: string;
@@ -5,6 +7,8 @@ export interface Settings {
   readonly members: number;
   readonly input: ImageInput | NumbersInput;
   readonly output: { readonly name: string; readonly kind: "logits" | "value"; readonly size: number };
+  /** Under which the weights are given, as SPDX calls it, if the bundle says it. */
+  readonly license: string | null;
   /** The names of the classes, if they are known. */
   readonly labels: readonly string[] | null;
   /** Pictures to try, relative to the page. */
@@ -13,17 +17,13 @@ export interface Settings {
   readonly weights_bytes: number;
 }
 
-export interface ImageInput {
+export interface ImageInput extends Pictures {
   readonly kind: "image";
-  readonly name: string;
-  readonly dtype: "float32" | "uint8";
-  readonly layout: "nchw" | "nhwc" | "flat-hwc";
-  readonly channels: number;
-  readonly height: number;
-  readonly width: number;
-  /** Subtracted from pixel/255, one number a channel; then divided by `std`. */
+  /** `(pixel / 255 - mean) / std`, one number or one a channel; null where the network takes uint8. */
   readonly mean: readonly number[] | null;
   readonly std: readonly number[] | null;
+  /** Who says so: the bundle, or the command that made the page. */
+  readonly said_by: "bundle" | "command" | null;
 }
 
 export interface NumbersInput {

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hnexport.ensemble import Ensemble
 from hnexport.errors import SpecError
 from hnexport.families import HYPNETTORCH
-from hnexport.hypernet.bases import round_bases
+from hnexport.hypernet.bases import plain_bases, round_bases
 from hnexport.members import as_id
 from hnexport.networks.hypnettorch.captured import captured_network
 from hnexport.networks.hypnettorch.hypernetwork import captured_hypernetwork
@@ -24,7 +24,8 @@ from hnexport.networks.modules.tensors import is_same_closely
 from hnexport.networks.steps.generated import Generated
 from hnexport.reading import shown
 from hnexport.source import EnsembleSource
-from hnexport.spec import BasisDtype, Signature
+from hnexport.spec import BasisDtype, Signature, StoredTensor
+from hnexport.spec.bases import stored_basis, unquantised
 from hnexport.widened import Widened
 
 __all__ = ["HypnettorchEnsemble", "ensemble_from_hypnettorch"]
@@ -65,15 +66,18 @@ class HypnettorchEnsemble(Ensemble):
             raise SpecError(
                 f"{self.name} has no last linear layer that all members share: no bases to store in {dtype.value}"
             )
-        stored = tuple(replace(item, dtype=dtype.value) if item.name in self.bases else item for item in self.stored)
+        stored: list[StoredTensor] = []
+        for item in unquantised(self.stored):
+            stored += stored_basis(item, dtype, item.shape[-1]) if item.name in self.bases else (item,)
         tensors = round_bases(stored, self.tensors)
+        plain = plain_bases(stored, tensors)
         weights = {
-            name: tensors[basis].t() if is_turned else tensors[basis] for basis, (name, is_turned) in self.bases.items()
+            name: plain[basis].t() if is_turned else plain[basis] for basis, (name, is_turned) in self.bases.items()
         }
         return replace(
             self,
-            stored=stored,
-            generator=Generated(stored, self.members, tensors, self.source.spec).eval(),
+            stored=tuple(stored),
+            generator=Generated(tuple(stored), self.members, tensors, self.source.spec).eval(),
             live=self.live.with_weights(weights),
         )
 

@@ -18,6 +18,7 @@ from hnexport.hypernet.moments import activation_moment
 from hnexport.hypernet.plan import ChunkPlan, InternalHypernet
 from hnexport.hypernet.storage import GeneratorSpec, stored_tensors
 from hnexport.spec import HypernetSpec, StoredKind, StoredTensor
+from hnexport.spec.bases import unquantised
 
 __all__ = ["drawn"]
 
@@ -33,7 +34,7 @@ def drawn(spec: GeneratorSpec, own: Mapping[str, Tensor], seed: int) -> dict[str
     random = torch.Generator().manual_seed(seed)
     targets = {hypernet.name: _Target(hypernet, spec.plan, own) for hypernet in spec.plan.hypernets}
     table, tensors = stored_tensors(spec), {}
-    for item in table:
+    for item in unquantised(table):
         if item.slot is not None:
             tensors[item.name] = _slot_tensor(item, own[item.slot].detach(), random)
         elif item.hypernet is not None and spec.hypernet is not None:

@@ -13,11 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from hnexport.dotted import OverTensors, named_tensors, register
 from hnexport.errors import BundleError
 from hnexport.hypernet.generator import check_tensors
+from hnexport.hypernet.quantised import dequantised
 from hnexport.hypernet.selection import selected
 from hnexport.names import COND_ID, GUARD
 from hnexport.networks.steps.written import DTYPE, INPUT, NUMBER, OUTPUTS, STEP, STEPS, TENSOR, tensors_in
 from hnexport.reading import shown
 from hnexport.spec import Slot, StoredTensor, TensorSpec
+from hnexport.spec.bases import scales_of
 from hnexport.spec.bounds import EXPANSION
 
 __all__ = ["Generated", "check_generated", "is_allowed"]
@@ -57,6 +59,7 @@ class Generated(nn.Module):
         self._steps = [(_operator(name), args, named) for name, args, named in spec[STEPS]]
         self._outputs = dict(spec[OUTPUTS])
         self._takes_id = INPUT + COND_ID in tensors_in(spec)
+        self._scales = {basis: scales.name for basis, scales in scales_of(stored).items()}
         check_tensors("the hypernetwork", stored, tensors)
         for item in stored:
             register(self, item.name, tensors[item.name], trained=item.trained)
@@ -70,6 +73,8 @@ class Generated(nn.Module):
         held = {item.name: tensors[item.name] for item in self._stored if item.slot is None}
         if self._takes_id:
             held[INPUT + COND_ID] = cond_id.reshape(1).clamp(0, self.members - 1).reshape(())
+        for name, scales in self._scales.items():
+            held[name] = dequantised(tensors[name], tensors[scales])
         for name, condition in conditions.items():
             held[INPUT + name] = condition
             guard = guard + torch.where(condition.isnan(), math.nan, 0.0).sum()

@@ -28,6 +28,7 @@ from hnexport.networks.wide_resnet.slots import NetworkSlot, Role, network_slots
 from hnexport.networks.wide_resnet.spec import PipelineSpec, ShortcutInput
 from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.spec import HypernetSpec, Source, StoredKind, StoredTensor
+from hnexport.spec.bases import unquantised
 
 __all__ = ["expected_norm_variances", "initialise"]
 
@@ -50,14 +51,14 @@ class _Chunk:
 def initialise(spec: PipelineSpec, seed: int) -> dict[str, Tensor]:
     """Every stored tensor of a pipeline, drawn with `seed`: the same numbers for the same seed and version.
 
-    They are drawn in float32; bases that are stored in float16 are rounded at the end.
+    They are drawn in float32; bases that are stored otherwise are rounded at the end.
     """
     random = torch.Generator().manual_seed(seed)
     variances = expected_norm_variances(spec)
     fans, parts = _fan_in(spec, plan_chunks(spec)), chunk_parts(spec)
     slots = {slot.name: slot for slot in network_slots(spec.network)}
     table, tensors = stored_tensors(spec), {}
-    for stored in table:
+    for stored in unquantised(table):
         if stored.slot is not None:
             tensors[stored.name] = _slot_tensor(stored, slots[stored.slot], variances, random)
         elif stored.hypernet is not None and spec.hypernet is not None:

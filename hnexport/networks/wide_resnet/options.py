@@ -186,15 +186,18 @@ def _with_input(checkpoint: "Checkpoint", options: Mapping[str, Any]) -> "Checkp
     from hnexport.networks.wide_resnet.spec import ImageLayout
 
     layout = options["image_layout"]
-    return checkpoint.with_input(image_layout=ImageLayout(layout) if layout else None, preprocess=_preprocess(options))
+    preprocess = None if options["preprocess"] is None else _preprocess(checkpoint, options)
+    return checkpoint.with_input(image_layout=ImageLayout(layout) if layout else None, preprocess=preprocess)
 
 
-def _preprocess(options: Mapping[str, Any]) -> "PreprocessSpec | None":
+def _preprocess(checkpoint: "Checkpoint", options: Mapping[str, Any]) -> "PreprocessSpec":
+    """With `--mean` and `--std`, or as the checkpoint says."""
     from hnexport.networks.wide_resnet.spec import PreprocessSpec
 
-    if options["preprocess"] is None:
-        return None
-    mean, std = options["mean"], options["std"]
+    mean, std, said = options["mean"], options["std"], checkpoint.usage.normalisation
+    if mean is None and std is None and said is not None:
+        channels = checkpoint.spec.network.image.channels
+        mean, std = (values * (channels if len(values) == 1 else 1) for values in (said.mean, said.std))
     if not (mean and std):
         raise click.UsageError("--preprocess uint8 needs --mean and --std, one number a channel")
     return PreprocessSpec(mean=mean, std=std)

@@ -1,8 +1,9 @@
-import { readFiles, reader, readManifest, shown, words } from "./files.js";
+import { readFiles, reader, readManifest } from "./files.js";
 import { readGolden, rowErrors, rowsOf } from "./golden.js";
+import { imageInput, imageTensor, requireImages } from "./images.js";
 import { summarise } from "./summaries.js";
 import { fittedInputs } from "./tensors.js";
-import { HnexportError, } from "./types.js";
+import { HnexportError, shown, words, } from "./types.js";
 const HYPERNET = "hypernet.onnx";
 const NETWORK = "network.onnx";
 const WEIGHTS = "weights.bin";
@@ -33,6 +34,10 @@ export class LoadedEnsemble {
     inputs;
     outputs;
     golden;
+    /** What its training knows and no tensor says: normalisation, class names, licence. */
+    usage;
+    /** The input that takes pictures; null where none does. */
+    image;
     #ort;
     #options;
     #files;
@@ -45,6 +50,8 @@ export class LoadedEnsemble {
         this.members = manifest.members;
         this.inputs = manifest.inputs.slice(1);
         this.outputs = manifest.outputs;
+        this.usage = manifest.usage;
+        this.image = imageInput(manifest);
         this.golden = readGolden(files[GOLDEN], manifest);
         this.#ort = options.ort;
         this.#options = options;
@@ -56,6 +63,25 @@ export class LoadedEnsemble {
     /** The members that are ready. */
     get resident() {
         return [...this.#resident.keys()];
+    }
+    /** The names of an output's classes, by default of the first that has classes; null where the bundle has none. */
+    classNames(output) {
+        if (output !== undefined && !this.outputs.some(({ name }) => name === output)) {
+            throw new HnexportError(`there is no output ${output}, only ${this.outputs.map(({ name }) => name).join(", ")}`);
+        }
+        const name = output ?? this.outputs.find(({ kind }) => kind === "logits")?.name;
+        return name === undefined ? null : this.usage.class_names[name] ?? null;
+    }
+    /**
+     * Pictures in the network's size as it takes them, with the normalisation of the bundle unless another is given.
+     * Where neither says it, a network of float32 pictures is refused: a wrong guess gives numbers.
+     */
+    imageTensor(pixels, options = {}) {
+        const input = requireImages(this.image, this.inputs);
+        if (input.dtype === "uint8" && options.normalisation) {
+            throw new HnexportError("this graph normalises its images itself: leave normalisation out");
+        }
+        return imageTensor(pixels, input, options.normalisation ?? this.usage.normalisation);
     }
     /** One member's outputs, by name. */
     async predict(inputs, options) {

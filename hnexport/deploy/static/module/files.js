@@ -1,4 +1,5 @@
-import { HnexportError } from "./types.js";
+import { HnexportError, shown, words } from "./types.js";
+import { readUsage } from "./usage.js";
 export function reader(source) {
     if (typeof source === "function")
         return async (name, loaded) => asBytes(await source(name, loaded), name);
@@ -79,7 +80,7 @@ export async function readManifest(read) {
     const wrong = missing(found);
     if (wrong)
         throw new HnexportError(`${name} is damaged: it has no ${wrong}; copy the bundle again`);
-    return found;
+    return { ...found, usage: readUsage(found) };
 }
 /** The first part that is not there as it should be; what a manifest says may have been written by anybody. */
 function missing({ members, inputs, outputs, slots, onnx, files }) {
@@ -126,11 +127,4 @@ async function sha256Of(content) {
         return null;
     const digest = new Uint8Array(await subtle.digest("SHA-256", content));
     return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-/** What was given in another's place, in a word. */
-export function shown(given) {
-    return given === null || given === undefined ? String(given) : `${typeof given} ${String(given).slice(0, 40)}`;
-}
-export function words(error) {
-    return error instanceof Error ? error.message : String(error);
 }

@@ -1,5 +1,4 @@
-import { shown } from "./files.js";
-import { HnexportError } from "./types.js";
+import { HnexportError, shown } from "./types.js";
 const HALF = globalThis.Float16Array ?? Uint16Array;
 /** The arrays of JavaScript that hold a dtype. */
 export const ARRAYS = {

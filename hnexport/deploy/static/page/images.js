@@ -1,16 +1,19 @@
+import { imageTensor } from "../module/index.js";
 import { found, html } from "./elements.js";
-import { readPicture, tensorOf } from "./pictures.js";
+import { readPicture } from "./pictures.js";
 /** Pictures that are dropped, picked, pasted, or among the samples. */
 export class Images {
     input;
     settings;
     add;
     fail;
-    constructor(input, settings, add, fail) {
+    normalisation;
+    constructor(input, settings, add, fail, normalisation) {
         this.input = input;
         this.settings = settings;
         this.add = add;
         this.fail = fail;
+        this.normalisation = normalisation;
     }
     listen() {
         const zone = found("drop");
@@ -67,51 +70,13 @@ export class Images {
         for (const file of files) {
             try {
                 const picture = await readPicture(file, this.input);
-                this.add({ name: file.name, preview: sideBySide(picture), tensor: () => this.#tensor(picture) });
+                const tensor = () => imageTensor(picture.pixels, this.input, this.normalisation());
+                this.add({ name: file.name, preview: sideBySide(picture), tensor });
             }
             catch (error) {
                 this.fail(`${file.name} ${error.message}.`);
             }
         }
-    }
-    #tensor(picture) {
-        const [mean, std] = normalisation(this.input);
-        return tensorOf(picture.pixels, this.input, mean, std);
-    }
-}
-/** What the fields said when it was last possible: what is marked as wrong is not used. */
-const said = { mean: [], std: [] };
-/** Mean and standard deviation, one number a channel. */
-function normalisation(input) {
-    if (input.dtype === "uint8")
-        return [[], []]; // the graph has its own
-    const numbers = (id, otherwise) => {
-        const given = said[id];
-        return Array.from({ length: input.channels }, (_, channel) => (given.length > 1 ? given[channel] : given[0]) ?? otherwise);
-    };
-    return [numbers("mean", 0), numbers("std", 1)];
-}
-/** The fields for mean and standard deviation; `changed` is called with what they mean now. */
-export function normalisationFields(input, changed) {
-    if (input.dtype === "uint8")
-        return;
-    found("normalisation").hidden = false;
-    const check = (id, field) => {
-        const positive = id === "std";
-        const given = field.value.split(/[\s,;]+/).filter(Boolean).map(Number);
-        const right = given.every((one) => Number.isFinite(one) && (!positive || one > 0))
-            && [0, 1, input.channels].includes(given.length);
-        field.setCustomValidity(right ? "" : `one number, or ${input.channels}${positive ? ", above 0" : ""}`);
-        if (!field.reportValidity())
-            return;
-        said[id] = given;
-        changed();
-    };
-    for (const [id, values] of [["mean", input.mean], ["std", input.std]]) {
-        const field = found(id);
-        field.value = values?.join(", ") ?? "";
-        said[id] = values ?? [];
-        field.addEventListener("change", () => check(id, field));
     }
 }
 function sideBySide({ preview, seen }) {

@@ -1,8 +1,9 @@
 import { answer } from "./card.js";
 import { found, html } from "./elements.js";
 import { numbersForm } from "./form.js";
-import { Images, normalisationFields } from "./images.js";
+import { Images } from "./images.js";
 import { memberBoxes } from "./members.js";
+import { Normalising } from "./normalising.js";
 import { megabytes } from "./pictures.js";
 import { Predictions } from "./predictions.js";
 import { Remote } from "./remote.js";
@@ -41,12 +42,13 @@ async function providers() {
     return (asked ? asked === "webgpu" : !software) ? ["webgpu", "wasm"] : ["wasm", "webgpu"];
 }
 function describe(settings) {
-    const { name, members, input, output, origin } = settings;
+    const { name, members, input, output, origin, license } = settings;
     const takes = input.kind === "image" ? `${input.width} × ${input.height} pixels` : `${input.shape.join(" × ")} numbers`;
     const gives = output.kind === "logits" ? `${output.size} classes` : `${output.size} numbers`;
     document.title = `${name} · hnexport`;
     found("name").textContent = name;
-    found("about").textContent = `${members} ${members === 1 ? "member" : "members"} · ${takes} · ${gives} · ${origin}`;
+    found("about").textContent = `${members} ${members === 1 ? "member" : "members"} · ${takes} · ${gives} · ${origin}`
+        + (license ? ` · licence ${license}` : "");
 }
 function card(given, predictions, settings) {
     const remove = html("button", { type: "button", class: "small", "aria-label": `Remove ${given.name}` }, "×");
@@ -106,11 +108,12 @@ async function main() {
     });
     const add = (given) => card(given, predictions, settings);
     if (settings.input.kind === "image") {
-        const images = new Images(settings.input, settings, add, fail);
-        normalisationFields(settings.input, () => {
+        const { input } = settings;
+        const normalising = input.mean && input.std ? new Normalising(input, { mean: input.mean, std: input.std }, () => {
             predictions.forget();
             predictions.update();
-        });
+        }) : null;
+        const images = new Images(input, settings, add, fail, () => normalising?.applied ?? null);
         images.listen();
         void images.first();
     }

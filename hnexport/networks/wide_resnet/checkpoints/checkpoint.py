@@ -18,7 +18,9 @@ from hnexport.networks.wide_resnet.slots import Role, network_slots
 from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec, PreprocessSpec
 from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.spec import BasisDtype
+from hnexport.spec.assumed import Assumed
 from hnexport.spec.usage import Usage
+from hnexport.spelling import spelled
 
 if TYPE_CHECKING:
     from hnexport.ensemble import Ensemble
@@ -87,21 +89,28 @@ class Checkpoint:
         Preprocessing takes `uint8 [batch, height, width, channel]`, so with it the layout is nhwc unless one is given.
 
         Raises:
-            SpecError: the layout and the preprocessing contradict each other.
+            SpecError: the layout and the preprocessing contradict each other; or images would lie flat whose height and
+                width nobody said.
         """
         if image_layout is None:
             image_layout = self.spec.image_layout if preprocess is None else ImageLayout.NHWC
         preprocess = preprocess or self.spec.preprocess
         spec = dataclasses.replace(self.spec, image_layout=image_layout, preprocess=preprocess)
+        if image_layout is ImageLayout.FLAT_HWC and Assumed.IMAGE_SIZE in self.usage.assumed:
+            said = spelled("image_height=… and image_width=…", "--image CHANNELS,HEIGHT,WIDTH")
+            raise SpecError(
+                "nobody said the height and width of the images, and a flat one of another shape may have as many "
+                f"numbers: give {said}"
+            )
         usage = self.usage if preprocess is None else self.usage.normalised_within()
         return dataclasses.replace(self, spec=spec, usage=usage)
 
     def with_bases(self, dtype: BasisDtype) -> Self:
-        """The same weights with the bases stored in `dtype`: rounded to float16, or float16 numbers in float32.
+        """The same weights with the bases stored in `dtype`: rounded to it, or, in float32, as they are.
 
         Raises:
             SpecError: the recipe generates nothing, so there are no bases.
-            CheckpointError: a basis does not fit float16; see `hnexport.hypernet.bases`.
+            CheckpointError: a basis does not fit; see `hnexport.hypernet.bases`.
         """
         if self.spec.hypernet is None:
             raise SpecError(f"{self.spec.name} generates nothing: it has no bases to store in {dtype.value}")

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -119,15 +119,26 @@ def _imported(
     _check_activation(reading, overrides)
     note_conversion(origin, (*hypernet.params, *main.params))
     order = [stored.name for stored in stored_tensors(spec)]
-    sized = overrides.image_height is not None and overrides.image_width is not None
     found = Checkpoint(
         spec=spec,
         tensors={name: tensors[name] for name in order},
         origin=origin,
-        usage=Usage(assumed=(Assumed.NORMALISATION,) if sized else tuple(Assumed)),
+        usage=Usage(assumed=tuple(_assumed(reading, main, overrides))),
     )
     warn_of_statistics(origin, main, found, sets)
     return found
+
+
+def _assumed(reading: Reading, main: MainState, overrides: HypnettorchOverrides) -> Iterator[Assumed]:
+    """What neither a tensor nor the overrides say, and the checkpoint needs."""
+    if overrides.image_height is None or overrides.image_width is None:
+        yield Assumed.IMAGE_SIZE
+    yield Assumed.NORMALISATION
+    yield Assumed.ASSEMBLY
+    network, hidden = reading.spec.network, reading.spec.recipe.output is Source.GENERATED and not main.params
+    said = overrides.classes is not None or overrides.output_bias is not None
+    if hidden and network.output_bias and not said and network.classes % network.widths[-1] == 0:
+        yield Assumed.CLASSES
 
 
 def _check_activation(reading: Reading, overrides: HypnettorchOverrides) -> None:

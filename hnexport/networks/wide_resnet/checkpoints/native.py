@@ -38,7 +38,7 @@ __all__ = [
 
 FORMAT = "hnexport-checkpoint"
 FORMAT_VERSION = 1
-DTYPES = {"float32": "F32", "float16": "F16"}
+DTYPES = {"float32": "F32", "float16": "F16", "int8": "I8", "uint8": "U8"}
 MAX_HEADER_BYTES = 100_000_000  # as in safetensors
 MAX_BLOCKS_PER_GROUP = 1000
 """A file's specification may not ask for a deeper network: the tables of slots grow with it, not with the file."""

@@ -11,11 +11,12 @@ import torch
 from hypnettorch_ensembles import CASES, Case, build
 from torch import Tensor
 
-from hnexport.errors import CheckpointError, HnexportError
+from hnexport.errors import CheckpointError, HnexportError, SpecError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, HypnettorchOverrides, import_hypnettorch
-from hnexport.networks.wide_resnet.spec import RECIPES, PreprocessSpec
+from hnexport.networks.wide_resnet.spec import RECIPES, ImageLayout, PreprocessSpec
 from hnexport.spec import Activation, Chunking
 from hnexport.spec.assumed import Assumed
+from hnexport.spec.usage import Normalisation, Usage
 from hnexport.spelling import in_command
 
 StateDict = dict[str, Tensor]
@@ -229,12 +230,38 @@ def test_nobody_guesses_the_activation_between_hidden_layers() -> None:
 
 def test_what_nobody_said_of_the_images_is_assumed_and_kept() -> None:
     states = state_dicts("hypernetwork container")
-    assert load(states).usage.assumed == tuple(Assumed)
-    assert load(states, image_height=32).usage.assumed == tuple(Assumed)
+    everything = (Assumed.IMAGE_SIZE, Assumed.NORMALISATION, Assumed.ASSEMBLY)
+    assert load(states).usage.assumed == everything
+    assert load(states, image_height=32).usage.assumed == everything
     sized = load(states, image_height=32, image_width=32)
-    assert sized.usage.assumed == (Assumed.NORMALISATION,)
+    assert sized.usage.assumed == (Assumed.NORMALISATION, Assumed.ASSEMBLY)
     pixels = PreprocessSpec(mean=(0.5,) * 3, std=(0.2,) * 3)
-    assert sized.with_input(preprocess=pixels).usage.assumed == ()
+    assert sized.with_input(preprocess=pixels).usage.assumed == (Assumed.ASSEMBLY,)
+    said = sized.with_usage(Usage(normalisation=Normalisation(mean=(0.5,), std=(0.25,))))
+    assert said.usage.assumed == (Assumed.ASSEMBLY,)
+    assert said.with_input(preprocess=pixels).usage == Usage(assumed=(Assumed.ASSEMBLY,))
+    assert said.ensemble().usage == said.usage
+
+
+def test_classes_that_an_output_layer_without_bias_has_others_of_are_assumed() -> None:
+    case = Case(n=1, k=1, num_classes=4, num_feature_maps=(4, 4, 4, 4), output="generated", in_shape=(8, 8, 3))
+    shown = build(case).state_dicts()
+    assert Assumed.CLASSES not in load(shown).usage.assumed  # the main network has an output layer of its own
+    states = build(dataclasses.replace(case, no_weights=True)).state_dicts()
+    found = load(states)
+    assert (found.spec.network.classes, found.spec.network.output_bias) == (4, True)
+    assert Assumed.CLASSES in found.usage.assumed
+    assert load(states, output_bias=False).spec.network.classes == 5  # the same tensors
+    for said in ({"classes": 4}, {"classes": 5}, {"output_bias": True}):
+        assert Assumed.CLASSES not in load(states, **said).usage.assumed
+
+
+def test_flat_images_need_a_height_and_a_width_that_somebody_said() -> None:
+    states = state_dicts("hypernetwork container")
+    with pytest.raises(SpecError, match=r"give image_height=… and image_width=…"):
+        load(states).with_input(image_layout=ImageLayout.FLAT_HWC)
+    sized = load(states, image_height=32, image_width=32).with_input(image_layout=ImageLayout.FLAT_HWC)
+    assert sized.spec.image_layout is ImageLayout.FLAT_HWC
 
 
 def test_overrides_that_agree_change_nothing() -> None:

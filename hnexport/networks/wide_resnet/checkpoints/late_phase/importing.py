@@ -99,7 +99,7 @@ def import_late_phase(
         spec=made.spec,
         tensors={name: made.tensors[name] for name in order},
         origin=f"{origin}, members averaged" if average_members else origin,
-        usage=Usage(assumed=tuple(Assumed) if image is None else (Assumed.NORMALISATION,)),
+        usage=Usage(assumed=(*([Assumed.IMAGE_SIZE] if image is None else []), Assumed.NORMALISATION)),
     )
     warn_of_one_set(origin, found, "without batchnorm in hard_sharing")
     return found
