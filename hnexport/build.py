@@ -29,7 +29,7 @@ from hnexport.bundle.manifest import (
     write_manifest,
 )
 from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
-from hnexport.card import Measured, write_card
+from hnexport.card import Measured, tell_of_kept, write_card
 from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError, SpecError
 from hnexport.export import capture, write_onnx, write_pt2, write_torchscript
@@ -150,8 +150,8 @@ def build(
 
     Raises:
         BundleError: the target exists (also where it appeared meanwhile), cannot be written or the disk is full.
-        CheckpointError, SpecError: the bases do not fit the form that was asked for, there are none, or `usage` does not
-            fit.
+        CheckpointError, SpecError: the bases do not fit the form that was asked for, there are none, or `usage` cannot
+            be said of it.
         CaptureError, ExportError: an exporter refused.
         ParityError: a member that should be verified does not exist.
         ParityFailedError: an artifact does not compute what PyTorch computes; nothing was published.
@@ -196,6 +196,7 @@ def build(
         )
         sealed = seal(folder, manifest, files, judged, ensemble, progress)
     remember(sealed.digest)
+    tell_of_kept(target)
     return dataclasses.replace(sealed, path=target, seconds={**clock.seconds, **sealed.seconds})
 
 

@@ -45,12 +45,11 @@ _FILES = {
 
 def introduction(manifest: Manifest) -> Iterator[str]:
     """What it is, in a few lines."""
-    inputs = ", ".join(code(tensor.name) for tensor in manifest.inputs)
-    outputs = ", ".join(code(output.name) for output in manifest.outputs)
-    members = number_of(manifest.members, "member")
+    inputs = ", ".join(tensor.name for tensor in manifest.inputs)
+    call = f"({inputs}) -> {', '.join(output.name for output in manifest.outputs)}"
     yield (
-        f"An ensemble of {members} as **one graph**, ({inputs}) → {outputs}: the condition id says which member "
-        f"answers. Exported by hnexport {prose(manifest.versions.get('hnexport', '?'))} to "
+        f"An ensemble of {number_of(manifest.members, 'member')} as **one graph**, {code(call)}: the condition id says "
+        f"which member answers. Exported by hnexport {prose(manifest.versions.get('hnexport', '?'))} to "
         f"{', '.join(one.value for one in manifest.formats)}."
     )
     if manifest.conditions:
@@ -72,7 +71,7 @@ def introduction(manifest: Manifest) -> Iterator[str]:
             rows.append((what, prose(rest)))
     if manifest.usage.assumed:
         rows.append(("assumed, since nobody said it", ", ".join(map(prose, manifest.usage.assumed))))
-    yield table(("", ""), rows)
+    yield table(rows[0], rows[1:])
 
 
 def _bases(manifest: Manifest) -> str:

@@ -156,7 +156,7 @@ def _onnxruntime(manifest: Manifest) -> Iterator[str]:
 def _torch(manifest: Manifest) -> Iterator[str]:
     yield (
         "**PyTorch**: inputs in the order of the table above. These files are programs: load them where you know who "
-        f"made them. (`{TORCHSCRIPT_FILE}` loads in libtorch from C++ too.)"
+        "made them."
     )
     several = len(manifest.outputs) > 1
     lines = ["import torch", "", "tensors = [torch.from_numpy(array) for array in inputs.values()]"]
