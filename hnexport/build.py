@@ -1,5 +1,8 @@
 """Build: from stored tensors to a verified bundle, or to nothing at all."""
 
+import hnexport.complete  # noqa: F401  # first: it says what is missing
+
+# isort: split
 import dataclasses
 import json
 import logging
