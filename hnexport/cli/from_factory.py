@@ -44,7 +44,19 @@ OPTIONS = (
 )
 WITH_FACTORY = ("members", "seed", "checkpoint")
 """Of the options that describe an ensemble those that go with a factory too."""
-_GENERAL = ("formats", "bases", "provider", "verify_members", "out", "force", "wide", "as_json", "reference")
+_GENERAL = (
+    "formats",
+    "bases",
+    "max_logit_change",
+    "min_agreement",
+    "provider",
+    "verify_members",
+    "out",
+    "force",
+    "wide",
+    "as_json",
+    "reference",
+)
 
 
 def factory_options(function: F) -> F:
