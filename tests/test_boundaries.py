@@ -48,7 +48,9 @@ ORDER = (
     ("card",),
     ("parity",),
     ("build",),
-    ("doctor", "member", "tune", "deploy", "evaluate"),
+    ("evaluate",),
+    ("quantise",),
+    ("doctor", "member", "tune", "deploy"),
     ("bench",),
     ("cli", "__main__"),
 )
