@@ -10,7 +10,7 @@ import click
 from hnexport.cli.pictures import reading_options
 
 if TYPE_CHECKING:
-    from hnexport.tune.int8 import Int8Options
+    from hnexport.quantise.options import Int8Options
 
 __all__ = ["Int8Flags", "int8_options"]
 
@@ -85,7 +85,7 @@ def _options(own: Mapping[str, Any], given: Mapping[str, Any]) -> "Int8Options":
     from hnexport.evaluate import ReadOptions
     from hnexport.quantise.calibrate import Method
     from hnexport.quantise.cost import Budget
-    from hnexport.tune.int8 import Int8Options
+    from hnexport.quantise.options import Int8Options
 
     pictures = {name: value for name, value in given.items() if name not in own and name != "calibration"}
     return Int8Options(

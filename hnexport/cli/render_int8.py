@@ -1,14 +1,16 @@
 """What int8 costs, as a table."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hnexport.text import number_of
 
 if TYPE_CHECKING:
     from hnexport.quantise.cost import Cost
+    from hnexport.quantise.plan import Kept
     from hnexport.tune.int8 import Int8Report
 
-__all__ = ["print_int8"]
+__all__ = ["print_costs", "print_int8"]
 
 
 def print_int8(report: "Int8Report") -> None:
@@ -20,10 +22,21 @@ def print_int8(report: "Int8Report") -> None:
         f"{report.layers} layers compute in int8, by the {report.method.value} ranges of "
         f"{number_of(report.calibrated, 'sample')} of {report.samples}; judged by {report.judged} ({where})"
     )
-    for kept in report.kept:
-        render.say(f"{kept.layer} stays in float32: alone in int8 its signal-to-noise ratio is {kept.decibels:.0f} dB")
-    rows = [_row(str(member), cost) for member, cost in zip(report.numbers, report.members, strict=True)]
-    rows.append(_row("mean of all", report.ensemble))
+    rows = [(str(member), cost) for member, cost in zip(report.numbers, report.members, strict=True)]
+    _print([*rows, ("mean of all", report.ensemble)], report.kept)
+    render.say(_processor(report.integer_products))
+
+
+def print_costs(costs: Mapping[int, "Cost"], kept: Sequence["Kept"]) -> None:
+    """Print the same of members by their numbers."""
+    _print([(str(member), cost) for member, cost in costs.items()], kept)
+
+
+def _print(costs: Sequence[tuple[str, "Cost"]], kept: Sequence["Kept"]) -> None:
+    from hnexport.cli import render
+
+    for one in kept:
+        render.say(f"{one.layer} stays in float32: alone in int8 its signal-to-noise ratio is {one.decibels:.0f} dB")
     columns = (
         render.Column("member"),
         render.Column("relative L2", right=True),
@@ -31,8 +44,7 @@ def print_int8(report: "Int8Report") -> None:
         render.Column("accuracy", right=True),
         render.Column("accuracy\nin float32", right=True),
     )
-    render.show_table(render.Table(columns=columns, rows=tuple(rows)))
-    render.say(_processor(report.integer_products))
+    render.show_table(render.Table(columns=columns, rows=tuple(_row(*one) for one in costs)))
 
 
 def _row(name: str, cost: "Cost") -> tuple[str, ...]:

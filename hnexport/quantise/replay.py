@@ -2,9 +2,9 @@
 
 Where a value lies between two levels, float32 decides by chance which one is nearer, and one level more or less changes
 everything behind it by as much as rounding itself does: the outputs of two right computations are that far apart. So
-the runtime's own levels are taken at every QuantizeLinear, each held to the exact value: it may be half a level off and
-a little. An integer sum that left its range is off by many. What lies between two roundings is compared in that way, and
-the outputs as strictly as those of float32.
+the runtime's own levels are taken at every QuantizeLinear, each held to the exact value: it may be half a level off
+and a little. An integer sum that left its range is off by many. What lies between two roundings is compared in that
+way, and the outputs as strictly as those of float32.
 """
 
 from collections.abc import Mapping

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from hnexport import __version__
 from hnexport.bundle.manifest import Manifest, read_manifest
-from hnexport.evaluate.targets import ReadOptions
 from hnexport.parity.results import ArtifactReport
 from hnexport.parity.tolerances import Precision
 from hnexport.progress import Progress, no_progress
 from hnexport.quantise.calibrate import Method
-from hnexport.quantise.cost import Budget, Cost, ensemble_cost, member_cost, outputs_of
+from hnexport.quantise.cost import Cost, ensemble_cost, member_cost, outputs_of
 from hnexport.quantise.data import Calibration, judged_output, read_calibration
-from hnexport.quantise.plan import LEAST_DECIBELS, Kept, Quantised, quantise
+from hnexport.quantise.options import Int8Options
+from hnexport.quantise.plan import Kept, Quantised, quantise
 from hnexport.quantise.proof import prove
 from hnexport.records import to_json
 from hnexport.rows import batch_size, row_errors, taken
@@ -36,7 +36,7 @@ from hnexport.runtime.integer_products import integer_products
 from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
 from hnexport.tune.publish import Recipe, publish
 
-__all__ = ["Int8Bundle", "Int8Options", "Int8Report", "quantised"]
+__all__ = ["Int8Bundle", "Int8Report", "quantised"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,25 +45,6 @@ Array = NDArray[np.generic]
 _CHECKED = 2  # samples that every load computes again
 _LEAST_LIMIT = 0.02  # relative L2: other processors choose other levels, which costs what rounding itself does
 _MULTIPLE = 2.0  # of what rounding costs on that row
-
-
-@dataclass(frozen=True, kw_only=True)
-class Int8Options:
-    """How a bundle is made in int8.
-
-    Attributes:
-        reading: how the samples are read.
-        samples: how many calibrate; the others judge.
-        method: how ranges are chosen.
-        least_decibels: layers that alone lose more stay in float32.
-        budget: what it may cost at most.
-    """
-
-    reading: ReadOptions = field(default_factory=ReadOptions)
-    samples: int = 256
-    method: Method = Method.MINMAX
-    least_decibels: float = LEAST_DECIBELS
-    budget: Budget = field(default_factory=Budget)
 
 
 @dataclass(frozen=True, kw_only=True)

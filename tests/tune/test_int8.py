@@ -10,9 +10,10 @@ from click.testing import CliRunner
 from hnexport.cli.main import cli
 from hnexport.errors import BundleError, RuntimeInputError, TuneError
 from hnexport.quantise.cost import Budget, Cost
+from hnexport.quantise.options import Int8Options
 from hnexport.runtime import load
 from hnexport.runtime.int8 import INT8_NETWORK_FILE, INT8_SAMPLES_FILE, int8_entry
-from hnexport.tune.int8 import Int8Options, quantised
+from hnexport.tune.int8 import quantised
 
 MEMBERS, LAYERS = 3, 11
 
@@ -80,7 +81,10 @@ def test_a_layer_that_loses_too_much_stays_in_float32_and_is_named(built, sample
 
 def test_what_costs_more_than_the_budget_is_not_cached(built, samples):
     for budget, said in (
-        (Budget(agreement=1.01), r"answers as float32 does for .*, at least 1\.01 was asked for: nothing was published"),
+        (
+            Budget(agreement=1.01),
+            r"answers as float32 does for .*, at least 1\.01 was asked for: nothing was published",
+        ),
         (Budget(accuracy_drop=-1.0), r"has an accuracy of .* less, allowed -1: nothing was published"),
     ):
         with pytest.raises(TuneError, match=said):
