@@ -49,7 +49,9 @@ ORDER = (
     ("card",),
     ("parity",),
     ("build",),
-    ("doctor", "member", "tune", "deploy", "evaluate"),
+    ("evaluate",),
+    ("quantise",),
+    ("doctor", "member", "tune", "deploy"),
     ("bench",),
     ("cli", "__main__"),
 )

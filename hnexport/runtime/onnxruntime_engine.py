@@ -20,6 +20,7 @@ from hnexport.runtime.declared import check_declared
 from hnexport.runtime.device import WITHOUT_GRAPH, Runner, can_capture, place_session
 from hnexport.runtime.folded import FoldedNetwork
 from hnexport.runtime.half import require_half
+from hnexport.runtime.int8 import Int8Graphs, without_saturation
 from hnexport.runtime.memory import release_freed_memory
 from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.processors import threads_of_each
@@ -68,13 +69,14 @@ class OnnxruntimeEngine:
         cuda: CudaOptions | None = None,
         trial: Callable[[], Arrays] | None = None,
         contents: Mapping[str, memoryview] | None = None,
+        int8: Path | None = None,
     ) -> None:
         """An engine whose sessions are on `provider`, one that is `offered`, with so many threads each.
 
         Where `threads` is None, what this process may use is divided: `sessions` says among how many at most.
         `precision` other than "float32" and `cuda` are for the provider "cuda" alone. `trial` gives inputs of one
         sample that the network takes; without it they are made up. `contents` has the files' bytes by name where they
-        are in memory.
+        are in memory. `int8` is the folder of the graphs in int8, where that is the precision.
         """
         self.provider, self.precision = provider, precision
         self._signature = manifest.signature
@@ -85,6 +87,7 @@ class OnnxruntimeEngine:
         self._trial = trial or (lambda: trial_inputs(self._signature))
         self.sessions = 1 + manifest.members  # the hypernetwork, and all members resident
         self._folds = not makes_bases(manifest)
+        self._int8 = Int8Graphs(int8, threads) if int8 is not None else None
         self._hypernet: onnxruntime.InferenceSession | None = None
         self._folded: FoldedNetwork | None = None
         self._refers_to_weights: bool | None = None  # None until the first member has shown it
@@ -118,12 +121,15 @@ class OnnxruntimeEngine:
 
     def _network_session(self, member: int, conditions: Arrays, kept: list[object]) -> onnxruntime.InferenceSession:
         """A session of one member's network; what it may refer to is added to `kept`."""
-        weights = self.weights(member, conditions)
+        weights, path = self.weights(member, conditions), self._folder / NETWORK_FILE
         options = session_options(self._threads_of_each())
+        if self._int8 is not None:
+            weights, path = self._int8.parameters(member, weights), self._int8.network
+            without_saturation(options)
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights.values()]
         options.add_external_initializers(list(weights), values)
-        session = self._open(self._folder / NETWORK_FILE, options)
-        check_declared(self._folder / NETWORK_FILE, session, self._signature.of_network, self._signature.outputs)
+        session = self._open(path, options)
+        check_declared(path, session, self._signature.of_network, self._signature.outputs)
         if self._refers_to_weights is None:
             self._refers_to_weights = self._is_changed_by(session, weights)
             if self._refers_to_weights:
@@ -234,7 +240,8 @@ class OnnxruntimeEngine:
         return self._hypernet
 
     def _is_changed_by(self, session: onnxruntime.InferenceSession, weights: Mapping[str, NDArray[np.generic]]) -> bool:
-        """Whether a session's outputs change when the arrays it was given do (floating ones are NaN afterwards).
+        """Whether a session's outputs change when the arrays it was given do (floating ones are NaN afterwards, small
+        integers 0).
 
         Where that cannot be told, they might.
         """
@@ -244,6 +251,9 @@ class OnnxruntimeEngine:
             before = self._tried(session, inputs)
             for weight in floating:
                 weight.fill(np.nan)
+            for weight in weights.values():
+                if weight.dtype.kind == "i" and weight.dtype.itemsize == 1:
+                    weight.fill(0)
             after = self._tried(session, inputs)
         except BundleError as error:
             logger.info("no sample is known that %s takes: %s", self._manifest.name, error)
