@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from hnexport.bundle.manifest import Format, Manifest
 from hnexport.card.markdown import fenced, literal
-from hnexport.images.inputs import image_input
+from hnexport.families import image_input
 from hnexport.names import COND_ID, COND_IDS, ENSEMBLE_FILE, GOLDEN_FILE, MODEL_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.spec import OutputKind, TensorSpec
 from hnexport.summaries import summaries

@@ -124,7 +124,11 @@ def test_a_licence_is_called_as_hubs_call_it(built, given, expected):
             "(pixel / 255 - mean) / std with mean 0.5, 0.4, 0.3 and std 0.25",
         ),
         (Usage(class_names={"logits": ("cat", "dog", "a|b", "d", "e")}), "0 `cat`, 1 `dog`, 2 <code>a&#124;b</code>"),
-        (Usage(assumed=("normalisation",)), "| assumed, since nobody said it | normalisation |"),
+        (
+            Usage(assumed=("image-size", "some-word")),
+            "| assumed, since nobody said it | images of 8x8, "
+            "since no tensor shows their height and width; some-word |",
+        ),
     ],
 )
 def test_what_a_user_has_to_know_is_said(built, usage, said):
