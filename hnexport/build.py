@@ -150,8 +150,8 @@ def build(
 
     Raises:
         BundleError: the target exists (also where it appeared meanwhile), cannot be written or the disk is full.
-        CheckpointError, SpecError: the bases do not fit the form that was asked for, there are none, or `usage` does
-            not fit.
+        CheckpointError, SpecError: the bases do not fit the form that was asked for, there are none, or `usage` cannot
+            be said of it.
         CaptureError, ExportError: an exporter refused.
         ParityError: a member that should be verified does not exist.
         ParityFailedError: an artifact does not compute what PyTorch computes; nothing was published.

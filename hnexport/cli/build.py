@@ -92,8 +92,8 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     with apart(as_json):
         made, ensemble, build_options = _asked(options)
     target = out if out is not None else Path("bundles") / ensemble.name
-    assumed = assumed_of(ensemble)
     if not as_json:
+        assumed = assumed_of(ensemble)
         if options["factory"] is not None or assumed:
             render.say(f"{ensemble.name}, {number_of(ensemble.members, 'member')}, from {ensemble.origin}")
         for line in assumed:
@@ -118,7 +118,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
                 "parity": report_json(result.parity),
                 "basis_rounding": to_json(result.manifest.basis_rounding),
                 "as_trained": to_json(result.manifest.as_trained),
-                "assumed": list(assumed),
+                "assumed": list(assumed_of(result.manifest)),
             }
             render.print_json(value)
             return

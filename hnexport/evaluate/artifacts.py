@@ -13,7 +13,8 @@ from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import Format, Identified, Manifest
 from hnexport.ensemble import Ensemble
 from hnexport.errors import NotRunError, ParityError
-from hnexport.evaluate.answers import FLOAT64, Inputs, Source
+from hnexport.evaluate.answers import FLOAT64, Source
+from hnexport.evaluate.batches import Inputs
 from hnexport.names import PT2_FILE
 from hnexport.parity.batches import run_rows
 from hnexport.parity.chosen import held_ensemble

@@ -2,10 +2,10 @@ import { found } from "./elements.js";
 import type { Normalisation } from "../module/index.js";
 import type { ImageInput } from "./settings.js";
 
-const WORDS: Readonly<Record<NonNullable<ImageInput["said_by"]>, string>> = {
-  bundle: "of pixel/255, as the bundle says",
-  command: "of pixel/255, as this page was told",
+const WHO: Readonly<Record<NonNullable<ImageInput["said_by"]>, string>> = {
+  bundle: "the bundle says", command: "this page was told",
 };
+const listed = (numbers: readonly number[]): string => numbers.map((one) => Number(one.toPrecision(6))).join(", ");
 
 /** Mean and standard deviation of pictures: what applies, who says it, and fields to try others. */
 export class Normalising {
@@ -49,7 +49,7 @@ export class Normalising {
 
   #write(): void {
     for (const id of ["mean", "std"] as const) {
-      this.#fields[id].value = this.said[id].join(", ");
+      this.#fields[id].value = listed(this.said[id]);
       this.#fields[id].setCustomValidity("");
     }
     this.#explain();
@@ -59,8 +59,8 @@ export class Normalising {
     const { mean, std } = this.said;
     const same = (["mean", "std"] as const).every((id) =>
       this.#fields[id].validity.valid && this.#applied[id].join() === this.said[id].join());
-    const who = WORDS[this.input.said_by ?? "command"];
-    found("said").textContent = same ? who : `changed here; mean ${mean.join(", ")} and std ${std.join(", ")} ${who}`;
+    const who = WHO[this.input.said_by ?? "command"];
+    found("said").textContent = same ? `of pixel/255, as ${who}` : `changed here; ${who} mean ${listed(mean)} and std ${listed(std)}`;
     found("back").hidden = same;
   }
 }

@@ -1,8 +1,8 @@
 import { found } from "./elements.js";
-const WORDS = {
-    bundle: "of pixel/255, as the bundle says",
-    command: "of pixel/255, as this page was told",
+const WHO = {
+    bundle: "the bundle says", command: "this page was told",
 };
+const listed = (numbers) => numbers.map((one) => Number(one.toPrecision(6))).join(", ");
 /** Mean and standard deviation of pictures: what applies, who says it, and fields to try others. */
 export class Normalising {
     input;
@@ -47,7 +47,7 @@ export class Normalising {
     }
     #write() {
         for (const id of ["mean", "std"]) {
-            this.#fields[id].value = this.said[id].join(", ");
+            this.#fields[id].value = listed(this.said[id]);
             this.#fields[id].setCustomValidity("");
         }
         this.#explain();
@@ -55,8 +55,8 @@ export class Normalising {
     #explain() {
         const { mean, std } = this.said;
         const same = ["mean", "std"].every((id) => this.#fields[id].validity.valid && this.#applied[id].join() === this.said[id].join());
-        const who = WORDS[this.input.said_by ?? "command"];
-        found("said").textContent = same ? who : `changed here; mean ${mean.join(", ")} and std ${std.join(", ")} ${who}`;
+        const who = WHO[this.input.said_by ?? "command"];
+        found("said").textContent = same ? `of pixel/255, as ${who}` : `changed here; ${who} mean ${listed(mean)} and std ${listed(std)}`;
         found("back").hidden = same;
     }
 }
