@@ -92,11 +92,14 @@ def test_help_marks_what_needs_more(alone):
     assert "[needs" not in text[text.index(" inspect ") : text.index(" locate ")]
 
 
-@pytest.mark.parametrize("name", ["hnexport.Ensemble", "hnexport.parity.verify"])
+@pytest.mark.parametrize(
+    "name", ["hnexport.Ensemble", "hnexport.parity.verify", "hnexport.build.build", "hnexport.export.capture"]
+)
 def test_python_names_say_it_too(alone, name):
     module, _, attribute = name.rpartition(".")
     done = alone.run("python", "-c", f"from {module} import {attribute}", ok=False)
-    assert f"{name} needs all of hnexport, and torch, onnx" in done.stderr.splitlines()[-1]
+    what = "building" if module in ("hnexport.build", "hnexport.export") else name
+    assert f"{what} needs all of hnexport, and torch, onnx" in done.stderr.splitlines()[-1]
 
 
 def test_both_together_share_no_file_and_each_removal_is_clean(alone, wheels):
