@@ -100,7 +100,7 @@ def _onnxruntime() -> tuple[Finding, ...]:
 
     shown = dict.fromkeys((*_ALWAYS, *offered()))
     plugins = [_broken_plugin(plugin) for plugin in installed_plugins() if plugin.fault]
-    return (_threads(), _driver(), *(_provider(name) for name in shown), *plugins)
+    return (_threads(), _int8(), _driver(), *(_provider(name) for name in shown), *plugins)
 
 
 def _threads() -> Finding:
@@ -112,6 +112,19 @@ def _threads() -> Finding:
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     detail = f"{allowed_cores()} for each session: of {os.cpu_count()} logical CPUs this process may use {processors}"
     return Finding(what="compute threads", state=State.WORKS, detail=detail + limit)
+
+
+def _int8() -> Finding:
+    from hnexport.runtime.integer_products import integer_products
+
+    found = integer_products()
+    if found is None:
+        detail = "the system does not say whether the processor has instructions for it"
+    elif found:
+        detail = f"the processor multiplies it with {', '.join(found)}"
+    else:
+        detail = "the processor has neither VNNI nor AMX: kernels that do not saturate are taken, which are slower"
+    return Finding(what="int8", state=State.WORKS, detail=detail)
 
 
 def _cache() -> Finding:
@@ -178,6 +191,7 @@ def _broken_plugin(plugin: "Plugin") -> Finding:
 def _provider(provider: str) -> Finding:
     import onnxruntime
 
+    from hnexport.runtime.obstacles import ASK_DOCTOR
     from hnexport.runtime.offered import execution_provider, plugin_of
     from hnexport.runtime.trial import obstacle
 
@@ -187,7 +201,12 @@ def _provider(provider: str) -> Finding:
         plugin = None if built_in else plugin_of(provider)
         brought = "" if plugin is None else f", plugin {plugin.wheel}"
         return Finding(what=what, state=State.WORKS, detail=f"onnxruntime {onnxruntime.__version__}{brought}")
-    return Finding(what=what, state=State.MISSING, detail=found.what, remedy=found.remedy)
+    remedy = found.remedy
+    if remedy == ASK_DOCTOR:
+        plugin = plugin_of(provider)
+        brought = "" if plugin is None else f"pip install --force-reinstall {plugin.wheel.partition(' ')[0]}, or "
+        remedy = f"{brought}choose another provider: the CPU always works"
+    return Finding(what=what, state=State.MISSING, detail=found.what, remedy=remedy)
 
 
 def _openvino() -> Finding:

@@ -1,13 +1,16 @@
 """`hnexport member`: one member as a plain file."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hnexport.cli import exit_codes
+from hnexport.cli.int8 import Int8Flags, int8_options
 from hnexport.cli.options import Integers, bundle_argument, digest_option, json_option, trust_option, wide_option
+from hnexport.cli.pictures import picture_options
 
 if TYPE_CHECKING:
     from hnexport.member import WrittenMembers
@@ -32,6 +35,15 @@ __all__ = ["member"]
 )
 @click.option("--opset", type=int, help="Of an ONNX file, from 17.  [default: the bundle's]")
 @click.option("--batch", type=int, help="The one batch size that the file shall run.  [default: any]")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "int8"]),
+    default="float32",
+    show_default=True,
+    help="int8 is for CPUs: QuantizeLinear and DequantizeLinear, calibrated with --calibration.",
+)
+@int8_options
+@picture_options
 @click.option("--force", is_flag=True, help="Replace what is there, a folder of members' files as a whole.")
 @trust_option
 @digest_option
@@ -49,6 +61,8 @@ def member(
     force: bool,
     trust: bool,
     digest: str | None,
+    precision: str,
+    **given: Any,
 ) -> None:
     """Write MEMBERS (3, or 2,3,7, or all) of a bundle as plain networks: no condition id, weights inside.
 
@@ -57,9 +71,11 @@ def member(
     and the exit code is 1.
     """
     from hnexport.cli import render
+    from hnexport.cli.render_int8 import print_costs
     from hnexport.cli.render_parity import print_parity, print_unpublished
     from hnexport.member import MemberFormat, MemberOptions, MembersFailedError, write_members
 
+    flags = Int8Flags.of(given, precision)
     options = MemberOptions(
         format=None if kind is None else MemberFormat(kind),
         opset=opset,
@@ -68,6 +84,8 @@ def member(
         trust=trust,
         digest=digest,
     )
+    if flags is not None:
+        options = replace(options, calibration=flags.samples, int8=flags.options)
     try:
         with render.live_progress(quiet=as_json) as progress:
             written = write_members(bundle, members or None, out, options=options, progress=progress)
@@ -78,7 +96,14 @@ def member(
         if as_json:
             _print_json(written)
         else:
-            print_parity(written.parity, wide=wide)
+            if written.costs:
+                error = max(one.worst.relative_l2 for one in written.parity.artifacts)
+                render.say(
+                    f"each file computes what its rounded network gives in float64, outputs at most {error:.1e} off"
+                )
+                print_costs(written.costs, written.kept)
+            else:
+                print_parity(written.parity, wide=wide)
             _print_files(written)
 
 
@@ -88,7 +113,13 @@ def _print_json(written: "WrittenMembers") -> None:
 
     files = {str(number): str(path) for number, path in written.files.items()}
     beside = [str(path) for path in written.beside]
-    render.print_json({"files": files, "weights_beside": beside, "parity": report_json(written.parity)})
+    told: dict[str, Any] = {"files": files, "weights_beside": beside}
+    if not written.costs:
+        told["parity"] = report_json(written.parity)
+    else:
+        costs = {str(member): vars(cost) for member, cost in written.costs.items()}
+        told["int8"] = {"members": costs, "kept": [vars(kept) for kept in written.kept]}
+    render.print_json(told)
 
 
 def _print_files(written: "WrittenMembers") -> None:

@@ -20,6 +20,7 @@ from hnexport.bundle.checksums import WrittenFiles, check_files
 from hnexport.bundle.golden import Golden, read_golden, write_golden
 from hnexport.bundle.manifest import FORMAT_FILES, Format, Manifest, Temperature, read_identified
 from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
+from hnexport.card import tell_of_kept
 from hnexport.errors import BundleError, NotRunError, SpecError
 from hnexport.evaluate.carded import measured
 from hnexport.evaluate.results import Evaluation
@@ -87,6 +88,7 @@ def temper_bundle(
         shown = [] if evaluation is None else [measured(evaluation)]
         sealed = seal(folder, changed, files, judged, held, progress, shown)
     remember(sealed.digest)
+    tell_of_kept(target)
     return dataclasses.replace(sealed, path=target)
 
 

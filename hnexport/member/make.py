@@ -1,6 +1,6 @@
 """From a bundle to members' files: written beside their place, compared with the golden samples, then published."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from os import PathLike
@@ -10,6 +10,7 @@ from hnexport.bundle.checksums import check_files
 from hnexport.bundle.manifest import Identified, read_identified
 from hnexport.errors import ParityError, RuntimeInputError
 from hnexport.member.formats import MemberFormat, file_name, format_of, mark
+from hnexport.member.int8_file import Int8Members
 from hnexport.member.onnx_file import OnnxChoices, OnnxMembers
 from hnexport.member.places import rules
 from hnexport.member.runners import OnnxMemberRunner, TorchMemberRunner
@@ -21,6 +22,9 @@ from hnexport.parity.members import checked_members
 from hnexport.parity.results import ArtifactReport, ParityReport, Verdict
 from hnexport.progress import Progress, no_progress
 from hnexport.publishing import check_place, staged_file, staged_folder
+from hnexport.quantise.cost import Cost
+from hnexport.quantise.options import Int8Options
+from hnexport.quantise.plan import Kept
 from hnexport.spelling import spelled
 
 __all__ = ["MemberOptions", "MembersFailedError", "WrittenMembers", "write_members"]
@@ -43,6 +47,8 @@ class MemberOptions:
         force: replace members' files that are already there.
         trust: load the bundle's `.pt2` in this process, whoever made it; see `hnexport.trust`.
         digest: the bundle must have this one; see `hnexport.bundle.digest`.
+        calibration: samples to make ONNX files in int8 with; None for float32.
+        int8: how these are made, and what they may cost.
     """
 
     format: MemberFormat | None = None
@@ -51,6 +57,8 @@ class MemberOptions:
     force: bool = False
     trust: bool = False
     digest: str | None = None
+    calibration: Path | None = None
+    int8: Int8Options = field(default_factory=Int8Options)
 
     def check(self, kind: MemberFormat) -> None:
         """Refuse what does not go together.
@@ -61,6 +69,11 @@ class MemberOptions:
         if kind is not MemberFormat.ONNX and self.opset is not None:
             raise RuntimeInputError(
                 f"{spelled('opset', '--opset')} is of ONNX files, the format is {kind}: leave it out"
+            )
+        if self.calibration is not None and (kind is not MemberFormat.ONNX or self.opset or self.batch):
+            raise RuntimeInputError(
+                "int8 is for ONNX files in the bundle's opset, for any batch: leave out "
+                + spelled("format, opset and batch", "--format, --opset and --batch")
             )
         if self.batch is not None and not 1 <= self.batch <= LARGEST_BATCH:
             raise RuntimeInputError(f"a batch size is 1 to {LARGEST_BATCH}, found {self.batch}")
@@ -74,11 +87,15 @@ class WrittenMembers:
         files: of each member its file.
         beside: those whose weights lie in a file beside them, `NAME.data`, since one file cannot hold them.
         parity: what was found, one artifact for each file.
+        costs: of members in int8, what that changes in their answers.
+        kept: their layers that stay in float32.
     """
 
     files: dict[int, Path]
     beside: tuple[Path, ...]
     parity: ParityReport = field(repr=False)
+    costs: Mapping[int, Cost] = field(default_factory=dict)
+    kept: tuple[Kept, ...] = ()
 
 
 class MembersFailedError(ParityError):
@@ -112,6 +129,7 @@ def write_members(
         ParityError: a member does not exist, its reference is not known, or it cannot be judged.
         NotRunError: the bundle's `.pt2` is not trusted.
         CaptureError, ExportError: an exporter or converter refused.
+        TuneError: it cannot be made in int8, or costs more than the budget.
         MembersFailedError: a file does not compute what PyTorch computes; nothing was published.
     """
     bundle, target, options = Path(bundle), Path(target), options or MemberOptions()
@@ -129,6 +147,8 @@ def write_members(
     check_files(bundle, manifest, [name for name in (GOLDEN_FILE, *_FILES[kind]) if name in manifest.files])
     asked = VerifyOptions(members=chosen, trust=options.trust, digest=options.digest, provider="cpu")
     work = _Work(bundle, found, Judge.of(bundle, found, asked, progress), kind, options, alone=is_file)
+    if options.calibration is not None:
+        work.round(bundle, chosen, options.calibration, progress)
     staged: AbstractContextManager[Path] = staged_file(target, place) if is_file else staged_folder(target, place)
     with staged as new:
         names = {member: target.name if is_file else file_name(member, kind) for member in chosen}
@@ -141,6 +161,8 @@ def write_members(
         files={member: folder / name for member, name in names.items()},
         beside=tuple(folder / name for name in beside),
         parity=report,
+        costs={} if work.int8 is None else work.int8.costs,
+        kept=() if work.int8 is None else work.int8.kept,
     )
 
 
@@ -169,6 +191,7 @@ class _Work:
 
     Attributes:
         beside: the members whose weights lie beside their files.
+        int8: what writes them in int8 instead.
     """
 
     def __init__(
@@ -183,8 +206,13 @@ class _Work:
     ) -> None:
         self.judge, self._found, self._kind, self._options, self._alone = judge, found, kind, options, alone
         self.beside: list[int] = []
+        self.int8: Int8Members | None = None
         self._onnx = OnnxMembers(bundle, found.manifest) if kind is MemberFormat.ONNX else None
         self._torch = None if self._onnx else TorchMembers(bundle, found, judge.trust, judge.golden.inputs)
+
+    def round(self, bundle: Path, members: Sequence[int], samples: Path, progress: Progress) -> None:
+        """Let the members be written in int8."""
+        self.int8 = Int8Members(bundle, self._found.manifest, members, samples, self._options.int8, progress)
 
     def member(self, member: int, path: Path, name: str) -> ArtifactReport:
         """Write a member's file at a path, and compare it.
@@ -192,6 +220,9 @@ class _Work:
         Args:
             name: of the file in its place, for the report.
         """
+        if self.int8 is not None:
+            self.int8.write(member, path, mark(self._found, member))
+            return self.int8.judge(member, path, name)
         self._write(member, path)
         open_file = OnnxMemberRunner if self._onnx else TorchMemberRunner
         runner = open_file(path, self._found.manifest, self._options.batch)

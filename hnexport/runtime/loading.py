@@ -19,6 +19,7 @@ from hnexport.runtime.ensemble import Engine, LoadedEnsemble
 from hnexport.runtime.files import BundleFiles
 from hnexport.runtime.golden_check import check_golden
 from hnexport.runtime.half import find_half
+from hnexport.runtime.int8 import check_samples, int8_entry, read_samples, require_int8
 from hnexport.runtime.memory import available_bytes
 from hnexport.runtime.offered import execution_provider
 from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
@@ -81,8 +82,9 @@ def load(
             members would otherwise have more than 64 threads together and more than two for each core. See
             `share_threads` for one pool of threads for all members.
         precision: "float32"; on CUDA "tf32", up to a percent off, or "float16", up to two, over a graph that
-            `hnexport tune --precision float16` made; "bfloat16" with OpenVINO, up to a few percent off. The golden
-            sample is held to the tolerance of the precision.
+            `hnexport tune --precision float16` made; "bfloat16" with OpenVINO, up to a few percent off; "int8" on the
+            CPU, materialised, over graphs that `hnexport tune --precision int8` made. The golden sample is held to the
+            tolerance of the precision; in int8 a sample of the calibration is, to what it was then.
         checksums: "remembered" reads a large file once and remembers that it was whole, "always" reads it at every
             load, "never" compares sizes only.
         check: how much of the golden sample to compute: "sample" (one sample of one member), "all" or "none".
@@ -100,7 +102,7 @@ def load(
         ProviderError: a provider or engine that was asked for cannot be had; the message says what is missing.
         CacheError: "folded" or "float16" was asked for, and there is no cache, or it cannot be written. Everything else
             works without a cache, with a line in the log.
-        RuntimeInputError: an option has a value that it cannot have.
+        RuntimeInputError: an option has a value that it cannot have, or there are no int8 graphs of the bundle.
     """
     options = LoadOptions(
         provider=provider,
@@ -152,7 +154,10 @@ def _load_on(provider: str, files: BundleFiles, golden: Golden | None, options: 
     files.verify(engine.files[strategy])
     prepare = functools.partial(files.verify, engine.files[Strategy.MATERIALISED])
     ensemble = LoadedEnsemble(files.manifest, engine, strategy, limit, prepare)
-    if golden is not None:
+    if golden is not None and options.precision is Precision.INT8:
+        samples = read_samples(int8_entry(files.manifest).folder)
+        check_samples(samples, ensemble.outputs, lambda: str(files.folder))
+    elif golden is not None:
         signature = files.manifest.signature
         golden = within(golden, signature, options.precision)
         check_golden(golden, signature, ensemble.outputs, options.check, options.precision, files.folder)
@@ -202,6 +207,7 @@ def _engine(provider: str, files: BundleFiles, options: LoadOptions) -> Engine:
         cuda=options.cuda,
         trial=files.trial,
         contents=files.contents,
+        int8=require_int8(files.manifest, files.folder) if options.precision is Precision.INT8 else None,
     )
 
 

@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError, ProviderError
+from hnexport.installed import is_complete
 from hnexport.names import COND_ID, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE, WEIGHTS_FILE
+from hnexport.runtime.advice import how_to_tune
 from hnexport.runtime.cuda import CudaOptions
 from hnexport.runtime.declared import check_declared
 from hnexport.runtime.device import WITHOUT_GRAPH, Runner, can_capture, place_session
 from hnexport.runtime.folded import FoldedNetwork
 from hnexport.runtime.half import require_half
+from hnexport.runtime.int8 import Int8Graphs, without_saturation
 from hnexport.runtime.memory import release_freed_memory
 from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.processors import threads_of_each
@@ -66,13 +69,14 @@ class OnnxruntimeEngine:
         cuda: CudaOptions | None = None,
         trial: Callable[[], Arrays] | None = None,
         contents: Mapping[str, memoryview] | None = None,
+        int8: Path | None = None,
     ) -> None:
         """An engine whose sessions are on `provider`, one that is `offered`, with so many threads each.
 
         Where `threads` is None, what this process may use is divided: `sessions` says among how many at most.
         `precision` other than "float32" and `cuda` are for the provider "cuda" alone. `trial` gives inputs of one
         sample that the network takes; without it they are made up. `contents` has the files' bytes by name where they
-        are in memory.
+        are in memory. `int8` is the folder of the graphs in int8, where that is the precision.
         """
         self.provider, self.precision = provider, precision
         self._signature = manifest.signature
@@ -83,6 +87,7 @@ class OnnxruntimeEngine:
         self._trial = trial or (lambda: trial_inputs(self._signature))
         self.sessions = 1 + manifest.members  # the hypernetwork, and all members resident
         self._folds = not makes_bases(manifest)
+        self._int8 = Int8Graphs(int8, threads) if int8 is not None else None
         self._hypernet: onnxruntime.InferenceSession | None = None
         self._folded: FoldedNetwork | None = None
         self._refers_to_weights: bool | None = None  # None until the first member has shown it
@@ -116,12 +121,15 @@ class OnnxruntimeEngine:
 
     def _network_session(self, member: int, conditions: Arrays, kept: list[object]) -> onnxruntime.InferenceSession:
         """A session of one member's network; what it may refer to is added to `kept`."""
-        weights = self.weights(member, conditions)
+        weights, path = self.weights(member, conditions), self._folder / NETWORK_FILE
         options = session_options(self._threads_of_each())
+        if self._int8 is not None:
+            weights, path = self._int8.parameters(member, weights), self._int8.network
+            without_saturation(options)
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights.values()]
         options.add_external_initializers(list(weights), values)
-        session = self._open(self._folder / NETWORK_FILE, options)
-        check_declared(self._folder / NETWORK_FILE, session, self._signature.of_network, self._signature.outputs)
+        session = self._open(path, options)
+        check_declared(path, session, self._signature.of_network, self._signature.outputs)
         if self._refers_to_weights is None:
             self._refers_to_weights = self._is_changed_by(session, weights)
             if self._refers_to_weights:
@@ -147,14 +155,19 @@ class OnnxruntimeEngine:
                     f"{self._manifest.name} generates no weights: there is nothing to fold, choose another strategy"
                 )
             if folder is None:
-                here = f"run `hnexport tune {self._folder}` once, load with tune=True,"
+                there = self._contents is None and is_complete()
                 raise ProviderError(
                     f"{self._manifest.name} is not tuned for this machine: "
-                    f"{here if self._contents is None else 'run `hnexport tune` once on a folder with its files,'} "
+                    f"{how_to_tune(self._on_disk)}, {'load with tune=True, ' if there else ''}"
                     "or choose another strategy (tuned graphs are for the CPU provider)"
                 )
             self._folded = FoldedNetwork(folder, self._threads_of_each())
         return self._folded.materialise(member)
+
+    @property
+    def _on_disk(self) -> Path | None:
+        """The bundle's folder, where it has one."""
+        return self._folder if self._contents is None else None
 
     def generate(self) -> ConditionalPredictor:
         """All members in one session, which generates a member's weights in every call.
@@ -165,7 +178,7 @@ class OnnxruntimeEngine:
             RuntimeInputError: the precision is float16, and this user's cache holds no such graph.
         """
         half = self.precision is Precision.FLOAT16
-        path = require_half(self._manifest, self._folder) if half else self._folder / MODEL_FILE
+        path = require_half(self._manifest, self._on_disk) if half else self._folder / MODEL_FILE
         options = session_options(self._threads_of_each(), prepack=False)
 
         def open_it() -> onnxruntime.InferenceSession:
@@ -227,7 +240,8 @@ class OnnxruntimeEngine:
         return self._hypernet
 
     def _is_changed_by(self, session: onnxruntime.InferenceSession, weights: Mapping[str, NDArray[np.generic]]) -> bool:
-        """Whether a session's outputs change when the arrays it was given do (floating ones are NaN afterwards).
+        """Whether a session's outputs change when the arrays it was given do (floating ones are NaN afterwards, small
+        integers 0).
 
         Where that cannot be told, they might.
         """
@@ -237,6 +251,9 @@ class OnnxruntimeEngine:
             before = self._tried(session, inputs)
             for weight in floating:
                 weight.fill(np.nan)
+            for weight in weights.values():
+                if weight.dtype.kind == "i" and weight.dtype.itemsize == 1:
+                    weight.fill(0)
             after = self._tried(session, inputs)
         except BundleError as error:
             logger.info("no sample is known that %s takes: %s", self._manifest.name, error)

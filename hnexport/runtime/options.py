@@ -96,6 +96,8 @@ class LoadOptions:
             raise RuntimeInputError(
                 "precision='bfloat16' needs engine='openvino'; onnxruntime has float32, on CUDA tf32 and float16 too"
             )
+        if self.precision is Precision.INT8:
+            self._check_int8()
         may_be_cuda = self.engine is EngineName.ONNXRUNTIME and self.provider in ("auto", "cuda")
         if not may_be_cuda and self.precision in _CUDA_PRECISIONS:
             raise RuntimeInputError(
@@ -108,6 +110,22 @@ class LoadOptions:
             raise RuntimeInputError(
                 f"precision='float16' generates members in every call: leave out strategy={self.strategy.value!r}"
             )
+
+    def _check_int8(self) -> None:
+        """Members in int8 are plain networks on the CPU: `auto` comes to that."""
+        if self.provider not in ("auto", "cpu") or self.engine is not EngineName.ONNXRUNTIME:
+            raise RuntimeInputError(f"precision='int8' needs onnxruntime's provider='cpu', found {self._place()}")
+        if self.strategy not in (Strategy.AUTO, Strategy.MATERIALISED):
+            raise RuntimeInputError(
+                f"precision='int8' is for materialised members: leave out strategy={self.strategy.value!r}"
+            )
+        if self.tune:
+            raise RuntimeInputError(
+                "tune=True knows no samples to calibrate int8 with: run `hnexport tune BUNDLE --precision int8 "
+                "--calibration IMAGES` once"
+            )
+        object.__setattr__(self, "provider", "cpu")
+        object.__setattr__(self, "strategy", Strategy.MATERIALISED)
 
     def on(self, provider: str) -> "LoadOptions":
         """The options for a provider that `auto` may take: what is for CUDA alone is left out elsewhere."""

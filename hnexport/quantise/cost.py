@@ -1,0 +1,115 @@
+"""What rounding to int8 changes: each member's outputs, and its answers, against float32."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hnexport.errors import TuneError
+from hnexport.rows import taken
+from hnexport.runtime.residents import Predictor
+from hnexport.runtime.uncertainty import log_softmax
+from hnexport.spec import OutputSpec, Signature
+from hnexport.spelling import spelled
+
+__all__ = ["Budget", "Cost", "ensemble_cost", "member_cost", "outputs_of"]
+
+Array = NDArray[np.generic]
+Floats = NDArray[np.floating]
+
+_SAMPLES_AT_ONCE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What one member, or the mean of all, loses.
+
+    Attributes:
+        relative_l2: of the outputs over all judged samples, |int8 - float32| / |float32|.
+        agreement: share of rows whose answer is float32's; None where the output is no logits.
+        accuracy: share of right answers; None where nobody said what is right.
+        accuracy_float32: the same of float32.
+    """
+
+    relative_l2: float
+    agreement: float | None = None
+    accuracy: float | None = None
+    accuracy_float32: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What int8 may cost at most.
+
+    Attributes:
+        accuracy_drop: of the share of right answers, for instance 0.005.
+        agreement: the least share of answers that are float32's.
+    """
+
+    accuracy_drop: float | None = None
+    agreement: float | None = None
+
+    def check(self, cost: Cost, whose: str) -> None:
+        """Refuse what is over the budget.
+
+        Raises:
+            TuneError: it is, or the data do not tell.
+        """
+        drop, least = self.accuracy_drop, self.agreement
+        if drop is not None:
+            if cost.accuracy is None or cost.accuracy_float32 is None:
+                said = spelled("accuracy_drop", "--max-accuracy-drop")
+                raise TuneError(f"{said} needs samples with what is right of them, and logits")
+            lost = cost.accuracy_float32 - cost.accuracy
+            if lost > drop + 1e-12:
+                raise TuneError(
+                    f"{whose} has an accuracy of {cost.accuracy:.4f} in int8, {cost.accuracy_float32:.4f} in float32: "
+                    f"{lost:.4f} less, allowed {drop:g}: nothing was published"
+                )
+        if least is not None:
+            if cost.agreement is None:
+                raise TuneError(f"{spelled('agreement', '--min-agreement')} is for logits, which this network has not")
+            if cost.agreement < least - 1e-12:
+                raise TuneError(
+                    f"{whose} answers as float32 does for {cost.agreement:.4f} of the samples, at least {least:g} was "
+                    "asked for: nothing was published"
+                )
+
+
+def outputs_of(predict: Predictor, signature: Signature, output: OutputSpec, inputs: Mapping[str, Array]) -> Floats:
+    """One output of all samples, in batches."""
+    samples = max(len(inputs[item.name]) for item in signature.inputs if item.has_batch)
+    parts = [
+        np.asarray(predict(taken(signature, inputs, slice(start, start + _SAMPLES_AT_ONCE)))[output.name])
+        for start in range(0, samples, _SAMPLES_AT_ONCE)
+    ]
+    return np.concatenate(parts)
+
+
+def member_cost(exact: Floats, found: Floats, output: OutputSpec, targets: Array | None) -> Cost:
+    """The cost of a member's outputs `[sample, …]`."""
+    error = float(np.linalg.norm((found - exact).astype(np.float64)) / max(float(np.linalg.norm(exact)), 1e-30))
+    if output.axis is None:
+        return Cost(relative_l2=error)
+    return _answers(error, exact.argmax(output.axis), found.argmax(output.axis), targets)
+
+
+def ensemble_cost(exact: Sequence[Floats], found: Sequence[Floats], output: OutputSpec, targets: Array | None) -> Cost:
+    """The cost of the mean: of probabilities where the output is logits."""
+    if output.axis is None:
+        return member_cost(np.mean(exact, axis=0), np.mean(found, axis=0), output, targets)
+    means = [np.mean([_probabilities(one, output.axis) for one in side], axis=0) for side in (exact, found)]
+    return member_cost(means[0], means[1], output, targets)
+
+
+def _probabilities(logits: Floats, axis: int) -> Floats:
+    moved = np.moveaxis(logits.astype(np.float64), axis, -1)
+    return np.moveaxis(np.exp(log_softmax(moved)), -1, axis)
+
+
+def _answers(error: float, exact: Array, found: Array, targets: Array | None) -> Cost:
+    right = None if targets is None else float((found == targets).mean())
+    known = None if targets is None else float((exact == targets).mean())
+    agreement = float((exact == found).mean())
+    return Cost(relative_l2=error, agreement=agreement, accuracy=right, accuracy_float32=known)

@@ -1,0 +1,105 @@
+"""Samples to calibrate with, and others to judge by."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hnexport.bundle.manifest import Manifest
+from hnexport.errors import RuntimeInputError
+from hnexport.evaluate.data import Data, read_data
+from hnexport.evaluate.targets import ReadOptions
+from hnexport.images.arrays import read_array
+from hnexport.rows import batch_size, taken
+from hnexport.spec import OutputKind, OutputSpec
+
+__all__ = ["Calibration", "judged_output", "read_calibration"]
+
+Array = NDArray[Any]
+
+_MOST_JUDGED = 2048
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Calibration:
+    """What activations are calibrated with, and what the result is judged by.
+
+    Attributes:
+        inputs: to calibrate with, by name.
+        samples: how many.
+        judged: others to judge by, or the same where there are no others.
+        targets: what is right of `judged`, class numbers; None where nobody said it.
+        apart: whether `judged` are others.
+        place: where they come from.
+    """
+
+    inputs: dict[str, Array] = field(repr=False)
+    samples: int
+    judged: dict[str, Array] = field(repr=False)
+    targets: Array | None = field(repr=False)
+    apart: bool
+    place: str
+
+
+def judged_output(manifest: Manifest) -> OutputSpec:
+    """The output by which int8 is judged: the first of logits, otherwise the first of floats with a row a sample.
+
+    Raises:
+        RuntimeInputError: there is none.
+    """
+    able = [one for one in manifest.outputs if one.is_floating and one.has_batch]
+    logits = [one for one in able if one.kind is OutputKind.LOGITS]
+    if not able:
+        raise RuntimeInputError(f"{manifest.name} has no floating-point output with a row for each sample to judge by")
+    return (logits or able)[0]
+
+
+def read_calibration(
+    place: str | Path, manifest: Manifest, options: ReadOptions, samples: int, *, needs_targets: bool = False
+) -> Calibration:
+    """Read samples: a folder of pictures or of classes, `.npz`, Parquet or one `.npy`. Which calibrate is drawn.
+
+    Args:
+        samples: to calibrate with; the others judge.
+        needs_targets: refuse data that do not say what is right.
+
+    Raises:
+        RuntimeInputError: they cannot be read, or are not what the network takes.
+    """
+    data = _read(Path(place), manifest, options, needs_targets=needs_targets)
+    if data.samples < 1:
+        raise RuntimeInputError(f"{place} holds no samples")
+    order = np.random.default_rng(0).permutation(data.samples)  # folders hold one class after the other
+    signature, apart = manifest.signature, data.samples > samples
+    chosen = np.sort(order[:samples]).tolist()
+    others = np.sort(order[samples : samples + _MOST_JUDGED]).tolist()
+    if not apart:
+        others = chosen
+    return Calibration(
+        inputs=taken(signature, data.inputs, chosen),
+        samples=len(chosen),
+        judged=taken(signature, data.inputs, others),
+        targets=None if data.targets is None else data.targets[others],
+        apart=apart,
+        place=data.place,
+    )
+
+
+def _read(path: Path, manifest: Manifest, options: ReadOptions, *, needs_targets: bool) -> Data:
+    """With what is right, where the data say it of logits."""
+    output, inputs = judged_output(manifest), manifest.signature.inputs
+    if path.suffix.lower() == ".npy" and not needs_targets:
+        if len(inputs) != 1:
+            raise RuntimeInputError(f"{path} is one array, and this network takes {len(inputs)} inputs: give .npz")
+        array = {inputs[0].name: read_array(path, inputs[0])}
+        return Data(inputs=array, targets=None, samples=batch_size(manifest.signature, array), place=str(path))
+    if output.kind is not OutputKind.LOGITS:
+        return read_data(path, manifest, output, options, targets=needs_targets)
+    try:
+        return read_data(path, manifest, output, options)
+    except RuntimeInputError:
+        if needs_targets:
+            raise
+        return read_data(path, manifest, output, options, targets=False)

@@ -1,0 +1,175 @@
+"""Members in int8: what is made, when it is refused, and what the runtime and the command do with it."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+
+from hnexport.cli.main import cli
+from hnexport.errors import BundleError, RuntimeInputError, TuneError
+from hnexport.quantise.cost import Budget, Cost
+from hnexport.quantise.options import Int8Options
+from hnexport.runtime import load
+from hnexport.runtime.int8 import INT8_NETWORK_FILE, INT8_SAMPLES_FILE, int8_entry
+from hnexport.tune.int8 import quantised
+
+MEMBERS, LAYERS = 3, 11
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory, built):
+    """48 images, and for each the class that member 0 says."""
+    path = tmp_path_factory.mktemp("samples") / "images.npz"
+    shape = built.manifest.signature.inputs[0].shape[1:]
+    images = np.random.default_rng(5).normal(size=(48, *shape)).astype(np.float32)
+    labels = load(built.path, provider="cpu").predict(images, member=0).argmax(axis=-1)
+    np.savez(path, image=images, label=labels)
+    return path
+
+
+@pytest.fixture
+def options():
+    return Int8Options(samples=32)
+
+
+def integers(path):
+    """The weights that compute in int8."""
+    network = onnx.load(path / INT8_NETWORK_FILE, load_external_data=False).graph
+    held = [tensor.name for tensor in network.initializer if tensor.data_type == onnx.TensorProto.INT8]
+    return [name for name in held if name.endswith("/weights")]
+
+
+def test_every_member_in_int8_answers_nearly_as_in_float32(built, samples, options):
+    made = quantised(built.path, samples, options=options)
+    assert [item.passed for item in made.parity.comparisons] == [True] * MEMBERS
+    assert made.report.levels == pytest.approx(0.5, abs=1e-3)
+    assert len(integers(made.path)) == made.report.layers == LAYERS
+    images = np.load(samples)["image"]
+    exact, found = (load(built.path, provider="cpu", precision=one) for one in ("float32", "int8"))
+    for member in range(MEMBERS):
+        known, given = (one.predict(images, member=member) for one in (exact, found))
+        error = np.linalg.norm(given - known) / np.linalg.norm(known)
+        assert 1e-3 < error < 0.1
+    assert made.report.ensemble.accuracy is not None
+    assert (made.report.calibrated, made.report.judged, made.report.apart) == (32, 16, True)
+    assert repr(found).endswith("materialised, int8>")
+
+
+def test_each_member_is_rounded_by_its_own_ranges_and_weights(built, samples, options):
+    quantised(built.path, samples, options=options)
+    found = load(built.path, precision="int8", resident_members=1)
+    images = np.load(samples)["image"][:2]
+    first = found.predict(images, member=0)
+    assert not np.allclose(first, found.predict(images, member=1))
+    np.testing.assert_array_equal(first, found.predict(images, member=0))  # made again
+
+
+def test_a_layer_that_loses_too_much_stays_in_float32_and_is_named(built, samples):
+    every = quantised(built.path, samples, options=Int8Options(samples=32, least_decibels=0.0))
+    assert not every.report.kept
+    made = quantised(built.path, samples, options=Int8Options(samples=32, least_decibels=36.0))
+    kept = [item.layer for item in made.report.kept]
+    assert 0 < len(kept) < LAYERS
+    assert len(integers(made.path)) == LAYERS - len(kept)
+    assert all(item.decibels < 36.0 for item in made.report.kept)
+    assert set(kept) < {slot.name for slot in built.manifest.slots}
+    with pytest.raises(TuneError, match="every layer of .* loses too much in int8"):
+        quantised(built.path, samples, options=Int8Options(samples=32, least_decibels=200.0))
+
+
+def test_what_costs_more_than_the_budget_is_not_cached(built, samples):
+    for budget, said in (
+        (
+            Budget(agreement=1.01),
+            r"answers as float32 does for .*, at least 1\.01 was asked for: nothing was published",
+        ),
+        (Budget(accuracy_drop=-1.0), r"has an accuracy of .* less, allowed -1: nothing was published"),
+    ):
+        with pytest.raises(TuneError, match=said):
+            quantised(built.path, samples, options=Int8Options(samples=32, budget=budget))
+    assert not int8_entry(built.manifest).is_whole()
+
+
+def test_a_drop_of_accuracy_needs_labels_or_is_refused(built, samples, tmp_path):
+    np.save(tmp_path / "images.npy", np.load(samples)["image"])
+    with pytest.raises(RuntimeInputError):
+        quantised(
+            built.path, tmp_path / "images.npy", options=Int8Options(samples=32, budget=Budget(accuracy_drop=0.005))
+        )
+    with pytest.raises(TuneError, match="needs samples with what is right of them"):
+        Budget(accuracy_drop=0.005).check(Cost(relative_l2=0.0, agreement=1.0), "it")
+    made = quantised(built.path, tmp_path / "images.npy", options=Int8Options(samples=48))
+    assert made.report.ensemble.accuracy is None
+    assert made.report.ensemble.agreement is not None
+    assert not made.report.apart  # all of them calibrated
+
+
+def test_without_graphs_the_runtime_says_how_to_make_them(built):
+    with pytest.raises(RuntimeInputError, match=r"run `hnexport tune .* --precision int8 --calibration IMAGES` once"):
+        load(built.path, precision="int8")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"strategy": "generated"}, "leave out strategy='generated'"),
+        ({"strategy": "folded"}, "leave out strategy='folded'"),
+        ({"provider": "cuda"}, "needs onnxruntime's provider='cpu'"),
+        ({"tune": True}, "knows no samples to calibrate int8 with"),
+    ],
+    ids=str,
+)
+def test_what_does_not_go_with_int8_is_refused(built, given, said):
+    with pytest.raises(RuntimeInputError, match=said):
+        load(built.path, precision="int8", **given)
+
+
+def test_a_network_that_computes_something_else_than_when_it_was_tuned_is_refused(built, samples, options):
+    made = quantised(built.path, samples, options=options)
+    held = dict(np.load(made.path / INT8_SAMPLES_FILE))
+    assert (held["limit.logits"] >= 0.02).all()
+    load(built.path, precision="int8")
+    record = json.loads((made.path / "int8.json").read_text())
+    held["output.logits"] = held["output.logits"] * 1.5
+    np.savez(made.path / INT8_SAMPLES_FILE, **held)
+    with pytest.raises(RuntimeInputError, match="has no int8 graphs"):  # its checksum is another one
+        load(built.path, precision="int8")
+    from hnexport.bundle.checksums import record_file
+    from hnexport.records import to_json
+
+    record["files"][INT8_SAMPLES_FILE] = to_json(record_file(made.path / INT8_SAMPLES_FILE))
+    (made.path / "int8.json").write_text(json.dumps(record))
+    with pytest.raises(BundleError, match="does not compute what it computed when it was tuned: logits of sample 0"):
+        load(built.path, precision="int8")
+
+
+def test_the_command_tells_what_int8_changes_and_stays_silent_in_json(built, samples):
+    arguments = ["tune", str(built.path), "--precision", "int8", "--calibration", str(samples), "--samples", "32"]
+    done = CliRunner().invoke(cli, [*arguments, "--min-agreement", "0.5"])
+    assert done.exit_code == 0, done.output
+    assert f"{LAYERS} layers compute in int8, by the minmax ranges of 32 samples" in done.stdout
+    assert "mean of all" in done.stdout
+    told = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)
+    assert told["int8"]["layers"] == LAYERS
+    assert len(told["int8"]["members"]) == MEMBERS
+    refused = CliRunner().invoke(cli, [*arguments, "--min-agreement", "1.01"])
+    assert refused.exit_code == 2
+    assert "nothing was published" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--precision", "int8"], "--precision int8 needs --calibration IMAGES"),
+        (["--calibration", "x.npz"], "--calibration is for --precision int8"),
+        (["--min-agreement", "0.9"], "--min-agreement is for --precision int8"),
+        (["--precision", "float16", "--resize"], "--resize is for --precision int8"),
+    ],
+    ids=str,
+)
+def test_options_of_int8_go_with_it_alone(built, given, said):
+    done = CliRunner().invoke(cli, ["tune", str(built.path), *given])
+    assert done.exit_code == 2
+    assert said in " ".join(done.output.split())
