@@ -112,7 +112,12 @@ def _read(path: Path, manifest: Manifest, options: ReadOptions, *, needs_targets
         if len(inputs) != 1:
             raise RuntimeInputError(f"{path} is one array, and this network takes {len(inputs)} inputs: give .npz")
         array = {inputs[0].name: read_array(path, inputs[0])}
-        return Data(batches=Batches(lambda: iter((Batch(inputs=array),))), targets=None, samples=batch_size(manifest.signature, array), place=str(path))
+        return Data(
+            batches=Batches(lambda: iter((Batch(inputs=array),))),
+            targets=None,
+            samples=batch_size(manifest.signature, array),
+            place=str(path),
+        )
     if output.kind is not OutputKind.LOGITS:
         return read_data(path, manifest, output, options, targets=needs_targets)
     try:
