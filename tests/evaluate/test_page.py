@@ -90,6 +90,14 @@ def test_names_of_files_hide_nothing_on_the_page(found):
     assert "\u202e" not in page
 
 
+def test_labels_of_an_axis_leave_room_for_its_name(found):
+    for plot in re.findall(r"<svg.*?</svg>", evaluation_page(found), re.DOTALL):
+        ends = re.findall(r'<text x="([-\d.]+)" y="[-\d.]+" text-anchor="end">([^<]+)<', plot)
+        name = float(re.search(r"translate\(([-\d.]+) [-\d.]+\) rotate", plot)[1])
+        left = float(re.search(r'viewBox="([-\d.]+)', plot)[1])
+        assert left + 12 <= name <= min(float(x) - 7 * len("00.00%") for x, _ in ends) - 2
+
+
 @pytest.mark.parametrize(("low", "high", "labels"), [(0.0, 1.0, ["0%", "20%"]), (0.945, 0.982, ["95%", "96%"])])
 def test_axes_have_round_numbers(low, high, labels):
     ticks = _ticks(Area(low=(low, 0.0), high=(high, 1.0)), "x")
