@@ -59,6 +59,15 @@ def test_without_a_best_temperature_nothing_is_derived(sign, what):
         fit_temperature(sign * np.eye(7)[labels][np.newaxis], labels, 15, LOGITS)
 
 
+def test_where_members_are_right_on_what_the_ensemble_gets_wrong_that_is_the_reason():
+    labels = np.zeros(40, dtype=np.int64)
+    logits = np.zeros((2, 40, 3))
+    logits[:, :, 0] = 4
+    logits[1, 0] = (0, 9, 0)  # surer of a wrong class than the other member is of the right one
+    with pytest.raises(RuntimeInputError, match="the ensemble is wrong on 1, where some member is right: the surer"):
+        fit_temperature(logits, labels, 15, LOGITS)
+
+
 @pytest.fixture(scope="module")
 def derived(digits, tmp_path_factory):
     """The digits with the temperature that is best on those held out."""
