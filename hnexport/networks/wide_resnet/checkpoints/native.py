@@ -144,8 +144,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     except (SafetensorError, OSError) as error:
         if zipfile.is_zipfile(path):
             raise CheckpointError(
-                f"{path}: a file of torch.save, not a native checkpoint: `hnexport convert {path} NEW.safetensors` "
-                "makes one of state dicts of hypnettorch or of the late-phase code"
+                f"{path}: not a complete safetensors file but one of torch.save; of state dicts of hypnettorch or of "
+                f"the late-phase code `hnexport convert {path} NEW.safetensors` makes one"
             ) from error
         raise CheckpointError(
             f"{path}: not a complete safetensors file ({error}); a native checkpoint is what `hnexport convert` writes"
