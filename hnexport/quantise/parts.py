@@ -20,6 +20,7 @@ from hnexport.bundle.onnx_tensors import is_external
 from hnexport.errors import BundleError
 from hnexport.names import NETWORK_FILE
 from hnexport.parity.trace.onnx_graph import dependent, keep_ancestors, open_values, reads
+from hnexport.quantise.counting import drop_counting
 
 __all__ = ["Parts", "constant", "split"]
 
@@ -55,6 +56,7 @@ def split(bundle: Path, manifest: Manifest) -> Parts:
     model = read_model(path)
     shapes = {slot.name: slot for slot in manifest.slots}
     embed_tensors(model, path, manifest.files)
+    drop_counting(model, path, manifest.signature)
     nodes, reached = dependent(model, [item.name for item in model.graph.input])
     kept = {id(node) for node in nodes}
     fixed = [node for node in model.graph.node if id(node) not in kept]
