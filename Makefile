@@ -37,7 +37,7 @@ fuzz: $(VENV)/.installed-dev  ## 1,400 mutants through every command that reads 
 		$(if $(ONLY),-k '[$(ONLY)]') tests
 
 digits: $(VENV)/.installed-dev  ## train, build and evaluate the digits ensemble; the tables of docs/evaluate.md
-	$(BIN)/python tools/digits_table.py
+	OMP_NUM_THREADS=1 $(BIN)/python tools/digits_table.py
 
 runtimes: $(VENV)/.installed-dev tests/runtimes/node_modules/.package-lock.json $(BROWSER)  ## the tables of docs/runtimes.md; ONLY="NAME …" some rows
 	$(WITH_NODE) $(BIN)/python tools/runtimes_table.py $(addprefix --only ,$(ONLY))

@@ -22,13 +22,14 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch.nn import functional as F
 
-from hnexport import HypernetSpec, ImageSpec, Pipeline, PipelineSpec, PreprocessSpec, WideResNetSpec
+from hnexport import HypernetSpec, ImageSpec, Pipeline, PipelineSpec, PreprocessSpec, Usage, WideResNetSpec
 from hnexport.build import build
 from hnexport.networks.wide_resnet.checkpoints import load_checkpoint, save_checkpoint
 from hnexport.networks.wide_resnet.spec import ImageLayout
 from hnexport.runtime import load
 
 MEMBERS, EPOCHS, BATCH = 5, 12, 64
+USAGE = Usage(class_names={"logits": tuple("0123456789")})  # what a user of the bundle has to know beside it
 Split = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]
 
 
@@ -43,7 +44,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.out or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        save_checkpoint(folder / "digits.safetensors", pipeline.checkpoint(origin="examples/train_digits.py"))
+        trained = pipeline.checkpoint(origin="examples/train_digits.py").with_usage(USAGE)
+        save_checkpoint(folder / "digits.safetensors", trained)
         bundle = build(load_checkpoint(folder / "digits.safetensors"), folder / "digits").path
         judge(bundle, images, labels)
 

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from train_digits import digits, judge
+from train_digits import USAGE, digits, judge
 
 from hnexport import Ensemble, Logits
 from hnexport.build import build
@@ -58,7 +58,7 @@ def main() -> None:
         example_inputs={"image": torch.from_numpy(images[:2])},
         outputs={"logits": Logits(axis=1)},
         origin="examples/train_digits_modules.py",
-    )
+    ).with_usage(USAGE)
     with tempfile.TemporaryDirectory() as temporary:
         bundle = build(ensemble, (arguments.out or Path(temporary)) / "digits-modules").path
         judge(bundle, images, labels)

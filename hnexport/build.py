@@ -1,5 +1,8 @@
 """Build: from stored tensors to a verified bundle, or to nothing at all."""
 
+import hnexport.complete  # noqa: F401  # first: it says what is missing
+
+# isort: split
 import dataclasses
 import json
 import logging
@@ -29,7 +32,7 @@ from hnexport.bundle.manifest import (
     write_manifest,
 )
 from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
-from hnexport.card import Measured, write_card
+from hnexport.card import Measured, tell_of_kept, write_card
 from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError, SpecError
 from hnexport.export import capture, write_onnx, write_pt2, write_torchscript
@@ -49,7 +52,7 @@ from hnexport.parity.depth import depth_profile
 from hnexport.parity.inputs import PROBE_KINDS, Probes, given_inputs
 from hnexport.parity.page import write_page
 from hnexport.parity.report import report_json
-from hnexport.parity.rounding import measure_rounding
+from hnexport.parity.rounding import check_rounding, measure_rounding
 from hnexport.parity.trained import check_trained
 from hnexport.parity.whole_numbers import whole_numbers
 from hnexport.progress import Progress, no_progress
@@ -98,6 +101,8 @@ class BuildOptions:
         provider: onnxruntime's provider (and torch's device) for the verification.
         force: replace a bundle that is already at the target.
         bases: how the bases are stored, for a source that has any; None leaves them as they are.
+        max_logit_change: how much rounding the bases may change an output, relative L2 of a golden row; None: any.
+        min_agreement: the share of golden rows whose largest class has to be the same then, 0 to 1.
         samples: of every input `[sample, …]` by name, to verify with instead of random ones; see
             `hnexport.parity.inputs.given_inputs`.
         reference: a file of inputs and of what the trained model itself computes of them, which the ensemble has to
@@ -110,6 +115,8 @@ class BuildOptions:
     provider: str = "auto"
     force: bool = False
     bases: BasisDtype | None = None
+    max_logit_change: float | None = None
+    min_agreement: float | None = None
     samples: Mapping[str, NDArray[np.generic]] | None = None
     reference: str | PathLike[str] | None = None
     usage: Usage = field(default_factory=Usage)
@@ -150,11 +157,12 @@ def build(
 
     Raises:
         BundleError: the target exists (also where it appeared meanwhile), cannot be written or the disk is full.
-        CheckpointError, SpecError: the bases do not fit the form that was asked for, there are none, or `usage` does not
-            fit.
+        CheckpointError, SpecError: the bases do not fit the form that was asked for, there are none, or `usage` cannot
+            be said of it.
         CaptureError, ExportError: an exporter refused.
         ParityError: a member that should be verified does not exist.
         ParityFailedError: an artifact does not compute what PyTorch computes; nothing was published.
+        RoundedTooMuchError: rounding the bases changed more than the options allow; nothing was published.
         NotAsTrainedError: the ensemble does not compute what the reference says; nothing was published.
     """
     target, options = Path(target), options or BuildOptions()
@@ -184,6 +192,7 @@ def build(
         if options.bases is not None and basis_rounding(ensemble.stored, exact.tensors, ensemble.tensors):
             with clock.stage("rounding"):
                 rounding = measure_rounding(exact, ensemble, golden, progress=progress)
+            check_rounding(rounding, most_change=options.max_logit_change, least_agreement=options.min_agreement)
             manifest = dataclasses.replace(manifest, basis_rounding=rounding)
         del exact
         judged = VerifyOptions(
@@ -196,6 +205,7 @@ def build(
         )
         sealed = seal(folder, manifest, files, judged, ensemble, progress)
     remember(sealed.digest)
+    tell_of_kept(target)
     return dataclasses.replace(sealed, path=target, seconds={**clock.seconds, **sealed.seconds})
 
 

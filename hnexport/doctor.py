@@ -191,6 +191,7 @@ def _broken_plugin(plugin: "Plugin") -> Finding:
 def _provider(provider: str) -> Finding:
     import onnxruntime
 
+    from hnexport.runtime.obstacles import ASK_DOCTOR
     from hnexport.runtime.offered import execution_provider, plugin_of
     from hnexport.runtime.trial import obstacle
 
@@ -200,7 +201,12 @@ def _provider(provider: str) -> Finding:
         plugin = None if built_in else plugin_of(provider)
         brought = "" if plugin is None else f", plugin {plugin.wheel}"
         return Finding(what=what, state=State.WORKS, detail=f"onnxruntime {onnxruntime.__version__}{brought}")
-    return Finding(what=what, state=State.MISSING, detail=found.what, remedy=found.remedy)
+    remedy = found.remedy
+    if remedy == ASK_DOCTOR:
+        plugin = plugin_of(provider)
+        brought = "" if plugin is None else f"pip install --force-reinstall {plugin.wheel.partition(' ')[0]}, or "
+        remedy = f"{brought}choose another provider: the CPU always works"
+    return Finding(what=what, state=State.MISSING, detail=found.what, remedy=remedy)
 
 
 def _openvino() -> Finding:

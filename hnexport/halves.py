@@ -10,13 +10,34 @@ from hnexport.dotted import OverTensors, named_tensors
 from hnexport.errors import RuntimeInputError
 from hnexport.spec import Signature
 
-__all__ = ["LaidOut", "check_named", "conditions_of", "guarded", "in_double", "in_file_layout", "output_leaves"]
+__all__ = [
+    "LaidOut",
+    "MakesBases",
+    "check_named",
+    "conditions_of",
+    "guarded",
+    "in_double",
+    "in_file_layout",
+    "output_leaves",
+]
 
 
 def in_double(generator: nn.Module) -> nn.Module:
-    """Over float64 copies of the floating tensors, without a second copy of the others."""
-    tensors = named_tensors(generator).items()
-    return OverTensors(generator, {name: t.double() if t.is_floating_point() else t for name, t in tensors})
+    """Over float64 copies of the floating tensors, without a second copy of the others; bases of integers are made."""
+    made = generator.made_bases() if isinstance(generator, MakesBases) else {}
+    tensors = {name: made.get(name, tensor) for name, tensor in named_tensors(generator).items()}
+    return OverTensors(
+        generator, {n: tensor.double() if tensor.is_floating_point() else tensor for n, tensor in tensors.items()}
+    )
+
+
+@runtime_checkable
+class MakesBases(Protocol):
+    """A generator that stores bases as integers, and takes floating-point ones in their place too."""
+
+    def made_bases(self) -> Mapping[str, Tensor]:
+        """These bases by name, as floating-point numbers."""
+        ...
 
 
 @runtime_checkable

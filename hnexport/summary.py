@@ -111,10 +111,13 @@ def reference_line(manifest: Manifest) -> str | None:
     named = f"member{'s' * (len(found.members) != 1)} {', '.join(map(str, found.members))}"
     members = "all " * (manifest.members > 1) + number_of(manifest.members, "member") if is_all else named
     samples = number_of(found.samples, "sample")
-    rounded = ", before the bases were rounded" if manifest.basis_rounding is not None else ""
+    before = ["the bases were rounded"] if manifest.basis_rounding is not None else []
+    if manifest.temperature is not None and manifest.temperature.output in found.outputs:
+        before.append("logits were divided by the temperature")
     return (
         f"as trained, {found.file}: {members}, {samples}, {', '.join(found.outputs)}: relative L2 error "
-        f"{found.relative_l2:.1e}, at most {found.tolerance:.0e}{rounded}"
+        f"{found.relative_l2:.1e}, at most {found.tolerance:.0e}"
+        f"{', before ' + ' and '.join(before) if before else ''}"
     )
 
 

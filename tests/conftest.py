@@ -21,6 +21,7 @@ from shared import FOLDER_VARIABLE, Built, build_once
 from torch import Tensor
 from zygote import Zygote
 
+from hnexport.hypernet.bases import round_bases
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.slots import NetworkSlot, Role, network_slots
@@ -28,6 +29,7 @@ from hnexport.networks.wide_resnet.spec import RECIPES, ImageSpec, PipelineSpec,
 from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.runtime.memory import available_bytes
 from hnexport.spec import Chunking, HypernetSpec, Source
+from hnexport.spec.bases import scales_of, unquantised
 
 _skipped: list[str] = []
 _WORKER_BYTES = 2_500_000_000  # of memory that one test process and its children take at most
@@ -158,14 +160,14 @@ def make_tensors() -> Callable[..., dict[str, Tensor]]:
     def make(spec: PipelineSpec, seed: int = 0, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
         random = torch.Generator().manual_seed(seed)
         tensors = {}
-        for stored in stored_tensors(spec):
+        for stored in unquantised(stored_tensors(spec)):
             if stored.slot is not None and stored.slot.endswith("running_var"):
                 tensors[stored.name] = torch.rand(stored.shape, generator=random, dtype=dtype) + 0.5
             else:
                 tensors[stored.name] = torch.randn(stored.shape, generator=random, dtype=dtype) * 0.4
             if stored.dtype == "float16":
                 tensors[stored.name] = tensors[stored.name].half()
-        return tensors
+        return round_bases(stored_tensors(spec), tensors) if scales_of(stored_tensors(spec)) else tensors
 
     return make
 

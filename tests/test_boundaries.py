@@ -24,6 +24,7 @@ ORDER = (
         "records",
         "progress",
         "installed",
+        "complete",
         "publishing",
         "text",
         "pages",
@@ -184,12 +185,26 @@ def names_the_tenant(package: Path) -> list[str]:
     ]
 
 
+def above(imported: str, module: str) -> Iterator[str]:
+    """The packages that importing a module runs first, but those that a module lies in: they are running already."""
+    parts = imported.split(".")
+    for end in range(1, len(parts)):
+        package = ".".join(parts[:end])
+        if not module.startswith(f"{package}."):
+            yield package
+
+
 def circles(package: Path) -> list[str]:
     """Circles of modules that import each other at import time, each once, with every module on the way."""
     known = modules(package)
     graph = {
         module: sorted(
-            {name for name in imports(module, path, at_import_only=True) if name in known and name != module}
+            {
+                name
+                for imported in imports(module, path, at_import_only=True)
+                for name in (imported, *above(imported, module))
+                if name in known and name != module
+            }
         )
         for module, path in known.items()
     }
@@ -335,6 +350,14 @@ CIRCLES_PLANTED: dict[str, tuple[dict[str, str], list[str]]] = {
     "through a package": (
         {"n/__init__.py": "from pkg.n.a import x", "n/a.py": "from pkg.n import b", "n/b.py": ""},
         ["pkg.n -> pkg.n.a -> pkg.n"],
+    ),
+    "through a package of a module": (
+        {"n/__init__.py": "import pkg.n.a", "n/a.py": "import pkg.b", "n/c.py": "", "b.py": "from pkg.n.c import x"},
+        ["pkg.b -> pkg.n -> pkg.n.a -> pkg.b"],
+    ),
+    "beside each other in a package": (
+        {"n/__init__.py": "import pkg.n.a", "n/a.py": "import pkg.n.c", "n/c.py": "import pkg.b", "b.py": ""},
+        [],
     ),
     "deferred": ({"a.py": "import pkg.b", "b.py": "def f():\n    import pkg.a"}, []),
     "a diamond": ({"a.py": "import pkg.b, pkg.c", "b.py": "import pkg.d", "c.py": "import pkg.d", "d.py": ""}, []),

@@ -13,6 +13,7 @@ from hnexport.networks.wide_resnet.checkpoints import random_checkpoint
 from hnexport.networks.wide_resnet.spec import PipelineSpec, WideResNetSpec
 from hnexport.records import from_json
 from hnexport.spec import HypernetSpec
+from hnexport.spec.usage import Usage
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -47,9 +48,10 @@ def test_every_link_to_a_file_leads_somewhere(page):
     assert not missing
 
 
-def test_the_specification_in_the_format_guide_is_a_specification():
+def test_the_json_in_the_format_guide_is_what_a_checkpoint_says():
     page = (ROOT / "docs/checkpoint-format.md").read_text()
-    (text,) = re.findall(r"^```json\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    usage, text = re.findall(r"^```json\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(from_json(Usage, json.loads(usage)).class_names["logits"]) == 10
     hypernet = HypernetSpec(embedding_sizes=(10, 7, 14, 14, 14, 7, 7, 7))
     expected = PipelineSpec(network=WideResNetSpec.from_name("wrn-28-10"), members=10, hypernet=hypernet)
     assert from_json(PipelineSpec, json.loads(text)) == expected

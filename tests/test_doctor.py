@@ -1,5 +1,6 @@
 """`doctor` names what is wrong and how to mend it."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from hnexport import doctor, installed
 from hnexport.doctor import State, diagnose, wheel_findings
 from hnexport.errors import ProviderError
 from hnexport.runtime import obstacles
+from hnexport.runtime.obstacles import ASK_DOCTOR, explain
 from hnexport.runtime.processors import allowed_cores
 
 
@@ -136,3 +138,12 @@ def test_the_findings_are_a_table_at_80_columns_wherever_the_cache_is() -> None:
     assert cache in done.stdout
     assert lines[0].startswith("┏")
     assert max(map(len, lines)) <= 80
+
+
+def test_the_doctor_does_not_send_to_the_doctor(monkeypatch):
+    unknown = explain("cuda", "something broke", "start")
+    unknown = dataclasses.replace(unknown, remedy=ASK_DOCTOR)
+    monkeypatch.setattr("hnexport.runtime.trial.obstacle", lambda provider: unknown if provider == "cuda" else None)
+    found = next(finding for finding in diagnose().findings if finding.what == "onnxruntime on cuda")
+    assert found.remedy == "choose another provider: the CPU always works"
+    assert all("doctor" not in finding.remedy for finding in diagnose().findings)

@@ -2,17 +2,20 @@
 
 import copy
 import dataclasses
+import json
 import math
 import pickle
 
+import numpy as np
 import pytest
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import SpecError
 from hnexport.records import from_json, to_json
 from hnexport.spec import OutputKind, OutputSpec, Signature, TensorSpec
+from hnexport.spec.assumed import Assumed, assumptions
 from hnexport.spec.images import ImageInput
-from hnexport.spec.usage import Normalisation, Usage
+from hnexport.spec.usage import NORMALISATION, Normalisation, Usage
 
 SIGNATURE = Signature(
     inputs=(TensorSpec(name="image", dtype="float32", shape=("batch", 3, 8, 8)),),
@@ -52,7 +55,86 @@ def test_class_names_that_are_not_those_of_the_network_are_refused(names, messag
         Usage(class_names=names).check(SIGNATURE, ImageInput.guess(SIGNATURE.inputs[0]))
 
 
+def test_what_is_said_later_wins_and_the_rest_stays():
+    said = USAGE.updated(Usage(license="mit", class_names={"size": ("x",)}, assumed=("assembly",)))
+    assert said == Usage(
+        normalisation=USAGE.normalisation,
+        class_names={"logits": ("cat", "a dog"), "size": ("x",)},
+        license="mit",
+        assumed=("image-size", "assembly"),
+    )
+
+
+def test_a_normalisation_that_is_said_is_not_assumed():
+    before = Usage(assumed=("image-size", NORMALISATION))
+    assert before.updated(Usage(license="mit")).assumed == before.assumed
+    assert before.updated(Usage(normalisation=Normalisation())).assumed == ("image-size",)
+    assert before.normalised_within() == Usage(assumed=("image-size",))
+    assert USAGE.normalised_within().normalisation is None
+
+
+def test_a_graph_that_computes_what_the_trained_model_does_leaves_only_the_pictures_open():
+    assert Usage(assumed=("image-size", NORMALISATION, "assembly")).confirmed() == Usage(assumed=(NORMALISATION,))
+
+
+def test_numbers_may_be_numpys():
+    said = Normalisation(mean=(np.float32(0.5),), std=tuple(np.array([0.25, 0.5], np.float32)))
+    assert json.loads(json.dumps(to_json(said))) == {"mean": [0.5], "std": [0.25, 0.5]}
+
+
+def test_it_can_be_copied_and_pickled():
+    assert copy.deepcopy(USAGE) == pickle.loads(pickle.dumps(USAGE)) == USAGE
+
+
+BAD_NORMALISATIONS = {
+    "channels": ("image", "float32", ("batch", 3, 8, 8), "std needs 1 or 3 numbers, one a channel, found 2"),
+    "pixels": ("image", "uint8", ("batch", 8, 8, 3), "image is uint8: the graph normalises pixels itself"),
+    "no pictures": ("rows", "float32", ("batch", 3), "no input takes any"),
+    "tokens": ("tokens", "int64", ("batch", 3, 8, 8), "no input takes any"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "shape", "message"), BAD_NORMALISATIONS.values(), ids=BAD_NORMALISATIONS.keys()
+)
+def test_a_normalisation_that_does_not_fit_the_input_is_refused(name, dtype, shape, message):
+    tensor = TensorSpec(name=name, dtype=dtype, shape=shape)
+    signature = dataclasses.replace(SIGNATURE, inputs=(tensor,))
+    usage = Usage(normalisation=Normalisation(std=(0.5, 0.5)))
+    with pytest.raises(SpecError, match=message):
+        usage.check(signature, ImageInput.guess(tensor))
+
+
+def test_pictures_of_any_size_may_have_a_normalisation():
+    tensor = TensorSpec(name="image", dtype="float32", shape=("batch", 3, "height", "width"))
+    signature = dataclasses.replace(SIGNATURE, inputs=(tensor,))
+    Usage(normalisation=Normalisation(mean=(0.1, 0.2, 0.3))).check(signature, ImageInput.guess(tensor))
+
+
+def test_each_word_has_a_line_and_an_unknown_one_stands_for_itself():
+    image = ImageInput.guess(SIGNATURE.inputs[0])
+    size, *others = assumptions(Usage(normalisation=Normalisation(), assumed=(*Assumed, "colour")), image)
+    assert size.startswith("images of 8x8, since no tensor shows their height and width; image_height=… and")
+    assert [line.split(";")[0] for line in others] == [
+        "images that are normalised as in training before they reach the graph",
+        "tensors that are put together in the order of hypnettorch's own containers",
+        "an output layer with bias, since one without it and of more classes has as many numbers",
+        "colour",
+    ]
+
+
+def test_of_a_float32_image_nobody_spoke_of_the_normalisation_is_assumed():
+    image = ImageInput.guess(SIGNATURE.inputs[0])
+    (line,) = assumptions(Usage(), image)
+    assert line.endswith("Usage(normalisation=Normalisation(…)) says how")
+    assert assumptions(Usage(normalisation=Normalisation()), image) == ()
+    assert assumptions(Usage(), None) == ()
+
+
 BAD = {
+    "words": lambda: Usage(assumed=("Image Size",)),
+    "a word twice": lambda: Usage(assumed=("a", "a")),
+    "many words": lambda: Usage(assumed=tuple("a" * n for n in range(1, 34))),
     "two lines": lambda: Usage(class_names={"logits": ("a\nb", "c")}),
     "no letters": lambda: Usage(class_names={"logits": ("", "c")}),
     "licence": lambda: Usage(license="all rights: mine"),

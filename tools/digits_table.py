@@ -1,6 +1,6 @@
 """Train the digits ensemble, build it, evaluate it from every source, and write the tables of docs/evaluate.md.
 
-python tools/digits_table.py [--build FOLDER] [--page FILE] [--epochs N]
+python tools/digits_table.py [--build FOLDER] [--page FILE] [--epochs N] [--trained]
 
 `make digits` runs it, in about two minutes on two cores. Checkpoint, bundle, data and the page with diagrams lie in
 build/digits afterwards. Exit code 1: a source that computes in float32 gave another answer than PyTorch in float64, or
@@ -10,8 +10,9 @@ one was not run; the tables are written all the same.
 import argparse
 import os
 import platform
+import runpy
 import sys
-import time
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,38 +53,44 @@ def main() -> int:
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "digits", help="where everything is built")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "evaluate.md", help="where the tables are")
     parser.add_argument("--epochs", type=int, help="of the training")
+    parser.add_argument("--trained", action="store_true", help="take the checkpoint of the last time")
     given = parser.parse_args()
-    start = time.monotonic()
-    bundle, images, labels = trained(given.build, given.epochs)
+    example = runpy.run_path(str(ROOT / "examples" / "train_digits.py"))
+    train_images, images, train_labels, labels = example["digits"]()
+    if not given.trained:
+        train(example, given.build, train_images, train_labels, given.epochs or example["EPOCHS"])
+    bundle = built(given.build)
     found = measured(bundle, "image", images, labels, given.build)
     diagrams(found.sources, given.build / "report.html")
-    text = "\n\n".join(
-        [head(found.sources, time.monotonic() - start), sources_table(found.sources), others_table(found)]
-    )
+    text = "\n\n".join([head(found.sources), sources_table(found.sources), others_table(found)])
     print(text)
     write(given.page, text)
     failures = wrong(found.sources)
-    print("\n".join(failures), file=sys.stderr)
+    if failures:
+        print("\n".join(failures), file=sys.stderr)
     return 1 if failures else 0
 
 
-def trained(folder: Path, epochs: int | None) -> tuple[Path, Images, NDArray[np.int64]]:
-    """The bundle of examples/train_digits.py, and the digits that it was not trained on."""
-    sys.path.insert(0, str(ROOT / "examples"))
+def train(example: dict[str, Any], folder: Path, images: Images, labels: NDArray[np.int64], epochs: int) -> None:
+    """The checkpoint of examples/train_digits.py."""
     import torch
-    import train_digits as example
 
     from hnexport import Pipeline
-    from hnexport.build import BuildOptions, build
     from hnexport.networks.wide_resnet.checkpoints import save_checkpoint
 
-    train_images, images, train_labels, labels = example.digits()
-    pipeline = Pipeline.from_seed(example.specification(train_images), seed=0)
-    example.train(pipeline, torch.from_numpy(train_images), torch.from_numpy(train_labels), epochs or example.EPOCHS)
+    pipeline = Pipeline.from_seed(example["specification"](images), seed=0)
+    example["train"](pipeline, torch.from_numpy(images), torch.from_numpy(labels), epochs)
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = pipeline.checkpoint(origin="examples/train_digits.py")
-    save_checkpoint(folder / "digits.safetensors", checkpoint)
-    return build(checkpoint, folder / "digits", options=BuildOptions(force=True)).path, images, labels
+    save_checkpoint(folder / "digits.safetensors", pipeline.checkpoint(origin="examples/train_digits.py"))
+
+
+def built(folder: Path) -> Path:
+    """The bundle of that checkpoint."""
+    from hnexport.build import BuildOptions, build
+    from hnexport.networks.wide_resnet.checkpoints import load_checkpoint
+
+    checkpoint = load_checkpoint(folder / "digits.safetensors")
+    return build(checkpoint, folder / "digits", options=BuildOptions(force=True)).path
 
 
 def measured(bundle: Path, name: str, images: NDArray[Any], labels: NDArray[np.int64], folder: Path) -> Found:
@@ -94,14 +101,19 @@ def measured(bundle: Path, name: str, images: NDArray[Any], labels: NDArray[np.i
         images: `[image, …]` as it takes them, 64 pixels each.
         folder: where the data are written.
     """
-    np.savez(folder / "test.npz", **{name: images}, label=labels)
+    archive(folder / "test.npz", {name: images, "label": labels})
     found = {}
     for number, (said, other) in enumerate(strange(images).items()):
         path = folder / f"other-{number}.npz"
-        np.savez(path, **{name: other})
+        archive(path, {name: other})
         asked = EvaluateOptions(ood=path, artifacts=("all",) if number == 0 else None, provider="cpu")
         found[said] = evaluate(bundle, folder / "test.npz", options=asked)
     return Found(sources=next(iter(found.values())), others=found)
+
+
+def archive(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Arrays by name, as `np.savez` writes them."""
+    np.savez(path, allow_pickle=False, **arrays)
 
 
 def strange(images: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -121,7 +133,7 @@ def strange(images: NDArray[Any]) -> dict[str, NDArray[Any]]:
 
 
 def photographs() -> NDArray[np.float64]:
-    """Crops of the two photographs that scikit-learn ships, grey, 0 to 1, `[crop, 8, 8]`: means of 8x8 blocks of 64x64."""
+    """Crops of 64x64 pixels of scikit-learn's two photographs, grey, 0 to 1, scaled to `[crop, 8, 8]`."""
     from sklearn.datasets import load_sample_images
 
     random, crops = np.random.default_rng(0), []
@@ -178,16 +190,17 @@ def markdown(columns: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows))
 
 
-def head(found: Evaluation, seconds: float) -> str:
-    """What was measured, where, and how long all of it took."""
+def head(found: Evaluation) -> str:
+    """What was measured, where, and how much all of it took."""
     import onnxruntime
     import torch
 
-    return (
-        f"{found.samples} digits that it was not trained on, {found.bins} bins; PyTorch {torch.__version__}, onnxruntime "
-        f"{onnxruntime.__version__}, {len(os.sched_getaffinity(0))} cores of {processor()}. Training, building and "
-        f"evaluating took {seconds:.0f} s."
+    text = (
+        f"{found.samples} digits that it was not trained on, {found.bins} bins; PyTorch {torch.__version__}, "
+        f"onnxruntime {onnxruntime.__version__}, {processor()}; training, building and evaluating took "
+        f"{sum(os.times()[:4]):.0f} s of processor time."
     )
+    return textwrap.fill(text, width=120, break_long_words=False, break_on_hyphens=False)
 
 
 def processor() -> str:
@@ -216,8 +229,8 @@ def diagrams(found: Evaluation, path: Path) -> None:
 def wrong(found: Evaluation) -> list[str]:
     """What should not be: a source that was not run, or one with another answer than the first."""
     changed = [
-        f"{source.name}: {source.difference.answers} answers of members and {source.difference.ensemble_answers} of the "
-        f"ensemble are others than those of {source.difference.against}"
+        f"{source.name}: {source.difference.answers} answers of members and {source.difference.ensemble_answers} of "
+        f"the ensemble are others than those of {source.difference.against}"
         for source in found.sources
         if source.difference is not None and source.difference.answers + source.difference.ensemble_answers
     ]

@@ -68,14 +68,12 @@ def _checked(bundle: Path, stored: StoredTensor, tensor: Tensor) -> Tensor:
 
 
 def as_stored(tensor: T, shape: tuple[int, ...]) -> T:
-    """Undo the layout of joined bases in ONNX files, where an axis of output channels stands before all others.
-
-    Other tensors stay as they are.
+    """Undo the layout of joined bases in ONNX files, `[out_channel, embedding, row]`; other tensors as they are.
 
     Args:
         shape: of the stored tensor; see `Manifest.stored`.
     """
-    if tensor.ndim == len(shape) + 1 and len(shape) in (2, 3) and math.prod(tensor.shape) == math.prod(shape):
+    if tensor.ndim == 3 and len(shape) == 2 and math.prod(tensor.shape) == math.prod(shape):
         return tensor.swapaxes(0, 1).reshape(shape)
     return tensor
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from hnexport.bundle.manifest import Manifest
 from hnexport.card.loading import shape_text
 from hnexport.card.markdown import code, prose, table
-from hnexport.images.inputs import image_input
+from hnexport.families import image_input
 from hnexport.names import (
     COND_ID,
     ENSEMBLE_FILE,
@@ -20,7 +20,9 @@ from hnexport.names import (
     TORCHSCRIPT_FILE,
     WEIGHTS_FILE,
 )
-from hnexport.spec import OutputKind, OutputSpec, StoredKind, TensorSpec
+from hnexport.spec import BasisDtype, OutputKind, OutputSpec, TensorSpec
+from hnexport.spec.assumed import assumption
+from hnexport.spec.bases import basis_dtype
 from hnexport.spec.images import ImageInput
 from hnexport.spec.usage import Normalisation
 from hnexport.summary import reference_line, summarise, temperature_line
@@ -45,12 +47,11 @@ _FILES = {
 
 def introduction(manifest: Manifest) -> Iterator[str]:
     """What it is, in a few lines."""
-    inputs = ", ".join(code(tensor.name) for tensor in manifest.inputs)
-    outputs = ", ".join(code(output.name) for output in manifest.outputs)
-    members = number_of(manifest.members, "member")
+    inputs = ", ".join(tensor.name for tensor in manifest.inputs)
+    call = f"({inputs}) -> {', '.join(output.name for output in manifest.outputs)}"
     yield (
-        f"An ensemble of {members} as **one graph**, ({inputs}) → {outputs}: the condition id says which member "
-        f"answers. Exported by hnexport {prose(manifest.versions.get('hnexport', '?'))} to "
+        f"An ensemble of {number_of(manifest.members, 'member')} as **one graph**, {code(call)}: the condition id says "
+        f"which member answers. Exported by hnexport {prose(manifest.versions.get('hnexport', '?'))} to "
         f"{', '.join(one.value for one in manifest.formats)}."
     )
     if manifest.conditions:
@@ -71,18 +72,20 @@ def introduction(manifest: Manifest) -> Iterator[str]:
             what, _, rest = line.partition(" " if line.startswith("temperature") else ", ")
             rows.append((what, prose(rest)))
     if manifest.usage.assumed:
-        rows.append(("assumed, since nobody said it", ", ".join(map(prose, manifest.usage.assumed))))
-    yield table(("", ""), rows)
+        image = image_input(manifest)
+        lines = [prose(assumption(word, image)) for word in manifest.usage.assumed]
+        rows.append(("assumed, since nobody said it", "; ".join(lines)))
+    yield table(rows[0], rows[1:])
 
 
 def _bases(manifest: Manifest) -> str:
     """How bases are stored, where that is not as the network has them."""
-    dtypes = sorted({item.dtype for item in manifest.stored if item.kind is StoredKind.BASIS} - {"float32"})
-    if not dtypes:
+    dtype = basis_dtype(manifest.stored)
+    if dtype in (None, BasisDtype.FLOAT32):
         return ""
     rounding = manifest.basis_rounding
     changed = "" if rounding is None else f"; rounding changed outputs by {rounding.logits:.1e}, relative L2"
-    return f"stored in {', '.join(dtypes)}, weights generated in float32{changed}"
+    return f"stored in {dtype}, weights generated in float32{changed}"
 
 
 def signature(manifest: Manifest) -> Iterator[str]:

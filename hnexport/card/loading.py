@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from hnexport.bundle.manifest import Format, Manifest
 from hnexport.card.markdown import fenced, literal
-from hnexport.images.inputs import image_input
+from hnexport.families import image_input
 from hnexport.names import COND_ID, COND_IDS, ENSEMBLE_FILE, GOLDEN_FILE, MODEL_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.spec import OutputKind, TensorSpec
 from hnexport.summaries import summaries
@@ -156,7 +156,7 @@ def _onnxruntime(manifest: Manifest) -> Iterator[str]:
 def _torch(manifest: Manifest) -> Iterator[str]:
     yield (
         "**PyTorch**: inputs in the order of the table above. These files are programs: load them where you know who "
-        f"made them. (`{TORCHSCRIPT_FILE}` loads in libtorch from C++ too.)"
+        "made them."
     )
     several = len(manifest.outputs) > 1
     lines = ["import torch", "", "tensors = [torch.from_numpy(array) for array in inputs.values()]"]

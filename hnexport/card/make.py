@@ -1,9 +1,10 @@
 """A bundle's model card, whole, and where it is written."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from hnexport.bundle.card import with_mark
+from hnexport.bundle.card import is_as_made, with_mark
 from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import Format, Identified, Manifest
 from hnexport.card.about import class_names, files, introduction, parity, signature, weights
@@ -13,7 +14,9 @@ from hnexport.card.measured import Measured
 from hnexport.card.metadata import front_matter
 from hnexport.names import CARD_FILE, NETWORK_FILE
 
-__all__ = ["bundle_card", "card_text", "write_card"]
+__all__ = ["bundle_card", "card_text", "tell_of_kept", "write_card"]
+
+logger = logging.getLogger(__name__)
 
 
 def bundle_card(bundle: Path, found: Identified, measured: Sequence[Measured] = ()) -> str:
@@ -29,6 +32,17 @@ def write_card(folder: Path, found: Identified, golden: Golden, measured: Sequen
     """Put the card into the folder of a bundle that is being built; no manifest lists it."""
     text = card_text(found, _shapes(golden), measured)
     (folder / CARD_FILE).write_text(text, encoding="utf-8", newline="\n")
+
+
+def tell_of_kept(bundle: Path) -> None:
+    """Warn where a published bundle has the card that somebody completed for the one before."""
+    if not is_as_made(bundle / CARD_FILE):
+        logger.warning(
+            "%s was written or completed by hand and stays: it may speak of the bundle before (`hnexport card %s "
+            "--force` makes another)",
+            bundle / CARD_FILE,
+            bundle,
+        )
 
 
 def card_text(found: Identified, shapes: Mapping[str, tuple[int, ...]], measured: Sequence[Measured] = ()) -> str:
@@ -110,7 +124,9 @@ def _identity(found: Identified) -> Iterator[str]:
     yield fenced(
         "sh",
         [
-            "hnexport inspect .  # prints the digest that the files have",
-            f"hnexport verify . --digest {found.digest}  # all of hnexport: compares every file again",
+            "# the digest that the files have",
+            "hnexport inspect .",
+            "# every file again, compared with its reference outputs (needs all of hnexport)",
+            f"hnexport verify . --digest {found.digest}",
         ],
     )

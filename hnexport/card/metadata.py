@@ -12,7 +12,7 @@ from typing import Any
 
 from hnexport.bundle.manifest import Format, Manifest
 from hnexport.card.measured import Measured
-from hnexport.images.inputs import image_input
+from hnexport.families import image_input
 from hnexport.spec import OutputKind
 from hnexport.text import clean
 

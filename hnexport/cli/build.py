@@ -56,6 +56,16 @@ class _Formats(click.ParamType[tuple[str, ...]]):
     "weights are still generated in float32.  [default: float32, or as the checkpoint has them]",
 )
 @click.option(
+    "--max-logit-change",
+    type=click.FloatRange(min=0.0),
+    help="Publish nothing where rounding the bases changes a row of an output by more (relative L2).",
+)
+@click.option(
+    "--min-agreement",
+    type=click.FloatRange(0.0, 1.0),
+    help="Publish nothing where fewer rows, 0 to 1, keep their largest class when bases are rounded.",
+)
+@click.option(
     "--reference",
     type=click.Path(path_type=Path),
     help="A safetensors file of what the trained model computes, input.NAME and output.NAME [member, sample, …]. "
@@ -85,6 +95,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     from hnexport.cli.render_parity import print_parity, print_unpublished
     from hnexport.families import assumed as assumed_of
     from hnexport.parity.report import report_json
+    from hnexport.parity.rounding import RoundedTooMuchError
     from hnexport.parity.trained import NotAsTrainedError
     from hnexport.records import to_json
     from hnexport.summary import Summary, summarise
@@ -92,8 +103,8 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     with apart(as_json):
         made, ensemble, build_options = _asked(options)
     target = out if out is not None else Path("bundles") / ensemble.name
-    assumed = assumed_of(ensemble)
     if not as_json:
+        assumed = assumed_of(ensemble)
         if options["factory"] is not None or assumed:
             render.say(f"{ensemble.name}, {number_of(ensemble.members, 'member')}, from {ensemble.origin}")
         for line in assumed:
@@ -103,7 +114,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     try:
         with render.live_progress(quiet=as_json) as progress, apart(as_json):
             result = build_bundle(made, target, options=build_options, progress=progress)
-    except NotAsTrainedError as difference:
+    except (NotAsTrainedError, RoundedTooMuchError) as difference:
         render.tell(f"{difference}; nothing was published")
         sys.exit(exit_codes.DIFFERENT)
     except ParityFailedError as failure:
@@ -118,7 +129,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
                 "parity": report_json(result.parity),
                 "basis_rounding": to_json(result.manifest.basis_rounding),
                 "as_trained": to_json(result.manifest.as_trained),
-                "assumed": list(assumed),
+                "assumed": list(assumed_of(result.manifest)),
             }
             render.print_json(value)
             return
@@ -155,6 +166,8 @@ def _asked(options: Mapping[str, Any]) -> "tuple[Ensemble | Checkpoint, Ensemble
             provider=options["provider"],
             force=options["force"],
             bases=BasisDtype(options["bases"]) if options["bases"] else None,
+            max_logit_change=options["max_logit_change"],
+            min_agreement=options["min_agreement"],
             samples=samples,
             reference=options["reference"],
             usage=usage,

@@ -7,6 +7,7 @@ import click
 
 from hnexport.cli.usage import given_usage, usage_options
 from hnexport.families import assumed, command_line
+from hnexport.spec import BasisDtype
 
 __all__ = ["convert"]
 
@@ -18,8 +19,13 @@ OPTIONS = command_line()
 @click.argument("paths", type=FILE, nargs=-1, required=True, metavar="[CKPT] OUT")
 @OPTIONS.convert_options
 @usage_options
+@click.option(
+    "--bases",
+    type=click.Choice([dtype.value for dtype in BasisDtype]),
+    help="How the hypernetwork's bases are stored, as in build, which cannot say then what rounding changed.",
+)
 @click.option("--force", is_flag=True, help="Replace a native checkpoint that is already there.")
-def convert(paths: tuple[Path, ...], force: bool, **options: Any) -> None:
+def convert(paths: tuple[Path, ...], bases: str | None, force: bool, **options: Any) -> None:
     """Convert a hypnettorch or late-phase ensemble to a native checkpoint.
 
     CKPT holds hypnettorch's state dicts hnet and mnet (give --hnet and --mnet instead where they are two files) or a
@@ -35,6 +41,8 @@ def convert(paths: tuple[Path, ...], force: bool, **options: Any) -> None:
     OPTIONS.check_target(target, replace=force)
     checkpoint = OPTIONS.imported(paths[0] if expected == 2 else None, options)
     checkpoint = checkpoint.with_usage(given_usage(checkpoint.ensemble(), options))
+    if bases is not None:
+        checkpoint = checkpoint.with_bases(BasisDtype(bases))
     OPTIONS.save(target, checkpoint, replace=force)
     with render.accomplished(f"the checkpoint was written: {target}"):
         ensemble = checkpoint.ensemble()

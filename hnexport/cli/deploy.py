@@ -60,13 +60,15 @@ def web(
     mean, and how much the members disagree. onnxruntime-web is copied into the folder: nothing is loaded from
     elsewhere.
     """
+    from hnexport.cli.pictures import given_normalisation
     from hnexport.deploy import WebOptions
 
     if out is None and not serve:
         raise click.UsageError("give --out FOLDER, --serve, or both")
     if port is not None and not serve:
         raise click.UsageError("--port is for --serve")
-    options = WebOptions(runtime=runtime, labels=labels, mean=mean, std=std, samples=samples, force=force)
+    normalisation = given_normalisation(mean, std)
+    options = WebOptions(runtime=runtime, labels=labels, normalisation=normalisation, samples=samples, force=force)
     chosen = (PORT if port is None else port) if serve else None
     if out is not None:
         _write(bundle, out, options, chosen)
@@ -91,9 +93,12 @@ def _write(bundle: Path, target: Path, options: "WebOptions", port: int | None, 
 
 def _show(site: "WebSite") -> None:
     from hnexport.cli import render
+    from hnexport.cli.pictures import told
 
     names = {"wasm": "WebAssembly", "webgpu": "WebGPU"}
     runtime = " or ".join(f"{render.megabytes(size)} for {names[one]}" for one, size in site.runtime_bytes.items())
     render.say(f"runtime: onnxruntime-web {site.runtime_version}, {runtime}")
     render.say(f"weights: {render.megabytes(site.weights_bytes)}")
     render.say(f"page: {render.megabytes(site.page_bytes)}")
+    if line := told([site.normalisation]):
+        render.say(line)

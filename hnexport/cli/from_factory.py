@@ -56,7 +56,20 @@ OPTIONS = (
 )
 WITH_FACTORY = ("members", "seed", "checkpoint")
 """Of the options that describe an ensemble those that go with a factory too."""
-_GENERAL = ("formats", "bases", "provider", "verify_members", "out", "force", "wide", "as_json", "reference", *USAGE)
+_GENERAL = (
+    "formats",
+    "bases",
+    "max_logit_change",
+    "min_agreement",
+    "provider",
+    "verify_members",
+    "out",
+    "force",
+    "wide",
+    "as_json",
+    "reference",
+    *USAGE,
+)
 
 
 def factory_options(function: F) -> F:

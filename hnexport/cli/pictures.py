@@ -72,15 +72,7 @@ def given_normalisation(mean: tuple[float, ...] | None, std: tuple[float, ...] |
     return Normalisation(mean=mean, std=std)
 
 
-def told(applied: Iterable["AppliedNormalisation | None"], holder: str = "bundle") -> str:
+def told(applied: Iterable["AppliedNormalisation | None"]) -> str:
     """How pictures were normalised, and who said so, in a line; "" where there were none."""
-    from hnexport.images import NormalisedBy
-    from hnexport.images.normalising import in_words
-
     used = next((one for one in applied if one is not None), None)
-    if used is None:
-        return ""
-    if used.mean is None or used.std is None:
-        return "pictures: pixels from 0 to 255, the graph normalises them"
-    by = "the command" if used.by is NormalisedBy.GIVEN else f"the {holder}"
-    return f"pictures: (pixel/255 - mean) / std, {in_words(used.mean, used.std)}, as {by} says"
+    return "" if used is None else used.told()

@@ -62,7 +62,7 @@ def read_inputs(
         return _named(signature, named, pictures)
     if image is None and len(files) == 1 and is_archive(files[0]):
         _refuse_picture_options(pictures)
-        return _samples(signature, read_archive(files[0], signature), files[0].name)
+        return _samples(signature, read_archive(files[0], signature.inputs), files[0].name)
     if image is not None:
         batch = read_images(files, image, **reading_options(pictures, files))
         inputs = {image.tensor.name: batch.images}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hnexport.cli.options import json_option
-from hnexport.cli.pictures import picture_options, reading_options, told
+from hnexport.cli.pictures import picture_options, reading_options
 from hnexport.families import command_line, image_input
 
 if TYPE_CHECKING:
@@ -74,5 +74,5 @@ def _show(made: Any, given: "ImageBatch", out: Path, *, as_json: bool) -> None:
     rows = [(str(one.member), one.norm, f"{one.mean:.2f}", f"{one.std:.2f}") for one in made.changes]
     render.show_table(render.Table(columns=columns, rows=rows))
     if applied is not None:
-        render.say(told([applied], "checkpoint"))
+        render.say(applied.told("checkpoint"))
     render.say(str(out), wrap=False)

@@ -3,15 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import DeployError
-from hnexport.images import Normalisation, image_input, read_labels
+from hnexport.images import AppliedNormalisation, Normalisation, distinct, image_input, read_labels
+from hnexport.images.normalising import applied_to
 from hnexport.spec import OutputKind, OutputSpec, TensorSpec
-from hnexport.spec.images import ImageInput, ImageLayout
-from hnexport.spelling import spelled
+from hnexport.spec.images import ImageLayout
 
 __all__ = ["ImageSettings", "NumbersSettings", "OutputSettings", "PageSettings", "input_settings", "output_settings"]
 
@@ -21,22 +20,9 @@ _IMAGE, _NUMBERS = "image", "numbers"
 _WITHOUT_ARRAYS = ("float16", "bfloat16")  # JavaScript has no array of them everywhere
 
 
-class SaidBy(StrEnum):
-    """Who says how pictures are normalised."""
-
-    BUNDLE = "bundle"
-    COMMAND = "command"
-
-
 @dataclass(frozen=True, kw_only=True)
 class ImageSettings:
-    """An input that takes pictures.
-
-    Attributes:
-        mean: one number, or one a channel; None where the graph takes uint8 and normalises itself.
-        std: likewise.
-        said_by: who says mean and std.
-    """
+    """An input that takes pictures, and how they become it."""
 
     name: str
     dtype: str
@@ -44,9 +30,7 @@ class ImageSettings:
     channels: int
     height: int
     width: int
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    said_by: SaidBy | None = None
+    normalisation: AppliedNormalisation
     kind: str = _IMAGE
 
 
@@ -93,29 +77,23 @@ class PageSettings:
     weights_bytes: int
 
 
-def input_settings(
-    manifest: Manifest, mean: tuple[float, ...] | None, std: tuple[float, ...] | None
-) -> ImageSettings | NumbersSettings:
+def input_settings(manifest: Manifest, given: Normalisation | None) -> ImageSettings | NumbersSettings:
     """How the page takes a sample: as a picture, or as a few numbers in a form.
 
+    Args:
+        given: how training normalised pictures; None takes what the bundle says.
+
     Raises:
-        DeployError: the page can give this network no sample, mean and std are for pictures that it does not take, or
-            nobody says how its pictures were normalised.
+        DeployError: the page can give this network no sample, or a normalisation is given for pictures that it does not
+            take.
+        RuntimeInputError: the graph normalises pictures itself, or nobody said how training did.
         SpecError: mean or std do not fit the channels.
     """
-    if (mean is None) != (std is None):
-        given, missing, none = ("mean", "std", 1) if std is None else ("std", "mean", 0)
-        raise DeployError(
-            f"{spelled(given, f'--{given}')} goes with {spelled(missing, f'--{missing}')}: give both, {missing} {none} "
-            "where training had none"
-        )
-    said = None if mean is None or std is None else Normalisation(mean=mean, std=std)
     image = image_input(manifest)
     if image is None or image.channels not in (1, 3):
-        if said is not None:
+        if given is not None:
             raise DeployError(f"mean and std are for pictures, {_takes(manifest)}: leave them out")
         return _numbers(manifest)
-    applied = _normalisation(manifest, image, said)
     return ImageSettings(
         name=image.tensor.name,
         dtype=image.tensor.dtype,
@@ -123,29 +101,8 @@ def input_settings(
         channels=image.channels,
         height=image.height,
         width=image.width,
-        mean=None if applied is None else applied.mean,
-        std=None if applied is None else applied.std,
-        said_by=None if applied is None else SaidBy.BUNDLE if said is None else SaidBy.COMMAND,
+        normalisation=applied_to(image, given, manifest.name),
     )
-
-
-def _normalisation(manifest: Manifest, image: ImageInput, said: Normalisation | None) -> Normalisation | None:
-    """What is said, otherwise what the bundle says; None where the graph normalises itself."""
-    if image.tensor.dtype == "uint8":
-        if said is not None:
-            raise DeployError(
-                f"{image.tensor.name} is uint8, which this graph normalises itself: leave mean and std out"
-            )
-        return None
-    applied = said or image.normalisation
-    if applied is None:
-        raise DeployError(
-            f"{manifest.name} does not say how its pictures were normalised in training, and visitors cannot know it: "
-            f"give {spelled('mean=… and std=…', '--mean … --std …')} of the training, or "
-            f"{spelled('mean=(0.0,) and std=(1.0,)', '--mean 0 --std 1')} where it was trained on pixel/255"
-        )
-    applied.check_channels(image.channels)
-    return applied
 
 
 def _numbers(manifest: Manifest) -> NumbersSettings:
@@ -190,7 +147,7 @@ def labels_of(path: Path | None, manifest: Manifest, output: OutputSettings) -> 
         RuntimeInputError: the file cannot be read, or does not have that many lines.
     """
     if path is None:
-        return manifest.usage.class_names.get(output.name)
+        return distinct(manifest.usage.class_names.get(output.name, ())) or None
     if output.kind is not OutputKind.LOGITS:
         raise DeployError(f"labels are for classes, {output.name} is a value: leave them out")
     return read_labels(path, output.size)

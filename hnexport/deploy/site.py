@@ -21,7 +21,7 @@ from hnexport.deploy.settings import (
     output_settings,
 )
 from hnexport.errors import DeployError
-from hnexport.images import image_input
+from hnexport.images import AppliedNormalisation, Normalisation, image_input
 from hnexport.images.pictures import PictureOptions, read_picture
 from hnexport.names import GOLDEN_FILE, HYPERNET_FILE, MANIFEST_FILE, NETWORK_FILE, WEIGHTS_FILE
 from hnexport.publishing import check_place, staged_folder
@@ -41,16 +41,14 @@ class WebOptions:
     Attributes:
         runtime: a folder with npm's package onnxruntime-web; None takes it from npm.
         labels: a file with the names of the classes, one a line; None takes the bundle's.
-        mean: subtracted from pixel/255, one number or one a channel; None takes the bundle's, and std with it.
-        std: then divided by.
+        normalisation: how training normalised pictures; None takes the bundle's.
         samples: pictures to try instead of those that come with hnexport.
         force: replace a site that is already there.
     """
 
     runtime: Path | None = None
     labels: Path | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    normalisation: Normalisation | None = None
     samples: tuple[Path, ...] = ()
     force: bool = False
 
@@ -64,6 +62,7 @@ class WebSite:
         runtime_bytes: what a browser loads of the runtime, by provider; it loads one of them.
         weights_bytes: what it loads of the bundle: weights, graphs and golden samples.
         page_bytes: the page, its scripts and samples.
+        normalisation: how the page normalises pictures, and who said so; None where the network takes none.
     """
 
     path: Path
@@ -71,6 +70,7 @@ class WebSite:
     runtime_bytes: Mapping[str, int]
     weights_bytes: int
     page_bytes: int
+    normalisation: AppliedNormalisation | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +94,13 @@ def deploy_web(bundle: Path, target: Path, options: WebOptions | None = None) ->
     Raises:
         BundleError: the bundle is missing or damaged.
         DeployError: the page cannot show this network, something is at `target`, or the runtime cannot be had.
-        RuntimeInputError, SpecError: labels, mean, std or a sample do not fit the network.
+        RuntimeInputError, SpecError: labels, normalisation or a sample do not fit the network, or nobody said how
+            training normalised pictures.
     """
     options = options or WebOptions()
     manifest = read_manifest(bundle)
     _require_parts(bundle, manifest)
-    inputs, output = input_settings(manifest, options.mean, options.std), output_settings(manifest)
+    inputs, output = input_settings(manifest, options.normalisation), output_settings(manifest)
     labels = labels_of(options.labels, manifest, output)
     bundled = {name: bundle / name for name in _bundle_files(manifest)}
     rules = site_rules(force=options.force)
@@ -134,6 +135,7 @@ def deploy_web(bundle: Path, target: Path, options: WebOptions | None = None) ->
         runtime_bytes=settings.runtime.bytes,
         weights_bytes=weights_bytes,
         page_bytes=page_bytes,
+        normalisation=inputs.normalisation if isinstance(inputs, ImageSettings) else None,
     )
 
 

@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hnexport.errors import RuntimeInputError
+from hnexport.evaluate.batches import Inputs
 from hnexport.evaluate.data import Data
 from hnexport.progress import Progress, no_progress
-from hnexport.rows import taken
+from hnexport.rows import batch_size, taken
 from hnexport.runtime.ensemble import LoadedEnsemble
 from hnexport.spec import OutputSpec, Signature
 
-__all__ = ["FLOAT64", "Inputs", "Source", "answers", "runtime_source"]
+__all__ = ["FLOAT64", "Source", "answers", "runtime_source"]
 
 Array = NDArray[Any]
-Inputs = Mapping[str, Array]
 
 FLOAT64 = "float64"
 """The name of the source that computes in float64 with PyTorch."""
@@ -55,15 +56,30 @@ def answers(
     data: Data,
     progress: Progress = no_progress,
 ) -> Array:
-    """`[member, sample, …]` of one output, in the dtype in which the source gives it."""
-    found = []
-    for count, member in enumerate(members, start=1):
-        parts = [
-            np.asarray(
-                source.run(member, taken(signature, data.inputs, slice(start, start + SAMPLES_AT_ONCE)))[output.name]
-            )
-            for start in range(0, data.samples, SAMPLES_AT_ONCE)
-        ]
-        found.append(np.concatenate(parts))
-        progress(f"evaluate {source.name}", count, len(members))
-    return np.stack(found)
+    """`[member, sample, …]` of one output, in the dtype in which the source gives it.
+
+    Raises:
+        RuntimeInputError: answers of some samples have another shape than those before.
+    """
+    found, first, done = None, 0, 0
+    for inputs in data.batches:
+        count = batch_size(signature, inputs)
+        for position, member in enumerate(members):
+            for start in range(0, count, SAMPLES_AT_ONCE):
+                part = np.asarray(
+                    source.run(member, taken(signature, inputs, slice(start, start + SAMPLES_AT_ONCE)))[output.name]
+                )
+                if found is None:
+                    found = np.empty((len(members), data.samples, *part.shape[1:]), part.dtype)
+                if part.shape[1:] != found.shape[2:]:
+                    raise RuntimeInputError(
+                        f"{data.place}: answers have the shapes {list(found.shape[2:])} and {list(part.shape[1:])}: "
+                        "samples that are evaluated together have one size"
+                    )
+                found[position, first + start : first + start + len(part)] = part
+                done += len(part)
+                progress(f"evaluate {source.name}", done, len(members) * data.samples)
+        first += count
+    if found is None or first != data.samples:
+        raise RuntimeInputError(f"{data.place} has changed: {first} of {data.samples} samples were found")
+    return found

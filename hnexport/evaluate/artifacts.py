@@ -13,7 +13,8 @@ from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import Format, Identified, Manifest
 from hnexport.ensemble import Ensemble
 from hnexport.errors import NotRunError, ParityError
-from hnexport.evaluate.answers import FLOAT64, Inputs, Source
+from hnexport.evaluate.answers import FLOAT64, Source
+from hnexport.evaluate.batches import Inputs
 from hnexport.names import PT2_FILE
 from hnexport.parity.batches import run_rows
 from hnexport.parity.chosen import held_ensemble
@@ -68,8 +69,8 @@ class ArtifactSources:
         ensemble = self.ensemble
         if ensemble is None:
             ensemble = held_ensemble(self.bundle, manifest, golden, self._trust)
-        elif ensemble.signature != manifest.signature or ensemble.members != manifest.members:
-            self.not_run[FLOAT64] = f"the ensemble is another: {_difference(ensemble, manifest)}"
+        elif other := _difference(ensemble, manifest):
+            self.not_run[FLOAT64] = f"the ensemble is another: {other}"
             return None
         elif manifest.temperature is not None:
             ensemble = tempered(ensemble, manifest.temperature)
@@ -165,19 +166,14 @@ class ArtifactSources:
 
 
 def _difference(ensemble: Ensemble, manifest: Manifest) -> str:
-    """In what inputs, outputs or members are not those of the bundle."""
+    """What members, inputs or outputs are, and are in the bundle; "" where they are the same. Kinds may be others."""
     if ensemble.members != manifest.members:
         return f"it has {number_of(ensemble.members, 'member')}, the bundle {manifest.members}"
-    pairs = zip(
-        (*ensemble.signature.inputs, *ensemble.signature.outputs),
-        (*manifest.signature.inputs, *manifest.signature.outputs),
-        strict=False,
+    own, known = (
+        [f"{tensor.name} {tensor.dtype} {list(tensor.shape)}" for tensor in (*signature.inputs, *signature.outputs)]
+        for signature in (ensemble.signature, manifest.signature)
     )
-    other = next(((one, known) for one, known in pairs if one != known), None)
-    if other is None:
-        return "it takes or gives more, or less, than the bundle"
-    one, known = (f"{tensor.name} {tensor.dtype} {list(tensor.shape)}" for tensor in other)
-    return f"it has {one}, the bundle {known}"
+    return "" if own == known else f"it has {', '.join(own)}, the bundle {', '.join(known)}"
 
 
 def _program_in_double(content: bytes, found: Identified) -> Callable[[int, Inputs], dict[str, Array]]:

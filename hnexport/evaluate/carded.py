@@ -8,6 +8,7 @@ from typing import Any
 from hnexport.bundle.manifest import Identified
 from hnexport.card import Measured, Score, Table
 from hnexport.errors import RuntimeInputError
+from hnexport.evaluate.page import NAMES
 from hnexport.evaluate.results import (
     Classification,
     Evaluation,
@@ -152,7 +153,7 @@ def _uncertainty(part: Classification, foreign: str) -> list[str]:
 
 
 def _separated(separations: Mapping[str, Any]) -> str:
-    return ", ".join(f"{one.auroc:.4f} by {name.replace('_', ' ')}" for name, one in separations.items())
+    return ", ".join(f"{one.auroc:.4f} by {NAMES.get(name, name)}" for name, one in separations.items())
 
 
 def _side_by_side(sources: tuple[SourceEvaluation, ...]) -> Table:

@@ -5,9 +5,9 @@ from numpy.typing import NDArray
 
 from hnexport.errors import RuntimeInputError
 from hnexport.evaluate.results import Classification, Difference
-from hnexport.evaluate.scores import gain, mean_scores, reliability, scores
-from hnexport.evaluate.uncertainty import coverage, diversity, histogram, separation, uncertainties
-from hnexport.runtime.uncertainty import EnsemblePrediction, log_softmax, summarise
+from hnexport.evaluate.scores import Scored, gain, joined, mean_scores, reliability, row_blocks, scored, scores
+from hnexport.evaluate.uncertainty import coverage, diversity, histogram, row_diversity, separation, uncertainties
+from hnexport.runtime.uncertainty import log_softmax, summarise
 
 __all__ = ["classify", "compared", "rows_of"]
 
@@ -26,7 +26,7 @@ def rows_of(logits: Logits, axis: int) -> Logits:
 
 
 def classify(logits: Logits, labels: NDArray[np.int64], bins: int, others: Logits | None = None) -> Classification:
-    """Evaluate logits.
+    """Evaluate logits, some rows at a time: it takes little more memory than they do.
 
     Args:
         logits: `[member, row, class]`.
@@ -37,25 +37,21 @@ def classify(logits: Logits, labels: NDArray[np.int64], bins: int, others: Logit
     Raises:
         RuntimeInputError: a row of logits is not finite.
     """
-    prediction = _summarised(logits)
-    log_p = log_softmax(logits.astype(np.float64))
-    log_q = np.logaddexp.reduce(log_p, axis=0) - np.log(len(log_p))
-    each = tuple(scores(one, labels, bins) for one in log_p)
-    mean, ensemble = mean_scores(each), scores(log_q, labels, bins)
-    wrong = log_q.argmax(axis=-1) != labels
-    own = uncertainties(prediction)
-    foreign = {} if others is None else uncertainties(_summarised(others))
-    classes = logits.shape[-1]
+    _check_finite(logits)
+    members, whole, differences, own = _each_row(logits, labels)
+    foreign = {} if others is None else _uncertain(others)
+    each = tuple(scores(members.of(number), bins) for number in range(len(logits)))
+    mean, ensemble, wrong = mean_scores(each), scores(whole, bins), ~whole.right
     return Classification(
         rows=len(labels),
-        classes=classes,
+        classes=logits.shape[-1],
         each=each,
         mean=mean,
         ensemble=ensemble,
         gain=gain(ensemble, mean),
-        diversity=diversity(prediction, labels),
-        reliability=reliability(np.exp(log_q), labels, bins),
-        member_reliability=reliability(np.exp(log_p).reshape(-1, classes), np.tile(labels, len(log_p)), bins),
+        diversity=diversity(differences, own["mutual_information"]),
+        reliability=reliability(whole, bins),
+        member_reliability=reliability(members.flat, bins),
         wrong={
             name: found
             for name, values in own.items()
@@ -73,23 +69,56 @@ def classify(logits: Logits, labels: NDArray[np.int64], bins: int, others: Logit
 
 def compared(logits: Logits, reference: Logits, against: str) -> Difference:
     """How far answers are from those of another source; both `[member, row, class]`."""
-    found, known = (log_softmax(one.astype(np.float64)) for one in (logits, reference))
-    means = [np.exp(one).mean(axis=0) for one in (found, known)]
+    largest, answers = [0.0, 0.0], [0, 0]
+    for rows in row_blocks(logits):
+        found, known = (np.exp(log_softmax(one[:, rows].astype(np.float64))) for one in (logits, reference))
+        for number, (one, other) in enumerate(((found, known), (found.mean(axis=0), known.mean(axis=0)))):
+            largest[number] = max(largest[number], float(np.abs(one - other).max()))
+            answers[number] += int((one.argmax(axis=-1) != other.argmax(axis=-1)).sum())
     return Difference(
         against=against,
-        probabilities=float(np.abs(np.exp(found) - np.exp(known)).max()),
-        ensemble=float(np.abs(means[0] - means[1]).max()),
-        answers=int((found.argmax(axis=-1) != known.argmax(axis=-1)).sum()),
-        ensemble_answers=int((means[0].argmax(axis=-1) != means[1].argmax(axis=-1)).sum()),
+        probabilities=largest[0],
+        ensemble=largest[1],
+        answers=answers[0],
+        ensemble_answers=answers[1],
     )
 
 
-def _summarised(logits: Logits) -> EnsemblePrediction:
-    wrong = np.argwhere(~np.isfinite(logits).all(axis=-1))
-    if len(wrong):
-        member, row = wrong[0].tolist()
+def _each_row(
+    logits: Logits, labels: NDArray[np.int64]
+) -> tuple[Scored, Scored, dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
+    """The members' rows and the ensemble's, how members differ, and how uncertain they are together."""
+    members, whole, differences, uncertain = [], [], [], []
+    for rows in row_blocks(logits):
+        log_p = log_softmax(logits[:, rows].astype(np.float64))
+        log_q = np.logaddexp.reduce(log_p, axis=0) - np.log(len(log_p))
+        prediction = summarise(logits[:, rows])
+        members.append(scored(log_p, labels[rows]))
+        whole.append(scored(log_q, labels[rows]))
+        differences.append(row_diversity(prediction, labels[rows]))
+        uncertain.append(uncertainties(prediction))
+    return joined(members), joined(whole), _joined(differences), _joined(uncertain)
+
+
+def _uncertain(logits: Logits) -> dict[str, NDArray[np.float64]]:
+    _check_finite(logits)
+    return _joined([uncertainties(summarise(logits[:, rows])) for rows in row_blocks(logits)])
+
+
+def _joined(parts: list[dict[str, NDArray[np.float64]]]) -> dict[str, NDArray[np.float64]]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _check_finite(logits: Logits) -> None:
+    count, first = 0, None
+    for rows in row_blocks(logits):
+        wrong = np.argwhere(~np.isfinite(logits[:, rows]).all(axis=-1))
+        count += len(wrong)
+        if first is None and len(wrong):
+            first = int(wrong[0][0]), int(wrong[0][1]) + rows.start
+    if first is not None:
+        member, row = first
         raise RuntimeInputError(
-            f"{len(wrong)} answers are not finite, the first is number {member} of the members on row {row}: "
+            f"{count} answers are not finite, the first is number {member} of the members on row {row}: "
             "check the data for NaN and for numbers that the network never saw"
         )
-    return summarise(logits)

@@ -1,6 +1,6 @@
 """Samples and what is right of them, from a folder of classes, a `.npz` file or Parquet."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
+from hnexport.evaluate.batches import Batch, Batches, picture_batch, samples_at_once
 from hnexport.evaluate.targets import CLASS_NUMBERS, TARGETS, ReadOptions, check_targets, named_targets, target_spec
-from hnexport.images import AppliedNormalisation, distinct, image_input, read_images
-from hnexport.images.archives import array_names, is_archive, read_archive
-from hnexport.images.arrays import read_array
-from hnexport.rows import batch_size
+from hnexport.images import AppliedNormalisation, distinct, image_input
+from hnexport.images.archives import archive_rows, archive_shapes, array_names, is_archive, read_archive
+from hnexport.images.arrays import array_shape, read_array
+from hnexport.images.files import open_file
+from hnexport.reading import shown
 from hnexport.runtime.validation import require_path
 from hnexport.spec import OutputSpec
 from hnexport.spelling import spelled
@@ -29,23 +31,26 @@ class Data:
     """Samples of a network.
 
     Attributes:
-        inputs: by name, as the network takes them.
+        batches: the inputs by name, as the network takes them, some samples at a time.
         targets: of logits int64 `[sample, …]`, the number of the right class; of a value float64 `[sample, …]`. None
             where nobody asked for them.
         samples: how many.
         place: where they come from.
         class_names: in the classes' order; empty where the data do not say.
         class_order: how they got their numbers, in words; "" where the data have the network's.
-        normalised: how pictures were; None where there are none.
     """
 
-    inputs: dict[str, Array] = field(repr=False)
+    batches: Batches = field(repr=False)
     targets: Array | None
+    samples: int
     place: str
-    samples: int = 0
     class_names: tuple[str, ...] = ()
     class_order: str = ""
-    normalised: AppliedNormalisation | None = None
+
+    @property
+    def normalised(self) -> AppliedNormalisation | None:
+        """How pictures were; None where there are none."""
+        return self.batches.normalised
 
 
 def read_data(
@@ -67,69 +72,101 @@ def read_data(
     elif path.suffix.lower() == ".parquet":
         from hnexport.evaluate.parquet import read_parquet
 
-        found = read_parquet(path, manifest, output, options, targets=targets)
+        table = read_parquet(path, manifest, output, options, targets=targets)
+        found = Data(
+            batches=Batches(table.batches),
+            targets=table.targets,
+            samples=table.samples,
+            place=str(path),
+            class_names=table.class_names,
+            class_order=table.class_order,
+        )
     elif is_archive(path):
-        inputs, right = _archive(path, manifest, output, options, targets=targets)
-        found = Data(inputs=inputs, targets=right, place=str(path), class_names=options.class_names)
+        found = _archive(path, manifest, output, options, targets=targets)
     else:
         raise RuntimeInputError(f"{path} is no data: expected a folder with a folder for each class, .npz or .parquet")
-    samples = batch_size(manifest.signature, found.inputs)
     if found.targets is not None:
-        check_targets(found.targets, samples, output, str(path))
-    return Data(**{**vars(found), "samples": samples})
+        check_targets(found.targets, found.samples, output, str(path))
+    return found
 
 
-def _archive(
-    path: Path, manifest: Manifest, output: OutputSpec, options: ReadOptions, *, targets: bool
-) -> tuple[dict[str, Array], Array | None]:
+def _archive(path: Path, manifest: Manifest, output: OutputSpec, options: ReadOptions, *, targets: bool) -> Data:
     """Inputs by their names, and beside them the targets."""
-    names = [name for name in array_names(path) if name not in {item.name for item in manifest.signature.inputs}]
+    signature, every = manifest.signature, array_names(path)
+    names = [name for name in every if name not in {item.name for item in signature.inputs}]
     held = [name for name in names if name == options.target or (options.target is None and name in TARGETS)]
     if targets and len(held) != 1:
         raise RuntimeInputError(
             f"{path}: expected one array {options.target or ' or '.join(TARGETS)} with what is right, found "
             f"{', '.join(held or names) or 'none beside the inputs'}"
         )
-    besides = (target_spec(held[0], output),) if targets else ()
-    words = tuple(one.name for one in besides if output.axis is not None)  # classes may be said by name
-    arrays = read_archive(path, manifest.signature, besides, ignored=() if targets else tuple(names), words=words)
-    right = arrays.pop(held[0]) if targets else None
-    if right is not None and right.dtype.kind == "U":
-        right = named_targets(right, options.class_names, f"{path}[{held[0]}]")
-    return arrays, right
+    unknown = next((name for name in names if targets and name not in held), None)
+    if unknown is not None:
+        raise RuntimeInputError(
+            f"{path} has an array {shown(unknown)} too many: this network takes "
+            f"{', '.join(item.name for item in signature.inputs)}"
+        )
+    shapes = archive_shapes(path, signature.inputs, names)
+    counted = {item.name: shapes[item.name][0] for item in signature.inputs if item.has_batch}
+    first, *more = counted or {"": 1}
+    other = next((name for name in more if counted[name] != counted[first]), None)
+    if other is not None:
+        raise RuntimeInputError(
+            f"{path}: {first} has {counted[first]} samples, {other} {counted[other]}: they belong together"
+        )
+    if not counted.get(first, 1):
+        raise RuntimeInputError(f"{path} holds no samples")
+    rows = samples_at_once(signature, shapes)
+    return Data(
+        batches=Batches(lambda: (Batch(inputs=one) for one in archive_rows(path, signature.inputs, rows, names))),
+        targets=_right(path, held[0], output, every, options) if targets else None,
+        samples=counted.get(first, 1),
+        place=str(path),
+        class_names=options.class_names,
+    )
 
 
-def _said(manifest: Manifest, output: OutputSpec) -> tuple[str, ...]:
-    """The names of the classes that the bundle says."""
-    return distinct(manifest.usage.class_names.get(output.name, ()))
+def _right(path: Path, name: str, output: OutputSpec, every: Sequence[str], options: ReadOptions) -> Array:
+    """The targets of an archive; classes may be said by name."""
+    others, words = [one for one in every if one != name], (name,) if output.axis is not None else ()
+    right = read_archive(path, (target_spec(name, output),), others, words)[name]
+    return named_targets(right, options.class_names, f"{path}[{name}]") if right.dtype.kind == "U" else right
 
 
 def _folder(path: Path, manifest: Manifest, output: OutputSpec, options: ReadOptions, *, targets: bool) -> Data:
     folders = _visible(path, directories=True)
     if not targets:
         files = [file for folder in (folders or [path]) for file in _visible(folder)]
-        inputs, normalised = _files(files, path, manifest, options)
-        return Data(inputs=inputs, targets=None, place=str(path), normalised=normalised)
+        return Data(
+            batches=_files(files, path, manifest, options),
+            targets=None,
+            samples=sum(_samples_of(file, manifest) for file in files),
+            place=str(path),
+        )
     if output.axis is None:
         raise RuntimeInputError(f"{path} is a folder of classes, and {output.name} is a value: give .npz or .parquet")
     if not folders:
         raise RuntimeInputError(f"{path} holds no folders: expected one for each class, with its files in it")
     numbers, order = _numbers(path, [one.name for one in folders], output, options.class_names)
-    files, labels = [], []
+    files, labels = [], list[int]()
     for folder, number in zip(folders, numbers, strict=True):
-        held = _visible(folder)
-        files += held
-        labels += [number] * len(held)
+        for file in _visible(folder):
+            files.append(file)
+            labels += [number] * _samples_of(file, manifest)
     names = options.class_names or (tuple(one.name for one in folders) if order else ())
-    inputs, normalised = _files(files, path, manifest, options)
     return Data(
-        inputs=inputs,
+        batches=_files(files, path, manifest, options),
         targets=np.array(labels, np.int64),
+        samples=len(labels),
         place=str(path),
         class_names=names,
         class_order=order,
-        normalised=normalised,
     )
+
+
+def _said(manifest: Manifest, output: OutputSpec) -> tuple[str, ...]:
+    """The names of the classes that the bundle says."""
+    return distinct(manifest.usage.class_names.get(output.name, ()))
 
 
 def _numbers(path: Path, folders: Sequence[str], output: OutputSpec, names: Sequence[str]) -> tuple[list[int], str]:
@@ -156,19 +193,33 @@ def _numbers(path: Path, folders: Sequence[str], output: OutputSpec, names: Sequ
     return list(range(len(folders))), "folders sorted by name"
 
 
-def _files(
-    files: Sequence[Path], path: Path, manifest: Manifest, options: ReadOptions
-) -> tuple[dict[str, Array], AppliedNormalisation | None]:
-    """Pictures and arrays of the only input, and how pictures were normalised."""
+def _files(files: Sequence[Path], path: Path, manifest: Manifest, options: ReadOptions) -> Batches:
+    """Pictures and arrays of the only input; an array is read whole."""
     if not files:
         raise RuntimeInputError(f"{path} holds no files")
     image, inputs = image_input(manifest), manifest.signature.inputs
-    if image is not None:
-        batch = read_images(files, image, **options.pictures)
-        return {image.tensor.name: batch.images}, next((one for one in batch.normalised if one is not None), None)
-    if len(inputs) != 1:
+    if image is None and len(inputs) != 1:
         raise RuntimeInputError(f"{path} is a folder, and this network takes {len(inputs)} inputs: give .npz")
-    return {inputs[0].name: np.concatenate([read_array(file, inputs[0]) for file in files])}, None
+    rows = samples_at_once(manifest.signature)
+
+    def read() -> Iterator[Batch]:
+        for start in range(0, len(files), rows):
+            some = files[start : start + rows]
+            if image is None:
+                yield Batch(inputs={inputs[0].name: np.concatenate([read_array(file, inputs[0]) for file in some])})
+            else:
+                yield picture_batch(some, image, options.pictures)
+
+    return Batches(read)
+
+
+def _samples_of(file: Path, manifest: Manifest) -> int:
+    """A picture is one sample, an array as many as it says."""
+    inputs = manifest.signature.inputs
+    if file.suffix.lower() != ".npy" or len(inputs) != 1 or not inputs[0].has_batch:
+        return 1
+    with open_file(file, "a .npy file") as opened:
+        return array_shape(opened, inputs[0], str(file))[0]
 
 
 def _visible(folder: Path, *, directories: bool = False) -> list[Path]:

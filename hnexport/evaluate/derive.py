@@ -20,6 +20,7 @@ from hnexport.bundle.checksums import WrittenFiles, check_files
 from hnexport.bundle.golden import Golden, read_golden, write_golden
 from hnexport.bundle.manifest import FORMAT_FILES, Format, Manifest, Temperature, read_identified
 from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
+from hnexport.card import tell_of_kept
 from hnexport.errors import BundleError, NotRunError, SpecError
 from hnexport.evaluate.carded import measured
 from hnexport.evaluate.results import Evaluation
@@ -28,6 +29,7 @@ from hnexport.export.temper import temper_onnx, temper_program
 from hnexport.export.torchscript import save_scripted
 from hnexport.names import ENSEMBLE_FILE, MODEL_FILE, NETWORK_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity import VerifyOptions
+from hnexport.parity.chosen import held_ensemble
 from hnexport.progress import Progress, no_progress
 from hnexport.spec import OutputKind
 from hnexport.spelling import spelled
@@ -66,7 +68,8 @@ def temper_bundle(
     found = read_identified(bundle, digest)
     manifest = found.manifest
     _check(bundle, manifest, temperature)
-    program = _program(bundle, manifest, bundle_trust(manifest, found.digest, asked=trust))
+    trusted = bundle_trust(manifest, found.digest, asked=trust)
+    program = _program(bundle, manifest, trusted)
     needed = sum(record.size_bytes for record in manifest.files.values())
     check_target(target, force=force, needed_bytes=needed)
     check_files(bundle, manifest, manifest.files)
@@ -76,12 +79,16 @@ def temper_bundle(
             _write_onnx(bundle, folder, temperature)
         if program is not None:
             _write_programs(program, folder, manifest, temperature)
-        write_golden(folder, _divided(read_golden(bundle, manifest), temperature))
-        changed = dataclasses.replace(manifest, temperature=temperature, as_trained=None, parity={}, files={})
+        golden = read_golden(bundle, manifest)
+        write_golden(folder, _divided(golden, temperature))
+        tempered = dataclasses.replace(manifest, temperature=temperature)  # as_trained: relative errors stay
+        held = held_ensemble(bundle, tempered, golden, trusted)
+        changed = dataclasses.replace(tempered, parity={}, files={})
         judged = VerifyOptions(provider=provider, trust=True, fresh=False, own=True)
         shown = [] if evaluation is None else [measured(evaluation)]
-        sealed = seal(folder, changed, files, judged, None, progress, shown)
+        sealed = seal(folder, changed, files, judged, held, progress, shown)
     remember(sealed.digest)
+    tell_of_kept(target)
     return dataclasses.replace(sealed, path=target)
 
 

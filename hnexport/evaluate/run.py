@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hnexport.bundle.manifest import Identified, read_identified
+from hnexport.bundle.manifest import Identified, Manifest, read_identified
 from hnexport.errors import RuntimeInputError
 from hnexport.evaluate.answers import Source, answers, runtime_source
 from hnexport.evaluate.classification import classify, compared, rows_of
@@ -99,14 +99,27 @@ def evaluate(
     if options.temperature and output.axis is None:
         raise RuntimeInputError(f"{output.name} is a value: only logits have a temperature")
     members = check_members("all" if options.members is None else options.members, found.manifest.members)
-    own = read_data(Path(data), found.manifest, output, options.reading)
-    others = None
-    if options.ood is not None:
-        others = read_data(Path(options.ood), found.manifest, output, options.reading, targets=False)
+    own, others = _read(data, found.manifest, output, options)
     not_run: dict[str, str] = {}
     sources = _sources(folder, found, options, ensemble, not_run)
     evaluated, fitted = _evaluated(sources, signature, output, members, own, others, options, progress)
     return _evaluation(found, output, members, own, others, evaluated, options, not_run, fitted)
+
+
+def _read(
+    data: str | PathLike[str], manifest: Manifest, output: OutputSpec, options: EvaluateOptions
+) -> tuple[Data, Data | None]:
+    """The data, and those that do not belong."""
+    own, others = read_data(Path(data), manifest, output, options.reading), None
+    if options.ood is not None:
+        others = read_data(Path(options.ood), manifest, output, options.reading, targets=False)
+    pictures = own.normalised is not None or (others is not None and others.normalised is not None)
+    if options.reading.pictures.get("normalisation") is not None and not pictures:
+        raise RuntimeInputError(
+            "mean and std say how pictures become an input, and the data hold arrays, which are taken as they are: "
+            f"leave {spelled('normalisation', '--mean and --std')} out"
+        )
+    return own, others
 
 
 def _sources(

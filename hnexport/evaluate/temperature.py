@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hnexport.errors import RuntimeInputError
 from hnexport.evaluate.results import FittedTemperature
-from hnexport.evaluate.scores import scores
+from hnexport.evaluate.scores import Scored, joined, row_blocks, scored, scores
 from hnexport.runtime.uncertainty import log_softmax
 from hnexport.spec import OutputSpec
 
@@ -33,11 +33,8 @@ def fit_temperature(
     """
     from scipy.optimize import minimize_scalar
 
-    exact = logits.astype(np.float64)
-
     def nll(log_temperature: float) -> float:
-        log_p = ensemble_log_p(exact, math.exp(log_temperature))
-        return float(-np.take_along_axis(log_p, labels[:, np.newaxis], axis=-1).mean())
+        return float(-_scored(logits, labels, math.exp(log_temperature)).likelihood.mean())
 
     bounds = (math.log(LEAST), math.log(MOST))
     best = minimize_scalar(nll, bounds=bounds, method="bounded", options={"xatol": 1e-7})
@@ -49,7 +46,7 @@ def fit_temperature(
             "give other held-out data, or more"
         )
     value = float(np.dtype(output.dtype).type(found))
-    before, after = (scores(ensemble_log_p(exact, one), labels, bins) for one in (1.0, value))
+    before, after = (scores(_scored(logits, labels, one), bins) for one in (1.0, value))
     return FittedTemperature(value=value, rows=len(labels), before=before, after=after)
 
 
@@ -57,3 +54,13 @@ def ensemble_log_p(logits: NDArray[np.float64], temperature: float) -> NDArray[n
     """Log-probabilities of the ensemble `[row, class]`, the members' logits divided by a temperature."""
     log_p = log_softmax(logits / temperature)
     return np.asarray(np.logaddexp.reduce(log_p, axis=0) - np.log(len(log_p)))
+
+
+def _scored(logits: NDArray[np.floating], labels: NDArray[np.int64], temperature: float) -> Scored:
+    """The ensemble's rows, some at a time."""
+    return joined(
+        [
+            scored(ensemble_log_p(logits[:, rows].astype(np.float64), temperature), labels[rows])
+            for rows in row_blocks(logits)
+        ]
+    )

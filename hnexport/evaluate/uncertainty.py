@@ -1,12 +1,14 @@
 """What an ensemble's uncertainty is good for: to find what does not belong, and to keep silent in time."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.evaluate.results import Coverage, Diversity, Histogram, Separation
 from hnexport.runtime.uncertainty import EnsemblePrediction
 
-__all__ = ["coverage", "diversity", "histogram", "separation", "uncertainties"]
+__all__ = ["coverage", "diversity", "histogram", "row_diversity", "separation", "uncertainties"]
 
 Floats = NDArray[np.float64]
 _CURVE_POINTS = 101
@@ -26,17 +28,30 @@ def uncertainties(prediction: EnsemblePrediction) -> dict[str, Floats]:
     }
 
 
-def diversity(prediction: EnsemblePrediction, labels: NDArray[np.int64]) -> Diversity:
-    """How different the members' answers are; of one member alone, not at all."""
+def row_diversity(prediction: EnsemblePrediction, labels: NDArray[np.int64]) -> dict[str, Floats]:
+    """Of each row: how many of the pairs agree, whether all do, and whether at least one member is right."""
     members, votes = len(prediction.members), prediction.votes
     pairs = members * (members - 1) / 2
-    agreeing = (votes * (votes - 1) / 2).sum(axis=-1).mean()
     right = np.take_along_axis(votes, labels[:, np.newaxis], axis=-1)[:, 0]
+    return {
+        "agreeing": (votes * (votes - 1) / 2).sum(axis=-1) / pairs if pairs else np.ones(len(votes)),
+        "all": (votes.max(axis=-1) == members).astype(np.float64),
+        "any": (right > 0).astype(np.float64),
+    }
+
+
+def diversity(rows: Mapping[str, Floats], mutual_information: Floats) -> Diversity:
+    """How different the members' answers are; of one member alone, not at all.
+
+    Args:
+        rows: as `row_diversity` has them.
+        mutual_information: `[row]`.
+    """
     return Diversity(
-        disagreement=float(1.0 - agreeing / pairs) if pairs else 0.0,
-        all_agree=float((votes.max(axis=-1) == members).mean()),
-        any_right=float((right > 0).mean()),
-        mutual_information=float(prediction.mutual_information.mean()),
+        disagreement=float(1.0 - rows["agreeing"].mean()),
+        all_agree=float(rows["all"].mean()),
+        any_right=float(rows["any"].mean()),
+        mutual_information=float(mutual_information.mean()),
     )
 
 

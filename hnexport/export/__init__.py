@@ -1,5 +1,8 @@
 """One capture of an ensemble, and every file format written from it."""
 
+import hnexport.complete  # noqa: F401  # first: it says what is missing
+
+# isort: split
 from hnexport.export.capture import Capture, capture
 from hnexport.export.onnx import OnnxFiles, write_onnx
 from hnexport.export.pt2 import write_pt2

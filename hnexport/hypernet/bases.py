@@ -48,10 +48,10 @@ def round_bases(stored: Iterable[StoredTensor], tensors: Mapping[str, Tensor]) -
             rounded[basis.name] = exact.to(getattr(torch, basis.dtype))
             _check(basis.name, exact, rounded[basis.name])
             continue
-        held = _pair(basis.name, tensors)
-        if held is None or (tuple(held[0].shape), held[0].dtype) != (basis.shape, getattr(torch, basis.dtype)):
+        held, pair = _pair(basis.name, tensors), (basis, scales[basis.name])
+        if held is None or any(not _is_stored_as(*each) for each in zip(held, pair, strict=True)):
             exact = _plain(basis.name, tensors)
-            held = quantised(exact, _BITS[basis.dtype], basis.shape[1])
+            held = quantised(exact, _BITS[basis.dtype], scales[basis.name].shape[1])
             _check_quantised(basis, exact, *held)
         rounded[basis.name], rounded[scales[basis.name].name] = held
     return rounded
@@ -71,6 +71,10 @@ def basis_rounding(stored: Iterable[StoredTensor], exact: Mapping[str, Tensor], 
 def _pair(name: str, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor] | None:
     scales = tensors.get(scales_name(name))
     return None if scales is None else (tensors[name], scales)
+
+
+def _is_stored_as(tensor: Tensor, item: StoredTensor) -> bool:
+    return tuple(tensor.shape) == item.shape and tensor.dtype is getattr(torch, item.dtype)
 
 
 def _plain(name: str, tensors: Mapping[str, Tensor]) -> Tensor:
@@ -105,7 +109,7 @@ def _check_quantised(basis: StoredTensor, exact: Tensor, integers: Tensor, scale
         raise CheckpointError(f"{what} large: their scales are float16, whose largest number is 65504; {remedy}")
     levels = 2 ** _BITS[basis.dtype] - 2
     loss = _relative_l2(exact, dequantised(integers, scales))
-    if loss > math.sqrt(basis.shape[2]) / levels:
+    if loss > math.sqrt(basis.shape[1] / scales.shape[1]) / levels:
         raise CheckpointError(f"{what} small: their scales are float16, which would change it by {loss:.1%}; {remedy}")
 
 

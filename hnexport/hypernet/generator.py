@@ -86,6 +86,10 @@ class WeightGenerator(nn.Module):
             tensors[name] = joined.lay_out(tensors[name])
         return OverTensors(self, {name: tensor.detach() for name, tensor in tensors.items()}).eval()
 
+    def made_bases(self) -> Mapping[str, Tensor]:
+        """The bases that are stored as integers, float32 `[embedding, chunk]`, which is exact."""
+        return {name: dequantised(self.get(name), self.get(scales)) for name, scales in self._scales.items()}
+
     def get(self, name: str) -> Tensor:
         """A stored tensor by its name; raises AttributeError where there is none."""
         owner, _, leaf = name.rpartition(".")
@@ -122,7 +126,7 @@ class WeightGenerator(nn.Module):
     def _basis(self, name: str) -> Tensor:
         """A basis as it is stored, or made of its integers."""
         basis, scales = self.get(name), self._scales.get(name)
-        return basis if scales is None else dequantised(basis, self.get(scales))
+        return basis if scales is None or basis.is_floating_point() else dequantised(basis, self.get(scales))
 
     def _assemble(self, slot: Slot, chunks: Mapping[str, tuple[Tensor, ...]]) -> Tensor:
         """Join a slot's pieces."""

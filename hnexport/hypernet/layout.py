@@ -45,10 +45,9 @@ class JoinedBasis:
     def lay_out(self, basis: "Tensor") -> "Tensor":
         """A basis `[embedding, chunk]` as a view `[out_channel, embedding, row]`.
 
-        Its integers, or scales, `[embedding, group, size]` become `[out_channel, embedding, a row's groups, size]`.
+        So its integers, and its scales: groups of them lie within a row.
         """
-        row = (self.row,) if basis.dim() == 2 else (basis.shape[1] // self.out_channels, basis.shape[2])
-        return basis.reshape(-1, self.out_channels, *row).transpose(0, 1)
+        return basis.reshape(-1, self.out_channels, basis.shape[1] // self.out_channels).transpose(0, 1)
 
 
 def joined_bases(plan: ChunkPlan) -> dict[str, JoinedBasis]:

@@ -17,24 +17,25 @@ def dequantised(integers: Tensor, scales: Tensor) -> Tensor:
     """A basis, of integers and scales; in float64 where the scales are, else in float32.
 
     Args:
-        integers: int8 `[…, row, group, size]`, or uint8 with two rows in each.
-        scales: `[…, row, group, 1]`.
+        integers: int8 `[…, row, chunk]`, or uint8 with two rows in each.
+        scales: `[…, row, group]`.
 
     Returns:
         `[…, row, chunk]`.
     """
     dtype = torch.promote_types(scales.dtype, torch.float32)
-    if integers.dtype is torch.int8:
-        numbers = integers.to(dtype)
-    else:
-        numbers = _unpacked(integers, scales.shape[-3]).to(dtype) - 8
-    return (numbers * scales.to(dtype)).flatten(-2)
+    numbers = integers.to(dtype) if integers.dtype is torch.int8 else _unpacked(integers.to(dtype), scales.shape[-2])
+    # Grouped between cast and product: OpenVINO 2026.4 takes these two, side by side before a MatMul, for weights that
+    # are compressed along the other axis. It fails then, or computes other numbers.
+    grouped = numbers.reshape(*numbers.shape[:-1], scales.shape[-1], -1)
+    return (grouped * scales.to(dtype).unsqueeze(-1)).flatten(-2)
 
 
-def _unpacked(integers: Tensor, rows: int) -> Tensor:
-    # Not shifted: PyTorch's exporter to ONNX makes signed numbers of that.
-    halves = torch.cat((torch.bitwise_and(integers, 15), torch.floor_divide(integers, 16)), dim=-3)
-    return halves if halves.shape[-3] == rows else halves.narrow(-3, 0, rows)
+def _unpacked(pairs: Tensor, rows: int) -> Tensor:
+    """Two numbers of each; in floating point, since OpenVINO 2026.4 takes constant bytes apart wrongly."""
+    upper = torch.floor_divide(pairs, 16)
+    halves = torch.cat((pairs - upper * 16, upper), dim=-2) - 8
+    return halves if halves.shape[-2] == rows else halves.narrow(-2, 0, rows)
 
 
 def quantised(basis: Tensor, bits: int, groups: int) -> tuple[Tensor, Tensor]:
@@ -44,16 +45,17 @@ def quantised(basis: Tensor, bits: int, groups: int) -> tuple[Tensor, Tensor]:
         bits: 8, or 4.
         groups: of a row.
     """
-    integers = torch.empty((len(basis), groups, basis.shape[1] // groups), dtype=torch.int8)
-    scales = torch.empty((len(basis), groups, 1), dtype=torch.float16)
+    integers = torch.empty(basis.shape, dtype=torch.int8)
+    scales = torch.empty((len(basis), groups), dtype=torch.float16)
     for row, values in enumerate(basis):  # one at a time: what is tried takes several times the memory of its numbers
-        integers[row], scales[row] = _rounded(values.reshape(groups, -1).float(), bits)
+        found, scale = _rounded(values.reshape(groups, -1).float(), bits)
+        integers[row], scales[row] = found.reshape(-1), scale.reshape(-1)
     return (integers if bits == 8 else _packed(integers)), scales
 
 
 def _packed(integers: Tensor) -> Tensor:
     half = -(-len(integers) // 2)
-    raised = torch.zeros((2 * half, *integers.shape[1:]), dtype=torch.uint8)
+    raised = torch.zeros((2 * half, integers.shape[1]), dtype=torch.uint8)
     raised[: len(integers)] = (integers + 8).to(torch.uint8)
     return raised[:half] | (raised[half:] << 4)
 

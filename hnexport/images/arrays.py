@@ -1,7 +1,9 @@
 """`.npy` files: the header is judged before a byte of the array is read."""
 
+import math
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,7 +17,7 @@ from hnexport.runtime.inputs import check_dtype, check_input, check_shape
 from hnexport.spec import TensorSpec
 from hnexport.text import shorten
 
-__all__ = ["ARCHIVE", "array_from", "read_array"]
+__all__ = ["ARCHIVE", "array_from", "array_rows", "array_shape", "read_array"]
 
 ARCHIVE = b"PK\x03\x04"
 """How a `.npz` file begins."""
@@ -47,13 +49,41 @@ def array_from(
     found, order, stored = _read_header(file, subject)
     if words and stored.kind == "U" and stored.itemsize:
         return _read_values(file, size_bytes - file.tell(), subject, found, stored).reshape(found, order=order)
+    batch = _checked(found, stored, tensor, subject)
+    values = _read_values(file, size_bytes - file.tell(), subject, found, stored)
+    return check_input(values.reshape(batch, order=order), tensor)
+
+
+def array_shape(file: IO[bytes], tensor: TensorSpec, subject: str) -> tuple[int, ...]:
+    """The shape that `array_from` would give, by the header alone."""
+    found, _, stored = _read_header(file, subject)
+    return _checked(found, stored, tensor, subject)
+
+
+def array_rows(file: IO[bytes], size_bytes: int, tensor: TensorSpec, subject: str, rows: int) -> Iterator[NDArray[Any]]:
+    """What `array_from` gives, at most so many samples at a time. An array in Fortran order is read whole."""
+    found, order, stored = _read_header(file, subject)
+    batch = _checked(found, stored, tensor, subject)
+    if order == "F" or found != batch:
+        values = _read_values(file, size_bytes - file.tell(), subject, found, stored)
+        whole = check_input(values.reshape(batch, order=order), tensor)
+        yield from (whole[start : start + rows] for start in range(0, len(whole), rows))
+        return
+    _check_length(size_bytes - file.tell(), subject, found, stored)
+    for start in range(0, found[0], rows):
+        shape = (min(rows, found[0] - start), *found[1:])
+        values = _read_values(file, math.prod(shape) * stored.itemsize, subject, shape, stored)
+        yield check_input(values.reshape(shape), tensor)
+
+
+def _checked(found: tuple[int, ...], stored: np.dtype[Any], tensor: TensorSpec, subject: str) -> tuple[int, ...]:
+    """The shape with a batch axis, of what the graph takes."""
     batch = (1, *found) if _is_one_sample(found, tensor) else found
     if stored.hasobject:
         raise RuntimeInputError(f"{subject} holds pickled Python objects, which are never read: save numbers")
     check_dtype(stored, tensor, subject)
     check_shape(batch, tensor, subject)
-    values = _read_values(file, size_bytes - file.tell(), subject, found, stored)
-    return check_input(values.reshape(batch, order=order), tensor)
+    return batch
 
 
 def _is_one_sample(found: tuple[int, ...], tensor: TensorSpec) -> bool:
@@ -100,6 +130,19 @@ def _read_values(
     file: IO[bytes], held: int, subject: str, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> NDArray[Any]:
     """The numbers, flat."""
+    count = _check_length(held, subject, shape, dtype)
+    try:
+        content = bytearray(held)  # an array over it can be written to
+    except MemoryError as error:
+        raise RuntimeInputError(f"{subject} needs {held:,} bytes of memory: give fewer samples at once") from error
+    if file.readinto(content) != held:  # type: ignore[attr-defined]  # what opens files gives buffered readers
+        raise RuntimeInputError(f"{subject} was cut while it was read")
+    values: NDArray[Any] = np.frombuffer(content, dtype=dtype, count=count)
+    return values
+
+
+def _check_length(held: int, subject: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """How many numbers there are, in so many bytes."""
     count = 1
     for size in shape:  # Python's own numbers: NumPy's would wrap around
         count *= size
@@ -109,11 +152,4 @@ def _read_values(
             f"{subject} holds {which} than it says: {held:,} bytes after its header, for {dtype} "
             f"{shorten(list(shape))}; save it again"
         )
-    try:
-        content = bytearray(held)  # an array over it can be written to
-    except MemoryError as error:
-        raise RuntimeInputError(f"{subject} needs {held:,} bytes of memory: give fewer samples at once") from error
-    if file.readinto(content) != held:  # type: ignore[attr-defined]  # what opens files gives buffered readers
-        raise RuntimeInputError(f"{subject} was cut while it was read")
-    values: NDArray[Any] = np.frombuffer(content, dtype=dtype, count=count)
-    return values
+    return count

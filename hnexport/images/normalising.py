@@ -35,6 +35,13 @@ class AppliedNormalisation:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
+    def told(self, holder: str = "bundle") -> str:
+        """In one line, with who said it; `holder` is what the ensemble lies in."""
+        if self.mean is None or self.std is None:
+            return "pictures: pixels from 0 to 255, the graph normalises them"
+        by = spelled("the call", "the command") if self.by is NormalisedBy.GIVEN else f"the {holder}"
+        return f"pictures: (pixel/255 - mean) / std, {in_words(self.mean, self.std)}, as {by} says"
+
 
 def applied_to(image: ImageInput, given: Normalisation | None, subject: str) -> AppliedNormalisation:
     """How an input's pictures are normalised: as is given, else as the ensemble says.

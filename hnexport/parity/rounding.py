@@ -12,17 +12,46 @@ from numpy.typing import NDArray
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import BasisRounding
 from hnexport.ensemble import Ensemble
+from hnexport.errors import ParityError, SpecError
 from hnexport.hypernet.bases import basis_rounding
 from hnexport.parity.double import run_double
 from hnexport.progress import Progress, no_progress
 from hnexport.rows import row_errors
 from hnexport.spec import OutputKind, OutputSpec
 
-__all__ = ["MEMBERS_MEASURED", "measure_rounding"]
+__all__ = ["MEMBERS_MEASURED", "RoundedTooMuchError", "check_rounding", "measure_rounding"]
 
 MEMBERS_MEASURED = 3
 
 Array = NDArray[np.generic]
+
+
+class RoundedTooMuchError(ParityError):
+    """Rounding the bases changed more than was allowed."""
+
+
+def check_rounding(found: BasisRounding, *, most_change: float | None, least_agreement: float | None) -> None:
+    """Compare what rounding changed with what was allowed; None allows anything.
+
+    Raises:
+        RoundedTooMuchError: it is more.
+        SpecError: an agreement is asked for, and no output is of logits.
+    """
+    remedy = "store the bases in more bits"
+    if most_change is not None and found.logits > most_change:
+        raise RoundedTooMuchError(
+            f"rounding the bases changed an output by {found.logits:.2e} (relative L2 of a row), allowed "
+            f"{most_change:g}: {remedy}"
+        )
+    if least_agreement is None:
+        return
+    if found.agreement is None:
+        raise SpecError("no output is of logits: there is no largest class that rounding could change")
+    if found.agreement < least_agreement:
+        raise RoundedTooMuchError(
+            f"with rounded bases {found.agreement:.2%} of the rows have the same largest class, asked for were "
+            f"{least_agreement:.2%}: {remedy}"
+        )
 
 
 def measure_rounding(

@@ -13,7 +13,7 @@ from hnexport.runtime.inputs import NOT_GIVEN, check_inputs
 from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.residents import NO_CONDITIONS, Arrays, ConditionalPredictor, Predictor, ResidentMembers
 from hnexport.runtime.uncertainty import summarise_outputs
-from hnexport.spec import OutputKind, Signature
+from hnexport.spec import OutputKind, OutputSpec, Signature
 from hnexport.spec.images import ImageInput
 from hnexport.spec.usage import Usage
 from hnexport.text import number_of
@@ -107,6 +107,14 @@ class LoadedEnsemble:
         Of a hypernetwork of a vector, a member stands there once for each condition that it is kept with.
         """
         return self._residents.members if self._residents else ()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the only output of logits, as the bundle says, names that occur twice with their numbers; else empty."""
+        from hnexport.images import distinct
+
+        output = _logits(self.signature)
+        return () if output is None else distinct(self.usage.class_names.get(output.name, ()))
 
     @property
     def image_input(self) -> ImageInput | None:
@@ -271,8 +279,14 @@ def _as_given(signature: Signature, outputs: Mapping[str, Any]) -> Any:
 
 
 def _classes(signature: Signature) -> int:
-    logits = [output for output in signature.outputs if output.kind is OutputKind.LOGITS]
-    if len(logits) != 1 or logits[0].axis is None:
+    output = _logits(signature)
+    if output is None or output.axis is None:
         return 0
-    size = logits[0].shape[logits[0].axis]
+    size = output.shape[output.axis]
     return size if isinstance(size, int) else 0
+
+
+def _logits(signature: Signature) -> OutputSpec | None:
+    """The only output of logits."""
+    logits = [output for output in signature.outputs if output.kind is OutputKind.LOGITS]
+    return logits[0] if len(logits) == 1 else None

@@ -9,7 +9,9 @@ import onnxruntime
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
+from hnexport.installed import is_complete
 from hnexport.names import MODEL_FILE, WEIGHTS_FILE
+from hnexport.runtime.advice import how_to_tune
 from hnexport.runtime.cache import keyed_folder
 from hnexport.runtime.entries import CacheEntry
 from hnexport.spelling import spelled
@@ -39,17 +41,18 @@ def find_half(manifest: Manifest) -> Path | None:
     return entry.folder / HALF_FILE if entry.is_whole() else None
 
 
-def require_half(manifest: Manifest, folder: Path) -> Path:
-    """The float16 graph of the bundle in `folder`.
+def require_half(manifest: Manifest, folder: Path | None) -> Path:
+    """The float16 graph of the bundle in `folder`; None where its files are in memory.
 
     Raises:
         RuntimeInputError: there is none; the message says how to make it.
     """
     found = find_half(manifest)
     if found is None:
+        there = folder is not None and is_complete()
+        tuned = "load with tune=True, or choose precision='tf32'" if there else "or choose precision='tf32'"
         raise RuntimeInputError(
-            f"{manifest.name} has no float16 graph in this user's cache: run "
-            f"`hnexport tune {folder} --precision float16` once, "
-            + spelled("load with tune=True, or choose precision='tf32'", "or choose --precision tf32")
+            f"{manifest.name} has no float16 graph in this user's cache: "
+            f"{how_to_tune(folder, half=True)}, {spelled(tuned, 'or choose --precision tf32')}"
         )
     return found

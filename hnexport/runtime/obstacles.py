@@ -57,6 +57,10 @@ _NO_ADAPTER = Obstacle(
 )
 
 
+ASK_DOCTOR = "look at what `hnexport doctor` says"
+"""Where nothing better is known; the doctor says something else."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Driver:
     """The NVIDIA driver, as it answers.
@@ -102,7 +106,7 @@ def explain(provider: str, error: str, doing: str = "compute") -> Obstacle:
         return found
     failure = re.search(r"CUDA failure \d+: [^;]*[^;\s]", error)  # the rest are places in onnxruntime's source
     text = shorten(failure[0] if failure else error) or "onnxruntime gives no reason"
-    return Obstacle(what=f"it could not {doing}: {text}", remedy="look at what `hnexport doctor` says")
+    return Obstacle(what=f"it could not {doing}: {text}", remedy=ASK_DOCTOR)
 
 
 def known_obstacle(provider: str, error: str) -> Obstacle | None:

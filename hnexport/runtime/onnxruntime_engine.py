@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError, ProviderError
+from hnexport.installed import is_complete
 from hnexport.names import COND_ID, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE, WEIGHTS_FILE
+from hnexport.runtime.advice import how_to_tune
 from hnexport.runtime.cuda import CudaOptions
 from hnexport.runtime.declared import check_declared
 from hnexport.runtime.device import WITHOUT_GRAPH, Runner, can_capture, place_session
@@ -163,14 +165,19 @@ class OnnxruntimeEngine:
                     f"{self._manifest.name} generates no weights: there is nothing to fold, choose another strategy"
                 )
             if folder is None:
-                here = f"run `hnexport tune {self._folder}` once, load with tune=True,"
+                there = self._contents is None and is_complete()
                 raise ProviderError(
                     f"{self._manifest.name} is not tuned for this machine: "
-                    f"{here if self._contents is None else 'run `hnexport tune` once on a folder with its files,'} "
+                    f"{how_to_tune(self._on_disk)}, {'load with tune=True, ' if there else ''}"
                     "or choose another strategy (tuned graphs are for the CPU provider)"
                 )
             self._folded = FoldedNetwork(folder, self._threads_of_each())
         return self._folded.materialise(member)
+
+    @property
+    def _on_disk(self) -> Path | None:
+        """The bundle's folder, where it has one."""
+        return self._folder if self._contents is None else None
 
     def generate(self) -> ConditionalPredictor:
         """All members in one session, which generates a member's weights in every call.
@@ -181,7 +188,7 @@ class OnnxruntimeEngine:
             RuntimeInputError: the precision is float16, and this user's cache holds no such graph.
         """
         half = self.precision is Precision.FLOAT16
-        path = require_half(self._manifest, self._folder) if half else self._folder / MODEL_FILE
+        path = require_half(self._manifest, self._on_disk) if half else self._folder / MODEL_FILE
         options = session_options(self._threads_of_each(), prepack=False)
 
         def open_it() -> onnxruntime.InferenceSession:

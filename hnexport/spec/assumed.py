@@ -6,7 +6,7 @@ from hnexport.spec.images import ImageInput
 from hnexport.spec.usage import NORMALISATION, Usage
 from hnexport.spelling import spelled
 
-__all__ = ["Assumed", "assumptions"]
+__all__ = ["Assumed", "assumption", "assumptions"]
 
 
 class Assumed(StrEnum):
@@ -30,22 +30,29 @@ def assumptions(usage: Usage, image: ImageInput | None) -> tuple[str, ...]:
     """
     unsaid = image is not None and image.tensor.dtype == "float32" and usage.normalisation is None
     words = dict.fromkeys((*usage.assumed, *([NORMALISATION] if unsaid else [])))
-    return tuple(_line(word, image) for word in words)
+    return tuple("; ".join(filter(None, (assumption(word, image), _remedy(word, image)))) for word in words)
 
 
-def _line(word: str, image: ImageInput | None) -> str:
-    reference = spelled("reference=FILE", "--reference FILE")
+def assumption(word: str, image: ImageInput | None) -> str:
+    """What was assumed, without how to say it."""
+    if word == Assumed.IMAGE_SIZE and image is not None:
+        return f"images of {image.height}x{image.width}, since no tensor shows their height and width"
+    known = {
+        Assumed.NORMALISATION: "images that are normalised as in training before they reach the graph",
+        Assumed.ASSEMBLY: "tensors that are put together in the order of hypnettorch's own containers",
+        Assumed.CLASSES: "an output layer with bias, since one without it and of more classes has as many numbers",
+    }
+    return next((line for one, line in known.items() if one == word), word)
+
+
+def _remedy(word: str, image: ImageInput | None) -> str:
     if word == Assumed.IMAGE_SIZE and image is not None:
         size = spelled("image_height=… and image_width=…", f"--image {image.channels},HEIGHT,WIDTH")
-        return (
-            f"images of {image.height}x{image.width}, since no tensor shows their height and width; {size} says others"
-        )
-    lines = {
-        Assumed.NORMALISATION: "images that are normalised as in training before they reach the graph; "
-        f"{spelled('Usage(normalisation=Normalisation(…))', '--mean … --std …')} says how",
-        Assumed.ASSEMBLY: "tensors that are put together in the order of hypnettorch's own containers; a build with "
-        f"{reference} compares that with the trained model",
-        Assumed.CLASSES: "an output layer with bias, since one without it and of more classes has as many numbers; "
-        f"{spelled('classes=…', '--classes …')} says it",
+        return f"{size} says others"
+    reference = spelled("reference=FILE", "--reference FILE")
+    known = {
+        Assumed.NORMALISATION: f"{spelled('Usage(normalisation=Normalisation(…))', '--mean … --std …')} says how",
+        Assumed.ASSEMBLY: f"a build with {reference} compares that with the trained model",
+        Assumed.CLASSES: f"{spelled('classes=…', '--classes …')} says it",
     }
-    return next((line for known, line in lines.items() if known == word), word)
+    return next((line for one, line in known.items() if one == word), "")

@@ -1,9 +1,9 @@
 """How the bases of a hypernetwork are stored: as floating-point numbers, or as integers with a scale for each group.
 
-A basis is `[row, chunk]`. A quantised one is two tensors: integers `[row, group, size]`, where the groups cut each row
-into pieces of one size, and scales `[row, group, 1]`, float16; an element is the product of the two. Integers of 4 bits
-lie two to a byte, each number 8 higher than it is: the first half of the rows in the lower bits, the second half in
-the upper ones. Standard library only.
+A basis is `[row, chunk]`. A quantised one is two tensors: integers `[row, chunk]`, and scales `[row, group]`, float16,
+where groups cut each row into pieces of one size; an element is its integer times the scale of its group. Integers of 4
+bits lie two to a byte, each 8 higher than it is: the first half of the rows in the lower bits, the second half in the
+upper ones. Standard library only.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ from hnexport.spec.tensors import StoredKind, StoredTensor
 __all__ = ["bases_of", "basis_dtype", "scales_name", "scales_of", "stored_basis", "unquantised"]
 
 _INTEGERS: Mapping[BasisDtype, str] = MappingProxyType({BasisDtype.INT8: "int8", BasisDtype.INT4: "uint8"})
-_LARGEST_GROUP: Mapping[BasisDtype, int] = MappingProxyType({BasisDtype.INT8: 256, BasisDtype.INT4: 40})
+_LARGEST_GROUP: Mapping[BasisDtype, int] = MappingProxyType({BasisDtype.INT8: 288, BasisDtype.INT4: 40})
 """Elements that share a scale: fewer cost more bytes, more cost precision; docs/bundle.md has what was measured."""
 
 
@@ -39,12 +39,12 @@ def stored_basis(basis: StoredTensor, dtype: BasisDtype, unit: int) -> tuple[Sto
     size = _group_size(unit, _LARGEST_GROUP[dtype])
     held = -(-rows // 2) if dtype is BasisDtype.INT4 else rows
     return (
-        replace(basis, dtype=_INTEGERS[dtype], shape=(held, chunk // size, size)),
+        replace(basis, dtype=_INTEGERS[dtype], shape=(held, chunk)),
         replace(
             basis,
             name=scales_name(basis.name),
             dtype="float16",
-            shape=(rows, chunk // size, 1),
+            shape=(rows, chunk // size),
             kind=StoredKind.BASIS_SCALES,
         ),
     )
@@ -89,11 +89,12 @@ def scales_of(stored: Iterable[StoredTensor]) -> dict[str, StoredTensor]:
 
 
 def _fits(integers: StoredTensor, scales: StoredTensor) -> bool:
-    if scales.dtype != "float16" or len(scales.shape) != 3 or len(integers.shape) != 3:
+    if scales.dtype != "float16" or len(scales.shape) != 2 or len(integers.shape) != 2:
         return False
-    rows, groups, one = scales.shape
-    held = -(-rows // 2) if integers.dtype == "uint8" else rows
-    return one == 1 and integers.shape[:2] == (held, groups) and integers.hypernet == scales.hypernet
+    (rows, groups), (held, chunk) = scales.shape, integers.shape
+    if integers.hypernet != scales.hypernet or not groups or chunk % groups:
+        return False
+    return held == (-(-rows // 2) if integers.dtype == "uint8" else rows)
 
 
 def unquantised(stored: Iterable[StoredTensor]) -> tuple[StoredTensor, ...]:
@@ -107,8 +108,7 @@ def unquantised(stored: Iterable[StoredTensor]) -> tuple[StoredTensor, ...]:
     found = []
     for item in stored:
         if item.name in scales:
-            rows, groups, _ = scales[item.name].shape
-            shape = (rows, groups * item.shape[2])
+            shape = (scales[item.name].shape[0], item.shape[1])
             found.append(replace(item, dtype="float32", shape=shape))
         elif item.kind is not StoredKind.BASIS_SCALES:
             found.append(item)

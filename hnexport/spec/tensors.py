@@ -70,6 +70,11 @@ class TensorSpec:
         return self.shape[:1] == (BATCH,)
 
     @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return _ITEM_BYTES[self.dtype]
+
+    @property
     def row(self) -> tuple[int | str, ...]:
         """The shape of one sample: without the batch axis."""
         return self.shape[1:] if self.has_batch else self.shape

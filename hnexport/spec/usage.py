@@ -45,6 +45,8 @@ class Normalisation:
         require(bool(self.mean) and bool(self.std), f"mean and std need 1 number, or one a channel, {found}")
         fits = all(map(math.isfinite, (*self.mean, *self.std))) and all(value > 0 for value in self.std)
         require(fits, f"mean and std must be finite and std positive, {found}")
+        object.__setattr__(self, "mean", tuple(map(float, self.mean)))  # numpy's numbers are no JSON
+        object.__setattr__(self, "std", tuple(map(float, self.std)))
 
     def check_channels(self, channels: int) -> None:
         """Raise a SpecError where mean or std have neither one number nor one for each of so many channels."""

@@ -87,9 +87,7 @@ def blocked_network(
                 initializers[slot] = tensor.name
     missing = [slot for slot in kernels if slot not in initializers]
     if missing:
-        raise TuneError(
-            f"onnxruntime {onnxruntime.__version__} turned {missing[0]} into something else than a reordered kernel"
-        )
+        raise TuneError(_unfit(f"{missing[0]} as something else than a reordered kernel"))
     positions = {slot: _positions(values[name], kernels[slot]) for slot, name in initializers.items()}
     return BlockedNetwork(
         model=model,
@@ -110,8 +108,17 @@ def chunk_order(name: str, layers: Sequence[str], network: BlockedNetwork, plan:
         pieces, positions = plan.assembly[slot].pieces, network.positions[slot]
         expected = _kernel_positions(order, pieces)
         if not np.array_equal(expected, positions):
-            raise TuneError(f"{name}: onnxruntime orders {slot} in another way than {joined}; it cannot be folded")
+            raise TuneError(_unfit(f"{slot} in another order than {joined}, whose chunks {name} generates too"))
     return BlockedBasis(order=order)
+
+
+def _unfit(stored: str) -> str:
+    """Why nothing can be folded, and what to do instead."""
+    return (
+        f"onnxruntime {onnxruntime.__version__} stores {stored}, on this machine: the bundle cannot be folded here, as "
+        "with some numbers of feature maps. Load it untuned: strategy='materialised' is as fast, 'generated' needs "
+        "less memory"
+    )
 
 
 def _layer_order(slot: str, positions: NDArray[np.int64], pieces: Sequence[Piece]) -> NDArray[np.int64]:
@@ -125,7 +132,7 @@ def _layer_order(slot: str, positions: NDArray[np.int64], pieces: Sequence[Piece
     else:
         changes = 1 + int(np.count_nonzero(np.diff(owner)))
         if changes % len(pieces) or positions.size % changes:
-            raise TuneError(f"{slot}: onnxruntime mixes the chunks of this kernel; it cannot be folded")
+            raise TuneError(_unfit(f"the kernel {slot} in blocks that take from several of its {len(pieces)} chunks"))
         local = positions.reshape(changes // len(pieces), len(pieces), -1)[:, 0]
     out, within = np.divmod(local, kernel_row)
     return np.where(local < 0, -1, out * row + within)

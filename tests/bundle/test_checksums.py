@@ -22,7 +22,7 @@ FILES = (
 def test_an_intact_bundle_passes_and_the_manifest_lists_all_its_files(bundle):
     manifest = read_manifest(bundle)
     check_files(bundle, manifest, manifest.files)
-    assert set(manifest.files) == {path.name for path in bundle.iterdir()} - {"manifest.json"}
+    assert set(manifest.files) == {path.name for path in bundle.iterdir()} - {"manifest.json", "README.md"}
     assert set(FILES) <= set(manifest.files)
 
 

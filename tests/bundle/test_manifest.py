@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from bundles import small_bundle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shared import built_list
@@ -15,7 +16,14 @@ from hnexport.bundle import Manifest, read_manifest, write_manifest
 from hnexport.bundle.table_checks import check_lengths, check_tables
 from hnexport.errors import BundleError, SpecError
 from hnexport.records import from_json, to_json
+from hnexport.spec.usage import Normalisation, Usage
 
+SAID = Usage(
+    normalisation=Normalisation(mean=(0.5,), std=(0.25, 0.5, 0.25)),
+    class_names={"logits": ("a", "b", "c", "d", "e")},
+    license="cc-by-4.0",
+    assumed=("image-size",),
+)
 RECORD = {"size_bytes": 1, "sha256": "0" * 64}
 PLACES = (
     st.none()
@@ -69,6 +77,14 @@ def trained(**changes):
 def tempered(**changes):
     found = {"output": "logits", "value": 2.0, "rows": 9, "source": "sha256:" + "0" * 64}
     return lambda m: m.update(temperature={**found, **changes})
+
+
+def used(**changes):
+    return lambda m: m.update(usage={**to_json(SAID), **changes})
+
+
+def pictures(**changes):
+    return used(normalisation={**to_json(SAID.normalisation), **changes})
 
 
 @pytest.mark.parametrize(
@@ -126,6 +142,24 @@ def tempered(**changes):
         pytest.param(tempered(value=0.0), "temperature.value: expected a number above 0, found 0", id="temperature"),
         pytest.param(tempered(rows=0), "temperature.rows: expected at least 1, found 0", id="tempered rows"),
         pytest.param(tempered(source="sha256:1"), "is not a digest", id="tempered source"),
+        pytest.param(pictures(mean=[0.1, 0.2]), r"\$\.usage: mean needs 1 or 3 numbers", id="mean"),
+        pytest.param(pictures(mean=[]), r"\$\.usage\.normalisation: mean and std need 1 number", id="no mean"),
+        pytest.param(pictures(std=[0.0]), r"\$\.usage\.normalisation: mean and std must be finite", id="std"),
+        pytest.param(pictures(std=["1"]), r"\$\.usage\.normalisation\.std\[0\]: expected a number", id="std's type"),
+        pytest.param(
+            used(class_names={"logits": ["a"]}), r"\$\.usage: logits has 5 classes, found 1", id="class names"
+        ),
+        pytest.param(used(class_names={"x": []}), r"\$\.usage: there is no output 'x'", id="class names of nothing"),
+        pytest.param(
+            used(class_names={"logits": ["\x1b[2J"] * 5}),
+            r"\$\.usage: '\\x1b\[2J' is no name of a",
+            id="escape in class",
+        ),
+        pytest.param(used(class_names={"logits": ["a" * 201] * 5}), r"\$\.usage: .{,120} is no name", id="long class"),
+        pytest.param(used(license="all rights"), r"\$\.usage: 'all rights' is no SPDX", id="licence"),
+        pytest.param(used(assumed=["\x1b"]), r"\$\.usage: assumed: expected at most 32 different words", id="assumed"),
+        pytest.param(used(assumed=["a"] * 9), r"\$\.usage: assumed: expected at most 32", id="assumed twice"),
+        pytest.param(used(licence="mit"), r"\$\.usage: unknown field 'licence'", id="unknown in usage"),
         pytest.param(lambda m: m["parity"].update(x=m["parity"]["onnx"]), "holds no such artifact", id="artifact"),
         pytest.param(lambda m: m.update(members=4), "members is not that of the specification", id="members"),
         pytest.param(lambda m: m["files"]["weights.bin"].update(size_bytes=10**7), "weights.bin has", id="surplus"),
@@ -169,6 +203,20 @@ def test_a_manifest_of_modules_that_is_not_valid_is_refused_with_the_reason(tmp_
     edit(value)
     (tmp_path / "manifest.json").write_text(json.dumps(value))
     with pytest.raises(BundleError, match=message):
+        read_manifest(tmp_path)
+
+
+def test_what_is_said_of_a_bundle_is_read(bundle):
+    change(bundle, used())
+    assert read_manifest(bundle).usage == SAID
+
+
+def test_a_graph_that_takes_pixels_needs_no_normalisation(tmp_path):
+    value = to_json(read_manifest(small_bundle("pixels")))
+    assert "usage" not in value
+    value["usage"] = {"normalisation": {"mean": [0.5], "std": [0.5]}}
+    (tmp_path / "manifest.json").write_text(json.dumps(value))
+    with pytest.raises(BundleError, match=r"\$\.usage: image is uint8: the graph normalises pixels itself"):
         read_manifest(tmp_path)
 
 
@@ -274,7 +322,7 @@ def test_a_manifest_that_is_no_file_is_refused_without_waiting(bundle, make):
 def test_any_value_in_any_place_gives_a_manifest_or_a_bundle_error(built, data):
     """The manifest with one value replaced, at any depth."""
     folder = built.path
-    value = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    value = json.loads((folder / "manifest.json").read_text(encoding="utf-8")) | {"usage": to_json(SAID)}
     place, key = value, data.draw(st.sampled_from(sorted(value)))
     while isinstance(place[key], dict | list) and place[key] and data.draw(st.booleans()):
         place = place[key]

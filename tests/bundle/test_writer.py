@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hnexport.bundle.card import is_as_made, with_mark
 from hnexport.bundle.writer import bundle_contents, bundle_rules, check_target, staged_folder
 from hnexport.errors import BundleError
 from hnexport.publishing import Contents, Rules, check_place
@@ -177,6 +178,49 @@ def test_what_a_model_hub_added_is_carried_over(tmp_path):
     assert (target / ".cache" / "huggingface" / "weights.metadata").read_text() == "etag"
     assert (target / "weights.bin").read_text() == "new"
     assert names(tmp_path) == ["bundle"]
+
+
+def write_with_card(target, text):
+    """As a forced build does whose bundle has a card of its own."""
+    with staged_folder(target, bundle_rules(force=True)) as folder:
+        write_bundle(folder, text)
+        (folder / "README.md").write_text(with_mark(f"about {text}\n"))
+
+
+def test_a_card_goes_with_its_bundle_unless_somebody_completed_it(tmp_path):
+    target = tmp_path / "bundle"
+    for text in ("old", "new"):
+        write_with_card(target, text)
+        assert (target / "README.md").read_text() == with_mark(f"about {text}\n")
+    replace(target)
+    assert names(target) == ["manifest.json", "weights.bin"]
+    write_with_card(target, "old")
+    mine = with_mark("about old\n").replace("about", "all about")
+    (target / "README.md").write_text(mine)
+    write_with_card(target, "new")
+    assert (target / "README.md").read_text() == mine
+    assert (target / "weights.bin").read_text() == "new"
+    assert names(tmp_path) == ["bundle"]
+
+
+@pytest.mark.parametrize(
+    ("content", "made"),
+    [
+        (with_mark("a\nb\n").encode(), True),
+        (with_mark("a\nb\n").replace("\n", "\r\n").encode(), True),
+        (with_mark("a\nb\n").rstrip("\n").encode(), True),
+        (with_mark("a\nb\n").replace("a", "A", 1).encode(), False),
+        (with_mark("a\nb\n").encode() + b"more\n", False),
+        (b"a\nb\n", False),
+        (b"", False),
+        (b"\xff\xfe", False),
+        (None, False),
+    ],
+)
+def test_a_card_that_nobody_touched_is_known(tmp_path, content, made):
+    if content is not None:
+        (tmp_path / "README.md").write_bytes(content)
+    assert is_as_made(tmp_path / "README.md") == made
 
 
 def test_an_empty_folder_may_be_replaced(tmp_path):

@@ -9,9 +9,10 @@ from hypernetworks import CASES
 from markdown_it import MarkdownIt
 from shared import built_kind, built_list
 
-from hnexport.bundle.manifest import Identified, Temperature
+from hnexport.bundle.manifest import BasisRounding, Identified, Temperature
 from hnexport.card import Measured, Score, Table, bundle_card, card_text
 from hnexport.card.markdown import code, prose
+from hnexport.spec import StoredKind
 from hnexport.spec.usage import Normalisation, Usage
 
 EVIL = (
@@ -67,7 +68,7 @@ def test_a_build_writes_the_card_that_the_manifest_gives(built):
 
 def test_a_card_says_origin_files_and_parity(built):
     html = rendered((built.path / "README.md").read_text(encoding="utf-8"))
-    assert f"<td>{built.manifest.origin}</td>" in html
+    assert f"<th>weights come from</th>\n<th>{built.manifest.origin}</th>" in html
     for name in (*built.manifest.files, *built.manifest.parity, "manifest.json"):
         assert f"<td><code>{name}</code></td>" in html
     for found in built.manifest.parity.values():
@@ -123,7 +124,11 @@ def test_a_licence_is_called_as_hubs_call_it(built, given, expected):
             "(pixel / 255 - mean) / std with mean 0.5, 0.4, 0.3 and std 0.25",
         ),
         (Usage(class_names={"logits": ("cat", "dog", "a|b", "d", "e")}), "0 `cat`, 1 `dog`, 2 <code>a&#124;b</code>"),
-        (Usage(assumed=("normalisation",)), "| assumed, since nobody said it | normalisation |"),
+        (
+            Usage(assumed=("image-size", "some-word")),
+            "| assumed, since nobody said it | images of 8x8, "
+            "since no tensor shows their height and width; some-word |",
+        ),
     ],
 )
 def test_what_a_user_has_to_know_is_said(built, usage, said):
@@ -141,6 +146,16 @@ def test_a_temperature_is_said_with_where_it_comes_from(built):
     card = changed(built, temperature=found)
     assert f"| temperature | 1.5 of logits, fitted on 400 rows, of sha256\\:{'0' * 64} |" in card
     assert "logits, classes on axis 1, divided by the temperature in the graph" in card
+
+
+def test_bases_of_half_the_size_are_said(built):
+    half = [
+        dataclasses.replace(one, dtype="float16") if one.kind is StoredKind.BASIS else one
+        for one in built.manifest.stored
+    ]
+    rounding = BasisRounding(bases=1e-4, logits=2e-4, members=(0, 1, 2))
+    card = changed(built, stored=tuple(half), basis_rounding=rounding)
+    assert "stored in float16, weights generated in float32; rounding changed outputs by 2.0e-04, relative L2" in card
 
 
 def test_an_evaluation_stands_in_the_text_and_in_the_metadata(built):

@@ -24,10 +24,11 @@ def runtime(tmp_path):
 def test_a_site_is_written_and_its_weight_is_said(hnexport, runtime, tmp_path):
     done = hnexport("deploy", "web", small_bundle("hypernet"), *PLAIN, "--out", "site", "--runtime", runtime)
     assert done.returncode == 0, done.stderr
-    first, second, third, last = done.stdout.splitlines()
+    first, second, third, fourth, last = done.stdout.splitlines()
     assert first.startswith("runtime: onnxruntime-web 1.30.0, ")
     assert second == "weights: 1.7 MB"
     assert third.startswith("page: ")
+    assert fourth == "pictures: (pixel/255 - mean) / std, mean 0, std 1, as the command says"
     assert last == "site"
     assert (tmp_path / "site" / "index.html").exists()
 
@@ -53,10 +54,10 @@ def test_pictures_that_nobody_says_how_to_normalise_are_refused_with_the_options
     command = ["deploy", "web", small_bundle("hypernet"), "--out", "site", "--runtime", runtime]
     done = hnexport(*command)
     assert done.returncode == 2
-    assert "give --mean … --std … of the training, or --mean 0 --std 1 where it was trained on" in done.stderr
+    assert "give --mean … --std …, or --mean 0 --std 1 where training took pixel / 255" in done.stderr
     done = hnexport(*command, "--mean", "0.5")
     assert done.returncode == 2
-    assert "--mean goes with --std: give both, std 1 where training had none" in done.stderr
+    assert "--mean goes with --std: give both, --std 1 where there was none" in done.stderr
     assert not (tmp_path / "site").exists()
 
 
@@ -112,7 +113,7 @@ def test_it_is_served_until_it_is_interrupted_and_leaves_nothing_behind(runtime,
             env={**os.environ, "TMPDIR": str(temporary)},
         )
     ) as process:
-        lines = [process.stdout.readline() for _ in range(4)]
+        lines = [process.stdout.readline() for _ in range(5)]
         address, note = lines[-1].split(" ", 1)
         assert note == "(Ctrl-C ends it)\n"
         with urllib.request.urlopen(address) as response:

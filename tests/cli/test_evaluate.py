@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from diabetes import TrainedRegressors, held_out
-from digits import TrainedDigits, splits
+from digits import USAGE, TrainedDigits, splits
 from shared import built_kind
 
 from hnexport.bundle.manifest import read_identified
@@ -62,6 +62,16 @@ def test_named_classes_and_damaged_data_are_told(evaluate, tmp_path):
     assert (done.exit_code, "it is missing" in done.stderr) == (2, True)
 
 
+def test_arrays_are_not_normalised(evaluate):
+    done = evaluate("--mean", "0.5", "--std", "0.25")
+    assert done.exit_code == 2
+    assert "the data hold arrays, which are taken as they are: leave --mean and --std out" in " ".join(
+        done.stderr.split()
+    )
+    done = evaluate("--mean", "0.5")
+    assert (done.exit_code, "--mean goes with --std" in done.stderr) == (2, True)
+
+
 def test_a_page_is_written_and_nothing_is_replaced(evaluate, tmp_path):
     done = evaluate("--page", tmp_path / "report.html", "--json")
     assert (done.exit_code, done.stderr) == (0, "")
@@ -101,7 +111,9 @@ def test_a_temperature_is_fitted_and_published(evaluate, digits, tmp_path):
     done = evaluate("--out", tmp_path / "new", data="held.npz")
     assert done.exit_code == 0, done.output
     said = " ".join(done.stdout.split())
-    digest = read_identified(tmp_path / "new").digest
+    identified = read_identified(tmp_path / "new")
+    digest = identified.digest
+    assert identified.manifest.usage == USAGE
     assert "fitted on these 400 rows: the ensemble's NLL there goes from" in said
     assert f"published {tmp_path / 'new'}, {digest}" in said
     shown = CliRunner().invoke(cli, ["inspect", str(tmp_path / "new")]).stdout

@@ -1,10 +1,13 @@
 """Real handwriting as picture files: commands and library answer as they do of the arrays that were trained on."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from bundles import with_usage
+from bundles import small_bundle, with_usage
 from click.testing import CliRunner
 from digits import USAGE, TrainedDigits, splits
 from PIL import Image
@@ -16,6 +19,7 @@ from hnexport.images import Normalisation, from_pixels, read_images
 from hnexport.runtime import load
 from hnexport.spec.usage import Usage
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = USAGE.class_names["logits"]
 
 
@@ -97,6 +101,7 @@ def test_evaluating_says_how_pictures_are_normalised_and_refuses_those_of_which_
 def test_a_loaded_ensemble_says_what_its_pictures_need_and_what_its_classes_are_called(digits, files):
     ensemble, tested = load(digits, provider="cpu"), splits()[2]
     assert ensemble.usage == USAGE
+    assert ensemble.class_names == NAMES
     batch = read_images(files, ensemble.image_input)
     assert np.array_equal(batch.images, tested.images)
     assert np.array_equal(from_pixels(tested.pixels[..., np.newaxis], ensemble.image_input), tested.images)
@@ -106,6 +111,43 @@ def test_a_loaded_ensemble_says_what_its_pictures_need_and_what_its_classes_are_
         tested.pixels[..., np.newaxis], ensemble.image_input, normalisation=Normalisation(mean=(0.5,), std=(0.25,))
     )
     np.testing.assert_allclose(given[:, 0], (tested.pixels / 255 - 0.5) / 0.25, rtol=1e-5, atol=1e-6)
+
+
+def test_the_example_without_hnexport_says_the_same_of_a_picture(digits, files):
+    command = [sys.executable, EXAMPLES / "python" / "picture.py", digits, files[3]]
+    done = subprocess.run([*map(str, command)], check=True, capture_output=True, text=True)
+    (item,) = answered("predict", digits, files[3])
+    best = sorted(zip(item["mean_probabilities"], NAMES, strict=True), reverse=True)[:3]
+    found = [line.split(": ") for line in done.stdout.splitlines()]
+    assert [name for name, _ in found] == [name for _, name in best]
+    np.testing.assert_allclose([float(p) for _, p in found], [p for p, _ in best], atol=6e-5)
+
+
+def test_the_example_without_hnexport_refuses_a_picture_of_which_nobody_says_how_it_is_normalised(
+    digits, files, tmp_path
+):
+    silent = with_usage(digits, Usage(), tmp_path / "silent")
+    command = [sys.executable, EXAMPLES / "python" / "picture.py", silent, files[3]]
+    done = subprocess.run([*map(str, command)], check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "does not say how training normalised pictures" in done.stderr
+
+
+def test_the_example_without_hnexport_gives_pixels_to_a_graph_that_normalises_them(files, tmp_path):
+    bundle = small_bundle("pixels")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    command = [sys.executable, EXAMPLES / "python" / "picture.py", bundle, tmp_path / "a.png"]
+    done = subprocess.run([*map(str, command)], check=True, capture_output=True, text=True)
+    (item,) = answered("predict", bundle, tmp_path / "a.png")
+    name, p = done.stdout.splitlines()[0].split(": ")
+    assert name == item["labels"][int(np.argmax(item["mean_probabilities"]))]
+    assert float(p) == pytest.approx(max(item["mean_probabilities"]), abs=6e-5)
+
+
+def test_the_page_of_an_evaluation_says_how_pictures_were_normalised(digits, folder, tmp_path):
+    answered("evaluate", digits, folder, "--page", tmp_path / "report.html")
+    written = (tmp_path / "report.html").read_text()
+    assert "Pictures: (pixel/255 - mean) / std, mean 0.3, std 0.35, as the bundle says." in written
 
 
 BAD_PIXELS = {

@@ -9,6 +9,7 @@ from bundles import small_spec, trained_tensors
 from PIL import Image
 
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, load_checkpoint, recalibrate, save_checkpoint
+from hnexport.spec.usage import Normalisation, Usage
 
 
 @pytest.fixture
@@ -58,6 +59,22 @@ def test_pictures_are_normalised_as_somebody_said(hnexport, given, tmp_path):
     assert done.returncode == 0
     said = "pictures: (pixel/255 - mean) / std, mean 0.5, std 0.25, as the command says"
     assert said in " ".join(done.stdout.split())
+
+
+def test_pictures_are_normalised_as_the_checkpoint_says(hnexport, given, tmp_path):
+    for number in range(2):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    saying = given[0].with_usage(Usage(normalisation=Normalisation(mean=(0.5,), std=(0.25,))))
+    save_checkpoint(tmp_path / "saying.safetensors", saying)
+    done = hnexport("recalibrate", "saying.safetensors", "0.png", "1.png", "--out", "said.safetensors")
+    assert done.returncode == 0, done.stderr
+    assert "mean 0.5, std 0.25, as the checkpoint says" in " ".join(done.stdout.split())
+    options = ("--mean", "0.5", "--std", "0.25", "--json")
+    done = hnexport("recalibrate", "one-set.safetensors", "0.png", "1.png", "--out", "given.safetensors", *options)
+    assert json.loads(done.stdout)["normalisation"] == {"by": "given", "mean": [0.5], "std": [0.25]}
+    said, expected = (load_checkpoint(tmp_path / f"{name}.safetensors").tensors for name in ("said", "given"))
+    assert all(torch.equal(said[name], tensor) for name, tensor in expected.items())
 
 
 def test_the_given_checkpoint_is_never_replaced(hnexport, given):

@@ -92,9 +92,7 @@ def test_the_page_is_told_how_to_call_the_network(deployed, bundle):
         "channels": 3,
         "height": 8,
         "width": 8,
-        "mean": [0.4],
-        "std": [0.25, 0.5, 1.0],
-        "said_by": "bundle",
+        "normalisation": {"by": "ensemble", "mean": [0.4], "std": [0.25, 0.5, 1.0]},
         "kind": "image",
     }
     assert page["output"] == {"name": "logits", "kind": "logits", "size": 10}
@@ -113,7 +111,7 @@ def test_class_names_and_licence_of_the_bundle_reach_the_page(deployed, tmp_path
 
 def test_a_graph_that_takes_pixels_needs_no_normalisation(deployed):
     found = deployed(small_bundle("pixels"))["page"]["input"]
-    assert (found["dtype"], found["mean"], found["std"], found["said_by"]) == ("uint8", None, None, None)
+    assert (found["dtype"], found["normalisation"]) == ("uint8", {"by": "graph", "mean": None, "std": None})
 
 
 def test_what_is_given_wins_over_what_the_bundle_says(deployed, tmp_path):
@@ -124,9 +122,15 @@ def test_what_is_given_wins_over_what_the_bundle_says(deployed, tmp_path):
         class_names={"logits": tuple(f"kind {one}" for one in range(10))},
     )
     (tmp_path / "labels.txt").write_text("\n".join(f"sort {one}" for one in range(10)))
-    page = deployed(bundle, mean=(0.5,), std=(1.0,), labels=tmp_path / "labels.txt")["page"]
+    page = deployed(bundle, normalisation=Normalisation(mean=(0.5,)), labels=tmp_path / "labels.txt")["page"]
     assert page["labels"][9] == "sort 9"
-    assert (page["input"]["mean"], page["input"]["std"], page["input"]["said_by"]) == ([0.5], [1.0], "command")
+    assert page["input"]["normalisation"] == {"by": "given", "mean": [0.5], "std": [1.0]}
+
+
+def test_names_that_two_classes_share_are_told_apart(deployed, tmp_path):
+    names = ("crane", *(f"kind {one}" for one in range(1, 9)), "crane")
+    page = deployed(saying(small_bundle("pixels"), tmp_path / "bundle", class_names={"logits": names}))["page"]
+    assert (page["labels"][0], page["labels"][1], page["labels"][9]) == ("crane (0)", "kind 1", "crane (9)")
 
 
 def test_labels_normalisation_and_samples_reach_the_page(deployed, tmp_path):
@@ -135,12 +139,11 @@ def test_labels_normalisation_and_samples_reach_the_page(deployed, tmp_path):
     page = deployed(
         small_bundle("hypernet"),
         labels=tmp_path / "labels.txt",
-        mean=(0.5,),
-        std=(0.2, 0.3, 0.4),
+        normalisation=Normalisation(mean=(0.5,), std=(0.2, 0.3, 0.4)),
         samples=(tmp_path / "a #1 %.png",),
     )["page"]
     assert page["labels"][9] == "kind 9"
-    assert (page["input"]["mean"], page["input"]["std"]) == ([0.5], [0.2, 0.3, 0.4])
+    assert page["input"]["normalisation"] == {"by": "given", "mean": [0.5], "std": [0.2, 0.3, 0.4]}
     assert page["samples"] == ["samples/a%20%231%20%25.png"]
     assert files(tmp_path / "site" / "samples") == {"a #1 %.png"}
 
@@ -151,21 +154,18 @@ def test_a_network_of_a_few_numbers_gets_a_form_and_no_pictures(deployed):
     assert page["samples"] == []
 
 
-PLAIN = {"mean": (0.0,), "std": (1.0,)}
+PLAIN = {"normalisation": Normalisation()}
 REFUSED = {
-    "no normalisation": ("hypernet", {}, DeployError, r"does not say how .* give mean=… and std=… of the"),
-    "mean alone": ("hypernet", {"mean": (0.5,)}, DeployError, "mean goes with std: give both, std 1 where"),
-    "std alone": ("pixels", {"std": (0.5,)}, DeployError, "std goes with mean: give both, mean 0 where"),
+    "no normalisation": ("hypernet", {}, RuntimeInputError, r"does not say how .* give normalisation=Normalisation\("),
     "two inputs": ("list of encoders", {}, DeployError, r"takes tokens int64 .*the page shows networks of one input"),
     "mean without pictures": ("list of GRUs", PLAIN, DeployError, "mean and std are for pictures"),
-    "mean for pixels": ("pixels", PLAIN, DeployError, "which this graph normalises itself"),
+    "mean for pixels": ("pixels", PLAIN, RuntimeInputError, "this graph normalises its images itself"),
     "two means": (
         "hypernet",
-        {"mean": (0.5, 0.5), "std": (1.0,)},
+        {"normalisation": Normalisation(mean=(0.5, 0.5))},
         SpecError,
         "mean needs 1 or 3 numbers, one a channel, found 2",
     ),
-    "std of zero": ("hypernet", {"mean": (0.5,), "std": (0.0,)}, SpecError, "std positive"),
     "no labels": ("hypernet", {**PLAIN, "labels": Path("missing.txt")}, RuntimeInputError, "missing.txt"),
     "no sample": ("hypernet", {**PLAIN, "samples": (Path("missing.png"),)}, RuntimeInputError, "missing.png"),
     "a strange sample": ("hypernet", {**PLAIN, "samples": (Path("a.tiff"),)}, DeployError, "browsers read .png"),
@@ -228,7 +228,7 @@ def test_what_is_there_stays_without_force_and_a_site_is_replaced_with_it(deploy
     deployed(bundle)
     with pytest.raises(DeployError, match=r"site exists: choose another target, or give force=True to replace it"):
         deployed(bundle)
-    assert deployed(bundle, mean=(0.5,), std=(1.0,), force=True)["page"]["input"]["mean"] == [0.5]
+    assert deployed(bundle, **PLAIN, force=True)["page"]["input"]["normalisation"]["by"] == "given"
     (tmp_path / "site" / "samples" / "mine.png").write_bytes(b"")
     with pytest.raises(DeployError, match=r"holds samples/mine.png, which its site.json does not list"):
         deployed(bundle, force=True)

@@ -42,13 +42,16 @@ assert not {{"torch", "onnx"}} & set(sys.modules)
     assert np.linalg.norm(found - reference) < 1e-5 * np.linalg.norm(reference)
 
 
-def test_inspect_predict_golden_and_doctor_work(alone, built, tmp_path):
+def test_inspect_predict_golden_card_and_doctor_work(alone, built, tmp_path):
     shown = json.loads(alone.run("hnexport", "inspect", built.path, "--json").stdout)
     assert shown["manifest"]["members"] == built.manifest.members
-    said = alone.run("hnexport", "predict", built.path, IMAGE, "--resize", "--mean", "0", "--std", "1", "--json").stdout
+    how = ("--resize", "--mean", "0", "--std", "1")
+    said = alone.run("hnexport", "predict", built.path, IMAGE, *how, "--json", "--provider", "cpu").stdout
     assert json.loads(said)
     alone.run("hnexport", "golden", built.path, "--out", tmp_path / "golden")
     assert (tmp_path / "golden/inputs/image.npy").is_file()
+    alone.run("hnexport", "card", built.path, "--out", tmp_path / "card.md")
+    assert (tmp_path / "card.md").read_bytes() == (built.path / "README.md").read_bytes()
     diagnosis = json.loads(alone.run("hnexport", "doctor", "--json").stdout)
     assert diagnosis["sound"]
     torch = next(finding for finding in diagnosis["findings"] if finding["what"] == "PyTorch")
@@ -89,11 +92,14 @@ def test_help_marks_what_needs_more(alone):
     assert "[needs" not in text[text.index(" inspect ") : text.index(" locate ")]
 
 
-@pytest.mark.parametrize("name", ["hnexport.Ensemble", "hnexport.parity.verify"])
+@pytest.mark.parametrize(
+    "name", ["hnexport.Ensemble", "hnexport.parity.verify", "hnexport.build.build", "hnexport.export.capture"]
+)
 def test_python_names_say_it_too(alone, name):
     module, _, attribute = name.rpartition(".")
     done = alone.run("python", "-c", f"from {module} import {attribute}", ok=False)
-    assert f"{name} needs all of hnexport, and torch, onnx" in done.stderr.splitlines()[-1]
+    what = "building" if module in ("hnexport.build", "hnexport.export") else name
+    assert f"{what} needs all of hnexport, and torch, onnx" in done.stderr.splitlines()[-1]
 
 
 def test_both_together_share_no_file_and_each_removal_is_clean(alone, wheels):

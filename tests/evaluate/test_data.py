@@ -48,9 +48,13 @@ def encoded(tmp_path):
     return found
 
 
+def inputs(data):
+    return np.concatenate([batch["input"] for batch in data.batches])
+
+
 def in_order(data):
     """By class and first pixels, whatever the order of the files."""
-    rows = [(int(label), image.tobytes()) for label, image in zip(data.targets, data.inputs["input"], strict=True)]
+    rows = [(int(label), image.tobytes()) for label, image in zip(data.targets, inputs(data), strict=True)]
     return sorted(rows)
 
 
@@ -65,7 +69,7 @@ def test_a_folder_an_archive_and_parquet_hold_the_same_data(read, folder, tmp_pa
     assert [one.samples for one in found] == [20] * 4
     assert found[0].targets.dtype == np.int64
     assert all(in_order(one) == in_order(found[0]) for one in found)
-    assert np.array_equal(found[2].inputs["input"], images)
+    assert np.array_equal(inputs(found[2]), images)
 
 
 def test_pictures_are_normalised_as_they_are_told_or_else_as_the_bundle_says(read, folder, tmp_path):
@@ -75,15 +79,15 @@ def test_pictures_are_normalised_as_they_are_told_or_else_as_the_bundle_says(rea
         plain = read(data)
         told = read(data, pictures={"normalisation": said}, usage=trained)
         own = read(data, usage=trained)
-        expected = plain.inputs["input"]
-        np.testing.assert_allclose(told.inputs["input"], (expected - 0.5) / 0.25, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(own.inputs["input"], (expected - 0.1) / 2, rtol=1e-5, atol=1e-6)
+        expected = inputs(plain)
+        np.testing.assert_allclose(inputs(told), (expected - 0.5) / 0.25, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(inputs(own), (expected - 0.1) / 2, rtol=1e-5, atol=1e-6)
         assert [one.normalised.by for one in (plain, told, own)] == ["ensemble", "given", "ensemble"]
         assert (own.normalised.mean, own.normalised.std) == ((0.1,), (2.0,))
         with pytest.raises(RuntimeInputError, match="does not say how training normalised pictures"):
             read(data, usage=Usage())
     other = read(folder, targets=False, usage=trained)
-    assert np.array_equal(other.inputs["input"], read(folder, usage=trained).inputs["input"])
+    assert np.array_equal(inputs(other), inputs(read(folder, usage=trained)))
 
 
 def test_arrays_need_no_normalisation_and_have_none(read, tmp_path):

@@ -8,8 +8,9 @@ from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_auroc, multiclass_accuracy, multiclass_calibration_error
 
 from hnexport.errors import RuntimeInputError
+from hnexport.evaluate import scores as parts
 from hnexport.evaluate.classification import classify, compared, rows_of
-from hnexport.evaluate.scores import calibration_error, reliability, scores
+from hnexport.evaluate.scores import Scored, calibration_error, reliability, row_blocks, scored, scores
 from hnexport.evaluate.uncertainty import coverage, separation
 from hnexport.runtime.uncertainty import log_softmax
 
@@ -30,7 +31,7 @@ def drawn():
 def test_scores_are_those_of_two_libraries(drawn, member):
     logits, labels = drawn
     log_p = log_softmax(logits[member])
-    found, p = scores(log_p, labels, 15), np.exp(log_p)
+    found, p = scores(scored(log_p, labels), 15), np.exp(log_p)
     tensors = torch.from_numpy(p), torch.from_numpy(labels)
     assert found.nll == pytest.approx(log_loss(labels, p), rel=1e-12)
     assert found.nll == pytest.approx(float(F.cross_entropy(torch.from_numpy(logits[member]), tensors[1])), rel=1e-12)
@@ -42,12 +43,13 @@ def test_scores_are_those_of_two_libraries(drawn, member):
 
 
 def test_a_right_class_that_was_ruled_out_costs_what_it_costs():
-    assert scores(log_softmax(np.array([[0.0, 1000.0]])), np.array([0]), 15).nll == pytest.approx(1000.0)
+    assert scores(scored(log_softmax(np.array([[0.0, 1000.0]])), np.array([0])), 15).nll == pytest.approx(1000.0)
 
 
 def test_bins_hold_every_row_once_and_a_boundary_belongs_to_the_upper_one():
-    p = np.array([[0.5, 0.5], [0.75, 0.25], [1.0, 0.0], [0.6, 0.4]])
-    found = reliability(p, np.array([0, 1, 0, 0]), 4)
+    nothing, right = np.zeros(4), np.array([True, False, True, True])
+    rows = Scored(likelihood=nothing, squared=nothing, confidence=np.array([0.5, 0.75, 1.0, 0.6]), right=right)
+    found = reliability(rows, 4)
     assert [one.count for one in found] == [0, 0, 2, 2]
     assert (found[2].low, found[2].high, found[2].accuracy) == (0.5, 0.75, 1.0)
     assert (found[3].confidence, found[3].accuracy) == (0.875, 0.5)
@@ -58,12 +60,28 @@ def test_the_ensemble_is_the_mean_of_probabilities_and_its_gain_is_over_the_mean
     logits, labels = drawn
     found = classify(logits, labels, 10)
     p = np.exp(log_softmax(logits)).mean(axis=0)
-    assert found.ensemble == scores(np.log(p), labels, 10) or found.ensemble.nll == pytest.approx(log_loss(labels, p))
+    assert found.ensemble == scores(scored(np.log(p), labels), 10) or found.ensemble.nll == pytest.approx(
+        log_loss(labels, p)
+    )
     assert found.mean.nll == pytest.approx(np.mean([one.nll for one in found.each]))
     assert found.gain.nll == pytest.approx(found.mean.nll - found.ensemble.nll)
     assert found.gain.accuracy == pytest.approx(found.ensemble.accuracy - found.mean.accuracy)
     assert sum(one.count for one in found.reliability) == ROWS
     assert sum(one.count for one in found.member_reliability) == MEMBERS * ROWS
+
+
+@pytest.mark.parametrize("at_once", [1, ROWS // 3 * MEMBERS * CLASSES])
+def test_rows_in_parts_are_rows_at_once(drawn, at_once, monkeypatch):
+    logits, labels = drawn
+    whole, difference = classify(logits, labels, 10, logits[:, ::2] / 3), compared(logits, logits[::-1], "first")
+    monkeypatch.setattr(parts, "_NUMBERS_AT_ONCE", at_once)
+    assert len(list(row_blocks(logits))) > 1
+    assert classify(logits, labels, 10, logits[:, ::2] / 3) == whole
+    assert compared(logits, logits[::-1], "first") == difference
+    broken = logits.copy()
+    broken[2, ROWS - 3 :, 1] = np.nan
+    with pytest.raises(RuntimeInputError, match=f"3 answers .* number 2 of the members on row {ROWS - 3}:"):
+        classify(broken, labels, 10)
 
 
 def test_diversity_counts_pairs_of_members(drawn):

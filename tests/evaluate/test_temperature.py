@@ -10,8 +10,10 @@ from shared import built_list
 
 from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import Temperature, read_identified, read_manifest
+from hnexport.card import bundle_card
 from hnexport.errors import BundleError, NotRunError, RuntimeInputError, SpecError
 from hnexport.evaluate import EvaluateOptions, evaluate
+from hnexport.evaluate.carded import measured_for
 from hnexport.evaluate.derive import temper_bundle
 from hnexport.evaluate.temperature import fit_temperature
 from hnexport.parity import VerifyOptions, verify
@@ -65,7 +67,7 @@ def derived(digits, tmp_path_factory):
     before = {file.name: file.read_bytes() for file in digits.path.iterdir()}
     found = evaluate(digits.path, folder / "held.npz", options=EvaluateOptions(temperature=True, provider="cpu"))
     asked = temperature(digits.path, value=found.temperature.value)
-    done = temper_bundle(digits.path, folder / "new", asked, provider="cpu")
+    done = temper_bundle(digits.path, folder / "new", asked, evaluation=found, provider="cpu")
     assert before == {file.name: file.read_bytes() for file in digits.path.iterdir()}
     assert done.parity.passed
     return done, found, folder / "held.npz"
@@ -100,6 +102,19 @@ def test_the_new_bundle_has_the_scores_that_were_promised_from_every_source(deri
     for source in found.sources:
         assert source.classification.ensemble.nll == pytest.approx(fitted.temperature.after.nll, rel=1e-5)
     assert fitted.temperature.after.nll < fitted.temperature.before.nll
+
+
+def test_the_card_of_the_new_bundle_says_what_it_was_fitted_on(derived, tmp_path):
+    done, fitted, _ = derived
+    card = (done.path / "README.md").read_text(encoding="utf-8")
+    after = fitted.temperature.after
+    row = f"| ensemble, divided by {fitted.temperature.value:.4f} | {after.accuracy:.4f} | {after.nll:.4f} |"
+    assert "On `held.npz`, 400 samples, output `logits`:" in card
+    assert row in card
+    assert "held-out data that the temperature was fitted on" in card
+    assert "model-index" not in card  # what was fitted on these data is no score
+    found = read_identified(done.path)
+    assert bundle_card(done.path, found, [measured_for(found, fitted, tmp_path)]) == card
 
 
 def test_a_network_that_is_known_as_data_is_verified_with_its_temperature(built, tmp_path):

@@ -1,6 +1,7 @@
 """A member as a plain file computes what the bundle's golden samples say, in every format, of every kind of bundle."""
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -21,7 +22,9 @@ from hnexport.ensemble import Ensemble
 from hnexport.errors import BundleError, ExportError, NotRunError, ParityError, RuntimeInputError
 from hnexport.member import MemberFormat, MemberOptions, MembersFailedError, onnx_file, write_members
 from hnexport.names import PT2_FILE, WEIGHTS_FILE
+from hnexport.records import from_json
 from hnexport.rows import row_errors
+from hnexport.spec.usage import Usage
 
 SUFFIXES = ("onnx", "pt2", "pt")
 TRUSTING = MemberOptions(trust=True)
@@ -113,6 +116,21 @@ def test_a_file_says_what_it_is(tmp_path):
     extra = dict.fromkeys(expected, "")
     torch.jit.load(tmp_path / "plain.pt", _extra_files=extra)
     assert {name: value.decode() for name, value in extra.items()} == expected
+
+
+def test_a_file_says_what_is_said_of_its_bundle(copied, tmp_path):
+    bundle = copied("gelu")
+    value = json.loads((bundle / "manifest.json").read_text())
+    value["usage"] = {"license": "cc-by-4.0"}
+    (bundle / "manifest.json").write_text(json.dumps(value))
+    for suffix in SUFFIXES:
+        write_members(bundle, [1], tmp_path / f"plain.{suffix}", options=TRUSTING)
+    one, two, three = ({"hnexport.usage": ""} for _ in range(3))
+    one |= {item.key: item.value for item in onnx.load(tmp_path / "plain.onnx").metadata_props}
+    torch.export.load(tmp_path / "plain.pt2", extra_files=two)
+    torch.jit.load(tmp_path / "plain.pt", _extra_files=three)
+    for found in (one, two, three):
+        assert from_json(Usage, json.loads(found["hnexport.usage"])) == Usage(license="cc-by-4.0")
 
 
 @pytest.mark.parametrize("opset", [17, 18, 21, 22])

@@ -6,15 +6,20 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
+from bundles import small_bundle
+from hypernetworks import CASES
 from module_ensembles import ENSEMBLES
-from shared import built_list
+from shared import built_kind, built_list
 
 from hnexport.parity import verify_outputs, write_golden_inputs
 from hnexport.parity.results import Verdict
@@ -47,6 +52,13 @@ def in_libtorch(bundle: Path, golden: Path, tmp_path: Path) -> None:
     run(build / "predict", bundle, golden, 3, 16, 16, *range(-1, ENSEMBLES["cnn"].count + 1))
 
 
+DTYPES = {"tensor(int64)": np.int64, "tensor(float)": np.float32, "tensor(double)": np.float64}
+CARDS = {
+    "images": lambda: small_bundle("hypernet"),
+    "tokens": lambda: built_list("scorer").path,
+    "conditions": lambda: built_kind("hypernetwork-both", CASES["both"]).path,
+    "float64": lambda: built_list("regressor").path,
+}
 RUNTIMES = {
     "python, images": (in_python, "cnn"),
     **({"node, images": (in_node, "cnn"), "node, tokens": (in_node, "transformer")} if EVERYTHING else {}),
@@ -68,6 +80,33 @@ def test_an_example_computes_every_member_and_the_ids_that_do_not_exist(runtime,
     (first, second) = (next((golden / f"member-{k}").iterdir()) for k in index.members[:2])
     second.write_bytes(first.read_bytes())
     assert verify_outputs(golden, bundle).verdict is Verdict.DIFFERENT
+
+
+if EVERYTHING:
+
+    @pytest.mark.parametrize("kind", ["images", "tokens", "conditions", "float64"])
+    def test_the_javascript_block_of_a_card_computes_what_onnxruntime_does_of_zeros(kind, tmp_path):
+        bundle = CARDS[kind]()
+        (block,) = re.findall(r"^```js\n(.*?)^```$", (bundle / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+        written = "console.error(JSON.stringify(Object.fromEntries(Object.entries(outputs).map("
+        written += "([name, one]) => [name, [one.dims, Array.from(one.data, Number).map(String)]]))));"
+        (tmp_path / "card.mjs").write_text(block + written)
+        (tmp_path / "node_modules").symlink_to(PACKAGES)
+        command = ["node", str(tmp_path / "card.mjs")]
+        done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=True, timeout=600)
+        session = onnxruntime.InferenceSession(bundle / "model.onnx", providers=["CPUExecutionProvider"])
+        sizes = {"batch": 1, "time": 5, "time_1": 5}
+        given = {
+            one.name: np.zeros([sizes.get(size, size) for size in one.shape], DTYPES[one.type])
+            for one in session.get_inputs()
+        }
+        expected = dict(zip([one.name for one in session.get_outputs()], session.run(None, given), strict=True))
+        found = json.loads(done.stderr)
+        assert set(found) == set(expected)
+        for name, (shape, values) in found.items():
+            assert shape == list(expected[name].shape)
+            np.testing.assert_allclose(np.array(values, float), expected[name].ravel(), rtol=1e-4, atol=1e-5)
+        assert done.stdout
 
 
 def test_the_node_example_asks_for_the_tested_version():

@@ -321,7 +321,7 @@ def test_a_visitor_tries_another_normalisation_and_goes_back(open_page, named_bu
         card.locator(f".headline:has-text('{other.max():.1f} %')").wait_for()
         settled(page, 3, cards=2)
         assert_shown(card, other, NAMES)
-        said = "changed here; mean 0.5, 0.4, 0.3 and std 0.25 of pixel/255, as the bundle says"
+        said = "changed here; the bundle says mean 0.5, 0.4, 0.3 and std 0.25"
         assert page.inner_text("#said") == said
         for field, text in (("#std", "-1"), ("#mean", "a, 0.5"), ("#std", "")):  # marked as wrong, and not used
             page.fill(field, text)
@@ -367,6 +367,15 @@ def test_a_tempered_bundle_says_what_the_runtime_says_of_it(open_page, named_bun
         give(page, file)
         settled(page, 3, cards=2)
         assert_shown(card_of(page, "picture.png"), right, NAMES)
+        page = open_page(f"{address}site.json")
+        page.evaluate(LOAD, ["wasm", *FILES["wasm"]])
+        own = page.evaluate(
+            "async () => [...(await ensemble.predict(ensemble.golden.inputs, { member: 1 })).logits.data]"
+        )
+    golden = read_golden(tempered)
+    exact = load(tempered).predict(golden.inputs["image"], member=1)
+    assert row_errors(np.array(own).reshape(exact.shape), exact.astype(float)).max() <= LIMIT
+    assert np.allclose(golden.outputs["logits"] * 3, read_golden(named_bundle).outputs["logits"])
 
 
 def test_pixels_need_no_normalisation(open_page, tmp_path):

@@ -51,7 +51,7 @@ export function heat(
     ...columns.map((name) => html("th", { scope: "col", title: name }, name)));
   const body = rows.map(({ name, cells }) => html("tr", {}, html("th", { scope: "row" }, name),
     ...cells.map(({ text, share, best }) => {
-      const cell = html("td", best ? { class: "best" } : {}, text);
+      const cell = html("td", { title: text, class: best && "best" }, text);
       cell.style.setProperty("--share", String(Number.isFinite(share) ? share : 0));
       return cell;
     })));

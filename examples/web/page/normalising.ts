@@ -1,27 +1,25 @@
 import { found } from "./elements.js";
 import type { Normalisation } from "../module/index.js";
-import type { ImageInput } from "./settings.js";
+import type { Applied } from "./settings.js";
 
-const WORDS: Readonly<Record<NonNullable<ImageInput["said_by"]>, string>> = {
-  bundle: "of pixel/255, as the bundle says",
-  command: "of pixel/255, as this page was told",
-};
+type Said = Exclude<Applied, { readonly by: "graph" }>;
+
+const WHO = { ensemble: "the bundle says", given: "this page was told" };
+const listed = (numbers: readonly number[]): string => numbers.map((one) => Number(one.toPrecision(6))).join(", ");
 
 /** Mean and standard deviation of pictures: what applies, who says it, and fields to try others. */
 export class Normalising {
   /** What the fields said when it was last possible: what is marked as wrong is not used. */
-  #applied: { mean: readonly number[]; std: readonly number[] };
+  #applied: Normalisation;
   readonly #fields: Readonly<Record<"mean" | "std", HTMLInputElement>>;
 
-  constructor(
-    private readonly input: ImageInput, private readonly said: Normalisation, private readonly changed: () => void,
-  ) {
-    this.#applied = { ...said };
+  constructor(private readonly channels: number, private readonly said: Said, private readonly changed: () => void) {
+    this.#applied = said;
     this.#fields = { mean: found<HTMLInputElement>("mean"), std: found<HTMLInputElement>("std") };
     found("normalisation").hidden = false;
     for (const id of ["mean", "std"] as const) this.#fields[id].addEventListener("change", () => this.#read(id));
     found("back").addEventListener("click", () => {
-      this.#applied = { ...said };
+      this.#applied = said;
       this.#write();
       changed();
     });
@@ -35,7 +33,7 @@ export class Normalising {
   #read(id: "mean" | "std"): void {
     const field = this.#fields[id];
     const given = field.value.split(/[\s,;]+/).filter(Boolean).map(Number);
-    const { channels } = this.input;
+    const { channels } = this;
     const right = given.every((one) => Number.isFinite(one) && (id === "mean" || one > 0))
       && [1, channels].includes(given.length);
     const count = channels === 1 ? "one number" : `one number, or ${channels}`;
@@ -49,7 +47,7 @@ export class Normalising {
 
   #write(): void {
     for (const id of ["mean", "std"] as const) {
-      this.#fields[id].value = this.said[id].join(", ");
+      this.#fields[id].value = listed(this.said[id]);
       this.#fields[id].setCustomValidity("");
     }
     this.#explain();
@@ -59,8 +57,8 @@ export class Normalising {
     const { mean, std } = this.said;
     const same = (["mean", "std"] as const).every((id) =>
       this.#fields[id].validity.valid && this.#applied[id].join() === this.said[id].join());
-    const who = WORDS[this.input.said_by ?? "command"];
-    found("said").textContent = same ? who : `changed here; mean ${mean.join(", ")} and std ${std.join(", ")} ${who}`;
+    const who = WHO[this.said.by];
+    found("said").textContent = same ? `of pixel/255, as ${who}` : `changed here; ${who} mean ${listed(mean)} and std ${listed(std)}`;
     found("back").hidden = same;
   }
 }

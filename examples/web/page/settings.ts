@@ -19,12 +19,13 @@ export interface Settings {
 
 export interface ImageInput extends Pictures {
   readonly kind: "image";
-  /** `(pixel / 255 - mean) / std`, one number or one a channel; null where the network takes uint8. */
-  readonly mean: readonly number[] | null;
-  readonly std: readonly number[] | null;
-  /** Who says so: the bundle, or the command that made the page. */
-  readonly said_by: "bundle" | "command" | null;
+  readonly normalisation: Applied;
 }
+
+/** `(pixel / 255 - mean) / std`, one number or one a channel, and who says so; the graph itself, which takes uint8. */
+export type Applied =
+  | { readonly by: "given" | "ensemble"; readonly mean: readonly number[]; readonly std: readonly number[] }
+  | { readonly by: "graph"; readonly mean: null; readonly std: null };
 
 export interface NumbersInput {
   readonly kind: "numbers";

@@ -74,7 +74,8 @@ class Generated(nn.Module):
         if self._takes_id:
             held[INPUT + COND_ID] = cond_id.reshape(1).clamp(0, self.members - 1).reshape(())
         for name, scales in self._scales.items():
-            held[name] = dequantised(tensors[name], tensors[scales])
+            if not tensors[name].is_floating_point():
+                held[name] = dequantised(tensors[name], tensors[scales])
         for name, condition in conditions.items():
             held[INPUT + name] = condition
             guard = guard + torch.where(condition.isnan(), math.nan, 0.0).sum()
@@ -85,6 +86,11 @@ class Generated(nn.Module):
             values.append(function(*_decoded(args, held, values), **by_name))
         computed = {slot: _decoded(value, held, values) for slot, value in self._outputs.items()}
         return {GUARD: guard, **weights, **computed}
+
+    def made_bases(self) -> Mapping[str, Tensor]:
+        """The bases that are stored as integers, float32, which is exact."""
+        tensors = named_tensors(self)
+        return {name: dequantised(tensors[name], tensors[scales]) for name, scales in self._scales.items()}
 
 
 def check_generated(generator: Generated, slots: tuple[Slot, ...], conditions: Sequence[TensorSpec] = ()) -> None:

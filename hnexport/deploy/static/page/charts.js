@@ -21,7 +21,7 @@ export function split(unsure, disagreement, most) {
 export function heat(columns, rows) {
     const head = html("tr", {}, html("th", { scope: "col" }, "Member"), ...columns.map((name) => html("th", { scope: "col", title: name }, name)));
     const body = rows.map(({ name, cells }) => html("tr", {}, html("th", { scope: "row" }, name), ...cells.map(({ text, share, best }) => {
-        const cell = html("td", best ? { class: "best" } : {}, text);
+        const cell = html("td", { title: text, class: best && "best" }, text);
         cell.style.setProperty("--share", String(Number.isFinite(share) ? share : 0));
         return cell;
     })));

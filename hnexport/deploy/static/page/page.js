@@ -109,10 +109,12 @@ async function main() {
     const add = (given) => card(given, predictions, settings);
     if (settings.input.kind === "image") {
         const { input } = settings;
-        const normalising = input.mean && input.std ? new Normalising(input, { mean: input.mean, std: input.std }, () => {
+        const again = () => {
             predictions.forget();
             predictions.update();
-        }) : null;
+        };
+        const { channels, normalisation } = input;
+        const normalising = normalisation.by === "graph" ? null : new Normalising(channels, normalisation, again);
         const images = new Images(input, settings, add, fail, () => normalising?.applied ?? null);
         images.listen();
         void images.first();

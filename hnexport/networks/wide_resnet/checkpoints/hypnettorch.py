@@ -123,21 +123,21 @@ def _imported(
         spec=spec,
         tensors={name: tensors[name] for name in order},
         origin=origin,
-        usage=Usage(assumed=tuple(_assumed(reading, overrides))),
+        usage=Usage(assumed=tuple(_assumed(reading, main, overrides))),
     )
     warn_of_statistics(origin, main, found, sets)
     return found
 
 
-def _assumed(reading: Reading, overrides: HypnettorchOverrides) -> Iterator[Assumed]:
+def _assumed(reading: Reading, main: MainState, overrides: HypnettorchOverrides) -> Iterator[Assumed]:
     """What neither a tensor nor the overrides say, and the checkpoint needs."""
     if overrides.image_height is None or overrides.image_width is None:
         yield Assumed.IMAGE_SIZE
     yield Assumed.NORMALISATION
     yield Assumed.ASSEMBLY
-    network, generated = reading.spec.network, reading.spec.recipe.output is Source.GENERATED
+    network, hidden = reading.spec.network, reading.spec.recipe.output is Source.GENERATED and not main.params
     said = overrides.classes is not None or overrides.output_bias is not None
-    if generated and network.output_bias and not said and network.classes % network.widths[-1] == 0:
+    if hidden and network.output_bias and not said and network.classes % network.widths[-1] == 0:
         yield Assumed.CLASSES
 
 

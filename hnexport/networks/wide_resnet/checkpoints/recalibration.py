@@ -56,7 +56,6 @@ def recalibrate(
             spec=from_json(PipelineSpec, found.ensemble.source.spec),
             tensors=found.ensemble.tensors,
             origin=f"{checkpoint.origin}; batch-norm statistics of each member estimated from {len(images)} images",
-            usage=checkpoint.usage,
         ),
         images=found.samples,
         batches=found.batches,

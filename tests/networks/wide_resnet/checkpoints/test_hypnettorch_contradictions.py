@@ -243,6 +243,19 @@ def test_what_nobody_said_of_the_images_is_assumed_and_kept() -> None:
     assert said.ensemble().usage == said.usage
 
 
+def test_classes_that_an_output_layer_without_bias_has_others_of_are_assumed() -> None:
+    case = Case(n=1, k=1, num_classes=4, num_feature_maps=(4, 4, 4, 4), output="generated", in_shape=(8, 8, 3))
+    shown = build(case).state_dicts()
+    assert Assumed.CLASSES not in load(shown).usage.assumed  # the main network has an output layer of its own
+    states = build(dataclasses.replace(case, no_weights=True)).state_dicts()
+    found = load(states)
+    assert (found.spec.network.classes, found.spec.network.output_bias) == (4, True)
+    assert Assumed.CLASSES in found.usage.assumed
+    assert load(states, output_bias=False).spec.network.classes == 5  # the same tensors
+    for said in ({"classes": 4}, {"classes": 5}, {"output_bias": True}):
+        assert Assumed.CLASSES not in load(states, **said).usage.assumed
+
+
 def test_flat_images_need_a_height_and_a_width_that_somebody_said() -> None:
     states = state_dicts("hypernetwork container")
     with pytest.raises(SpecError, match=r"give image_height=… and image_width=…"):

@@ -1,5 +1,6 @@
 """Late-phase state dicts in files as people have them, and the pickled modules that the training script saves."""
 
+import copy
 import pickle
 import re
 import sys
@@ -14,10 +15,12 @@ import torch
 from late_phase import LatePhase
 from torch import Tensor, nn
 
+import hnexport
 from hnexport.errors import CheckpointError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, is_late_phase, load_late_phase
 from hnexport.spelling import in_command
 
+PAGE = Path(__file__).parents[4] / "docs/late-phase.md"
 CASE = LatePhase(depth=10, width=1, members=2)
 
 
@@ -100,6 +103,52 @@ def test_the_temperature_of_an_ensemble_divides_its_logits(
     assert "divided by its temperature T, 2" in caplog.text
     with pytest.raises(CheckpointError, match="tensor 'T': expected a positive number, found 0"):
         load_late_phase(saved(behind("models.", state) | {"T": torch.zeros(1)}))
+
+
+def test_of_an_ensemble_of_networks_one_is_chosen_and_the_temperature_is_all_of_theirs(
+    state: dict[str, Tensor], other: dict[str, Tensor], saved: Callable[[object], Path]
+) -> None:
+    path = saved({"ema": behind("models.0.", state) | behind("models.1.", other) | {"T": torch.full((1,), 2.0)}})
+    with pytest.raises(CheckpointError, match=r"2 late-phase networks that differ: .*models\.0.*models\.1"):
+        load_late_phase(path)
+    found = head(load_late_phase(path, prefix="ema.models.1"))
+    assert torch.equal(found, other["head.no_coef_modules.1.weight"] / 2)
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.bn1, self.fc = nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.bn1(self.layer(x)))  # type: ignore[no-any-return]
+
+
+def test_networks_for_imagenet_are_refused_with_the_lines_that_make_modules_of_them(
+    saved: Callable[[object], Path],
+) -> None:
+    changed = Small()
+    for layer in (changed.bn1, changed.fc):  # as convert_specialist does
+        layer.specialist_modules = nn.ModuleList([copy.deepcopy(layer) for _ in range(3)])
+        for number, own in enumerate(layer.specialist_modules):
+            nn.init.normal_(own.weight, float(number))
+    path = saved({"epoch": 20, "arch": "resnet18", "state_dict": behind("module.", changed.state_dict())})
+    assert is_late_phase(path)
+    with pytest.raises(CheckpointError, match=r"specialist_modules, as train_super_.*docs/late-phase\.md"):
+        load_late_phase(path)
+    (lines,) = re.findall(r"```text\n(saved = .*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    for theirs, here in (("torchvision.models.resnet50()", "Small()"), ("…_checkpoint.pth.tar", str(path))):
+        lines = lines.replace(theirs, here)
+    lines = lines.replace("range(10)", "range(3)").replace("torch.zeros(2, 3, 224, 224)", "torch.zeros(2, 4)")
+    names: dict[str, Any] = {"torch": torch, "hnexport": hnexport, "Small": Small}
+    exec(lines, names)
+    rows = torch.randn(5, 4)
+    for number in range(3):
+        expected = changed.fc.specialist_modules[number](  # type: ignore[index]
+            changed.bn1.specialist_modules[number].eval()(changed.layer(rows))  # type: ignore[index]
+        )
+        assert torch.equal(names["ensemble"](number, {"x": rows})["logits"], expected)
+    assert "shared.layer.weight" in names["ensemble"].tensors
 
 
 @pytest.fixture

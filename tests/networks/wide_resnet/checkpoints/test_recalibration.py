@@ -14,8 +14,10 @@ from hnexport.networks.wide_resnet.module import WideResNet
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec
 from hnexport.spec import BasisDtype
+from hnexport.spec.usage import Normalisation, Usage
 
 SPEC = small_spec("hypernet")
+SAID = Usage(normalisation=Normalisation(mean=(0.5,), std=(0.25,)), license="mit", assumed=("image-size",))
 
 
 def checkpoint_of(spec: PipelineSpec = SPEC) -> Checkpoint:
@@ -47,13 +49,14 @@ def by_hand(checkpoint: Checkpoint, member: int, given: Tensor, batches: int) ->
 @pytest.mark.parametrize("had_own", [False, True])
 def test_each_members_statistics_are_those_of_its_plain_network(had_own: bool, dropout: float) -> None:
     network = dataclasses.replace(SPEC.network, dropout=dropout)
-    checkpoint = checkpoint_of(dataclasses.replace(SPEC, member_statistics=had_own, network=network))
+    checkpoint = checkpoint_of(dataclasses.replace(SPEC, member_statistics=had_own, network=network)).with_usage(SAID)
     kept = {name: tensor.clone() for name, tensor in checkpoint.tensors.items()}
     found = recalibrate(checkpoint, images(), batch_size=20)
     made = found.checkpoint
     assert (found.images, found.batches, found.norms, found.had_own) == (50, 2, 7, had_own)
     assert made.spec == dataclasses.replace(checkpoint.spec, member_statistics=True)
     assert made.origin == "a test; batch-norm statistics of each member estimated from 50 images"
+    assert made.usage == SAID
     for member in range(3):
         for name, expected in by_hand(checkpoint, member, images(), 2).items():
             torch.testing.assert_close(made.tensors[f"member.{name}"][member], expected, rtol=1e-4, atol=1e-5)

@@ -34,6 +34,8 @@ __all__ = ["LatePhaseState", "is_late_phase", "read_late_phase"]
 
 _log = logging.getLogger(__name__)
 _STATE = (b"no_coef_modules", b"bank.templates")
+_OTHER = "specialist_modules"
+"""Of the networks that its train_super_late_phase.py changes in place: those of torchvision."""
 _OBJECTS = (b"HYPERWRN", b"HyperWRN", b"VirtualEnsemble")
 _MOST = 2**26
 """Names stand before the numbers of all tensors: so many bytes of a file are searched for them."""
@@ -61,7 +63,7 @@ def is_late_phase(path: str | os.PathLike[str]) -> bool:
     Raises:
         CheckpointError: it is missing, or cannot be read.
     """
-    return _has(existing_file(path), (*_STATE, *_OBJECTS))
+    return _has(existing_file(path), (*_STATE, _OTHER.encode(), *_OBJECTS))
 
 
 def read_late_phase(path: str | os.PathLike[str], prefix: str | None = None) -> LatePhaseState:
@@ -80,6 +82,13 @@ def read_late_phase(path: str | os.PathLike[str], prefix: str | None = None) -> 
     except CheckpointError as error:
         raise _objects(path) or error from error
     networks = _networks(found)
+    if not networks and any(_OTHER in entry.parts for entry in found):
+        raise CheckpointError(
+            f"{path}: holds {_OTHER}, as train_super_late_phase.py of the late-phase code saves networks for "
+            "ImageNet; of that code only its Wide ResNets are read (input_layer.…, adapter.…, conv_block.…, head.…). "
+            f"Make a module of each member, with the tensors of {_OTHER}.K in the place of the layer's own, and give "
+            "hnexport the list: docs/late-phase.md has the lines"
+        )
     if not networks:
         raise _objects(path) or CheckpointError(
             f"{path}: expected a late-phase state dict (input_layer.…, adapter.0.…), found {listing(found, networks)}"
@@ -147,8 +156,10 @@ def _option(prefix: str) -> str:
 
 
 def _temperature(path: Path, place: Place, found: Sequence[Entry]) -> float:
-    """`T` of the `VirtualEnsemble` around the network; 1 where there is none."""
+    """`T` of the `VirtualEnsemble` around the network, or of the `DeepEnsemble`; 1 where there is none."""
     *outer, last = place.path.split(".")
+    if last.isdecimal() and outer:
+        *outer, last = outer
     beside = next((entry.value for entry in found if last == "models" and entry.parts == [*outer, "T"]), None)
     if not isinstance(beside, Tensor) or not is_dense(beside) or beside.numel() != 1:
         return 1.0
