@@ -12,7 +12,12 @@ from hnexport.runtime.uncertainty import AnytimePrediction, summarise
 from hnexport.runtime.until import Tally, Until
 from hnexport.spec import BATCH, OutputKind, Signature
 
-__all__ = ["check_anytime", "predict_until"]
+__all__ = ["can_stop", "check_anytime", "predict_until"]
+
+
+def can_stop(signature: Signature) -> bool:
+    """Whether the members of such a network can be asked one after the other."""
+    return _obstacle(signature) is None
 
 
 def check_anytime(signature: Signature) -> None:
@@ -21,20 +26,24 @@ def check_anytime(signature: Signature) -> None:
     Raises:
         RuntimeInputError: it has several outputs, or another one than logits `[batch, class]`.
     """
+    reason = _obstacle(signature)
+    if reason is not None:
+        raise RuntimeInputError(
+            f"until is for networks whose only output is logits [batch, class], {reason}: leave it out, all members run"
+        )
+
+
+def _obstacle(signature: Signature) -> str | None:
     only = signature.outputs[0]
     if len(signature.outputs) > 1:
-        reason = f"this one has the outputs {', '.join(output.name for output in signature.outputs)}"
-    elif only.kind is not OutputKind.LOGITS:
-        reason = f"{only.name} is a value"
-    elif len(only.shape) != 2 or only.shape[0] != BATCH or only.axis != 1:
-        reason = f"{only.name} has shape [{', '.join(map(str, only.shape))}], classes along axis {only.axis}"
-    elif not any(item.has_batch for item in signature.inputs):
-        reason = "no input has a batch axis"
-    else:
-        return
-    raise RuntimeInputError(
-        f"until is for networks whose only output is logits [batch, class], {reason}: leave it out, all members run"
-    )
+        return f"this one has the outputs {', '.join(output.name for output in signature.outputs)}"
+    if only.kind is not OutputKind.LOGITS:
+        return f"{only.name} is a value"
+    if len(only.shape) != 2 or only.shape[0] != BATCH or only.axis != 1:
+        return f"{only.name} has shape [{', '.join(map(str, only.shape))}], classes along axis {only.axis}"
+    if not any(item.has_batch for item in signature.inputs):
+        return "no input has a batch axis"
+    return None
 
 
 def predict_until(
