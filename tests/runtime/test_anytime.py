@@ -150,6 +150,7 @@ def test_members_of_an_image_do_not_depend_on_the_others_of_its_batch(built_once
     assert len(set(ensemble.predict_mean(images, until=confidence).members_used)) > 1
 
 
+@pytest.mark.parametrize("confidence", [0.5, 0.65])
 def test_each_row_takes_what_its_own_members_say(confidence):
     logits = 2 * np.random.default_rng(7).standard_normal((8, 200, 4))
     used, means = reference(logits, confidence)
