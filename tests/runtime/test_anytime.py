@@ -57,6 +57,19 @@ def test_exact_votes_are_those_of_all_members(logits):
     assert np.array_equal(found.votes.argmax(-1), summarise(logits).votes.argmax(-1))
 
 
+@pytest.mark.parametrize("members", [2, 4, 7])
+def test_thousands_of_rows_whose_members_are_sure_and_disagree_keep_their_answers(members):
+    random = np.random.default_rng(members)
+    logits = random.choice([0.0, 1.0, 1000.0], size=(members, 5000, 3))
+    whole = summarise(logits)
+    found, votes = asked(logits, "exact")[0], asked(logits, "votes")[0]
+    assert np.array_equal(found.probabilities.argmax(-1), whole.probabilities.argmax(-1))
+    assert np.array_equal(votes.votes.argmax(-1), whole.votes.argmax(-1))
+    for used in (found.members_used, votes.members_used):
+        assert used.max() == members
+        assert members == 2 or used.min() < members
+
+
 @given(logits=hostile)
 def test_no_fewer_members_could_be_sure_of_the_answer(logits):
     members, rows, classes = logits.shape
@@ -137,6 +150,7 @@ def test_members_of_an_image_do_not_depend_on_the_others_of_its_batch(built_once
     assert len(set(ensemble.predict_mean(images, until=confidence).members_used)) > 1
 
 
+@pytest.mark.parametrize("confidence", [0.5, 0.65])
 def test_each_row_takes_what_its_own_members_say(confidence):
     logits = 2 * np.random.default_rng(7).standard_normal((8, 200, 4))
     used, means = reference(logits, confidence)

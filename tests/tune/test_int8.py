@@ -68,6 +68,22 @@ def test_each_member_is_rounded_by_its_own_ranges_and_weights(built, samples, op
     np.testing.assert_array_equal(first, found.predict(images, member=0))  # made again
 
 
+def test_members_in_int8_are_asked_one_after_the_other_whatever_the_batch(built, samples, options):
+    quantised(built.path, samples, options=options)
+    ensemble = load(built.path, precision="int8")
+    images = np.load(samples)["image"][:12]
+    first = np.sort(ensemble.predict_mean(images, members=[0]).probabilities.max(axis=-1))
+    gap = int(np.diff(first).argmax())
+    for until in ("exact", float(first[gap : gap + 2].mean())):
+        found = ensemble.predict_mean(images, until=until)
+        for row in range(len(images)):
+            alone = ensemble.predict_mean(images[row : row + 1], until=until)
+            assert alone.members_used[0] == found.members_used[row]
+            np.testing.assert_allclose(alone.probabilities[0], found.probabilities[row], atol=1e-6)
+    assert 1 in found.members_used
+    assert found.members_used.max() > 1
+
+
 def test_a_layer_that_loses_too_much_stays_in_float32_and_is_named(built, samples):
     every = quantised(built.path, samples, options=Int8Options(samples=32, least_decibels=0.0))
     assert not every.report.kept
