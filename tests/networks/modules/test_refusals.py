@@ -212,6 +212,12 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: two(lambda self, x: self.layer(x) * x.abs().max()),
         "output output of one sample depends on the other samples",
     ),
+    "a branch by the sum of the batch": (
+        lambda: two(
+            lambda self, x: torch.cond(x.sum() > 0, lambda x: self.layer(x), lambda x: self.layer(x).relu(), (x,))
+        ),
+        "output output of one sample depends on the other samples",
+    ),
     "a branch on the batch size": (
         lambda: two(lambda self, x: self.layer(x) if x.shape[0] > 1 else self.layer(x) * 2),
         "with the axis batch of size 1 .*remove what depends on the size",
