@@ -19,6 +19,7 @@ from hnexport.errors import CaptureError
 __all__ = ["dynamic_shapes", "exported", "exporters_warnings"]
 
 _ASSIGNED = "The tensor attribute"
+_GRADIENT = r"The \.grad attribute of a Tensor that is not a leaf"  # where `torch.cond` is captured
 _NOISY = ("torch.fx.experimental.symbolic_shapes", "torch._subclasses.fake_tensor", "torch.export")
 
 
@@ -96,5 +97,6 @@ def exporters_warnings() -> Iterator[None]:
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
         warnings.filterwarnings("ignore", _ASSIGNED, UserWarning)
+        warnings.filterwarnings("ignore", _GRADIENT, UserWarning)
         warnings.simplefilter("error", TracerWarning)
         yield

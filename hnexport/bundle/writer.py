@@ -7,7 +7,7 @@ from hnexport.bundle.card import is_as_made
 from hnexport.bundle.manifest import MAX_MANIFEST_BYTES, SCHEMA
 from hnexport.errors import BundleError
 from hnexport.names import CARD_FILE, MANIFEST_FILE
-from hnexport.publishing import Contents, Rules, check_place, list_tree, staged_folder
+from hnexport.publishing import Contents, Rules, check_place, list_tree, staged_folder, sweep
 from hnexport.reading import ReadError, read_json
 
 __all__ = ["HUB_FILES", "bundle_contents", "bundle_rules", "check_target", "staged_folder"]
@@ -50,6 +50,7 @@ def bundle_contents(folder: Path) -> Contents:
                 f"{folder} exists and is not a bundle: {rules.forced_by} replaces only bundles; "
                 f"choose another {rules.called}"
             )
+        sweep(folder)  # what a writer of the model card that died left there
         tree = list_tree(folder)
     except OSError as error:
         raise BundleError(f"{folder} cannot be read: {error.strerror}; choose another {rules.called}") from error

@@ -46,19 +46,20 @@ class Batches:
 
     Args:
         read: begins to read, from the first sample on.
+        normalised: how pictures in any batch are; None where that of the first batch is that of all.
 
     Attributes:
-        normalised: how pictures of the first batch were; None where there are none.
+        normalised: how pictures among the samples are; None where there are none.
 
     Raises:
         RuntimeInputError: the first batch cannot be read.
     """
 
-    def __init__(self, read: Callable[[], Iterator[Batch]]) -> None:
+    def __init__(self, read: Callable[[], Iterator[Batch]], normalised: AppliedNormalisation | None = None) -> None:
         self._read = read
         batches = read()
         first = next(batches, None)
-        self.normalised = None if first is None else first.normalised
+        self.normalised = normalised if normalised or first is None else first.normalised
         more = first is not None and next(batches, None) is not None
         self._all = None if more or first is None else (first,)
 

@@ -16,6 +16,7 @@ from hnexport.images import AppliedNormalisation, distinct, image_input
 from hnexport.images.archives import archive_rows, archive_shapes, array_names, is_archive, read_archive
 from hnexport.images.arrays import array_shape, read_array
 from hnexport.images.files import open_file
+from hnexport.images.normalising import applied_to
 from hnexport.reading import shown
 from hnexport.runtime.validation import require_path
 from hnexport.spec import OutputSpec
@@ -223,7 +224,10 @@ def _files(files: Sequence[Path], path: Path, manifest: Manifest, options: ReadO
             else:
                 yield picture_batch(some, image, options.pictures)
 
-    return Batches(read)
+    picture = next((file for file in files if file.suffix.lower() != ".npy"), None)
+    if image is None or picture is None:
+        return Batches(read)
+    return Batches(read, applied_to(image, options.pictures.get("normalisation"), str(picture)))
 
 
 def _samples_of(file: Path, manifest: Manifest) -> int:

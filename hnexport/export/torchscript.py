@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch._ops import HigherOrderOperator
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torch.fx.graph import CodeGen
@@ -20,6 +21,7 @@ from hnexport.errors import CaptureError, ExportError
 from hnexport.export.capture import Capture
 from hnexport.export.torchscript_ensemble import ensemble_source
 from hnexport.spec import Signature
+from hnexport.spelling import spelled
 from hnexport.tracing import exporters_warnings
 
 __all__ = ["save_scripted", "scripted", "write_torchscript"]
@@ -57,6 +59,10 @@ def scripted(program: ExportedProgram) -> Any:
     while branches := [node for node in module.graph.nodes if node.target is torch.ops.higher_order.cond]:
         for node in branches:
             _compute_both(module, node)
+    loops = [node.target for node in module.graph.nodes if isinstance(node.target, HigherOrderOperator)]
+    if loops:
+        without = spelled("Format.TORCHSCRIPT", "torchscript in --formats")
+        raise CaptureError(f"TorchScript has no {loops[0].__name__}: build the bundle without {without}")
     for node in tuple(module.graph.nodes):
         _rewrite(module, node)
     module.delete_all_unused_submodules()

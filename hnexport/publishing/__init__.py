@@ -4,6 +4,7 @@ A file or folder is written in a container beside its target, `.hnexport-RANDOM-
 that says what may be replaced, whatever is at the target stays. Standard library only.
 """
 
+from hnexport.publishing.container import sweep
 from hnexport.publishing.contents import Contents, list_tree
 from hnexport.publishing.interrupts import deferred_signals
 from hnexport.publishing.moves import Moves, PlainMoves, SystemMoves
@@ -21,4 +22,5 @@ __all__ = [
     "list_tree",
     "staged_file",
     "staged_folder",
+    "sweep",
 ]

@@ -291,3 +291,34 @@ def test_a_parent_that_may_not_be_written_is_refused_before_the_work(tmp_path):
     tmp_path.chmod(0o755)
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
     assert "BundleError: theirs cannot be written to: Permission denied; choose another target" in done.stderr
+
+
+CARD = """
+import os, sys
+from pathlib import Path
+from hnexport.publishing import staged_file
+with staged_file(Path(sys.argv[1]) / "README.md") as new:
+    new.write_text("half")
+    print(flush=True)
+    {then}
+"""
+
+
+def test_what_a_killed_writer_of_the_card_left_is_no_reason_to_refuse(tmp_path):
+    target = write_bundle(tmp_path / "bundle")
+    subprocess.run([sys.executable, "-c", CARD.format(then="os._exit(9)"), target], stdout=subprocess.PIPE, check=False)
+    assert len(names(target)) == 3
+    replace(target)
+    assert names(target) == ["manifest.json", "weights.bin"]
+
+
+def test_a_card_that_is_being_written_is(tmp_path):
+    target = write_bundle(tmp_path / "bundle")
+    command = [sys.executable, "-c", CARD.format(then="sys.stdin.read()"), target]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        writer.stdout.readline()
+        with pytest.raises(BundleError, match=r"holds \.hnexport-.*README\.md"):
+            replace(target)
+        writer.stdin.close()
+        writer.wait()
+    assert (target / "README.md").read_text() == "half"

@@ -102,3 +102,15 @@ def test_data_without_samples_are_refused(digits, tmp_path):
         for targets in (True, False):
             with pytest.raises(RuntimeInputError, match="holds no samples|the batch is empty"):
                 read_data(tmp_path / name, digits.manifest, digits.manifest.outputs[0], ReadOptions(), targets=targets)
+
+
+def test_pictures_behind_a_batch_of_arrays_are_told_and_normalised_as_asked(digits, forms, in_parts):
+    paths, _, labels = forms
+    folder = paths["arrays"]
+    last = folder / str(labels[-1])
+    (last / "all.npy").unlink()
+    for picture in (paths["folder"] / last.name).iterdir():
+        picture.rename(last / picture.name)
+    found = evaluate(digits.path, folder, options=EvaluateOptions(provider="cpu", reading=PICTURES))
+    assert found.normalised is not None
+    assert found.normalised.mean == (0.0,)

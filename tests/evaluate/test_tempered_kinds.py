@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 from bundles import small_spec, trained_tensors
-from module_ensembles import ENSEMBLES
+from module_ensembles import BRANCHING, ENSEMBLES
 from shared import build_once, built_kind, built_list
 
 from hnexport.build import BuildOptions
@@ -35,6 +35,7 @@ RECURRENT = dataclasses.replace(ENSEMBLES["recurrent"], options={"outputs": {"ou
 ALONE = {"onnx", "onnx-materialised", "onnx-ensemble"}
 KINDS = {
     "logits with further axes": (lambda: built_list("pixels"), ALONE | {"torchscript-ensemble", "pt2"}),
+    "branches": (lambda: built_kind("branching", BRANCHING), ALONE | {"torchscript", "pt2", "torchscript-ensemble"}),
     "recurrent": (lambda: built_kind("recurrent-logits", RECURRENT), ALONE | {"torchscript", "pt2"}),
 }
 

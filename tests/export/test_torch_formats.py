@@ -4,12 +4,15 @@ import pytest
 import torch
 from ensembles import of_pipeline
 from torch import Tensor, nn
+from torch._higher_order_ops import while_loop
 
 from hnexport.ensemble import Ensemble
-from hnexport.errors import ExportError
+from hnexport.errors import CaptureError, ExportError
 from hnexport.export import capture, write_pt2, write_torchscript
+from hnexport.export.torchscript import scripted
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageLayout, PreprocessSpec
 from hnexport.spec import HypernetSpec
+from hnexport.tracing import exported
 
 CASES = {
     "hypernet": {},
@@ -86,3 +89,14 @@ def test_a_program_over_two_inputs_takes_a_batch_of_one_and_refuses_unequal_batc
         torch.testing.assert_close(program(torch.tensor(0), tokens, keep), module(tokens, keep))
     with pytest.raises(AssertionError, match="Guard failed"):
         program(torch.tensor(0), inputs["tokens"], torch.ones(3, 5, dtype=torch.bool))
+
+
+def test_a_loop_is_refused_by_its_name():
+    class Looping(torch.nn.Module):
+        def forward(self, x):
+            step = while_loop(lambda n, _: n < 3, lambda n, y: (n + 1, y * 2), (torch.tensor(0), x))
+            return step[1]
+
+    program = exported(Looping(), (torch.ones(2, 3),), {}, None)
+    with pytest.raises(CaptureError, match="TorchScript has no while_loop: build the bundle without"):
+        scripted(program)

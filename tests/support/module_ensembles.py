@@ -158,6 +158,18 @@ class Regressor(nn.Module):
         return found, setting.square().sum() + self.last.bias.sum()
 
 
+class Branching(nn.Module):
+    """`torch.cond` by an input that all samples share, and by weights, so that members take different branches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hot, self.cold, self.head = nn.Linear(4, 6), nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor, setting: Tensor) -> Tensor:
+        taken = torch.cond(self.hot.bias.sum() > 0, lambda x: self.hot(x), lambda x: self.cold(x).relu(), (x,))
+        return torch.cond(setting.sum() > 0, lambda y: self.head(y), lambda y: self.head(torch.tanh(y)), (taken,))
+
+
 def trained(module: nn.Module, seed: int) -> nn.Module:
     """As after training: every parameter moves a little, statistics are those of some data."""
     random = torch.Generator().manual_seed(1000 + seed)
@@ -211,6 +223,11 @@ def _features(batch: int = 2, seed: int = 0) -> dict[str, Tensor]:
         "features": torch.randn(batch, 4, generator=random, dtype=torch.float64),
         "setting": torch.rand(1, generator=random, dtype=torch.float64) + 0.5,
     }
+
+
+def _settings(batch: int = 2, seed: int = 0) -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    return {"x": torch.randn(batch, 4, generator=random), "setting": torch.randn(1, generator=random)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,3 +309,10 @@ ENSEMBLES: dict[str, Kind] = {
         options={"dynamic_axes": {"features": {0: "batch"}, "setting": {}}, "outputs": ("mean", "whole")},
     ),
 }
+
+BRANCHING = Kind(
+    make=Branching,
+    count=3,
+    inputs=_settings,
+    options={"dynamic_axes": {"x": {0: "batch"}, "setting": {}}, "outputs": {"output": Logits()}},
+)

@@ -90,7 +90,7 @@ def check_samples(module: nn.Module, inputs: Inputs, outputs: tuple[OutputSpec, 
         return
     alone = inputs.with_sizes({BATCH: 1})
     same = {name: resized(tensor, {0: 3}) if _has_batch(inputs, name) else tensor for name, tensor in alone.items()}
-    for change in (_another, _larger):
+    for change in (_another, _larger, _opposite):
         beside = {
             name: torch.cat([alone[name], change(alone[name]), alone[name]]) if _has_batch(inputs, name) else tensor
             for name, tensor in same.items()
@@ -113,6 +113,11 @@ def _has_batch(inputs: Inputs, name: str) -> bool:
 def _larger(sample: Tensor) -> Tensor:
     """One whose sum, mean and largest number are others too, where it is of floating-point numbers."""
     return sample * 2 if sample.is_floating_point() else _another(sample)
+
+
+def _opposite(sample: Tensor) -> Tensor:
+    """One that outweighs two others of the other sign, where it is of floating-point numbers."""
+    return sample * -3 if sample.is_floating_point() else _another(sample)
 
 
 def _another(sample: Tensor) -> Tensor:

@@ -7,20 +7,28 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["Following"]
+__all__ = ["Following", "operation"]
 
 Sources = tuple[int, ...]
+
+
+def operation(operator: Any) -> str:
+    """The name of an operator without its overload, or of an operation on functions like `torch.cond`."""
+    return str(getattr(operator, "overloadpacket", operator).__name__)
 
 
 class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """A dispatch mode that knows what comes from which source: eager PyTorch, TorchScript and `.pt2` are all seen.
 
     A source is a number that the subclass gives to a value; inputs have none. Every tensor that is followed is kept, so
-    that no identity is used twice.
+    that no identity is used twice. `torch.cond` is one operator, which is given what both branches read, and nothing in
+    it is seen.
 
     Attributes:
         step: how many operators ran.
     """
+
+    supports_higher_order_operators = True
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hnexport.ensemble import Ensemble
-from hnexport.parity.trace.following import Following, Sources
+from hnexport.parity.trace.following import Following, Sources, operation
 
 __all__ = ["ROOT", "Point", "Reference", "reference_points", "towards"]
 
@@ -123,14 +123,14 @@ class _Points(Following):  # type: ignore[no-untyped-call]
     ) -> Sources:
         if not result.is_floating_point() or not result.numel():
             return sources
-        operation = operator.overloadpacket.__name__
+        name = operation(operator)
         value = result.detach().clone().cpu().numpy()
-        place = self._place(operation, sources)
-        self.points.append(Point(place=place, operation=operation, value=value, inputs=sources))
+        place = self._place(name, sources)
+        self.points.append(Point(place=place, operation=name, value=value, inputs=sources))
         return (len(self.points) - 1,)
 
-    def _place(self, operation: str, sources: Sources) -> str:
+    def _place(self, computed_by: str, sources: Sources) -> str:
         name, is_leaf = self._stack[-1] if self._stack else ("", False)
-        if not is_leaf and operation in _ACTIVATIONS and len(sources) == 1:
+        if not is_leaf and computed_by in _ACTIVATIONS and len(sources) == 1:
             return self.points[sources[0]].place
         return name or (ROOT if self._entered else PREPROCESS)

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hnexport.parity.trace.following import Following, Sources
+from hnexport.parity.trace.following import Following, Sources, operation
 from hnexport.parity.trace.observed import Call, Given, Trace
 
 __all__ = ["trace_torch"]
@@ -75,7 +75,7 @@ class _Recorder(Following):  # type: ignore[no-untyped-call]
         return tuple(_array(tensor) for tensor in self._loose.values())
 
     def fixed(self, operator: Any, operands: Sequence[Tensor], results: Sequence[Tensor]) -> None:
-        adds = operator.overloadpacket.__name__ in _SUMS
+        adds = operation(operator) in _SUMS
         for tensor in (*operands, *results):
             if tuple(tensor.shape) in self._shapes or (adds and tensor.dim() == 1):
                 place = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride())
@@ -96,7 +96,7 @@ class _Recorder(Following):  # type: ignore[no-untyped-call]
         return ()
 
     def _name(self, operator: Any) -> str:
-        return f"{self.step}/{operator.overloadpacket.__name__}"
+        return f"{self.step}/{operation(operator)}"
 
     def _keep(self, name: str, tensor: Tensor) -> None:
         if tensor.is_floating_point() and tensor.numel():
@@ -106,7 +106,7 @@ class _Recorder(Following):  # type: ignore[no-untyped-call]
 
 def _by_role(operator: Any, args: tuple[Any, ...], fixed: Sequence[Tensor]) -> dict[str, Array]:
     """The tensors among an operator's arguments that do not depend on the inputs."""
-    roles = _roles(operator.overloadpacket.__name__)
+    roles = _roles(operation(operator))
     tensors: dict[str, Array] = {}
     named: set[int] = set()
     for position, role in roles.items():

@@ -335,6 +335,20 @@ def test_members_that_hide_a_difference_from_the_exporter_are_refused() -> None:
         Ensemble.from_modules([Hidden(1.0).eval(), Hidden(2.0).eval()], example_inputs=X)
 
 
+class BySum(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 3), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cond(x.sum() > 0, lambda x: self.a(x), lambda x: self.b(x), (x,))
+
+
+def test_a_branch_by_the_sum_of_the_batch_is_refused() -> None:
+    with pytest.raises(SpecError, match="of one sample depends on the other samples of its batch"):
+        Ensemble.from_modules([BySum().eval(), BySum().eval()], example_inputs=X)
+
+
 def test_a_refused_list_leaves_its_modules_as_they_were() -> None:
     module = Counting(False).eval()
     with pytest.raises(SpecError):

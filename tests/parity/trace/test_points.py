@@ -1,7 +1,7 @@
 """A reference's points: what outputs depend on, by the paths of modules, whatever the inputs are."""
 
 import torch
-from module_ensembles import ENSEMBLES
+from module_ensembles import BRANCHING, ENSEMBLES
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -67,3 +67,11 @@ def test_every_output_and_input_is_known_by_name() -> None:
     assert found.outputs["choice"].dtype.kind == "i"
     assert all(point.value.dtype == "float64" for point in found.points)
     assert "classify" in {point.place for point in found.points}
+
+
+def test_a_branch_that_is_taken_is_one_operation() -> None:
+    ensemble = BRANCHING.ensemble()
+    arrays = {name: tensor.numpy() for name, tensor in BRANCHING.inputs(2, 0).items()}
+    found = reference_points(ensemble, ensemble.weights(0), arrays).points
+    assert [point.operation for point in found] == ["cond", "sum", "cond"]
+    assert [point.inputs for point in found] == [(), (), (0, 1)]
