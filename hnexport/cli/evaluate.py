@@ -86,7 +86,7 @@ def evaluate(
     DATA is a folder with a folder of pictures or .npy files for each class, a .npz file with the inputs by name and
     label, or Parquet. With --out DATA are held-out data, on which a temperature is fitted: evaluate NEW on others.
     """
-    from hnexport.bundle.writer import bundle_rules
+    from hnexport.bundle.writer import bundle_rules, check_another
     from hnexport.cli import render
     from hnexport.cli.render_evaluate import print_evaluation
     from hnexport.evaluate import EvaluateOptions, ReadOptions
@@ -116,6 +116,7 @@ def evaluate(
         raise click.UsageError("--out fits one temperature for all members: leave --members out")
     if out is not None:
         require_complete("`hnexport evaluate --out`")
+        check_another(bundle, out)
         check_place(out, bundle_rules(force=force))
     source = _source(bundle, runtimes, factory, arguments, checkpoint, as_json)
     with render.live_progress(quiet=as_json) as progress, apart(as_json):
