@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.errors import RuntimeInputError
+from hnexport.reading import shown
 from hnexport.spec import BATCH, OutputSpec, TensorSpec
 from hnexport.spelling import spelled
 
@@ -74,7 +75,7 @@ def named_targets(said: NDArray[Any], names: Sequence[str], subject: str) -> NDA
         raise RuntimeInputError(f"{subject} holds text that is damaged: {error}") from error
     unknown = next((word for word in words if word not in numbers), None)
     if unknown is not None:
-        raise RuntimeInputError(f"{subject} names the class {unknown!r}, which is none of {_listed(names)}")
+        raise RuntimeInputError(f"{subject} names the class {shown(unknown)}, which is none of {_listed(names)}")
     return np.array([numbers[word] for word in words], np.int64)[places].reshape(said.shape)
 
 
@@ -98,7 +99,7 @@ def renumbered(
         raise RuntimeInputError(f"{subject} has a sample of class {used[-1]}, and names {len(declared)} classes")
     wrong = next((declared[one] for one in used if declared[one] not in names), None)
     if wrong is not None:
-        raise RuntimeInputError(f"{subject} names the class {wrong!r}, which is none of {_listed(names)}")
+        raise RuntimeInputError(f"{subject} names the class {shown(wrong)}, which is none of {_listed(names)}")
     own = np.array([names.index(name) if name in names else -1 for name in declared], np.int64)
     return own[targets], "by name: the file numbers them otherwise than the network"
 

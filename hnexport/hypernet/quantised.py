@@ -27,7 +27,7 @@ def dequantised(integers: Tensor, scales: Tensor) -> Tensor:
     numbers = integers.to(dtype) if integers.dtype is torch.int8 else _unpacked(integers.to(dtype), scales.shape[-2])
     # Grouped between cast and product: OpenVINO 2026.4 takes these two, side by side before a MatMul, for weights that
     # are compressed along the other axis. It fails then, or computes other numbers.
-    grouped = torch.unflatten(numbers, -1, (scales.shape[-1], -1))
+    grouped = numbers.reshape(*numbers.shape[:-1], scales.shape[-1], -1)
     return (grouped * scales.to(dtype).unsqueeze(-1)).flatten(-2)
 
 

@@ -17,7 +17,7 @@ from hnexport.spec.tensors import StoredKind, StoredTensor
 __all__ = ["bases_of", "basis_dtype", "scales_name", "scales_of", "stored_basis", "unquantised"]
 
 _INTEGERS: Mapping[BasisDtype, str] = MappingProxyType({BasisDtype.INT8: "int8", BasisDtype.INT4: "uint8"})
-_LARGEST_GROUP: Mapping[BasisDtype, int] = MappingProxyType({BasisDtype.INT8: 256, BasisDtype.INT4: 40})
+_LARGEST_GROUP: Mapping[BasisDtype, int] = MappingProxyType({BasisDtype.INT8: 288, BasisDtype.INT4: 40})
 """Elements that share a scale: fewer cost more bytes, more cost precision; docs/bundle.md has what was measured."""
 
 

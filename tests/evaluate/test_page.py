@@ -55,6 +55,9 @@ def test_the_page_loads_nothing_and_has_the_numbers(found):
     assert f"AUROC {part.ood['entropy'].auroc:.3f}" in page
     assert found.digest in page
     assert page.count("<tr><td>member ") == 3
+    assert "<h2>Members one after the other</h2>" in page
+    for one in part.stopped:
+        assert f"<tr><td>{one.until}</td><td>{one.members:.3f}</td><td>{one.scores.accuracy:.2%}</td>" in page
 
 
 def test_without_other_data_the_page_shows_how_mistakes_are_found(found, digits, archive):
@@ -70,6 +73,7 @@ def test_one_member_alone_has_no_ensemble(digits, archive):
     assert "Members and ensemble" not in page
     assert "mutual information" not in page.lower()
     assert "<td>ensemble</td>" not in page
+    assert "one after the other" not in page
 
 
 def test_one_that_is_always_right_has_no_mistakes_to_find(digits, tested, tmp_path):

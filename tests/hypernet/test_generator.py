@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from hnexport.errors import CheckpointError, SpecError
+from hnexport.hypernet.bases import round_bases
 from hnexport.hypernet.generator import WeightGenerator
 from hnexport.hypernet.plan import Assembly, ChunkPlan, InternalHypernet, Piece
 from hnexport.hypernet.storage import GeneratorSpec, stored_tensors
 from hnexport.spec import BasisDtype, HypernetSpec, Slot, Source, StoredKind
+from hnexport.spec.bases import unquantised
 
 SLOTS = (
     Slot(name="flat", shape=(5, 4)),
@@ -58,19 +60,35 @@ SPEC = GeneratorSpec(
 def tensors(spec=SPEC):
     random = torch.Generator().manual_seed(0)
     found = {}
-    for stored in stored_tensors(spec):
+    for stored in unquantised(stored_tensors(spec)):
         dtype = getattr(torch, stored.dtype)
         if dtype.is_floating_point:
             found[stored.name] = torch.randn(stored.shape, generator=random).to(dtype)
         else:
             found[stored.name] = torch.randint(0, 9, stored.shape, generator=random)
-    return found
+    return round_bases(stored_tensors(spec), found)
+
+
+def naive_basis(held, hypernet):
+    """Element by element where it is stored as integers."""
+    basis, scales = held[f"hypernet.{hypernet}.basis"], held.get(f"hypernet.{hypernet}.basis_scales")
+    if scales is None:
+        return basis.float()
+    (rows, groups), chunk = scales.shape, basis.shape[1]
+    made = torch.empty(rows, chunk)
+    for row in range(rows):
+        for place in range(chunk):
+            integer = int(basis[row % len(basis), place])
+            if basis.dtype is torch.uint8:
+                integer = (integer >> 4 if row >= len(basis) else integer & 15) - 8
+            made[row, place] = integer * scales[row, place * groups // chunk].float()
+    return made
 
 
 def naive_chunk(held, hypernet, member, chunk):
     hidden = held[f"hypernet.{hypernet}.embedding"][member, chunk]
     hidden = (hidden @ held[f"hypernet.{hypernet}.hidden1.weight"] + held[f"hypernet.{hypernet}.hidden1.bias"]).relu()
-    return hidden @ held[f"hypernet.{hypernet}.basis"].float() + held[f"hypernet.{hypernet}.bias"]
+    return hidden @ naive_basis(held, hypernet) + held[f"hypernet.{hypernet}.bias"]
 
 
 @pytest.mark.parametrize("dtype", BasisDtype)

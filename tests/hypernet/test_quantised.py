@@ -37,7 +37,7 @@ def test_integers_and_scales_take_about_a_quarter_and_a_seventh_of_the_bytes(dty
 
 @pytest.mark.parametrize(
     ("unit", "sizes"),
-    [(1440, (240, 40)), (2880, (240, 40)), (144, (144, 36)), (27, (27, 27)), (6007, (6007, 6007)), (82, (82, 82))],
+    [(1440, (288, 40)), (2880, (288, 40)), (144, (144, 36)), (27, (27, 27)), (6007, (6007, 6007)), (82, (82, 82))],
 )
 def test_groups_divide_a_unit_and_where_none_is_near_the_size_a_unit_is_one(unit: int, sizes: tuple[int, int]) -> None:
     found = []

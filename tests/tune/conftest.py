@@ -19,6 +19,7 @@ CASES = {
     "hidden layers with biases": HypernetSpec(hidden_layers=(6,), bias=True, activation=Activation.TANH),
     "float16 bases": HypernetSpec(basis_dtype=BasisDtype.FLOAT16),
     "float16 bases with biases": HypernetSpec(hidden_layers=(6,), bias=True, basis_dtype=BasisDtype.FLOAT16),
+    "int4 bases with biases": HypernetSpec(hidden_layers=(5,), bias=True, basis_dtype=BasisDtype.INT4),
 }
 
 

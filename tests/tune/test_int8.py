@@ -6,6 +6,8 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
+from module_ensembles import ENSEMBLES
+from shared import built_list
 
 from hnexport.cli.main import cli
 from hnexport.errors import BundleError, RuntimeInputError, TuneError
@@ -116,7 +118,7 @@ def test_without_graphs_the_runtime_says_how_to_make_them(built):
     [
         ({"strategy": "generated"}, "leave out strategy='generated'"),
         ({"strategy": "folded"}, "leave out strategy='folded'"),
-        ({"provider": "cuda"}, "needs onnxruntime's provider='cpu'"),
+        ({"provider": "cuda"}, "precision='int8' needs provider='cpu'"),
         ({"tune": True}, "knows no samples to calibrate int8 with"),
     ],
     ids=str,
@@ -173,3 +175,35 @@ def test_options_of_int8_go_with_it_alone(built, given, said):
     done = CliRunner().invoke(cli, ["tune", str(built.path), *given])
     assert done.exit_code == 2
     assert said in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("kind", ["resnet", "transformer"])
+def test_lists_of_modules_compute_in_int8_too(kind, tmp_path):
+    bundle, inputs = built_list(kind), ENSEMBLES[kind].inputs(24, 1)
+    np.savez(tmp_path / "samples.npz", **{name: tensor.numpy() for name, tensor in inputs.items()})
+    made = quantised(bundle.path, tmp_path / "samples.npz", options=Int8Options(samples=16))
+    assert made.parity.passed
+    assert made.report.layers == 10
+    assert max(cost.relative_l2 for cost in made.report.members) < 0.05
+    names = [node.op_type for node in onnx.load(made.path / INT8_NETWORK_FILE, load_external_data=False).graph.node]
+    products = {"resnet": {"Conv", "Gemm"}, "transformer": {"MatMul"}}[kind]
+    assert products <= set(names)
+    found = load(bundle.path, precision="int8", resident_members=1)
+    outputs = found.outputs(1, {name: tensor.numpy() for name, tensor in inputs.items()})
+    known = load(bundle.path, provider="cpu").outputs(1, {name: tensor.numpy() for name, tensor in inputs.items()})
+    for name, value in known.items():
+        assert 0 < np.linalg.norm(outputs[name] - value) < 0.05 * np.linalg.norm(value)
+
+
+def test_openvino_computes_the_same_members_in_int8(built, samples, options):
+    quantised(built.path, samples, options=options)
+    images = np.load(samples)["image"]
+    exact = load(built.path, provider="cpu")
+    found, other = (load(built.path, precision="int8", engine=one) for one in ("onnxruntime", "openvino"))
+    assert repr(other).endswith("openvino on cpu, materialised, int8>")
+    for member in (0, 2):
+        known, first, second = (one.predict(images, member=member) for one in (exact, found, other))
+        cost = np.linalg.norm(first - known) / np.linalg.norm(known)
+        # it may choose other levels where float32 decides by chance, which costs what rounding does
+        assert np.linalg.norm(second - known) / np.linalg.norm(known) < 2 * cost
+        assert np.linalg.norm(second - first) / np.linalg.norm(known) < 2 * cost

@@ -17,6 +17,7 @@ from hnexport.build import BuildOptions, build
 from hnexport.bundle import Format, read_manifest
 from hnexport.errors import CheckpointError, SpecError
 from hnexport.families import family
+from hnexport.hypernet.bases import plain_bases
 from hnexport.networks.hypnettorch.bases import with_bases
 from hnexport.networks.hypnettorch.pair import HypnettorchEnsemble
 from hnexport.networks.wide_resnet.checkpoints import HypnettorchOverrides, import_hypnettorch
@@ -75,27 +76,32 @@ def of_rounded(rounded: HypnettorchEnsemble, member: int, samples: torch.Tensor)
     hnet, mnet = PAIRS["HMLP, MLP"].modules()
     for module in (hnet, mnet):
         module.double()
-    hnet.unconditional_params[2].data = rounded.tensors["hypernet.hnet.basis"].double().t()
+    (basis,) = plain_bases(rounded.stored, rounded.tensors).values()
+    hnet.unconditional_params[2].data = basis.double().t()
     return PAIRS["HMLP, MLP"].expected(hnet, mnet, member, samples.double())
 
 
-def test_bases_are_float16_in_the_bundle_and_the_reference_is_hypnettorch_with_them(
-    hmlp: HypnettorchEnsemble, tmp_path: Path
+@pytest.mark.parametrize(
+    ("dtype", "kind", "most"),
+    [(BasisDtype.FLOAT16, TensorProto.FLOAT16, 2**-11), (BasisDtype.INT4, TensorProto.UINT8, 0.2)],
+)
+def test_bases_are_rounded_in_the_bundle_and_the_reference_is_hypnettorch_with_them(
+    dtype: BasisDtype, kind: int, most: float, hmlp: HypnettorchEnsemble, tmp_path: Path
 ) -> None:
-    options = BuildOptions(bases=BasisDtype.FLOAT16, formats=(Format.ONNX, Format.TORCHSCRIPT))
+    options = BuildOptions(bases=dtype, formats=(Format.ONNX, Format.TORCHSCRIPT))
     built = build(hmlp, tmp_path / "bundle", options=options)
     assert built.parity.passed
     assert verify(built.path).passed
     rounding = read_manifest(built.path).basis_rounding
     assert rounding is not None
-    assert 1e-5 < rounding.bases < 2**-11
-    assert 1e-6 < rounding.logits < 1e-2
+    assert 1e-5 < rounding.bases < most
+    assert 1e-6 < rounding.logits < 20 * most
     graph = onnx.load(built.path / "model.onnx", load_external_data=False).graph
-    halves = [tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT16]
-    assert halves == ["hypernet.hnet.basis"]
+    found = [tensor.name for tensor in graph.initializer if tensor.data_type == kind]
+    assert found == ["hypernet.hnet.basis"]
     session = onnxruntime.InferenceSession(built.path / "model.onnx", providers=["CPUExecutionProvider"])
     module, samples = torch.jit.load(str(built.path / "model.pt")), PAIRS["HMLP, MLP"].samples(5, 3)
-    rounded = hmlp.with_bases(BasisDtype.FLOAT16)
+    rounded = hmlp.with_bases(dtype)
     for member in range(MEMBERS):
         expected = of_rounded(rounded, member, samples)
         given = rounded.double()(member, {"x": samples.double()})["output"]

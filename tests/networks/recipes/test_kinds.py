@@ -82,19 +82,21 @@ KINDS = {
             "shape_5": (1, 5, 2),
         },
     ),
-    "kernels of three dimensions in one chunk, a hidden layer": Kind(
+    "kernels of three dimensions in one chunk, a hidden layer, bases in int8": Kind(
         make=Volumes,
-        recipe=ModuleRecipe(rules=ALL, planner="whole", hidden_layers=(4,), bias=True, activation="elu"),
+        recipe=ModuleRecipe(
+            rules=ALL, planner="whole", hidden_layers=(4,), bias=True, activation="elu", basis_dtype="int8"
+        ),
         members=2,
         inputs=torch.zeros(1, 2, 3, 4, 4),
         hypernets={"whole": (1, 324 + 6 + 162 + 6 + 96 + 4, 8)},
     ),
-    "a tied embedding over chunks of an odd size, a hundred members": Kind(
+    "a tied embedding over chunks of an odd size, a hundred members, bases in int4": Kind(
         make=Texts,
-        recipe=ModuleRecipe(rules=ALL, planner="flat", chunk_size=37, embedding_size=2),
+        recipe=ModuleRecipe(rules=ALL, planner="flat", chunk_size=37, embedding_size=3, basis_dtype="int4"),
         members=100,
         inputs=torch.zeros(1, 6, dtype=torch.int64),
-        hypernets={"flat": (3, 37, 2)},
+        hypernets={"flat": (3, 37, 3)},
     ),
 }
 
