@@ -131,12 +131,13 @@ def evaluate(
 
 def _check_out(bundle: Path, out: Path, force: bool, options: "EvaluateOptions") -> None:
     """Whether --out can be fulfilled, before the data are read."""
-    from hnexport.bundle.writer import bundle_rules
+    from hnexport.bundle.writer import bundle_rules, check_another
     from hnexport.installed import require_complete
 
     require_complete("`hnexport evaluate --out`")
     from hnexport.evaluate.derive import check_derivable
 
+    check_another(bundle, out)
     check_place(out, bundle_rules(force=force))
     check_derivable(bundle, trust=options.trust, digest=options.digest)
 

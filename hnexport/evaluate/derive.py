@@ -19,7 +19,7 @@ from hnexport.build import BuildResult, seal
 from hnexport.bundle.checksums import WrittenFiles, check_files
 from hnexport.bundle.golden import Golden, read_golden, write_golden
 from hnexport.bundle.manifest import FORMAT_FILES, Format, Manifest, Temperature, read_identified
-from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
+from hnexport.bundle.writer import bundle_rules, check_another, check_target, staged_folder
 from hnexport.card import tell_of_kept
 from hnexport.errors import BundleError, NotRunError, SpecError
 from hnexport.evaluate.carded import measured
@@ -80,6 +80,7 @@ def temper_bundle(
     bundle, target = Path(bundle), Path(target)
     found = read_identified(bundle, digest)
     manifest = found.manifest
+    check_another(bundle, target)
     _check_kind(bundle, manifest)
     if manifest.signature.output(temperature.output).kind is not OutputKind.LOGITS:
         raise SpecError(f"{temperature.output} is a value: only logits have a temperature")

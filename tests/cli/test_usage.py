@@ -117,6 +117,9 @@ def test_an_imported_ensemble_keeps_what_is_said_and_what_was_assumed(hnexport, 
         assert line in flat(first.stdout)
         assert line in flat(hnexport("inspect", "trained.pt").stdout)
         assert line in flat(hnexport("inspect", "first.safetensors").stdout)
+    again = hnexport("convert", "first.safetensors", "second.safetensors")
+    assert again.returncode == 2
+    assert "is a native checkpoint already: `hnexport build --checkpoint first.safetensors` takes" in flat(again.stderr)
     done = hnexport("convert", "trained.pt", "said.safetensors", "--image", "3,8,8", *SAID)
     assert done.returncode == 0, done.stderr
     assert flat(done.stdout).count("assumed: ") == 1

@@ -160,6 +160,10 @@ def test_what_has_no_temperature_to_give_is_refused(digits, derived, tmp_path):
         temper_bundle(done.path, tmp_path / "new", temperature(done.path))
     with pytest.raises(BundleError, match="exists: choose another target"):
         temper_bundle(digits.path, done.path, temperature(digits.path))
+    (tmp_path / "link").symlink_to(digits.path)
+    for same in (digits.path, tmp_path / "link"):
+        with pytest.raises(BundleError, match="is the bundle itself, which stays as it is: choose another target"):
+            temper_bundle(digits.path, same, temperature(digits.path), force=True)
     with pytest.raises(SpecError, match="there is no output 'scores'"):
         temper_bundle(digits.path, tmp_path / "new", temperature(digits.path, output="scores"))
     regressor = built_list("regressor").path
