@@ -121,10 +121,10 @@ def _pictures(manifest: Manifest) -> Iterator[str]:
     yield fenced(
         "python",
         [
-            "from hnexport.images import image_input, read_images",
+            "from hnexport.images import read_images",
             "",
             f"# resize=True scales them to {image.width} x {image.height}",
-            'pictures = read_images(["picture.png"], image_input(ensemble.manifest), resize=True)',
+            'pictures = read_images(["picture.png"], ensemble.image_input, resize=True)',
             "seen = ensemble.predict_mean(pictures.images)",
         ],
     )

@@ -242,3 +242,8 @@ def test_the_example_images_fit_the_default_graph(path):
     batch = read_images([path], spec())
     assert batch.images.shape == (1, 3, 32, 32)
     assert 0.0 <= batch.images.min() < batch.images.max() <= 1.0
+
+
+def test_a_folder_in_the_place_of_a_file_says_what_to_give(tmp_path):
+    with pytest.raises(RuntimeInputError, match=r"is a folder: give the files in it, such as .*\*\.png"):
+        read_images([tmp_path], spec())
