@@ -55,6 +55,7 @@ def test_the_page_loads_nothing_and_has_the_numbers(found):
     assert f"AUROC {part.ood['entropy'].auroc:.3f}" in page
     assert found.digest in page
     assert page.count("<tr><td>member ") == 3
+    assert f"<td>{part.gain.accuracy:+.2%}</td>" in page  # in the unit of the rows above
 
 
 def test_without_other_data_the_page_shows_how_mistakes_are_found(found, digits, archive):
