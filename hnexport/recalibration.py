@@ -5,6 +5,7 @@ those remembers the mean over the batches of mean and (unbiased) variance, as `t
 All else stays in evaluation mode: dropout is off, because it is off where the statistics are used.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,11 @@ from hnexport.spec import BATCH, TensorSpec
 
 __all__ = ["BATCH_SIZE", "Change", "Inputs", "Recalibration", "recalibrate"]
 
+_log = logging.getLogger(__name__)
+
 BATCH_SIZE = 100
+_FAR = 20.0
+"""Old standard deviations, or times them: what other weights move statistics by is less, other units are more."""
 _STAGE = "statistics"
 _MEAN, _VARIANCE, _COUNTER = "running_mean", "running_var", "num_batches_tracked"
 
@@ -121,13 +126,15 @@ def recalibrate(
         if item.slot in estimated:
             found = estimated[item.slot].to(after[item.name])
             after[item.name].copy_(found if item.is_conditional else found[0])
+    changes = tuple(_change(norms, member, ensemble.weights(member), estimated) for member in range(made.members))
+    _warn_of_other_units(changes)
     return Recalibration(
         ensemble=made,
         samples=samples,
         batches=batches,
         norms=len(norms),
         had_own=not shared,
-        changes=tuple(_change(norms, member, ensemble.weights(member), estimated) for member in range(made.members)),
+        changes=changes,
     )
 
 
@@ -277,3 +284,16 @@ def _change(norms: Sequence[_Norm], member: int, before: Mapping[str, Tensor], a
         factor = ((after[variance][member].double() + norm.module.eps) / old).log().mean().div(2).exp()
         changes.append(Change(member=member, norm=norm.path, mean=float(moved.mean().sqrt()), std=float(factor)))
     return max(changes, key=lambda change: change.mean)
+
+
+def _warn_of_other_units(changes: Sequence[Change]) -> None:
+    """Once: statistics so far from the old ones that the inputs are hardly those of the training."""
+    far = next((one for one in changes if one.mean > _FAR or not 1 / _FAR < one.std < _FAR), None)
+    if far is not None:
+        _log.warning(
+            "the statistics of %s moved far, by %.3g old standard deviations, which became %.3g times as large: are "
+            "the inputs those of the training, in its units (pixels from 0 to 255, where it took 0 to 1, are not)?",
+            far.norm,
+            far.mean,
+            far.std,
+        )

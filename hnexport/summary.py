@@ -136,7 +136,7 @@ def usage_lines(found: Told) -> tuple[str, ...]:
         lines.append(f"pictures: {_normalised(usage.normalisation)}")
     for output, names in usage.class_names.items():
         more = ", …" * (len(names) > _NAMED_CLASSES)
-        lines.append(f"classes of {output}: {len(names)}, {', '.join(names[:_NAMED_CLASSES])}{more}")
+        lines.append(f"{len(names)} classes of {output}: {', '.join(names[:_NAMED_CLASSES])}{more}")
     if usage.license is not None:
         lines.append(f"licence: {usage.license}")
     return (*lines, *(f"assumed: {line}" for line in assumed(found)))

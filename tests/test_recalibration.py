@@ -1,6 +1,7 @@
 """Statistics of each member of any ensemble are those that PyTorch's `update_bn` gives the member's own module."""
 
 import copy
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,16 @@ def test_what_changed_is_told_where_it_changed_most() -> None:
     assert (moved.member, moved.norm) == (1, "norm2")
     assert moved.mean == pytest.approx(3.0, rel=1e-4)
     assert moved.std == pytest.approx(1.0, rel=1e-4)
+
+
+def test_inputs_in_other_units_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    kind, inputs = CASES["rows"]
+    own = recalibrate(of_recipe(kind, inputs), inputs).ensemble
+    recalibrate(own, {name: value + 0.5 for name, value in inputs.items()})
+    assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
+    recalibrate(own, {name: value * 255 for name, value in inputs.items()})
+    (line,) = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
+    assert "times as large: are the inputs those of the training, in its units" in line
 
 
 def test_a_module_that_is_being_trained_stays_in_training_mode() -> None:

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import logging
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -266,6 +267,18 @@ def test_a_copy_is_trained_apart() -> None:
         average.ensemble.tensors["member.head.bias"].data_ptr() == average.generator.get("member.head.bias").data_ptr()
     )
     assert not average.network.training
+
+
+def test_modules_are_pickled_as_any_module_is() -> None:
+    images, _ = batch()
+    for spec in (spec_of(), spec_of("batch-ensemble")):
+        pipeline = Pipeline.from_seed(spec, seed=0)
+        assert torch.equal(pickle.loads(pickle.dumps(pipeline))(1, images), pipeline(1, images))
+    module = of_recipe(Normed()).trainable()
+    rows = {"rows": torch.randn(8, 4)}
+    other = pickle.loads(pickle.dumps(module))
+    assert torch.equal(other(1, rows)["output"], module(1, rows)["output"])
+    assert other.ensemble.tensors["member.head.bias"].data_ptr() == other.generator.get("member.head.bias").data_ptr()
 
 
 def test_an_average_over_the_batches_of_all_members_is_refused() -> None:

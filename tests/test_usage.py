@@ -141,7 +141,26 @@ BAD = {
     "no numbers": lambda: Normalisation(mean=()),
     "nan": lambda: Normalisation(mean=(math.nan,)),
     "std of zero": lambda: Normalisation(std=(0.0,)),
+    "std that float32 has not": lambda: Normalisation(std=(1e-45,)),
+    "mean that float32 has not": lambda: Normalisation(mean=(1e300,)),
+    "text for numbers": lambda: Normalisation(mean=("0.5",)),
+    "a pair for a normalisation": lambda: Usage(normalisation=(0.5, 0.5)),
+    "names that are numbers": lambda: Usage(class_names={"logits": (0, 1)}),
+    "names without an output": lambda: Usage(class_names=[("logits", ("a", "b"))]),
+    "a licence that is no text": lambda: Usage(license=1),
+    "the direction of writing": lambda: Usage(class_names={"logits": ("\u202ecat", "dog")}),
 }
+
+
+def test_names_are_those_of_any_language_and_one_that_hides_something_is_refused_with_what():
+    names = ("\u0645\u06cc\u200c\u062e", "\u0915\u094d\u200d\u0937", "New\u00a0York", "東京\u3000都", "👨\u200d👩")
+    assert Usage(class_names={"logits": names}).class_names["logits"] == names
+    with pytest.raises(
+        SpecError, match=r"no name of a class: the character '\\u202e' in it shows nothing: leave it out"
+    ):
+        Usage(class_names={"logits": ("\u202ecat",)})
+    with pytest.raises(SpecError, match="expected 1 to 200 letters, without spaces around them"):
+        Usage(class_names={"logits": ("cat ",)})
 
 
 @pytest.mark.parametrize("make", BAD.values(), ids=BAD.keys())

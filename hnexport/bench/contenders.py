@@ -106,6 +106,17 @@ def _materialised(task: BenchTask) -> Loaded:
     return Loaded(runtime=_onnxruntime(task), run=_engine(task).materialise(task.member), files=files)
 
 
+def _int8(task: BenchTask, engine: str = "onnxruntime") -> Loaded:
+    """A member over the graphs that `hnexport tune --precision int8` made."""
+    from hnexport.runtime import load
+
+    ensemble = load(
+        task.bundle, precision="int8", engine=engine, threads=task.threads, resident_members=1, check="none"
+    )
+    files = _bundle_files(task, NETWORK_FILE, HYPERNET_FILE, WEIGHTS_FILE)
+    return Loaded(runtime=f"{ensemble.engine} cpu int8", run=lambda x: ensemble.outputs(task.member, x), files=files)
+
+
 def _folded(task: BenchTask, *, resident: bool) -> Loaded:
     """The graphs tuned for this machine; unless `resident`, the weights are generated anew in every call."""
     from hnexport.runtime.tuned import tuned_folder
@@ -139,7 +150,9 @@ def _ensemble(task: BenchTask) -> Loaded:
     )
 
 
-def _predict_mean(task: BenchTask, strategy: str, resident: int | None, *, shared: bool = False) -> Loaded:
+def _predict_mean(
+    task: BenchTask, strategy: str, resident: int | None, *, shared: bool = False, precision: str = "float32"
+) -> Loaded:
     """All members by `hnexport.runtime`, made ahead where all may be resident; `shared`: with one pool of threads."""
     from hnexport.runtime import load, share_threads
 
@@ -151,6 +164,7 @@ def _predict_mean(task: BenchTask, strategy: str, resident: int | None, *, share
         strategy=strategy,
         resident_members=resident,
         threads=task.threads,
+        precision=precision,
         check="none",
     )
     if resident is None:
@@ -218,6 +232,13 @@ CONTENDERS: Mapping[str, Contender] = MappingProxyType(
     {
         "plain": Contender(imports=("onnxruntime",), load=_plain),
         "materialised": Contender(imports=("onnxruntime",), load=_materialised),
+        "int8": Contender(imports=("onnxruntime",), load=_int8),
+        "openvino-int8": Contender(imports=("openvino", "onnxruntime"), load=partial(_int8, engine="openvino")),
+        "ensemble-int8": Contender(
+            imports=("onnxruntime",),
+            load=partial(_predict_mean, strategy="materialised", resident=None, precision="int8"),
+            all_members=True,
+        ),
         "folded": Contender(imports=("onnxruntime",), load=partial(_folded, resident=False)),
         "folded-resident": Contender(imports=("onnxruntime",), load=partial(_folded, resident=True)),
         "generated": Contender(imports=("onnxruntime",), load=_generated),

@@ -1,5 +1,6 @@
 """Where a bundle may be written, and what it may replace: a bundle, and nothing that somebody else put into it."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hnexport.names import CARD_FILE, MANIFEST_FILE
 from hnexport.publishing import Contents, Rules, check_place, list_tree, staged_folder, sweep
 from hnexport.reading import ReadError, read_json
 
-__all__ = ["HUB_FILES", "bundle_contents", "bundle_rules", "check_target", "staged_folder"]
+__all__ = ["HUB_FILES", "bundle_contents", "bundle_rules", "check_another", "check_target", "staged_folder"]
 
 HUB_FILES = (CARD_FILE, ".gitattributes", ".cache")
 """What model hubs add to a bundle: carried over when it is replaced, but for a card that is as hnexport made it."""
@@ -29,6 +30,16 @@ def check_target(target: Path, *, force: bool, needed_bytes: int) -> None:
             cannot be written to, or the disk is too full.
     """
     check_place(target, bundle_rules(force=force), needed_bytes=needed_bytes)
+
+
+def check_another(bundle: Path, target: Path) -> None:
+    """Refuse a bundle as the place of what is derived from it, also where it may be replaced: it stays as it is.
+
+    Raises:
+        BundleError: `target` is `bundle`.
+    """
+    if os.path.realpath(target) == os.path.realpath(bundle):
+        raise BundleError(f"{target} is the bundle itself, which stays as it is: choose another {Rules().called}")
 
 
 def bundle_contents(folder: Path) -> Contents:

@@ -17,8 +17,9 @@ __all__ = ["bench"]
     default="plain",
     show_default=True,
     help="Comma-separated: plain, torch, hypnettorch, openvino-plain, openvino-materialised, openvino-generated, "
-    "each openvino also with -bfloat16; all members at once: ensemble, ensemble-materialised, ensemble-shared (the "
-    "same with one pool of threads), ensemble-folded. "
+    "each openvino also with -bfloat16; int8, openvino-int8 (over what `hnexport tune BUNDLE --precision int8` "
+    "made); all members at once: ensemble, ensemble-materialised, ensemble-shared (the "
+    "same with one pool of threads), ensemble-folded, ensemble-int8. "
     "Materialised, folded, folded-resident and generated always run.",
 )
 @click.option("--provider", metavar="NAME", default="cpu", show_default=True, help="cpu, cuda, webgpu or another.")

@@ -86,13 +86,11 @@ def evaluate(
     DATA is a folder with a folder of pictures or .npy files for each class, a .npz file with the inputs by name and
     label, or Parquet. With --out DATA are held-out data, on which a temperature is fitted: evaluate NEW on others.
     """
-    from hnexport.bundle.writer import bundle_rules
     from hnexport.cli import render
     from hnexport.cli.render_evaluate import print_evaluation
     from hnexport.evaluate import EvaluateOptions, ReadOptions
     from hnexport.evaluate import evaluate as evaluated
     from hnexport.evaluate.page import evaluation_page
-    from hnexport.installed import require_complete
     from hnexport.records import to_json
 
     options = EvaluateOptions(
@@ -115,8 +113,7 @@ def evaluate(
     if out is not None and members:
         raise click.UsageError("--out fits one temperature for all members: leave --members out")
     if out is not None:
-        require_complete("`hnexport evaluate --out`")
-        check_place(out, bundle_rules(force=force))
+        _check_out(bundle, out, force, options)
     source = _source(bundle, runtimes, factory, arguments, checkpoint, as_json)
     with render.live_progress(quiet=as_json) as progress, apart(as_json):
         found = evaluated(bundle, data, options=options, ensemble=source, progress=progress)
@@ -130,6 +127,19 @@ def evaluate(
         print_evaluation(found, wide=wide)
     if derived is not None and not as_json:
         render.say(f"published {out}, {derived}", wrap=False)
+
+
+def _check_out(bundle: Path, out: Path, force: bool, options: "EvaluateOptions") -> None:
+    """Whether --out can be fulfilled, before the data are read."""
+    from hnexport.bundle.writer import bundle_rules, check_another
+    from hnexport.installed import require_complete
+
+    require_complete("`hnexport evaluate --out`")
+    from hnexport.evaluate.derive import check_derivable
+
+    check_another(bundle, out)
+    check_place(out, bundle_rules(force=force))
+    check_derivable(bundle, trust=options.trust, digest=options.digest)
 
 
 def _source(

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from hnexport.cli.options import bundle_argument, json_option
+from hnexport.errors import CheckpointError
 from hnexport.text import number_of
 
 __all__ = ["inspect"]
@@ -60,7 +61,14 @@ def _inspect_checkpoint(path: Path, *, as_json: bool) -> None:
     from hnexport.summary import Summary, summarise_storage, usage_lines
 
     require_complete("`hnexport inspect` of a checkpoint")
-    kind, checkpoint = command_line().inspected(path)
+    try:
+        kind, checkpoint = command_line().inspected(path)
+    except CheckpointError as error:
+        if "--" not in str(error):
+            raise
+        raise CheckpointError(
+            f"{error}. `hnexport convert {path} NEW.safetensors` takes such options: inspect what it writes"
+        ) from error
     ensemble = checkpoint.ensemble()
     counts = family(ensemble.source.family).counts(ensemble)
     if as_json:

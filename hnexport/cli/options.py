@@ -12,6 +12,7 @@ __all__ = [
     "Integers",
     "NamedFile",
     "Numbers",
+    "UntilRule",
     "bundle_argument",
     "digest_option",
     "json_option",
@@ -39,6 +40,29 @@ class NamedFile(click.ParamType[tuple[str, Path]]):
         if not (name and separator and path):
             self.fail(f"{value!r} is not NAME=FILE, for instance tokens=tokens.npy", param, ctx)
         return name, Path(path)
+
+
+class UntilRule(click.ParamType[Any]):
+    """`exact`, `votes` or a probability, as `LoadedEnsemble.predict_mean` takes it: an `Until`."""
+
+    name = "rule"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse `0.8`."""
+        from hnexport.errors import RuntimeInputError
+        from hnexport.runtime.until import as_until
+
+        try:
+            return as_until(_number(value) if isinstance(value, str) else value)
+        except RuntimeInputError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def bundle_argument(function: F) -> F:

@@ -8,6 +8,7 @@ import click
 from hnexport.cli.options import (
     Integers,
     NamedFile,
+    UntilRule,
     bundle_argument,
     digest_option,
     json_option,
@@ -18,7 +19,7 @@ from hnexport.cli.pictures import picture_options
 from hnexport.text import shorten
 
 if TYPE_CHECKING:
-    from hnexport.runtime import LoadedEnsemble
+    from hnexport.runtime import LoadedEnsemble, Until
 
 __all__ = ["predict"]
 
@@ -39,6 +40,13 @@ FILE = click.Path(path_type=Path)
 )
 @click.option("--member", type=int, help="One member.")
 @click.option("--members", type=Integers(accepts_all=True), help="Several: 2,3,7 or all. Default: all.")
+@click.option(
+    "--until",
+    type=UntilRule(),
+    metavar="RULE",
+    help="Run members in their order, for each sample no more than it takes: exact or votes (the rest cannot change "
+    "the answer of the mean, or of the votes), or 0.8 (until the mean probability of a class is that).",
+)
 @click.option("--labels", type=FILE, help="Names of the classes, one a line. Default: as the bundle says.")
 @picture_options
 @click.option(
@@ -55,6 +63,7 @@ def predict(
     inputs: tuple[tuple[str, Path], ...],
     member: int | None,
     members: tuple[int, ...] | None,
+    until: "Until | None",
     labels: Path | None,
     out: Path | None,
     engine: str,
@@ -75,20 +84,25 @@ def predict(
     from hnexport.cli.predict_arrays import check_target, write_arrays
     from hnexport.cli.predict_inputs import read_inputs
     from hnexport.cli.predict_json import as_json_value
-    from hnexport.cli.render_predict import Shown, print_predictions
+    from hnexport.cli.render_predict import Shown, print_predictions, used_told
     from hnexport.runtime import load
+    from hnexport.runtime.anytime import check_anytime
 
     if member is not None and members is not None:
         raise click.UsageError("give --member or --members, not both")
+    if member is not None and until is not None:
+        raise click.UsageError("--until is for several members: leave --member out, or give --members")
     if not images and not inputs:
         raise click.UsageError("Missing argument 'IMAGE...': give files, or --input NAME=FILE.npy for each input.")
     ensemble = load(bundle, provider=provider, engine=engine, strategy="generated", digest=digest)
     check_target(out, ensemble.signature)
     names = _class_names(ensemble, labels)
+    if until is not None:
+        check_anytime(ensemble.signature)
     samples = read_inputs(ensemble.manifest, images, inputs, pictures)
     if member is not None:
         members = (member,)
-    found = ensemble.predict_mean(samples.inputs, members=members or "all")
+    found = ensemble.predict_mean(samples.inputs, members=members or "all", until=until)
     outputs = found if isinstance(found, dict) else {ensemble.signature.outputs[0].name: found}
     shown = Shown(signature=ensemble.signature, outputs=outputs, samples=samples.names, labels=names)
     if out is not None:
@@ -97,7 +111,7 @@ def predict(
         render.print_json(as_json_value(shown, word=samples.word, normalised=samples.normalised))
         return
     print_predictions(shown, wide=wide)
-    for line in (told(samples.normalised), _labels_told(ensemble, names, labels)):
+    for line in (used_told(outputs), told(samples.normalised), _labels_told(ensemble, names, labels)):
         if line:
             render.say(line)
 

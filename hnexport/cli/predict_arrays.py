@@ -56,10 +56,15 @@ def write_arrays(
 def _arrays(
     signature: Signature, outputs: "Mapping[str, EnsemblePrediction | EnsembleValue]"
 ) -> dict[str, NDArray[Any]]:
+    from hnexport.runtime.uncertainty import AnytimePrediction
+
     members = next(iter(outputs.values())).members
     found: dict[str, NDArray[Any]] = {COND_IDS: np.array(members, np.int64)}
     for summary in summaries(signature):
         found[summary.name] = np.asarray(getattr(outputs[summary.of], _attribute(summary.kind, outputs[summary.of])))
+    for output in outputs.values():
+        if isinstance(output, AnytimePrediction):
+            found["members_used"] = output.members_used
     return found
 
 

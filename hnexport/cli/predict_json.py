@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hnexport.images import AppliedNormalisation
 from hnexport.records import to_json
-from hnexport.runtime.uncertainty import EnsemblePrediction, EnsembleValue
+from hnexport.runtime.uncertainty import AnytimePrediction, EnsemblePrediction, EnsembleValue, taken_by
 
 if TYPE_CHECKING:
     from hnexport.cli.render_predict import Shown
@@ -49,8 +49,9 @@ def _sample(prediction: EnsemblePrediction, number: int, name: str, labels: tupl
                 "logits": _finite(prediction.logits[row, number]),
                 "probabilities": _finite(prediction.member_probabilities[row, number]),
             }
-            for row, member in enumerate(prediction.members)
+            for row, member in enumerate(prediction.members[: taken_by(prediction, number)])
         },
+        **({"members_used": taken_by(prediction, number)} if isinstance(prediction, AnytimePrediction) else {}),
         "mean_probabilities": _finite(prediction.probabilities[number]),
         "predictive_entropy_nats": _finite(prediction.predictive_entropy[number]),
         "mutual_information_nats": _finite(prediction.mutual_information[number]),

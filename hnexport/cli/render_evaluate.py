@@ -27,6 +27,7 @@ def print_evaluation(found: "Evaluation", *, wide: bool = False) -> None:
         _print_sources(found, wide=wide)
     if logits is not None:
         _print_uncertainty(found, logits, wide=wide)
+        _print_stopped(found, logits, wide=wide)
     fitted = found.temperature
     if how := told((found.normalised, found.ood_normalised)):
         say(how)
@@ -199,6 +200,28 @@ def _print_uncertainty(found: "Evaluation", part: "Classification", *, wide: boo
     show_table(
         Table(title="wrong among the answers, where only so many are given", columns=columns, rows=rows), wide=wide
     )
+
+
+def _print_stopped(found: "Evaluation", part: "Classification", *, wide: bool) -> None:
+    """A row for each rule by which members are asked one after the other."""
+    if not part.stopped:
+        return
+    rows = [
+        (one.until, f"{one.members:.3f}", *(f"{number:.4f}" for number in _numbers(one.scores)), str(one.changed))
+        for one in part.stopped
+    ]
+    columns = (
+        Column("until"),
+        Column("members a row", right=True),
+        Column("accuracy", right=True),
+        Column("NLL, nats", right=True),
+        Column("Brier", right=True, rank=2),
+        Column(f"ECE, {found.bins} bins", right=True, rank=1),
+        Column("answers changed", right=True),
+    )
+    order = ", ".join(map(str, found.members)) if len(found.members) <= MOST_MEMBERS else f"all {len(found.members)}"
+    title = f"members one after the other (hnexport predict --until), in the order {order}"
+    show_table(Table(title=title, columns=columns, rows=rows), wide=wide)
 
 
 def _risk(coverage: tuple[float, ...], risk: tuple[float, ...], share: float) -> float:

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.cli.render import Column, Styled, Table, say, show_table
-from hnexport.runtime.uncertainty import EnsemblePrediction, EnsembleValue
+from hnexport.runtime.uncertainty import AnytimePrediction, EnsemblePrediction, EnsembleValue, taken_by
 from hnexport.spec import Signature
+from hnexport.text import number_of
 
-__all__ = ["Shown", "print_predictions"]
+__all__ = ["Shown", "print_predictions", "used_told"]
 
 MOST_CLASSES = 6  # of more than that the tables show the most probable five
 TOP = 5
@@ -69,19 +70,19 @@ def _print_output(shown: Shown, name: str, number: int | None, title: str, *, wi
 def _print_logits(
     prediction: EnsemblePrediction, number: int, title: str, labels: tuple[str, ...], *, wide: bool
 ) -> None:
-    """A row for each member, a column for each class (the five most probable of many).
+    """A row for each member that the sample took, a column for each class (the five most probable of many).
 
     Where lines are short, the less probable classes go first.
     """
-    mean = prediction.probabilities[number]
-    several = len(prediction.members) > 1
+    mean, took = prediction.probabilities[number], taken_by(prediction, number)
+    several = took > 1
     order = [int(one) for one in np.argsort(-mean, kind="stable")]
     classes = order[:TOP] if len(labels) > MOST_CLASSES else list(range(len(labels)))
     columns = [Column("member", right=True), Column("predicts", wrap=True)]
     columns += [Column(labels[one], right=True, rank=order.index(one), wrap=True, folded_title=True) for one in classes]
     rows = [
         _row(str(member), prediction.member_probabilities[row, number], classes, labels)
-        for row, member in enumerate(prediction.members)
+        for row, member in enumerate(prediction.members[:took])
     ]
     members = len(rows)
     if several:
@@ -92,8 +93,19 @@ def _print_logits(
         say(
             f"predictive entropy {prediction.predictive_entropy[number]:.3f} nats (at most {np.log(len(labels)):.3f}), "
             f"mutual information {prediction.mutual_information[number]:.3f} nats "
-            f"(at most {np.log(min(len(prediction.members), len(labels))):.3f})"
+            f"(at most {np.log(min(took, len(labels))):.3f})"
         )
+    if isinstance(prediction, AnytimePrediction):
+        say(f"{took} of {number_of(len(prediction.members), 'member')}")
+
+
+def used_told(outputs: Mapping[str, EnsemblePrediction | EnsembleValue]) -> str:
+    """How many members several samples took; empty where each took all, or there is one."""
+    (found,) = outputs.values() if len(outputs) == 1 else (None,)
+    if not isinstance(found, AnytimePrediction) or len(found.members_used) == 1:
+        return ""
+    samples, members = len(found.members_used), len(found.members)
+    return f"{samples} samples took {found.members_used.mean():.2f} of {members} members each on average"
 
 
 def _row(name: str, p: NDArray[np.float64], classes: list[int], labels: tuple[str, ...]) -> list[str | Styled]:

@@ -38,9 +38,28 @@ def read_evaluation(path: Path) -> Evaluation:
         value: Any = read_json(path, _MOST_BYTES)
         if isinstance(value, dict):
             value.pop("derived", None)
-        return from_json(Evaluation, value)
+        found = from_json(Evaluation, value)
     except (ReadError, RecordError) as error:
         raise RuntimeInputError(f"{path} is not what `hnexport evaluate --json` prints: {error}") from error
+    if wrong := _contradiction(found):
+        raise RuntimeInputError(f"{path} is not what `hnexport evaluate --json` prints: {wrong}")
+    return found
+
+
+def _contradiction(found: Evaluation) -> str:
+    """What no evaluation can say; "" where there is none of that."""
+    if not found.sources or not found.members or min(found.samples, found.bins) < 1:
+        return "it has no sources, members, samples or bins"
+    for source in found.sources:
+        logits, value = source.classification, source.regression
+        part = value if logits is None else logits
+        if part is None or (logits is not None and value is not None):
+            return f"{source.name} is evaluated as neither logits nor a value, or as both"
+        if len(part.each) != len(found.members) or (value is not None and len(value.each_absolute) != len(value.each)):
+            return f"{source.name} has {len(part.each)} members, it says {len(found.members)}"
+        if logits is not None and not all(0 <= one.accuracy <= 1 for one in (*logits.each, logits.ensemble)):
+            return f"an accuracy of {source.name} is no share"
+    return ""
 
 
 def measured_for(found: Identified, evaluation: Evaluation, path: Path) -> Measured:

@@ -18,6 +18,7 @@ __all__ = [
     "reliability",
     "risk",
     "roc",
+    "stopped",
 ]
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 440, 300, 52, 24, 14, 44
@@ -269,6 +270,33 @@ def members(found: Classification, ids: Sequence[int]) -> Plot:
         y_ticks=_ticks(area, "y"),
         dots=tuple(dots),
         key=(Mark(name="member", colour="two"), Mark(name="ensemble", colour="one")),
+    )
+
+
+def stopped(found: Classification) -> Plot:
+    """Accuracy against how many members a row takes, by the rule that stops them."""
+    rows = found.stopped
+    low, high = _padded([one.scores.accuracy for one in rows])
+    area = Area(low=(min(one.members for one in rows) - 0.1, low), high=(max(one.members for one in rows) + 0.1, high))
+    dots = tuple(
+        Mark(
+            name=f"{one.until}: {one.members:.2f} members, accuracy {_percent(one.scores.accuracy)}",
+            colour="one" if one.until == "all" else "two",
+            x=area.x(one.members),
+            y=area.y(one.scores.accuracy),
+            points="5",
+        )
+        for one in rows
+    )
+    return Plot(
+        title="Members one after the other",
+        text="Until more would not change the answer, or its probability is high enough: further left is cheaper.",
+        x_label="members a row, mean",
+        y_label="accuracy",
+        x_ticks=_ticks(area, "x", percent=False),
+        y_ticks=_ticks(area, "y"),
+        dots=dots,
+        key=(Mark(name="stopped early", colour="two"), Mark(name="all members", colour="one")),
     )
 
 

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.errors import RuntimeInputError
+from hnexport.evaluate.anytime import stopped
 from hnexport.evaluate.results import Classification, Difference
 from hnexport.evaluate.scores import Scored, gain, joined, mean_scores, reliability, row_blocks, scored, scores
 from hnexport.evaluate.uncertainty import coverage, diversity, histogram, row_diversity, separation, uncertainties
@@ -25,7 +26,9 @@ def rows_of(logits: Logits, axis: int) -> Logits:
     return moved.reshape(len(moved), -1, moved.shape[-1])
 
 
-def classify(logits: Logits, labels: NDArray[np.int64], bins: int, others: Logits | None = None) -> Classification:
+def classify(
+    logits: Logits, labels: NDArray[np.int64], bins: int, others: Logits | None = None, *, anytime: bool = True
+) -> Classification:
     """Evaluate logits, some rows at a time: it takes little more memory than they do.
 
     Args:
@@ -33,6 +36,7 @@ def classify(logits: Logits, labels: NDArray[np.int64], bins: int, others: Logit
         labels: `[row]`.
         bins: of the calibration error.
         others: `[member, row, class]` of data that do not belong.
+        anytime: whether `predict_mean` can ask such members one after the other.
 
     Raises:
         RuntimeInputError: a row of logits is not finite.
@@ -64,6 +68,7 @@ def classify(logits: Logits, labels: NDArray[np.int64], bins: int, others: Logit
             for name, values in own.items()
         },
         histograms={name: histogram(values, wrong, foreign.get(name)) for name, values in own.items()},
+        stopped=stopped(logits, labels, bins) if anytime else (),
     )
 
 

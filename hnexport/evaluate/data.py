@@ -137,7 +137,7 @@ def _right(path: Path, name: str, output: OutputSpec, every: Sequence[str], opti
 def _folder(path: Path, manifest: Manifest, output: OutputSpec, options: ReadOptions, *, targets: bool) -> Data:
     folders = _visible(path, directories=True)
     if not targets:
-        files = [file for folder in (folders or [path]) for file in _visible(folder)]
+        files = [file for folder in (path, *folders) for file in _files_of(folder, within=folder is path)]
         return Data(
             batches=_files(files, path, manifest, options),
             targets=None,
@@ -151,7 +151,7 @@ def _folder(path: Path, manifest: Manifest, output: OutputSpec, options: ReadOpt
     numbers, order = _numbers(path, [one.name for one in folders], output, options.class_names)
     files, labels = [], list[int]()
     for folder, number in zip(folders, numbers, strict=True):
-        for file in _visible(folder):
+        for file in _files_of(folder):
             files.append(file)
             labels += [number] * _samples_of(file, manifest)
     names = options.class_names or (tuple(one.name for one in folders) if order else ())
@@ -179,6 +179,7 @@ def _numbers(path: Path, folders: Sequence[str], output: OutputSpec, names: Sequ
     if unknown is None:
         return [names.index(name) for name in folders], ""
     if all(CLASS_NUMBERS.fullmatch(name) for name in folders):
+        _check_meant(path, folders, names)
         return [int(name) for name in folders], ""
     if names:
         raise RuntimeInputError(
@@ -192,6 +193,18 @@ def _numbers(path: Path, folders: Sequence[str], output: OutputSpec, names: Sequ
             f"{spelled('class_names=(…)', '--labels FILE')}, or call the folders 0, 1, 2 and so on"
         )
     return list(range(len(folders))), "folders sorted by name"
+
+
+def _check_meant(path: Path, folders: Sequence[str], names: Sequence[str]) -> None:
+    """Refuse folders called by numbers where a class is called by the number of another one: both could be meant."""
+    both = next((one for one in folders if one in names and names.index(one) != int(one)), None)
+    if both is not None:
+        other = next(one for one in folders if one not in names)
+        raise RuntimeInputError(
+            f"{path}: the folder {both!r} is the name of class {names.index(both)} and the number of another, and no "
+            f"class is called {other!r}: call all folders as classes are, or name the classes in their order with "
+            f"{spelled('class_names=(…)', '--labels FILE')}"
+        )
 
 
 def _files(files: Sequence[Path], path: Path, manifest: Manifest, options: ReadOptions) -> Batches:
@@ -224,6 +237,14 @@ def _samples_of(file: Path, manifest: Manifest) -> int:
         return 1
     with open_file(file, "a .npy file") as opened:
         return array_shape(opened, inputs[0], str(file))[0]
+
+
+def _files_of(folder: Path, *, within: bool = False) -> list[Path]:
+    """The files of a folder. Folders in it are refused unless they are `within` what is read: none is left out."""
+    inner = [] if within else _visible(folder, directories=True)
+    if inner:
+        raise RuntimeInputError(f"{inner[0]} is a folder in the folder of a class: put its files into {folder} itself")
+    return _visible(folder)
 
 
 def _visible(folder: Path, *, directories: bool = False) -> list[Path]:

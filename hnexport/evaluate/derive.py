@@ -19,7 +19,7 @@ from hnexport.build import BuildResult, seal
 from hnexport.bundle.checksums import WrittenFiles, check_files
 from hnexport.bundle.golden import Golden, read_golden, write_golden
 from hnexport.bundle.manifest import FORMAT_FILES, Format, Manifest, Temperature, read_identified
-from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
+from hnexport.bundle.writer import bundle_rules, check_another, check_target, staged_folder
 from hnexport.card import tell_of_kept
 from hnexport.errors import BundleError, NotRunError, SpecError
 from hnexport.evaluate.carded import measured
@@ -36,7 +36,20 @@ from hnexport.spelling import spelled
 from hnexport.tracing import exporters_warnings
 from hnexport.trust import Trust, bundle_trust, remember
 
-__all__ = ["temper_bundle"]
+__all__ = ["check_derivable", "temper_bundle"]
+
+
+def check_derivable(bundle: str | PathLike[str], *, trust: bool = False, digest: str | None = None) -> None:
+    """Whether a bundle can be given a temperature: asked before its data are read, which may take long.
+
+    Raises:
+        BundleError: the bundle is damaged, has a temperature already, is of an old version, or holds TorchScript alone.
+        NotRunError: its programs are somebody else's.
+    """
+    bundle = Path(bundle)
+    found = read_identified(bundle, digest)
+    _check_kind(bundle, found.manifest)
+    _program_bytes(bundle, found.manifest, bundle_trust(found.manifest, found.digest, asked=trust))
 
 
 def temper_bundle(
@@ -67,9 +80,12 @@ def temper_bundle(
     bundle, target = Path(bundle), Path(target)
     found = read_identified(bundle, digest)
     manifest = found.manifest
-    _check(bundle, manifest, temperature)
+    check_another(bundle, target)
+    _check_kind(bundle, manifest)
+    if manifest.signature.output(temperature.output).kind is not OutputKind.LOGITS:
+        raise SpecError(f"{temperature.output} is a value: only logits have a temperature")
     trusted = bundle_trust(manifest, found.digest, asked=trust)
-    program = _program(bundle, manifest, trusted)
+    content = _program_bytes(bundle, manifest, trusted)
     needed = sum(record.size_bytes for record in manifest.files.values())
     check_target(target, force=force, needed_bytes=needed)
     check_files(bundle, manifest, manifest.files)
@@ -77,7 +93,8 @@ def temper_bundle(
         files = WrittenFiles(folder)
         if Format.ONNX in manifest.formats:
             _write_onnx(bundle, folder, temperature)
-        if program is not None:
+        if content is not None:
+            program = torch.export.load(io.BytesIO(content))
             _write_programs(program, folder, manifest, temperature)
         golden = read_golden(bundle, manifest)
         write_golden(folder, _divided(golden, temperature))
@@ -92,7 +109,7 @@ def temper_bundle(
     return dataclasses.replace(sealed, path=target)
 
 
-def _check(bundle: Path, manifest: Manifest, temperature: Temperature) -> None:
+def _check_kind(bundle: Path, manifest: Manifest) -> None:
     if manifest.temperature is not None:
         raise BundleError(
             f"{bundle} has a temperature already, {manifest.temperature.value:g}: derive from the bundle that it came "
@@ -100,16 +117,13 @@ def _check(bundle: Path, manifest: Manifest, temperature: Temperature) -> None:
         )
     if manifest.schema_version == 1:
         raise BundleError(f"{bundle} was written by hnexport 0.1: build it again first")
-    output = manifest.signature.output(temperature.output)
-    if output.kind is not OutputKind.LOGITS:
-        raise SpecError(f"{output.name} is a value: only logits have a temperature")
     if Format.TORCHSCRIPT in manifest.formats and Format.PT2 not in manifest.formats:
         raise BundleError(
             f"{bundle} holds {TORCHSCRIPT_FILE} without {PT2_FILE}, of which a new one is made: build both"
         )
 
 
-def _program(bundle: Path, manifest: Manifest, trust: Trust) -> ExportedProgram | None:
+def _program_bytes(bundle: Path, manifest: Manifest, trust: Trust) -> bytes | None:
     """The bundle's `.pt2`, where it has one.
 
     Raises:
@@ -123,7 +137,7 @@ def _program(bundle: Path, manifest: Manifest, trust: Trust) -> ExportedProgram 
             f"{bundle / PT2_FILE} is a program that you did not build: give {spelled('trust=True', '--trust')} if you "
             "know who did"
         )
-    return torch.export.load(io.BytesIO(content))
+    return content
 
 
 def _write_onnx(bundle: Path, folder: Path, temperature: Temperature) -> None:

@@ -50,6 +50,8 @@ def _plots(found: Evaluation, part: Classification, names: dict[str, str], *, se
     ]
     if several:
         plots.append(charts.members(part, found.members))
+    if part.stopped:
+        plots.append(charts.stopped(part))
     if part.ood:
         plots.append(
             charts.roc(

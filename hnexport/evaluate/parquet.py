@@ -158,11 +158,11 @@ def _declared(schema: "pyarrow.Schema", column: str) -> tuple[str, ...]:
 
 
 def _numbers(path: Path, table: "pyarrow.Table", tensor: TensorSpec) -> NDArray[Any]:
-    """A column as `[sample, …]`; lists have as many elements as the row has, whatever their nesting."""
+    """A column as `[sample, …]`: flat lists have as many elements as the row has, nested ones its axes."""
     import pyarrow as pa
 
     values = table.column(tensor.name).combine_chunks()
-    subject = f"{path}: {tensor.name}"
+    subject, nested = f"{path}: {tensor.name}", list[int]()
     while (
         pa.types.is_list(values.type) or pa.types.is_large_list(values.type) or pa.types.is_fixed_size_list(values.type)
     ):
@@ -171,6 +171,7 @@ def _numbers(path: Path, table: "pyarrow.Table", tensor: TensorSpec) -> NDArray[
             raise RuntimeInputError(
                 f"{subject} has lists of different lengths, or none: {sorted(lengths, key=str)[:8]}"
             )
+        nested += lengths
         values = values.flatten()
     if values.null_count:
         raise RuntimeInputError(f"{subject} lacks {values.null_count} values")
@@ -179,6 +180,10 @@ def _numbers(path: Path, table: "pyarrow.Table", tensor: TensorSpec) -> NDArray[
     array = values.to_numpy(zero_copy_only=False)
     open_axes = [size for size in tensor.row if isinstance(size, str)]
     row = tuple(-1 if isinstance(size, str) else size for size in tensor.row)
+    if len(nested) > 1 and not _is_row(nested, row):
+        raise RuntimeInputError(
+            f"{subject}: a sample's lists are {nested}, expected {list(row)}: put the axes into this order"
+        )
     if len(open_axes) > 1:
         raise RuntimeInputError(
             f"{subject} has {len(open_axes)} axes of any size, of which columns say nothing: give .npz"
@@ -189,6 +194,14 @@ def _numbers(path: Path, table: "pyarrow.Table", tensor: TensorSpec) -> NDArray[
         raise RuntimeInputError(
             f"{subject}: expected {list(row)} numbers a sample, found {len(array) / max(table.num_rows, 1):g}"
         ) from error
+
+
+def _is_row(nested: Sequence[int], row: Sequence[int]) -> bool:
+    """Whether nested lists have the axes of a row; those of one element may be left out."""
+    have, want = list(nested), list(row)
+    if len(have) != len(want):
+        have, want = ([size for size in sizes if size != 1] for sizes in (nested, row))
+    return len(have) == len(want) and all(size in (-1, held) for held, size in zip(have, want, strict=True))
 
 
 def _encoded(schema: "pyarrow.Schema") -> list[str]:

@@ -19,6 +19,7 @@ __all__ = [
     "Scores",
     "Separation",
     "SourceEvaluation",
+    "Stopped",
 ]
 
 
@@ -119,6 +120,23 @@ class Histogram:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stopped:
+    """The ensemble where a row takes no more members than a rule says, asked in the order of `Evaluation.members`.
+
+    Attributes:
+        until: the rule, as `predict_mean` and `hnexport predict --until` take it, or "all".
+        members: that a row takes, mean.
+        scores: of the mean probabilities over the members that a row takes.
+        changed: how many answers are others than those of all members.
+    """
+
+    until: str
+    members: float
+    scores: Scores
+    changed: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Classification:
     """Of one output of logits, from one source.
 
@@ -134,6 +152,7 @@ class Classification:
         ood: by uncertainty, how well it separates other data, that do not belong, from these; empty without such data.
         uncertainty: by uncertainty its mean over these data, and over the others.
         histograms: by uncertainty.
+        stopped: members one after the other, the fewest first; empty of one member.
     """
 
     rows: int
@@ -150,6 +169,7 @@ class Classification:
     ood: Mapping[str, Separation]
     uncertainty: Mapping[str, tuple[float, ...]]
     histograms: Mapping[str, Histogram]
+    stopped: tuple[Stopped, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

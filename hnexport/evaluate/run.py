@@ -22,6 +22,7 @@ from hnexport.installed import require_complete, require_extra
 from hnexport.members import check_members
 from hnexport.progress import Progress, no_progress
 from hnexport.runtime import load
+from hnexport.runtime.anytime import can_stop
 from hnexport.runtime.validation import require_count
 from hnexport.spec import OutputKind, OutputSpec, Signature
 from hnexport.spelling import spelled
@@ -164,6 +165,7 @@ def _evaluated(
     done: list[SourceEvaluation] = []
     fitted: FittedTemperature | None = None
     targets, is_value, bins = np.asarray(data.targets), output.axis is None, options.bins
+    anytime = can_stop(signature)
 
     def asked(source: Source, samples: Data) -> NDArray[Any]:
         found = answers(source, signature, output, members, samples, progress)
@@ -179,7 +181,9 @@ def _evaluated(
             SourceEvaluation(
                 name=source.name,
                 runtime=source.runtime,
-                classification=None if is_value else classify(found, targets.reshape(-1), bins, foreign),
+                classification=None
+                if is_value
+                else classify(found, targets.reshape(-1), bins, foreign, anytime=anytime),
                 regression=regress(found, targets.reshape(data.samples, -1), foreign) if is_value else None,
                 difference=compare(found, first, done[0].name) if done else None,
             )

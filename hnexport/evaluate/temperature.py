@@ -40,7 +40,7 @@ def fit_temperature(
     best = minimize_scalar(nll, bounds=bounds, method="bounded", options={"xatol": 1e-7})
     found = math.exp(best.x)
     if best.fun >= min(map(nll, bounds)):
-        what = "never wrong" if found < 1 else "no better than chance"
+        what = _surer(logits, labels) if found < 1 else "no better than chance"
         raise RuntimeInputError(
             f"no temperature from {LEAST:g} to {MOST:g} is best: on these {len(labels)} rows the ensemble is {what}; "
             "give other held-out data, or more"
@@ -48,6 +48,14 @@ def fit_temperature(
     value = float(np.dtype(output.dtype).type(found))
     before, after = (scores(_scored(logits, labels, one), bins) for one in (1.0, value))
     return FittedTemperature(value=value, rows=len(labels), before=before, after=after)
+
+
+def _surer(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> str:
+    """Why the likelihood only grows with members that are surer of what they say."""
+    wrong = int((_scored(logits, labels, 1.0).right == 0).sum())
+    if not wrong:
+        return "never wrong"
+    return f"wrong on {wrong}, where some member is right: the surer all of them are, the likelier it is"
 
 
 def ensemble_log_p(logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:

@@ -63,11 +63,12 @@ def separation(should: Floats, should_not: Floats) -> Separation | None:
 
     truth = np.concatenate([np.ones(len(should), np.int64), np.zeros(len(should_not), np.int64)])
     values = np.concatenate([should, should_not])
-    false, true, _ = roc_curve(truth, values, drop_intermediate=True)
+    every_false, every_true, _ = roc_curve(truth, values, drop_intermediate=False)
+    false, true, _ = roc_curve(truth, values, drop_intermediate=True)  # without thresholds that lie on a straight line
     at = np.linspace(0.0, 1.0, _CURVE_POINTS) ** 2 if len(false) > _CURVE_POINTS else None
     return Separation(
         auroc=float(roc_auc_score(truth, values)),
-        fpr95=float(false[np.searchsorted(true, 0.95)]),
+        fpr95=float(every_false[np.searchsorted(every_true, 0.95)]),
         false_positive=tuple((false if at is None else at).tolist()),
         true_positive=tuple((true if at is None else np.interp(at, false, true) * (at > 0)).tolist()),
     )

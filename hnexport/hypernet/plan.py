@@ -7,7 +7,6 @@ library only.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from hnexport.errors import SpecError
 from hnexport.spec import Slot
@@ -72,7 +71,7 @@ class ChunkPlan:
     """All internal hypernetworks, and for each generated slot its assembly, by name."""
 
     hypernets: tuple[InternalHypernet, ...] = ()
-    assembly: Mapping[str, Assembly] = field(default_factory=lambda: MappingProxyType({}))
+    assembly: Mapping[str, Assembly] = field(default_factory=dict)
 
     @property
     def chunks(self) -> int:

@@ -66,6 +66,8 @@ def mark(found: Identified, member: int) -> Mapping[str, str]:
     """What a member's file says about itself."""
     usage = found.manifest.usage
     said = {} if usage == Usage() else {"hnexport.usage": json.dumps(to_json(usage))}
+    if found.manifest.temperature is not None:
+        said["hnexport.temperature"] = repr(found.manifest.temperature.value)
     return {
         "hnexport.name": found.manifest.name,
         MEMBER_MARK: str(member),

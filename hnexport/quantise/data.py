@@ -1,5 +1,6 @@
 """Samples to calibrate with, and others to judge by."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
+from hnexport.evaluate.batches import Batch, Batches
 from hnexport.evaluate.data import Data, read_data
 from hnexport.evaluate.targets import ReadOptions
 from hnexport.images.arrays import read_array
 from hnexport.rows import batch_size, taken
-from hnexport.spec import OutputKind, OutputSpec
+from hnexport.spec import OutputKind, OutputSpec, Signature
 
 __all__ = ["Calibration", "judged_output", "read_calibration"]
 
@@ -78,13 +80,29 @@ def read_calibration(
     if not apart:
         others = chosen
     return Calibration(
-        inputs=taken(signature, data.inputs, chosen),
+        inputs=_gathered(signature, data, chosen),
         samples=len(chosen),
-        judged=taken(signature, data.inputs, others),
+        judged=_gathered(signature, data, others),
         targets=None if data.targets is None else data.targets[others],
         apart=apart,
         place=data.place,
     )
+
+
+def _gathered(signature: Signature, data: Data, wanted: Sequence[int]) -> dict[str, Array]:
+    """Some of the samples, by their ascending numbers; data may be more than memory holds."""
+    parts: list[Mapping[str, Array]] = []
+    start = 0
+    for batch in data.batches:
+        end = start + batch_size(signature, batch)
+        here = [number - start for number in wanted if start <= number < end]
+        if here:
+            parts.append(taken(signature, batch, here))
+        start = end
+    return {
+        item.name: np.concatenate([part[item.name] for part in parts]) if item.has_batch else parts[0][item.name]
+        for item in signature.inputs
+    }
 
 
 def _read(path: Path, manifest: Manifest, options: ReadOptions, *, needs_targets: bool) -> Data:
@@ -94,7 +112,12 @@ def _read(path: Path, manifest: Manifest, options: ReadOptions, *, needs_targets
         if len(inputs) != 1:
             raise RuntimeInputError(f"{path} is one array, and this network takes {len(inputs)} inputs: give .npz")
         array = {inputs[0].name: read_array(path, inputs[0])}
-        return Data(inputs=array, targets=None, samples=batch_size(manifest.signature, array), place=str(path))
+        return Data(
+            batches=Batches(lambda: iter((Batch(inputs=array),))),
+            targets=None,
+            samples=batch_size(manifest.signature, array),
+            place=str(path),
+        )
     if output.kind is not OutputKind.LOGITS:
         return read_data(path, manifest, output, options, targets=needs_targets)
     try:

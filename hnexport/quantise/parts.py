@@ -4,15 +4,13 @@ Whatever is done to weights (a batch norm that goes into its convolution, a tran
 the second part, the maker: a graph from a member's slots to the parameters of the first.
 """
 
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import onnx
-from numpy.typing import ArrayLike, NDArray
-from onnx import helper, numpy_helper
+from numpy.typing import NDArray
+from onnx import helper
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.bundle.onnx_data import embed_tensors, read_model
@@ -20,8 +18,11 @@ from hnexport.bundle.onnx_tensors import is_external
 from hnexport.errors import BundleError
 from hnexport.names import NETWORK_FILE
 from hnexport.parity.trace.onnx_graph import dependent, keep_ancestors, open_values, reads
+from hnexport.quantise.counting import drop_counting
+from hnexport.quantise.initializers import constant
+from hnexport.quantise.norms import fold_norms
 
-__all__ = ["Parts", "constant", "split"]
+__all__ = ["Parts", "split"]
 
 Array = NDArray[np.generic]
 
@@ -44,7 +45,7 @@ class Parts:
 
 
 def split(bundle: Path, manifest: Manifest) -> Parts:
-    """The parts of a bundle's `network.onnx`, with batch norms folded into the convolutions before them.
+    """The parts of a bundle's `network.onnx`, without batch norms: they go into convolutions, or become factors.
 
     Raises:
         BundleError: the bundle holds no ONNX files, or damaged ones.
@@ -55,6 +56,7 @@ def split(bundle: Path, manifest: Manifest) -> Parts:
     model = read_model(path)
     shapes = {slot.name: slot for slot in manifest.slots}
     embed_tensors(model, path, manifest.files)
+    drop_counting(model, path, manifest.signature)
     nodes, reached = dependent(model, [item.name for item in model.graph.input])
     kept = {id(node) for node in nodes}
     fixed = [node for node in model.graph.node if id(node) not in kept]
@@ -69,15 +71,8 @@ def split(bundle: Path, manifest: Manifest) -> Parts:
         dtype = helper.np_dtype_to_tensor_dtype(np.dtype(slot.dtype))
         maker.graph.input.append(helper.make_tensor_value_info(name, dtype, slot.shape))
     _drop_initializers(maker.graph, lambda tensor: is_external(tensor))
-    _fold_norms(network, maker, reached, {tensor.name: len(tensor.dims) for tensor in model.graph.initializer})
+    fold_norms(network, maker, reached, {tensor.name: len(tensor.dims) for tensor in model.graph.initializer})
     return _parted(network, maker, path, supplied)
-
-
-def constant(graph: onnx.GraphProto, name: str, value: ArrayLike) -> str:
-    """An initializer of that name; its name."""
-    if all(tensor.name != name for tensor in graph.initializer):
-        graph.initializer.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
-    return name
 
 
 def _parted(network: onnx.ModelProto, maker: onnx.ModelProto, path: Path, supplied: list[str]) -> Parts:
@@ -126,57 +121,3 @@ def _drop_initializers(graph: onnx.GraphProto, drop) -> None:  # type: ignore[no
     left = [tensor for tensor in graph.initializer if not drop(tensor)]
     del graph.initializer[:]
     graph.initializer.extend(left)
-
-
-def _fold_norms(network: onnx.ModelProto, maker: onnx.ModelProto, reached: set[str], axes: Mapping[str, int]) -> None:
-    """Put a batch norm that alone reads a convolution into that convolution's kernel and bias.
-
-    Args:
-        axes: how many axes a kernel has, by its name.
-    """
-    graph = network.graph
-    uses = Counter(name for node in graph.node for name in reads(node))
-    uses.update(item.name for item in graph.output)
-    makers = {node.output[0]: node for node in graph.node}
-    for norm in [node for node in graph.node if node.op_type == "BatchNormalization"]:
-        conv = makers.get(norm.input[0])
-        training = any(item.name == "training_mode" and item.i for item in norm.attribute)
-        if conv is None or conv.op_type != "Conv" or uses[norm.input[0]] != 1 or training:
-            continue
-        if conv.input[1] not in axes or reached.intersection((*conv.input[1:], *norm.input[1:])):
-            continue
-        epsilon = next((item.f for item in norm.attribute if item.name == "epsilon"), 1e-5)
-        column = constant(
-            maker.graph, f"{norm.output[0]}/axes", np.array([-1] + [1] * (axes[conv.input[1]] - 1), np.int64)
-        )
-        names = _folded(maker.graph, norm.output[0], conv.input[1:], norm.input[1:], epsilon, column)
-        conv.input[1:] = names
-        conv.output[0] = norm.output[0]
-        graph.node.remove(norm)
-
-
-def _folded(
-    graph: onnx.GraphProto, name: str, conv: object, norm: object, epsilon: float, column: str
-) -> tuple[str, str]:
-    """Kernel and bias of a convolution with the batch norm behind it."""
-    kernel, *biases = list(conv)  # type: ignore[call-overload]
-    gamma, beta, mean, variance = list(norm)  # type: ignore[call-overload]
-    place = {
-        part: f"{name}/{part}" for part in ("wide", "std", "factor", "column", "kernel", "shifted", "scaled", "bias")
-    }
-    eps = constant(graph, f"{name}/epsilon", np.float32(epsilon))
-    nodes = [
-        helper.make_node("Add", [variance, eps], [place["wide"]]),
-        helper.make_node("Sqrt", [place["wide"]], [place["std"]]),
-        helper.make_node("Div", [gamma, place["std"]], [place["factor"]]),
-        helper.make_node("Reshape", [place["factor"], column], [place["column"]]),
-        helper.make_node("Mul", [kernel, place["column"]], [place["kernel"]]),
-    ]
-    if biases:
-        nodes.append(helper.make_node("Sub", [biases[0], mean], [place["shifted"]]))
-    else:
-        nodes.append(helper.make_node("Neg", [mean], [place["shifted"]]))
-    nodes.append(helper.make_node("Mul", [place["shifted"], place["factor"]], [place["scaled"]]))
-    nodes.append(helper.make_node("Add", [place["scaled"], beta], [place["bias"]]))
-    graph.node.extend(nodes)
-    return place["kernel"], place["bias"]

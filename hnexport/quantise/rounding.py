@@ -15,8 +15,9 @@ from onnx import TensorProto, helper
 from hnexport.export.external_data import refer
 from hnexport.names import COND_ID, SUPPLIED_FILE
 from hnexport.parity.trace.onnx_graph import keep_ancestors
+from hnexport.quantise.initializers import constant
 from hnexport.quantise.layers import Layer
-from hnexport.quantise.parts import Parts, constant
+from hnexport.quantise.parts import Parts
 
 __all__ = ["Ranges", "Rounded", "rounded", "tensors_to_round"]
 

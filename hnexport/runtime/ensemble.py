@@ -9,10 +9,12 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
 from hnexport.families import image_input
 from hnexport.members import check_member, check_members
+from hnexport.runtime.anytime import check_anytime, predict_until
 from hnexport.runtime.inputs import NOT_GIVEN, check_inputs
 from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.residents import NO_CONDITIONS, Arrays, ConditionalPredictor, Predictor, ResidentMembers
 from hnexport.runtime.uncertainty import summarise_outputs
+from hnexport.runtime.until import Until, as_until
 from hnexport.spec import OutputKind, OutputSpec, Signature
 from hnexport.spec.images import ImageInput
 from hnexport.spec.usage import Usage
@@ -177,19 +179,37 @@ class LoadedEnsemble:
             predictor = self._engine.materialise(chosen, checked)
         return MaterialisedMember(chosen, self.signature.materialised, predictor)
 
-    def predict_mean(self, inputs: Any = NOT_GIVEN, /, *, members: Members = "all", **named: Any) -> Any:
+    def predict_mean(
+        self,
+        inputs: Any = NOT_GIVEN,
+        /,
+        *,
+        members: Members = "all",
+        until: Until | Literal["exact", "votes"] | float | None = None,
+        **named: Any,
+    ) -> Any:
         """The members' mean prediction and how much they disagree.
 
         Of logits this is an `EnsemblePrediction`, of another output an `EnsembleValue`; where the network has several
-        outputs, a dict of these by name.
+        outputs, a dict of these by name. With `until` it is an `AnytimePrediction`.
 
         Args:
             inputs: as `predict`, and likewise `named`.
+            members: with `until` they are asked in this order.
+            until: run no more members for a sample than it takes, whatever the others in its batch are: "exact" until
+                the answer (the class with the largest mean probability) is that of all members, whatever the rest would
+                say, "votes" the same of their votes, 0.8 until the mean probability of a class is so much, or an
+                `Until`. For networks whose only output is logits `[batch, class]`.
 
         Raises:
-            RuntimeInputError: as `predict`.
+            RuntimeInputError: as `predict`, or `until` does not fit.
         """
         chosen = check_members(members, self.members)
+        if until is not None:
+            rule = as_until(until)
+            check_anytime(self.signature)
+            checked = check_inputs(inputs, named, self.signature)
+            return predict_until(self._compute, self.signature, chosen, checked, rule)
         outputs = self._of_several(chosen, check_inputs(inputs, named, self.signature))
         return self._given(summarise_outputs(outputs, self.signature.outputs, chosen))
 

@@ -4,6 +4,7 @@ Two graphs, for all members: a network whose parameters the loader supplies, and
 and its generated weights to int8 weights, their scales, and the member's own scales of activations.
 """
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError, RuntimeInputError
-from hnexport.names import COND_ID, HYPERNET_FILE, NETWORK_FILE, WEIGHTS_FILE
+from hnexport.names import COND_ID, HYPERNET_FILE, NETWORK_FILE, SUPPLIED_FILE, WEIGHTS_FILE
 from hnexport.rows import row_errors
 from hnexport.runtime.cache import keyed_folder
 from hnexport.runtime.entries import CacheEntry
@@ -31,6 +32,7 @@ __all__ = [
     "Samples",
     "check_samples",
     "int8_entry",
+    "network_with",
     "read_samples",
     "require_int8",
     "without_saturation",
@@ -100,6 +102,16 @@ class Int8Graphs:
         with running_bundle("cpu"):
             found = self._maker.run(names, {name: value for name, value in given.items() if name in own})
         return dict(zip(names, found, strict=True))
+
+
+def network_with(folder: Path, graphs: Int8Graphs, parameters: Mapping[str, Array]) -> Path:
+    """The network in a folder of its own, its parameters in a file beside it: for loaders that are not given any."""
+    path = folder / INT8_NETWORK_FILE
+    shutil.copyfile(graphs.network, path)
+    with (folder / SUPPLIED_FILE).open("wb") as file:  # one after the other, as the graph says
+        for value in parameters.values():
+            file.write(np.ascontiguousarray(value).data if value.ndim else value.tobytes())
+    return path
 
 
 def without_saturation(options: onnxruntime.SessionOptions) -> None:

@@ -197,7 +197,12 @@ def _tune(bundle: Path, *arguments: str) -> None:
 
 def _engine(provider: str, files: BundleFiles, options: LoadOptions) -> Engine:
     if options.engine is EngineName.OPENVINO:
-        return OpenvinoEngine(files.folder, files.manifest, options.threads, options.precision)
+        maker = _onnxruntime("cpu", files, options) if options.precision is Precision.INT8 else None
+        return OpenvinoEngine(files.folder, files.manifest, options.threads, options.precision, int8=maker)
+    return _onnxruntime(provider, files, options)
+
+
+def _onnxruntime(provider: str, files: BundleFiles, options: LoadOptions) -> OnnxruntimeEngine:
     return OnnxruntimeEngine(
         files.folder,
         files.manifest,

@@ -20,7 +20,7 @@ from hnexport.runtime.declared import check_declared
 from hnexport.runtime.device import WITHOUT_GRAPH, Runner, can_capture, place_session
 from hnexport.runtime.folded import FoldedNetwork
 from hnexport.runtime.half import require_half
-from hnexport.runtime.int8 import Int8Graphs, without_saturation
+from hnexport.runtime.int8 import Int8Graphs, network_with, without_saturation
 from hnexport.runtime.memory import release_freed_memory
 from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.processors import threads_of_each
@@ -140,6 +140,16 @@ class OnnxruntimeEngine:
         del options, values, weights
         release_freed_memory()
         return session
+
+    def write_int8(self, folder: Path, member: int, conditions: Arrays = NO_CONDITIONS) -> Path:
+        """One member's network in int8 as a file in a folder, for another runtime.
+
+        Raises:
+            ProviderError: the precision is another one.
+        """
+        if self._int8 is None:
+            raise ProviderError(f"the precision is {self.precision.value}: there is no network in int8")
+        return network_with(folder, self._int8, self._int8.parameters(member, self.weights(member, conditions)))
 
     def fold(self, member: int) -> Predictor:
         """One member over the graphs that are tuned for this machine: its weights, and a network that all share.

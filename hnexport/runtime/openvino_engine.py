@@ -4,6 +4,7 @@ A member is materialised by putting constants in the place of the model's `cond_
 hypernetwork away when it compiles, and what is left is the plain network.
 """
 
+import tempfile
 import threading
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -20,6 +21,7 @@ from hnexport.errors import BundleError, ProviderError, RuntimeInputError
 from hnexport.interrupts import interrupts_kept
 from hnexport.names import COND_ID, MODEL_FILE, WEIGHTS_FILE
 from hnexport.runtime.memory import release_freed_memory
+from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
 from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.processors import threads_of_each
 from hnexport.runtime.residents import NO_CONDITIONS, Arrays, ConditionalPredictor, Predictor
@@ -28,7 +30,7 @@ from hnexport.spec import OutputSpec
 
 __all__ = ["OpenvinoEngine", "import_openvino"]
 
-_PRECISION_HINTS = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16"}
+_PRECISION_HINTS = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16", Precision.INT8: "f32"}
 
 
 def import_openvino() -> Any:
@@ -66,8 +68,19 @@ class OpenvinoEngine:
         {Strategy.MATERIALISED: (MODEL_FILE, WEIGHTS_FILE), Strategy.GENERATED: (MODEL_FILE, WEIGHTS_FILE)}
     )
 
-    def __init__(self, folder: Path, manifest: Manifest, threads: int | None, precision: Precision) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        threads: int | None,
+        precision: Precision,
+        *,
+        int8: OnnxruntimeEngine | None = None,
+    ) -> None:
         """An engine for one bundle.
+
+        Args:
+            int8: what makes a member's parameters, where the precision is int8.
 
         Raises:
             ProviderError: OpenVINO is not installed, or is broken.
@@ -76,7 +89,7 @@ class OpenvinoEngine:
         self._core = self._openvino.Core()
         self.precision = precision
         self.version = f"openvino {self._openvino.get_version().partition('-')[0]}"
-        self._path, self._manifest = folder / MODEL_FILE, manifest
+        self._path, self._manifest, self._int8 = folder / MODEL_FILE, manifest, int8
         self._config: dict[str, str | int] = {
             "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
             "INFERENCE_NUM_THREADS": threads_of_each(1, threads),  # one pool, which OpenVINO shares among its models
@@ -93,6 +106,8 @@ class OpenvinoEngine:
         Raises:
             BundleError: OpenVINO cannot load the model.
         """
+        if self._int8 is not None:
+            return self._in_int8(self._int8, member, conditions)
         model = self._read(self._path)
         for name, value in {COND_ID: np.array(member, dtype=np.int64), **conditions}.items():
             parameter = next(node for node in model.get_parameters() if name in node.output(0).names)
@@ -102,6 +117,14 @@ class OpenvinoEngine:
             model.remove_parameter(parameter)
         requests = self._requests(model)
         del model, parameter, constant
+        release_freed_memory()
+        return requests.infer
+
+    def _in_int8(self, maker: OnnxruntimeEngine, member: int, conditions: Arrays) -> Predictor:
+        """The plain network of one member with integers as constants; onnxruntime generates and rounds its weights."""
+        with tempfile.TemporaryDirectory(prefix="hnexport-") as folder:
+            path = maker.write_int8(Path(folder), member, conditions)
+            requests = self._requests(self._core.read_model(path, config={"ENABLE_MMAP": False}))
         release_freed_memory()
         return requests.infer
 

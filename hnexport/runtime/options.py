@@ -113,8 +113,8 @@ class LoadOptions:
 
     def _check_int8(self) -> None:
         """Members in int8 are plain networks on the CPU: `auto` comes to that."""
-        if self.provider not in ("auto", "cpu") or self.engine is not EngineName.ONNXRUNTIME:
-            raise RuntimeInputError(f"precision='int8' needs onnxruntime's provider='cpu', found {self._place()}")
+        if self.provider not in ("auto", "cpu"):
+            raise RuntimeInputError(f"precision='int8' needs provider='cpu', found {self._place()}")
         if self.strategy not in (Strategy.AUTO, Strategy.MATERIALISED):
             raise RuntimeInputError(
                 f"precision='int8' is for materialised members: leave out strategy={self.strategy.value!r}"

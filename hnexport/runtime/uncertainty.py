@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from hnexport.errors import RuntimeInputError
 from hnexport.spec import OutputKind, OutputSpec
 
-__all__ = ["EnsemblePrediction", "EnsembleValue", "log_softmax", "summarise", "summarise_outputs", "summarise_value"]
+__all__ = [
+    "AnytimePrediction",
+    "EnsemblePrediction",
+    "EnsembleValue",
+    "count_votes",
+    "log_softmax",
+    "summarise",
+    "summarise_outputs",
+    "summarise_value",
+    "taken_by",
+]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +61,19 @@ class EnsemblePrediction:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class AnytimePrediction(EnsemblePrediction):
+    """The prediction of as many members as each sample took: everything is of those, as if there were no others.
+
+    Attributes:
+        members: all that could be asked, in the order in which they were.
+        logits: `[member, batch, class]`; NaN where a sample did not take a member.
+        members_used: int64 `[batch]`: each sample took so many, the first of `members`.
+    """
+
+    members_used: NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class EnsembleValue:
     """What several members say of a value together.
 
@@ -65,6 +88,12 @@ class EnsembleValue:
     values: NDArray[np.generic]
     mean: NDArray[np.float64] | None
     variance: NDArray[np.float64] | None
+
+
+def taken_by(prediction: EnsemblePrediction, row: int) -> int:
+    """How many members a sample of logits `[batch, class]` took."""
+    used = prediction.members_used[row] if isinstance(prediction, AnytimePrediction) else len(prediction.members)
+    return int(used)
 
 
 def summarise_outputs(
@@ -130,7 +159,7 @@ def summarise(
         probabilities=np.moveaxis(np.asarray(q), -1, axis),
         predictive_entropy=np.asarray(predictive_entropy),
         mutual_information=np.asarray(mutual_information),
-        votes=np.moveaxis(_count_votes(np.moveaxis(logits, axis, -1)), -1, axis),
+        votes=np.moveaxis(count_votes(np.moveaxis(logits, axis, -1)), -1, axis),
         axis=axis,
     )
 
@@ -147,8 +176,8 @@ def _expectation(p: NDArray[np.float64], value: NDArray[np.float64]) -> NDArray[
     return np.asarray(np.where(p == 0.0, 0.0, p * value).sum(axis=-1))
 
 
-def _count_votes(logits: NDArray[np.floating]) -> NDArray[np.int64]:
-    """`[member, …, class]` to `[…, class]`."""
+def count_votes(logits: NDArray[np.floating]) -> NDArray[np.int64]:
+    """How many members rank a class first, the first one where several are: `[member, …, class]` to `[…, class]`."""
     classes = logits.shape[-1]
     votes = np.zeros((int(np.prod(logits.shape[1:-1])), classes), dtype=np.int64)
     for rows in logits.reshape(len(logits), len(votes), classes):

@@ -5,7 +5,9 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING
+from unicodedata import category
 
 from hnexport.reading import shown
 from hnexport.spec.checks import require, require_tuple
@@ -22,6 +24,9 @@ NORMALISATION = "normalisation"
 _LICENSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
 _WORD = re.compile(r"[a-z][a-z-]{0,63}")
 _MOST_LETTERS = 200
+_JOINERS = "\u200c\u200d"
+"""What words of Persian and Hindi, and some emoji, are written with."""
+_LARGEST = 1e30
 _MOST_WORDS = 32
 
 
@@ -43,8 +48,13 @@ class Normalisation:
         require_tuple("std", self.std)
         found = f"found mean {self.mean}, std {self.std}"
         require(bool(self.mean) and bool(self.std), f"mean and std need 1 number, or one a channel, {found}")
+        require(all(isinstance(one, Real) for one in (*self.mean, *self.std)), f"mean and std are numbers, {found}")
         fits = all(map(math.isfinite, (*self.mean, *self.std))) and all(value > 0 for value in self.std)
         require(fits, f"mean and std must be finite and std positive, {found}")
+        within = all(abs(value) <= _LARGEST for value in (*self.mean, *self.std)) and min(self.std) >= 1 / _LARGEST
+        require(
+            within, f"mean goes to {_LARGEST:g} and std from {1 / _LARGEST:g} to that, as float32 needs it, {found}"
+        )
         object.__setattr__(self, "mean", tuple(map(float, self.mean)))  # numpy's numbers are no JSON
         object.__setattr__(self, "std", tuple(map(float, self.std)))
 
@@ -78,14 +88,17 @@ class Usage:
     assumed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        found = self.normalisation
+        require(found is None or isinstance(found, Normalisation), f"{shown(found)} is no Normalisation(mean=…, std=…)")
+        require(isinstance(self.class_names, Mapping), f"class_names are by output, found {shown(self.class_names)}")
         for output, names in self.class_names.items():
             require_tuple(f"the class names of {output}", names)
             for name in names:
-                plain = name.isprintable() and name.strip() == name and 0 < len(name) <= _MOST_LETTERS
-                require(plain, f"{shown(name)} is no name of a class: one line of at most {_MOST_LETTERS} letters")
+                wrong = _wrong_name(name)
+                require(not wrong, f"{shown(name)} is no name of a class: {wrong}")
         if self.license is not None:
             require(
-                _LICENSE.fullmatch(self.license) is not None,
+                isinstance(self.license, str) and _LICENSE.fullmatch(self.license) is not None,
                 f"{shown(self.license)} is no SPDX identifier of a licence; one is for instance apache-2.0",
             )
         require_tuple("assumed", self.assumed)
@@ -141,3 +154,13 @@ class Usage:
             return
         fits = any(tensor.dtype == "float32" and len(tensor.shape) == 4 for tensor in signature.inputs)
         require(fits, "mean and std are of pictures, and no input takes any: one is float32 and has four axes")
+
+
+def _wrong_name(name: object) -> str:
+    """Why something is no name of a class; "" where it is one."""
+    if not isinstance(name, str):
+        return "it is no text"
+    if name.strip() != name or not 0 < len(name) <= _MOST_LETTERS:
+        return f"expected 1 to {_MOST_LETTERS} letters, without spaces around them"
+    hidden = next((one for one in name if not (one.isprintable() or one in _JOINERS or category(one) == "Zs")), None)
+    return "" if hidden is None else f"the character {hidden!a} in it shows nothing: leave it out"

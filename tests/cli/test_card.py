@@ -123,6 +123,22 @@ def test_an_evaluation_of_another_bundle_and_what_is_none_are_refused(built, dig
     before = (built.path / "README.md").read_bytes()
     done = run(built.path, "--evaluation", path)
     assert (done.exit_code, "is an evaluation of digits-3" in done.output) == (2, True)
+    kept = json.loads(path.read_text())
+    (source,) = kept["sources"]
+    scored = source["classification"]
+    for change, message in (
+        ({"sources": []}, "it has no sources"),
+        ({"samples": -5}, "it has no sources, members, samples or bins"),
+        ({"members": [0]}, "runtime has 3 members, it says 1"),
+        ({"sources": [source | {"classification": None}]}, "runtime is evaluated as neither logits nor a value"),
+        (
+            {"sources": [source | {"classification": scored | {"ensemble": scored["ensemble"] | {"accuracy": 17.0}}}]},
+            "an accuracy of runtime is no share",
+        ),
+    ):
+        path.write_text(json.dumps(kept | change))
+        done = run(digits, "--evaluation", path)
+        assert (done.exit_code, message in " ".join(done.output.split())) == (2, True), done.output
     path.write_text('{"bundle": 1}')
     done = run(digits, "--evaluation", path)
     assert (done.exit_code, "is not what `hnexport evaluate --json` prints" in " ".join(done.output.split())) == (

@@ -124,8 +124,13 @@ def test_a_temperature_is_fitted_and_published(evaluate, digits, tmp_path):
     assert f"fitted on 400 rows, of {digits.digest}" in " ".join(shown.split())
     again = evaluate("--out", tmp_path / "new", "--json", data="held.npz")
     assert (again.exit_code, "--force" in again.stderr) == (2, True)
+    command = ["evaluate", str(tmp_path / "new"), str(tmp_path / "none.npz"), "--out", str(tmp_path / "twice")]
+    twice = CliRunner().invoke(cli, command)
+    assert "has a temperature already" in " ".join(twice.stderr.split()), "said before data are read"
     some = evaluate("--out", tmp_path / "some", "--members", 1, data="held.npz")
     assert (some.exit_code, "leave --members out" in " ".join(some.stderr.split())) == (2, True)
+    itself = evaluate("--out", digits.path, "--force", data="held.npz")
+    assert (itself.exit_code, "is the bundle itself, which stays" in " ".join(itself.stderr.split())) == (2, True)
     forced = evaluate("--out", tmp_path / "new", "--force", "--json", data="held.npz")
     assert json.loads(forced.stdout)["derived"] == read_identified(tmp_path / "new").digest
 

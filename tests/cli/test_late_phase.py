@@ -105,6 +105,17 @@ def test_inspect_says_what_a_checkpoint_is(hnexport, trained, tmp_path):
     assert "hnet tensor 'weight' belongs to nothing" in unknown.stderr
 
 
+def test_of_several_networks_inspect_says_which_command_takes_the_prefix(hnexport, tmp_path):
+    state = PLAIN.state_dict()
+    other = {name: tensor + 1 for name, tensor in state.items()}
+    torch.save({"swa_model": state, "model": other}, tmp_path / "both.pt")
+    done = hnexport("inspect", "both.pt")
+    assert done.returncode == 2
+    said = " ".join(done.stderr.split())
+    assert "say which: --mnet-prefix swa_model" in said
+    assert "`hnexport convert both.pt NEW.safetensors` takes such options" in said
+
+
 REFUSED = {
     "what the state dict says": (
         ("--members", "2"),

@@ -304,3 +304,47 @@ def test_a_background_that_is_no_colour_is_refused(predict, pictures):
     done = predict(pictures[0], "--background", "whit")
     assert done.exit_code == 2
     assert "is no colour" in done.stderr
+
+
+def test_until_shows_only_the_members_that_a_sample_took(predict, said, pictures, expected):
+    confidence = float(np.sort(expected.member_probabilities[0].max(axis=-1)).mean())  # between the two pictures'
+    done = predict(*pictures, "--until", str(confidence), "--json")
+    assert (done.exit_code, done.stderr) == (0, "")
+    ensemble = load(said, provider="cpu", strategy="generated")
+    known = ensemble.predict_mean(read_images(pictures, ensemble.image_input).images, until=confidence)
+    found = json.loads(done.stdout)
+    assert [item["members_used"] for item in found] == known.members_used.tolist()
+    assert min(known.members_used) == 1 < max(known.members_used)
+    for number, item in enumerate(found):
+        assert list(item["members"]) == [str(one) for one in range(item["members_used"])]
+        np.testing.assert_allclose(item["mean_probabilities"], known.probabilities[number])
+        assert sum(item["votes"]) == item["members_used"]
+    tables = predict(*pictures, "--until", str(confidence))
+    for count in known.members_used:
+        assert f"{count} of 3 members" in tables.stdout
+    assert f"2 samples took {known.members_used.mean():.2f} of 3 members each on average" in tables.stdout
+
+
+def test_until_writes_how_many_members_each_sample_took(predict, pictures, tmp_path):
+    done = predict(*pictures, "--until", "exact", "--members", "2,0,1", "--out", tmp_path / "said.npz")
+    assert done.exit_code == 0, done.output
+    with np.load(tmp_path / "said.npz") as arrays:
+        assert arrays["cond_ids"].tolist() == [2, 0, 1]
+        for row, count in enumerate(arrays["members_used"]):
+            assert 2 <= count <= 3
+            assert np.isfinite(arrays["member_logits"][:count, row]).all()
+            assert np.isnan(arrays["member_logits"][count:, row]).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--until", "80"), "for 80 % say 0.8"),
+        (("--until", "sure"), "'exact', 'votes' or a probability such as 0.8"),
+        (("--until", "0.8", "--member", "1"), "--until is for several members"),
+    ],
+)
+def test_what_until_cannot_be_is_a_usage_error(predict, pictures, arguments, message):
+    done = predict(*pictures, *arguments)
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.replace("│", " ").split())

@@ -91,3 +91,10 @@ def test_a_file_that_is_no_native_checkpoint_says_how_to_make_one(hnexport, give
     done = hnexport("recalibrate", "a.npy", "b.npy", "--out", "own.safetensors")
     assert done.returncode == 2
     assert "hnexport convert" in " ".join(done.stderr.split())
+
+
+def test_a_file_of_torch_save_says_what_to_type(hnexport, given, tmp_path):
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "ensemble.pt")
+    done = hnexport("recalibrate", "ensemble.pt", "b.npy", "--out", "own.safetensors")
+    assert done.returncode == 2
+    assert "`hnexport convert ensemble.pt NEW.safetensors` makes one" in " ".join(done.stderr.split())

@@ -87,7 +87,7 @@ def test_what_is_said_is_in_bundle_onnx_files_members_files_and_inspect(hnexport
     shown = flat(hnexport("inspect", "here").stdout)
     for line in (
         "pictures: (pixel / 255 - mean) / std, mean 0.5, std 0.25",
-        "classes of logits: 3, cat, dog, ship",
+        "3 classes of logits: cat, dog, ship",
         "licence: cc-by-4.0",
     ):
         assert line in shown
@@ -117,12 +117,15 @@ def test_an_imported_ensemble_keeps_what_is_said_and_what_was_assumed(hnexport, 
         assert line in flat(first.stdout)
         assert line in flat(hnexport("inspect", "trained.pt").stdout)
         assert line in flat(hnexport("inspect", "first.safetensors").stdout)
+    again = hnexport("convert", "first.safetensors", "second.safetensors")
+    assert again.returncode == 2
+    assert "is a native checkpoint already: `hnexport build --checkpoint first.safetensors` takes" in flat(again.stderr)
     done = hnexport("convert", "trained.pt", "said.safetensors", "--image", "3,8,8", *SAID)
     assert done.returncode == 0, done.stderr
     assert flat(done.stdout).count("assumed: ") == 1
     assert load_checkpoint(folder / "said.safetensors").usage == USAGE.updated(Usage(assumed=("assembly",)))
     shown = flat(hnexport("inspect", "said.safetensors").stdout)
-    assert "classes of logits: 3, cat, dog, ship" in shown
+    assert "3 classes of logits: cat, dog, ship" in shown
     assert ASSUMED["assembly"] in shown
     value = json.loads(hnexport("inspect", "said.safetensors", "--json").stdout)
     assert value["usage"]["license"] == "cc-by-4.0"

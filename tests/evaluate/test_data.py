@@ -132,6 +132,8 @@ def test_too_few_named_folders_are_refused_with_what_to_give(read, folder):
 
 def test_data_that_need_no_targets_are_read_from_any_folder(read, folder, tmp_path):
     assert read(folder, targets=False).samples == 20
+    Image.fromarray(PIXELS[0]).save(folder / "beside.png")
+    assert read(folder, targets=False).samples == 21
     flat = read(folder / "3", targets=False)
     assert (flat.samples, flat.targets) == (2, None)
     np.savez(tmp_path / "other.npz", input=np.zeros((4, 1, 8, 8), np.float32), label=np.zeros(4))
@@ -183,6 +185,21 @@ def test_text_that_cannot_be_is_refused(read, tmp_path):
 
 def test_folders_that_are_called_by_numbers_keep_them_whatever_the_classes_are_called(read, folder):
     assert in_order(read(folder, usage=NAMED)) == in_order(read(folder))
+
+
+def test_a_folder_that_is_one_class_by_its_name_and_another_by_its_number_is_refused(read, folder):
+    mixed = Usage(normalisation=Normalisation(), class_names={"logits": ("1", "0", *WORDS[2:])})
+    with pytest.raises(RuntimeInputError, match=r"the folder '0' is the name of class 1 and .* no class is called '2'"):
+        read(folder, usage=mixed)
+    assert in_order(read(folder, class_names=("0", "1", *WORDS[2:]))) == in_order(read(folder))
+
+
+def test_a_folder_in_the_folder_of_a_class_is_refused_and_never_left_out(read, folder):
+    (folder / "3" / "more").mkdir()
+    Image.fromarray(PIXELS[0]).save(folder / "3" / "more" / "one.png")
+    for targets in (True, False):
+        with pytest.raises(RuntimeInputError, match=r"more is a folder in the folder of a class: put its files into"):
+            read(folder, targets=targets)
 
 
 def test_two_classes_of_one_name_are_told_apart_by_their_numbers(read, folder):
@@ -264,6 +281,24 @@ def test_tables_that_cannot_be_right_are_refused(read, tmp_path, columns, messag
     parquet.write_table(pa.table(columns), tmp_path / "data.parquet")
     with pytest.raises(RuntimeInputError, match=message):
         read(tmp_path / "data.parquet")
+
+
+def test_nested_lists_have_the_axes_of_the_input_in_its_order(read, tmp_path):
+    images = np.random.default_rng(1).random((20, 8, 8)).astype(np.float32)
+
+    def write(rows):
+        held = pa.array(rows.reshape(-1))
+        for size in rows.shape[:0:-1]:
+            held = pa.FixedSizeListArray.from_arrays(held, size)
+        parquet.write_table(pa.table({"input": held, "label": LABELS}), tmp_path / "data.parquet")
+
+    for rows in (images, images[:, np.newaxis], images.reshape(20, 64)):
+        write(rows)
+        assert np.array_equal(inputs(read(tmp_path / "data.parquet")), images[:, np.newaxis])
+    for rows in (images.reshape(20, 4, 16), images.reshape(20, 2, 4, 8)):
+        write(rows)
+        with pytest.raises(RuntimeInputError, match=r"a sample's lists are \[.*\], expected \[1, 8, 8\]: put the axes"):
+            read(tmp_path / "data.parquet")
 
 
 def test_what_is_no_data_is_refused(read, tmp_path, folder):

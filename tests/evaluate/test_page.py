@@ -56,6 +56,9 @@ def test_the_page_loads_nothing_and_has_the_numbers(found):
     assert found.digest in page
     assert page.count("<tr><td>member ") == 3
     assert f"<td>{part.gain.accuracy:+.2%}</td>" in page  # in the unit of the rows above
+    assert "<h2>Members one after the other</h2>" in page
+    for one in part.stopped:
+        assert f"<tr><td>{one.until}</td><td>{one.members:.3f}</td><td>{one.scores.accuracy:.2%}</td>" in page
 
 
 def test_without_other_data_the_page_shows_how_mistakes_are_found(found, digits, archive):
@@ -71,6 +74,7 @@ def test_one_member_alone_has_no_ensemble(digits, archive):
     assert "Members and ensemble" not in page
     assert "mutual information" not in page.lower()
     assert "<td>ensemble</td>" not in page
+    assert "one after the other" not in page
 
 
 def test_one_that_is_always_right_has_no_mistakes_to_find(digits, tested, tmp_path):
@@ -89,6 +93,14 @@ def test_names_of_files_hide_nothing_on_the_page(found):
     page = evaluation_page(dataclasses.replace(found, data="<b>x</b>\u202e.npz"))
     assert "&lt;b&gt;x&lt;/b&gt;" in page
     assert "\u202e" not in page
+
+
+def test_labels_of_an_axis_leave_room_for_its_name(found):
+    for plot in re.findall(r"<svg.*?</svg>", evaluation_page(found), re.DOTALL):
+        ends = re.findall(r'<text x="([-\d.]+)" y="[-\d.]+" text-anchor="end">([^<]+)<', plot)
+        name = float(re.search(r"translate\(([-\d.]+) [-\d.]+\) rotate", plot)[1])
+        left = float(re.search(r'viewBox="([-\d.]+)', plot)[1])
+        assert left + 12 <= name <= min(float(x) - 7 * len("00.00%") for x, _ in ends) - 2
 
 
 @pytest.mark.parametrize(("low", "high", "labels"), [(0.0, 1.0, ["0%", "20%"]), (0.945, 0.982, ["95%", "96%"])])

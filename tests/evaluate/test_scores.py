@@ -158,3 +158,8 @@ def test_answers_that_are_no_numbers_are_refused_by_their_place(drawn):
         RuntimeInputError, match="1 answers are not finite, the first is number 2 of the members on row 9"
     ):
         classify(broken, labels, 10)
+
+
+def test_thresholds_that_lie_on_a_straight_line_count_too():
+    same = np.arange(20.0)
+    assert separation(same, same).fpr95 == pytest.approx(0.95)

@@ -59,6 +59,15 @@ def test_without_a_best_temperature_nothing_is_derived(sign, what):
         fit_temperature(sign * np.eye(7)[labels][np.newaxis], labels, 15, LOGITS)
 
 
+def test_where_members_are_right_on_what_the_ensemble_gets_wrong_that_is_the_reason():
+    labels = np.zeros(40, dtype=np.int64)
+    logits = np.zeros((2, 40, 3))
+    logits[:, :, 0] = 4
+    logits[1, 0] = (0, 9, 0)  # surer of a wrong class than the other member is of the right one
+    with pytest.raises(RuntimeInputError, match="the ensemble is wrong on 1, where some member is right: the surer"):
+        fit_temperature(logits, labels, 15, LOGITS)
+
+
 @pytest.fixture(scope="module")
 def derived(digits, tmp_path_factory):
     """The digits with the temperature that is best on those held out."""
@@ -151,6 +160,10 @@ def test_what_has_no_temperature_to_give_is_refused(digits, derived, tmp_path):
         temper_bundle(done.path, tmp_path / "new", temperature(done.path))
     with pytest.raises(BundleError, match="exists: choose another target"):
         temper_bundle(digits.path, done.path, temperature(digits.path))
+    (tmp_path / "link").symlink_to(digits.path)
+    for same in (digits.path, tmp_path / "link"):
+        with pytest.raises(BundleError, match="is the bundle itself, which stays as it is: choose another target"):
+            temper_bundle(digits.path, same, temperature(digits.path), force=True)
     with pytest.raises(SpecError, match="there is no output 'scores'"):
         temper_bundle(digits.path, tmp_path / "new", temperature(digits.path, output="scores"))
     regressor = built_list("regressor").path

@@ -92,6 +92,7 @@ def test_the_report_of_a_network_that_is_known_shows_its_error_by_depth(half, di
 
 def test_the_graphs_say_their_temperature(half, tmp_path):
     new = tempered(half, tmp_path / "new")[0].path
-    for name in ("model.onnx", "network.onnx", "ensemble.onnx"):
-        model = onnx.load(new / name, load_external_data=False)
+    write_members(new, [1], tmp_path / "plain.onnx", options=MemberOptions())
+    for path in (*(new / name for name in ("model.onnx", "network.onnx", "ensemble.onnx")), tmp_path / "plain.onnx"):
+        model = onnx.load(path, load_external_data=False)
         assert {item.key: item.value for item in model.metadata_props}["hnexport.temperature"] == repr(VALUE)

@@ -45,6 +45,19 @@ def test_every_member_is_what_it_is_when_materialised(wide):
         np.testing.assert_array_equal(folded.predict(IMAGES, member=member), found[member])
 
 
+@pytest.mark.parametrize("resident_members", [1, 3])
+def test_folded_members_are_asked_one_after_the_other(wide, resident_members):
+    tune(wide.path)
+    ensemble = load_folded(wide.path, resident_members=resident_members)
+    whole = ensemble.predict_mean(IMAGES)
+    found = ensemble.predict_mean(IMAGES, until="exact")
+    assert np.array_equal(found.probabilities.argmax(axis=-1), whole.probabilities.argmax(axis=-1))
+    for row, count in enumerate(found.members_used):
+        own = ensemble.predict_mean(IMAGES[row : row + 1], members=range(count))
+        np.testing.assert_allclose(found.probabilities[row], own.probabilities[0], atol=1e-6)
+    assert ensemble.predict_mean(IMAGES, until=0.01).members_used.tolist() == [1, 1, 1]
+
+
 def test_one_resident_member_gives_the_same_bits_in_any_order_and_from_any_thread(wide):
     """A member's memory is used again for the next one: never while a call still reads it."""
     tune(wide.path)

@@ -27,7 +27,7 @@ from hnexport.spec.usage import Normalisation, Usage
 
 pytestmark = pytest.mark.browser
 
-NAMES = tuple(f"Sorte {one}: äöü 🐈" for one in range(10))
+NAMES = (*(f"Sorte {one}: äöü 🐈" for one in range(9)), "\u0645\u06cc\u200c\u062e 👨\u200d👩")
 NORMALISATION = Normalisation(mean=(0.4914, 0.4822, 0.4465), std=(0.2471, 0.2435, 0.2616))
 COMPLETE = Usage(
     normalisation=NORMALISATION, class_names={"logits": NAMES}, license="apache-2.0", assumed=("image-size",)

@@ -6,7 +6,7 @@ type Held = Readonly<Record<string, unknown>>;
 const FIELDS = ["normalisation", "class_names", "license", "assumed"];
 const LICENSE = /^[A-Za-z0-9][A-Za-z0-9.+-]{0,63}$/;
 const MOST_LETTERS = 200;
-const SEVERAL_LINES = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
+const SEVERAL_LINES = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]|(?![\u200c\u200d])\p{Cf}/u;
 
 /** What a manifest says under `usage`, where nothing is said too; what is strange there is refused. */
 export function readUsage(manifest: Manifest): Usage {

@@ -4,7 +4,6 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from types import MappingProxyType
 
 from hnexport.errors import SpecError
 from hnexport.hypernet.plan import Assembly, ChunkPlan, InternalHypernet, Piece
@@ -70,7 +69,7 @@ def _by_shape(recipe: ModuleRecipe, generated: Sequence[Slot]) -> ChunkPlan:
         )
         for shape, count in chunks.items()
     )
-    return ChunkPlan(hypernets=tuple(hypernets), assembly=MappingProxyType(assembly))
+    return ChunkPlan(hypernets=tuple(hypernets), assembly=assembly)
 
 
 def _parts(shape: tuple[int, ...], most: int) -> int:
@@ -102,7 +101,7 @@ def _end_to_end(recipe: ModuleRecipe, generated: Sequence[Slot], chunk_size: int
     hypernet = InternalHypernet(
         name=name, chunks=-(-start // chunk_size), chunk_size=chunk_size, embedding_size=recipe.embedding_size
     )
-    return ChunkPlan(hypernets=(hypernet,), assembly=MappingProxyType(assembly))
+    return ChunkPlan(hypernets=(hypernet,), assembly=assembly)
 
 
 def _pieces(hypernet: str, slot: Slot, start: int, chunk_size: int) -> Iterator[Piece]:

@@ -11,7 +11,6 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
-from types import MappingProxyType
 from typing import TypeVar
 
 from hnexport.errors import SpecError
@@ -77,7 +76,7 @@ class ModuleRecipe:
     rules: tuple[Rule, ...]
     planner: Planner = Planner.BY_SHAPE
     embedding_size: int = 8
-    embedding_sizes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    embedding_sizes: Mapping[str, int] = field(default_factory=dict)
     chunk_size: int = 65536
     hidden_layers: tuple[int, ...] = field(default=())
     bias: bool = False

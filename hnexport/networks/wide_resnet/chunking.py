@@ -18,7 +18,6 @@ batch norm after it. Where a layer has several chunks, bias, scale and shift are
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 from hnexport.errors import SpecError
 from hnexport.hypernet.plan import Assembly, ChunkPlan, InternalHypernet, Piece
@@ -80,7 +79,7 @@ def plan_chunks(spec: PipelineSpec) -> ChunkPlan:
                 used = range(first, first + (count if slot.role is Role.KERNEL else 1))
                 assembly[slot.name] = _assembly(family.name, part, used)
             first += count
-    return ChunkPlan(hypernets=tuple(hypernets), assembly=MappingProxyType(assembly))
+    return ChunkPlan(hypernets=tuple(hypernets), assembly=assembly)
 
 
 def chunk_parts(spec: PipelineSpec) -> dict[str, tuple[Part, ...]]:

@@ -79,8 +79,13 @@ def imported(path: Path | None, options: Mapping[str, Any]) -> "Checkpoint":
         click.UsageError: the options contradict each other.
         HnexportError: a file cannot be read, or contradicts the options.
     """
-    from hnexport.networks.wide_resnet.checkpoints import is_late_phase, load_hypnettorch
+    from hnexport.networks.wide_resnet.checkpoints import is_late_phase, is_native, load_hypnettorch
 
+    if path is not None and is_native(path):
+        raise click.UsageError(
+            f"{path} is a native checkpoint already: `hnexport build --checkpoint {path}` takes it as it is, with "
+            "--mean, --std, --labels and --license too"
+        )
     if path is not None and is_late_phase(path):
         return _with_input(_late_phase(path, options), options)
     _refuse_average(options)

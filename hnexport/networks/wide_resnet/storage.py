@@ -1,7 +1,6 @@
 """What a pipeline stores: its generator as data, and the tensors of it. Standard library only."""
 
 import functools
-from types import MappingProxyType
 
 from hnexport.hypernet.storage import GeneratorSpec
 from hnexport.hypernet.storage import stored_tensors as tensors_of
@@ -27,7 +26,7 @@ def generator_spec(spec: PipelineSpec) -> GeneratorSpec:
         name=spec.name,
         members=spec.members,
         slots=tuple(slot.general for slot in slots),
-        sources=MappingProxyType(sources),
+        sources=sources,
         plan=plan_chunks(spec),
         hypernet=spec.hypernet,
         guarded=frozenset(name for name in output if sources[name] is Source.SHARED),

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from hnexport.errors import CheckpointError
 from hnexport.networks.wide_resnet.checkpoints.checkpoint import check_values
+from hnexport.networks.wide_resnet.checkpoints.listing import kind_of
+from hnexport.networks.wide_resnet.checkpoints.places import is_dense
 
 __all__ = ["check_dtype", "float32", "note_conversion"]
 
@@ -16,12 +18,14 @@ _ACCEPTED_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _log = logging.getLogger(__name__)
 
 
-def check_dtype(where: str, tensor: Tensor) -> None:
-    """Check that a tensor holds numbers of a floating-point dtype that a float32 can stand for.
+def check_dtype(where: str, tensor: object) -> None:
+    """Check that something is a dense tensor with numbers of a floating-point dtype that a float32 can stand for.
 
     Raises:
         CheckpointError: it does not; the message starts with `where`.
     """
+    if not isinstance(tensor, Tensor) or not is_dense(tensor):
+        raise CheckpointError(f"{where}: expected a dense tensor with data, found {kind_of(tensor)}")
     if tensor.dtype not in _ACCEPTED_DTYPES:
         accepted = ", ".join(str(dtype) for dtype in _ACCEPTED_DTYPES)
         raise CheckpointError(f"{where}: expected dtype {accepted}, found {tensor.dtype}")
@@ -33,7 +37,7 @@ def float32(where: str, tensor: Tensor, *, lowest: float = -math.inf) -> Tensor:
     Raises:
         CheckpointError: it holds numbers that are not finite, or below `lowest`.
     """
-    copy = tensor.to(dtype=torch.float32, memory_format=torch.contiguous_format, copy=True)
+    copy = tensor.detach().to(dtype=torch.float32, memory_format=torch.contiguous_format, copy=True)
     check_values(where, copy, lowest=lowest)
     return copy
 

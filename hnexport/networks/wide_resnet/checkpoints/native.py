@@ -5,6 +5,7 @@ The format is documented in docs/checkpoint-format.md, so that any training code
 
 import json
 import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,11 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             _check_shapes(path, spec, {name: file.get_slice(name) for name in file.keys()})  # noqa: SIM118
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
+        if zipfile.is_zipfile(path):
+            raise CheckpointError(
+                f"{path}: not a complete safetensors file but one of torch.save; of state dicts of hypnettorch or of "
+                f"the late-phase code `hnexport convert {path} NEW.safetensors` makes one"
+            ) from error
         raise CheckpointError(
             f"{path}: not a complete safetensors file ({error}); a native checkpoint is what `hnexport convert` writes"
         ) from error

@@ -236,3 +236,22 @@ def test_what_contradicts_itself_is_refused_with_the_place(name: str) -> None:
 def test_images_of_other_channels_are_refused() -> None:
     with pytest.raises(CheckpointError, match="'input_layer' takes 3 channels, the images have 1"):
         import_late_phase(PLAIN.state_dict(), image=ImageSpec(channels=1))
+
+
+def test_what_is_no_state_dict_of_tensors_is_refused_and_parameters_become_plain_tensors() -> None:
+    state = PLAIN.state_dict()
+    for given, message in {
+        "a list": ([state], "expected a state dict, tensors by name, found list"),
+        "sparse": (
+            state | {"head.no_coef_modules.0.weight": torch.ones(10, 64).to_sparse()},
+            "expected a dense tensor",
+        ),
+        "an array": (state | {"head.no_coef_modules.0.weight": torch.ones(10, 64).numpy()}, "found ndarray"),
+    }.values():
+        with pytest.raises(CheckpointError, match=message):
+            import_late_phase(given)  # type: ignore[arg-type]
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(CheckpointError, match="temperature: expected a positive number"):
+            import_late_phase(state, temperature=wrong)
+    own = {name: torch.nn.Parameter(tensor, tensor.is_floating_point()) for name, tensor in state.items()}
+    assert not any(tensor.requires_grad for tensor in import_late_phase(own).tensors.values())

@@ -17,6 +17,7 @@ from hnexport.networks.wide_resnet.checkpoints.late_phase.layers import COUNTER,
 from hnexport.networks.wide_resnet.checkpoints.late_phase.network import check_layers, infer_network, layer_names
 from hnexport.networks.wide_resnet.checkpoints.late_phase.released import check_released
 from hnexport.networks.wide_resnet.checkpoints.late_phase.state import read_late_phase
+from hnexport.networks.wide_resnet.checkpoints.listing import kind_of
 from hnexport.networks.wide_resnet.checkpoints.one_set import warn_of_one_set
 from hnexport.networks.wide_resnet.chunking import plan_chunks
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageSpec, PipelineSpec, Recipe, WideResNetSpec
@@ -80,8 +81,12 @@ def import_late_phase(
 
     Raises:
         CheckpointError: the members were not released; or a tensor is missing, unknown, of an unexpected shape or
-            dtype, not finite; or layers contradict each other.
+            dtype, not finite; or layers contradict each other; or `temperature` is not positive.
     """
+    if not isinstance(state, Mapping):
+        raise CheckpointError(f"expected a state dict, tensors by name, found {kind_of(state)}")
+    if not 0.0 < temperature < math.inf:
+        raise CheckpointError(f"temperature: expected a positive number, found {temperature}")
     layers = layers_of(state)
     network = infer_network(layers, image)
     check_layers(network, layers)
