@@ -1,12 +1,16 @@
 """`hnexport evaluate`: tables and JSON, and what it refuses."""
 
 import json
+import signal
+import subprocess
+import time
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from diabetes import TrainedRegressors, held_out
 from digits import USAGE, TrainedDigits, splits
+from interruptible import interruptible
 from shared import built_kind
 
 from hnexport.bundle.manifest import read_identified
@@ -129,3 +133,20 @@ def test_a_temperature_is_fitted_and_published(evaluate, digits, tmp_path):
     assert (itself.exit_code, "is the bundle itself, which stays" in " ".join(itself.stderr.split())) == (2, True)
     forced = evaluate("--out", tmp_path / "new", "--force", "--json", data="held.npz")
     assert json.loads(forced.stdout)["derived"] == read_identified(tmp_path / "new").digest
+
+
+def test_an_interrupt_while_the_new_bundle_is_written_leaves_neither_it_nor_the_page(digits, tmp_path):
+    held = splits()[1]
+    np.savez(tmp_path / "held.npz", input=held.images, label=held.labels)
+    command = interruptible(
+        *("evaluate", digits.path, tmp_path / "held.npz", "--provider", "cpu", "--page", tmp_path / "page.html"),
+        *("--out", tmp_path / "new", "--trust"),
+    )
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not list(tmp_path.glob(".hnexport-*-new/new/model.onnx")):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        shown, error = process.communicate(timeout=120)
+    assert process.returncode == 130, error
+    assert "Traceback" not in shown + error
+    assert [path.name for path in tmp_path.iterdir()] == ["held.npz"]

@@ -55,6 +55,7 @@ def test_the_page_loads_nothing_and_has_the_numbers(found):
     assert f"AUROC {part.ood['entropy'].auroc:.3f}" in page
     assert found.digest in page
     assert page.count("<tr><td>member ") == 3
+    assert f"<td>{part.gain.accuracy:+.2%}</td>" in page  # in the unit of the rows above
     assert "<h2>Members one after the other</h2>" in page
     for one in part.stopped:
         assert f"<tr><td>{one.until}</td><td>{one.members:.3f}</td><td>{one.scores.accuracy:.2%}</td>" in page
