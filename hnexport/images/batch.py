@@ -71,7 +71,9 @@ def read_images(
     normalised: list[AppliedNormalisation | None] = []
     for path in (require_path("an image", one) for one in paths):
         if path.is_dir():
-            raise RuntimeInputError(f"{path} cannot be read as an image, it is a folder: give the files in it, such as {path / '*.png'}")
+            raise RuntimeInputError(
+                f"{path} cannot be read as an image, it is a folder: give the files in it, such as {path / '*.png'}"
+            )
         if path.suffix.lower() == ".npy":
             array = read_array(path, image.tensor)
             normalised += [None] * len(array)
