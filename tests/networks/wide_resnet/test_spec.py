@@ -83,8 +83,8 @@ def test_a_specification_from_before_bases_had_a_dtype_is_float32() -> None:
     old = json.loads(text)
     del old["basis_dtype"]
     assert from_json(HypernetSpec, old) == HypernetSpec()
-    with pytest.raises(RecordError, match=r"\$.basis_dtype: expected one of 'float32', 'float16', found 'int8'"):
-        from_json(HypernetSpec, {**old, "basis_dtype": "int8"})
+    with pytest.raises(RecordError, match=r"\$.basis_dtype: expected one of 'float32', .*, found 'float64'"):
+        from_json(HypernetSpec, {**old, "basis_dtype": "float64"})
 
 
 def test_json_names_the_path_of_what_is_wrong_in_a_specification() -> None:
