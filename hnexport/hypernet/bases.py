@@ -28,7 +28,7 @@ _BITS = {"int8": 8, "uint8": 4}
 
 
 def round_bases(stored: Iterable[StoredTensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`tensors` with the bases in the form that `stored` says; all others as they are.
+    """`tensors` with the bases in the form that `stored` says, in its order; all others as they are.
 
     From float16 or integers to float32 nothing is rounded, and a basis that has its form already is not copied.
 
@@ -54,7 +54,8 @@ def round_bases(stored: Iterable[StoredTensor], tensors: Mapping[str, Tensor]) -
             held = quantised(exact, _BITS[basis.dtype], scales[basis.name].shape[1])
             _check_quantised(basis, exact, *held)
         rounded[basis.name], rounded[scales[basis.name].name] = held
-    return rounded
+    in_order = {item.name: rounded[item.name] for item in stored if item.name in rounded}
+    return in_order | rounded
 
 
 def plain_bases(stored: Iterable[StoredTensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
