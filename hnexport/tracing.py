@@ -10,11 +10,13 @@ from typing import Any, TextIO
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo.exc import Unsupported
 from torch.export import Dim, ExportedProgram
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from hnexport.attention import plain_attention
 from hnexport.errors import CaptureError
+from hnexport.text import shorten
 
 __all__ = ["dynamic_shapes", "exported", "exporters_warnings"]
 
@@ -34,7 +36,7 @@ def exported(
     """
     with plain_attention(), exporters_warnings(), _quiet(), warnings.catch_warnings(record=True) as found:
         warnings.filterwarnings("always", _ASSIGNED)
-        program = torch.export.export(module, positional, dict(named), dynamic_shapes=shapes)
+        program = _exported(module, positional, dict(named), shapes)
     for item in found:
         if not str(item.message).startswith(_ASSIGNED):
             warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)
@@ -46,6 +48,21 @@ def exported(
                     "two calls; compute it without the attribute"
                 )
     return program
+
+
+def _exported(
+    module: nn.Module, positional: tuple[Tensor, ...], named: dict[str, Tensor], shapes: Any
+) -> ExportedProgram:
+    """Once more from a clean state, where what this process compiled before is in the way of `torch.cond`.
+
+    PyTorch 2.13 then says "Attempted to inline function marked as skipped".
+    """
+    try:
+        return torch.export.export(module, positional, named, dynamic_shapes=shapes)
+    except Unsupported as error:
+        logging.getLogger(__name__).info("exporting once more, after a reset of torch.compile: %s", shorten(error))
+    torch.compiler.reset()
+    return torch.export.export(module, positional, named, dynamic_shapes=shapes)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import argparse
 import contextlib
 import dataclasses
 import datetime
+import importlib.util
 import json
 import os
 import re
@@ -28,6 +29,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -275,14 +277,20 @@ def list_rows(task: Task, kind: str) -> Iterator[Row]:
             yield dataclasses.replace(row, check=f"{kind} list: {row.check}")
 
 
+def module_of(path: Path) -> Any:
+    """A file as a module. (With its folder on the path, folders beside it would be packages: `examples/ray`.)"""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def digits_rows(task: Task) -> Iterator[Row]:
     """An ensemble trained here on handwriting: accuracy in float64 and of every artifact, and which answers change.
 
     In float32 none may. In TF32 and float16, through the runtime, at most one in a hundred.
     """
-    sys.path.append(str(Path(__file__).parents[1] / "examples"))
-    import train_digits
-
+    train_digits = module_of(Path(__file__).parents[1] / "examples" / "train_digits.py")
     train_images, images, train_labels, labels = train_digits.digits()
     pipeline = Pipeline.from_seed(train_digits.specification(train_images), seed=0)
     train_digits.train(pipeline, torch.from_numpy(train_images), torch.from_numpy(train_labels), EPOCHS)

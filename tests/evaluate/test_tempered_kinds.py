@@ -28,7 +28,7 @@ VALUE = 1.625  # exact in float32
 def tempered(bundle, target):
     output = next(one for one in read_manifest(bundle).outputs if one.axis is not None)
     asked = Temperature(output=output.name, value=VALUE, rows=9, source=read_identified(bundle).digest)
-    return temper_bundle(bundle, target, asked, provider="cpu"), output.name
+    return temper_bundle(bundle, target, asked, provider="cpu", trust=True), output.name
 
 
 RECURRENT = dataclasses.replace(ENSEMBLES["recurrent"], options={"outputs": {"output": Logits()}})
