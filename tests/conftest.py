@@ -111,6 +111,13 @@ def why_no_cuda() -> str:
     return "" if driver.cuInit(0) == 0 else "no NVIDIA GPU"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_compiled() -> None:
+    """What the tests of another module compiled is in the way of `torch.cond` (PyTorch 2.13)."""
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
