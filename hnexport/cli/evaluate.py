@@ -193,13 +193,9 @@ def _derived(
 def _class_names(bundle: Path, labels: Path | None) -> tuple[str, ...]:
     """Those of the file, one for each class of the only output of logits; without a file, those of the bundle hold."""
     from hnexport.bundle.manifest import read_manifest
-    from hnexport.images import read_labels
-    from hnexport.spec import OutputKind
+    from hnexport.cli.labels import given_class_names
 
     if labels is None:
         return ()
-    outputs = [one for one in read_manifest(bundle).signature.outputs if one.kind is OutputKind.LOGITS]
-    classes = outputs[0].shape[outputs[0].axis or 0] if len(outputs) == 1 else None
-    if not isinstance(classes, int):
-        raise click.UsageError("--labels needs one output of logits with a fixed number of classes")
-    return read_labels(labels, classes)
+    (names,) = given_class_names(read_manifest(bundle).signature, labels).values()
+    return names

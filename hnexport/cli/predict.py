@@ -118,15 +118,12 @@ def predict(
 
 def _class_names(ensemble: "LoadedEnsemble", labels: Path | None) -> dict[str, tuple[str, ...]]:
     """The names of the classes by output: those of the file, else those that the bundle says."""
-    from hnexport.images import distinct, read_labels
-    from hnexport.spec import OutputKind
+    from hnexport.cli.labels import given_class_names
+    from hnexport.images import distinct
 
     if labels is None:
         return {output: distinct(names) for output, names in ensemble.usage.class_names.items()}
-    if not ensemble.classes:
-        raise click.UsageError("--labels needs one output of logits with a fixed number of classes")
-    (output,) = (one.name for one in ensemble.signature.outputs if one.kind is OutputKind.LOGITS)
-    return {output: read_labels(labels, ensemble.classes)}
+    return given_class_names(ensemble.signature, labels)
 
 
 def _labels_told(ensemble: "LoadedEnsemble", names: dict[str, tuple[str, ...]], labels: Path | None) -> str:

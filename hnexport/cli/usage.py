@@ -44,25 +44,16 @@ def given_usage(ensemble: "Ensemble", options: Mapping[str, Any]) -> "Usage":
         click.UsageError: they say half of it, or nothing that fits this ensemble.
         HnexportError: a file of names cannot be read, or something is not what it should be.
     """
+    from hnexport.cli.labels import given_class_names
     from hnexport.spec.usage import Usage
 
+    labels = options["labels"]
     return Usage(
         normalisation=_normalisation(options),
-        class_names={} if options["labels"] is None else _class_names(ensemble, options["labels"]),
+        class_names={} if labels is None else given_class_names(ensemble.signature, labels),
         license=options["license"],
     )
 
 
 def _normalisation(options: Mapping[str, Any]) -> "Normalisation | None":
     return None if options["preprocess"] is not None else given_normalisation(options["mean"], options["std"])
-
-
-def _class_names(ensemble: "Ensemble", path: Path) -> dict[str, tuple[str, ...]]:
-    from hnexport.images import read_labels
-    from hnexport.spec import OutputKind
-
-    logits = [output for output in ensemble.signature.outputs if output.kind is OutputKind.LOGITS]
-    classes = logits[0].shape[logits[0].axis or 0] if len(logits) == 1 else None
-    if not isinstance(classes, int):
-        raise click.UsageError("--labels needs one output of logits with a fixed number of classes")
-    return {logits[0].name: read_labels(path, classes)}
