@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
+from hnexport.images import AppliedNormalisation
 from hnexport.images.arrays import array_shape, array_slice
 from hnexport.images.files import open_file
 from hnexport.score.files import file_fingerprint
@@ -24,6 +25,7 @@ class ArrayFile:
     """The array is read some rows at a time, from where they lie."""
 
     kind, identifier = "npy", ""
+    normalised: AppliedNormalisation | None = None
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         """Read the header.

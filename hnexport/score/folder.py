@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
-from hnexport.images import image_input
+from hnexport.images import AppliedNormalisation, image_input
 from hnexport.images.arrays import read_array
 from hnexport.images.reader import PictureReader
 from hnexport.score.samples import Row
@@ -42,8 +42,9 @@ class Folder:
         if not self.rows:
             raise RuntimeInputError(f"{path} holds no files")
         picture = next((name for name in self._names if not name.lower().endswith(".npy")), None)
-        if self._reader is not None and picture is not None:
-            self._reader.applied(str(path / picture))  # nobody said how pictures are normalised: no row could be read
+        self.normalised: AppliedNormalisation | None = None
+        if self._reader is not None and picture is not None:  # where nobody says how, no row could be read
+            self.normalised = self._reader.applied(str(path / picture))
 
     @property
     def id_type(self) -> "pyarrow.DataType":

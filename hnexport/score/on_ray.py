@@ -1,5 +1,6 @@
 """Parts by actors of Ray Data, on this machine or on a cluster: each loads the bundle once and has one thread."""
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -71,8 +72,10 @@ def contents_by_ray(job: Job, parts: Sequence[Part], workers: RayWorkers) -> Ite
     require_extra("Ray", "ray", "ray")
     import ray
 
-    job = replace(job, options=replace(job.options, provider=for_ray(job.options.provider)))
-    on_gpu = job.options.provider in _GPU
+    provider = for_ray(job.options.provider)
+    strategy = job.options.strategy or ("materialised" if provider == "cpu" else None)
+    job = replace(job, options=replace(job.options, provider=provider, strategy=strategy))
+    on_gpu = provider in _GPU
     known = {part.number: part for part in parts}
     with _connected(workers):
         unit = "GPU" if on_gpu else "CPU"
@@ -100,6 +103,7 @@ def _connected(workers: RayWorkers) -> Iterator[None]:
     """Ray as the process has it already, or else for as long as this lasts."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
     if ray.is_initialized():
@@ -114,8 +118,8 @@ def _connected(workers: RayWorkers) -> Iterator[None]:
             ray.init(workers.address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise RuntimeInputError(f"Ray could not be reached: {shorten(error)}") from error
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         yield
     finally:

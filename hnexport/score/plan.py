@@ -8,8 +8,7 @@ from typing import Any
 from hnexport import __version__
 from hnexport.bundle.manifest import Identified
 from hnexport.datasets.sizes import samples_at_once
-from hnexport.images import image_input
-from hnexport.images.reader import PictureReader
+from hnexport.images import distinct
 from hnexport.members import check_members
 from hnexport.records import RecordError, from_json, to_json
 from hnexport.runtime.until import as_until
@@ -98,10 +97,7 @@ def make_plan(identified: Identified, source: Source, options: ScoreOptions, *, 
         RuntimeInputError: a member does not exist, or an option has a value that it cannot have.
     """
     manifest = identified.manifest
-    names = {
-        one.name: options.class_names.get(one.name, manifest.usage.class_names.get(one.name, ()))
-        for one in manifest.outputs
-    }
+    said = {name: distinct(names) for name, names in manifest.usage.class_names.items()} | dict(options.class_names)
     logits = [one.name for one in manifest.outputs if one.kind is OutputKind.LOGITS]
     return Plan(
         bundle=manifest.name,
@@ -111,8 +107,8 @@ def make_plan(identified: Identified, source: Source, options: ScoreOptions, *, 
         engine=options.engine,
         provider=provider,
         precision=precision,
-        pictures=_pictures(identified, options),
-        class_names={name: tuple(names[name]) for name in logits if names[name]},
+        pictures=_pictures(source, options),
+        class_names={name: tuple(said[name]) for name in logits if said.get(name)},
         member_outputs=options.member_outputs,
         source=source.kind,
         rows=source.rows,
@@ -130,13 +126,11 @@ def _until_text(until: Any) -> str | None:
     return rule.text if rule.least == 1 else f"{rule.text}, of at least {rule.least}"
 
 
-def _pictures(identified: Identified, options: ScoreOptions) -> dict[str, Any]:
-    image = image_input(identified.manifest)
-    if image is None:
+def _pictures(source: Source, options: ScoreOptions) -> dict[str, Any]:
+    if source.normalised is None:
         return {}
-    reader = PictureReader.of(image, **options.pictures)
-    said = image.normalisation if reader.normalisation is None else reader.normalisation
-    return {**to_json(reader.options), "normalisation": to_json(said)}
+    told = {name: options.pictures.get(name) for name in ("resize", "background", "frame")}
+    return {**to_json(told), "normalisation": to_json(source.normalised)}
 
 
 def parsed(text: str | bytes) -> Plan | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hnexport.bundle.manifest import read_identified
 from hnexport.errors import RuntimeInputError
+from hnexport.images import AppliedNormalisation
 from hnexport.installed import require_extra
 from hnexport.progress import Progress, no_progress
 from hnexport.publishing import check_place
@@ -19,6 +20,7 @@ from hnexport.score.on_ray import RayWorkers, contents_by_ray, for_ray
 from hnexport.score.options import ScoreOptions
 from hnexport.score.parts import Parts, parts_folder
 from hnexport.score.plan import Part, Plan, difference, make_plan
+from hnexport.score.samples import Source
 from hnexport.score.scorer import Job, Scorer, load_ensemble
 from hnexport.score.sources import check_readable, open_source
 from hnexport.spelling import spelled
@@ -38,6 +40,7 @@ class Scored:
         scored: rows that this call scored; the others were there already.
         seconds: that took.
         faults: rows without a prediction.
+        normalised: how pictures were; None where there are none.
     """
 
     out: Path
@@ -45,6 +48,7 @@ class Scored:
     scored: int
     seconds: float
     faults: Faults
+    normalised: AppliedNormalisation | None = None
 
 
 def score(
@@ -93,13 +97,13 @@ def score(
         if parts_folder(target).exists():  # a crash came before it was removed
             with Parts.opened(target, plan) as parts:
                 parts.remove()
-        return Scored(out=target, plan=plan, scored=0, seconds=time.monotonic() - began, faults=faults_of(target))
+        return _scored(target, plan, source, (), began)
     check_place(target, RULES)
+    if not parts_folder(target).exists():
+        check_readable(source, place)
     with Parts.opened(target, plan) as parts:
         done = parts.done()
         missing = [part for part in plan.parts if part.number not in done]
-        if not done:
-            check_readable(source, place)
         job = Job(bundle=folder, data=place, options=options, plan=plan)
         if ensemble is not None:
             found = _contents(Scorer(ensemble, source, options, plan), missing)
@@ -108,8 +112,18 @@ def score(
         _write(parts, plan, missing, found, progress)
         assemble(parts, plan, target)
         parts.remove()
-    rows = sum(part.stop - part.start for part in missing)
-    return Scored(out=target, plan=plan, scored=rows, seconds=time.monotonic() - began, faults=faults_of(target))
+    return _scored(target, plan, source, missing, began)
+
+
+def _scored(out: Path, plan: Plan, source: Source, parts: Sequence[Part], began: float) -> Scored:
+    return Scored(
+        out=out,
+        plan=plan,
+        scored=sum(part.stop - part.start for part in parts),
+        seconds=time.monotonic() - began,
+        faults=faults_of(out),
+        normalised=source.normalised,
+    )
 
 
 def _contents(scorer: Scorer, parts: Sequence[Part]) -> Iterator[tuple[Part, bytes]]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
 
+from hnexport.images import AppliedNormalisation
+
 if TYPE_CHECKING:
     import pyarrow
 
@@ -35,12 +37,14 @@ class Source(Protocol):
         rows: how many.
         fingerprint: of what is there: another one where files were added, removed or written to.
         identifier: the column with the ids; "" where the source has none.
+        normalised: how pictures are; None where there are none.
     """
 
     kind: str
     rows: int
     fingerprint: str
     identifier: str
+    normalised: AppliedNormalisation | None
 
     @property
     def id_type(self) -> "pyarrow.DataType":

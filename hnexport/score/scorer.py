@@ -58,6 +58,7 @@ def load_ensemble(bundle: Path, options: ScoreOptions, threads: int | None) -> L
         provider=options.provider,
         engine=options.engine,
         precision=options.precision,
+        strategy=options.strategy or "auto",
         digest=options.digest,
         threads=threads,
     )

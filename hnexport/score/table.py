@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hnexport.bundle.manifest import Manifest
 from hnexport.datasets.columns import encoded_columns, numbers, picture_column
 from hnexport.errors import RuntimeInputError
-from hnexport.images import image_input
+from hnexport.images import AppliedNormalisation, image_input
 from hnexport.images.reader import PictureReader
 from hnexport.runtime.inputs import check_input
 from hnexport.score.batches import ArrowBatches, ParquetBatches, RecordBatches
@@ -45,9 +45,10 @@ class Table:
         self.identifier = _identifier(path, held, asked)
         image, encoded = image_input(manifest), encoded_columns(self._file.schema)
         self._reader: PictureReader | None = None
+        self.normalised: AppliedNormalisation | None = None
         if image is not None and encoded and image.tensor.name not in set(held) - set(encoded):
             self._reader = PictureReader.of(image, **pictures)
-            self._reader.applied(str(path))
+            self.normalised = self._reader.applied(str(path))
             self._columns = [picture_column(path, encoded, image)]
         else:
             self._columns = [item.name for item in self._signature.inputs]
