@@ -14,14 +14,26 @@ from hnexport.score.on_ray import for_ray
 
 RUNS = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 import ray
 from hnexport.errors import RuntimeInputError
 from hnexport.score import RayWorkers, ScoreOptions, score
+from hnexport.score.on_ray import _connected, contents_by_ray
+from hnexport.score.scorer import Job
 
 bundle, data, out = map(Path, sys.argv[1:])
-options = ScoreOptions(provider="cpu", part_rows=16)
-score(bundle, data, out, options=options, workers=RayWorkers(actors=2))
+options, workers = ScoreOptions(provider="cpu", part_rows=16), RayWorkers(actors=2)
+with _connected(workers):
+    done = score(bundle, data, out, options=options, workers=workers)
+    plan = replace(done.plan, fingerprint="another")
+    job = Job(bundle=bundle, data=data, options=options, plan=plan)
+    try:
+        list(contents_by_ray(job, plan.parts[:1], workers))
+    except RuntimeInputError as error:
+        assert str(error).startswith(f"a worker of Ray failed: {data} has changed"), error
+    else:
+        raise AssertionError("another set was scored")
 assert not ray.is_initialized()
 assert not {"torch", "onnx"} & set(sys.modules), "torch or onnx was imported"
 """

@@ -72,15 +72,17 @@ def test_arrays_are_scored_by_their_numbers_and_rows_without_numbers_have_no_ans
 
 def test_members_rule_and_member_outputs_are_those_of_the_runtime(bundle, images, tmp_path):
     np.save(tmp_path / "images.npy", images)
-    options = dataclasses.replace(OPTIONS, members=(2, 0), until=0.3, member_outputs=True)
+    ensemble = load(bundle, provider="cpu", threads=1)
+    until = float(np.median(ensemble.predict_mean(images, members=[2]).probabilities.max(-1)))
+    options = dataclasses.replace(OPTIONS, members=(2, 0), until=until, member_outputs=True)
     done = score(bundle, tmp_path / "images.npy", tmp_path / "out.parquet", options=options)
-    expected = load(bundle, provider="cpu", threads=1).predict_mean(images, members=(2, 0), until=0.3)
+    expected = ensemble.predict_mean(images, members=(2, 0), until=until)
     table = parquet.read_table(done.out)
     assert table.column("members_used").to_pylist() == expected.members_used.tolist()
     assert set(expected.members_used.tolist()) == {1, 2}
     found = np.moveaxis(np.array(table.column("member_logits").to_pylist()), 1, 0)
     np.testing.assert_allclose(found, expected.logits, rtol=1e-3, atol=1e-5)
-    assert (done.plan.members, done.plan.until) == ((2, 0), "0.3")
+    assert (done.plan.members, done.plan.until) == ((2, 0), repr(until))
 
 
 def test_the_file_says_what_it_was_made_of(whole, bundle, tmp_path):
@@ -116,7 +118,8 @@ def test_a_row_of_numbers_of_another_length_is_that_rows_error(tmp_path):
     built = built_list("transformer")
     tokens = [list(range(12)) for _ in range(6)]
     tokens[4] = [1, 2]
-    table = pa.table({"tokens": tokens, "weighting": [[0.5] * 12] * 6})
+    weighting = pa.array([[0.5] * 12] * 6, pa.list_(pa.float32()))
+    table = pa.table({"tokens": tokens, "weighting": weighting})
     parquet.write_table(table, tmp_path / "in.parquet")
     done = score(built.path, tmp_path / "in.parquet", tmp_path / "out.parquet", options=ScoreOptions(provider="cpu"))
     assert [fault.row for fault in done.faults.first] == [4]
@@ -166,7 +169,7 @@ def test_what_cannot_be_columns_is_refused(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((2, 4), np.float32))
     for kind, message in {
         "reader": "only what has a row of one size",
-        "regressor": "is given once for all samples",
+        "scorer": "is given once for all samples",
     }.items():
         with pytest.raises(RuntimeInputError, match=message):
             score(built_list(kind).path, tmp_path / "x.npy", tmp_path / "out.parquet")
