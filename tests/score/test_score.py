@@ -18,10 +18,17 @@ from hnexport.spec.usage import Normalisation
 FORMS = ("photos", "rows.parquet", "file.arrow", "stream.arrow")
 
 
+@pytest.fixture(scope="module")
+def done(bundle, forms, tmp_path_factory):
+    """Every form, scored."""
+    place = tmp_path_factory.mktemp("done")
+    return {form: score(bundle, forms[form], place / f"{form}.parquet", options=OPTIONS) for form in FORMS}
+
+
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_has_every_row_once_with_what_the_runtime_says(form, scored, forms, expected, tmp_path):
-    done = scored(forms[form], tmp_path / "out.parquet")
-    table = parquet.read_table(done.out)
+def test_every_form_has_every_row_once_with_what_the_runtime_says(form, done, expected):
+    out = done[form].out
+    table = parquet.read_table(out)
     good = [number for number in range(ROWS) if number != DAMAGED]
     assert table.column("row").to_pylist() == list(range(ROWS))
     ids = [f"{number // 40}/{number:03}.png" for number in range(ROWS)]
@@ -38,15 +45,14 @@ def test_every_form_has_every_row_once_with_what_the_runtime_says(form, scored, 
         np.testing.assert_allclose(chosen.column(name).to_numpy(), getattr(expected, name)[good], atol=1e-5)
     assert set(chosen.column("members_used").to_pylist()) == {3}
     assert chosen.column("error").null_count == len(good)
-    assert not (tmp_path / "out.parquet.parts").exists()
+    assert not out.with_name(out.name + ".parts").exists()
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_damaged_picture_has_an_error_and_nothing_else_and_stops_nothing(form, scored, forms, tmp_path):
-    done = scored(forms[form], tmp_path / "out.parquet")
-    (fault,) = done.faults.first
-    assert (done.faults.count, fault.row) == (1, DAMAGED)
-    row = parquet.read_table(done.out).slice(DAMAGED, 1).to_pylist()[0]
+def test_a_damaged_picture_has_an_error_and_nothing_else_and_stops_nothing(form, done):
+    (fault,) = done[form].faults.first
+    assert (done[form].faults.count, fault.row) == (1, DAMAGED)
+    row = parquet.read_table(done[form].out).slice(DAMAGED, 1).to_pylist()[0]
     assert {name for name, value in row.items() if value is not None} == {"id", "row", "error"}
     assert "cannot be read as an image" in row["error"]
     assert fault.error == row["error"]
