@@ -230,7 +230,7 @@ CONTENDERS: Mapping[str, Contender] = MappingProxyType(
             f"openvino-{kind}{suffix}": Contender(
                 imports=("openvino",), load=partial(_openvino, kind=kind, precision=precision)
             )
-            for suffix, precision in (("", "float32"), ("-bfloat16", "bfloat16"))
+            for suffix, precision in (("", "float32"), ("-bfloat16", "bfloat16"), ("-float16", "float16"))
             for kind in ("plain", "materialised", "generated")
         },
     }

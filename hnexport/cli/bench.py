@@ -21,8 +21,8 @@ __all__ = ["bench"]
     default="plain",
     show_default=True,
     help="Comma-separated: plain, torch, hypnettorch, openvino-plain, openvino-materialised, openvino-generated, "
-    "each openvino also with -bfloat16; int8, openvino-int8 (over what `hnexport tune BUNDLE --precision int8` "
-    "made); all members at once: ensemble, ensemble-materialised, ensemble-shared (the "
+    "each openvino also with -bfloat16 and -float16; int8, openvino-int8 (over what `hnexport tune BUNDLE --precision "
+    "int8` made); all members at once: ensemble, ensemble-materialised, ensemble-shared (the "
     "same with one pool of threads), ensemble-folded, ensemble-int8, openvino-ensemble, openvino-ensemble-int8; no "
     "more of them than a sample takes: ensemble-until, ensemble-int8-until, openvino-ensemble-until, "
     "openvino-ensemble-int8-until. "
