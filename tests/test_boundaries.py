@@ -52,6 +52,7 @@ ORDER = (
     ("evaluate",),
     ("quantise",),
     ("doctor", "member", "tune", "deploy"),
+    ("serve",),
     ("bench",),
     ("cli", "__main__"),
 )
@@ -86,6 +87,7 @@ LIGHT = (
     "hnexport.publishing",
     "hnexport.reading",
     "hnexport.records",
+    "hnexport.serve",
     "hnexport.source",
     "hnexport.spec",
     "hnexport.spelling",
