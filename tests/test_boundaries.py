@@ -54,6 +54,7 @@ ORDER = (
     ("score",),
     ("quantise",),
     ("doctor", "member", "tune", "deploy"),
+    ("serve",),
     ("bench",),
     ("cli", "__main__"),
 )
@@ -90,6 +91,7 @@ LIGHT = (
     "hnexport.reading",
     "hnexport.records",
     "hnexport.score",
+    "hnexport.serve",
     "hnexport.source",
     "hnexport.spec",
     "hnexport.spelling",
