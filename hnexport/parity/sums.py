@@ -9,7 +9,7 @@ at a time and lose less; but where there are few columns some fall back to the p
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import prod
+from math import prod, sqrt
 from typing import Any, Self
 
 import torch
@@ -45,13 +45,15 @@ class Sums:
         name = func.overloadpacket.__name__
         if func._schema.is_mutable or not isinstance(result, Tensor) or not result.numel():
             return None
+        if not all(one.is_floating_point() for one in args if isinstance(one, Tensor)):
+            return None
         if name == "convolution":
             transposed, groups = args[6], args[8]
             terms = len(args[1]) // groups * prod(args[1].shape[2:]) if transposed else args[1][0].numel()
         elif name in _PRODUCTS:
             terms = args[_PRODUCTS[name]].shape[-1]
         elif name == "sum" or name in _MEANS:
-            kernel = args[1] if name.startswith("avg") else ()
+            kernel = args[1] if name.startswith("avg_pool") else ()
             terms = prod(kernel) if len(kernel) > 1 else args[0].numel() // result.numel()
         else:
             return None
@@ -60,7 +62,7 @@ class Sums:
     @property
     def multiple(self) -> float:
         """By how much more a sum is off than a rounded result, where signs are random."""
-        return max(1.0, _SHARE * ((self.terms + 1) / 2) ** 0.5)
+        return max(1.0, _SHARE * sqrt((self.terms + 1) / 2))
 
     def sizes(self, result: Tensor) -> Tensor:
         """For each sum the size of the number that would lose as much in one rounding.

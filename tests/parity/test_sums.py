@@ -142,3 +142,4 @@ def test_one_term_is_rounded_once_and_what_is_no_sum_is_none():
     assert torch.equal(Sums.of(ATEN.mm.default, one, {}, result).sizes(result), result.abs())
     assert Sums.of(ATEN.mul.Tensor, (result, result), {}, result) is None
     assert Sums.of(ATEN.addmm_.default, (result, *one), {}, result) is None
+    assert Sums.of(ATEN.mean.dim, (result > 0, [1]), {"dtype": torch.float64}, result[:, 0]) is None
