@@ -17,7 +17,7 @@ from hnexport.images.arrays import read_array
 from hnexport.rows import batch_size, taken
 from hnexport.spec import OutputKind, OutputSpec, Signature
 
-__all__ = ["Calibration", "judged_output", "read_calibration"]
+__all__ = ["Calibration", "judged_output", "read_calibration", "read_judged"]
 
 Array = NDArray[Any]
 
@@ -87,6 +87,21 @@ def read_calibration(
         apart=apart,
         place=data.place,
     )
+
+
+def read_judged(
+    place: str | Path, manifest: Manifest, options: ReadOptions, *, needs_targets: bool = False
+) -> tuple[dict[str, Array], Array | None]:
+    """Samples to judge by, and what is right of them; of more than 2,048 so many are drawn.
+
+    Raises:
+        RuntimeInputError: they cannot be read, or are not what the network takes.
+    """
+    data = _read(Path(place), manifest, options, needs_targets=needs_targets)
+    if data.samples < 1:
+        raise RuntimeInputError(f"{place} holds no samples")
+    some = np.sort(np.random.default_rng(0).permutation(data.samples)[:_MOST_JUDGED])
+    return _gathered(manifest.signature, data, some.tolist()), None if data.targets is None else data.targets[some]
 
 
 def _gathered(signature: Signature, data: Data, wanted: Sequence[int]) -> dict[str, Array]:
