@@ -12,6 +12,7 @@ from hnexport.evaluate.results import Evaluation, SourceEvaluation, Stopped
 __all__ = ["curves", "stopped_plots"]
 
 _BESIDE = ("exact", "votes", "bundle")
+_SIZES = {"all": "6", "exact": "3", "votes": "3", "bundle": "5"}
 
 
 def curves(found: Evaluation) -> list[SourceEvaluation]:
@@ -30,7 +31,7 @@ def stopped_plots(found: Evaluation) -> list[Plot]:
         _plot(
             sources,
             "Members one after the other",
-            "Until more would not change the answer, or its probability is high enough: further left is cheaper.",
+            "Until an answer is probable enough; small dots: until the rest cannot change it; large ones: all members.",
             ("accuracy", lambda one: one.scores.accuracy, True),
         ),
         _plot(
@@ -79,9 +80,9 @@ def _plot(
         for one in own:
             number = percent(value(one)) if is_share else f"{value(one):.4f}"
             said = f"{source.precision}, {one.until}: {one.members:.2f} members, {label} {number}"
-            size = "6" if one.until in ("all", "bundle") else "3" if one.until in _BESIDE else "4"
+            size = _SIZES.get(one.until, "4")
             dots.append(Mark(name=said, colour=colour, x=area.x(across[id(one)]), y=area.y(value(one)), points=size))
-        key.append(Mark(name=f"{source.precision}, the large dot: all members", colour=colour))
+        key.append(Mark(name=source.precision, colour=colour))
     return Plot(
         title=title,
         text=text,
