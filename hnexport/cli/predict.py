@@ -63,7 +63,7 @@ FILE = click.Path(path_type=Path)
     type=click.Choice(["float32", "tf32", "float16", "bfloat16", "int8"]),
     default="float32",
     show_default=True,
-    help="tf32 and float16 on CUDA, bfloat16 with OpenVINO, int8 on the CPU, after hnexport tune.",
+    help="tf32 and float16 on CUDA, float16 and bfloat16 with OpenVINO, int8 on the CPU, after hnexport tune.",
 )
 @strategy_option
 @provider_option
@@ -116,7 +116,7 @@ def predict(
         raise click.UsageError("Missing argument 'IMAGE...': give files, or --input NAME=FILE.npy for each input.")
     ensemble = load(
         bundle,
-        provider=own_provider(precision, provider),
+        provider=own_provider(precision, provider, engine),
         engine=engine,
         strategy=strategy or ("auto" if precision == "int8" else "generated"),
         precision=precision,

@@ -58,12 +58,12 @@ def runtime_source(ensemble: LoadedEnsemble) -> Source:
 
 
 def _timed_as(ensemble: LoadedEnsemble) -> str:
-    """In tf32 and float16 the benchmark's plain network is no float32 one."""
+    """On CUDA in tf32 and float16 the benchmark's plain network is no float32 one."""
     engine = "openvino-" if ensemble.engine == EngineName.OPENVINO else ""
     strategy = "folded-resident" if ensemble.strategy is Strategy.FOLDED else ensemble.strategy.value
     names = {
         Precision.FLOAT32: f"{engine}{strategy}",
-        Precision.BFLOAT16: f"{engine}{strategy}-bfloat16",
+        **({half: f"{engine}{strategy}-{half}" for half in (Precision.FLOAT16, Precision.BFLOAT16)} if engine else {}),
         Precision.INT8: f"{engine}int8",
     }
     return names.get(ensemble.precision, "")

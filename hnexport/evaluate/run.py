@@ -155,7 +155,7 @@ def _sources(
         yield runtime_source(
             load(
                 folder,
-                provider=own_provider(precision, options.provider),
+                provider=own_provider(precision, options.provider, options.engine),
                 engine=options.engine,
                 strategy="auto" if precision in (Precision.INT8, Precision.FLOAT16) else options.strategy,
                 precision=precision,

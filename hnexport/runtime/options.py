@@ -147,6 +147,7 @@ class LoadOptions:
         return f"provider={self.provider!r}, engine={self.engine.value!r}"
 
 
-def own_provider(precision: str, provider: str) -> str:
+def own_provider(precision: str, provider: str, engine: str) -> str:
     """The provider that is meant where a precision is asked for by name: "auto" could come to one without it."""
-    return "cuda" if precision in _CUDA_PRECISIONS and provider == "auto" else provider
+    needs_cuda = precision in _CUDA_PRECISIONS and engine == EngineName.ONNXRUNTIME
+    return "cuda" if needs_cuda and provider == "auto" else provider
