@@ -35,7 +35,7 @@ def member_cost(report: BenchReport, source: Source) -> float | None:
     """In plain runs, the median over the batch sizes; None where such members were not timed."""
     known = {one.name: one for one in report.contenders}
     found = known.get(source.timed_as)
-    return None if found is None or not found.timings else float(median(one.ratio for one in found.timings))
+    return None if found is None or not found.timings else float(median(one.plain_runs for one in found.timings))
 
 
 def costs_told(report: BenchReport) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hnexport.bundle.manifest import Identified, Manifest, read_identified
 from hnexport.errors import RuntimeInputError
@@ -19,7 +19,8 @@ from hnexport.members import check_members
 from hnexport.progress import Progress, no_progress
 from hnexport.runtime import load
 from hnexport.runtime.anytime import bundle_rule, check_anytime
-from hnexport.runtime.options import Precision, own_provider
+from hnexport.runtime.int8 import require_int8
+from hnexport.runtime.options import LoadOptions, Precision, own_provider
 from hnexport.runtime.validation import choice, require_count
 from hnexport.spec import OutputKind, OutputSpec, Signature
 from hnexport.spelling import spelled
@@ -68,7 +69,7 @@ def evaluate(
     if options.until is not None:
         check_anytime(signature)
     members = check_members("all" if options.members is None else options.members, found.manifest.members)
-    precisions = _precisions(options.precisions)
+    precisions = _precisions(options, found.manifest, folder)
     costs = None if options.costs is None else read_costs(Path(options.costs))
     own, others = _read(data, found.manifest, output, options)
     not_run: dict[str, str] = {}
@@ -88,16 +89,32 @@ def evaluate(
     return _evaluation(found, task, judged(sources, task), not_run)
 
 
-def _precisions(asked: Sequence[str]) -> tuple[Precision, ...]:
-    """Those that are named, each once.
+def _precisions(options: EvaluateOptions, manifest: Manifest, folder: Path) -> tuple[Precision, ...]:
+    """Those that are named, each once: what they lack is said before data are read.
 
     Raises:
-        RuntimeInputError: there is no such precision, or none is named.
+        RuntimeInputError: there is no such precision, it does not go with the engine, its graphs are missing, or none
+            is named.
     """
-    found = tuple(dict.fromkeys(choice("precision", Precision, one) for one in asked))
+    found = tuple(dict.fromkeys(choice("precision", Precision, one) for one in options.precisions))
     if not found:
         raise RuntimeInputError("name at least one precision: float32")
+    for precision in found:
+        LoadOptions(**_loading(precision, options))
+    if Precision.INT8 in found:
+        require_int8(manifest, folder)
     return found
+
+
+def _loading(precision: Precision, options: EvaluateOptions) -> dict[str, Any]:
+    """How to load the bundle in a precision."""
+    bound = precision in (Precision.INT8, Precision.FLOAT16)  # to a strategy of its own
+    return {
+        "provider": own_provider(precision, options.provider, options.engine),
+        "engine": options.engine,
+        "strategy": "auto" if bound else options.strategy,
+        "precision": precision,
+    }
 
 
 def _asked(manifest: Manifest, members: tuple[int, ...], options: EvaluateOptions) -> Asked:
@@ -152,16 +169,7 @@ def _sources(
         if reference is not None:
             yield reference
     for precision in dict.fromkeys((Precision.FLOAT32, *precisions)):
-        yield runtime_source(
-            load(
-                folder,
-                provider=own_provider(precision, options.provider, options.engine),
-                engine=options.engine,
-                strategy="auto" if precision in (Precision.INT8, Precision.FLOAT16) else options.strategy,
-                precision=precision,
-                digest=options.digest,
-            )
-        )
+        yield runtime_source(load(folder, digest=options.digest, **_loading(precision, options)))
     if others is not None:
         yield from others.artifacts()
 
