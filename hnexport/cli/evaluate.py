@@ -99,6 +99,7 @@ def evaluate(
     label, or Parquet. With --out DATA are held-out data, on which a temperature is fitted, and for a stated loss, say
     --max-accuracy-drop 0.005, how sure members, asked one after the other, have to be: evaluate NEW on others.
     """
+    from hnexport.bench.costs import read_costs
     from hnexport.cli import render
     from hnexport.cli.render_evaluate import print_evaluation
     from hnexport.evaluate import EvaluateOptions, ReadOptions
@@ -116,7 +117,7 @@ def evaluate(
         until=fit.until,
         least=fit.least,
         precisions=[name.strip() for part in precisions for name in part.split(",")] or ["float32"],
-        costs=costs,
+        costs=None if costs is None else read_costs(costs),
         strategy=strategy or "auto",
         provider=provider,
         engine=engine,

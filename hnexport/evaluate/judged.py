@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hnexport.bench.results import BenchReport
 from hnexport.evaluate.answers import Source, answers
 from hnexport.evaluate.anytime import Asked
 from hnexport.evaluate.classification import classify, compared, rows_of
-from hnexport.evaluate.costs import member_cost
 from hnexport.evaluate.data import Data
 from hnexport.evaluate.options import EvaluateOptions
 from hnexport.evaluate.results import ChosenUntil, FittedTemperature, SourceEvaluation
@@ -43,7 +41,6 @@ class Task:
     options: EvaluateOptions
     precision: Precision
     asked: Asked
-    costs: BenchReport | None
     progress: Progress
 
     def answers(self, source: Source, samples: Data) -> NDArray[Any]:
@@ -98,7 +95,7 @@ def _one(source: Source, found: NDArray[Any], first: NDArray[Any], against: str 
         regression=regression,
         difference=None if against is None else compare(found, first, against),
         precision=source.precision,
-        member_cost=None if task.costs is None else member_cost(task.costs, source),
+        member_cost=None if task.options.costs is None else task.options.costs.runs.get(source.timed_as),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 
+from hnexport.evaluate.costs import Costs
 from hnexport.evaluate.stopping import StatedLoss
 from hnexport.evaluate.targets import ReadOptions
 from hnexport.runtime.options import Precision
@@ -26,7 +27,7 @@ class EvaluateOptions:
         least: at least so many members, whatever is chosen.
         precisions: as `hnexport.runtime.load` takes them, each a source of its own. float32 is always there, and the
             first one that others are compared with; `until` is for the first that is named.
-        costs: what `hnexport bench --json` printed of this bundle: what its members cost in plain float32 runs.
+        costs: of the members in plain float32 runs, as `hnexport.bench.costs.read_costs` reads them.
         provider, engine, strategy: as `hnexport.runtime.load` takes them.
         artifacts: also evaluate PyTorch in float64, and these artifacts as `verify` names them, or `all`; needs all of
             hnexport. None evaluates the runtime alone.
@@ -43,7 +44,7 @@ class EvaluateOptions:
     until: StatedLoss | None = None
     least: int = 1
     precisions: Sequence[str] = (Precision.FLOAT32.value,)
-    costs: str | PathLike[str] | None = None
+    costs: Costs | None = None
     provider: str = "auto"
     engine: str = "onnxruntime"
     strategy: str = "auto"

@@ -9,7 +9,6 @@ from hnexport.bundle.manifest import Identified, Manifest, read_identified
 from hnexport.errors import RuntimeInputError
 from hnexport.evaluate.answers import Source, runtime_source
 from hnexport.evaluate.anytime import Asked
-from hnexport.evaluate.costs import costs_told, read_costs
 from hnexport.evaluate.data import Data, read_data
 from hnexport.evaluate.judged import Judged, Task, judged
 from hnexport.evaluate.options import EvaluateOptions
@@ -70,7 +69,6 @@ def evaluate(
         check_anytime(signature)
     members = check_members("all" if options.members is None else options.members, found.manifest.members)
     precisions = _precisions(options, found.manifest, folder)
-    costs = None if options.costs is None else read_costs(Path(options.costs))
     own, others = _read(data, found.manifest, output, options)
     not_run: dict[str, str] = {}
     sources = _sources(folder, found, options, precisions, ensemble, not_run)
@@ -83,7 +81,6 @@ def evaluate(
         options=options,
         precision=precisions[0],
         asked=_asked(found.manifest, members, options),
-        costs=costs,
         progress=progress,
     )
     return _evaluation(found, task, judged(sources, task), not_run)
@@ -195,7 +192,7 @@ def _evaluation(found: Identified, task: Task, worth: Judged, not_run: Mapping[s
         temperature=worth.temperature,
         order=tuple(task.members[place] for place in task.asked.order),
         until=worth.until,
-        costs="" if task.costs is None else costs_told(task.costs),
+        costs="" if task.options.costs is None else task.options.costs.told,
     )
 
 
