@@ -18,6 +18,7 @@ __all__ = [
     "Storage",
     "StoredGroup",
     "Summary",
+    "anytime_line",
     "judged_line",
     "reference_line",
     "summarise",
@@ -28,6 +29,12 @@ __all__ = [
 
 
 _NAMED_CLASSES = 5
+_NAMED_MEMBERS = 32
+_LOSSES = {
+    "max_accuracy_drop": "an accuracy at most {:g} lower",
+    "max_changed": "at most {:g} of the answers others",
+    "max_ece_rise": "a calibration error at most {:g} higher",
+}
 
 
 class Origin(StrEnum):
@@ -139,6 +146,24 @@ def temperature_line(manifest: Manifest) -> str | None:
     if found is None:
         return None
     return f"temperature {found.value:.6g} of {found.output}, fitted on {found.rows:,} rows, of {found.source}"
+
+
+def anytime_line(manifest: Manifest) -> str | None:
+    """When members that are asked one after the other are enough, and for which stated loss; None where nobody chose.
+
+    It starts with a word and a colon.
+    """
+    found = manifest.anytime
+    if found is None:
+        return None
+    order = ", ".join(map(str, found.order[:_NAMED_MEMBERS])) + ", …" * (len(found.order) > _NAMED_MEMBERS)
+    least = f", at least {found.least}" * (found.least > 1)
+    losses = " and ".join(_LOSSES[name].format(value) for name, value in found.stated.items())
+    return (
+        f"stopping: members in the order {order}{least}, until the mean probability of a class is "
+        f"{found.confidence:g}: {found.members:.3f} of {manifest.members} a row; chosen on {found.rows:,} rows in "
+        f"{found.precision.value}, for {losses} than with all of them ({found.level:.0%} sure), of {found.source}"
+    )
 
 
 def usage_lines(found: Told) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from hnexport.bundle.digest import check_digest, digest_of, parse_digest
+from hnexport.bundle.fitted import Anytime, Temperature
 from hnexport.errors import BundleError, SpecError
 from hnexport.names import (
     ENSEMBLE_FILE,
@@ -29,6 +30,7 @@ __all__ = [
     "FORMAT_FILES",
     "SCHEMA",
     "SCHEMA_VERSION",
+    "Anytime",
     "ArtifactParity",
     "AsTrained",
     "BasisJudgement",
@@ -166,23 +168,6 @@ class AsTrained:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Temperature:
-    """What every graph divides an output of logits by; see `hnexport.evaluate`.
-
-    Attributes:
-        output: its name.
-        value: a number of the output's dtype.
-        rows: how many it was fitted on.
-        source: the digest of the bundle that this one was derived from.
-    """
-
-    output: str
-    value: float
-    rows: int
-    source: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """The manifest of a bundle.
 
@@ -203,6 +188,7 @@ class Manifest:
         basis_rounding: None where the build rounded nothing: the bases are float32, or float16 in the checkpoint too.
         as_trained: None where the build had no reference.
         temperature: None, and not written, where logits are as the network gives them.
+        anytime: None, and not written, where nobody chose when members are enough.
     """
 
     schema: str = SCHEMA
@@ -223,6 +209,7 @@ class Manifest:
     basis_rounding: BasisRounding | None = None
     as_trained: AsTrained | None = None
     temperature: Temperature | None = field(default=None, metadata=SPARSE)
+    anytime: Anytime | None = field(default=None, metadata=SPARSE)
     conditions: tuple[str, ...] = field(default=(), metadata=SPARSE)
     usage: Usage = field(default=Usage(), metadata=SPARSE)
 

@@ -46,6 +46,7 @@ def check_manifest(manifest: Manifest) -> None:
     _check_rounding(manifest)
     _check_trained(manifest)
     _check_temperature(manifest)
+    _check_anytime(manifest)
     _check_usage(manifest)
 
 
@@ -227,6 +228,35 @@ def _check_temperature(manifest: Manifest) -> None:
         math.isfinite(found.value) and found.value > 0, f"{path}.value: expected a number above 0, found {found.value}"
     )
     _require(found.rows >= 1, f"{path}.rows: expected at least 1, found {found.rows}")
+    parse_digest(found.source)
+
+
+def _check_anytime(manifest: Manifest) -> None:
+    found, path = manifest.anytime, "$.anytime"
+    if found is None:
+        return
+    only = manifest.outputs[0]
+    _require(
+        len(manifest.outputs) == 1 and only.kind is OutputKind.LOGITS and len(only.shape) == 2,
+        f"{path}: expected a network whose only output is logits [batch, class]",
+    )
+    _require(
+        len(found.order) == manifest.members and sorted(found.order) == list(range(manifest.members)),
+        f"{path}.order: expected each of {manifest.members} members once, found {shown(list(found.order))}",
+    )
+    _require(
+        1 <= found.least <= manifest.members,
+        f"{path}.least: expected 1 to {manifest.members} members, found {found.least}",
+    )
+    _require(
+        1 <= found.members <= manifest.members,
+        f"{path}.members: expected a mean of 1 to {manifest.members}, found {found.members}",
+    )
+    _require(found.rows >= 1, f"{path}.rows: expected at least 1, found {found.rows}")
+    shares = {"confidence": found.confidence, "level": found.level, **found.stated}
+    _require(bool(found.stated), f"{path}: expected a stated loss, max_accuracy_drop for instance")
+    for name, value in shares.items():
+        _require(0.0 < value < 1.0, f"{path}.{name}: expected a number above 0 and below 1, found {value}")
     parse_digest(found.source)
 
 
