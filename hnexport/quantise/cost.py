@@ -50,7 +50,7 @@ class Budget:
     accuracy_drop: float | None = None
     agreement: float | None = None
 
-    def check(self, cost: Cost, whose: str) -> None:
+    def check(self, cost: Cost, whose: str, precision: str = "int8") -> None:
         """Refuse what is over the budget.
 
         Raises:
@@ -64,8 +64,8 @@ class Budget:
             lost = cost.accuracy_float32 - cost.accuracy
             if lost > drop + 1e-12:
                 raise TuneError(
-                    f"{whose} has an accuracy of {cost.accuracy:.4f} in int8, {cost.accuracy_float32:.4f} in float32: "
-                    f"{lost:.4f} less, allowed {drop:g}: nothing was published"
+                    f"{whose} has an accuracy of {cost.accuracy:.4f} in {precision}, {cost.accuracy_float32:.4f} in "
+                    f"float32: {lost:.4f} less, allowed {drop:g}: nothing was published"
                 )
         if least is not None:
             if cost.agreement is None:
