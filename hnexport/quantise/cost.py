@@ -50,13 +50,13 @@ class Budget:
     accuracy_drop: float | None = None
     agreement: float | None = None
 
-    def check(self, cost: Cost, whose: str) -> None:
-        """Refuse what int8 costs over the budget.
+    def check(self, cost: Cost, whose: str, precision: str = "int8") -> None:
+        """Refuse what is over the budget.
 
         Raises:
             TuneError: it is, or the data do not tell.
         """
-        over = self.exceeded(cost, whose, "in int8")
+        over = self.exceeded(cost, whose, f"in {precision}")
         if over:
             raise TuneError(f"{over}: nothing was published")
 
