@@ -4,17 +4,20 @@ from pathlib import Path
 
 import pytest
 from bundles import saying, small_bundle
-from triton_server import ENVIRONMENT
+from triton_server import ENVIRONMENT, ONNXRUNTIME
 
 from hnexport.spec.usage import Normalisation
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if ENVIRONMENT:
-        return
-    without = [item for item in items if item.get_closest_marker("triton")]
-    items[:] = [item for item in items if not item.get_closest_marker("triton")]
+    without = [item for item in items if _is_without_server(item)]
+    items[:] = [item for item in items if item not in without]
     config.hook.pytest_deselected(items=without)
+
+
+def _is_without_server(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("triton")
+    return marker is not None and not (ENVIRONMENT and (ONNXRUNTIME or "onnxruntime" not in marker.args))
 
 
 @pytest.fixture(scope="session")

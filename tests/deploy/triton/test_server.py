@@ -23,7 +23,6 @@ pytestmark = pytest.mark.triton
 EXAMPLE = Path(__file__).parents[3] / "examples" / "triton" / "client.py"
 MODELS = tuple(Served) if ONNXRUNTIME else (Served.PYTHON,)
 BATCHED = ("images", "uint8", "reader")
-with_onnxruntime = [Served.CONDITIONAL, Served.ENSEMBLE, "member"] if ONNXRUNTIME else []
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +65,9 @@ def test_the_python_model_computes_every_member(served, kind):
         agree(server.ask(f"{kind}-python", {"cond_id": np.full(shape, member), **golden.inputs}), golden, member)
 
 
-@pytest.mark.parametrize("kind", KINDS if ONNXRUNTIME else ())
-@pytest.mark.parametrize("model", with_onnxruntime)
+@pytest.mark.triton("onnxruntime")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("model", [Served.CONDITIONAL, Served.ENSEMBLE, "member"])
 def test_the_onnxruntime_backend_computes_every_member(served, kind, model):
     server, _ = served
     golden, members = read_golden(bundle_of(kind)), read_manifest(bundle_of(kind)).members
