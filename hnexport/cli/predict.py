@@ -16,6 +16,7 @@ from hnexport.cli.options import (
     wide_option,
 )
 from hnexport.cli.pictures import picture_options
+from hnexport.cli.predict_dataset import scoring_options
 from hnexport.text import shorten
 
 if TYPE_CHECKING:
@@ -50,13 +51,16 @@ FILE = click.Path(path_type=Path)
 @click.option("--labels", type=FILE, help="Names of the classes, one a line. Default: as the bundle says.")
 @picture_options
 @click.option(
-    "--out", type=FILE, help="Write what the members say, a new .npz (with one output also .npy), members first."
+    "--out",
+    type=FILE,
+    help="Write what the members say, a new .npz (with one output also .npy), members first; .parquet of a data set.",
 )
 @click.option("--engine", type=click.Choice(["onnxruntime", "openvino"]), default="onnxruntime", show_default=True)
 @provider_option
 @digest_option
 @wide_option
 @json_option
+@scoring_options
 def predict(
     bundle: Path,
     images: tuple[Path, ...],
@@ -78,6 +82,9 @@ def predict(
     Of logits these are class probabilities; with several members also their mean and how much they disagree:
     predictive entropy and mutual information in nats, and how many members vote for a class. Of values, mean and
     variance over the members.
+
+    With --out FILE.parquet IMAGE is a data set (a folder, Parquet, Arrow or .npy), which is scored in parts: the same
+    command goes on after a crash.
     """
     from hnexport.cli import render
     from hnexport.cli.pictures import told

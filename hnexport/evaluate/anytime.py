@@ -10,7 +10,7 @@ from hnexport.evaluate.scores import Scored, joined, row_blocks, scored, scores
 from hnexport.runtime.uncertainty import log_softmax
 from hnexport.runtime.until import Tally, Until, as_until
 
-__all__ = ["RULES", "stopped"]
+__all__ = ["RULES", "members_used", "stopped"]
 
 RULES = ("exact", "votes", 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)
 
@@ -35,7 +35,7 @@ def stopped(logits: Logits, labels: Labels, bins: int) -> tuple[Stopped, ...]:
         log_p = log_softmax(block.astype(np.float64))
         means = np.logaddexp.accumulate(log_p, axis=0) - np.log(np.arange(1, len(log_p) + 1))[:, np.newaxis, np.newaxis]
         answers = means[-1].argmax(axis=-1)
-        for part, used in zip(parts, _used(block, rules), strict=True):
+        for part, used in zip(parts, members_used(block, (*rules, None)), strict=True):
             mean = means[used - 1, np.arange(len(used))]
             part.append((used, scored(mean, labels[rows]), mean.argmax(axis=-1) != answers))
     names = [*(rule.text for rule in rules), "all"]
@@ -43,14 +43,19 @@ def stopped(logits: Logits, labels: Labels, bins: int) -> tuple[Stopped, ...]:
     return tuple(sorted(found, key=lambda one: (one.members, one.until == "all")))
 
 
-def _used(logits: Logits, rules: Sequence[Until]) -> list[NDArray[np.int64]]:
-    """How many members each row takes by each rule, and by none."""
+def members_used(logits: Logits, rules: Sequence[Until | None]) -> list[NDArray[np.int64]]:
+    """How many members each row takes, `[row]` by each rule; None is all of them.
+
+    Args:
+        logits: `[member, row, class]`, in the order in which members are asked.
+    """
     members, rows, classes = logits.shape
-    tally, found = Tally(rows, classes), [np.full(rows, members, np.int64) for _ in (*rules, None)]
+    tally, found = Tally(rows, classes), [np.full(rows, members, np.int64) for _ in rules]
     for position in range(members - 1):
         tally.add(logits[position])
-        for rule, used in zip(rules, found, strict=False):
-            used[rule.holds(tally, members) & (used == members)] = position + 1
+        for rule, used in zip(rules, found, strict=True):
+            if rule is not None:
+                used[rule.holds(tally, members) & (used == members)] = position + 1
     return found
 
 

@@ -7,6 +7,7 @@ from hnexport.images import AppliedNormalisation
 
 __all__ = [
     "Bin",
+    "ChosenUntil",
     "Classification",
     "Coverage",
     "Difference",
@@ -15,6 +16,7 @@ __all__ = [
     "FittedTemperature",
     "Histogram",
     "Interval",
+    "Loss",
     "Regression",
     "Scores",
     "Separation",
@@ -268,6 +270,52 @@ class FittedTemperature:
     rows: int
     before: Scores
     after: Scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """What stopping costs.
+
+    Attributes:
+        stated: what it may cost; None where nobody said.
+        measured: what it cost on these rows.
+        bound: on other rows of the same kind it costs at most this, as surely as `ChosenUntil.level` says; None where
+            nobody asked for it.
+    """
+
+    stated: float | None
+    measured: float
+    bound: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenUntil:
+    """The order of members and the rule that take the fewest members for a stated loss.
+
+    Attributes:
+        order: places of members along the first axis of the logits.
+        confidence, least: as `hnexport.runtime.Until` has them.
+        rows: how many they were chosen on.
+        level: probability with which each bound holds.
+        members: that a row takes, mean.
+        scores: of the mean probabilities over the members that a row takes.
+        all_scores: of those of all members, with which the loss is compared.
+        accuracy_drop: of the accuracy of all members, a share.
+        changed: share of answers that are others than those of all members.
+        ece_rise: by how much the calibration error is larger than that of all members.
+    """
+
+    order: tuple[int, ...]
+    confidence: float
+    least: int
+    rows: int
+    level: float
+    members: float
+    scores: Scores
+    all_scores: Scores
+    accuracy_drop: Loss
+    changed: Loss
+    ece_rise: Loss
 
 
 @dataclass(frozen=True, kw_only=True)

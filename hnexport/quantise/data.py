@@ -17,7 +17,7 @@ from hnexport.images.arrays import read_array
 from hnexport.rows import batch_size, taken
 from hnexport.spec import OutputKind, OutputSpec, Signature
 
-__all__ = ["Calibration", "judged_output", "read_calibration"]
+__all__ = ["Calibration", "drawn_samples", "judged_output", "read_calibration"]
 
 Array = NDArray[Any]
 
@@ -87,6 +87,19 @@ def read_calibration(
         apart=apart,
         place=data.place,
     )
+
+
+def drawn_samples(place: str | Path, manifest: Manifest, options: ReadOptions, most: int) -> dict[str, Array]:
+    """At most so many of the samples, drawn, by name.
+
+    Raises:
+        RuntimeInputError: they cannot be read, or are not what the network takes.
+    """
+    data = _read(Path(place), manifest, options, needs_targets=False)
+    if data.samples < 1:
+        raise RuntimeInputError(f"{place} holds no samples")
+    order = np.random.default_rng(0).permutation(data.samples)
+    return _gathered(manifest.signature, data, np.sort(order[:most]).tolist())
 
 
 def _gathered(signature: Signature, data: Data, wanted: Sequence[int]) -> dict[str, Array]:

@@ -10,7 +10,7 @@ from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import read_manifest
 from hnexport.cli.main import COMMANDS
 
-WORK_ALONE = {"card", "deploy", "doctor", "evaluate", "golden", "inspect", "predict"}
+WORK_ALONE = {"card", "deploy", "doctor", "evaluate", "golden", "inspect", "predict", "serve"}
 IMAGE = Path(__file__).parents[2] / "examples/images/cat.png"
 
 
