@@ -18,7 +18,7 @@ WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"
 # Chromium likewise, otherwise npm's
 BROWSER := $(if $(or $(CHROMIUM),$(shell command -v chromium || command -v chromium-browser)),,tests/web/node_modules/.chromium/chrome)
 
-.PHONY: demo digits test test-fast fuzz runtimes runtimes-check runtimes-test page web-test runtime-alone webgpu wheels lint clean
+.PHONY: demo digits test test-fast fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
@@ -49,6 +49,12 @@ runtimes-check: $(VENV)/.installed-dev  ## the runtimes that people use most on 
 runtimes-test: $(VENV)/.installed-dev tests/runtimes/node_modules/.package-lock.json  ## every ONNX file in Node and in Chromium
 	HNEXPORT_RUNTIMES=1 $(WITH_NODE) $(PYTEST) tests/runtimes
 
+# The wheel of nvidia-pytriton has a server and its Python backend; ONNXRUNTIME=FOLDER is a built onnxruntime backend.
+triton-test: $(VENV)/.installed-dev  ## `hnexport deploy triton` in a real server of Triton (Linux)
+	$(PYTHON) -m venv $(VENV)-triton
+	$(VENV)-triton/bin/pip install --quiet nvidia-pytriton 'tritonclient[http]' './tools/packaging/runtime[cpu]'
+	HNEXPORT_TRITON=$(VENV)-triton HNEXPORT_TRITON_ONNXRUNTIME=$(ONNXRUNTIME) $(PYTEST) tests/deploy/triton
+
 runtime-alone: $(VENV)/.installed-dev  ## hnexport-runtime in an environment of its own, what it needs from the index
 	HNEXPORT_INDEX=1 $(PYTEST) tests/distributions
 
@@ -76,7 +82,7 @@ lint: $(VENV)/.installed-dev  ## style and types
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) $(VENV)-webgpu bundles build dist *.egg-info tests/runtimes/node_modules tests/web/node_modules
+	rm -rf $(VENV) $(VENV)-webgpu $(VENV)-triton bundles build dist *.egg-info tests/runtimes/node_modules tests/web/node_modules
 	rm -rf examples/web/node_modules examples/web/dist
 
 tests/runtimes/node_modules/.package-lock.json: tests/runtimes/package.json tests/runtimes/package-lock.json $(NODE)

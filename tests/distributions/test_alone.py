@@ -42,6 +42,16 @@ assert not {{"torch", "onnx"}} & set(sys.modules)
     assert np.linalg.norm(found - reference) < 1e-5 * np.linalg.norm(reference)
 
 
+def test_a_repository_for_triton_is_written_and_plain_members_say_what_they_need(alone, built, tmp_path):
+    command = ("hnexport", "deploy", "triton", built.path, "--out", tmp_path / "repository", "--name", "net")
+    said = json.loads(alone.run(*command, "--models", "conditional,ensemble,python", "--json").stdout)
+    assert said["models"] == ["net", "net-ensemble", "net-python"]
+    refused = alone.run(*command, "--members", "0", ok=False)
+    assert refused.returncode == 2
+    assert "(--members) needs" in refused.stderr
+    assert "pip install hnexport" in refused.stderr
+
+
 def test_inspect_predict_golden_card_and_doctor_work(alone, built, tmp_path):
     shown = json.loads(alone.run("hnexport", "inspect", built.path, "--json").stdout)
     assert shown["manifest"]["members"] == built.manifest.members
