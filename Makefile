@@ -18,7 +18,7 @@ WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"
 # Chromium likewise, otherwise npm's
 BROWSER := $(if $(or $(CHROMIUM),$(shell command -v chromium || command -v chromium-browser)),,tests/web/node_modules/.chromium/chrome)
 
-.PHONY: demo digits test test-fast fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels lint clean
+.PHONY: demo digits score test test-fast fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
@@ -38,6 +38,10 @@ fuzz: $(VENV)/.installed-dev  ## 1,700 mutants through every command that reads 
 
 digits: $(VENV)/.installed-dev  ## train, build and evaluate the digits ensemble; the tables of docs/evaluate.md
 	OMP_NUM_THREADS=1 $(BIN)/python tools/digits_table.py
+
+score: $(VENV)/.installed-dev  ## 20,000 pictures scored, killed twice and gone on, and by Ray; the table of docs/score.md. DISK=--disk as root
+	$(BIN)/hnexport build --network wrn-10-1 --members 3 --formats onnx --out build/score --force
+	$(BIN)/python tools/score_check.py build/score $(DISK)
 
 runtimes: $(VENV)/.installed-dev tests/runtimes/node_modules/.package-lock.json $(BROWSER)  ## the tables of docs/runtimes.md; ONLY="NAME …" some rows
 	$(WITH_NODE) $(BIN)/python tools/runtimes_table.py $(addprefix --only ,$(ONLY))
