@@ -18,7 +18,7 @@ WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"
 # Chromium likewise, otherwise npm's
 BROWSER := $(if $(or $(CHROMIUM),$(shell command -v chromium || command -v chromium-browser)),,tests/web/node_modules/.chromium/chrome)
 
-.PHONY: demo digits test test-fast fuzz runtimes runtimes-check runtimes-test page web-test runtime-alone webgpu wheels lint clean
+.PHONY: load demo digits test test-fast fuzz runtimes runtimes-check runtimes-test page web-test runtime-alone webgpu wheels lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
@@ -48,6 +48,9 @@ runtimes-check: $(VENV)/.installed-dev  ## the runtimes that people use most on 
 
 runtimes-test: $(VENV)/.installed-dev tests/runtimes/node_modules/.package-lock.json  ## every ONNX file in Node and in Chromium
 	HNEXPORT_RUNTIMES=1 $(WITH_NODE) $(PYTEST) tests/runtimes
+
+load: $(VENV)/.installed-dev  ## `hnexport serve` under 64 clients, malformed requests, replacement and SIGTERM; three to six minutes on quiet cores
+	OMP_NUM_THREADS=1 $(BIN)/python tools/load_service.py $(LOAD)
 
 runtime-alone: $(VENV)/.installed-dev  ## hnexport-runtime in an environment of its own, what it needs from the index
 	HNEXPORT_INDEX=1 $(PYTEST) tests/distributions
