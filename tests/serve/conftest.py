@@ -39,7 +39,7 @@ class Asking:
 
 @contextlib.asynccontextmanager
 async def serving(bundle: Path, *, start: bool = True, **options: Any) -> AsyncIterator[Asking]:
-    service = Service(bundle, ServeOptions(load=LoadSettings(provider="cpu"), **options))
+    service = Service(bundle, ServeOptions(**{"load": LoadSettings(provider="cpu"), **options}))
     app: ASGIApp = make_app(service)
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:

@@ -1,11 +1,15 @@
 """The routes, asked in this process."""
 
 import json
+import shutil
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+
+from hnexport.runtime import load
+from hnexport.serve.settings import LoadSettings
 
 LENGTH = "Inference-Header-Content-Length"
 
@@ -126,6 +130,7 @@ def test_the_page_loads_nothing_and_names_every_parameter(ask):
     page = ask(one)
     assert page.status_code == 200
     assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "\\n" not in page.text
     assert not any(word in page.text for word in ("<script", "src=", "http://", "https://", "@import"))
     assert all(f"<code>{name}</code>" in page.text for name in ("until", "batch_details", "mean_probabilities"))
 
@@ -206,6 +211,37 @@ def test_a_request_that_does_not_fit_the_network_is_told_what_is_expected(ask, i
     assert "there is no input 'other'" in said[2]
     assert "members 0 to 2" in said[3]
     assert "at most 32" in said[5]
+
+
+def test_each_precision_of_the_service_answers_as_the_runtime_in_it(ask, built, images):
+    settings = LoadSettings(engine="openvino", precisions=("float32", "bfloat16"))
+
+    async def three(asking):
+        image = [member(0), tensor("image", images, "FP32")]
+        return [
+            await asking.infer(image, parameters=how) for how in ({}, {"precision": "bfloat16"}, {"precision": "int8"})
+        ]
+
+    single, half, neither = ask(three, load=settings)
+    for answer, precision in ((single, "float32"), (half, "bfloat16")):
+        direct = load(built.path, engine="openvino", precision=precision, threads=1)
+        assert same(outputs(answer)["logits"], direct.predict(images, member=0))
+    assert not same(outputs(half)["logits"], outputs(single)["logits"].astype(np.float32))
+    assert neither.status_code == 400
+    assert "float32, bfloat16" in neither.json()["error"]
+
+
+def test_fewer_residents_than_members_are_made_of_files_in_memory(ask, built, images, direct, tmp_path):
+    path = tmp_path / "served"
+    shutil.copytree(built.path, path)
+
+    async def gone(asking):
+        shutil.rmtree(path)
+        return [await asking.infer([member(number), tensor("image", images, "FP32")]) for number in (0, 1, 2, 0)]
+
+    answers = ask(gone, bundle=path, load=LoadSettings(provider="cpu", resident=1))
+    for answer, number in zip(answers, (0, 1, 2, 0), strict=True):
+        assert same(outputs(answer)["logits"], direct.predict(images, member=number))
 
 
 def test_metrics_count_requests_batches_and_members(ask, images):

@@ -18,6 +18,8 @@ from bundles import edit_manifest
 
 from hnexport.bundle.manifest import read_identified
 
+PATIENCE = 4000  # looks, a twentieth of a second apart: a busy machine fails nothing
+
 
 def asking(address: str, image: list, stop: threading.Event, found: list, failed: list) -> None:
     """One client that asks until it is stopped, or nobody listens."""
@@ -48,12 +50,11 @@ def test_a_bundle_is_replaced_under_load_and_sigterm_loses_no_request(started, b
         clients = [threading.Thread(target=asking, args=arguments) for _ in range(4)]
         for client in clients:
             client.start()
+        await_answers(found, failed, 4)
         os.rename(path, tmp_path / "before")
         os.rename(tmp_path / "next", path)
         await_metric(service, 'hnexport_replacements_total{result="done"} 1.0')
-        count = len(found)
-        while len(found) < count + 8 and not failed:
-            time.sleep(0.01)
+        await_answers(found, failed, len(found) + 8)
         assert service.stop() == 0
         for client in clients:
             client.join(60)
@@ -64,9 +65,20 @@ def test_a_bundle_is_replaced_under_load_and_sigterm_loses_no_request(started, b
     assert np.allclose(logits, direct.predict(images[:1], member=1), rtol=0, atol=1e-5)  # in whatever batch
 
 
-def await_metric(service, text: str) -> None:
-    while text not in service.get("/metrics").text:
+def await_answers(found: list, failed: list, count: int) -> None:
+    for _ in range(PATIENCE):
+        if len(found) >= count or failed:
+            return
         time.sleep(0.05)
+    raise AssertionError(f"{len(found)} answers, awaited {count}")
+
+
+def await_metric(service, text: str) -> None:
+    for _ in range(PATIENCE):
+        if text in service.get("/metrics").text:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{text!r} never came")
 
 
 def test_a_damaged_bundle_in_its_place_changes_nothing(started, built, images, tmp_path):
