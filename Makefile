@@ -18,7 +18,7 @@ WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"
 # Chromium likewise, otherwise npm's
 BROWSER := $(if $(or $(CHROMIUM),$(shell command -v chromium || command -v chromium-browser)),,tests/web/node_modules/.chromium/chrome)
 
-.PHONY: demo digits score test test-fast fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels lint clean
+.PHONY: demo digits score load test test-fast fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
@@ -58,6 +58,9 @@ triton-test: $(VENV)/.installed-dev  ## `hnexport deploy triton` in a real serve
 	$(PYTHON) -m venv $(VENV)-triton
 	$(VENV)-triton/bin/pip install --quiet nvidia-pytriton 'tritonclient[http]' './tools/packaging/runtime[cpu]'
 	HNEXPORT_TRITON=$(VENV)-triton HNEXPORT_TRITON_ONNXRUNTIME=$(ONNXRUNTIME) $(PYTEST) tests/deploy/triton
+
+load: $(VENV)/.installed-dev  ## `hnexport serve` under 64 clients, malformed requests, replacement and SIGTERM; three to six minutes on quiet cores
+	OMP_NUM_THREADS=1 $(BIN)/python tools/load_service.py $(LOAD)
 
 runtime-alone: $(VENV)/.installed-dev  ## hnexport-runtime in an environment of its own, what it needs from the index
 	HNEXPORT_INDEX=1 $(PYTEST) tests/distributions

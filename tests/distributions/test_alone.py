@@ -1,6 +1,7 @@
 """hnexport-runtime in an environment of its own: no torch, no onnx, and a clean `pip check`."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hnexport.bundle.manifest import read_manifest
 from hnexport.cli.main import COMMANDS
 
 WORK_ALONE = {"card", "deploy", "doctor", "evaluate", "golden", "inspect", "predict", "serve"}
+FROM_INDEX = os.environ.get("HNEXPORT_INDEX") == "1"
 IMAGE = Path(__file__).parents[2] / "examples/images/cat.png"
 
 
@@ -94,6 +96,28 @@ def test_evaluate_says_what_to_install_beside_the_runtime(alone, built, tmp_path
     done = alone.run("hnexport", "evaluate", built.path, tmp_path / "data.npz", ok=False)
     said = 'evaluating needs sklearn, which is not installed: pip install "hnexport-runtime[evaluate]"'
     assert (done.returncode, done.stderr.strip()) == (2, f"Error: {said}")
+
+
+def test_serve_says_what_to_install_beside_the_runtime_and_works_with_it(alone, built, serving_packages):
+    if not FROM_INDEX:
+        done = alone.run("hnexport", "serve", built.path, ok=False)
+        said = 'serving needs starlette, which is not installed: pip install "hnexport-runtime[serve]"'
+        assert (done.returncode, done.stderr.strip()) == (2, f"Error: {said}")
+    code = f"""
+import asyncio, sys
+sys.path.append({str(serving_packages)!r})
+from pathlib import Path
+from hnexport.serve import ServeOptions, serve
+from hnexport.serve.service import Service
+async def loaded():
+    service = Service(Path({str(built.path)!r}), ServeOptions())
+    await service.start()
+    await service.close()
+    return service
+assert asyncio.run(loaded()).ready
+assert not {{"torch", "onnx"}} & set(sys.modules)
+"""
+    alone.run("python", "-c", code)
 
 
 def test_help_marks_what_needs_more(alone):
