@@ -18,7 +18,7 @@ WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"
 # Chromium likewise, otherwise npm's
 BROWSER := $(if $(or $(CHROMIUM),$(shell command -v chromium || command -v chromium-browser)),,tests/web/node_modules/.chromium/chrome)
 
-.PHONY: demo digits score load test test-fast fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels lint clean
+.PHONY: demo digits study score load test test-fast fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
@@ -35,6 +35,9 @@ fuzz: $(VENV)/.installed-dev  ## 1,700 mutants through every command that reads 
 	@echo "seed $(SEED): make fuzz SEED=$(SEED) does the same again"
 	HNEXPORT_FUZZ=1 HNEXPORT_FUZZ_SEED=$(SEED) $(PYTEST) -m "fuzz or hypothesis" --hypothesis-seed=$(SEED) \
 		$(if $(ONLY),-k '[$(ONLY)]') tests
+
+study: $(VENV)/.installed-dev  ## int8 and fewer members on ensembles of ten, over all digits; the tables of docs/study.md
+	OMP_NUM_THREADS=1 $(BIN)/python tools/study_table.py --page docs/study.md --out build/study.json
 
 digits: $(VENV)/.installed-dev  ## train, build and evaluate the digits ensemble; the tables of docs/evaluate.md
 	OMP_NUM_THREADS=1 $(BIN)/python tools/digits_table.py
