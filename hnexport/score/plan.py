@@ -6,11 +6,12 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from hnexport import __version__
-from hnexport.bundle.manifest import Identified
+from hnexport.bundle.manifest import Identified, Manifest
 from hnexport.datasets.sizes import samples_at_once
 from hnexport.images import distinct
 from hnexport.members import check_members
 from hnexport.records import RecordError, from_json, to_json
+from hnexport.runtime.anytime import BUNDLE, bundle_rule
 from hnexport.runtime.until import as_until
 from hnexport.score.options import ScoreOptions
 from hnexport.score.samples import Source
@@ -102,7 +103,7 @@ def make_plan(identified: Identified, source: Source, options: ScoreOptions, *, 
     return Plan(
         bundle=manifest.name,
         digest=identified.digest,
-        members=check_members("all" if options.members is None else options.members, manifest.members),
+        members=_members(options, manifest),
         until=_until_text(options.until),
         engine=options.engine,
         provider=provider,
@@ -117,6 +118,14 @@ def make_plan(identified: Identified, source: Source, options: ScoreOptions, *, 
         part_rows=options.part_rows,
         batch_rows=max(1, min(_BATCH_ROWS, options.part_rows, samples_at_once(manifest.signature) // _HELD_AT_ONCE)),
     )
+
+
+def _members(options: ScoreOptions, manifest: Manifest) -> tuple[int, ...]:
+    """In the order in which they are asked."""
+    members = "all" if options.members is None else options.members
+    if options.until == BUNDLE:
+        return bundle_rule(manifest, members)[1]
+    return check_members(members, manifest.members)
 
 
 def _until_text(until: Any) -> str | None:
