@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from hnexport.bundle.manifest import FORMAT_FILES, Manifest
+from hnexport.bundle.manifest import FORMAT_FILES, BasisJudgement, Manifest
 from hnexport.families import Described, Told, assumed, family
 from hnexport.spec import Source, StoredTensor
 from hnexport.spec.usage import Normalisation
@@ -19,6 +19,7 @@ __all__ = [
     "StoredGroup",
     "Summary",
     "anytime_line",
+    "judged_line",
     "reference_line",
     "summarise",
     "summarise_storage",
@@ -126,6 +127,17 @@ def reference_line(manifest: Manifest) -> str | None:
         f"{found.relative_l2:.1e}, at most {found.tolerance:.0e}"
         f"{', before ' + ' and '.join(before) if before else ''}"
     )
+
+
+def judged_line(found: BasisJudgement) -> str:
+    """What rounding the bases changed in the answers to data."""
+    line = f"{found.data}, {number_of(found.samples, 'sample')}: the mean of all members changed by "
+    line += f"{found.relative_l2:.1e} (relative L2)"
+    if found.agreement is not None:
+        line += f", {found.agreement:.2%} of its answers are the same"
+    if found.accuracy is not None and found.accuracy_before is not None:
+        line += f", accuracy {found.accuracy:.4f}, before {found.accuracy_before:.4f}"
+    return line
 
 
 def temperature_line(manifest: Manifest) -> str | None:

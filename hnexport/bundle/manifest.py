@@ -33,6 +33,7 @@ __all__ = [
     "Anytime",
     "ArtifactParity",
     "AsTrained",
+    "BasisJudgement",
     "BasisRounding",
     "FileRecord",
     "Format",
@@ -106,6 +107,27 @@ class ArtifactParity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BasisJudgement:
+    """What rounding the bases changed in the answers to data: those of the mean of all members, in float32.
+
+    Attributes:
+        data: the name of the file or folder, without where it lies.
+        samples: how many of them.
+        relative_l2: difference of the mean, over all samples: of probabilities where the output is logits.
+        agreement: share of answers that are the same as before; None where the judged output is no logits.
+        accuracy: share of right answers; None where the data do not say what is right.
+        accuracy_before: the same of the bases before they were rounded.
+    """
+
+    data: str
+    samples: int
+    relative_l2: float
+    agreement: float | None = None
+    accuracy: float | None = None
+    accuracy_before: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class BasisRounding:
     """What the build changed when it rounded the bases; no artifact's error, see `hnexport.parity.rounding`.
 
@@ -114,12 +136,14 @@ class BasisRounding:
         logits: largest relative L2 difference of a row of an output, PyTorch in float64 on both sides.
         members: those whose outputs were compared, each with every golden sample.
         agreement: of outputs of logits, the share of their rows whose largest class is the same; None without any.
+        judged: on data of the builder's; None without any.
     """
 
     bases: float
     logits: float
     members: tuple[int, ...]
     agreement: float | None = field(default=None, metadata=SPARSE)
+    judged: BasisJudgement | None = field(default=None, metadata=SPARSE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from hnexport.bundle.digest import parse_digest
-from hnexport.bundle.manifest import FORMAT_FILES, FileRecord, Format, Manifest
+from hnexport.bundle.manifest import FORMAT_FILES, BasisJudgement, FileRecord, Format, Manifest
 from hnexport.bundle.table_checks import check_lengths, check_tables
 from hnexport.errors import BundleError, SpecError
 from hnexport.families import Described, family, image_input
@@ -185,6 +185,16 @@ def _check_rounding(manifest: Manifest) -> None:
             all(0 <= member < manifest.members for member in rounding.members),
             f"$.basis_rounding.members: expected members 0 to {manifest.members - 1}",
         )
+        if rounding.judged is not None:
+            _check_judged("$.basis_rounding.judged", rounding.judged)
+
+
+def _check_judged(path: str, judged: BasisJudgement) -> None:
+    _require("/" not in judged.data, f"{path}.data: {shown(judged.data)} is not the name of a file without its folder")
+    _require(judged.samples >= 1, f"{path}.samples: expected at least 1, found {judged.samples}")
+    _check_figures(path, (judged.relative_l2,))
+    shares = (judged.agreement, judged.accuracy, judged.accuracy_before)
+    _require(all(0 <= share <= 1 for share in shares if share is not None), f"{path}: expected shares from 0 to 1")
 
 
 def _check_trained(manifest: Manifest) -> None:

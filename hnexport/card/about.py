@@ -25,7 +25,7 @@ from hnexport.spec.assumed import assumption
 from hnexport.spec.bases import basis_dtype
 from hnexport.spec.images import ImageInput
 from hnexport.spec.usage import Normalisation
-from hnexport.summary import anytime_line, reference_line, summarise, temperature_line
+from hnexport.summary import anytime_line, judged_line, reference_line, summarise, temperature_line
 from hnexport.text import megabytes, number_of
 
 __all__ = ["class_names", "files", "introduction", "parity", "signature", "weights"]
@@ -86,6 +86,8 @@ def _bases(manifest: Manifest) -> str:
         return ""
     rounding = manifest.basis_rounding
     changed = "" if rounding is None else f"; rounding changed outputs by {rounding.logits:.1e}, relative L2"
+    if rounding is not None and rounding.judged is not None:
+        changed += f"; on {prose(judged_line(rounding.judged))}"
     return f"stored in {dtype}, weights generated in float32{changed}"
 
 

@@ -99,7 +99,7 @@ def precision_option(function: F) -> F:
     """`--precision`: by which tolerance to judge."""
     return click.option(
         "--precision",
-        type=click.Choice(["float32", "tf32", "float16"]),
+        type=click.Choice(["float32", "tf32", "float16", "bfloat16"]),
         default="float32",
         show_default=True,
         help="By which tolerance to judge; tf32 also turns TF32 on, which is otherwise off.",

@@ -4,7 +4,6 @@ import functools
 import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +13,17 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.datasets.columns import encoded_columns, numbers, picture_column
+from hnexport.datasets.files import open_parquet
 from hnexport.datasets.sizes import samples_at_once
 from hnexport.errors import RuntimeInputError
 from hnexport.evaluate.batches import Batch
 from hnexport.evaluate.targets import TARGETS, ReadOptions, named_targets, renumbered, target_spec
 from hnexport.images import image_input
-from hnexport.images.files import open_file
 from hnexport.images.reader import PictureReader
 from hnexport.installed import require_extra
 from hnexport.runtime.inputs import check_dtype, check_input
 from hnexport.spec import OutputSpec
 from hnexport.spec.images import ImageInput
-from hnexport.text import shorten
 
 if TYPE_CHECKING:
     import pyarrow
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["ParquetData", "read_parquet"]
 
 _AT_ONCE = 256  # pictures
-_BUFFER_BYTES = 2**20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,7 +65,7 @@ def read_parquet(
         IncompleteError: there is no pyarrow.
     """
     require_extra("Parquet", "pyarrow", "evaluate")
-    with _opened(path) as file:
+    with open_parquet(path) as file:
         schema, samples = file.schema_arrow, file.metadata.num_rows
         if not samples:
             raise RuntimeInputError(f"{path} holds no samples")
@@ -89,25 +86,12 @@ def read_parquet(
         return ParquetData(batches=read, targets=right, samples=samples, class_names=names, class_order=order)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator["ParquetFile"]:
-    """The file, read as it goes; whatever is wrong with it is said."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    with open_file(path, "Parquet") as file:
-        try:
-            yield parquet.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False)
-        except (pa.ArrowException, OSError) as error:
-            raise RuntimeInputError(f"{path} cannot be read as Parquet: {shorten(error)}") from error
-
-
 def _inputs(path: Path, manifest: Manifest) -> Iterator[Batch]:
     """Columns of numbers, some rows at a time."""
     import pyarrow as pa
 
     inputs = manifest.signature.inputs
-    with _opened(path) as file:
+    with open_parquet(path) as file:
         held = file.schema_arrow.names
         missing = next((tensor.name for tensor in inputs if tensor.name not in held), None)
         if missing is not None:
@@ -162,7 +146,7 @@ def _declared(schema: "pyarrow.Schema", column: str) -> tuple[str, ...]:
 def _pictures(path: Path, column: str, image: ImageInput, options: ReadOptions) -> Iterator[Batch]:
     """Pictures, decoded as files are."""
     reader = PictureReader.of(image, **options.pictures)
-    with _opened(path) as file:
+    with open_parquet(path) as file:
         contents = _contents(path, file, column)
         while chunk := list(itertools.islice(contents, _AT_ONCE)):
             read = [reader.content(content, f"{path}: {column} [{number}]") for number, content in chunk]

@@ -20,6 +20,7 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError, ProviderError, RuntimeInputError
 from hnexport.interrupts import interrupts_kept
 from hnexport.names import COND_ID, MODEL_FILE, WEIGHTS_FILE
+from hnexport.runtime.integer_products import integer_products
 from hnexport.runtime.memory import release_freed_memory
 from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
 from hnexport.runtime.options import Precision, Strategy
@@ -89,7 +90,7 @@ class OpenvinoEngine:
             int8: what makes a member's parameters, where the precision is int8.
 
         Raises:
-            ProviderError: OpenVINO is not installed or broken, or this processor has no instructions of the precision.
+            ProviderError: OpenVINO is not installed or broken, or the processor lacks instructions of the precision.
         """
         self._openvino = import_openvino()
         self._core = self._openvino.Core()
@@ -109,6 +110,11 @@ class OpenvinoEngine:
             raise ProviderError(
                 f"precision={precision.value!r}: OpenVINO finds no instructions for it on this processor, nothing "
                 "is to be gained: leave it out"
+            )
+        if precision is Precision.INT8 and integer_products() == ():
+            raise ProviderError(
+                "precision='int8': this processor has no instructions for products of int8 (VNNI, AMX), and OpenVINO's "
+                "sums would leave their range: choose engine='onnxruntime', or leave the precision out"
             )
 
     @property

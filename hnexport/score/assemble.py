@@ -13,9 +13,8 @@ from hnexport.score.plan import METADATA_KEY, Plan, parsed
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["RULES", "Damaged", "Faults", "assemble", "faults_of", "plan_of"]
+__all__ = ["Damaged", "Faults", "assemble", "faults_of", "plan_of", "rules"]
 
-RULES = Rules(error=RuntimeInputError, called="--out", what="file", forced_by="")
 _GROUP_ROWS = 16_384
 _GROUP_BYTES = 2**26
 _SHOWN = 5
@@ -38,6 +37,11 @@ class Faults:
     first: tuple[Damaged, ...]
 
 
+def rules() -> Rules:
+    """Nothing is replaced."""
+    return Rules(error=RuntimeInputError, what="file", forced_by="")
+
+
 def assemble(parts: Parts, plan: Plan, out: Path) -> None:
     """Write the parts as one file, in their order, and put it at its place.
 
@@ -46,7 +50,7 @@ def assemble(parts: Parts, plan: Plan, out: Path) -> None:
     """
     from pyarrow import parquet
 
-    with staged_file(out, RULES) as new, new.open("wb") as file:
+    with staged_file(out, rules()) as new, new.open("wb") as file:
         writer, rows = None, 0
         try:
             for group in _groups(parts, plan):

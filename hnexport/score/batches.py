@@ -2,21 +2,18 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from hnexport.errors import RuntimeInputError
+from hnexport.datasets.files import open_parquet, said
 from hnexport.images.files import open_file
-from hnexport.text import shorten
 
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["ArrowBatches", "ParquetBatches", "RecordBatches", "said"]
+__all__ = ["ArrowBatches", "ParquetBatches", "RecordBatches"]
 
 _AT_ONCE = 32
-_BUFFER_BYTES = 2**20
 
 
 class RecordBatches(Protocol):
@@ -39,12 +36,9 @@ class ParquetBatches:
         Raises:
             RuntimeInputError: it cannot be read.
         """
-        from pyarrow import parquet
-
         self._path = path
-        with said(path, "Parquet"):
-            self._file = parquet.ParquetFile(open_file(path, "Parquet"), buffer_size=_BUFFER_BYTES, pre_buffer=False)
-            self.schema, held = self._file.schema_arrow, self._file.metadata
+        with open_parquet(path) as file:
+            self.schema, held = file.schema_arrow, file.metadata
             groups = [held.row_group(number).num_rows for number in range(held.num_row_groups)]
         self._starts = [0, *itertools.accumulate(groups)]
         self.rows = self._starts[-1]
@@ -54,8 +48,8 @@ class ParquetBatches:
         group = max(number for number, first in enumerate(self._starts) if first <= start)
         at = self._starts[group]
         groups = range(group, len(self._starts) - 1)
-        with said(self._path, "Parquet"):
-            for batch in self._file.iter_batches(_AT_ONCE, row_groups=groups, columns=list(columns), use_threads=False):
+        with open_parquet(self._path) as file:
+            for batch in file.iter_batches(_AT_ONCE, row_groups=groups, columns=list(columns), use_threads=False):
                 if at + len(batch) > start:
                     yield at, batch
                 at += len(batch)
@@ -118,14 +112,3 @@ def _each(reader: "pyarrow.ipc.RecordBatchFileReader", first: int) -> "Iterator[
         yield from (reader.get_batch(number) for number in range(first, reader.num_record_batches))
     else:
         yield from itertools.islice(reader, first, None)
-
-
-@contextmanager
-def said(path: Path, kind: str) -> Iterator[None]:
-    """Whatever is wrong with a file is said."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        raise RuntimeInputError(f"{path} cannot be read as {kind}: {shorten(error)}") from error

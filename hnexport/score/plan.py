@@ -132,7 +132,8 @@ def _until_text(until: Any) -> str | None:
     if until is None or isinstance(until, str):
         return until
     rule = as_until(until)
-    return rule.text if rule.least == 1 else f"{rule.text}, of at least {rule.least}"
+    text = rule.text if rule.confidence is None else repr(rule.confidence)  # every digit
+    return text if rule.least == 1 else f"{text}, of at least {rule.least}"
 
 
 def _pictures(source: Source, options: ScoreOptions) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from hnexport.progress import Progress, no_progress
 from hnexport.publishing import check_place
 from hnexport.runtime.anytime import check_anytime
 from hnexport.runtime.validation import require_path
-from hnexport.score.assemble import RULES, Faults, assemble, faults_of, plan_of
+from hnexport.score.assemble import Faults, assemble, faults_of, plan_of, rules
 from hnexport.score.columns import columns_of
 from hnexport.score.on_ray import RayWorkers, contents_by_ray, for_ray
 from hnexport.score.options import ScoreOptions
@@ -98,7 +98,7 @@ def score(
             with Parts.opened(target, plan) as parts:
                 parts.remove()
         return _scored(target, plan, source, (), began)
-    check_place(target, RULES)
+    check_place(target, rules())
     if not parts_folder(target).exists():
         check_readable(source, place)
     with Parts.opened(target, plan) as parts:

@@ -162,11 +162,17 @@ def page_of(name: str, served: Served, options: ServeOptions) -> str:
         parameters=PARAMETERS,
         gets={path.replace("{model}", name): text for path, text in _GETS.items()},
         errors=_ERRORS,
-        v2=json.dumps(_v2_example(served), ensure_ascii=False, indent=1),
+        v2=_in_lines(_v2_example(served)),
         plain=json.dumps(_plain_example(served), ensure_ascii=False),
         cond_id=COND_ID,
         version=__version__,
     )
+
+
+def _in_lines(request: dict[str, Any]) -> list[str]:
+    """A request with a line for each tensor: the page makes whatever else is in a text visible."""
+    tensors = [json.dumps(item, ensure_ascii=False) for item in request["inputs"]]
+    return ['{"inputs": [', *(f"  {tensor}," for tensor in tensors[:-1]), f"  {tensors[-1]}]}}"]
 
 
 def _shape(spec: TensorSpec) -> str:

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from os import PathLike
 from types import FrameType
@@ -25,6 +26,8 @@ __all__ = ["serve"]
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 2048
+_LINGER_S = 0.5
+"""So long may a connection on which no request has come yet stay open at the end."""
 
 
 def serve(
@@ -56,11 +59,47 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals to `_Run`."""
+    """Leaves the signals to `_Run`, and answers whoever was connected when it stopped listening.
+
+    uvicorn closes its sockets at once, and every connection on which no request is being answered: a client whose
+    connection waits to be accepted, or whose request is on its way, would see it break.
+    """
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for sock in sockets or ():
+            await self._accept_the_last(sock)
+        deadline = time.monotonic() + _LINGER_S
+        while not self.force_exit and time.monotonic() < deadline and any(map(_is_idle, self.server_state.connections)):
+            await asyncio.sleep(_LINGER_S / 20)
+        await super().shutdown(sockets)
+
+    async def _accept_the_last(self, sock: socket.socket) -> None:
+        """Take every connection that waits, and stop listening."""
+        waiting = []
+        with contextlib.suppress(OSError):  # BlockingIOError: there are no more
+            while True:
+                waiting.append(sock.accept()[0])
+        for server in self.servers:
+            server.close()
+        for connection in waiting:
+            connection.setblocking(False)
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state={}
+        )
+        return made
+
+
+def _is_idle(connection: Any) -> bool:
+    """Whether no request is being answered on a connection: the next one may be on its way."""
+    cycle = getattr(connection, "cycle", None)
+    return cycle is None or cycle.response_complete
 
 
 class _Run:

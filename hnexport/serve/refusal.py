@@ -1,5 +1,7 @@
 """What a request is answered with where it is not computed."""
 
+from collections.abc import Mapping
+
 from hnexport.errors import HnexportError
 
 __all__ = ["RefusedError", "unavailable"]
@@ -15,9 +17,9 @@ class RefusedError(HnexportError):
         headers: further ones of the answer.
     """
 
-    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
-        self.status, self.headers = status, headers or {}
+        self.status, self.headers = status, dict(headers or {})
 
 
 def unavailable(message: str) -> RefusedError:

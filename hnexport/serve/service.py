@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.errors import HnexportError, RuntimeInputError
@@ -21,7 +20,7 @@ from hnexport.serve.served import Served, check_replacement, load_served, releas
 from hnexport.serve.settings import ServeOptions
 from hnexport.serve.work import Ran, Work
 
-__all__ = ["Service"]
+__all__ = ["Service", "details"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ class Service:
         self._replacing = asyncio.Lock()
         self._stamp: tuple[int, ...] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._name = ""
+        self._name = _as_name(options.name) if options.name else ""
         watch = self.metrics.watch
         watch("hnexport_queue_samples", "Samples that wait.", lambda: self._batcher.rows if self._batcher else 0)
         watch(
@@ -75,7 +74,7 @@ class Service:
         """
         self._stamp = stamp(self.bundle)
         served = await asyncio.to_thread(load_served, self.bundle, self.options.load)
-        self._name = _as_name(self.options.name or served.manifest.name)
+        self._name = self._name or _as_name(served.manifest.name)
         on_cpu = served.first.provider == "cpu"
         self._batcher = Batcher(
             workers=self.options.workers or (allowed_cores() if on_cpu else 1),
@@ -229,8 +228,3 @@ def _as_name(name: str) -> str:
 def details(ran: Ran) -> dict[str, int]:
     """In which call a request was computed: the same call of the runtime gives the same bits."""
     return {"batch_id": ran.batch, "batch_samples": ran.batch_rows, "batch_offset": ran.offset}
-
-
-def rows_of(arrays: Mapping[str, NDArray[Any]]) -> int:
-    """How many numbers there are, for what is done elsewhere than on the event loop where they are many."""
-    return int(sum(np.size(array) for array in arrays.values()))

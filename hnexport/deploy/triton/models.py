@@ -137,9 +137,6 @@ class _Plan:
         batched: bool,
         warmup: Mapping[str, Array],
     ) -> Interface:
-        threads = self._options.threads
-        named = {"threads": str(threads)} if backend == Backend.PYTHON else {"intra_op_thread_count": str(threads)}
-        strategy = {"strategy": "materialised"} if backend == Backend.PYTHON else {}
         return Interface(
             name=f"{self._base}-{suffix}" if suffix else self._base,
             backend=backend,
@@ -148,8 +145,24 @@ class _Plan:
             batched=batched,
             labelled=(self._output.name,) if self._labels and self._output and batched else (),
             warmup=warmup,
-            parameters={**strategy, **(named if threads is not None else {})},
+            parameters={**self._told(), **self._set(backend)},
         )
+
+    def _told(self) -> dict[str, str]:
+        """What clients have to know; backends leave it alone."""
+        normalisation = self._manifest.usage.normalisation
+        numbers = {} if normalisation is None else {"mean": normalisation.mean, "std": normalisation.std}
+        return {
+            "hnexport.members": str(self._manifest.members),
+            **{f"hnexport.{name}": ",".join(map(repr, values)) for name, values in numbers.items()},
+        }
+
+    def _set(self, backend: str) -> dict[str, str]:
+        """How the backend computes."""
+        threads = "" if self._options.threads is None else str(self._options.threads)
+        if backend == Backend.PYTHON:
+            return {"strategy": "materialised", **({"threads": threads} if threads else {})}
+        return {"intra_op_thread_count": threads} if threads else {}
 
     def _planned(
         self, interface: Interface, kind: str, files: Mapping[str, Path], member: int | None = None
