@@ -93,7 +93,7 @@ def bench(bundle: Path, options: BenchOptions | None = None, progress: Progress 
         write_plain(bundle, manifest, options.member, plain, half=options.precision is Precision.FLOAT16)
         if options.samples is not None:
             samples, _ = drawn_samples(options.samples, manifest, ReadOptions(), MOST_SAMPLES)
-            np.savez(plain / SAMPLES_FILE, **samples)
+            np.savez(plain / SAMPLES_FILE, **samples)  # type: ignore[arg-type]  # no name is allow_pickle
         request = _request(bundle, plain, threads, options)
         workers: dict[str, _Worker] = {}
         for name in names:
