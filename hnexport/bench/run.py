@@ -92,7 +92,7 @@ def bench(bundle: Path, options: BenchOptions | None = None, progress: Progress 
         plain = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hnexport-bench-")))
         write_plain(bundle, manifest, options.member, plain, half=options.precision is Precision.FLOAT16)
         if options.samples is not None:
-            samples: dict[str, Any] = drawn_samples(options.samples, manifest, ReadOptions(), MOST_SAMPLES)
+            samples, _ = drawn_samples(options.samples, manifest, ReadOptions(), MOST_SAMPLES)
             np.savez(plain / SAMPLES_FILE, **samples)
         request = _request(bundle, plain, threads, options)
         workers: dict[str, _Worker] = {}

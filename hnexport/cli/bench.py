@@ -59,7 +59,7 @@ def bench(
     bundle: Path,
     batch_sizes: tuple[int, ...],
     against: str,
-    until: "Until",
+    until: "Until | str",
     data: Path | None,
     provider: str,
     precision: str,

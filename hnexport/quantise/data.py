@@ -89,17 +89,24 @@ def read_calibration(
     )
 
 
-def drawn_samples(place: str | Path, manifest: Manifest, options: ReadOptions, most: int) -> dict[str, Array]:
-    """At most so many of the samples, drawn, by name.
+def drawn_samples(
+    place: str | Path,
+    manifest: Manifest,
+    options: ReadOptions,
+    most: int = _MOST_JUDGED,
+    *,
+    needs_targets: bool = False,
+) -> tuple[dict[str, Array], Array | None]:
+    """At most so many of the samples, drawn, by name; and what is right of them, where the data say it.
 
     Raises:
         RuntimeInputError: they cannot be read, or are not what the network takes.
     """
-    data = _read(Path(place), manifest, options, needs_targets=False)
+    data = _read(Path(place), manifest, options, needs_targets=needs_targets)
     if data.samples < 1:
         raise RuntimeInputError(f"{place} holds no samples")
-    order = np.random.default_rng(0).permutation(data.samples)
-    return _gathered(manifest.signature, data, np.sort(order[:most]).tolist())
+    some = np.sort(np.random.default_rng(0).permutation(data.samples)[:most]).tolist()
+    return _gathered(manifest.signature, data, some), None if data.targets is None else data.targets[some]
 
 
 def _gathered(signature: Signature, data: Data, wanted: Sequence[int]) -> dict[str, Array]:

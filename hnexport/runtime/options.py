@@ -8,7 +8,7 @@ from hnexport.precision import Precision
 from hnexport.runtime.cuda import CudaOptions
 from hnexport.runtime.validation import choice, require_count, require_threads
 
-__all__ = ["Check", "Checksums", "EngineName", "LoadOptions", "Precision", "Strategy"]
+__all__ = ["Check", "Checksums", "EngineName", "LoadOptions", "Precision", "Strategy", "own_provider"]
 
 
 class EngineName(StrEnum):
@@ -145,3 +145,9 @@ class LoadOptions:
 
     def _place(self) -> str:
         return f"provider={self.provider!r}, engine={self.engine.value!r}"
+
+
+def own_provider(precision: str, provider: str, engine: str) -> str:
+    """The provider that is meant where a precision is asked for by name: "auto" could come to one without it."""
+    needs_cuda = precision in _CUDA_PRECISIONS and engine == EngineName.ONNXRUNTIME
+    return "cuda" if needs_cuda and provider == "auto" else provider
