@@ -17,6 +17,7 @@ from hnexport.text import shorten
 __all__ = ["RayWorkers", "contents_by_ray", "for_ray"]
 
 _STORE_BYTES = 2**28  # of a local run: parts are small
+_TRIES = 3
 _GPU = ("cuda", "tensorrt", "tensorrt-rtx", "migraphx")
 
 
@@ -109,21 +110,33 @@ def _connected(workers: RayWorkers) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
-    try:
-        if workers.address is None:
-            cores = workers.actors or _cores()
-            ray.init("local", num_cpus=cores, object_store_memory=_STORE_BYTES, include_dashboard=False, **quiet)
-        else:
-            ray.init(workers.address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise RuntimeInputError(f"Ray could not be reached: {shorten(error)}") from error
+    _start(workers)
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start(workers: RayWorkers) -> None:
+    """Start Ray here, or connect to where it runs. On a busy machine it may take longer to start than it waits."""
+    import ray
+
+    quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+    here: dict[str, Any] = {"object_store_memory": _STORE_BYTES, "include_dashboard": False}
+    for left in reversed(range(_TRIES if workers.address is None else 1)):
+        try:
+            if workers.address is None:
+                ray.init("local", num_cpus=workers.actors or _cores(), **here, **quiet)
+            else:
+                ray.init(workers.address, **quiet)
+        except Exception as error:  # it raises bare ones too
+            ray.shutdown()
+            if not left:
+                raise RuntimeInputError(f"Ray could not be reached: {shorten(error)}") from error
+        else:
+            return
 
 
 def _cores() -> int:
