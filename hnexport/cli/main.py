@@ -27,7 +27,7 @@ COMMANDS = {
     "build": "Build a verified bundle: one graph (cond_id, image) -> logits in every format.",
     "card": "Write a bundle's model card, README.md: what it is, how to load it, parity, evaluation.",
     "convert": "Convert a hypnettorch or late-phase ensemble to a native checkpoint.",
-    "deploy": "Put a bundle where people use it: a web page.",
+    "deploy": "Put a bundle where people use it: a web page, a server.",
     "doctor": "Say what this machine can run, what is missing, and the remedy.",
     "evaluate": "Accuracy, calibration and uncertainty on data, of each member and of the ensemble.",
     "golden": "Write the golden inputs as plain files, for runtimes that Python cannot reach.",

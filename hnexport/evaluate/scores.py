@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hnexport.evaluate.results import Bin, Scores
+from hnexport.evaluate.measures import Bin, Scores
 
 __all__ = [
     "Scored",
+    "bin_places",
     "calibration_error",
     "gain",
     "joined",
@@ -93,8 +94,7 @@ def scores(rows: Scored, bins: int) -> Scores:
 
 def reliability(rows: Scored, bins: int) -> tuple[Bin, ...]:
     """Rows by their confidence, in bins of equal width; a boundary belongs to the upper one, 1 to the last."""
-    edges = np.linspace(0.0, 1.0, bins + 1)
-    place = np.clip(np.searchsorted(edges, rows.confidence, side="right") - 1, 0, bins - 1)
+    edges, place = np.linspace(0.0, 1.0, bins + 1), bin_places(rows.confidence, bins)
     counts = np.bincount(place, minlength=bins)
     shares = [
         np.bincount(place, weights=values, minlength=bins) / np.maximum(counts, 1)
@@ -104,6 +104,12 @@ def reliability(rows: Scored, bins: int) -> tuple[Bin, ...]:
         Bin(low=float(low), high=float(high), count=int(count), confidence=float(sure), accuracy=float(correct))
         for low, high, count, sure, correct in zip(edges, edges[1:], counts, *shares, strict=False)
     )
+
+
+def bin_places(confidence: Floats, bins: int) -> NDArray[np.int64]:
+    """`[row]`: the bin, of equal width, that each row is in."""
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    return np.clip(np.searchsorted(edges, confidence, side="right") - 1, 0, bins - 1)
 
 
 def calibration_error(bins: tuple[Bin, ...]) -> float:

@@ -1,16 +1,17 @@
 """What a request asks for beside its tensors: which members, what of them, in which precision."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
 from hnexport.members import check_member, check_members
 from hnexport.names import COND_ID
 from hnexport.reading import shown
-from hnexport.runtime.anytime import check_anytime
+from hnexport.runtime.anytime import BUNDLE, bundle_rule, check_anytime
 from hnexport.runtime.until import Until, as_until
 from hnexport.serve.outputs import summary_specs
 from hnexport.serve.refusal import RefusedError
@@ -22,7 +23,7 @@ PARAMETERS: Mapping[str, str] = {
     "member": "one member, a number from 0; outputs are [batch, …]",
     "members": 'several: "all", "2,3,7" or a list of numbers; outputs are [member, batch, …]',
     "mean": "true: what the members (all, where none are named) say together, and how much they disagree",
-    "until": '"exact", "votes" or a probability such as 0.8: the mean of no more members than each sample takes',
+    "until": '"exact", "votes", "bundle" or a probability such as 0.8: the mean of no more members than a sample takes',
     "least": "with until: at least so many members",
     "precision": "one that this service has; by default its first",
     "batch_details": "true: the answer says in which batch it was computed",
@@ -67,6 +68,7 @@ def asked(
     precisions: Sequence[str],
     cond_id: Any = None,
     wanted: Sequence[str] = (),
+    manifest: Manifest | None = None,
 ) -> Asked:
     """What a request asks for.
 
@@ -75,14 +77,27 @@ def asked(
         members: how many there are.
         cond_id: the tensor of that name, an array of integers of one or more elements, or None.
         wanted: the outputs that are named; those of a summary ask for one.
+        manifest: what may say when members are enough.
 
     Raises:
         RefusedError: they contradict each other or the ensemble.
     """
     try:
+        if manifest is not None and parameters.get("until") == BUNDLE:
+            parameters, own = _of_bundle(parameters, manifest, cond_id)
+            return replace(_asked(parameters, members, signature, precisions, None, wanted), members=own)
         return _asked(parameters, members, signature, precisions, cond_id, wanted)
     except RuntimeInputError as error:
         raise RefusedError(400, str(error)) from error
+
+
+def _of_bundle(
+    parameters: Mapping[str, Any], manifest: Manifest, cond_id: Any
+) -> tuple[Mapping[str, Any], tuple[int, ...]]:
+    """The bundle's own rule as parameters, and the members in its order."""
+    named = cond_id is not None or any(parameters.get(name) is not None for name in ("member", "least"))
+    rule, order = bundle_rule(manifest, () if named else parameters.get("members") or "all")
+    return {**parameters, "members": None, "until": rule.confidence, "least": rule.least}, order
 
 
 def _asked(

@@ -156,6 +156,7 @@ class Service:
             precisions=list(served.ensembles),
             cond_id=cond_id,
             wanted=wanted,
+            manifest=served.manifest,
         )
 
     def work(self, served: Served, wish: Asked, inputs: Mapping[str, NDArray[Any]]) -> Work:

@@ -68,9 +68,10 @@ def test_each_member_is_rounded_by_its_own_ranges_and_weights(built, samples, op
     np.testing.assert_array_equal(first, found.predict(images, member=0))  # made again
 
 
-def test_members_in_int8_are_asked_one_after_the_other_whatever_the_batch(built, samples, options):
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_members_in_int8_are_asked_one_after_the_other_whatever_the_batch(engine, built, samples, options):
     quantised(built.path, samples, options=options)
-    ensemble = load(built.path, precision="int8")
+    ensemble = load(built.path, precision="int8", engine=engine)
     images = np.load(samples)["image"][:12]
     first = np.sort(ensemble.predict_mean(images, members=[0]).probabilities.max(axis=-1))
     gap = int(np.diff(first).argmax())
