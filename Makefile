@@ -18,7 +18,7 @@ WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"
 # Chromium likewise, otherwise npm's
 BROWSER := $(if $(or $(CHROMIUM),$(shell command -v chromium || command -v chromium-browser)),,tests/web/node_modules/.chromium/chrome)
 
-.PHONY: demo digits study test test-fast fuzz runtimes runtimes-check runtimes-test page web-test runtime-alone webgpu wheels lint clean
+.PHONY: demo digits study score load test test-fast fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
@@ -31,7 +31,7 @@ test: $(VENV)/.installed-dev  ## every test
 test-fast: $(VENV)/.installed-dev  ## without the tests that build WRN-28-10, and without mutants
 	$(PYTEST) -m "not reference and not fuzz" $(TESTS)
 
-fuzz: $(VENV)/.installed-dev  ## 1,400 mutants through every command that reads them; with SEED=7 ONLY=manifest-12 one of them
+fuzz: $(VENV)/.installed-dev  ## 1,700 mutants through every command that reads them; with SEED=7 ONLY=manifest-12 one of them
 	@echo "seed $(SEED): make fuzz SEED=$(SEED) does the same again"
 	HNEXPORT_FUZZ=1 HNEXPORT_FUZZ_SEED=$(SEED) $(PYTEST) -m "fuzz or hypothesis" --hypothesis-seed=$(SEED) \
 		$(if $(ONLY),-k '[$(ONLY)]') tests
@@ -42,6 +42,10 @@ study: $(VENV)/.installed-dev  ## int8 and fewer members on ensembles of ten, ov
 digits: $(VENV)/.installed-dev  ## train, build and evaluate the digits ensemble; the tables of docs/evaluate.md
 	OMP_NUM_THREADS=1 $(BIN)/python tools/digits_table.py
 
+score: $(VENV)/.installed-dev  ## 20,000 pictures scored, killed twice and gone on, and by Ray; the table of docs/score.md. DISK=--disk as root
+	$(BIN)/hnexport build --network wrn-10-1 --members 3 --formats onnx --out build/score --force
+	$(BIN)/python tools/score_check.py build/score $(DISK)
+
 runtimes: $(VENV)/.installed-dev tests/runtimes/node_modules/.package-lock.json $(BROWSER)  ## the tables of docs/runtimes.md; ONLY="NAME …" some rows
 	$(WITH_NODE) $(BIN)/python tools/runtimes_table.py $(addprefix --only ,$(ONLY))
 
@@ -51,6 +55,15 @@ runtimes-check: $(VENV)/.installed-dev  ## the runtimes that people use most on 
 
 runtimes-test: $(VENV)/.installed-dev tests/runtimes/node_modules/.package-lock.json  ## every ONNX file in Node and in Chromium
 	HNEXPORT_RUNTIMES=1 $(WITH_NODE) $(PYTEST) tests/runtimes
+
+# The wheel of nvidia-pytriton has a server and its Python backend; ONNXRUNTIME=FOLDER is a built onnxruntime backend.
+triton-test: $(VENV)/.installed-dev  ## `hnexport deploy triton` in a real server of Triton (Linux)
+	$(PYTHON) -m venv $(VENV)-triton
+	$(VENV)-triton/bin/pip install --quiet nvidia-pytriton 'tritonclient[http]' './tools/packaging/runtime[cpu]'
+	HNEXPORT_TRITON=$(VENV)-triton HNEXPORT_TRITON_ONNXRUNTIME=$(ONNXRUNTIME) $(PYTEST) tests/deploy/triton
+
+load: $(VENV)/.installed-dev  ## `hnexport serve` under 64 clients, malformed requests, replacement and SIGTERM; three to six minutes on quiet cores
+	OMP_NUM_THREADS=1 $(BIN)/python tools/load_service.py $(LOAD)
 
 runtime-alone: $(VENV)/.installed-dev  ## hnexport-runtime in an environment of its own, what it needs from the index
 	HNEXPORT_INDEX=1 $(PYTEST) tests/distributions
@@ -79,7 +92,7 @@ lint: $(VENV)/.installed-dev  ## style and types
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) $(VENV)-webgpu bundles build dist *.egg-info tests/runtimes/node_modules tests/web/node_modules
+	rm -rf $(VENV) $(VENV)-webgpu $(VENV)-triton bundles build dist *.egg-info tests/runtimes/node_modules tests/web/node_modules
 	rm -rf examples/web/node_modules examples/web/dist
 
 tests/runtimes/node_modules/.package-lock.json: tests/runtimes/package.json tests/runtimes/package-lock.json $(NODE)

@@ -10,6 +10,7 @@ minute on two cores.
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -64,14 +65,21 @@ def main() -> None:
         judge(bundle, images, labels)
 
 
-def train(seed: int, pixels: NDArray[np.uint8], answers: NDArray[np.int64], epochs: int) -> nn.Module:
+def train(
+    seed: int,
+    pixels: NDArray[np.uint8],
+    answers: NDArray[np.int64],
+    epochs: int,
+    make: Callable[[float, float], nn.Module] = Classifier,
+    rate: float = 0.01,
+) -> nn.Module:
     """A member: weights, and the order of its batches, of its own."""
     torch.manual_seed(seed)
     images, labels = torch.from_numpy(pixels), torch.from_numpy(answers)
-    network = Classifier(float(pixels.mean() / 255), float(pixels.std() / 255))
+    network = make(float(pixels.mean() / 255), float(pixels.std() / 255))
     steps = epochs * (len(images) // BATCH)
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=0.01, total_steps=steps)
+    optimiser = torch.optim.Adam(network.parameters(), lr=rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=rate, total_steps=steps)
     for _ in range(epochs):
         order = torch.randperm(len(images))
         for start in range(0, len(images) - BATCH + 1, BATCH):

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from hnexport import __version__
 from hnexport.bundle.checksums import WrittenFiles
+from hnexport.bundle.described import described
 from hnexport.bundle.golden import read_golden, write_golden
 from hnexport.bundle.manifest import (
     ArtifactParity,
@@ -34,10 +35,9 @@ from hnexport.bundle.manifest import (
 from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
 from hnexport.card import Measured, tell_of_kept, write_card
 from hnexport.ensemble import Ensemble
-from hnexport.errors import ParityError, SpecError
+from hnexport.errors import ParityError
 from hnexport.export import capture, write_onnx, write_pt2, write_torchscript
-from hnexport.hypernet.bases import basis_rounding
-from hnexport.names import COND_ID, MODEL_FILE, PARITY_FILE, PT2_FILE, TORCHSCRIPT_FILE
+from hnexport.names import MODEL_FILE, PARITY_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity import (
     ParityReport,
     VerifyOptions,
@@ -52,13 +52,14 @@ from hnexport.parity.depth import depth_profile
 from hnexport.parity.inputs import PROBE_KINDS, Probes, given_inputs
 from hnexport.parity.page import write_page
 from hnexport.parity.report import report_json
-from hnexport.parity.rounding import check_rounding, measure_rounding
+from hnexport.parity.rounding import Judge, check_measurable, check_rounding, is_rounded, measure_rounding
 from hnexport.parity.trained import check_trained
 from hnexport.parity.whole_numbers import whole_numbers
 from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
 from hnexport.rows import taken
-from hnexport.spec import BasisDtype, TensorSpec
+from hnexport.spec import BasisDtype
+from hnexport.spec.bases import without_bases
 from hnexport.spec.usage import Usage
 from hnexport.trust import remember
 
@@ -103,6 +104,8 @@ class BuildOptions:
         bases: how the bases are stored, for a source that has any; None leaves them as they are.
         max_logit_change: how much rounding the bases may change an output, relative L2 of a golden row; None: any.
         min_agreement: the share of golden rows whose largest class has to be the same then, 0 to 1.
+        judge: says what rounding the bases changes in answers to data, and refuses what it may not; see
+            `hnexport.quantise.judged`.
         samples: of every input `[sample, …]` by name, to verify with instead of random ones; see
             `hnexport.parity.inputs.given_inputs`.
         reference: a file of inputs and of what the trained model itself computes of them, which the ensemble has to
@@ -117,6 +120,7 @@ class BuildOptions:
     bases: BasisDtype | None = None
     max_logit_change: float | None = None
     min_agreement: float | None = None
+    judge: Judge | None = None
     samples: Mapping[str, NDArray[np.generic]] | None = None
     reference: str | PathLike[str] | None = None
     usage: Usage = field(default_factory=Usage)
@@ -168,6 +172,7 @@ def build(
     target, options = Path(target), options or BuildOptions()
     exact = _ensemble(source).with_usage(options.usage)
     ensemble = exact
+    check_measurable(exact.stored, options.bases, (options.max_logit_change, options.min_agreement, options.judge))
     if options.bases is not None:
         ensemble = _ensemble(_with_bases(source, options.bases)).with_usage(options.usage)
     formats = options.formats or default_formats(_stored_bytes(ensemble))
@@ -180,6 +185,10 @@ def build(
     needed = _needed_bytes(ensemble, len(formats), len(asked))
     check_target(target, force=options.force, needed_bytes=needed)
     clock = _Clock(progress)
+    rounds, judgement = options.bases is not None and is_rounded(exact, ensemble), None
+    if rounds and options.judge is not None:
+        with clock.stage("judge"):
+            judgement = options.judge(exact, ensemble, progress)
     with staged_folder(target, bundle_rules(force=options.force)) as folder:
         files = WrittenFiles(folder)
         manifest = dataclasses.replace(_write_formats(ensemble, folder, formats, clock), as_trained=trained)
@@ -189,11 +198,11 @@ def build(
                 ensemble, members, probes.inputs, probes.kinds, progress=progress, conditions=probes.conditions
             )
             write_golden(folder, golden)
-        if options.bases is not None and basis_rounding(ensemble.stored, exact.tensors, ensemble.tensors):
+        if rounds:
             with clock.stage("rounding"):
                 rounding = measure_rounding(exact, ensemble, golden, progress=progress)
             check_rounding(rounding, most_change=options.max_logit_change, least_agreement=options.min_agreement)
-            manifest = dataclasses.replace(manifest, basis_rounding=rounding)
+            manifest = dataclasses.replace(manifest, basis_rounding=dataclasses.replace(rounding, judged=judgement))
         del exact
         judged = VerifyOptions(
             members=options.members,
@@ -264,7 +273,8 @@ def _with_bases(source: Ensemble | Buildable, dtype: BasisDtype) -> Buildable:
     """The same source with its bases in `dtype`: the one thing that only some sources have."""
     change = getattr(source, "with_bases", None)
     if change is None:
-        raise SpecError(f"{_ensemble(source).name} generates nothing: it has no bases to store in {dtype.value}")
+        ensemble = _ensemble(source)
+        raise without_bases(ensemble.name, dtype, generates=ensemble.source.family == "hypernetwork")
     return change(dtype)  # type: ignore[no-any-return]
 
 
@@ -311,22 +321,7 @@ def _write_formats(ensemble: Ensemble, folder: Path, formats: tuple[Format, ...]
     if Format.PT2 in formats:
         with clock.stage("pt2"):
             write_pt2(captured, folder / PT2_FILE)
-    return Manifest(
-        name=ensemble.name,
-        origin=ensemble.origin,
-        members=ensemble.members,
-        source=ensemble.source,
-        inputs=(TensorSpec(name=COND_ID, dtype="int64", shape=()), *ensemble.signature.inputs),
-        outputs=ensemble.signature.outputs,
-        conditions=ensemble.signature.conditions,
-        usage=ensemble.usage,
-        slots=ensemble.slots,
-        stored=ensemble.stored,
-        formats=formats,
-        onnx=onnx_info,
-        files={},
-        versions=_versions(),
-    )
+    return described(ensemble, formats=formats, onnx=onnx_info, versions=_versions())
 
 
 def _metadata(ensemble: Ensemble) -> dict[str, str]:

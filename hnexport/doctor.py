@@ -68,7 +68,7 @@ def diagnose() -> Diagnosis:
     """
     return Diagnosis(
         machine=f"Python {platform.python_version()}, {platform.platform()}, {os.cpu_count()} logical CPUs",
-        findings=(*wheel_findings(installed_wheels()), _torch(), *_onnxruntime(), _openvino(), _cache()),
+        findings=(*wheel_findings(installed_wheels()), _torch(), *_onnxruntime(), _openvino(), _serving(), _cache()),
     )
 
 
@@ -220,3 +220,23 @@ def _openvino() -> Finding:
         state = State.WRONG if broken else State.MISSING
         return Finding(what="OpenVINO", state=state, detail=detail, remedy=remedy)
     return Finding(what="OpenVINO", state=State.WORKS, detail=openvino.get_version().partition("-")[0])
+
+
+def _serving() -> Finding:
+    """Whether `hnexport serve` has what it needs."""
+    what, needed = "hnexport serve", ("starlette", "uvicorn", "prometheus_client")
+    missing = [name for name in needed if find_spec(name) is None]
+    if missing:
+        whole = "hnexport-runtime" if missing_for_building() else "hnexport"
+        verb = "is" if len(missing) == 1 else "are"
+        detail = f"{', '.join(missing)} {verb} not installed"
+        return Finding(what=what, state=State.MISSING, detail=detail, remedy=f'pip install "{whole}[serve]"')
+    try:
+        with interrupts_kept():
+            import starlette
+            import uvicorn
+    except Exception as error:  # a broken installation may raise anything
+        remedy = "pip install --force-reinstall starlette uvicorn"
+        return Finding(what=what, state=State.WRONG, detail=f"cannot be imported: {error}", remedy=remedy)
+    detail = f"starlette {starlette.__version__}, uvicorn {uvicorn.__version__}"
+    return Finding(what=what, state=State.WORKS, detail=detail)

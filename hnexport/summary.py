@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from hnexport.bundle.manifest import FORMAT_FILES, Manifest
+from hnexport.bundle.manifest import FORMAT_FILES, BasisJudgement, Manifest
 from hnexport.families import Described, Told, assumed, family
 from hnexport.spec import Source, StoredTensor
 from hnexport.spec.usage import Normalisation
@@ -18,6 +18,8 @@ __all__ = [
     "Storage",
     "StoredGroup",
     "Summary",
+    "anytime_line",
+    "judged_line",
     "reference_line",
     "summarise",
     "summarise_storage",
@@ -27,6 +29,12 @@ __all__ = [
 
 
 _NAMED_CLASSES = 5
+_NAMED_MEMBERS = 32
+_LOSSES = {
+    "max_accuracy_drop": "an accuracy at most {:g} lower",
+    "max_changed": "at most {:g} of the answers others",
+    "max_ece_rise": "a calibration error at most {:g} higher",
+}
 
 
 class Origin(StrEnum):
@@ -121,12 +129,41 @@ def reference_line(manifest: Manifest) -> str | None:
     )
 
 
+def judged_line(found: BasisJudgement) -> str:
+    """What rounding the bases changed in the answers to data."""
+    line = f"{found.data}, {number_of(found.samples, 'sample')}: the mean of all members changed by "
+    line += f"{found.relative_l2:.1e} (relative L2)"
+    if found.agreement is not None:
+        line += f", {found.agreement:.2%} of its answers are the same"
+    if found.accuracy is not None and found.accuracy_before is not None:
+        line += f", accuracy {found.accuracy:.4f}, before {found.accuracy_before:.4f}"
+    return line
+
+
 def temperature_line(manifest: Manifest) -> str | None:
     """What logits are divided by, and where that comes from; None where they are not."""
     found = manifest.temperature
     if found is None:
         return None
     return f"temperature {found.value:.6g} of {found.output}, fitted on {found.rows:,} rows, of {found.source}"
+
+
+def anytime_line(manifest: Manifest) -> str | None:
+    """When members that are asked one after the other are enough, and for which stated loss; None where nobody chose.
+
+    It starts with a word and a colon.
+    """
+    found = manifest.anytime
+    if found is None:
+        return None
+    order = ", ".join(map(str, found.order[:_NAMED_MEMBERS])) + ", …" * (len(found.order) > _NAMED_MEMBERS)
+    least = f", at least {found.least}" * (found.least > 1)
+    losses = " and ".join(_LOSSES[name].format(value) for name, value in found.stated.items())
+    return (
+        f"stopping: members in the order {order}{least}, until the mean probability of a class is "
+        f"{found.confidence:g}: {found.members:.3f} of {manifest.members} a row; chosen on {found.rows:,} rows in "
+        f"{found.precision.value}, for {losses} than with all of them ({found.level:.0%} sure), of {found.source}"
+    )
 
 
 def usage_lines(found: Told) -> tuple[str, ...]:

@@ -23,7 +23,8 @@ def in_examples(monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
     with torch.random.fork_rng():
         yield
-    sys.modules.pop("train_digits", None)
+    for name in ("train_digits", "train_digits_modules"):
+        sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize("name", ["train_digits", "train_digits_modules"])
@@ -37,6 +38,27 @@ def test_an_example_trains_exports_and_judges_an_ensemble(name, in_examples, tmp
     }
     assert list(found) == [*(f"member {number}" for number in range(5)), "ensemble"]
     assert found["ensemble"] > 0.95  # 4 epochs; as the examples stand they reach 0.99
+
+
+@pytest.mark.parametrize(("kind", "epochs"), [("convolutions", 3), ("transformer", 8)])
+def test_plain_modules_answer_in_int8_as_in_float32_and_most_images_take_one_member(
+    kind, epochs, in_examples, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sys, "argv", ["digits_int8", "--kind", kind, "--epochs", str(epochs), "--out", str(tmp_path)])
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        runpy.run_path(str(EXAMPLES / "digits_int8.py"), run_name="__main__")
+    lines = re.findall(r"^(\w+), (\w+), (\S+): (\S+), (\d+), (\S+)$", printed.getvalue(), re.MULTILINE)
+    found = {tuple(one[:3]): (float(one[3]), int(one[4]), float(one[5])) for one in lines}
+    assert len(found) == 2 * 2 * 3
+    for engine in ("onnxruntime", "openvino"):
+        accuracy = found[engine, "float32", "all"][0]
+        assert accuracy > 0.9
+        for until in ("all", "exact", "0.8"):
+            given, changed, members = found[engine, "int8", until]
+            assert given > accuracy - 0.01
+            assert changed <= 5  # of 500
+            assert members < {"all": 5.001, "exact": 4.0, "0.8": 2.0}[until]
 
 
 def test_recalibrating_repairs_an_ensemble_that_was_trained_with_one_set_of_statistics(in_examples):

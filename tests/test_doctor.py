@@ -39,6 +39,15 @@ def test_the_cpu_works_and_everything_missing_has_a_remedy() -> None:
     assert all(finding.remedy for finding in findings.values() if finding.state is not State.WORKS)
 
 
+def test_the_service_works_or_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = doctor._serving()
+    assert found.state is State.WORKS
+    assert found.detail.startswith("starlette ")
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    found = doctor._serving()
+    assert (found.state, found.remedy) == (State.MISSING, 'pip install "hnexport[serve]"')
+
+
 def test_without_a_driver_cuda_is_missing_and_the_diagnosis_sound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(obstacles, "read_driver", lambda: None)
     diagnosis = diagnose()

@@ -9,6 +9,9 @@ import onnx
 import pytest
 import torch
 from bundles import rewrite_checksums, spec_of
+from foreign_runtimes import Job, in_tract
+from hypernetworks import CASES as HYPERNETWORKS
+from module_ensembles import ENSEMBLES
 from onnx import TensorProto
 from onnx.external_data_helper import ExternalDataInfo
 
@@ -18,6 +21,7 @@ from hnexport.bundle.manifest import BasisRounding
 from hnexport.bundle.restore import restore_tensors
 from hnexport.errors import SpecError
 from hnexport.families import family
+from hnexport.names import COND_ID, MODEL_FILE
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import Recipe
@@ -26,6 +30,7 @@ from hnexport.parity import VerifyOptions, verify
 from hnexport.parity.locate import locate
 from hnexport.parity.programs import program_tensors
 from hnexport.parity.rounding import RoundedTooMuchError, check_rounding
+from hnexport.rows import row_errors
 from hnexport.runtime import load
 from hnexport.spec import Activation, BasisDtype, Chunking, HypernetSpec, Source, StoredKind
 from hnexport.trust import Trust
@@ -191,3 +196,25 @@ def test_integers_are_not_trained(quantised):
     rounded = quantised("int8")[0].with_bases(BasisDtype.INT8)
     with pytest.raises(SpecError, match="train in float32"):
         rounded.ensemble().trainable().train()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_tract_makes_the_same_bases(case, quantised, tmp_path):
+    bundle = quantised(case)[1].path
+    golden = read_golden(bundle)
+    members = [int(member) for member in golden.members]
+    calls = [{COND_ID: np.array(member), "image": golden.inputs["image"]} for member in members]
+    found = in_tract(Job(graph=bundle / MODEL_FILE, calls=calls), tmp_path / "calls")
+    for row, outputs in enumerate(found):
+        assert row_errors(outputs["logits"], golden.outputs["logits"][row]).max() < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [BasisDtype.INT8, BasisDtype.INT4])
+def test_what_has_no_bases_says_so_and_what_else_is_in_fewer_bits(dtype, tmp_path):
+    for source, why in (
+        (ENSEMBLES["cnn"].ensemble(), "generates nothing: it has no bases to store in"),
+        (HYPERNETWORKS["both"].ensemble(), "has a hypernetwork of its own, stored as it is: it has no bases to store"),
+    ):
+        with pytest.raises(SpecError, match=f"{why}.*`hnexport tune BUNDLE --precision int8 --calibration IMAGES`"):
+            build(source, tmp_path / "bundle", options=BuildOptions(bases=dtype))
+    assert not list(tmp_path.iterdir())

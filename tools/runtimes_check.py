@@ -4,7 +4,7 @@ python tools/runtimes_check.py [--only NAME]...
 
 `make runtimes-check` runs it. Every member is held to 1e-5 of PyTorch in float64, and ids that do not exist to what the
 runtime is known to give. Exit code 1: one differs or fails. What the machine lacks (a compiler, npm's registry) is left
-out, with a line that says so. Every command has a limit of time.
+out, with a line that says so. Every command has a limit of time. Some also run the same bundle with bases in int4.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from hnexport.bundle.manifest import Format
 from hnexport.errors import HnexportError
 from hnexport.networks.wide_resnet.checkpoints import random_checkpoint
 from hnexport.networks.wide_resnet.spec import PipelineSpec, WideResNetSpec
+from hnexport.spec import BasisDtype
 
 NETWORK = "wrn-10-1"
 EXPECTED = {
@@ -40,6 +41,8 @@ EXPECTED = {
     "ray_actors": "refused",
 }
 """What each gives for ids that do not exist."""
+IN_INT4 = ("onnxruntime_python", "onnxruntime_node", "chromium_wasm", "cpp_libtorch", "cpp_openvino")
+"""Those that also run bases in fewer bits: what makes float32 of integers in each of them takes a second or two."""
 BUDGET_S = 1200
 """No runtime is begun later than this."""
 
@@ -52,29 +55,33 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that what was started ends, too
     wrong = []
     with tempfile.TemporaryDirectory(prefix="hnexport-check-") as folder:
-        stage = small_stage(Path(folder) / "bundle")
+        stage, rounded = small_stage(Path(folder) / "bundle"), small_stage(Path(folder) / "int4", BasisDtype.INT4)
         for name in names:
             begun, runtime = time.monotonic(), importlib.import_module(f"runtimes.{name}").RUNTIME
             late = begun - start > BUDGET_S
-            said = f"failed: the others took {BUDGET_S} s" if late else found(name, runtime, stage, Path(folder) / name)
+            said = (
+                f"failed: the others took {BUDGET_S} s"
+                if late
+                else found(name, runtime, (stage, rounded), Path(folder) / name)
+            )
             print(f"{runtime.name}: {said} ({time.monotonic() - begun:.0f} s)", flush=True)
             wrong += [] if is_right(said) else [name]
     print(f"wrong: {', '.join(wrong)}" if wrong else "nothing is wrong")
     return 1 if wrong else 0
 
 
-def small_stage(bundle: Path) -> Stage:
+def small_stage(bundle: Path, bases: BasisDtype | None = None) -> Stage:
     """The bundle alone, with the files that these runtimes load."""
     spec = PipelineSpec(network=WideResNetSpec.from_name(NETWORK), members=MEMBERS)
-    options = BuildOptions(formats=(Format.ONNX, Format.TORCHSCRIPT), provider="cpu")
+    options = BuildOptions(formats=(Format.ONNX, Format.TORCHSCRIPT), provider="cpu", bases=bases)
     build(random_checkpoint(spec), bundle, options=options)
     return Stage(bundle=bundle, plain=bundle, fixed=bundle, own=bundle)
 
 
-def found(name: str, runtime: Runtime, stage: Stage, folder: Path) -> str:
+def found(name: str, runtime: Runtime, stages: tuple[Stage, Stage], folder: Path) -> str:
     """What became of a runtime, in a line."""
     try:
-        return compared(name, runtime, stage, folder)
+        return compared(name, runtime, *stages, folder)
     except (NotRunError, HnexportError, OSError, ValueError, LookupError) as error:
         return str(error).replace("\n", " ")
 
@@ -85,8 +92,11 @@ def is_right(said: str) -> bool:
     return said.startswith("same") or (said.startswith("not run") and lacks)
 
 
-def compared(name: str, runtime: Runtime, stage: Stage, folder: Path) -> str:
+def compared(name: str, runtime: Runtime, stage: Stage, rounded: Stage, folder: Path) -> str:
     """Run the golden samples and the strange ones.
+
+    Args:
+        rounded: the bundle with bases in int4.
 
     Raises:
         NotRunError: it could not be run.
@@ -104,7 +114,15 @@ def compared(name: str, runtime: Runtime, stage: Stage, folder: Path) -> str:
         return f"different: {error:.1e} from float64, the limit is {LIMIT:.0e}"
     if ids != EXPECTED[name]:
         return f"different: ids that do not exist give {ids}, expected {EXPECTED[name]}"
-    return f"same: {error:.1e} from float64; ids that do not exist: {ids}"
+    said = f"same: {error:.1e} from float64; ids that do not exist: {ids}"
+    if name not in IN_INT4:
+        return said
+    attempt.stage, golden = rounded, golden_folder(rounded, folder / "int4")
+    attempt.predict(golden, (*range(MEMBERS), -1, MEMBERS), range(MEMBERS))
+    error = largest_error(rounded, golden)
+    if not error <= LIMIT:
+        return f"different with bases in int4: {error:.1e} from float64, the limit is {LIMIT:.0e}"
+    return f"{said}; with bases in int4: {error:.1e}"
 
 
 if __name__ == "__main__":

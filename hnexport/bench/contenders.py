@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hnexport.bench.means import WAYS, load_mean
 from hnexport.bench.task import PLAIN_FILE, PLAIN_WEIGHTS_FILE, Arrays, BenchTask, Loaded
 from hnexport.bundle.manifest import Format
 from hnexport.errors import BundleError, ProviderError
@@ -150,29 +151,6 @@ def _ensemble(task: BenchTask) -> Loaded:
     )
 
 
-def _predict_mean(
-    task: BenchTask, strategy: str, resident: int | None, *, shared: bool = False, precision: str = "float32"
-) -> Loaded:
-    """All members by `hnexport.runtime`, made ahead where all may be resident; `shared`: with one pool of threads."""
-    from hnexport.runtime import load, share_threads
-
-    if shared:
-        share_threads(task.threads)
-    ensemble = load(
-        task.bundle,
-        provider=task.provider,
-        strategy=strategy,
-        resident_members=resident,
-        threads=task.threads,
-        precision=precision,
-        check="none",
-    )
-    if resident is None:
-        ensemble.warm()
-    files = _bundle_files(task, NETWORK_FILE, HYPERNET_FILE, WEIGHTS_FILE)
-    return Loaded(runtime=f"{_onnxruntime(task)}, {ensemble.members} members", run=ensemble.predict_mean, files=files)
-
-
 def _torch(task: BenchTask) -> Loaded:
     import torch
 
@@ -234,35 +212,25 @@ CONTENDERS: Mapping[str, Contender] = MappingProxyType(
         "materialised": Contender(imports=("onnxruntime",), load=_materialised),
         "int8": Contender(imports=("onnxruntime",), load=_int8),
         "openvino-int8": Contender(imports=("openvino", "onnxruntime"), load=partial(_int8, engine="openvino")),
-        "ensemble-int8": Contender(
-            imports=("onnxruntime",),
-            load=partial(_predict_mean, strategy="materialised", resident=None, precision="int8"),
-            all_members=True,
-        ),
         "folded": Contender(imports=("onnxruntime",), load=partial(_folded, resident=False)),
         "folded-resident": Contender(imports=("onnxruntime",), load=partial(_folded, resident=True)),
         "generated": Contender(imports=("onnxruntime",), load=_generated),
         "ensemble": Contender(imports=("onnxruntime",), load=_ensemble, all_members=True),
-        "ensemble-materialised": Contender(
-            imports=("onnxruntime",),
-            load=partial(_predict_mean, strategy="materialised", resident=None),
-            all_members=True,
-        ),
-        "ensemble-shared": Contender(
-            imports=("onnxruntime",),
-            load=partial(_predict_mean, strategy="materialised", resident=None, shared=True),
-            all_members=True,
-        ),
-        "ensemble-folded": Contender(
-            imports=("onnxruntime",), load=partial(_predict_mean, strategy="folded", resident=1), all_members=True
-        ),
+        **{
+            name: Contender(
+                imports=("openvino", "onnxruntime") if way.openvino else ("onnxruntime",),
+                load=partial(load_mean, way=way),
+                all_members=True,
+            )
+            for name, way in WAYS.items()
+        },
         "torch": Contender(imports=("torch", "onnx"), load=_torch),
         "hypnettorch": Contender(imports=("torch", "hypnettorch"), load=_hypnettorch),
         **{
             f"openvino-{kind}{suffix}": Contender(
                 imports=("openvino",), load=partial(_openvino, kind=kind, precision=precision)
             )
-            for suffix, precision in (("", "float32"), ("-bfloat16", "bfloat16"))
+            for suffix, precision in (("", "float32"), ("-bfloat16", "bfloat16"), ("-float16", "float16"))
             for kind in ("plain", "materialised", "generated")
         },
     }

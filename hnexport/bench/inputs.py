@@ -1,12 +1,15 @@
-"""What the contenders are timed with: batches of any size, drawn from the range of the golden samples."""
+"""What the contenders are timed with: batches of any size, of samples that are given, or drawn."""
+
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden
+from hnexport.rows import batch_size, taken
 from hnexport.spec import Signature, TensorSpec
 
-__all__ = ["draw_inputs"]
+__all__ = ["draw_inputs", "draw_samples"]
 
 
 def draw_inputs(
@@ -18,6 +21,13 @@ def draw_inputs(
     within its table.
     """
     return {tensor.name: _drawn(tensor, golden.inputs[tensor.name], batch, random) for tensor in signature.inputs}
+
+
+def draw_samples(
+    signature: Signature, samples: Mapping[str, NDArray[np.generic]], batch: int, random: np.random.Generator
+) -> dict[str, NDArray[np.generic]]:
+    """One batch of given samples, each as often as chance has it."""
+    return taken(signature, samples, random.integers(0, batch_size(signature, samples), batch).tolist())
 
 
 def _drawn(

@@ -11,9 +11,9 @@ from hnexport.bundle.onnx_tensors import is_external, tensor_values
 from hnexport.errors import BundleError
 from hnexport.export.external_data import DataFile, refer
 from hnexport.names import COND_ID, HYPERNET_FILE, NETWORK_FILE
+from hnexport.quantise.half import write_half
 from hnexport.runtime.providers import open_session
 from hnexport.runtime.session_options import session_options
-from hnexport.tune.half import write_half
 
 __all__ = ["write_plain"]
 

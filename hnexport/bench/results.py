@@ -18,6 +18,9 @@ class Timing:
         ratio: median over the rounds of this contender's time over the plain network's in the same
             round. An ensemble is compared with as many plain runs as it has members.
         ratio_quartiles: the first and the third quartile of those ratios.
+        plain_runs: the same ratio to one run of the plain network, also of an ensemble.
+        openvino_plain_runs: likewise to OpenVINO's plain network, of OpenVINO's contenders where that ran; else None.
+        members_used: how many members a sample took in the mean, where a rule says when they are enough; else None.
         rounds: interleaved rounds that were timed.
     """
 
@@ -26,6 +29,9 @@ class Timing:
     p95_ms: float
     ratio: float
     ratio_quartiles: tuple[float, float]
+    plain_runs: float
+    openvino_plain_runs: float | None
+    members_used: float | None
     rounds: int
 
 
@@ -58,6 +64,8 @@ class BenchReport:
     Attributes:
         precision: "float32", "tf32" or "float16".
         cuda: how onnxruntime's contenders used CUDA; None on another provider.
+        until: when those that stop early did, in words.
+        samples: where what was run comes from; None where it was drawn.
         not_run: why a contender did not run, by name.
         environment: versions, processor, threads.
     """
@@ -67,6 +75,8 @@ class BenchReport:
     provider: str
     precision: str
     cuda: CudaOptions | None
+    until: str
+    samples: str | None
     threads: int
     batch_sizes: tuple[int, ...]
     contenders: tuple[ContenderResult, ...]

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,22 +16,29 @@ import numpy as np
 from hnexport.bench.contenders import CONTENDERS
 from hnexport.bench.plain import write_plain
 from hnexport.bench.results import BenchReport, ContenderResult, Timing
+from hnexport.bench.task import SAMPLES_FILE
 from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.errors import BenchError
+from hnexport.evaluate.targets import ReadOptions
 from hnexport.parity.environment import environment
 from hnexport.progress import Progress, no_progress
 from hnexport.publishing import deferred_signals
+from hnexport.quantise.data import drawn_samples
 from hnexport.records import to_json
 from hnexport.runtime.cuda import CudaOptions
 from hnexport.runtime.options import Precision
 from hnexport.runtime.processors import allowed_cores
 from hnexport.runtime.providers import check_provider_name
+from hnexport.runtime.until import Until
 
 __all__ = ["OWN_CONTENDERS", "BenchOptions", "bench"]
 
 OWN_CONTENDERS = ("materialised", "folded", "folded-resident", "generated")
 WARM_UP = 2
 SHORT_SECONDS = 0.3
+PAUSE_SECONDS = 0.05
+MOST_SAMPLES = 1024
+OPENVINO_PLAIN = "openvino-plain"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +51,8 @@ class BenchOptions:
         threads: for one operator, in every session; None takes the cores that this process may use, as `load` does.
         precision: the arithmetic; "tf32" and "float16" need the provider "cuda".
         cuda: how onnxruntime's contenders use CUDA.
+        samples: what is run, as `hnexport evaluate` reads it; None draws numbers from the golden samples' range.
+        until: when contenders that stop early do, as `LoadedEnsemble.predict_mean` takes it.
     """
 
     batch_sizes: tuple[int, ...] = (1, 8, 32)
@@ -54,6 +64,8 @@ class BenchOptions:
     least_rounds: int = 5
     precision: Precision = Precision.FLOAT32
     cuda: CudaOptions = field(default_factory=CudaOptions)
+    samples: Path | None = None
+    until: Until | str | float = "exact"
 
 
 def bench(bundle: Path, options: BenchOptions | None = None, progress: Progress = no_progress) -> BenchReport:
@@ -65,6 +77,7 @@ def bench(bundle: Path, options: BenchOptions | None = None, progress: Progress 
     Raises:
         BundleError: the bundle cannot be read or holds no ONNX files.
         BenchError: an option makes no sense, a process died, or the plain network itself cannot run.
+        RuntimeInputError: the samples cannot be read.
     """
     options = options or BenchOptions()
     check_provider_name(options.provider)
@@ -78,18 +91,14 @@ def bench(bundle: Path, options: BenchOptions | None = None, progress: Progress 
     with _cleaned_up() as stack:
         plain = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hnexport-bench-")))
         write_plain(bundle, manifest, options.member, plain, half=options.precision is Precision.FLOAT16)
-        shared = {
-            "bundle": str(bundle),
-            "plain": str(plain),
-            "member": options.member,
-            "threads": threads,
-            "provider": options.provider,
-            "precision": options.precision.value,
-            "cuda": to_json(options.cuda),
-        }
+        if options.samples is not None:
+            drawn, _ = drawn_samples(options.samples, manifest, ReadOptions(), MOST_SAMPLES)
+            named: dict[str, Any] = drawn
+            np.savez(plain / SAMPLES_FILE, **named)
+        request = _request(bundle, plain, threads, options)
         workers: dict[str, _Worker] = {}
         for name in names:
-            worker = stack.enter_context(_worker(name, shared))
+            worker = stack.enter_context(_worker(name, request))
             if "error" in worker.ready:
                 not_run[name] = worker.ready["error"]
             else:
@@ -107,12 +116,28 @@ def bench(bundle: Path, options: BenchOptions | None = None, progress: Progress 
         provider=options.provider,
         precision=options.precision.value,
         cuda=options.cuda if options.provider == "cuda" else None,
+        until=options.until.text if isinstance(options.until, Until) else str(options.until),
+        samples=None if options.samples is None else str(options.samples),
         threads=threads,
         batch_sizes=options.batch_sizes,
         contenders=results,
         not_run=not_run,
         environment=environment(),
     )
+
+
+def _request(bundle: Path, plain: Path, threads: int, options: BenchOptions) -> dict[str, Any]:
+    """What every contender's process is told."""
+    return {
+        "bundle": str(bundle),
+        "plain": str(plain),
+        "member": options.member,
+        "threads": threads,
+        "provider": options.provider,
+        "precision": options.precision.value,
+        "cuda": to_json(options.cuda),
+        "until": to_json(options.until) if isinstance(options.until, Until) else options.until,
+    }
 
 
 def _check(options: BenchOptions, manifest: Manifest) -> None:
@@ -203,7 +228,8 @@ def _time(workers: Mapping[str, _Worker], batch_size: int, options: BenchOptions
     """Seconds of each contender in each round, in another order in each round.
 
     A call that is short is timed the second time: the first one brings the contender's weights back into the caches
-    and lets the previous contender's threads fall asleep (they spin for a while after their last task).
+    and lets the previous contender's threads fall asleep (they spin for a while after their last task). OpenVINO's are
+    given a pause for it besides.
     """
     random = np.random.default_rng(0)
     for worker in workers.values():
@@ -213,6 +239,7 @@ def _time(workers: Mapping[str, _Worker], batch_size: int, options: BenchOptions
     names, spent = list(workers), 0.0
     while len(times["plain"]) < options.least_rounds or spent < options.seconds:
         for name in random.permutation(names).tolist():
+            time.sleep(PAUSE_SECONDS)
             seconds = workers[name].time(batch_size)
             if seconds < SHORT_SECONDS:
                 spent += seconds
@@ -227,9 +254,11 @@ def _result(
 ) -> ContenderResult:
     runs = members if CONTENDERS[name].all_members else 1
     memory = worker.ask(0)
+    used = memory.pop("members_used", {})
     timings = []
     for size, by_name in times.items():
-        ratios = np.array(by_name[name]) / (runs * np.array(by_name["plain"]))
+        plain_runs = np.array(by_name[name]) / np.array(by_name["plain"])
+        ratios = plain_runs / runs
         low, middle, high = (float(value) for value in np.percentile(ratios, (25, 50, 75)))
         timings.append(
             Timing(
@@ -238,7 +267,17 @@ def _result(
                 p95_ms=1e3 * float(np.percentile(by_name[name], 95)),
                 ratio=middle,
                 ratio_quartiles=(low, high),
+                plain_runs=float(np.median(plain_runs)),
+                openvino_plain_runs=_openvino_runs(name, by_name),
+                members_used=used.get(str(size)),
                 rounds=len(ratios),
             )
         )
     return ContenderResult(name=name, timings=tuple(timings), **worker.ready, **memory)
+
+
+def _openvino_runs(name: str, times: Mapping[str, list[float]]) -> float | None:
+    """A contender of OpenVINO beside the plain network there."""
+    if not name.startswith("openvino-") or OPENVINO_PLAIN not in times or name == OPENVINO_PLAIN:
+        return None
+    return float(np.median(np.array(times[name]) / np.array(times[OPENVINO_PLAIN])))

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
 
-__all__ = ["PLAIN_FILE", "PLAIN_WEIGHTS_FILE", "Arrays", "BenchTask", "Loaded"]
+__all__ = ["PLAIN_FILE", "PLAIN_WEIGHTS_FILE", "SAMPLES_FILE", "Arrays", "BenchTask", "Loaded"]
 
 PLAIN_FILE = "plain.onnx"
 PLAIN_WEIGHTS_FILE = "plain.bin"
+SAMPLES_FILE = "samples.npz"
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -29,6 +30,7 @@ class BenchTask:
         precision: the arithmetic of every contender but OpenVINO's, "float32", on CUDA "tf32" or "float16" too.
         cuda: how onnxruntime's contenders use CUDA: a `CudaOptions` as JSON, which the processes that do without
             onnxruntime need not make.
+        until: when the contenders that stop early do: what `predict_mean` takes, an `Until` as JSON.
     """
 
     bundle: Path
@@ -39,6 +41,7 @@ class BenchTask:
     threads: int
     precision: str = "float32"
     cuda: Mapping[str, Any] = field(default_factory=dict)
+    until: Any = "exact"
 
 
 @dataclass(frozen=True, kw_only=True)

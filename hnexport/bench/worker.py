@@ -6,10 +6,14 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from hnexport.bench.task import BenchTask
 
 __all__ = ["main"]
 
@@ -26,9 +30,7 @@ def main() -> None:
 
 def _serve(request: dict[str, Any], answers: Any) -> None:
     from hnexport.bench.contenders import CONTENDERS
-    from hnexport.bench.inputs import draw_inputs
     from hnexport.bench.task import BenchTask
-    from hnexport.bundle.golden import read_golden
     from hnexport.bundle.manifest import read_manifest
 
     contender = CONTENDERS[request["contender"]]
@@ -44,8 +46,9 @@ def _serve(request: dict[str, Any], answers: Any) -> None:
         threads=request["threads"],
         precision=request["precision"],
         cuda=request["cuda"],
+        until=request["until"],
     )
-    random, signature, golden = np.random.default_rng(0), task.manifest.signature, read_golden(bundle, task.manifest)
+    draw = _source(task)
     baseline, start = _resident_bytes(), time.perf_counter()
     loaded = contender.load(task)
     ready = {
@@ -54,14 +57,33 @@ def _serve(request: dict[str, Any], answers: Any) -> None:
         "runtime": loaded.runtime,
         "disk_bytes": sum(path.stat().st_size for path in loaded.files),
     }
-    loaded.run(draw_inputs(signature, golden, 1, random))  # what cannot run is known before anything is timed
+    loaded.run(draw(1))  # what cannot run is known before anything is timed
     print(json.dumps(ready), file=answers)
+    used: dict[int, list[float]] = {}
     while batch_size := json.loads(sys.stdin.readline() or "0"):
-        inputs = draw_inputs(signature, golden, batch_size, random)
+        inputs = draw(batch_size)
         begin = time.perf_counter()
-        loaded.run(inputs)
+        found = loaded.run(inputs)
         print(json.dumps(time.perf_counter() - begin), file=answers)
-    print(json.dumps({"resident_bytes": _resident_bytes(), "peak_bytes": _peak_bytes()}), file=answers)
+        if (members := getattr(found, "members_used", None)) is not None:
+            used.setdefault(batch_size, []).append(float(np.mean(members)))
+    end = {"resident_bytes": _resident_bytes(), "peak_bytes": _peak_bytes()}
+    print(json.dumps({**end, "members_used": {size: sum(one) / len(one) for size, one in used.items()}}), file=answers)
+
+
+def _source(task: "BenchTask") -> Callable[[int], Any]:
+    """A function of the size of a batch: what is run next."""
+    from hnexport.bench.inputs import draw_inputs, draw_samples
+    from hnexport.bench.task import SAMPLES_FILE
+    from hnexport.bundle.golden import read_golden
+
+    random, signature = np.random.default_rng(0), task.manifest.signature
+    if (task.plain / SAMPLES_FILE).is_file():
+        with np.load(task.plain / SAMPLES_FILE, allow_pickle=False) as held:
+            samples = dict(held)
+        return lambda size: draw_samples(signature, samples, size, random)
+    golden = read_golden(task.bundle, task.manifest)
+    return lambda size: draw_inputs(signature, golden, size, random)
 
 
 def _resident_bytes() -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from hnexport.bundle.digest import check_digest, digest_of, parse_digest
+from hnexport.bundle.fitted import Anytime, Temperature
 from hnexport.errors import BundleError, SpecError
 from hnexport.names import (
     ENSEMBLE_FILE,
@@ -29,8 +30,10 @@ __all__ = [
     "FORMAT_FILES",
     "SCHEMA",
     "SCHEMA_VERSION",
+    "Anytime",
     "ArtifactParity",
     "AsTrained",
+    "BasisJudgement",
     "BasisRounding",
     "FileRecord",
     "Format",
@@ -104,6 +107,27 @@ class ArtifactParity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BasisJudgement:
+    """What rounding the bases changed in the answers to data: those of the mean of all members, in float32.
+
+    Attributes:
+        data: the name of the file or folder, without where it lies.
+        samples: how many of them.
+        relative_l2: difference of the mean, over all samples: of probabilities where the output is logits.
+        agreement: share of answers that are the same as before; None where the judged output is no logits.
+        accuracy: share of right answers; None where the data do not say what is right.
+        accuracy_before: the same of the bases before they were rounded.
+    """
+
+    data: str
+    samples: int
+    relative_l2: float
+    agreement: float | None = None
+    accuracy: float | None = None
+    accuracy_before: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class BasisRounding:
     """What the build changed when it rounded the bases; no artifact's error, see `hnexport.parity.rounding`.
 
@@ -112,12 +136,14 @@ class BasisRounding:
         logits: largest relative L2 difference of a row of an output, PyTorch in float64 on both sides.
         members: those whose outputs were compared, each with every golden sample.
         agreement: of outputs of logits, the share of their rows whose largest class is the same; None without any.
+        judged: on data of the builder's; None without any.
     """
 
     bases: float
     logits: float
     members: tuple[int, ...]
     agreement: float | None = field(default=None, metadata=SPARSE)
+    judged: BasisJudgement | None = field(default=None, metadata=SPARSE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,23 +168,6 @@ class AsTrained:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Temperature:
-    """What every graph divides an output of logits by; see `hnexport.evaluate`.
-
-    Attributes:
-        output: its name.
-        value: a number of the output's dtype.
-        rows: how many it was fitted on.
-        source: the digest of the bundle that this one was derived from.
-    """
-
-    output: str
-    value: float
-    rows: int
-    source: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """The manifest of a bundle.
 
@@ -179,6 +188,7 @@ class Manifest:
         basis_rounding: None where the build rounded nothing: the bases are float32, or float16 in the checkpoint too.
         as_trained: None where the build had no reference.
         temperature: None, and not written, where logits are as the network gives them.
+        anytime: None, and not written, where nobody chose when members are enough.
     """
 
     schema: str = SCHEMA
@@ -199,6 +209,7 @@ class Manifest:
     basis_rounding: BasisRounding | None = None
     as_trained: AsTrained | None = None
     temperature: Temperature | None = field(default=None, metadata=SPARSE)
+    anytime: Anytime | None = field(default=None, metadata=SPARSE)
     conditions: tuple[str, ...] = field(default=(), metadata=SPARSE)
     usage: Usage = field(default=Usage(), metadata=SPARSE)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from hnexport.bundle.digest import parse_digest
-from hnexport.bundle.manifest import FORMAT_FILES, FileRecord, Format, Manifest
+from hnexport.bundle.manifest import FORMAT_FILES, BasisJudgement, FileRecord, Format, Manifest
 from hnexport.bundle.table_checks import check_lengths, check_tables
 from hnexport.errors import BundleError, SpecError
 from hnexport.families import Described, family, image_input
@@ -46,6 +46,7 @@ def check_manifest(manifest: Manifest) -> None:
     _check_rounding(manifest)
     _check_trained(manifest)
     _check_temperature(manifest)
+    _check_anytime(manifest)
     _check_usage(manifest)
 
 
@@ -184,6 +185,16 @@ def _check_rounding(manifest: Manifest) -> None:
             all(0 <= member < manifest.members for member in rounding.members),
             f"$.basis_rounding.members: expected members 0 to {manifest.members - 1}",
         )
+        if rounding.judged is not None:
+            _check_judged("$.basis_rounding.judged", rounding.judged)
+
+
+def _check_judged(path: str, judged: BasisJudgement) -> None:
+    _require("/" not in judged.data, f"{path}.data: {shown(judged.data)} is not the name of a file without its folder")
+    _require(judged.samples >= 1, f"{path}.samples: expected at least 1, found {judged.samples}")
+    _check_figures(path, (judged.relative_l2,))
+    shares = (judged.agreement, judged.accuracy, judged.accuracy_before)
+    _require(all(0 <= share <= 1 for share in shares if share is not None), f"{path}: expected shares from 0 to 1")
 
 
 def _check_trained(manifest: Manifest) -> None:
@@ -217,6 +228,35 @@ def _check_temperature(manifest: Manifest) -> None:
         math.isfinite(found.value) and found.value > 0, f"{path}.value: expected a number above 0, found {found.value}"
     )
     _require(found.rows >= 1, f"{path}.rows: expected at least 1, found {found.rows}")
+    parse_digest(found.source)
+
+
+def _check_anytime(manifest: Manifest) -> None:
+    found, path = manifest.anytime, "$.anytime"
+    if found is None:
+        return
+    only = manifest.outputs[0]
+    _require(
+        len(manifest.outputs) == 1 and only.kind is OutputKind.LOGITS and len(only.shape) == 2,
+        f"{path}: expected a network whose only output is logits [batch, class]",
+    )
+    _require(
+        len(found.order) == manifest.members and sorted(found.order) == list(range(manifest.members)),
+        f"{path}.order: expected each of {manifest.members} members once, found {shown(list(found.order))}",
+    )
+    _require(
+        1 <= found.least <= manifest.members,
+        f"{path}.least: expected 1 to {manifest.members} members, found {found.least}",
+    )
+    _require(
+        1 <= found.members <= manifest.members,
+        f"{path}.members: expected a mean of 1 to {manifest.members}, found {found.members}",
+    )
+    _require(found.rows >= 1, f"{path}.rows: expected at least 1, found {found.rows}")
+    shares = {"confidence": found.confidence, "level": found.level, **found.stated}
+    _require(bool(found.stated), f"{path}: expected a stated loss, max_accuracy_drop for instance")
+    for name, value in shares.items():
+        _require(0.0 < value < 1.0, f"{path}.{name}: expected a number above 0 and below 1, found {value}")
     parse_digest(found.source)
 
 

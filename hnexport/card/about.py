@@ -25,7 +25,7 @@ from hnexport.spec.assumed import assumption
 from hnexport.spec.bases import basis_dtype
 from hnexport.spec.images import ImageInput
 from hnexport.spec.usage import Normalisation
-from hnexport.summary import reference_line, summarise, temperature_line
+from hnexport.summary import anytime_line, judged_line, reference_line, summarise, temperature_line
 from hnexport.text import megabytes, number_of
 
 __all__ = ["class_names", "files", "introduction", "parity", "signature", "weights"]
@@ -67,9 +67,10 @@ def introduction(manifest: Manifest) -> Iterator[str]:
         *((("licence", code(manifest.usage.license)),) if manifest.usage.license else ()),
         *((("bases", _bases(manifest)),) if _bases(manifest) else ()),
     ]
-    for line in (temperature_line(manifest), reference_line(manifest)):
+    said = {" ": temperature_line(manifest), ": ": anytime_line(manifest), ", ": reference_line(manifest)}
+    for separator, line in said.items():
         if line is not None:
-            what, _, rest = line.partition(" " if line.startswith("temperature") else ", ")
+            what, _, rest = line.partition(separator)
             rows.append((what, prose(rest)))
     if manifest.usage.assumed:
         image = image_input(manifest)
@@ -85,6 +86,8 @@ def _bases(manifest: Manifest) -> str:
         return ""
     rounding = manifest.basis_rounding
     changed = "" if rounding is None else f"; rounding changed outputs by {rounding.logits:.1e}, relative L2"
+    if rounding is not None and rounding.judged is not None:
+        changed += f"; on {prose(judged_line(rounding.judged))}"
     return f"stored in {dtype}, weights generated in float32{changed}"
 
 

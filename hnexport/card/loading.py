@@ -95,6 +95,8 @@ def _runtime(manifest: Manifest) -> Iterator[str]:
         'every = ensemble.predict(inputs, members="all")  # with the member as a further first axis',
         "together = ensemble.predict_mean(inputs)",
     ]
+    if manifest.anytime is not None:
+        lines.append('enough = ensemble.predict_mean(inputs, until="bundle")  # no more members than a row needs')
     for output in manifest.outputs:
         found = f"together[{literal(output.name)}]" if several else "together"
         if output.kind is OutputKind.LOGITS:

@@ -1,10 +1,14 @@
 """`hnexport bench`: how fast is a bundle beside the plain network and beside PyTorch?"""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from hnexport.cli.options import Integers, bundle_argument, json_option, wide_option
+from hnexport.cli.options import Integers, UntilRule, bundle_argument, json_option, wide_option
+
+if TYPE_CHECKING:
+    from hnexport.runtime import Until
 
 __all__ = ["bench"]
 
@@ -17,10 +21,21 @@ __all__ = ["bench"]
     default="plain",
     show_default=True,
     help="Comma-separated: plain, torch, hypnettorch, openvino-plain, openvino-materialised, openvino-generated, "
-    "each openvino also with -bfloat16; int8, openvino-int8 (over what `hnexport tune BUNDLE --precision int8` "
-    "made); all members at once: ensemble, ensemble-materialised, ensemble-shared (the "
-    "same with one pool of threads), ensemble-folded, ensemble-int8. "
+    "each openvino also with -bfloat16 and -float16; int8, openvino-int8 (over what `hnexport tune BUNDLE --precision "
+    "int8` made); all members at once: ensemble, ensemble-materialised, ensemble-shared (the "
+    "same with one pool of threads), ensemble-folded, ensemble-int8, openvino-ensemble, openvino-ensemble-int8; no "
+    "more of them than a sample takes: ensemble-until, ensemble-int8-until, openvino-ensemble-until, "
+    "openvino-ensemble-int8-until. "
     "Materialised, folded, folded-resident and generated always run.",
+)
+@click.option(
+    "--until", type=UntilRule(), metavar="RULE", default="exact", show_default=True, help="When the -until ones stop."
+)
+@click.option(
+    "--data",
+    metavar="DATA",
+    type=click.Path(path_type=Path),
+    help="What is run: a folder of pictures or classes, .npz, .npy or Parquet. Default: drawn numbers.",
 )
 @click.option("--provider", metavar="NAME", default="cpu", show_default=True, help="cpu, cuda, webgpu or another.")
 @click.option("--precision", type=click.Choice(["float32", "tf32", "float16"]), default="float32", show_default=True)
@@ -44,6 +59,8 @@ def bench(
     bundle: Path,
     batch_sizes: tuple[int, ...],
     against: str,
+    until: "Until | str",
+    data: Path | None,
     provider: str,
     precision: str,
     cuda_graph: bool,
@@ -83,6 +100,8 @@ def bench(
         threads=threads,
         seconds=seconds,
         precision=Precision(precision),
+        samples=data,
+        until=until,
         cuda=CudaOptions(graph=cuda_graph, prefer_nhwc=prefer_nhwc, algorithm_search=AlgorithmSearch(algorithm_search)),
     )
     if chart is not None:

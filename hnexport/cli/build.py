@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hnexport.cli import exit_codes
+from hnexport.cli.bases import bases_options, given_bases, given_judge, least_of_rows
 from hnexport.cli.from_factory import apart, check_without, factory_options, given_samples, source
 from hnexport.cli.options import Integers, json_option, provider_option, wide_option
 from hnexport.cli.usage import given_usage, usage_options
 from hnexport.families import command_line, family
-from hnexport.spec import BasisDtype
 from hnexport.text import number_of
 
 if TYPE_CHECKING:
@@ -49,22 +49,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
     type=_Formats(),
     help="Comma-separated.  [default: onnx,torchscript,pt2; onnx alone above 1 GiB of stored tensors]",
 )
-@click.option(
-    "--bases",
-    type=click.Choice([dtype.value for dtype in BasisDtype]),
-    help="How the hypernetwork's bases are stored: float16 halves the files, int8 takes a quarter, int4 a seventh; "
-    "weights are still generated in float32.  [default: float32, or as the checkpoint has them]",
-)
-@click.option(
-    "--max-logit-change",
-    type=click.FloatRange(min=0.0),
-    help="Publish nothing where rounding the bases changes a row of an output by more (relative L2).",
-)
-@click.option(
-    "--min-agreement",
-    type=click.FloatRange(0.0, 1.0),
-    help="Publish nothing where fewer rows, 0 to 1, keep their largest class when bases are rounded.",
-)
+@bases_options
 @click.option(
     "--reference",
     type=click.Path(path_type=Path),
@@ -165,9 +150,10 @@ def _asked(options: Mapping[str, Any]) -> "tuple[Ensemble | Checkpoint, Ensemble
             members=tuple(range(ensemble.members)) if chosen == () else chosen,
             provider=options["provider"],
             force=options["force"],
-            bases=BasisDtype(options["bases"]) if options["bases"] else None,
+            bases=given_bases(options),
             max_logit_change=options["max_logit_change"],
-            min_agreement=options["min_agreement"],
+            min_agreement=least_of_rows(options),
+            judge=given_judge(options),
             samples=samples,
             reference=options["reference"],
             usage=usage,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hnexport.cli.fit import check_fit, fit_options, publish_fit, read_fit
 from hnexport.cli.from_factory import apart, ensemble_of_bundle, source_options
 from hnexport.cli.options import (
     Integers,
@@ -12,6 +13,7 @@ from hnexport.cli.options import (
     digest_option,
     json_option,
     provider_option,
+    strategy_option,
     trust_option,
     wide_option,
 )
@@ -21,8 +23,6 @@ from hnexport.publishing import Rules, check_place, staged_file
 
 if TYPE_CHECKING:
     from hnexport.ensemble import Ensemble
-    from hnexport.evaluate import EvaluateOptions, Evaluation
-    from hnexport.progress import Progress
 
 __all__ = ["evaluate"]
 
@@ -47,11 +47,22 @@ FILE = click.Path(path_type=Path)
 )
 @source_options
 @click.option("--bins", type=click.IntRange(1, 1000), default=15, show_default=True, help="Of the calibration error.")
-@click.option("--out", type=FILE, help="Fit a temperature on DATA, and write a new bundle whose graphs apply it.")
-@click.option("--force", is_flag=True, help="Replace a bundle that is at --out.")
+@fit_options
 @click.option("--page", type=FILE, help="Write what was found as a page with diagrams, a new .html file.")
 @picture_options
 @click.option("--engine", type=click.Choice(["onnxruntime", "openvino"]), default="onnxruntime", show_default=True)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    metavar="NAME",
+    help="Also in int8, bfloat16, float16 or tf32, comma-separated or several times, beside float32, with which they "
+    "are compared.",
+)
+@click.option(
+    "--costs", type=FILE, help="What `hnexport bench BUNDLE --json` printed: members cost so many plain float32 runs."
+)
+@strategy_option
 @provider_option
 @trust_option
 @digest_option
@@ -71,21 +82,24 @@ def evaluate(
     checkpoint: Path | None,
     bins: int,
     page: Path | None,
-    out: Path | None,
-    force: bool,
+    precisions: tuple[str, ...],
+    costs: Path | None,
+    strategy: str | None,
     engine: str,
     provider: str,
     trust: bool,
     digest: str | None,
     wide: bool,
     as_json: bool,
-    **pictures: Any,
+    **further: Any,
 ) -> None:
     """What each member and the ensemble are worth on DATA, and what their disagreement is good for.
 
     DATA is a folder with a folder of pictures or .npy files for each class, a .npz file with the inputs by name and
-    label, or Parquet. With --out DATA are held-out data, on which a temperature is fitted: evaluate NEW on others.
+    label, or Parquet. With --out DATA are held-out data, on which a temperature is fitted, and for a stated loss, say
+    --max-accuracy-drop 0.005, how sure members, asked one after the other, have to be: evaluate NEW on others.
     """
+    from hnexport.bench.costs import read_costs
     from hnexport.cli import render
     from hnexport.cli.render_evaluate import print_evaluation
     from hnexport.evaluate import EvaluateOptions, ReadOptions
@@ -93,31 +107,32 @@ def evaluate(
     from hnexport.evaluate.page import evaluation_page
     from hnexport.records import to_json
 
+    fit = read_fit(bundle, further, some=bool(members))
     options = EvaluateOptions(
         ood=ood,
         members=members or None,
         output=output,
         bins=bins,
-        temperature=out is not None,
+        temperature=fit.temperature,
+        until=fit.until,
+        least=fit.least,
+        precisions=[name.strip() for part in precisions for name in part.split(",")] or ["float32"],
+        costs=None if costs is None else read_costs(costs),
+        strategy=strategy or "auto",
         provider=provider,
         engine=engine,
         artifacts=tuple(runtimes.split(",")) if runtimes else None,
         trust=trust,
         digest=digest,
-        reading=ReadOptions(
-            pictures=reading_options(pictures), class_names=_class_names(bundle, labels), target=target
-        ),
+        reading=ReadOptions(pictures=reading_options(further), class_names=_class_names(bundle, labels), target=target),
     )
     if page is not None:
         check_place(page, _RULES)
-    if out is not None and members:
-        raise click.UsageError("--out fits one temperature for all members: leave --members out")
-    if out is not None:
-        _check_out(bundle, out, force, options)
+    check_fit(fit, bundle, options)
     source = _source(bundle, runtimes, factory, arguments, checkpoint, as_json)
     with render.live_progress(quiet=as_json) as progress, apart(as_json):
         found = evaluated(bundle, data, options=options, ensemble=source, progress=progress)
-        derived = None if out is None else _derived(found, bundle, out, force, options, progress)
+        derived = publish_fit(fit, found, bundle, options, progress)
     if page is not None:
         with staged_file(page, _RULES) as new:
             new.write_text(evaluation_page(found), encoding="utf-8")
@@ -126,20 +141,7 @@ def evaluate(
     else:
         print_evaluation(found, wide=wide)
     if derived is not None and not as_json:
-        render.say(f"published {out}, {derived}", wrap=False)
-
-
-def _check_out(bundle: Path, out: Path, force: bool, options: "EvaluateOptions") -> None:
-    """Whether --out can be fulfilled, before the data are read."""
-    from hnexport.bundle.writer import bundle_rules, check_another
-    from hnexport.installed import require_complete
-
-    require_complete("`hnexport evaluate --out`")
-    from hnexport.evaluate.derive import check_derivable
-
-    check_another(bundle, out)
-    check_place(out, bundle_rules(force=force))
-    check_derivable(bundle, trust=options.trust, digest=options.digest)
+        render.say(f"published {fit.out}, {derived}", wrap=False)
 
 
 def _source(
@@ -163,31 +165,6 @@ def _source(
     require_complete("`hnexport evaluate --from`")
     with apart(as_json):
         return ensemble_of_bundle(bundle, factory, arguments, checkpoint)
-
-
-def _derived(
-    found: "Evaluation", bundle: Path, out: Path, force: bool, options: "EvaluateOptions", progress: "Progress"
-) -> str | None:
-    """Publish the bundle with the temperature; its digest."""
-    from hnexport.bundle.manifest import Temperature
-    from hnexport.evaluate.derive import temper_bundle
-
-    fitted = found.temperature
-    if fitted is None:
-        return None
-    temperature = Temperature(output=found.output, value=fitted.value, rows=fitted.rows, source=found.digest)
-    done = temper_bundle(
-        bundle,
-        out,
-        temperature,
-        provider=options.provider,
-        trust=options.trust,
-        force=force,
-        digest=found.digest,
-        evaluation=found,
-        progress=progress,
-    )
-    return done.digest
 
 
 def _class_names(bundle: Path, labels: Path | None) -> tuple[str, ...]:

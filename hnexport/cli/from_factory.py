@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hnexport.cli.bases import BASES
 from hnexport.cli.usage import USAGE
 
 if TYPE_CHECKING:
@@ -58,9 +59,6 @@ WITH_FACTORY = ("members", "seed", "checkpoint")
 """Of the options that describe an ensemble those that go with a factory too."""
 _GENERAL = (
     "formats",
-    "bases",
-    "max_logit_change",
-    "min_agreement",
     "provider",
     "verify_members",
     "out",
@@ -68,6 +66,7 @@ _GENERAL = (
     "wide",
     "as_json",
     "reference",
+    *BASES,
     *USAGE,
 )
 

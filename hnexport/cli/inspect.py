@@ -26,7 +26,7 @@ def inspect(bundle: Path, as_json: bool) -> None:
     from hnexport.cli import render, render_bundle
     from hnexport.families import assumed
     from hnexport.records import to_json
-    from hnexport.summary import summarise, temperature_line, usage_lines
+    from hnexport.summary import anytime_line, summarise, temperature_line, usage_lines
 
     identified = read_identified(bundle)
     manifest = identified.manifest
@@ -38,9 +38,9 @@ def inspect(bundle: Path, as_json: bool) -> None:
     render.say(f"{manifest.name}, {number_of(manifest.members, 'member')}, from {manifest.origin}")
     render.say(f"digest {identified.digest}", wrap=False)
     render.say(f"family {manifest.source.family}")
-    tempered = temperature_line(manifest)
-    if tempered is not None:
-        render.say(tempered)
+    for said in (temperature_line(manifest), anytime_line(manifest)):
+        if said is not None:
+            render.say(said)
     for line in usage_lines(manifest):
         render.say(line)
     render_bundle.print_bases(manifest)

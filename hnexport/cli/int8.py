@@ -22,7 +22,7 @@ _OPTIONS = (
         "--calibration",
         metavar="IMAGES",
         type=click.Path(path_type=Path),
-        help="For int8: a folder of pictures, or of one for each class, .npz, .npy or Parquet.",
+        help="For int8, and to judge half: a folder of pictures, or of one for each class, .npz, .npy or Parquet.",
     ),
     click.option(
         "--samples", type=click.IntRange(min=1), help="So many of them calibrate, others judge.  [default: 256]"
@@ -33,11 +33,9 @@ _OPTIONS = (
         help="How the range of an activation is chosen.  [default: minmax]",
     ),
     click.option(
-        "--max-accuracy-drop", type=float, metavar="SHARE", help="Refuse int8 that costs more, for instance 0.005."
+        "--max-accuracy-drop", type=float, metavar="SHARE", help="Refuse what costs more, for instance 0.005."
     ),
-    click.option(
-        "--min-agreement", type=float, metavar="SHARE", help="Refuse int8 that answers like float32 less often."
-    ),
+    click.option("--min-agreement", type=float, metavar="SHARE", help="Refuse what answers like float32 less often."),
     click.option(
         "--target", metavar="NAME", help="The array or column with what is right. Default: label, target or y."
     ),
@@ -56,21 +54,29 @@ class Int8Flags:
     """What was given.
 
     Attributes:
-        samples: where they lie.
+        samples: where they lie; None for half precision without any.
     """
 
-    samples: Path
+    samples: Path | None
     options: "Int8Options"
 
     @classmethod
-    def of(cls, given: Mapping[str, Any], precision: str) -> "Int8Flags | None":
+    def of(cls, given: Mapping[str, Any], precision: str, *, judges_half: bool = False) -> "Int8Flags | None":
         """The flags; None where the precision is another one.
+
+        Args:
+            judges_half: whether samples may also say what half precision changes.
 
         Raises:
             click.UsageError: options of int8 with another precision, or int8 without samples.
         """
         place: Path | None = given["calibration"]
         own = {name: given[name] for name in _OWN}
+        if judges_half and precision in ("float16", "bfloat16"):
+            own_to_int8 = [name for name in ("samples", "calibrate") if given[name] is not None]
+            if own_to_int8:
+                raise click.UsageError(f"--{own_to_int8[0]} is for --precision int8")
+            return cls(samples=place, options=_options(own, given))
         if precision != "int8":
             named = [name for name, value in given.items() if value not in (None, False, ())]
             if named:

@@ -27,7 +27,7 @@ COMMANDS = {
     "build": "Build a verified bundle: one graph (cond_id, image) -> logits in every format.",
     "card": "Write a bundle's model card, README.md: what it is, how to load it, parity, evaluation.",
     "convert": "Convert a hypnettorch or late-phase ensemble to a native checkpoint.",
-    "deploy": "Put a bundle where people use it: a web page.",
+    "deploy": "Put a bundle where people use it: a web page, a server.",
     "doctor": "Say what this machine can run, what is missing, and the remedy.",
     "evaluate": "Accuracy, calibration and uncertainty on data, of each member and of the ensemble.",
     "golden": "Write the golden inputs as plain files, for runtimes that Python cannot reach.",
@@ -35,12 +35,13 @@ COMMANDS = {
     "locate": "Name the first place where an artifact departs from PyTorch in float64.",
     "member": "Write a member as a plain network, in one file: no condition id, weights inside.",
     "recalibrate": "Estimate batch-norm statistics for each member of a checkpoint from images.",
+    "serve": "Serve a bundle over HTTP: the Open Inference Protocol (v2), plain JSON, metrics.",
     "tune": "Fold a bundle's graph for this machine: many members at nearly a plain network's speed.",
     "verify": "Compare every artifact of a bundle with PyTorch in float64, member by member.",
     "predict": "Class probabilities of images, member by member, and how much the members disagree.",
 }
 
-_ALONE = ("card", "deploy", "doctor", "evaluate", "golden", "inspect", "predict")
+_ALONE = ("card", "deploy", "doctor", "evaluate", "golden", "inspect", "predict", "serve")
 """Commands that need nothing but hnexport-runtime."""
 _NEEDS = f" [needs {COMPLETE}]"
 

@@ -37,10 +37,11 @@ __all__ = ["member"]
 @click.option("--batch", type=int, help="The one batch size that the file shall run.  [default: any]")
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "int8"]),
+    type=click.Choice(["float32", "float16", "bfloat16", "int8"]),
     default="float32",
     show_default=True,
-    help="int8 is for CPUs: QuantizeLinear and DequantizeLinear, calibrated with --calibration.",
+    help="float16, and bfloat16 of .pt2 and .pt, is for GPUs and processors that have it; int8 of .onnx for CPUs: "
+    "QuantizeLinear and DequantizeLinear, calibrated with --calibration.",
 )
 @int8_options
 @picture_options
@@ -74,8 +75,9 @@ def member(
     from hnexport.cli.render_int8 import print_costs
     from hnexport.cli.render_parity import print_parity, print_unpublished
     from hnexport.member import MemberFormat, MemberOptions, MembersFailedError, write_members
+    from hnexport.precision import Precision
 
-    flags = Int8Flags.of(given, precision)
+    flags = Int8Flags.of(given, precision, judges_half=True)
     options = MemberOptions(
         format=None if kind is None else MemberFormat(kind),
         opset=opset,
@@ -83,6 +85,7 @@ def member(
         force=force,
         trust=trust,
         digest=digest,
+        precision=Precision(precision),
     )
     if flags is not None:
         options = replace(options, calibration=flags.samples, int8=flags.options)
@@ -94,9 +97,9 @@ def member(
         sys.exit(exit_codes.DIFFERENT)
     with render.accomplished(f"the members were verified and published: {out}"):
         if as_json:
-            _print_json(written)
+            _print_json(written, precision)
         else:
-            if written.costs:
+            if precision == "int8":
                 error = max(one.worst.relative_l2 for one in written.parity.artifacts)
                 render.say(
                     f"each file computes what its rounded network gives in float64, outputs at most {error:.1e} off"
@@ -104,20 +107,24 @@ def member(
                 print_costs(written.costs, written.kept)
             else:
                 print_parity(written.parity, wide=wide)
+                if written.costs:
+                    print_costs(written.costs, ())
             _print_files(written)
 
 
-def _print_json(written: "WrittenMembers") -> None:
+def _print_json(written: "WrittenMembers", precision: str) -> None:
     from hnexport.cli import render
     from hnexport.parity.report import report_json
 
     files = {str(number): str(path) for number, path in written.files.items()}
     beside = [str(path) for path in written.beside]
     told: dict[str, Any] = {"files": files, "weights_beside": beside}
-    if not written.costs:
+    costs = {str(member): vars(cost) for member, cost in written.costs.items()}
+    if precision != "int8":
         told["parity"] = report_json(written.parity)
+        if costs:
+            told[precision] = {"members": costs}
     else:
-        costs = {str(member): vars(cost) for member, cost in written.costs.items()}
         told["int8"] = {"members": costs, "kept": [vars(kept) for kept in written.kept]}
     render.print_json(told)
 

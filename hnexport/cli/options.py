@@ -20,6 +20,7 @@ __all__ = [
     "named_members",
     "precision_option",
     "provider_option",
+    "strategy_option",
     "trust_option",
     "wide_option",
 ]
@@ -43,12 +44,14 @@ class NamedFile(click.ParamType[tuple[str, Path]]):
 
 
 class UntilRule(click.ParamType[Any]):
-    """`exact`, `votes` or a probability, as `LoadedEnsemble.predict_mean` takes it: an `Until`."""
+    """`exact`, `votes`, `bundle` or a probability, as `LoadedEnsemble.predict_mean` takes it."""
 
     name = "rule"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Parse `0.8`."""
+        """Parse `0.8` into an `Until`; `bundle` stays what it is."""
+        if value == "bundle":
+            return value
         from hnexport.errors import RuntimeInputError
         from hnexport.runtime.until import as_until
 
@@ -96,10 +99,19 @@ def precision_option(function: F) -> F:
     """`--precision`: by which tolerance to judge."""
     return click.option(
         "--precision",
-        type=click.Choice(["float32", "tf32", "float16"]),
+        type=click.Choice(["float32", "tf32", "float16", "bfloat16"]),
         default="float32",
         show_default=True,
         help="By which tolerance to judge; tf32 also turns TF32 on, which is otherwise off.",
+    )(function)
+
+
+def strategy_option(function: F) -> F:
+    """`--strategy`: where members' weights are while they predict."""
+    return click.option(
+        "--strategy",
+        type=click.Choice(["auto", "materialised", "folded", "generated"]),
+        help="Where a member's weights are: kept as a plain network, beside tuned graphs, or made in every call.",
     )(function)
 
 

@@ -1,7 +1,7 @@
 """`hnexport predict`: what the members say about samples, and how much they disagree."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -13,9 +13,11 @@ from hnexport.cli.options import (
     digest_option,
     json_option,
     provider_option,
+    strategy_option,
     wide_option,
 )
 from hnexport.cli.pictures import picture_options
+from hnexport.cli.predict_dataset import scoring_options
 from hnexport.text import shorten
 
 if TYPE_CHECKING:
@@ -45,28 +47,42 @@ FILE = click.Path(path_type=Path)
     type=UntilRule(),
     metavar="RULE",
     help="Run members in their order, for each sample no more than it takes: exact or votes (the rest cannot change "
-    "the answer of the mean, or of the votes), or 0.8 (until the mean probability of a class is that).",
+    "the answer of the mean, or of the votes), 0.8 (until the mean probability of a class is that), or bundle (the "
+    "rule and the order that `hnexport evaluate --out` chose).",
 )
 @click.option("--labels", type=FILE, help="Names of the classes, one a line. Default: as the bundle says.")
 @picture_options
 @click.option(
-    "--out", type=FILE, help="Write what the members say, a new .npz (with one output also .npy), members first."
+    "--out",
+    type=FILE,
+    help="Write what the members say, a new .npz (with one output also .npy), members first; .parquet of a data set.",
 )
 @click.option("--engine", type=click.Choice(["onnxruntime", "openvino"]), default="onnxruntime", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "tf32", "float16", "bfloat16", "int8"]),
+    default="float32",
+    show_default=True,
+    help="tf32 and float16 on CUDA, float16 and bfloat16 with OpenVINO, int8 on the CPU, after hnexport tune.",
+)
+@strategy_option
 @provider_option
 @digest_option
 @wide_option
 @json_option
+@scoring_options
 def predict(
     bundle: Path,
     images: tuple[Path, ...],
     inputs: tuple[tuple[str, Path], ...],
     member: int | None,
     members: tuple[int, ...] | None,
-    until: "Until | None",
+    until: "Until | Literal['bundle'] | None",
     labels: Path | None,
     out: Path | None,
     engine: str,
+    precision: str,
+    strategy: str | None,
     provider: str,
     digest: str | None,
     wide: bool,
@@ -78,6 +94,9 @@ def predict(
     Of logits these are class probabilities; with several members also their mean and how much they disagree:
     predictive entropy and mutual information in nats, and how many members vote for a class. Of values, mean and
     variance over the members.
+
+    With --out FILE.parquet IMAGE is a data set (a folder, Parquet, Arrow or .npy), which is scored in parts: the same
+    command goes on after a crash.
     """
     from hnexport.cli import render
     from hnexport.cli.pictures import told
@@ -86,7 +105,8 @@ def predict(
     from hnexport.cli.predict_json import as_json_value
     from hnexport.cli.render_predict import Shown, print_predictions, used_told
     from hnexport.runtime import load
-    from hnexport.runtime.anytime import check_anytime
+    from hnexport.runtime.anytime import bundle_rule, check_anytime
+    from hnexport.runtime.options import own_provider
 
     if member is not None and members is not None:
         raise click.UsageError("give --member or --members, not both")
@@ -94,11 +114,20 @@ def predict(
         raise click.UsageError("--until is for several members: leave --member out, or give --members")
     if not images and not inputs:
         raise click.UsageError("Missing argument 'IMAGE...': give files, or --input NAME=FILE.npy for each input.")
-    ensemble = load(bundle, provider=provider, engine=engine, strategy="generated", digest=digest)
+    ensemble = load(
+        bundle,
+        provider=own_provider(precision, provider, engine),
+        engine=engine,
+        strategy=strategy or ("auto" if precision == "int8" else "generated"),
+        precision=precision,
+        digest=digest,
+    )
     check_target(out, ensemble.signature)
     names = _class_names(ensemble, labels)
     if until is not None:
         check_anytime(ensemble.signature)
+    if until == "bundle":
+        bundle_rule(ensemble.manifest, members or "all")
     samples = read_inputs(ensemble.manifest, images, inputs, pictures)
     if member is not None:
         members = (member,)

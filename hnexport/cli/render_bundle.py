@@ -9,7 +9,10 @@ from hnexport.spec.bases import basis_dtype
 from hnexport.text import number_of
 
 if TYPE_CHECKING:  # at run time these would load torch, which `predict` does without
-    from hnexport.bundle.manifest import Manifest
+    from collections.abc import Iterable
+
+    from hnexport.bundle.manifest import BasisRounding, Manifest
+    from hnexport.spec import StoredTensor
     from hnexport.summary import Storage, Summary
 
 __all__ = [
@@ -17,6 +20,7 @@ __all__ = [
     "print_files",
     "print_parity_summary",
     "print_reference",
+    "print_rounding",
     "print_signature",
     "print_storage",
     "print_summary",
@@ -133,17 +137,29 @@ def print_reference(manifest: "Manifest") -> None:
 
 def print_bases(manifest: "Manifest") -> None:
     """One line about bases in fewer bits, and what rounding them changed; nothing where they are float32."""
-    dtype = basis_dtype(manifest.stored)
+    print_rounding(manifest.stored, manifest.outputs, manifest.basis_rounding)
+
+
+def print_rounding(
+    stored: "Iterable[StoredTensor]", outputs: "Iterable[OutputSpec]", rounding: "BasisRounding | None"
+) -> None:
+    """The same, of the tables and what was measured."""
+    dtype = basis_dtype(stored)
     if dtype in (None, BasisDtype.FLOAT32):
         return
-    line, rounding = f"bases in {dtype}, weights generated in float32", manifest.basis_rounding
+    line = f"bases in {dtype}, weights generated in float32"
     if rounding is not None:
         members = ", ".join(map(str, rounding.members))
-        outputs = "logits" if any(item.kind is OutputKind.LOGITS for item in manifest.outputs) else "outputs"
+        what = "logits" if any(item.kind is OutputKind.LOGITS for item in outputs) else "outputs"
         line += (
-            f": rounding changed a basis by {rounding.bases:.1e} and {outputs} by {rounding.logits:.1e} (relative L2, "
+            f": rounding changed a basis by {rounding.bases:.1e} and {what} by {rounding.logits:.1e} (relative L2, "
             f"the largest over all bases, and over members {members} and every golden image)"
         )
         if rounding.agreement is not None:
             line += f"; {rounding.agreement:.1%} of their rows have the same largest class"
     say(line)
+    judged = None if rounding is None else rounding.judged
+    if judged is not None:
+        from hnexport.summary import judged_line
+
+        say(f"on {judged_line(judged)}")

@@ -4,11 +4,13 @@ from typing import TYPE_CHECKING
 
 from hnexport.cli.pictures import told
 from hnexport.cli.render import Column, Table, say, show_table
+from hnexport.cli.render_stopped import print_chosen, print_stopped
 from hnexport.evaluate.page import NAMES
 from hnexport.text import number_of
 
 if TYPE_CHECKING:
-    from hnexport.evaluate.results import Classification, Evaluation, Regression, Scores
+    from hnexport.evaluate.measures import Scores
+    from hnexport.evaluate.results import Classification, Evaluation, Regression
 
 __all__ = ["print_evaluation"]
 
@@ -27,7 +29,7 @@ def print_evaluation(found: "Evaluation", *, wide: bool = False) -> None:
         _print_sources(found, wide=wide)
     if logits is not None:
         _print_uncertainty(found, logits, wide=wide)
-        _print_stopped(found, logits, wide=wide)
+        print_stopped(found, wide=wide)
     fitted = found.temperature
     if how := told((found.normalised, found.ood_normalised)):
         say(how)
@@ -37,6 +39,7 @@ def print_evaluation(found: "Evaluation", *, wide: bool = False) -> None:
             f"{fitted.before.nll:.4f} to {fitted.after.nll:.4f}, its calibration error from {fitted.before.ece:.4f} to "
             f"{fitted.after.ece:.4f}, its accuracy from {fitted.before.accuracy:.4f} to {fitted.after.accuracy:.4f}"
         )
+    print_chosen(found)
     for name, why in found.not_run.items():
         say(f"not run: {name}: {why}")
 
@@ -200,28 +203,6 @@ def _print_uncertainty(found: "Evaluation", part: "Classification", *, wide: boo
     show_table(
         Table(title="wrong among the answers, where only so many are given", columns=columns, rows=rows), wide=wide
     )
-
-
-def _print_stopped(found: "Evaluation", part: "Classification", *, wide: bool) -> None:
-    """A row for each rule by which members are asked one after the other."""
-    if not part.stopped:
-        return
-    rows = [
-        (one.until, f"{one.members:.3f}", *(f"{number:.4f}" for number in _numbers(one.scores)), str(one.changed))
-        for one in part.stopped
-    ]
-    columns = (
-        Column("until"),
-        Column("members a row", right=True),
-        Column("accuracy", right=True),
-        Column("NLL, nats", right=True),
-        Column("Brier", right=True, rank=2),
-        Column(f"ECE, {found.bins} bins", right=True, rank=1),
-        Column("answers changed", right=True),
-    )
-    order = ", ".join(map(str, found.members)) if len(found.members) <= MOST_MEMBERS else f"all {len(found.members)}"
-    title = f"members one after the other (hnexport predict --until), in the order {order}"
-    show_table(Table(title=title, columns=columns, rows=rows), wide=wide)
 
 
 def _risk(coverage: tuple[float, ...], risk: tuple[float, ...], share: float) -> float:

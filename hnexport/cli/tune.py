@@ -10,6 +10,7 @@ from hnexport.cli.options import bundle_argument, json_option
 from hnexport.cli.pictures import picture_options
 
 if TYPE_CHECKING:
+    from hnexport.quantise.options import Int8Options
     from hnexport.tune import TunedBundle
 
 __all__ = ["tune"]
@@ -41,8 +42,8 @@ def tune(bundle: Path, precision: str, force: bool, as_json: bool, **given: Any)
     from hnexport.tune.make import tune as fold
 
     flags = Int8Flags.of(given, precision)
-    if flags is not None:
-        _in_int8(bundle, flags, as_json=as_json)
+    if flags is not None and flags.samples is not None:
+        _in_int8(bundle, flags.samples, flags.options, as_json=as_json)
         return
     make = halve if precision == "float16" else fold
     with render.live_progress(quiet=as_json) as progress:
@@ -51,14 +52,14 @@ def tune(bundle: Path, precision: str, force: bool, as_json: bool, **given: Any)
         _show(tuned, as_json=as_json)
 
 
-def _in_int8(bundle: Path, flags: Int8Flags, *, as_json: bool) -> None:
+def _in_int8(bundle: Path, samples: Path, options: "Int8Options", *, as_json: bool) -> None:
     from hnexport.cli import render
     from hnexport.cli.render_int8 import print_int8
     from hnexport.records import to_json
     from hnexport.tune.int8 import quantised
 
     with render.live_progress(quiet=as_json) as progress:
-        made = quantised(bundle, flags.samples, options=flags.options, progress=progress)
+        made = quantised(bundle, samples, options=options, progress=progress)
     with render.accomplished(f"the cache holds it: {made.path}"):
         if as_json:
             error = made.parity.worst.relative_l2

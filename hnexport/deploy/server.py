@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from hnexport.errors import DeployError
 from hnexport.spelling import spelled
 
-__all__ = ["serve"]
+__all__ = ["is_this_machine", "serve"]
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def serve(folder: Path, port: int = 8000, *, ready: Callable[[str], None]) -> No
         server.serve_forever()
 
 
-def _is_this_machine(host: str) -> bool:
+def is_this_machine(host: str) -> bool:
     """Whether a Host header is `localhost` or an address, with or without a port."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
@@ -96,7 +96,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
     def send_head(self) -> Any:
         """Answer for a name of this machine alone: a page elsewhere may let a name of its own mean 127.0.0.1."""
-        if not _is_this_machine(self.headers.get("Host", "localhost")):
+        if not is_this_machine(self.headers.get("Host", "localhost")):
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "Only localhost is served")
             return None
         try:

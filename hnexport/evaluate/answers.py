@@ -13,6 +13,7 @@ from hnexport.evaluate.data import Data
 from hnexport.progress import Progress, no_progress
 from hnexport.rows import batch_size, taken
 from hnexport.runtime.ensemble import LoadedEnsemble
+from hnexport.runtime.options import EngineName, Precision, Strategy
 from hnexport.spec import OutputSpec, Signature
 
 __all__ = ["FLOAT64", "Source", "answers", "runtime_source"]
@@ -29,23 +30,43 @@ class Source:
     """What answers.
 
     Attributes:
-        name: "runtime", "float64" or an artifact's.
+        name: "runtime", with another precision "runtime-int8"; "float64"; or an artifact's.
         runtime: what computes it, in words.
+        precision: the arithmetic.
+        timed_as: what `hnexport bench` calls such members; "" where it does not time them.
         run: the outputs by name of one member, of the samples of one call.
     """
 
     name: str
     runtime: str
     run: Callable[[int, Inputs], Mapping[str, Array]]
+    precision: str = Precision.FLOAT32.value
+    timed_as: str = ""
 
 
 def runtime_source(ensemble: LoadedEnsemble) -> Source:
     """A loaded bundle: what an application gets."""
+    precision, plain = ensemble.precision, ensemble.precision is Precision.FLOAT32
     return Source(
-        name="runtime",
-        runtime=f"{ensemble.engine} on {ensemble.provider}, {ensemble.strategy.value}",
+        name="runtime" if plain else f"runtime-{precision.value}",
+        runtime=f"{ensemble.engine} on {ensemble.provider}, {ensemble.strategy.value}"
+        + ("" if plain else f", {precision.value}"),
         run=lambda member, inputs: ensemble.outputs(member, inputs),
+        precision=precision.value,
+        timed_as=_timed_as(ensemble),
     )
+
+
+def _timed_as(ensemble: LoadedEnsemble) -> str:
+    """On CUDA in tf32 and float16 the benchmark's plain network is no float32 one."""
+    engine = "openvino-" if ensemble.engine == EngineName.OPENVINO else ""
+    strategy = "folded-resident" if ensemble.strategy is Strategy.FOLDED else ensemble.strategy.value
+    names = {
+        Precision.FLOAT32: f"{engine}{strategy}",
+        **({half: f"{engine}{strategy}-{half}" for half in (Precision.FLOAT16, Precision.BFLOAT16)} if engine else {}),
+        Precision.INT8: f"{engine}int8",
+    }
+    return names.get(ensemble.precision, "")
 
 
 def answers(

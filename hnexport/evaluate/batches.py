@@ -1,6 +1,5 @@
 """Samples that may be more than memory holds: read again for every source, some at a time."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +8,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hnexport.images import AppliedNormalisation, read_images
-from hnexport.spec import Signature, TensorSpec
 from hnexport.spec.images import ImageInput
 
-__all__ = ["AT_ONCE_BYTES", "Batch", "Batches", "Inputs", "picture_batch", "samples_at_once"]
+__all__ = ["Batch", "Batches", "Inputs", "picture_batch"]
 
 Inputs = Mapping[str, NDArray[Any]]
-
-AT_ONCE_BYTES = 2**26
-"""About so many bytes of inputs are in memory at once."""
-_OPEN_SIZE = 256  # of an axis of any size, where nothing says how long it is
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,18 +59,3 @@ class Batches:
 
     def __iter__(self) -> Iterator[Inputs]:
         return (batch.inputs for batch in self._all or self._read())
-
-
-def samples_at_once(signature: Signature, shapes: Mapping[str, tuple[int, ...]] | None = None) -> int:
-    """How many samples make a batch of about `AT_ONCE_BYTES`.
-
-    Args:
-        shapes: of the inputs, where they are known; a size that nobody says is taken for 256.
-    """
-    sizes = sum(_row_bytes(item, (shapes or {}).get(item.name)) for item in signature.inputs if item.has_batch)
-    return max(1, AT_ONCE_BYTES // max(sizes, 1))
-
-
-def _row_bytes(item: TensorSpec, shape: tuple[int, ...] | None) -> int:
-    row = item.row if shape is None else shape[1:]
-    return item.itemsize * math.prod(_OPEN_SIZE if isinstance(size, str) else size for size in row)

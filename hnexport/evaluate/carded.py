@@ -5,18 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from hnexport.bundle.manifest import Identified
+from hnexport.bundle.manifest import Identified, Manifest
 from hnexport.card import Measured, Score, Table
 from hnexport.errors import RuntimeInputError
+from hnexport.evaluate.curves import curves
+from hnexport.evaluate.measures import Scores
 from hnexport.evaluate.page import NAMES
-from hnexport.evaluate.results import (
-    Classification,
-    Evaluation,
-    FittedTemperature,
-    Regression,
-    Scores,
-    SourceEvaluation,
-)
+from hnexport.evaluate.results import Classification, Evaluation, Regression, SourceEvaluation
 from hnexport.reading import ReadError, read_json
 from hnexport.records import RecordError, from_json
 
@@ -24,6 +19,11 @@ __all__ = ["measured", "measured_for", "read_evaluation"]
 
 _MOST_BYTES = 2**27
 _MOST_MEMBERS = 32  # rows of a table
+_CARDED = ("bundle", "exact", "0.9", "0.99", "all")
+_STOPPING = (
+    'Members one after the other, predict_mean(…, until=…): "exact" until the rest cannot change the answer, a number '
+    "until a class has that mean probability."
+)
 _NAMES = {"accuracy": "Accuracy", "nll": "NLL", "brier": "Brier score", "ece": "Expected calibration error"}
 _METRICS = {"accuracy": "accuracy", "nll": "nll", "brier": "brier_score", "ece": "expected_calibration_error"}
 
@@ -63,17 +63,12 @@ def _contradiction(found: Evaluation) -> str:
 
 
 def measured_for(found: Identified, evaluation: Evaluation, path: Path) -> Measured:
-    """An evaluation of this very bundle, or the one in which its temperature was fitted.
+    """An evaluation of this very bundle, or the one in which its temperature was fitted, or when members are enough.
 
     Raises:
         RuntimeInputError: it is of another bundle.
     """
-    temperature, fitted = found.manifest.temperature, evaluation.temperature
-    is_origin = (
-        temperature is not None
-        and fitted is not None
-        and (temperature.source, temperature.value) == (evaluation.digest, fitted.value)
-    )
+    is_origin = _is_origin(found.manifest, evaluation)
     if evaluation.digest != found.digest and not is_origin:
         raise RuntimeInputError(
             f"{path} is an evaluation of {evaluation.bundle}, {evaluation.digest}; this bundle is "
@@ -85,17 +80,30 @@ def measured_for(found: Identified, evaluation: Evaluation, path: Path) -> Measu
     return measured(evaluation, fitted_here=is_origin)
 
 
+def _is_origin(manifest: Manifest, evaluation: Evaluation) -> bool:
+    """Whether everything that was fitted in an evaluation is what a bundle has."""
+    fitted, chosen, digest = evaluation.temperature, evaluation.until, evaluation.digest
+    temperature, anytime = manifest.temperature, manifest.anytime
+    same = []
+    if fitted is not None:
+        same.append(temperature is not None and (temperature.source, temperature.value) == (digest, fitted.value))
+    if chosen is not None:
+        own = digest, chosen.order, chosen.confidence, chosen.least
+        same.append(anytime is not None and (anytime.source, anytime.order, anytime.confidence, anytime.least) == own)
+    return bool(same) and all(same)
+
+
 def measured(evaluation: Evaluation, *, fitted_here: bool = True) -> Measured:
     """An evaluation for a card.
 
     Args:
-        fitted_here: where a temperature was fitted, the card is that of the bundle which has it: what was measured on
-            the very data that it was fitted on is shown as that, and is no score.
+        fitted_here: where something was fitted, the card is that of the bundle which has it: what was measured on the
+            very data that it was fitted on is shown as that, and is no score.
     """
     source = next((one for one in evaluation.sources if one.name == "runtime"), evaluation.sources[0])
     data = _last_part(evaluation.data)
-    if fitted_here and evaluation.temperature is not None:
-        return _fitted(evaluation, evaluation.temperature, data)
+    if fitted_here and (evaluation.temperature is not None or evaluation.until is not None):
+        return _fitted(evaluation, data)
     logits, value = source.classification, source.regression
     tables, remarks, scores = [], [f"Computed by {source.runtime}."], tuple[Score, ...]()
     if logits is not None:
@@ -109,6 +117,12 @@ def measured(evaluation: Evaluation, *, fitted_here: bool = True) -> Measured:
             remarks.append(f"AUROC of {_foreign(evaluation)}, by deviation: {value.ood.auroc:.4f}.")
     if len(evaluation.sources) > 1:
         tables.append(_side_by_side(evaluation.sources))
+    stopping = _stopping(evaluation)
+    if stopping is not None:
+        tables.append(stopping)
+        remarks.append(
+            _STOPPING + (f" Cost: plain float32 runs a row, of {evaluation.costs}." * bool(evaluation.costs))
+        )
     return Measured(
         data=data,
         samples=evaluation.samples,
@@ -193,24 +207,49 @@ def _first_score(source: SourceEvaluation) -> str:
     return "" if source.regression is None else f"{source.regression.rmse:.5g}"
 
 
-def _fitted(evaluation: Evaluation, fitted: FittedTemperature, data: str) -> Measured:
+def _stopping(evaluation: Evaluation) -> Table | None:
+    """What stopping costs in each precision, by the rules that a card has room for; None of one member alone."""
+    rows = []
+    for source in curves(evaluation):
+        cost = source.member_cost
+        for one in source.classification.stopped if source.classification is not None else ():
+            if one.until in _CARDED:
+                scores = f"{one.scores.accuracy:.4f}", f"{one.scores.nll:.4f}", f"{one.scores.ece:.4f}"
+                price = "" if cost is None else f"{one.members * cost:.3f}"
+                rows.append((source.precision, one.until, f"{one.members:.3f}", price, *scores, str(one.changed)))
+    columns = ("precision", "until", "members a row", "cost", "accuracy", "NLL, nats", "ECE", "answers changed")
+    return Table(columns=columns, rows=tuple(rows)) if rows else None
+
+
+def _fitted(evaluation: Evaluation, data: str) -> Measured:
+    """What was fitted, on the very data that it was fitted on."""
+    fitted, chosen = evaluation.temperature, evaluation.until
+    rows, remarks = [], []
+    if fitted is not None:
+        rows += [
+            ("ensemble, without the temperature", *_numbers(fitted.before)),
+            (f"ensemble, divided by {fitted.value:.4f}", *_numbers(fitted.after)),
+        ]
+        remarks.append(
+            f"These are the held-out data that the temperature was fitted on ({fitted.rows:,} rows), so that the "
+            "second row flatters a little: evaluate this bundle on others."
+        )
+    if chosen is not None:
+        stopped = f"stopped at {chosen.confidence:g}, {chosen.members:.3f} members a row, {chosen.precision}"
+        rows += [("all members", *_numbers(chosen.all_scores))] * (fitted is None)
+        rows.append((stopped, *_numbers(chosen.scores)))
+        remarks.append(
+            f"When members are enough was chosen on these {chosen.rows:,} rows too: against all members, accuracy is "
+            f"lower by {chosen.accuracy_drop.measured:.4f} (at most {chosen.accuracy_drop.bound:.4f}, "
+            f"{chosen.level:.0%} sure), and {chosen.changed.measured:.4f} of the answers are others (at most "
+            f"{chosen.changed.bound:.4f})."
+        )
     return Measured(
         data=data,
         samples=evaluation.samples,
         output=evaluation.output,
-        tables=(
-            Table(
-                columns=_columns(evaluation.bins),
-                rows=(
-                    ("ensemble, without the temperature", *_numbers(fitted.before)),
-                    (f"ensemble, divided by {fitted.value:.4f}", *_numbers(fitted.after)),
-                ),
-            ),
-        ),
-        remarks=(
-            f"These are the held-out data that the temperature was fitted on ({fitted.rows:,} rows), so that the "
-            "second row flatters a little: evaluate this bundle on others.",
-        ),
+        tables=(Table(columns=_columns(evaluation.bins), rows=tuple(rows)),),
+        remarks=tuple(remarks),
     )
 
 

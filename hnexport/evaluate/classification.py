@@ -4,8 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.errors import RuntimeInputError
-from hnexport.evaluate.anytime import stopped
-from hnexport.evaluate.results import Classification, Difference
+from hnexport.evaluate.anytime import Asked, stopped
+from hnexport.evaluate.measures import Difference
+from hnexport.evaluate.results import Classification
 from hnexport.evaluate.scores import Scored, gain, joined, mean_scores, reliability, row_blocks, scored, scores
 from hnexport.evaluate.uncertainty import coverage, diversity, histogram, row_diversity, separation, uncertainties
 from hnexport.runtime.uncertainty import log_softmax, summarise
@@ -27,7 +28,13 @@ def rows_of(logits: Logits, axis: int) -> Logits:
 
 
 def classify(
-    logits: Logits, labels: NDArray[np.int64], bins: int, others: Logits | None = None, *, anytime: bool = True
+    logits: Logits,
+    labels: NDArray[np.int64],
+    bins: int,
+    others: Logits | None = None,
+    *,
+    asked: Asked | None = None,
+    anytime: bool = True,
 ) -> Classification:
     """Evaluate logits, some rows at a time: it takes little more memory than they do.
 
@@ -36,6 +43,7 @@ def classify(
         labels: `[row]`.
         bins: of the calibration error.
         others: `[member, row, class]` of data that do not belong.
+        asked: in which order members are asked one after the other; None takes theirs.
         anytime: whether `predict_mean` can ask such members one after the other.
 
     Raises:
@@ -68,7 +76,7 @@ def classify(
             for name, values in own.items()
         },
         histograms={name: histogram(values, wrong, foreign.get(name)) for name, values in own.items()},
-        stopped=stopped(logits, labels, bins) if anytime else (),
+        stopped=stopped(logits, labels, bins, asked, others) if anytime else (),
     )
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
+from hnexport.datasets.sizes import samples_at_once
 from hnexport.errors import RuntimeInputError
-from hnexport.evaluate.batches import Batch, Batches, picture_batch, samples_at_once
+from hnexport.evaluate.batches import Batch, Batches, picture_batch
 from hnexport.evaluate.targets import CLASS_NUMBERS, TARGETS, ReadOptions, check_targets, named_targets, target_spec
 from hnexport.images import AppliedNormalisation, distinct, image_input
 from hnexport.images.archives import archive_rows, archive_shapes, array_names, is_archive, read_archive

@@ -1,7 +1,8 @@
-"""A new bundle with a temperature in its graphs, derived from one that is published. (Needs all of hnexport.)
+"""A new bundle with what was fitted on held-out data, derived from one that is published. (Needs all of hnexport.)
 
-A published bundle never changes. Golden samples, manifest and every graph of the new one hold the temperature, so that
-whatever runs it applies it; it is verified as a build is before it appears.
+A published bundle never changes. Golden samples, manifest and every graph of the new one hold a temperature, so that
+whatever runs it applies it; when members are enough stands in the manifest. It is verified as a build is before it
+appears.
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ from torch.export import ExportedProgram
 from hnexport.build import BuildResult, seal
 from hnexport.bundle.checksums import WrittenFiles, check_files
 from hnexport.bundle.golden import Golden, read_golden, write_golden
-from hnexport.bundle.manifest import FORMAT_FILES, Format, Manifest, Temperature, read_identified
+from hnexport.bundle.manifest import FORMAT_FILES, Anytime, Format, Manifest, Temperature, read_identified
 from hnexport.bundle.writer import bundle_rules, check_another, check_target, staged_folder
 from hnexport.card import tell_of_kept
 from hnexport.errors import BundleError, NotRunError, SpecError
@@ -30,33 +31,41 @@ from hnexport.export.torchscript import save_scripted
 from hnexport.names import ENSEMBLE_FILE, MODEL_FILE, NETWORK_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity import VerifyOptions
 from hnexport.parity.chosen import held_ensemble
+from hnexport.precision import Precision
 from hnexport.progress import Progress, no_progress
 from hnexport.spec import OutputKind
 from hnexport.spelling import spelled
 from hnexport.tracing import exporters_warnings
 from hnexport.trust import Trust, bundle_trust, remember
 
-__all__ = ["check_derivable", "temper_bundle"]
+__all__ = ["check_derivable", "derive_bundle", "fitted_anytime", "fitted_temperature"]
 
 
-def check_derivable(bundle: str | PathLike[str], *, trust: bool = False, digest: str | None = None) -> None:
-    """Whether a bundle can be given a temperature: asked before its data are read, which may take long.
+def check_derivable(
+    bundle: str | PathLike[str], *, temperature: bool = True, trust: bool = False, digest: str | None = None
+) -> None:
+    """Whether another bundle can be derived from one: asked before data are read, which may take long.
+
+    Args:
+        temperature: whether it is to have one.
 
     Raises:
-        BundleError: the bundle is damaged, has a temperature already, is of an old version, or holds TorchScript alone.
+        BundleError: the bundle is damaged or of an old version; or it is to have a temperature, and has one already or
+            holds TorchScript alone.
         NotRunError: its programs are somebody else's.
     """
     bundle = Path(bundle)
     found = read_identified(bundle, digest)
-    _check_kind(bundle, found.manifest)
+    _check_kind(bundle, found.manifest, tempered=temperature)
     _program_bytes(bundle, found.manifest, bundle_trust(found.manifest, found.digest, asked=trust))
 
 
-def temper_bundle(
+def derive_bundle(
     bundle: str | PathLike[str],
     target: str | PathLike[str],
-    temperature: Temperature,
+    temperature: Temperature | None,
     *,
+    anytime: Anytime | None = None,
     provider: str = "auto",
     trust: bool = False,
     force: bool = False,
@@ -64,16 +73,20 @@ def temper_bundle(
     evaluation: Evaluation | None = None,
     progress: Progress = no_progress,
 ) -> BuildResult:
-    """Write a bundle whose logits are those of another one, divided by a temperature.
+    """Write a bundle whose logits are those of another one divided by a temperature, and which says when to stop.
 
     Args:
+        temperature: None leaves logits as they are.
+        anytime: when members are enough, of the logits of the new bundle; None says nothing, since what held before a
+            temperature need not hold behind it.
         trust: its programs may be read in this process, whoever made them.
         force: replace a bundle that is at the target.
         digest: `bundle` must have this one.
-        evaluation: in which the temperature was fitted, for the new bundle's card.
+        evaluation: in which these were fitted, for the new bundle's card.
 
     Raises:
-        BundleError: the bundle is damaged, has a temperature already or is of an old version, or the target exists.
+        BundleError: the bundle is damaged or of an old version, it has a temperature and is to have another, or the
+            target exists.
         NotRunError: its programs are somebody else's.
         ParityFailedError: a graph does not compute what it should; nothing was published.
     """
@@ -81,8 +94,8 @@ def temper_bundle(
     found = read_identified(bundle, digest)
     manifest = found.manifest
     check_another(bundle, target)
-    _check_kind(bundle, manifest)
-    if manifest.signature.output(temperature.output).kind is not OutputKind.LOGITS:
+    _check_kind(bundle, manifest, tempered=temperature is not None)
+    if temperature is not None and manifest.signature.output(temperature.output).kind is not OutputKind.LOGITS:
         raise SpecError(f"{temperature.output} is a value: only logits have a temperature")
     trusted = bundle_trust(manifest, found.digest, asked=trust)
     content = _program_bytes(bundle, manifest, trusted)
@@ -91,16 +104,15 @@ def temper_bundle(
     check_files(bundle, manifest, manifest.files)
     with staged_folder(target, bundle_rules(force=force)) as folder:
         files = WrittenFiles(folder)
-        if Format.ONNX in manifest.formats:
-            _write_onnx(bundle, folder, temperature)
-        if content is not None:
-            program = torch.export.load(io.BytesIO(content))
-            _write_programs(program, folder, manifest, temperature)
         golden = read_golden(bundle, manifest)
-        write_golden(folder, _divided(golden, temperature))
-        tempered = dataclasses.replace(manifest, temperature=temperature)  # as_trained: relative errors stay
-        held = held_ensemble(bundle, tempered, golden, trusted)
-        changed = dataclasses.replace(tempered, parity={}, files={})
+        if temperature is None:
+            _copy(bundle, folder, manifest)
+        else:
+            _write_tempered(bundle, folder, manifest, content, temperature)
+            manifest = dataclasses.replace(manifest, temperature=temperature)  # as_trained: relative errors stay
+        write_golden(folder, golden if temperature is None else _divided(golden, temperature))
+        held = held_ensemble(bundle, manifest, golden, trusted)
+        changed = dataclasses.replace(manifest, anytime=anytime, parity={}, files={})
         judged = VerifyOptions(provider=provider, trust=True, fresh=False, own=True)
         shown = [] if evaluation is None else [measured(evaluation)]
         sealed = seal(folder, changed, files, judged, held, progress, shown)
@@ -109,15 +121,43 @@ def temper_bundle(
     return dataclasses.replace(sealed, path=target)
 
 
-def _check_kind(bundle: Path, manifest: Manifest) -> None:
-    if manifest.temperature is not None:
+def fitted_temperature(found: Evaluation) -> Temperature | None:
+    """The temperature that an evaluation fitted, as a manifest has it; None where it fitted none."""
+    fitted = found.temperature
+    if fitted is None:
+        return None
+    return Temperature(output=found.output, value=fitted.value, rows=fitted.rows, source=found.digest)
+
+
+def fitted_anytime(found: Evaluation) -> Anytime | None:
+    """When members are enough, as an evaluation chose it and a manifest has it; None where it chose nothing."""
+    chosen = found.until
+    if chosen is None:
+        return None
+    return Anytime(
+        order=chosen.order,
+        confidence=chosen.confidence,
+        least=chosen.least,
+        precision=Precision(chosen.precision),
+        members=chosen.members,
+        rows=chosen.rows,
+        level=chosen.level,
+        source=found.digest,
+        max_accuracy_drop=chosen.accuracy_drop.stated,
+        max_changed=chosen.changed.stated,
+        max_ece_rise=chosen.ece_rise.stated,
+    )
+
+
+def _check_kind(bundle: Path, manifest: Manifest, *, tempered: bool) -> None:
+    if tempered and manifest.temperature is not None:
         raise BundleError(
             f"{bundle} has a temperature already, {manifest.temperature.value:g}: derive from the bundle that it came "
             "from"
         )
     if manifest.schema_version == 1:
         raise BundleError(f"{bundle} was written by hnexport 0.1: build it again first")
-    if Format.TORCHSCRIPT in manifest.formats and Format.PT2 not in manifest.formats:
+    if tempered and Format.TORCHSCRIPT in manifest.formats and Format.PT2 not in manifest.formats:
         raise BundleError(
             f"{bundle} holds {TORCHSCRIPT_FILE} without {PT2_FILE}, of which a new one is made: build both"
         )
@@ -127,17 +167,36 @@ def _program_bytes(bundle: Path, manifest: Manifest, trust: Trust) -> bytes | No
     """The bundle's `.pt2`, where it has one.
 
     Raises:
-        NotRunError: reading it would be running it, and it is not trusted.
+        NotRunError: reading it, or its TorchScript, would be running it, and it is not trusted.
     """
-    if Format.PT2 not in manifest.formats:
-        return None
-    content = (bundle / PT2_FILE).read_bytes()
-    if not trust.covers(content):
-        raise NotRunError(
-            f"{bundle / PT2_FILE} is a program that you did not build: give {spelled('trust=True', '--trust')} if you "
-            "know who did"
-        )
-    return content
+    content = None
+    for file_format, name in ((Format.TORCHSCRIPT, TORCHSCRIPT_FILE), (Format.PT2, PT2_FILE)):
+        if file_format not in manifest.formats:
+            continue
+        content = (bundle / name).read_bytes()
+        if not trust.covers(content):
+            raise NotRunError(
+                f"{bundle / name} is a program that you did not build: give {spelled('trust=True', '--trust')} if you "
+                "know who did"
+            )
+    return content if Format.PT2 in manifest.formats else None
+
+
+def _copy(bundle: Path, folder: Path, manifest: Manifest) -> None:
+    """Every graph and program as it is."""
+    for file_format in manifest.formats:
+        for name in FORMAT_FILES[file_format]:
+            shutil.copyfile(bundle / name, folder / name)
+
+
+def _write_tempered(
+    bundle: Path, folder: Path, manifest: Manifest, content: bytes | None, temperature: Temperature
+) -> None:
+    """Every graph and program with the temperature in it."""
+    if Format.ONNX in manifest.formats:
+        _write_onnx(bundle, folder, temperature)
+    if content is not None:
+        _write_programs(torch.export.load(io.BytesIO(content)), folder, manifest, temperature)
 
 
 def _write_onnx(bundle: Path, folder: Path, temperature: Temperature) -> None:

@@ -1,6 +1,8 @@
 """An evaluation as a page for people: one HTML file that needs nothing else."""
 
 from hnexport.evaluate import charts
+from hnexport.evaluate.curves import curves, stopped_plots
+from hnexport.evaluate.drawing import Plot
 from hnexport.evaluate.results import Classification, Evaluation
 from hnexport.installed import require_extra
 
@@ -38,20 +40,21 @@ def evaluation_page(found: Evaluation) -> str:
         part=part,
         several=several,
         names=names,
+        all_names=NAMES,
         members=list(zip(found.members, part.each, strict=True))[:_MEMBERS],
         plots=_plots(found, part, names, several=several),
+        stopping=curves(found),
     )
 
 
-def _plots(found: Evaluation, part: Classification, names: dict[str, str], *, several: bool) -> list[charts.Plot]:
+def _plots(found: Evaluation, part: Classification, names: dict[str, str], *, several: bool) -> list[Plot]:
     plots = [
         charts.reliability(part.reliability, part.member_reliability, part.ensemble.ece, several),
         charts.risk([(said, part.coverage[name]) for name, said in names.items()]),
     ]
     if several:
         plots.append(charts.members(part, found.members))
-    if part.stopped:
-        plots.append(charts.stopped(part))
+    plots += stopped_plots(found)
     if part.ood:
         plots.append(
             charts.roc(
@@ -77,7 +80,7 @@ def _plots(found: Evaluation, part: Classification, names: dict[str, str], *, se
     return plots
 
 
-def _value_plots(found: Evaluation) -> list[charts.Plot]:
+def _value_plots(found: Evaluation) -> list[Plot]:
     part = found.sources[0].regression
     if part is None or not part.intervals:
         return []

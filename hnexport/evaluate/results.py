@@ -1,141 +1,52 @@
 """What an evaluation found, as records: `hnexport.records.to_json` makes JSON of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from hnexport.evaluate.measures import (
+    Bin,
+    Coverage,
+    Difference,
+    Diversity,
+    Histogram,
+    Interval,
+    Loss,
+    Scores,
+    Separation,
+)
 from hnexport.images import AppliedNormalisation
 
 __all__ = [
-    "Bin",
     "ChosenUntil",
     "Classification",
-    "Coverage",
-    "Difference",
-    "Diversity",
     "Evaluation",
     "FittedTemperature",
-    "Histogram",
-    "Interval",
-    "Loss",
     "Regression",
-    "Scores",
-    "Separation",
     "SourceEvaluation",
     "Stopped",
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores:
-    """How good class probabilities are.
-
-    Attributes:
-        accuracy: share of rows whose most probable class is right.
-        nll: mean negative log-likelihood of the right class, in nats.
-        brier: mean over rows of the squared distance between probabilities and the right class, 0 to 2.
-        ece: expected calibration error: mean distance between confidence and accuracy, over bins by their rows.
-    """
-
-    accuracy: float
-    nll: float
-    brier: float
-    ece: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bin:
-    """The rows whose confidence (largest probability) lies from `low` up to `high`.
-
-    Attributes:
-        confidence: their mean; 0 where there are none, and so is `accuracy`.
-    """
-
-    low: float
-    high: float
-    count: int
-    confidence: float
-    accuracy: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Diversity:
-    """How different the members' answers are.
-
-    Attributes:
-        disagreement: share of rows on which two members answer differently, over all pairs of members.
-        all_agree: share of rows on which all give one answer.
-        any_right: share of rows on which at least one is right.
-        mutual_information: between prediction and member, mean over rows, in nats.
-    """
-
-    disagreement: float
-    all_agree: float
-    any_right: float
-    mutual_information: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Coverage:
-    """Risk where only the surest answers are given.
-
-    Attributes:
-        coverage: shares of rows that are answered, rising to 1.
-        risk: share of these answers that are wrong.
-        area: mean of the risk over every possible coverage.
-    """
-
-    coverage: tuple[float, ...]
-    risk: tuple[float, ...]
-    area: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Separation:
-    """How well an uncertainty separates rows that should have more of it from those that should have less.
-
-    Attributes:
-        auroc: probability that one of the first has more than one of the second.
-        fpr95: share of the second that is taken for the first where 95 % of the first are found.
-        false_positive, true_positive: the curve.
-    """
-
-    auroc: float
-    fpr95: float
-    false_positive: tuple[float, ...]
-    true_positive: tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Histogram:
-    """How often an uncertainty has which size.
-
-    Attributes:
-        edges: of its bins, of equal width.
-        right, wrong: shares of the rows of these data, by whether the ensemble's answer is right.
-        other: shares of the rows of data that do not belong; empty without.
-    """
-
-    edges: tuple[float, ...]
-    right: tuple[float, ...]
-    wrong: tuple[float, ...]
-    other: tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Stopped:
-    """The ensemble where a row takes no more members than a rule says, asked in the order of `Evaluation.members`.
+    """The ensemble where a row takes no more members than a rule says, asked in the order of `Evaluation.order`.
 
     Attributes:
         until: the rule, as `predict_mean` and `hnexport predict --until` take it, or "all".
         members: that a row takes, mean.
         scores: of the mean probabilities over the members that a row takes.
         changed: how many answers are others than those of all members.
+        ood: by uncertainty, the AUROC of other data, both stopped by the rule and of the members that each row takes;
+            empty without such data.
+        ood_members: that a row of the other data takes, mean; None without.
     """
 
     until: str
     members: float
     scores: Scores
     changed: int
+    ood: Mapping[str, float] = field(default_factory=dict)
+    ood_members: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,14 +86,6 @@ class Classification:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interval:
-    """How many targets lie in the middle interval that should hold `nominal` of them."""
-
-    nominal: float
-    observed: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class Regression:
     """Of one output that is a value, from one source. Errors have the unit of the output.
 
@@ -219,31 +122,14 @@ class Regression:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
-    """How far a source is from the first one.
-
-    Attributes:
-        against: the first one's name.
-        probabilities: largest difference of a member's probability of a class (of a value: of a number).
-        ensemble: the same of the ensemble.
-        answers: how many of the members' answers changed; 0 where the output is a value.
-        ensemble_answers: how many of the ensemble's did.
-    """
-
-    against: str
-    probabilities: float
-    ensemble: float
-    answers: int
-    ensemble_answers: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class SourceEvaluation:
     """What one source of answers is worth.
 
     Attributes:
         name: "runtime", "float64", or as an artifact is called in `verify`.
         runtime: what computed it, in words.
+        precision: the arithmetic.
+        member_cost: of one member, in runs of the plain network in float32; None where nobody timed it.
         classification: None where the output is a value.
         regression: None where it is not.
         difference: None of the first source.
@@ -254,6 +140,8 @@ class SourceEvaluation:
     classification: Classification | None
     regression: Regression | None
     difference: Difference | None
+    precision: str = "float32"
+    member_cost: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,27 +161,12 @@ class FittedTemperature:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loss:
-    """What stopping costs.
-
-    Attributes:
-        stated: what it may cost; None where nobody said.
-        measured: what it cost on these rows.
-        bound: on other rows of the same kind it costs at most this, as surely as `ChosenUntil.level` says; None where
-            nobody asked for it.
-    """
-
-    stated: float | None
-    measured: float
-    bound: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class ChosenUntil:
     """The order of members and the rule that take the fewest members for a stated loss.
 
     Attributes:
-        order: places of members along the first axis of the logits.
+        order: places of members along the first axis of the logits; in an `Evaluation` the members themselves.
+        precision: the arithmetic of the logits.
         confidence, least: as `hnexport.runtime.Until` has them.
         rows: how many they were chosen on.
         level: probability with which each bound holds.
@@ -316,6 +189,7 @@ class ChosenUntil:
     accuracy_drop: Loss
     changed: Loss
     ece_rise: Loss
+    precision: str = "float32"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,6 +209,9 @@ class Evaluation:
         bins: of the calibration error, of equal width.
         not_run: by source, why it was not run.
         temperature: fitted on the first source's answers; None where nobody asked for it.
+        order: of the members, where they are asked one after the other: the bundle's own, or that of `members`.
+        until: chosen on these data, of logits that are divided by the temperature; None where nobody asked for it.
+        costs: whose members were timed where there are costs, and how; "" without.
     """
 
     bundle: str
@@ -353,3 +230,6 @@ class Evaluation:
     normalised: AppliedNormalisation | None = None
     ood_normalised: AppliedNormalisation | None = None
     temperature: FittedTemperature | None = None
+    order: tuple[int, ...] = ()
+    until: ChosenUntil | None = None
+    costs: str = ""

@@ -1,69 +1,35 @@
 """`evaluate`: data through every source, and what the answers are worth."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hnexport.bundle.manifest import Identified, Manifest, read_identified
 from hnexport.errors import RuntimeInputError
-from hnexport.evaluate.answers import Source, answers, runtime_source
-from hnexport.evaluate.classification import classify, compared, rows_of
+from hnexport.evaluate.answers import Source, runtime_source
+from hnexport.evaluate.anytime import Asked
 from hnexport.evaluate.data import Data, read_data
-from hnexport.evaluate.results import Evaluation, FittedTemperature, SourceEvaluation
-from hnexport.evaluate.targets import ReadOptions
-from hnexport.evaluate.temperature import fit_temperature
-from hnexport.evaluate.values import compared_values, regress, value_rows
+from hnexport.evaluate.judged import Judged, Task, judged
+from hnexport.evaluate.options import EvaluateOptions
+from hnexport.evaluate.results import Evaluation
 from hnexport.installed import require_complete, require_extra
 from hnexport.members import check_members
 from hnexport.progress import Progress, no_progress
 from hnexport.runtime import load
-from hnexport.runtime.anytime import can_stop
-from hnexport.runtime.validation import require_count
+from hnexport.runtime.anytime import bundle_rule, check_anytime
+from hnexport.runtime.int8 import require_int8
+from hnexport.runtime.options import LoadOptions, Precision, own_provider
+from hnexport.runtime.validation import choice, require_count
 from hnexport.spec import OutputKind, OutputSpec, Signature
 from hnexport.spelling import spelled
 
 if TYPE_CHECKING:
     from hnexport.ensemble import Ensemble
 
-__all__ = ["EvaluateOptions", "evaluate"]
+__all__ = ["evaluate"]
 
 MOST_BINS = 1000
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
-    """How to evaluate.
-
-    Attributes:
-        ood: data that do not belong, without what is right of them.
-        members: those to evaluate; None takes all.
-        output: which, where the network has several.
-        bins: of the expected calibration error, of equal width.
-        temperature: also fit one, on the first source's answers; see `hnexport.evaluate.derive.temper_bundle`.
-        provider, engine: as `hnexport.runtime.load` takes them.
-        artifacts: also evaluate PyTorch in float64, and these artifacts as `verify` names them, or `all`; needs all of
-            hnexport. None evaluates the runtime alone.
-        trust: run TorchScript and `.pt2` files in this process, whoever made them.
-        digest: the bundle must have this one.
-        reading: how data are read.
-    """
-
-    ood: str | PathLike[str] | None = None
-    members: Sequence[int] | None = None
-    output: str | None = None
-    bins: int = 15
-    temperature: bool = False
-    provider: str = "auto"
-    engine: str = "onnxruntime"
-    artifacts: Sequence[str] | None = None
-    trust: bool = False
-    digest: str | None = None
-    reading: ReadOptions = field(default_factory=ReadOptions)
 
 
 def evaluate(
@@ -99,12 +65,61 @@ def evaluate(
     output = _output(signature, options.output)
     if options.temperature and output.axis is None:
         raise RuntimeInputError(f"{output.name} is a value: only logits have a temperature")
+    if options.until is not None:
+        check_anytime(signature)
     members = check_members("all" if options.members is None else options.members, found.manifest.members)
+    precisions = _precisions(options, found.manifest, folder)
     own, others = _read(data, found.manifest, output, options)
     not_run: dict[str, str] = {}
-    sources = _sources(folder, found, options, ensemble, not_run)
-    evaluated, fitted = _evaluated(sources, signature, output, members, own, others, options, progress)
-    return _evaluation(found, output, members, own, others, evaluated, options, not_run, fitted)
+    sources = _sources(folder, found, options, precisions, ensemble, not_run)
+    task = Task(
+        signature=signature,
+        output=output,
+        members=members,
+        data=own,
+        others=others,
+        options=options,
+        precision=precisions[0],
+        asked=_asked(found.manifest, members, options),
+        progress=progress,
+    )
+    return _evaluation(found, task, judged(sources, task), not_run)
+
+
+def _precisions(options: EvaluateOptions, manifest: Manifest, folder: Path) -> tuple[Precision, ...]:
+    """Those that are named, each once: what they lack is said before data are read.
+
+    Raises:
+        RuntimeInputError: there is no such precision, it does not go with the engine, its graphs are missing, or none
+            is named.
+    """
+    found = tuple(dict.fromkeys(choice("precision", Precision, one) for one in options.precisions))
+    if not found:
+        raise RuntimeInputError("name at least one precision: float32")
+    for precision in found:
+        LoadOptions(**_loading(precision, options))
+    if Precision.INT8 in found:
+        require_int8(manifest, folder)
+    return found
+
+
+def _loading(precision: Precision, options: EvaluateOptions) -> dict[str, Any]:
+    """How to load the bundle in a precision."""
+    bound = precision in (Precision.INT8, Precision.FLOAT16)  # to a strategy of its own
+    return {
+        "provider": own_provider(precision, options.provider, options.engine),
+        "engine": options.engine,
+        "strategy": "auto" if bound else options.strategy,
+        "precision": precision,
+    }
+
+
+def _asked(manifest: Manifest, members: tuple[int, ...], options: EvaluateOptions) -> Asked:
+    """In the bundle's own order, and by its rule too, where there are such and nobody chose other members."""
+    if manifest.anytime is None or options.members is not None:
+        return Asked(order=tuple(range(len(members))))
+    rule, order = bundle_rule(manifest)
+    return Asked(order=order, bundle=rule)
 
 
 def _read(
@@ -124,7 +139,12 @@ def _read(
 
 
 def _sources(
-    folder: Path, found: Identified, options: EvaluateOptions, ensemble: "Ensemble | None", not_run: dict[str, str]
+    folder: Path,
+    found: Identified,
+    options: EvaluateOptions,
+    precisions: Sequence[Precision],
+    ensemble: "Ensemble | None",
+    not_run: dict[str, str],
 ) -> Iterator[Source]:
     """PyTorch in float64 first where artifacts are asked for, then the runtime, then they: one at a time."""
     others = None
@@ -145,80 +165,34 @@ def _sources(
         reference = others.reference()
         if reference is not None:
             yield reference
-    yield runtime_source(load(folder, provider=options.provider, engine=options.engine, digest=options.digest))
+    for precision in dict.fromkeys((Precision.FLOAT32, *precisions)):
+        yield runtime_source(load(folder, digest=options.digest, **_loading(precision, options)))
     if others is not None:
         yield from others.artifacts()
 
 
-def _evaluated(
-    sources: Iterator[Source],
-    signature: Signature,
-    output: OutputSpec,
-    members: Sequence[int],
-    data: Data,
-    others: Data | None,
-    options: EvaluateOptions,
-    progress: Progress,
-) -> tuple[list[SourceEvaluation], FittedTemperature | None]:
-    """The first source is what the others are compared with."""
-    first: NDArray[Any] | None = None
-    done: list[SourceEvaluation] = []
-    fitted: FittedTemperature | None = None
-    targets, is_value, bins = np.asarray(data.targets), output.axis is None, options.bins
-    anytime = can_stop(signature)
-
-    def asked(source: Source, samples: Data) -> NDArray[Any]:
-        found = answers(source, signature, output, members, samples, progress)
-        return value_rows(found) if output.axis is None else rows_of(found, output.axis)
-
-    for source in sources:
-        found, foreign = asked(source, data), None if others is None else asked(source, others)
-        if options.temperature and first is None:
-            fitted = fit_temperature(found, targets.reshape(-1), bins, output)
-        first = found if first is None else first
-        compare = compared_values if is_value else compared
-        done.append(
-            SourceEvaluation(
-                name=source.name,
-                runtime=source.runtime,
-                classification=None
-                if is_value
-                else classify(found, targets.reshape(-1), bins, foreign, anytime=anytime),
-                regression=regress(found, targets.reshape(data.samples, -1), foreign) if is_value else None,
-                difference=compare(found, first, done[0].name) if done else None,
-            )
-        )
-    return done, fitted
-
-
-def _evaluation(
-    found: Identified,
-    output: OutputSpec,
-    members: Sequence[int],
-    data: Data,
-    others: Data | None,
-    sources: Sequence[SourceEvaluation],
-    options: EvaluateOptions,
-    not_run: Mapping[str, str],
-    fitted: FittedTemperature | None,
-) -> Evaluation:
+def _evaluation(found: Identified, task: Task, worth: Judged, not_run: Mapping[str, str]) -> Evaluation:
+    data, others = task.data, task.others
     return Evaluation(
         bundle=found.manifest.name,
         digest=found.digest,
-        output=output.name,
+        output=task.output.name,
         data=data.place,
         samples=data.samples,
         ood="" if others is None else others.place,
         ood_samples=0 if others is None else others.samples,
-        members=tuple(members),
+        members=task.members,
         class_names=data.class_names,
         class_order=data.class_order,
         normalised=data.normalised,
         ood_normalised=None if others is None else others.normalised,
-        bins=options.bins,
-        sources=tuple(sources),
+        bins=task.options.bins,
+        sources=worth.sources,
         not_run=dict(not_run),
-        temperature=fitted,
+        temperature=worth.temperature,
+        order=tuple(task.members[place] for place in task.asked.order),
+        until=worth.until,
+        costs="" if task.options.costs is None else task.options.costs.told,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hnexport.evaluate.results import Bin, Scores
+from hnexport.evaluate.measures import Bin, Scores
 
 __all__ = [
     "Scored",

@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 
 from hnexport.errors import RuntimeInputError
 from hnexport.evaluate.bounds import Resamples, enough_rows, share_above, share_below
+from hnexport.evaluate.measures import Loss
 from hnexport.evaluate.prefixes import Prefixes, prefixes
-from hnexport.evaluate.results import ChosenUntil, Loss
+from hnexport.evaluate.results import ChosenUntil
 from hnexport.evaluate.scores import Scored, row_blocks, scored, scores
 from hnexport.reading import shown
 from hnexport.runtime.uncertainty import log_softmax
 from hnexport.runtime.validation import require_count
+from hnexport.spelling import spelled
 
-__all__ = ["THRESHOLDS", "choose", "member_order"]
+__all__ = ["THRESHOLDS", "StatedLoss", "choose", "member_order"]
 
 THRESHOLDS: tuple[float, ...] = (
     0.999999,
@@ -42,20 +44,26 @@ Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Stated:
-    """What may be lost: shares; None where nothing was said."""
+class StatedLoss:
+    """What stopping may cost, as shares; None where nothing is said. See `choose`.
 
-    accuracy_drop: float | None
-    changed: float | None
-    ece_rise: float | None
+    Raises:
+        RuntimeInputError: nothing is said at all, or a number is no share.
+    """
+
+    max_accuracy_drop: float | None = None
+    max_changed: float | None = None
+    max_ece_rise: float | None = None
 
     def __post_init__(self) -> None:
         given = {name: value for name, value in vars(self).items() if value is not None}
         if not given:
-            raise RuntimeInputError("say what stopping may cost: max_accuracy_drop=, max_changed= or max_ece_rise=")
+            flags = {name: spelled(f"{name}=", f"--{name.replace('_', '-')}") for name in vars(self)}
+            raise RuntimeInputError(f"say what stopping may cost: {', '.join(flags.values())}")
         for name, value in given.items():
             if not 0.0 < value < 1.0:
-                raise RuntimeInputError(f"max_{name} is a share above 0 and below 1, found {shown(value)}")
+                flag = spelled(name, f"--{name.replace('_', '-')}")
+                raise RuntimeInputError(f"{flag} is a share above 0 and below 1, found {shown(value)}")
 
 
 def member_order(logits: Logits, labels: Labels) -> tuple[int, ...]:
@@ -119,7 +127,7 @@ def choose(
     Raises:
         RuntimeInputError: nothing is stated, a number is out of range, or no threshold can be shown to lose so little.
     """
-    stated = _Stated(accuracy_drop=max_accuracy_drop, changed=max_changed, ece_rise=max_ece_rise)
+    stated = StatedLoss(max_accuracy_drop=max_accuracy_drop, max_changed=max_changed, max_ece_rise=max_ece_rise)
     leasts = _leasts(least, len(logits))
     if not 0.5 <= level < 1.0:
         raise RuntimeInputError(f"level is a probability from 0.5 to 1, found {shown(level)}")
@@ -160,10 +168,10 @@ class _Search:
     """
 
     def __init__(
-        self, own: Prefixes, reference: tuple[Scored, Labels], stated: _Stated, risk: float, bins: int
+        self, own: Prefixes, reference: tuple[Scored, Labels], stated: StatedLoss, risk: float, bins: int
     ) -> None:
         self.own, self.reference, self.stated, self.risk, self.bins = own, reference, stated, risk, bins
-        self.resamples = None if stated.ece_rise is None else Resamples(len(reference[1]))
+        self.resamples = None if stated.max_ece_rise is None else Resamples(len(reference[1]))
 
     def last_good(self, least: int) -> tuple[float, int, Labels] | None:
         """The last threshold before the first one that costs too much, and how many members each row takes by it."""
@@ -198,9 +206,9 @@ class _Search:
         rise = scores(found, self.bins).ece - scores(known, self.bins).ece
         worst = None if self.resamples is None else self.resamples.calibration_rise(found, known, self.bins, self.risk)
         return (
-            Loss(stated=stated.accuracy_drop, measured=(lost - mended) / rows, bound=drop),
-            Loss(stated=stated.changed, measured=others / rows, bound=share_above(others, rows, self.risk)),
-            Loss(stated=stated.ece_rise, measured=rise, bound=worst),
+            Loss(stated=stated.max_accuracy_drop, measured=(lost - mended) / rows, bound=drop),
+            Loss(stated=stated.max_changed, measured=others / rows, bound=share_above(others, rows, self.risk)),
+            Loss(stated=stated.max_ece_rise, measured=rise, bound=worst),
         )
 
 
@@ -215,11 +223,11 @@ def _leasts(least: int | Sequence[int], members: int) -> tuple[int, ...]:
     return found
 
 
-def _why_none(stated: _Stated, rows: int, risk: float) -> str:
+def _why_none(stated: StatedLoss, rows: int, risk: float) -> str:
     """What stands in the way: too few rows for what was stated, or what they show."""
     needed = max(
-        0 if stated.accuracy_drop is None else enough_rows(stated.accuracy_drop, _LOST * risk),
-        0 if stated.changed is None else enough_rows(stated.changed, risk),
+        0 if stated.max_accuracy_drop is None else enough_rows(stated.max_accuracy_drop, _LOST * risk),
+        0 if stated.max_changed is None else enough_rows(stated.max_changed, risk),
     )
     if rows < needed:
         return (

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from hnexport.evaluate.results import Coverage, Diversity, Histogram, Separation
+from hnexport.evaluate.measures import Coverage, Diversity, Histogram, Separation
 from hnexport.runtime.uncertainty import EnsemblePrediction
 
-__all__ = ["coverage", "diversity", "histogram", "row_diversity", "separation", "uncertainties"]
+__all__ = ["area_under_roc", "coverage", "diversity", "histogram", "row_diversity", "separation", "uncertainties"]
 
 Floats = NDArray[np.float64]
 _CURVE_POINTS = 101
@@ -59,7 +59,7 @@ def separation(should: Floats, should_not: Floats) -> Separation | None:
     """How well a number tells those that should have more of it from those that should not; None where either lacks."""
     if not len(should) or not len(should_not):
         return None
-    from sklearn.metrics import roc_auc_score, roc_curve
+    from sklearn.metrics import roc_curve
 
     truth = np.concatenate([np.ones(len(should), np.int64), np.zeros(len(should_not), np.int64)])
     values = np.concatenate([should, should_not])
@@ -67,11 +67,19 @@ def separation(should: Floats, should_not: Floats) -> Separation | None:
     false, true, _ = roc_curve(truth, values, drop_intermediate=True)  # without thresholds that lie on a straight line
     at = np.linspace(0.0, 1.0, _CURVE_POINTS) ** 2 if len(false) > _CURVE_POINTS else None
     return Separation(
-        auroc=float(roc_auc_score(truth, values)),
+        auroc=area_under_roc(should, should_not),
         fpr95=float(every_false[np.searchsorted(every_true, 0.95)]),
         false_positive=tuple((false if at is None else at).tolist()),
         true_positive=tuple((true if at is None else np.interp(at, false, true) * (at > 0)).tolist()),
     )
+
+
+def area_under_roc(should: Floats, should_not: Floats) -> float:
+    """The probability that one that should has more of a number than one that should not; both `[row]`, not empty."""
+    from sklearn.metrics import roc_auc_score
+
+    truth = np.concatenate([np.ones(len(should), np.int64), np.zeros(len(should_not), np.int64)])
+    return float(roc_auc_score(truth, np.concatenate([should, should_not])))
 
 
 def coverage(uncertainty: Floats, wrong: NDArray[np.bool_]) -> Coverage:

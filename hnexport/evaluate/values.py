@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.errors import RuntimeInputError
-from hnexport.evaluate.results import Difference, Interval, Regression
+from hnexport.evaluate.measures import Difference, Interval
+from hnexport.evaluate.results import Regression
 from hnexport.evaluate.uncertainty import separation
 
 __all__ = ["compared_values", "crps_normal", "crps_of", "regress", "value_rows"]

@@ -12,6 +12,7 @@ from torch.fx.node import map_arg
 
 from hnexport.errors import CaptureError
 from hnexport.export.capture import captured, open_up
+from hnexport.export.narrow import narrow_products
 from hnexport.spec import BATCH, Signature
 from hnexport.tracing import dynamic_shapes
 
@@ -28,6 +29,7 @@ def plain_program(
     examples: Mapping[str, Tensor],
     *,
     batch: int | None = None,
+    products: torch.dtype = torch.float32,
 ) -> ExportedProgram:
     """The program `(*inputs) -> outputs` of one member: what depends on the id alone is computed now, and kept.
 
@@ -35,6 +37,7 @@ def plain_program(
         joint: a bundle's `.pt2`.
         examples: of each input at least two samples.
         batch: the one batch size that it runs; None for any.
+        products: what convolutions and matrix products compute in.
 
     Raises:
         CaptureError: `torch.export` refuses what is left.
@@ -51,6 +54,8 @@ def plain_program(
     for node, item in zip(inputs, signature.inputs, strict=True):
         node.target = item.name
     _return_one(module)
+    if products is not torch.float32:
+        narrow_products(module, products)
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     _drop_unused(module)

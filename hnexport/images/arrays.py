@@ -17,7 +17,7 @@ from hnexport.runtime.inputs import check_dtype, check_input, check_shape
 from hnexport.spec import TensorSpec
 from hnexport.text import shorten
 
-__all__ = ["ARCHIVE", "array_from", "array_rows", "array_shape", "read_array"]
+__all__ = ["ARCHIVE", "array_from", "array_rows", "array_shape", "array_slice", "read_array"]
 
 ARCHIVE = b"PK\x03\x04"
 """How a `.npz` file begins."""
@@ -74,6 +74,28 @@ def array_rows(file: IO[bytes], size_bytes: int, tensor: TensorSpec, subject: st
         shape = (min(rows, found[0] - start), *found[1:])
         values = _read_values(file, math.prod(shape) * stored.itemsize, subject, shape, stored)
         yield check_input(values.reshape(shape), tensor)
+
+
+def array_slice(
+    file: IO[bytes], size_bytes: int, tensor: TensorSpec, subject: str, start: int, stop: int
+) -> NDArray[Any]:
+    """The samples from `start` to before `stop` of what `array_from` gives, and no other is read.
+
+    Raises:
+        RuntimeInputError: as `array_from`; or the array is in Fortran order, in which no sample lies together.
+    """
+    found, order, stored = _read_header(file, subject)
+    batch = _checked(found, stored, tensor, subject)
+    if order == "F" and len(batch) > 1:
+        raise RuntimeInputError(
+            f"{subject} is in Fortran order, in which its samples do not lie one after the other: save "
+            "numpy.ascontiguousarray of it"
+        )
+    _check_length(size_bytes - file.tell(), subject, found, stored)
+    row_bytes = math.prod(batch[1:]) * stored.itemsize
+    file.seek(start * row_bytes, os.SEEK_CUR)
+    shape = (stop - start, *batch[1:])
+    return check_input(_read_values(file, (stop - start) * row_bytes, subject, shape, stored).reshape(shape), tensor)
 
 
 def _checked(found: tuple[int, ...], stored: np.dtype[Any], tensor: TensorSpec, subject: str) -> tuple[int, ...]:

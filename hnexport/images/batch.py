@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.errors import RuntimeInputError
-from hnexport.images.arrays import read_array
-from hnexport.images.normalising import AppliedNormalisation, applied_to, arranged, required
-from hnexport.images.pictures import PictureOptions, read_picture
+from hnexport.images.normalising import AppliedNormalisation
+from hnexport.images.reader import PictureReader
 from hnexport.reading import shown
 from hnexport.runtime.validation import require_path
 from hnexport.spec.images import ImageInput
@@ -63,27 +62,12 @@ def read_images(
         raise RuntimeInputError(f"paths must be a list of paths, such as [{shown(paths)}]")
     if not paths:
         raise RuntimeInputError("no image was given")
-    image = required(image)
-    if normalisation is not None:
-        applied_to(image, normalisation, "")  # also where every file is an array
-    options = PictureOptions.of(resize=resize, background=background, frame=frame)
+    reader = PictureReader.of(image, normalisation=normalisation, resize=resize, background=background, frame=frame)
     images, names = [], []
     normalised: list[AppliedNormalisation | None] = []
     for path in (require_path("an image", one) for one in paths):
-        if path.is_dir():
-            raise RuntimeInputError(
-                f"{path} cannot be read as an image, it is a folder: give the files in it, such as {path / '*.png'}"
-            )
-        if path.suffix.lower() == ".npy":
-            array = read_array(path, image.tensor)
-            normalised += [None] * len(array)
-            names += [f"{path.name}[{number}]" if len(array) > 1 else path.name for number in range(len(array))]
-        elif path.suffix.lower() == ".npz":
-            raise RuntimeInputError(f"{path} is an archive of arrays (.npz): save the one with the images as .npy")
-        else:
-            applied = applied_to(image, normalisation, str(path))
-            array = arranged(read_picture(path, image, options)[np.newaxis], image, applied)
-            names.append(path.name)
-            normalised.append(applied)
+        array, applied = reader.file(path)
+        normalised += [applied] * len(array)
+        names += [f"{path.name}[{number}]" if len(array) > 1 else path.name for number in range(len(array))]
         images.append(array)
     return ImageBatch(images=np.concatenate(images), names=tuple(names), normalised=tuple(normalised))

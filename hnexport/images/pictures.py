@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from PIL.ImageFile import ImageFile
 
-__all__ = ["MOST_BYTES", "MOST_PIXELS", "PictureOptions", "read_picture"]
+__all__ = ["MOST_BYTES", "MOST_PIXELS", "PictureOptions", "decode_picture", "read_picture"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,9 +64,15 @@ def read_picture(path: Path, image: ImageInput, options: PictureOptions) -> NDAr
     Raises:
         RuntimeInputError: the file is not a picture that is read, or not one that the graph takes as it is.
     """
+    with open_file(path, "an image") as file:
+        return decode_picture(file, path, image, options)
+
+
+def decode_picture(file: BinaryIO, path: Path, image: ImageInput, options: PictureOptions) -> NDArray[np.uint8]:
+    """The same from an open file that can be sought; `path` is its name in messages."""
     if image.channels not in _MODES:
         raise RuntimeInputError(f"{path}: this graph takes {image.channels} channels, give its images as .npy")
-    with open_file(path, "an image") as file, warnings_logged(path):
+    with warnings_logged(path):
         try:
             picture = _decode(file, path, image, options).convert(_MODES[image.channels])
             if picture.size != (image.width, image.height):

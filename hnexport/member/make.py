@@ -1,5 +1,6 @@
 """From a bundle to members' files: written beside their place, compared with the golden samples, then published."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from hnexport.bundle.checksums import check_files
 from hnexport.bundle.manifest import Identified, read_identified
 from hnexport.errors import ParityError, RuntimeInputError
 from hnexport.member.formats import MemberFormat, file_name, format_of, mark
+from hnexport.member.half import HalfCosts
 from hnexport.member.int8_file import Int8Members
 from hnexport.member.onnx_file import OnnxChoices, OnnxMembers
 from hnexport.member.places import rules
@@ -20,15 +22,24 @@ from hnexport.parity.judge import Judge, VerifyOptions
 from hnexport.parity.limits import LARGEST_BATCH
 from hnexport.parity.members import checked_members
 from hnexport.parity.results import ArtifactReport, ParityReport, Verdict
+from hnexport.precision import Precision
 from hnexport.progress import Progress, no_progress
 from hnexport.publishing import check_place, staged_file, staged_folder
 from hnexport.quantise.cost import Cost
+from hnexport.quantise.half import write_half
 from hnexport.quantise.options import Int8Options
 from hnexport.quantise.plan import Kept
 from hnexport.spelling import spelled
 
 __all__ = ["MemberOptions", "MembersFailedError", "WrittenMembers", "write_members"]
 
+_HALF = (Precision.FLOAT16, Precision.BFLOAT16)
+PRECISIONS = {
+    MemberFormat.ONNX: (Precision.FLOAT32, Precision.FLOAT16, Precision.INT8),
+    MemberFormat.PT2: (Precision.FLOAT32, *_HALF),
+    MemberFormat.TORCHSCRIPT: (Precision.FLOAT32, *_HALF),
+}
+"""What a format is written in."""
 _FILES = {
     MemberFormat.ONNX: (HYPERNET_FILE, NETWORK_FILE, WEIGHTS_FILE),
     MemberFormat.PT2: (PT2_FILE,),
@@ -47,7 +58,10 @@ class MemberOptions:
         force: replace members' files that are already there.
         trust: load the bundle's `.pt2` in this process, whoever made it; see `hnexport.trust`.
         digest: the bundle must have this one; see `hnexport.bundle.digest`.
-        calibration: samples to make ONNX files in int8 with; None for float32.
+        precision: "float32", "float16", "bfloat16" or "int8", see `PRECISIONS`; None is int8 where there are samples to
+            calibrate with, else float32. In PyTorch's files half precision is that of convolutions and matrix products.
+        calibration: samples that int8 is made with, and that say what half precision changes; without them the golden
+            ones say that.
         int8: how these are made, and what they may cost.
     """
 
@@ -57,8 +71,14 @@ class MemberOptions:
     force: bool = False
     trust: bool = False
     digest: str | None = None
+    precision: Precision | None = None
     calibration: Path | None = None
     int8: Int8Options = field(default_factory=Int8Options)
+
+    @property
+    def chosen(self) -> Precision:
+        """The precision."""
+        return self.precision or (Precision.FLOAT32 if self.calibration is None else Precision.INT8)
 
     def check(self, kind: MemberFormat) -> None:
         """Refuse what does not go together.
@@ -70,10 +90,20 @@ class MemberOptions:
             raise RuntimeInputError(
                 f"{spelled('opset', '--opset')} is of ONNX files, the format is {kind}: leave it out"
             )
-        if self.calibration is not None and (kind is not MemberFormat.ONNX or self.opset or self.batch):
+        precision = self.chosen
+        if precision is Precision.INT8 and self.calibration is None:
+            raise RuntimeInputError(f"int8 needs {spelled('calibration', '--calibration IMAGES')}")
+        if precision is Precision.INT8 and (kind is not MemberFormat.ONNX or self.opset or self.batch):
             raise RuntimeInputError(
                 "int8 is for ONNX files in the bundle's opset, for any batch: leave out "
                 + spelled("format, opset and batch", "--format, --opset and --batch")
+            )
+        if precision not in PRECISIONS[kind]:
+            raise RuntimeInputError(f"a .{kind} is written in {', '.join(PRECISIONS[kind])}, found {precision}")
+        if precision in _HALF and (self.opset or self.batch):
+            raise RuntimeInputError(
+                f"{precision} is for any batch, in the bundle's opset: leave out "
+                + spelled("opset and batch", "--opset and --batch")
             )
         if self.batch is not None and not 1 <= self.batch <= LARGEST_BATCH:
             raise RuntimeInputError(f"a batch size is 1 to {LARGEST_BATCH}, found {self.batch}")
@@ -145,9 +175,10 @@ def write_members(
     size = sum(slot.size_bytes for slot in manifest.slots if slot.alias_of is None)
     check_place(target, place, needed_bytes=size * len(chosen))
     check_files(bundle, manifest, [name for name in (GOLDEN_FILE, *_FILES[kind]) if name in manifest.files])
-    asked = VerifyOptions(members=chosen, trust=options.trust, digest=options.digest, provider="cpu")
+    judged = options.chosen if options.chosen in _HALF else Precision.FLOAT32
+    asked = VerifyOptions(members=chosen, trust=options.trust, digest=options.digest, provider="cpu", precision=judged)
     work = _Work(bundle, found, Judge.of(bundle, found, asked, progress), kind, options, alone=is_file)
-    if options.calibration is not None:
+    if options.chosen is Precision.INT8 and options.calibration is not None:
         work.round(bundle, chosen, options.calibration, progress)
     staged: AbstractContextManager[Path] = staged_file(target, place) if is_file else staged_folder(target, place)
     with staged as new:
@@ -161,7 +192,7 @@ def write_members(
         files={member: folder / name for member, name in names.items()},
         beside=tuple(folder / name for name in beside),
         parity=report,
-        costs={} if work.int8 is None else work.int8.costs,
+        costs=work.costs,
         kept=() if work.int8 is None else work.int8.kept,
     )
 
@@ -207,12 +238,21 @@ class _Work:
         self.judge, self._found, self._kind, self._options, self._alone = judge, found, kind, options, alone
         self.beside: list[int] = []
         self.int8: Int8Members | None = None
+        self._half: HalfCosts | None = None
+        if options.chosen in _HALF:
+            self._half = HalfCosts(found.manifest, judge.golden.inputs, options.calibration, options.int8)
         self._onnx = OnnxMembers(bundle, found.manifest) if kind is MemberFormat.ONNX else None
         self._torch = None if self._onnx else TorchMembers(bundle, found, judge.trust, judge.golden.inputs)
 
     def round(self, bundle: Path, members: Sequence[int], samples: Path, progress: Progress) -> None:
         """Let the members be written in int8."""
         self.int8 = Int8Members(bundle, self._found.manifest, members, samples, self._options.int8, progress)
+
+    @property
+    def costs(self) -> Mapping[int, Cost]:
+        """Of members in fewer bits, what that changes in their answers."""
+        of_int8 = {} if self.int8 is None else self.int8.costs
+        return of_int8 if self._half is None else self._half.costs
 
     def member(self, member: int, path: Path, name: str) -> ArtifactReport:
         """Write a member's file at a path, and compare it.
@@ -223,16 +263,31 @@ class _Work:
         if self.int8 is not None:
             self.int8.write(member, path, mark(self._found, member))
             return self.int8.judge(member, path, name)
-        self._write(member, path)
-        open_file = OnnxMemberRunner if self._onnx else TorchMemberRunner
-        runner = open_file(path, self._found.manifest, self._options.batch)
-        return self.judge.alone(name, runner, member)
+        if self._half is None:
+            self._write(member, path, Precision.FLOAT32)
+            return self.judge.alone(name, self._opened(path), member)
+        with tempfile.TemporaryDirectory(prefix="hnexport-member-") as folder:
+            exact = Path(folder) / file_name(member, self._kind)
+            self._write(member, exact, Precision.FLOAT32)
+            if self._onnx is None:
+                self._write(member, path, self._options.chosen)
+            else:
+                write_half(exact, path)
+            runner = self._opened(path)
+            report = self.judge.alone(name, runner, member)
+            if report.passed:
+                self._half.compare(member, self._opened(exact), runner, self._options.chosen.value)
+        return report
 
-    def _write(self, member: int, path: Path) -> None:
+    def _opened(self, path: Path) -> OnnxMemberRunner | TorchMemberRunner:
+        open_file = OnnxMemberRunner if self._onnx else TorchMemberRunner
+        return open_file(path, self._found.manifest, self._options.batch)
+
+    def _write(self, member: int, path: Path, precision: Precision) -> None:
         options, marks = self._options, mark(self._found, member)
         if self._torch is not None:
-            self._torch.write(member, path, self._kind, marks, batch=options.batch)
+            self._torch.write(member, path, self._kind, marks, batch=options.batch, precision=precision)
         elif self._onnx is not None:
             choices = OnnxChoices(opset=options.opset, batch=options.batch, alone=self._alone)
-            if self._onnx.write(member, path, choices, marks):
+            if self._onnx.write(member, path, choices, marks) and self._half is None:
                 self.beside.append(member)

@@ -15,6 +15,7 @@ from hnexport.export.plain import plain_program
 from hnexport.export.torchscript import scripted
 from hnexport.member.formats import MemberFormat
 from hnexport.names import PT2_FILE
+from hnexport.precision import Precision
 from hnexport.reading import ReadError, open_regular
 from hnexport.rows import taken
 from hnexport.spelling import spelled
@@ -50,18 +51,27 @@ class TorchMembers:
         self._examples = {name: torch.zeros_like(torch.from_numpy(array)) for name, array in shown.items()}
 
     def write(
-        self, member: int, path: Path, kind: MemberFormat, marks: Mapping[str, str], *, batch: int | None = None
+        self,
+        member: int,
+        path: Path,
+        kind: MemberFormat,
+        marks: Mapping[str, str],
+        *,
+        batch: int | None = None,
+        precision: Precision = Precision.FLOAT32,
     ) -> None:
         """Write a member's file.
 
         Args:
             marks: become further files in the archive.
             batch: the one batch size that it runs; None for any.
+            precision: of its convolutions and matrix products.
 
         Raises:
             CaptureError, ExportError: PyTorch cannot capture or write it.
         """
-        program = plain_program(self._joint, self._signature, member, self._examples, batch=batch)
+        products = getattr(torch, precision.value)
+        program = plain_program(self._joint, self._signature, member, self._examples, batch=batch, products=products)
         try:
             with torch.no_grad(), exporters_warnings():
                 if kind is MemberFormat.PT2:

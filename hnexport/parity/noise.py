@@ -2,7 +2,8 @@
 
 The float64 reference is run again with every number multiplied by 1 + 2^-24 u, u in [-1, 1]: weights, inputs and
 constants where they enter, and the result of every operation (Parker, Monte Carlo Arithmetic, 1997). How far the
-outputs move is what rounding to float32 costs on that input. An artifact cannot be asked for less.
+outputs move is what rounding to float32 costs on that input. An artifact cannot be asked for less. Sums of many terms
+move by more, as partial sums are rounded too; see `hnexport.parity.sums`.
 
 As in float32, equal numbers are rounded alike: u is a function of the number, so that the pixels of an even image move
 together. What float32 holds exactly (whole numbers) and what only moves numbers is not rounded.
@@ -19,6 +20,7 @@ from torch.utils import _pytree as pytree
 
 from hnexport.ensemble import Ensemble
 from hnexport.parity.double import run_double
+from hnexport.parity.sums import Sums
 from hnexport.rows import LARGEST_NOISE, NOISE_MULTIPLE, flat_rows, relative_l2
 from hnexport.spec import OutputSpec
 from hnexport.widened import Widened
@@ -88,8 +90,8 @@ class Rounded(Widened):  # type: ignore[no-untyped-call]
         aliases = any(item.alias_info is not None for item in func._schema.returns)
         if moves or (aliases and not func._schema.is_mutable):
             return pytree.tree_map_only(Tensor, _marked, result)
-        unit = self._times * (_HALF if narrow else _UNIT)
-        return pytree.tree_map_only(Tensor, lambda tensor: _marked(self._rounded(tensor, unit)), result)
+        unit, sums = self._times * (_HALF if narrow else _UNIT), Sums.of(func, args, kwargs or {}, result)
+        return pytree.tree_map_only(Tensor, lambda tensor: _marked(self._rounded(tensor, unit, sums)), result)
 
     def _entering(self, value: Any) -> Any:
         """A weight, an input or a constant where it is first used; what the draw computed stays as it is."""
@@ -104,18 +106,21 @@ class Rounded(Widened):  # type: ignore[no-untyped-call]
             self._entered[id(value)] = (value, _marked(self._rounded(new, _UNIT)))
         return self._entered[id(value)][1]
 
-    def _rounded(self, tensor: Tensor, unit: float) -> Tensor:
+    def _rounded(self, tensor: Tensor, unit: float, sums: Sums | None = None) -> Tensor:
         """The tensor, changed in place."""
         if tensor.dtype != torch.float64 or not tensor.numel() or _is_whole(tensor):
             return tensor
         if tensor.numel() > _LARGE or not self._alike:
-            return self._scaled(tensor, unit)
+            return self._scaled(tensor, unit * (1.0 if sums is None else sums.multiple))
         # Equal numbers of one tensor move together, those of two tensors do not: x / 255 may be equal to a mean.
         shares = tensor.float().view(torch.int32).mul(self._factor()).double().mul_(2.0**-31)
         least, most = tensor.aminmax()
         is_small = max(abs(float(least)), abs(float(most))) < _SMALL
         tiny = shares * _TINIEST if is_small else None
-        tensor.mul_(shares.mul_(unit).add_(1.0))
+        if sums is None:
+            tensor.mul_(shares.mul_(unit).add_(1.0))
+        else:
+            tensor.addcmul_(shares, sums.sizes(tensor), value=unit)
         return tensor if tiny is None else tensor.add_(tiny)
 
     def _scaled(self, tensor: Tensor, unit: float) -> Tensor:

@@ -40,7 +40,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What int8 may cost at most.
+    """What fewer bits may cost at most.
 
     Attributes:
         accuracy_drop: of the share of right answers, for instance 0.005.
@@ -50,11 +50,25 @@ class Budget:
     accuracy_drop: float | None = None
     agreement: float | None = None
 
-    def check(self, cost: Cost, whose: str) -> None:
+    def check(self, cost: Cost, whose: str, precision: str = "int8") -> None:
         """Refuse what is over the budget.
 
         Raises:
             TuneError: it is, or the data do not tell.
+        """
+        over = self.exceeded(cost, whose, f"in {precision}")
+        if over:
+            raise TuneError(f"{over}: nothing was published")
+
+    def exceeded(self, cost: Cost, whose: str, how: str) -> str:
+        """What is over the budget, in a sentence; empty where nothing is.
+
+        Args:
+            whose: answers these are.
+            how: they come about, for instance "in int8".
+
+        Raises:
+            TuneError: the data do not tell.
         """
         drop, least = self.accuracy_drop, self.agreement
         if drop is not None:
@@ -63,18 +77,19 @@ class Budget:
                 raise TuneError(f"{said} needs samples with what is right of them, and logits")
             lost = cost.accuracy_float32 - cost.accuracy
             if lost > drop + 1e-12:
-                raise TuneError(
-                    f"{whose} has an accuracy of {cost.accuracy:.4f} in int8, {cost.accuracy_float32:.4f} in float32: "
-                    f"{lost:.4f} less, allowed {drop:g}: nothing was published"
+                return (
+                    f"{whose} has an accuracy of {cost.accuracy:.4f} {how}, {cost.accuracy_float32:.4f} in float32: "
+                    f"{lost:.4f} less, allowed {drop:g}"
                 )
         if least is not None:
             if cost.agreement is None:
                 raise TuneError(f"{spelled('agreement', '--min-agreement')} is for logits, which this network has not")
             if cost.agreement < least - 1e-12:
-                raise TuneError(
-                    f"{whose} answers as float32 does for {cost.agreement:.4f} of the samples, at least {least:g} was "
-                    "asked for: nothing was published"
+                return (
+                    f"{whose} answers as float32 does for {cost.agreement:.4f} of the samples {how}, at least "
+                    f"{least:g} was asked for"
                 )
+        return ""
 
 
 def outputs_of(predict: Predictor, signature: Signature, output: OutputSpec, inputs: Mapping[str, Array]) -> Floats:

@@ -17,7 +17,7 @@ from hnexport.images.arrays import read_array
 from hnexport.rows import batch_size, taken
 from hnexport.spec import OutputKind, OutputSpec, Signature
 
-__all__ = ["Calibration", "judged_output", "read_calibration"]
+__all__ = ["Calibration", "drawn_samples", "judged_output", "read_calibration"]
 
 Array = NDArray[Any]
 
@@ -87,6 +87,26 @@ def read_calibration(
         apart=apart,
         place=data.place,
     )
+
+
+def drawn_samples(
+    place: str | Path,
+    manifest: Manifest,
+    options: ReadOptions,
+    most: int = _MOST_JUDGED,
+    *,
+    needs_targets: bool = False,
+) -> tuple[dict[str, Array], Array | None]:
+    """At most so many of the samples, drawn, by name; and what is right of them, where the data say it.
+
+    Raises:
+        RuntimeInputError: they cannot be read, or are not what the network takes.
+    """
+    data = _read(Path(place), manifest, options, needs_targets=needs_targets)
+    if data.samples < 1:
+        raise RuntimeInputError(f"{place} holds no samples")
+    some = np.sort(np.random.default_rng(0).permutation(data.samples)[:most]).tolist()
+    return _gathered(manifest.signature, data, some), None if data.targets is None else data.targets[some]
 
 
 def _gathered(signature: Signature, data: Data, wanted: Sequence[int]) -> dict[str, Array]:

@@ -1,18 +1,25 @@
 """Members one after the other, and for each sample no more of them than it takes."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
+from hnexport.precision import Precision
 from hnexport.rows import batch_size, taken
 from hnexport.runtime.residents import Arrays
 from hnexport.runtime.uncertainty import AnytimePrediction, summarise
 from hnexport.runtime.until import Tally, Until
 from hnexport.spec import BATCH, OutputKind, Signature
+from hnexport.spelling import spelled
 
-__all__ = ["can_stop", "check_anytime", "predict_until"]
+__all__ = ["BUNDLE", "bundle_rule", "can_stop", "check_anytime", "chosen_elsewhere", "predict_until"]
+
+BUNDLE = "bundle"
+"""Stands for the rule and the order of members that the manifest says."""
 
 
 def can_stop(signature: Signature) -> bool:
@@ -31,6 +38,40 @@ def check_anytime(signature: Signature) -> None:
         raise RuntimeInputError(
             f"until is for networks whose only output is logits [batch, class], {reason}: leave it out, all members run"
         )
+
+
+def bundle_rule(manifest: Manifest, members: Any = "all") -> tuple[Until, tuple[int, ...]]:
+    """The rule that the bundle says, and its members in their order.
+
+    Args:
+        members: as the caller gave them: the bundle has an order of its own.
+
+    Raises:
+        RuntimeInputError: the bundle says none, or the caller wants other members.
+    """
+    found, said = manifest.anytime, spelled("until='bundle'", "--until bundle")
+    if found is None:
+        raise RuntimeInputError(
+            f"{said} is for a bundle that says when its members are enough, {manifest.name} does not: `hnexport "
+            "evaluate BUNDLE HELD_OUT --out NEW --max-accuracy-drop 0.005` derives one that does"
+        )
+    if not (isinstance(members, str) and members == "all"):
+        raise RuntimeInputError(
+            f"{said} asks all members in the bundle's own order, {', '.join(map(str, found.order))}: leave "
+            f"{spelled('members', '--members')} out"
+        )
+    return Until(confidence=found.confidence, least=found.least), found.order
+
+
+def chosen_elsewhere(manifest: Manifest, precision: Precision) -> str:
+    """That the bundle's rule was chosen on the answers of another arithmetic; "" where it was not."""
+    found = manifest.anytime
+    if found is None or found.precision is precision:
+        return ""
+    return (
+        f"the bundle's rule was chosen on answers in {found.precision.value}, these are in {precision.value}: what it "
+        "costs was not measured for them"
+    )
 
 
 def _obstacle(signature: Signature) -> str | None:

@@ -1,5 +1,6 @@
 """A loaded ensemble."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
@@ -9,7 +10,7 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
 from hnexport.families import image_input
 from hnexport.members import check_member, check_members
-from hnexport.runtime.anytime import check_anytime, predict_until
+from hnexport.runtime.anytime import BUNDLE, bundle_rule, check_anytime, chosen_elsewhere, predict_until
 from hnexport.runtime.inputs import NOT_GIVEN, check_inputs
 from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.residents import NO_CONDITIONS, Arrays, ConditionalPredictor, Predictor, ResidentMembers
@@ -21,6 +22,8 @@ from hnexport.spec.usage import Usage
 from hnexport.text import number_of
 
 __all__ = ["Engine", "LoadedEnsemble", "MaterialisedMember"]
+
+logger = logging.getLogger(__name__)
 
 Members = Iterable[int] | Literal["all"]
 
@@ -92,6 +95,7 @@ class LoadedEnsemble:
         self.strategy = strategy
         self.resident_limit = 0 if strategy is Strategy.GENERATED else resident_limit
         self._engine, self._prepare = engine, prepare
+        self._told = False
         self._residents: ResidentMembers | None = None
         self._compute: ConditionalPredictor
         if strategy is Strategy.GENERATED:
@@ -185,7 +189,7 @@ class LoadedEnsemble:
         /,
         *,
         members: Members = "all",
-        until: Until | Literal["exact", "votes"] | float | None = None,
+        until: Until | Literal["exact", "votes", "bundle"] | float | None = None,
         **named: Any,
     ) -> Any:
         """The members' mean prediction and how much they disagree.
@@ -199,19 +203,32 @@ class LoadedEnsemble:
             until: run no more members for a sample than it takes, whatever the others in its batch are: "exact" until
                 the answer (the class with the largest mean probability) is that of all members, whatever the rest would
                 say, "votes" the same of their votes, 0.8 until the mean probability of a class is so much, or an
-                `Until`. For networks whose only output is logits `[batch, class]`.
+                `Until`. "bundle" is the rule, and the order of members, that `hnexport evaluate … --out` chose on
+                held-out data for a stated loss. For networks whose only output is logits `[batch, class]`.
 
         Raises:
             RuntimeInputError: as `predict`, or `until` does not fit.
         """
-        chosen = check_members(members, self.members)
         if until is not None:
-            rule = as_until(until)
-            check_anytime(self.signature)
+            rule, order = self._rule(until, members)
             checked = check_inputs(inputs, named, self.signature)
-            return predict_until(self._compute, self.signature, chosen, checked, rule)
+            return predict_until(self._compute, self.signature, order, checked, rule)
+        chosen = check_members(members, self.members)
         outputs = self._of_several(chosen, check_inputs(inputs, named, self.signature))
         return self._given(summarise_outputs(outputs, self.signature.outputs, chosen))
+
+    def _rule(self, until: Any, members: Any) -> tuple[Until, tuple[int, ...]]:
+        """When members are enough, and in which order they are asked."""
+        if isinstance(until, str) and until == BUNDLE:
+            rule, order = bundle_rule(self.manifest, members)
+            elsewhere = chosen_elsewhere(self.manifest, self.precision)
+            if elsewhere and not self._told:
+                logger.warning("%s", elsewhere)
+                self._told = True
+        else:
+            rule, order = as_until(until), check_members(members, self.members)
+        check_anytime(self.signature)
+        return rule, order
 
     def outputs(self, member: Any, inputs: Arrays) -> Arrays:
         """Every output of one member by name, also where there is only one.

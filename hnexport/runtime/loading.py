@@ -82,9 +82,10 @@ def load(
             members would otherwise have more than 64 threads together and more than two for each core. See
             `share_threads` for one pool of threads for all members.
         precision: "float32"; on CUDA "tf32", up to a percent off, or "float16", up to two, over a graph that
-            `hnexport tune --precision float16` made; "bfloat16" with OpenVINO, up to a few percent off; "int8" on the
-            CPU, materialised, over graphs that `hnexport tune --precision int8` made. The golden sample is held to the
-            tolerance of the precision; in int8 a sample of the calibration is, to what it was then.
+            `hnexport tune --precision float16` made; "bfloat16", up to a few percent off, and "float16" with OpenVINO,
+            where the processor computes in them; "int8" on the CPU, materialised, over graphs that `hnexport tune
+            --precision int8` made. The golden sample is held to the tolerance of the precision; in int8 a sample of the
+            calibration is, to what it was then.
         checksums: "remembered" reads a large file once and remembers that it was whole, "always" reads it at every
             load, "never" compares sizes only.
         check: how much of the golden sample to compute: "sample" (one sample of one member), "all" or "none".

@@ -20,6 +20,7 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError, ProviderError, RuntimeInputError
 from hnexport.interrupts import interrupts_kept
 from hnexport.names import COND_ID, MODEL_FILE, WEIGHTS_FILE
+from hnexport.runtime.integer_products import integer_products
 from hnexport.runtime.memory import release_freed_memory
 from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
 from hnexport.runtime.options import Precision, Strategy
@@ -30,7 +31,13 @@ from hnexport.spec import OutputSpec
 
 __all__ = ["OpenvinoEngine", "import_openvino"]
 
-_PRECISION_HINTS = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16", Precision.INT8: "f32"}
+_PRECISION_HINTS = {
+    Precision.FLOAT32: "f32",
+    Precision.BFLOAT16: "bf16",
+    Precision.FLOAT16: "f16",
+    Precision.INT8: "f32",
+}
+_CAPABILITIES = {Precision.BFLOAT16: "BF16", Precision.FLOAT16: "FP16"}
 
 
 def import_openvino() -> Any:
@@ -83,10 +90,11 @@ class OpenvinoEngine:
             int8: what makes a member's parameters, where the precision is int8.
 
         Raises:
-            ProviderError: OpenVINO is not installed, or is broken.
+            ProviderError: OpenVINO is not installed or broken, or the processor lacks instructions of the precision.
         """
         self._openvino = import_openvino()
         self._core = self._openvino.Core()
+        self._require(precision)
         self.precision = precision
         self.version = f"openvino {self._openvino.get_version().partition('-')[0]}"
         self._path, self._manifest, self._int8 = folder / MODEL_FILE, manifest, int8
@@ -94,6 +102,20 @@ class OpenvinoEngine:
             "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
             "INFERENCE_NUM_THREADS": threads_of_each(1, threads),  # one pool, which OpenVINO shares among its models
         }
+
+    def _require(self, precision: Precision) -> None:
+        """OpenVINO takes a hint that the processor cannot follow, and computes in something else."""
+        wanted = _CAPABILITIES.get(precision)
+        if wanted is not None and wanted not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise ProviderError(
+                f"precision={precision.value!r}: OpenVINO finds no instructions for it on this processor, nothing "
+                "is to be gained: leave it out"
+            )
+        if precision is Precision.INT8 and integer_products() == ():
+            raise ProviderError(
+                "precision='int8': this processor has no instructions for products of int8 (VNNI, AMX), and OpenVINO's "
+                "sums would leave their range: choose engine='onnxruntime', or leave the precision out"
+            )
 
     @property
     def member_bytes(self) -> int:

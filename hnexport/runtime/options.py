@@ -8,7 +8,7 @@ from hnexport.precision import Precision
 from hnexport.runtime.cuda import CudaOptions
 from hnexport.runtime.validation import choice, require_count, require_threads
 
-__all__ = ["Check", "Checksums", "EngineName", "LoadOptions", "Precision", "Strategy"]
+__all__ = ["Check", "Checksums", "EngineName", "LoadOptions", "Precision", "Strategy", "own_provider"]
 
 
 class EngineName(StrEnum):
@@ -99,14 +99,21 @@ class LoadOptions:
         if self.precision is Precision.INT8:
             self._check_int8()
         may_be_cuda = self.engine is EngineName.ONNXRUNTIME and self.provider in ("auto", "cuda")
-        if not may_be_cuda and self.precision in _CUDA_PRECISIONS:
+        openvino = self.engine is EngineName.OPENVINO
+        half = openvino and self.precision is Precision.FLOAT16
+        if not may_be_cuda and not half and self.precision in _CUDA_PRECISIONS:
+            or_openvino = " or engine='openvino'" if self.precision is Precision.FLOAT16 else ""
             raise RuntimeInputError(
-                f"precision={self.precision.value!r} needs provider='cuda' (or 'auto'), found {self._place()}"
+                f"precision={self.precision.value!r} needs provider='cuda' (or 'auto'){or_openvino}, "
+                f"found {self._place()}"
             )
         if not may_be_cuda and self.cuda is not None:
             raise RuntimeInputError(f"cuda=CudaOptions(...) is for provider='cuda' (or 'auto'), found {self._place()}")
-
-        if self.precision is Precision.FLOAT16 and self.strategy not in (Strategy.AUTO, Strategy.GENERATED):
+        if (
+            not half
+            and self.precision is Precision.FLOAT16
+            and self.strategy not in (Strategy.AUTO, Strategy.GENERATED)
+        ):
             raise RuntimeInputError(
                 f"precision='float16' generates members in every call: leave out strategy={self.strategy.value!r}"
             )
@@ -132,8 +139,15 @@ class LoadOptions:
         if provider == "cuda":
             strategy = Strategy.GENERATED if self.precision is Precision.FLOAT16 else self.strategy
             return replace(self, provider=provider, strategy=strategy)
-        precision = Precision.FLOAT32 if self.precision in _CUDA_PRECISIONS else self.precision
+        openvino = self.engine is EngineName.OPENVINO
+        precision = Precision.FLOAT32 if self.precision in _CUDA_PRECISIONS and not openvino else self.precision
         return replace(self, provider=provider, precision=precision, cuda=None)
 
     def _place(self) -> str:
         return f"provider={self.provider!r}, engine={self.engine.value!r}"
+
+
+def own_provider(precision: str, provider: str, engine: str) -> str:
+    """The provider that is meant where a precision is asked for by name: "auto" could come to one without it."""
+    needs_cuda = precision in _CUDA_PRECISIONS and engine == EngineName.ONNXRUNTIME
+    return "cuda" if needs_cuda and provider == "auto" else provider

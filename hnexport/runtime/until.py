@@ -117,6 +117,8 @@ class Tally:
 def as_until(given: Any) -> Until:
     """The rule that is meant by "exact", "votes", a probability such as 0.8, or an `Until`.
 
+    "bundle" is none of these: `hnexport.runtime.anytime.bundle_rule` is asked for that.
+
     Raises:
         RuntimeInputError: it is none of these.
     """
@@ -125,7 +127,9 @@ def as_until(given: Any) -> Until:
     if isinstance(given, str):
         if given in ("exact", "votes"):
             return Until(answer=Answer.MEAN if given == "exact" else Answer.VOTES)
-        raise RuntimeInputError(f"until is 'exact', 'votes' or a probability such as 0.8, found {shown(given)}")
+        raise RuntimeInputError(
+            f"until is 'exact', 'votes', 'bundle' or a probability such as 0.8, found {shown(given)}"
+        )
     return Until(confidence=given)
 
 
@@ -136,7 +140,7 @@ def _confidence(given: Any) -> float:
         confidence = float(given)
     except (TypeError, ValueError, RuntimeError):
         raise RuntimeInputError(
-            f"until is 'exact', 'votes', a probability such as 0.8 or Until(…), found {shown(given)}"
+            f"until is 'exact', 'votes', 'bundle', a probability such as 0.8 or Until(…), found {shown(given)}"
         ) from None
     if not 0.0 < confidence < 1.0:
         hint = f"; for {confidence:g} % say {confidence / 100:g}" if 1.0 < confidence < 100.0 else ""

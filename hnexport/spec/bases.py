@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from hnexport.errors import SpecError
 from hnexport.spec.checks import require
 from hnexport.spec.hypernet import BasisDtype
 from hnexport.spec.tensors import StoredKind, StoredTensor
 
-__all__ = ["bases_of", "basis_dtype", "scales_name", "scales_of", "stored_basis", "unquantised"]
+__all__ = ["bases_of", "basis_dtype", "scales_name", "scales_of", "stored_basis", "unquantised", "without_bases"]
 
 _INTEGERS: Mapping[BasisDtype, str] = MappingProxyType({BasisDtype.INT8: "int8", BasisDtype.INT4: "uint8"})
 _LARGEST_GROUP: Mapping[BasisDtype, int] = MappingProxyType({BasisDtype.INT8: 288, BasisDtype.INT4: 40})
@@ -113,3 +114,16 @@ def unquantised(stored: Iterable[StoredTensor]) -> tuple[StoredTensor, ...]:
         elif item.kind is not StoredKind.BASIS_SCALES:
             found.append(item)
     return tuple(found)
+
+
+def without_bases(name: str, dtype: BasisDtype, *, generates: bool = False) -> SpecError:
+    """Why an ensemble cannot have its bases in fewer bits, and what can be in fewer bits instead.
+
+    Args:
+        generates: it has a hypernetwork, which is stored as it is.
+    """
+    what = "has a hypernetwork of its own, stored as it is" if generates else "generates nothing"
+    return SpecError(
+        f"{name} {what}: it has no bases to store in {dtype.value}; members that are plain networks can compute in "
+        "int8, `hnexport tune BUNDLE --precision int8 --calibration IMAGES`"
+    )

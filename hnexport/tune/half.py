@@ -4,24 +4,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import TensorProto
 
 from hnexport.bundle.manifest import Format, Manifest, read_manifest
-from hnexport.bundle.onnx_data import embed_tensors, read_model
-from hnexport.errors import BundleError, TuneError
+from hnexport.errors import BundleError
 from hnexport.names import COND_ID, MODEL_FILE
 from hnexport.parity.limits import FULL
 from hnexport.parity.tolerances import Precision
 from hnexport.progress import Progress, no_progress
+from hnexport.quantise.half import write_half
 from hnexport.runtime.half import HALF_FILE, half_entry
 from hnexport.runtime.providers import open_session
 from hnexport.runtime.session_options import session_options
 from hnexport.tune.publish import Recipe, TunedBundle, publish
 
-__all__ = ["halve", "write_half"]
+__all__ = ["halve"]
 
 
 def halve(bundle: Path, *, force: bool = False, progress: Progress = no_progress) -> TunedBundle:
@@ -56,25 +54,6 @@ def halve(bundle: Path, *, force: bool = False, progress: Progress = no_progress
         load=lambda folder: _HalfRunner(folder / HALF_FILE, manifest),
     )
     return publish(bundle, manifest, entry, recipe, progress)
-
-
-def write_half(source: Path, target: Path) -> None:
-    """Convert a graph with its weights to float16, in one file; inputs and outputs keep their types.
-
-    Raises:
-        TuneError: the graph computes in float64, or the converter cannot do it.
-    """
-    from onnxruntime.transformers.float16 import convert_float_to_float16  # it adds its folder to sys.path
-
-    model = read_model(source)
-    embed_tensors(model, source)
-    if any(tensor.data_type == TensorProto.DOUBLE for tensor in model.graph.initializer):
-        raise TuneError(f"{source} holds float64 tensors: what needs that precision is not made in float16")
-    try:
-        converted = convert_float_to_float16(model, keep_io_types=True)
-    except Exception as error:  # the converter is written for networks that its authors knew
-        raise TuneError(f"onnxruntime's converter makes no float16 graph of {source}: {error}") from error
-    onnx.save(converted, target)
 
 
 class _HalfRunner:

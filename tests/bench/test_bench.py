@@ -19,12 +19,14 @@ from interruptible import INTERRUPTS, interruptible
 from hnexport.bench import run
 from hnexport.bench.chart import write_chart
 from hnexport.bench.contenders import CONTENDERS
+from hnexport.bench.inputs import draw_samples
 from hnexport.bench.plain import write_plain
 from hnexport.bench.run import BenchOptions, _Worker, bench
 from hnexport.bench.task import BenchTask
 from hnexport.bundle import read_golden
 from hnexport.cli.main import cli
-from hnexport.errors import BenchError
+from hnexport.cli.render_bench import print_bench
+from hnexport.errors import BenchError, RuntimeInputError
 from hnexport.runtime import CudaOptions, Precision
 
 QUICK = BenchOptions(batch_sizes=(1, 2), seconds=0.01, least_rounds=3, threads=1)
@@ -75,10 +77,49 @@ def test_an_ensemble_is_compared_with_as_many_plain_runs_as_it_has_members():
     """With times that are given: on a busy machine those of a few rounds say nothing."""
     ready = {"runtime": "none", "load_seconds": 1.0, "disk_bytes": 1, "baseline_bytes": 1}
     worker = SimpleNamespace(ready=ready, ask=lambda size: {"resident_bytes": 1, "peak_bytes": 1})
-    times = {1: {"plain": [1.0, 2.0, 1.0], "ensemble": [6.0, 12.0, 30.0], "generated": [6.0, 12.0, 30.0]}}
-    ratios = {name: run._result(name, worker, times, 3).timings[0].ratio for name in ("plain", "ensemble", "generated")}
-    assert ratios == {"plain": 1.0, "ensemble": 2.0, "generated": 6.0}
+    names = ("plain", "ensemble", "generated", "openvino-plain", "openvino-ensemble")
+    times = {1: {name: [6.0, 12.0, 30.0] for name in names}}
+    times[1].update({"plain": [1.0, 2.0, 1.0], "openvino-plain": [2.0, 3.0, 4.0]})
+    found = {name: run._result(name, worker, times, 3).timings[0] for name in names}
+    assert [one.ratio for one in found.values()] == [1.0, 2.0, 6.0, 2.0, 2.0]
+    assert [one.plain_runs for one in found.values()] == [1.0, 6.0, 6.0, 2.0, 6.0]
+    assert [one.openvino_plain_runs for one in found.values()] == [None, None, None, None, 4.0]
     assert CONTENDERS["ensemble"].all_members
+
+
+def test_an_ensemble_in_int8_of_either_engine_is_timed_until_its_members_are_enough(built, tmp_path, monkeypatch):
+    from hnexport.quantise.options import Int8Options
+    from hnexport.tune.int8 import quantised
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    images = np.random.default_rng(5).normal(size=(24, *built.manifest.signature.inputs[0].shape[1:]))
+    np.save(tmp_path / "images.npy", images.astype(np.float32))
+    quantised(built.path, tmp_path / "images.npy", options=Int8Options(samples=16))
+    names = ("ensemble-until", "ensemble-int8-until", "openvino-ensemble-int8", "openvino-ensemble-int8-until")
+    options = dataclasses.replace(
+        QUICK, batch_sizes=(2,), contenders=(*names, "openvino-plain"), until=0.001, samples=tmp_path / "images.npy"
+    )
+    report = bench(built.path, options)
+    assert not report.not_run
+    found = {contender.name: contender.timings[0] for contender in report.contenders}
+    assert {name: found[name].members_used for name in names} == {**dict.fromkeys(names, 1.0), names[2]: None}
+    assert all(
+        (found[name].openvino_plain_runs is None) is (name == "ensemble-until") for name in (names[0], *names[2:])
+    )
+    print_bench(report, wide=True)
+    report = bench(built.path, dataclasses.replace(options, contenders=(names[1],), until="exact"))
+    assert 2 <= report.contenders[1].timings[0].members_used <= 3
+
+
+def test_samples_that_are_given_are_what_is_run(built, tmp_path):
+    wrong = tmp_path / "images.npy"
+    np.save(wrong, np.zeros((2, 3, 4), np.float32))
+    with pytest.raises(RuntimeInputError, match="images"):
+        bench(built.path, dataclasses.replace(QUICK, contenders=(), samples=wrong))
+    images = np.arange(3 * 2, dtype=np.float32).reshape(3, 2)
+    signature = SimpleNamespace(inputs=[SimpleNamespace(name="image", has_batch=True)])
+    drawn = draw_samples(signature, {"image": images}, 50, np.random.default_rng(0))["image"]
+    assert {tuple(row) for row in drawn.tolist()} == {tuple(row) for row in images.tolist()}
 
 
 def test_a_batch_that_a_contender_cannot_run_is_said():

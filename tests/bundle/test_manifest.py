@@ -79,6 +79,13 @@ def tempered(**changes):
     return lambda m: m.update(temperature={**found, **changes})
 
 
+def stopping(**changes):
+    found = {"order": [0, 1, 2], "confidence": 0.9, "least": 1, "precision": "float32", "members": 1.5}
+    found |= {"rows": 9, "level": 0.95, "source": "sha256:" + "0" * 64, "max_accuracy_drop": 0.005}
+    found |= changes
+    return lambda m: m.update(anytime={name: value for name, value in found.items() if value is not None})
+
+
 def used(**changes):
     return lambda m: m.update(usage={**to_json(SAID), **changes})
 
@@ -142,6 +149,17 @@ def pictures(**changes):
         pytest.param(tempered(value=0.0), "temperature.value: expected a number above 0, found 0", id="temperature"),
         pytest.param(tempered(rows=0), "temperature.rows: expected at least 1, found 0", id="tempered rows"),
         pytest.param(tempered(source="sha256:1"), "is not a digest", id="tempered source"),
+        pytest.param(stopping(order=[0, 1]), r"anytime.order: expected each of 3 members once", id="order"),
+        pytest.param(stopping(order=[0, 1, 1]), r"anytime.order: expected each of 3 members once", id="member twice"),
+        pytest.param(stopping(confidence=1.0), "anytime.confidence: expected a number above 0 and below 1", id="sure"),
+        pytest.param(stopping(level=0.0), "anytime.level: expected a number above 0 and below 1", id="level"),
+        pytest.param(stopping(least=4), "anytime.least: expected 1 to 3 members, found 4", id="least"),
+        pytest.param(stopping(members=0.5), "anytime.members: expected a mean of 1 to 3", id="fewer than one member"),
+        pytest.param(stopping(rows=0), "anytime.rows: expected at least 1, found 0", id="stopping rows"),
+        pytest.param(stopping(precision="int9"), r"\$\.anytime\.precision", id="stopping precision"),
+        pytest.param(stopping(max_accuracy_drop=None), "anytime: expected a stated loss", id="no stated loss"),
+        pytest.param(stopping(max_changed=1.5), "anytime.max_changed: expected a number above 0", id="loss"),
+        pytest.param(stopping(source="sha256:1"), "is not a digest", id="stopping source"),
         pytest.param(pictures(mean=[0.1, 0.2]), r"\$\.usage: mean needs 1 or 3 numbers", id="mean"),
         pytest.param(pictures(mean=[]), r"\$\.usage\.normalisation: mean and std need 1 number", id="no mean"),
         pytest.param(pictures(std=[0.0]), r"\$\.usage\.normalisation: mean and std must be finite", id="std"),

@@ -1,6 +1,9 @@
-"""`hnexport deploy web`."""
+"""`hnexport deploy web` and `hnexport deploy triton`."""
 
+import dataclasses
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -8,10 +11,16 @@ import sys
 import urllib.request
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from bundles import small_bundle
 from web_runtime import runtime_package
 from written import written
+
+from hnexport.bundle.checksums import record_file
+from hnexport.bundle.golden import read_golden, write_golden
+from hnexport.bundle.manifest import read_manifest, write_manifest
+from hnexport.names import GOLDEN_FILE
 
 PLAIN = ("--mean", "0", "--std", "1")
 
@@ -123,3 +132,43 @@ def test_it_is_served_until_it_is_interrupted_and_leaves_nothing_behind(runtime,
         assert process.wait(60) == 128 + signal.SIGTERM
         assert process.stderr.read() == ""
     assert list(temporary.glob("hnexport-*")) == []
+
+
+def test_a_repository_for_triton_is_written_and_a_further_version_joins(hnexport, tmp_path):
+    command = ["deploy", "triton", small_bundle("hypernet"), "--out", "repository", "--name", "net"]
+    done = hnexport(*command, "--models", "conditional,python", "--members", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:3] == ["net/1", "net-python/1", "net-member-1/1"]
+    assert done.stdout.splitlines()[-1] == "repository"
+    done = hnexport(*command, "--models", "python", "--json")
+    assert json.loads(done.stdout)["models"] == ["net-python"]
+    assert json.loads(done.stdout)["version"] == 2
+    done = hnexport(*command, "--models", "none", "--members", "1", "--version", "1")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith("give another --version, or leave it out for the next one")
+    assert sorted(path.name for path in (tmp_path / "repository" / "net-python").glob("[0-9]")) == ["1", "2"]
+
+
+def test_a_member_that_is_not_the_same_is_served_nowhere(hnexport, tmp_path):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(small_bundle("hypernet"), bundle)
+    golden = read_golden(bundle)
+    outputs = {name: array * np.float64(1.01) for name, array in golden.outputs.items()}
+    write_golden(bundle, dataclasses.replace(golden, outputs=outputs))
+    manifest = read_manifest(bundle)
+    files = {**manifest.files, GOLDEN_FILE: record_file(bundle / GOLDEN_FILE)}
+    write_manifest(bundle, dataclasses.replace(manifest, files=files))
+    done = hnexport("deploy", "triton", bundle, "--out", "repository", "--members", "0")
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines()[-1] == "nothing was published"
+    assert not (tmp_path / "repository").exists()
+
+
+def test_models_that_triton_cannot_be_given_are_refused(hnexport, tmp_path):
+    for wrong in ("everything", "python,", "none,python"):
+        done = hnexport("deploy", "triton", small_bundle("hypernet"), "--out", "repository", "--models", wrong)
+        assert done.returncode == 2
+        assert "--models: expected conditional, ensemble, python or none, found" in done.stderr
+    done = hnexport("deploy", "triton", small_bundle("hypernet"), "--out", "repository", "--models", "none")
+    assert done.stderr.splitlines()[-1] == "Error: nothing is to be served: name --models or --members"
+    assert not (tmp_path / "repository").exists()

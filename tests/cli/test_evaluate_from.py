@@ -10,7 +10,7 @@ from hnexport.bundle import read_manifest
 from hnexport.bundle.manifest import Temperature, read_identified
 from hnexport.cli.main import cli
 from hnexport.evaluate.again import ensemble_again
-from hnexport.evaluate.derive import temper_bundle
+from hnexport.evaluate.derive import derive_bundle
 
 SOURCE = """
 import torch
@@ -114,7 +114,7 @@ def test_another_ensemble_is_no_reference(run, arguments, why):
 
 def test_a_derived_bundle_takes_the_function_of_the_one_that_it_came_from(run, folder):
     digest = read_identified(folder / "bundle").digest
-    temper_bundle("bundle", "new", Temperature(output="logits", value=2.0, rows=9, source=digest), provider="cpu")
+    derive_bundle("bundle", "new", Temperature(output="logits", value=2.0, rows=9, source=digest), provider="cpu")
     done = run("evaluate", "new", "data.npz", "--runtimes", "onnx", "--from", "train.py:networks", "--json")
     found = json.loads(done.stdout)
     assert [source["name"] for source in found["sources"]] == ["float64", "runtime", "onnx"]

@@ -340,7 +340,7 @@ def test_until_writes_how_many_members_each_sample_took(predict, pictures, tmp_p
     ("arguments", "message"),
     [
         (("--until", "80"), "for 80 % say 0.8"),
-        (("--until", "sure"), "'exact', 'votes' or a probability such as 0.8"),
+        (("--until", "sure"), "'exact', 'votes', 'bundle' or a probability such as 0.8"),
         (("--until", "0.8", "--member", "1"), "--until is for several members"),
     ],
 )

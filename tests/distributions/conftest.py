@@ -93,6 +93,15 @@ def alone(wheels: Wheels, tmp_path_factory: pytest.TempPathFactory) -> Environme
     return made
 
 
+@pytest.fixture(scope="module")
+def serving_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the extra `serve` brings, for a path; the environment itself stays as it is."""
+    folder = tmp_path_factory.mktemp("serving")
+    for distribution in closure("starlette", "uvicorn", "prometheus_client", "jinja2").values():
+        link(distribution, folder)
+    return folder
+
+
 def closure(*names: str) -> dict[str, importlib.metadata.Distribution]:
     """Installed distributions with everything that they require."""
     found: dict[str, importlib.metadata.Distribution] = {}

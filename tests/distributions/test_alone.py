@@ -1,6 +1,7 @@
 """hnexport-runtime in an environment of its own: no torch, no onnx, and a clean `pip check`."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import read_manifest
 from hnexport.cli.main import COMMANDS
 
-WORK_ALONE = {"card", "deploy", "doctor", "evaluate", "golden", "inspect", "predict"}
+WORK_ALONE = {"card", "deploy", "doctor", "evaluate", "golden", "inspect", "predict", "serve"}
+FROM_INDEX = os.environ.get("HNEXPORT_INDEX") == "1"
 IMAGE = Path(__file__).parents[2] / "examples/images/cat.png"
 
 
@@ -40,6 +42,16 @@ assert not {{"torch", "onnx"}} & set(sys.modules)
     alone.run("python", "-c", code)
     found, reference = np.load(tmp_path / "logits.npy")[golden.members], golden.outputs["logits"]
     assert np.linalg.norm(found - reference) < 1e-5 * np.linalg.norm(reference)
+
+
+def test_a_repository_for_triton_is_written_and_plain_members_say_what_they_need(alone, built, tmp_path):
+    command = ("hnexport", "deploy", "triton", built.path, "--out", tmp_path / "repository", "--name", "net")
+    said = json.loads(alone.run(*command, "--models", "conditional,ensemble,python", "--json").stdout)
+    assert said["models"] == ["net", "net-ensemble", "net-python"]
+    refused = alone.run(*command, "--members", "0", ok=False)
+    assert refused.returncode == 2
+    assert "(--members) needs" in refused.stderr
+    assert "pip install hnexport" in refused.stderr
 
 
 def test_inspect_predict_golden_card_and_doctor_work(alone, built, tmp_path):
@@ -84,6 +96,28 @@ def test_evaluate_says_what_to_install_beside_the_runtime(alone, built, tmp_path
     done = alone.run("hnexport", "evaluate", built.path, tmp_path / "data.npz", ok=False)
     said = 'evaluating needs sklearn, which is not installed: pip install "hnexport-runtime[evaluate]"'
     assert (done.returncode, done.stderr.strip()) == (2, f"Error: {said}")
+
+
+def test_serve_says_what_to_install_beside_the_runtime_and_works_with_it(alone, built, serving_packages):
+    if not FROM_INDEX:
+        done = alone.run("hnexport", "serve", built.path, ok=False)
+        said = 'serving needs starlette, which is not installed: pip install "hnexport-runtime[serve]"'
+        assert (done.returncode, done.stderr.strip()) == (2, f"Error: {said}")
+    code = f"""
+import asyncio, sys
+sys.path.append({str(serving_packages)!r})
+from pathlib import Path
+from hnexport.serve import ServeOptions, serve
+from hnexport.serve.service import Service
+async def loaded():
+    service = Service(Path({str(built.path)!r}), ServeOptions())
+    await service.start()
+    await service.close()
+    return service
+assert asyncio.run(loaded()).ready
+assert not {{"torch", "onnx"}} & set(sys.modules)
+"""
+    alone.run("python", "-c", code)
 
 
 def test_help_marks_what_needs_more(alone):

@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
+from hnexport.datasets import sizes
 from hnexport.errors import RuntimeInputError
-from hnexport.evaluate import EvaluateOptions, batches, evaluate
+from hnexport.evaluate import EvaluateOptions, evaluate
 from hnexport.evaluate.data import read_data
 from hnexport.evaluate.targets import ReadOptions
 from hnexport.spec.usage import Normalisation
@@ -43,7 +44,7 @@ def forms(tmp_path, tested):
 @pytest.fixture
 def in_parts(monkeypatch):
     """At most seven digits at a time."""
-    monkeypatch.setattr(batches, "AT_ONCE_BYTES", 7 * 4 * 64)
+    monkeypatch.setattr(sizes, "AT_ONCE_BYTES", 7 * 4 * 64)
     monkeypatch.setattr("hnexport.evaluate.parquet._AT_ONCE", 7)
 
 
@@ -62,7 +63,7 @@ def test_every_form_is_read_in_parts_and_again(digits, forms, in_parts):
 def test_an_evaluation_in_parts_is_the_evaluation(digits, forms, monkeypatch):
     path, options = forms[0]["plain.npz"], EvaluateOptions(provider="cpu", artifacts=("onnx",))
     whole, steps = evaluate(digits.path, path, options=options), []
-    monkeypatch.setattr(batches, "AT_ONCE_BYTES", 7 * 4 * 64)
+    monkeypatch.setattr(sizes, "AT_ONCE_BYTES", 7 * 4 * 64)
     parts = evaluate(digits.path, path, options=options, progress=lambda *step: steps.append(step))
     for one, other in zip(parts.sources, whole.sources, strict=True):
         assert one.classification.ensemble.nll == pytest.approx(other.classification.ensemble.nll, rel=1e-5)

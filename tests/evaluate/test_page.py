@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hnexport.evaluate import EvaluateOptions, evaluate
-from hnexport.evaluate.charts import Area, _ticks
+from hnexport.evaluate.drawing import Area, ticks
 from hnexport.evaluate.page import evaluation_page
 
 
@@ -105,7 +105,7 @@ def test_labels_of_an_axis_leave_room_for_its_name(found):
 
 @pytest.mark.parametrize(("low", "high", "labels"), [(0.0, 1.0, ["0%", "20%"]), (0.945, 0.982, ["95%", "96%"])])
 def test_axes_have_round_numbers(low, high, labels):
-    ticks = _ticks(Area(low=(low, 0.0), high=(high, 1.0)), "x")
-    assert [tick.label for tick in ticks][: len(labels)] == labels
-    assert 3 <= len(ticks) <= 7
-    assert all(52 <= tick.at <= 416.1 for tick in ticks)
+    found = ticks(Area(low=(low, 0.0), high=(high, 1.0)), "x")
+    assert [tick.label for tick in found][: len(labels)] == labels
+    assert 3 <= len(found) <= 7
+    assert all(52 <= tick.at <= 416.1 for tick in found)

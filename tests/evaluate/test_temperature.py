@@ -14,7 +14,7 @@ from hnexport.card import bundle_card
 from hnexport.errors import BundleError, NotRunError, RuntimeInputError, SpecError
 from hnexport.evaluate import EvaluateOptions, evaluate
 from hnexport.evaluate.carded import measured_for
-from hnexport.evaluate.derive import temper_bundle
+from hnexport.evaluate.derive import derive_bundle
 from hnexport.evaluate.temperature import fit_temperature
 from hnexport.parity import VerifyOptions, verify
 from hnexport.runtime import load
@@ -76,7 +76,7 @@ def derived(digits, tmp_path_factory):
     before = {file.name: file.read_bytes() for file in digits.path.iterdir()}
     found = evaluate(digits.path, folder / "held.npz", options=EvaluateOptions(temperature=True, provider="cpu"))
     asked = temperature(digits.path, value=found.temperature.value)
-    done = temper_bundle(digits.path, folder / "new", asked, evaluation=found, provider="cpu")
+    done = derive_bundle(digits.path, folder / "new", asked, evaluation=found, provider="cpu")
     assert before == {file.name: file.read_bytes() for file in digits.path.iterdir()}
     assert done.parity.passed
     return done, found, folder / "held.npz"
@@ -127,7 +127,7 @@ def test_the_card_of_the_new_bundle_says_what_it_was_fitted_on(derived, tmp_path
 
 
 def test_a_network_that_is_known_as_data_is_verified_with_its_temperature(built, tmp_path):
-    done = temper_bundle(built.path, tmp_path / "new", temperature(built.path, value=0.5), provider="cpu")
+    done = derive_bundle(built.path, tmp_path / "new", temperature(built.path, value=0.5), provider="cpu")
     assert verify(done.path, VerifyOptions(provider="cpu", artifacts=("onnx",), members=(1,))).passed
     images = read_golden(built.path).inputs["image"]
     np.savez(tmp_path / "data.npz", image=images, label=np.zeros(len(images), np.int64))
@@ -139,7 +139,7 @@ def test_a_network_that_is_known_as_data_is_verified_with_its_temperature(built,
 @pytest.mark.parametrize("output", ["logits", "decoded"])
 def test_one_of_several_outputs_is_divided_and_the_others_stay(tmp_path, output):
     bundle = built_list("reader").path
-    done = temper_bundle(bundle, tmp_path / "new", temperature(bundle, output, value=2.0), provider="cpu")
+    done = derive_bundle(bundle, tmp_path / "new", temperature(bundle, output, value=2.0), provider="cpu")
     golden = read_golden(bundle)
     found, known = (load(one, provider="cpu").predict(golden.inputs, member=1) for one in (done.path, bundle))
     for name, values in known.items():
@@ -150,24 +150,24 @@ def test_a_stranger_s_programs_are_not_read(digits, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nobody"))
     bundle = shutil.copytree(digits.path, tmp_path / "bundle")
     with pytest.raises(NotRunError, match="is a program that you did not build: give trust=True"):
-        temper_bundle(bundle, tmp_path / "new", temperature(bundle))
+        derive_bundle(bundle, tmp_path / "new", temperature(bundle))
     assert not (tmp_path / "new").exists()
 
 
 def test_what_has_no_temperature_to_give_is_refused(digits, derived, tmp_path):
     done, _, _ = derived
     with pytest.raises(BundleError, match="has a temperature already"):
-        temper_bundle(done.path, tmp_path / "new", temperature(done.path))
+        derive_bundle(done.path, tmp_path / "new", temperature(done.path))
     with pytest.raises(BundleError, match="exists: choose another target"):
-        temper_bundle(digits.path, done.path, temperature(digits.path))
+        derive_bundle(digits.path, done.path, temperature(digits.path))
     (tmp_path / "link").symlink_to(digits.path)
     for same in (digits.path, tmp_path / "link"):
         with pytest.raises(BundleError, match="is the bundle itself, which stays as it is: choose another target"):
-            temper_bundle(digits.path, same, temperature(digits.path), force=True)
+            derive_bundle(digits.path, same, temperature(digits.path), force=True)
     with pytest.raises(SpecError, match="there is no output 'scores'"):
-        temper_bundle(digits.path, tmp_path / "new", temperature(digits.path, output="scores"))
+        derive_bundle(digits.path, tmp_path / "new", temperature(digits.path, output="scores"))
     regressor = built_list("regressor").path
     with pytest.raises(SpecError, match="mean is a value: only logits have a temperature"):
-        temper_bundle(regressor, tmp_path / "new", temperature(regressor, output="mean"))
+        derive_bundle(regressor, tmp_path / "new", temperature(regressor, output="mean"))
     with pytest.raises(BundleError, match="digest"):
-        temper_bundle(digits.path, tmp_path / "new", temperature(digits.path), digest="sha256:" + "0" * 64)
+        derive_bundle(digits.path, tmp_path / "new", temperature(digits.path), digest="sha256:" + "0" * 64)

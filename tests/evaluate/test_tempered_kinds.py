@@ -14,7 +14,7 @@ from hnexport.build import BuildOptions
 from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import Format, Temperature, read_identified, read_manifest
 from hnexport.errors import ProviderError
-from hnexport.evaluate.derive import temper_bundle
+from hnexport.evaluate.derive import derive_bundle
 from hnexport.member import MemberOptions, write_members
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.runtime import load
@@ -28,7 +28,7 @@ VALUE = 1.625  # exact in float32
 def tempered(bundle, target):
     output = next(one for one in read_manifest(bundle).outputs if one.axis is not None)
     asked = Temperature(output=output.name, value=VALUE, rows=9, source=read_identified(bundle).digest)
-    return temper_bundle(bundle, target, asked, provider="cpu", trust=True), output.name
+    return derive_bundle(bundle, target, asked, provider="cpu", trust=True), output.name
 
 
 RECURRENT = dataclasses.replace(ENSEMBLES["recurrent"], options={"outputs": {"output": Logits()}})

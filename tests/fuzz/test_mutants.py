@@ -8,15 +8,18 @@ import torch
 from fuzzing import Mutant, Sources, failures
 from hypnettorch_ensembles import Case
 from hypnettorch_ensembles import build as build_ensemble
-from shared import built_list
+from shared import build_once, built_list
 
+from hnexport.build import BuildOptions
+from hnexport.bundle import Format
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, save_checkpoint
+from hnexport.spec import BasisDtype
 
 EVERY = os.environ.get("HNEXPORT_FUZZ") == "1"  # `make fuzz`
 SEED = int(os.environ.get("HNEXPORT_FUZZ_SEED", "0"))
-COUNTS = {"checkpoint": 500, "manifest": 500, "bundle": 200, "image": 200} if EVERY else dict.fromkeys(
-    ("checkpoint", "manifest", "bundle", "image"), 50
-)  # fmt: skip
+INT4 = ("int4_checkpoint", "int4_manifest", "int4_bundle")
+MANY = {"checkpoint": 500, "manifest": 500, "bundle": 200, "image": 200, **dict.fromkeys(INT4, 100)}
+COUNTS = MANY if EVERY else {kind: 7 if kind in INT4 else 50 for kind in MANY}
 MUTANTS = [Mutant(kind=kind, seed=SEED, number=number) for kind, count in COUNTS.items() for number in range(count)]
 
 
@@ -24,14 +27,18 @@ MUTANTS = [Mutant(kind=kind, seed=SEED, number=number) for kind, count in COUNTS
 def sources(built, make_spec, make_tensors, tmp_path_factory) -> Sources:
     folder = tmp_path_factory.mktemp("sources")
     spec = make_spec()
-    save_checkpoint(folder / "native.safetensors", Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"))
+    exact = Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test")
+    save_checkpoint(folder / "native.safetensors", exact)
+    save_checkpoint(folder / "int4.safetensors", exact.with_bases(BasisDtype.INT4))
     torch.save(build_ensemble(Case(n=1, k=1, in_shape=(8, 8, 3))).state_dicts(), folder / "ensemble.pt")
     version1 = Path(__file__).parents[1] / "data" / "bundle-v1"
     return Sources(
         bundle=built.path,
+        int4=build_once(exact, BuildOptions(bases=BasisDtype.INT4, formats=(Format.ONNX, Format.TORCHSCRIPT))).path,
         version1=version1,
         modules=built_list("reader").path,
         native=folder / "native.safetensors",
+        native_int4=folder / "int4.safetensors",
         hypnettorch=folder / "ensemble.pt",
     )
 

@@ -8,7 +8,9 @@ import pytest
 from pictures import read_images
 
 from hnexport.errors import RuntimeInputError
+from hnexport.images.arrays import array_slice
 from hnexport.networks.wide_resnet.spec import ImageSpec, PipelineSpec, WideResNetSpec
+from hnexport.spec import BATCH, TensorSpec
 
 SPEC = PipelineSpec(
     network=WideResNetSpec(blocks_per_group=1, widening=1, image=ImageSpec(channels=3, height=6, width=9)), members=1
@@ -107,3 +109,20 @@ def test_an_archive_of_arrays_is_refused_with_what_to_do(tmp_path):
         RuntimeInputError, match=r"a.npz is an archive of arrays \(.npz\): save the one with the images"
     ):
         read(tmp_path / "a.npz")
+
+
+def test_some_samples_of_an_array_are_read_alone_and_not_in_fortran_order(tmp_path):
+    tensor = TensorSpec(name="x", dtype="float32", shape=(BATCH, 3, 2))
+    array = np.arange(42, dtype=np.float16).reshape(7, 3, 2)
+    np.save(tmp_path / "a.npy", array)
+    content = (tmp_path / "a.npy").read_bytes()
+    for start, stop in ((0, 7), (2, 5), (6, 7)):
+        found = array_slice(io.BytesIO(content), len(content), tensor, "a", start, stop)
+        assert found.dtype == np.float32
+        assert np.array_equal(found, array[start:stop])
+    with pytest.raises(RuntimeInputError, match="a holds less than it says"):
+        array_slice(io.BytesIO(content[:-1]), len(content) - 1, tensor, "a", 0, 1)
+    np.save(tmp_path / "f.npy", np.asfortranarray(array))
+    content = (tmp_path / "f.npy").read_bytes()
+    with pytest.raises(RuntimeInputError, match="is in Fortran order"):
+        array_slice(io.BytesIO(content), len(content), tensor, "f", 0, 1)

@@ -214,7 +214,7 @@ def test_a_value_cannot_be_stopped():
 @pytest.mark.parametrize(
     ("until", "message"),
     [
-        ("sure", "until is 'exact', 'votes' or a probability such as 0.8, found 'sure'"),
+        ("sure", "until is 'exact', 'votes', 'bundle' or a probability such as 0.8, found 'sure'"),
         (80, "above 0 and below 1, found 80; for 80 % say 0.8"),
         (1, "above 0 and below 1, found 1$"),
         (0.0, "above 0 and below 1"),

@@ -155,6 +155,10 @@ BAD_OPTIONS = {
     "checksums": ({"checksums": "sometimes"}, "checksums must be one of"),
     "check": ({"check": True}, "check must be one of 'sample', 'all', 'none', found True"),
     "precision": ({"precision": "bfloat16"}, "precision='bfloat16' needs engine='openvino'"),
+    "float16 on the cpu": (
+        {"precision": "float16"},
+        r"precision='float16' needs provider='cuda' \(or 'auto'\) or engine='openvino'",
+    ),
     "no resident members": ({"resident_members": 0}, "resident_members must be a whole number from 1"),
     "no threads": ({"threads": -1}, "threads must be a whole number from 1"),
     "threads that cannot be written": (
@@ -196,13 +200,30 @@ def test_openvino_that_is_not_installed_is_an_error_with_the_remedy(shared_bundl
         load(shared_bundle, engine="openvino")
 
 
-def test_bfloat16_is_near_and_only_by_name(shared_bundle, images):
-    exact = load(shared_bundle, engine="openvino").predict(images, member=2)
-    coarse = load(shared_bundle, engine="openvino", precision="bfloat16").predict(images, member=2)
-    error = np.linalg.norm(coarse - exact) / np.linalg.norm(exact)
-    assert error < 0.1
+@pytest.mark.parametrize(("precision", "capability", "most"), [("bfloat16", "BF16", 0.1), ("float16", "FP16", 0.02)])
+@pytest.mark.parametrize("strategy", ["materialised", "generated"])
+def test_half_precision_of_openvino_is_near_and_only_by_name(
+    precision, capability, most, strategy, shared_bundle, images
+):
+    import openvino
+
+    exact = load(shared_bundle, engine="openvino", strategy=strategy).predict(images, member=2)
+    if capability in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        ensemble = load(shared_bundle, engine="openvino", precision=precision, strategy=strategy, check="all")
+        assert ensemble.precision == precision
+        error = np.linalg.norm(ensemble.predict(images, member=2) - exact) / np.linalg.norm(exact)
+        assert 1e-5 < error < most
     reference = load(shared_bundle, provider="cpu").predict(images, member=2)
     np.testing.assert_allclose(exact, reference, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_that_the_processor_lacks_is_refused(precision, shared_bundle, monkeypatch):
+    import openvino
+
+    monkeypatch.setattr(openvino.Core, "get_property", lambda *given: ["FP32", "INT8"])
+    with pytest.raises(ProviderError, match=f"precision='{precision}': OpenVINO finds no instructions for it"):
+        load(shared_bundle, engine="openvino", precision=precision)
 
 
 def test_load_and_predict_work_where_neither_torch_nor_onnx_is_installed(shared_bundle, images):

@@ -51,12 +51,14 @@ class Mutant:
 @dataclass(frozen=True, kw_only=True)
 class Sources:
     """What was whole: a bundle of 8x8 images and one of schema version 1, one of modules with two inputs and three
-    outputs, and the two kinds of checkpoint. Never written."""
+    outputs, one with bases in int4, and the kinds of checkpoint. Never written."""
 
     bundle: Path
+    int4: Path
     version1: Path
     modules: Path
     native: Path
+    native_int4: Path
     hypnettorch: Path
 
 
@@ -80,6 +82,13 @@ def plant(mutant: Mutant, sources: Sources, folder: Path) -> tuple[str, tuple[Co
             source = random.choice((sources.native, sources.hypnettorch))
             path = mutators.copy_to(source, folder / source.name)
             return mutators.mutate_checkpoint(random, path), _checkpoint_commands(path)
+        case "int4_checkpoint":
+            path = mutators.copy_to(sources.native_int4, folder / sources.native_int4.name)
+            return mutators.mutate_checkpoint(random, path), _checkpoint_commands(path)
+        case "int4_manifest" | "int4_bundle":
+            path = mutators.copy_to(sources.int4, folder / "bundle")
+            mutate = mutators.mutate_manifest if mutant.kind == "int4_manifest" else mutators.mutate_bundle
+            return mutate(random, path), _bundle_commands(path, *_inputs(folder, pictures=True))
         case "image":
             path = mutators.write_image(random, folder)
             return mutators.mutate_image(random, path), (

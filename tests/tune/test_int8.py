@@ -10,7 +10,7 @@ from module_ensembles import ENSEMBLES
 from shared import built_list
 
 from hnexport.cli.main import cli
-from hnexport.errors import BundleError, RuntimeInputError, TuneError
+from hnexport.errors import BundleError, ProviderError, RuntimeInputError, TuneError
 from hnexport.quantise.cost import Budget, Cost
 from hnexport.quantise.options import Int8Options
 from hnexport.runtime import load
@@ -68,9 +68,10 @@ def test_each_member_is_rounded_by_its_own_ranges_and_weights(built, samples, op
     np.testing.assert_array_equal(first, found.predict(images, member=0))  # made again
 
 
-def test_members_in_int8_are_asked_one_after_the_other_whatever_the_batch(built, samples, options):
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_members_in_int8_are_asked_one_after_the_other_whatever_the_batch(engine, built, samples, options):
     quantised(built.path, samples, options=options)
-    ensemble = load(built.path, precision="int8")
+    ensemble = load(built.path, precision="int8", engine=engine)
     images = np.load(samples)["image"][:12]
     first = np.sort(ensemble.predict_mean(images, members=[0]).probabilities.max(axis=-1))
     gap = int(np.diff(first).argmax())
@@ -82,6 +83,14 @@ def test_members_in_int8_are_asked_one_after_the_other_whatever_the_batch(built,
             np.testing.assert_allclose(alone.probabilities[0], found.probabilities[row], atol=1e-6)
     assert 1 in found.members_used
     assert found.members_used.max() > 1
+
+
+def test_openvino_is_refused_where_its_sums_would_leave_their_range(built, samples, options, monkeypatch):
+    """Seen with ONEDNN_MAX_CPU_ISA=AVX2, which leaves VNNI out: outputs of a transformer are off by a third."""
+    quantised(built.path, samples, options=options)
+    monkeypatch.setattr("hnexport.runtime.openvino_engine.integer_products", lambda: ())
+    with pytest.raises(ProviderError, match="OpenVINO's sums would leave their range: choose engine='onnxruntime'"):
+        load(built.path, precision="int8", engine="openvino")
 
 
 def test_a_layer_that_loses_too_much_stays_in_float32_and_is_named(built, samples):

@@ -13,7 +13,7 @@ from written import written
 
 from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import Temperature, read_identified
-from hnexport.evaluate.derive import temper_bundle
+from hnexport.evaluate.derive import derive_bundle
 from hnexport.images import Normalisation, image_input, read_images
 from hnexport.names import ENSEMBLE_FILE
 from hnexport.rows import row_errors
@@ -357,7 +357,7 @@ def test_normalisation_labels_and_samples_are_what_the_command_was_given(open_pa
 def test_a_tempered_bundle_says_what_the_runtime_says_of_it(open_page, named_bundle, tmp_path):
     temperature = Temperature(output="logits", value=3.0, rows=100, source=read_identified(named_bundle).digest)
     tempered = tmp_path / "tempered"
-    temper_bundle(named_bundle, tempered, temperature, provider="cpu", trust=True)
+    derive_bundle(named_bundle, tempered, temperature, provider="cpu", trust=True)
     file = as_png(picture(20, 20))
     right, raw = (expected(one, file, tmp_path) for one in (tempered, named_bundle))
     assert right.max() < raw.max()

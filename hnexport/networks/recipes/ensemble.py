@@ -9,7 +9,6 @@ from typing import cast
 from torch import Tensor
 
 from hnexport.ensemble import Ensemble
-from hnexport.errors import SpecError
 from hnexport.hypernet.bases import round_bases
 from hnexport.hypernet.generator import WeightGenerator
 from hnexport.hypernet.selection import with_copies
@@ -18,6 +17,7 @@ from hnexport.networks.recipes.recipe import ModuleRecipe, Rule
 from hnexport.networks.recipes.storage import RecipeSpec
 from hnexport.records import from_json, to_json
 from hnexport.spec import BasisDtype, Slot, Source
+from hnexport.spec.bases import without_bases
 
 __all__ = ["RecipeEnsemble", "with_own"]
 
@@ -34,7 +34,7 @@ class RecipeEnsemble(Ensemble):
         """
         spec, described = from_json(RecipeSpec, self.source.spec), cast("WeightGenerator", self.generator).spec
         if described.hypernet is None:
-            raise SpecError(f"{self.name} generates nothing: it has no bases to store in {dtype.value}")
+            raise without_bases(self.name, dtype)
         recipe = dataclasses.replace(spec.recipe, basis_dtype=dtype)
         described = dataclasses.replace(described, hypernet=recipe.hypernet)
         stored = stored_tensors(described)

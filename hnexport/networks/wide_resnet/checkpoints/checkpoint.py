@@ -19,6 +19,7 @@ from hnexport.networks.wide_resnet.spec import ImageLayout, PipelineSpec, Prepro
 from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.spec import BasisDtype
 from hnexport.spec.assumed import Assumed
+from hnexport.spec.bases import without_bases
 from hnexport.spec.usage import Usage
 from hnexport.spelling import spelled
 
@@ -113,7 +114,7 @@ class Checkpoint:
             CheckpointError: a basis does not fit; see `hnexport.hypernet.bases`.
         """
         if self.spec.hypernet is None:
-            raise SpecError(f"{self.spec.name} generates nothing: it has no bases to store in {dtype.value}")
+            raise without_bases(self.spec.name, dtype)
         if self.spec.hypernet.basis_dtype is dtype:
             return self
         hypernet = dataclasses.replace(self.spec.hypernet, basis_dtype=dtype)

@@ -1,0 +1,19 @@
+"""What a member costs in runs of the plain network in float32, where somebody timed it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["Costs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """As `hnexport.bench.costs.read_costs` reads them.
+
+    Attributes:
+        told: whose members were timed, and how, in words.
+        runs: plain float32 runs that a member costs, by what `hnexport bench` calls such members.
+    """
+
+    told: str
+    runs: Mapping[str, float]

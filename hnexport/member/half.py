@@ -1,0 +1,54 @@
+"""What half precision changes in a member's answers, beside whether its file is computed right."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hnexport.bundle.manifest import Manifest
+from hnexport.parity.runners import Runner
+from hnexport.quantise.cost import Cost, member_cost, outputs_of
+from hnexport.quantise.data import judged_output, read_calibration
+from hnexport.quantise.options import Int8Options
+
+__all__ = ["HalfCosts"]
+
+Array = NDArray[np.generic]
+
+
+class HalfCosts:
+    """Compares files in half precision with the same in float32.
+
+    Attributes:
+        costs: of each member that was compared.
+    """
+
+    def __init__(
+        self, manifest: Manifest, golden: Mapping[str, Array], samples: Path | None, options: Int8Options
+    ) -> None:
+        """Read the samples; without them, the golden ones say what changes.
+
+        Raises:
+            RuntimeInputError: they cannot be read.
+        """
+        self._signature, self._output = manifest.signature, judged_output(manifest)
+        self._inputs, self._targets, self._budget = golden, None, options.budget
+        if samples is not None:
+            needs = options.budget.accuracy_drop is not None
+            read = read_calibration(samples, manifest, options.reading, 1, needs_targets=needs)
+            self._inputs, self._targets = read.judged, read.targets
+        self.costs: dict[int, Cost] = {}
+
+    def compare(self, member: int, exact: Runner, found: Runner, precision: str) -> None:
+        """Note what a member's file changes.
+
+        Raises:
+            TuneError: it costs more than the budget.
+        """
+        known, given = (
+            outputs_of(lambda inputs, one=one: one.run(member, inputs), self._signature, self._output, self._inputs)  # type: ignore[misc]
+            for one in (exact, found)
+        )
+        self.costs[member] = member_cost(known, given, self._output, self._targets)
+        self._budget.check(self.costs[member], f"member {member}", precision)

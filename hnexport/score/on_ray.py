@@ -1,0 +1,141 @@
+"""Parts by actors of Ray Data, on this machine or on a cluster: each loads the bundle once and has one thread."""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hnexport.errors import HnexportError, RuntimeInputError
+from hnexport.installed import require_extra
+from hnexport.runtime.validation import require_count
+from hnexport.score.plan import Part
+from hnexport.score.scorer import Job, Scorer
+from hnexport.text import shorten
+
+__all__ = ["RayWorkers", "contents_by_ray", "for_ray"]
+
+_STORE_BYTES = 2**28  # of a local run: parts are small
+_GPU = ("cuda", "tensorrt", "tensorrt-rtx", "migraphx")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayWorkers:
+    """Who computes.
+
+    Attributes:
+        address: of a running cluster, as `ray.init` takes it ("auto", "ray://HOST:10001"); None starts Ray here.
+        actors: how many; None takes one for each core of the cluster. An actor on a GPU has one for itself.
+
+    Raises:
+        RuntimeInputError: `actors` is no whole number above 0.
+    """
+
+    address: str | None = None
+    actors: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.actors is not None:
+            require_count("actors", self.actors)
+
+
+class _Actor:
+    """Loads once, then scores part after part."""
+
+    def __init__(self, job: Job) -> None:
+        self._scorer: Scorer = job.open(threads=1)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        import pyarrow as pa
+
+        parts = [
+            Part(number=int(number), start=int(start), stop=int(stop))
+            for number, start, stop in zip(batch["number"], batch["start"], batch["stop"], strict=True)
+        ]
+        contents = pa.array([self._scorer.content(part) for part in parts], pa.large_binary())
+        return {"number": batch["number"], "content": contents}
+
+
+def for_ray(provider: str) -> str:
+    """The provider of actors: nobody may know which of theirs would be taken, so `auto` is the CPU."""
+    return "cpu" if provider == "auto" else provider
+
+
+def contents_by_ray(job: Job, parts: Sequence[Part], workers: RayWorkers) -> Iterator[tuple[Part, bytes]]:
+    """Every part with its file's bytes, in whatever order they come.
+
+    Raises:
+        RuntimeInputError: an actor failed; its message.
+        IncompleteError: Ray is not installed.
+    """
+    require_extra("Ray", "ray", "ray")
+    import ray
+
+    provider = for_ray(job.options.provider)
+    strategy = job.options.strategy or ("materialised" if provider == "cpu" else None)
+    job = replace(job, options=replace(job.options, provider=provider, strategy=strategy))
+    on_gpu = provider in _GPU
+    known = {part.number: part for part in parts}
+    with _connected(workers):
+        unit = "GPU" if on_gpu else "CPU"
+        actors = workers.actors or int(ray.cluster_resources().get(unit, 1))  # type: ignore[no-untyped-call]
+        data = ray.data.from_items(
+            [{"number": one.number, "start": one.start, "stop": one.stop} for one in parts],
+            override_num_blocks=len(parts),
+        ).map_batches(
+            _Actor,
+            fn_constructor_args=(job,),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=min(actors, len(parts))),
+            num_cpus=1,
+            num_gpus=1 if on_gpu else 0,
+        )
+        try:
+            for row in data.iter_rows():
+                yield known[row["number"]], row["content"]
+        except ray.exceptions.RayError as error:
+            raise RuntimeInputError(f"a worker of Ray failed: {_reason(error)}") from error
+
+
+@contextmanager
+def _connected(workers: RayWorkers) -> Iterator[None]:
+    """Ray as the process has it already, or else for as long as this lasts."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+    try:
+        if workers.address is None:
+            cores = workers.actors or _cores()
+            ray.init("local", num_cpus=cores, object_store_memory=_STORE_BYTES, include_dashboard=False, **quiet)
+        else:
+            ray.init(workers.address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise RuntimeInputError(f"Ray could not be reached: {shorten(error)}") from error
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _reason(error: BaseException) -> str:
+    """What an actor said, without the traces around it."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, HnexportError):
+            return str(found)
+        found = getattr(found, "cause", None) or found.__cause__
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return shorten(lines[-1] if lines else type(error).__name__)
