@@ -49,8 +49,8 @@ def fit_options(function: F) -> F:
         click.option(
             "--fit",
             metavar="WHAT",
-            help="With --out: temperature, until, or temperature,until. Default: a temperature, unless BUNDLE has one, "
-            "and until where a loss is stated.",
+            help="With --out: temperature, until, or temperature,until. Default: a temperature, and until where a loss "
+            "is stated; then a bundle that has a temperature keeps it.",
         ),
         click.option(
             "--max-accuracy-drop", type=_SHARE, help="With --out: how much accuracy stopping may cost, such as 0.005."

@@ -12,8 +12,14 @@ class Costs:
 
     Attributes:
         told: whose members were timed, and how, in words.
+        provider: on which.
         runs: plain float32 runs that a member costs, by what `hnexport bench` calls such members.
     """
 
     told: str
+    provider: str
     runs: Mapping[str, float]
+
+    def of(self, timed_as: str, provider: str) -> float | None:
+        """What one member costs; None where such members were not timed there."""
+        return self.runs.get(timed_as) if provider == self.provider else None

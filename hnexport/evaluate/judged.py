@@ -80,7 +80,7 @@ def _one(source: Source, found: NDArray[Any], first: NDArray[Any], against: str 
     """What one source's answers are worth; without `against` it is the first."""
     targets, is_value = np.asarray(task.data.targets), task.output.axis is None
     foreign = None if task.others is None else task.answers(source, task.others)
-    compare = compared_values if is_value else compared
+    compare, costs = compared_values if is_value else compared, task.options.costs
     classification = regression = None
     if is_value:
         regression = regress(found, targets.reshape(task.data.samples, -1), foreign)
@@ -95,7 +95,7 @@ def _one(source: Source, found: NDArray[Any], first: NDArray[Any], against: str 
         regression=regression,
         difference=None if against is None else compare(found, first, against),
         precision=source.precision,
-        member_cost=None if task.options.costs is None else task.options.costs.runs.get(source.timed_as),
+        member_cost=None if costs is None else costs.of(source.timed_as, source.provider),
     )
 
 

@@ -160,3 +160,10 @@ def test_int8_that_was_not_made_is_said_before_the_data_are_read(digits, tmp_pat
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(RuntimeInputError, match="has no int8 graphs in this user's cache: run `hnexport tune"):
         evaluate(digits.path, tmp_path / "missing.npz", options=EvaluateOptions(precisions=("float32", "int8")))
+
+
+def test_costs_of_another_place_are_no_costs(report):
+    costs = read_costs(report)
+    assert costs.of("int8", "cpu") == 0.25
+    assert costs.of("int8", "cuda") is None
+    assert costs.of("openvino-int8", "cpu") is None
