@@ -74,7 +74,7 @@ def print_chosen(found: "Evaluation") -> None:
         parts.append(f"{what} {loss.measured:.4f}{bound}{stated}")
     ordering = f", {chosen.order_rows:,} of which chose the order," * (chosen.order_rows > 0)
     say(
-        f"until, chosen on these {chosen.rows:,} rows{ordering} in {chosen.precision}: members in the order {order}{least}, "
-        f"until a class has the mean probability {chosen.confidence:g}: {chosen.members:.3f} of {len(chosen.order)} a "
+        f"until, chosen on these {chosen.rows:,} rows{ordering} in {chosen.precision}: members in the order "
+        f"{order}{least}, until a class has the mean probability {chosen.confidence:g}: {chosen.members:.3f} of {len(chosen.order)} a "
         f"row. Against all of them, {chosen.level:.0%} sure: {'; '.join(parts)}"
     )

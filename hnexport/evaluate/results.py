@@ -169,7 +169,7 @@ class ChosenUntil:
         precision: the arithmetic of the logits.
         confidence, least: as `hnexport.runtime.Until` has them.
         rows: how many they were chosen on.
-        order_rows: how many of these chose the order and nothing else: what is said below is of the others.
+        order_rows: how many of these chose the order and nothing else; the losses are those of the others.
         level: probability with which each bound holds.
         members: that a row takes, mean.
         scores: of the mean probabilities over the members that a row takes.

@@ -138,34 +138,33 @@ def choose(
     leasts = _leasts(least, len(logits))
     if not 0.5 <= level < 1.0:
         raise RuntimeInputError(f"level is a probability from 0.5 to 1, found {shown(level)}")
-    rows, ordering = len(labels), 0
+    judging = np.arange(len(labels))
     if order is None:
         order, judging = _ordered(logits, labels)
-        ordering = rows - len(judging)
-        logits, labels = logits[:, judging], labels[judging]
-        against = None if against is None else against[:, judging]
     order = tuple(order)
     if sorted(order) != list(range(len(logits))):
         raise RuntimeInputError(f"order has each of {len(logits)} members once, found {shown(list(order))}")
     own = prefixes(logits[list(order)], labels)
     known = own if against is None else prefixes(against, labels)
-    reference = known.at(np.full(len(labels), len(known.answers), np.int64))
-    search = _Search(own, reference, stated, (1.0 - level) / len(leasts), bins)
+    all_of = known.at(np.full(len(labels), len(known.answers), np.int64))
+    reference = known.of(judging).at(np.full(len(judging), len(known.answers), np.int64))
+    search = _Search(own.of(judging), reference, stated, (1.0 - level) / len(leasts), bins)
     found = [one for number in leasts if (one := search.last_good(number)) is not None]
     if not found:
-        raise RuntimeInputError(_why_none(stated, rows, ordering, search.risk))
-    confidence, least, used = min(found, key=lambda one: one[2].mean())
-    drop, changed, rise = search.losses(used)
+        raise RuntimeInputError(_why_none(stated, len(labels), len(judging), search.risk))
+    confidence, least, judged = min(found, key=lambda one: one[2].mean())
+    used = _used(own, confidence, least)
+    drop, changed, rise = search.losses(judged)
     return ChosenUntil(
         order=order,
         confidence=confidence,
         least=least,
-        rows=rows,
-        order_rows=ordering,
+        rows=len(labels),
+        order_rows=len(labels) - len(judging),
         level=level,
         members=float(used.mean()),
         scores=scores(own.at(used)[0], bins),
-        all_scores=scores(reference[0], bins),
+        all_scores=scores(all_of[0], bins),
         accuracy_drop=drop,
         changed=changed,
         ece_rise=rise,
@@ -191,7 +190,7 @@ class _Search:
         """The last threshold before the first one that costs too much, and how many members each row takes by it."""
         found, before = None, None
         for confidence in THRESHOLDS:
-            used = self._used(confidence, least)
+            used = _used(self.own, confidence, least)
             if before is not None and np.array_equal(used, before):
                 continue  # of thresholds that take the same members the most cautious one
             if not self._is_within(used):
@@ -201,13 +200,6 @@ class _Search:
 
     def _is_within(self, used: Labels) -> bool:
         return all(loss.stated is None or (loss.bound or 0.0) <= loss.stated for loss in self.losses(used))
-
-    def _used(self, confidence: float, least: int) -> Labels:
-        """How many members each row takes; a lower threshold never takes more."""
-        enough = self.own.scored.confidence >= confidence
-        enough[: least - 1] = False
-        enough[-1] = True
-        return np.asarray(enough.argmax(axis=0) + 1)
 
     def losses(self, used: Labels) -> tuple[Loss, Loss, Loss]:
         """Of accuracy, of answers and of calibration."""
@@ -224,6 +216,14 @@ class _Search:
             Loss(stated=stated.max_changed, measured=others / rows, bound=share_above(others, rows, self.risk)),
             Loss(stated=stated.max_ece_rise, measured=rise, bound=worst),
         )
+
+
+def _used(own: Prefixes, confidence: float, least: int) -> Labels:
+    """How many members each row takes; a lower threshold never takes more."""
+    enough = own.scored.confidence >= confidence
+    enough[: least - 1] = False
+    enough[-1] = True
+    return np.asarray(enough.argmax(axis=0) + 1)
 
 
 def _leasts(least: int | Sequence[int], members: int) -> tuple[int, ...]:
@@ -258,14 +258,14 @@ def _ordered(logits: Logits, labels: Labels) -> tuple[tuple[int, ...], Labels]:
     return member_order(logits[:, ordering], labels[ordering]), np.sort(judging)
 
 
-def _why_none(stated: StatedLoss, rows: int, ordering: int, risk: float) -> str:
+def _why_none(stated: StatedLoss, rows: int, judging: int, risk: float) -> str:
     """What stands in the way: too few rows for what was stated, or what they show."""
     needed = max(
         0 if stated.max_accuracy_drop is None else enough_rows(stated.max_accuracy_drop, _LOST * risk),
         0 if stated.max_changed is None else enough_rows(stated.max_changed, risk),
     )
-    if rows - ordering < needed:
-        needed += (needed - 1) // (_ORDERING - 1) if ordering else 0  # of which those that choose the order
+    if judging < needed:
+        needed += (needed - 1) // (_ORDERING - 1) if judging < rows else 0  # those that choose the order
         return (
             f"{rows} rows cannot show that stopping costs so little: even if no answer changes it takes {needed}; "
             "give more held-out data, or state a larger loss"
