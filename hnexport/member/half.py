@@ -22,6 +22,7 @@ class HalfCosts:
 
     Attributes:
         costs: of each member that was compared.
+        told: by which samples, in words.
     """
 
     def __init__(
@@ -34,10 +35,11 @@ class HalfCosts:
         """
         self._signature, self._output = manifest.signature, judged_output(manifest)
         self._inputs, self._targets, self._budget = golden, None, options.budget
+        self.told = "the bundle's golden samples"
         if samples is not None:
             needs = options.budget.accuracy_drop is not None
             read = read_calibration(samples, manifest, options.reading, 1, needs_targets=needs)
-            self._inputs, self._targets = read.judged, read.targets
+            self._inputs, self._targets, self.told = read.judged, read.targets, read.told
         self.costs: dict[int, Cost] = {}
 
     def compare(self, member: int, exact: Runner, found: Runner, precision: str) -> None:

@@ -16,6 +16,7 @@ from hnexport.evaluate.targets import ReadOptions
 from hnexport.images.arrays import read_array
 from hnexport.rows import batch_size, taken
 from hnexport.spec import OutputKind, OutputSpec, Signature
+from hnexport.text import number_of
 
 __all__ = ["Calibration", "drawn_samples", "judged_output", "read_calibration"]
 
@@ -35,6 +36,7 @@ class Calibration:
         targets: what is right of `judged`, class numbers; None where nobody said it.
         apart: whether `judged` are others.
         place: where they come from.
+        judges: how many judge.
     """
 
     inputs: dict[str, Array] = field(repr=False)
@@ -43,6 +45,12 @@ class Calibration:
     targets: Array | None = field(repr=False)
     apart: bool
     place: str
+    judges: int
+
+    @property
+    def told(self) -> str:
+        """What it was judged by, in words."""
+        return f"{number_of(self.judges, 'sample')} of {self.place}" + ("" if self.apart else ", which calibrated it")
 
 
 def judged_output(manifest: Manifest) -> OutputSpec:
@@ -86,6 +94,7 @@ def read_calibration(
         targets=None if data.targets is None else data.targets[others],
         apart=apart,
         place=data.place,
+        judges=len(others),
     )
 
 
