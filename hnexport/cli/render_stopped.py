@@ -18,6 +18,8 @@ def print_stopped(found: "Evaluation", *, wide: bool) -> None:
     """A table for each precision, a row for each rule by which members are asked one after the other."""
     for source in curves(found):
         _print_one(found, source, wide=wide)
+    if len(curves(found)) > 1:
+        say(f"answers changed: from those of all members, of {found.sources[0].name}")
     if found.costs:
         say(f"cost: plain float32 runs a row, of {found.costs}")
 

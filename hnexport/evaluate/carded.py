@@ -121,7 +121,9 @@ def measured(evaluation: Evaluation, *, fitted_here: bool = True) -> Measured:
     if stopping is not None:
         tables.append(stopping)
         remarks.append(
-            _STOPPING + (f" Cost: plain float32 runs a row, of {evaluation.costs}." * bool(evaluation.costs))
+            _STOPPING
+            + f" Changed are answers that are others than those of all members, of {evaluation.sources[0].name}."
+            + (f" Cost: plain float32 runs a row, of {evaluation.costs}." * bool(evaluation.costs))
         )
     return Measured(
         data=data,

@@ -35,7 +35,8 @@ class Stopped:
         until: the rule, as `predict_mean` and `hnexport predict --until` take it, or "all".
         members: that a row takes, mean.
         scores: of the mean probabilities over the members that a row takes.
-        changed: how many answers are others than those of all members.
+        changed: how many answers are others than those of all members, of the first source: of the runtime in float32
+            where precisions are beside it.
         ood: by uncertainty, the AUROC of other data, both stopped by the rule and of the members that each row takes;
             empty without such data.
         ood_members: that a row of the other data takes, mean; None without.

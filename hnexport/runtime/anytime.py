@@ -68,9 +68,10 @@ def chosen_elsewhere(manifest: Manifest, precision: Precision) -> str:
     found = manifest.anytime
     if found is None or found.precision is precision:
         return ""
+    chosen, asked = found.precision.value, precision.value
     return (
-        f"the bundle's rule was chosen on answers in {found.precision.value}, these are in {precision.value}: what it "
-        "costs was not measured for them"
+        f"the bundle's rule was chosen on answers in {chosen}, these are in {asked}: what it costs was not measured "
+        f"for them; ask in {chosen}, or choose one on answers in {asked}"
     )
 
 

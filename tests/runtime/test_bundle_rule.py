@@ -69,7 +69,8 @@ def test_a_rule_that_was_chosen_in_another_precision_is_used_and_said_once(ensem
         for _ in range(2):
             assert set(ensemble.predict_mean(splits()[2].images, until="bundle").members_used) == {2, 3}
     assert [record.getMessage() for record in caplog.records] == [
-        "the bundle's rule was chosen on answers in int8, these are in float32: what it costs was not measured for them"
+        "the bundle's rule was chosen on answers in int8, these are in float32: what it costs was not measured for "
+        "them; ask in int8, or choose one on answers in float32"
     ]
 
 
