@@ -110,7 +110,8 @@ def choose(
     - `max_accuracy_drop`: the share of answers that stopping loses, at the upper end of its exact binomial interval,
       less the share that it mends at the lower end; both together hold with the probability `level`;
     - `max_changed`: the share of answers that are others, at the upper end of its exact binomial interval;
-    - `max_ece_rise`: by how much the calibration error is larger, at the quantile `level` of a paired bootstrap.
+    - `max_ece_rise`: by how much the calibration error is larger, at the quantile `level` of a paired bootstrap, and
+      at least the share that may be sure and wrong though none of so many rows shows it.
 
     Each that is stated has to hold. The order is that of `member_order` on every tenth row, drawn with a fixed seed;
     the others judge thresholds. The best of many members is partly the luckiest: on rows that chose it, it loses less
@@ -210,7 +211,10 @@ class _Search:
         drop = share_above(lost, rows, _LOST * self.risk) - lower
         others = int((answers != known_answers).sum())
         rise = scores(found, self.bins).ece - scores(known, self.bins).ece
-        worst = None if self.resamples is None else self.resamples.calibration_rise(found, known, self.bins, self.risk)
+        worst = None
+        if self.resamples is not None:
+            seen = self.resamples.calibration_rise(found, known, self.bins, self.risk)
+            worst = max(seen, share_above(0, rows, self.risk))
         return (
             Loss(stated=stated.max_accuracy_drop, measured=(lost - mended) / rows, bound=drop),
             Loss(stated=stated.max_changed, measured=others / rows, bound=share_above(others, rows, self.risk)),
@@ -262,7 +266,7 @@ def _why_none(stated: StatedLoss, rows: int, judging: int, risk: float) -> str:
     """What stands in the way: too few rows for what was stated, or what they show."""
     needed = max(
         0 if stated.max_accuracy_drop is None else enough_rows(stated.max_accuracy_drop, _LOST * risk),
-        0 if stated.max_changed is None else enough_rows(stated.max_changed, risk),
+        *(0 if share is None else enough_rows(share, risk) for share in (stated.max_changed, stated.max_ece_rise)),
     )
     if judging < needed:
         needed += (needed - 1) // (_ORDERING - 1) if judging < rows else 0  # those that choose the order

@@ -137,6 +137,12 @@ def test_with_a_stated_loss_the_rule_is_chosen_behind_the_temperature(digits, he
     assert "has a temperature already" in said(again)
 
 
+def test_a_rule_that_a_temperature_leaves_behind_is_said_to_be(ruled, held, tmp_path):
+    done = run("evaluate", ruled[0], held, "--out", tmp_path / "new", "--provider", "cpu")
+    assert "was chosen without this temperature" in said(done)
+    assert read_manifest(tmp_path / "new").anytime is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -195,6 +195,13 @@ def test_too_few_rows_are_refused_with_how_many_it_takes():
             choose(sure[:, 1:rows], labels[1:rows], max_accuracy_drop=0.005, order=order)
 
 
+def test_a_calibration_error_cannot_be_shown_to_stay_by_rows_too_few_to_show_an_answer():
+    sure, labels = _two_classes(*[np.full(333, 0.999)] * 2), np.zeros(333, np.int64)
+    assert choose(sure, labels, max_ece_rise=0.01).ece_rise.bound == pytest.approx(share_above(0, 300, 0.05))
+    with pytest.raises(RuntimeInputError, match="300 rows cannot .* it takes 332; give more held-out"):
+        choose(sure[:, :300], labels[:300], max_ece_rise=0.01)
+
+
 @pytest.mark.parametrize(
     ("labels", "value", "said"),
     [
