@@ -29,6 +29,7 @@ from hnexport.runtime.processors import threads_of_each
 from hnexport.runtime.residents import NO_CONDITIONS, Arrays, ConditionalPredictor, Predictor
 from hnexport.runtime.shares import member_bytes
 from hnexport.spec import OutputSpec
+from hnexport.spelling import spelled
 
 __all__ = ["OpenvinoEngine", "import_openvino"]
 
@@ -41,6 +42,10 @@ _PRECISION_HINTS = {
 _CAPABILITIES = {Precision.BFLOAT16: "BF16", Precision.FLOAT16: "FP16"}
 
 
+def _instead() -> str:
+    return spelled("engine='onnxruntime'", "--engine onnxruntime")
+
+
 def import_openvino() -> Any:
     """The module `openvino`.
 
@@ -48,7 +53,7 @@ def import_openvino() -> Any:
         ProviderError: it is not installed, or cannot be imported; with the remedy.
     """
     if find_spec("openvino") is None:
-        raise ProviderError("OpenVINO is not installed: pip install openvino, or choose engine='onnxruntime'")
+        raise ProviderError(f"OpenVINO is not installed: pip install openvino, or choose {_instead()}")
     try:
         with interrupts_kept():
             import openvino
@@ -57,7 +62,7 @@ def import_openvino() -> Any:
     except Exception as error:  # a broken installation may raise anything
         raise ProviderError(
             f"OpenVINO is installed and cannot be imported ({error}): pip install --force-reinstall openvino, "
-            "or choose engine='onnxruntime'"
+            f"or choose {_instead()}"
         ) from error
     return openvino
 
@@ -117,7 +122,7 @@ class OpenvinoEngine:
         if precision is Precision.INT8 and integer_products() == ():
             raise ProviderError(
                 "precision='int8': this processor has no instructions for products of int8 (VNNI, AMX), and OpenVINO's "
-                "sums would leave their range: choose engine='onnxruntime', or leave the precision out"
+                f"sums would leave their range: choose {_instead()}, or leave the precision out"
             )
 
     @property
