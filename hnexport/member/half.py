@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from hnexport.bundle.manifest import Manifest
 from hnexport.parity.runners import Runner
 from hnexport.quantise.cost import Cost, member_cost, outputs_of
-from hnexport.quantise.data import judged_output, read_calibration
+from hnexport.quantise.data import drawn_samples, judged_output
 from hnexport.quantise.options import Int8Options
 
 __all__ = ["HalfCosts"]
@@ -36,8 +36,7 @@ class HalfCosts:
         self._inputs, self._targets, self._budget = golden, None, options.budget
         if samples is not None:
             needs = options.budget.accuracy_drop is not None
-            read = read_calibration(samples, manifest, options.reading, 1, needs_targets=needs)
-            self._inputs, self._targets = read.judged, read.targets
+            self._inputs, self._targets = drawn_samples(samples, manifest, options.reading, needs_targets=needs)
         self.costs: dict[int, Cost] = {}
 
     def compare(self, member: int, exact: Runner, found: Runner, precision: str) -> None:

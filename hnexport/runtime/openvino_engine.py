@@ -146,7 +146,7 @@ class OpenvinoEngine:
         """The plain network of one member with integers as constants; onnxruntime generates and rounds its weights."""
         with tempfile.TemporaryDirectory(prefix="hnexport-") as folder:
             path = maker.write_int8(Path(folder), member, conditions)
-            requests = self._requests(self._core.read_model(path, config={"ENABLE_MMAP": False}))
+            requests = self._requests(self._read(path, {"ENABLE_MMAP": False}))
         release_freed_memory()
         return requests.infer
 
@@ -178,10 +178,10 @@ class OpenvinoEngine:
     def _requests(self, model: Any) -> "_Requests":
         return _Requests(self._compile(model), self._manifest.outputs)
 
-    def _read(self, path: Path) -> Any:
+    def _read(self, path: Path, config: Mapping[str, Any] = MappingProxyType({})) -> Any:
         try:
             with confined_path(path) as confined:
-                return self._core.read_model(confined)
+                return self._core.read_model(confined, config=dict(config))
         except RuntimeError as error:
             raise BundleError(f"OpenVINO cannot read {path}: {error}") from error
 
