@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hnexport.cli.options import NumberRange
 from hnexport.publishing import check_place
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FITTED = ("temperature", "until")
 _LOSSES = ("max_accuracy_drop", "max_changed", "max_ece_rise")
-_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+_SHARE = NumberRange(0, 1, min_open=True, max_open=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hnexport.cli.options import NumberRange
 from hnexport.cli.pictures import reading_options
 
 if TYPE_CHECKING:
@@ -34,9 +35,17 @@ _OPTIONS = (
         help="How the range of an activation is chosen.  [default: minmax]",
     ),
     click.option(
-        "--max-accuracy-drop", type=float, metavar="SHARE", help="Refuse what costs more, for instance 0.005."
+        "--max-accuracy-drop",
+        type=NumberRange(),
+        metavar="SHARE",
+        help="Refuse what costs more, for instance 0.005.",
     ),
-    click.option("--min-agreement", type=float, metavar="SHARE", help="Refuse what answers like float32 less often."),
+    click.option(
+        "--min-agreement",
+        type=NumberRange(),
+        metavar="SHARE",
+        help="Refuse what answers like float32 less often.",
+    ),
     click.option(
         "--target", metavar="NAME", help="The array or column with what is right. Default: label, target or y."
     ),

@@ -170,6 +170,7 @@ class ChosenUntil:
         precision: the arithmetic of the logits.
         confidence, least: as `hnexport.runtime.Until` has them.
         rows: how many they were chosen on.
+        order_rows: how many of these chose the order and nothing else; the losses are those of the others.
         level: probability with which each bound holds.
         members: that a row takes, mean.
         scores: of the mean probabilities over the members that a row takes.
@@ -191,6 +192,7 @@ class ChosenUntil:
     changed: Loss
     ece_rise: Loss
     precision: str = "float32"
+    order_rows: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from hnexport.bundle.manifest import Manifest
 from hnexport.parity.runners import Runner
 from hnexport.quantise.cost import Cost, member_cost, outputs_of
-from hnexport.quantise.data import judged_output, read_calibration
+from hnexport.quantise.data import drawn_samples, judged_output
 from hnexport.quantise.options import Int8Options
+from hnexport.rows import batch_size
+from hnexport.text import number_of
 
 __all__ = ["HalfCosts"]
 
@@ -38,8 +40,8 @@ class HalfCosts:
         self.told = "the bundle's golden samples"
         if samples is not None:
             needs = options.budget.accuracy_drop is not None
-            read = read_calibration(samples, manifest, options.reading, 1, needs_targets=needs)
-            self._inputs, self._targets, self.told = read.judged, read.targets, read.told
+            self._inputs, self._targets = drawn_samples(samples, manifest, options.reading, needs_targets=needs)
+            self.told = f"{number_of(batch_size(self._signature, self._inputs), 'sample')} of {Path(samples).name}"
         self.costs: dict[int, Cost] = {}
 
     def compare(self, member: int, exact: Runner, found: Runner, precision: str) -> None:

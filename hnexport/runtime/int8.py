@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError, RuntimeInputError
 from hnexport.names import COND_ID, HYPERNET_FILE, NETWORK_FILE, SUPPLIED_FILE, WEIGHTS_FILE
-from hnexport.rows import row_errors
+from hnexport.rows import relative_l2
 from hnexport.runtime.cache import keyed_folder
 from hnexport.runtime.entries import CacheEntry
 from hnexport.runtime.integer_products import integer_products
@@ -150,7 +150,8 @@ def check_samples(samples: Samples, predict: ConditionalPredictor, place: Callab
     found = predict(int(samples["member"]), inputs)
     for name, limit in limits.items():
         known, given = samples[f"output.{name}"], found[name]
-        errors = row_errors(given, known) if len(limit) == len(known) else row_errors(given[None], known[None])
+        rows = (len(limit), -1)
+        errors = relative_l2(given.reshape(rows), known.reshape(rows))
         over = ~(errors <= limit.astype(np.float64))
         if over.any():
             worst = int(np.argmax(over))

@@ -2,12 +2,13 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hnexport.errors import HnexportError, RuntimeInputError
+from hnexport.errors import RuntimeInputError
 from hnexport.installed import require_extra
 from hnexport.runtime.validation import require_count
 from hnexport.score.plan import Part
@@ -18,6 +19,7 @@ __all__ = ["RayWorkers", "contents_by_ray", "for_ray"]
 
 _STORE_BYTES = 2**28  # of a local run: parts are small
 _TRIES = 3
+_OUR_ERROR = re.compile(r"hnexport(\.\w+)+: ")
 _GPU = ("cuda", "tensorrt", "tensorrt-rtx", "migraphx")
 
 
@@ -144,11 +146,6 @@ def _cores() -> int:
 
 
 def _reason(error: BaseException) -> str:
-    """What an actor said, without the traces around it."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, HnexportError):
-            return str(found)
-        found = getattr(found, "cause", None) or found.__cause__
+    """What an actor said, the last line of its trace; our own errors without their names."""
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return shorten(lines[-1] if lines else type(error).__name__)
+    return shorten(_OUR_ERROR.sub("", lines[-1]) if lines else type(error).__name__)

@@ -171,6 +171,7 @@ def test_while_it_stops_it_answers_is_not_ready_and_closes_connections(ask, imag
         (b'{"inputs": [1]}', 400),
         (b'{"inputs": [{"name": []}]}', 400),
         (b'{"inputs": [], "outputs": 3}', 400),
+        (b'{"inputs": [], "outputs": {}}', 400),
         (b'{"inputs": [], "parameters": []}', 400),
         (b" " * 5000, 413),
     ],
@@ -182,6 +183,27 @@ def test_what_is_no_request_is_refused_in_json(ask, body, status):
     answer = ask(one, body_bytes=4096) if status == 413 else ask(one)
     assert answer.status_code == status
     assert list(answer.json()) == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ([("Inference-Header-Content-Length", "1"), ("Inference-Header-Content-Length", "2")], 400),
+        ([("Content-Encoding", "Identity")], 200),
+        ([("Content-Encoding", "identity"), ("Content-Encoding", "gzip")], 415),
+        ([("Host", "elsewhere.example")], 421),
+    ],
+)
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
+def test_headers_are_read_whole(ask, images, headers, status, host):
+    body = {"inputs": [member(0), tensor("image", images[:1], "FP32")]}
+
+    async def one(asking):
+        path = f"/v2/models/{asking.service.name}/infer"
+        return await asking.client.post(path, content=json.dumps(body), headers=headers)
+
+    answer = ask(one, host=host)
+    assert answer.status_code == status, answer.text
 
 
 def test_a_request_that_does_not_fit_the_network_is_told_what_is_expected(ask, images):
