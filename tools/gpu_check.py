@@ -278,7 +278,7 @@ def list_rows(task: Task, kind: str) -> Iterator[Row]:
 
 
 def module_of(path: Path) -> Any:
-    """A file as a module. (With its folder on the path, folders beside it would be packages: `examples/ray`.)"""
+    """A file as a module. (With its folder on the path, folders beside it would be packages.)"""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -41,7 +41,7 @@ class HalfCosts:
         if samples is not None:
             needs = options.budget.accuracy_drop is not None
             self._inputs, self._targets = drawn_samples(samples, manifest, options.reading, needs_targets=needs)
-            self.told = f"{number_of(batch_size(manifest.signature, self._inputs), 'sample')} of {samples}"
+            self.told = f"{number_of(batch_size(manifest.signature, self._inputs), 'sample')} of {samples.name}"
         self.costs: dict[int, Cost] = {}
 
     def compare(self, member: int, exact: Runner, found: Runner, precision: str) -> None:
