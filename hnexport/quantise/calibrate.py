@@ -3,6 +3,7 @@
 import contextlib
 import io
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -32,6 +33,7 @@ _SAMPLES_AT_ONCE = 16
 _PERCENT = 99.99
 _BINS = 2048
 _MAX_BYTES = 2**31 - 2**24  # protobuf reads no more in one file
+_QUIET = threading.Lock()  # two threads that redirect what is printed would leave it so
 
 
 class Method(StrEnum):
@@ -76,7 +78,7 @@ def calibrate(
     given = {item.name for item in model.graph.input}
     infos = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names}
     model.graph.value_info.extend(info for name, info in infos.items() if name not in given)
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):  # they print
+    with _QUIET, tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):  # they print
         path = Path(folder) / "network.onnx"
         onnx.save(model, path)
         calibrator = _calibrator(method, path)

@@ -20,19 +20,21 @@ from hnexport.tune.int8 import quantised
 
 
 class Odd(nn.Module):
-    """A ReLU that an output shows too, an output of weights alone, a row as a bias, and every sample sorted."""
+    """A ReLU that an output shows too, an output of weights alone, a row as a bias, every sample sorted, float64."""
 
     def __init__(self) -> None:
         super().__init__()
         self.first, self.last = nn.Linear(6, 8), nn.Linear(8, 3)
         self.factor, self.row = nn.Parameter(torch.randn(8, 8)), nn.Parameter(torch.randn(1, 8))
+        self.wide = nn.Parameter(torch.randn(8, 2, dtype=torch.float64))
 
     def forward(self, numbers: Tensor) -> dict[str, Tensor]:
         doubled = numbers * 2
         order = torch.argsort(doubled, dim=1) + 6 * torch.arange(numbers.shape[0])[:, None]
         features = F.relu(self.first(doubled.reshape(-1)[order]))
         logits = self.last(F.relu(torch.addmm(self.row, features, self.factor)))
-        return {"features": features, "logits": logits, "size": self.factor.abs().sum()}
+        exact = features.double() @ self.wide
+        return {"features": features, "logits": logits, "size": self.factor.abs().sum(), "exact": exact.float()}
 
 
 class Circular(nn.Module):
@@ -81,7 +83,7 @@ def test_every_output_is_nearly_that_of_float32(engine, odd):
     exact, found = load(bundle, provider="cpu"), load(bundle, precision="int8", engine=engine)
     for member in range(2):
         known, given = (one.outputs(member, {"numbers": samples}) for one in (exact, found))
-        assert set(given) == {"features", "logits", "size"}
+        assert set(given) == {"features", "logits", "size", "exact"}
         for name, value in known.items():
             assert np.linalg.norm(given[name] - value) < 0.05 * np.linalg.norm(value), name
 
