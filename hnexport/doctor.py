@@ -219,7 +219,14 @@ def _openvino() -> Finding:
         broken = find_spec("openvino") is not None
         state = State.WRONG if broken else State.MISSING
         return Finding(what="OpenVINO", state=state, detail=detail, remedy=remedy)
-    return Finding(what="OpenVINO", state=State.WORKS, detail=openvino.get_version().partition("-")[0])
+    version = openvino.get_version().partition("-")[0]
+    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    half = [name for name, said in (("bfloat16", "BF16"), ("float16", "FP16")) if said in able]
+    return Finding(
+        what="OpenVINO",
+        state=State.WORKS,
+        detail=f"{version}; computes in {' and '.join(half)} too" if half else f"{version}; no half precision here",
+    )
 
 
 def _serving() -> Finding:

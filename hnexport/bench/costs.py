@@ -31,6 +31,7 @@ def read_costs(path: Path) -> Costs:
     sizes = ", ".join(map(str, found.batch_sizes))
     return Costs(
         told=f"{found.bundle} on {found.provider}, the median over the batch sizes {sizes}",
+        provider=found.provider,
         runs={
             one.name: float(median(timing.plain_runs for timing in one.timings))
             for one in found.contenders

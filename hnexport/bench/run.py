@@ -92,9 +92,8 @@ def bench(bundle: Path, options: BenchOptions | None = None, progress: Progress 
         plain = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hnexport-bench-")))
         write_plain(bundle, manifest, options.member, plain, half=options.precision is Precision.FLOAT16)
         if options.samples is not None:
-            drawn, _ = drawn_samples(options.samples, manifest, ReadOptions(), MOST_SAMPLES)
-            named: dict[str, Any] = drawn
-            np.savez(plain / SAMPLES_FILE, **named)
+            samples, _ = drawn_samples(options.samples, manifest, ReadOptions(), MOST_SAMPLES)
+            np.savez(plain / SAMPLES_FILE, **samples)  # type: ignore[arg-type]  # no name is allow_pickle
         request = _request(bundle, plain, threads, options)
         workers: dict[str, _Worker] = {}
         for name in names:

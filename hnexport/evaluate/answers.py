@@ -34,6 +34,7 @@ class Source:
         runtime: what computes it, in words.
         precision: the arithmetic.
         timed_as: what `hnexport bench` calls such members; "" where it does not time them.
+        provider: where they run.
         run: the outputs by name of one member, of the samples of one call.
     """
 
@@ -42,6 +43,7 @@ class Source:
     run: Callable[[int, Inputs], Mapping[str, Array]]
     precision: str = Precision.FLOAT32.value
     timed_as: str = ""
+    provider: str = ""
 
 
 def runtime_source(ensemble: LoadedEnsemble) -> Source:
@@ -54,6 +56,7 @@ def runtime_source(ensemble: LoadedEnsemble) -> Source:
         run=lambda member, inputs: ensemble.outputs(member, inputs),
         precision=precision.value,
         timed_as=_timed_as(ensemble),
+        provider=ensemble.provider,
     )
 
 

@@ -56,12 +56,14 @@ class Judged:
     sources: tuple[SourceEvaluation, ...]
     temperature: FittedTemperature | None
     until: ChosenUntil | None
+    untimed: tuple[str, ...] = ()
 
 
 def judged(sources: Iterator[Source], task: Task) -> Judged:
     """The first source is what the others are compared with."""
     first: NDArray[Any] | None = None
     done: list[SourceEvaluation] = []
+    untimed: list[str] = []
     fitted: FittedTemperature | None = None
     until: ChosenUntil | None = None
     labels, bins, stated = np.asarray(task.data.targets).reshape(-1), task.options.bins, task.options.until
@@ -71,23 +73,28 @@ def judged(sources: Iterator[Source], task: Task) -> Judged:
             fitted = fit_temperature(found, labels, bins, task.output)
         first = found if first is None else first
         done.append(_one(source, found, first, done[0].name if done else None, task))
+        if (costs := task.options.costs) is not None and source.name.startswith("runtime"):
+            untimed += filter(None, [costs.missing(source.timed_as, source.provider)])
         if stated is not None and source.name.startswith("runtime") and source.precision == task.precision:
             until = _chosen(found, first, labels, stated, fitted, task)
-    return Judged(sources=tuple(done), temperature=fitted, until=until)
+    return Judged(sources=tuple(done), temperature=fitted, until=until, untimed=tuple(untimed))
 
 
 def _one(source: Source, found: NDArray[Any], first: NDArray[Any], against: str | None, task: Task) -> SourceEvaluation:
     """What one source's answers are worth; without `against` it is the first."""
     targets, is_value = np.asarray(task.data.targets), task.output.axis is None
     foreign = None if task.others is None else task.answers(source, task.others)
-    compare = compared_values if is_value else compared
+    compare, costs = compared_values if is_value else compared, task.options.costs
     classification = regression = None
     if is_value:
         regression = regress(found, targets.reshape(task.data.samples, -1), foreign)
     else:
         anytime = can_stop(task.signature)
         labels = targets.reshape(-1)
-        classification = classify(found, labels, task.options.bins, foreign, asked=task.asked, anytime=anytime)
+        known = None if against is None else first
+        classification = classify(
+            found, labels, task.options.bins, foreign, asked=task.asked, anytime=anytime, against=known
+        )
     return SourceEvaluation(
         name=source.name,
         runtime=source.runtime,
@@ -95,7 +102,7 @@ def _one(source: Source, found: NDArray[Any], first: NDArray[Any], against: str 
         regression=regression,
         difference=None if against is None else compare(found, first, against),
         precision=source.precision,
-        member_cost=None if task.options.costs is None else task.options.costs.runs.get(source.timed_as),
+        member_cost=None if costs is None else costs.of(source.timed_as, source.provider),
     )
 
 

@@ -2,14 +2,17 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hnexport.errors import HnexportError, RuntimeInputError
+from hnexport.errors import RuntimeInputError
 from hnexport.installed import require_extra
+from hnexport.runtime.options import Strategy
 from hnexport.runtime.validation import require_count
+from hnexport.score.options import ScoreOptions
 from hnexport.score.plan import Part
 from hnexport.score.scorer import Job, Scorer
 from hnexport.text import shorten
@@ -17,6 +20,8 @@ from hnexport.text import shorten
 __all__ = ["RayWorkers", "contents_by_ray", "for_ray"]
 
 _STORE_BYTES = 2**28  # of a local run: parts are small
+_TRIES = 3
+_OUR_ERROR = re.compile(r"hnexport(\.\w+)+: ")
 _GPU = ("cuda", "tensorrt", "tensorrt-rtx", "migraphx")
 
 
@@ -57,13 +62,15 @@ class _Actor:
         return {"number": batch["number"], "content": contents}
 
 
-def for_ray(provider: str) -> str:
-    """The provider of actors: nobody may know which of theirs would be taken, so `auto` is the CPU."""
-    return "cpu" if provider == "auto" else provider
+def for_ray(options: ScoreOptions) -> ScoreOptions:
+    """The options of actors: nobody may know what `auto` would be for each of them, so it is the same for all."""
+    provider = "cpu" if options.provider == "auto" else options.provider
+    own = Strategy.MATERIALISED if provider == "cpu" else Strategy.GENERATED
+    return replace(options, provider=provider, strategy=options.strategy or own.value)
 
 
 def contents_by_ray(job: Job, parts: Sequence[Part], workers: RayWorkers) -> Iterator[tuple[Part, bytes]]:
-    """Every part with its file's bytes, in whatever order they come.
+    """Every part with its file's bytes, in whatever order they come; the job's options are `for_ray`.
 
     Raises:
         RuntimeInputError: an actor failed; its message.
@@ -72,10 +79,7 @@ def contents_by_ray(job: Job, parts: Sequence[Part], workers: RayWorkers) -> Ite
     require_extra("Ray", "ray", "ray")
     import ray
 
-    provider = for_ray(job.options.provider)
-    strategy = job.options.strategy or ("materialised" if provider == "cpu" else None)
-    job = replace(job, options=replace(job.options, provider=provider, strategy=strategy))
-    on_gpu = provider in _GPU
+    on_gpu = job.options.provider in _GPU
     known = {part.number: part for part in parts}
     with _connected(workers):
         unit = "GPU" if on_gpu else "CPU"
@@ -109,15 +113,7 @@ def _connected(workers: RayWorkers) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
-    try:
-        if workers.address is None:
-            cores = workers.actors or _cores()
-            ray.init("local", num_cpus=cores, object_store_memory=_STORE_BYTES, include_dashboard=False, **quiet)
-        else:
-            ray.init(workers.address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise RuntimeInputError(f"Ray could not be reached: {shorten(error)}") from error
+    _start(workers)
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
@@ -126,16 +122,31 @@ def _connected(workers: RayWorkers) -> Iterator[None]:
         ray.shutdown()
 
 
+def _start(workers: RayWorkers) -> None:
+    """Start Ray here, or connect to where it runs. On a busy machine it may take longer to start than it waits."""
+    import ray
+
+    quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+    here: dict[str, Any] = {"object_store_memory": _STORE_BYTES, "include_dashboard": False}
+    for left in reversed(range(_TRIES if workers.address is None else 1)):
+        try:
+            if workers.address is None:
+                ray.init("local", num_cpus=workers.actors or _cores(), **here, **quiet)
+            else:
+                ray.init(workers.address, **quiet)
+        except Exception as error:  # it raises bare ones too
+            ray.shutdown()
+            if not left:
+                raise RuntimeInputError(f"Ray could not be reached: {shorten(error)}") from error
+        else:
+            return
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _reason(error: BaseException) -> str:
-    """What an actor said, without the traces around it."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, HnexportError):
-            return str(found)
-        found = getattr(found, "cause", None) or found.__cause__
+    """What an actor said, the last line of its trace; our own errors without their names."""
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return shorten(lines[-1] if lines else type(error).__name__)
+    return shorten(_OUR_ERROR.sub("", lines[-1]) if lines else type(error).__name__)

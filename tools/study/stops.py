@@ -17,12 +17,10 @@ from study.bootstrap import BINS, Bootstrap, Interval, mean
 from study.tasks import Fold, Task
 from study.worth import Difference, Given, Judged, all_members, difference
 
-__all__ = ["ECE_RISE", "Chosen", "Rule", "Stopped", "stopped"]
+__all__ = ["Chosen", "Rule", "Stopped", "stopped"]
 
 Labels = NDArray[np.int64]
 
-ECE_RISE = 0.01
-"""Stated with every loss of accuracy."""
 _TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -31,13 +29,15 @@ class Rule:
     """When a row needs no more members. With none of these it takes all.
 
     Attributes:
-        drop: the loss of accuracy that is stated where order and threshold are chosen.
+        drop, rise: the loss of accuracy, and the rise of the calibration error with it, that are stated where order and
+            threshold are chosen.
         answer: a rule that needs nothing chosen, as `Until` has it.
         first: so many members, whatever the row is.
     """
 
     kind: str = INT8
     drop: float | None = None
+    rise: float = 0.01
     answer: str | None = None
     first: int | None = None
 
@@ -129,7 +129,7 @@ def _chosen(rule: Rule, answers: Answers, rows: Labels, labels: Labels) -> Chose
         return Chosen(order=as_they_are, rows=0, until=until)
     exact = answers.of(FLOAT32, rows)
     try:
-        found = choose(logits, labels, max_accuracy_drop=rule.drop, max_ece_rise=ECE_RISE, against=exact, bins=BINS)
+        found = choose(logits, labels, max_accuracy_drop=rule.drop, max_ece_rise=rule.rise, against=exact, bins=BINS)
     except RuntimeInputError:
         return Chosen(order=as_they_are, rows=len(rows))
     return Chosen(order=found.order, rows=len(rows), until=Until(confidence=found.confidence, least=found.least))

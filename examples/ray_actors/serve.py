@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse
 from hnexport.errors import RuntimeInputError
 from hnexport.members import check_member
 from hnexport.runtime import load
+from hnexport.runtime.inputs import check_inputs
 
 Inputs = dict[str, np.ndarray]  # [1, …] each: one sample
 
@@ -30,8 +31,9 @@ class Ensemble:
         self.loaded.warm()  # ready only when every member is
 
     async def predict(self, cond_id: int, inputs: Inputs) -> Inputs:
-        check_member(cond_id, self.loaded.members)  # before the batch: its error would be everybody's
-        return await self.together((cond_id, inputs))
+        # before the batch, where its error would be everybody's
+        member = check_member(cond_id, self.loaded.members)
+        return await self.together((member, check_inputs(inputs, {}, self.loaded.signature)))
 
     @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.005)
     async def together(self, requests: list[tuple[int, Inputs]]) -> list[Inputs]:
