@@ -90,7 +90,7 @@ def test_a_thousand_members_cost_only_their_own_tensors(tmp_path):
         chosen = BuildOptions(members=(0, members - 1))
         result = build(random_checkpoint(spec), tmp_path / str(members), options=chosen)
         sizes[members] = {name: record.size_bytes for name, record in result.manifest.files.items()}
-        assert (result.parity.members_checked, result.parity.sampled) == ((0, members - 1), True)
+        assert (result.parity.members_checked, result.parity.sampled) == ((0, members - 1), False)
     own = 4 * 990 * weight_summary(spec)["container: conditional weights"] // 1000
     alignment = 4096 * len(stored_tensors(spec))
     for name in ("weights.bin", "model.pt", "model.pt2"):
