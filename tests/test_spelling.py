@@ -12,8 +12,10 @@ from click.testing import CliRunner
 import hnexport
 from hnexport.bundle.writer import check_target
 from hnexport.cli.main import cli
-from hnexport.errors import BundleError, ParityError
+from hnexport.errors import BundleError, ParityError, ProviderError, RuntimeInputError
 from hnexport.parity import write_golden_inputs
+from hnexport.runtime.openvino_engine import import_openvino
+from hnexport.runtime.options import LoadOptions
 from hnexport.spelling import in_command, spelled
 
 PACKAGE = Path(hnexport.__file__).parent
@@ -55,6 +57,18 @@ def test_the_same_mistake_is_told_in_the_words_of_who_made_it(built, tmp_path: P
     done = CliRunner().invoke(cli, ["golden", str(built.path), "--out", str(tmp_path / "out")])
     assert done.exit_code == 2
     assert "exists: choose another --out" in " ".join(done.output.split())
+
+
+def test_an_engine_and_a_precision_that_do_not_go_together_are_told_in_flags_in_a_command(monkeypatch) -> None:
+    monkeypatch.setattr("hnexport.runtime.openvino_engine.find_spec", lambda name: None)
+    with in_command():
+        with pytest.raises(RuntimeInputError, match="^--precision bfloat16 needs --engine openvino; "):
+            LoadOptions(precision="bfloat16")
+        needs = r"^--precision tf32 needs --provider cuda \(or auto\), found --provider cpu, --engine onnxruntime"
+        with pytest.raises(RuntimeInputError, match=needs):
+            LoadOptions(precision="tf32", provider="cpu")
+        with pytest.raises(ProviderError, match="or choose --engine onnxruntime$"):
+            import_openvino()
 
 
 def _flags(tree: ast.AST, *, said: bool = False) -> Iterator[str]:

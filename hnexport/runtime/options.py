@@ -7,6 +7,7 @@ from hnexport.errors import RuntimeInputError
 from hnexport.precision import Precision
 from hnexport.runtime.cuda import CudaOptions
 from hnexport.runtime.validation import choice, require_count, require_threads
+from hnexport.spelling import spelled
 
 __all__ = ["Check", "Checksums", "EngineName", "LoadOptions", "Precision", "Strategy", "own_provider"]
 
@@ -93,20 +94,24 @@ class LoadOptions:
                 "tuned graphs are onnxruntime's: leave out tune and strategy='folded' with OpenVINO"
             )
         if self.precision is Precision.BFLOAT16 and self.engine is not EngineName.OPENVINO:
-            raise RuntimeInputError(
-                "precision='bfloat16' needs engine='openvino'; onnxruntime has float32, on CUDA tf32 and float16 too"
+            needs = spelled(
+                "precision='bfloat16' needs engine='openvino'", "--precision bfloat16 needs --engine openvino"
             )
+            raise RuntimeInputError(f"{needs}; onnxruntime has float32, on CUDA tf32 and float16 too")
         if self.precision is Precision.INT8:
             self._check_int8()
         may_be_cuda = self.engine is EngineName.ONNXRUNTIME and self.provider in ("auto", "cuda")
         openvino = self.engine is EngineName.OPENVINO
         half = openvino and self.precision is Precision.FLOAT16
         if not may_be_cuda and not half and self.precision in _CUDA_PRECISIONS:
-            or_openvino = " or engine='openvino'" if self.precision is Precision.FLOAT16 else ""
-            raise RuntimeInputError(
-                f"precision={self.precision.value!r} needs provider='cuda' (or 'auto'){or_openvino}, "
-                f"found {self._place()}"
+            found = self.precision.value
+            needs = spelled(
+                f"precision={found!r} needs provider='cuda' (or 'auto')",
+                f"--precision {found} needs --provider cuda (or auto)",
             )
+            if self.precision is Precision.FLOAT16:
+                needs += spelled(" or engine='openvino'", " or --engine openvino")
+            raise RuntimeInputError(f"{needs}, found {self._place()}")
         if not may_be_cuda and self.cuda is not None:
             raise RuntimeInputError(f"cuda=CudaOptions(...) is for provider='cuda' (or 'auto'), found {self._place()}")
         if (
@@ -144,7 +149,10 @@ class LoadOptions:
         return replace(self, provider=provider, precision=precision, cuda=None)
 
     def _place(self) -> str:
-        return f"provider={self.provider!r}, engine={self.engine.value!r}"
+        engine = self.engine.value
+        return spelled(
+            f"provider={self.provider!r}, engine={engine!r}", f"--provider {self.provider}, --engine {engine}"
+        )
 
 
 def own_provider(precision: str, provider: str, engine: str) -> str:
