@@ -4,6 +4,7 @@ import contextlib
 import io
 import re
 import runpy
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,14 @@ def in_examples(monkeypatch):
         yield
     for name in ("train_digits", "train_digits_modules"):
         sys.modules.pop(name, None)
+
+
+def test_an_example_starts_as_its_first_line_says_though_folders_lie_beside_it():
+    """`python examples/NAME.py` puts `examples` first on the path: torch took a folder `triton` there for a package."""
+    command = [sys.executable, str(EXAMPLES / "train_digits_modules.py"), "--help"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "--epochs" in ran.stdout
 
 
 @pytest.mark.parametrize("name", ["train_digits", "train_digits_modules"])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hnexport.cli.options import NumberRange
 from hnexport.spec import BasisDtype
 
 if TYPE_CHECKING:
@@ -24,12 +25,12 @@ _OPTIONS = (
     ),
     click.option(
         "--max-logit-change",
-        type=click.FloatRange(min=0.0),
+        type=NumberRange(min=0.0),
         help="Write nothing where rounding the bases changes a row of an output by more (relative L2).",
     ),
     click.option(
         "--min-agreement",
-        type=click.FloatRange(0.0, 1.0),
+        type=NumberRange(0.0, 1.0),
         help="Write nothing where fewer rows, 0 to 1, keep their largest class when bases are rounded; with --judge-on "
         "fewer answers to DATA.",
     ),
@@ -41,7 +42,7 @@ _OPTIONS = (
     ),
     click.option(
         "--max-accuracy-drop",
-        type=float,
+        type=NumberRange(),
         metavar="SHARE",
         help="Write nothing where rounding the bases costs more accuracy on DATA, for instance 0.005.",
     ),

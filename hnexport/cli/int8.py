@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hnexport.cli.options import NumberRange
 from hnexport.cli.pictures import reading_options
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ _OPTIONS = (
         "--calibration",
         metavar="IMAGES",
         type=click.Path(path_type=Path),
-        help="For int8, and to judge half: a folder of pictures, or of one for each class, .npz, .npy or Parquet.",
+        help="Samples that int8 takes its ranges from, and that say what fewer bits change: a folder of pictures, or "
+        "of one for each class, .npz, .npy or Parquet.",
     ),
     click.option(
         "--samples", type=click.IntRange(min=1), help="So many of them calibrate, others judge.  [default: 256]"
@@ -33,9 +35,17 @@ _OPTIONS = (
         help="How the range of an activation is chosen.  [default: minmax]",
     ),
     click.option(
-        "--max-accuracy-drop", type=float, metavar="SHARE", help="Refuse what costs more, for instance 0.005."
+        "--max-accuracy-drop",
+        type=NumberRange(),
+        metavar="SHARE",
+        help="Refuse what costs more, for instance 0.005.",
     ),
-    click.option("--min-agreement", type=float, metavar="SHARE", help="Refuse what answers like float32 less often."),
+    click.option(
+        "--min-agreement",
+        type=NumberRange(),
+        metavar="SHARE",
+        help="Refuse what answers like float32 less often.",
+    ),
     click.option(
         "--target", metavar="NAME", help="The array or column with what is right. Default: label, target or y."
     ),

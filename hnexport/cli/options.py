@@ -1,5 +1,6 @@
 """Options and parameter types that several commands share."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from hnexport.number_lists import Integers, Numbers
 __all__ = [
     "Integers",
     "NamedFile",
+    "NumberRange",
     "Numbers",
     "UntilRule",
     "bundle_argument",
@@ -41,6 +43,17 @@ class NamedFile(click.ParamType[tuple[str, Path]]):
         if not (name and separator and path):
             self.fail(f"{value!r} is not NAME=FILE, for instance tokens=tokens.npy", param, ctx)
         return name, Path(path)
+
+
+class NumberRange(click.FloatRange):
+    """A number between bounds. NaN is none: every comparison with it fails, so that nothing would ever be over it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse `0.005`."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
 
 
 class UntilRule(click.ParamType[Any]):

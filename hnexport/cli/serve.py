@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hnexport.cli.options import bundle_argument, digest_option, provider_option
+from hnexport.cli.options import NumberRange, bundle_argument, digest_option, provider_option
 
 if TYPE_CHECKING:
     from hnexport.serve.service import Service
@@ -46,7 +46,7 @@ PRECISIONS = ("float32", "tf32", "float16", "bfloat16", "int8")
     "--window",
     "window_ms",
     metavar="MS",
-    type=click.FloatRange(0),
+    type=NumberRange(0),
     default=2.0,
     show_default=True,
     help="So long does a request wait for others of its kind.",
@@ -76,17 +76,17 @@ PRECISIONS = ("float32", "tf32", "float16", "bfloat16", "int8")
     "--drain",
     "drain_s",
     metavar="SECONDS",
-    type=click.FloatRange(0),
+    type=NumberRange(0),
     default=1.0,
     show_default=True,
     help="After SIGTERM so long go on answering, not ready.",
 )
 @click.option(
-    "--stop", "stop_s", metavar="SECONDS", type=click.FloatRange(0), default=30.0, show_default=True,
+    "--stop", "stop_s", metavar="SECONDS", type=NumberRange(0), default=30.0, show_default=True,
     help="Then finish what was accepted, for so long at most.",
 )  # fmt: skip
 @click.option(
-    "--watch", "watch_s", metavar="SECONDS", type=click.FloatRange(0), default=0.0,
+    "--watch", "watch_s", metavar="SECONDS", type=NumberRange(0), default=0.0,
     help="Look so often whether another bundle was published at the path. Default: on SIGHUP alone.",
 )  # fmt: skip
 @digest_option

@@ -61,8 +61,11 @@ def check_measurable(stored: Iterable[StoredTensor], bases: BasisDtype | None, l
     Raises:
         SpecError: there is no telling.
     """
-    if all(limit is None for limit in limits):
+    given = [limit for limit in limits if limit is not None]
+    if not given:
         return
+    if any(isinstance(limit, float) and not limit >= 0.0 for limit in given):  # NaN too, which nothing is over
+        raise SpecError(f"a limit of what rounding may change is a number from 0, found {given}")
     said = spelled("bases=", "--bases")
     if bases is None:
         raise SpecError(f"a limit of what rounding the bases may change is for {said} float16, int8 or int4")

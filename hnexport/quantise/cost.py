@@ -10,6 +10,7 @@ from hnexport.errors import TuneError
 from hnexport.rows import taken
 from hnexport.runtime.residents import Predictor
 from hnexport.runtime.uncertainty import log_softmax
+from hnexport.runtime.validation import require_number
 from hnexport.spec import OutputSpec, Signature
 from hnexport.spelling import spelled
 
@@ -49,6 +50,17 @@ class Budget:
 
     accuracy_drop: float | None = None
     agreement: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing would ever be over.
+
+        Raises:
+            RuntimeInputError: one is no number.
+        """
+        if self.accuracy_drop is not None:
+            require_number(spelled("accuracy_drop", "--max-accuracy-drop"), self.accuracy_drop)
+        if self.agreement is not None:
+            require_number(spelled("agreement", "--min-agreement"), self.agreement)
 
     def check(self, cost: Cost, whose: str, precision: str = "int8") -> None:
         """Refuse what is over the budget.
@@ -104,10 +116,10 @@ def outputs_of(predict: Predictor, signature: Signature, output: OutputSpec, inp
 
 def member_cost(exact: Floats, found: Floats, output: OutputSpec, targets: Array | None) -> Cost:
     """The cost of a member's outputs `[sample, …]`."""
-    error = float(np.linalg.norm((found - exact).astype(np.float64)) / max(float(np.linalg.norm(exact)), 1e-30))
+    error = _distance(exact.astype(np.float64), found.astype(np.float64))
     if output.axis is None:
         return Cost(relative_l2=error)
-    return _answers(error, exact.argmax(output.axis), found.argmax(output.axis), targets)
+    return _answers(error, _largest(exact, output.axis), _largest(found, output.axis), targets)
 
 
 def ensemble_cost(exact: Sequence[Floats], found: Sequence[Floats], output: OutputSpec, targets: Array | None) -> Cost:
@@ -123,8 +135,26 @@ def _probabilities(logits: Floats, axis: int) -> Floats:
     return np.moveaxis(np.exp(log_softmax(moved)), -1, axis)
 
 
+def _distance(exact: Floats, found: Floats) -> float:
+    """Relative L2 over all samples; infinite where one side alone is not finite, as a class that is masked is in both.
+
+    A sum of squares in float32 overflows from 1e19.
+    """
+    differs = (found != exact) & ~(np.isnan(found) & np.isnan(exact))
+    with np.errstate(invalid="ignore"):
+        distance = float(np.linalg.norm(np.where(differs, found - exact, 0.0)))
+    size = float(np.linalg.norm(np.where(np.isfinite(exact), exact, 0.0)))
+    error = distance / max(size, float(np.finfo(np.float64).tiny))
+    return error if np.isfinite(error) else np.inf
+
+
+def _largest(logits: Floats, axis: int) -> Array:
+    """The class of each row; -1, which is no answer, where a logit is NaN."""
+    return np.where(np.isnan(logits).any(axis), -1, logits.argmax(axis))
+
+
 def _answers(error: float, exact: Array, found: Array, targets: Array | None) -> Cost:
     right = None if targets is None else float((found == targets).mean())
     known = None if targets is None else float((exact == targets).mean())
-    agreement = float((exact == found).mean())
+    agreement = float(((exact == found) & (found != -1)).mean())
     return Cost(relative_l2=error, agreement=agreement, accuracy=right, accuracy_float32=known)

@@ -43,6 +43,8 @@ def drop_counting(model: onnx.ModelProto, path: Path, signature: Signature) -> N
 
 def _counts(model: onnx.ModelProto, path: Path, signature: Signature, name: str, sizes: list[int], batch: int) -> bool:
     """Whether a value is 0, 1, 2 and so on in the shape of these sizes, for that batch."""
+    if not _of_sizes_alone(model.graph, name):  # sorted samples of equal numbers count too
+        return False
     part = onnx.ModelProto()
     part.CopyFrom(model)
     keep_ancestors(part, [name])
@@ -57,6 +59,20 @@ def _counts(model: onnx.ModelProto, path: Path, signature: Signature, name: str,
         return False
     expected = [size or batch for size in sizes]
     return list(found.shape) == expected and np.array_equal(found.ravel(), np.arange(found.size))
+
+
+def _of_sizes_alone(graph: onnx.GraphProto, name: str) -> bool:
+    """Whether inputs decide a value by their shapes alone."""
+    makers = {made: node for node in graph.node for made in node.output}
+    inputs, seen, pending = {item.name for item in graph.input}, {name}, [name]
+    while pending:
+        node = makers.get(pending.pop())
+        if node is None or node.op_type in ("Shape", "Size"):
+            continue
+        fresh = set(reads(node)) - seen
+        seen |= fresh
+        pending += fresh
+    return inputs.isdisjoint(seen)
 
 
 def _drop_unread(graph: onnx.GraphProto) -> None:

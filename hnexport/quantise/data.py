@@ -12,10 +12,12 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
 from hnexport.evaluate.batches import Batch, Batches
 from hnexport.evaluate.data import Data, read_data
-from hnexport.evaluate.targets import ReadOptions
+from hnexport.evaluate.targets import TARGETS, ReadOptions
+from hnexport.images.archives import array_names, is_archive
 from hnexport.images.arrays import read_array
 from hnexport.rows import batch_size, taken
 from hnexport.spec import OutputKind, OutputSpec, Signature
+from hnexport.text import number_of
 
 __all__ = ["Calibration", "drawn_samples", "judged_output", "read_calibration"]
 
@@ -35,6 +37,7 @@ class Calibration:
         targets: what is right of `judged`, class numbers; None where nobody said it.
         apart: whether `judged` are others.
         place: where they come from.
+        judges: how many judge.
     """
 
     inputs: dict[str, Array] = field(repr=False)
@@ -43,6 +46,12 @@ class Calibration:
     targets: Array | None = field(repr=False)
     apart: bool
     place: str
+    judges: int
+
+    @property
+    def told(self) -> str:
+        """What it was judged by, in words."""
+        return f"{number_of(self.judges, 'sample')} of {self.place}" + ("" if self.apart else ", which calibrated it")
 
 
 def judged_output(manifest: Manifest) -> OutputSpec:
@@ -86,6 +95,7 @@ def read_calibration(
         targets=None if data.targets is None else data.targets[others],
         apart=apart,
         place=data.place,
+        judges=len(others),
     )
 
 
@@ -118,11 +128,21 @@ def _gathered(signature: Signature, data: Data, wanted: Sequence[int]) -> dict[s
         here = [number - start for number in wanted if start <= number < end]
         if here:
             parts.append(taken(signature, batch, here))
+            _check_numbers(parts[-1], data.place)
         start = end
     return {
         item.name: np.concatenate([part[item.name] for part in parts]) if item.has_batch else parts[0][item.name]
         for item in signature.inputs
     }
+
+
+def _check_numbers(batch: Mapping[str, Array], place: str) -> None:
+    """Refuse NaN: a range leaves it out, and no answer to it is right or float32's."""
+    for name, values in batch.items():
+        if values.dtype.kind == "f" and np.isnan(values).any():
+            raise RuntimeInputError(
+                f"{place}: {name} of a sample holds NaN, which nothing can be judged by: leave it out"
+            )
 
 
 def _read(path: Path, manifest: Manifest, options: ReadOptions, *, needs_targets: bool) -> Data:
@@ -143,6 +163,13 @@ def _read(path: Path, manifest: Manifest, options: ReadOptions, *, needs_targets
     try:
         return read_data(path, manifest, output, options)
     except RuntimeInputError:
-        if needs_targets:
+        if needs_targets or _says_targets(path, options):
             raise
         return read_data(path, manifest, output, options, targets=False)
+
+
+def _says_targets(path: Path, options: ReadOptions) -> bool:
+    """Whether somebody meant to say what is right: what is wrong with it is then worth an error."""
+    return options.target is not None or (
+        path.is_file() and is_archive(path) and not set(TARGETS).isdisjoint(array_names(path))
+    )

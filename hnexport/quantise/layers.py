@@ -42,15 +42,18 @@ def layers(parts: Parts) -> tuple[Layer, ...]:
     """The layers of a network in the order of their calls: those whose weights no input decides."""
     graph = parts.network.graph
     fixed = {*parts.parameters, *(tensor.name for tensor in graph.initializer)}
-    ranks = _ranks(parts)
+    shapes = _shapes(parts)
     found = []
     for node in graph.node:
         if node.domain not in ("", "ai.onnx") or node.op_type not in ("Conv", "Gemm", "MatMul"):
             continue
         given, weights, *rest = node.input
         bias = rest[0] if rest and rest[0] else None
-        axis = _axis(node, ranks.get(weights, 0))
-        if given in fixed or weights not in fixed or axis is None or (bias is not None and bias not in fixed):
+        shape = shapes.get(weights, [])
+        axis = _axis(node, len(shape))
+        if given in fixed or weights not in fixed or axis is None:
+            continue
+        if bias is not None and (bias not in fixed or shapes.get(bias) != [shape[axis]]):  # Gemm takes other shapes too
             continue
         found.append(
             Layer(
@@ -61,7 +64,7 @@ def layers(parts: Parts) -> tuple[Layer, ...]:
                 weights=weights,
                 bias=bias,
                 axis=axis,
-                rank=ranks[weights],
+                rank=len(shape),
                 end=ends(graph, node.output[0]) if node.op_type == "Conv" else None,
             )
         )
@@ -95,11 +98,13 @@ def _axis(node: onnx.NodeProto, rank: int) -> int | None:
     return 0 if "transB" in said and said["transB"].i else 1
 
 
-def _ranks(parts: Parts) -> dict[str, int]:
-    """How many axes fixed values have."""
-    ranks = {tensor.name: len(tensor.dims) for tensor in parts.network.graph.initializer}
+def _shapes(parts: Parts) -> dict[str, list[int]]:
+    """Of fixed values in float32, where their number of axes is known; 0 is a size that is not."""
+    held = (tensor for tensor in parts.network.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT)
+    shapes = {tensor.name: list(tensor.dims) for tensor in held}
     inferred = onnx.shape_inference.infer_shapes(parts.maker)
     for item in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
-        if item.type.tensor_type.HasField("shape"):
-            ranks[item.name] = len(item.type.tensor_type.shape.dim)
-    return ranks
+        kind = item.type.tensor_type
+        if kind.HasField("shape") and kind.elem_type == onnx.TensorProto.FLOAT:
+            shapes[item.name] = [size.dim_value for size in kind.shape.dim]
+    return shapes

@@ -6,6 +6,8 @@ from hnexport.evaluate.targets import ReadOptions
 from hnexport.quantise.calibrate import Method
 from hnexport.quantise.cost import Budget
 from hnexport.quantise.plan import LEAST_DECIBELS
+from hnexport.runtime.validation import require_count
+from hnexport.spelling import spelled
 
 __all__ = ["Int8Options"]
 
@@ -27,3 +29,11 @@ class Int8Options:
     method: Method = Method.MINMAX
     least_decibels: float = LEAST_DECIBELS
     budget: Budget = field(default_factory=Budget)
+
+    def __post_init__(self) -> None:
+        """Check what was given.
+
+        Raises:
+            RuntimeInputError: `samples` is no count.
+        """
+        require_count(spelled("samples", "--samples"), self.samples)

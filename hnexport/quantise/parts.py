@@ -70,6 +70,10 @@ def split(bundle: Path, manifest: Manifest) -> Parts:
         slot = shapes[name]
         dtype = helper.np_dtype_to_tensor_dtype(np.dtype(slot.dtype))
         maker.graph.input.append(helper.make_tensor_value_info(name, dtype, slot.shape))
+    for item in model.graph.output:
+        if item.name not in reached:  # a regularizer, say
+            maker.graph.node.append(helper.make_node("Identity", [item.name], [f"{item.name}/fixed"]))
+            network.graph.node.append(helper.make_node("Identity", [f"{item.name}/fixed"], [item.name]))
     _drop_initializers(maker.graph, lambda tensor: is_external(tensor))
     fold_norms(network, maker, reached, {tensor.name: len(tensor.dims) for tensor in model.graph.initializer})
     return _parted(network, maker, path, supplied)

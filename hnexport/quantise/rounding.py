@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from hnexport.export.external_data import refer
 from hnexport.names import COND_ID, SUPPLIED_FILE
-from hnexport.parity.trace.onnx_graph import keep_ancestors
+from hnexport.parity.trace.onnx_graph import keep_ancestors, reads
 from hnexport.quantise.initializers import constant
 from hnexport.quantise.layers import Layer
 from hnexport.quantise.parts import Parts
@@ -101,10 +101,11 @@ def _round_activation(graph: onnx.GraphProto, name: str, readers: Collection[str
     scales = [f"{name}/uint8/scale", f"{name}/uint8/zero"]
     for node in graph.node:
         if readers is None or not set(readers).isdisjoint(node.output):
-            node.input[:] = [f"{name}/rounded" if used == name else used for used in node.input]
+            node.input[:] = [f"{name}/rounded" if given == name else given for given in node.input]
     place = next((at for at, node in enumerate(graph.node) if name in node.output), -1)
     taken = name
-    if place >= 0 and graph.node[place].op_type == "Relu" and not any(name in node.input for node in graph.node):
+    used = {item.name for item in graph.output}.union(*(reads(node) for node in graph.node))
+    if place >= 0 and graph.node[place].op_type == "Relu" and name not in used:
         taken = graph.node[place].input[0]
         del graph.node[place]
         place -= 1

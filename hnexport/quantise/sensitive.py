@@ -88,9 +88,11 @@ def _add_alone(
             result = f"{prefix}/positive"
         result = _rounded(graph, result, f"{prefix}/end", layer.end)
     graph.node.append(helper.make_node("Sub", [result, original], [f"{prefix}/error"]))
-    for value, name in ((original, "signal"), (f"{prefix}/error", "noise")):
-        graph.node.append(helper.make_node("ReduceSumSquare", [value], [f"{prefix}/{name}"], keepdims=0))
-        graph.output.append(helper.make_tensor_value_info(f"{prefix}/{name}", onnx.TensorProto.FLOAT, []))
+    for value, name in ((original, "signal"), (f"{prefix}/error", "noise")):  # squares leave what float32 holds
+        wide = f"{prefix}/{name}/wide"
+        graph.node.append(helper.make_node("Cast", [value], [wide], to=onnx.TensorProto.DOUBLE))
+        graph.node.append(helper.make_node("ReduceSumSquare", [wide], [f"{prefix}/{name}"], keepdims=0))
+        graph.output.append(helper.make_tensor_value_info(f"{prefix}/{name}", onnx.TensorProto.DOUBLE, []))
 
 
 def _rounded(graph: onnx.GraphProto, value: str, name: str, activation: str) -> str:
@@ -101,6 +103,8 @@ def _rounded(graph: onnx.GraphProto, value: str, name: str, activation: str) -> 
 
 
 def _decibels(signal: float, noise: float) -> float:
+    if not (np.isfinite(signal) and np.isfinite(noise)):
+        return -_MOST
     if noise <= 0.0 or signal <= 0.0:
         return _MOST if noise <= 0.0 else 0.0
     return min(_MOST, float(10 * np.log10(signal / noise)))

@@ -245,6 +245,8 @@ class OnnxruntimeEngine:
 
     def _graph(self, path: Path, options: onnxruntime.SessionOptions) -> Path | bytes:
         """A file of the bundle for onnxruntime; out of memory with its weights, of which onnxruntime keeps a copy."""
+        if self._int8 is not None and path == self._int8.network:
+            return self._int8.graph
         if self._contents is None or path.parent != self._folder:
             return path
         weights = self._contents[WEIGHTS_FILE]

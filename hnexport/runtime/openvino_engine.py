@@ -29,6 +29,7 @@ from hnexport.runtime.processors import threads_of_each
 from hnexport.runtime.residents import NO_CONDITIONS, Arrays, ConditionalPredictor, Predictor
 from hnexport.runtime.shares import member_bytes
 from hnexport.spec import OutputSpec
+from hnexport.spelling import spelled
 
 __all__ = ["OpenvinoEngine", "import_openvino"]
 
@@ -41,6 +42,10 @@ _PRECISION_HINTS = {
 _CAPABILITIES = {Precision.BFLOAT16: "BF16", Precision.FLOAT16: "FP16"}
 
 
+def _instead() -> str:
+    return spelled("engine='onnxruntime'", "--engine onnxruntime")
+
+
 def import_openvino() -> Any:
     """The module `openvino`.
 
@@ -48,7 +53,7 @@ def import_openvino() -> Any:
         ProviderError: it is not installed, or cannot be imported; with the remedy.
     """
     if find_spec("openvino") is None:
-        raise ProviderError("OpenVINO is not installed: pip install openvino, or choose engine='onnxruntime'")
+        raise ProviderError(f"OpenVINO is not installed: pip install openvino, or choose {_instead()}")
     try:
         with interrupts_kept():
             import openvino
@@ -57,7 +62,7 @@ def import_openvino() -> Any:
     except Exception as error:  # a broken installation may raise anything
         raise ProviderError(
             f"OpenVINO is installed and cannot be imported ({error}): pip install --force-reinstall openvino, "
-            "or choose engine='onnxruntime'"
+            f"or choose {_instead()}"
         ) from error
     return openvino
 
@@ -117,7 +122,7 @@ class OpenvinoEngine:
         if precision is Precision.INT8 and integer_products() == ():
             raise ProviderError(
                 "precision='int8': this processor has no instructions for products of int8 (VNNI, AMX), and OpenVINO's "
-                "sums would leave their range: choose engine='onnxruntime', or leave the precision out"
+                f"sums would leave their range: choose {_instead()}, or leave the precision out"
             )
 
     @property
@@ -149,7 +154,7 @@ class OpenvinoEngine:
         """The plain network of one member with integers as constants; onnxruntime generates and rounds its weights."""
         with tempfile.TemporaryDirectory(prefix="hnexport-") as folder:
             path = maker.write_int8(Path(folder), member, conditions)
-            requests = self._requests(self._core.read_model(path, config={"ENABLE_MMAP": False}))
+            requests = self._requests(self._read(path, {"ENABLE_MMAP": False}))
         release_freed_memory()
         return requests.infer
 
@@ -185,10 +190,10 @@ class OpenvinoEngine:
         with self._opening((MODEL_FILE, WEIGHTS_FILE)):
             return self._read(self._path)
 
-    def _read(self, path: Path) -> Any:
+    def _read(self, path: Path, config: Mapping[str, Any] = MappingProxyType({})) -> Any:
         try:
             with confined_path(path) as confined:
-                return self._core.read_model(confined)
+                return self._core.read_model(confined, config=dict(config))
         except RuntimeError as error:
             raise BundleError(f"OpenVINO cannot read {path}: {error}") from error
 

@@ -1,5 +1,6 @@
 """Checks of options' values."""
 
+import math
 import os
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TypeVar
 from hnexport.errors import RuntimeInputError
 from hnexport.reading import shown
 
-__all__ = ["choice", "require_count", "require_flag", "require_path", "require_threads"]
+__all__ = ["choice", "require_count", "require_flag", "require_number", "require_path", "require_threads"]
 
 _MOST_THREADS = 4096  # more processors than a machine has; onnxruntime answers a billion with std::bad_alloc
 
@@ -57,6 +58,16 @@ def require_flag(name: str, value: object) -> None:
     """
     if not isinstance(value, bool):
         raise RuntimeInputError(f"{name} must be True or False, found {shown(value)}")
+
+
+def require_number(name: str, value: object) -> None:
+    """Refuse what is not a number: NaN too, with which every comparison fails.
+
+    Raises:
+        RuntimeInputError: with the name of the option and what was found.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
+        raise RuntimeInputError(f"{name} must be a number, found {shown(value)}")
 
 
 def require_path(name: str, value: object) -> Path:

@@ -96,7 +96,9 @@ def _of_bundle(
     parameters: Mapping[str, Any], manifest: Manifest, cond_id: Any
 ) -> tuple[Mapping[str, Any], tuple[int, ...]]:
     """The bundle's own rule as parameters, and the members in its order."""
-    named = cond_id is not None or any(parameters.get(name) is not None for name in ("member", "least"))
+    if parameters.get("least") is not None:
+        raise RefusedError(400, f'least is the bundle\'s own with "until": "{BUNDLE}": leave it out')
+    named = cond_id is not None or parameters.get("member") is not None
     rule, order = bundle_rule(manifest, () if named else parameters.get("members") or "all")
     return {**parameters, "members": None, "until": rule.confidence, "least": rule.least}, order
 

@@ -7,9 +7,11 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from bundles import saying
 
 from hnexport.runtime import load
 from hnexport.serve.settings import LoadSettings
+from hnexport.spec.usage import Normalisation
 
 LENGTH = "Inference-Header-Content-Length"
 
@@ -133,6 +135,22 @@ def test_the_page_loads_nothing_and_names_every_parameter(ask):
     assert "\\n" not in page.text
     assert not any(word in page.text for word in ("<script", "src=", "http://", "https://", "@import"))
     assert all(f"<code>{name}</code>" in page.text for name in ("until", "batch_details", "mean_probabilities"))
+
+
+def test_the_page_says_how_pictures_are_normalised_and_what_the_classes_are_called(ask, built, tmp_path):
+    async def both(asking):
+        document = (await asking.client.get("/openapi.json")).json()
+        return (await asking.client.get("/")).text, document["info"]["description"]
+
+    names = tuple(f"kind {one}" for one in range(built.manifest.outputs[0].shape[-1]))
+    told = Normalisation(mean=(0.4,), std=(0.25, 0.5, 1.0))
+    said = saying(built.path, tmp_path / "said", class_names={"logits": names}, normalisation=told)
+    page, description = ask(both, said)
+    for text in (page, description):
+        assert "image takes pictures: (pixel/255 - mean) / std, mean 0.4, std 0.25, 0.5, 1, as the bundle says." in text
+    assert f"Classes of logits, in their order: {', '.join(names)}" in page
+    unsaid = saying(built.path, tmp_path / "unsaid", normalisation=None, class_names={})
+    assert all("the bundle does not say how" in text for text in ask(both, unsaid))
 
 
 def test_before_the_members_are_made_only_liveness_answers(ask, images):

@@ -11,5 +11,5 @@ RUNTIME = Runtime(
     file="network.onnx",
     packages=(str(IN_PLACE), "onnxruntime", "ray"),
     version_of="ray",
-    predict=("{python}", "{examples}/ray/predict.py", "{bundle}", "{golden}"),
+    predict=("{python}", "{examples}/ray_actors/predict.py", "{bundle}", "{golden}"),
 )

@@ -20,7 +20,7 @@ from hnexport.runtime import load
 from hnexport.spec.usage import Normalisation
 
 pytestmark = pytest.mark.triton
-EXAMPLE = Path(__file__).parents[3] / "examples" / "triton" / "client.py"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "triton_server" / "client.py"
 MODELS = tuple(Served) if ONNXRUNTIME else (Served.PYTHON,)
 BATCHED = ("images", "uint8", "reader")
 
