@@ -38,8 +38,8 @@ class ArrayFile:
         if len(inputs) != 1:
             raise RuntimeInputError(f"{path} is one array, and this network takes {len(inputs)} inputs: give Parquet")
         self._path, self._tensor = path, inputs[0]
-        self.fingerprint = file_fingerprint(path)  # before anything is read
         with open_file(path, "a .npy file") as file:
+            self.fingerprint = file_fingerprint(path)  # before anything is read
             self.rows = array_shape(file, self._tensor, str(path))[0]
         if not self.rows:
             raise RuntimeInputError(f"{path} holds no samples")

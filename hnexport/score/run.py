@@ -12,7 +12,7 @@ from hnexport.errors import RuntimeInputError
 from hnexport.images import AppliedNormalisation
 from hnexport.installed import require_extra
 from hnexport.progress import Progress, no_progress
-from hnexport.publishing import check_place
+from hnexport.publishing import check_place, sweep
 from hnexport.runtime.anytime import check_anytime
 from hnexport.runtime.validation import require_path
 from hnexport.score.assemble import Faults, assemble, faults_of, plan_of, rules
@@ -100,7 +100,8 @@ def score(
         strategy=str(options.strategy) if ensemble is None else ensemble.strategy.value,
     )
     if _is_done(target, plan):
-        if parts_folder(target).exists():  # a crash came before it was removed
+        sweep(target.parent)  # a crash may have come before either was removed
+        if parts_folder(target).exists():
             with Parts.opened(target, plan) as parts:
                 parts.remove()
         return _scored(target, plan, source, (), began)

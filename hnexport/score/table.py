@@ -8,6 +8,7 @@ from hnexport.bundle.manifest import Manifest
 from hnexport.datasets.columns import encoded_columns, numbers, picture_column
 from hnexport.errors import RuntimeInputError
 from hnexport.images import AppliedNormalisation, image_input
+from hnexport.images.files import open_file
 from hnexport.images.reader import PictureReader
 from hnexport.runtime.inputs import check_input
 from hnexport.score.batches import ArrowBatches, ParquetBatches, RecordBatches
@@ -37,7 +38,8 @@ class Table:
             RuntimeInputError: the file cannot be read, is empty, or lacks a column.
         """
         self.kind, self._path, self._signature = kind, path, manifest.signature
-        self.fingerprint = file_fingerprint(path)  # before anything is read
+        with open_file(path, kind.capitalize()):
+            self.fingerprint = file_fingerprint(path)  # before anything is read
         self._file: RecordBatches = ParquetBatches(path) if kind == "parquet" else ArrowBatches(path)
         self.rows = self._file.rows
         if not self.rows:

@@ -19,7 +19,7 @@ from hnexport.score.plan import difference
 PARTS = -(-ROWS // PART_ROWS)
 DIES = """
 import os, signal, sys
-from hnexport.publishing.rules import Rules
+from hnexport.publishing.container import Container
 from hnexport.score import ScoreOptions, parts, run, score
 from hnexport.score.parts import Parts
 
@@ -38,6 +38,8 @@ def put_some(self, path, content):
 Parts._put = put_some
 if where == "while assembling":
     run.assemble = die
+if where == "before its container is removed":
+    Container.remove = die
 if where == "before the parts are removed":
     Parts.remove = die
 score(bundle, data, out, options=ScoreOptions(provider="cpu", threads=1, part_rows=16))
@@ -51,7 +53,8 @@ def names(out):
 def test_a_killed_run_goes_on_wherever_it_was_and_gives_the_same_bytes(bundle, forms, scored, whole, tmp_path):
     out = tmp_path / "out.parquet"
     held = {}
-    for where in ("between write and rename", "while assembling", "before the parts are removed"):
+    places = ("between write and rename", "while assembling", "before its container is removed")
+    for where in (*places, "before the parts are removed"):
         command = [sys.executable, "-c", DIES, str(bundle), str(forms["photos"]), str(out), where]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         assert done.returncode == -signal.SIGKILL, done.stderr

@@ -10,7 +10,8 @@ from os import PathLike
 from pathlib import Path
 
 from hnexport import __version__
-from hnexport.bundle.checksums import check_files
+from hnexport.bundle.checksums import check_files, record_file
+from hnexport.bundle.digest import digest_of
 from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import Identified, read_identified
 from hnexport.deploy.triton.config import LABELS_FILE, WARMUP_FOLDER, config_text, warmup_files
@@ -95,6 +96,7 @@ def deploy_triton(
                 _write_model(folder, model, configs[model.name])
             own = folder / str(version) if is_new else folder
             _write_version(own, model, made.get(model.member, {}) if model.member is not None else {}, found)
+            _check_copies(own, model, bundle, found)
         size_bytes = sum(_size(folder) for folder, _ in roots.values())
     return TritonRepository(
         path=target, models=tuple(model.name for model in planned), version=version, size_bytes=size_bytes
@@ -227,6 +229,23 @@ def _write_version(folder: Path, model: Planned, made: Mapping[str, Path], found
         "member": model.member,
     }
     (folder / RECORD_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _check_copies(folder: Path, model: Planned, bundle: Path, found: Identified) -> None:
+    """Refuse files of a bundle that took the place of the one that was checked.
+
+    Raises:
+        DeployError: they are not those that the manifest lists.
+    """
+    for name, path in model.files.items():
+        if path.parent != bundle:
+            continue
+        if path.name == MANIFEST_FILE:
+            same = digest_of(read_bytes(folder / name, _MOST_BYTES)) == found.digest
+        else:
+            same = record_file(folder / name) == found.manifest.files[path.name]
+        if not same:
+            raise DeployError(f"{path} was replaced or changed while it was copied: give the same again")
 
 
 def _label_text(model: Planned) -> str:

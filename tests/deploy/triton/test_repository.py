@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -218,6 +219,20 @@ def test_what_is_in_the_way_is_refused_and_nothing_changes(tmp_path):
         deploy_triton(bundle_of("images"), bundle_of("images") / "repository")
     assert contents(repository) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "repository"]
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "weights.bin"])
+def test_a_bundle_that_is_replaced_while_it_is_copied_is_refused(tmp_path, name):
+    bundle = Path(shutil.copytree(bundle_of("images"), tmp_path / "bundle"))
+
+    def replace(stage, done, total):
+        (bundle / "new").write_bytes((bundle / name).read_bytes()[:-1] + b" ")
+        (bundle / "new").replace(bundle / name)
+
+    options = TritonOptions(name="net", models=(Served.PYTHON,), members=(0,))
+    with pytest.raises(DeployError, match=f"{name} was replaced or changed while it was copied"):
+        deploy_triton(bundle, tmp_path / "repository", options, progress=replace)
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
 def test_a_bundle_that_cannot_be_served_is_refused_before_anything_is_written(tmp_path):
