@@ -1,7 +1,6 @@
 """Builders that every test shares: small specifications, their tensors and images, and hypnettorch's own network."""
 
 import ctypes
-import gc
 import os
 import shutil
 import sys
@@ -15,7 +14,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from exporter import share_registry
+from exporter import share_operators, share_registry, spare_collections
 from hypothesis import HealthCheck, settings
 from shared import FOLDER_VARIABLE, Built, build_once
 from torch import Tensor
@@ -54,6 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     shared = Path(tempfile.mkdtemp(prefix="hnexport-tests-"))
     os.environ[FOLDER_VARIABLE] = str(shared)
+    for library in ("OMP", "OPENBLAS"):  # several test processes, and what they start, share the cores
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     for kind in ("CACHE", "CONFIG", "DATA", "STATE"):
         os.environ[f"XDG_{kind}_HOME"] = str(shared / "home" / kind.lower())
 
@@ -125,10 +126,10 @@ def _one_thread() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _less_work() -> None:
-    """Make the exporter's table once, and do not look again and again for garbage in libraries that stay."""
+    """Make the exporter's tables once, and do not look again and again for garbage in libraries that stay."""
     share_registry()
-    gc.collect()
-    gc.freeze()
+    share_operators()
+    spare_collections()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@ Imports count wherever in the file they stand; where that matters, those that ru
 """
 
 import ast
+import functools
+import json
 import re
 import statistics
 import subprocess
@@ -114,9 +116,15 @@ def modules(package: Path) -> dict[str, Path]:
     return found
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """A file's tree, made once; nobody may change it."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(module: str, path: Path, *, at_import_only: bool = False) -> Iterator[str]:
     """Every dotted name that a file imports; with `at_import_only`, leave out functions and `if TYPE_CHECKING:`."""
-    pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    pending: list[ast.AST] = [parsed(path)]
     while pending:
         node = pending.pop()
         if at_import_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -236,7 +244,7 @@ def oversized(package: Path) -> list[str]:
     for module, path in modules(package).items():
         text = path.read_text(encoding="utf-8")
         lines[module] = len(text.splitlines())
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 functions[f"{module}.{node.name}:{node.lineno}"] = (node.end_lineno or 0) - node.lineno + 1
     wrong = [f"{module} has {count} lines" for module, count in lines.items() if count > MOST_LINES]
@@ -266,11 +274,40 @@ def test_modules_and_functions_are_small() -> None:
     assert oversized(PACKAGE) == []
 
 
-@pytest.mark.parametrize("module", [*LIGHT, *(name for name in modules(PACKAGE) if stage(name) == "runtime")])
-def test_a_light_module_imports_neither_torch_nor_onnx_in_a_fresh_process(module: str) -> None:
-    code = f"import sys, {module}; print(sorted(set(sys.modules) & set({HEAVY!r})))"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "[]"
+# Forks a process for each module, which finds other people's light libraries there and nothing of hnexport.
+IMPORTED = """
+import importlib, json, os, sys
+import click, numpy, onnxruntime, rich.console
+held = {name for name in sys.modules if name.split(".")[0] in ("hnexport", *HEAVY)}
+assert not held, held
+for module in sys.argv[1:]:
+    sys.stdout.flush()
+    if os.fork() == 0:
+        try:
+            importlib.import_module(module)
+            found = sorted(set(sys.modules) & set(HEAVY))
+        except BaseException as error:
+            found = [repr(error)]
+        print(json.dumps([module, found]), flush=True)
+        os._exit(0)
+    os.wait()
+"""
+LIGHT_MODULES = [*LIGHT, *(name for name in modules(PACKAGE) if stage(name) == "runtime")]
+
+
+@pytest.fixture(scope="module")
+def imported() -> dict[str, list[str]]:
+    """The heavy libraries that importing each of `LIGHT_MODULES` brings into a process of its own."""
+    code = f"HEAVY = {HEAVY!r}\n{IMPORTED}"
+    done = subprocess.run([sys.executable, "-c", code, *LIGHT_MODULES], check=True, capture_output=True, text=True)
+    return dict(json.loads(line) for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("module", LIGHT_MODULES)
+def test_a_light_module_imports_neither_torch_nor_onnx_in_a_process_of_its_own(
+    module: str, imported: dict[str, list[str]]
+) -> None:
+    assert imported[module] == []
 
 
 PLANTED: dict[str, tuple[dict[str, str], list[str]]] = {

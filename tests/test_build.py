@@ -24,6 +24,7 @@ from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageSpec, PipelineSpec, Recipe, WideResNetSpec
 from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.parity import sample_members
+from hnexport.parity.members import checked_members
 from hnexport.records import from_json, to_json
 from hnexport.spec import BasisDtype, Chunking, HypernetSpec, Signature, Source
 
@@ -66,6 +67,7 @@ def test_a_build_verifies_every_artifact(name, tmp_path):
     spec = SPECS[name]
     result = build(random_checkpoint(spec), tmp_path / "bundle")
     assert result.parity.passed
+    assert not result.parity.sampled
     assert [artifact.artifact for artifact in result.parity.artifacts] == [
         "onnx",
         "onnx-materialised",
@@ -85,26 +87,29 @@ def test_a_thousand_members_cost_only_their_own_tensors(tmp_path):
     sizes = {}
     for members in (10, 1000):
         spec = PipelineSpec(network=network, members=members)
-        result = build(random_checkpoint(spec), tmp_path / str(members))
+        chosen = BuildOptions(members=(0, members - 1))
+        result = build(random_checkpoint(spec), tmp_path / str(members), options=chosen)
         sizes[members] = {name: record.size_bytes for name, record in result.manifest.files.items()}
-        assert result.parity.sampled is (members == 1000)
+        assert (result.parity.members_checked, result.parity.sampled) == ((0, members - 1), True)
     own = 4 * 990 * weight_summary(spec)["container: conditional weights"] // 1000
     alignment = 4096 * len(stored_tensors(spec))
     for name in ("weights.bin", "model.pt", "model.pt2"):
         assert sizes[1000][name] - sizes[10][name] == pytest.approx(own, abs=alignment), name
-    checked = result.parity.members_checked
-    assert 32 <= len(checked) < 1000
-    assert checked[0] == 0
-    assert checked[-1] == 999
-    assert checked == sample_members(1000, count=len(checked))
 
 
-def test_members_outside_the_sample_can_be_asked_for(tmp_path, make_spec, make_tensors):
-    spec = make_spec(members=40)
-    options = BuildOptions(members=tuple(range(40)), formats=(Format.ONNX,))
+def test_of_many_members_the_first_the_last_and_a_sample_are_checked(tmp_path, make_spec, make_tensors):
+    spec = make_spec(members=34)
+    options = BuildOptions(formats=(Format.ONNX,))
     result = build(checkpoint(spec, make_tensors(spec), "a test"), tmp_path / "bundle", options=options)
-    assert result.parity.members_checked == tuple(range(40))
-    assert not result.parity.sampled
+    checked = result.parity.members_checked
+    assert result.parity.sampled
+    assert (len(checked), checked[0], checked[-1]) == (32, 0, 33)
+    assert checked == sample_members(34)
+
+
+def test_members_outside_the_sample_can_be_asked_for():
+    assert checked_members(40, range(40)) == tuple(range(40))
+    assert set(range(40)) > set(checked_members(40, None))
 
 
 def test_no_file_names_a_folder_of_this_machine(built):

@@ -19,7 +19,8 @@ from hnexport.spelling import in_command, spelled
 PACKAGE = Path(hnexport.__file__).parent
 # Other programs' flags, and whole commands that stand where a command is meant.
 OTHERS = re.compile(
-    r"pip install|--gpus all|hnexport (bench|build|card|evaluate|golden|member|tune|verify) |--query-gpu|--format=csv"
+    r"pip install|--gpus all|hnexport (bench|build|card|evaluate|golden|member|predict|tune|verify) |--query-gpu"
+    r"|--format=csv"
 )
 FLAG = re.compile(r"(?<![\w-])--[a-z]")
 

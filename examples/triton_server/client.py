@@ -58,6 +58,8 @@ def main() -> None:
     given = parser.parse_args()
     client = triton.InferenceServerClient(given.url)
     config = client.get_model_config(given.model)
+    if config["input"][0]["name"] != "cond_id":
+        parser.error(f"{given.model} takes no cond_id: give the conditional model, or the Python one (…-python)")
     said = {name: value["string_value"] for name, value in config["parameters"].items()}
     members = [int(one) for one in given.members.split(",") if one] or list(range(int(said["hnexport.members"])))
     found = logits(client, config, batch(given.image, config["input"][1], said), members).astype(np.float64)

@@ -249,8 +249,8 @@ def _check_anytime(manifest: Manifest) -> None:
         f"{path}.least: expected 1 to {manifest.members} members, found {found.least}",
     )
     _require(
-        1 <= found.members <= manifest.members,
-        f"{path}.members: expected a mean of 1 to {manifest.members}, found {found.members}",
+        found.least <= found.members <= manifest.members,
+        f"{path}.members: expected a mean of {found.least} to {manifest.members}, found {found.members}",
     )
     _require(found.rows >= 1, f"{path}.rows: expected at least 1, found {found.rows}")
     shares = {"confidence": found.confidence, "level": found.level, **found.stated}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hnexport.cli.fit import check_fit, fit_options, publish_fit, read_fit
+from hnexport.cli.fit import check_fit, fit_options, left_behind, publish_fit, read_fit
 from hnexport.cli.from_factory import apart, ensemble_of_bundle, source_options
 from hnexport.cli.options import (
     Integers,
@@ -142,6 +142,8 @@ def evaluate(
         print_evaluation(found, wide=wide)
     if derived is not None and not as_json:
         render.say(f"published {fit.out}, {derived}", wrap=False)
+        if note := left_behind(fit, bundle):
+            render.say(note)
 
 
 def _source(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hnexport.evaluate import EvaluateOptions, Evaluation, StatedLoss
     from hnexport.progress import Progress
 
-__all__ = ["Fit", "check_fit", "fit_options", "publish_fit", "read_fit"]
+__all__ = ["Fit", "check_fit", "fit_options", "left_behind", "publish_fit", "read_fit"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -146,3 +146,15 @@ def publish_fit(
         progress=progress,
     )
     return done.digest
+
+
+def left_behind(fit: Fit, bundle: Path) -> str:
+    """That the rule of `bundle` is not in the new one; "" where it has none, or another was chosen."""
+    from hnexport.bundle.manifest import read_manifest
+
+    if fit.until is not None or read_manifest(bundle).anytime is None:
+        return ""
+    return (
+        f"when members are enough, which {bundle} says, was chosen without this temperature: {fit.out} does not say "
+        "it; state the loss again, with --max-changed 0.01 for instance, to choose it anew"
+    )

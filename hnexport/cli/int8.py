@@ -23,7 +23,8 @@ _OPTIONS = (
         "--calibration",
         metavar="IMAGES",
         type=click.Path(path_type=Path),
-        help="For int8, and to judge half: a folder of pictures, or of one for each class, .npz, .npy or Parquet.",
+        help="Samples that int8 takes its ranges from, and that say what fewer bits change: a folder of pictures, or "
+        "of one for each class, .npz, .npy or Parquet.",
     ),
     click.option(
         "--samples", type=click.IntRange(min=1), help="So many of them calibrate, others judge.  [default: 256]"

@@ -104,11 +104,11 @@ def member(
                 render.say(
                     f"each file computes what its rounded network gives in float64, outputs at most {error:.1e} off"
                 )
-                print_costs(written.costs, written.kept)
+                print_costs(written.costs, written.kept, written.judged)
             else:
                 print_parity(written.parity, wide=wide)
                 if written.costs:
-                    print_costs(written.costs, ())
+                    print_costs(written.costs, (), written.judged)
             _print_files(written)
 
 
@@ -123,9 +123,9 @@ def _print_json(written: "WrittenMembers", precision: str) -> None:
     if precision != "int8":
         told["parity"] = report_json(written.parity)
         if costs:
-            told[precision] = {"members": costs}
+            told[precision] = {"members": costs, "judged": written.judged}
     else:
-        told["int8"] = {"members": costs, "kept": [vars(kept) for kept in written.kept]}
+        told["int8"] = {"members": costs, "judged": written.judged, "kept": [vars(kept) for kept in written.kept]}
     render.print_json(told)
 
 

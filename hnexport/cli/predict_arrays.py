@@ -31,7 +31,9 @@ def check_target(target: Path | None, signature: Signature) -> None:
         return
     suffix = target.suffix.lower()
     if suffix not in (".npz", ".npy"):
-        raise RuntimeInputError(f"--out must end in .npz or .npy, found {target.name!r}")
+        raise RuntimeInputError(
+            f"--out must end in .npz or .npy, or in .parquet to score a data set, found {target.name!r}"
+        )
     if suffix == ".npy" and len(signature.outputs) > 1:
         raise RuntimeInputError(f"a .npy file holds one array, this network has {len(signature.outputs)} outputs: .npz")
     check_place(target, _RULES)

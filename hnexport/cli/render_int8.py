@@ -27,8 +27,11 @@ def print_int8(report: "Int8Report") -> None:
     render.say(_processor(report.integer_products))
 
 
-def print_costs(costs: Mapping[int, "Cost"], kept: Sequence["Kept"]) -> None:
-    """Print the same of members by their numbers."""
+def print_costs(costs: Mapping[int, "Cost"], kept: Sequence["Kept"], judged: str) -> None:
+    """Print the same of members by their numbers, and by which samples it was found."""
+    from hnexport.cli import render
+
+    render.say(f"what fewer bits change, by {judged}")
     _print([(str(member), cost) for member, cost in costs.items()], kept)
 
 

@@ -18,6 +18,8 @@ def print_stopped(found: "Evaluation", *, wide: bool) -> None:
     """A table for each precision, a row for each rule by which members are asked one after the other."""
     for source in curves(found):
         _print_one(found, source, wide=wide)
+    if len(curves(found)) > 1:
+        say(f"answers changed: from those of all members, of {found.sources[0].name}")
     if found.costs:
         say(f"cost: plain float32 runs a row, of {found.costs}")
 
@@ -72,8 +74,9 @@ def print_chosen(found: "Evaluation") -> None:
         bound = "" if loss.bound is None else f", at most {loss.bound:.4f}"
         stated = "" if loss.stated is None else f" (stated: {loss.stated:g})"
         parts.append(f"{what} {loss.measured:.4f}{bound}{stated}")
+    ordering = f", {chosen.order_rows:,} of which chose the order," * (chosen.order_rows > 0)
     say(
-        f"until, chosen on these {chosen.rows:,} rows in {chosen.precision}: members in the order {order}{least}, "
-        f"until a class has the mean probability {chosen.confidence:g}: {chosen.members:.3f} of {len(chosen.order)} a "
-        f"row. Against all of them, {chosen.level:.0%} sure: {'; '.join(parts)}"
+        f"until, chosen on these {chosen.rows:,} rows{ordering} in {chosen.precision}: members in the order "
+        f"{order}{least}, until a class has the mean probability {chosen.confidence:g}: {chosen.members:.3f} of "
+        f"{len(chosen.order)} a row. Against all of them, {chosen.level:.0%} sure: {'; '.join(parts)}"
     )

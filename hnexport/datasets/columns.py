@@ -69,7 +69,9 @@ def encoded_columns(schema: "pyarrow.Schema") -> list[str]:
     import pyarrow as pa
 
     def is_bytes(kind: "pyarrow.DataType") -> bool:
-        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
     found = []
     for field in schema:

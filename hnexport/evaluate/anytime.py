@@ -42,7 +42,12 @@ class Asked:
 
 
 def stopped(
-    logits: Logits, labels: Labels, bins: int, asked: Asked | None = None, others: Logits | None = None
+    logits: Logits,
+    labels: Labels,
+    bins: int,
+    asked: Asked | None = None,
+    others: Logits | None = None,
+    against: Logits | None = None,
 ) -> tuple[Stopped, ...]:
     """The rows of a curve, the fewest members first and all of them last; none of one member alone.
 
@@ -52,13 +57,16 @@ def stopped(
         bins: of the calibration error.
         asked: None asks members in their order.
         others: likewise of data that do not belong.
+        against: the logits from whose answers, of all members, changed ones are counted: `[member, row, class]` in
+            float32, say, where `logits` are of int8. None takes `logits`.
     """
     if len(logits) == 1:
         return ()
     asked = asked or Asked(order=tuple(range(len(logits))))
     own, rules = logits[list(asked.order)], asked.rules
     together = prefixes(own, labels)
-    answers, used = together.answers[-1], _used(own, rules)
+    answers = together.answers[-1] if against is None else _answers(against)
+    used = _used(own, rules)
     found = []
     foreign = {} if others is None else _areas(own, used, others[list(asked.order)], rules)
     for name, taken in used.items():
@@ -96,6 +104,11 @@ def members_used(logits: Logits, rules: Sequence[Until | None]) -> list[Labels]:
 def _used(logits: Logits, rules: Mapping[str, Until | None]) -> dict[str, Labels]:
     parts = [members_used(logits[:, rows], list(rules.values())) for rows in row_blocks(logits)]
     return {name: np.concatenate(each) for name, each in zip(rules, zip(*parts, strict=True), strict=True)}
+
+
+def _answers(logits: Logits) -> Labels:
+    """Of the mean of all members, `[row]`."""
+    return np.concatenate([summarise(logits[:, rows]).probabilities.argmax(axis=-1) for rows in row_blocks(logits)])
 
 
 def _areas(

@@ -121,7 +121,9 @@ def measured(evaluation: Evaluation, *, fitted_here: bool = True) -> Measured:
     if stopping is not None:
         tables.append(stopping)
         remarks.append(
-            _STOPPING + (f" Cost: plain float32 runs a row, of {evaluation.costs}." * bool(evaluation.costs))
+            _STOPPING
+            + f" Changed are answers that are others than those of all members, of {evaluation.sources[0].name}."
+            + (f" Cost: plain float32 runs a row, of {evaluation.costs}." * bool(evaluation.costs))
         )
     return Measured(
         data=data,
@@ -238,9 +240,10 @@ def _fitted(evaluation: Evaluation, data: str) -> Measured:
         stopped = f"stopped at {chosen.confidence:g}, {chosen.members:.3f} members a row, {chosen.precision}"
         rows += [("all members", *_numbers(chosen.all_scores))] * (fitted is None)
         rows.append((stopped, *_numbers(chosen.scores)))
+        ordering = f", {chosen.order_rows:,} of which chose the order and the others judged" * (chosen.order_rows > 0)
         remarks.append(
-            f"When members are enough was chosen on these {chosen.rows:,} rows too: against all members, accuracy is "
-            f"lower by {chosen.accuracy_drop.measured:.4f} (at most {chosen.accuracy_drop.bound:.4f}, "
+            f"When members are enough was chosen on these {chosen.rows:,} rows too{ordering}: against all members, "
+            f"accuracy is lower by {chosen.accuracy_drop.measured:.4f} (at most {chosen.accuracy_drop.bound:.4f}, "
             f"{chosen.level:.0%} sure), and {chosen.changed.measured:.4f} of the answers are others (at most "
             f"{chosen.changed.bound:.4f})."
         )

@@ -160,7 +160,7 @@ def histogram(title: str, text: str, found: Histogram, unit: str) -> Plot:
 def members(found: Classification, ids: Sequence[int]) -> Plot:
     """Each member by accuracy and likelihood, and the ensemble beside them."""
     scores = [*found.each, found.ensemble]
-    low, high = padded([one.nll for one in scores]), padded([one.accuracy for one in scores])
+    low, high = padded([one.nll for one in scores]), padded([one.accuracy for one in scores], shares=True)
     area = Area(low=(low[0], high[0]), high=(low[1], high[1]))
 
     def mark(one: Scores, name: str, colour: str, radius: float) -> Mark:

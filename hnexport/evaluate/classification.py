@@ -35,6 +35,7 @@ def classify(
     *,
     asked: Asked | None = None,
     anytime: bool = True,
+    against: Logits | None = None,
 ) -> Classification:
     """Evaluate logits, some rows at a time: it takes little more memory than they do.
 
@@ -45,6 +46,7 @@ def classify(
         others: `[member, row, class]` of data that do not belong.
         asked: in which order members are asked one after the other; None takes theirs.
         anytime: whether `predict_mean` can ask such members one after the other.
+        against: the logits of the source with which answers that change by stopping are compared; None takes `logits`.
 
     Raises:
         RuntimeInputError: a row of logits is not finite.
@@ -76,7 +78,7 @@ def classify(
             for name, values in own.items()
         },
         histograms={name: histogram(values, wrong, foreign.get(name)) for name, values in own.items()},
-        stopped=stopped(logits, labels, bins, asked, others) if anytime else (),
+        stopped=stopped(logits, labels, bins, asked, others, against) if anytime else (),
     )
 
 

@@ -23,3 +23,14 @@ class Costs:
     def of(self, timed_as: str, provider: str) -> float | None:
         """What one member costs; None where such members were not timed there."""
         return self.runs.get(timed_as) if provider == self.provider else None
+
+    def missing(self, timed_as: str, provider: str) -> str:
+        """That such members were not timed there, and how they are; "" where they were."""
+        if self.of(timed_as, provider) is not None:
+            return ""
+        if not timed_as:
+            return f"`hnexport bench` does not compare members of this precision on {provider} with float32"
+        return (
+            f"{timed_as} on {provider} was not timed (`hnexport bench BUNDLE --json --provider {provider} --against "
+            f"plain,{timed_as}` does)"
+        )

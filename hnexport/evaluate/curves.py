@@ -68,7 +68,7 @@ def _plot(
     timed = all(source.member_cost is not None for source in sources)
     rows = [(source, one) for source in sources if source.classification for one in source.classification.stopped]
     across = {id(one): one.members * ((source.member_cost or 1.0) if timed else 1.0) for source, one in rows}
-    low, high = padded([value(one) for _, one in rows])
+    low, high = padded([value(one) for _, one in rows], shares=is_share)
     left, right = padded(list(across.values()))
     area = Area(low=(left, low), high=(right, high))
     lines, dots, key = [], [], []

@@ -95,10 +95,12 @@ def bar(area: Area, across: tuple[float, float], up: tuple[float, float], title:
     return Rectangle(x=left + 1, y=top, width=width, height=height, title=title, colour=colour)
 
 
-def padded(values: Sequence[float]) -> tuple[float, float]:
-    """The smallest and the largest, with a little space beyond."""
+def padded(values: Sequence[float], *, shares: bool = False) -> tuple[float, float]:
+    """The smallest and the largest, with a little space beyond; shares are between 0 and 1."""
     low, high = min(values), max(values)
     space = 0.12 * (high - low) or 0.01
+    if shares:
+        return max(low - space, 0.0), min(high + space, 1.0)
     return low - space, high + space
 
 

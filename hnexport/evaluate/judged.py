@@ -56,12 +56,14 @@ class Judged:
     sources: tuple[SourceEvaluation, ...]
     temperature: FittedTemperature | None
     until: ChosenUntil | None
+    untimed: tuple[str, ...] = ()
 
 
 def judged(sources: Iterator[Source], task: Task) -> Judged:
     """The first source is what the others are compared with."""
     first: NDArray[Any] | None = None
     done: list[SourceEvaluation] = []
+    untimed: list[str] = []
     fitted: FittedTemperature | None = None
     until: ChosenUntil | None = None
     labels, bins, stated = np.asarray(task.data.targets).reshape(-1), task.options.bins, task.options.until
@@ -71,9 +73,11 @@ def judged(sources: Iterator[Source], task: Task) -> Judged:
             fitted = fit_temperature(found, labels, bins, task.output)
         first = found if first is None else first
         done.append(_one(source, found, first, done[0].name if done else None, task))
+        if (costs := task.options.costs) is not None and source.name.startswith("runtime"):
+            untimed += filter(None, [costs.missing(source.timed_as, source.provider)])
         if stated is not None and source.name.startswith("runtime") and source.precision == task.precision:
             until = _chosen(found, first, labels, stated, fitted, task)
-    return Judged(sources=tuple(done), temperature=fitted, until=until)
+    return Judged(sources=tuple(done), temperature=fitted, until=until, untimed=tuple(untimed))
 
 
 def _one(source: Source, found: NDArray[Any], first: NDArray[Any], against: str | None, task: Task) -> SourceEvaluation:
@@ -87,7 +91,10 @@ def _one(source: Source, found: NDArray[Any], first: NDArray[Any], against: str 
     else:
         anytime = can_stop(task.signature)
         labels = targets.reshape(-1)
-        classification = classify(found, labels, task.options.bins, foreign, asked=task.asked, anytime=anytime)
+        known = None if against is None else first
+        classification = classify(
+            found, labels, task.options.bins, foreign, asked=task.asked, anytime=anytime, against=known
+        )
     return SourceEvaluation(
         name=source.name,
         runtime=source.runtime,

@@ -28,6 +28,11 @@ class Prefixes:
         place = used - 1, np.arange(len(used))
         return Scored(**{name: values[place] for name, values in vars(self.scored).items()}), self.answers[place]
 
+    def of(self, rows: NDArray[np.int64]) -> "Prefixes":
+        """Of these rows alone."""
+        found = Scored(**{name: values[:, rows] for name, values in vars(self.scored).items()})
+        return Prefixes(scored=found, answers=self.answers[:, rows])
+
 
 def prefixes(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> Prefixes:
     """Of logits `[member, row, class]`, the members in the order in which they are asked, and right classes `[row]`."""

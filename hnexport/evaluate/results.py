@@ -35,7 +35,8 @@ class Stopped:
         until: the rule, as `predict_mean` and `hnexport predict --until` take it, or "all".
         members: that a row takes, mean.
         scores: of the mean probabilities over the members that a row takes.
-        changed: how many answers are others than those of all members.
+        changed: how many answers are others than those of all members, of the first source: of the runtime in float32
+            where precisions are beside it.
         ood: by uncertainty, the AUROC of other data, both stopped by the rule and of the members that each row takes;
             empty without such data.
         ood_members: that a row of the other data takes, mean; None without.
@@ -169,6 +170,7 @@ class ChosenUntil:
         precision: the arithmetic of the logits.
         confidence, least: as `hnexport.runtime.Until` has them.
         rows: how many they were chosen on.
+        order_rows: how many of these chose the order and nothing else; the losses are those of the others.
         level: probability with which each bound holds.
         members: that a row takes, mean.
         scores: of the mean probabilities over the members that a row takes.
@@ -190,6 +192,7 @@ class ChosenUntil:
     changed: Loss
     ece_rise: Loss
     precision: str = "float32"
+    order_rows: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -192,7 +192,7 @@ def _evaluation(found: Identified, task: Task, worth: Judged, not_run: Mapping[s
         temperature=worth.temperature,
         order=tuple(task.members[place] for place in task.asked.order),
         until=worth.until,
-        costs="" if task.options.costs is None else task.options.costs.told,
+        costs="" if task.options.costs is None else "; ".join([task.options.costs.told, *worth.untimed]),
     )
 
 

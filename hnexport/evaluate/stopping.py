@@ -36,6 +36,8 @@ THRESHOLDS: tuple[float, ...] = (
     *(round(1.0 - size / 100, 2) for size in range(6, 96)),
 )
 """Those that are tried, from the most cautious one on: chosen before any data are seen."""
+_ORDERING = 10
+"""One row of so many chooses the order of members, and nothing else: an order suits the rows that chose it."""
 _LOST = 0.8
 """The share of the risk that is given to the answers that stopping loses; the rest to those that it mends."""
 
@@ -108,50 +110,62 @@ def choose(
     - `max_accuracy_drop`: the share of answers that stopping loses, at the upper end of its exact binomial interval,
       less the share that it mends at the lower end; both together hold with the probability `level`;
     - `max_changed`: the share of answers that are others, at the upper end of its exact binomial interval;
-    - `max_ece_rise`: by how much the calibration error is larger, at the quantile `level` of a paired bootstrap.
+    - `max_ece_rise`: by how much the calibration error is larger, at the quantile `level` of a paired bootstrap, and
+      at least the share that may be sure and wrong though none of so many rows shows it.
 
-    Each that is stated has to hold. The order is that of `member_order` on the same rows: it minimises something else,
-    and chooses among few, but rows that neither order nor threshold have seen say what they are worth.
+    Each that is stated has to hold. The order is that of `member_order` on every tenth row, drawn with a fixed seed;
+    the others judge thresholds. The best of many members is partly the luckiest: on rows that chose it, it loses less
+    than on others. Rows count as independent of each other.
 
     Args:
         logits: finite, `[member, row, class]`, of two members or more; with a temperature divided by it.
-        labels: `[row]`.
+        labels: `[row]`, the right classes.
         against: the logits with which the loss is compared, where others computed them: `[member, row, class]` in
             float32, say, where `logits` are of int8. None takes `logits`.
-        order: of places along the first axis; None chooses it.
+        order: of places along the first axis, chosen on other rows; then all rows judge. None chooses it.
         least: at least so many members. With several numbers each is tried, the risk is shared among them, and the one
             that takes the fewest members in the end is chosen.
         level: probability with which each loss is within what was stated.
         bins: of the calibration error.
 
     Raises:
-        RuntimeInputError: nothing is stated, a number is out of range, or no threshold can be shown to lose so little.
+        RuntimeInputError: nothing is stated, logits or labels are not such, a number is out of range, or no threshold
+            can be shown to lose so little.
     """
+    _check(logits, labels)
+    if against is not None:
+        _check(against, labels)
     stated = StatedLoss(max_accuracy_drop=max_accuracy_drop, max_changed=max_changed, max_ece_rise=max_ece_rise)
     leasts = _leasts(least, len(logits))
     if not 0.5 <= level < 1.0:
         raise RuntimeInputError(f"level is a probability from 0.5 to 1, found {shown(level)}")
-    order = member_order(logits, labels) if order is None else tuple(order)
+    judging = np.arange(len(labels))
+    if order is None:
+        order, judging = _ordered(logits, labels)
+    order = tuple(order)
     if sorted(order) != list(range(len(logits))):
         raise RuntimeInputError(f"order has each of {len(logits)} members once, found {shown(list(order))}")
     own = prefixes(logits[list(order)], labels)
     known = own if against is None else prefixes(against, labels)
-    reference = known.at(np.full(len(labels), len(known.answers), np.int64))
-    search = _Search(own, reference, stated, (1.0 - level) / len(leasts), bins)
+    all_of = known.at(np.full(len(labels), len(known.answers), np.int64))
+    reference = known.of(judging).at(np.full(len(judging), len(known.answers), np.int64))
+    search = _Search(own.of(judging), reference, stated, (1.0 - level) / len(leasts), bins)
     found = [one for number in leasts if (one := search.last_good(number)) is not None]
     if not found:
-        raise RuntimeInputError(_why_none(stated, len(labels), search.risk))
-    confidence, least, used = min(found, key=lambda one: one[2].mean())
-    drop, changed, rise = search.losses(used)
+        raise RuntimeInputError(_why_none(stated, len(labels), len(judging), search.risk))
+    confidence, least, judged = min(found, key=lambda one: one[2].mean())
+    used = _used(own, confidence, least)
+    drop, changed, rise = search.losses(judged)
     return ChosenUntil(
         order=order,
         confidence=confidence,
         least=least,
         rows=len(labels),
+        order_rows=len(labels) - len(judging),
         level=level,
         members=float(used.mean()),
         scores=scores(own.at(used)[0], bins),
-        all_scores=scores(reference[0], bins),
+        all_scores=scores(all_of[0], bins),
         accuracy_drop=drop,
         changed=changed,
         ece_rise=rise,
@@ -177,7 +191,7 @@ class _Search:
         """The last threshold before the first one that costs too much, and how many members each row takes by it."""
         found, before = None, None
         for confidence in THRESHOLDS:
-            used = self._used(confidence, least)
+            used = _used(self.own, confidence, least)
             if before is not None and np.array_equal(used, before):
                 continue  # of thresholds that take the same members the most cautious one
             if not self._is_within(used):
@@ -188,13 +202,6 @@ class _Search:
     def _is_within(self, used: Labels) -> bool:
         return all(loss.stated is None or (loss.bound or 0.0) <= loss.stated for loss in self.losses(used))
 
-    def _used(self, confidence: float, least: int) -> Labels:
-        """How many members each row takes; a lower threshold never takes more."""
-        enough = self.own.scored.confidence >= confidence
-        enough[: least - 1] = False
-        enough[-1] = True
-        return np.asarray(enough.argmax(axis=0) + 1)
-
     def losses(self, used: Labels) -> tuple[Loss, Loss, Loss]:
         """Of accuracy, of answers and of calibration."""
         (found, answers), (known, known_answers) = self.own.at(used), self.reference
@@ -204,12 +211,23 @@ class _Search:
         drop = share_above(lost, rows, _LOST * self.risk) - lower
         others = int((answers != known_answers).sum())
         rise = scores(found, self.bins).ece - scores(known, self.bins).ece
-        worst = None if self.resamples is None else self.resamples.calibration_rise(found, known, self.bins, self.risk)
+        worst = None
+        if self.resamples is not None:
+            seen = self.resamples.calibration_rise(found, known, self.bins, self.risk)
+            worst = max(seen, share_above(0, rows, self.risk))
         return (
             Loss(stated=stated.max_accuracy_drop, measured=(lost - mended) / rows, bound=drop),
             Loss(stated=stated.max_changed, measured=others / rows, bound=share_above(others, rows, self.risk)),
             Loss(stated=stated.max_ece_rise, measured=rise, bound=worst),
         )
+
+
+def _used(own: Prefixes, confidence: float, least: int) -> Labels:
+    """How many members each row takes; a lower threshold never takes more."""
+    enough = own.scored.confidence >= confidence
+    enough[: least - 1] = False
+    enough[-1] = True
+    return np.asarray(enough.argmax(axis=0) + 1)
 
 
 def _leasts(least: int | Sequence[int], members: int) -> tuple[int, ...]:
@@ -223,13 +241,35 @@ def _leasts(least: int | Sequence[int], members: int) -> tuple[int, ...]:
     return found
 
 
-def _why_none(stated: StatedLoss, rows: int, risk: float) -> str:
+def _check(logits: Logits, labels: Labels) -> None:
+    if logits.ndim != 3 or labels.shape != logits.shape[1:2] or not logits.size:
+        raise RuntimeInputError(
+            "expected logits [member, row, class] and labels [row], found the shapes "
+            f"{list(logits.shape)} and {list(labels.shape)}"
+        )
+    if not all(np.isfinite(logits[:, rows]).all() for rows in row_blocks(logits)):
+        raise RuntimeInputError("logits are finite numbers: some here are not, and no rule can be chosen on them")
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= logits.shape[-1]:
+        raise RuntimeInputError(f"labels are classes, whole numbers from 0 to {logits.shape[-1] - 1}")
+
+
+def _ordered(logits: Logits, labels: Labels) -> tuple[tuple[int, ...], Labels]:
+    """The order of members, and the rows that had no part in it; of few rows that as they are, and all."""
+    drawn = np.random.default_rng(0).permutation(len(labels))
+    ordering, judging = np.split(drawn, [len(labels) // _ORDERING])
+    if not len(ordering):
+        return tuple(range(len(logits))), np.sort(judging)
+    return member_order(logits[:, ordering], labels[ordering]), np.sort(judging)
+
+
+def _why_none(stated: StatedLoss, rows: int, judging: int, risk: float) -> str:
     """What stands in the way: too few rows for what was stated, or what they show."""
     needed = max(
         0 if stated.max_accuracy_drop is None else enough_rows(stated.max_accuracy_drop, _LOST * risk),
-        0 if stated.max_changed is None else enough_rows(stated.max_changed, risk),
+        *(0 if share is None else enough_rows(share, risk) for share in (stated.max_changed, stated.max_ece_rise)),
     )
-    if rows < needed:
+    if judging < needed:
+        needed += (needed - 1) // (_ORDERING - 1) if judging < rows else 0  # those that choose the order
         return (
             f"{rows} rows cannot show that stopping costs so little: even if no answer changes it takes {needed}; "
             "give more held-out data, or state a larger loss"

@@ -63,7 +63,8 @@ class PictureReader:
         path = require_path("an image", path)
         if path.is_dir():
             raise RuntimeInputError(
-                f"{path} cannot be read as an image, it is a folder: give the files in it, such as {path / '*.png'}"
+                f"{path} cannot be read as an image, it is a folder: give the files in it, such as {path / '*.png'}; "
+                "`hnexport predict BUNDLE FOLDER --out predictions.parquet` scores a whole one"
             )
         if path.suffix.lower() == ".npy":
             return read_array(path, self.image.tensor), None

@@ -11,6 +11,8 @@ from hnexport.parity.runners import Runner
 from hnexport.quantise.cost import Cost, member_cost, outputs_of
 from hnexport.quantise.data import drawn_samples, judged_output
 from hnexport.quantise.options import Int8Options
+from hnexport.rows import batch_size
+from hnexport.text import number_of
 
 __all__ = ["HalfCosts"]
 
@@ -22,6 +24,7 @@ class HalfCosts:
 
     Attributes:
         costs: of each member that was compared.
+        told: by which samples, in words.
     """
 
     def __init__(
@@ -34,9 +37,11 @@ class HalfCosts:
         """
         self._signature, self._output = manifest.signature, judged_output(manifest)
         self._inputs, self._targets, self._budget = golden, None, options.budget
+        self.told = "the bundle's golden samples"
         if samples is not None:
             needs = options.budget.accuracy_drop is not None
             self._inputs, self._targets = drawn_samples(samples, manifest, options.reading, needs_targets=needs)
+            self.told = f"{number_of(batch_size(manifest.signature, self._inputs), 'sample')} of {samples}"
         self.costs: dict[int, Cost] = {}
 
     def compare(self, member: int, exact: Runner, found: Runner, precision: str) -> None:

@@ -68,6 +68,7 @@ class Int8Members:
         self._manifest, self._held = manifest, Members(bundle, manifest)
         self._plain = OnnxruntimeEngine(bundle, manifest, "cpu", None)
         self.costs: dict[int, Cost] = {}
+        self.told = self._samples.told
 
     def write(self, member: int, path: Path, marks: Mapping[str, str]) -> None:
         """Write a member's file.

@@ -117,7 +117,8 @@ class WrittenMembers:
         files: of each member its file.
         beside: those whose weights lie in a file beside them, `NAME.data`, since one file cannot hold them.
         parity: what was found, one artifact for each file.
-        costs: of members in int8, what that changes in their answers.
+        costs: of members in fewer bits, what that changes in their answers.
+        judged: by which samples, in words.
         kept: their layers that stay in float32.
     """
 
@@ -125,6 +126,7 @@ class WrittenMembers:
     beside: tuple[Path, ...]
     parity: ParityReport = field(repr=False)
     costs: Mapping[int, Cost] = field(default_factory=dict)
+    judged: str = ""
     kept: tuple[Kept, ...] = ()
 
 
@@ -193,6 +195,7 @@ def write_members(
         beside=tuple(folder / name for name in beside),
         parity=report,
         costs=work.costs,
+        judged=work.judged,
         kept=() if work.int8 is None else work.int8.kept,
     )
 
@@ -251,8 +254,12 @@ class _Work:
     @property
     def costs(self) -> Mapping[int, Cost]:
         """Of members in fewer bits, what that changes in their answers."""
-        of_int8 = {} if self.int8 is None else self.int8.costs
-        return of_int8 if self._half is None else self._half.costs
+        return {} if (judge := self.int8 or self._half) is None else judge.costs
+
+    @property
+    def judged(self) -> str:
+        """The samples of `costs`, in words."""
+        return "" if (judge := self.int8 or self._half) is None else judge.told
 
     def member(self, member: int, path: Path, name: str) -> ArtifactReport:
         """Write a member's file at a path, and compare it.

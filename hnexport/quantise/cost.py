@@ -142,9 +142,9 @@ def _distance(exact: Floats, found: Floats) -> float:
     """
     differs = (found != exact) & ~(np.isnan(found) & np.isnan(exact))
     with np.errstate(invalid="ignore"):
-        error = np.linalg.norm(np.where(differs, found - exact, 0.0))
-    size = np.linalg.norm(np.where(np.isfinite(exact), exact, 0.0))
-    error = float(error / max(size, np.finfo(np.float64).tiny))
+        distance = float(np.linalg.norm(np.where(differs, found - exact, 0.0)))
+    size = float(np.linalg.norm(np.where(np.isfinite(exact), exact, 0.0)))
+    error = distance / max(size, float(np.finfo(np.float64).tiny))
     return error if np.isfinite(error) else np.inf
 
 
@@ -156,5 +156,5 @@ def _largest(logits: Floats, axis: int) -> Array:
 def _answers(error: float, exact: Array, found: Array, targets: Array | None) -> Cost:
     right = None if targets is None else float((found == targets).mean())
     known = None if targets is None else float((exact == targets).mean())
-    agreement = float(((exact == found) & (found >= 0)).mean())
+    agreement = float(((exact == found) & (found != -1)).mean())
     return Cost(relative_l2=error, agreement=agreement, accuracy=right, accuracy_float32=known)

@@ -17,6 +17,7 @@ from hnexport.images.archives import array_names, is_archive
 from hnexport.images.arrays import read_array
 from hnexport.rows import batch_size, taken
 from hnexport.spec import OutputKind, OutputSpec, Signature
+from hnexport.text import number_of
 
 __all__ = ["Calibration", "drawn_samples", "judged_output", "read_calibration"]
 
@@ -36,6 +37,7 @@ class Calibration:
         targets: what is right of `judged`, class numbers; None where nobody said it.
         apart: whether `judged` are others.
         place: where they come from.
+        judges: how many judge.
     """
 
     inputs: dict[str, Array] = field(repr=False)
@@ -44,6 +46,12 @@ class Calibration:
     targets: Array | None = field(repr=False)
     apart: bool
     place: str
+    judges: int
+
+    @property
+    def told(self) -> str:
+        """What it was judged by, in words."""
+        return f"{number_of(self.judges, 'sample')} of {self.place}" + ("" if self.apart else ", which calibrated it")
 
 
 def judged_output(manifest: Manifest) -> OutputSpec:
@@ -87,6 +95,7 @@ def read_calibration(
         targets=None if data.targets is None else data.targets[others],
         apart=apart,
         place=data.place,
+        judges=len(others),
     )
 
 

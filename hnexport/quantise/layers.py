@@ -103,10 +103,12 @@ def _axis(node: onnx.NodeProto, rank: int) -> int | None:
 
 
 def _shapes(parts: Parts) -> dict[str, list[int]]:
-    """Of fixed values, where their number of axes is known; 0 is a size that is not."""
-    shapes = {tensor.name: list(tensor.dims) for tensor in parts.network.graph.initializer}
+    """Of fixed values in float32, where their number of axes is known; 0 is a size that is not."""
+    held = (tensor for tensor in parts.network.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT)
+    shapes = {tensor.name: list(tensor.dims) for tensor in held}
     inferred = onnx.shape_inference.infer_shapes(parts.maker)
     for item in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
-        if item.type.tensor_type.HasField("shape"):
-            shapes[item.name] = [size.dim_value for size in item.type.tensor_type.shape.dim]
+        kind = item.type.tensor_type
+        if kind.HasField("shape") and kind.elem_type == onnx.TensorProto.FLOAT:
+            shapes[item.name] = [size.dim_value for size in kind.shape.dim]
     return shapes

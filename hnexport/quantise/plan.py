@@ -83,7 +83,9 @@ def quantise(
         raise TuneError(f"{manifest.name} computes in float64: what needs that precision is not made in int8")
     every = layers(parts)
     if not every:
-        raise TuneError(f"{manifest.name} has no convolution or product with weights that could compute in int8")
+        raise TuneError(
+            f"{manifest.name} has no convolution or product with weights in float32 that could compute in int8"
+        )
     held, names = Members(bundle, manifest), tensors_to_round(every)
     ranges = {name: np.full((manifest.members, 2), np.nan) for name in names}
     for count, member in enumerate(members, start=1):

@@ -14,7 +14,6 @@ from hnexport.runtime.residents import Arrays
 from hnexport.runtime.uncertainty import AnytimePrediction, summarise
 from hnexport.runtime.until import Tally, Until
 from hnexport.spec import BATCH, OutputKind, Signature
-from hnexport.spelling import spelled
 
 __all__ = ["BUNDLE", "bundle_rule", "can_stop", "check_anytime", "chosen_elsewhere", "predict_until"]
 
@@ -49,7 +48,7 @@ def bundle_rule(manifest: Manifest, members: Any = "all") -> tuple[Until, tuple[
     Raises:
         RuntimeInputError: the bundle says none, or the caller wants other members.
     """
-    found, said = manifest.anytime, spelled("until='bundle'", "--until bundle")
+    found, said = manifest.anytime, f"the rule {BUNDLE!r}"  # as a request of a service says it too
     if found is None:
         raise RuntimeInputError(
             f"{said} is for a bundle that says when its members are enough, {manifest.name} does not: `hnexport "
@@ -57,8 +56,7 @@ def bundle_rule(manifest: Manifest, members: Any = "all") -> tuple[Until, tuple[
         )
     if not (isinstance(members, str) and members == "all"):
         raise RuntimeInputError(
-            f"{said} asks all members in the bundle's own order, {', '.join(map(str, found.order))}: leave "
-            f"{spelled('members', '--members')} out"
+            f"{said} asks all members in the bundle's own order, {', '.join(map(str, found.order))}: name none"
         )
     return Until(confidence=found.confidence, least=found.least), found.order
 
@@ -68,9 +66,10 @@ def chosen_elsewhere(manifest: Manifest, precision: Precision) -> str:
     found = manifest.anytime
     if found is None or found.precision is precision:
         return ""
+    chosen, asked = found.precision.value, precision.value
     return (
-        f"the bundle's rule was chosen on answers in {found.precision.value}, these are in {precision.value}: what it "
-        "costs was not measured for them"
+        f"the bundle's rule was chosen on answers in {chosen}, these are in {asked}: what it costs was not measured "
+        f"for them; ask in {chosen}, or choose one on answers in {asked}"
     )
 
 

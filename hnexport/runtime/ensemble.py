@@ -1,7 +1,7 @@
 """A loaded ensemble."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -71,19 +71,8 @@ class LoadedEnsemble:
         resident_limit: how many members' weights are kept at once; 0 where they are generated in every call.
     """
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        engine: Engine,
-        strategy: Strategy,
-        resident_limit: int,
-        prepare: Callable[[], object] = lambda: None,
-    ) -> None:
-        """An ensemble on an engine.
-
-        Args:
-            prepare: called before the engine materialises where the strategy is another one: verifies the files.
-        """
+    def __init__(self, manifest: Manifest, engine: Engine, strategy: Strategy, resident_limit: int) -> None:
+        """An ensemble on an engine."""
         self.manifest = manifest
         self.members: int = manifest.members
         self.signature: Signature = manifest.signature
@@ -94,7 +83,7 @@ class LoadedEnsemble:
         self.precision: Precision = engine.precision
         self.strategy = strategy
         self.resident_limit = 0 if strategy is Strategy.GENERATED else resident_limit
-        self._engine, self._prepare = engine, prepare
+        self._engine = engine
         self._told = False
         self._residents: ResidentMembers | None = None
         self._compute: ConditionalPredictor
@@ -179,7 +168,6 @@ class LoadedEnsemble:
         if self._residents is not None:
             predictor = self._residents.predictor(chosen, checked)
         else:
-            self._prepare()
             predictor = self._engine.materialise(chosen, checked)
         return MaterialisedMember(chosen, self.signature.materialised, predictor)
 

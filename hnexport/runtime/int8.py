@@ -4,7 +4,6 @@ Two graphs, for all members: a network whose parameters the loader supplies, and
 and its generated weights to int8 weights, their scales, and the member's own scales of activations.
 """
 
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -77,11 +76,21 @@ def require_int8(manifest: Manifest, folder: Path) -> Path:
 
 
 class Int8Graphs:
-    """The graphs in a folder."""
+    """The graphs in a folder, as they were when this was made: whoever tunes again replaces both.
+
+    Attributes:
+        graph: the bytes of the network.
+    """
 
     def __init__(self, folder: Path, threads: int | None = None) -> None:
+        """Read the graphs, which hold no weights.
+
+        Raises:
+            BundleError: they cannot be read.
+        """
         self.folder, self.network = folder, folder / INT8_NETWORK_FILE
         self._threads = threads
+        self.graph, self._made = _read_together(self.network, folder / INT8_MAKER_FILE)
         self._maker: onnxruntime.InferenceSession | None = None
 
     def parameters(self, member: int, slots: Arrays) -> dict[str, Array]:
@@ -95,7 +104,7 @@ class Int8Graphs:
         """
         if self._maker is None:
             options = session_options(self._threads, prepack=False)
-            self._maker = open_session(self.folder / INT8_MAKER_FILE, options, "cpu")
+            self._maker = open_session(self._made, options, "cpu")
         own = {item.name for item in self._maker.get_inputs()}
         given = {COND_ID: np.array(member, np.int64), **slots}
         names = [item.name for item in self._maker.get_outputs()]
@@ -104,10 +113,21 @@ class Int8Graphs:
         return dict(zip(names, found, strict=True))
 
 
+def _read_together(network: Path, maker: Path) -> tuple[bytes, bytes]:
+    """Both files of one tuning."""
+    try:
+        while True:
+            found = network.read_bytes(), maker.read_bytes()
+            if network.read_bytes() == found[0]:
+                return found
+    except OSError as error:
+        raise BundleError(f"{network.parent} cannot be read: {error}; run `hnexport tune` again") from error
+
+
 def network_with(folder: Path, graphs: Int8Graphs, parameters: Mapping[str, Array]) -> Path:
     """The network in a folder of its own, its parameters in a file beside it: for loaders that are not given any."""
     path = folder / INT8_NETWORK_FILE
-    shutil.copyfile(graphs.network, path)
+    path.write_bytes(graphs.graph)
     with (folder / SUPPLIED_FILE).open("wb") as file:  # one after the other, as the graph says
         for value in parameters.values():
             file.write(np.ascontiguousarray(value).data if value.ndim else value.tobytes())

@@ -1,6 +1,5 @@
 """From a bundle to an ensemble: check the files, choose provider and strategy, check the golden sample."""
 
-import functools
 import logging
 import subprocess
 import sys
@@ -59,7 +58,8 @@ def load(
 
     Args:
         bundle: the directory that `hnexport build` wrote. Its weights file is mapped into memory: replace a bundle by
-            renaming, never by writing into its files. Or its files in memory, a mapping from their names to bytes: the
+            renaming, never by writing into its files. Members that are made after that are refused, since their files
+            are gone: load it again. Or its files in memory, a mapping from their names to bytes: the
             manifest, golden samples and ONNX files that the strategy reads. Nothing is written to a disk then; OpenVINO
             and `tune` need a folder.
         provider: "auto" takes CUDA where it starts and passes the golden sample, otherwise the CPU; a provider that is
@@ -153,8 +153,7 @@ def _load_on(provider: str, files: BundleFiles, golden: Golden | None, options: 
     strategy, limit = _plan(engine, files, options)
     engine.sessions = 1 + (limit if strategy is Strategy.MATERIALISED else 1)  # the hypernetwork's, and these
     files.verify(engine.files[strategy])
-    prepare = functools.partial(files.verify, engine.files[Strategy.MATERIALISED])
-    ensemble = LoadedEnsemble(files.manifest, engine, strategy, limit, prepare)
+    ensemble = LoadedEnsemble(files.manifest, engine, strategy, limit)
     if golden is not None and options.precision is Precision.INT8:
         samples = read_samples(int8_entry(files.manifest).folder)
         check_samples(samples, ensemble.outputs, lambda: str(files.folder))
@@ -199,7 +198,9 @@ def _tune(bundle: Path, *arguments: str) -> None:
 def _engine(provider: str, files: BundleFiles, options: LoadOptions) -> Engine:
     if options.engine is EngineName.OPENVINO:
         maker = _onnxruntime("cpu", files, options) if options.precision is Precision.INT8 else None
-        return OpenvinoEngine(files.folder, files.manifest, options.threads, options.precision, int8=maker)
+        return OpenvinoEngine(
+            files.folder, files.manifest, options.threads, options.precision, opening=files.opening, int8=maker
+        )
     return _onnxruntime(provider, files, options)
 
 
@@ -213,6 +214,7 @@ def _onnxruntime(provider: str, files: BundleFiles, options: LoadOptions) -> Onn
         cuda=options.cuda,
         trial=files.trial,
         contents=files.contents,
+        opening=files.opening,
         int8=require_int8(files.manifest, files.folder) if options.precision is Precision.INT8 else None,
     )
 

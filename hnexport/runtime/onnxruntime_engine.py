@@ -1,7 +1,8 @@
 """The engine over onnxruntime."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -69,6 +70,7 @@ class OnnxruntimeEngine:
         cuda: CudaOptions | None = None,
         trial: Callable[[], Arrays] | None = None,
         contents: Mapping[str, memoryview] | None = None,
+        opening: Callable[[Iterable[str]], AbstractContextManager[None]] = lambda _: nullcontext(),
         int8: Path | None = None,
     ) -> None:
         """An engine whose sessions are on `provider`, one that is `offered`, with so many threads each.
@@ -76,14 +78,15 @@ class OnnxruntimeEngine:
         Where `threads` is None, what this process may use is divided: `sessions` says among how many at most.
         `precision` other than "float32" and `cuda` are for the provider "cuda" alone. `trial` gives inputs of one
         sample that the network takes; without it they are made up. `contents` has the files' bytes by name where they
-        are in memory. `int8` is the folder of the graphs in int8, where that is the precision.
+        are in memory. `opening` surrounds each opening of files of the bundle, and refuses
+        others. `int8` is the folder of the graphs in int8, where that is the precision.
         """
         self.provider, self.precision = provider, precision
         self._signature = manifest.signature
         self._outputs = [output.name for output in self._signature.outputs]
         self._cuda = self._placed(cuda or CudaOptions()) if provider == "cuda" else None
         self._folder, self._manifest, self._threads = folder, manifest, threads
-        self._contents = contents
+        self._contents, self._opening = contents, opening
         self._trial = trial or (lambda: trial_inputs(self._signature))
         self.sessions = 1 + manifest.members  # the hypernetwork, and all members resident
         self._folds = not makes_bases(manifest)
@@ -225,10 +228,25 @@ class OnnxruntimeEngine:
     ) -> onnxruntime.InferenceSession:
         tf32 = self.precision is Precision.TF32
         settings = {} if self._cuda is None else self._cuda.provider_options(tf32=tf32)
-        return open_session(self._graph(path, options), options, self.provider, settings, fold=fold)
+        return self._session(path, options, self.provider, settings, fold=fold)
+
+    def _session(
+        self,
+        path: Path,
+        options: onnxruntime.SessionOptions,
+        provider: str,
+        settings: Mapping[str, str] = MappingProxyType({}),
+        *,
+        fold: bool,
+    ) -> onnxruntime.InferenceSession:
+        own = path.parent == self._folder  # not of the cache
+        with self._opening((path.name, WEIGHTS_FILE)) if own else nullcontext():
+            return open_session(self._graph(path, options), options, provider, settings, fold=fold)
 
     def _graph(self, path: Path, options: onnxruntime.SessionOptions) -> Path | bytes:
         """A file of the bundle for onnxruntime; out of memory with its weights, of which onnxruntime keeps a copy."""
+        if self._int8 is not None and path == self._int8.network:
+            return self._int8.graph
         if self._contents is None or path.parent != self._folder:
             return path
         weights = self._contents[WEIGHTS_FILE]
@@ -243,7 +261,7 @@ class OnnxruntimeEngine:
         if self._hypernet is None:  # on the CPU whatever the provider: that is where the weights are needed
             options = session_options(self._threads_of_each(), prepack=False)
             path, supplied = self._folder / HYPERNET_FILE, self._manifest.onnx.supplied if self._manifest.onnx else ()
-            session = open_session(self._graph(path, options), options, "cpu", fold=self._folds)
+            session = self._session(path, options, "cpu", fold=self._folds)
             slots = [slot for slot in self._manifest.slots if slot.name in supplied]
             check_declared(path, session, (self._manifest.inputs[0], *self._signature.of_generator), slots)
             self._hypernet = session

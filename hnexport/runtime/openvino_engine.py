@@ -6,7 +6,8 @@ hypernetwork away when it compiles, and what is left is the plain network.
 
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +29,7 @@ from hnexport.runtime.processors import threads_of_each
 from hnexport.runtime.residents import NO_CONDITIONS, Arrays, ConditionalPredictor, Predictor
 from hnexport.runtime.shares import member_bytes
 from hnexport.spec import OutputSpec
+from hnexport.spelling import spelled
 
 __all__ = ["OpenvinoEngine", "import_openvino"]
 
@@ -40,6 +42,10 @@ _PRECISION_HINTS = {
 _CAPABILITIES = {Precision.BFLOAT16: "BF16", Precision.FLOAT16: "FP16"}
 
 
+def _instead() -> str:
+    return spelled("engine='onnxruntime'", "--engine onnxruntime")
+
+
 def import_openvino() -> Any:
     """The module `openvino`.
 
@@ -47,7 +53,7 @@ def import_openvino() -> Any:
         ProviderError: it is not installed, or cannot be imported; with the remedy.
     """
     if find_spec("openvino") is None:
-        raise ProviderError("OpenVINO is not installed: pip install openvino, or choose engine='onnxruntime'")
+        raise ProviderError(f"OpenVINO is not installed: pip install openvino, or choose {_instead()}")
     try:
         with interrupts_kept():
             import openvino
@@ -56,7 +62,7 @@ def import_openvino() -> Any:
     except Exception as error:  # a broken installation may raise anything
         raise ProviderError(
             f"OpenVINO is installed and cannot be imported ({error}): pip install --force-reinstall openvino, "
-            "or choose engine='onnxruntime'"
+            f"or choose {_instead()}"
         ) from error
     return openvino
 
@@ -82,11 +88,13 @@ class OpenvinoEngine:
         threads: int | None,
         precision: Precision,
         *,
+        opening: Callable[[Iterable[str]], AbstractContextManager[None]] = lambda _: nullcontext(),
         int8: OnnxruntimeEngine | None = None,
     ) -> None:
         """An engine for one bundle.
 
         Args:
+            opening: surrounds each opening of files of the bundle, and refuses others.
             int8: what makes a member's parameters, where the precision is int8.
 
         Raises:
@@ -97,7 +105,7 @@ class OpenvinoEngine:
         self._require(precision)
         self.precision = precision
         self.version = f"openvino {self._openvino.get_version().partition('-')[0]}"
-        self._path, self._manifest, self._int8 = folder / MODEL_FILE, manifest, int8
+        self._path, self._manifest, self._int8, self._opening = folder / MODEL_FILE, manifest, int8, opening
         self._config: dict[str, str | int] = {
             "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
             "INFERENCE_NUM_THREADS": threads_of_each(1, threads),  # one pool, which OpenVINO shares among its models
@@ -114,7 +122,7 @@ class OpenvinoEngine:
         if precision is Precision.INT8 and integer_products() == ():
             raise ProviderError(
                 "precision='int8': this processor has no instructions for products of int8 (VNNI, AMX), and OpenVINO's "
-                "sums would leave their range: choose engine='onnxruntime', or leave the precision out"
+                f"sums would leave their range: choose {_instead()}, or leave the precision out"
             )
 
     @property
@@ -130,7 +138,7 @@ class OpenvinoEngine:
         """
         if self._int8 is not None:
             return self._in_int8(self._int8, member, conditions)
-        model = self._read(self._path)
+        model = self._read_bundle()
         for name, value in {COND_ID: np.array(member, dtype=np.int64), **conditions}.items():
             parameter = next(node for node in model.get_parameters() if name in node.output(0).names)
             constant = self._openvino.opset13.constant(value)
@@ -164,7 +172,7 @@ class OpenvinoEngine:
         Raises:
             BundleError: OpenVINO cannot load the model.
         """
-        requests = self._requests(self._read(self._path))
+        requests = self._requests(self._read_bundle())
         return lambda member, inputs: requests.infer({COND_ID: np.array(member, dtype=np.int64), **inputs})
 
     def open_network(self, path: Path) -> Predictor:
@@ -177,6 +185,10 @@ class OpenvinoEngine:
 
     def _requests(self, model: Any) -> "_Requests":
         return _Requests(self._compile(model), self._manifest.outputs)
+
+    def _read_bundle(self) -> Any:
+        with self._opening((MODEL_FILE, WEIGHTS_FILE)):
+            return self._read(self._path)
 
     def _read(self, path: Path, config: Mapping[str, Any] = MappingProxyType({})) -> Any:
         try:

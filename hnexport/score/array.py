@@ -10,7 +10,7 @@ from hnexport.errors import RuntimeInputError
 from hnexport.images import AppliedNormalisation
 from hnexport.images.arrays import array_shape, array_slice
 from hnexport.images.files import open_file
-from hnexport.score.files import file_fingerprint
+from hnexport.score.files import check_same, file_fingerprint
 from hnexport.score.samples import Row
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ class ArrayFile:
         if len(inputs) != 1:
             raise RuntimeInputError(f"{path} is one array, and this network takes {len(inputs)} inputs: give Parquet")
         self._path, self._tensor = path, inputs[0]
+        self.fingerprint = file_fingerprint(path)  # before anything is read
         with open_file(path, "a .npy file") as file:
             self.rows = array_shape(file, self._tensor, str(path))[0]
         if not self.rows:
             raise RuntimeInputError(f"{path} holds no samples")
-        self.fingerprint = file_fingerprint(path)
         next(self.read(0, 1))
 
     @property
@@ -51,6 +51,10 @@ class ArrayFile:
         import pyarrow as pa
 
         return pa.int64()
+
+    def check(self) -> None:
+        """As `Source.check`."""
+        check_same(self._path, self.fingerprint)
 
     def read(self, start: int, stop: int) -> Iterator[Row]:
         """As `Source.read`."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from hnexport.datasets.files import open_parquet, said
+from hnexport.errors import RuntimeInputError
 from hnexport.images.files import open_file
 
 if TYPE_CHECKING:
@@ -68,18 +69,21 @@ class ArrowBatches:
         with said(path, "Arrow"), open_file(path, "Arrow") as file:
             reader = _reader(file, ())
             self.schema = reader.schema
+        if not self.schema.names:
+            raise RuntimeInputError(f"{path} holds no columns")
         with said(path, "Arrow"), open_file(path, "Arrow") as file:
             self._starts = [
                 0,
-                *itertools.accumulate(len(batch) for batch in _each(_reader(file, [self.schema.names[0]]), 0)),
+                *itertools.accumulate(len(batch) for batch in _each(_reader(file, [0]), 0)),
             ]
         self.rows = self._starts[-1]
 
     def batches(self, start: int, columns: Sequence[str]) -> "Iterator[tuple[int, pyarrow.RecordBatch]]":
         """As `RecordBatches.batches`."""
         first = max(number for number, row in enumerate(self._starts) if row <= start)
+        fields = [self.schema.get_field_index(name) for name in columns]
         with said(self._path, "Arrow"), open_file(self._path, "Arrow") as file:
-            for number, batch in enumerate(_each(_reader(file, columns), first), start=first):
+            for number, batch in enumerate(_each(_reader(file, fields), first), start=first):
                 for offset in range(0, len(batch), _AT_ONCE):
                     at = self._starts[number] + offset
                     part = batch.slice(offset, _AT_ONCE)
@@ -87,8 +91,8 @@ class ArrowBatches:
                         yield at, part
 
 
-def _reader(file: object, columns: Sequence[str]) -> "pyarrow.ipc.RecordBatchFileReader":
-    """Of a file, or else of a stream; only these columns are read, all where none is named."""
+def _reader(file: object, fields: Sequence[int]) -> "pyarrow.ipc.RecordBatchFileReader":
+    """Of a file, or else of a stream; only these columns are read, all where none is given."""
     from pyarrow import ArrowInvalid, ipc
 
     def opened(options: object) -> "pyarrow.ipc.RecordBatchFileReader":
@@ -98,12 +102,7 @@ def _reader(file: object, columns: Sequence[str]) -> "pyarrow.ipc.RecordBatchFil
             file.seek(0)  # type: ignore[attr-defined]  # a regular file
             return ipc.open_stream(file, options=options)
 
-    found = opened(ipc.IpcReadOptions())
-    if not columns:
-        return found
-    fields = [found.schema.get_field_index(name) for name in columns]
-    file.seek(0)  # type: ignore[attr-defined]
-    return opened(ipc.IpcReadOptions(included_fields=fields))
+    return opened(ipc.IpcReadOptions(included_fields=list(fields)))
 
 
 def _each(reader: "pyarrow.ipc.RecordBatchFileReader", first: int) -> "Iterator[pyarrow.RecordBatch]":

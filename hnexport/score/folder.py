@@ -13,7 +13,7 @@ from hnexport.errors import RuntimeInputError
 from hnexport.images import AppliedNormalisation, image_input
 from hnexport.images.arrays import read_array
 from hnexport.images.reader import PictureReader
-from hnexport.score.samples import Row
+from hnexport.score.samples import Row, as_text
 
 if TYPE_CHECKING:
     import pyarrow
@@ -53,10 +53,13 @@ class Folder:
 
         return pa.string()
 
+    def check(self) -> None:
+        """As `Source.check`."""
+
     def read(self, start: int, stop: int) -> Iterator[Row]:
         """As `Source.read`."""
         for name in self._names[start:stop]:
-            called = name.encode("utf-8", "backslashreplace").decode("utf-8")  # names need not be text
+            called = as_text(name)
             try:
                 yield Row(id=called, inputs={self._tensor.name: self._sample(self._path / name)})
             except RuntimeInputError as error:
@@ -78,6 +81,7 @@ def _found(folder: Path) -> tuple[list[str], str]:
     names, digest = list[str](), hashlib.sha256()
     for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         folders[:] = [one for one in folders if not one.startswith(".")]
+        _check_no_circle(place, folders)
         inner = os.path.relpath(place, folder)
         names += [
             name if inner == os.curdir else Path(inner, name).as_posix() for name in files if not name.startswith(".")
@@ -85,6 +89,19 @@ def _found(folder: Path) -> tuple[list[str], str]:
     for name in sorted(names):
         digest.update(os.fsencode(name) + f"\0{_state(folder / name)}\0".encode())
     return sorted(names), digest.hexdigest()
+
+
+def _check_no_circle(place: str, folders: list[str]) -> None:
+    """Refuse a link to a folder in which it lies: its files would be rows again and again.
+
+    Raises:
+        RuntimeInputError: there is one.
+    """
+    around = Path(os.path.realpath(place))
+    for name in folders:
+        link = Path(place, name)
+        if link.is_symlink() and (target := Path(os.path.realpath(link))) in (around, *around.parents):
+            raise RuntimeInputError(f"{link} is a link to {target}, in which it lies: remove it")
 
 
 def _state(path: Path) -> str:

@@ -10,7 +10,9 @@ from typing import Any
 
 from hnexport.errors import RuntimeInputError
 from hnexport.installed import require_extra
+from hnexport.runtime.options import Strategy
 from hnexport.runtime.validation import require_count
+from hnexport.score.options import ScoreOptions
 from hnexport.score.plan import Part
 from hnexport.score.scorer import Job, Scorer
 from hnexport.text import shorten
@@ -60,13 +62,15 @@ class _Actor:
         return {"number": batch["number"], "content": contents}
 
 
-def for_ray(provider: str) -> str:
-    """The provider of actors: nobody may know which of theirs would be taken, so `auto` is the CPU."""
-    return "cpu" if provider == "auto" else provider
+def for_ray(options: ScoreOptions) -> ScoreOptions:
+    """The options of actors: nobody may know what `auto` would be for each of them, so it is the same for all."""
+    provider = "cpu" if options.provider == "auto" else options.provider
+    own = Strategy.MATERIALISED if provider == "cpu" else Strategy.GENERATED
+    return replace(options, provider=provider, strategy=options.strategy or own.value)
 
 
 def contents_by_ray(job: Job, parts: Sequence[Part], workers: RayWorkers) -> Iterator[tuple[Part, bytes]]:
-    """Every part with its file's bytes, in whatever order they come.
+    """Every part with its file's bytes, in whatever order they come; the job's options are `for_ray`.
 
     Raises:
         RuntimeInputError: an actor failed; its message.
@@ -75,10 +79,7 @@ def contents_by_ray(job: Job, parts: Sequence[Part], workers: RayWorkers) -> Ite
     require_extra("Ray", "ray", "ray")
     import ray
 
-    provider = for_ray(job.options.provider)
-    strategy = job.options.strategy or ("materialised" if provider == "cpu" else None)
-    job = replace(job, options=replace(job.options, provider=provider, strategy=strategy))
-    on_gpu = provider in _GPU
+    on_gpu = job.options.provider in _GPU
     known = {part.number: part for part in parts}
     with _connected(workers):
         unit = "GPU" if on_gpu else "CPU"

@@ -16,11 +16,12 @@ from hnexport.publishing.contents import sync
 from hnexport.publishing.locks import try_lock
 from hnexport.score.plan import METADATA_KEY, Part, Plan, difference, parsed
 from hnexport.spelling import spelled
+from hnexport.text import shorten
 
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["Parts", "parts_folder"]
+__all__ = ["Parts", "parts_folder", "plan_of_parts"]
 
 _PLAN, _LOCK, _UNFINISHED = "plan.json", "lock", ".unfinished"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -29,6 +30,14 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def parts_folder(out: Path) -> Path:
     """Where the parts of a file are until it is whole."""
     return out.with_name(f"{out.name}.parts")
+
+
+def plan_of_parts(out: Path) -> Plan | None:
+    """The plan of the parts that are there; None where there are none."""
+    try:
+        return parsed((parts_folder(out) / _PLAN).read_bytes())
+    except OSError:
+        return None
 
 
 class Parts:
@@ -70,10 +79,23 @@ class Parts:
         self._put(self._path(part), content)
 
     def table(self, part: Part) -> "pyarrow.Table":
-        """The rows of a part."""
-        from pyarrow import parquet
+        """The rows of a part.
 
-        return parquet.read_table(self._path(part), memory_map=False, use_threads=False)
+        Raises:
+            RuntimeInputError: it is damaged, and removed: the same call scores its rows again.
+        """
+        from pyarrow import ArrowException, parquet
+
+        path = self._path(part)
+        try:
+            with parquet.ParquetFile(path, memory_map=False, page_checksum_verification=True) as file:
+                return file.read(use_threads=False)
+        except (OSError, ArrowException) as error:
+            path.unlink(missing_ok=True)
+            raise RuntimeInputError(
+                f"{path} was damaged after it was written, and is removed: give the same again, which scores its "
+                f"rows again ({shorten(error)})"
+            ) from error
 
     def remove(self) -> None:
         """Remove what this class has written, and the folder if nothing else is in it."""

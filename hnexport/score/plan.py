@@ -44,7 +44,7 @@ class Plan:
         bundle, digest: its name, and which one it is.
         members: those that are asked, in this order.
         until: the rule by which they are enough; None asks all.
-        engine, provider, precision: what computes.
+        engine, provider, precision, strategy: what computes, and how; other strategies round differently.
         pictures: how pictures become inputs.
         class_names: by output of logits.
         member_outputs: whether what each member says is written.
@@ -60,6 +60,7 @@ class Plan:
     engine: str
     provider: str
     precision: str
+    strategy: str
     pictures: Mapping[str, Any]
     class_names: Mapping[str, tuple[str, ...]]
     member_outputs: bool
@@ -88,11 +89,13 @@ class Plan:
         return json.dumps(to_json(self), sort_keys=True)
 
 
-def make_plan(identified: Identified, source: Source, options: ScoreOptions, *, provider: str, precision: str) -> Plan:
+def make_plan(
+    identified: Identified, source: Source, options: ScoreOptions, *, provider: str, precision: str, strategy: str
+) -> Plan:
     """The plan of a call.
 
     Args:
-        provider, precision: those that run, where `auto` was asked for.
+        provider, precision, strategy: those that run, where `auto` was asked for.
 
     Raises:
         RuntimeInputError: a member does not exist, or an option has a value that it cannot have.
@@ -108,6 +111,7 @@ def make_plan(identified: Identified, source: Source, options: ScoreOptions, *, 
         engine=options.engine,
         provider=provider,
         precision=precision,
+        strategy=strategy,
         pictures=_pictures(source, options),
         class_names={name: tuple(said[name]) for name in logits if said.get(name)},
         member_outputs=options.member_outputs,

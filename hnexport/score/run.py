@@ -1,8 +1,9 @@
 """`score`: the parts that are missing, then one file of all."""
 
+import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from hnexport.score.assemble import Faults, assemble, faults_of, plan_of, rules
 from hnexport.score.columns import columns_of
 from hnexport.score.on_ray import RayWorkers, contents_by_ray, for_ray
 from hnexport.score.options import ScoreOptions
-from hnexport.score.parts import Parts, parts_folder
+from hnexport.score.parts import Parts, parts_folder, plan_of_parts
 from hnexport.score.plan import Part, Plan, difference, make_plan
 from hnexport.score.samples import Source
 from hnexport.score.scorer import Job, Scorer, load_ensemble
@@ -79,19 +80,24 @@ def score(
     folder, place = (require_path(name, path).absolute() for name, path in (("the bundle", bundle), ("the data", data)))
     if target.suffix.lower() != ".parquet":
         raise RuntimeInputError(f"{spelled('the target', '--out')} must end in .parquet, found {target.name!r}")
+    _check_outside(target, place)
     identified = read_identified(folder, options.digest)
     signature = identified.manifest.signature
     if options.until is not None:
         check_anytime(signature)
     columns_of(signature, 1, {}, member_outputs=options.member_outputs)
     source = open_source(place, identified.manifest, options)
+    options = _going_on(options, target)
+    if workers is not None:
+        options = for_ray(options)
     ensemble = None if workers is not None else load_ensemble(folder, options, options.threads)
     plan = make_plan(
         identified,
         source,
         options,
-        provider=for_ray(options.provider) if ensemble is None else ensemble.provider,
+        provider=options.provider if ensemble is None else ensemble.provider,
         precision=options.precision if ensemble is None else ensemble.precision.value,
+        strategy=str(options.strategy) if ensemble is None else ensemble.strategy.value,
     )
     if _is_done(target, plan):
         if parts_folder(target).exists():  # a crash came before it was removed
@@ -99,7 +105,7 @@ def score(
                 parts.remove()
         return _scored(target, plan, source, (), began)
     check_place(target, rules())
-    if not parts_folder(target).exists():
+    if plan_of_parts(target) is None:
         check_readable(source, place)
     with Parts.opened(target, plan) as parts:
         done = parts.done()
@@ -113,6 +119,24 @@ def score(
         assemble(parts, plan, target)
         parts.remove()
     return _scored(target, plan, source, missing, began)
+
+
+def _going_on(options: ScoreOptions, target: Path) -> ScoreOptions:
+    """The strategy of what is there already, where none is asked for: which one is faster depends on free memory."""
+    before = plan_of_parts(target) or plan_of(target)
+    return options if options.strategy is not None or before is None else replace(options, strategy=before.strategy)
+
+
+def _check_outside(target: Path, data: Path) -> None:
+    """Refuse to write into the data: they would be others by it, and the same call could not go on.
+
+    Raises:
+        RuntimeInputError: the target lies in the folder.
+    """
+    if data.is_dir() and Path(os.path.realpath(data)) in Path(os.path.realpath(target)).parents:
+        raise RuntimeInputError(
+            f"{target} lies in {data}, whose files are scored: choose another {spelled('target', '--out')}"
+        )
 
 
 def _scored(out: Path, plan: Plan, source: Source, parts: Sequence[Part], began: float) -> Scored:

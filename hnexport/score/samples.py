@@ -11,7 +11,7 @@ from hnexport.images import AppliedNormalisation
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["Row", "Source"]
+__all__ = ["Row", "Source", "as_text"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +51,16 @@ class Source(Protocol):
         """Of the ids, as a column."""
         ...
 
+    def check(self) -> None:
+        """Refuse a file that was replaced or written to since the fingerprint was taken: rows of two would be mixed.
+
+        Of a folder each file is a row of its own.
+
+        Raises:
+            RuntimeInputError: it was.
+        """
+        ...
+
     def read(self, start: int, stop: int) -> Iterator[Row]:
         """The rows from `start` to before `stop`. Reading on where the last call ended costs least.
 
@@ -58,3 +68,8 @@ class Source(Protocol):
             RuntimeInputError: the source itself cannot be read.
         """
         ...
+
+
+def as_text(text: str) -> str:
+    """Text that can be written down: names of files need not be, and messages name them."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

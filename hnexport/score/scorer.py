@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
-from hnexport.errors import RuntimeInputError
+from hnexport.errors import BundleError, RuntimeInputError
 from hnexport.runtime import load
 from hnexport.runtime.ensemble import LoadedEnsemble
 from hnexport.score.columns import PartTable, columns_of, table_schema
 from hnexport.score.options import ScoreOptions
 from hnexport.score.plan import METADATA_KEY, Part, Plan
-from hnexport.score.samples import Row, Source
+from hnexport.score.samples import Row, Source, as_text
 from hnexport.score.sources import open_source
+from hnexport.text import shorten
 
 __all__ = ["Job", "Scorer", "load_ensemble"]
 
@@ -85,17 +86,35 @@ class Scorer:
         ids, errors = list[Any](), list[str]()
         try:
             for rows in _ahead(self._batches(part)):
-                good = [number for number, row in enumerate(rows) if row.inputs is not None]
-                if good:
-                    inputs = _stacked([row.inputs for row in rows if row.inputs is not None])
-                    table.fill(np.array(good, np.int64) + len(ids), self._said(inputs))
+                found = [as_text(row.error) for row in rows]
+                for numbers in _alike(rows):
+                    self._fill(table, len(ids), rows, numbers, found)
                 ids += [row.id for row in rows]
-                errors += [row.error for row in rows]
+                errors += found
+            self._source.check()
         except RuntimeInputError as error:
             raise RuntimeInputError(f"rows {part.start:,} to {part.stop - 1:,}: {error}") from error
         file = pa.BufferOutputStream()
-        parquet.write_table(table.table(self._schema, part.start, ids, errors), file)
+        parquet.write_table(table.table(self._schema, part.start, ids, errors), file, write_page_checksum=True)
         return bytes(file.getvalue())
+
+    def _fill(self, table: PartTable, first: int, rows: list[Row], numbers: list[int], errors: list[str]) -> None:
+        """Score some rows of a batch; where they cannot be computed each is tried alone, so that none spoils another.
+
+        Args:
+            first: the number of the batch's first row in the part.
+        """
+        inputs = [row.inputs for row in rows]
+        try:
+            said = self._said(_stacked([one for number in numbers if (one := inputs[number]) is not None]))
+        except (BundleError, RuntimeInputError) as error:  # the graph computed its golden sample, and not this
+            if len(numbers) > 1:
+                for number in numbers:
+                    self._fill(table, first, rows, [number], errors)
+            else:
+                errors[numbers[0]] = as_text(f"the network cannot compute it: {shorten(error.__cause__ or error)}")
+            return
+        table.fill(np.array(numbers, np.int64) + first, said)
 
     def _batches(self, part: Part) -> Iterator[list[Row]]:
         step = self._plan.batch_rows
@@ -114,6 +133,15 @@ def _columns(manifest: Manifest, plan: Plan) -> Any:
 
 def _stacked(inputs: list[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
     return {name: np.concatenate([one[name] for one in inputs]) for name in inputs[0]}
+
+
+def _alike(rows: list[Row]) -> list[list[int]]:
+    """The numbers of rows that have inputs, those together whose inputs have the same shapes."""
+    found: dict[Any, list[int]] = {}
+    for number, row in enumerate(rows):
+        if row.inputs is not None:
+            found.setdefault(tuple(array.shape for array in row.inputs.values()), []).append(number)
+    return list(found.values())
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:

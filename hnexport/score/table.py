@@ -11,7 +11,7 @@ from hnexport.images import AppliedNormalisation, image_input
 from hnexport.images.reader import PictureReader
 from hnexport.runtime.inputs import check_input
 from hnexport.score.batches import ArrowBatches, ParquetBatches, RecordBatches
-from hnexport.score.files import file_fingerprint
+from hnexport.score.files import check_same, file_fingerprint
 from hnexport.score.samples import Row
 from hnexport.spelling import spelled
 
@@ -37,8 +37,9 @@ class Table:
             RuntimeInputError: the file cannot be read, is empty, or lacks a column.
         """
         self.kind, self._path, self._signature = kind, path, manifest.signature
+        self.fingerprint = file_fingerprint(path)  # before anything is read
         self._file: RecordBatches = ParquetBatches(path) if kind == "parquet" else ArrowBatches(path)
-        self.rows, self.fingerprint = self._file.rows, file_fingerprint(path)
+        self.rows = self._file.rows
         if not self.rows:
             raise RuntimeInputError(f"{path} holds no samples")
         held = self._file.schema.names
@@ -55,6 +56,9 @@ class Table:
             missing = next((name for name in self._columns if name not in held), None)
             if missing is not None:
                 raise RuntimeInputError(f"{path} has no column {missing!r}: found {', '.join(held[:12])}")
+        twice = next((name for name in (*self._columns, self.identifier) if held.count(name) > 1), None)
+        if twice is not None:
+            raise RuntimeInputError(f"{path} has several columns {twice!r}: which is meant cannot be told, rename them")
         self._rows: Iterator[Row] = iter(())
         self._at = -1
 
@@ -67,6 +71,10 @@ class Table:
             return pa.int64()
         found = self._file.schema.field(self.identifier).type
         return found.value_type if pa.types.is_dictionary(found) else found
+
+    def check(self) -> None:
+        """As `Source.check`."""
+        check_same(self._path, self.fingerprint)
 
     def read(self, start: int, stop: int) -> Iterator[Row]:
         """As `Source.read`."""

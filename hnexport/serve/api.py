@@ -4,6 +4,9 @@ import json
 from typing import Any
 
 from hnexport import __version__
+from hnexport.errors import RuntimeInputError
+from hnexport.families import image_input
+from hnexport.images.normalising import applied_to
 from hnexport.installed import require_extra
 from hnexport.names import COND_ID
 from hnexport.serve.asked import PARAMETERS
@@ -18,12 +21,16 @@ __all__ = ["document", "page_of"]
 _ERRORS = {
     "400": "the request is not what it should be; the sentence says what was expected",
     "404": "no such model, version or route",
+    "405": "the route is asked by another method",
     "408": "the body did not arrive in time",
     "413": "the body is too large",
     "415": "the body is compressed",
+    "421": "only localhost is served: the request names another host",
     "422": "the network cannot compute these inputs",
     "503": "not ready, or too much waits: try again after Retry-After seconds, or elsewhere",
 }
+
+_MOST_NAMES = 100
 
 
 def document(name: str, served: Served, options: ServeOptions) -> dict[str, Any]:
@@ -49,7 +56,7 @@ def document(name: str, served: Served, options: ServeOptions) -> dict[str, Any]
             "title": f"{name}, served by hnexport",
             "version": served.version,
             "description": f"Bundle {served.digest}, {served.manifest.members} members. hnexport {__version__}. "
-            f"At most {options.batch} samples and {options.body_bytes} bytes a request.",
+            f"At most {options.batch} samples and {options.body_bytes} bytes a request. {_pictures(served)}".rstrip(),
         },
         "paths": paths,
     }
@@ -138,6 +145,26 @@ def _said(spec: TensorSpec) -> str:
     return f"{spec.dtype} [{', '.join(map(str, spec.shape))}]"
 
 
+def _pictures(served: Served) -> str:
+    """What pictures are to the network; "" where it takes none."""
+    image = image_input(served.manifest)
+    if image is None:
+        return ""
+    try:
+        how = applied_to(image, None, image.tensor.name).told()
+    except RuntimeInputError:
+        how = "pictures: normalised as those of the training, and the bundle does not say how"
+    return f"{image.tensor.name} takes {how}."
+
+
+def _classes(served: Served) -> list[str]:
+    """The names of the classes of each output that has some."""
+    return [
+        f"Classes of {output}, in their order: {', '.join(names[:_MOST_NAMES])}{', …' * (len(names) > _MOST_NAMES)}"
+        for output, names in served.manifest.usage.class_names.items()
+    ]
+
+
 def page_of(name: str, served: Served, options: ServeOptions) -> str:
     """The same for people: one HTML page, no scripts.
 
@@ -158,6 +185,7 @@ def page_of(name: str, served: Served, options: ServeOptions) -> str:
         ensemble=served.first,
         inputs=[(item.name, NAMES.get(item.dtype, item.dtype), _shape(item)) for item in signature.inputs],
         outputs=[(item.name, NAMES.get(item.dtype, item.dtype), _shape(item)) for item in signature.outputs],
+        notes=list(filter(None, (_pictures(served), *_classes(served)))),
         said=[(item.name, NAMES.get(item.dtype, item.dtype), _shape(item)) for item in summary_specs(signature)],
         parameters=PARAMETERS,
         gets={path.replace("{model}", name): text for path, text in _GETS.items()},

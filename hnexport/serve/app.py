@@ -1,8 +1,11 @@
 """The routes, as an ASGI application."""
 
 import asyncio
+import contextlib
+import ipaddress
 import json
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -32,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 _ELSEWHERE_BYTES = 64 * 2**10
 """Bodies larger than this are read and written by another thread, so that the event loop goes on."""
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _GONE = 499  # as nginx logs a client that did not wait; nobody reads the answer
 
 Endpoint = Callable[[Service, Request], Awaitable[Response]]
@@ -69,7 +71,7 @@ class _Guard:
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._service = app, service
-        self._alone = service.options.host in _LOOPBACK
+        self._alone = _is_loopback(service.options.host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -85,6 +87,16 @@ class _Guard:
             await send(message)
 
         await self._app(scope, receive, sending)
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a service that listens there: 127.0.0.2 is such an address too."""
+    with contextlib.suppress(OSError, ValueError):
+        return all(
+            ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback
+            for *_, address in socket.getaddrinfo(host, None)
+        )
+    return False
 
 
 async def _answered(service: Service, route: str, endpoint: Endpoint, request: Request) -> Response:
@@ -171,7 +183,7 @@ async def _infer(service: Service, request: Request) -> Response:
     with holding(service) as held:
         body = await read_body(request, held, service.options.read_s)
         large = len(body) > _ELSEWHERE_BYTES
-        asked = await _done(large, read_request, body, request.headers.get(HEADER_LENGTH))
+        asked = await _done(large, read_request, body, _header_length(request))
         inputs = dict(asked.inputs)
         cond_id = inputs.pop(COND_ID, None)
         wish = service.asked(served, asked.parameters, cond_id, [output.name for output in asked.outputs])
@@ -181,6 +193,13 @@ async def _infer(service: Service, request: Request) -> Response:
         answer = partial(write_answer, service.name, served.version, asked, ran, details(ran) if told else {})
         content, headers = await _done(_is_large(ran), answer)
     return Response(content, headers=headers)
+
+
+def _header_length(request: Request) -> str | None:
+    found = request.headers.getlist(HEADER_LENGTH)
+    if len(found) > 1:
+        raise RefusedError(400, f"{HEADER_LENGTH} stands twice in the request")
+    return found[0] if found else None
 
 
 async def _predict(service: Service, request: Request) -> Response:

@@ -30,6 +30,7 @@ PARAMETERS: Mapping[str, str] = {
     "timeout": "in microseconds: refused with 503 where the call has not begun by then",
 }
 """What a request may say, and what it means."""
+_MOST_DIGITS = 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,9 @@ def _of_bundle(
     parameters: Mapping[str, Any], manifest: Manifest, cond_id: Any
 ) -> tuple[Mapping[str, Any], tuple[int, ...]]:
     """The bundle's own rule as parameters, and the members in its order."""
-    named = cond_id is not None or any(parameters.get(name) is not None for name in ("member", "least"))
+    if parameters.get("least") is not None:
+        raise RefusedError(400, f'least is the bundle\'s own with "until": "{BUNDLE}": leave it out')
+    named = cond_id is not None or parameters.get("member") is not None
     rule, order = bundle_rule(manifest, () if named else parameters.get("members") or "all")
     return {**parameters, "members": None, "until": rule.confidence, "least": rule.least}, order
 
@@ -168,10 +171,10 @@ def _checked(members: Any, count: int) -> tuple[int, ...]:
 def _list(members: Any) -> Any:
     if not isinstance(members, str) or members == "all":
         return members
-    try:
-        return [int(part) for part in members.split(",")]
-    except ValueError:
-        raise RefusedError(400, f'members must be "all" or numbers such as "2,3,7", found {shown(members)}') from None
+    parts = [part.strip() for part in members.split(",")]
+    if not all(part.isascii() and part.isdigit() and len(part) <= _MOST_DIGITS for part in parts):
+        raise RefusedError(400, f'members must be "all" or numbers such as "2,3,7", found {shown(members)}')
+    return [int(part) for part in parts]
 
 
 def _until(parameters: Mapping[str, Any]) -> Until | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -13,6 +13,7 @@ __all__ = ["Held", "holding", "read_body"]
 
 _MOST_DIGITS = 15
 _MOST_DISCARDED = 64 * 2**20
+_QUIET_S = 1.0
 _CLOSE = {"Connection": "close"}
 
 
@@ -63,11 +64,12 @@ async def read_body(request: Request, held: Held, timeout_s: float) -> bytes:
     """
     try:
         async with asyncio.timeout(timeout_s or None):
-            try:
-                return await _read(request, held)
-            except RefusedError:
+            return await _read(request, held)
+    except RefusedError:
+        with suppress(TimeoutError):  # why it is refused is what the client is told
+            async with asyncio.timeout(timeout_s or None):
                 await _discard(request)
-                raise
+        raise
     except TimeoutError:
         raise RefusedError(408, f"the body did not arrive within {timeout_s:g} s", _CLOSE) from None
     except ClientDisconnect:
@@ -75,7 +77,7 @@ async def read_body(request: Request, held: Held, timeout_s: float) -> bytes:
 
 
 async def _read(request: Request, held: Held) -> bytes:
-    if request.headers.get("content-encoding", "identity") not in ("", "identity"):
+    if any(encoding.lower() not in ("", "identity") for encoding in request.headers.getlist("content-encoding")):
         raise RefusedError(415, "the body must not be compressed: leave Content-Encoding out", _CLOSE)
     said = request.headers.get("content-length", "")
     known = said.isascii() and said.isdigit()
@@ -90,10 +92,14 @@ async def _read(request: Request, held: Held) -> bytes:
 
 
 async def _discard(request: Request) -> None:
-    """Read a refused body, up to a limit: a client that is still sending would see its connection break instead."""
+    """Read a refused body, up to a limit: a client that is still sending would see its connection break instead.
+
+    Raises:
+        TimeoutError: it does not send: what announces more than it may waits for an answer first.
+    """
     left = _MOST_DISCARDED
     while left > 0:
-        message = await request.receive()
+        message = await asyncio.wait_for(request.receive(), _QUIET_S)
         left -= len(message.get("body", b""))
         if not message.get("more_body", False):
             return

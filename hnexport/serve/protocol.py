@@ -82,12 +82,12 @@ def read_request(body: bytes, header_length: str | None) -> InferRequest:
     name = value.get("id")
     if name is not None and not isinstance(name, str):
         raise RefusedError(400, f"id must be text, found {shown(name)}")
-    parameters = dict(_object(value.get("parameters"), "parameters"))
+    parameters, outputs = dict(_object(value.get("parameters"), "parameters")), value.get("outputs")
     binary = _flag(parameters.pop("binary_data_output", False), "binary_data_output")
     return InferRequest(
         id=name,
         inputs=_inputs(value.get("inputs"), memoryview(body)[end:]),
-        outputs=tuple(_wanted(item, binary) for item in _list(value.get("outputs") or [], "outputs")),
+        outputs=tuple(_wanted(item, binary) for item in _list([] if outputs is None else outputs, "outputs")),
         parameters=parameters,
         binary=binary,
     )

@@ -72,6 +72,10 @@ class Service:
         Raises:
             HnexportError: as `hnexport.runtime.load`.
         """
+        async with self._replacing:  # who asks for another bundle meanwhile has it loaded afterwards
+            await self._start()
+
+    async def _start(self) -> None:
         self._stamp = stamp(self.bundle)
         served = await asyncio.to_thread(load_served, self.bundle, self.options.load)
         self._name = self._name or _as_name(served.manifest.name)

@@ -34,6 +34,8 @@ NAMES: Mapping[str, str] = MappingProxyType({dtype: name for name, dtype in DATA
 """The protocol's names by NumPy's."""
 _MOST_AXES = 16
 _LARGEST_SIZE = 2**31
+_MOST_ELEMENTS = 2**56
+"""Of a shape, where an empty axis counts as 1: NumPy has no arrays whose bytes 63 bits cannot count."""
 
 
 def shape_of(value: Any, name: str) -> tuple[int, ...]:
@@ -47,6 +49,8 @@ def shape_of(value: Any, name: str) -> tuple[int, ...]:
     for size in value:
         if type(size) is not int or not 0 <= size <= _LARGEST_SIZE:
             raise RefusedError(400, f"{name}: a size of the shape is a whole number from 0, found {shown(size)}")
+    if math.prod(max(size, 1) for size in value) > _MOST_ELEMENTS:
+        raise RefusedError(400, f"{name}: no tensor has the shape {shown(value)}")
     return tuple(value)
 
 
@@ -93,6 +97,8 @@ def as_array(data: Any, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
             found = np.asarray(data, dtype=np.float64)  # None becomes NaN
     except (ValueError, TypeError, OverflowError):
         raise RefusedError(400, f"{name}: the lists in it have different lengths, or do not hold numbers") from None
+    if "b" not in (found.dtype.kind, dtype.kind) and _holds_booleans(data):  # NumPy takes true for 1 beside numbers
+        raise RefusedError(400, f"{name}: expected {_said(dtype)}, found true or false among others")
     if found.dtype.kind not in {"b": "b", "f": "fiu"}.get(dtype.kind, "iu") and found.size:
         raise RefusedError(400, f"{name}: expected {_said(dtype)}, found others")
     if dtype.kind in "iu" and found.size:
@@ -135,6 +141,18 @@ def _only_numbers(data: Any) -> bool:
         elif item is not None and type(item) not in (int, float):
             return False
     return True
+
+
+def _holds_booleans(data: Any) -> bool:
+    pending = [data] if isinstance(data, list) else []
+    while pending:
+        item = pending.pop()
+        kinds = set(map(type, item))
+        if bool in kinds:
+            return True
+        if list in kinds:
+            pending.extend(inner for inner in item if type(inner) is list)
+    return False
 
 
 def _said(dtype: np.dtype[Any]) -> str:

@@ -155,6 +155,9 @@ def pictures(**changes):
         pytest.param(stopping(level=0.0), "anytime.level: expected a number above 0 and below 1", id="level"),
         pytest.param(stopping(least=4), "anytime.least: expected 1 to 3 members, found 4", id="least"),
         pytest.param(stopping(members=0.5), "anytime.members: expected a mean of 1 to 3", id="fewer than one member"),
+        pytest.param(
+            stopping(least=2, members=1.5), "anytime.members: expected a mean of 2 to 3", id="fewer members than least"
+        ),
         pytest.param(stopping(rows=0), "anytime.rows: expected at least 1, found 0", id="stopping rows"),
         pytest.param(stopping(precision="int9"), r"\$\.anytime\.precision", id="stopping precision"),
         pytest.param(stopping(max_accuracy_drop=None), "anytime: expected a stated loss", id="no stated loss"),

@@ -93,14 +93,14 @@ def test_predict_takes_the_members_that_the_rule_asks_for(ruled, tmp_path):
         rule.order[:count] for count in known.members_used.tolist()
     ]
     some = run("predict", target, tmp_path / "images.npy", "--until", "bundle", "--members", "0,1")
-    assert (some.exit_code, "leave --members out" in said(some)) == (2, True)
+    assert (some.exit_code, "2, 0, 1: name none" in said(some)) == (2, True)
 
 
 def test_without_a_rule_the_command_that_makes_one_is_said(digits, tmp_path):
     np.save(tmp_path / "images.npy", splits()[2].images[:2])
     done = run("predict", digits.path, tmp_path / "images.npy", "--until", "bundle")
     assert done.exit_code == 2
-    assert "--until bundle is for a bundle that says when its members are enough" in said(done)
+    assert "the rule 'bundle' is for a bundle that says when its members are enough" in said(done)
     assert "`hnexport evaluate BUNDLE HELD_OUT --out NEW --max-accuracy-drop 0.005`" in said(done)
 
 
@@ -111,14 +111,20 @@ def test_an_evaluation_of_the_new_bundle_has_the_curve_of_its_rule(ruled, held):
     assert found.order == fitted.until.order
     (row,) = (one for one in found.sources[0].classification.stopped if one.until == "bundle")
     assert row.members == fitted.until.members
-    assert row.changed == round(400 * fitted.until.changed.measured)
+    judged = fitted.until.rows - fitted.until.order_rows
+    assert row.changed >= round(judged * fitted.until.changed.measured)  # those that chose the order judged nothing
     assert row.scores.nll == pytest.approx(fitted.until.scores.nll, rel=1e-9)
 
 
 def test_with_a_stated_loss_the_rule_is_chosen_behind_the_temperature(digits, held, tmp_path):
     done = run("evaluate", digits.path, held, "--out", tmp_path / "new", "--max-changed", "0.03", "--provider", "cpu")
     assert done.exit_code == 0, done.output
-    for text in ("temperature 0.", "until, chosen on these 400 rows in float32", "(stated: 0.03)", "published"):
+    for text in (
+        "temperature 0.",
+        "until, chosen on these 400 rows, 40 of which chose the order, in float32",
+        "(stated: 0.03)",
+        "published",
+    ):
         assert text in said(done)
     manifest, part = read_manifest(tmp_path / "new"), splits()[1]
     assert manifest.temperature is not None
@@ -129,6 +135,12 @@ def test_with_a_stated_loss_the_rule_is_chosen_behind_the_temperature(digits, he
     again = run("evaluate", tmp_path / "new", held, "--out", tmp_path / "twice", "--fit", "temperature,until",
                 "--max-changed", "0.03")  # fmt: skip
     assert "has a temperature already" in said(again)
+
+
+def test_a_rule_that_a_temperature_leaves_behind_is_said_to_be(ruled, held, tmp_path):
+    done = run("evaluate", ruled[0], held, "--out", tmp_path / "new", "--provider", "cpu")
+    assert "was chosen without this temperature" in said(done)
+    assert read_manifest(tmp_path / "new").anytime is None
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,9 @@ def test_outputs_are_written_under_the_names_of_the_ensemble(run, built, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("o.txt", "must end in .npz or .npy"), ("there.npz", "exists")], ids=["kind", "exists"]
+    ("name", "message"),
+    [("o.txt", "must end in .npz or .npy, or in .parquet to score a data set"), ("there.npz", "exists")],
+    ids=["kind", "exists"],
 )
 def test_a_place_that_cannot_hold_the_outputs_is_refused_first(run, tmp_path, name, message):
     (tmp_path / "there.npz").write_text("mine")

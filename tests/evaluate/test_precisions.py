@@ -12,8 +12,10 @@ from hnexport.bench.results import BenchReport, ContenderResult, Timing
 from hnexport.card import Measured
 from hnexport.errors import RuntimeInputError
 from hnexport.evaluate import EvaluateOptions, StatedLoss, evaluate
+from hnexport.evaluate.anytime import stopped
 from hnexport.evaluate.carded import measured
 from hnexport.evaluate.curves import curves, stopped_plots
+from hnexport.evaluate.drawing import padded
 from hnexport.evaluate.page import evaluation_page
 from hnexport.evaluate.stopping import choose
 from hnexport.quantise.options import Int8Options
@@ -99,6 +101,21 @@ def test_the_rule_is_chosen_in_the_precision_that_is_named_against_float32(found
     assert found.until.all_scores.nll == pytest.approx(found.sources[0].classification.ensemble.nll, rel=1e-6)
 
 
+def test_answers_that_stopping_changes_are_counted_from_float32_in_every_precision(found, tuned):
+    tested = splits()[2]
+    whole = load(tuned.path, provider="cpu", check="none").predict_mean(tested.images).probabilities.argmax(-1)
+    int8 = load(tuned.path, provider="cpu", precision="int8", check="none")
+    by_rule = {one.until: one for one in found.sources[1].classification.stopped}
+    for name in ("0.5", "0.9"):
+        said = int8.predict_mean(tested.images, until=float(name)).probabilities.argmax(-1)
+        assert by_rule[name].changed == (said != whole).sum()
+    assert by_rule["all"].changed == found.sources[1].difference.ensemble_answers
+    logits = np.log([[[0.9, 0.1]], [[0.8, 0.2]]])
+    (*_, every) = stopped(logits, np.array([0]), 15, against=logits[..., ::-1])
+    assert (every.until, every.changed) == ("all", 1)
+    assert "are others than those of all members, of runtime." in evaluation_page(found)
+
+
 def test_a_member_costs_what_the_benchmark_timed(found):
     assert [one.member_cost for one in found.sources] == [1.0, 0.25]
     assert found.costs == "digits-3 on cpu, the median over the batch sizes 1, 8, 32"
@@ -167,3 +184,27 @@ def test_costs_of_another_place_are_no_costs(report):
     assert costs.of("int8", "cpu") == 0.25
     assert costs.of("int8", "cuda") is None
     assert costs.of("openvino-int8", "cpu") is None
+    assert costs.missing("int8", "cpu") == ""
+    assert costs.missing("openvino-int8", "cpu") == (
+        "openvino-int8 on cpu was not timed (`hnexport bench BUNDLE --json --provider cpu "
+        "--against plain,openvino-int8` does)"
+    )
+    assert "--provider cuda --against plain,materialised`" in costs.missing("materialised", "cuda")
+    assert (
+        costs.missing("", "cuda") == "`hnexport bench` does not compare members of this precision on cuda with float32"
+    )
+
+
+def test_what_was_not_timed_is_said_beside_the_costs(tuned, report, archive):
+    found = evaluate(tuned.path, archive, options=EvaluateOptions(costs=read_costs(report), engine="openvino"))
+    assert found.sources[0].member_cost is None
+    assert found.costs.startswith(
+        "digits-3 on cpu, the median over the batch sizes 1, 8, 32; openvino-materialised on "
+    )
+    assert "--against plain,openvino-materialised` does)" in evaluation_page(found)
+
+
+def test_an_axis_of_shares_ends_where_shares_do():
+    assert padded([1.0, 1.0], shares=True) == (0.99, 1.0)
+    assert padded([0.0, 0.5], shares=True) == (0.0, pytest.approx(0.56))
+    assert padded([1.0, 1.0]) == (0.99, 1.01)

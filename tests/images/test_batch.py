@@ -245,5 +245,8 @@ def test_the_example_images_fit_the_default_graph(path):
 
 
 def test_a_folder_in_the_place_of_a_file_says_what_to_give(tmp_path):
-    with pytest.raises(RuntimeInputError, match=r"it is a folder: give the files in it, such as .*\*\.png"):
+    with pytest.raises(
+        RuntimeInputError,
+        match=r"it is a folder: give the files in it, such as .*\*\.png; .* --out predictions.parquet` scores",
+    ):
         read_images([tmp_path], spec())

@@ -47,10 +47,11 @@ def test_torchscript_and_onnx_have_it_too(built, images, tmp_path):
     write_members(built.path, [1], tmp_path / "one.pt", options=MemberOptions(precision=Precision.BFLOAT16, trust=True))
     found = torch.jit.load(tmp_path / "one.pt")(torch.from_numpy(images)).detach().numpy()
     assert 1e-5 < np.linalg.norm(found - known) / np.linalg.norm(known) < 0.1
-    write_members(built.path, [1], tmp_path / "one.onnx", options=MemberOptions(precision=Precision.FLOAT16))
+    one = write_members(built.path, [1], tmp_path / "one.onnx", options=MemberOptions(precision=Precision.FLOAT16))
     kinds = {tensor.data_type for tensor in onnx.load(tmp_path / "one.onnx").graph.initializer}
     assert onnx.TensorProto.FLOAT16 in kinds
     assert onnx.TensorProto.FLOAT not in kinds
+    assert one.judged == "the bundle's golden samples"
     assert any(item.key == "hnexport.member" for item in onnx.load(tmp_path / "one.onnx").metadata_props)
 
 
@@ -59,6 +60,7 @@ def test_what_it_changes_is_told_and_a_budget_refuses_it(built, images, tmp_path
     np.savez(tmp_path / "images.npz", image=images, label=known)
     given = ["member", str(built.path), "0", "--precision", "float16", "--calibration", str(tmp_path / "images.npz")]
     done = CliRunner().invoke(cli, [*given, "--out", str(tmp_path / "a.onnx"), "--json", "--max-accuracy-drop", "0.1"])
+    assert json.loads(done.stdout)["float16"]["judged"].startswith("23 samples of ")
     told = json.loads(done.stdout)["float16"]["members"]["0"]
     assert told["accuracy_float32"] == 1.0
     assert told["accuracy"] > 0.9

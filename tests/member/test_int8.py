@@ -74,6 +74,7 @@ def test_the_command_writes_and_tells(built, samples, tmp_path):
     done = CliRunner().invoke(cli, [*given, "--out", str(tmp_path / "a.onnx")])
     assert done.exit_code == 0, done.output
     assert "each file computes what its rounded network gives in float64" in done.stdout
+    assert "what fewer bits change, by 8 samples of " in done.stdout
     told = json.loads(CliRunner().invoke(cli, [*given, "--out", str(tmp_path / "b.onnx"), "--json"]).stdout)
-    assert set(told["int8"]) == {"members", "kept"}
+    assert set(told["int8"]) == {"members", "judged", "kept"}
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()

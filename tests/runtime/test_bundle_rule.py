@@ -51,13 +51,15 @@ def test_the_rule_and_the_order_of_the_bundle_are_used(ensemble):
 
 
 def test_a_bundle_without_a_rule_says_how_to_get_one(plain):
-    with pytest.raises(RuntimeInputError, match=r"until='bundle' is for .* `hnexport evaluate BUNDLE HELD_OUT --out"):
+    with pytest.raises(
+        RuntimeInputError, match=r"the rule 'bundle' is for .* `hnexport evaluate BUNDLE HELD_OUT --out"
+    ):
         plain.predict_mean(splits()[2].images[:2], until="bundle")
 
 
 @pytest.mark.parametrize("members", [[2, 0, 1], [1]])
 def test_the_rule_goes_with_no_other_members(ensemble, members):
-    with pytest.raises(RuntimeInputError, match="in the bundle's own order, 2, 0, 1: leave members out"):
+    with pytest.raises(RuntimeInputError, match="in the bundle's own order, 2, 0, 1: name none"):
         ensemble.predict_mean(splits()[2].images[:2], members=members, until="bundle")
 
 
@@ -69,7 +71,8 @@ def test_a_rule_that_was_chosen_in_another_precision_is_used_and_said_once(ensem
         for _ in range(2):
             assert set(ensemble.predict_mean(splits()[2].images, until="bundle").members_used) == {2, 3}
     assert [record.getMessage() for record in caplog.records] == [
-        "the bundle's rule was chosen on answers in int8, these are in float32: what it costs was not measured for them"
+        "the bundle's rule was chosen on answers in int8, these are in float32: what it costs was not measured for "
+        "them; ask in int8, or choose one on answers in float32"
     ]
 
 

@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -170,15 +169,9 @@ def test_what_a_provider_cannot_do_limits_what_is_asked_of_it():
     assert limited(Limits(), Device(provider="toy")) == limited(Limits(), Device()) == Limits()
 
 
-def test_a_command_refuses_a_name_that_is_no_providers(shared_bundle):
+def test_a_command_refuses_a_name_that_is_no_providers(shared_bundle, zygote, tmp_path):
     for command in (["verify"], ["bench", "--seconds", "1"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "hnexport", *command, str(shared_bundle), "--provider", "gpu"],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=dict(os.environ),
-        )
+        done = zygote.run([*command, shared_bundle, "--provider", "gpu"], cwd=tmp_path, env=os.environ)
         assert done.returncode == 2
         assert "unknown provider 'gpu': choose one of auto, cpu, cuda" in done.stderr
 

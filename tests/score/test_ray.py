@@ -9,7 +9,7 @@ import tempfile
 import pytest
 
 from hnexport.errors import RuntimeInputError
-from hnexport.score import RayWorkers
+from hnexport.score import RayWorkers, ScoreOptions
 from hnexport.score.on_ray import for_ray
 
 RUNS = """
@@ -62,6 +62,8 @@ def test_ray_writes_the_same_bytes_as_this_process(bundle, forms, whole, short, 
 
 
 def test_auto_is_the_cpu_and_no_actors_are_none():
-    assert (for_ray("auto"), for_ray("cuda")) == ("cpu", "cuda")
+    here, there = for_ray(ScoreOptions()), for_ray(ScoreOptions(provider="cuda"))
+    assert (here.provider, here.strategy) == ("cpu", "materialised")
+    assert (there.provider, there.strategy) == ("cuda", "generated")
     with pytest.raises(RuntimeInputError, match="actors must be"):
         RayWorkers(actors=0)

@@ -7,9 +7,11 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from bundles import saying
 
 from hnexport.runtime import load
 from hnexport.serve.settings import LoadSettings
+from hnexport.spec.usage import Normalisation
 
 LENGTH = "Inference-Header-Content-Length"
 
@@ -135,6 +137,22 @@ def test_the_page_loads_nothing_and_names_every_parameter(ask):
     assert all(f"<code>{name}</code>" in page.text for name in ("until", "batch_details", "mean_probabilities"))
 
 
+def test_the_page_says_how_pictures_are_normalised_and_what_the_classes_are_called(ask, built, tmp_path):
+    async def both(asking):
+        document = (await asking.client.get("/openapi.json")).json()
+        return (await asking.client.get("/")).text, document["info"]["description"]
+
+    names = tuple(f"kind {one}" for one in range(built.manifest.outputs[0].shape[-1]))
+    told = Normalisation(mean=(0.4,), std=(0.25, 0.5, 1.0))
+    said = saying(built.path, tmp_path / "said", class_names={"logits": names}, normalisation=told)
+    page, description = ask(both, said)
+    for text in (page, description):
+        assert "image takes pictures: (pixel/255 - mean) / std, mean 0.4, std 0.25, 0.5, 1, as the bundle says." in text
+    assert f"Classes of logits, in their order: {', '.join(names)}" in page
+    unsaid = saying(built.path, tmp_path / "unsaid", normalisation=None, class_names={})
+    assert all("the bundle does not say how" in text for text in ask(both, unsaid))
+
+
 def test_before_the_members_are_made_only_liveness_answers(ask, images):
     async def many(asking):
         get = asking.client.get
@@ -171,6 +189,7 @@ def test_while_it_stops_it_answers_is_not_ready_and_closes_connections(ask, imag
         (b'{"inputs": [1]}', 400),
         (b'{"inputs": [{"name": []}]}', 400),
         (b'{"inputs": [], "outputs": 3}', 400),
+        (b'{"inputs": [], "outputs": {}}', 400),
         (b'{"inputs": [], "parameters": []}', 400),
         (b" " * 5000, 413),
     ],
@@ -182,6 +201,27 @@ def test_what_is_no_request_is_refused_in_json(ask, body, status):
     answer = ask(one, body_bytes=4096) if status == 413 else ask(one)
     assert answer.status_code == status
     assert list(answer.json()) == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ([("Inference-Header-Content-Length", "1"), ("Inference-Header-Content-Length", "2")], 400),
+        ([("Content-Encoding", "Identity")], 200),
+        ([("Content-Encoding", "identity"), ("Content-Encoding", "gzip")], 415),
+        ([("Host", "elsewhere.example")], 421),
+    ],
+)
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
+def test_headers_are_read_whole(ask, images, headers, status, host):
+    body = {"inputs": [member(0), tensor("image", images[:1], "FP32")]}
+
+    async def one(asking):
+        path = f"/v2/models/{asking.service.name}/infer"
+        return await asking.client.post(path, content=json.dumps(body), headers=headers)
+
+    answer = ask(one, host=host)
+    assert answer.status_code == status, answer.text
 
 
 def test_a_request_that_does_not_fit_the_network_is_told_what_is_expected(ask, images):

@@ -65,6 +65,8 @@ def test_until_is_the_runtimes_rule(wish):
         ({"cond_id": np.array([0, 2**40])}, "does not exist"),
         ({"cond_id": np.array([0.5])}, "whole number"),
         ({"members": "0,x"}, '"all" or numbers'),
+        ({"members": "0,1_0"}, '"all" or numbers'),
+        ({"members": "\uff11"}, '"all" or numbers'),
         ({"members": [1, 1]}, "named twice among"),
         ({"members": []}, "empty"),
         ({"mean": "yes"}, "true or false"),

@@ -34,12 +34,14 @@ def test_the_rule_and_the_order_are_those_of_the_bundle(manifest):
     assert wish(manifest, until=0.9, least=2).members == (0, 1, 2)
 
 
-@pytest.mark.parametrize("parameters", [{"members": "0,1"}, {"member": 1}, {"least": 2}])
+@pytest.mark.parametrize("parameters", [{"members": "0,1"}, {"member": 1}])
 def test_nothing_else_goes_with_it(manifest, parameters):
     with pytest.raises(RefusedError, match="asks all members in the bundle's own order"):
         wish(manifest, until="bundle", **parameters)
+    with pytest.raises(RefusedError, match="least is the bundle's own"):
+        wish(manifest, until="bundle", least=2)
 
 
 def test_a_bundle_without_a_rule_refuses(manifest):
-    with pytest.raises(RefusedError, match="is for a bundle that says when its members are enough"):
+    with pytest.raises(RefusedError, match="^the rule 'bundle' is for a bundle that says when its members are enough"):
         wish(dataclasses.replace(manifest, anytime=None), until="bundle")

@@ -115,6 +115,9 @@ def test_raw_bytes_that_are_no_http_are_answered_with_400(started, built):
             with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
                 connection.sendall(sent + b"\r\n\r\n")
                 assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:  # it announces, and waits
+            connection.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
         assert service.get("/v2/health/ready").status_code == 200
         service.stop()
 

@@ -51,6 +51,9 @@ def test_what_json_cannot_say_is_null_and_null_is_nan():
         ([1e39], "FP32", [1], "too large for float32"),
         ([70000], "FP16", [1], "too large for float16"),
         ([1], "BOOL", [1], "true and false"),
+        ([True, 1], "BOOL", [2], "true and false"),
+        ([True, 0], "INT64", [2], "true or false among"),
+        ([[0.5, 1], [0.5, False]], "FP32", [2, 2], "true or false among"),
         ([{}], "FP32", [1], "expected numbers"),
         (3, "FP32", [], "must be a list"),
         ([1], "BYTES", [1], "datatype must be one of"),
@@ -70,7 +73,7 @@ def test_bytes_of_another_size_and_bools_that_are_none_are_refused():
         from_bytes(memoryview(b"\2"), "BOOL", [1], "x")
 
 
-@pytest.mark.parametrize("shape", [None, 3, [1.0], [True], [-1], [2**40], [1] * 20, ["1"]])
+@pytest.mark.parametrize("shape", [None, 3, [1.0], [True], [-1], [2**40], [1] * 20, ["1"], [2**31, 2**31, 0]])
 def test_a_shape_is_a_list_of_sizes(shape):
     with pytest.raises(RefusedError):
         shape_of(shape, "x")

@@ -291,6 +291,7 @@ def trained(hnet: nn.Module, mnet: nn.Module) -> None:
     mnet.eval()
 
 
+_heads = with_heads(_hmlp_of)
 _VECTOR = {"uncond_input": torch.tensor([[0.5, -1.0, 0.25, 2.0]])}
 
 PUBLIC: dict[str, Pair] = {
@@ -302,7 +303,7 @@ PUBLIC: dict[str, Pair] = {
     "ChunkedHMLP, ResNet": Pair(hnet=chunked, mnet="ResNet"),
     "ChunkedHMLP, ZenkeNet": Pair(hnet=chunked, mnet="ZenkeNet"),
     "ChunkedHMLP, LeNet": Pair(hnet=chunked, mnet="LeNet"),
-    "HContainer with heads, SimpleRNN": Pair(hnet=with_heads(_hmlp_of), mnet="SimpleRNN"),
+    "HContainer with heads, SimpleRNN": Pair(hnet=_heads, mnet="SimpleRNN"),
     "StructuredHMLP of resnet_chunking, ResNet": Pair(hnet=of_resnet, mnet="ResNet"),
 }
 """The pairs that public code has."""
@@ -338,8 +339,8 @@ OTHERS: dict[str, Pair] = {
     "batch ensemble, ResNet": Pair(hnet=batch_ensemble, mnet="ResNet"),
     "deep ensemble, WRN": Pair(hnet=deep_ensemble, mnet="WRN"),
     "deep ensemble, MLP": Pair(hnet=deep_ensemble, mnet="MLP"),
-    "HContainer with heads, MLP": Pair(hnet=with_heads(_hmlp_of), mnet="MLP"),
-    "HContainer with heads, ResNet": Pair(hnet=with_heads(_hmlp_of), mnet="ResNet"),
+    "HContainer with heads, MLP": Pair(hnet=_heads, mnet="MLP"),
+    "HContainer with heads, ResNet": Pair(hnet=_heads, mnet="ResNet"),
     "HContainer with heads of ChunkedHMLP, WRN": Pair(
         hnet=with_heads(lambda shapes: chunked(None, shapes)), mnet="WRN"
     ),

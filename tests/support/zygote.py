@@ -8,7 +8,6 @@ interpreter does. Tests about imports and start-up start a fresh interpreter ins
 import array
 import atexit
 import contextlib
-import gc
 import importlib
 import json
 import os
@@ -276,9 +275,9 @@ def _main() -> None:
         importlib.import_module(name)
     exporter = importlib.import_module("exporter")  # beside this file
     exporter.share_registry()
+    exporter.share_operators()
     exporter.warm_registry()
-    gc.collect()
-    gc.freeze()  # a collection in a child would copy every page
+    exporter.spare_collections()  # one in a child would copy every page
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests; the socket closes after it
     request = _serve(socket.socket(fileno=int(sys.argv[1])))
     if request is None:

@@ -86,6 +86,17 @@ def test_members_in_int8_are_asked_one_after_the_other_whatever_the_batch(engine
     assert found.members_used.max() > 1
 
 
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_an_ensemble_that_was_loaded_before_another_tuning_stays_what_it_was(engine, built, samples):
+    """Other layers stay in float32 then: parameters of one tuning do not fit the graph of another."""
+    quantised(built.path, samples, options=Int8Options(samples=32, least_decibels=0.0))
+    ensemble, images = load(built.path, precision="int8", engine=engine, resident_members=1), np.load(samples)["image"]
+    known = ensemble.predict(images, member=1)
+    assert quantised(built.path, samples, options=Int8Options(samples=32, least_decibels=36.0)).report.kept
+    ensemble.predict(images, member=2)  # the graph is opened again
+    np.testing.assert_array_equal(ensemble.predict(images, member=1), known)
+
+
 def test_openvino_is_refused_where_its_sums_would_leave_their_range(built, samples, options, monkeypatch):
     """Seen with ONEDNN_MAX_CPU_ISA=AVX2, which leaves VNNI out: outputs of a transformer are off by a third."""
     quantised(built.path, samples, options=options)

@@ -28,8 +28,9 @@ class Odd(nn.Module):
         self.factor, self.row = nn.Parameter(torch.randn(8, 8)), nn.Parameter(torch.randn(1, 8))
 
     def forward(self, numbers: Tensor) -> dict[str, Tensor]:
-        order = torch.argsort(numbers, dim=1) + 6 * torch.arange(numbers.shape[0])[:, None]
-        features = F.relu(self.first(numbers.reshape(-1)[order]))
+        doubled = numbers * 2
+        order = torch.argsort(doubled, dim=1) + 6 * torch.arange(numbers.shape[0])[:, None]
+        features = F.relu(self.first(doubled.reshape(-1)[order]))
         logits = self.last(F.relu(torch.addmm(self.row, features, self.factor)))
         return {"features": features, "logits": logits, "size": self.factor.abs().sum()}
 

@@ -5,8 +5,9 @@ import threading
 
 import numpy as np
 import pytest
+from shared import build_once
 
-from hnexport.build import BuildOptions, build
+from hnexport.build import BuildOptions
 from hnexport.bundle import Format
 from hnexport.errors import BundleError, ProviderError, RuntimeInputError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
@@ -46,6 +47,7 @@ def test_every_member_is_what_it_is_when_materialised(wide):
 
 
 @pytest.mark.parametrize("resident_members", [1, 3])
+@pytest.mark.parametrize("wide", ["linear"], indirect=True)
 def test_folded_members_are_asked_one_after_the_other(wide, resident_members):
     tune(wide.path)
     ensemble = load_folded(wide.path, resident_members=resident_members)
@@ -78,11 +80,13 @@ def test_one_resident_member_gives_the_same_bits_in_any_order_and_from_any_threa
     assert len(ensemble.resident_members) == 1
 
 
+@pytest.mark.parametrize("wide", ["linear"], indirect=True)
 def test_a_bundle_that_is_not_tuned_is_refused_with_the_way_out(wide):
     with pytest.raises(ProviderError, match="is not tuned for this machine: run `hnexport tune"):
         load_folded(wide.path)
 
 
+@pytest.mark.parametrize("wide", ["linear"], indirect=True)
 def test_it_is_tuned_on_request_and_only_once(wide):
     ensemble = load_folded(wide.path, tune=True)
     assert np.isfinite(ensemble.predict(IMAGES, member=2)).all()
@@ -92,14 +96,15 @@ def test_it_is_tuned_on_request_and_only_once(wide):
     assert (folder / "tuned.json").stat().st_mtime_ns == made
 
 
-def test_tuning_that_fails_says_why(wide_network, make_tensors, tmp_path):
+def test_tuning_that_fails_says_why(wide_network, make_tensors):
     spec = PipelineSpec(network=wide_network, members=2, recipe=RECIPES["batch-ensemble"], hypernet=None)
     options = BuildOptions(formats=(Format.ONNX,))
-    build(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), tmp_path / "bundle", options=options)
+    built = build_once(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), options)
     with pytest.raises(BundleError, match=r"could not be tuned: .*nothing to fold"):
-        load(tmp_path / "bundle", provider="cpu", tune=True)
+        load(built.path, provider="cpu", tune=True)
 
 
+@pytest.mark.parametrize("wide", ["linear"], indirect=True)
 def test_auto_prefers_tuned_graphs_to_generating_where_memory_is_short(wide, little_memory):
     assert load(wide.path, provider="cpu").strategy is Strategy.GENERATED
     tune(wide.path)
@@ -107,6 +112,7 @@ def test_auto_prefers_tuned_graphs_to_generating_where_memory_is_short(wide, lit
     assert (ensemble.strategy, ensemble.resident_limit) == (Strategy.FOLDED, 2)
 
 
+@pytest.mark.parametrize("wide", ["linear"], indirect=True)
 def test_auto_generates_where_tuned_graphs_are_damaged_and_says_so(wide, little_memory, caplog):
     tuned = tune(wide.path)
     (tuned.path / "folded-network.onnx").write_bytes(b"not a graph")
@@ -118,6 +124,7 @@ def test_auto_generates_where_tuned_graphs_are_damaged_and_says_so(wide, little_
         load_folded(wide.path)
 
 
+@pytest.mark.parametrize("wide", ["linear"], indirect=True)
 def test_tuned_graphs_are_not_for_openvino(wide):
     with pytest.raises(RuntimeInputError, match="tuned graphs are onnxruntime's"):
         load(wide.path, engine="openvino", strategy="folded")

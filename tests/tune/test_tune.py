@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 from bundles import spec_of
 from onnx import numpy_helper
+from shared import build_once
 
 from hnexport.build import BuildOptions, build
 from hnexport.bundle import Format, read_manifest
@@ -63,6 +64,7 @@ def test_float16_bases_stay_float16_until_a_block_is_multiplied(wide):
     assert len(bodies) == len(kinds) or not half
 
 
+@pytest.mark.parametrize("wide", ["linear"], indirect=True)
 def test_it_is_made_once_unless_forced(wide):
     first = tune(wide.path)
     assert tune(wide.path).parity is None
@@ -71,6 +73,7 @@ def test_it_is_made_once_unless_forced(wide):
     assert sorted(path.name for path in first.path.parent.iterdir()) == [first.path.name]
 
 
+@pytest.mark.parametrize("wide", ["linear"], indirect=True)
 def test_another_version_processor_or_bundle_does_not_get_it(wide, monkeypatch, make_tensors, tmp_path, caplog):
     tune(wide.path)
     manifest = read_manifest(wide.path)
@@ -124,6 +127,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("wide", ["linear"], indirect=True)
 def test_a_damaged_cache_is_not_used_and_made_again(damage, wide, caplog):
     tuned = tune(wide.path)
     manifest = read_manifest(wide.path)
@@ -134,6 +138,7 @@ def test_a_damaged_cache_is_not_used_and_made_again(damage, wide, caplog):
     assert find_tuned(manifest) is not None
 
 
+@pytest.mark.parametrize("wide", ["linear"], indirect=True)
 def test_a_graph_that_differs_is_not_cached(wide, monkeypatch, home):
     """One kernel element in the wrong place must not reach the cache."""
     from hnexport.tune import fold
@@ -162,11 +167,11 @@ def test_a_graph_that_differs_is_not_cached(wide, monkeypatch, home):
     ],
     ids=["batch-ensemble", "generated norm"],
 )
-def test_what_cannot_be_folded_is_said(recipe, hypernet, message, wide_network, make_tensors, tmp_path):
+def test_what_cannot_be_folded_is_said(recipe, hypernet, message, wide_network, make_tensors):
     spec = PipelineSpec(network=wide_network, members=2, recipe=recipe, hypernet=hypernet)
-    build(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), tmp_path / "bundle", options=ONNX_ALONE)
+    built = build_once(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), ONNX_ALONE)
     with pytest.raises(TuneError, match=message):
-        tune(tmp_path / "bundle")
+        tune(built.path)
 
 
 def test_channels_that_do_not_fill_a_block_are_never_folded_wrongly(built):
@@ -180,6 +185,7 @@ def test_channels_that_do_not_fill_a_block_are_never_folded_wrongly(built):
     assert "cannot be folded" in refusal
 
 
+@pytest.mark.parametrize("wide", ["linear"], indirect=True)
 def test_every_kernel_element_is_found_once(wide):
     shapes = {"input.weight": (16, 3, 3, 3)}
     others = {
@@ -193,6 +199,7 @@ def test_every_kernel_element_is_found_once(wide):
     np.testing.assert_array_equal(np.sort(positions[positions >= 0]), np.arange(16 * 27))
 
 
+@pytest.mark.parametrize("wide", ["linear"], indirect=True)
 def test_the_bundle_is_not_touched(wide, tmp_path):
     copy = shutil.copytree(wide.path, tmp_path / "bundle")
     before = {path.name: path.stat().st_mtime_ns for path in copy.iterdir()}

@@ -38,7 +38,7 @@ class OnnxWeights:
         self, path: Path, slots: Collection[str], cond_id: str = COND_ID, conditions: Collection[str] = ()
     ) -> None:
         model = load_graph(path)
-        self._graph = _Graph(model, path, slots, (cond_id, *conditions))
+        self._graph = _Graph(model, path, slots, cond_id, conditions)
         self._wanted = sorted(self._graph.computed)
         keep_ancestors(model, self._wanted)
         self._session = open_values(model, path, self._wanted) if self._wanted else None
@@ -49,7 +49,7 @@ class OnnxWeights:
         if self._session is not None:
             given = {item.name: feed[item.name] for item in self._session.get_inputs()}
             computed = dict(zip(self._wanted, self._session.run(self._wanted, given), strict=True))
-        return self._graph.given(computed)
+        return self._graph.given(computed, feed)
 
 
 class OnnxTracer:
@@ -68,7 +68,7 @@ class OnnxTracer:
         weights: bool = True,
     ) -> None:
         model = load_graph(path)
-        self._graph = _Graph(model, path, slots, (cond_id, *conditions))
+        self._graph = _Graph(model, path, slots, cond_id, conditions)
         self._outputs = [item.name for item in model.graph.output]
         nodes = model.graph.node if weights else self._graph.nodes
         computed = [name for node in nodes for name in node.output if name and name not in self._graph.constants]
@@ -81,7 +81,7 @@ class OnnxTracer:
         found = dict(zip(self._names, self._session.run(self._names, dict(feed)), strict=True))
         values = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
         return Trace(
-            given=self._graph.given(values),
+            given=self._graph.given(values, feed),
             values={name: value for name, value in values.items() if np.issubdtype(value.dtype, np.floating)},
             outputs={name: values[name] for name in self._outputs if name in values},
         )
@@ -95,9 +95,12 @@ class _Graph:
         computed: what they are given, and the slots' values, as far as they are computed.
     """
 
-    def __init__(self, model: onnx.ModelProto, path: Path, slots: Collection[str], given: Collection[str]) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, path: Path, slots: Collection[str], cond_id: str, conditions: Collection[str]
+    ) -> None:
         self.constants = constants(model, path)
-        inputs = [name for name in free_inputs(model) if name not in given]
+        self._conditions = set(conditions)
+        inputs = [name for name in free_inputs(model) if name != cond_id and name not in conditions]
         self.nodes, self._reached = dependent(model, inputs)
         known = {name for node in model.graph.node for name in node.output} | set(self.constants)
         self._named = {
@@ -108,9 +111,10 @@ class _Graph:
         wanted.update(name for name in self._named.values() if name not in self._reached)
         self.computed = wanted - set(self.constants) - set(free_inputs(model))
 
-    def given(self, computed: Mapping[str, Array]) -> Given:
-        """The tensors by slot and by operator."""
-        values = {**self.constants, **computed}
+    def given(self, computed: Mapping[str, Array], feed: Feed) -> Given:
+        """The tensors by slot and by operator; a condition may itself be a slot's tensor."""
+        held = {name: feed[name] for name in self._conditions if name in feed}
+        values = {**self.constants, **held, **computed}
         return Given(
             named={slot: values[name] for slot, name in self._named.items() if _holds(values, name)},
             calls=tuple(call for node in self.nodes if (call := self._call(node, values)).tensors),
@@ -123,7 +127,8 @@ class _Graph:
             if name not in self._reached and _holds(values, name)
         }
         # Where slots have names, what comes from none of them is no layer's: an exporter's own scale of 1, say.
-        foreign = {i for i in operands if self._named and node.input[i] not in self._from_slots}
+        own = self._from_slots | self._conditions
+        foreign = {i for i in operands if self._named and node.input[i] not in own}
         return Call(name=node.name, tensors=by_role(node, operands, foreign))
 
 

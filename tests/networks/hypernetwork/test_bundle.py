@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -23,6 +24,7 @@ from hnexport.member import write_members
 from hnexport.names import ENSEMBLE_FILE, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE
 from hnexport.parity import VerifyOptions, verify
 from hnexport.parity.inputs import given_inputs
+from hnexport.parity.locate import locate
 from hnexport.parity.trained import check_trained
 from hnexport.runtime import load
 from hnexport.tune import tune
@@ -230,3 +232,10 @@ def test_samples_hold_several_conditions_and_a_reference_one(bundle, tmp_path):
     save_file({**inputs, **outputs, "input.condition": several}, tmp_path / "several.safetensors")
     with pytest.raises(ParityError, match="a reference is of one condition"):
         check_trained(ensemble, tmp_path / "several.safetensors")
+
+
+def test_a_condition_that_is_itself_a_layers_tensor_is_seen_there():
+    bundle = built_kind("hypernetwork-two", CASES["two"]).path  # a build refuses a layer that takes another tensor
+    graph = onnx.load(bundle / MODEL_FILE, load_external_data=False).graph
+    assert "shift" in next(node for node in graph.node if node.op_type == "Gemm").input
+    assert locate(bundle, "onnx").first is None

@@ -87,6 +87,8 @@ def exported_kind(case: Case) -> Case:
     return dataclasses.replace(
         case,
         members=3,
+        k=2,
+        num_feature_maps=(16, 16, 32, 64),
         num_classes=10,
         in_shape=(32, 32, 3),
         no_weights=False,

@@ -1,0 +1,67 @@
+"""A bundle that another takes the place of after it was loaded: members that are made later are its own, or none."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from hnexport.errors import BundleError
+from hnexport.runtime import load
+
+LOADED = {
+    "onnxruntime": {"strategy": "materialised", "resident_members": 1},
+    "onnxruntime-generated": {"strategy": "generated"},
+    "openvino": {"engine": "openvino", "strategy": "materialised", "resident_members": 1},
+}
+
+
+def made_later(ensemble, images):
+    return ensemble.materialise(member=3).predict(images)
+
+
+@pytest.fixture
+def replaced(own_bundle):
+    """Puts a bundle with other weights into the place of one by renaming, and removes that."""
+
+    def put() -> None:
+        other = own_bundle.with_name("other")
+        shutil.copytree(own_bundle, other)
+        weights = np.fromfile(other / "weights.bin", np.uint8)
+        weights[: len(weights) // 4 * 4].view(np.float32)[:] *= np.float32(1.5)
+        weights.tofile(other / "weights.bin")
+        own_bundle.rename(own_bundle.with_name("old"))
+        other.rename(own_bundle)
+        shutil.rmtree(own_bundle.with_name("old"))
+
+    return put
+
+
+@pytest.mark.parametrize("how", LOADED)
+def test_a_member_made_after_the_bundle_was_replaced_is_refused(own_bundle, replaced, images, how):
+    ensemble = load(own_bundle, provider="cpu", **LOADED[how])
+    resident = ensemble.predict(images, member=0)
+    replaced()
+    with pytest.raises(BundleError, match="was replaced or changed since it was loaded: load it again"):
+        made_later(ensemble, images)
+    if how.endswith("generated"):
+        assert np.array_equal(ensemble.predict(images, member=0), resident)
+
+
+@pytest.mark.parametrize("how", LOADED)
+def test_a_member_made_after_the_bundle_was_removed_is_refused(own_bundle, images, how):
+    ensemble = load(own_bundle, provider="cpu", **LOADED[how])
+    shutil.rmtree(own_bundle)
+    with pytest.raises(BundleError, match="was replaced or changed since it was loaded: load it again"):
+        made_later(ensemble, images)
+
+
+@pytest.mark.parametrize("how", LOADED)
+def test_the_same_bundle_in_its_place_is_the_same(own_bundle, shared_bundle, images, how):
+    ensemble = load(own_bundle, provider="cpu", **LOADED[how])
+    shutil.rmtree(own_bundle)
+    shutil.copytree(shared_bundle, own_bundle)
+    for path in own_bundle.iterdir():
+        os.utime(path)
+    again = load(shared_bundle, provider="cpu", **LOADED[how])
+    assert np.array_equal(made_later(ensemble, images), made_later(again, images))
