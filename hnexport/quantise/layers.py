@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import onnx
 
+from hnexport.names import SHARED_PREFIX
 from hnexport.parity.trace.onnx_graph import reads
 from hnexport.quantise.parts import Parts
 
@@ -13,7 +14,7 @@ __all__ = ["Layer", "ends", "layers"]
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """A convolution or a product with weights.
+    """A convolution or a product with weights, or a batch norm between convolutions.
 
     Attributes:
         name: what it computes, by its name in the graph.
@@ -24,6 +25,7 @@ class Layer:
         bias: None where it has none.
         axis: of the weights, that has a scale for each of its places: of the output channels.
         rank: how many axes the weights have.
+        norm: whether it is a batch norm, as a convolution of each channel by itself.
         end: where its result is rounded: behind the ReLU where there is one. None where it stays float32.
     """
 
@@ -35,6 +37,7 @@ class Layer:
     bias: str | None
     axis: int
     rank: int
+    norm: bool
     end: str | None
 
 
@@ -58,13 +61,14 @@ def layers(parts: Parts) -> tuple[Layer, ...]:
         found.append(
             Layer(
                 name=node.output[0],
-                title=parts.slots.get(weights, weights),
+                title=parts.norms.get(weights, parts.slots.get(weights, weights)).removeprefix(SHARED_PREFIX),
                 kind=node.op_type,
                 given=given,
                 weights=weights,
                 bias=bias,
                 axis=axis,
                 rank=len(shape),
+                norm=weights in parts.norms,
                 end=ends(graph, node.output[0]) if node.op_type == "Conv" else None,
             )
         )

@@ -36,16 +36,18 @@ class Parts:
         maker: from slots, its inputs, to `parameters`, its outputs.
         parameters: what the maker gives the network, in order.
         slots: of a parameter the slot that it is made of, where it is one alone.
+        norms: of the kernels of batch norms that are convolutions the weight of the norm.
     """
 
     network: onnx.ModelProto = field(repr=False)
     maker: onnx.ModelProto = field(repr=False)
     parameters: list[str]
     slots: dict[str, str]
+    norms: dict[str, str]
 
 
 def split(bundle: Path, manifest: Manifest) -> Parts:
-    """The parts of a bundle's `network.onnx`, without batch norms: they go into convolutions, or become factors.
+    """The parts of a bundle's `network.onnx`, without batch norms: they go into convolutions, become some, or factors.
 
     Raises:
         BundleError: the bundle holds no ONNX files, or damaged ones.
@@ -75,11 +77,14 @@ def split(bundle: Path, manifest: Manifest) -> Parts:
             maker.graph.node.append(helper.make_node("Identity", [item.name], [f"{item.name}/fixed"]))
             network.graph.node.append(helper.make_node("Identity", [f"{item.name}/fixed"], [item.name]))
     _drop_initializers(maker.graph, lambda tensor: is_external(tensor))
-    fold_norms(network, maker, reached, {tensor.name: len(tensor.dims) for tensor in model.graph.initializer})
-    return _parted(network, maker, path, supplied)
+    axes = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
+    norms = fold_norms(network, maker, reached, axes)
+    return _parted(network, maker, path, supplied, norms)
 
 
-def _parted(network: onnx.ModelProto, maker: onnx.ModelProto, path: Path, supplied: list[str]) -> Parts:
+def _parted(
+    network: onnx.ModelProto, maker: onnx.ModelProto, path: Path, supplied: list[str], norms: dict[str, str]
+) -> Parts:
     """What the network reads of the maker becomes a parameter where a member decides it, otherwise a constant."""
     made = {name for node in network.graph.node for name in node.output}
     made |= {item.name for item in network.graph.input}
@@ -104,6 +109,7 @@ def _parted(network: onnx.ModelProto, maker: onnx.ModelProto, path: Path, suppli
         maker=maker,
         parameters=parameters,
         slots={name: slot for name, slot in slots.items() if slot},
+        norms=norms,
     )
 
 

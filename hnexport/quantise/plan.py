@@ -19,10 +19,12 @@ from hnexport.quantise.rounding import Rounded, rounded, tensors_to_round
 from hnexport.quantise.sensitive import signal_to_noise
 from hnexport.rows import taken
 
-__all__ = ["LEAST_DECIBELS", "Kept", "Quantised", "quantise"]
+__all__ = ["LEAST_DECIBELS", "NORM_DECIBELS", "Kept", "Quantised", "quantise", "useful"]
 
 LEAST_DECIBELS = 20.0
 """A layer that alone loses more than a tenth of its result (relative L2) stays in float32; others lose 1 to 3 %."""
+NORM_DECIBELS = 10.0
+"""A batch norm that is computed in int8 saves little, and may lose a third (relative L2) of what others may."""
 _SAMPLES = 8  # to measure the layers by
 _MEMBERS = 3  # to measure them of
 
@@ -102,7 +104,8 @@ def quantise(
         values = held.parameters(whole.maker, whole.parameters, member)
         for name, found in signal_to_noise(model, whole, every, values, few).items():
             decibels[name] = min(decibels[name], found)
-    chosen = [layer for layer in every if decibels[layer.name] >= least_decibels]
+    able = [layer for layer in every if decibels[layer.name] >= least_decibels + NORM_DECIBELS * layer.norm]
+    chosen = useful(able)
     if not chosen:
         raise TuneError(
             f"every layer of {manifest.name} loses too much in int8, the best {max(decibels.values()):.0f} dB"
@@ -110,9 +113,15 @@ def quantise(
     return Quantised(
         rounded=whole if len(chosen) == len(every) else rounded(parts, chosen, ranges),
         layers=len(chosen),
-        kept=tuple(_kept(layer, decibels) for layer in every if layer not in chosen),
+        kept=tuple(_kept(layer, decibels) for layer in every if layer not in able),
         decibels={layer.title: decibels[layer.name] for layer in every},
     )
+
+
+def useful(layers: Sequence[Layer]) -> list[Layer]:
+    """Without batch norms that would round for nobody: no layer that computes in int8 takes what they give."""
+    read = {layer.given for layer in layers if not layer.norm}
+    return [layer for layer in layers if not layer.norm or layer.end in read]
 
 
 def _kept(layer: Layer, decibels: dict[str, float]) -> Kept:

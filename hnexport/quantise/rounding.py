@@ -17,6 +17,7 @@ from hnexport.names import COND_ID, SUPPLIED_FILE
 from hnexport.parity.trace.onnx_graph import keep_ancestors, reads
 from hnexport.quantise.initializers import constant
 from hnexport.quantise.layers import Layer
+from hnexport.quantise.norms import as_factor
 from hnexport.quantise.parts import Parts
 
 __all__ = ["Ranges", "Rounded", "rounded", "tensors_to_round"]
@@ -61,6 +62,10 @@ def rounded(parts: Parts, chosen: Sequence[Layer], ranges: Ranges) -> Rounded:
     network, maker = onnx.ModelProto(), onnx.ModelProto()
     network.CopyFrom(parts.network)
     maker.CopyFrom(parts.maker)
+    weights = {layer.weights for layer in chosen}
+    for node in [node for node in network.graph.node if node.op_type == "Conv" and node.input[1] in parts.norms]:
+        if node.input[1] not in weights:
+            as_factor(network.graph, node)
     names = tensors_to_round(chosen)
     _select_scales(maker.graph, names, ranges)
     ends = {layer.end for layer in chosen}

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from hnexport.errors import TuneError
+from hnexport.quantise.initializers import constant
 from hnexport.quantise.layers import Layer
 from hnexport.quantise.rounding import Rounded
 
@@ -27,6 +28,8 @@ def signal_to_noise(
     inputs: Mapping[str, Array],
 ) -> dict[str, float]:
     """Of each layer, by its name: 10 log10 of |result|^2 over |error|^2, with what it takes still in float32.
+
+    Of a batch norm's result what its channels are on average does not count: it is the rest that tells samples apart.
 
     Args:
         plain: the network with its weights; changed.
@@ -88,6 +91,11 @@ def _add_alone(
             result = f"{prefix}/positive"
         result = _rounded(graph, result, f"{prefix}/end", layer.end)
     graph.node.append(helper.make_node("Sub", [result, original], [f"{prefix}/error"]))
+    if layer.norm:  # what a channel always has says nothing
+        axes_but_channels = constant(graph, f"{prefix}/axes", np.array([0, *range(2, layer.rank)]))
+        graph.node.append(helper.make_node("ReduceMean", [original, axes_but_channels], [f"{prefix}/mean"]))
+        graph.node.append(helper.make_node("Sub", [original, f"{prefix}/mean"], [f"{prefix}/told"]))
+        original = f"{prefix}/told"
     for value, name in ((original, "signal"), (f"{prefix}/error", "noise")):  # squares leave what float32 holds
         wide = f"{prefix}/{name}/wide"
         graph.node.append(helper.make_node("Cast", [value], [wide], to=onnx.TensorProto.DOUBLE))

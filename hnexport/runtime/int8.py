@@ -39,7 +39,7 @@ __all__ = [
 
 Array = NDArray[np.generic]
 
-FORMAT_VERSION = 1  # of the graphs and their record; another one is another key
+FORMAT_VERSION = 2  # of the graphs and their record; another one is another key
 INT8_NETWORK_FILE = "int8-network.onnx"
 INT8_MAKER_FILE = "int8-maker.onnx"
 INT8_SAMPLES_FILE = "int8-samples.npz"

@@ -31,22 +31,23 @@ def test_onnxruntime_computes_the_rounded_network(made):
     assert comparison.relative_l2 < 1e-6
 
 
-def test_a_sum_that_left_its_range_is_found(made, monkeypatch):
+@pytest.mark.parametrize("value", ["group2.block1/Relu", "group2.block1/Relu_2"], ids=["norm", "convolution"])
+def test_a_sum_that_left_its_range_is_found(value, made, monkeypatch):
     """As where two products of uint8 and int8 are summed in 16 bits: a level that should be larger is not."""
     run = proof._run
 
     def saturated(network, parameters, inputs, names):
         found = run(network, parameters, inputs, names)
         return {
-            name: np.minimum(value, 60).astype(np.uint8) if name == "group2.block1/Relu_2/uint8" else value
-            for name, value in found.items()
+            name: np.minimum(levels, 60).astype(np.uint8) if name == f"{value}/uint8" else levels
+            for name, levels in found.items()
         }
 
     monkeypatch.setattr(proof, "_run", saturated)
     comparison, levels = proved(*made, 1)
     assert not comparison.passed
     assert levels > 1
-    assert "group2.block1/Relu_2 is" in comparison.reason
+    assert f"{value} is" in comparison.reason
     assert "left the range of this processor's instructions" in comparison.reason
 
 
