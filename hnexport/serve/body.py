@@ -24,8 +24,8 @@ class Held:
         self.size_bytes = 0
         self._service = service
 
-    def take(self, size_bytes: int) -> None:
-        """Hold so many more.
+    def check(self, size_bytes: int) -> None:
+        """Whether so many more may be held.
 
         Raises:
             RefusedError: this request, or all together, would hold more than they may.
@@ -37,8 +37,16 @@ class Held:
             service.metrics.refused.labels("bytes").inc()
             refused = unavailable("the requests that wait already fill the memory for them: try again a little later")
             raise RefusedError(refused.status, str(refused), {**refused.headers, **_CLOSE})
+
+    def take(self, size_bytes: int) -> None:
+        """Hold so many more.
+
+        Raises:
+            RefusedError: as `check`.
+        """
+        self.check(size_bytes)
         self.size_bytes += size_bytes
-        service.held_bytes += size_bytes
+        self._service.held_bytes += size_bytes
 
     def free(self) -> None:
         """Hold nothing."""
@@ -80,13 +88,11 @@ async def _read(request: Request, held: Held) -> bytes:
     if any(encoding.lower() not in ("", "identity") for encoding in request.headers.getlist("content-encoding")):
         raise RefusedError(415, "the body must not be compressed: leave Content-Encoding out", _CLOSE)
     said = request.headers.get("content-length", "")
-    known = said.isascii() and said.isdigit()
-    if known:
-        held.take(int(said[:_MOST_DIGITS]))
+    if said.isascii() and said.isdigit():
+        held.check(int(said[:_MOST_DIGITS]))
     parts: list[bytes] = []
     async for part in request.stream():
-        if not known:
-            held.take(len(part))
+        held.take(len(part))  # what is announced and does not come takes no room from others
         parts.append(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 

@@ -1,5 +1,6 @@
 """`hnexport serve` in a process of its own: start, replacement and stop. Nothing is signalled but that process."""
 
+import contextlib
 import json
 import os
 import re
@@ -106,6 +107,16 @@ def test_liveness_answers_before_the_members_are_made_and_a_stop_then_is_clean(s
     with started(built.path, ready=False) as service:
         assert service.get("/v2/health/live").status_code == 200
         assert service.stop() == 0
+
+
+def test_bodies_that_are_announced_and_do_not_come_keep_nobody_out(started, built, images):
+    with started(built.path, "--body", "1", "--held", "1") as service, contextlib.ExitStack() as stack:
+        port = int(service.address.rpartition(":")[2])
+        for _ in range(3):
+            idle = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+            idle.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\n{")
+        body = {"inputs": {"image": images[:1].tolist()}, "member": 0}
+        assert httpx.post(f"{service.address}/predict", json=body, timeout=60).status_code == 200
 
 
 def test_raw_bytes_that_are_no_http_are_answered_with_400(started, built):
