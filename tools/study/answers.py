@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.runtime import load
+from hnexport.runtime.int8 import FORMAT_VERSION
 from study.tasks import Fold, Task
 
 __all__ = ["FLOAT32", "INT8", "KINDS", "Answers", "Settings", "answers", "bundle_of"]
@@ -93,7 +94,7 @@ def _key(task: Task, fold: Fold, settings: Settings) -> str:
     digest = hashlib.sha256(EXAMPLE.read_bytes())
     for array in (task.images, task.labels, fold.train, fold.choose, fold.report):
         digest.update(np.ascontiguousarray(array).tobytes())
-    how = {"members": settings.members, "epochs": settings.epochs, "seed": settings.seed}
+    how = {"members": settings.members, "epochs": settings.epochs, "seed": settings.seed, "int8": FORMAT_VERSION}
     return json.dumps([how, digest.hexdigest()])
 
 
