@@ -55,6 +55,10 @@ class NumberRange(click.FloatRange):
             self.fail(f"{value!r} is not a number", param, ctx)
         return number
 
+    def _describe_range(self) -> str:
+        """For the help: nothing where there are no bounds, of which click would say that it is at most None."""
+        return "any number" if self.min is None and self.max is None else super()._describe_range()
+
 
 class UntilRule(click.ParamType[Any]):
     """`exact`, `votes`, `bundle` or a probability, as `LoadedEnsemble.predict_mean` takes it."""
