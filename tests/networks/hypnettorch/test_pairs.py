@@ -105,7 +105,7 @@ def test_every_member_is_hypnettorchs_in_onnx_and_torchscript_at_another_batch(n
             eager = relative_error(ensemble(member, {"x": samples})["output"], expected[member])
             for found in run(member, samples):
                 assert found.shape == expected[member].shape
-                assert relative_error(found, expected[member]) < max(TOLERANCE, 2 * eager)
+                assert relative_error(found, expected[member]) < max(TOLERANCE, 4 * eager)  # as parity judges
             assert eager < 2 * TOLERANCE  # BioConvNet of 20 million weights: float32 itself loses 1e-5
         assert relative_error(expected[0], expected[1]) > 1e-3  # members are not alike
     for cond_id in (-1, MEMBERS, 2**63 - 1):
