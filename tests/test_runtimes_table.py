@@ -151,7 +151,7 @@ def test_what_a_machine_lacks_is_left_out_and_everything_else_fails_the_check(tm
     )
 
     def said(**options):
-        return check.found("one", runtime(name="one", file="model.onnx", **options), stage, tmp_path / "work")
+        return check.found("one", runtime(name="one", file="model.onnx", **options), (stage, stage), tmp_path / "work")
 
     lacking = said(tools=("no-such-compiler",))
     assert (lacking, check.is_right(lacking)) == ("not run: no no-such-compiler here", True)
