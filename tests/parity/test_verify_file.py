@@ -216,6 +216,4 @@ def test_a_bundles_own_file_with_another_signature_is_different(
 
 def test_a_precision_without_a_tolerance_is_refused_with_those_that_have_one(pristine: Pristine) -> None:
     with pytest.raises(ParityError, match="nothing is judged in int8: choose .* float32, tf32, float16"):
-        verify_file(
-            pristine("hypernet") / "model.onnx", pristine("hypernet"), VerifyOptions(precision=Precision.INT8)
-        )
+        verify_file(pristine("hypernet") / "model.onnx", pristine("hypernet"), VerifyOptions(precision=Precision.INT8))
