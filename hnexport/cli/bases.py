@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hnexport.cli.options import NumberRange
+from hnexport.cli.options import NumberRange, with_options
 from hnexport.spec import BasisDtype
 
 if TYPE_CHECKING:
@@ -52,9 +52,7 @@ _OPTIONS = (
 
 def bases_options(function: F) -> F:
     """`--bases` and the limits of what rounding may change."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+    return with_options(function, _OPTIONS)
 
 
 def given_bases(options: Mapping[str, Any]) -> BasisDtype | None:

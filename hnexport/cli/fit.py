@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hnexport.cli.options import NumberRange
+from hnexport.cli.options import NumberRange, with_options
 from hnexport.publishing import check_place
 
 if TYPE_CHECKING:
@@ -62,9 +62,7 @@ def fit_options(function: F) -> F:
             "--least", type=click.IntRange(1), help="With --out: at least so many members, whatever is chosen."
         ),
     )
-    for option in reversed(options):
-        function = option(function)
-    return function
+    return with_options(function, options)
 
 
 def read_fit(bundle: Path, given: dict[str, Any], *, some: bool) -> Fit:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hnexport.cli.bases import BASES
+from hnexport.cli.options import with_options
 from hnexport.cli.usage import USAGE
 
 if TYPE_CHECKING:
@@ -73,9 +74,7 @@ _GENERAL = (
 
 def factory_options(function: F) -> F:
     """Where the factory is, its arguments, and what it does not say."""
-    for option in reversed(OPTIONS):
-        function = option(function)
-    return function
+    return with_options(function, OPTIONS)
 
 
 def source(options: Mapping[str, Any], samples: "Mapping[str, NDArray[Any]] | None") -> "Ensemble | Checkpoint":
@@ -106,7 +105,8 @@ def source(options: Mapping[str, Any], samples: "Mapping[str, NDArray[Any]] | No
 
 def source_options(function: F) -> F:
     """Where the factory of a bundle that is there already is: the bundle says the rest."""
-    for option in reversed(
+    return with_options(
+        function,
         (
             click.option(
                 "--from",
@@ -117,10 +117,8 @@ def source_options(function: F) -> F:
             ),
             click.option("--arg", "arguments", multiple=True, metavar="NAME=VALUE", help="For the function of --from."),
             click.option("--checkpoint", type=FILE, help="The stored tensors of a module with a recipe, for --from."),
-        )
-    ):
-        function = option(function)
-    return function
+        ),
+    )
 
 
 def ensemble_of_bundle(bundle: Path, factory: str, arguments: tuple[str, ...], checkpoint: Path | None) -> "Ensemble":

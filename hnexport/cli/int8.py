@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hnexport.cli.options import NumberRange
+from hnexport.cli.options import NumberRange, with_options
 from hnexport.cli.pictures import reading_options
 
 if TYPE_CHECKING:
@@ -54,9 +54,7 @@ _OPTIONS = (
 
 def int8_options(function: F) -> F:
     """Add the options to a command."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+    return with_options(function, _OPTIONS)
 
 
 @dataclass(frozen=True, kw_only=True)

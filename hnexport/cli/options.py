@@ -1,7 +1,7 @@
 """Options and parameter types that several commands share."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,9 +25,17 @@ __all__ = [
     "strategy_option",
     "trust_option",
     "wide_option",
+    "with_options",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def with_options(function: F, options: Sequence[Callable[[F], F]]) -> F:
+    """A command with further options; its help lists them in their order."""
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 class NamedFile(click.ParamType[tuple[str, Path]]):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hnexport.cli.options import Numbers
+from hnexport.cli.options import Numbers, with_options
 from hnexport.spec.usage import Normalisation
 
 if TYPE_CHECKING:
@@ -32,9 +32,7 @@ _OPTIONS = (
 
 def picture_options(function: F) -> F:
     """`--resize`, `--background`, `--frame`, `--mean` and `--std`: what is made of pictures."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+    return with_options(function, _OPTIONS)
 
 
 def reading_options(given: Mapping[str, Any], files: Iterable[Path] = ()) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hnexport.cli.options import with_options
 from hnexport.cli.pictures import reading_options, told
 
 if TYPE_CHECKING:
@@ -48,9 +49,7 @@ def scoring_options(function: Callable[..., None]) -> Callable[..., None]:
             raise click.UsageError(f"--{flag} goes with --out FILE.parquet, which scores a data set")
         function(**given)
 
-    for option in reversed(_OPTIONS):
-        either = option(either)
-    return either
+    return with_options(either, _OPTIONS)
 
 
 def _score(given: Mapping[str, Any], scoring: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hnexport.cli.options import Numbers
+from hnexport.cli.options import Numbers, with_options
 from hnexport.cli.pictures import given_normalisation
 
 if TYPE_CHECKING:
@@ -32,9 +32,7 @@ OPTIONS = (
 
 def usage_options(function: F) -> F:
     """`--mean`, `--std`, `--labels` and `--license`."""
-    for option in reversed(OPTIONS):
-        function = option(function)
-    return function
+    return with_options(function, OPTIONS)
 
 
 def given_usage(ensemble: "Ensemble", options: Mapping[str, Any]) -> "Usage":
