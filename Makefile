@@ -36,17 +36,17 @@ fuzz: $(VENV)/.installed-dev  ## 1,700 mutants through every command that reads 
 	HNEXPORT_FUZZ=1 HNEXPORT_FUZZ_SEED=$(SEED) $(PYTEST) -m "fuzz or hypothesis" --hypothesis-seed=$(SEED) \
 		$(if $(ONLY),-k '[$(ONLY)]') tests
 
-study: $(VENV)/.installed-dev  ## int8 and fewer members on ensembles of ten, over all digits; the tables of docs/study.md
-	OMP_NUM_THREADS=1 $(BIN)/python tools/study_table.py --page docs/study.md --out build/study.json
+study: $(VENV)/.installed-dev  ## int8 and fewer members on ensembles of ten, over all digits; the tables of docs/explanation/study.md
+	OMP_NUM_THREADS=1 $(BIN)/python tools/study_table.py --page docs/explanation/study.md --out build/study.json
 
-digits: $(VENV)/.installed-dev  ## train, build and evaluate the digits ensemble; the tables of docs/evaluate.md
+digits: $(VENV)/.installed-dev  ## train, build and evaluate the digits ensemble; the tables of docs/howto/evaluate.md
 	OMP_NUM_THREADS=1 $(BIN)/python tools/digits_table.py
 
-score: $(VENV)/.installed-dev  ## 20,000 pictures scored, killed twice and gone on, and by Ray; the table of docs/score.md. DISK=--disk as root
+score: $(VENV)/.installed-dev  ## 20,000 pictures scored, killed twice and gone on, and by Ray; the table of docs/howto/score.md. DISK=--disk as root
 	$(BIN)/hnexport build --network wrn-10-1 --members 3 --formats onnx --out build/score --force
 	$(BIN)/python tools/score_check.py build/score $(DISK)
 
-runtimes: $(VENV)/.installed-dev tests/runtimes/node_modules/.package-lock.json $(BROWSER)  ## the tables of docs/runtimes.md; ONLY="NAME …" some rows
+runtimes: $(VENV)/.installed-dev tests/runtimes/node_modules/.package-lock.json $(BROWSER)  ## the tables of docs/runtimes/index.md; ONLY="NAME …" some rows
 	$(WITH_NODE) $(BIN)/python tools/runtimes_table.py $(addprefix --only ,$(ONLY))
 
 runtimes-check: $(VENV)/.installed-dev  ## the runtimes that people use most on a small bundle, as .ci/run does; writes nothing

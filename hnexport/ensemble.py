@@ -85,7 +85,7 @@ class Ensemble:
         name: str | None = None,
         origin: str | None = None,
     ) -> "Ensemble":
-        """An ensemble of modules of one architecture, each trained by itself; docs/modules.md has the whole way.
+        """An ensemble of modules of one architecture, each trained by itself; docs/howto/modules.md has the whole way.
 
         Tensors that are equal bit for bit in all members are stored once, the others stacked: both as copies. The first
         module stays as the ensemble's network; the others are let go (an iterator need not hold more than one at once).
@@ -133,7 +133,7 @@ class Ensemble:
         name: str | None = None,
         origin: str | None = None,
     ) -> "Ensemble":
-        """An ensemble of one module, whose tensors are shared, each member's own or generated; see docs/recipes.md.
+        """An ensemble of one module, whose tensors are shared, each member's own or generated: docs/howto/recipes.md.
 
         Args:
             module: in evaluation mode; it stays as the ensemble's network.
@@ -173,7 +173,7 @@ class Ensemble:
         name: str | None = None,
         origin: str | None = None,
     ) -> "Ensemble":
-        """An ensemble of one module `forward(cond_id, *inputs)`, captured as it is; see docs/from.md.
+        """An ensemble of one module `forward(cond_id, *inputs)`, captured as it is; see docs/howto/from.md.
 
         Whatever the module does with its condition id stays inside the network: every artifact generates weights in
         each call, and no member can be materialised as a plain network.
@@ -213,7 +213,7 @@ class Ensemble:
         name: str | None = None,
         origin: str | None = None,
     ) -> "Ensemble":
-        """A hypernetwork of your own and the network whose tensors it makes; see docs/from.md.
+        """A hypernetwork of your own and the network whose tensors it makes; see docs/howto/from.md.
 
         It computes `functional_call(network, hypernet(cond_id, **conditions), inputs)`: hypernet returns tensors by the
         network's names of them; those that it does not return stay the network's own.
@@ -259,7 +259,7 @@ class Ensemble:
         name: str | None = None,
         origin: str | None = None,
     ) -> "Ensemble":
-        """An ensemble of a hypernetwork and a main network of hypnettorch; docs/hypnettorch.md has the whole way.
+        """An ensemble of a hypernetwork and a main network of hypnettorch; see docs/tutorials/hypnettorch.md.
 
         Member `k` computes `mnet.forward(x, weights=hnet.forward(cond_id=k), condition=condition(k))`. That is also the
         reference, in float64, with which everything is compared that is made of the ensemble. Both are copied, so that
@@ -342,7 +342,7 @@ class Ensemble:
         return outputs if guard is None else {name: guarded(tensor, guard) for name, tensor in outputs.items()}
 
     def trainable(self) -> "EnsembleModule":
-        """The ensemble as a module to train, over the same tensors, which require gradients now; see docs/training.md.
+        """The ensemble as a module to train, over the same tensors, with gradients; see docs/howto/training.md.
 
         Its `train()` and `eval()` reach the network. A call in training mode normalises over the batch and keeps the
         running statistics of the member that was called. What it trains is what the ensemble gives, and what is built.

@@ -63,7 +63,7 @@ SPECS = {
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_a_build_verifies_every_artifact(name, tmp_path):
+def test_a_build_verifies_every_artifact(name, tmp_path) -> None:
     spec = SPECS[name]
     result = build(random_checkpoint(spec), tmp_path / "bundle")
     assert result.parity.passed
@@ -82,7 +82,7 @@ def test_a_build_verifies_every_artifact(name, tmp_path):
     assert read_manifest(tmp_path / "bundle") == result.manifest
 
 
-def test_a_thousand_members_cost_only_their_own_tensors(tmp_path):
+def test_a_thousand_members_cost_only_their_own_tensors(tmp_path) -> None:
     network = wide_resnet("wrn-10-1", image=SQUARE)
     sizes = {}
     for members in (10, 1000):
@@ -97,7 +97,9 @@ def test_a_thousand_members_cost_only_their_own_tensors(tmp_path):
         assert sizes[1000][name] - sizes[10][name] == pytest.approx(own, abs=alignment), name
 
 
-def test_of_more_members_than_there_is_time_for_a_sample_is_checked(tmp_path, make_spec, make_tensors, monkeypatch):
+def test_of_more_members_than_there_is_time_for_a_sample_is_checked(
+    tmp_path, make_spec, make_tensors, monkeypatch
+) -> None:
     monkeypatch.setattr("hnexport.parity.reference.BUILD_SECONDS", 1.0)
     spec = make_spec(members=34)
     options = BuildOptions(formats=(Format.ONNX,))
@@ -108,19 +110,19 @@ def test_of_more_members_than_there_is_time_for_a_sample_is_checked(tmp_path, ma
     assert checked == sample_members(34)
 
 
-def test_members_outside_the_sample_can_be_asked_for():
+def test_members_outside_the_sample_can_be_asked_for() -> None:
     assert checked_members(40, range(40)) == tuple(range(40))
     assert set(range(40)) > set(checked_members(40, None))
 
 
-def test_no_file_names_a_folder_of_this_machine(built):
+def test_no_file_names_a_folder_of_this_machine(built) -> None:
     for path in built.path.iterdir():
         data = path.read_bytes()
         for secret in (str(built.path.parent), str(build_module.__file__).rsplit("/", 2)[0]):
             assert secret.encode() not in data, f"{path.name} holds {secret}"
 
 
-def test_the_golden_samples_are_the_pipelines_float64_logits(built, make_tensors):
+def test_the_golden_samples_are_the_pipelines_float64_logits(built, make_tensors) -> None:
     golden = read_golden(built.path)
     spec = spec_of(built.manifest)
     tensors = {name: tensor.double() for name, tensor in make_tensors(spec).items()}
@@ -130,7 +132,7 @@ def test_the_golden_samples_are_the_pipelines_float64_logits(built, make_tensors
         torch.testing.assert_close(torch.from_numpy(golden.outputs["logits"][row]), logits, rtol=1e-12, atol=1e-12)
 
 
-def test_parity_json_and_the_manifest_agree(built):
+def test_parity_json_and_the_manifest_agree(built) -> None:
     value = json.loads((built.path / "parity.json").read_text())
     assert value["passed"] is True
     assert value["members_checked"] == [0, 1, 2]
@@ -141,7 +143,7 @@ def test_parity_json_and_the_manifest_agree(built):
         assert record_file(built.path / name) == record
 
 
-def test_only_the_formats_that_were_asked_for_are_written(tmp_path, make_spec, make_tensors):
+def test_only_the_formats_that_were_asked_for_are_written(tmp_path, make_spec, make_tensors) -> None:
     spec = make_spec()
     options = BuildOptions(formats=(Format.PT2,))
     result = build(checkpoint(spec, make_tensors(spec), "a test"), tmp_path / "bundle", options=options)
@@ -151,14 +153,14 @@ def test_only_the_formats_that_were_asked_for_are_written(tmp_path, make_spec, m
     assert result.manifest.onnx is None
 
 
-def test_a_target_may_be_text_and_a_result_is_shown_in_a_line(tmp_path, make_spec, make_tensors):
+def test_a_target_may_be_text_and_a_result_is_shown_in_a_line(tmp_path, make_spec, make_tensors) -> None:
     spec, options = make_spec(), BuildOptions(formats=(Format.PT2,))
     result = build(checkpoint(spec, make_tensors(spec), "a test"), str(tmp_path / "bundle"), options=options)
     assert result.path == tmp_path / "bundle"
     assert len(repr(result)) < 500
 
 
-def test_an_existing_target_is_kept_unless_forced(tmp_path, make_spec, make_tensors):
+def test_an_existing_target_is_kept_unless_forced(tmp_path, make_spec, make_tensors) -> None:
     spec = make_spec()
     options = BuildOptions(formats=(Format.PT2,))
     build(checkpoint(spec, make_tensors(spec, seed=1), "first"), tmp_path / "bundle", options=options)
@@ -171,7 +173,7 @@ def test_an_existing_target_is_kept_unless_forced(tmp_path, make_spec, make_tens
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
-def test_a_forced_build_refuses_a_bundle_with_a_file_that_no_build_wrote(bundle, make_spec, make_tensors):
+def test_a_forced_build_refuses_a_bundle_with_a_file_that_no_build_wrote(bundle, make_spec, make_tensors) -> None:
     (bundle / "thesis.txt").write_text("precious")
     before = {path.name: path.read_bytes() for path in bundle.iterdir()}
     options = BuildOptions(formats=(Format.PT2,), force=True)
@@ -180,7 +182,7 @@ def test_a_forced_build_refuses_a_bundle_with_a_file_that_no_build_wrote(bundle,
     assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
 
 
-def test_each_file_is_hashed_once(tmp_path, make_spec, make_tensors, monkeypatch):
+def test_each_file_is_hashed_once(tmp_path, make_spec, make_tensors, monkeypatch) -> None:
     counts = Counter()
     sound = hashlib.file_digest
 
@@ -195,12 +197,12 @@ def test_each_file_is_hashed_once(tmp_path, make_spec, make_tensors, monkeypatch
     assert counts == dict.fromkeys(written, 1)
 
 
-def test_above_a_gibibyte_onnx_alone_is_written_by_default():
+def test_above_a_gibibyte_onnx_alone_is_written_by_default() -> None:
     assert default_formats(ONNX_ALONE_BYTES) == tuple(Format)
     assert default_formats(ONNX_ALONE_BYTES + 1) == (Format.ONNX,)
 
 
-def test_the_onnx_files_say_what_they_are(built):
+def test_the_onnx_files_say_what_they_are(built) -> None:
     for name in ("model.onnx", "ensemble.onnx", "hypernet.onnx", "network.onnx"):
         model = onnx.load(built.path / name, load_external_data=False)
         held = {entry.key: entry.value for entry in model.metadata_props}
@@ -211,7 +213,7 @@ def test_the_onnx_files_say_what_they_are(built):
         assert from_json(Signature, json.loads(held["hnexport.signature"])) == built.manifest.signature
 
 
-def test_bases_of_what_has_none_are_refused(make_spec, make_tensors, tmp_path):
+def test_bases_of_what_has_none_are_refused(make_spec, make_tensors, tmp_path) -> None:
     ensemble = checkpoint(make_spec(), make_tensors(make_spec())).ensemble()
     with pytest.raises(SpecError, match="has no bases to store in float16"):
         build(ensemble, tmp_path / "bundle", options=BuildOptions(bases=BasisDtype.FLOAT16))
@@ -223,7 +225,7 @@ def test_bases_of_what_has_none_are_refused(make_spec, make_tensors, tmp_path):
 class Wrong(nn.Module):
     """A generator that changes the condition id, or what the sound one gives."""
 
-    def __init__(self, sound, change_id=None, change=None):
+    def __init__(self, sound, change_id=None, change=None) -> None:
         super().__init__()
         self.sound, self.change_id, self.change = (sound,), change_id, change
         for name, part in sound.named_children():
@@ -261,7 +263,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_in_the_files_is_caught_and_nothing_is_published(
     mistake, file_format, tmp_path, make_spec, make_tensors, monkeypatch
-):
+) -> None:
     changes, message = MISTAKES[mistake]
     sound = build_module.capture
 
@@ -281,7 +283,7 @@ def test_a_mistake_in_the_files_is_caught_and_nothing_is_published(
     assert (tmp_path / "bundle" / "manifest.json").read_text() == '{"schema": "hnexport-bundle", "name": "before"}'
 
 
-def test_a_wrong_weight_in_the_onnx_files_is_caught(tmp_path, make_spec, make_tensors, monkeypatch):
+def test_a_wrong_weight_in_the_onnx_files_is_caught(tmp_path, make_spec, make_tensors, monkeypatch) -> None:
     assemble = WeightGenerator._assemble
 
     def reversed_chunks(self, slot, chunks):

@@ -43,12 +43,12 @@ def _expected(kind, modules, ensemble, batch):
     return inputs, {name: tensor.numpy() for name, tensor in inputs.items()}, outputs
 
 
-def test_every_golden_sample_passes_with_every_strategy(built):
+def test_every_golden_sample_passes_with_every_strategy(built) -> None:
     for strategy in ("materialised", "generated"):
         load(built[3], strategy=strategy, check="all")
 
 
-def test_the_runtime_computes_what_each_module_computes(built):
+def test_the_runtime_computes_what_each_module_computes(built) -> None:
     kind, modules, ensemble, folder = built
     loaded = load(folder)
     for batch in BATCHES:
@@ -59,7 +59,7 @@ def test_the_runtime_computes_what_each_module_computes(built):
         _agree(loaded.predict(arrays, members="all"), together, f"all members, batch {batch}")
 
 
-def test_files_in_plain_runtimes_compute_what_each_module_computes(built):
+def test_files_in_plain_runtimes_compute_what_each_module_computes(built) -> None:
     kind, modules, ensemble, folder = built
     session = onnxruntime.InferenceSession(folder / MODEL_FILE, providers=["CPUExecutionProvider"])
     script, program = torch.jit.load(folder / TORCHSCRIPT_FILE), torch.export.load(folder / PT2_FILE).module()

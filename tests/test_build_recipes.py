@@ -45,7 +45,7 @@ def built(request, bundles):
     return bundles(request.param)
 
 
-def test_plain_runtimes_compute_what_the_ensemble_computes_at_any_batch(built):
+def test_plain_runtimes_compute_what_the_ensemble_computes_at_any_batch(built) -> None:
     case, ensemble, folder = built
     session = onnxruntime.InferenceSession(folder / MODEL_FILE, providers=PROVIDERS)
     script, program = torch.jit.load(folder / TORCHSCRIPT_FILE), torch.export.load(folder / PT2_FILE).module()
@@ -64,7 +64,7 @@ def test_plain_runtimes_compute_what_the_ensemble_computes_at_any_batch(built):
 
 
 @pytest.mark.parametrize("strategy", ["materialised", "generated"])
-def test_the_runtime_predicts_every_member(built, strategy):
+def test_the_runtime_predicts_every_member(built, strategy) -> None:
     case, ensemble, folder = built
     loaded = load(folder, strategy=strategy, check="all")
     inputs = case.inputs(4, 22)
@@ -78,7 +78,7 @@ def test_the_runtime_predicts_every_member(built, strategy):
             np.testing.assert_allclose(array, value.numpy(), rtol=1e-3, atol=1e-5)
 
 
-def test_an_id_that_does_not_exist_gives_nan_in_a_plain_runtime(built):
+def test_an_id_that_does_not_exist_gives_nan_in_a_plain_runtime(built) -> None:
     case, _, folder = built
     session = onnxruntime.InferenceSession(folder / MODEL_FILE, providers=PROVIDERS)
     arrays = {name: tensor.numpy() for name, tensor in case.inputs(2, 1).items()}
@@ -103,7 +103,7 @@ COUNTS = {
 
 
 @pytest.mark.parametrize("kind", COUNTS)
-def test_inspect_counts_what_is_generated(kind, bundles, hnexport_cli):
+def test_inspect_counts_what_is_generated(kind, bundles, hnexport_cli) -> None:
     case, _, folder = bundles(kind)
     done = hnexport_cli("inspect", folder)
     assert done.returncode == 0, done.stderr
@@ -130,7 +130,7 @@ def test_inspect_counts_what_is_generated(kind, bundles, hnexport_cli):
     }
 
 
-def test_a_member_of_a_recipe_becomes_a_plain_network(bundles, hnexport_cli, tmp_path):
+def test_a_member_of_a_recipe_becomes_a_plain_network(bundles, hnexport_cli, tmp_path) -> None:
     case, ensemble, folder = bundles("tabular")
     done = hnexport_cli("member", folder, 4, "--out", "plain.onnx")
     assert done.returncode == 0, done.stderr
@@ -177,7 +177,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("kind", "edit", "place"), FAULTS.values(), ids=FAULTS.keys())
-def test_a_planted_fault_is_found(kind, edit, place, bundles, tmp_path):
+def test_a_planted_fault_is_found(kind, edit, place, bundles, tmp_path) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(bundles(kind)[2], folder)
     editor = OnnxEditor(folder / MODEL_FILE)
@@ -194,7 +194,7 @@ def test_a_planted_fault_is_found(kind, edit, place, bundles, tmp_path):
 
 @pytest.mark.parametrize("artifact", WRITERS)
 @pytest.mark.parametrize("fault", RECIPE_FAULTS, ids=str)
-def test_a_fault_planted_in_a_program_is_found(fault, artifact, bundles, tmp_path):
+def test_a_fault_planted_in_a_program_is_found(fault, artifact, bundles, tmp_path) -> None:
     folder = shutil.copytree(bundles(fault.kind)[2], tmp_path / "bundle")
     fault.write(artifact, folder)
     rewrite_checksums(folder)

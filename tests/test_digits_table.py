@@ -1,4 +1,4 @@
-"""The table of docs/evaluate.md: how it is made, and what it says."""
+"""The table of docs/howto/evaluate.md: how it is made, and what it says."""
 
 import dataclasses
 import importlib
@@ -38,7 +38,7 @@ def cells(text: str, column: str) -> dict[str, str]:
     return {row[0]: row[table[0].index(column)] for row in rows if len(row) == len(table[0])}
 
 
-def test_the_tables_are_made_of_evaluations_and_replace_those_of_the_last_time(tool, tmp_path):
+def test_the_tables_are_made_of_evaluations_and_replace_those_of_the_last_time(tool, tmp_path) -> None:
     bundle, tested = built_kind("digits", TrainedDigits()).path, splits()[2]
     found = tool.measured(bundle, "input", tested.images, tested.labels, tmp_path)
     assert {source.name for source in found.sources.sources} >= SOURCES
@@ -57,7 +57,7 @@ def test_the_tables_are_made_of_evaluations_and_replace_those_of_the_last_time(t
     assert all(0.5 < one.sources[0].classification.ood["entropy"].auroc < 1 for one in (first, *others))
 
 
-def test_an_answer_that_changed_is_told(tool, tmp_path):
+def test_an_answer_that_changed_is_told(tool, tmp_path) -> None:
     bundle, tested = built_kind("digits", TrainedDigits()).path, splits()[2]
     np.savez(tmp_path / "test.npz", input=tested.images[:20], label=tested.labels[:20])
     asked = tool.EvaluateOptions(artifacts=("onnx",), provider="cpu")
@@ -71,8 +71,8 @@ def test_an_answer_that_changed_is_told(tool, tmp_path):
     ]
 
 
-def test_the_page_of_the_documentation_has_the_tables_and_no_answer_that_changed(tool):
-    text = (ROOT / "docs" / "evaluate.md").read_text()
+def test_the_page_of_the_documentation_has_the_tables_and_no_answer_that_changed(tool) -> None:
+    text = (ROOT / "docs/howto/evaluate.md").read_text()
     assert text.count(tool.BEGIN) == text.count(tool.END) == 1
     written = text.split(tool.BEGIN)[1].split(tool.END)[0]
     changed = cells(written, "answers changed")

@@ -16,7 +16,7 @@ from hnexport.spec import HypernetSpec
 from hnexport.spec.usage import Usage
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 WITH_CODE = [page for page in PAGES if "```python" in page.read_text()]
 
 
@@ -30,8 +30,8 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
-def test_the_python_blocks_of_a_page_run(page, folder, monkeypatch):
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_python_blocks_of_a_page_run(page, folder, monkeypatch) -> None:
     monkeypatch.chdir(folder)
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
     names: dict[str, object] = {}
@@ -41,15 +41,15 @@ def test_the_python_blocks_of_a_page_run(page, folder, monkeypatch):
             exec(compile(block, f"{page.name}, block {number}", "exec"), names)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_to_a_file_leads_somewhere(page):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_file_leads_somewhere(page) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
     missing = [link for link in links if not os.path.exists(page.parent / link)]
     assert not missing
 
 
-def test_the_json_in_the_format_guide_is_what_a_checkpoint_says():
-    page = (ROOT / "docs/checkpoint-format.md").read_text()
+def test_the_json_in_the_format_guide_is_what_a_checkpoint_says() -> None:
+    page = (ROOT / "docs/reference/checkpoint-format.md").read_text()
     usage, text = re.findall(r"^```json\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert len(from_json(Usage, json.loads(usage)).class_names["logits"]) == 10
     hypernet = HypernetSpec(embedding_sizes=(10, 7, 14, 14, 14, 7, 7, 7))

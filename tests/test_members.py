@@ -64,7 +64,7 @@ def callers(inputs, make_spec, make_pipeline, make_images):
 
 
 @pytest.mark.parametrize("member", TAKEN.values(), ids=TAKEN.keys())
-def test_whole_numbers_are_taken_by_all(callers, member):
+def test_whole_numbers_are_taken_by_all(callers, member) -> None:
     one, several = callers
     assert check_member(member, 3) == as_id(member) == 2
     assert type(check_member(member, 3)) is int
@@ -75,7 +75,7 @@ def test_whole_numbers_are_taken_by_all(callers, member):
 
 
 @pytest.mark.parametrize("member", REFUSED.values(), ids=REFUSED.keys())
-def test_whatever_else_is_refused_by_all(callers, member):
+def test_whatever_else_is_refused_by_all(callers, member) -> None:
     one, several = callers
     for call in one.values():
         with pytest.raises(RuntimeInputError, match="is a whole number, found"):
@@ -86,7 +86,7 @@ def test_whatever_else_is_refused_by_all(callers, member):
 
 
 @pytest.mark.parametrize("member", MISSING.values(), ids=MISSING.keys())
-def test_a_member_that_does_not_exist_is_refused_where_members_are_asked_for(callers, member):
+def test_a_member_that_does_not_exist_is_refused_where_members_are_asked_for(callers, member) -> None:
     one, several = callers
     for name in ("loaded", "weights", "pipeline's weights"):
         with pytest.raises(RuntimeInputError, match="does not exist: this ensemble has members 0 to 2"):
@@ -97,32 +97,32 @@ def test_a_member_that_does_not_exist_is_refused_where_members_are_asked_for(cal
 
 
 @pytest.mark.parametrize("member", [3, -1], ids=str)
-def test_an_id_that_does_not_exist_gives_nan_where_it_is_an_input(callers, member):
+def test_an_id_that_does_not_exist_gives_nan_where_it_is_an_input(callers, member) -> None:
     outputs = callers[0]["called"](member)
     assert outputs["logits"].isnan().all()
     assert outputs["decoded"].isnan().all()
     assert not outputs["choice"].is_floating_point()
 
 
-def test_an_id_beyond_int64_is_no_input(callers):
+def test_an_id_beyond_int64_is_no_input(callers) -> None:
     with pytest.raises(RuntimeInputError, match="a condition id is an int64"):
         callers[0]["called"](2**63)
 
 
 @pytest.mark.parametrize("members", [[], (), np.array([], int), torch.tensor([], dtype=torch.int64)], ids=repr)
-def test_no_members_are_refused_by_all(callers, members):
+def test_no_members_are_refused_by_all(callers, members) -> None:
     for call in callers[1].values():
         with pytest.raises(RuntimeInputError, match="is empty: name at least one member"):
             call(members)
 
 
 @pytest.mark.parametrize("members", [1, np.array(1), torch.tensor(1), b"\0", "0"], ids=repr)
-def test_what_is_no_list_is_refused_by_all(callers, members):
+def test_what_is_no_list_is_refused_by_all(callers, members) -> None:
     for call in callers[1].values():
         with pytest.raises(RuntimeInputError, match="must be 'all' or a list of numbers"):
             call(members)
 
 
 @pytest.mark.parametrize("members", [np.array([2, 0]), torch.tensor([2, 0]), (one for one in (2, 0))], ids=type)
-def test_several_may_be_any_iterable(members):
+def test_several_may_be_any_iterable(members) -> None:
     assert check_members(members, 3) == (2, 0)

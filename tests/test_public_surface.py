@@ -43,16 +43,16 @@ SURFACE = {
 
 
 @pytest.mark.parametrize("module", SURFACE)
-def test_the_surface_is_what_was_promised(module):
+def test_the_surface_is_what_was_promised(module) -> None:
     assert set(importlib.import_module(module).__all__) == SURFACE[module]
 
 
 @pytest.mark.parametrize("module", SURFACE)
-def test_every_name_of_the_surface_exists(module):
+def test_every_name_of_the_surface_exists(module) -> None:
     for name in SURFACE[module]:
         assert getattr(importlib.import_module(module), name) is not None
 
 
-def test_an_unknown_name_is_an_attribute_error():
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'hnexport' has no attribute 'hypernetwork'"):
         _ = hnexport.hypernetwork

@@ -45,7 +45,7 @@ def lines_of(page, *starts):
     return [line for line in page.read_text().splitlines() if line.startswith(tuple(f"| {one}" for one in starts))]
 
 
-def test_every_module_is_known_and_names_a_runtime_of_its_own():
+def test_every_module_is_known_and_names_a_runtime_of_its_own() -> None:
     known = importlib.import_module("runtimes.known").NAMES
     runtimes = [importlib.import_module(f"runtimes.{name}").RUNTIME for name in known]
     assert len({runtime.name for runtime in runtimes}) == len(known)
@@ -53,13 +53,13 @@ def test_every_module_is_known_and_names_a_runtime_of_its_own():
     assert found == set(known)
 
 
-def test_the_page_has_both_tables():
-    text = (TOOLS.parent / "docs" / "runtimes.md").read_text()
+def test_the_page_has_both_tables() -> None:
+    text = (TOOLS.parent / "docs/runtimes/index.md").read_text()
     for table in importlib.import_module("runtimes.page").TABLES:
         assert text.count(table.begin) == text.count(table.end) == 1
 
 
-def test_a_row_replaces_its_own_line_and_keeps_the_others(page):
+def test_a_row_replaces_its_own_line_and_keeps_the_others(page) -> None:
     write, order = importlib.import_module("runtimes.page").write, ["one", "two"]
     write(page, row(name="two", error=2e-7, remark="slow"), order)
     write(page, row(name="one", why="not run: no GPU"), order)
@@ -74,7 +74,7 @@ def test_a_row_replaces_its_own_line_and_keeps_the_others(page):
     assert "between" in lines
 
 
-def test_a_member_stands_beside_the_same_network_of_another_exporter(page):
+def test_a_member_stands_beside_the_same_network_of_another_exporter(page) -> None:
     write, order = importlib.import_module("runtimes.page").write, ["plain", "called", "neither"]
     common = {"error": 1e-7, "exporter": "torch.onnx.export"}
     write(page, row(name="plain", call_ms=8.0, plain_ms=2.0, own_ms=1.6, resident_mb=3.04, **common), order)
@@ -87,7 +87,7 @@ def test_a_member_stands_beside_the_same_network_of_another_exporter(page):
     assert cells[3][2:6] == ["3", "2", "1.50", ""]
 
 
-def test_an_unknown_name_is_refused_with_the_names_that_there_are(page):
+def test_an_unknown_name_is_refused_with_the_names_that_there_are(page) -> None:
     command = [sys.executable, TOOLS / "runtimes_table.py", "--only", "tract", "--page", page]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 2
@@ -95,7 +95,7 @@ def test_an_unknown_name_is_refused_with_the_names_that_there_are(page):
     assert "Traceback" not in done.stderr
 
 
-def test_a_row_that_fails_says_why_and_the_others_are_written_all_the_same(page, tmp_path, monkeypatch):
+def test_a_row_that_fails_says_why_and_the_others_are_written_all_the_same(page, tmp_path, monkeypatch) -> None:
     made = importlib.import_module("runtimes.runtime").Runtime
     example = ("{python}", "{examples}/python/predict.py", "{bundle}", "{golden}")
     broken = (("{python}", "-c", "import sys; sys.exit('error: it is broken')"),)
@@ -120,7 +120,7 @@ def test_a_row_that_fails_says_why_and_the_others_are_written_all_the_same(page,
     assert lines_of(page, "failing") == [failing]
 
 
-def test_ids_are_judged_by_what_a_runtime_gave_for_them(tmp_path):
+def test_ids_are_judged_by_what_a_runtime_gave_for_them(tmp_path) -> None:
     stage, judge = importlib.import_module("runtimes.stage"), importlib.import_module("runtimes.judge")
     bundle = small_bundle("hypernet")
     staged = stage.Stage(bundle=bundle, plain=tmp_path, fixed=tmp_path, own=tmp_path)
@@ -133,7 +133,7 @@ def test_ids_are_judged_by_what_a_runtime_gave_for_them(tmp_path):
     assert said == "-1: NaN; N, 2^31: refused; 2^32+1: member 1; 2^40: numbers"
 
 
-def test_calls_are_measured_in_turns_and_none_always_follows_the_same():
+def test_calls_are_measured_in_turns_and_none_always_follows_the_same() -> None:
     drive = importlib.import_module("runtimes.drive")
     drive.SECONDS, called = 0.0, []
     found = drive.in_turns({name: lambda name=name: called.append(name) for name in "abc"})
@@ -144,7 +144,7 @@ def test_calls_are_measured_in_turns_and_none_always_follows_the_same():
     assert len(set(rounds)) > 2
 
 
-def test_what_a_machine_lacks_is_left_out_and_everything_else_fails_the_check(tmp_path):
+def test_what_a_machine_lacks_is_left_out_and_everything_else_fails_the_check(tmp_path) -> None:
     check, runtime = importlib.import_module("runtimes_check"), importlib.import_module("runtimes.runtime").Runtime
     stage = importlib.import_module("runtimes.stage").Stage(
         bundle=tmp_path, plain=tmp_path, fixed=tmp_path, own=tmp_path
@@ -164,7 +164,7 @@ def test_what_a_machine_lacks_is_left_out_and_everything_else_fails_the_check(tm
     assert not check.is_right("different: 2.0e-05 from float64, the limit is 1e-05")
 
 
-def test_a_command_that_hangs_ends_with_everything_that_it_started(tmp_path):
+def test_a_command_that_hangs_ends_with_everything_that_it_started(tmp_path) -> None:
     commands = importlib.import_module("runtimes.commands")
     started = tmp_path / "started"
     script = f"sleep 600 & echo $! > {started}; wait"
@@ -175,12 +175,12 @@ def test_a_command_that_hangs_ends_with_everything_that_it_started(tmp_path):
         assert select.select([left], [], [], 60)[0], "it goes on"
 
 
-def test_the_check_runs_known_runtimes():
+def test_the_check_runs_known_runtimes() -> None:
     check = importlib.import_module("runtimes_check")
     assert set(check.EXPECTED) <= set(importlib.import_module("runtimes.known").NAMES)
 
 
-def test_packages_that_contradict_each_other_are_a_failure_and_those_that_nobody_has_are_not(tmp_path):
+def test_packages_that_contradict_each_other_are_a_failure_and_those_that_nobody_has_are_not(tmp_path) -> None:
     commands = importlib.import_module("runtimes.commands")
     install = importlib.import_module("runtimes.environments").install
     runtime = importlib.import_module("runtimes.runtime").Runtime
@@ -207,7 +207,7 @@ def test_packages_that_contradict_each_other_are_a_failure_and_those_that_nobody
     assert said.startswith("failed: pip cannot install")
 
 
-def test_files_of_other_code_are_made_again(tmp_path, monkeypatch):
+def test_files_of_other_code_are_made_again(tmp_path, monkeypatch) -> None:
     stage = importlib.import_module("runtimes.stage")
     monkeypatch.setattr(stage, "build", lambda *_, **__: 1 / 0)
     (tmp_path / "complete").write_text(stage._sources())

@@ -1,4 +1,4 @@
-"""The study of docs/study.md: its parts, its intervals, and the whole of it on very few images."""
+"""The study of docs/explanation/study.md: its parts, its intervals, and the whole of it on very few images."""
 
 import importlib
 import json
@@ -39,7 +39,7 @@ def answered():
     return [one - np.logaddexp.reduce(one, axis=-1, keepdims=True) for one in both], labels
 
 
-def test_an_accuracy_difference_lies_between_what_scipys_paired_bootstrap_says(answered):
+def test_an_accuracy_difference_lies_between_what_scipys_paired_bootstrap_says(answered) -> None:
     ours, (both, labels) = module("study.bootstrap"), answered
     right = [(one.argmax(-1) == labels).astype(float) for one in both]
     found = ours.Bootstrap(rows=300).interval((right[0] - right[1])[:, np.newaxis], ours.mean)
@@ -55,7 +55,7 @@ def test_an_accuracy_difference_lies_between_what_scipys_paired_bootstrap_says(a
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=0.003)
 
 
-def test_the_interval_of_a_share_is_the_normal_one_of_its_binomial(answered):
+def test_the_interval_of_a_share_is_the_normal_one_of_its_binomial(answered) -> None:
     ours = module("study.bootstrap")
     column = (np.arange(1000) < 300).astype(float)[:, np.newaxis]
     found = ours.Bootstrap(rows=1000).interval(column, ours.mean)
@@ -63,7 +63,7 @@ def test_the_interval_of_a_share_is_the_normal_one_of_its_binomial(answered):
     assert (found.low, found.high) == pytest.approx((0.3 - half, 0.3 + half), abs=0.002)
 
 
-def test_a_calibration_error_difference_is_that_of_the_images_that_were_drawn(answered):
+def test_a_calibration_error_difference_is_that_of_the_images_that_were_drawn(answered) -> None:
     ours, (both, labels) = module("study.bootstrap"), answered
     rows = [scored(one, labels) for one in both]
     columns = np.concatenate([ours.calibration(one) for one in rows], axis=1)
@@ -80,7 +80,7 @@ def test_a_calibration_error_difference_is_that_of_the_images_that_were_drawn(an
     assert (found.low, found.high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.006)
 
 
-def test_the_same_seed_draws_the_same_and_another_one_other_images(answered):
+def test_the_same_seed_draws_the_same_and_another_one_other_images(answered) -> None:
     ours, column = module("study.bootstrap"), np.random.default_rng(0).normal(size=(50, 1))
     one, again, other = (
         ours.Bootstrap(rows=50, draws=200, seed=seed).interval(column, ours.mean) for seed in (0, 0, 1)
@@ -89,7 +89,7 @@ def test_the_same_seed_draws_the_same_and_another_one_other_images(answered):
     assert one != other
 
 
-def test_no_image_trains_or_chooses_where_it_is_reported_and_each_is_reported_once():
+def test_no_image_trains_or_chooses_where_it_is_reported_and_each_is_reported_once() -> None:
     tasks = module("study.tasks")
     labels = tasks.digits(0).labels
     found = list(tasks.folds(labels, 5, 2, 0))
@@ -102,16 +102,16 @@ def test_no_image_trains_or_chooses_where_it_is_reported_and_each_is_reported_on
         next(tasks.folds(labels, 5, 4, 0))
 
 
-def test_a_task_is_drawn_by_its_seed():
+def test_a_task_is_drawn_by_its_seed() -> None:
     tasks = module("study.tasks")
     one, again, other = (tasks.noisy_digits(seed).images for seed in (0, 0, 1))
     assert np.array_equal(one, again)
     assert not np.array_equal(one, other)
 
 
-def test_the_price_of_an_int8_member_is_what_the_page_says(tmp_path):
+def test_the_price_of_an_int8_member_is_what_the_page_says(tmp_path) -> None:
     prices = module("study.prices")
-    found = prices.measured_of_page(ROOT / "docs" / "int8.md")
+    found = prices.measured_of_page(ROOT / "docs/explanation/int8.md")
     assert list(found) == ["1", "8", "32"]
     assert all(0.2 < ratio < 0.5 for ratio in found.values())
     (tmp_path / "page.md").write_text("| | batch 1 |\n| onnxruntime, plain float32 | 40 ms |\n")
@@ -148,7 +148,7 @@ def found_of(accuracy_low: float, price_of: float = 1.2):
     return tables.Found(task="digits", images=10, compared=(small,), stopped=(fewer,), own=())
 
 
-def test_a_loss_at_the_far_end_of_its_interval_or_a_price_above_what_was_asked_is_told():
+def test_a_loss_at_the_far_end_of_its_interval_or_a_price_above_what_was_asked_is_told() -> None:
     tables, prices = module("study.tables"), {"1": 0.36, "32": 0.5}
 
     def missed(found):
@@ -163,9 +163,9 @@ def test_a_loss_at_the_far_end_of_its_interval_or_a_price_above_what_was_asked_i
     assert row[-1] == "0.43, 0.60"
 
 
-def test_the_digits_of_the_page_keep_what_was_asked():
+def test_the_digits_of_the_page_keep_what_was_asked() -> None:
     tool = module("study_table")
-    text = (ROOT / "docs" / "study.md").read_text()
+    text = (ROOT / "docs/explanation/study.md").read_text()
     assert text.count(tool.BEGIN) == text.count(tool.END) == 1
     first = text.split(tool.BEGIN)[1].split("\n\n")[2]
     rows = [line.strip("| ").split(" | ") for line in first.splitlines()[2:]]
@@ -188,7 +188,7 @@ def run(folder: Path, *more: str) -> tuple[int, dict]:
     return code, json.loads((folder / "found.json").read_text())
 
 
-def test_the_whole_study_is_made_once_and_says_the_same_of_what_it_made(once, monkeypatch, capsys):
+def test_the_whole_study_is_made_once_and_says_the_same_of_what_it_made(once, monkeypatch, capsys) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(once))  # it sets another one
     page, tool = once / "page.md", module("study_table")
     page.write_text(f"before\n{tool.BEGIN}\nold\n{tool.END}\nafter\n")

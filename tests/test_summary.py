@@ -15,7 +15,7 @@ from hnexport.summary import Origin, summarise, summarise_storage
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("settings", [{}, {"hidden_layers": (3,), "bias": True}], ids=["linear", "hidden"])
-def test_counts_from_the_tables_are_those_of_the_chunk_plan(make_spec, recipe, settings):
+def test_counts_from_the_tables_are_those_of_the_chunk_plan(make_spec, recipe, settings) -> None:
     hypernet = HypernetSpec(**settings) if Source.GENERATED in RECIPES[recipe].sources else None
     spec = make_spec(recipe=RECIPES[recipe], hypernet=hypernet)
     found, plan = weight_summary(spec), plan_chunks(spec)
@@ -32,7 +32,7 @@ def test_counts_from_the_tables_are_those_of_the_chunk_plan(make_spec, recipe, s
     assert found["structured hypernetwork: compression ratio"] == found["structured hypernetwork: weights"] / generated
 
 
-def test_the_reference_model_has_its_published_counts():
+def test_the_reference_model_has_its_published_counts() -> None:
     spec = PipelineSpec(network=WideResNetSpec.from_name("wrn-28-10"), members=10)
     assert weight_summary(spec)["container: weights"] == 37_544_732
 
@@ -44,7 +44,7 @@ class Tables:
     stored: tuple[StoredTensor, ...]
 
 
-def test_a_list_of_modules_counts_a_tied_tensor_once_and_speaks_of_no_hypernetwork():
+def test_a_list_of_modules_counts_a_tied_tensor_once_and_speaks_of_no_hypernetwork() -> None:
     slots = (
         Slot(name="embed.weight", shape=(7, 4)),
         Slot(name="head.weight", shape=(7, 4), alias_of="embed.weight"),
@@ -64,7 +64,7 @@ def test_a_list_of_modules_counts_a_tied_tensor_once_and_speaks_of_no_hypernetwo
     }
 
 
-def test_what_the_members_of_a_list_share_is_stored_once_and_costs_less_than_separate_networks():
+def test_what_the_members_of_a_list_share_is_stored_once_and_costs_less_than_separate_networks() -> None:
     slots = (Slot(name="stem.weight", shape=(7, 4)), Slot(name="head.weight", shape=(2, 4)))
     stored = (stored_as(slots[0], 2, shared=True), stored_as(slots[1], 2, shared=False))
     counts = modules.counts(Tables(2, slots, stored))
@@ -74,7 +74,7 @@ def test_what_the_members_of_a_list_share_is_stored_once_and_costs_less_than_sep
     assert counts["each further member: weights"] == 8
 
 
-def test_where_a_tied_slot_comes_from_is_where_its_tensor_comes_from(built):
+def test_where_a_tied_slot_comes_from_is_where_its_tensor_comes_from(built) -> None:
     first = built.manifest.slots[0]
     twin = Slot(name="twin", shape=first.shape, alias_of=first.name)
     tied = dataclasses.replace(built.manifest, slots=(*built.manifest.slots, twin))
@@ -83,7 +83,7 @@ def test_where_a_tied_slot_comes_from_is_where_its_tensor_comes_from(built):
     assert storage.ties == {"twin": first.name}
 
 
-def test_the_groups_of_stored_tensors_are_all_that_is_stored(built):
+def test_the_groups_of_stored_tensors_are_all_that_is_stored(built) -> None:
     storage = summarise(built.manifest).storage
     groups = storage.stored
     assert set(groups) == {str(origin) for origin in Origin}

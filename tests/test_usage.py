@@ -32,11 +32,11 @@ USAGE = Usage(
 )
 
 
-def test_what_is_known_survives_json():
+def test_what_is_known_survives_json() -> None:
     assert from_json(Usage, to_json(USAGE)) == USAGE
 
 
-def test_a_manifest_of_which_nothing_is_said_is_written_as_before():
+def test_a_manifest_of_which_nothing_is_said_is_written_as_before() -> None:
     usage = next(field for field in dataclasses.fields(Manifest) if field.name == "usage")
     assert usage.metadata["sparse"]
     assert usage.default == Usage()
@@ -50,12 +50,12 @@ BAD_CLASS_NAMES = {
 
 
 @pytest.mark.parametrize(("names", "message"), BAD_CLASS_NAMES.values(), ids=BAD_CLASS_NAMES.keys())
-def test_class_names_that_are_not_those_of_the_network_are_refused(names, message):
+def test_class_names_that_are_not_those_of_the_network_are_refused(names, message) -> None:
     with pytest.raises(SpecError, match=message):
         Usage(class_names=names).check(SIGNATURE, ImageInput.guess(SIGNATURE.inputs[0]))
 
 
-def test_what_is_said_later_wins_and_the_rest_stays():
+def test_what_is_said_later_wins_and_the_rest_stays() -> None:
     said = USAGE.updated(Usage(license="mit", class_names={"size": ("x",)}, assumed=("assembly",)))
     assert said == Usage(
         normalisation=USAGE.normalisation,
@@ -65,7 +65,7 @@ def test_what_is_said_later_wins_and_the_rest_stays():
     )
 
 
-def test_a_normalisation_that_is_said_is_not_assumed():
+def test_a_normalisation_that_is_said_is_not_assumed() -> None:
     before = Usage(assumed=("image-size", NORMALISATION))
     assert before.updated(Usage(license="mit")).assumed == before.assumed
     assert before.updated(Usage(normalisation=Normalisation())).assumed == ("image-size",)
@@ -73,16 +73,16 @@ def test_a_normalisation_that_is_said_is_not_assumed():
     assert USAGE.normalised_within().normalisation is None
 
 
-def test_a_graph_that_computes_what_the_trained_model_does_leaves_only_the_pictures_open():
+def test_a_graph_that_computes_what_the_trained_model_does_leaves_only_the_pictures_open() -> None:
     assert Usage(assumed=("image-size", NORMALISATION, "assembly")).confirmed() == Usage(assumed=(NORMALISATION,))
 
 
-def test_numbers_may_be_numpys():
+def test_numbers_may_be_numpys() -> None:
     said = Normalisation(mean=(np.float32(0.5),), std=tuple(np.array([0.25, 0.5], np.float32)))
     assert json.loads(json.dumps(to_json(said))) == {"mean": [0.5], "std": [0.25, 0.5]}
 
 
-def test_it_can_be_copied_and_pickled():
+def test_it_can_be_copied_and_pickled() -> None:
     assert copy.deepcopy(USAGE) == pickle.loads(pickle.dumps(USAGE)) == USAGE
 
 
@@ -97,7 +97,7 @@ BAD_NORMALISATIONS = {
 @pytest.mark.parametrize(
     ("name", "dtype", "shape", "message"), BAD_NORMALISATIONS.values(), ids=BAD_NORMALISATIONS.keys()
 )
-def test_a_normalisation_that_does_not_fit_the_input_is_refused(name, dtype, shape, message):
+def test_a_normalisation_that_does_not_fit_the_input_is_refused(name, dtype, shape, message) -> None:
     tensor = TensorSpec(name=name, dtype=dtype, shape=shape)
     signature = dataclasses.replace(SIGNATURE, inputs=(tensor,))
     usage = Usage(normalisation=Normalisation(std=(0.5, 0.5)))
@@ -105,13 +105,13 @@ def test_a_normalisation_that_does_not_fit_the_input_is_refused(name, dtype, sha
         usage.check(signature, ImageInput.guess(tensor))
 
 
-def test_pictures_of_any_size_may_have_a_normalisation():
+def test_pictures_of_any_size_may_have_a_normalisation() -> None:
     tensor = TensorSpec(name="image", dtype="float32", shape=("batch", 3, "height", "width"))
     signature = dataclasses.replace(SIGNATURE, inputs=(tensor,))
     Usage(normalisation=Normalisation(mean=(0.1, 0.2, 0.3))).check(signature, ImageInput.guess(tensor))
 
 
-def test_each_word_has_a_line_and_an_unknown_one_stands_for_itself():
+def test_each_word_has_a_line_and_an_unknown_one_stands_for_itself() -> None:
     image = ImageInput.guess(SIGNATURE.inputs[0])
     size, *others = assumptions(Usage(normalisation=Normalisation(), assumed=(*Assumed, "colour")), image)
     assert size.startswith("images of 8x8, since no tensor shows their height and width; image_height=… and")
@@ -123,7 +123,7 @@ def test_each_word_has_a_line_and_an_unknown_one_stands_for_itself():
     ]
 
 
-def test_of_a_float32_image_nobody_spoke_of_the_normalisation_is_assumed():
+def test_of_a_float32_image_nobody_spoke_of_the_normalisation_is_assumed() -> None:
     image = ImageInput.guess(SIGNATURE.inputs[0])
     (line,) = assumptions(Usage(), image)
     assert line.endswith("Usage(normalisation=Normalisation(…)) says how")
@@ -152,7 +152,7 @@ BAD = {
 }
 
 
-def test_names_are_those_of_any_language_and_one_that_hides_something_is_refused_with_what():
+def test_names_are_those_of_any_language_and_one_that_hides_something_is_refused_with_what() -> None:
     names = ("\u0645\u06cc\u200c\u062e", "\u0915\u094d\u200d\u0937", "New\u00a0York", "東京\u3000都", "👨\u200d👩")
     assert Usage(class_names={"logits": names}).class_names["logits"] == names
     with pytest.raises(
@@ -164,12 +164,12 @@ def test_names_are_those_of_any_language_and_one_that_hides_something_is_refused
 
 
 @pytest.mark.parametrize("make", BAD.values(), ids=BAD.keys())
-def test_what_cannot_be_is_refused(make):
+def test_what_cannot_be_is_refused(make) -> None:
     with pytest.raises(SpecError):
         make()
 
 
-def test_it_is_copied_and_pickled_as_manifests_are():
+def test_it_is_copied_and_pickled_as_manifests_are() -> None:
     assert copy.deepcopy(USAGE) == USAGE
     assert pickle.loads(pickle.dumps(USAGE)) == USAGE
     assert dataclasses.asdict(USAGE)["class_names"] == USAGE.class_names

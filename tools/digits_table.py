@@ -1,4 +1,4 @@
-"""Train the digits ensemble, build it, evaluate it from every source, and write the tables of docs/evaluate.md.
+"""Train the digits ensemble, build it, evaluate it from every source, and write the tables of docs/howto/evaluate.md.
 
 python tools/digits_table.py [--build FOLDER] [--page FILE] [--epochs N] [--trained]
 
@@ -51,7 +51,7 @@ def main() -> int:
     """Train, build, evaluate, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "digits", help="where everything is built")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "evaluate.md", help="where the tables are")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs/howto/evaluate.md", help="where the tables are")
     parser.add_argument("--epochs", type=int, help="of the training")
     parser.add_argument("--trained", action="store_true", help="take the checkpoint of the last time")
     given = parser.parse_args()

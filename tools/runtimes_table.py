@@ -1,4 +1,4 @@
-"""Load a small bundle in every runtime that this machine can run, and write the tables of docs/runtimes.md.
+"""Load a small bundle in every runtime that this machine can run, and write the tables of docs/runtimes/index.md.
 
 python tools/runtimes_table.py [--only NAME]... [--list]
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from runtimes import known
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "runtimes.md"
+PAGE = ROOT / "docs/runtimes/index.md"
 
 
 def main() -> int:

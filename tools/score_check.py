@@ -1,4 +1,4 @@
-"""What docs/score.md says of scoring a large set, measured: `make score`.
+"""What docs/howto/score.md says of scoring a large set, measured: `make score`.
 
 20,000 pictures, scored through once; scored again with `kill -9` twice; scored by Ray; scored onto a disk that fills up
 (a small tmpfs, which takes root). Every file must have every row once and be equal to the first byte for byte.

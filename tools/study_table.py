@@ -1,4 +1,4 @@
-"""Train ensembles of ten on most of the digits, ask them about the rest, and write the tables of docs/study.md.
+"""Train ensembles of ten on most of the digits, ask them about the rest, write the tables of docs/explanation/study.md.
 
 python tools/study_table.py [--build FOLDER] [--page FILE] [--out FILE.json] [--task NAME]... [--again]
 
@@ -39,7 +39,7 @@ WITH_BASES = "digits"  # the task that tries rounded bases too: each takes a bun
 def main(arguments: list[str] | None = None) -> int:
     """Make the folds that are not there, judge, print, write."""
     given = _parser().parse_args(arguments)
-    prices = dict(given.price) if given.price else measured_of_page(ROOT / "docs" / "int8.md")
+    prices = dict(given.price) if given.price else measured_of_page(ROOT / "docs/explanation/int8.md")
     if given.again:
         shutil.rmtree(given.build, ignore_errors=True)
     os.environ["XDG_CACHE_HOME"] = str(given.build.resolve() / "cache")  # the user's own stays as it is
@@ -96,7 +96,7 @@ def head(given: argparse.Namespace, prices: Mapping[str, float]) -> str:
     import torch
 
     told = ", ".join(f"{ratio:g} at batch {size}" for size, ratio in prices.items())
-    source = "as said" if given.price else f"the row “{INT8_ROW}” of docs/int8.md"
+    source = "as said" if given.price else f"the row “{INT8_ROW}” of docs/explanation/int8.md"
     text = (
         f"{time.strftime('%Y-%m-%d')}: {given.folds} parts of the images, {given.choosing} of which choose the "
         f"threshold for the one that is reported, the rest trains {given.members} members for {given.epochs} epochs; "
@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         type=_priced,
         metavar="BATCH=RATIO",
-        help="time of an int8 member over the plain network's, may be repeated; what docs/int8.md says of WRN-28-10",
+        help="time of an int8 member over the plain network's, may be repeated; what docs/explanation/int8.md says",
     )
     return parser
 

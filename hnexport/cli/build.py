@@ -70,7 +70,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     """Build a verified bundle: one graph (cond_id, image) -> logits in every format.
 
     The weights come from --hypnettorch, from --checkpoint (native or late-phase) or, to try things out, from --seed;
-    any other network comes from a function of yours, --from train.py:make (docs/from.md). Every member of every
+    any other network comes from a function of yours, --from train.py:make (docs/howto/from.md). Every member of every
     artifact is compared with PyTorch in float64 before the bundle appears at its place; if one differs, nothing appears
     and the exit code is 1; it is 2 where the question could not be answered.
     """

@@ -43,7 +43,7 @@ def evaluate(
     """What a bundle is worth on some data: each member and the ensemble.
 
     Args:
-        data: a folder with a folder for each class, `.npz`, or Parquet; docs/evaluate.md says how they look.
+        data: a folder with a folder for each class, `.npz`, or Parquet; docs/howto/evaluate.md says how they look.
         ensemble: what the bundle was built from: with `artifacts`, the reference in float64 is computed by it. Without,
             by the halves where the bundle holds them, otherwise by the program of `model.pt2`.
         progress: called after each member of each source.

@@ -1,1 +1,1 @@
-"""From a user's own function to an ensemble: `hnexport build --from train.py:make`; see docs/from.md."""
+"""From a user's own function to an ensemble: `hnexport build --from train.py:make`; see docs/howto/from.md."""

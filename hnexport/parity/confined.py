@@ -43,7 +43,7 @@ _MOST_FAULTS = 32
 
 
 def budget_of(file_bytes: int, slots: Sequence[Slot]) -> Budget:
-    """What a program may take in all, beside each question's own time; see docs/trust.md."""
+    """What a program may take in all, beside each question's own time; see docs/howto/trust.md."""
     return Budget(
         memory_bytes=_MEMORY_BYTES + 8 * file_bytes + 12 * _slot_bytes(slots),
         cpu_seconds=_BASE_SECONDS + file_bytes / _BYTES_A_SECOND,

@@ -31,7 +31,7 @@ Array = NDArray[np.generic]
 _INPUT, _OUTPUT, _MEMBERS = "input.", "output.", "members"
 _REMEDY = (
     'write it where the trained model is, with safetensors.torch.save_file({"input.NAME": …, "output.NAME": …}, path): '
-    "docs/from.md has the way"
+    "docs/howto/from.md has the way"
 )
 _TOLERANCE = tolerance_of(Precision.FLOAT32)
 

@@ -41,7 +41,7 @@ def report(built):
     return bench(built.path, dataclasses.replace(QUICK, contenders=contenders))
 
 
-def test_every_contender_is_timed_against_plain_at_every_batch_size(report):
+def test_every_contender_is_timed_against_plain_at_every_batch_size(report) -> None:
     names = [contender.name for contender in report.contenders]
     assert names[0] == "plain"
     assert set(names) | set(report.not_run) == {
@@ -60,7 +60,7 @@ def test_every_contender_is_timed_against_plain_at_every_batch_size(report):
     assert all(timing.ratio == 1.0 for timing in report.contenders[0].timings)
 
 
-def test_memory_is_of_each_process_and_disk_of_the_files_it_needs(report, built):
+def test_memory_is_of_each_process_and_disk_of_the_files_it_needs(report, built) -> None:
     sizes = {name: record.size_bytes for name, record in built.manifest.files.items()}
     by_name = {contender.name: contender for contender in report.contenders}
     for contender in report.contenders:
@@ -73,7 +73,7 @@ def test_memory_is_of_each_process_and_disk_of_the_files_it_needs(report, built)
     assert by_name["torch"].baseline_bytes > 1.5 * by_name["plain"].baseline_bytes
 
 
-def test_an_ensemble_is_compared_with_as_many_plain_runs_as_it_has_members():
+def test_an_ensemble_is_compared_with_as_many_plain_runs_as_it_has_members() -> None:
     """With times that are given: on a busy machine those of a few rounds say nothing."""
     ready = {"runtime": "none", "load_seconds": 1.0, "disk_bytes": 1, "baseline_bytes": 1}
     worker = SimpleNamespace(ready=ready, ask=lambda size: {"resident_bytes": 1, "peak_bytes": 1})
@@ -87,7 +87,9 @@ def test_an_ensemble_is_compared_with_as_many_plain_runs_as_it_has_members():
     assert CONTENDERS["ensemble"].all_members
 
 
-def test_an_ensemble_in_int8_of_either_engine_is_timed_until_its_members_are_enough(built, tmp_path, monkeypatch):
+def test_an_ensemble_in_int8_of_either_engine_is_timed_until_its_members_are_enough(
+    built, tmp_path, monkeypatch
+) -> None:
     from hnexport.quantise.options import Int8Options
     from hnexport.tune.int8 import quantised
 
@@ -111,7 +113,7 @@ def test_an_ensemble_in_int8_of_either_engine_is_timed_until_its_members_are_eno
     assert 2 <= report.contenders[1].timings[0].members_used <= 3
 
 
-def test_samples_that_are_given_are_what_is_run(built, tmp_path):
+def test_samples_that_are_given_are_what_is_run(built, tmp_path) -> None:
     wrong = tmp_path / "images.npy"
     np.save(wrong, np.zeros((2, 3, 4), np.float32))
     with pytest.raises(RuntimeInputError, match="images"):
@@ -122,7 +124,7 @@ def test_samples_that_are_given_are_what_is_run(built, tmp_path):
     assert {tuple(row) for row in drawn.tolist()} == {tuple(row) for row in images.tolist()}
 
 
-def test_a_batch_that_a_contender_cannot_run_is_said():
+def test_a_batch_that_a_contender_cannot_run_is_said() -> None:
     worker = object.__new__(_Worker)
     worker.name, worker.ask = "plain", lambda question: {"error": "out of memory"}
     with pytest.raises(BenchError, match="plain cannot run a batch of 32: out of memory; leave that batch size"):
@@ -142,7 +144,7 @@ SINGLE = (
 
 
 @pytest.mark.parametrize("name", SINGLE)
-def test_contenders_compute_the_member_that_is_timed(name, built, tmp_path):
+def test_contenders_compute_the_member_that_is_timed(name, built, tmp_path) -> None:
     """A contender that computes something else would be a meaningless time."""
     golden = read_golden(built.path)
     write_plain(built.path, built.manifest, 2, tmp_path)
@@ -152,7 +154,7 @@ def test_contenders_compute_the_member_that_is_timed(name, built, tmp_path):
     np.testing.assert_allclose(logits, known, rtol=1e-3, atol=1e-4 * np.abs(known).max())
 
 
-def test_the_plain_network_holds_constants_only(built, tmp_path):
+def test_the_plain_network_holds_constants_only(built, tmp_path) -> None:
     write_plain(built.path, built.manifest, 0, tmp_path)
     session = onnxruntime.InferenceSession(str(tmp_path / "plain.onnx"), providers=["CPUExecutionProvider"])
     assert [value.name for value in session.get_inputs()] == ["image"]
@@ -170,7 +172,7 @@ def test_the_plain_network_holds_constants_only(built, tmp_path):
     ],
     ids=["contender", "batch size", "member", "tf32", "bfloat16", "provider"],
 )
-def test_what_cannot_be_benchmarked_is_said(changes, message, built):
+def test_what_cannot_be_benchmarked_is_said(changes, message, built) -> None:
     if changes.get("provider") == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         changes = {**changes, "provider": "tensorrt"}
     options = dataclasses.replace(QUICK, **{"contenders": (), **changes})
@@ -179,7 +181,7 @@ def test_what_cannot_be_benchmarked_is_said(changes, message, built):
 
 
 @pytest.mark.parametrize("option", [["--cuda-graph"], ["--prefer-nhwc"], ["--precision", "tf32"]], ids=" ".join)
-def test_options_of_cuda_are_refused_on_another_provider(option, built):
+def test_options_of_cuda_are_refused_on_another_provider(option, built) -> None:
     done = CliRunner().invoke(cli, ["bench", str(built.path), *option])
     assert done.exit_code == 2
     assert "need --provider cuda" in done.output
@@ -187,7 +189,7 @@ def test_options_of_cuda_are_refused_on_another_provider(option, built):
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("graph", [False, True], ids=["bound", "graph"])
-def test_contenders_run_on_a_gpu(built, graph):
+def test_contenders_run_on_a_gpu(built, graph) -> None:
     options = dataclasses.replace(
         QUICK, provider="cuda", contenders=("materialised", "generated", "torch"), cuda=CudaOptions(graph=graph)
     )
@@ -197,7 +199,7 @@ def test_contenders_run_on_a_gpu(built, graph):
 
 
 @pytest.mark.parametrize("name", ["chart.svg", "chart.png"])
-def test_the_chart_shows_every_contender(name, report, tmp_path):
+def test_the_chart_shows_every_contender(name, report, tmp_path) -> None:
     write_chart(report, tmp_path / name)
     if name.endswith("png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
@@ -208,7 +210,7 @@ def test_the_chart_shows_every_contender(name, report, tmp_path):
     assert all(contender.name in comments for contender in report.contenders)
 
 
-def test_a_chart_replaces_a_file_only_if_it_is_told_to(report, tmp_path):
+def test_a_chart_replaces_a_file_only_if_it_is_told_to(report, tmp_path) -> None:
     path = tmp_path / "chart.svg"
     path.write_text("precious")
     with pytest.raises(BenchError, match="exists: choose another path, or give force=True to replace it"):
@@ -223,7 +225,7 @@ def test_a_chart_replaces_a_file_only_if_it_is_told_to(report, tmp_path):
         write_chart(report, path, force=True)
 
 
-def test_a_chart_that_would_replace_a_file_is_refused_before_the_work(built, tmp_path):
+def test_a_chart_that_would_replace_a_file_is_refused_before_the_work(built, tmp_path) -> None:
     (tmp_path / "chart.svg").write_text("precious")
     done = CliRunner().invoke(cli, ["bench", str(built.path), "--chart", str(tmp_path / "chart.svg")])
     assert done.exit_code == 2
@@ -237,7 +239,7 @@ def children(process):
 
 
 @pytest.mark.parametrize("kill", INTERRUPTS, ids=lambda kill: kill.name)
-def test_an_interrupted_bench_leaves_neither_files_nor_processes(built, tmp_path, kill):
+def test_an_interrupted_bench_leaves_neither_files_nor_processes(built, tmp_path, kill) -> None:
     process = subprocess.Popen(
         interruptible("bench", built.path, "--seconds", 1000, "--threads", 1),
         env={**os.environ, "TMPDIR": str(tmp_path)},
@@ -256,18 +258,18 @@ def test_an_interrupted_bench_leaves_neither_files_nor_processes(built, tmp_path
 
 
 @pytest.mark.parametrize("threads", [0, -3, 10**9])
-def test_a_number_of_threads_that_cannot_be_is_refused(threads, tmp_path):
+def test_a_number_of_threads_that_cannot_be_is_refused(threads, tmp_path) -> None:
     done = CliRunner().invoke(cli, ["bench", str(tmp_path), "--threads", str(threads)])
     assert done.exit_code == 2
     assert "is not in the range 1<=x<=4096" in done.output
 
 
-def test_a_chart_of_another_kind_is_refused(report, tmp_path):
+def test_a_chart_of_another_kind_is_refused(report, tmp_path) -> None:
     with pytest.raises(BenchError, match=r"name the chart .svg or .png"):
         write_chart(report, tmp_path / "chart.gif")
 
 
-def test_the_command_prints_a_table_or_json(built, tmp_path):
+def test_the_command_prints_a_table_or_json(built, tmp_path) -> None:
     arguments = ["bench", str(built.path), "--batch-sizes", "1", "--seconds", "0", "--threads", "1"]
     table = CliRunner().invoke(cli, [*arguments, "--chart", str(tmp_path / "chart.svg")])
     assert table.exit_code == 0, table.output

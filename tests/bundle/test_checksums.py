@@ -19,7 +19,7 @@ FILES = (
 )
 
 
-def test_an_intact_bundle_passes_and_the_manifest_lists_all_its_files(bundle):
+def test_an_intact_bundle_passes_and_the_manifest_lists_all_its_files(bundle) -> None:
     manifest = read_manifest(bundle)
     check_files(bundle, manifest, manifest.files)
     assert set(manifest.files) == {path.name for path in bundle.iterdir()} - {"manifest.json", "README.md"}
@@ -27,7 +27,7 @@ def test_an_intact_bundle_passes_and_the_manifest_lists_all_its_files(bundle):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_flipped_bit_is_found_and_the_file_named(bundle, name):
+def test_a_flipped_bit_is_found_and_the_file_named(bundle, name) -> None:
     data = bytearray((bundle / name).read_bytes())
     data[len(data) // 2] ^= 0x10
     (bundle / name).write_bytes(data)
@@ -37,7 +37,7 @@ def test_a_flipped_bit_is_found_and_the_file_named(bundle, name):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_truncated_file_is_found_and_named(bundle, name):
+def test_a_truncated_file_is_found_and_named(bundle, name) -> None:
     data = (bundle / name).read_bytes()
     (bundle / name).write_bytes(data[:-1])
     manifest = read_manifest(bundle)
@@ -45,19 +45,19 @@ def test_a_truncated_file_is_found_and_named(bundle, name):
         check_files(bundle, manifest, manifest.files)
 
 
-def test_a_missing_file_is_named(bundle):
+def test_a_missing_file_is_named(bundle) -> None:
     (bundle / "model.pt").unlink()
     manifest = read_manifest(bundle)
     with pytest.raises(BundleError, match=r"model.pt is missing"):
         check_files(bundle, manifest, manifest.files)
 
 
-def test_a_file_that_the_manifest_does_not_know_is_an_error(bundle):
+def test_a_file_that_the_manifest_does_not_know_is_an_error(bundle) -> None:
     with pytest.raises(BundleError, match="has no other.onnx in its manifest; it holds ensemble.onnx, golden"):
         check_files(bundle, read_manifest(bundle), ["other.onnx"])
 
 
-def test_damaged_golden_samples_are_a_bundle_error(bundle):
+def test_damaged_golden_samples_are_a_bundle_error(bundle) -> None:
     (bundle / "golden.safetensors").write_bytes(b"\xff" * 64)
     with pytest.raises(BundleError, match="golden.safetensors cannot be read"):
         read_golden(bundle)

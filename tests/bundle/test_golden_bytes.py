@@ -16,7 +16,7 @@ write_golden(Path(sys.argv[1]), Golden(
 """
 
 
-def test_eight_processes_write_the_same_bytes(tmp_path):
+def test_eight_processes_write_the_same_bytes(tmp_path) -> None:
     found = set()
     for number in range(8):
         (tmp_path / str(number)).mkdir()

@@ -28,14 +28,14 @@ def images(built) -> np.ndarray:
 
 
 @pytest.mark.parametrize("strategy", ["generated", "materialised"])
-def test_it_predicts_bit_for_bit_what_the_folder_does(built, files, images, strategy):
+def test_it_predicts_bit_for_bit_what_the_folder_does(built, files, images, strategy) -> None:
     here = load_bundle(files, provider="cpu", check="all", strategy=strategy, threads=1)
     there = load_bundle(built.path, provider="cpu", check="none", strategy=strategy, threads=1)
     files.clear()
     np.testing.assert_array_equal(here.predict(images, members="all"), there.predict(images, members="all"))
 
 
-def test_buffers_that_change_afterwards_change_nothing(files, images):
+def test_buffers_that_change_afterwards_change_nothing(files, images) -> None:
     """Also not what lies with gaps, as every second byte of another buffer does."""
     buffers = {name: bytearray(data) for name, data in files.items()}
     spread = bytearray(2 * len(files["hypernet.onnx"]))
@@ -49,14 +49,14 @@ def test_buffers_that_change_afterwards_change_nothing(files, images):
     load_bundle({**files, "hypernet.onnx": memoryview(spread)[::2]}, provider="cpu", strategy="materialised")
 
 
-def test_nothing_is_written(files, images, tmp_path, monkeypatch):
+def test_nothing_is_written(files, images, tmp_path, monkeypatch) -> None:
     for name in ("TMPDIR", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.setenv(name, str(tmp_path / "nowhere"))
     load_bundle(files, provider="cpu", check="all").predict(images, member=0)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_zip_archive_is_a_mapping_in_one_line(built, images, tmp_path):
+def test_a_zip_archive_is_a_mapping_in_one_line(built, images, tmp_path) -> None:
     with zipfile.ZipFile(tmp_path / "bundle.zip", "w") as archive:
         for path in built.path.iterdir():
             archive.write(path, path.name)
@@ -66,14 +66,14 @@ def test_a_zip_archive_is_a_mapping_in_one_line(built, images, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["weights.bin", "model.onnx", "golden.safetensors"])
-def test_a_changed_byte_is_refused_by_name(files, name):
+def test_a_changed_byte_is_refused_by_name(files, name) -> None:
     data = bytearray(files[name])
     data[len(data) // 2] ^= 1
     with pytest.raises(BundleError, match=f"{name} is damaged: its SHA-256 is not the manifest's"):
         load_bundle({**files, name: data}, provider="cpu", strategy="generated")
 
 
-def test_a_file_that_is_cut_off_or_missing_is_refused_by_name(files):
+def test_a_file_that_is_cut_off_or_missing_is_refused_by_name(files) -> None:
     for checksums in ("remembered", "never"):
         with pytest.raises(BundleError, match=r"weights.bin is damaged: expected \d+ bytes"):
             cut = {**files, "weights.bin": files["weights.bin"][:-4]}
@@ -84,7 +84,7 @@ def test_a_file_that_is_cut_off_or_missing_is_refused_by_name(files):
     assert load_bundle(files, provider="cpu", check="none").members
 
 
-def test_the_digest_is_the_folders(built, files):
+def test_the_digest_is_the_folders(built, files) -> None:
     load_bundle(files, provider="cpu", check="none", digest=built.digest)
     with pytest.raises(BundleError, match="the bundle in memory is not the bundle that was asked for"):
         load_bundle(files, provider="cpu", digest="sha256:" + "0" * 64)
@@ -100,12 +100,12 @@ def test_the_digest_is_the_folders(built, files):
     ],
     ids=["empty", "text", "no name", "another manifest"],
 )
-def test_what_is_no_bundle_is_refused(given, message):
+def test_what_is_no_bundle_is_refused(given, message) -> None:
     with pytest.raises(BundleError, match=message):
         load_bundle(given)
 
 
-def test_what_needs_a_folder_says_so(files):
+def test_what_needs_a_folder_says_so(files) -> None:
     for options in ({"engine": "openvino"}, {"tune": True}):
         with pytest.raises(RuntimeInputError, match="write it to a folder first"):
             load_bundle(files, **options)
@@ -115,7 +115,7 @@ def test_what_needs_a_folder_says_so(files):
         load_bundle(files["manifest.json"])
 
 
-def test_safetensors_are_read_as_safetensors_reads_them():
+def test_safetensors_are_read_as_safetensors_reads_them() -> None:
     data = save(TENSORS, metadata={"x": "y"})
     found = SafetensorsBytes(memoryview(data))
     assert found.metadata() == {"x": "y"}
@@ -145,13 +145,13 @@ def with_header(entry: object) -> bytes:
     ],
     ids=["empty", "length", "no entry", "beyond", "shape", "negative", "a boolean", "backwards", "no shape"],
 )
-def test_damaged_safetensors_are_refused(data):
+def test_damaged_safetensors_are_refused(data) -> None:
     with pytest.raises(ReadError):
         SafetensorsBytes(memoryview(data))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="symbolic links need a privilege there")
-def test_a_hubs_cache_and_a_folder_that_may_not_be_written_load_too(built, images, tmp_path):
+def test_a_hubs_cache_and_a_folder_that_may_not_be_written_load_too(built, images, tmp_path) -> None:
     """As model hubs lay it out: every file a link to one in a store, named by its hash; nothing may be written."""
     store, snapshot = tmp_path / "blobs", tmp_path / "snapshots/main"
     store.mkdir()

@@ -54,13 +54,13 @@ def laid_out(request, built, tmp_path):
     return LAYOUTS[request.param](built.path, tmp_path)
 
 
-def test_every_artifact_is_verified_in_any_layout(laid_out):
+def test_every_artifact_is_verified_in_any_layout(laid_out) -> None:
     report = verify(laid_out, VerifyOptions(members=(1,), batch_sizes=(1, 2), provider="cpu"))
     assert report.passed
     assert {"onnx", "onnx-materialised", "onnx-ensemble"} <= {artifact.artifact for artifact in report.artifacts}
 
 
-def test_a_graph_is_walked_in_any_layout(laid_out):
+def test_a_graph_is_walked_in_any_layout(laid_out) -> None:
     assert locate(laid_out, "onnx", member=2).first is None
 
 
@@ -69,13 +69,13 @@ def test_a_graph_is_walked_in_any_layout(laid_out):
     [{"strategy": "materialised"}, {"strategy": "generated"}, {"engine": "openvino"}],
     ids=lambda options: next(iter(options.values())),
 )
-def test_the_runtime_loads_any_layout(laid_out, options):
+def test_the_runtime_loads_any_layout(laid_out, options) -> None:
     golden = read_golden(laid_out)
     logits = load(laid_out, provider="cpu", checksums="always", **options).predict(golden.inputs["image"], member=1)
     np.testing.assert_allclose(logits, golden.outputs["logits"][1], rtol=1e-3, atol=1e-4)
 
 
-def test_a_bundle_of_ordinary_files_is_opened_by_its_paths(built):
+def test_a_bundle_of_ordinary_files_is_opened_by_its_paths(built) -> None:
     options = onnxruntime.SessionOptions()
     for name in ("model.onnx", "ensemble.onnx", "hypernet.onnx", "network.onnx"):
         assert session_source(built.path / name, options).model == str(built.path / name)
@@ -83,7 +83,7 @@ def test_a_bundle_of_ordinary_files_is_opened_by_its_paths(built):
             assert path == built.path / name
 
 
-def test_a_private_view_is_gone_afterwards(built, tmp_path):
+def test_a_private_view_is_gone_afterwards(built, tmp_path) -> None:
     folder = as_hub(built.path, tmp_path)
     with confined_path(folder / "model.onnx") as path:
         assert path.parent != folder
@@ -91,7 +91,7 @@ def test_a_private_view_is_gone_afterwards(built, tmp_path):
     assert not path.parent.exists()
 
 
-def test_a_symlink_to_other_bytes_is_damage(built, tmp_path):
+def test_a_symlink_to_other_bytes_is_damage(built, tmp_path) -> None:
     folder = with_weights_elsewhere(built.path, tmp_path)
     data = bytearray((folder / "weights.bin").read_bytes())
     data[5000] ^= 1
@@ -102,7 +102,7 @@ def test_a_symlink_to_other_bytes_is_damage(built, tmp_path):
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)], ids=range(3))
-def test_a_listed_file_that_is_no_file_is_refused_without_waiting(bundle, make):
+def test_a_listed_file_that_is_no_file_is_refused_without_waiting(bundle, make) -> None:
     (bundle / "weights.bin").unlink()
     make(bundle / "weights.bin")
     manifest = read_manifest(bundle)

@@ -31,7 +31,7 @@ def _own_cache(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
-def test_a_bundle_of_schema_1_is_read_and_whole():
+def test_a_bundle_of_schema_1_is_read_and_whole() -> None:
     manifest = read_manifest(BUNDLE)
     check_files(BUNDLE, manifest, manifest.files)
     assert (manifest.schema_version, manifest.versions["hnexport"]) == (1, "0.1.0")
@@ -39,7 +39,7 @@ def test_a_bundle_of_schema_1_is_read_and_whole():
     assert read_golden(BUNDLE).outputs["logits"].shape == (3, 6, 5)
 
 
-def test_a_bundle_of_schema_1_is_inspected():
+def test_a_bundle_of_schema_1_is_inspected() -> None:
     summary = summarise(read_manifest(BUNDLE))
     assert (summary.counts["main network: weights"], summary.counts["container: weights"]) == (2641, 16453)
     done = CliRunner().invoke(cli, ["inspect", str(BUNDLE)])
@@ -48,7 +48,7 @@ def test_a_bundle_of_schema_1_is_inspected():
 
 
 @pytest.mark.parametrize("strategy", ["materialised", "generated"])
-def test_a_bundle_of_schema_1_predicts_as_it_did(stored, strategy):
+def test_a_bundle_of_schema_1_predicts_as_it_did(stored, strategy) -> None:
     ensemble = load(BUNDLE, provider="cpu", strategy=strategy, check="all")
     logits, expected = ensemble.predict(stored["images"], members="all"), stored[strategy]
     difference = np.linalg.norm(logits - expected, axis=-1) / np.linalg.norm(expected, axis=-1)
@@ -59,7 +59,7 @@ def test_a_bundle_of_schema_1_predicts_as_it_did(stored, strategy):
         np.testing.assert_array_equal(logits, expected)
 
 
-def test_every_graph_of_a_bundle_of_schema_1_still_computes_the_same():
+def test_every_graph_of_a_bundle_of_schema_1_still_computes_the_same() -> None:
     report = verify(BUNDLE)
     compared = {artifact.artifact for artifact in report.artifacts}
     assert compared >= {"onnx", "onnx-materialised", "onnx-ensemble"}  # TorchScript and .pt2 where they may run

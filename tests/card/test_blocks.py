@@ -63,7 +63,7 @@ def folder(request, tmp_path, monkeypatch):
     return folder, libraries
 
 
-def test_the_python_blocks_run_and_compute_what_pytorch_computes(folder):
+def test_the_python_blocks_run_and_compute_what_pytorch_computes(folder) -> None:
     folder, libraries = folder
     manifest = read_identified(folder).manifest
     golden, names = read_golden(folder, manifest), [output.name for output in manifest.outputs]
@@ -88,7 +88,7 @@ def test_the_python_blocks_run_and_compute_what_pytorch_computes(folder):
     assert ("seen" in held) == ("hnexport.images" in libraries)
 
 
-def test_the_commands_of_a_card_run(built, monkeypatch):
+def test_the_commands_of_a_card_run(built, monkeypatch) -> None:
     monkeypatch.chdir(built.path)
     (block,) = blocks((built.path / "README.md").read_text(encoding="utf-8"), "sh")
     commands = [line for line in block.splitlines() if not line.startswith("#")]

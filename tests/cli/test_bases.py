@@ -39,7 +39,7 @@ def left(folder):
     return sorted(path.name for path in folder.iterdir() if path.suffix not in (".npz", ".pt"))
 
 
-def test_integers_are_built_within_every_limit_and_what_they_change_is_told(hnexport, data, tmp_path):
+def test_integers_are_built_within_every_limit_and_what_they_change_is_told(hnexport, data, tmp_path) -> None:
     limits = ("--max-logit-change", 1, "--max-accuracy-drop", 0.5, "--min-agreement", 0.5)
     done = hnexport(*SMALL, "--bases", "int4", "--judge-on", data, *limits)
     assert done.returncode == 0, done.stderr
@@ -74,7 +74,7 @@ TOO_MUCH = {
 @pytest.mark.parametrize("name", TOO_MUCH)
 def test_rounding_that_changes_more_than_is_allowed_is_another_answer_and_leaves_nothing(
     hnexport, data, tmp_path, name
-):
+) -> None:
     limits, message = TOO_MUCH[name]
     done = hnexport(*SMALL, "--bases", "int4", *limits)
     assert done.returncode == 1, done.stdout
@@ -94,7 +94,7 @@ MISUSED = {
 
 
 @pytest.mark.parametrize("name", MISUSED)
-def test_limits_that_cannot_be_judged_are_refused_before_anything_is_written(hnexport, data, tmp_path, name):
+def test_limits_that_cannot_be_judged_are_refused_before_anything_is_written(hnexport, data, tmp_path, name) -> None:
     options, message = MISUSED[name]
     done = hnexport(*SMALL, *options)
     assert done.returncode == 2, done.stdout
@@ -103,7 +103,9 @@ def test_limits_that_cannot_be_judged_are_refused_before_anything_is_written(hne
 
 
 @pytest.mark.parametrize("kind", ["hypnettorch", "late-phase"])
-def test_a_checkpoint_is_converted_to_integers_and_says_what_building_it_so_says(hnexport, data, tmp_path, kind):
+def test_a_checkpoint_is_converted_to_integers_and_says_what_building_it_so_says(
+    hnexport, data, tmp_path, kind
+) -> None:
     """From other code to rounded weights in one step; a bundle that is built of these has the same."""
     made = trained(Case(n=1, k=1, in_shape=(8, 8, 3))).state_dicts() if kind == "hypnettorch" else BANKS.state_dict()
     torch.save(made, tmp_path / "other.pt")
@@ -124,7 +126,7 @@ def test_a_checkpoint_is_converted_to_integers_and_says_what_building_it_so_says
     assert "on held-out.npz, 40 samples: the mean of all members changed by" in said
 
 
-def test_a_checkpoint_of_integers_is_built_as_it_is_and_not_with_limits(hnexport, tmp_path):
+def test_a_checkpoint_of_integers_is_built_as_it_is_and_not_with_limits(hnexport, tmp_path) -> None:
     torch.save(trained(Case(n=1, k=1, in_shape=(8, 8, 3))).state_dicts(), tmp_path / "other.pt")
     assert hnexport("convert", "other.pt", "c.safetensors", *SIZE, "--bases", "int4").returncode == 0
     build = ("build", "--checkpoint", "c.safetensors", "--formats", "onnx", "--out", "b")

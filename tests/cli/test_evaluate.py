@@ -36,7 +36,7 @@ def evaluate(digits, tmp_path):
     return run
 
 
-def test_json_is_the_evaluation(evaluate):
+def test_json_is_the_evaluation(evaluate) -> None:
     done = evaluate("--json", "--bins", 7)
     assert (done.exit_code, done.stderr) == (0, "")
     found = from_json(Evaluation, json.loads(done.stdout, parse_constant=pytest.fail))
@@ -44,7 +44,7 @@ def test_json_is_the_evaluation(evaluate):
     assert len(found.sources[0].classification.reliability) == 7
 
 
-def test_the_table_shows_members_ensemble_and_gain(evaluate, tmp_path):
+def test_the_table_shows_members_ensemble_and_gain(evaluate, tmp_path) -> None:
     np.savez(tmp_path / "other.npz", input=np.random.default_rng(0).random((50, 1, 8, 8), np.float32))
     done = evaluate("--ood", tmp_path / "other.npz")
     assert done.exit_code == 0
@@ -58,7 +58,7 @@ def test_the_table_shows_members_ensemble_and_gain(evaluate, tmp_path):
     assert "mutual information" not in one
 
 
-def test_named_classes_and_damaged_data_are_told(evaluate, tmp_path):
+def test_named_classes_and_damaged_data_are_told(evaluate, tmp_path) -> None:
     (tmp_path / "names.txt").write_text("\n".join("abc"))
     done = evaluate("--labels", tmp_path / "names.txt")
     assert (done.exit_code, "expected 10 labels, one a line, found 3" in done.stderr) == (2, True)
@@ -66,7 +66,7 @@ def test_named_classes_and_damaged_data_are_told(evaluate, tmp_path):
     assert (done.exit_code, "it is missing" in done.stderr) == (2, True)
 
 
-def test_arrays_are_not_normalised(evaluate):
+def test_arrays_are_not_normalised(evaluate) -> None:
     done = evaluate("--mean", "0.5", "--std", "0.25")
     assert done.exit_code == 2
     assert "the data hold arrays, which are taken as they are: leave --mean and --std out" in " ".join(
@@ -76,7 +76,7 @@ def test_arrays_are_not_normalised(evaluate):
     assert (done.exit_code, "--mean goes with --std" in done.stderr) == (2, True)
 
 
-def test_a_page_is_written_and_nothing_is_replaced(evaluate, tmp_path):
+def test_a_page_is_written_and_nothing_is_replaced(evaluate, tmp_path) -> None:
     done = evaluate("--page", tmp_path / "report.html", "--json")
     assert (done.exit_code, done.stderr) == (0, "")
     written = (tmp_path / "report.html").read_text()
@@ -87,7 +87,7 @@ def test_a_page_is_written_and_nothing_is_replaced(evaluate, tmp_path):
     assert (tmp_path / "report.html").read_text() == written
 
 
-def test_values_have_a_table_of_their_own(tmp_path):
+def test_values_have_a_table_of_their_own(tmp_path) -> None:
     bundle = built_kind("diabetes", TrainedRegressors()).path
     features, targets = held_out()
     np.savez(tmp_path / "test.npz", input=features, y=targets)
@@ -109,7 +109,7 @@ def test_values_have_a_table_of_their_own(tmp_path):
     assert "differences from float64" in done.stdout
 
 
-def test_a_temperature_is_fitted_and_published(evaluate, digits, tmp_path):
+def test_a_temperature_is_fitted_and_published(evaluate, digits, tmp_path) -> None:
     held = splits()[1]
     np.savez(tmp_path / "held.npz", input=held.images, label=held.labels)
     done = evaluate("--out", tmp_path / "new", data="held.npz")
@@ -135,7 +135,7 @@ def test_a_temperature_is_fitted_and_published(evaluate, digits, tmp_path):
     assert json.loads(forced.stdout)["derived"] == read_identified(tmp_path / "new").digest
 
 
-def test_an_interrupt_while_the_new_bundle_is_written_leaves_neither_it_nor_the_page(digits, tmp_path):
+def test_an_interrupt_while_the_new_bundle_is_written_leaves_neither_it_nor_the_page(digits, tmp_path) -> None:
     held = splits()[1]
     np.savez(tmp_path / "held.npz", input=held.images, label=held.labels)
     command = interruptible(

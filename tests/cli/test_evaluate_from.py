@@ -90,7 +90,7 @@ def evaluated(run, *arguments):
 
 
 @pytest.mark.parametrize("name", ["networks", "ensemble"])
-def test_what_the_function_returns_is_the_reference(run, name):
+def test_what_the_function_returns_is_the_reference(run, name) -> None:
     names, _ = evaluated(run)
     assert names == ["runtime", "onnx"]  # the bundle holds neither its network nor a program
     names, not_run = evaluated(run, "--from", f"train.py:{name}")
@@ -106,13 +106,13 @@ def test_what_the_function_returns_is_the_reference(run, name):
     ],
     ids=["other weights", "more members"],
 )
-def test_another_ensemble_is_no_reference(run, arguments, why):
+def test_another_ensemble_is_no_reference(run, arguments, why) -> None:
     names, not_run = evaluated(run, "--from", *arguments)
     assert names == ["runtime", "onnx"]
     assert why in not_run["float64"]
 
 
-def test_a_derived_bundle_takes_the_function_of_the_one_that_it_came_from(run, folder):
+def test_a_derived_bundle_takes_the_function_of_the_one_that_it_came_from(run, folder) -> None:
     digest = read_identified(folder / "bundle").digest
     derive_bundle("bundle", "new", Temperature(output="logits", value=2.0, rows=9, source=digest), provider="cpu")
     done = run("evaluate", "new", "data.npz", "--runtimes", "onnx", "--from", "train.py:networks", "--json")
@@ -121,7 +121,7 @@ def test_a_derived_bundle_takes_the_function_of_the_one_that_it_came_from(run, f
     assert found["sources"][1]["difference"]["probabilities"] < 1e-6
 
 
-def test_options_that_mean_nothing_without_each_other_are_refused(run):
+def test_options_that_mean_nothing_without_each_other_are_refused(run) -> None:
     for arguments, message in (
         (("--from", "train.py:networks"), "say --runtimes too"),
         (("--arg", "seed=1"), "--arg goes with --from"),
@@ -135,7 +135,7 @@ def test_options_that_mean_nothing_without_each_other_are_refused(run):
 
 
 @pytest.mark.parametrize("name", ["recipe", "counted", "conditional"])
-def test_whatever_a_factory_may_return_is_made_again(folder, tmp_path, monkeypatch, name):
+def test_whatever_a_factory_may_return_is_made_again(folder, tmp_path, monkeypatch, name) -> None:
     monkeypatch.chdir(folder)
     kind = ("--members", "2") if name != "counted" else ()
     options = ["build", "--from", f"train.py:{name}", "--input", "input=float32[batch,6]", *kind, "--formats", "onnx"]

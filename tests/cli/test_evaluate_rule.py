@@ -50,7 +50,7 @@ def ruled(digits, held, tmp_path_factory):
     return target, from_json(Evaluation, printed)
 
 
-def test_the_rule_stands_in_the_new_bundle_and_nothing_else_is_another(digits, ruled):
+def test_the_rule_stands_in_the_new_bundle_and_nothing_else_is_another(digits, ruled) -> None:
     target, found = ruled
     manifest, known = read_manifest(target), digits.manifest
     rule, chosen = manifest.anytime, found.until
@@ -63,7 +63,7 @@ def test_the_rule_stands_in_the_new_bundle_and_nothing_else_is_another(digits, r
     assert "anytime" not in (digits.path / "manifest.json").read_text()
 
 
-def test_inspect_and_card_say_the_rule(ruled):
+def test_inspect_and_card_say_the_rule(ruled) -> None:
     target, found = ruled
     rule = found.until
     shown = said(run("inspect", target))
@@ -77,7 +77,7 @@ def test_inspect_and_card_say_the_rule(ruled):
     assert measured_for(read_identified(target), found, target).remarks
 
 
-def test_predict_takes_the_members_that_the_rule_asks_for(ruled, tmp_path):
+def test_predict_takes_the_members_that_the_rule_asks_for(ruled, tmp_path) -> None:
     target, found = ruled
     images = splits()[2].images[:40]
     np.save(tmp_path / "images.npy", images)
@@ -96,7 +96,7 @@ def test_predict_takes_the_members_that_the_rule_asks_for(ruled, tmp_path):
     assert (some.exit_code, ": name none" in said(some)) == (2, True)
 
 
-def test_without_a_rule_the_command_that_makes_one_is_said(digits, tmp_path):
+def test_without_a_rule_the_command_that_makes_one_is_said(digits, tmp_path) -> None:
     np.save(tmp_path / "images.npy", splits()[2].images[:2])
     done = run("predict", digits.path, tmp_path / "images.npy", "--until", "bundle")
     assert done.exit_code == 2
@@ -104,7 +104,7 @@ def test_without_a_rule_the_command_that_makes_one_is_said(digits, tmp_path):
     assert "`hnexport evaluate BUNDLE HELD_OUT --out NEW --max-accuracy-drop 0.005`" in said(done)
 
 
-def test_an_evaluation_of_the_new_bundle_has_the_curve_of_its_rule(ruled, held):
+def test_an_evaluation_of_the_new_bundle_has_the_curve_of_its_rule(ruled, held) -> None:
     target, fitted = ruled
     done = run("evaluate", target, held, "--json", "--provider", "cpu")
     found = from_json(Evaluation, json.loads(done.stdout))
@@ -116,7 +116,7 @@ def test_an_evaluation_of_the_new_bundle_has_the_curve_of_its_rule(ruled, held):
     assert row.scores.nll == pytest.approx(fitted.until.scores.nll, rel=1e-9)
 
 
-def test_with_a_stated_loss_the_rule_is_chosen_behind_the_temperature(digits, held, tmp_path):
+def test_with_a_stated_loss_the_rule_is_chosen_behind_the_temperature(digits, held, tmp_path) -> None:
     done = run("evaluate", digits.path, held, "--out", tmp_path / "new", "--max-changed", "0.03", "--provider", "cpu")
     assert done.exit_code == 0, done.output
     for text in (
@@ -137,7 +137,7 @@ def test_with_a_stated_loss_the_rule_is_chosen_behind_the_temperature(digits, he
     assert "has a temperature already" in said(again)
 
 
-def test_a_rule_that_a_temperature_leaves_behind_is_said_to_be(ruled, held, tmp_path):
+def test_a_rule_that_a_temperature_leaves_behind_is_said_to_be(ruled, held, tmp_path) -> None:
     done = run("evaluate", ruled[0], held, "--out", tmp_path / "new", "--provider", "cpu")
     assert "was chosen without this temperature" in said(done)
     assert read_manifest(tmp_path / "new").anytime is None
@@ -158,7 +158,7 @@ def test_a_rule_that_a_temperature_leaves_behind_is_said_to_be(ruled, held, tmp_
         (("--out", "new", "--max-changed", "0.001"), "400 rows cannot show that stopping costs so little"),
     ],
 )
-def test_what_makes_no_sense_is_a_usage_error(digits, held, tmp_path, monkeypatch, arguments, message):
+def test_what_makes_no_sense_is_a_usage_error(digits, held, tmp_path, monkeypatch, arguments, message) -> None:
     monkeypatch.chdir(tmp_path)
     done = run("evaluate", digits.path, held, *arguments, "--provider", "cpu")
     assert (done.exit_code, message in said(done)) == (2, True), said(done)

@@ -4,6 +4,7 @@ import ast
 import errno
 import logging
 from pathlib import Path
+from typing import Never
 
 import click
 import pytest
@@ -37,8 +38,8 @@ ENDS = {
 
 
 @pytest.mark.parametrize(("end", "code", "message"), ENDS.values(), ids=ENDS.keys())
-def test_whatever_ends_a_command_has_its_code_and_no_traceback(end, code, message, capsys):
-    def command():
+def test_whatever_ends_a_command_has_its_code_and_no_traceback(end, code, message, capsys) -> None:
+    def command() -> None:
         if end is not None:
             raise end
 
@@ -50,8 +51,8 @@ def test_whatever_ends_a_command_has_its_code_and_no_traceback(end, code, messag
     assert len(shown.err) < 4000
 
 
-def test_with_verbose_a_fault_shows_its_traceback(capsys):
-    def command():
+def test_with_verbose_a_fault_shows_its_traceback(capsys) -> None:
+    def command() -> Never:
         raise TypeError("here")
 
     root = logging.getLogger()
@@ -69,7 +70,7 @@ PRINTS = {"output.py", "tables.py", "progress.py"}  # through which everything e
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.name)
-def test_nothing_prints_but_through_one_place(path):
+def test_nothing_prints_but_through_one_place(path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     forbidden = {"print", "click.echo", "click.secho", "click.style", "sys.stdout.write", "sys.stderr.write"}
@@ -90,7 +91,7 @@ def test_nothing_prints_but_through_one_place(path):
         assert not (imported & {"traceback"} and path.name != "faults.py")
 
 
-def test_no_command_has_an_exit_code_of_its_own():
+def test_no_command_has_an_exit_code_of_its_own() -> None:
     for name in COMMANDS:
         tree = ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))
         for node in ast.walk(tree):

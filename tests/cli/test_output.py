@@ -35,7 +35,7 @@ def shell(built, tmp_path):
 
 @every_command
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
-def test_a_full_or_closed_standard_output_is_no_answer(shell, arguments, unbuffered):
+def test_a_full_or_closed_standard_output_is_no_answer(shell, arguments, unbuffered) -> None:
     for redirection, reason in ((">/dev/full", b"No space left on device"), (">&-", b"it is closed")):
         done = shell(arguments, redirection, PYTHONUNBUFFERED=unbuffered)
         assert done.returncode == 2, done.stderr
@@ -43,7 +43,7 @@ def test_a_full_or_closed_standard_output_is_no_answer(shell, arguments, unbuffe
 
 
 @every_command
-def test_a_reader_that_has_gone_is_no_difference(shell, arguments):
+def test_a_reader_that_has_gone_is_no_difference(shell, arguments) -> None:
     done = shell(arguments, "| true; exit ${PIPESTATUS[0]}", PYTHONUNBUFFERED="1")
     assert done.returncode == 141, done.stderr
     assert done.stderr == b""
@@ -51,13 +51,13 @@ def test_a_reader_that_has_gone_is_no_difference(shell, arguments):
 
 @every_command
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "<&-"])
-def test_standard_error_and_input_change_no_answer(shell, arguments, redirection):
+def test_standard_error_and_input_change_no_answer(shell, arguments, redirection) -> None:
     done = shell(arguments, redirection)
     assert done.returncode == 0
     assert done.stdout == shell(arguments).stdout
 
 
-def test_a_message_that_cannot_be_written_changes_no_code(shell):
+def test_a_message_that_cannot_be_written_changes_no_code(shell) -> None:
     for redirection in ("2>/dev/full", "2>&-", "2>&- >&- <&-"):
         assert shell(["inspect", "nowhere"], redirection).returncode == 2
         assert shell(["bake"], redirection).returncode == 2
@@ -65,7 +65,7 @@ def test_a_message_that_cannot_be_written_changes_no_code(shell):
 
 @every_command
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "utf-8", "ascii:strict"])
-def test_every_encoding_gets_an_answer_that_it_can_show(shell, arguments, encoding):
+def test_every_encoding_gets_an_answer_that_it_can_show(shell, arguments, encoding) -> None:
     done = shell(arguments, PYTHONIOENCODING=encoding)
     assert done.returncode == 0, done.stderr
     text = done.stdout.decode(encoding.partition(":")[0])
@@ -78,14 +78,14 @@ def test_every_encoding_gets_an_answer_that_it_can_show(shell, arguments, encodi
 
 
 @pytest.mark.parametrize("locale", ["C", "POSIX", "C.utf8"])
-def test_a_plain_locale_is_enough(shell, locale):
+def test_a_plain_locale_is_enough(shell, locale) -> None:
     for utf8 in ("0", "1"):
         done = shell(["inspect", "BUNDLE"], LC_ALL=locale, PYTHONUTF8=utf8, PYTHONCOERCECLOCALE="0")
         assert done.returncode == 0, done.stderr
         assert b"cond_id" in done.stdout
 
 
-def test_what_a_bundle_is_called_cannot_steer_the_terminal(shell, bundle):
+def test_what_a_bundle_is_called_cannot_steer_the_terminal(shell, bundle) -> None:
     text = (bundle / "manifest.json").read_text(encoding="utf-8")
     manifest = json.loads(text)
     manifest["origin"] = "\x1b]0;title\x07\x1b[2J\u202e[red]x[/red] :warning: \U0001f600\u2028"
@@ -118,7 +118,7 @@ def test_what_a_bundle_is_called_cannot_steer_the_terminal(shell, bundle):
     ],
     ids=lambda arguments: arguments[0].strip("\x1b"),
 )
-def test_what_was_typed_comes_back_clean(shell, arguments):
+def test_what_was_typed_comes_back_clean(shell, arguments) -> None:
     done = shell(arguments)
     assert done.returncode == 2, done.stdout
     assert b"\x1b" not in done.stderr
@@ -127,7 +127,7 @@ def test_what_was_typed_comes_back_clean(shell, arguments):
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
-def test_inspect_fits_the_lines(shell, width):
+def test_inspect_fits_the_lines(shell, width) -> None:
     text = shell(["inspect", "BUNDLE"], COLUMNS=str(width)).stdout.decode()
     framed = [line for line in text.splitlines() if line[:1] in tuple("┏┃┡│├└")]
     assert framed
@@ -137,7 +137,7 @@ def test_inspect_fits_the_lines(shell, width):
     assert not any("…" in line for line in framed)  # nothing was cut; what was assumed has some of its own
 
 
-def test_a_build_that_cannot_say_so_says_on_standard_error_that_it_published(shell, tmp_path):
+def test_a_build_that_cannot_say_so_says_on_standard_error_that_it_published(shell, tmp_path) -> None:
     small = [
         "build",
         "--network",

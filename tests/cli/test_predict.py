@@ -67,7 +67,7 @@ def normalised(picture, mean, std):
     return ((pixels - mean) / std).astype(np.float32)
 
 
-def test_json_holds_what_the_library_says(predict, pictures, expected):
+def test_json_holds_what_the_library_says(predict, pictures, expected) -> None:
     done = predict(*pictures, "--json")
     assert (done.exit_code, done.stderr) == (0, "")
     found = json.loads(done.stdout)
@@ -83,7 +83,7 @@ def test_json_holds_what_the_library_says(predict, pictures, expected):
         assert item["votes"] == expected.votes[number].tolist()
 
 
-def test_json_says_null_where_an_image_has_nan(predict, tmp_path):
+def test_json_says_null_where_an_image_has_nan(predict, tmp_path) -> None:
     np.save(tmp_path / "nan.npy", np.full((3, 8, 8), np.nan, np.float32))
     done = predict(tmp_path / "nan.npy", "--json")
     assert done.exit_code == 0
@@ -98,12 +98,12 @@ def test_json_says_null_where_an_image_has_nan(predict, tmp_path):
     [(("--member", "1"), [1]), (("--members", "2,0"), [2, 0]), (("--members", "all"), [0, 1, 2]), ((), [0, 1, 2])],
     ids=["one", "two", "all", "default"],
 )
-def test_members_are_those_that_were_asked_for(predict, pictures, arguments, members):
+def test_members_are_those_that_were_asked_for(predict, pictures, arguments, members) -> None:
     (item,) = json.loads(predict(pictures[0], *arguments, "--json").stdout)
     assert list(item["members"]) == [str(member) for member in members]
 
 
-def test_the_table_has_a_row_a_member_and_says_how_much_they_disagree(predict, pictures, expected):
+def test_the_table_has_a_row_a_member_and_says_how_much_they_disagree(predict, pictures, expected) -> None:
     done = predict(*pictures)
     assert done.exit_code == 0
     assert "first.png" in done.stdout
@@ -118,14 +118,14 @@ def test_the_table_has_a_row_a_member_and_says_how_much_they_disagree(predict, p
     assert f"mutual information {expected.mutual_information[0]:.3f} nats" in done.stdout
 
 
-def test_one_member_has_nobody_to_disagree_with(predict, pictures):
+def test_one_member_has_nobody_to_disagree_with(predict, pictures) -> None:
     done = predict(pictures[0], "--member", "1")
     assert done.exit_code == 0
     assert "│ mean" not in done.stdout
     assert "mutual information" not in done.stdout
 
 
-def test_classes_have_the_names_that_the_bundle_says(predict, predict_silent, pictures):
+def test_classes_have_the_names_that_the_bundle_says(predict, predict_silent, pictures) -> None:
     done = predict(pictures[0])
     assert done.exit_code == 0
     assert all(name in done.stdout for name in NAMES)
@@ -136,7 +136,7 @@ def test_classes_have_the_names_that_the_bundle_says(predict, predict_silent, pi
     assert "class 4" in plain
 
 
-def test_labels_that_are_given_win_and_that_is_said(predict, predict_silent, pictures, tmp_path):
+def test_labels_that_are_given_win_and_that_is_said(predict, predict_silent, pictures, tmp_path) -> None:
     given = [f"other {number}" for number in range(5)]
     (tmp_path / "labels.txt").write_text("\n".join(given), encoding="utf-8")
     done = predict(pictures[0], "--labels", tmp_path / "labels.txt")
@@ -165,7 +165,9 @@ NORMALISATIONS = {
 
 
 @pytest.mark.parametrize(("arguments", "mean", "std", "by", "who"), NORMALISATIONS.values(), ids=NORMALISATIONS.keys())
-def test_pictures_are_normalised_and_who_said_how_is_told(predict, pictures, built, arguments, mean, std, by, who):
+def test_pictures_are_normalised_and_who_said_how_is_told(
+    predict, pictures, built, arguments, mean, std, by, who
+) -> None:
     (item,) = json.loads(predict(pictures[0], "--member", "0", *arguments, "--json").stdout)
     logits = load(built.path, provider="cpu").predict(normalised(pictures[0], mean, std), member=0)[0]
     np.testing.assert_allclose(item["members"]["0"]["logits"], logits, rtol=1e-3, atol=1e-4)
@@ -175,7 +177,7 @@ def test_pictures_are_normalised_and_who_said_how_is_told(predict, pictures, bui
     assert f"pictures: (pixel/255 - mean) / std, {numbers}, as {who} says" in told
 
 
-def test_a_picture_of_which_nobody_says_how_it_is_normalised_is_refused(predict_silent, pictures, tmp_path):
+def test_a_picture_of_which_nobody_says_how_it_is_normalised_is_refused(predict_silent, pictures, tmp_path) -> None:
     done = predict_silent(pictures[0])
     assert (done.exit_code, done.stdout) == (2, "")
     said = " ".join(done.stderr.split())
@@ -189,14 +191,14 @@ def test_a_picture_of_which_nobody_says_how_it_is_normalised_is_refused(predict_
     assert "pictures:" not in predict_silent(tmp_path / "array.npy").stdout
 
 
-def test_half_a_normalisation_is_refused(predict, pictures):
+def test_half_a_normalisation_is_refused(predict, pictures) -> None:
     for half, said in (("--mean", "give both, --std 1 where"), ("--std", "give both, --mean 0 where")):
         done = predict(pictures[0], half, "0.5")
         assert (done.exit_code, done.stdout) == (2, "")
         assert said in " ".join(done.stderr.split())
 
 
-def test_a_graph_that_normalises_itself_says_so_and_takes_no_other(pictures):
+def test_a_graph_that_normalises_itself_says_so_and_takes_no_other(pictures) -> None:
     bundle = small_bundle("pixels")
     done = run(bundle, pictures[0])
     assert done.exit_code == 0
@@ -210,14 +212,14 @@ def test_a_graph_that_normalises_itself_says_so_and_takes_no_other(pictures):
     )
 
 
-def test_arrays_alone_are_not_normalised(predict, tmp_path):
+def test_arrays_alone_are_not_normalised(predict, tmp_path) -> None:
     np.save(tmp_path / "array.npy", np.zeros((3, 8, 8), np.float32))
     done = predict(tmp_path / "array.npy", "--mean", "0.5", "--std", "0.2")
     assert done.exit_code == 2
     assert "arrays are taken as they are: leave them out" in " ".join(done.stderr.split())
 
 
-def test_another_size_needs_resize(predict, tmp_path):
+def test_another_size_needs_resize(predict, tmp_path) -> None:
     Image.new("RGB", (40, 30)).save(tmp_path / "large.png")
     done = predict(tmp_path / "large.png")
     assert done.exit_code == 2
@@ -239,19 +241,19 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_answered_exits_with_2(predict, pictures, arguments, message):
+def test_what_cannot_be_answered_exits_with_2(predict, pictures, arguments, message) -> None:
     done = predict(pictures[0], *arguments)
     assert (done.exit_code, done.stdout) == (2, "")
     assert message in " ".join(done.stderr.split())
 
 
-def test_a_folder_that_is_no_bundle_exits_with_2(pictures, tmp_path):
+def test_a_folder_that_is_no_bundle_exits_with_2(pictures, tmp_path) -> None:
     done = CliRunner().invoke(cli, ["predict", str(tmp_path), pictures[0]])
     assert done.exit_code == 2
     assert "is not a bundle" in done.stderr
 
 
-def test_a_damaged_bundle_exits_with_2_and_names_the_file(bundle, pictures):
+def test_a_damaged_bundle_exits_with_2_and_names_the_file(bundle, pictures) -> None:
     with (bundle / "weights.bin").open("r+b") as file:
         file.write(b"\x7f")
     done = CliRunner().invoke(cli, ["predict", str(bundle), pictures[0]])
@@ -259,7 +261,7 @@ def test_a_damaged_bundle_exits_with_2_and_names_the_file(bundle, pictures):
     assert "weights.bin is damaged" in done.stderr
 
 
-def test_predicting_loads_neither_torch_nor_onnx(said, pictures):
+def test_predicting_loads_neither_torch_nor_onnx(said, pictures) -> None:
     code = (
         "import sys\nfor name in ('torch', 'onnx', 'onnx_ir'): sys.modules[name] = None\n"
         f"from hnexport.cli.main import cli\ncli(['predict', {str(said)!r}, {pictures[0]!r}, '--json'])"
@@ -269,7 +271,7 @@ def test_predicting_loads_neither_torch_nor_onnx(said, pictures):
     assert json.loads(done.stdout)[0]["image"] == "first.png"
 
 
-def test_pictures_of_several_kinds_are_predicted_in_one_call(predict, pictures, tmp_path):
+def test_pictures_of_several_kinds_are_predicted_in_one_call(predict, pictures, tmp_path) -> None:
     first, second = (Image.open(path) for path in pictures)
     clear = first.convert("RGBA")
     clear.putalpha(0)
@@ -288,7 +290,7 @@ def test_pictures_of_several_kinds_are_predicted_in_one_call(predict, pictures, 
     assert found[0]["members"] != found[1]["members"]
 
 
-def test_what_a_picture_leaves_open_is_asked_for(predict, pictures, tmp_path):
+def test_what_a_picture_leaves_open_is_asked_for(predict, pictures, tmp_path) -> None:
     picture = Image.open(pictures[0])
     picture.save(tmp_path / "frames.webp", save_all=True, append_images=[picture.rotate(90)])
     picture.putalpha(7)
@@ -300,13 +302,13 @@ def test_what_a_picture_leaves_open_is_asked_for(predict, pictures, tmp_path):
         assert predict(tmp_path / name, *option.split()).exit_code == 0
 
 
-def test_a_background_that_is_no_colour_is_refused(predict, pictures):
+def test_a_background_that_is_no_colour_is_refused(predict, pictures) -> None:
     done = predict(pictures[0], "--background", "whit")
     assert done.exit_code == 2
     assert "is no colour" in done.stderr
 
 
-def test_until_shows_only_the_members_that_a_sample_took(predict, said, pictures, expected):
+def test_until_shows_only_the_members_that_a_sample_took(predict, said, pictures, expected) -> None:
     confidence = float(np.sort(expected.member_probabilities[0].max(axis=-1)).mean())  # between the two pictures'
     done = predict(*pictures, "--until", str(confidence), "--json")
     assert (done.exit_code, done.stderr) == (0, "")
@@ -325,7 +327,7 @@ def test_until_shows_only_the_members_that_a_sample_took(predict, said, pictures
     assert f"2 samples took {known.members_used.mean():.2f} of 3 members each on average" in tables.stdout
 
 
-def test_until_writes_how_many_members_each_sample_took(predict, pictures, tmp_path):
+def test_until_writes_how_many_members_each_sample_took(predict, pictures, tmp_path) -> None:
     done = predict(*pictures, "--until", "exact", "--members", "2,0,1", "--out", tmp_path / "said.npz")
     assert done.exit_code == 0, done.output
     with np.load(tmp_path / "said.npz") as arrays:
@@ -344,7 +346,7 @@ def test_until_writes_how_many_members_each_sample_took(predict, pictures, tmp_p
         (("--until", "0.8", "--member", "1"), "--until is for several members"),
     ],
 )
-def test_what_until_cannot_be_is_a_usage_error(predict, pictures, arguments, message):
+def test_what_until_cannot_be_is_a_usage_error(predict, pictures, arguments, message) -> None:
     done = predict(*pictures, *arguments)
     assert done.exit_code == 2
     assert message in " ".join(done.stderr.replace("│", " ").split())

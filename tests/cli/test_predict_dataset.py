@@ -34,7 +34,7 @@ def predict(said):
     return lambda *arguments: CliRunner().invoke(cli, ["predict", str(said), *map(str, arguments), "--provider", "cpu"])
 
 
-def test_a_data_set_is_scored_and_the_same_command_again_does_nothing(predict, photos, tmp_path):
+def test_a_data_set_is_scored_and_the_same_command_again_does_nothing(predict, photos, tmp_path) -> None:
     out = tmp_path / "out.parquet"
     command = (photos, "--out", out, "--part-rows", 2, "--members", "0,2", "--member-outputs", "--until", "exact")
     done = predict(*command)
@@ -54,7 +54,7 @@ def test_a_data_set_is_scored_and_the_same_command_again_does_nothing(predict, p
     assert len(parquet.read_table(out).column("member_logits")[0]) == 2
 
 
-def test_labels_and_normalisation_of_the_command_win(predict, photos, built, tmp_path):
+def test_labels_and_normalisation_of_the_command_win(predict, photos, built, tmp_path) -> None:
     names = [f"name {number}" for number in range(built.manifest.signature.outputs[0].shape[1])]
     (tmp_path / "names.txt").write_text("\n".join(names))
     out = tmp_path / "out.parquet"
@@ -83,7 +83,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_does_not_go_together_is_refused(arguments, message, predict, photos, tmp_path, monkeypatch):
+def test_what_does_not_go_together_is_refused(arguments, message, predict, photos, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wide").mkdir()
     for number in range(2):

@@ -42,7 +42,7 @@ def files(tmp_path):
     return tmp_path
 
 
-def test_inputs_are_given_by_name_in_any_order(manifest, files):
+def test_inputs_are_given_by_name_in_any_order(manifest, files) -> None:
     named = [("weighting", files / "w.npy"), ("tokens", files / "t=1.npy")]
     found = read_inputs(manifest, (), named, PICTURES)
     assert np.array_equal(found.inputs["tokens"], TOKENS)
@@ -51,14 +51,14 @@ def test_inputs_are_given_by_name_in_any_order(manifest, files):
 
 
 @pytest.mark.parametrize("name", ["both.npz", "small.npz"])
-def test_one_archive_holds_every_input(manifest, files, name):
+def test_one_archive_holds_every_input(manifest, files, name) -> None:
     found = read_inputs(manifest, (files / name,), (), PICTURES)
     assert np.array_equal(found.inputs["tokens"], TOKENS)
     assert np.array_equal(found.inputs["weighting"], WEIGHTING)
     assert found.names == (f"{name}[0]", f"{name}[1]")
 
 
-def test_one_sample_may_come_without_its_batch_axis(manifest, tmp_path):
+def test_one_sample_may_come_without_its_batch_axis(manifest, tmp_path) -> None:
     np.save(tmp_path / "t.npy", TOKENS[0])
     np.save(tmp_path / "w.npy", WEIGHTING[0])
     named = [("tokens", tmp_path / "t.npy"), ("weighting", tmp_path / "w.npy")]
@@ -86,12 +86,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("given", "named", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_the_inputs_is_refused(manifest, files, given, named, message):
+def test_what_cannot_be_the_inputs_is_refused(manifest, files, given, named, message) -> None:
     with pytest.raises((RuntimeInputError, click.UsageError), match=message):
         read_inputs(manifest, [files / one for one in given], [(name, files / one) for name, one in named], PICTURES)
 
 
-def test_a_damaged_archive_is_refused_by_name(manifest, files):
+def test_a_damaged_archive_is_refused_by_name(manifest, files) -> None:
     content = bytearray((files / "small.npz").read_bytes())
     content[60:90] = b"\x00" * 30
     (files / "damaged.npz").write_bytes(content)
@@ -99,7 +99,7 @@ def test_a_damaged_archive_is_refused_by_name(manifest, files):
         read_inputs(manifest, [files / "damaged.npz"], (), PICTURES)
 
 
-def test_options_about_pictures_are_refused_for_arrays(manifest, files):
+def test_options_about_pictures_are_refused_for_arrays(manifest, files) -> None:
     with pytest.raises(click.UsageError, match="--resize says how pictures become an input"):
         read_inputs(manifest, [files / "both.npz"], (), {**PICTURES, "resize": True})
 
@@ -112,7 +112,7 @@ def run(built):
     return predict
 
 
-def test_an_image_may_be_given_by_its_name(run, built, tmp_path):
+def test_an_image_may_be_given_by_its_name(run, built, tmp_path) -> None:
     images = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
     np.save(tmp_path / "x.npy", images)
     by_name, as_file = run("--input", f"image={tmp_path / 'x.npy'}", "--json"), run(tmp_path / "x.npy", "--json")
@@ -122,19 +122,19 @@ def test_an_image_may_be_given_by_its_name(run, built, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["tokens", "=x.npy", "tokens="])
-def test_what_is_no_name_and_file_is_a_usage_error(run, text):
+def test_what_is_no_name_and_file_is_a_usage_error(run, text) -> None:
     done = run("--input", text)
     assert (done.exit_code, done.stdout) == (2, "")
     assert "is not NAME=FILE" in done.stderr
 
 
-def test_nothing_to_predict_is_a_usage_error(run):
+def test_nothing_to_predict_is_a_usage_error(run) -> None:
     done = run()
     assert done.exit_code == 2
     assert "give files, or --input NAME=FILE.npy" in done.stderr
 
 
-def test_outputs_are_written_under_the_names_of_the_ensemble(run, built, tmp_path):
+def test_outputs_are_written_under_the_names_of_the_ensemble(run, built, tmp_path) -> None:
     images = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
     np.save(tmp_path / "x.npy", images)
     assert run(tmp_path / "x.npy", "--members", "2,0", "--out", tmp_path / "o.npz").exit_code == 0
@@ -155,7 +155,7 @@ def test_outputs_are_written_under_the_names_of_the_ensemble(run, built, tmp_pat
     [("o.txt", "must end in .npz or .npy, or in .parquet to score a data set"), ("there.npz", "exists")],
     ids=["kind", "exists"],
 )
-def test_a_place_that_cannot_hold_the_outputs_is_refused_first(run, tmp_path, name, message):
+def test_a_place_that_cannot_hold_the_outputs_is_refused_first(run, tmp_path, name, message) -> None:
     (tmp_path / "there.npz").write_text("mine")
     done = run("missing.npy", "--out", tmp_path / name)
     assert (done.exit_code, done.stdout) == (2, "")

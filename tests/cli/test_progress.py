@@ -5,7 +5,7 @@ import re
 from hnexport.cli.progress import live_progress
 
 
-def test_where_there_is_no_terminal_each_stage_is_a_line_when_it_is_done(capsys):
+def test_where_there_is_no_terminal_each_stage_is_a_line_when_it_is_done(capsys) -> None:
     with live_progress(quiet=False) as progress:
         progress("capture", 0, 1)
         assert capsys.readouterr().err == ""
@@ -18,13 +18,13 @@ def test_where_there_is_no_terminal_each_stage_is_a_line_when_it_is_done(capsys)
     assert re.fullmatch(r"float64 reference: 2/2 \d+\.\d s\n", capsys.readouterr().err)
 
 
-def test_nothing_is_said_where_json_was_asked_for(capsys):
+def test_nothing_is_said_where_json_was_asked_for(capsys) -> None:
     with live_progress(quiet=True) as progress:
         progress("capture", 1, 1)
     assert capsys.readouterr().err == ""
 
 
-def test_a_build_into_a_file_shows_its_stages(hnexport):
+def test_a_build_into_a_file_shows_its_stages(hnexport) -> None:
     done = hnexport("build", "--network", "wrn-10-1", "--image", "3,8,8", "--members", 2, "--formats", "onnx")
     assert done.returncode == 0, done.stderr
     stages = re.findall(r"^([^:]+): .*\d s$", done.stderr, re.MULTILINE)

@@ -10,11 +10,11 @@ from hnexport.summary import summarise, summarise_storage
 
 
 @pytest.fixture(autouse=True)
-def _wide(monkeypatch):
+def _wide(monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
 
 
-def test_the_kind_of_outputs_is_shown_where_there_are_several(built, capsys):
+def test_the_kind_of_outputs_is_shown_where_there_are_several(built, capsys) -> None:
     manifest = built.manifest
     print_signature(manifest)
     assert "kind" not in capsys.readouterr().out
@@ -28,13 +28,13 @@ def test_the_kind_of_outputs_is_shown_where_there_are_several(built, capsys):
         assert text in shown, text
 
 
-def test_a_single_value_is_said_to_be_one(built, capsys):
+def test_a_single_value_is_said_to_be_one(built, capsys) -> None:
     width = OutputSpec(name="width", dtype="float32", shape=("batch",), kind=OutputKind.VALUE)
     print_signature(dataclasses.replace(built.manifest, outputs=(width,)))
     assert "value" in capsys.readouterr().out
 
 
-def test_tied_tensors_are_named_and_counted_once(built, capsys):
+def test_tied_tensors_are_named_and_counted_once(built, capsys) -> None:
     manifest = built.manifest
     first = manifest.slots[0]
     twin = Slot(name="twin.weight", shape=first.shape, alias_of=first.name)

@@ -41,7 +41,7 @@ def shown(monkeypatch):
     )
 
 
-def test_every_output_of_every_sample_is_shown(shown, capsys):
+def test_every_output_of_every_sample_is_shown(shown, capsys) -> None:
     print_predictions(shown)
     text = capsys.readouterr().out
     titles = [f"{sample}, {name}" for sample in shown.samples for name in ("intent", "map", "width", "length")]
@@ -56,7 +56,7 @@ def test_every_output_of_every_sample_is_shown(shown, capsys):
     assert re.search("│ all +│ 4, 5 +│", text)
 
 
-def test_json_has_every_output_whole(shown):
+def test_json_has_every_output_whole(shown) -> None:
     value = json.loads(json.dumps(as_json_value(shown, word="sample"), allow_nan=False))
     assert (value["samples"], value["members"]) == (["first", "second"], [4, 7])
     assert list(value["outputs"]) == [output.name for output in OUTPUTS]
@@ -66,7 +66,7 @@ def test_json_has_every_output_whole(shown):
     assert np.shape(value["outputs"]["map"]["predictive_entropy_nats"]) == (2, 4)
 
 
-def test_what_is_not_finite_is_null_in_json_and_nan_in_tables(monkeypatch, capsys):
+def test_what_is_not_finite_is_null_in_json_and_nan_in_tables(monkeypatch, capsys) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     values = {name: array.copy() for name, array in VALUES.items()}
     for name in ("intent", "map", "width"):
@@ -83,7 +83,7 @@ def test_what_is_not_finite_is_null_in_json_and_nan_in_tables(monkeypatch, capsy
     assert capsys.readouterr().out.count("nothing (NaN)") == 3 + 4
 
 
-def test_classes_have_their_names_in_every_output(shown, capsys):
+def test_classes_have_their_names_in_every_output(shown, capsys) -> None:
     names = {"intent": ("book", "cancel", "ask"), "map": ("road", "grass")}
     named = dataclasses.replace(shown, labels=names)
     print_predictions(named)
@@ -98,7 +98,7 @@ def test_classes_have_their_names_in_every_output(shown, capsys):
     assert "labels" not in outputs["width"]
 
 
-def test_arrays_have_the_names_of_the_ensemble_graph(shown, tmp_path):
+def test_arrays_have_the_names_of_the_ensemble_graph(shown, tmp_path) -> None:
     write_arrays(tmp_path / "o.npz", shown.signature, shown.outputs)
     with np.load(tmp_path / "o.npz") as found:
         assert found["cond_ids"].tolist() == [4, 7]
@@ -110,6 +110,6 @@ def test_arrays_have_the_names_of_the_ensemble_graph(shown, tmp_path):
         assert "mean_length" not in found
 
 
-def test_several_outputs_do_not_fit_into_one_array(shown, tmp_path):
+def test_several_outputs_do_not_fit_into_one_array(shown, tmp_path) -> None:
     with pytest.raises(RuntimeInputError, match="this network has 5 outputs"):
         check_target(tmp_path / "o.npy", shown.signature)

@@ -39,7 +39,7 @@ each_signal = pytest.mark.parametrize(("number", "code"), CODES.items(), ids=lam
 def start(wait=WAIT, extra="", ignored=()):
     """The process, with every signal as a terminal would leave it, but those that are ignored."""
 
-    def dispositions():
+    def dispositions() -> None:
         for number in CODES:
             signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
 
@@ -53,12 +53,12 @@ def start(wait=WAIT, extra="", ignored=()):
     )
 
 
-def said(process, line):
+def said(process, line) -> None:
     assert process.stdout.readline() == f"{line}\n"
 
 
 @each_signal
-def test_a_signal_ends_a_command_through_its_cleanup(number, code):
+def test_a_signal_ends_a_command_through_its_cleanup(number, code) -> None:
     process = start()
     said(process, "ready")
     process.send_signal(number)
@@ -68,7 +68,7 @@ def test_a_signal_ends_a_command_through_its_cleanup(number, code):
 
 
 @each_signal
-def test_another_signal_does_not_cut_the_cleanup_short(number, code):
+def test_another_signal_does_not_cut_the_cleanup_short(number, code) -> None:
     process = start()
     said(process, "ready")
     process.send_signal(number)
@@ -79,7 +79,7 @@ def test_another_signal_does_not_cut_the_cleanup_short(number, code):
     assert (process.returncode, shown, error) == (code, "cleaned\n", "")
 
 
-def test_the_third_interrupt_ends_the_process_whatever_it_does():
+def test_the_third_interrupt_ends_the_process_whatever_it_does() -> None:
     process = start()
     said(process, "ready")
     process.send_signal(signal.SIGINT)
@@ -92,7 +92,7 @@ def test_the_third_interrupt_ends_the_process_whatever_it_does():
 
 
 @each_signal
-def test_a_signal_that_was_ignored_stays_ignored(number, code):
+def test_a_signal_that_was_ignored_stays_ignored(number, code) -> None:
     """As under `nohup`, and for SIGINT in a shell's background job."""
     process = start(wait="sys.stdin.readline()", ignored=[number])
     said(process, "ready")
@@ -105,7 +105,7 @@ def test_a_signal_that_was_ignored_stays_ignored(number, code):
 
 
 @each_signal
-def test_a_signal_that_python_dropped_is_raised_again(number, code):
+def test_a_signal_that_python_dropped_is_raised_again(number, code) -> None:
     process = start(wait="one = Loses(); del one; time.sleep(1000)", extra=DROPPED)
     said(process, "ready")
     said(process, "in the finaliser")

@@ -40,7 +40,7 @@ def squeezed(text):
 
 
 @pytest.mark.parametrize("width", range(20, 161, 5))
-def test_no_line_is_longer_than_the_terminal_and_nothing_is_cut(at, width):
+def test_no_line_is_longer_than_the_terminal_and_nothing_is_cut(at, width) -> None:
     shown = at(Table(columns=COLUMNS, rows=ROWS), width)
     framed = shown.startswith("┏")
     assert "…" not in shown
@@ -56,7 +56,7 @@ def test_no_line_is_longer_than_the_terminal_and_nothing_is_cut(at, width):
         assert shown.startswith("artifact: onnx\nruntime: onnxruntime 1.31.1 cpu\nmembers: 10\nerror ≤1e-05: 8.1e-07\n")
 
 
-def test_columns_go_in_the_order_of_their_rank(at):
+def test_columns_go_in_the_order_of_their_rank(at) -> None:
     table = Table(columns=COLUMNS, rows=ROWS)
     full = at(table, 160)
     assert "worst" in full
@@ -68,12 +68,12 @@ def test_columns_go_in_the_order_of_their_rank(at):
     assert "worst" not in at(table, 80)
 
 
-def test_wide_shows_every_column_however_short_the_lines(at):
+def test_wide_shows_every_column_however_short_the_lines(at) -> None:
     assert at(Table(columns=COLUMNS, rows=ROWS), 40, wide=True) == at(Table(columns=COLUMNS, rows=ROWS), 300)
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 120])
-def test_a_very_long_name_is_folded_and_whole(at, width):
+def test_a_very_long_name_is_folded_and_whole(at, width) -> None:
     random.seed(0)
     name = "".join(random.choices("abcdefghij-", k=300))
     shown = at(Table(columns=COLUMNS, rows=((name, *ROWS[0][1:]),)), width)
@@ -81,7 +81,7 @@ def test_a_very_long_name_is_folded_and_whole(at, width):
     assert name in column
 
 
-def test_cells_are_text_and_nothing_else(at):
+def test_cells_are_text_and_nothing_else(at) -> None:
     table = Table(
         title="[bold]title[/] :warning:",
         columns=(Column("[red]name[/red]"), Column("value")),
@@ -100,22 +100,22 @@ def test_cells_are_text_and_nothing_else(at):
         assert "\x1b" not in shown
 
 
-def test_wide_characters_are_counted_as_wide(at):
+def test_wide_characters_are_counted_as_wide(at) -> None:
     shown = at(Table(columns=(Column("a"), Column("b")), rows=(("中文", "x"), ("ab", "x"))), 80)
     assert "│ 中文 │ x │" in shown
     assert "│ ab   │ x │" in shown
 
 
-def test_a_table_without_rows_is_its_heading(at):
+def test_a_table_without_rows_is_its_heading(at) -> None:
     assert "artifact" in at(Table(columns=COLUMNS, rows=()), 80)
 
 
-def test_where_only_blocks_fit_an_empty_cell_takes_no_line(at):
+def test_where_only_blocks_fit_an_empty_cell_takes_no_line(at) -> None:
     table = Table(columns=(Column("what"), Column("remedy"), Column("why")), rows=[("cache" * 5, "", "it is full")])
     assert at(table, 20) == f"what: {'cache' * 5}\nwhy: it is full\n\n"
 
 
-def test_small_files_do_not_read_as_nothing():
+def test_small_files_do_not_read_as_nothing() -> None:
     from hnexport.cli.render import megabytes
 
     assert [megabytes(size) for size in (150_600_000, 100_000, 13_514, 0)] == [

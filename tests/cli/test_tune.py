@@ -7,7 +7,7 @@ from hnexport.runtime.tuned import tuned_folder
 from hnexport.tune import TunedBundle
 
 
-def test_a_bundle_that_cannot_be_folded_is_not_a_crash(monkeypatch, tmp_path):
+def test_a_bundle_that_cannot_be_folded_is_not_a_crash(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     bundle = built_list("cnn").path
     done = CliRunner().invoke(cli, ["tune", str(bundle)])
@@ -16,7 +16,7 @@ def test_a_bundle_that_cannot_be_folded_is_not_a_crash(monkeypatch, tmp_path):
     assert not tuned_folder(read_manifest(bundle)).exists()
 
 
-def test_what_was_made_is_told_with_its_place(built, monkeypatch, tmp_path):
+def test_what_was_made_is_told_with_its_place(built, monkeypatch, tmp_path) -> None:
     from hnexport.tune import make
 
     monkeypatch.setattr(make, "tune", lambda *_, **__: TunedBundle(path=tmp_path / "key", parity=None, seconds=0.5))

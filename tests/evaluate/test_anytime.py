@@ -18,7 +18,7 @@ SIGNATURE = Signature(
 )
 
 
-def test_the_curve_is_what_predict_mean_gives(digits, tested, archive):
+def test_the_curve_is_what_predict_mean_gives(digits, tested, archive) -> None:
     ensemble = load(digits.path, provider="cpu", check="none")
     order = [2, 0, 1]
     whole = ensemble.predict_mean(tested.images, members=order).probabilities
@@ -39,7 +39,7 @@ def test_the_curve_is_what_predict_mean_gives(digits, tested, archive):
         assert one.scores.nll == pytest.approx(-np.log(own).mean(), rel=1e-4)
 
 
-def test_exact_changes_nothing_and_all_takes_all():
+def test_exact_changes_nothing_and_all_takes_all() -> None:
     random = np.random.default_rng(0)
     found = stopped(3 * random.standard_normal((5, 400, 4)), random.integers(0, 4, 400), 15)
     by_rule = {one.until: one for one in found}
@@ -50,11 +50,11 @@ def test_exact_changes_nothing_and_all_takes_all():
     assert by_rule["0.5"].changed > 0
 
 
-def test_one_member_has_no_curve():
+def test_one_member_has_no_curve() -> None:
     assert stopped(np.zeros((1, 3, 2)), np.zeros(3, np.int64), 15) == ()
 
 
-def test_uncertainty_of_the_members_that_a_row_takes_finds_other_data():
+def test_uncertainty_of_the_members_that_a_row_takes_finds_other_data() -> None:
     random = np.random.default_rng(2)
     labels = random.integers(0, 4, 300)
     own = 2 * random.standard_normal((4, 300, 4)) + 5 * np.eye(4)[labels]

@@ -22,7 +22,7 @@ def side_by_side(bundle, data, *artifacts, ensemble=None, **options):
     return evaluate(bundle, data, options=asked, ensemble=ensemble)
 
 
-def test_every_artifact_answers_as_pytorch_does_in_float64(digits, archive, tested, trained):
+def test_every_artifact_answers_as_pytorch_does_in_float64(digits, archive, tested, trained) -> None:
     names = ("onnx", "onnx-ensemble", "torchscript", "pt2")
     found = side_by_side(digits.path, archive, *names)
     assert {source.name for source in found.sources} == {"float64", "runtime", *names}
@@ -41,7 +41,7 @@ def test_every_artifact_answers_as_pytorch_does_in_float64(digits, archive, test
     assert [one.nll for one in found.sources[0].classification.each] == pytest.approx(likelihood, rel=1e-12)
 
 
-def test_the_ensemble_itself_is_the_reference_where_it_is_given(digits, archive, trained):
+def test_the_ensemble_itself_is_the_reference_where_it_is_given(digits, archive, trained) -> None:
     given = side_by_side(digits.path, archive, "float64", ensemble=trained)
     held = side_by_side(digits.path, archive, "float64")
     assert [source.name for source in given.sources] == ["float64", "runtime"]
@@ -50,7 +50,7 @@ def test_the_ensemble_itself_is_the_reference_where_it_is_given(digits, archive,
     assert one.nll == pytest.approx(other.nll, rel=1e-12)
 
 
-def test_another_ensemble_is_no_reference(digits, archive):
+def test_another_ensemble_is_no_reference(digits, archive) -> None:
     other = TrainedDigits(epochs=1).ensemble()
     found = side_by_side(digits.path, archive, "onnx", ensemble=other)
     assert "the ensemble in float64 does not give the reference of the golden samples" in found.not_run["float64"]
@@ -58,7 +58,7 @@ def test_another_ensemble_is_no_reference(digits, archive):
     assert found.sources[1].difference.against == "runtime"
 
 
-def test_a_network_that_the_bundle_holds_as_data_needs_no_program(built, tmp_path):
+def test_a_network_that_the_bundle_holds_as_data_needs_no_program(built, tmp_path) -> None:
     random = np.random.default_rng(0)
     images = random.standard_normal((9, 3, 8, 8)).astype(np.float32)
     np.savez(tmp_path / "data.npz", image=images, label=random.integers(0, 5, 9))
@@ -68,7 +68,7 @@ def test_a_network_that_the_bundle_holds_as_data_needs_no_program(built, tmp_pat
     assert found.sources[2].difference.probabilities < 1e-4
 
 
-def test_a_strangers_program_is_not_run_in_float64(digits, archive, tmp_path, monkeypatch):
+def test_a_strangers_program_is_not_run_in_float64(digits, archive, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nobody"))
     bundle = shutil.copytree(digits.path, tmp_path / "bundle")
     found = side_by_side(bundle, archive, "float64", members=[0])
@@ -77,6 +77,6 @@ def test_a_strangers_program_is_not_run_in_float64(digits, archive, tmp_path, mo
     assert side_by_side(bundle, archive, "float64", trust=True, members=[0]).not_run == {}
 
 
-def test_an_artifact_that_does_not_exist_is_refused_before_anything_runs(digits, archive):
+def test_an_artifact_that_does_not_exist_is_refused_before_anything_runs(digits, archive) -> None:
     with pytest.raises(ParityError, match="there is no runtime 'tensorflow'; choose among float64, onnx, "):
         side_by_side(digits.path, archive, "tensorflow")

@@ -17,15 +17,15 @@ class Balanced(HTMLParser):
 
     VOID = ("meta", "line", "rect", "polyline", "br", "circle")
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.open = []
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag, attrs) -> None:
         if tag not in self.VOID:
             self.open.append(tag)
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag) -> None:
         if tag not in self.VOID:
             assert self.open.pop() == tag
 
@@ -37,14 +37,14 @@ def found(digits, archive, tmp_path):
     return evaluate(digits.path, archive, options=EvaluateOptions(ood=tmp_path / "other.npz", provider="cpu"))
 
 
-def check(page):
+def check(page) -> None:
     assert not re.search(r"(src|href)=|url\(|@import|<script|\bnan\b|\binf\b", page)
     parser = Balanced()
     parser.feed(page)
     assert parser.open == []
 
 
-def test_the_page_loads_nothing_and_has_the_numbers(found):
+def test_the_page_loads_nothing_and_has_the_numbers(found) -> None:
     page, part = evaluation_page(found), found.sources[0].classification
     check(page)
     assert "prefers-color-scheme: dark" in page
@@ -61,14 +61,14 @@ def test_the_page_loads_nothing_and_has_the_numbers(found):
         assert f"<tr><td>{one.until}</td><td>{one.members:.3f}</td><td>{one.scores.accuracy:.2%}</td>" in page
 
 
-def test_without_other_data_the_page_shows_how_mistakes_are_found(found, digits, archive):
+def test_without_other_data_the_page_shows_how_mistakes_are_found(found, digits, archive) -> None:
     page = evaluation_page(evaluate(digits.path, archive, options=EvaluateOptions(provider="cpu")))
     check(page)
     assert "<h2>Mistakes</h2>" in page
     assert "Other data" not in page
 
 
-def test_one_member_alone_has_no_ensemble(digits, archive):
+def test_one_member_alone_has_no_ensemble(digits, archive) -> None:
     page = evaluation_page(evaluate(digits.path, archive, options=EvaluateOptions(members=[1], provider="cpu")))
     check(page)
     assert "Members and ensemble" not in page
@@ -77,7 +77,7 @@ def test_one_member_alone_has_no_ensemble(digits, archive):
     assert "one after the other" not in page
 
 
-def test_one_that_is_always_right_has_no_mistakes_to_find(digits, tested, tmp_path):
+def test_one_that_is_always_right_has_no_mistakes_to_find(digits, tested, tmp_path) -> None:
     from hnexport.runtime import load
 
     answers = load(digits.path, provider="cpu").predict_mean(tested.images).probabilities.argmax(axis=-1)
@@ -89,13 +89,13 @@ def test_one_that_is_always_right_has_no_mistakes_to_find(digits, tested, tmp_pa
     assert "<h2>Mistakes</h2>" not in page
 
 
-def test_names_of_files_hide_nothing_on_the_page(found):
+def test_names_of_files_hide_nothing_on_the_page(found) -> None:
     page = evaluation_page(dataclasses.replace(found, data="<b>x</b>\u202e.npz"))
     assert "&lt;b&gt;x&lt;/b&gt;" in page
     assert "\u202e" not in page
 
 
-def test_labels_of_an_axis_leave_room_for_its_name(found):
+def test_labels_of_an_axis_leave_room_for_its_name(found) -> None:
     for plot in re.findall(r"<svg.*?</svg>", evaluation_page(found), re.DOTALL):
         ends = re.findall(r'<text x="([-\d.]+)" y="[-\d.]+" text-anchor="end">([^<]+)<', plot)
         name = float(re.search(r"translate\(([-\d.]+) [-\d.]+\) rotate", plot)[1])
@@ -104,7 +104,7 @@ def test_labels_of_an_axis_leave_room_for_its_name(found):
 
 
 @pytest.mark.parametrize(("low", "high", "labels"), [(0.0, 1.0, ["0%", "20%"]), (0.945, 0.982, ["95%", "96%"])])
-def test_axes_have_round_numbers(low, high, labels):
+def test_axes_have_round_numbers(low, high, labels) -> None:
     found = ticks(Area(low=(low, 0.0), high=(high, 1.0)), "x")
     assert [tick.label for tick in found][: len(labels)] == labels
     assert 3 <= len(found) <= 7

@@ -73,7 +73,7 @@ def found(tuned, report, tmp_path_factory):
     return evaluate(tuned.path, folder / "test.npz", options=options)
 
 
-def test_a_precision_stands_beside_float32_with_what_it_changed(found, tuned):
+def test_a_precision_stands_beside_float32_with_what_it_changed(found, tuned) -> None:
     plain, int8 = found.sources
     assert [(one.name, one.precision) for one in found.sources] == [("runtime", "float32"), ("runtime-int8", "int8")]
     assert "int8" in int8.runtime
@@ -89,7 +89,7 @@ def test_a_precision_stands_beside_float32_with_what_it_changed(found, tuned):
     assert int8.classification.each[1].accuracy == pytest.approx((given[1].argmax(-1) == tested.labels).mean())
 
 
-def test_the_rule_is_chosen_in_the_precision_that_is_named_against_float32(found, tuned):
+def test_the_rule_is_chosen_in_the_precision_that_is_named_against_float32(found, tuned) -> None:
     tested = splits()[2]
     known, given = (
         load(tuned.path, provider="cpu", precision=one, check="none").predict(tested.images, members="all")
@@ -101,7 +101,7 @@ def test_the_rule_is_chosen_in_the_precision_that_is_named_against_float32(found
     assert found.until.all_scores.nll == pytest.approx(found.sources[0].classification.ensemble.nll, rel=1e-6)
 
 
-def test_answers_that_stopping_changes_are_counted_from_float32_in_every_precision(found, tuned):
+def test_answers_that_stopping_changes_are_counted_from_float32_in_every_precision(found, tuned) -> None:
     tested = splits()[2]
     whole = load(tuned.path, provider="cpu", check="none").predict_mean(tested.images).probabilities.argmax(-1)
     int8 = load(tuned.path, provider="cpu", precision="int8", check="none")
@@ -116,12 +116,12 @@ def test_answers_that_stopping_changes_are_counted_from_float32_in_every_precisi
     assert "are others than those of all members, of runtime." in evaluation_page(found)
 
 
-def test_a_member_costs_what_the_benchmark_timed(found):
+def test_a_member_costs_what_the_benchmark_timed(found) -> None:
     assert [one.member_cost for one in found.sources] == [1.0, 0.25]
     assert found.costs == "digits-3 on cpu, the median over the batch sizes 1, 8, 32"
 
 
-def test_there_is_a_line_for_each_precision_and_the_axis_is_the_cost(found):
+def test_there_is_a_line_for_each_precision_and_the_axis_is_the_cost(found) -> None:
     plots = {one.title: one for one in stopped_plots(found)}
     assert set(plots) == {
         "Members one after the other",
@@ -143,7 +143,7 @@ def test_there_is_a_line_for_each_precision_and_the_axis_is_the_cost(found):
     assert {plot.x_label for plot in stopped_plots(untimed)} == {"members a row, mean"}
 
 
-def test_page_and_card_tell_each_precision(found):
+def test_page_and_card_tell_each_precision(found) -> None:
     page = evaluation_page(found)
     assert "<h3>float32</h3>" in page
     assert "<h3>int8</h3>" in page
@@ -156,8 +156,8 @@ def test_page_and_card_tell_each_precision(found):
     assert any(row[0] == "runtime-int8" for row in rows)
 
 
-def test_what_cannot_be_evaluated_is_refused(digits, archive, tmp_path, report):
-    def refused(message, **options):
+def test_what_cannot_be_evaluated_is_refused(digits, archive, tmp_path, report) -> None:
+    def refused(message, **options) -> None:
         with pytest.raises(RuntimeInputError, match=message):
             evaluate(digits.path, archive, options=EvaluateOptions(**options))
 
@@ -173,13 +173,13 @@ def test_what_cannot_be_evaluated_is_refused(digits, archive, tmp_path, report):
         read_costs(tmp_path / "tf32.json")
 
 
-def test_int8_that_was_not_made_is_said_before_the_data_are_read(digits, tmp_path, monkeypatch):
+def test_int8_that_was_not_made_is_said_before_the_data_are_read(digits, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(RuntimeInputError, match="has no int8 graphs in this user's cache: run `hnexport tune"):
         evaluate(digits.path, tmp_path / "missing.npz", options=EvaluateOptions(precisions=("float32", "int8")))
 
 
-def test_costs_of_another_place_are_no_costs(report):
+def test_costs_of_another_place_are_no_costs(report) -> None:
     costs = read_costs(report)
     assert costs.of("int8", "cpu") == 0.25
     assert costs.of("int8", "cuda") is None
@@ -195,7 +195,7 @@ def test_costs_of_another_place_are_no_costs(report):
     )
 
 
-def test_what_was_not_timed_is_said_beside_the_costs(tuned, report, archive):
+def test_what_was_not_timed_is_said_beside_the_costs(tuned, report, archive) -> None:
     found = evaluate(tuned.path, archive, options=EvaluateOptions(costs=read_costs(report), engine="openvino"))
     assert found.sources[0].member_cost is None
     assert found.costs.startswith(
@@ -204,7 +204,7 @@ def test_what_was_not_timed_is_said_beside_the_costs(tuned, report, archive):
     assert "--against plain,openvino-materialised` does)" in evaluation_page(found)
 
 
-def test_an_axis_of_shares_ends_where_shares_do():
+def test_an_axis_of_shares_ends_where_shares_do() -> None:
     assert padded([1.0, 1.0], shares=True) == (0.99, 1.0)
     assert padded([0.0, 0.5], shares=True) == (0.0, pytest.approx(0.56))
     assert padded([1.0, 1.0]) == (0.99, 1.01)

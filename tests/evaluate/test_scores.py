@@ -28,7 +28,7 @@ def drawn():
 
 
 @pytest.mark.parametrize("member", [0, 3])
-def test_scores_are_those_of_two_libraries(drawn, member):
+def test_scores_are_those_of_two_libraries(drawn, member) -> None:
     logits, labels = drawn
     log_p = log_softmax(logits[member])
     found, p = scores(scored(log_p, labels), 15), np.exp(log_p)
@@ -42,11 +42,11 @@ def test_scores_are_those_of_two_libraries(drawn, member):
     assert found.ece == pytest.approx(float(multiclass_calibration_error(*tensors, CLASSES, n_bins=15)), rel=1e-6)
 
 
-def test_a_right_class_that_was_ruled_out_costs_what_it_costs():
+def test_a_right_class_that_was_ruled_out_costs_what_it_costs() -> None:
     assert scores(scored(log_softmax(np.array([[0.0, 1000.0]])), np.array([0])), 15).nll == pytest.approx(1000.0)
 
 
-def test_bins_hold_every_row_once_and_a_boundary_belongs_to_the_upper_one():
+def test_bins_hold_every_row_once_and_a_boundary_belongs_to_the_upper_one() -> None:
     nothing, right = np.zeros(4), np.array([True, False, True, True])
     rows = Scored(likelihood=nothing, squared=nothing, confidence=np.array([0.5, 0.75, 1.0, 0.6]), right=right)
     found = reliability(rows, 4)
@@ -56,7 +56,7 @@ def test_bins_hold_every_row_once_and_a_boundary_belongs_to_the_upper_one():
     assert calibration_error(found) == pytest.approx((2 * 0.45 + 2 * 0.375) / 4)
 
 
-def test_the_ensemble_is_the_mean_of_probabilities_and_its_gain_is_over_the_mean_of_members(drawn):
+def test_the_ensemble_is_the_mean_of_probabilities_and_its_gain_is_over_the_mean_of_members(drawn) -> None:
     logits, labels = drawn
     found = classify(logits, labels, 10)
     p = np.exp(log_softmax(logits)).mean(axis=0)
@@ -71,7 +71,7 @@ def test_the_ensemble_is_the_mean_of_probabilities_and_its_gain_is_over_the_mean
 
 
 @pytest.mark.parametrize("at_once", [1, ROWS // 3 * MEMBERS * CLASSES])
-def test_rows_in_parts_are_rows_at_once(drawn, at_once, monkeypatch):
+def test_rows_in_parts_are_rows_at_once(drawn, at_once, monkeypatch) -> None:
     logits, labels = drawn
     whole, difference = classify(logits, labels, 10, logits[:, ::2] / 3), compared(logits, logits[::-1], "first")
     monkeypatch.setattr(parts, "_NUMBERS_AT_ONCE", at_once)
@@ -84,7 +84,7 @@ def test_rows_in_parts_are_rows_at_once(drawn, at_once, monkeypatch):
         classify(broken, labels, 10)
 
 
-def test_diversity_counts_pairs_of_members(drawn):
+def test_diversity_counts_pairs_of_members(drawn) -> None:
     logits, labels = drawn
     answers = logits.argmax(axis=-1)
     pairs = [(answers[i] != answers[j]).mean() for i in range(MEMBERS) for j in range(i)]
@@ -97,7 +97,7 @@ def test_diversity_counts_pairs_of_members(drawn):
     assert alone.gain.accuracy == 0.0
 
 
-def test_separation_is_the_auroc_of_two_libraries_with_ties_too():
+def test_separation_is_the_auroc_of_two_libraries_with_ties_too() -> None:
     random = np.random.default_rng(1)
     should, should_not = random.integers(0, 9, 300) / 3 + 0.5, random.integers(0, 9, 200) / 3
     found = separation(should, should_not)
@@ -112,7 +112,7 @@ def test_separation_is_the_auroc_of_two_libraries_with_ties_too():
     assert separation(should, np.zeros(0)) is None
 
 
-def test_risk_is_counted_as_a_loop_would_and_ties_are_in_a_random_order():
+def test_risk_is_counted_as_a_loop_would_and_ties_are_in_a_random_order() -> None:
     random = np.random.default_rng(2)
     uncertainty, wrong = random.permutation(60) / 7, random.random(60) < 0.3
     order = np.argsort(uncertainty)
@@ -131,7 +131,7 @@ def _area(uncertainty, wrong):
     return coverage(uncertainty, wrong).area
 
 
-def test_answers_that_change_are_counted_by_member_and_for_the_ensemble(drawn):
+def test_answers_that_change_are_counted_by_member_and_for_the_ensemble(drawn) -> None:
     logits, _ = drawn
     other = logits.copy()
     best = logits[1, 5].argmax()
@@ -143,14 +143,14 @@ def test_answers_that_change_are_counted_by_member_and_for_the_ensemble(drawn):
     assert (same.probabilities, same.answers, same.ensemble_answers) == (0.0, 0, 0)
 
 
-def test_positions_of_an_output_with_further_axes_are_rows():
+def test_positions_of_an_output_with_further_axes_are_rows() -> None:
     logits = np.arange(2 * 3 * 4 * 5.0).reshape(2, 3, 4, 5)  # [member, sample, class, position]
     rows = rows_of(logits, axis=1)
     assert rows.shape == (2, 15, 4)
     assert np.array_equal(rows[1, 7], logits[1, 1, :, 2])
 
 
-def test_answers_that_are_no_numbers_are_refused_by_their_place(drawn):
+def test_answers_that_are_no_numbers_are_refused_by_their_place(drawn) -> None:
     logits, labels = drawn
     broken = logits.copy()
     broken[2, 9, 0] = np.nan
@@ -160,6 +160,6 @@ def test_answers_that_are_no_numbers_are_refused_by_their_place(drawn):
         classify(broken, labels, 10)
 
 
-def test_thresholds_that_lie_on_a_straight_line_count_too():
+def test_thresholds_that_lie_on_a_straight_line_count_too() -> None:
     same = np.arange(20.0)
     assert separation(same, same).fpr95 == pytest.approx(0.95)

@@ -30,7 +30,7 @@ def _two_classes(*probabilities):
 
 
 @pytest.mark.parametrize(("count", "rows"), [(0, 500), (3, 500), (40, 1000), (999, 1000), (200, 50_000)])
-def test_bounds_of_a_share_are_those_of_clopper_and_pearson(count, rows):
+def test_bounds_of_a_share_are_those_of_clopper_and_pearson(count, rows) -> None:
     assert share_above(count, rows, 0.04) == pytest.approx(beta.ppf(0.96, count + 1, rows - count), rel=1e-9)
     below = beta.ppf(0.01, count, rows - count + 1) if count else 0.0
     assert share_below(count, rows, 0.01) == pytest.approx(below, rel=1e-9)
@@ -38,17 +38,17 @@ def test_bounds_of_a_share_are_those_of_clopper_and_pearson(count, rows):
 
 
 @pytest.mark.parametrize("share", [0.001, 0.004, 0.02, 0.3])
-def test_a_bound_of_few_rows_holds_as_often_as_it_says(share):
+def test_a_bound_of_few_rows_holds_as_often_as_it_says(share) -> None:
     missed = sum(binom.pmf(count, 300, share) for count in range(301) if share_above(count, 300, 0.05) < share)
     assert missed <= 0.05
 
 
-def test_the_fewest_rows_that_can_show_a_share_are_known():
+def test_the_fewest_rows_that_can_show_a_share_are_known() -> None:
     needed = enough_rows(0.005, 0.04)
     assert share_above(0, needed, 0.04) <= 0.005 < share_above(0, needed - 1, 0.04)
 
 
-def test_the_bound_of_a_calibration_error_is_a_paired_bootstraps():
+def test_the_bound_of_a_calibration_error_is_a_paired_bootstraps() -> None:
     logits, labels = _ensemble(400)
     known = prefixes(logits, labels)
     one, every = (known.at(np.full(400, used))[0] for used in (1, 5))
@@ -65,7 +65,7 @@ def test_the_bound_of_a_calibration_error_is_a_paired_bootstraps():
     assert Resamples(400).calibration_rise(every, every, 15, 0.05) == 0.0
 
 
-def test_members_are_ordered_by_what_each_adds_to_those_before_it():
+def test_members_are_ordered_by_what_each_adds_to_those_before_it() -> None:
     # the first is best alone; the second best alone says the same, the third mends it
     logits = _two_classes([0.9, 0.9, 0.3], [0.1, 0.9, 0.9], [0.85, 0.85, 0.28])
     assert member_order(logits, np.zeros(3, np.int64)) == (0, 1, 2)
@@ -73,7 +73,7 @@ def test_members_are_ordered_by_what_each_adds_to_those_before_it():
     assert member_order(logits[[0, 0, 0]], np.zeros(3, np.int64)) == (0, 1, 2)
 
 
-def test_the_first_members_in_order_are_never_less_likely_than_another_next_one():
+def test_the_first_members_in_order_are_never_less_likely_than_another_next_one() -> None:
     logits, labels = _ensemble(300, members=6, noise=2.0)
     order = member_order(logits, labels)
     for k in range(6):
@@ -83,7 +83,7 @@ def test_the_first_members_in_order_are_never_less_likely_than_another_next_one(
         assert max(means, key=means.get) == order[k]
 
 
-def test_the_luckiest_of_many_members_does_not_make_a_stated_loss_hold_less_often():
+def test_the_luckiest_of_many_members_does_not_make_a_stated_loss_hold_less_often() -> None:
     # Every member is sure, and wrong by itself on 0.55 % of the rows: one alone loses more than half a point.
     random, over = np.random.default_rng(0), 0
     for _ in range(40):
@@ -95,7 +95,7 @@ def test_the_luckiest_of_many_members_does_not_make_a_stated_loss_hold_less_ofte
     assert over <= 5  # 2, and chance; 19 where the rows that judge chose the order as well
 
 
-def test_rows_that_choose_the_order_judge_nothing():
+def test_rows_that_choose_the_order_judge_nothing() -> None:
     logits, labels = _ensemble(1500)
     found = choose(logits, labels, max_accuracy_drop=0.01)
     order, judging = np.split(np.random.default_rng(0).permutation(1500), [150])
@@ -111,7 +111,7 @@ def test_rows_that_choose_the_order_judge_nothing():
     assert (few.order, few.order_rows) == ((0, 1, 2, 3, 4), 0)
 
 
-def test_the_threshold_is_the_last_one_whose_bound_is_within_what_was_stated():
+def test_the_threshold_is_the_last_one_whose_bound_is_within_what_was_stated() -> None:
     logits, labels = _ensemble(1500)
     found = choose(logits, labels, max_accuracy_drop=0.01, order=member_order(logits, labels))
     assert found.accuracy_drop.bound <= found.accuracy_drop.stated == 0.01
@@ -135,7 +135,7 @@ def test_the_threshold_is_the_last_one_whose_bound_is_within_what_was_stated():
     assert share_above(lost, 1500, 0.04) - share_below(mended, 1500, 0.01) > 0.01
 
 
-def test_a_smaller_stated_loss_takes_more_members_and_two_losses_take_both():
+def test_a_smaller_stated_loss_takes_more_members_and_two_losses_take_both() -> None:
     logits, labels = _ensemble(1500)
     little, more = (choose(logits, labels, max_changed=share) for share in (0.01, 0.05))
     assert little.members > more.members
@@ -147,7 +147,7 @@ def test_a_smaller_stated_loss_takes_more_members_and_two_losses_take_both():
     assert choose(logits, labels, max_changed=0.05, max_ece_rise=0.01) == both
 
 
-def test_what_is_stated_holds_of_the_population_that_the_rows_come_from():
+def test_what_is_stated_holds_of_the_population_that_the_rows_come_from() -> None:
     logits, labels = _ensemble(20_000, seed=3)
     random, over, chosen = np.random.default_rng(5), 0, []
     for _ in range(20):
@@ -163,7 +163,7 @@ def test_what_is_stated_holds_of_the_population_that_the_rows_come_from():
     assert np.mean(chosen) < 4
 
 
-def test_the_loss_is_against_other_logits_where_they_are_given():
+def test_the_loss_is_against_other_logits_where_they_are_given() -> None:
     logits, labels = _ensemble(1500)
     rough = np.round(logits)
     order = (4, 2, 0, 1, 3)
@@ -175,7 +175,7 @@ def test_the_loss_is_against_other_logits_where_they_are_given():
     assert found.all_scores.nll == pytest.approx(known, rel=1e-12)
 
 
-def test_several_smallest_numbers_of_members_share_the_risk():
+def test_several_smallest_numbers_of_members_share_the_risk() -> None:
     logits, labels = _ensemble(1500)
     each = [choose(logits, labels, max_changed=0.03, least=least, level=0.975) for least in (1, 2, 3)]
     assert [one.least for one in each] == [1, 2, 3]
@@ -184,7 +184,7 @@ def test_several_smallest_numbers_of_members_share_the_risk():
     assert (found.confidence, found.least) in {(one.confidence, one.least) for one in each[:2]}
 
 
-def test_too_few_rows_are_refused_with_how_many_it_takes():
+def test_too_few_rows_are_refused_with_how_many_it_takes() -> None:
     needed = enough_rows(0.005, 0.04)
     given = needed + needed // 9  # a tenth of them chooses the order
     sure = _two_classes(np.full(given, 0.999999), np.full(given, 0.999999))
@@ -195,7 +195,7 @@ def test_too_few_rows_are_refused_with_how_many_it_takes():
             choose(sure[:, 1:rows], labels[1:rows], max_accuracy_drop=0.005, order=order)
 
 
-def test_a_calibration_error_cannot_be_shown_to_stay_by_rows_too_few_to_show_an_answer():
+def test_a_calibration_error_cannot_be_shown_to_stay_by_rows_too_few_to_show_an_answer() -> None:
     sure, labels = _two_classes(*[np.full(333, 0.999)] * 2), np.zeros(333, np.int64)
     assert choose(sure, labels, max_ece_rise=0.01).ece_rise.bound == pytest.approx(share_above(0, 300, 0.05))
     with pytest.raises(RuntimeInputError, match="300 rows cannot .* it takes 332; give more held-out"):
@@ -213,7 +213,7 @@ def test_a_calibration_error_cannot_be_shown_to_stay_by_rows_too_few_to_show_an_
         (np.zeros(100, np.int64), np.inf, "some here are not"),
     ],
 )
-def test_a_rule_is_not_chosen_on_what_is_no_logits_and_labels(labels, value, said):
+def test_a_rule_is_not_chosen_on_what_is_no_logits_and_labels(labels, value, said) -> None:
     logits = _ensemble(100)[0]
     logits[3, 7, 2] += value
     with pytest.raises(RuntimeInputError, match=said):
@@ -223,7 +223,7 @@ def test_a_rule_is_not_chosen_on_what_is_no_logits_and_labels(labels, value, sai
             choose(_ensemble(100)[0], labels, max_changed=0.1, against=logits)
 
 
-def test_what_no_threshold_can_show_is_refused():
+def test_what_no_threshold_can_show_is_refused() -> None:
     wrong = _two_classes(np.full(1000, 1 - 1e-9), np.full(1000, 1e-10))  # two members that are sure of the opposite
     with pytest.raises(RuntimeInputError, match="no threshold can be shown to cost so little on 1000 rows"):
         choose(wrong, np.ones(1000, np.int64), max_accuracy_drop=0.01, order=(0, 1))
@@ -241,18 +241,18 @@ def test_what_no_threshold_can_show_is_refused():
         ({"max_changed": 0.1, "order": (0, 1, 2, 3, 3)}, "order has each of 5 members once"),
     ],
 )
-def test_what_makes_no_sense_is_refused(asked, said):
+def test_what_makes_no_sense_is_refused(asked, said) -> None:
     with pytest.raises(RuntimeInputError, match=said):
         choose(*_ensemble(100), **asked)
 
 
-def test_one_member_has_nothing_to_stop():
+def test_one_member_has_nothing_to_stop() -> None:
     logits, labels = _ensemble(100, members=1)
     with pytest.raises(RuntimeInputError, match="one member is all there is"):
         choose(logits, labels, max_changed=0.1)
 
 
-def test_thresholds_fall_and_are_rules():
+def test_thresholds_fall_and_are_rules() -> None:
     assert list(THRESHOLDS) == sorted(set(THRESHOLDS), reverse=True)
     assert {Until(confidence=one).text for one in THRESHOLDS} == {f"{one:g}" for one in THRESHOLDS}
     assert len({Until(confidence=one).text for one in THRESHOLDS}) == len(THRESHOLDS)

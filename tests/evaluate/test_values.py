@@ -23,7 +23,7 @@ def drawn():
     return targets + 0.5 * random.standard_normal((5, 200, 3)) + 0.1, targets
 
 
-def test_scores_are_those_of_two_libraries(drawn):
+def test_scores_are_those_of_two_libraries(drawn) -> None:
     values, targets = drawn
     found, mean, deviation = regress(values, targets), values.mean(axis=0), values.std(axis=0)
     assert found.rmse == pytest.approx(np.sqrt(((mean - targets) ** 2).mean()))
@@ -38,7 +38,7 @@ def test_scores_are_those_of_two_libraries(drawn):
     assert inside[0.9] == pytest.approx(((targets >= low) & (targets <= high)).mean())
 
 
-def test_one_value_alone_has_the_distance_as_its_score(drawn):
+def test_one_value_alone_has_the_distance_as_its_score(drawn) -> None:
     values, targets = drawn
     alone = regress(values[:1], targets)
     assert (alone.nll, alone.crps, alone.intervals) == (None, None, ())
@@ -48,12 +48,12 @@ def test_one_value_alone_has_the_distance_as_its_score(drawn):
     assert crps_of(values[:1], targets) == pytest.approx(np.abs(values[0] - targets))
 
 
-def test_members_that_agree_on_what_is_wrong_are_infinitely_wrong(drawn):
+def test_members_that_agree_on_what_is_wrong_are_infinitely_wrong(drawn) -> None:
     values, targets = drawn
     assert regress(np.repeat(values[:1], 3, axis=0), targets).nll == np.inf
 
 
-def test_values_that_are_no_numbers_are_refused_by_their_place(drawn):
+def test_values_that_are_no_numbers_are_refused_by_their_place(drawn) -> None:
     values, targets = drawn
     broken = values.copy()
     broken[1, 7, 2] = np.inf
@@ -63,7 +63,7 @@ def test_values_that_are_no_numbers_are_refused_by_their_place(drawn):
         regress(broken, targets)
 
 
-def test_the_largest_difference_of_a_number_is_told(drawn):
+def test_the_largest_difference_of_a_number_is_told(drawn) -> None:
     values, _ = drawn
     other = values.copy()
     other[1, 7, 2] += 0.5
@@ -71,7 +71,7 @@ def test_the_largest_difference_of_a_number_is_told(drawn):
     assert compared_values(other, values, "first").ensemble == pytest.approx(0.1)
 
 
-def test_a_bundle_of_values_is_evaluated_from_every_source(tmp_path):
+def test_a_bundle_of_values_is_evaluated_from_every_source(tmp_path) -> None:
     bundle = built_kind("diabetes", TrainedRegressors()).path
     features, targets = held_out()
     np.savez(tmp_path / "test.npz", input=features, target=targets)
@@ -89,7 +89,7 @@ def test_a_bundle_of_values_is_evaluated_from_every_source(tmp_path):
     assert page.count("<tr><td>member ") == 3
 
 
-def test_targets_of_values_are_finite_numbers(tmp_path):
+def test_targets_of_values_are_finite_numbers(tmp_path) -> None:
     bundle = built_kind("diabetes", TrainedRegressors()).path
     np.savez(tmp_path / "test.npz", input=np.zeros((2, 10), np.float32), target=np.array([[0.0], [np.nan]]))
     with pytest.raises(RuntimeInputError, match="a target is not finite"):

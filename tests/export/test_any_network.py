@@ -217,7 +217,7 @@ def supply(folder: Path, supplied: Sequence[str], member: int) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 3, 5])
-def test_every_file_computes_what_each_module_computes(written, batch):
+def test_every_file_computes_what_each_module_computes(written, batch) -> None:
     case, modules, ensemble, folder, supplied = written
     inputs = case.example(batch)
     feed = {name: tensor.numpy() for name, tensor in inputs.items()}
@@ -234,7 +234,7 @@ def test_every_file_computes_what_each_module_computes(written, batch):
         assert_same(list(call(folder / "network.onnx", feed).values()), wanted)
 
 
-def test_members_are_summarised_alike_in_onnx_and_torchscript(written):
+def test_members_are_summarised_alike_in_onnx_and_torchscript(written) -> None:
     case, modules, ensemble, folder, _ = written
     inputs = case.example(4)
     ids = [1, 0, 1]
@@ -255,7 +255,7 @@ def test_members_are_summarised_alike_in_onnx_and_torchscript(written):
             assert found[summary.name].dtype.name == summary.dtype
 
 
-def test_an_id_that_does_not_exist_is_nan_in_every_floating_output_of_every_file(written):
+def test_an_id_that_does_not_exist_is_nan_in_every_floating_output_of_every_file(written) -> None:
     case, _, ensemble, folder, _ = written
     inputs = case.example(2)
     feed = {name: tensor.numpy() for name, tensor in inputs.items()}
@@ -274,7 +274,7 @@ def test_an_id_that_does_not_exist_is_nan_in_every_floating_output_of_every_file
                 assert np.isnan(value).all(), summary.name
 
 
-def test_slots_that_depend_on_the_member_are_nan_in_the_hypernet_for_an_unknown_id(written):
+def test_slots_that_depend_on_the_member_are_nan_in_the_hypernet_for_an_unknown_id(written) -> None:
     _, _, ensemble, folder, _ = written
     found = call(folder / "hypernet.onnx", {"cond_id": np.array(-1)})
     conditional = {stored.slot for stored in ensemble.stored if stored.is_conditional}
@@ -284,7 +284,7 @@ def test_slots_that_depend_on_the_member_are_nan_in_the_hypernet_for_an_unknown_
             assert np.isnan(value).all() == (name in conditional), name
 
 
-def test_axes_have_their_declared_names_in_every_shape(written):
+def test_axes_have_their_declared_names_in_every_shape(written) -> None:
     _, _, _, folder, _ = written
     for path in folder.glob("*.onnx"):
         graphs = [onnx.load(path, load_external_data=False).graph]
@@ -296,7 +296,7 @@ def test_axes_have_their_declared_names_in_every_shape(written):
         assert words <= {"batch", "member"}, names
 
 
-def test_every_file_passes_the_checker_and_no_name_stands_twice(written):
+def test_every_file_passes_the_checker_and_no_name_stands_twice(written) -> None:
     _, _, _, folder, supplied = written
     supply(folder, supplied, 0)
     for path in folder.glob("*.onnx"):
@@ -319,14 +319,14 @@ def ensemble_of(*modules: nn.Module, outputs: Sequence[str] = ("y",), **changes:
     return of_modules(modules, {"x": noise(3, 4)}, outputs, **changes)
 
 
-def test_counters_of_batch_norm_are_dropped(tmp_path):
+def test_counters_of_batch_norm_are_dropped(tmp_path) -> None:
     modules = seeded(lambda: Body(lambda s, x: s.b(x), b=nn.BatchNorm1d(4)), 2)
     write_onnx(capture(ensemble_of(*modules)), tmp_path, {})
     found = call(tmp_path / "hypernet.onnx", {"cond_id": np.array(0)})
     assert set(found) == {"b.weight", "b.bias", "b.running_mean", "b.running_var"}
 
 
-def test_layers_are_called_by_the_paths_of_their_modules(tmp_path):
+def test_layers_are_called_by_the_paths_of_their_modules(tmp_path) -> None:
     inner = nn.Sequential(nn.Conv2d(2, 3, 1), nn.Conv2d(3, 3, 1))
     modules = [Body(lambda s, x: s.blocks(x).relu(), blocks=inner).eval()]
     write_onnx(capture(of_modules(modules, {"x": noise(3, 2, 4, 4)}, ["y"])), tmp_path, {})
@@ -336,7 +336,7 @@ def test_layers_are_called_by_the_paths_of_their_modules(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["cond_id", "cond_ids"])
-def test_an_input_with_a_reserved_name_is_refused(name):
+def test_an_input_with_a_reserved_name_is_refused(name) -> None:
     class Reserved(nn.Linear):
         pass
 
@@ -348,19 +348,19 @@ def test_an_input_with_a_reserved_name_is_refused(name):
         capture(ensemble)
 
 
-def test_an_input_that_is_called_like_a_slot_is_refused():
+def test_an_input_that_is_called_like_a_slot_is_refused() -> None:
     ensemble = ensemble_of(module(lambda s, x: s.l(x) * s._parameters["x"], x=nn.Parameter(noise(3))))
     with pytest.raises(CaptureError, match="'x' is the name of an input and of a slot: rename one of them"):
         capture(ensemble)
 
 
-def test_an_output_in_bfloat16_is_refused_with_the_remedy():
+def test_an_output_in_bfloat16_is_refused_with_the_remedy() -> None:
     ensemble = ensemble_of(module(lambda s, x: s.l(x).bfloat16()))
     with pytest.raises(CaptureError, match="y is bfloat16, which numpy lacks: cast it to float32 in the network"):
         capture(ensemble)
 
 
-def test_a_buffer_that_forward_writes_is_refused_by_name():
+def test_a_buffer_that_forward_writes_is_refused_by_name() -> None:
     def count(s: nn.Module, x: Tensor) -> Tensor:
         s.calls += 1
         return s.l(x) * s.calls
@@ -369,7 +369,7 @@ def test_a_buffer_that_forward_writes_is_refused_by_name():
         capture(ensemble_of(module(count, calls=torch.tensor(0.0))))
 
 
-def test_an_axis_of_any_size_that_the_network_fixes_is_refused():
+def test_an_axis_of_any_size_that_the_network_fixes_is_refused() -> None:
     """A GRU is unrolled over the steps that the example has."""
     modules = seeded(lambda: Recurrent(nn.GRU), 2)
     ensemble = of_modules(modules, {"series": noise(3, 6, 3)}, ["y"], dynamic={"series": {0: "batch", 1: "time"}})
@@ -386,7 +386,7 @@ def test_an_axis_of_any_size_that_the_network_fixes_is_refused():
     ],
     ids=repr,
 )
-def test_a_signature_that_the_network_does_not_have_is_refused(change, message, tmp_path):
+def test_a_signature_that_the_network_does_not_have_is_refused(change, message, tmp_path) -> None:
     ensemble = ensemble_of(module())
     (output,) = ensemble.signature.outputs
     signature = dataclasses.replace(ensemble.signature, outputs=(dataclasses.replace(output, **change),))
@@ -394,13 +394,13 @@ def test_a_signature_that_the_network_does_not_have_is_refused(change, message, 
         write_onnx(capture(dataclasses.replace(ensemble, signature=signature)), tmp_path, {})
 
 
-def test_a_slot_that_the_ensemble_does_not_name_is_refused(tmp_path):
+def test_a_slot_that_the_ensemble_does_not_name_is_refused(tmp_path) -> None:
     ensemble = ensemble_of(module())
     with pytest.raises(CaptureError, match=r"uses l\.bias, which is none of the ensemble's slots"):
         write_onnx(capture(dataclasses.replace(ensemble, slots=ensemble.slots[:1])), tmp_path, {})
 
 
-def test_a_missing_or_short_file_of_supplied_tensors_is_no_prediction(tmp_path):
+def test_a_missing_or_short_file_of_supplied_tensors_is_no_prediction(tmp_path) -> None:
     modules = seeded(lambda: Body(lambda s, x: s.l(x)[:, s.order], l=nn.Linear(4, 3), order=torch.randperm(3)), 2)
     supplied = write_onnx(capture(ensemble_of(*modules)), tmp_path, {}).supplied
     assert supplied == ("order", "l.weight", "l.bias") or "order" not in supplied

@@ -64,7 +64,7 @@ def load(kind, folder):
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("ids", [[0], [2, 0], [1, 1, 0, 2, 1, 0, 0]], ids=str)
-def test_each_member_is_bit_equal_to_its_single_run(kind, case, ids, write, make_images):
+def test_each_member_is_bit_equal_to_its_single_run(kind, case, ids, write, make_images) -> None:
     spec, folder = write(case)
     images = make_images(spec, batch=3).numpy()
     ensemble, single = load(kind, folder)
@@ -73,7 +73,7 @@ def test_each_member_is_bit_equal_to_its_single_run(kind, case, ids, write, make
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
-def test_means_and_entropies_are_those_of_scipy(kind, write, make_images):
+def test_means_and_entropies_are_those_of_scipy(kind, write, make_images) -> None:
     spec, folder = write("hypernet")
     ensemble, _ = load(kind, folder)
     logits, mean, predictive, information = ensemble([0, 1, 2], make_images(spec, batch=4).numpy())
@@ -86,7 +86,7 @@ def test_means_and_entropies_are_those_of_scipy(kind, write, make_images):
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
-def test_certain_members_have_finite_entropies(kind, write, make_images):
+def test_certain_members_have_finite_entropies(kind, write, make_images) -> None:
     """Images of size 1e4 give logits hundreds apart: probabilities of exactly 0 and 1."""
     spec, folder = write("hypernet")
     ensemble, _ = load(kind, folder)
@@ -100,7 +100,7 @@ def test_certain_members_have_finite_entropies(kind, write, make_images):
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
-def test_a_member_alone_disagrees_with_nobody(kind, write, make_images):
+def test_a_member_alone_disagrees_with_nobody(kind, write, make_images) -> None:
     spec, folder = write("hypernet")
     ensemble, _ = load(kind, folder)
     information = ensemble([1], make_images(spec, batch=4).numpy())[3]
@@ -110,7 +110,7 @@ def test_a_member_alone_disagrees_with_nobody(kind, write, make_images):
 
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
 @pytest.mark.parametrize("unknown", [-1, 3, 2**63 - 1])
-def test_an_id_that_does_not_exist_makes_its_logits_and_every_mean_nan(kind, unknown, write, make_images):
+def test_an_id_that_does_not_exist_makes_its_logits_and_every_mean_nan(kind, unknown, write, make_images) -> None:
     spec, folder = write("hypernet")
     ensemble, _ = load(kind, folder)
     logits, *means = ensemble([0, unknown, 2], make_images(spec).numpy())
@@ -122,14 +122,14 @@ def test_an_id_that_does_not_exist_makes_its_logits_and_every_mean_nan(kind, unk
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
-def test_no_ids_at_all_are_refused(kind, write, make_images):
+def test_no_ids_at_all_are_refused(kind, write, make_images) -> None:
     spec, folder = write("hypernet")
     ensemble, _ = load(kind, folder)
     with pytest.raises(Exception, match=r"Scan|stack expects a non-empty TensorList"):
         ensemble(np.array([], dtype=np.int64), make_images(spec).numpy())
 
 
-def test_what_the_network_takes_is_handed_into_the_scan(write):
+def test_what_the_network_takes_is_handed_into_the_scan(write) -> None:
     """OpenVINO takes no body that reads an input of the graph around it."""
     _, folder = write("hypernet")
     graph = onnx.load(folder / "ensemble.onnx", load_external_data=False).graph
@@ -140,7 +140,7 @@ def test_what_the_network_takes_is_handed_into_the_scan(write):
     assert not read & {"cond_ids", "image"}
 
 
-def test_the_signature_names_every_axis(write):
+def test_the_signature_names_every_axis(write) -> None:
     _, folder = write("hypernet")
     loaded = session(folder / "ensemble.onnx")
     assert [(i.name, i.type, i.shape) for i in loaded.get_inputs()] == [
@@ -152,7 +152,7 @@ def test_the_signature_names_every_axis(write):
     assert [(o.name, o.shape) for o in loaded.get_outputs()] == list(zip(names, shapes, strict=True))
 
 
-def test_the_ensemble_adds_no_weights_and_only_standard_operators(write):
+def test_the_ensemble_adds_no_weights_and_only_standard_operators(write) -> None:
     _, folder = write("hypernet")
     model = onnx.load(folder / "ensemble.onnx", load_external_data=False)
     onnx.checker.check_model(folder / "ensemble.onnx", full_check=True)

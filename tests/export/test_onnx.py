@@ -67,7 +67,7 @@ def run(path: Path, feed, options=None, names=None):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_model_computes_every_member(case, write, make_images):
+def test_the_model_computes_every_member(case, write, make_images) -> None:
     pipeline, _, folder = write(case)
     images = make_images(pipeline.spec, batch=3)
     for member in range(pipeline.spec.members):
@@ -77,7 +77,7 @@ def test_the_model_computes_every_member(case, write, make_images):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_hypernet_gives_every_weight_by_name_and_the_network_takes_them(case, write, make_images):
+def test_the_hypernet_gives_every_weight_by_name_and_the_network_takes_them(case, write, make_images) -> None:
     pipeline, files, folder = write(case)
     images, member = make_images(pipeline.spec, batch=2), pipeline.spec.members - 1
     weights = run(folder / "hypernet.onnx", {"cond_id": np.array(member)})
@@ -95,7 +95,7 @@ def test_the_hypernet_gives_every_weight_by_name_and_the_network_takes_them(case
 
 @pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "only the output is generated", "no output bias"])
 @pytest.mark.parametrize("cond_id", [-1, 3, 2**63 - 1, -(2**63)])
-def test_an_id_that_does_not_exist_gives_nan_and_no_prediction(case, cond_id, write, make_images):
+def test_an_id_that_does_not_exist_gives_nan_and_no_prediction(case, cond_id, write, make_images) -> None:
     pipeline, _, folder = write(case)
     feed = {"cond_id": np.array(cond_id), "image": make_images(pipeline.spec).numpy()}
     assert np.isnan(run(folder / "model.onnx", feed)["logits"]).all()
@@ -105,7 +105,7 @@ def test_an_id_that_does_not_exist_gives_nan_and_no_prediction(case, cond_id, wr
 
 
 @pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "gcd", "raw images"])
-def test_only_standard_operators_are_used(case, write):
+def test_only_standard_operators_are_used(case, write) -> None:
     _, files, folder = write(case)
     for name in ("model.onnx", "hypernet.onnx", "network.onnx"):
         model = onnx.load(folder / name, load_external_data=False)
@@ -116,7 +116,7 @@ def test_only_standard_operators_are_used(case, write):
         assert model.producer_name == "hnexport"
 
 
-def test_the_signature_is_a_scalar_id_and_a_batch_of_any_size(write):
+def test_the_signature_is_a_scalar_id_and_a_batch_of_any_size(write) -> None:
     _, _, folder = write("hypernet")
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=CPU)
     assert [(i.name, i.type, i.shape) for i in session.get_inputs()] == [
@@ -129,7 +129,7 @@ def test_the_signature_is_a_scalar_id_and_a_batch_of_any_size(write):
 @pytest.mark.parametrize(
     "case", ["hypernet", "batch-ensemble", "all generated", "hidden layers", "float16 bases", "raw images"]
 )
-def test_names_show_layer_and_role(case, write):
+def test_names_show_layer_and_role(case, write) -> None:
     pipeline, _, folder = write(case)
     model = onnx.load(folder / "model.onnx", load_external_data=False)
     names = [node.name for node in model.graph.node]
@@ -163,7 +163,7 @@ def test_names_show_layer_and_role(case, write):
     }
 
 
-def test_equal_tensors_are_not_tied(make_spec, tmp_path):
+def test_equal_tensors_are_not_tied(make_spec, tmp_path) -> None:
     """A fresh network's shifts and means are all zero: the exporter's own optimiser would merge them into one."""
     from hnexport.networks.wide_resnet.pipeline import Pipeline
 
@@ -174,7 +174,7 @@ def test_equal_tensors_are_not_tied(make_spec, tmp_path):
     assert set(pipeline.tensors()) <= held
 
 
-def test_the_three_files_share_one_copy_of_the_weights(write):
+def test_the_three_files_share_one_copy_of_the_weights(write) -> None:
     pipeline, files, folder = write("hypernet")
     stored = {name: tensor.numpy() for name, tensor in laid_out(of_pipeline(pipeline)).items()}
     raw = (folder / "weights.bin").read_bytes()
@@ -196,14 +196,16 @@ def test_the_three_files_share_one_copy_of_the_weights(write):
     assert found == set(stored)
 
 
-def test_every_file_but_the_open_network_passes_the_full_check(write):
+def test_every_file_but_the_open_network_passes_the_full_check(write) -> None:
     _, _, folder = write("hypernet")
     for name in ("model.onnx", "hypernet.onnx"):
         onnx.checker.check_model(folder / name, full_check=True)
 
 
 @pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "all generated", "raw images"])
-def test_a_file_with_a_members_tensors_one_after_the_other_completes_the_network(case, write, make_images, tmp_path):
+def test_a_file_with_a_members_tensors_one_after_the_other_completes_the_network(
+    case, write, make_images, tmp_path
+) -> None:
     """For runtimes without `add_external_initializers`: the plain file is all that `network.onnx` needs."""
     pipeline, files, folder = write(case)
     images, member = make_images(pipeline.spec).numpy(), pipeline.spec.members - 1
@@ -222,7 +224,7 @@ def test_a_file_with_a_members_tensors_one_after_the_other_completes_the_network
 
 @pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "flat images", "raw images"])
 @pytest.mark.parametrize("file", ["model", "ensemble", "hypernet", "network"])
-def test_the_batch_axis_has_one_name_in_every_shape(case, file, write):
+def test_the_batch_axis_has_one_name_in_every_shape(case, file, write) -> None:
     _, _, folder = write(case)
     graphs = [onnx.load(folder / f"{file}.onnx", load_external_data=False).graph]
     graphs += [item.g for node in graphs[0].node for item in node.attribute if item.name == "body"]
@@ -233,7 +235,7 @@ def test_the_batch_axis_has_one_name_in_every_shape(case, file, write):
 
 @pytest.mark.parametrize("case", ["hypernet", "batch-ensemble"])
 @pytest.mark.parametrize("file", ["model", "ensemble"])
-def test_a_graph_loads_from_memory(case, file, write, make_images):
+def test_a_graph_loads_from_memory(case, file, write, make_images) -> None:
     pipeline, _, folder = write(case)
     options = onnxruntime.SessionOptions()
     data = (folder / "weights.bin").read_bytes()
@@ -246,7 +248,7 @@ def test_a_graph_loads_from_memory(case, file, write, make_images):
 
 
 @pytest.mark.parametrize("file", ["model", "ensemble", "network"])
-def test_a_folder_of_symbolic_links_loads_as_in_a_model_hubs_cache(file, write, tmp_path):
+def test_a_folder_of_symbolic_links_loads_as_in_a_model_hubs_cache(file, write, tmp_path) -> None:
     _, files, folder = write("hypernet")
     (tmp_path / "blobs").mkdir()
     (tmp_path / "snapshot").mkdir()
@@ -262,7 +264,7 @@ def test_a_folder_of_symbolic_links_loads_as_in_a_model_hubs_cache(file, write, 
 
 
 @pytest.mark.parametrize("case", ["hypernet", "batch-ensemble"])
-def test_the_guard_compares_and_clamps_no_scalars(case, write):
+def test_the_guard_compares_and_clamps_no_scalars(case, write) -> None:
     """CoreML converts Clip, Equal and Where of one-element tensors only."""
     _, _, folder = write(case)
     graph = onnx.shape_inference.infer_shapes(onnx.load(folder / "model.onnx", load_external_data=False)).graph

@@ -33,7 +33,7 @@ def programs(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_everything_moves_to_the_device_that_is_asked_for(programs, file):
+def test_everything_moves_to_the_device_that_is_asked_for(programs, file) -> None:
     name, ensemble, folder = programs
     module = load_torch((folder / file).read_bytes(), file, "meta")
     inputs = [tensor.to("meta") for tensor in ENSEMBLES[name].inputs(3, 1).values()]
@@ -45,7 +45,7 @@ def test_everything_moves_to_the_device_that_is_asked_for(programs, file):
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_no_layout_of_memory_is_baked_in(programs, file):
+def test_no_layout_of_memory_is_baked_in(programs, file) -> None:
     """A `view` fails where another device's kernel returns its result in another order."""
     _, _, folder = programs
     module = load_torch((folder / file).read_bytes(), file, "cpu")
@@ -56,7 +56,7 @@ def test_no_layout_of_memory_is_baked_in(programs, file):
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_the_coarse_functions_of_cudnn_are_known(programs, file):
+def test_the_coarse_functions_of_cudnn_are_known(programs, file) -> None:
     name, ensemble, folder = programs
     module = load_torch((folder / file).read_bytes(), file, "cpu")
     assert has_recurrent(module) == (name == "recurrent")
@@ -65,7 +65,7 @@ def test_the_coarse_functions_of_cudnn_are_known(programs, file):
         assert TorchProgram(file, module, signature, "cpu").limits.functions == FULL.functions < CUDNN_RECURRENT_FLOOR
 
 
-def test_the_tensors_of_fused_layers_are_seen(tmp_path):
+def test_the_tensors_of_fused_layers_are_seen(tmp_path) -> None:
     """On a GPU TorchScript compiles batch norm and ReLU into one kernel; here its fuser for CPUs is made to."""
     kind = ENSEMBLES["resnet"]
     ensemble = kind.ensemble()

@@ -23,7 +23,7 @@ def model(make_spec, make_network, make_pipeline, tmp_path_factory):
     return onnx.load(folder / "model.onnx", load_external_data=False)
 
 
-def test_no_chunk_is_copied_twice_and_no_single_chunk_is_copied(model):
+def test_no_chunk_is_copied_twice_and_no_single_chunk_is_copied(model) -> None:
     counts = Counter(node.op_type for node in model.graph.node)
     assert counts["Concat"] == counts["Transpose"] == 0
     users = Counter(name for node in model.graph.node for name in node.input)
@@ -32,13 +32,15 @@ def test_no_chunk_is_copied_twice_and_no_single_chunk_is_copied(model):
     assert all(len(node.output) > 1 and all(users[name] == 1 for name in node.output) for node in splits)
 
 
-def test_the_mean_over_the_image_is_a_global_pool(model):
+def test_the_mean_over_the_image_is_a_global_pool(model) -> None:
     pools = [node.name for node in model.graph.node if node.op_type in ("GlobalAveragePool", "ReduceMean")]
     assert pools == ["pool/GlobalAveragePool"]
 
 
 @pytest.mark.parametrize("hypernet", [HypernetSpec(), HypernetSpec(hidden_layers=(5,), bias=True)], ids=repr)
-def test_a_joined_basis_is_laid_out_by_output_channel_in_the_same_number_of_elements(hypernet, make_spec, make_tensors):
+def test_a_joined_basis_is_laid_out_by_output_channel_in_the_same_number_of_elements(
+    hypernet, make_spec, make_tensors
+) -> None:
     spec = make_spec(hypernet=hypernet)
     tensors = make_tensors(spec)
     changed = {}
@@ -57,7 +59,7 @@ def test_a_joined_basis_is_laid_out_by_output_channel_in_the_same_number_of_elem
 @pytest.mark.parametrize(
     ("axes", "keepdims", "pooled"), [([2, 3], 1, 1), ([-1, -2], 1, 1), ([1, 2], 1, 0), ([2, 3], 0, 0)]
 )
-def test_only_a_mean_over_height_and_width_becomes_a_pool(axes, keepdims, pooled):
+def test_only_a_mean_over_height_and_width_becomes_a_pool(axes, keepdims, pooled) -> None:
     image = ir.Value(name="x", shape=ir.Shape([2, 3, 4, 4]), type=ir.TensorType(ir.DataType.FLOAT))
     over = ir.Value(name="axes", const_value=ir.tensor(axes, dtype=ir.DataType.INT64))
     mean = ir.node("ReduceMean", [image, over], {"keepdims": keepdims})

@@ -13,7 +13,7 @@ from hnexport.names import MODEL_FILE
 
 
 class Squeezed(nn.Module):
-    def __init__(self, *axes):
+    def __init__(self, *axes) -> None:
         super().__init__()
         self.axes, self.scale = axes, nn.Parameter(torch.rand(3))
 
@@ -24,7 +24,7 @@ class Squeezed(nn.Module):
 
 
 @pytest.mark.parametrize("axes", [(1,), (2,), (1, 2), (-1,), ((1, 2),), ((2, -1),)], ids=str)
-def test_an_axis_that_is_longer_stays(axes, tmp_path):
+def test_an_axis_that_is_longer_stays(axes, tmp_path) -> None:
     modules = [Squeezed(*axes).eval() for _ in range(2)]
     ensemble = Ensemble.from_modules(modules, example_inputs={"x": torch.zeros(2, 4, 1, 3)})
     write_onnx(capture(ensemble), tmp_path, {})

@@ -40,7 +40,7 @@ FORMATS = {"torchscript": (write_torchscript, load_torchscript), "pt2": (write_p
 @pytest.mark.parametrize("case", CASES)
 def test_a_file_computes_what_the_pipeline_computes_bit_for_bit(
     case, file_format, make_spec, make_pipeline, make_images, tmp_path
-):
+) -> None:
     write, load = FORMATS[file_format]
     pipeline = make_pipeline(make_spec(**CASES[case]))
     write(capture(of_pipeline(pipeline)), tmp_path / "file")
@@ -54,7 +54,7 @@ def test_a_file_computes_what_the_pipeline_computes_bit_for_bit(
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
-def test_a_folder_that_does_not_exist_is_an_export_error(file_format, make_spec, make_pipeline, tmp_path):
+def test_a_folder_that_does_not_exist_is_an_export_error(file_format, make_spec, make_pipeline, tmp_path) -> None:
     with pytest.raises(ExportError, match="export of wrn-10-2-hypernet-3 failed"):
         FORMATS[file_format][0](capture(of_pipeline(make_pipeline(make_spec()))), tmp_path / "missing" / "file")
 
@@ -73,7 +73,7 @@ class Masked(nn.Module):
         return self.head((hidden * keep[..., None]).sum(1) / keep.sum(1, keepdim=True).clamp(min=1))
 
 
-def test_a_program_over_two_inputs_takes_a_batch_of_one_and_refuses_unequal_batches(tmp_path, monkeypatch):
+def test_a_program_over_two_inputs_takes_a_batch_of_one_and_refuses_unequal_batches(tmp_path, monkeypatch) -> None:
     """The tracer's guards shut out sizes of 1; they are there again when the file is loaded."""
     torch.manual_seed(0)
     inputs = {"tokens": torch.ones(2, 5, dtype=torch.int64), "keep": torch.ones(2, 5, dtype=torch.bool)}
@@ -91,7 +91,7 @@ def test_a_program_over_two_inputs_takes_a_batch_of_one_and_refuses_unequal_batc
         program(torch.tensor(0), inputs["tokens"], torch.ones(3, 5, dtype=torch.bool))
 
 
-def test_a_loop_is_refused_by_its_name():
+def test_a_loop_is_refused_by_its_name() -> None:
     class Looping(torch.nn.Module):
         def forward(self, x):
             step = while_loop(lambda n, _: n < 3, lambda n, y: (n + 1, y * 2), (torch.tensor(0), x))

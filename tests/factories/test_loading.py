@@ -63,26 +63,26 @@ def call(target, **arguments):
     return called(target, arguments, lambda value: False)
 
 
-def test_a_file_is_run_with_what_lies_beside_it(file):
+def test_a_file_is_run_with_what_lies_beside_it(file) -> None:
     assert call(f"{file}:numbers") == {"count": 2, "word": "", "scale": 1.0, "two": 2}
 
 
-def test_a_module_is_found_in_the_folder_where_one_stands(file, monkeypatch):
+def test_a_module_is_found_in_the_folder_where_one_stands(file, monkeypatch) -> None:
     monkeypatch.chdir(file.parent)
     assert call("train:numbers")["two"] == 2
 
 
-def test_arguments_are_what_they_are_in_python_unless_text_is_asked_for(file):
+def test_arguments_are_what_they_are_in_python_unless_text_is_asked_for(file) -> None:
     found = call(f"{file}:numbers", count="3", word="3", scale="1e-3")
     assert (found["count"], found["word"], found["scale"]) == (3, "3", 1e-3)
     assert [read_argument(text) for text in ("True", "None", "[1, 2]", "relu")] == [True, None, [1, 2], "relu"]
 
 
-def test_names_may_have_dots(file):
+def test_names_may_have_dots(file) -> None:
     assert call(f"{file}:Holder.make") == "held"
 
 
-def test_what_is_no_function_is_taken_as_it_is(file):
+def test_what_is_no_function_is_taken_as_it_is(file) -> None:
     assert call(f"{file}:value") == [1, 2, 3]
     with pytest.raises(FactoryError, match="value is a list, no function: leave out --arg"):
         call(f"{file}:value", size="1")
@@ -103,36 +103,36 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("target", "arguments", "message"), WRONG.values(), ids=WRONG.keys())
-def test_what_cannot_be_called_is_refused(target, arguments, message, file):
+def test_what_cannot_be_called_is_refused(target, arguments, message, file) -> None:
     (file.parent / "train.py.txt").touch()
     with pytest.raises(FactoryError, match=message):
         call(target.format(file), **arguments)
 
 
-def test_a_file_without_its_suffix_is_pointed_out(file, monkeypatch):
+def test_a_file_without_its_suffix_is_pointed_out(file, monkeypatch) -> None:
     monkeypatch.chdir(file.parent.parent)
     with pytest.raises(FactoryError, match=r"a file is named with its suffix, .*/train.py:…"):
         call(f"{file.parent.name}/train:make")
 
 
-def test_a_module_needs_a_name(file):
+def test_a_module_needs_a_name(file) -> None:
     with pytest.raises(FactoryError, match="there is no module .train here"):
         call(".train:make")
 
 
-def test_an_error_names_the_innermost_line_of_the_users(file):
+def test_an_error_names_the_innermost_line_of_the_users(file) -> None:
     line = SOURCE.splitlines().index('        raise ValueError("too deep")') + 1
     with pytest.raises(FactoryError, match="your code failed, calling fails of .*: ValueError: too deep\n") as caught:
         call(f"{file}:fails")
     assert str(caught.value).endswith(f'{file}:{line} in fails: raise ValueError("too deep")')
 
 
-def test_an_error_inside_a_library_names_the_users_line(file):
+def test_an_error_inside_a_library_names_the_users_line(file) -> None:
     with pytest.raises(FactoryError, match=r"JSONDecodeError.*\n.*in deep_in_a_library: return json.loads"):
         call(f"{file}:deep_in_a_library")
 
 
-def test_an_exit_is_an_error_too_and_not_that_of_the_command(file):
+def test_an_exit_is_an_error_too_and_not_that_of_the_command(file) -> None:
     with pytest.raises(FactoryError, match="SystemExit: without a message") as caught:
         call(f"{file}:leaves")
     assert caught.value.__cause__ is caught.value.__context__ is None
@@ -141,13 +141,13 @@ def test_an_exit_is_an_error_too_and_not_that_of_the_command(file):
     assert isinstance(caught.value.__cause__, ValueError)
 
 
-def test_a_file_sees_no_command_line_of_ours(file, monkeypatch):
+def test_a_file_sees_no_command_line_of_ours(file, monkeypatch) -> None:
     monkeypatch.setattr(sys, "argv", ["hnexport", "build", "--from", str(file)])
     assert call(f"{file}:command_line") == [str(file)]
     assert sys.argv[0] == "hnexport"
 
 
-def test_a_module_in_a_package_imports_what_lies_beside_it(file, monkeypatch):
+def test_a_module_in_a_package_imports_what_lies_beside_it(file, monkeypatch) -> None:
     package = file.parent / "package"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -161,12 +161,12 @@ def test_a_module_in_a_package_imports_what_lies_beside_it(file, monkeypatch):
         call("package.none:make")
 
 
-def test_what_hnexport_refuses_in_it_stays_what_it_is(file):
+def test_what_hnexport_refuses_in_it_stays_what_it_is(file) -> None:
     with pytest.raises(SpecError, match="source must be one of"):
         call(f"{file}:refused")
 
 
-def test_a_file_that_is_no_python_is_shown_with_its_line(tmp_path):
+def test_a_file_that_is_no_python_is_shown_with_its_line(tmp_path) -> None:
     (tmp_path / "torn.py").write_text("x = 1\ndef make(:\n")
     with pytest.raises(FactoryError, match=r"running .*torn.py: SyntaxError.*\n.*torn.py:2: def make\(:"):
         call(f"{tmp_path / 'torn.py'}:make")

@@ -21,7 +21,7 @@ def net(seed=0):
 
 
 class Conditional(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.eye(3, 5))
 
@@ -34,12 +34,12 @@ def made(value, **asked):
 
 
 @pytest.mark.parametrize("kind", [list, tuple, iter, nn.ModuleList], ids=lambda kind: kind.__name__)
-def test_a_list_of_modules_however_it_is_kept(kind):
+def test_a_list_of_modules_however_it_is_kept(kind) -> None:
     ensemble = made(kind([net(0), net(1)]), example_inputs=EXAMPLES, outputs={"logits": "logits"})
     assert (ensemble.members, ensemble.source.family, ensemble.signature.outputs[0].name) == (2, MODULES, "logits")
 
 
-def test_a_module_with_a_recipe_and_its_members_or_without():
+def test_a_module_with_a_recipe_and_its_members_or_without() -> None:
     case = RECIPES["convolution"]
     asked = {"example_inputs": case.inputs(2, 1), "seed": 3}
     counted, said = (
@@ -51,19 +51,19 @@ def test_a_module_with_a_recipe_and_its_members_or_without():
     assert counted.origin.endswith("random weights, seed 3")
 
 
-def test_a_recipe_in_a_file(tmp_path):
+def test_a_recipe_in_a_file(tmp_path) -> None:
     (tmp_path / "r.toml").write_text('[[rules]]\npattern = "*"\nsource = "member"\n')
     assert made((net(), tmp_path / "r.toml", 2), example_inputs=EXAMPLES).members == 2
 
 
-def test_a_conditional_module_and_its_members_or_without():
+def test_a_conditional_module_and_its_members_or_without() -> None:
     for value, asked in (((Conditional().eval(), 3), {}), (Conditional().eval(), {"members": 3})):
         ensemble = made(value, example_inputs={"row": torch.zeros(2, 5)}, **asked)
         assert ensemble.members == 3
         assert "captured as it is" in ensemble.origin
 
 
-def test_a_live_hypernetwork_and_main_network_of_hypnettorch():
+def test_a_live_hypernetwork_and_main_network_of_hypnettorch() -> None:
     from hypnettorch.hnets import HMLP
     from hypnettorch.mnets import MLP
 
@@ -80,7 +80,7 @@ def test_a_live_hypernetwork_and_main_network_of_hypnettorch():
     assert made((hnet, mnet), example_inputs={"x": row[:2]}, members=2).members == 2
 
 
-def test_a_factory_says_more_of_hypnettorchs_networks_in_a_dictionary():
+def test_a_factory_says_more_of_hypnettorchs_networks_in_a_dictionary() -> None:
     hnet, mnet = PAIRS["HMLP, MLP with batch norm"].modules()
     said = {"members": 2, "condition": [0, 0], "name": "mine", "example_inputs": {"row": torch.zeros(2, 16)}}
     found = made((hnet, mnet, said), outputs={"logits": "logits"})
@@ -89,7 +89,7 @@ def test_a_factory_says_more_of_hypnettorchs_networks_in_a_dictionary():
     assert list(made((hnet, mnet, said), example_inputs=samples).examples["row"].shape) == [2, 16]
 
 
-def test_an_ensemble_is_itself():
+def test_an_ensemble_is_itself() -> None:
     ensemble = Ensemble.from_modules([net(0), net(1)], example_inputs=EXAMPLES)
     assert made(ensemble) is ensemble
     assert is_returned(ensemble)
@@ -144,12 +144,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("make", "asked", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_does_not_go_together_is_refused(make, asked, message):
+def test_what_does_not_go_together_is_refused(make, asked, message) -> None:
     with pytest.raises(SpecError, match=message):
         made(make(), **asked)
 
 
-def test_an_iterator_that_fails_is_the_users():
+def test_an_iterator_that_fails_is_the_users() -> None:
     def modules():
         yield net()
         raise RuntimeError("no second")
@@ -158,7 +158,7 @@ def test_an_iterator_that_fails_is_the_users():
         made(modules(), example_inputs=EXAMPLES)
 
 
-def test_a_hypernetwork_and_its_network_with_members_or_without():
+def test_a_hypernetwork_and_its_network_with_members_or_without() -> None:
     from hypernetworks import CASES
 
     vector, both = CASES["vector"], CASES["both"]

@@ -45,6 +45,6 @@ def sources(built, make_spec, make_tensors, tmp_path_factory) -> Sources:
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
-def test_a_mutant_ends_in_an_answer(mutant, sources, zygote, tmp_path):
+def test_a_mutant_ends_in_an_answer(mutant, sources, zygote, tmp_path) -> None:
     found = list(failures(mutant, sources, zygote, tmp_path, every=EVERY))
     assert not found, "\n" + "\n".join(found)

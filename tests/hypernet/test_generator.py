@@ -93,7 +93,7 @@ def naive_chunk(held, hypernet, member, chunk):
 
 @pytest.mark.parametrize("dtype", BasisDtype)
 @pytest.mark.parametrize("member", range(3))
-def test_every_slot_is_what_the_plan_says(member, dtype):
+def test_every_slot_is_what_the_plan_says(member, dtype) -> None:
     hypernet = dataclasses.replace(SPEC.hypernet, basis_dtype=dtype)
     spec = dataclasses.replace(SPEC, hypernet=hypernet)
     held = tensors(spec)
@@ -118,7 +118,7 @@ def test_every_slot_is_what_the_plan_says(member, dtype):
 
 
 @pytest.mark.parametrize("cond_id", [-1, 3, 2**40, -(2**63)])
-def test_for_an_id_that_does_not_exist_all_that_depends_on_the_member_or_is_guarded_is_nan(cond_id):
+def test_for_an_id_that_does_not_exist_all_that_depends_on_the_member_or_is_guarded_is_nan(cond_id) -> None:
     held = tensors()
     weights = WeightGenerator(SPEC, held)(torch.tensor(cond_id))
     for name in (*PLAN.assembly, "own", "head"):
@@ -127,14 +127,14 @@ def test_for_an_id_that_does_not_exist_all_that_depends_on_the_member_or_is_guar
     assert weights["table"].dtype is torch.int64
 
 
-def test_it_stores_what_is_trained_as_parameters_and_the_rest_as_buffers():
+def test_it_stores_what_is_trained_as_parameters_and_the_rest_as_buffers() -> None:
     generator = WeightGenerator(SPEC, tensors())
     buffers = {name for name, _ in generator.named_buffers()}
     assert buffers == {"member.table", "shared.norm"}
     assert {name for name, _ in generator.named_parameters()} | buffers == {s.name for s in stored_tensors(SPEC)}
 
 
-def test_the_table_is_of_hypernetworks_then_of_slots_in_their_dtypes():
+def test_the_table_is_of_hypernetworks_then_of_slots_in_their_dtypes() -> None:
     stored = stored_tensors(SPEC)
     assert [(item.name, item.dtype, item.shape) for item in stored if item.slot is not None] == [
         ("member.own", "float32", (3, 2, 2)),
@@ -160,7 +160,7 @@ def test_the_table_is_of_hypernetworks_then_of_slots_in_their_dtypes():
         ("member.own", torch.zeros(2, 2, 2), r"expected shape \[3, 2, 2\], found \[2, 2, 2\]"),
     ],
 )
-def test_a_tensor_of_another_shape_or_kind_of_number_is_refused(name, tensor, message):
+def test_a_tensor_of_another_shape_or_kind_of_number_is_refused(name, tensor, message) -> None:
     with pytest.raises(CheckpointError, match=message):
         WeightGenerator(SPEC, tensors() | {name: tensor})
 
@@ -183,6 +183,6 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("changes", "message"), WRONG.values(), ids=WRONG.keys())
-def test_a_description_that_contradicts_itself_is_refused(changes, message):
+def test_a_description_that_contradicts_itself_is_refused(changes, message) -> None:
     with pytest.raises(SpecError, match=message):
         dataclasses.replace(SPEC, **changes)

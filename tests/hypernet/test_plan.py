@@ -29,7 +29,7 @@ FITTING = {
 
 
 @pytest.mark.parametrize("found", FITTING.values(), ids=FITTING.keys())
-def test_pieces_that_make_up_the_slot_are_accepted(found):
+def test_pieces_that_make_up_the_slot_are_accepted(found) -> None:
     check_plan(found, [SLOT])
     assert (found.chunks, found.output_size) == (3, 12)
 
@@ -49,12 +49,12 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("found", "message"), WRONG.values(), ids=WRONG.keys())
-def test_pieces_that_do_not_make_up_the_slot_are_refused(found, message):
+def test_pieces_that_do_not_make_up_the_slot_are_refused(found, message) -> None:
     with pytest.raises(SpecError, match=message):
         check_plan(found, [SLOT])
 
 
-def test_a_slot_of_no_pieces_is_refused():
+def test_a_slot_of_no_pieces_is_refused() -> None:
     with pytest.raises(SpecError, match="at least one piece"):
         Assembly(pieces=())
 
@@ -63,7 +63,7 @@ def layers(**assemblies):
     return ChunkPlan(hypernets=(ONE,), assembly=assemblies)
 
 
-def test_whole_chunks_in_order_along_the_second_axis_lie_joined():
+def test_whole_chunks_in_order_along_the_second_axis_lie_joined() -> None:
     found = joined_bases(
         layers(
             a=Assembly(pieces=(piece(0, 0, (4, 3)), piece(1, 0, (4, 3))), axis=1),
@@ -96,5 +96,5 @@ APART = {
 
 
 @pytest.mark.parametrize("found", APART.values(), ids=APART.keys())
-def test_all_other_chunks_stay_apart(found):
+def test_all_other_chunks_stay_apart(found) -> None:
     assert joined_bases(found) == {}

@@ -34,7 +34,7 @@ TAKEN = {
 
 
 @pytest.mark.parametrize("array", TAKEN.values(), ids=TAKEN.keys())
-def test_the_same_numbers_come_out(tmp_path, array):
+def test_the_same_numbers_come_out(tmp_path, array) -> None:
     np.save(tmp_path / "a.npy", array)
     found = read(tmp_path / "a.npy")
     assert found.dtype == np.dtype("=f4")
@@ -47,7 +47,7 @@ def header(text, version=(1, 0)):
     return b"\x93NUMPY" + bytes(version) + struct.pack("<H" if version == (1, 0) else "<I", len(data)) + data
 
 
-def described(shape, descr="'<f4'", order=False):
+def described(shape, descr="'<f4'", order=False) -> str:
     return f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}"
 
 
@@ -91,19 +91,19 @@ BAD = {
 
 
 @pytest.mark.parametrize(("content", "message"), BAD.values(), ids=BAD.keys())
-def test_what_cannot_be_taken_is_refused_by_name(tmp_path, content, message):
+def test_what_cannot_be_taken_is_refused_by_name(tmp_path, content, message) -> None:
     (tmp_path / "a.npy").write_bytes(content)
     with pytest.raises(RuntimeInputError, match=f"a.npy.*{message}") as caught:
         read(tmp_path / "a.npy")
     assert len(str(caught.value)) < 800
 
 
-def test_the_old_headers_of_python_2_are_read(tmp_path):
+def test_the_old_headers_of_python_2_are_read(tmp_path) -> None:
     (tmp_path / "a.npy").write_bytes(header(described("(2L, 3L, 6L, 9L)")) + VALUES.tobytes())
     assert np.array_equal(read(tmp_path / "a.npy"), VALUES)
 
 
-def test_an_archive_of_arrays_is_refused_with_what_to_do(tmp_path):
+def test_an_archive_of_arrays_is_refused_with_what_to_do(tmp_path) -> None:
     (tmp_path / "a.npz").write_bytes(zipped())
     with pytest.raises(
         RuntimeInputError, match=r"a.npz is an archive of arrays \(.npz\): save the one with the images"
@@ -111,7 +111,7 @@ def test_an_archive_of_arrays_is_refused_with_what_to_do(tmp_path):
         read(tmp_path / "a.npz")
 
 
-def test_some_samples_of_an_array_are_read_alone_and_not_in_fortran_order(tmp_path):
+def test_some_samples_of_an_array_are_read_alone_and_not_in_fortran_order(tmp_path) -> None:
     tensor = TensorSpec(name="x", dtype="float32", shape=(BATCH, 3, 2))
     array = np.arange(42, dtype=np.float16).reshape(7, 3, 2)
     np.save(tmp_path / "a.npy", array)

@@ -40,7 +40,7 @@ def write(tmp_path):
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", ORIENTED)
-def test_every_orientation_is_applied(write, kind, orientation):
+def test_every_orientation_is_applied(write, kind, orientation) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"lossless": True} if kind == "WEBP" else {}
@@ -50,7 +50,7 @@ def test_every_orientation_is_applied(write, kind, orientation):
 
 
 @pytest.mark.parametrize("orientation", ORIENTED)
-def test_every_orientation_of_a_photograph_is_applied(write, orientation):
+def test_every_orientation_of_a_photograph_is_applied(write, orientation) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     plain, turned = (
@@ -62,31 +62,31 @@ def test_every_orientation_of_a_photograph_is_applied(write, orientation):
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0nonsense", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0"], ids=str)
-def test_broken_exif_leaves_a_picture_upright(write, exif):
+def test_broken_exif_leaves_a_picture_upright(write, exif) -> None:
     path = write(encoded(Image.fromarray(PIXELS), "PNG", exif=exif))
     assert np.array_equal(read(path, pixels_spec()), PIXELS)
 
 
-def test_a_bilevel_picture_is_black_and_white(write):
+def test_a_bilevel_picture_is_black_and_white(write) -> None:
     bits = PIXELS[..., 0] > 128
     path = write(encoded(Image.fromarray(bits), "PNG"))
     assert np.array_equal(read(path, pixels_spec()), np.repeat(bits[..., np.newaxis] * np.uint8(255), 3, axis=2))
 
 
-def test_a_palette_gives_its_colours(write):
+def test_a_palette_gives_its_colours(write) -> None:
     picture = Image.fromarray(PIXELS).quantize(16)
     path = write(encoded(picture, "PNG"))
     assert np.array_equal(read(path, pixels_spec()), np.asarray(picture.convert("RGB")))
 
 
-def test_the_inks_of_a_jpeg_become_colours_as_pillow_converts_them(write):
+def test_the_inks_of_a_jpeg_become_colours_as_pillow_converts_them(write) -> None:
     path = write(encoded(Image.fromarray(PIXELS).convert("CMYK"), "JPEG", quality=95))
     with Image.open(path) as picture:
         assert picture.mode == "CMYK"
         assert np.array_equal(read(path, pixels_spec()), np.asarray(picture.convert("RGB")))
 
 
-def test_colours_become_grey_for_a_grey_graph(write):
+def test_colours_become_grey_for_a_grey_graph(write) -> None:
     path = write(encoded(Image.fromarray(PIXELS), "PNG"))
     expected = np.asarray(Image.fromarray(PIXELS).convert("L"))
     assert np.array_equal(read(path, pixels_spec(channels=1))[..., 0], expected)
@@ -108,12 +108,12 @@ DEEP = {
 
 
 @pytest.mark.parametrize("content", DEEP.values(), ids=DEEP.keys())
-def test_more_than_8_bits_a_channel_are_refused_instead_of_cut(write, content):
+def test_more_than_8_bits_a_channel_are_refused_instead_of_cut(write, content) -> None:
     with pytest.raises(RuntimeInputError, match=r"picture.bin has more than 8 bits a channel .*or give .npy"):
         read(write(content), pixels_spec())
 
 
-def test_an_avif_of_10_bits_is_refused_instead_of_cut(write):
+def test_an_avif_of_10_bits_is_refused_instead_of_cut(write) -> None:
     """Pillow writes 8 bits only: both places that say so are changed to 10."""
     content = bytearray(encoded(Image.fromarray(PIXELS), "AVIF"))
     assert read(write(content, "8.avif"), pixels_spec()).shape == PIXELS.shape
@@ -125,18 +125,18 @@ def test_an_avif_of_10_bits_is_refused_instead_of_cut(write):
         read(write(content), pixels_spec())
 
 
-def test_fewer_than_8_bits_are_scaled_to_8(write):
+def test_fewer_than_8_bits_are_scaled_to_8(write) -> None:
     values = PIXELS[..., 0] >> 4
     found = read(write(png(values, bits=4, colour=0)), pixels_spec())
     assert np.array_equal(found[..., 0], values * 17)
 
 
-def test_lab_colours_are_refused(write):
+def test_lab_colours_are_refused(write) -> None:
     with pytest.raises(RuntimeInputError, match=r"has no RGB or grey pixels \(LAB\): save it as RGB, or give .npy"):
         read(write(encoded(Image.fromarray(PIXELS, "LAB"), "TIFF")), pixels_spec())
 
 
-def test_a_fax_is_refused(write):
+def test_a_fax_is_refused(write) -> None:
     content = encoded(Image.fromarray(PIXELS).convert("1"), "TIFF", compression="group4")
     with pytest.raises(RuntimeInputError, match="is a fax .group4."):
         read(write(content), pixels_spec())
@@ -155,14 +155,14 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("content", OTHERS.values(), ids=OTHERS.keys())
-def test_another_format_is_refused_and_those_that_are_read_are_named(write, content):
+def test_another_format_is_refused_and_those_that_are_read_are_named(write, content) -> None:
     with pytest.raises(
         RuntimeInputError, match=r"picture.bin cannot .*another format than PNG, JPEG, .*save it as PNG"
     ):
         read(write(content, "picture.bin"), pixels_spec())
 
 
-def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(write, monkeypatch):
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(write, monkeypatch) -> None:
     path = write(encoded(Image.fromarray(PIXELS), "PNG"))
     monkeypatch.setattr(pictures, "MOST_PIXELS", 53)
     with pytest.raises(RuntimeInputError, match=r"picture.bin has more pixels \(9x6\) than are read \(53\)"):
@@ -170,7 +170,7 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(write, mon
 
 
 @pytest.mark.parametrize("size", [12_000, 60_000], ids=["where Pillow warns", "where Pillow refuses"])
-def test_a_decompression_bomb_is_an_error(write, size):
+def test_a_decompression_bomb_is_an_error(write, size) -> None:
     bomb = png(np.zeros((1, 1), np.uint8), bits=8, colour=0)
     header = b"IHDR" + struct.pack(">IIBBBBB", size, size, 8, 0, 0, 0, 0)
     bomb = bomb[:12] + header + struct.pack(">I", zlib.crc32(header)) + bomb[33:]
@@ -178,14 +178,14 @@ def test_a_decompression_bomb_is_an_error(write, size):
         read(write(bomb), pixels_spec(), resize=True)
 
 
-def test_a_large_file_is_refused(write, monkeypatch):
+def test_a_large_file_is_refused(write, monkeypatch) -> None:
     path = write(encoded(Image.fromarray(PIXELS), "PNG"))
     monkeypatch.setattr(pictures, "MOST_BYTES", 10)
     with pytest.raises(RuntimeInputError, match=r"bytes, pictures are read up to 10"):
         read(path, pixels_spec())
 
 
-def fifo(path):
+def fifo(path) -> None:
     os.mkfifo(path)
 
 
@@ -200,19 +200,19 @@ NOT_FILES = {
 
 @pytest.mark.parametrize("suffix", ["png", "npy"])
 @pytest.mark.parametrize("kind", NOT_FILES)
-def test_what_is_no_file_is_refused_at_once(tmp_path, kind, suffix):
+def test_what_is_no_file_is_refused_at_once(tmp_path, kind, suffix) -> None:
     path = tmp_path / f"a.{suffix}"
     NOT_FILES[kind](path)
     with pytest.raises(RuntimeInputError, match=rf"a.{suffix} cannot be read as .*{kind}"):
         read(path, pixels_spec())
 
 
-def test_a_name_with_a_zero_byte_is_refused(tmp_path):
+def test_a_name_with_a_zero_byte_is_refused(tmp_path) -> None:
     with pytest.raises(RuntimeInputError, match="an image must be a path, found text with a zero byte"):
         read(tmp_path / "a\0.png", pixels_spec())
 
 
-def test_links_are_followed_and_names_may_be_of_any_script(tmp_path, write):
+def test_links_are_followed_and_names_may_be_of_any_script(tmp_path, write) -> None:
     path = write(encoded(Image.fromarray(PIXELS), "PNG"), "猫 é.PNG")
     (tmp_path / "link.png").symlink_to(path)
     batch = read_images([path, tmp_path / "link.png", path], pixels_spec())

@@ -29,7 +29,7 @@ def samples(tmp_path_factory, images):
     return path
 
 
-def test_the_file_is_plain_int8_that_any_loader_opens(built, samples, images, tmp_path):
+def test_the_file_is_plain_int8_that_any_loader_opens(built, samples, images, tmp_path) -> None:
     options = MemberOptions(calibration=samples, int8=Int8Options(samples=16))
     written = write_members(built.path, [2], tmp_path / "two.onnx", options=options)
     model = onnx.load(tmp_path / "two.onnx")
@@ -43,7 +43,7 @@ def test_the_file_is_plain_int8_that_any_loader_opens(built, samples, images, tm
     assert written.costs[2].accuracy is None
 
 
-def test_it_is_what_the_runtime_gives_in_int8(built, samples, images, tmp_path, monkeypatch):
+def test_it_is_what_the_runtime_gives_in_int8(built, samples, images, tmp_path, monkeypatch) -> None:
     from hnexport.tune.int8 import quantised
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -55,7 +55,7 @@ def test_it_is_what_the_runtime_gives_in_int8(built, samples, images, tmp_path, 
     np.testing.assert_array_equal(found, session.run(None, {"image": images})[0])
 
 
-def test_what_does_not_go_with_int8_is_refused_and_nothing_is_written(built, samples, tmp_path):
+def test_what_does_not_go_with_int8_is_refused_and_nothing_is_written(built, samples, tmp_path) -> None:
     for target, options in (
         ("a.pt2", MemberOptions(calibration=samples)),
         ("a.onnx", MemberOptions(calibration=samples, opset=17)),
@@ -69,7 +69,7 @@ def test_what_does_not_go_with_int8_is_refused_and_nothing_is_written(built, sam
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_writes_and_tells(built, samples, tmp_path):
+def test_the_command_writes_and_tells(built, samples, tmp_path) -> None:
     given = ["member", str(built.path), "0", "--precision", "int8", "--calibration", str(samples), "--samples", "16"]
     done = CliRunner().invoke(cli, [*given, "--out", str(tmp_path / "a.onnx")])
     assert done.exit_code == 0, done.output

@@ -33,7 +33,7 @@ def judged(make=encoder, fault=None, limits=None, seed=0):
 
 @pytest.mark.parametrize("make", [encoder, linear])
 @pytest.mark.parametrize("seed", range(3))
-def test_what_is_right_is_the_same_for_every_output(make, seed):
+def test_what_is_right_is_the_same_for_every_output(make, seed) -> None:
     report = judged(make, seed=seed)
     assert report.passed, report.failures
     names = [output.name for output in known(make, seed)[0].signature.outputs]
@@ -42,7 +42,7 @@ def test_what_is_right_is_the_same_for_every_output(make, seed):
 
 
 def after(change):
-    def fault(cond_id, inputs, outputs):
+    def fault(cond_id, inputs, outputs) -> None:
         if outputs:
             change(cond_id, inputs, outputs)
 
@@ -50,7 +50,7 @@ def after(change):
 
 
 def before(change):
-    def fault(cond_id, inputs, outputs):
+    def fault(cond_id, inputs, outputs) -> None:
         if not outputs:
             change(cond_id, inputs)
 
@@ -92,7 +92,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", [name for name in FAULTS if FAULTS[name] is not None])
-def test_a_planted_fault_is_found(name):
+def test_a_planted_fault_is_found(name) -> None:
     assert not judged(fault=FAULTS[name]).passed
 
 
@@ -115,7 +115,7 @@ FEW = {
 
 
 @pytest.mark.parametrize("name", [*FEW, None])
-def test_large_members_meet_few_samples_and_a_planted_fault_is_found(name):
+def test_large_members_meet_few_samples_and_a_planted_fault_is_found(name) -> None:
     ensemble, golden = known(linear)
     sizes = allowed_sizes("eager", Limits(), None, None)
     plan = Plan(members=3, batch_sizes=sizes, tolerance=TOLERANCES[Precision.FLOAT32], every_sample=False)
@@ -126,7 +126,9 @@ def test_large_members_meet_few_samples_and_a_planted_fault_is_found(name):
 
 
 @pytest.mark.parametrize(("sample_seconds", "largest"), [(1e-9, 257), (0.1, 33)])
-def test_what_a_sample_is_said_to_cost_decides_about_the_largest_batch_and_not_the_clock(sample_seconds, largest):
+def test_what_a_sample_is_said_to_cost_decides_about_the_largest_batch_and_not_the_clock(
+    sample_seconds, largest
+) -> None:
     ensemble, golden = known(linear)
     sizes, tolerance = (1, 3, golden.samples), TOLERANCES[Precision.FLOAT32]
     runner = EagerRunner(ensemble, before(lambda cond_id, inputs: time.sleep(0.05)))
@@ -134,7 +136,7 @@ def test_what_a_sample_is_said_to_cost_decides_about_the_largest_batch_and_not_t
     assert max(verify_artifact("eager", runner, ensemble.signature, golden, plan).batch_sizes) == largest
 
 
-def test_swapped_members_are_found():
+def test_swapped_members_are_found() -> None:
     ensemble, golden = known(encoder)
     runner = EagerRunner(ensemble)
     inner = runner.run
@@ -145,7 +147,7 @@ def test_swapped_members_are_found():
 
 
 @pytest.mark.parametrize("cond_id", [-1, 3, 2**31 - 1, 2**32, 2**63 - 1, -(2**63)])
-def test_an_id_that_is_taken_for_a_member_is_found(cond_id):
+def test_an_id_that_is_taken_for_a_member_is_found(cond_id) -> None:
     ensemble, golden = known(linear)
     runner = EagerRunner(ensemble)
     inner = runner.run
@@ -156,24 +158,24 @@ def test_an_id_that_is_taken_for_a_member_is_found(cond_id):
 
 
 @pytest.mark.parametrize("sizes", [(2,), (8,), (1, 5)])
-def test_an_artifact_of_fixed_batches_meets_every_sample(sizes):
+def test_an_artifact_of_fixed_batches_meets_every_sample(sizes) -> None:
     limits = Limits(batch_sizes=sizes)
     assert judged(linear, limits=limits).passed
     worst = judged(linear, fault=changed("y", lambda array: array), limits=limits)
     assert worst.passed
 
 
-def test_a_missing_output_is_named():
+def test_a_missing_output_is_named() -> None:
     with pytest.raises(ParityError, match="returns no values, only classes, winner, largest"):
         judged(fault=after(lambda cond_id, inputs, outputs: outputs.pop("values")))
 
 
-def test_a_float_for_an_integer_is_refused():
+def test_a_float_for_an_integer_is_refused() -> None:
     with pytest.raises(ParityError, match="returns winner in float32, expected int64"):
         judged(fault=changed("winner", lambda array: array.astype(np.float32)))
 
 
-def test_top1_and_margin_are_of_logits_alone():
+def test_top1_and_margin_are_of_logits_alone() -> None:
     outputs = {output.output: output for output in judged().comparisons[0].outputs}
     assert outputs["classes"].top1_agreement == 1.0
     assert outputs["classes"].margin is not None

@@ -32,14 +32,14 @@ def check(name, built, fault=None, limits=FULL):
 
 
 @pytest.mark.parametrize("name", ENSEMBLES)
-def test_every_member_and_their_summary_are_the_same(name, built):
+def test_every_member_and_their_summary_are_the_same(name, built) -> None:
     report = check(name, built)
     assert report.passed, report.failures
     assert [comparison.member for comparison in report.comparisons] == [0, 1, 2]
     assert set(report.batch_sizes) == {1, 3, len(read_golden(built.path).kinds), 33}
 
 
-def test_a_build_verifies_the_ensembles(built):
+def test_a_build_verifies_the_ensembles(built) -> None:
     verified = list(built.manifest.parity)
     assert verified[-2:] == ["onnx-ensemble", "torchscript-ensemble"]
 
@@ -76,14 +76,14 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_found_and_named(fault, built):
+def test_a_planted_fault_is_found_and_named(fault, built) -> None:
     plant, named = FAULTS[fault]
     report = check("onnx-ensemble", built, plant)
     assert not report.passed
     assert any(named in line for line in report.failures), report.failures
 
 
-def test_a_runtime_that_loses_nan_may_leave_means_numbers_but_not_an_unknown_members_own(built):
+def test_a_runtime_that_loses_nan_may_leave_means_numbers_but_not_an_unknown_members_own(built) -> None:
     means, _ = FAULTS["a mean that leaves out NaN"]
     report = check("onnx-ensemble", built, means, Limits(keeps_nan=False))
     assert report.passed, report.failures
@@ -92,7 +92,7 @@ def test_a_runtime_that_loses_nan_may_leave_means_numbers_but_not_an_unknown_mem
     assert not check("onnx-ensemble", built, everything, Limits(keeps_nan=False)).passed
 
 
-def test_the_tolerance_is_the_single_runs(built):
+def test_the_tolerance_is_the_single_runs(built) -> None:
     report = check("onnx-ensemble", built, lambda o: {"member_logits": o["member_logits"] * np.float32(1 + 1e-4)})
     assert not report.passed
     assert dataclasses.asdict(TOLERANCE)["relative_l2"] < 1e-4
@@ -132,23 +132,23 @@ def judged(
 
 
 @pytest.mark.parametrize("make", [encoder, linear])
-def test_an_ensemble_of_any_signature_is_the_same(make):
+def test_an_ensemble_of_any_signature_is_the_same(make) -> None:
     report = judged(make)
     assert report.passed, report.failures
 
 
 @pytest.mark.parametrize("cond_id", [-1, 3, 2**31 - 1, 2**32, 2**63 - 1, -(2**63)])
-def test_an_ensemble_that_takes_an_unknown_id_is_found(cond_id):
+def test_an_ensemble_that_takes_an_unknown_id_is_found(cond_id) -> None:
     report = judged(linear, ids=lambda ids: np.where(ids == cond_id, 2, ids))
     assert any(f"cond_id {cond_id}" in line for line in report.failures)
 
 
-def test_an_ensemble_that_turns_nan_to_0_is_found():
+def test_an_ensemble_that_turns_nan_to_0_is_found() -> None:
     report = judged(linear, inputs=lambda given: {"x": np.nan_to_num(given["x"])})
     assert any("NaN gets" in line for line in report.failures)
 
 
-def test_a_variance_that_is_the_samples_is_found():
+def test_a_variance_that_is_the_samples_is_found() -> None:
     def unbiased(cond_ids, found):
         members = len(cond_ids)
         return {**found, "variance_y": found["variance_y"] * np.float32(members / max(members - 1, 1))}
@@ -157,14 +157,14 @@ def test_a_variance_that_is_the_samples_is_found():
     assert any("means and variances" in line for line in report.failures)
 
 
-def test_members_beyond_the_second_ignored_in_the_mean_are_found():
+def test_members_beyond_the_second_ignored_in_the_mean_are_found() -> None:
     def short(cond_ids, found):
         return {**found, "mean_y": found["member_y"][:2].mean(axis=0)}
 
     assert not judged(linear, outputs=short).passed
 
 
-def test_an_id_that_stands_twice_counts_twice():
+def test_an_id_that_stands_twice_counts_twice() -> None:
     def once(cond_ids, found):
         _, rows = np.unique(cond_ids, return_index=True)
         return {**found, "mean_y": found["member_y"][rows].mean(axis=0)}
@@ -184,7 +184,7 @@ LARGE = {
 
 
 @pytest.mark.parametrize("name", [*LARGE, None])
-def test_large_members_meet_few_samples_together_and_a_planted_fault_is_found(name):
+def test_large_members_meet_few_samples_together_and_a_planted_fault_is_found(name) -> None:
     report = judged(linear, **(LARGE[name] if name else {}), weights=LARGE_WEIGHTS + 1)
     assert report.batch_sizes == (1, 3, known(linear)[1].samples)
     assert report.passed == (name is None), report.failures

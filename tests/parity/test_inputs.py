@@ -29,7 +29,7 @@ def of_one(dtype, row, example):
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 20, 13), (4, 8, 64)], ids=str)
-def test_there_is_one_image_of_each_kind_in_any_shape(shape, make_spec, make_network):
+def test_there_is_one_image_of_each_kind_in_any_shape(shape, make_spec, make_network) -> None:
     channels, height, width = shape
     network = make_network(image=ImageSpec(channels=channels, height=height, width=width))
     images, kinds = images_of(make_spec(network=network))
@@ -41,7 +41,7 @@ def test_there_is_one_image_of_each_kind_in_any_shape(shape, make_spec, make_net
     assert scale["extreme"] == LARGEST
 
 
-def test_the_photograph_is_smooth_as_photographs_are(make_spec, make_network):
+def test_the_photograph_is_smooth_as_photographs_are(make_spec, make_network) -> None:
     images, kinds = images_of(make_spec(network=make_network(image=ImageSpec())))
     roughness = {}
     for kind, image in zip(kinds, images, strict=True):
@@ -49,14 +49,14 @@ def test_the_photograph_is_smooth_as_photographs_are(make_spec, make_network):
     assert roughness["photograph"] < 0.5 * roughness["noise"]
 
 
-def test_the_same_seed_gives_the_same_images_and_another_seed_others(make_spec):
+def test_the_same_seed_gives_the_same_images_and_another_seed_others(make_spec) -> None:
     spec = make_spec()
     first, again, other = (images_of(spec, seed)[0] for seed in (3, 3, 4))
     assert np.array_equal(first, again)
     assert all(not np.array_equal(*pair) for pair in zip(first, other, strict=True))
 
 
-def test_a_graph_that_takes_bytes_gets_bytes_over_their_whole_range(make_spec):
+def test_a_graph_that_takes_bytes_gets_bytes_over_their_whole_range(make_spec) -> None:
     normalise = PreprocessSpec(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
     images, kinds = images_of(make_spec(image_layout=ImageLayout.NHWC, preprocess=normalise))
     assert images.dtype == np.uint8
@@ -65,7 +65,7 @@ def test_a_graph_that_takes_bytes_gets_bytes_over_their_whole_range(make_spec):
     assert (images.min(), images.max()) == (0, 255)
 
 
-def test_the_layout_changes_the_axes_and_nothing_else(make_spec):
+def test_the_layout_changes_the_axes_and_nothing_else(make_spec) -> None:
     channels_first, _ = images_of(make_spec())
     channels_last, _ = images_of(make_spec(image_layout=ImageLayout.NHWC))
     flat, _ = images_of(make_spec(image_layout=ImageLayout.FLAT_HWC))
@@ -74,7 +74,7 @@ def test_the_layout_changes_the_axes_and_nothing_else(make_spec):
 
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint8"])
-def test_integers_stay_in_the_examples_range_and_reach_its_ends(dtype):
+def test_integers_stay_in_the_examples_range_and_reach_its_ends(dtype) -> None:
     found = of_one(dtype, (40,), np.arange(80).reshape(2, 40) % 30 + 5)
     values = np.stack(list(found.values()))
     assert (values.min(), values.max()) == (5, 34)
@@ -82,20 +82,20 @@ def test_integers_stay_in_the_examples_range_and_reach_its_ends(dtype):
     assert "extreme" not in found
 
 
-def test_booleans_are_what_the_example_has():
+def test_booleans_are_what_the_example_has() -> None:
     assert all(row.all() for row in of_one("bool", (9,), np.ones((2, 9), dtype=bool)).values())
     mixed = of_one("bool", (9,), np.arange(18).reshape(2, 9) % 2 == 0)
     assert 0 < mixed["noise"].sum() < 9
 
 
 @pytest.mark.parametrize("row", [(), (5,), (7, 4), (2, 3, 4, 5)])
-def test_numbers_of_any_shape_have_every_kind(row):
+def test_numbers_of_any_shape_have_every_kind(row) -> None:
     found = of_one("float32", row, np.arange(2 * np.prod(row, dtype=int), dtype=float).reshape(2, *row))
     assert set(KINDS) <= set(found)
     assert all(value.shape == row and np.isfinite(value).all() for value in found.values())
 
 
-def test_inputs_of_one_sample_differ_and_those_without_a_batch_axis_are_the_examples():
+def test_inputs_of_one_sample_differ_and_those_without_a_batch_axis_are_the_examples() -> None:
     ensemble = encoder()
     examples = {name: one.numpy() for name, one in ensemble.examples.items()}
     scale = TensorSpec(name="scale", dtype="float32", shape=(3,))

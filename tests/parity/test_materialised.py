@@ -7,7 +7,7 @@ from hnexport.parity.onnx_runners import MaterialisedRunner
 from hnexport.parity.providers import Device
 
 
-def test_ids_that_do_not_exist_stand_between_members(pristine):
+def test_ids_that_do_not_exist_stand_between_members(pristine) -> None:
     bundle = pristine("hypernet")
     manifest, inputs = read_manifest(bundle), read_golden(bundle).inputs
     alone = {member: MaterialisedRunner(bundle, manifest, Device()).run(member, inputs)["logits"] for member in (0, 1)}

@@ -48,13 +48,13 @@ def pipeline(kind="hypernet", seed=0, classes=10, tensors=trained_tensors, prepr
     return wide_resnet_ensemble(spec, held, "a test")
 
 
-def test_noise_is_of_the_size_of_what_float32_loses():
+def test_noise_is_of_the_size_of_what_float32_loses() -> None:
     golden = golden_of(pipeline())
     ratio = golden.noise["logits"] / golden.eager["logits"]
     assert 0.2 < np.median(ratio) < 3
 
 
-def test_a_mean_near_a_constant_image_is_ill_conditioned_and_the_same():
+def test_a_mean_near_a_constant_image_is_ill_conditioned_and_the_same() -> None:
     ensemble = pipeline("pixels", tensors=initialise, preprocess=PreprocessSpec(mean=(0.502,) * 3, std=(0.25,) * 3))
     golden = golden_of(ensemble)
     assert golden.eager["logits"].max() > 1e-5
@@ -62,7 +62,7 @@ def test_a_mean_near_a_constant_image_is_ill_conditioned_and_the_same():
     assert judged(ensemble, golden).passed
 
 
-def test_a_sample_that_float32_cannot_tell_from_a_mean_is_left_out():
+def test_a_sample_that_float32_cannot_tell_from_a_mean_is_left_out() -> None:
     ensemble = pipeline("pixels", tensors=initialise, preprocess=PreprocessSpec(mean=(0.5019608,) * 3, std=(0.25,) * 3))
     golden = golden_of(ensemble)
     assert "faint" not in golden.kinds
@@ -73,7 +73,7 @@ def test_a_sample_that_float32_cannot_tell_from_a_mean_is_left_out():
     assert judged(ensemble, whole).passed
 
 
-def test_another_mean_is_found_although_a_sample_is_ill_conditioned():
+def test_another_mean_is_found_although_a_sample_is_ill_conditioned() -> None:
     made = {
         mean: pipeline("pixels", tensors=initialise, preprocess=PreprocessSpec(mean=(mean,) * 3, std=(0.25,) * 3))
         for mean in (0.502, 0.5021)
@@ -83,20 +83,20 @@ def test_another_mean_is_found_although_a_sample_is_ill_conditioned():
 
 @pytest.mark.parametrize("classes", [1, 2])
 @pytest.mark.parametrize("seed", seeds(6, 20))
-def test_networks_of_few_classes_are_not_accused(classes, seed):
+def test_networks_of_few_classes_are_not_accused(classes, seed) -> None:
     ensemble = pipeline(classes=classes, seed=seed)
     report = judged(ensemble, golden_of(ensemble, seed))
     assert report.passed, report.failures
 
 
-def equal_members(held):
+def equal_members(held) -> None:
     for name, tensor in held.items():
         if name.startswith("member.") or "embedding" in name:
             tensor[:] = tensor[:1].clone()
 
 
 def output_of(scale):
-    def edit(held):
+    def edit(held) -> None:
         for name in ("member.output.weight", "member.output.bias"):
             held[name] *= scale
 
@@ -104,7 +104,7 @@ def output_of(scale):
 
 
 def all_but_statistics(scale):
-    def edit(held):
+    def edit(held) -> None:
         for name, tensor in held.items():
             if "running" not in name:
                 tensor.mul_(scale)
@@ -123,14 +123,14 @@ EDITS = {
 
 @pytest.mark.parametrize("name", EDITS)
 @pytest.mark.parametrize("seed", seeds(6, 20))
-def test_odd_weights_are_not_accused(name, seed):
+def test_odd_weights_are_not_accused(name, seed) -> None:
     ensemble = pipeline(seed=seed, edit=EDITS[name])
     report = judged(ensemble, golden_of(ensemble, seed))
     assert report.passed, report.failures
 
 
 @pytest.mark.parametrize("seed", seeds(6, 20))
-def test_means_near_a_pixel_are_not_accused(seed):
+def test_means_near_a_pixel_are_not_accused(seed) -> None:
     random = np.random.default_rng(seed)
     mean = tuple(
         round(pixel / 255, int(digits))
@@ -141,9 +141,9 @@ def test_means_near_a_pixel_are_not_accused(seed):
     assert report.passed, report.failures
 
 
-def test_numbers_below_float32_are_ill_conditioned_and_anything_larger_is_found():
+def test_numbers_below_float32_are_ill_conditioned_and_anything_larger_is_found() -> None:
     class Small(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.layer = Linear()
 
@@ -158,12 +158,12 @@ def test_numbers_below_float32_are_ill_conditioned_and_anything_larger_is_found(
     assert [name.split(":")[0] for name in unjudged(golden, ensemble.signature, TOLERANCE)] == ["y"] * golden.samples
 
 
-def test_weights_that_float32_cannot_hold_are_refused_with_the_reason():
+def test_weights_that_float32_cannot_hold_are_refused_with_the_reason() -> None:
     with pytest.raises(ParityError, match=r"PyTorch's own float32 logits are not finite; check its weights"):
         golden_of(pipeline(edit=lambda held: [held[n].mul_(1e30) for n in held if "bas" in n]))
 
 
-def test_a_sample_that_the_network_cannot_take_is_left_out():
+def test_a_sample_that_the_network_cannot_take_is_left_out() -> None:
     class Root(Linear):
         def forward(self, x):
             return self.layer(x).exp()
@@ -176,7 +176,7 @@ def test_a_sample_that_the_network_cannot_take_is_left_out():
     assert judged(ensemble, golden).passed
 
 
-def test_an_integer_that_float32_may_choose_otherwise_is_not_accused():
+def test_an_integer_that_float32_may_choose_otherwise_is_not_accused() -> None:
     class Near(Linear):
         def forward(self, x):
             value = self.layer(x)
@@ -195,7 +195,7 @@ def test_an_integer_that_float32_may_choose_otherwise_is_not_accused():
     assert judged(ensemble, golden).passed
 
 
-def test_equal_numbers_move_together_and_whole_numbers_do_not_move():
+def test_equal_numbers_move_together_and_whole_numbers_do_not_move() -> None:
     mode = Rounded(1)
     with mode:
         third = torch.full((4,), 1.0, dtype=torch.float64) / 3.0
@@ -205,7 +205,7 @@ def test_equal_numbers_move_together_and_whole_numbers_do_not_move():
     assert whole.tolist() == [1.0, 2.0, 3.0, 4.0]
 
 
-def test_the_reference_is_not_changed_by_a_draw():
+def test_the_reference_is_not_changed_by_a_draw() -> None:
     ensemble = encoder()
     double, inputs = ensemble.double(), {name: one.numpy() for name, one in ensemble.examples.items()}
     before = run_double(double, 0, inputs)
@@ -215,7 +215,7 @@ def test_the_reference_is_not_changed_by_a_draw():
     assert 1e-9 < np.abs(drawn["values"] - before["values"]).max() < 1e-4
 
 
-def test_golden_samples_are_the_same_in_two_builds():
+def test_golden_samples_are_the_same_in_two_builds() -> None:
     first, second = golden_of(linear()), golden_of(linear())
     assert np.array_equal(first.noise["y"], second.noise["y"])
 
@@ -223,11 +223,11 @@ def test_golden_samples_are_the_same_in_two_builds():
 @pytest.mark.parametrize(
     ("members", "seconds", "expected"), [(3, 1e-3, (3, MOST_DRAWS)), (1000, 1e-3, (100, 5)), (10, 1.5, (1, 1))]
 )
-def test_draws_fit_into_their_budget(members, seconds, expected):
+def test_draws_fit_into_their_budget(members, seconds, expected) -> None:
     assert draws_within(members, seconds) == expected
 
 
-def test_a_row_is_judged_by_the_tolerance_or_by_its_own_noise():
+def test_a_row_is_judged_by_the_tolerance_or_by_its_own_noise() -> None:
     found = row_limits(np.array([1e-6, 2e-7, 1e-3]), np.array([1e-7, 1e-6, 1e-3]), TOLERANCE)
     assert found.ill.tolist() == [False, False, True]
     assert found.limit == pytest.approx([4e-6, 4e-6, 4e-3])

@@ -21,7 +21,7 @@ from hnexport.trust import is_remembered, remember
 
 
 @pytest.fixture(autouse=True)
-def _nobody_is_trusted(tmp_path, monkeypatch):
+def _nobody_is_trusted(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
@@ -62,7 +62,7 @@ for attempt in (
 """
 
 
-def test_a_program_can_do_nothing_but_compute(copied, canary):
+def test_a_program_can_do_nothing_but_compute(copied, canary) -> None:
     held = canary.parent / "held"
     held.write_text("a secret")
     held.chmod(0o640)
@@ -89,21 +89,21 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_no_way_into_a_program_leaves_anything_behind(copied, canary, way):
+def test_no_way_into_a_program_leaves_anything_behind(copied, canary, way) -> None:
     bundle = copied("hypernet")
     WAYS[way](bundle, canary)
     verified(bundle, "torchscript" if way.startswith("TorchScript") else "pt2")
     assert not os.path.lexists(canary)
 
 
-def test_the_ways_work_where_the_bundle_is_trusted(copied, canary):
+def test_the_ways_work_where_the_bundle_is_trusted(copied, canary) -> None:
     bundle = copied("hypernet")
     by_expression(bundle, f"open({str(canary)!r}, 'w').close()")
     verified(bundle, "pt2", trust=True)
     assert os.path.lexists(canary)
 
 
-def test_locate_runs_a_strangers_program_confined(copied, canary):
+def test_locate_runs_a_strangers_program_confined(copied, canary) -> None:
     bundle = copied("hypernet")
     by_torchscript(bundle, writes(canary))
     with pytest.raises(NotRunError, match=r"model.pt is not trusted .* give trust=True"):
@@ -111,7 +111,7 @@ def test_locate_runs_a_strangers_program_confined(copied, canary):
     assert not os.path.lexists(canary)
 
 
-def test_a_trace_with_logits_of_another_shape_departs(copied):
+def test_a_trace_with_logits_of_another_shape_departs(copied) -> None:
     bundle = copied("hypernet")
     by_expression(bundle, NO_LOGITS)
     assert locate(bundle, "pt2").first is not None
@@ -127,7 +127,7 @@ Service.answer = lambda self, asked: nothing if asked.meta["question"] == "trace
 """
 
 
-def test_bench_runs_no_program(copied, canary):
+def test_bench_runs_no_program(copied, canary) -> None:
     bundle = copied("hypernet")
     by_expression(bundle, f"open({str(canary)!r}, 'w')")
     by_torchscript(bundle, writes(canary))
@@ -138,7 +138,7 @@ def test_bench_runs_no_program(copied, canary):
     assert not os.path.lexists(canary)
 
 
-def test_load_and_predict_run_no_program(copied, canary):
+def test_load_and_predict_run_no_program(copied, canary) -> None:
     bundle = copied("hypernet")
     by_expression(bundle, f"open({str(canary)!r}, 'w')")
     by_torchscript(bundle, writes(canary))
@@ -146,7 +146,7 @@ def test_load_and_predict_run_no_program(copied, canary):
     assert not os.path.lexists(canary)
 
 
-def test_the_tensors_of_a_strangers_bundle_without_onnx_come_from_confinement(copied, canary):
+def test_the_tensors_of_a_strangers_bundle_without_onnx_come_from_confinement(copied, canary) -> None:
     bundle = copied("hypernet")
     by_expression(bundle, f"try: open({str(canary)!r}, 'w')\nexcept OSError: pass")
     edit_manifest(bundle, only_pt2)
@@ -155,7 +155,7 @@ def test_the_tensors_of_a_strangers_bundle_without_onnx_come_from_confinement(co
     assert not os.path.lexists(canary)
 
 
-def only_pt2(value):
+def only_pt2(value) -> None:
     value.update(formats=["pt2"], onnx=None)
     for table in ("files", "parity"):
         kept = {"model.pt2", "pt2", "golden.safetensors", "parity.json", "report.html"}
@@ -213,7 +213,7 @@ TOO_MUCH = {
 
 
 @pytest.mark.parametrize("case", TOO_MUCH)
-def test_a_program_that_takes_too_much_is_given_up_and_the_question_stays_open(copied, case, monkeypatch):
+def test_a_program_that_takes_too_much_is_given_up_and_the_question_stays_open(copied, case, monkeypatch) -> None:
     artifact, plant, why = TOO_MUCH[case]
     if why in ("still computing", "did nothing", "nothing"):  # a shorter time is used up in the same way
         monkeypatch.setattr(confined, "_BASE_SECONDS", 1.0)
@@ -225,7 +225,7 @@ def test_a_program_that_takes_too_much_is_given_up_and_the_question_stays_open(c
     assert why in report.refused[artifact]
 
 
-def test_an_honest_bundle_has_the_same_errors_confined_as_in_this_process(pristine):
+def test_an_honest_bundle_has_the_same_errors_confined_as_in_this_process(pristine) -> None:
     names = ("torchscript", "pt2", "torchscript-ensemble")
     here, confined = verified(pristine("hypernet"), *names, trust=True), verified(pristine("hypernet"), *names)
     assert confined.verdict is here.verdict is Verdict.SAME
@@ -234,19 +234,19 @@ def test_an_honest_bundle_has_the_same_errors_confined_as_in_this_process(pristi
     assert [artifact.comparisons for artifact in confined.artifacts] == [one.comparisons for one in here.artifacts]
 
 
-def test_locate_finds_nothing_in_an_honest_program_that_is_confined(pristine):
+def test_locate_finds_nothing_in_an_honest_program_that_is_confined(pristine) -> None:
     report = locate(pristine("hypernet"), "torchscript")
     assert report.runtime.endswith("confined")
     assert report.first is None
 
 
-def test_a_wrong_program_of_a_stranger_is_different(copied):
+def test_a_wrong_program_of_a_stranger_is_different(copied) -> None:
     bundle = copied("hypernet")
     by_torchscript(bundle, "image = torch.mul(image, 2)")
     assert verified(bundle, "torchscript").verdict is Verdict.DIFFERENT
 
 
-def test_a_remembered_bundle_runs_in_this_process_and_no_other_file_does(copied):
+def test_a_remembered_bundle_runs_in_this_process_and_no_other_file_does(copied) -> None:
     bundle = copied("hypernet")
     remember(read_identified(bundle).digest)
     assert not verified(bundle, "torchscript").artifacts[0].runtime.endswith("confined")
@@ -258,7 +258,7 @@ def test_a_remembered_bundle_runs_in_this_process_and_no_other_file_does(copied)
     assert verify_file(file, bundle, VerifyOptions(provider="cpu")).artifacts[0].runtime.endswith("confined")
 
 
-def test_a_build_is_remembered(tmp_path, make_spec, make_tensors):
+def test_a_build_is_remembered(tmp_path, make_spec, make_tensors) -> None:
     spec = make_spec()
     checkpoint = Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test")
     built = build(checkpoint, tmp_path / "built", options=BuildOptions(formats=(Format.PT2,)))
@@ -266,7 +266,7 @@ def test_a_build_is_remembered(tmp_path, make_spec, make_tensors):
     assert built.digest == read_identified(built.path).digest
 
 
-def test_a_build_without_a_cache_is_only_not_remembered(tmp_path, monkeypatch):
+def test_a_build_without_a_cache_is_only_not_remembered(tmp_path, monkeypatch) -> None:
     (tmp_path / "cache").write_text("a file")
     remember("sha256:" + "0" * 64)
     assert not is_remembered("sha256:" + "0" * 64)

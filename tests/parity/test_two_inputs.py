@@ -69,7 +69,9 @@ def copied(bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(bundle, tmp_path / "bundle"))
 
 
-def close(found: Mapping[str, np.ndarray], member: int, inputs: Mapping[str, np.ndarray], tolerance: float = 1e-5):
+def close(
+    found: Mapping[str, np.ndarray], member: int, inputs: Mapping[str, np.ndarray], tolerance: float = 1e-5
+) -> None:
     known = reference(member, inputs)
     assert set(found) == set(known)
     for name, value in known.items():

@@ -42,13 +42,13 @@ def start(target, code):
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def run_killed(target, code):
+def run_killed(target, code) -> None:
     process = start(target, code)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
 
 
-def next_run(parent):
+def next_run(parent) -> None:
     with staged_folder(parent / "next"):
         pass
     (parent / "next").rmdir()
@@ -60,20 +60,20 @@ def whole(target):
     return text
 
 
-def old_at(target):
+def old_at(target) -> None:
     target.mkdir()
     for name in ("one", "two", "three"):
         (target / name).write_text("old")
 
 
-def test_a_killed_writers_container_is_removed_by_the_next(tmp_path):
+def test_a_killed_writers_container_is_removed_by_the_next(tmp_path) -> None:
     run_killed(tmp_path / "target", "with staged_folder(target) as folder: write(folder, 'half'); kill()")
     assert [path.name for path in tmp_path.glob(".hnexport-*-target/new/*")]
     next_run(tmp_path)
     assert names(tmp_path) == []
 
 
-def test_a_running_writers_container_stays_whoever_looks(tmp_path):
+def test_a_running_writers_container_stays_whoever_looks(tmp_path) -> None:
     process = start(
         tmp_path / "target",
         """
@@ -107,7 +107,7 @@ SOMEBODYS = {
 
 
 @pytest.mark.parametrize("marker", SOMEBODYS.values(), ids=SOMEBODYS)
-def test_a_folder_of_that_name_is_somebodys_if_it_has_no_marker_of_ours(tmp_path, marker):
+def test_a_folder_of_that_name_is_somebodys_if_it_has_no_marker_of_ours(tmp_path, marker) -> None:
     folder = tmp_path / ".hnexport-123456-abc-bundle"
     (folder / "new").mkdir(parents=True)
     (folder / "new" / "thesis.txt").write_text("precious")
@@ -118,7 +118,7 @@ def test_a_folder_of_that_name_is_somebodys_if_it_has_no_marker_of_ours(tmp_path
     assert sorted(list_tree(tmp_path)) == before
 
 
-def test_a_marker_that_is_a_pipe_or_a_link_hangs_nothing(tmp_path):
+def test_a_marker_that_is_a_pipe_or_a_link_hangs_nothing(tmp_path) -> None:
     (tmp_path / ".hnexport-1-a").mkdir()
     os.mkfifo(tmp_path / ".hnexport-1-a" / "marker")
     (tmp_path / ".hnexport-2-b").mkdir()
@@ -130,7 +130,7 @@ def test_a_marker_that_is_a_pipe_or_a_link_hangs_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("name", [".hnexport-1-copy", ".hnexport-2-target"])
-def test_a_copy_of_a_container_is_somebodys(tmp_path, name):
+def test_a_copy_of_a_container_is_somebodys(tmp_path, name) -> None:
     run_killed(tmp_path / "target", "with staged_folder(target) as folder: write(folder, 'half'); kill()")
     (container,) = tmp_path.iterdir()
     shutil.copytree(container, tmp_path / name)
@@ -140,7 +140,7 @@ def test_a_copy_of_a_container_is_somebodys(tmp_path, name):
     assert names(tmp_path) == before
 
 
-def test_what_somebody_put_beside_the_marker_stays(tmp_path):
+def test_what_somebody_put_beside_the_marker_stays(tmp_path) -> None:
     run_killed(tmp_path / "target", "with staged_folder(target) as folder: write(folder, 'half'); kill()")
     (container,) = tmp_path.iterdir()
     (container / "thesis.txt").write_text("precious")
@@ -148,7 +148,7 @@ def test_what_somebody_put_beside_the_marker_stays(tmp_path):
     assert list_tree(tmp_path) == (f"{container.name}/thesis.txt", container.name)
 
 
-def test_a_made_up_marker_reaches_nothing_outside_its_container(tmp_path):
+def test_a_made_up_marker_reaches_nothing_outside_its_container(tmp_path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.txt").write_text("precious")
     container = tmp_path / ".hnexport-1-a"
@@ -175,7 +175,9 @@ with staged_folder(target, REPLACE, moves=Killed()) as folder: write(folder, "ne
 
 
 @pytest.mark.parametrize("attempt", range(5))
-def test_what_was_moved_away_by_a_writer_that_was_killed_then_is_brought_back_by_the_next_run(tmp_path, attempt):
+def test_what_was_moved_away_by_a_writer_that_was_killed_then_is_brought_back_by_the_next_run(
+    tmp_path, attempt
+) -> None:
     target = tmp_path / "target"
     old_at(target)
     run_killed(target, BETWEEN)
@@ -188,7 +190,7 @@ def test_what_was_moved_away_by_a_writer_that_was_killed_then_is_brought_back_by
     assert names(tmp_path) == ["target"]
 
 
-def test_what_was_moved_away_is_kept_where_its_place_was_taken_meanwhile(tmp_path, caplog):
+def test_what_was_moved_away_is_kept_where_its_place_was_taken_meanwhile(tmp_path, caplog) -> None:
     target = tmp_path / "target"
     old_at(target)
     run_killed(target, BETWEEN)
@@ -213,7 +215,7 @@ with staged_folder(target, REPLACE, moves=Killed()) as folder: write(folder, "ne
 """
 
 
-def test_what_was_put_into_the_old_folder_before_the_kill_is_not_removed_with_it(tmp_path):
+def test_what_was_put_into_the_old_folder_before_the_kill_is_not_removed_with_it(tmp_path) -> None:
     target = tmp_path / "target"
     old_at(target)
     run_killed(target, AFTER_EXCHANGE)
@@ -234,7 +236,7 @@ for number in count():
 
 
 @pytest.mark.parametrize("moves", [SystemMoves, PlainMoves])
-def test_a_writer_that_is_killed_at_any_moment_leaves_the_old_or_the_new_whole(tmp_path, moves):
+def test_a_writer_that_is_killed_at_any_moment_leaves_the_old_or_the_new_whole(tmp_path, moves) -> None:
     target, moment = tmp_path / "target", random.Random(moves.__name__)
     for _ in range(5):
         process = start(target, REBUILD_FOREVER.format(moves=moves.__name__))

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from typing import Never
 
 import pytest
 
@@ -46,14 +47,14 @@ APPEARANCES = {
 KINDS = {"folder": staged_folder, "file": staged_file}
 
 
-def fill(kind, new, text="new"):
+def fill(kind, new, text="new") -> None:
     if kind == "folder":
         (new / "ours").write_text(text)
     else:
         new.write_text(f"ours {text}")
 
 
-def publish(kind, target, rules, moves, text="new"):
+def publish(kind, target, rules, moves, text="new") -> None:
     with KINDS[kind](target, rules, moves=moves) as new:
         fill(kind, new, text)
 
@@ -63,7 +64,7 @@ def text_at(kind, target):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_target_appears_when_the_body_is_done(tmp_path, kind, moves):
+def test_the_target_appears_when_the_body_is_done(tmp_path, kind, moves) -> None:
     target = tmp_path / "target"
     with KINDS[kind](target, moves=moves) as new:
         fill(kind, new)
@@ -77,7 +78,7 @@ def test_the_target_appears_when_the_body_is_done(tmp_path, kind, moves):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
-def test_a_failure_leaves_nothing(tmp_path, kind, error, moves):
+def test_a_failure_leaves_nothing(tmp_path, kind, error, moves) -> Never:
     with pytest.raises(error), KINDS[kind](tmp_path / "target", moves=moves) as new:
         fill(kind, new)
         raise error
@@ -86,7 +87,7 @@ def test_a_failure_leaves_nothing(tmp_path, kind, error, moves):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("appear", APPEARANCES.values(), ids=APPEARANCES)
-def test_what_appears_meanwhile_stays_and_is_an_error_that_names_it(tmp_path, kind, appear, moves):
+def test_what_appears_meanwhile_stays_and_is_an_error_that_names_it(tmp_path, kind, appear, moves) -> None:
     target = tmp_path / "target"
     with (
         pytest.raises(BundleError, match=r"target exists, a .* that appeared meanwhile: it stays and nothing was"),
@@ -104,7 +105,7 @@ def test_what_appears_meanwhile_stays_and_is_an_error_that_names_it(tmp_path, ki
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_of_two_at_once_one_is_published_and_the_other_is_refused(tmp_path, kind, moves):
+def test_of_two_at_once_one_is_published_and_the_other_is_refused(tmp_path, kind, moves) -> None:
     target = tmp_path / "target"
     with pytest.raises(BundleError, match="appeared meanwhile"), KINDS[kind](target, moves=moves) as slow:
         fill(kind, slow, "slow")
@@ -114,7 +115,7 @@ def test_of_two_at_once_one_is_published_and_the_other_is_refused(tmp_path, kind
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_the_rules_allow_is_replaced(tmp_path, kind, moves):
+def test_what_the_rules_allow_is_replaced(tmp_path, kind, moves) -> None:
     target = tmp_path / "target"
     publish(kind, target, None, moves, "old")
     publish(kind, target, REPLACE, moves, "new")
@@ -124,7 +125,7 @@ def test_what_the_rules_allow_is_replaced(tmp_path, kind, moves):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("appear", ["a full folder", "a file", "a dangling link"])
-def test_what_the_rules_do_not_allow_stays(tmp_path, kind, appear, moves):
+def test_what_the_rules_do_not_allow_stays(tmp_path, kind, appear, moves) -> None:
     target = tmp_path / "target"
     APPEARANCES[appear](target)
     before = target.lstat().st_ino
@@ -134,7 +135,7 @@ def test_what_the_rules_do_not_allow_stays(tmp_path, kind, appear, moves):
     assert names(tmp_path) == ["target"]
 
 
-def test_what_is_carried_over_is_what_it_was(tmp_path, moves):
+def test_what_is_carried_over_is_what_it_was(tmp_path, moves) -> None:
     target = folder_of(tmp_path / "target", ours="old", README="my notes")
     publish("folder", target, REPLACE, moves)
     assert (target / "README").read_text() == "my notes"
@@ -145,10 +146,10 @@ def test_what_is_carried_over_is_what_it_was(tmp_path, moves):
 class Hooked:
     """Somebody does something at the worst moment: just before the target leaves its place."""
 
-    def __init__(self, moves, target, do):
+    def __init__(self, moves, target, do) -> None:
         self._moves, self._target, self._do = moves, target, do
 
-    def place(self, source, target):
+    def place(self, source, target) -> None:
         self._moves.place(source, target)
 
     def exchange(self, one, other):
@@ -157,7 +158,7 @@ class Hooked:
         return self._moves.exchange(one, other)
 
 
-def rewrite_by_rename(target):
+def rewrite_by_rename(target) -> None:
     (target.parent / "other").write_text("my newest notes")
     (target.parent / "other").replace(target / "README")
 
@@ -171,7 +172,7 @@ LATE = {
 
 
 @pytest.mark.parametrize("late", LATE.values(), ids=LATE)
-def test_what_is_put_into_the_target_at_the_last_moment_stays(tmp_path, late, moves):
+def test_what_is_put_into_the_target_at_the_last_moment_stays(tmp_path, late, moves) -> None:
     target = folder_of(tmp_path / "target", ours="old", README="my notes")
     with pytest.raises(BundleError, match="changed while it was being replaced: it stays as it is"):
         publish("folder", target, REPLACE, Hooked(moves, target, late))
@@ -182,10 +183,10 @@ def test_what_is_put_into_the_target_at_the_last_moment_stays(tmp_path, late, mo
     assert (target / "README").read_text() == (tmp_path / "expected" / "README").read_text()
 
 
-def test_a_file_that_takes_the_targets_place_at_the_last_moment_stays(tmp_path, moves):
+def test_a_file_that_takes_the_targets_place_at_the_last_moment_stays(tmp_path, moves) -> None:
     target = folder_of(tmp_path / "target", ours="old")
 
-    def swap(target):
+    def swap(target) -> None:
         target.rename(tmp_path / "aside")
         target.write_text("precious")
 
@@ -195,7 +196,7 @@ def test_a_file_that_takes_the_targets_place_at_the_last_moment_stays(tmp_path, 
     assert names(tmp_path) == ["aside", "target"]
 
 
-def test_what_is_put_into_the_old_folder_by_a_program_that_has_it_open_stays(tmp_path, moves, caplog):
+def test_what_is_put_into_the_old_folder_by_a_program_that_has_it_open_stays(tmp_path, moves, caplog) -> None:
     target = folder_of(tmp_path / "target", ours="old")
     handle = os.open(target, os.O_RDONLY)
     try:
@@ -220,7 +221,7 @@ def test_what_is_put_into_the_old_folder_by_a_program_that_has_it_open_stays(tmp
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG], ids=errno.errorcode.get)
-def test_a_full_disk_is_an_error_of_the_callers_kind(tmp_path, kind, code, moves):
+def test_a_full_disk_is_an_error_of_the_callers_kind(tmp_path, kind, code, moves) -> Never:
     rules = Rules(error=CheckpointError, called="name")
     with (
         pytest.raises(CheckpointError, match="is full: .*; free some space, or choose another name"),
@@ -234,7 +235,7 @@ def test_a_full_disk_is_an_error_of_the_callers_kind(tmp_path, kind, code, moves
 @pytest.mark.parametrize(
     "name", ["n" * 255, "a b\n\t[red]", b"\xff\xfe".decode("utf-8", "surrogateescape"), "x." + "y" * 253]
 )
-def test_every_name_that_a_file_may_have_can_be_published(tmp_path, kind, name, moves):
+def test_every_name_that_a_file_may_have_can_be_published(tmp_path, kind, name, moves) -> None:
     target = tmp_path / name
     publish(kind, target, None, moves, "old")
     publish(kind, target, REPLACE, moves, "new")
@@ -242,10 +243,10 @@ def test_every_name_that_a_file_may_have_can_be_published(tmp_path, kind, name, 
     assert names(tmp_path) == [name]
 
 
-def test_what_lies_in_a_layer_of_an_image_stays_and_the_message_says_why(tmp_path, moves, monkeypatch):
+def test_what_lies_in_a_layer_of_an_image_stays_and_the_message_says_why(tmp_path, moves, monkeypatch) -> None:
     target = folder_of(tmp_path / "target", ours="old")
 
-    def refuse(*_):
+    def refuse(*_) -> Never:
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
     monkeypatch.setattr(type(moves), "exchange", refuse)

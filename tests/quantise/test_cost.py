@@ -16,13 +16,13 @@ EXACT = np.array([[1, 2, 3], [3, 1, 2]], np.float32)
 
 
 @pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
-def test_the_cost_is_the_same_whatever_the_size_of_outputs(size):
+def test_the_cost_is_the_same_whatever_the_size_of_outputs(size) -> None:
     exact = EXACT * np.float32(size)
     cost = member_cost(exact, exact * np.float32(1.1), LOGITS, None)
     assert cost.relative_l2 == pytest.approx(0.1, rel=1e-3)
 
 
-def test_outputs_that_are_no_numbers_never_agree():
+def test_outputs_that_are_no_numbers_never_agree() -> None:
     found = EXACT.copy()
     found[1] = np.nan  # argmax says 0, which is float32's answer
     cost = member_cost(EXACT, found, LOGITS, np.array([2, 0]))
@@ -30,14 +30,14 @@ def test_outputs_that_are_no_numbers_never_agree():
     assert ensemble_cost([EXACT, EXACT], [EXACT, found], LOGITS, None).agreement == 0.5
 
 
-def test_a_class_that_is_masked_costs_nothing():
+def test_a_class_that_is_masked_costs_nothing() -> None:
     exact = EXACT.copy()
     exact[:, 1] = -np.inf
     assert member_cost(exact, exact, LOGITS, None).relative_l2 == 0.0
     assert member_cost(exact, EXACT, LOGITS, None).relative_l2 == math.inf
 
 
-def test_a_limit_that_nothing_is_over_is_refused():
+def test_a_limit_that_nothing_is_over_is_refused() -> None:
     for said in ({"accuracy_drop": math.nan}, {"agreement": math.nan}, {"agreement": "0.9"}, {"accuracy_drop": True}):
         with pytest.raises(RuntimeInputError, match="must be a number"):
             Budget(**said)

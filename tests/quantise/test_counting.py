@@ -45,7 +45,7 @@ SIGNATURE = Signature(
 
 
 @pytest.mark.parametrize(("start", "gathers"), [(0, 0), (1, 1)], ids=["counts", "rotates"])
-def test_only_what_counts_is_left_out_and_the_numbers_stay(tmp_path, start, gathers):
+def test_only_what_counts_is_left_out_and_the_numbers_stay(tmp_path, start, gathers) -> None:
     model, path = viewed(start), tmp_path / "model.onnx"
     onnx.save(model, path)
     drop_counting(model, path, SIGNATURE)

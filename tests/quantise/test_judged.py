@@ -42,7 +42,7 @@ def mean(ensemble, images):
     return torch.stack(members).double().softmax(-1).mean(0)
 
 
-def test_agreement_and_accuracy_are_those_of_the_mean_of_all_members(pair, data):
+def test_agreement_and_accuracy_are_those_of_the_mean_of_all_members(pair, data) -> None:
     found = JudgedOn(place=data)(*pair)
     held = np.load(data)
     before, after = (mean(ensemble, torch.from_numpy(held["image"])) for ensemble in pair)
@@ -59,7 +59,7 @@ def test_agreement_and_accuracy_are_those_of_the_mean_of_all_members(pair, data)
     assert 0.5 < found.agreement < 1
 
 
-def test_a_limit_is_one_of_what_was_lost_and_a_gain_passes(pair, data):
+def test_a_limit_is_one_of_what_was_lost_and_a_gain_passes(pair, data) -> None:
     found = JudgedOn(place=data)(*pair)
     lost = found.accuracy_before - found.accuracy
     JudgedOn(place=data, budget=Budget(accuracy_drop=lost, agreement=found.agreement))(*pair)
@@ -69,7 +69,7 @@ def test_a_limit_is_one_of_what_was_lost_and_a_gain_passes(pair, data):
         JudgedOn(place=data, budget=Budget(agreement=found.agreement + 1e-3))(*pair)
 
 
-def test_without_labels_agreement_is_judged_and_accuracy_is_refused(pair, data, tmp_path):
+def test_without_labels_agreement_is_judged_and_accuracy_is_refused(pair, data, tmp_path) -> None:
     np.save(tmp_path / "images.npy", np.load(data)["image"])
     found = JudgedOn(place=tmp_path / "images.npy")(*pair)
     assert (found.accuracy, found.accuracy_before) == (None, None)

@@ -24,7 +24,7 @@ def made(built, tmp_path_factory):
     return rounded.network, parameters, taken(built.manifest.signature, samples.judged, [0])
 
 
-def test_onnxruntime_computes_the_rounded_network(made):
+def test_onnxruntime_computes_the_rounded_network(made) -> None:
     comparison, levels = proved(*made, 1)
     assert comparison.passed
     assert levels == pytest.approx(0.5, abs=1e-3)
@@ -32,7 +32,7 @@ def test_onnxruntime_computes_the_rounded_network(made):
 
 
 @pytest.mark.parametrize("value", ["group2.block1/Relu", "group2.block1/Relu_2"], ids=["norm", "convolution"])
-def test_a_sum_that_left_its_range_is_found(value, made, monkeypatch):
+def test_a_sum_that_left_its_range_is_found(value, made, monkeypatch) -> None:
     """As where two products of uint8 and int8 are summed in 16 bits: a level that should be larger is not."""
     run = proof._run
 
@@ -51,7 +51,7 @@ def test_a_sum_that_left_its_range_is_found(value, made, monkeypatch):
     assert "left the range of this processor's instructions" in comparison.reason
 
 
-def test_what_is_wrong_behind_the_last_rounding_is_found(made, monkeypatch):
+def test_what_is_wrong_behind_the_last_rounding_is_found(made, monkeypatch) -> None:
     run = proof._run
 
     def shifted(network, parameters, inputs, names):
@@ -64,7 +64,7 @@ def test_what_is_wrong_behind_the_last_rounding_is_found(made, monkeypatch):
     assert "behind the last rounding" in comparison.reason
 
 
-def test_weights_are_symmetric_with_a_scale_for_each_channel(made):
+def test_weights_are_symmetric_with_a_scale_for_each_channel(made) -> None:
     network, parameters, _ = made
     weights = {name: value for name, value in parameters.items() if value.dtype == np.int8 and value.ndim > 1}
     assert len(weights) > 10

@@ -46,19 +46,19 @@ hostile = hnp.arrays(
 
 
 @given(logits=hostile)
-def test_exact_answers_are_those_of_all_members(logits):
+def test_exact_answers_are_those_of_all_members(logits) -> None:
     found, _ = asked(logits, "exact")
     assert np.array_equal(found.probabilities.argmax(-1), summarise(logits).probabilities.argmax(-1))
 
 
 @given(logits=hostile)
-def test_exact_votes_are_those_of_all_members(logits):
+def test_exact_votes_are_those_of_all_members(logits) -> None:
     found, _ = asked(logits, "votes")
     assert np.array_equal(found.votes.argmax(-1), summarise(logits).votes.argmax(-1))
 
 
 @pytest.mark.parametrize("members", [2, 4, 7])
-def test_thousands_of_rows_whose_members_are_sure_and_disagree_keep_their_answers(members):
+def test_thousands_of_rows_whose_members_are_sure_and_disagree_keep_their_answers(members) -> None:
     random = np.random.default_rng(members)
     logits = random.choice([0.0, 1.0, 1000.0], size=(members, 5000, 3))
     whole = summarise(logits)
@@ -71,7 +71,7 @@ def test_thousands_of_rows_whose_members_are_sure_and_disagree_keep_their_answer
 
 
 @given(logits=hostile)
-def test_no_fewer_members_could_be_sure_of_the_answer(logits):
+def test_no_fewer_members_could_be_sure_of_the_answer(logits) -> None:
     members, rows, classes = logits.shape
     for until, said in (("exact", softmax(logits, axis=-1)), ("votes", np.eye(classes)[logits.argmax(-1)])):
         found, _ = asked(logits, until)
@@ -83,7 +83,7 @@ def test_no_fewer_members_could_be_sure_of_the_answer(logits):
             assert before == 0 or len(answers) > 1
 
 
-def test_the_last_member_can_overturn_the_answer_by_a_tie():
+def test_the_last_member_can_overturn_the_answer_by_a_tie() -> None:
     sure = 1000.0 * np.eye(3)
     logits = np.stack([[sure[1], sure[0]], [sure[0], sure[1]]])  # the smaller class wins a tie
     assert asked(logits, "votes")[0].members_used.tolist() == [2, 1]
@@ -111,7 +111,7 @@ def telling(logits, least=1):
 
 
 @pytest.mark.parametrize("least", [1, 3])
-def test_members_are_counted_as_a_plain_loop_counts_them(ensemble, least):
+def test_members_are_counted_as_a_plain_loop_counts_them(ensemble, least) -> None:
     images = np.random.default_rng(5).standard_normal((16, 3, 8, 8)).astype(np.float32)
     logits = ensemble.predict(images, members="all")
     confidence = telling(logits, least)
@@ -134,7 +134,7 @@ def test_members_are_counted_as_a_plain_loop_counts_them(ensemble, least):
 @pytest.mark.parametrize("strategy", ["materialised", "generated"])
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("name", ["hypernet", "batch-ensemble", "list"])
-def test_members_of_an_image_do_not_depend_on_the_others_of_its_batch(built_once, name, engine, strategy):
+def test_members_of_an_image_do_not_depend_on_the_others_of_its_batch(built_once, name, engine, strategy) -> None:
     bundle = built_list("cnn").path if name == "list" else built_once(name)
     ensemble = load(bundle, engine=engine, strategy=strategy, provider="cpu", check="none")
     (image,) = ensemble.signature.inputs
@@ -151,7 +151,7 @@ def test_members_of_an_image_do_not_depend_on_the_others_of_its_batch(built_once
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.65])
-def test_each_row_takes_what_its_own_members_say(confidence):
+def test_each_row_takes_what_its_own_members_say(confidence) -> None:
     logits = 2 * np.random.default_rng(7).standard_normal((8, 200, 4))
     used, means = reference(logits, confidence)
     found, _ = asked(logits, confidence)
@@ -160,7 +160,7 @@ def test_each_row_takes_what_its_own_members_say(confidence):
     np.testing.assert_allclose(found.probabilities, means, rtol=1e-12)
 
 
-def test_a_member_is_given_only_what_is_open():
+def test_a_member_is_given_only_what_is_open() -> None:
     unsure, sure = np.zeros(3), 1000.0 * np.eye(3)[0]
     logits = np.array([[sure, unsure, unsure], [sure, sure, unsure], [sure, sure, unsure], [sure, sure, sure]])
     found, seen = asked(logits, 0.6)
@@ -169,7 +169,7 @@ def test_a_member_is_given_only_what_is_open():
     assert asked(logits[:, :2], 0.6)[1] == [[0, 1], [1]]  # the others are not run at all
 
 
-def test_members_are_asked_in_the_order_that_is_given(ensemble, images):
+def test_members_are_asked_in_the_order_that_is_given(ensemble, images) -> None:
     found = ensemble.predict_mean(images, members=[4, 1, 7], until=Until(confidence=0.01, least=2))
     assert found.members == (4, 1, 7)
     assert found.members_used.tolist() == [2, 2, 2, 2]
@@ -179,7 +179,7 @@ def test_members_are_asked_in_the_order_that_is_given(ensemble, images):
 
 
 @pytest.mark.parametrize("until", ALL_RULES, ids=str)
-def test_nan_in_an_image_is_its_own_affair(ensemble, images, until):
+def test_nan_in_an_image_is_its_own_affair(ensemble, images, until) -> None:
     broken = images.copy()
     broken[1] = np.nan
     found, whole = ensemble.predict_mean(broken, until=until), ensemble.predict_mean(images, until=until)
@@ -199,13 +199,13 @@ def test_nan_in_an_image_is_its_own_affair(ensemble, images, until):
         ("pixels", "classes along axis"),
     ],
 )
-def test_only_logits_of_a_batch_can_be_stopped(name, reason):
+def test_only_logits_of_a_batch_can_be_stopped(name, reason) -> None:
     ensemble = load(built_list(name).path, provider="cpu", check="none")
     with pytest.raises(RuntimeInputError, match=f"only output is logits .batch, class., .*{reason}.*leave it out"):
         ensemble.predict_mean({}, until="exact")
 
 
-def test_a_value_cannot_be_stopped():
+def test_a_value_cannot_be_stopped() -> None:
     value = OutputSpec(name="mean", dtype="float32", shape=("batch", 2), kind=OutputKind.VALUE)
     with pytest.raises(RuntimeInputError, match="mean is a value: leave it out"):
         check_anytime(dataclasses.replace(SIGNATURE, outputs=(value,)))
@@ -224,7 +224,7 @@ def test_a_value_cannot_be_stopped():
     ],
     ids=str,
 )
-def test_what_is_no_rule_is_refused(ensemble, images, until, message):
+def test_what_is_no_rule_is_refused(ensemble, images, until, message) -> None:
     with pytest.raises(RuntimeInputError, match=message):
         ensemble.predict_mean(images, until=until)
 
@@ -238,6 +238,6 @@ def test_what_is_no_rule_is_refused(ensemble, images, until, message):
         ({"confidence": 0.8, "least": 0}, "least must be a whole number from 1"),
     ],
 )
-def test_a_rule_says_one_thing(arguments, message):
+def test_a_rule_says_one_thing(arguments, message) -> None:
     with pytest.raises(RuntimeInputError, match=message):
         Until(**arguments)

@@ -71,7 +71,7 @@ TAKEN = {
 
 
 @pytest.mark.parametrize("make", TAKEN.values(), ids=TAKEN.keys())
-def test_the_same_numbers_are_taken(make):
+def test_the_same_numbers_are_taken(make) -> None:
     found = check_input(make(), FLOATS)
     assert type(found) is np.ndarray
     assert found.dtype == np.dtype("=f4")
@@ -84,30 +84,30 @@ def test_the_same_numbers_are_taken(make):
     [COARSE, list(COARSE), tensor().to(torch.bfloat16), tensor().to(torch.bfloat16).requires_grad_()],
     ids=["ml_dtypes", "ml_dtypes in a list", "torch", "torch with gradients"],
 )
-def test_bfloat16_becomes_float32_exactly(images):
+def test_bfloat16_becomes_float32_exactly(images) -> None:
     assert np.array_equal(check_input(images, FLOATS), COARSE.astype(np.float32))
 
 
-def test_float8_becomes_float32_exactly():
+def test_float8_becomes_float32_exactly() -> None:
     coarse = VALUES.astype(ml_dtypes.float8_e4m3fn)
     assert np.array_equal(check_input(coarse, FLOATS), coarse.astype(np.float32))
     assert np.array_equal(check_input(tensor().to(torch.float8_e4m3fn), FLOATS), coarse.astype(np.float32))
 
 
-def test_integers_and_floats_mixed_in_lists_are_floats():
+def test_integers_and_floats_mixed_in_lists_are_floats() -> None:
     assert np.array_equal(check_input([[[[0, 0.5, 1], [0, 0, 0]]]], FLOATS), [[[[0, 0.5, 1], [0, 0, 0]]]])
 
 
-def test_pythons_integers_are_pixels_where_they_fit():
+def test_pythons_integers_are_pixels_where_they_fit() -> None:
     pixels = [[[[0], [1], [2]], [[3], [4], [255]]]]
     assert np.array_equal(check_input(pixels, PIXELS), np.array(pixels, np.uint8))
 
 
-def test_a_table_is_taken_where_the_graph_takes_rows():
+def test_a_table_is_taken_where_the_graph_takes_rows() -> None:
     assert np.array_equal(check_input(pd.DataFrame(VALUES.reshape(2, 6)), FLAT), VALUES.reshape(2, 6))
 
 
-def test_a_mapped_file_is_taken_without_a_copy(tmp_path):
+def test_a_mapped_file_is_taken_without_a_copy(tmp_path) -> None:
     np.save(tmp_path / "a.npy", VALUES)
     mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
     assert np.shares_memory(check_input(mapped, FLOATS), mapped)
@@ -168,13 +168,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_has_no_such_meaning_is_refused_with_what_to_do(make, message):
+def test_what_has_no_such_meaning_is_refused_with_what_to_do(make, message) -> None:
     with pytest.raises(RuntimeInputError, match=f"images: .*({message})") as caught:
         check_input(make(), FLOATS)
     assert len(str(caught.value)) < 500
 
 
-def test_pixels_that_do_not_fit_are_refused():
+def test_pixels_that_do_not_fit_are_refused() -> None:
     with pytest.raises(RuntimeInputError, match="expected uint8, found int64"):
         check_input([[[[0], [1], [2]], [[3], [4], [256]]]], PIXELS)
 
@@ -191,19 +191,19 @@ NO_MEMBERS = {
 
 
 @pytest.mark.parametrize("member", NO_MEMBERS.values(), ids=NO_MEMBERS.keys())
-def test_any_member_that_does_not_exist_is_our_error(member):
+def test_any_member_that_does_not_exist_is_our_error(member) -> None:
     with pytest.raises(RuntimeInputError, match="member") as caught:
         check_member(member, 3)
     assert len(str(caught.value)) < 300
 
 
-def test_a_member_may_be_a_tensor():
+def test_a_member_may_be_a_tensor() -> None:
     assert check_member(torch.tensor(2), 3) == 2
     assert check_members(torch.tensor([2, 0]), 3) == (2, 0)
 
 
 @pytest.mark.parametrize("members", [b"\0\1", np.array(1), np.zeros((2, 2), int), torch.tensor(1), 1], ids=repr)
-def test_members_that_are_no_list_of_numbers_are_our_error(members):
+def test_members_that_are_no_list_of_numbers_are_our_error(members) -> None:
     with pytest.raises(RuntimeInputError, match="member"):
         check_members(members, 3)
 
@@ -218,7 +218,7 @@ def test_members_that_are_no_list_of_numbers_are_our_error(members):
     ],
     ids=["read-only", "gradients", "big-endian", "lists"],
 )
-def test_a_loaded_ensemble_predicts_from_them_as_from_an_array(ensemble, images, given):
+def test_a_loaded_ensemble_predicts_from_them_as_from_an_array(ensemble, images, given) -> None:
     assert np.array_equal(ensemble.predict(given(images), member=1), ensemble.predict(images, member=1))
 
 
@@ -226,11 +226,11 @@ NO_PATHS = [b"bundle", bytearray(b"bundle"), memoryview(b"bundle"), None, 3, io.
 
 
 @pytest.mark.parametrize("bundle", NO_PATHS, ids=lambda one: type(one).__name__)
-def test_load_takes_a_path_and_says_so(bundle):
+def test_load_takes_a_path_and_says_so(bundle) -> None:
     with pytest.raises(RuntimeInputError, match="bundle must be a path such as 'here/it/is', found .*os.fsdecode"):
         load(bundle)
 
 
-def test_load_refuses_a_path_with_a_zero_byte():
+def test_load_refuses_a_path_with_a_zero_byte() -> None:
     with pytest.raises(RuntimeInputError, match="found text with a zero byte"):
         load("a\0b")

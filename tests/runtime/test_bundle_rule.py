@@ -40,7 +40,7 @@ def ensemble(plain):
     plain.manifest = known
 
 
-def test_the_rule_and_the_order_of_the_bundle_are_used(ensemble):
+def test_the_rule_and_the_order_of_the_bundle_are_used(ensemble) -> None:
     images = splits()[2].images
     found = ensemble.predict_mean(images, until="bundle")
     known = ensemble.predict_mean(images, members=(2, 0, 1), until=Until(confidence=0.9, least=2))
@@ -50,7 +50,7 @@ def test_the_rule_and_the_order_of_the_bundle_are_used(ensemble):
     np.testing.assert_array_equal(found.probabilities, known.probabilities)
 
 
-def test_a_bundle_without_a_rule_says_how_to_get_one(plain):
+def test_a_bundle_without_a_rule_says_how_to_get_one(plain) -> None:
     with pytest.raises(
         RuntimeInputError, match=r"the rule 'bundle' is for .* `hnexport evaluate BUNDLE HELD_OUT --out"
     ):
@@ -58,12 +58,12 @@ def test_a_bundle_without_a_rule_says_how_to_get_one(plain):
 
 
 @pytest.mark.parametrize("members", [[2, 0, 1], [1]])
-def test_the_rule_goes_with_no_other_members(ensemble, members):
+def test_the_rule_goes_with_no_other_members(ensemble, members) -> None:
     with pytest.raises(RuntimeInputError, match="in the bundle's own order, 2, 0, 1: name none"):
         ensemble.predict_mean(splits()[2].images[:2], members=members, until="bundle")
 
 
-def test_a_rule_that_was_chosen_in_another_precision_is_used_and_said_once(ensemble, caplog):
+def test_a_rule_that_was_chosen_in_another_precision_is_used_and_said_once(ensemble, caplog) -> None:
     ensemble.manifest = dataclasses.replace(
         ensemble.manifest, anytime=dataclasses.replace(RULE, precision=Precision.INT8)
     )
@@ -76,6 +76,6 @@ def test_a_rule_that_was_chosen_in_another_precision_is_used_and_said_once(ensem
     ]
 
 
-def test_in_its_own_precision_nothing_is_said(ensemble, caplog):
+def test_in_its_own_precision_nothing_is_said(ensemble, caplog) -> None:
     ensemble.predict_mean(splits()[2].images[:2], until="bundle")
     assert caplog.records == []

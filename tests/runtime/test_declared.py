@@ -12,7 +12,7 @@ from hnexport.errors import BundleError
 from hnexport.runtime import load
 
 
-def edit(bundle, name, change):
+def edit(bundle, name, change) -> None:
     model = onnx.load(bundle / name, load_external_data=False)
     change(model.graph)
     (bundle / name).write_bytes(model.SerializeToString())
@@ -20,7 +20,7 @@ def edit(bundle, name, change):
     write_manifest(bundle, replace(manifest, files={one: record_file(bundle / one) for one in manifest.files}))
 
 
-def to_double(graph):
+def to_double(graph) -> None:
     output = graph.output[0]
     for node in graph.node:
         node.output[:] = ["planted" if name == output.name else name for name in node.output]
@@ -28,11 +28,11 @@ def to_double(graph):
     output.type.tensor_type.elem_type = TensorProto.DOUBLE
 
 
-def further(graph):
+def further(graph) -> None:
     graph.input.append(helper.make_tensor_value_info("temperature", TensorProto.FLOAT, [1]))
 
 
-def rename(graph):
+def rename(graph) -> None:
     output = graph.output[0]
     graph.node.append(helper.make_node("Identity", [output.name], ["another"]))
     output.name = "another"
@@ -51,7 +51,7 @@ def rename(graph):
     ],
     ids=["another dtype", "another name", "a further input"],
 )
-def test_another_signature_is_refused_at_load(own_bundle, strategy, name, change, message):
+def test_another_signature_is_refused_at_load(own_bundle, strategy, name, change, message) -> None:
     edit(own_bundle, name, change)
     with pytest.raises(BundleError, match=rf"{name}.*{message}"):
         load(own_bundle, provider="cpu", strategy=strategy)

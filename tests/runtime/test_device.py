@@ -53,7 +53,9 @@ def expected(shared_bundle, images):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_member_and_batch_size_equals_the_plain_session_bit_for_bit(shared_bundle, images, expected, kind):
+def test_every_member_and_batch_size_equals_the_plain_session_bit_for_bit(
+    shared_bundle, images, expected, kind
+) -> None:
     run = runner(kind, shared_bundle / "model.onnx")
     for _ in range(2):
         for (member, size), logits in expected.items():
@@ -63,7 +65,7 @@ def test_every_member_and_batch_size_equals_the_plain_session_bit_for_bit(shared
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_graph_without_a_condition_id_is_bound_too(shared_bundle, images, kind):
+def test_a_graph_without_a_condition_id_is_bound_too(shared_bundle, images, kind) -> None:
     engine = OnnxruntimeEngine(shared_bundle, read_manifest(shared_bundle), "cpu", 1)
     session = engine._network_session(4, {}, [])
     run = placed(kind, session, 2)
@@ -72,7 +74,7 @@ def test_a_graph_without_a_condition_id_is_bound_too(shared_bundle, images, kind
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_raw_pixels_are_bound_too(built_once, kind):
+def test_raw_pixels_are_bound_too(built_once, kind) -> None:
     path = built_once("uint8") / "model.onnx"
     pixels = np.random.default_rng(0).integers(0, 256, (2, 2, 8, 8, 3), dtype=np.uint8)
     run, session = runner(kind, path), open_session(path)
@@ -82,7 +84,7 @@ def test_raw_pixels_are_bound_too(built_once, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_later_calls_leave_earlier_logits_and_the_images_alone(shared_bundle, images, kind):
+def test_later_calls_leave_earlier_logits_and_the_images_alone(shared_bundle, images, kind) -> None:
     run, given = runner(kind, shared_bundle / "model.onnx"), images.copy()
     first = run(given, 0)
     kept = first.copy()
@@ -94,10 +96,10 @@ def test_later_calls_leave_earlier_logits_and_the_images_alone(shared_bundle, im
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_eight_threads_get_the_single_threaded_bits(shared_bundle, images, expected, kind):
+def test_eight_threads_get_the_single_threaded_bits(shared_bundle, images, expected, kind) -> None:
     run, wrong, start = runner(kind, shared_bundle / "model.onnx", limit=2), [], threading.Barrier(8)
 
-    def work(seed):
+    def work(seed) -> None:
         random = np.random.default_rng(seed)
         start.wait()
         for _ in range(50):
@@ -116,13 +118,13 @@ def test_eight_threads_get_the_single_threaded_bits(shared_bundle, images, expec
 class Recorded:
     """A session that notes each run's graph id, buffers and thread, and fails while it is told to."""
 
-    def __init__(self, session):
+    def __init__(self, session) -> None:
         self.session, self.runs, self.fails = session, [], False
 
     def io_binding(self):
         return self.session.io_binding()
 
-    def run_with_iobinding(self, binding, options):
+    def run_with_iobinding(self, binding, options) -> None:
         addresses = tuple(value and value.data_ptr() for value in binding._bound_inputs.values())
         graph = int(options.get_run_config_entry("gpu_graph_id"))
         self.runs.append((graph, addresses, threading.current_thread().name))
@@ -136,7 +138,7 @@ def recorded(shared_bundle):
     return Recorded(open_session(shared_bundle / "model.onnx"))
 
 
-def test_the_first_batch_sizes_get_a_graph_each_and_the_rest_run_without(recorded, images):
+def test_the_first_batch_sizes_get_a_graph_each_and_the_rest_run_without(recorded, images) -> None:
     run = GraphSession(recorded, CPU, SIGNATURE, 2)
     for size in (2, 4, 3, 2, 4, 1):
         run({"image": images[:size]}, size)
@@ -144,7 +146,7 @@ def test_the_first_batch_sizes_get_a_graph_each_and_the_rest_run_without(recorde
     assert run.batch_sizes == (2, 4)
 
 
-def test_a_replay_reads_and_writes_where_the_capture_did(recorded, images):
+def test_a_replay_reads_and_writes_where_the_capture_did(recorded, images) -> None:
     run = GraphSession(recorded, CPU, SIGNATURE, 2)
     for member in range(3):
         run({"image": images.copy()}, member)
@@ -152,7 +154,7 @@ def test_a_replay_reads_and_writes_where_the_capture_did(recorded, images):
     assert None not in recorded.runs[0][1]
 
 
-def test_all_graphs_of_a_process_run_in_one_thread(shared_bundle, recorded, images):
+def test_all_graphs_of_a_process_run_in_one_thread(shared_bundle, recorded, images) -> None:
     other = Recorded(open_session(shared_bundle / "model.onnx"))
     runs = [GraphSession(session, CPU, SIGNATURE, 1) for session in (recorded, other)]
     threads = [threading.Thread(target=run, args=({"image": images}, 0)) for run in runs for _ in range(3)]
@@ -165,7 +167,7 @@ def test_all_graphs_of_a_process_run_in_one_thread(shared_bundle, recorded, imag
     assert name.startswith("hnexport-cuda-graph")
 
 
-def test_a_capture_that_fails_says_what_to_do_and_can_be_tried_again(recorded, images, expected):
+def test_a_capture_that_fails_says_what_to_do_and_can_be_tried_again(recorded, images, expected) -> None:
     run = GraphSession(recorded, CPU, SIGNATURE, 1)
     recorded.fails = True
     with pytest.raises(ProviderError, match=r"batch of 4 cannot be run as a CUDA graph: CUDA failure 900; load with"):
@@ -176,11 +178,11 @@ def test_a_capture_that_fails_says_what_to_do_and_can_be_tried_again(recorded, i
     assert run.batch_sizes == (4,)
 
 
-def test_a_graph_session_is_freed_in_the_thread_of_graphs(shared_bundle):
+def test_a_graph_session_is_freed_in_the_thread_of_graphs(shared_bundle) -> None:
     freed = []
 
     class Witness(Recorded):
-        def __del__(self):
+        def __del__(self) -> None:
             freed.append(threading.current_thread().name)
 
     run = GraphSession(Witness(open_session(shared_bundle / "model.onnx")), CPU, SIGNATURE, 1)
@@ -189,5 +191,5 @@ def test_a_graph_session_is_freed_in_the_thread_of_graphs(shared_bundle):
     assert freed == [name]
 
 
-def test_a_run_without_a_graph_says_so_to_onnxruntime():
+def test_a_run_without_a_graph_says_so_to_onnxruntime() -> None:
     assert WITHOUT_GRAPH.get_run_config_entry("gpu_graph_id") == "-1"

@@ -27,7 +27,7 @@ GOLDEN = Golden(
 )
 
 
-def check(predict, how=Check.ALL, precision=Precision.FLOAT32, golden=GOLDEN):
+def check(predict, how=Check.ALL, precision=Precision.FLOAT32, golden=GOLDEN) -> None:
     def run(member, inputs):
         return {"logits": predict(member, inputs["image"])}
 
@@ -40,7 +40,7 @@ def predict(member, images):
 
 @pytest.mark.parametrize("precision", list(LOAD_TOLERANCES))  # int8 has samples of its own
 @pytest.mark.parametrize(("factor", "passes"), [(0.9, True), (1.1, False)])
-def test_the_limit_is_the_one_in_the_table(precision, factor, passes):
+def test_the_limit_is_the_one_in_the_table(precision, factor, passes) -> None:
     scale = 1 + factor * LOAD_TOLERANCES[precision].relative_l2
 
     def scaled(member, images):
@@ -53,7 +53,7 @@ def test_the_limit_is_the_one_in_the_table(precision, factor, passes):
             check(scaled, precision=precision)
 
 
-def test_a_logit_that_is_not_a_number_fails_and_its_image_is_named():
+def test_a_logit_that_is_not_a_number_fails_and_its_image_is_named() -> None:
     def broken(member, images):
         logits = predict(member, images)
         logits[-1, 0] = np.nan
@@ -63,7 +63,7 @@ def test_a_logit_that_is_not_a_number_fails_and_its_image_is_named():
         check(broken)
 
 
-def test_swapped_members_fail():
+def test_swapped_members_fail() -> None:
     with pytest.raises(BundleError, match="member 4 does not compute"):
         check(lambda member, images: predict(11 - member, images))
 
@@ -71,13 +71,13 @@ def test_swapped_members_fail():
 @pytest.mark.parametrize(
     ("how", "calls"), [(Check.NONE, []), (Check.SAMPLE, [(4, 1)]), (Check.ALL, [(4, 3), (7, 3)])], ids=str
 )
-def test_a_check_computes_as_much_as_it_says(how, calls):
+def test_a_check_computes_as_much_as_it_says(how, calls) -> None:
     made = []
     check(lambda member, images: made.append((member, len(images))) or predict(member, images), how)
     assert made == calls
 
 
-def test_a_row_may_be_off_by_four_times_what_float32_loses_on_it_by_chance():
+def test_a_row_may_be_off_by_four_times_what_float32_loses_on_it_by_chance() -> None:
     noise = np.zeros((2, 3))
     noise[1, 2] = 1e-3
     golden = dataclasses.replace(GOLDEN, noise={"logits": noise})
@@ -102,13 +102,13 @@ def test_a_row_may_be_off_by_four_times_what_float32_loses_on_it_by_chance():
         check(off(3.9e-3), golden=dataclasses.replace(GOLDEN, eager={"logits": eager}))
 
 
-def test_golden_samples_of_no_member_are_refused():
+def test_golden_samples_of_no_member_are_refused() -> None:
     nobody = dataclasses.replace(GOLDEN, members=np.zeros(0, np.int64))
     for how in (Check.SAMPLE, Check.ALL):
         with pytest.raises(BundleError, match="golden samples are of no member"):
             check(predict, how, golden=nobody)
 
 
-def test_logits_of_another_shape_fail():
+def test_logits_of_another_shape_fail() -> None:
     with pytest.raises(BundleError, match=r"logits should have shape \[3, 5\], found shape \[3, 4\]"):
         check(lambda member, images: predict(member, images)[:, :4])

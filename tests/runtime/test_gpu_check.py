@@ -25,7 +25,7 @@ def tool():
 
 
 @pytest.fixture(autouse=True)
-def _quick(tool, monkeypatch):
+def _quick(tool, monkeypatch) -> None:
     monkeypatch.setattr(tool, "BATCHES", (1, 3))
     monkeypatch.setattr(tool, "REPEATS", 2)
     monkeypatch.setattr(tool, "LISTS", ("cnn",))
@@ -38,7 +38,7 @@ def task(tool, built):
     return tool.Task(bundle=built.path, provider="cpu", seconds=0.0, deadline=math.inf)
 
 
-def test_the_whole_table_on_the_cpu(tool, built, monkeypatch, tmp_path, capsys):
+def test_the_whole_table_on_the_cpu(tool, built, monkeypatch, tmp_path, capsys) -> None:
     out = tmp_path / "table.json"
     arguments = ["gpu_check.py", str(built.path), "--provider", "cpu", "--seconds", "0", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", arguments)
@@ -81,7 +81,7 @@ def test_the_whole_table_on_the_cpu(tool, built, monkeypatch, tmp_path, capsys):
     assert {line.count(" | ") for line in lines} == {6 - 1}  # six columns with two batch sizes
 
 
-def test_a_bundle_is_built_where_none_is_given(tool, monkeypatch, capsys):
+def test_a_bundle_is_built_where_none_is_given(tool, monkeypatch, capsys) -> None:
     monkeypatch.setattr(
         tool, "rows", lambda task, wanted: iter([tool.Row(check="one", passed=False, detail="a\nreason")])
     )
@@ -93,7 +93,7 @@ def test_a_bundle_is_built_where_none_is_given(tool, monkeypatch, capsys):
     assert "| one | NO |  |  |  | a reason |" in printed
 
 
-def test_a_check_that_raises_is_a_row_and_the_rest_is_made(tool, task):
+def test_a_check_that_raises_is_a_row_and_the_rest_is_made(tool, task) -> None:
     def broken():
         yield tool.Row(check="half", passed=True)
         raise RuntimeError("CUDA failure 2: out of memory")
@@ -111,7 +111,7 @@ def test_a_check_that_raises_is_a_row_and_the_rest_is_made(tool, task):
     ]
 
 
-def test_a_check_for_which_no_time_is_left_is_not_begun(tool, built):
+def test_a_check_for_which_no_time_is_left_is_not_begun(tool, built) -> None:
     late = tool.Task(bundle=built.path, provider="cpu", seconds=0.0, deadline=time.monotonic() - 1)
     rows = list(tool.rows(late))
     assert len(rows) > 20
@@ -119,7 +119,7 @@ def test_a_check_for_which_no_time_is_left_is_not_begun(tool, built):
     assert "not run: no time was left" in {row.detail for row in rows}
 
 
-def test_every_setting_loads_and_is_judged_by_its_own_tolerance(tool, built, pretend_cuda):
+def test_every_setting_loads_and_is_judged_by_its_own_tolerance(tool, built, pretend_cuda) -> None:
     task = tool.Task(bundle=built.path, provider="cuda", seconds=0.0, deadline=0.0)
     halve(built.path)
     asked = set()
@@ -135,14 +135,14 @@ def test_every_setting_loads_and_is_judged_by_its_own_tolerance(tool, built, pre
 
 @pytest.mark.parametrize("precision", [Precision.TF32, Precision.FLOAT16])
 @pytest.mark.parametrize("file", ["model.pt", "model.pt2"])
-def test_pytorch_is_judged_by_the_precision(tool, task, file, precision):
+def test_pytorch_is_judged_by_the_precision(tool, task, file, precision) -> None:
     row = tool.torch_row(task, file, precision)
     assert row.passed
     assert (row.error > 1e-5) == (precision is Precision.FLOAT16)
 
 
 @pytest.mark.cuda
-def test_the_table_on_a_gpu(tool, built):
+def test_the_table_on_a_gpu(tool, built) -> None:
     task = tool.Task(bundle=built.path, provider="cuda", seconds=0.0, deadline=math.inf)
     failed = [(row.check, row.detail) for row in tool.rows(task) if row.passed is False]
     assert failed == []

@@ -13,14 +13,14 @@ NHWC = TensorSpec(name="image", dtype="uint8", shape=("batch", 8, 10, 3))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", ">f4"])
-def test_a_cast_that_loses_nothing_is_made(dtype):
+def test_a_cast_that_loses_nothing_is_made(dtype) -> None:
     images = np.random.default_rng(0).standard_normal((2, 3, 8, 10)).astype(dtype)
     checked = check_input(images, NCHW)
     assert checked.dtype == np.dtype("float32")
     assert np.array_equal(checked, images)
 
 
-def test_images_of_the_right_kind_are_not_copied():
+def test_images_of_the_right_kind_are_not_copied() -> None:
     images = np.zeros((2, 3, 8, 10), np.float32)
     assert np.shares_memory(check_input(images, NCHW), images)
 
@@ -57,24 +57,24 @@ BAD = {
 
 
 @pytest.mark.parametrize(("signature", "shape", "dtype", "message"), BAD.values(), ids=BAD.keys())
-def test_images_that_the_graph_does_not_take_are_refused(signature, shape, dtype, message):
+def test_images_that_the_graph_does_not_take_are_refused(signature, shape, dtype, message) -> None:
     with pytest.raises(RuntimeInputError, match=message):
         check_input(np.zeros(shape, dtype), signature)
 
 
-def test_the_transpose_that_an_error_suggests_is_right():
+def test_the_transpose_that_an_error_suggests_is_right() -> None:
     for signature, axes in ((NCHW, (0, 3, 1, 2)), (NHWC, (0, 2, 3, 1))):
         other = NHWC if signature is NCHW else NCHW
         images = np.zeros((2, *other.shape[1:]), signature.dtype)
         assert check_input(images.transpose(axes), signature).shape[1:] == signature.shape[1:]
 
 
-def test_members_may_be_any_iterable_of_whole_numbers():
+def test_members_may_be_any_iterable_of_whole_numbers() -> None:
     assert check_members(np.array([2, 0]), 3) == (2, 0)
     assert check_members((one for one in (1, 1)), 3) == (1, 1)
     assert check_members("all", 3) == (0, 1, 2)
 
 
-def test_an_ensemble_of_one_says_so():
+def test_an_ensemble_of_one_says_so() -> None:
     with pytest.raises(RuntimeInputError, match="member 1 does not exist: this ensemble has only member 0"):
         check_members([1], 1)

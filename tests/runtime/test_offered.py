@@ -21,7 +21,7 @@ CPU_ONLY = ["AzureExecutionProvider", "CPUExecutionProvider"]
 
 
 @pytest.fixture(autouse=True)
-def _cpu_only(monkeypatch):
+def _cpu_only(monkeypatch) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: CPU_ONLY)
 
 
@@ -46,11 +46,11 @@ def plugin(tmp_path, monkeypatch):
     return install
 
 
-def test_what_calls_a_service_is_not_offered():
+def test_what_calls_a_service_is_not_offered() -> None:
     assert offered.offered() == ("cpu",)
 
 
-def test_a_provider_that_nobody_knows_is_named_as_onnxruntime_names_it(monkeypatch):
+def test_a_provider_that_nobody_knows_is_named_as_onnxruntime_names_it(monkeypatch) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [*CPU_ONLY, "VitisAIExecutionProvider"])
     assert offered.offered() == ("cpu", "vitisai")
     assert offered.execution_provider("vitisai") == "VitisAIExecutionProvider"
@@ -58,7 +58,7 @@ def test_a_provider_that_nobody_knows_is_named_as_onnxruntime_names_it(monkeypat
     assert quick_obstacle("vitisai") is None
 
 
-def test_a_plugin_wheel_is_offered_before_it_is_registered(plugin):
+def test_a_plugin_wheel_is_offered_before_it_is_registered(plugin) -> None:
     library = plugin()
     (found,) = offered.installed_plugins()
     assert (found.wheel, found.library, found.providers) == (
@@ -70,13 +70,13 @@ def test_a_plugin_wheel_is_offered_before_it_is_registered(plugin):
     assert quick_obstacle("toy") is None
 
 
-def test_a_plugin_that_cannot_be_loaded_is_refused_with_its_name(plugin, shared_bundle):
+def test_a_plugin_that_cannot_be_loaded_is_refused_with_its_name(plugin, shared_bundle) -> None:
     plugin()
     with pytest.raises(ProviderError, match=r"provider 'toy' cannot be had: .*onnxruntime-ep-toy 1.2.*doctor"):
         load(shared_bundle, provider="toy")
 
 
-def test_a_plugin_without_a_device_is_refused_with_the_remedy(plugin, shared_bundle, monkeypatch):
+def test_a_plugin_without_a_device_is_refused_with_the_remedy(plugin, shared_bundle, monkeypatch) -> None:
     plugin()
     monkeypatch.setattr(providers, "register_plugin", lambda *_: None)
     with pytest.raises(ProviderError, match=r"onnxruntime-ep-toy 1.2 finds no device here; install the driver"):
@@ -92,7 +92,7 @@ def test_a_plugin_without_a_device_is_refused_with_the_remedy(plugin, shared_bun
     ],
     ids=["broken", "only requires another", "something else"],
 )
-def test_a_wheel_that_brings_no_plugin_is_not_offered(plugin, name, module, fault):
+def test_a_wheel_that_brings_no_plugin_is_not_offered(plugin, name, module, fault) -> None:
     plugin(module, name)
     assert [found.fault for found in offered.installed_plugins()] == ([fault] if fault else [])
     assert offered.offered() == ("cpu",)
@@ -108,20 +108,20 @@ def test_a_wheel_that_brings_no_plugin_is_not_offered(plugin, name, module, faul
     ],
     ids=["numbers", "nothing", "two lines", "an exit"],
 )
-def test_a_plugin_that_talks_nonsense_is_a_fault_and_nothing_else(plugin, says, fault):
+def test_a_plugin_that_talks_nonsense_is_a_fault_and_nothing_else(plugin, says, fault) -> None:
     plugin(f"{says}\ndef get_library_path(): return 'x.so'\n")
     (found,) = offered.installed_plugins()
     assert re.search(fault, found.fault)
     assert offered.offered() == ("cpu",)
 
 
-def test_a_plugin_may_name_one_provider_as_a_text_and_print_what_it_likes(plugin, capsys):
+def test_a_plugin_may_name_one_provider_as_a_text_and_print_what_it_likes(plugin, capsys) -> None:
     plugin("print('hello')\ndef get_library_path(): return 'x.so'\ndef get_ep_names(): return 'ToyExecutionProvider'")
     assert offered.offered() == ("cpu", "toy")
     assert capsys.readouterr().out == ""
 
 
-def test_devices_that_an_application_registered_are_taken_without_a_wheel(monkeypatch, shared_bundle):
+def test_devices_that_an_application_registered_are_taken_without_a_wheel(monkeypatch, shared_bundle) -> None:
     """With a real session on the CPU that says it is the toy's."""
     device = SimpleNamespace(ep_name="ToyExecutionProvider", ep_metadata={"library_path": "/opt/libtoy.so"})
     monkeypatch.setattr(onnxruntime, "get_ep_devices", lambda: [device, device])
@@ -130,7 +130,7 @@ def test_devices_that_an_application_registered_are_taken_without_a_wheel(monkey
     added, make = [], onnxruntime.InferenceSession
 
     class Options(onnxruntime.SessionOptions):
-        def add_provider_for_devices(self, devices, settings):
+        def add_provider_for_devices(self, devices, settings) -> None:
             added.append((devices, settings))
 
         def has_providers(self):
@@ -150,31 +150,31 @@ def test_devices_that_an_application_registered_are_taken_without_a_wheel(monkey
 
 
 @pytest.mark.parametrize("name", [short for short in offered.KNOWN if short not in ("cpu", "cuda", "tensorrt")])
-def test_a_known_provider_that_is_missing_says_what_to_install(name):
+def test_a_known_provider_that_is_missing_says_what_to_install(name) -> None:
     found = quick_obstacle(name)
     assert f"has no provider {name!r}, only cpu" in found.what
     assert "install" in found.remedy
 
 
-def test_webgpu_without_a_gpu_is_explained():
+def test_webgpu_without_a_gpu_is_explained() -> None:
     error = (
         "webgpu_context.cc:65 onnxruntime::webgpu::WebGpuContext::Initialize status == RequestAdapterStatus::Success"
     )
     assert explain("webgpu", error).what == "WebGPU finds no GPU"
 
 
-def test_what_a_provider_cannot_do_limits_what_is_asked_of_it():
+def test_what_a_provider_cannot_do_limits_what_is_asked_of_it() -> None:
     assert limited(Limits(), Device(provider="webgpu")) == Limits(keeps_nan=False)
     assert limited(Limits(), Device(provider="openvino")) == Limits(keeps_nan=False, id_bits=32)
     assert limited(Limits(), Device(provider="toy")) == limited(Limits(), Device()) == Limits()
 
 
-def test_a_command_refuses_a_name_that_is_no_providers(shared_bundle, zygote, tmp_path):
+def test_a_command_refuses_a_name_that_is_no_providers(shared_bundle, zygote, tmp_path) -> None:
     for command in (["verify"], ["bench", "--seconds", "1"]):
         done = zygote.run([*command, shared_bundle, "--provider", "gpu"], cwd=tmp_path, env=os.environ)
         assert done.returncode == 2
         assert "unknown provider 'gpu': choose one of auto, cpu, cuda" in done.stderr
 
 
-def test_every_wheel_that_brings_onnxruntime_is_known():
+def test_every_wheel_that_brings_onnxruntime_is_known() -> None:
     assert set(importlib.metadata.packages_distributions().get("onnxruntime", ())) <= set(RUNTIME_WHEELS)

@@ -38,7 +38,7 @@ def replaced(own_bundle):
 
 
 @pytest.mark.parametrize("how", LOADED)
-def test_a_member_made_after_the_bundle_was_replaced_is_refused(own_bundle, replaced, images, how):
+def test_a_member_made_after_the_bundle_was_replaced_is_refused(own_bundle, replaced, images, how) -> None:
     ensemble = load(own_bundle, provider="cpu", **LOADED[how])
     resident = ensemble.predict(images, member=0)
     replaced()
@@ -49,7 +49,7 @@ def test_a_member_made_after_the_bundle_was_replaced_is_refused(own_bundle, repl
 
 
 @pytest.mark.parametrize("how", LOADED)
-def test_a_member_made_after_the_bundle_was_removed_is_refused(own_bundle, images, how):
+def test_a_member_made_after_the_bundle_was_removed_is_refused(own_bundle, images, how) -> None:
     ensemble = load(own_bundle, provider="cpu", **LOADED[how])
     shutil.rmtree(own_bundle)
     with pytest.raises(BundleError, match="was replaced or changed since it was loaded: load it again"):
@@ -57,7 +57,7 @@ def test_a_member_made_after_the_bundle_was_removed_is_refused(own_bundle, image
 
 
 @pytest.mark.parametrize("how", LOADED)
-def test_the_same_bundle_in_its_place_is_the_same(own_bundle, shared_bundle, images, how):
+def test_the_same_bundle_in_its_place_is_the_same(own_bundle, shared_bundle, images, how) -> None:
     ensemble = load(own_bundle, provider="cpu", **LOADED[how])
     shutil.rmtree(own_bundle)
     shutil.copytree(shared_bundle, own_bundle)

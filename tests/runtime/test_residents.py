@@ -10,7 +10,7 @@ from hnexport.runtime.residents import ResidentMembers
 class Maker:
     """Makes a predictor that returns its member, and counts."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.made = []
 
     def __call__(self, member, conditions):
@@ -18,7 +18,7 @@ class Maker:
         return lambda images: (member, images)
 
 
-def test_the_least_recently_used_member_is_dropped():
+def test_the_least_recently_used_member_is_dropped() -> None:
     maker = Maker()
     residents = ResidentMembers(maker, limit=2)
     for member in (0, 1, 0, 2):
@@ -27,7 +27,7 @@ def test_the_least_recently_used_member_is_dropped():
     assert maker.made == [(0,), (1,), (2,)]
 
 
-def test_room_is_made_before_a_member_is():
+def test_room_is_made_before_a_member_is() -> None:
     counts = []
     residents = ResidentMembers(lambda member, _: counts.append(len(residents.members)) or (lambda images: member), 2)
     for member in range(4):
@@ -35,7 +35,7 @@ def test_room_is_made_before_a_member_is():
     assert counts == [0, 1, 1, 1]
 
 
-def test_a_member_that_is_there_is_handed_out_while_another_is_made():
+def test_a_member_that_is_there_is_handed_out_while_another_is_made() -> None:
     making, go_on = threading.Event(), threading.Event()
 
     def make(member, conditions):
@@ -56,7 +56,7 @@ def test_a_member_that_is_there_is_handed_out_while_another_is_made():
     assert residents.members == (0, 1)
 
 
-def test_a_member_that_cannot_be_made_leaves_the_others_and_can_be_tried_again():
+def test_a_member_that_cannot_be_made_leaves_the_others_and_can_be_tried_again() -> None:
     fail = [True]
 
     def make(member, conditions):

@@ -39,7 +39,7 @@ def texts():
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", LISTS)
-def test_every_output_of_every_member_is_what_pytorch_in_float64_gives(name, engine, strategy):
+def test_every_output_of_every_member_is_what_pytorch_in_float64_gives(name, engine, strategy) -> None:
     bundle = built_list(name).path
     ensemble = load(bundle, engine=engine, strategy=strategy, provider="cpu", check="all")
     golden = read_golden(bundle)
@@ -55,13 +55,13 @@ def test_every_output_of_every_member_is_what_pytorch_in_float64_gives(name, eng
             assert np.array_equal(array, known)
 
 
-def test_inputs_in_a_mapping_and_by_their_names_are_the_same(reader, texts):
+def test_inputs_in_a_mapping_and_by_their_names_are_the_same(reader, texts) -> None:
     together, named = reader.predict(texts, member=1), reader.predict(**texts, member=1)
     assert list(together) == ["logits", "decoded", "choice"]
     assert all(np.array_equal(together[name], named[name]) for name in together)
 
 
-def test_the_only_input_may_be_given_by_its_name_too():
+def test_the_only_input_may_be_given_by_its_name_too() -> None:
     cnn = load(built_list("cnn").path, provider="cpu", check="none")
     image = read_golden(built_list("cnn").path).inputs["image"]
     expected = cnn.predict(image, member=2)
@@ -75,7 +75,7 @@ def test_the_only_input_may_be_given_by_its_name_too():
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_several_members_of_several_outputs_equal_single_calls_bit_for_bit(texts, strategy):
+def test_several_members_of_several_outputs_equal_single_calls_bit_for_bit(texts, strategy) -> None:
     reader = load(built_list("reader").path, provider="cpu", strategy=strategy, check="none")
     together = reader.predict(texts, members=[2, 0, 2])
     for row, member in enumerate((2, 0, 2)):
@@ -85,7 +85,7 @@ def test_several_members_of_several_outputs_equal_single_calls_bit_for_bit(texts
 
 @pytest.mark.parametrize("time", [1, 4, 9])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_an_open_axis_takes_any_size(strategy, time):
+def test_an_open_axis_takes_any_size(strategy, time) -> None:
     random = np.random.default_rng(time)
     texts = {"tokens": random.integers(0, 11, (5, time)), "weighting": random.random((5, time), np.float32) + 0.1}
     found = load(built_list("reader").path, provider="cpu", strategy=strategy).predict(texts, member=2)
@@ -133,12 +133,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("given", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_inputs_that_do_not_fit_are_our_error(reader, texts, given, message):
+def test_inputs_that_do_not_fit_are_our_error(reader, texts, given, message) -> None:
     with pytest.raises(RuntimeInputError, match=message):
         reader.predict(given(*texts.values()), member=0)
 
 
-def test_inputs_are_given_once(reader, texts):
+def test_inputs_are_given_once(reader, texts) -> None:
     with pytest.raises(RuntimeInputError, match="either in one argument or by their names, not both"):
         reader.predict(texts, tokens=texts["tokens"], member=0)
     with pytest.raises(RuntimeInputError, match="the input 'tokens' is missing"):
@@ -150,14 +150,14 @@ def test_inputs_are_given_once(reader, texts):
     [lambda tokens: tokens.astype(np.int32), lambda tokens: tokens.astype(np.uint8), lambda tokens: tokens.tolist()],
     ids=["int32", "uint8", "lists"],
 )
-def test_whole_numbers_of_any_kind_that_fit_are_taken(reader, texts, change):
+def test_whole_numbers_of_any_kind_that_fit_are_taken(reader, texts, change) -> None:
     expected, found = (
         reader.predict({**texts, "tokens": tokens}, member=1) for tokens in (texts["tokens"], change(texts["tokens"]))
     )
     assert np.array_equal(found["logits"], expected["logits"])
 
 
-def test_whole_numbers_of_python_become_floats_where_no_pixels_are_meant():
+def test_whole_numbers_of_python_become_floats_where_no_pixels_are_meant() -> None:
     regressor = load(built_list("regressor").path, provider="cpu")
     features = [[1, 2, 3, 4]]
     found = regressor.predict(features=features, setting=[1], member=0)
@@ -165,7 +165,7 @@ def test_whole_numbers_of_python_become_floats_where_no_pixels_are_meant():
     assert np.array_equal(found["mean"], known["mean"])
 
 
-def test_a_prediction_of_several_outputs_is_said_of_each(reader, texts):
+def test_a_prediction_of_several_outputs_is_said_of_each(reader, texts) -> None:
     found, several = reader.predict_mean(texts), reader.predict(texts, members="all")
     assert list(found) == ["logits", "decoded", "choice"]
     logits, decoded, choice = found.values()
@@ -181,7 +181,7 @@ def test_a_prediction_of_several_outputs_is_said_of_each(reader, texts):
     assert np.array_equal(choice.values, several["choice"])
 
 
-def test_classes_may_lie_along_any_axis():
+def test_classes_may_lie_along_any_axis() -> None:
     pixels = load(built_list("pixels").path, provider="cpu")
     field = ENSEMBLES["pixels"].inputs(3, 1)["field"].numpy()
     found = pixels.predict_mean(field)
@@ -197,7 +197,7 @@ def test_classes_may_lie_along_any_axis():
     assert pixels.classes == 4
 
 
-def test_a_value_has_the_members_mean_and_variance_as_a_population():
+def test_a_value_has_the_members_mean_and_variance_as_a_population() -> None:
     bundle = built_list("regressor").path
     golden = read_golden(bundle)
     found = load(bundle, provider="cpu").predict_mean(golden.inputs)
@@ -209,25 +209,25 @@ def test_a_value_has_the_members_mean_and_variance_as_a_population():
     assert found["whole"].values.shape == (2,)
 
 
-def test_a_loaded_list_says_what_it_is(reader):
+def test_a_loaded_list_says_what_it_is(reader) -> None:
     assert repr(reader) == "<LoadedEnsemble reader: 3 members, onnxruntime on cpu, materialised>"
     assert reader.classes == 0
     assert [tensor.name for tensor in reader.signature.inputs] == ["tokens", "weighting"]
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_members_of_a_list_are_materialised_where_they_fit(name):
+def test_members_of_a_list_are_materialised_where_they_fit(name) -> None:
     assert load(built_list(name).path, provider="cpu").strategy is Strategy.MATERIALISED
 
 
-def test_a_list_that_shares_nearly_everything_generates(monkeypatch):
+def test_a_list_that_shares_nearly_everything_generates(monkeypatch) -> None:
     manifest = read_manifest(built_list("reader").path)
     assert 0.25 < own_share(manifest) < 1
     monkeypatch.setattr(loading, "own_share", lambda manifest: 0.2)
     assert load(built_list("reader").path, provider="cpu").strategy is Strategy.GENERATED
 
 
-def test_a_tied_weight_counts_once():
+def test_a_tied_weight_counts_once() -> None:
     manifest = read_manifest(built_list("reader").path)
     tied = [slot for slot in manifest.slots if slot.alias_of is not None]
     assert [slot.name for slot in tied] == ["decode.weight"]
@@ -235,7 +235,7 @@ def test_a_tied_weight_counts_once():
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_weights_that_a_session_refers_to_are_kept_and_no_others(name):
+def test_weights_that_a_session_refers_to_are_kept_and_no_others(name) -> None:
     """NaN in what was given, after the session was made: outputs change if it refers to them, so they are kept."""
     bundle = built_list(name).path
     engine = OnnxruntimeEngine(bundle, read_manifest(bundle), "cpu", 1, trial=lambda: _first(bundle))
@@ -246,7 +246,7 @@ def test_weights_that_a_session_refers_to_are_kept_and_no_others(name):
     assert all(np.isfinite(array).all() for array in after.values())
 
 
-def test_where_no_sample_is_known_that_runs_the_weights_are_kept():
+def test_where_no_sample_is_known_that_runs_the_weights_are_kept() -> None:
     bundle = built_list("reader").path
 
     def broken():
@@ -261,7 +261,7 @@ def _first(bundle):
     return {name: array[:1] for name, array in read_golden(bundle).inputs.items()}
 
 
-def golden_with(monkeypatch, bundle, change):
+def golden_with(monkeypatch, bundle, change) -> None:
     """Let `load` read golden samples that were changed."""
     golden = read_golden(bundle)
     outputs = {name: array.copy() for name, array in golden.outputs.items()}
@@ -269,10 +269,10 @@ def golden_with(monkeypatch, bundle, change):
     monkeypatch.setattr(files, "read_golden", lambda folder, manifest: dataclasses.replace(golden, outputs=outputs))
 
 
-def test_the_output_that_differs_is_named(monkeypatch):
+def test_the_output_that_differs_is_named(monkeypatch) -> None:
     bundle = built_list("reader").path
 
-    def change(outputs):
+    def change(outputs) -> None:
         outputs["decoded"][2, 1] *= 1.001
 
     golden_with(monkeypatch, bundle, change)
@@ -281,11 +281,11 @@ def test_the_output_that_differs_is_named(monkeypatch):
         load(bundle, provider="cpu", check="all")
 
 
-def test_an_output_of_the_whole_batch_is_checked_over_the_whole_batch(monkeypatch):
+def test_an_output_of_the_whole_batch_is_checked_over_the_whole_batch(monkeypatch) -> None:
     bundle = built_list("regressor").path
     load(bundle, provider="cpu", check="sample")
 
-    def change(outputs):
+    def change(outputs) -> None:
         outputs["whole"][0] *= 1.001
 
     golden_with(monkeypatch, bundle, change)
@@ -294,10 +294,10 @@ def test_an_output_of_the_whole_batch_is_checked_over_the_whole_batch(monkeypatc
 
 
 @pytest.mark.parametrize(("wrong", "refused"), [(1, False), (2, True)])
-def test_one_whole_number_may_be_another_and_no_more(monkeypatch, caplog, wrong, refused):
+def test_one_whole_number_may_be_another_and_no_more(monkeypatch, caplog, wrong, refused) -> None:
     bundle = built_list("reader").path
 
-    def change(outputs):
+    def change(outputs) -> None:
         outputs["choice"].reshape(-1)[:wrong] += 1
 
     golden_with(monkeypatch, bundle, change)
@@ -312,7 +312,7 @@ def test_one_whole_number_may_be_another_and_no_more(monkeypatch, caplog, wrong,
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("name", LISTS)
-def test_cuda_binds_every_input_and_output_and_captures_only_what_it_can(name, strategy, pretend_cuda, caplog):
+def test_cuda_binds_every_input_and_output_and_captures_only_what_it_can(name, strategy, pretend_cuda, caplog) -> None:
     bundle = built_list(name).path
     options = {"provider": "cuda", "strategy": strategy, "check": "all", "cuda": CudaOptions(graph=True)}
     with caplog.at_level(logging.INFO, "hnexport.runtime"):
@@ -343,5 +343,5 @@ CAPTURED = {
 
 
 @pytest.mark.parametrize(("signature", "captured"), CAPTURED.values(), ids=CAPTURED.keys())
-def test_a_graph_is_captured_of_one_batch_of_floats_or_pixels_alone(signature, captured):
+def test_a_graph_is_captured_of_one_batch_of_floats_or_pixels_alone(signature, captured) -> None:
     assert can_capture(signature) is captured

@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 from pathlib import Path
+from typing import Never
 
 import pytest
 
@@ -34,23 +35,23 @@ def reads(monkeypatch):
     return names
 
 
-def verify(bundle, checksums=Checksums.REMEMBERED, names=(NAME,)):
+def verify(bundle, checksums=Checksums.REMEMBERED, names=(NAME,)) -> None:
     verify_files(bundle, read_manifest(bundle), names, checksums)
 
 
-def test_a_large_file_is_read_once_and_then_remembered(large, reads):
+def test_a_large_file_is_read_once_and_then_remembered(large, reads) -> None:
     verify(large)
     verify(large)
     assert reads == [NAME]
 
 
-def test_small_files_are_read_every_time(large, reads):
+def test_small_files_are_read_every_time(large, reads) -> None:
     verify(large, names=["model.onnx"])
     verify(large, names=["model.onnx"])
     assert reads == ["model.onnx"] * 2
 
 
-def test_always_reads_every_time_and_never_not_at_all(large, reads):
+def test_always_reads_every_time_and_never_not_at_all(large, reads) -> None:
     verify(large)
     verify(large, Checksums.ALWAYS)
     assert reads == [NAME] * 2
@@ -58,21 +59,21 @@ def test_always_reads_every_time_and_never_not_at_all(large, reads):
     assert reads == [NAME] * 2
 
 
-def test_a_damaged_file_is_not_remembered_as_whole(large):
+def test_a_damaged_file_is_not_remembered_as_whole(large) -> None:
     flip(large / NAME)
     for _ in range(2):
         with pytest.raises(BundleError, match=r"weights.bin is damaged"):
             verify(large)
 
 
-def test_damage_after_it_was_remembered_is_found(large):
+def test_damage_after_it_was_remembered_is_found(large) -> None:
     verify(large)
     flip(large / NAME)
     with pytest.raises(BundleError, match=r"weights.bin is damaged"):
         verify(large)
 
 
-def test_damage_that_keeps_size_and_modification_time_is_found(large):
+def test_damage_that_keeps_size_and_modification_time_is_found(large) -> None:
     verify(large)
     before = (large / NAME).stat()
     flip(large / NAME)
@@ -82,7 +83,7 @@ def test_damage_that_keeps_size_and_modification_time_is_found(large):
         verify(large)
 
 
-def test_another_file_at_the_same_place_is_read(large, reads, tmp_path):
+def test_another_file_at_the_same_place_is_read(large, reads, tmp_path) -> None:
     verify(large)
     shutil.copy2(large / NAME, tmp_path / "copy")
     (tmp_path / "copy").replace(large / NAME)
@@ -90,7 +91,7 @@ def test_another_file_at_the_same_place_is_read(large, reads, tmp_path):
     assert reads == [NAME] * 2
 
 
-def test_a_file_that_has_just_changed_is_read_again_next_time(large, reads, monkeypatch):
+def test_a_file_that_has_just_changed_is_read_again_next_time(large, reads, monkeypatch) -> None:
     monkeypatch.setattr(verified, "_SETTLED_NS", 3600 * 10**9)
     verify(large)
     verify(large)
@@ -109,7 +110,7 @@ CORRUPT = {
 
 
 @pytest.mark.parametrize("content", CORRUPT.values(), ids=CORRUPT)
-def test_a_corrupt_entry_is_ignored_and_replaced(large, reads, content):
+def test_a_corrupt_entry_is_ignored_and_replaced(large, reads, content) -> None:
     verify(large)
     (entry,) = (cache_folder() / "verified").iterdir()
     entry.write_bytes(content)
@@ -119,7 +120,7 @@ def test_a_corrupt_entry_is_ignored_and_replaced(large, reads, content):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
-def test_an_entry_that_is_a_fifo_is_not_waited_for(large, reads):
+def test_an_entry_that_is_a_fifo_is_not_waited_for(large, reads) -> None:
     verify(large)
     (entry,) = (cache_folder() / "verified").iterdir()
     entry.unlink()
@@ -128,7 +129,7 @@ def test_an_entry_that_is_a_fifo_is_not_waited_for(large, reads):
     assert reads == [NAME] * 2
 
 
-def test_an_entry_about_other_content_is_ignored(large, reads):
+def test_an_entry_about_other_content_is_ignored(large, reads) -> None:
     verify(large)
     (entry,) = (cache_folder() / "verified").iterdir()
     held = json.loads(entry.read_text())
@@ -137,7 +138,7 @@ def test_an_entry_about_other_content_is_ignored(large, reads):
     assert reads == [NAME] * 2
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(large, reads, monkeypatch, tmp_path):
+def test_a_cache_that_cannot_be_written_is_no_error(large, reads, monkeypatch, tmp_path) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     verify(large)
@@ -145,8 +146,8 @@ def test_a_cache_that_cannot_be_written_is_no_error(large, reads, monkeypatch, t
     assert reads == [NAME] * 2
 
 
-def test_a_user_without_a_home_folder_is_no_error(large, reads, monkeypatch):
-    def homeless():
+def test_a_user_without_a_home_folder_is_no_error(large, reads, monkeypatch) -> None:
+    def homeless() -> Never:
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.delenv("XDG_CACHE_HOME")
@@ -155,10 +156,10 @@ def test_a_user_without_a_home_folder_is_no_error(large, reads, monkeypatch):
     assert reads == [NAME]
 
 
-def test_loads_at_the_same_time_do_not_spoil_each_others_entry(large, reads):
+def test_loads_at_the_same_time_do_not_spoil_each_others_entry(large, reads) -> None:
     start, failures = threading.Barrier(8), []
 
-    def work():
+    def work() -> None:
         start.wait()
         try:
             for _ in range(20):
@@ -178,7 +179,7 @@ def test_loads_at_the_same_time_do_not_spoil_each_others_entry(large, reads):
     assert len(reads) == count
 
 
-def flip(path):
+def flip(path) -> None:
     with path.open("r+b") as file:
         file.seek(4096)
         byte = file.read(1)[0]

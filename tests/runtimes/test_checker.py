@@ -26,7 +26,7 @@ def complete(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_file_is_loaded_with_its_weights_and_passes_the_full_check(complete, file):
+def test_a_file_is_loaded_with_its_weights_and_passes_the_full_check(complete, file) -> None:
     folder, _ = complete
     model = onnx.load(folder / file)
     assert all(initializer.data_location != onnx.TensorProto.EXTERNAL for initializer in model.graph.initializer)
@@ -34,7 +34,7 @@ def test_a_file_is_loaded_with_its_weights_and_passes_the_full_check(complete, f
     onnx.checker.check_model(model, full_check=True)
 
 
-def test_batch_norms_have_constant_parameters_and_stay_where_they_fold(complete):
+def test_batch_norms_have_constant_parameters_and_stay_where_they_fold(complete) -> None:
     folder, _ = complete
     norms = {}
     for file in FILES:
@@ -49,7 +49,7 @@ def test_batch_norms_have_constant_parameters_and_stay_where_they_fold(complete)
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_axes_of_any_size_have_the_names_of_the_signature(complete, file):
+def test_axes_of_any_size_have_the_names_of_the_signature(complete, file) -> None:
     folder, signature = complete
     named = {
         size for tensor in (*signature.inputs, *signature.outputs) for size in tensor.shape if isinstance(size, str)

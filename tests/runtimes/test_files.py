@@ -82,7 +82,7 @@ class Loaded:
                 assert np.array_equal(found, expected)
         return worst
 
-    def assert_nan(self, outputs):
+    def assert_nan(self, outputs) -> None:
         for output in self.signature.outputs:
             if output.is_floating:
                 assert np.isnan(outputs[output.name]).all()
@@ -106,7 +106,7 @@ def _id(member):
     return np.array(member, np.int64)
 
 
-def test_the_model_is_right_for_every_member_at_every_batch_size(loaded):
+def test_the_model_is_right_for_every_member_at_every_batch_size(loaded) -> None:
     members = [*range(loaded.members)]
     batches = [None, [0], [SAMPLES - 1, 0, 1], [*range(SAMPLES), 0, *range(SAMPLES)]]
     asked = [(member, batch) for member in members for batch in batches]
@@ -114,12 +114,12 @@ def test_the_model_is_right_for_every_member_at_every_batch_size(loaded):
     assert max(loaded.compare(one, *case) for one, case in zip(found, asked, strict=True)) <= LIMIT
 
 
-def test_an_id_that_does_not_exist_gives_nan_in_the_model(loaded):
+def test_an_id_that_does_not_exist_gives_nan_in_the_model(loaded) -> None:
     for outputs in loaded.run(MODEL_FILE, [{COND_ID: _id(one), **loaded.inputs()} for one in loaded.unknown]):
         loaded.assert_nan(outputs)
 
 
-def test_the_ensemble_is_right_for_ids_in_any_order(loaded):
+def test_the_ensemble_is_right_for_ids_in_any_order(loaded) -> None:
     if loaded.refuses(ENSEMBLE_FILE):
         return
     last = loaded.members - 1
@@ -134,7 +134,7 @@ def test_the_ensemble_is_right_for_ids_in_any_order(loaded):
             assert np.isfinite(outputs[summary.name]).all()
 
 
-def test_an_id_that_does_not_exist_gives_nan_in_its_row_of_the_ensemble(loaded):
+def test_an_id_that_does_not_exist_gives_nan_in_its_row_of_the_ensemble(loaded) -> None:
     if loaded.refuses(ENSEMBLE_FILE):
         return
     ids = np.array([0, loaded.members, -1], np.int64)
@@ -146,7 +146,7 @@ def test_an_id_that_does_not_exist_gives_nan_in_its_row_of_the_ensemble(loaded):
             assert np.isnan(found[1:]).all()
 
 
-def test_hypernet_and_network_are_the_model(loaded, tmp_path):
+def test_hypernet_and_network_are_the_model(loaded, tmp_path) -> None:
     members = [*range(loaded.members)]
     weights = loaded.run(HYPERNET_FILE, [{COND_ID: _id(member)} for member in members])
     for member, tensors in zip(members, weights, strict=True):
@@ -157,14 +157,14 @@ def test_hypernet_and_network_are_the_model(loaded, tmp_path):
         assert loaded.compare(found[1], member, samples) <= LIMIT
 
 
-def test_an_id_that_does_not_exist_gives_nan_in_what_depends_on_the_member(loaded):
+def test_an_id_that_does_not_exist_gives_nan_in_what_depends_on_the_member(loaded) -> None:
     for tensors in loaded.run(HYPERNET_FILE, [{COND_ID: _id(one)} for one in loaded.unknown]):
         for slot in loaded.files.supplied:
             assert tensors[slot].dtype.kind != "f" or np.isnan(tensors[slot]).all(), slot
 
 
 @pytest.mark.parametrize("missing", [4, "all"])
-def test_a_file_that_is_too_short_for_the_network_is_refused(loaded, tmp_path, missing):
+def test_a_file_that_is_too_short_for_the_network_is_refused(loaded, tmp_path, missing) -> None:
     (tensors,) = loaded.run(HYPERNET_FILE, [{COND_ID: _id(0)}])
     folder = network_folder(loaded, tensors, tmp_path / "short")
     supplied = folder / SUPPLIED_FILE
@@ -173,13 +173,13 @@ def test_a_file_that_is_too_short_for_the_network_is_refused(loaded, tmp_path, m
         loaded.run(NETWORK_FILE, [loaded.inputs()], bundle=folder)
 
 
-def test_the_network_without_a_member_is_refused(loaded):
+def test_the_network_without_a_member_is_refused(loaded) -> None:
     with refused():
         loaded.run(NETWORK_FILE, [loaded.inputs()])
 
 
 @pytest.mark.parametrize("file", [MODEL_FILE, ENSEMBLE_FILE, HYPERNET_FILE])
-def test_files_are_read_from_memory(loaded, file):
+def test_files_are_read_from_memory(loaded, file) -> None:
     if loaded.runtime in NEVER_FROM_MEMORY:
         return  # it has no way to hand over the weights
     call = {COND_IDS: np.array([1], np.int64)} if file == ENSEMBLE_FILE else {COND_ID: _id(1)}
@@ -191,7 +191,7 @@ def test_files_are_read_from_memory(loaded, file):
         assert loaded.compare(outputs, 1) <= LIMIT
 
 
-def test_files_are_read_over_symlinks(loaded, tmp_path):
+def test_files_are_read_over_symlinks(loaded, tmp_path) -> None:
     if loaded.runtime in FROM_MEMORY_ALONE:
         return  # it reads no files
     store, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "main"

@@ -25,7 +25,7 @@ def ruled(tmp_path_factory):
     return bundle
 
 
-def test_members_in_the_bundle_s_order_are_told_apart(ruled, tmp_path):
+def test_members_in_the_bundle_s_order_are_told_apart(ruled, tmp_path) -> None:
     images = splits()[2].images[:60]
     np.save(tmp_path / "images.npy", images)
     options = ScoreOptions(until="bundle", member_outputs=True, provider="cpu")

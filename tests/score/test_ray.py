@@ -47,7 +47,7 @@ def short():
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_ray_writes_the_same_bytes_as_this_process(bundle, forms, whole, short, tmp_path):
+def test_ray_writes_the_same_bytes_as_this_process(bundle, forms, whole, short, tmp_path) -> None:
     out = tmp_path / "out.parquet"
     command = [sys.executable, "-c", RUNS, str(bundle), str(forms["photos"]), str(out)]
     done = subprocess.run(
@@ -61,7 +61,7 @@ def test_ray_writes_the_same_bytes_as_this_process(bundle, forms, whole, short, 
     assert out.read_bytes() == whole
 
 
-def test_auto_is_the_cpu_and_no_actors_are_none():
+def test_auto_is_the_cpu_and_no_actors_are_none() -> None:
     here, there = for_ray(ScoreOptions()), for_ray(ScoreOptions(provider="cuda"))
     assert (here.provider, here.strategy) == ("cpu", "materialised")
     assert (there.provider, there.strategy) == ("cuda", "generated")

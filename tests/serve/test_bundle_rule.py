@@ -26,7 +26,7 @@ def wish(manifest, **parameters):
     return asked(parameters, members=3, signature=manifest.signature, precisions=["float32"], manifest=manifest)
 
 
-def test_the_rule_and_the_order_are_those_of_the_bundle(manifest):
+def test_the_rule_and_the_order_are_those_of_the_bundle(manifest) -> None:
     for parameters in ({}, {"members": "all"}):
         found = wish(manifest, until="bundle", **parameters)
         assert (found.members, found.until) == ((2, 0, 1), Until(confidence=0.9, least=2))
@@ -35,13 +35,13 @@ def test_the_rule_and_the_order_are_those_of_the_bundle(manifest):
 
 
 @pytest.mark.parametrize("parameters", [{"members": "0,1"}, {"member": 1}])
-def test_nothing_else_goes_with_it(manifest, parameters):
+def test_nothing_else_goes_with_it(manifest, parameters) -> None:
     with pytest.raises(RefusedError, match="asks all members in the bundle's own order"):
         wish(manifest, until="bundle", **parameters)
     with pytest.raises(RefusedError, match="least is the bundle's own"):
         wish(manifest, until="bundle", least=2)
 
 
-def test_a_bundle_without_a_rule_refuses(manifest):
+def test_a_bundle_without_a_rule_refuses(manifest) -> None:
     with pytest.raises(RefusedError, match="^the rule 'bundle' is for a bundle that says when its members are enough"):
         wish(dataclasses.replace(manifest, anytime=None), until="bundle")

@@ -10,7 +10,7 @@ from hnexport.serve.tensors import DATATYPES, as_json_numbers, from_bytes, from_
 
 
 @pytest.mark.parametrize(("datatype", "dtype"), DATATYPES.items())
-def test_every_datatype_comes_back_bit_for_bit_from_bytes_and_from_json(datatype, dtype):
+def test_every_datatype_comes_back_bit_for_bit_from_bytes_and_from_json(datatype, dtype) -> None:
     array = np.random.default_rng(0).integers(0, 2, (2, 3)).astype(dtype)
     if array.dtype.kind == "f":
         array = (array + np.random.default_rng(1).standard_normal((2, 3))).astype(dtype)
@@ -21,14 +21,14 @@ def test_every_datatype_comes_back_bit_for_bit_from_bytes_and_from_json(datatype
         assert found.tobytes() == array.tobytes()
 
 
-def test_bytes_that_do_not_lie_where_numbers_lie_are_copied():
+def test_bytes_that_do_not_lie_where_numbers_lie_are_copied() -> None:
     data = b"x" + np.arange(4, dtype=np.float32).tobytes()
     found = from_bytes(memoryview(data)[1:], "FP32", [4], "x")
     assert found.flags.aligned
     assert found.tolist() == [0, 1, 2, 3]
 
 
-def test_what_json_cannot_say_is_null_and_null_is_nan():
+def test_what_json_cannot_say_is_null_and_null_is_nan() -> None:
     text = json.dumps(as_json_numbers(np.array([[1.5, np.nan], [np.inf, -np.inf]], np.float32)), allow_nan=False)
     assert json.loads(text) == [[1.5, None], [None, None]]
     assert np.isnan(from_json([1.0, None], "FP32", [2], "x")).tolist() == [False, True]
@@ -60,13 +60,13 @@ def test_what_json_cannot_say_is_null_and_null_is_nan():
         ([1], None, [1], "datatype must be one of"),
     ],
 )
-def test_other_numbers_than_the_datatypes_are_refused(data, datatype, shape, said):
+def test_other_numbers_than_the_datatypes_are_refused(data, datatype, shape, said) -> None:
     with pytest.raises(RefusedError, match=said) as refused:
         from_json(data, datatype, shape, "x")
     assert refused.value.status == 400
 
 
-def test_bytes_of_another_size_and_bools_that_are_none_are_refused():
+def test_bytes_of_another_size_and_bools_that_are_none_are_refused() -> None:
     with pytest.raises(RefusedError, match="has 8 bytes, found 4"):
         from_bytes(memoryview(b"1234"), "FP32", [2], "x")
     with pytest.raises(RefusedError, match="a byte 0 or 1"):
@@ -74,6 +74,6 @@ def test_bytes_of_another_size_and_bools_that_are_none_are_refused():
 
 
 @pytest.mark.parametrize("shape", [None, 3, [1.0], [True], [-1], [2**40], [1] * 20, ["1"], [2**31, 2**31, 0]])
-def test_a_shape_is_a_list_of_sizes(shape):
+def test_a_shape_is_a_list_of_sizes(shape) -> None:
     with pytest.raises(RefusedError):
         shape_of(shape, "x")

@@ -17,7 +17,7 @@ def task(wide, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["folded", "folded-resident"])
-def test_a_contender_computes_the_member_that_is_timed(name, task):
+def test_a_contender_computes_the_member_that_is_timed(name, task) -> None:
     golden = read_golden(task.bundle)
     loaded = CONTENDERS[name].load(task)
     for _ in range(2):  # the second time in memory that the first one used
@@ -27,7 +27,7 @@ def test_a_contender_computes_the_member_that_is_timed(name, task):
 
 
 @pytest.mark.parametrize("name", ["ensemble-folded", "ensemble-materialised"])
-def test_an_ensemble_contender_computes_every_member(name, task):
+def test_an_ensemble_contender_computes_every_member(name, task) -> None:
     inputs = read_golden(task.bundle).inputs
     found = CONTENDERS[name].load(task).run(inputs)
     expected = load(task.bundle, provider="cpu", strategy="generated").predict_mean(inputs)

@@ -29,7 +29,7 @@ def largest_error(logits, reference):
     return float((np.linalg.norm(logits - reference, axis=-1) / np.linalg.norm(reference, axis=-1)).max())
 
 
-def test_every_member_is_near_and_the_graph_is_float16(built):
+def test_every_member_is_near_and_the_graph_is_float16(built) -> None:
     made = halve(built.path)
     assert made.parity.passed
     path = find_half(built.manifest)
@@ -44,7 +44,7 @@ def test_every_member_is_near_and_the_graph_is_float16(built):
     assert 0.4 * floats < path.stat().st_size < 0.8 * floats
 
 
-def test_a_member_that_does_not_exist_is_nan_in_float16_too(built):
+def test_a_member_that_does_not_exist_is_nan_in_float16_too(built) -> None:
     halve(built.path)
     session = onnxruntime.InferenceSession(str(find_half(built.manifest)), providers=["CPUExecutionProvider"])
     images = read_golden(built.path).inputs["image"]
@@ -52,7 +52,7 @@ def test_a_member_that_does_not_exist_is_nan_in_float16_too(built):
         assert np.isnan(session.run(None, {"cond_id": np.array(member), "image": images})[0]).all()
 
 
-def test_what_the_cache_holds_is_not_made_again_unless_it_is_damaged_or_asked_for(built):
+def test_what_the_cache_holds_is_not_made_again_unless_it_is_damaged_or_asked_for(built) -> None:
     halve(built.path)
     assert halve(built.path).parity is None
     assert halve(built.path, force=True).parity is not None
@@ -61,7 +61,7 @@ def test_what_the_cache_holds_is_not_made_again_unless_it_is_damaged_or_asked_fo
     assert halve(built.path).parity is not None
 
 
-def test_what_somebody_put_into_an_entrys_folder_is_never_removed(built):
+def test_what_somebody_put_into_an_entrys_folder_is_never_removed(built) -> None:
     folder = halve(built.path).path
     (folder / "thesis.txt").write_text("precious")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -72,19 +72,21 @@ def test_what_somebody_put_into_an_entrys_folder_is_never_removed(built):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}"], ids=repr)
-def test_a_record_that_cannot_be_read_is_no_graph(built, content):
+def test_a_record_that_cannot_be_read_is_no_graph(built, content) -> None:
     halve(built.path)
     (half_folder(built.manifest) / HALF_RECORD_FILE).write_text(content)
     assert find_half(built.manifest) is None
 
 
-def test_another_bundle_has_another_key(built):
+def test_another_bundle_has_another_key(built) -> None:
     files = dict(built.manifest.files)
     files["weights.bin"] = replace(files["weights.bin"], sha256="0" * 64)
     assert half_folder(replace(built.manifest, files=files)) != half_folder(built.manifest)
 
 
-def test_numbers_that_leave_the_range_of_float16_are_found_and_nothing_is_cached(make_spec, make_tensors, tmp_path):
+def test_numbers_that_leave_the_range_of_float16_are_found_and_nothing_is_cached(
+    make_spec, make_tensors, tmp_path
+) -> None:
     spec = make_spec()
     tensors = make_tensors(spec)
     name = next(name for name in tensors if name.endswith("norm.mean") or "mean" in name)
@@ -96,12 +98,12 @@ def test_numbers_that_leave_the_range_of_float16_are_found_and_nothing_is_cached
     assert find_half(read_manifest(path)) is None
 
 
-def test_float16_is_held_to_the_tolerance_of_verify():
+def test_float16_is_held_to_the_tolerance_of_verify() -> None:
     assert LOAD_TOLERANCES[Precision.FLOAT16].relative_l2 == LIMIT
 
 
 @pytest.mark.parametrize("strategy", ["materialised", "folded"])
-def test_float16_members_are_generated(built, strategy):
+def test_float16_members_are_generated(built, strategy) -> None:
     with pytest.raises(RuntimeInputError, match=f"leave out strategy='{strategy}'"):
         load(built.path, provider="cuda", precision="float16", strategy=strategy)
     engine = OnnxruntimeEngine(built.path, built.manifest, "cpu", 1, precision=Precision.FLOAT16)
@@ -109,7 +111,7 @@ def test_float16_members_are_generated(built, strategy):
         engine.materialise(0)
 
 
-def test_without_the_graph_the_message_says_how_to_make_it(built):
+def test_without_the_graph_the_message_says_how_to_make_it(built) -> None:
     engine = OnnxruntimeEngine(built.path, built.manifest, "cpu", 1, precision=Precision.FLOAT16)
     with pytest.raises(
         RuntimeInputError, match=r"run `hnexport tune .* --precision float16` once, load with tune=True"
@@ -117,7 +119,7 @@ def test_without_the_graph_the_message_says_how_to_make_it(built):
         engine.generate()
 
 
-def test_the_command_makes_it_and_tells_its_place(built):
+def test_the_command_makes_it_and_tells_its_place(built) -> None:
     arguments = ["tune", str(built.path), "--precision", "float16"]
     made = CliRunner().invoke(cli, arguments)
     assert made.exit_code == 0, made.output
@@ -127,7 +129,7 @@ def test_the_command_makes_it_and_tells_its_place(built):
     assert json.loads(found.stdout)["relative_l2"] is None
 
 
-def test_the_plain_network_of_the_bench_can_be_float16(built, tmp_path):
+def test_the_plain_network_of_the_bench_can_be_float16(built, tmp_path) -> None:
     write_plain(built.path, built.manifest, 1, tmp_path, half=True)
     golden = read_golden(built.path)
     session = onnxruntime.InferenceSession(str(tmp_path / "plain.onnx"), providers=["CPUExecutionProvider"])
@@ -135,7 +137,7 @@ def test_the_plain_network_of_the_bench_can_be_float16(built, tmp_path):
     assert 1e-5 < largest_error(logits, golden.outputs["logits"][1]) < LIMIT
 
 
-def test_a_float16_graph_with_a_flipped_bit_is_not_used_and_made_again(built):
+def test_a_float16_graph_with_a_flipped_bit_is_not_used_and_made_again(built) -> None:
     entry = halve(built.path).path
     data = bytearray((entry / "model-float16.onnx").read_bytes())
     data[len(data) // 2] ^= 0x40

@@ -44,7 +44,7 @@ def integers(path):
     return [name for name in held if name.endswith("/weights")]
 
 
-def test_every_member_in_int8_answers_nearly_as_in_float32(built, samples, options):
+def test_every_member_in_int8_answers_nearly_as_in_float32(built, samples, options) -> None:
     made = quantised(built.path, samples, options=options)
     assert [item.passed for item in made.parity.comparisons] == [True] * MEMBERS
     assert made.report.levels == pytest.approx(0.5, abs=1e-3)
@@ -60,7 +60,7 @@ def test_every_member_in_int8_answers_nearly_as_in_float32(built, samples, optio
     assert repr(found).endswith("materialised, int8>")
 
 
-def test_each_member_is_rounded_by_its_own_ranges_and_weights(built, samples, options):
+def test_each_member_is_rounded_by_its_own_ranges_and_weights(built, samples, options) -> None:
     quantised(built.path, samples, options=options)
     found = load(built.path, precision="int8", resident_members=1)
     images = np.load(samples)["image"][:2]
@@ -70,7 +70,7 @@ def test_each_member_is_rounded_by_its_own_ranges_and_weights(built, samples, op
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_members_in_int8_are_asked_one_after_the_other_whatever_the_batch(engine, built, samples, options):
+def test_members_in_int8_are_asked_one_after_the_other_whatever_the_batch(engine, built, samples, options) -> None:
     quantised(built.path, samples, options=options)
     ensemble = load(built.path, precision="int8", engine=engine)
     images = np.load(samples)["image"][:12]
@@ -87,7 +87,7 @@ def test_members_in_int8_are_asked_one_after_the_other_whatever_the_batch(engine
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_an_ensemble_that_was_loaded_before_another_tuning_stays_what_it_was(engine, built, samples):
+def test_an_ensemble_that_was_loaded_before_another_tuning_stays_what_it_was(engine, built, samples) -> None:
     """Other layers stay in float32 then: parameters of one tuning do not fit the graph of another."""
     quantised(built.path, samples, options=Int8Options(samples=32, least_decibels=0.0))
     ensemble, images = load(built.path, precision="int8", engine=engine, resident_members=1), np.load(samples)["image"]
@@ -97,7 +97,7 @@ def test_an_ensemble_that_was_loaded_before_another_tuning_stays_what_it_was(eng
     np.testing.assert_array_equal(ensemble.predict(images, member=1), known)
 
 
-def test_openvino_is_refused_where_its_sums_would_leave_their_range(built, samples, options, monkeypatch):
+def test_openvino_is_refused_where_its_sums_would_leave_their_range(built, samples, options, monkeypatch) -> None:
     """Seen with ONEDNN_MAX_CPU_ISA=AVX2, which leaves VNNI out: outputs of a transformer are off by a third."""
     quantised(built.path, samples, options=options)
     monkeypatch.setattr("hnexport.runtime.openvino_engine.integer_products", lambda: ())
@@ -105,7 +105,7 @@ def test_openvino_is_refused_where_its_sums_would_leave_their_range(built, sampl
         load(built.path, precision="int8", engine="openvino")
 
 
-def test_a_layer_that_loses_too_much_stays_in_float32_and_is_named(built, samples):
+def test_a_layer_that_loses_too_much_stays_in_float32_and_is_named(built, samples) -> None:
     every = quantised(built.path, samples, options=Int8Options(samples=32, least_decibels=0.0))
     assert not every.report.kept
     made = quantised(built.path, samples, options=Int8Options(samples=32, least_decibels=36.0))
@@ -118,7 +118,7 @@ def test_a_layer_that_loses_too_much_stays_in_float32_and_is_named(built, sample
         quantised(built.path, samples, options=Int8Options(samples=32, least_decibels=200.0))
 
 
-def test_what_costs_more_than_the_budget_is_not_cached(built, samples):
+def test_what_costs_more_than_the_budget_is_not_cached(built, samples) -> None:
     for budget, said in (
         (
             Budget(agreement=1.01),
@@ -131,7 +131,7 @@ def test_what_costs_more_than_the_budget_is_not_cached(built, samples):
     assert not int8_entry(built.manifest).is_whole()
 
 
-def test_a_drop_of_accuracy_needs_labels_or_is_refused(built, samples, tmp_path):
+def test_a_drop_of_accuracy_needs_labels_or_is_refused(built, samples, tmp_path) -> None:
     np.save(tmp_path / "images.npy", np.load(samples)["image"])
     with pytest.raises(RuntimeInputError):
         quantised(
@@ -145,13 +145,13 @@ def test_a_drop_of_accuracy_needs_labels_or_is_refused(built, samples, tmp_path)
     assert not made.report.apart  # all of them calibrated
 
 
-def test_graphs_of_another_format_have_another_place(built, monkeypatch):
+def test_graphs_of_another_format_have_another_place(built, monkeypatch) -> None:
     place = int8_entry(built.manifest).folder
     monkeypatch.setattr("hnexport.runtime.int8.FORMAT_VERSION", 1)
     assert int8_entry(built.manifest).folder != place
 
 
-def test_without_graphs_the_runtime_says_how_to_make_them(built):
+def test_without_graphs_the_runtime_says_how_to_make_them(built) -> None:
     with pytest.raises(RuntimeInputError, match=r"run `hnexport tune .* --precision int8 --calibration IMAGES` once"):
         load(built.path, precision="int8")
 
@@ -166,12 +166,12 @@ def test_without_graphs_the_runtime_says_how_to_make_them(built):
     ],
     ids=str,
 )
-def test_what_does_not_go_with_int8_is_refused(built, given, said):
+def test_what_does_not_go_with_int8_is_refused(built, given, said) -> None:
     with pytest.raises(RuntimeInputError, match=said):
         load(built.path, precision="int8", **given)
 
 
-def test_a_network_that_computes_something_else_than_when_it_was_tuned_is_refused(built, samples, options):
+def test_a_network_that_computes_something_else_than_when_it_was_tuned_is_refused(built, samples, options) -> None:
     made = quantised(built.path, samples, options=options)
     held = dict(np.load(made.path / INT8_SAMPLES_FILE))
     assert (held["limit.logits"] >= 0.02).all()
@@ -190,7 +190,7 @@ def test_a_network_that_computes_something_else_than_when_it_was_tuned_is_refuse
         load(built.path, precision="int8")
 
 
-def test_the_command_tells_what_int8_changes_and_stays_silent_in_json(built, samples):
+def test_the_command_tells_what_int8_changes_and_stays_silent_in_json(built, samples) -> None:
     arguments = ["tune", str(built.path), "--precision", "int8", "--calibration", str(samples), "--samples", "32"]
     done = CliRunner().invoke(cli, [*arguments, "--min-agreement", "0.5"])
     assert done.exit_code == 0, done.output
@@ -214,14 +214,14 @@ def test_the_command_tells_what_int8_changes_and_stays_silent_in_json(built, sam
     ],
     ids=str,
 )
-def test_options_of_int8_go_with_it_alone(built, given, said):
+def test_options_of_int8_go_with_it_alone(built, given, said) -> None:
     done = CliRunner().invoke(cli, ["tune", str(built.path), *given])
     assert done.exit_code == 2
     assert said in " ".join(done.output.split())
 
 
 @pytest.mark.parametrize("kind", ["resnet", "transformer"])
-def test_lists_of_modules_compute_in_int8_too(kind, tmp_path):
+def test_lists_of_modules_compute_in_int8_too(kind, tmp_path) -> None:
     bundle, inputs = built_list(kind), ENSEMBLES[kind].inputs(24, 1)
     np.savez(tmp_path / "samples.npz", **{name: tensor.numpy() for name, tensor in inputs.items()})
     made = quantised(bundle.path, tmp_path / "samples.npz", options=Int8Options(samples=16))
@@ -238,7 +238,7 @@ def test_lists_of_modules_compute_in_int8_too(kind, tmp_path):
         assert 0 < np.linalg.norm(outputs[name] - value) < 0.05 * np.linalg.norm(value)
 
 
-def test_openvino_computes_the_same_members_in_int8(built, samples, options):
+def test_openvino_computes_the_same_members_in_int8(built, samples, options) -> None:
     quantised(built.path, samples, options=options)
     images = np.load(samples)["image"]
     exact = load(built.path, provider="cpu")

@@ -72,13 +72,13 @@ def monkeypatch_module():
 
 
 @pytest.fixture(autouse=True)
-def home(odd, monkeypatch):
+def home(odd, monkeypatch) -> None:
     """The cache that the bundle was tuned in."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(odd[0].parent / "cache"))
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_every_output_is_nearly_that_of_float32(engine, odd):
+def test_every_output_is_nearly_that_of_float32(engine, odd) -> None:
     bundle, _, samples = odd
     exact, found = load(bundle, provider="cpu"), load(bundle, precision="int8", engine=engine)
     for member in range(2):
@@ -88,19 +88,19 @@ def test_every_output_is_nearly_that_of_float32(engine, odd):
             assert np.linalg.norm(given[name] - value) < 0.05 * np.linalg.norm(value), name
 
 
-def test_a_bias_that_is_none_of_the_channels_leaves_its_layer_in_float32(odd):
+def test_a_bias_that_is_none_of_the_channels_leaves_its_layer_in_float32(odd) -> None:
     _, tuned, _ = odd
     network = onnx.load(tuned.path / INT8_NETWORK_FILE, load_external_data=False).graph
     assert tuned.report.layers == 2
     assert {tensor.name for tensor in network.initializer} >= {"factor", "row"}
 
 
-def test_samples_that_are_sorted_are_no_view(odd):
+def test_samples_that_are_sorted_are_no_view(odd) -> None:
     bundle, _, _ = odd
     assert any(node.op_type == "Gather" for node in split(bundle, read_manifest(bundle)).network.graph.node)
 
 
-def test_what_openvino_cannot_read_in_int8_is_said(tmp_path):
+def test_what_openvino_cannot_read_in_int8_is_said(tmp_path) -> None:
     bundle, _, _ = made(Circular, (3, 6, 6), tmp_path)
     with pytest.raises(BundleError, match="OpenVINO cannot read"):
         load(bundle, precision="int8", engine="openvino")

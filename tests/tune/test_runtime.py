@@ -20,7 +20,7 @@ IMAGES = np.random.default_rng(0).standard_normal((3, 3, 8, 8)).astype(np.float3
 
 
 @pytest.fixture
-def little_memory(monkeypatch):
+def little_memory(monkeypatch) -> None:
     """Room for two members of `wide`."""
     monkeypatch.setattr(loading, "available_bytes", lambda: int(2.1 * 1.1 / 0.5 * 4 * MEMBER_WEIGHTS))
 
@@ -35,7 +35,7 @@ def load_folded(bundle, **options):
     return load(bundle, provider="cpu", strategy="folded", **options)
 
 
-def test_every_member_is_what_it_is_when_materialised(wide):
+def test_every_member_is_what_it_is_when_materialised(wide) -> None:
     tune(wide.path)
     folded, plain = load_folded(wide.path, check="all"), load(wide.path, provider="cpu", strategy="materialised")
     found, expected = folded.predict(IMAGES, members="all"), plain.predict(IMAGES, members="all")
@@ -48,7 +48,7 @@ def test_every_member_is_what_it_is_when_materialised(wide):
 
 @pytest.mark.parametrize("resident_members", [1, 3])
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_folded_members_are_asked_one_after_the_other(wide, resident_members):
+def test_folded_members_are_asked_one_after_the_other(wide, resident_members) -> None:
     tune(wide.path)
     ensemble = load_folded(wide.path, resident_members=resident_members)
     whole = ensemble.predict_mean(IMAGES)
@@ -60,14 +60,14 @@ def test_folded_members_are_asked_one_after_the_other(wide, resident_members):
     assert ensemble.predict_mean(IMAGES, until=0.01).members_used.tolist() == [1, 1, 1]
 
 
-def test_one_resident_member_gives_the_same_bits_in_any_order_and_from_any_thread(wide):
+def test_one_resident_member_gives_the_same_bits_in_any_order_and_from_any_thread(wide) -> None:
     """A member's memory is used again for the next one: never while a call still reads it."""
     tune(wide.path)
     expected = load_folded(wide.path).predict(IMAGES, members="all")
     ensemble = load_folded(wide.path, resident_members=1)
     wrong = []
 
-    def work(seed):
+    def work(seed) -> None:
         members = np.random.default_rng(seed).integers(3, size=50).tolist()
         wrong.extend(m for m in members if not np.array_equal(ensemble.predict(IMAGES, member=m), expected[m]))
 
@@ -81,13 +81,13 @@ def test_one_resident_member_gives_the_same_bits_in_any_order_and_from_any_threa
 
 
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_a_bundle_that_is_not_tuned_is_refused_with_the_way_out(wide):
+def test_a_bundle_that_is_not_tuned_is_refused_with_the_way_out(wide) -> None:
     with pytest.raises(ProviderError, match="is not tuned for this machine: run `hnexport tune"):
         load_folded(wide.path)
 
 
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_it_is_tuned_on_request_and_only_once(wide):
+def test_it_is_tuned_on_request_and_only_once(wide) -> None:
     ensemble = load_folded(wide.path, tune=True)
     assert np.isfinite(ensemble.predict(IMAGES, member=2)).all()
     folder = find_tuned(wide.manifest)
@@ -96,7 +96,7 @@ def test_it_is_tuned_on_request_and_only_once(wide):
     assert (folder / "tuned.json").stat().st_mtime_ns == made
 
 
-def test_tuning_that_fails_says_why(wide_network, make_tensors):
+def test_tuning_that_fails_says_why(wide_network, make_tensors) -> None:
     spec = PipelineSpec(network=wide_network, members=2, recipe=RECIPES["batch-ensemble"], hypernet=None)
     options = BuildOptions(formats=(Format.ONNX,))
     built = build_once(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), options)
@@ -105,7 +105,7 @@ def test_tuning_that_fails_says_why(wide_network, make_tensors):
 
 
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_auto_prefers_tuned_graphs_to_generating_where_memory_is_short(wide, little_memory):
+def test_auto_prefers_tuned_graphs_to_generating_where_memory_is_short(wide, little_memory) -> None:
     assert load(wide.path, provider="cpu").strategy is Strategy.GENERATED
     tune(wide.path)
     ensemble = load(wide.path, provider="cpu")
@@ -113,7 +113,7 @@ def test_auto_prefers_tuned_graphs_to_generating_where_memory_is_short(wide, lit
 
 
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_auto_generates_where_tuned_graphs_are_damaged_and_says_so(wide, little_memory, caplog):
+def test_auto_generates_where_tuned_graphs_are_damaged_and_says_so(wide, little_memory, caplog) -> None:
     tuned = tune(wide.path)
     (tuned.path / "folded-network.onnx").write_bytes(b"not a graph")
     with caplog.at_level(logging.WARNING, "hnexport.runtime"):
@@ -125,6 +125,6 @@ def test_auto_generates_where_tuned_graphs_are_damaged_and_says_so(wide, little_
 
 
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_tuned_graphs_are_not_for_openvino(wide):
+def test_tuned_graphs_are_not_for_openvino(wide) -> None:
     with pytest.raises(RuntimeInputError, match="tuned graphs are onnxruntime's"):
         load(wide.path, engine="openvino", strategy="folded")

@@ -28,7 +28,7 @@ from hnexport.tune.layout import blocked_network
 ONNX_ALONE = BuildOptions(formats=(Format.ONNX,))
 
 
-def test_a_tuned_graph_computes_every_member_and_copies_no_activation(wide):
+def test_a_tuned_graph_computes_every_member_and_copies_no_activation(wide) -> None:
     manifest = read_manifest(wide.path)
     assert find_tuned(manifest) is None
     tuned = tune(wide.path)
@@ -51,7 +51,7 @@ def test_a_tuned_graph_computes_every_member_and_copies_no_activation(wide):
     assert not {"Concat", "Transpose", "BatchNormalization"} & {node.op_type for node in graph.node}
 
 
-def test_float16_bases_stay_float16_until_a_block_is_multiplied(wide):
+def test_float16_bases_stay_float16_until_a_block_is_multiplied(wide) -> None:
     """A Cast outside of a Scan would be folded by onnxruntime into a float32 copy of the whole basis."""
     folder, hypernet = tune(wide.path).path, spec_of(wide.manifest).hypernet
     graph = onnx.load(folder / "folded-hypernet.onnx", load_external_data=False).graph
@@ -65,7 +65,7 @@ def test_float16_bases_stay_float16_until_a_block_is_multiplied(wide):
 
 
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_it_is_made_once_unless_forced(wide):
+def test_it_is_made_once_unless_forced(wide) -> None:
     first = tune(wide.path)
     assert tune(wide.path).parity is None
     assert tune(wide.path, force=True).parity is not None
@@ -74,7 +74,7 @@ def test_it_is_made_once_unless_forced(wide):
 
 
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_another_version_processor_or_bundle_does_not_get_it(wide, monkeypatch, make_tensors, tmp_path, caplog):
+def test_another_version_processor_or_bundle_does_not_get_it(wide, monkeypatch, make_tensors, tmp_path, caplog) -> None:
     tune(wide.path)
     manifest = read_manifest(wide.path)
     tensors = make_tensors(spec_of(wide.manifest), 1)
@@ -91,24 +91,24 @@ def test_another_version_processor_or_bundle_does_not_get_it(wide, monkeypatch, 
         caplog.clear()
 
 
-def flip(path, place):
+def flip(path, place) -> None:
     data = bytearray(path.read_bytes())
     data[place] ^= 0x40
     path.write_bytes(data)
 
 
-def scale_embedding(path):
+def scale_embedding(path) -> None:
     model = onnx.load(path, load_external_data=False)
     tensor = next(one for one in model.graph.initializer if "embedding" in one.name)
     tensor.CopyFrom(numpy_helper.from_array(1.5 * numpy_helper.to_array(tensor), tensor.name))
     path.write_bytes(model.SerializeToString())
 
 
-def edit_record(path, **changes):
+def edit_record(path, **changes) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def become_fifo(path):
+def become_fifo(path) -> None:
     path.unlink()
     os.mkfifo(path)
 
@@ -128,7 +128,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_a_damaged_cache_is_not_used_and_made_again(damage, wide, caplog):
+def test_a_damaged_cache_is_not_used_and_made_again(damage, wide, caplog) -> None:
     tuned = tune(wide.path)
     manifest = read_manifest(wide.path)
     DAMAGES[damage](tuned.path)
@@ -139,7 +139,7 @@ def test_a_damaged_cache_is_not_used_and_made_again(damage, wide, caplog):
 
 
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_a_graph_that_differs_is_not_cached(wide, monkeypatch, home):
+def test_a_graph_that_differs_is_not_cached(wide, monkeypatch, home) -> None:
     """One kernel element in the wrong place must not reach the cache."""
     from hnexport.tune import fold
 
@@ -167,14 +167,14 @@ def test_a_graph_that_differs_is_not_cached(wide, monkeypatch, home):
     ],
     ids=["batch-ensemble", "generated norm"],
 )
-def test_what_cannot_be_folded_is_said(recipe, hypernet, message, wide_network, make_tensors):
+def test_what_cannot_be_folded_is_said(recipe, hypernet, message, wide_network, make_tensors) -> None:
     spec = PipelineSpec(network=wide_network, members=2, recipe=recipe, hypernet=hypernet)
     built = build_once(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), ONNX_ALONE)
     with pytest.raises(TuneError, match=message):
         tune(built.path)
 
 
-def test_channels_that_do_not_fill_a_block_are_never_folded_wrongly(built):
+def test_channels_that_do_not_fill_a_block_are_never_folded_wrongly(built) -> None:
     """Chunks of 12 channels may share blocks of 8 or 16: such a layout is refused before anything is compared."""
     try:
         tune(built.path)
@@ -186,7 +186,7 @@ def test_channels_that_do_not_fill_a_block_are_never_folded_wrongly(built):
 
 
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_every_kernel_element_is_found_once(wide):
+def test_every_kernel_element_is_found_once(wide) -> None:
     shapes = {"input.weight": (16, 3, 3, 3)}
     others = {
         name: tuple(tensor.dims)
@@ -200,7 +200,7 @@ def test_every_kernel_element_is_found_once(wide):
 
 
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_the_bundle_is_not_touched(wide, tmp_path):
+def test_the_bundle_is_not_touched(wide, tmp_path) -> None:
     copy = shutil.copytree(wide.path, tmp_path / "bundle")
     before = {path.name: path.stat().st_mtime_ns for path in copy.iterdir()}
     tune(copy)

@@ -36,12 +36,12 @@ def answers(request, runtime, node):
     return files, json.loads(node("module.mjs", runtime, files.folder))
 
 
-def test_every_member_is_right_on_the_golden_samples(answers):
+def test_every_member_is_right_on_the_golden_samples(answers) -> None:
     _, found = answers
     assert 0 < found["worst"] <= LIMIT
 
 
-def test_members_together_are_what_the_runtime_says(answers):
+def test_members_together_are_what_the_runtime_says(answers) -> None:
     from hnexport.bundle.golden import read_golden
 
     files, found = answers
@@ -63,7 +63,7 @@ def test_members_together_are_what_the_runtime_says(answers):
         assert np.allclose(array(said["mutualInformation"]), own.mutual_information, atol=1e-4)
 
 
-def test_members_that_are_asked_for_at_once_keep_their_own_answers(answers):
+def test_members_that_are_asked_for_at_once_keep_their_own_answers(answers) -> None:
     files, found = answers
     for output in files.signature.outputs:
         said = found["mean"][output.name]
@@ -72,7 +72,7 @@ def test_members_that_are_asked_for_at_once_keep_their_own_answers(answers):
         assert np.allclose(array(found["last"][output.name]), stacked[-1], atol=1e-6, rtol=1e-6)
 
 
-def test_arrays_that_change_while_a_call_waits_change_no_answer(answers):
+def test_arrays_that_change_while_a_call_waits_change_no_answer(answers) -> None:
     files, found = answers
     for output in files.signature.outputs:
         assert found["overwritten"]["alone"][output.name]["data"] == found["first"][output.name]["data"]
@@ -82,11 +82,11 @@ def test_arrays_that_change_while_a_call_waits_change_no_answer(answers):
         assert said[kind]["data"] == known[kind]["data"][:count]
 
 
-def test_no_more_members_are_kept_than_were_asked_for(answers):
+def test_no_more_members_are_kept_than_were_asked_for(answers) -> None:
     assert len(answers[1]["resident"]) == 2
 
 
-def test_what_cannot_be_answered_is_refused_in_words(answers):
+def test_what_cannot_be_answered_is_refused_in_words(answers) -> None:
     files, found = answers
     name = files.signature.inputs[0].name
     existing = f"this ensemble has members 0 to {files.members - 1}"
@@ -126,7 +126,7 @@ LOGITS = {
 
 
 @pytest.mark.parametrize(("logits", "axis"), LOGITS.values(), ids=LOGITS.keys())
-def test_uncertainty_is_pythons_to_the_last_digits(numbers, logits, axis):
+def test_uncertainty_is_pythons_to_the_last_digits(numbers, logits, axis) -> None:
     logits = logits.astype(np.float32)
     job = {"kind": "logits", "axis": axis, "shape": logits.shape[1:]}
     members = [[str(one) if np.isinf(one) else float(one) for one in member.ravel()] for member in logits]
@@ -145,7 +145,7 @@ def test_uncertainty_is_pythons_to_the_last_digits(numbers, logits, axis):
         assert np.allclose(np.array(found[name], float), exact.ravel(), rtol=1e-10, atol=1e-12), name
 
 
-def test_a_sample_with_nan_spoils_only_itself(numbers):
+def test_a_sample_with_nan_spoils_only_itself(numbers) -> None:
     logits = np.array([[[0.0, 1.0], [np.nan, 1.0]], [[1.0, 0.0], [0.0, 1.0]]])
     job = {"kind": "logits", "axis": 1, "shape": (2, 2)}
     (found,) = numbers([{**job, "members": [[None if np.isnan(x) else x for x in m.ravel()] for m in logits]}])[
@@ -157,7 +157,7 @@ def test_a_sample_with_nan_spoils_only_itself(numbers):
     assert float(found["predictiveEntropy"][0]) == pytest.approx(np.log(2))
 
 
-def test_values_have_pythons_mean_and_variance(numbers):
+def test_values_have_pythons_mean_and_variance(numbers) -> None:
     values = np.random.default_rng(0).normal(size=(3, 2, 4)).astype(np.float32)
     job = {"kind": "value", "axis": None, "shape": (2, 4), "members": [m.ravel().tolist() for m in values]}
     (found,) = numbers([job])["summaries"]
@@ -166,7 +166,7 @@ def test_values_have_pythons_mean_and_variance(numbers):
     assert np.allclose(found["variance"], expected.variance.ravel(), rtol=1e-12)
 
 
-def test_pictures_are_scaled_as_predict_scales_them(numbers):
+def test_pictures_are_scaled_as_predict_scales_them(numbers) -> None:
     random = np.random.default_rng(0)
     sizes = [((32, 32), (8, 8)), ((5, 7), (32, 32)), ((150, 200), (32, 32)), ((33, 8), (8, 33)), ((1, 1), (4, 3)),
              ((64, 8), (8, 8)), ((301, 17), (28, 28)), ((8, 8), (8, 8))]  # fmt: skip
@@ -180,7 +180,7 @@ def test_pictures_are_scaled_as_predict_scales_them(numbers):
     assert numbers(pictures=jobs)["pictures"] == expected
 
 
-def test_the_shipped_scripts_are_what_the_typescript_compiles_to(compiled):
+def test_the_shipped_scripts_are_what_the_typescript_compiles_to(compiled) -> None:
     for folder in ("module", "page"):
         names = {path.name for path in (compiled / folder).glob("*.js")}
         assert names == {path.name for path in (SITE / folder).glob("*.js")}

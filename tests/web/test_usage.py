@@ -67,7 +67,7 @@ def as_json(image):
     }
 
 
-def test_what_python_writes_is_read(module):
+def test_what_python_writes_is_read(module) -> None:
     said = module(manifests=[manifest_with("hypernet", usage=to_json(COMPLETE)), manifest_with("hypernet")])
     complete, nothing = said["manifests"]
     assert complete["usage"] == to_json(COMPLETE)
@@ -112,7 +112,7 @@ def refusals(module):
 
 
 @pytest.mark.parametrize("what", STRANGE)
-def test_a_strange_usage_is_refused_with_what_was_expected_as_python_refuses_it(refusals, what, tmp_path):
+def test_a_strange_usage_is_refused_with_what_was_expected_as_python_refuses_it(refusals, what, tmp_path) -> None:
     usage, message = STRANGE[what]
     (tmp_path / MANIFEST_FILE).write_text(manifest_with("hypernet", usage=usage))
     with pytest.raises(BundleError):
@@ -122,7 +122,7 @@ def test_a_strange_usage_is_refused_with_what_was_expected_as_python_refuses_it(
     assert re.match(expected, refusals[what]["refused"])
 
 
-def test_mean_and_std_that_do_not_fit_the_pictures_are_refused(module):
+def test_mean_and_std_that_do_not_fit_the_pictures_are_refused(module) -> None:
     two = {"normalisation": {"mean": [0.5, 0.5], "std": [1]}}
     one, pixels = module(manifests=[manifest_with("hypernet", usage=two), manifest_with("pixels", usage=two)])[
         "manifests"
@@ -131,7 +131,7 @@ def test_mean_and_std_that_do_not_fit_the_pictures_are_refused(module):
     assert "usage.normalisation: expected nothing, since the graph takes uint8" in pixels["refused"]
 
 
-def test_pictures_are_found_as_python_finds_them(module):
+def test_pictures_are_found_as_python_finds_them(module) -> None:
     kinds = ("hypernet", "pixels", "list of CNNs", "list of GRUs", "list of encoders")
     said = module(manifests=[manifest_with(kind) for kind in kinds])["manifests"]
     expected = [as_json(image_input(read_manifest(written(kind).folder))) for kind in kinds]
@@ -139,7 +139,7 @@ def test_pictures_are_found_as_python_finds_them(module):
     assert [one is None for one in expected] == [False, False, False, True, True]
 
 
-def test_a_picture_that_lies_flat_is_found_by_its_specification(module):
+def test_a_picture_that_lies_flat_is_found_by_its_specification(module) -> None:
     value = json.loads(manifest_with("hypernet"))
     value["source"]["spec"]["image_layout"] = "flat-hwc"
     value["inputs"][1]["shape"] = ["batch", 192]
@@ -162,7 +162,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize(("layout", "dtype", "channels"), LAYOUTS.values(), ids=LAYOUTS)
-def test_pictures_become_what_read_images_makes_of_them_bit_for_bit(module, tmp_path, layout, dtype, channels):
+def test_pictures_become_what_read_images_makes_of_them_bit_for_bit(module, tmp_path, layout, dtype, channels) -> None:
     height, width = 5, 7
     axes = {"nchw": (channels, height, width), "nhwc": (height, width, channels), "flat-hwc": (channels * 35,)}
     tensor = TensorSpec(name="image", dtype=dtype, shape=("batch", *axes[layout]))
@@ -190,7 +190,7 @@ def test_pictures_become_what_read_images_makes_of_them_bit_for_bit(module, tmp_
         assert np.array_equal(np.array(found["data"], right.dtype), right.ravel())
 
 
-def test_pictures_that_do_not_fit_are_refused_in_words(module):
+def test_pictures_that_do_not_fit_are_refused_in_words(module) -> None:
     image = {"name": "image", "dtype": "float32", "layout": "nchw", "channels": 3, "height": 2, "width": 2}
     plain = {"mean": [0], "std": [1]}
     jobs = {
@@ -216,7 +216,7 @@ def test_pictures_that_do_not_fit_are_refused_in_words(module):
         assert one["refused"].startswith(f"HnexportError: {start}")
 
 
-def test_an_ensemble_offers_its_class_names_and_takes_pictures_as_it_was_trained(module, tmp_path):
+def test_an_ensemble_offers_its_class_names_and_takes_pictures_as_it_was_trained(module, tmp_path) -> None:
     bundle = saying(small_bundle("hypernet"), tmp_path / "bundle", **vars(COMPLETE))
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "picture.png")
@@ -248,7 +248,7 @@ def test_an_ensemble_offers_its_class_names_and_takes_pictures_as_it_was_trained
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_the_node_example_prints_class_names_where_the_bundle_has_them(tmp_path, named):
+def test_the_node_example_prints_class_names_where_the_bundle_has_them(tmp_path, named) -> None:
     names = {"class_names": {"logits": NAMES}} if named else {}
     bundle = saying(small_bundle("hypernet"), tmp_path / "bundle", **names)
     index = write_golden_inputs(bundle, tmp_path / "golden")

@@ -1,4 +1,4 @@
-"""Two tables in docs/runtimes.md, each between two markers: every runtime, and members beside other exports of them."""
+"""Two tables in docs/runtimes/index.md: every runtime, and members beside other exports of them."""
 
 import textwrap
 from collections.abc import Callable

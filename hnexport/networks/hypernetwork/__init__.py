@@ -1,1 +1,1 @@
-"""A hypernetwork of anybody's making and the network that it makes the weights of; see docs/from.md."""
+"""A hypernetwork of anybody's making and the network that it makes the weights of; see docs/howto/from.md."""

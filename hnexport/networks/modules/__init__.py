@@ -1,1 +1,1 @@
-"""Ensembles that are a plain list of modules of one architecture; see docs/modules.md."""
+"""Ensembles that are a plain list of modules of one architecture; see docs/howto/modules.md."""

@@ -22,7 +22,7 @@ __all__ = ["Pipeline"]
 
 
 class Pipeline(Halves):
-    """`(cond_id, image) -> logits`, in evaluation mode until `train()`; docs/training.md trains one.
+    """`(cond_id, image) -> logits`, in evaluation mode until `train()`; docs/howto/training.md trains one.
 
     The main network is an ordinary module on the meta device, kept out of the submodules: its weights come from the
     generator at each call, so the pipeline stores nothing but the generator's tensors.

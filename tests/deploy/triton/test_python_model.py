@@ -16,7 +16,7 @@ from hnexport.runtime import load
 class Counting:
     """An ensemble that counts the calls of each member."""
 
-    def __init__(self, ensemble):
+    def __init__(self, ensemble) -> None:
         self.signature, self.calls, self._ensemble = ensemble.signature, [], ensemble
 
     def outputs(self, member, inputs):
@@ -29,7 +29,7 @@ def images():
     return load(bundle_of("images"), threads=1), read_golden(bundle_of("images"))
 
 
-def test_each_member_is_called_once_for_all_samples_of_all_requests(images):
+def test_each_member_is_called_once_for_all_samples_of_all_requests(images) -> None:
     ensemble, golden = images
     counting = Counting(ensemble)
     image = golden.inputs["image"]
@@ -45,7 +45,7 @@ def test_each_member_is_called_once_for_all_samples_of_all_requests(images):
         assert row_errors(answer["logits"], expected).max() < 1e-5
 
 
-def test_an_id_that_does_not_exist_is_the_matter_of_its_request_alone(images):
+def test_an_id_that_does_not_exist_is_the_matter_of_its_request_alone(images) -> None:
     ensemble, golden = images
     image = golden.inputs["image"][:2]
     requests = [{"cond_id": np.array(ids), "image": image} for ids in ([0, 1], [1, 3], [2, -1], [2, 0])]
@@ -55,7 +55,7 @@ def test_an_id_that_does_not_exist_is_the_matter_of_its_request_alone(images):
     assert row_errors(fourth["logits"], golden.outputs["logits"][[2, 0], [0, 1]]).max() < 1e-5
 
 
-def test_samples_of_other_sizes_are_not_joined():
+def test_samples_of_other_sizes_are_not_joined() -> None:
     ensemble, golden = load(bundle_of("reader"), threads=1), read_golden(bundle_of("reader"))
     whole = taken(ensemble.signature, golden.inputs, [0, 1])
     short = {name: array[:, :-1] for name, array in whole.items()}
@@ -70,7 +70,7 @@ def test_samples_of_other_sizes_are_not_joined():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_model_loads_from_its_version_without_the_bundle_that_it_is_of(kind, tmp_path):
+def test_the_model_loads_from_its_version_without_the_bundle_that_it_is_of(kind, tmp_path) -> None:
     options = TritonOptions(name="net", models=(Served.PYTHON,), threads=1)
     deploy_triton(bundle_of(kind), tmp_path, options)
     golden, batched = read_golden(bundle_of(kind)), kind in ("images", "uint8", "reader")

@@ -39,7 +39,7 @@ def served(named, tmp_path_factory):
         yield server, repository
 
 
-def agree(found, golden, member):
+def agree(found, golden, member) -> None:
     for name, expected in golden.outputs.items():
         reference = np.atleast_1d(expected[member])
         array = found.as_numpy(name).reshape(reference.shape)  # one number a sample is [batch, 1] to clients
@@ -49,7 +49,7 @@ def agree(found, golden, member):
             assert np.array_equal(array, reference)
 
 
-def test_every_model_is_ready_after_its_warm_up(served):
+def test_every_model_is_ready_after_its_warm_up(served) -> None:
     server, repository = served
     names = sorted(path.name for path in repository.iterdir())
     found = server.client.get_model_repository_index()
@@ -57,7 +57,7 @@ def test_every_model_is_ready_after_its_warm_up(served):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_python_model_computes_every_member(served, kind):
+def test_the_python_model_computes_every_member(served, kind) -> None:
     server, _ = served
     golden, members = read_golden(bundle_of(kind)), read_manifest(bundle_of(kind)).members
     shape = (len(golden.kinds), 1) if kind in BATCHED else (1,)
@@ -68,7 +68,7 @@ def test_the_python_model_computes_every_member(served, kind):
 @pytest.mark.triton("onnxruntime")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("model", [Served.CONDITIONAL, Served.ENSEMBLE, "member"])
-def test_the_onnxruntime_backend_computes_every_member(served, kind, model):
+def test_the_onnxruntime_backend_computes_every_member(served, kind, model) -> None:
     server, _ = served
     golden, members = read_golden(bundle_of(kind)), read_manifest(bundle_of(kind)).members
     for member in range(members):
@@ -85,7 +85,7 @@ def test_the_onnxruntime_backend_computes_every_member(served, kind, model):
                 assert all(row_errors(array[k], expected[k]).max() < 1e-5 for k in range(members))
 
 
-def test_requests_with_different_ids_are_answered_in_one_call(served):
+def test_requests_with_different_ids_are_answered_in_one_call(served) -> None:
     server, _ = served
     golden = read_golden(bundle_of("images"))
     answers = {}
@@ -93,7 +93,7 @@ def test_requests_with_different_ids_are_answered_in_one_call(served):
     for number in range(24):
         inputs = {"cond_id": np.array([[number % 3]]), "image": golden.inputs["image"][[number % 7]]}
 
-        def keep(result, error, number=number):
+        def keep(result, error, number=number) -> None:
             answers[number] = (result, error)
 
         server.client.async_infer("named-python", infer_inputs(inputs), keep)
@@ -118,7 +118,7 @@ def statistics(server, model, wanted=0):
         time.sleep(0.05)
 
 
-def test_an_id_that_does_not_exist_is_refused_or_nan(served):
+def test_an_id_that_does_not_exist_is_refused_or_nan(served) -> None:
     from tritonclient.utils import InferenceServerException
 
     server, _ = served
@@ -133,7 +133,7 @@ def test_an_id_that_does_not_exist_is_refused_or_nan(served):
             assert np.isnan(found.as_numpy("logits")).all()
 
 
-def test_triton_names_the_classes(served):
+def test_triton_names_the_classes(served) -> None:
     import tritonclient.grpc as triton
 
     server, _ = served
@@ -146,7 +146,7 @@ def test_triton_names_the_classes(served):
     assert told == [[str(one), f"kind {one}"] for one in best]
 
 
-def test_the_example_says_what_the_runtime_says(served, named, tmp_path):
+def test_the_example_says_what_the_runtime_says(served, named, tmp_path) -> None:
     server, _ = served
     picture = tmp_path / "picture.png"
     pixels = np.random.default_rng(5).integers(0, 256, (8, 8, 3), dtype=np.uint8)
@@ -175,7 +175,7 @@ def test_the_example_says_what_the_runtime_says(served, named, tmp_path):
             assert abs(float(number) - row.max()) < 2e-6
 
 
-def test_a_version_that_is_added_is_served_beside_the_old_one(served):
+def test_a_version_that_is_added_is_served_beside_the_old_one(served) -> None:
     server, repository = served
     options = TritonOptions(name="named", models=MODELS, queue_delay_us=200_000, latest=2)
     other = small_bundle("hypernet", 1)

@@ -53,7 +53,7 @@ def expected(member, given):
     return CASE.expected(member, {name: torch.from_numpy(array) for name, array in given.items()}).numpy()
 
 
-def test_two_graphs_make_a_plain_network_of_each_object(bundle):
+def test_two_graphs_make_a_plain_network_of_each_object(bundle) -> None:
     names = read_manifest(bundle).onnx.supplied
     hypernet = session(bundle / HYPERNET_FILE)
     assert [item.name for item in hypernet.get_inputs()] == ["cond_id", "condition"]
@@ -67,7 +67,7 @@ def test_two_graphs_make_a_plain_network_of_each_object(bundle):
         np.testing.assert_allclose(found, expected(member, given), rtol=1e-4, atol=1e-5)
 
 
-def test_one_graph_runs_all_members_with_one_condition(bundle):
+def test_one_graph_runs_all_members_with_one_condition(bundle) -> None:
     given = arrays(3)
     ensemble = session(bundle / ENSEMBLE_FILE)
     found = ensemble.run(["member_y"], {"cond_ids": np.arange(3), **given})[0]
@@ -75,7 +75,7 @@ def test_one_graph_runs_all_members_with_one_condition(bundle):
         np.testing.assert_allclose(found[member], expected(member, given), rtol=1e-4, atol=1e-5)
 
 
-def test_the_golden_samples_hold_several_conditions(bundle):
+def test_the_golden_samples_hold_several_conditions(bundle) -> None:
     golden = read_golden(bundle)
     conditions = [golden.inputs["condition"], *(part.inputs["condition"] for part in golden.conditions)]
     assert len({array.tobytes() for array in conditions}) == 3
@@ -83,7 +83,7 @@ def test_the_golden_samples_hold_several_conditions(bundle):
 
 
 @pytest.mark.parametrize("strategy", ["auto", "materialised"])
-def test_it_predicts_with_any_condition_and_keeps_an_object(bundle, strategy):
+def test_it_predicts_with_any_condition_and_keeps_an_object(bundle, strategy) -> None:
     loaded, given = load(bundle, strategy=strategy, check="all"), arrays(4)
     kept = loaded.materialise(given["condition"], member=1)
     for found in (loaded.predict(given, member=1), kept.predict(given["x"]), kept.predict(x=given["x"])):
@@ -97,7 +97,7 @@ def test_it_predicts_with_any_condition_and_keeps_an_object(bundle, strategy):
         loaded.materialise(given["condition"])
 
 
-def test_an_object_that_is_asked_for_twice_is_made_once_and_the_least_used_is_dropped(bundle):
+def test_an_object_that_is_asked_for_twice_is_made_once_and_the_least_used_is_dropped(bundle) -> None:
     loaded = load(bundle, strategy="materialised", resident_members=2, check="none")
     made, engine = [], loaded._engine.materialise
     loaded._residents._materialise = lambda *asked: made.append(asked[0]) or engine(*asked)
@@ -110,7 +110,7 @@ def test_an_object_that_is_asked_for_twice_is_made_once_and_the_least_used_is_dr
         loaded.warm()
 
 
-def bake_condition(editor, value):
+def bake_condition(editor, value) -> None:
     """Let every node read one condition instead of the input, which stays."""
     editor.set_value("baked", value)
     for node in editor.graph.node:
@@ -119,7 +119,7 @@ def bake_condition(editor, value):
                 node.input[position] = "baked"
 
 
-def without_guard(editor, value):
+def without_guard(editor, value) -> None:
     """A NaN passes for 0, as under a ReLU that loses it."""
     nan = next(node for node in editor.graph.node if node.op_type == "IsNaN")
     editor.insert(helper.make_node("And", [nan.output[0], "never"], ["planted"]))
@@ -144,7 +144,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("file", "artifact", "plant", "check"), FAULTS.values(), ids=FAULTS.keys())
-def test_a_condition_that_is_ignored_is_caught(bundle, tmp_path, file, artifact, plant, check):
+def test_a_condition_that_is_ignored_is_caught(bundle, tmp_path, file, artifact, plant, check) -> None:
     damaged = shutil.copytree(bundle, tmp_path / "damaged")
     editor = OnnxEditor(damaged / file)
     if file == ENSEMBLE_FILE:
@@ -160,7 +160,7 @@ def test_a_condition_that_is_ignored_is_caught(bundle, tmp_path, file, artifact,
     assert any(name.startswith(check) for name in failed), failed
 
 
-def test_other_bundles_say_nothing_of_conditions():
+def test_other_bundles_say_nothing_of_conditions() -> None:
     other = built_list("cnn")
     assert "conditions" not in json.loads((other.path / "manifest.json").read_text(encoding="utf-8"))
     assert b"conditions" not in (other.path / MODEL_FILE).read_bytes()
@@ -168,7 +168,7 @@ def test_other_bundles_say_nothing_of_conditions():
     assert read_golden(other.path).conditions == ()
 
 
-def test_the_command_line_inspects_it_and_predicts(bundle, tmp_path):
+def test_the_command_line_inspects_it_and_predicts(bundle, tmp_path) -> None:
     given = arrays(5)
     for name, array in given.items():
         np.save(tmp_path / f"{name}.npy", array)
@@ -179,7 +179,7 @@ def test_the_command_line_inspects_it_and_predicts(bundle, tmp_path):
     assert "condition │ condition │ float32 │ [6]" in told.output
 
 
-def test_what_works_for_members_alone_says_so(bundle, tmp_path, monkeypatch):
+def test_what_works_for_members_alone_says_so(bundle, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(TuneError, match="makes its weights of condition too"):
         tune(bundle)
@@ -189,7 +189,7 @@ def test_what_works_for_members_alone_says_so(bundle, tmp_path, monkeypatch):
         bench(bundle)
 
 
-def test_a_family_whose_weights_come_of_ids_alone_takes_no_conditions(bundle, tmp_path):
+def test_a_family_whose_weights_come_of_ids_alone_takes_no_conditions(bundle, tmp_path) -> None:
     damaged = shutil.copytree(built_list("cnn").path, tmp_path / "damaged")
     text = json.loads((damaged / "manifest.json").read_text(encoding="utf-8"))
     text["inputs"].insert(1, {"name": "code", "dtype": "float32", "shape": [3]})
@@ -208,7 +208,7 @@ def test_a_family_whose_weights_come_of_ids_alone_takes_no_conditions(bundle, tm
     ],
     ids=["of the network", "an open axis", "none"],
 )
-def test_a_manifest_whose_conditions_contradict_the_rest_is_refused(bundle, tmp_path, change, message):
+def test_a_manifest_whose_conditions_contradict_the_rest_is_refused(bundle, tmp_path, change, message) -> None:
     damaged = shutil.copytree(bundle, tmp_path / "damaged")
     text = json.loads((damaged / "manifest.json").read_text(encoding="utf-8"))
     change(text)
@@ -217,7 +217,7 @@ def test_a_manifest_whose_conditions_contradict_the_rest_is_refused(bundle, tmp_
         read_manifest(damaged)
 
 
-def test_samples_hold_several_conditions_and_a_reference_one(bundle, tmp_path):
+def test_samples_hold_several_conditions_and_a_reference_one(bundle, tmp_path) -> None:
     signature, given = read_manifest(bundle).signature, arrays(6)
     several = np.stack([given["condition"], 2 * given["condition"], 3 * given["condition"]])
     probes = given_inputs(signature, {**given, "condition": several})
@@ -234,7 +234,7 @@ def test_samples_hold_several_conditions_and_a_reference_one(bundle, tmp_path):
         check_trained(ensemble, tmp_path / "several.safetensors")
 
 
-def test_a_condition_that_is_itself_a_layers_tensor_is_seen_there():
+def test_a_condition_that_is_itself_a_layers_tensor_is_seen_there() -> None:
     bundle = built_kind("hypernetwork-two", CASES["two"]).path  # a build refuses a layer that takes another tensor
     graph = onnx.load(bundle / MODEL_FILE, load_external_data=False).graph
     assert "shift" in next(node for node in graph.node if node.op_type == "Gemm").input

@@ -14,7 +14,7 @@ from hnexport.bundle.manifest import Format
 class Kind(nn.Module):
     """`condition -> hidden [25]`, the weight and the bias of the first layer."""
 
-    def __init__(self, layer, hidden):
+    def __init__(self, layer, hidden) -> None:
         super().__init__()
         self.layer, self.hidden = layer, hidden
         self.last = nn.Linear(8, 25)
@@ -38,7 +38,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_it_computes_the_same_in_float64(name):
+def test_it_computes_the_same_in_float64(name) -> None:
     make, hidden, shape = KINDS[name]
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -54,7 +54,7 @@ def test_it_computes_the_same_in_float64(name):
 
 
 class Recurrent(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.cells, self.head = nn.LSTM(4, 5, batch_first=True), nn.Linear(5, 2)
 
@@ -65,7 +65,7 @@ class Recurrent(nn.Module):
 class OfInput(nn.Module):
     """The weights of a recurrent layer's input alone."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(2, 80)
 
@@ -73,7 +73,7 @@ class OfInput(nn.Module):
         return {"cells.weight_ih_l0": self.layer(condition).view(20, 4)}
 
 
-def test_weights_of_a_recurrent_layer_that_are_nan_are_not_lost(tmp_path):
+def test_weights_of_a_recurrent_layer_that_are_nan_are_not_lost(tmp_path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         hypernet, network = OfInput().eval(), Recurrent().eval()

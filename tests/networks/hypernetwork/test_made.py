@@ -15,7 +15,7 @@ from hnexport.spec import StoredKind
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_member_and_condition_is_the_modules(name):
+def test_every_member_and_condition_is_the_modules(name) -> None:
     case = CASES[name]
     ensemble = case.ensemble()
     assert ensemble.source.family == HYPERNETWORK
@@ -29,7 +29,7 @@ def test_every_member_and_condition_is_the_modules(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_an_id_that_does_not_exist_and_a_nan_condition_give_nan(name):
+def test_an_id_that_does_not_exist_and_a_nan_condition_give_nan(name) -> None:
     case = CASES[name]
     ensemble = case.ensemble()
     given = case.given()
@@ -41,7 +41,7 @@ def test_an_id_that_does_not_exist_and_a_nan_condition_give_nan(name):
         assert ensemble(0, {**given, condition: spoilt})["y"].isnan().all()
 
 
-def test_what_is_not_returned_stays_the_networks_own_and_is_shared():
+def test_what_is_not_returned_stays_the_networks_own_and_is_shared() -> None:
     stored = {item.slot: item for item in CASES["both"].ensemble().stored if item.slot is not None}
     assert set(stored) == {
         *("first.bias", "second.weight", "second.bias"),
@@ -50,13 +50,13 @@ def test_what_is_not_returned_stays_the_networks_own_and_is_shared():
     assert {item.kind for item in stored.values()} == {StoredKind.SHARED}
 
 
-def test_a_condition_that_is_missing_is_asked_for():
+def test_a_condition_that_is_missing_is_asked_for() -> None:
     ensemble = CASES["both"].ensemble()
     with pytest.raises(RuntimeInputError, match="makes its weights of condition: give it"):
         ensemble.weights(0)
 
 
-def test_the_family_makes_the_weights_again_from_data():
+def test_the_family_makes_the_weights_again_from_data() -> None:
     case = CASES["both"]
     ensemble = case.ensemble()
     again = family(HYPERNETWORK).generator(ensemble, ensemble.source.spec, ensemble.tensors)
@@ -79,7 +79,7 @@ def _without(stored, slot):
     ],
     ids=["a slot without a tensor", "a slot with two", "a condition that is none"],
 )
-def test_tables_that_contradict_the_steps_are_refused(change, message):
+def test_tables_that_contradict_the_steps_are_refused(change, message) -> None:
     ensemble = CASES["both"].ensemble()
     forged = dataclasses.replace(ensemble, **change(ensemble))
     with pytest.raises(BundleError, match=message):
@@ -89,7 +89,7 @@ def test_tables_that_contradict_the_steps_are_refused(change, message):
 class Returning(nn.Module):
     """A hypernetwork that returns what it is told, of a condition alone."""
 
-    def __init__(self, returned):
+    def __init__(self, returned) -> None:
         super().__init__()
         self.returned, self.layer = returned, nn.Linear(6, 20)
 
@@ -98,7 +98,7 @@ class Returning(nn.Module):
 
 
 class Looking(Hyper):
-    def __init__(self, look):
+    def __init__(self, look) -> None:
         super().__init__(3)
         self.look = look
         self.heads = nn.ModuleList([nn.Linear(6, 20) for _ in range(3)])
@@ -176,7 +176,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("make", "options", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_makes_no_ensemble_is_refused(make, options, message):
+def test_what_makes_no_ensemble_is_refused(make, options, message) -> None:
     hypernet = make()
     hypernet = hypernet if message.endswith("training mode") else hypernet.eval()
     with pytest.raises(SpecError, match=message):
@@ -192,12 +192,12 @@ def test_what_makes_no_ensemble_is_refused(make, options, message):
     ],
     ids=["a branch", "an index", "a number"],
 )
-def test_an_id_that_python_looks_into_is_refused_with_the_remedy(look):
+def test_an_id_that_python_looks_into_is_refused_with_the_remedy(look) -> None:
     with pytest.raises(CaptureError, match=r"select it with index_select\(0, cond_id.reshape\(1\)\)"):
         Ensemble.from_hypernetwork(Looking(look).eval(), Main().eval(), members=3, example_inputs=GIVEN)
 
 
-def test_a_tensor_indexed_by_the_id_is_selected():
+def test_a_tensor_indexed_by_the_id_is_selected() -> None:
     look = Looking(lambda self, cond_id, condition: self.heads[0](condition) * self.embeddings.weight[cond_id].sum())
     hypernet, network = look.eval(), Main().eval()
     ensemble = Ensemble.from_hypernetwork(hypernet, network, members=3, example_inputs=GIVEN)
@@ -233,7 +233,7 @@ TAKEN = {
 
 
 @pytest.mark.parametrize("look", TAKEN.values(), ids=TAKEN.keys())
-def test_what_people_write_is_computed_for_every_member(look):
+def test_what_people_write_is_computed_for_every_member(look) -> None:
     hypernet, network = Looking(look).eval(), Main().eval()
     ensemble = Ensemble.from_hypernetwork(
         hypernet, network, members=3, example_inputs={**GIVEN, "condition": torch.ones(6)}

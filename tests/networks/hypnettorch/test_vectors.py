@@ -59,7 +59,7 @@ def expected(hnet, mnet, vector, member, inputs):
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_every_vector_gives_what_hypnettorch_gives(name):
+def test_every_vector_gives_what_hypnettorch_gives(name) -> None:
     hnet, mnet, vector, members = pair(name)
     ensemble = Ensemble.from_hypnettorch(hnet, mnet, example_inputs=given(vector, 9), outputs=("y",))
     assert (ensemble.members, ensemble.signature.conditions) == (members or 1, (vector,))
@@ -71,7 +71,7 @@ def test_every_vector_gives_what_hypnettorch_gives(name):
     assert ensemble(ensemble.members, given(vector))["y"].isnan().all()
 
 
-def test_it_is_built_and_an_object_is_a_plain_network(tmp_path):
+def test_it_is_built_and_an_object_is_a_plain_network(tmp_path) -> None:
     hnet, mnet, vector, _ = pair("ChunkedHMLP of a vector")
     ensemble = Ensemble.from_hypnettorch(hnet, mnet, example_inputs=given(vector, 9), outputs=("y",))
     built = build(ensemble, tmp_path / "bundle", options=BuildOptions(formats=(Format.ONNX,)))
@@ -81,7 +81,7 @@ def test_it_is_built_and_an_object_is_a_plain_network(tmp_path):
     np.testing.assert_allclose(scene.predict(inputs["x"]), wanted, rtol=1e-4, atol=1e-6)
 
 
-def test_what_contradicts_itself_is_refused():
+def test_what_contradicts_itself_is_refused() -> None:
     hnet, mnet, vector, _ = pair("HMLP of a vector")
     with pytest.raises(SpecError, match="give an example of it, example_inputs="):
         Ensemble.from_hypnettorch(hnet, mnet, example_inputs=torch.zeros(1, 5))

@@ -16,7 +16,7 @@ from hnexport.runtime import load
 class Hyper(nn.Module):
     """A hypernetwork of its own kind: FiLM and a generated last layer."""
 
-    def __init__(self, members=3):
+    def __init__(self, members=3) -> None:
         super().__init__()
         self.embedding = nn.Embedding(members, 6)
         self.film = nn.Linear(6, 16)
@@ -42,7 +42,7 @@ def module():
         return Hyper().eval()
 
 
-def test_it_is_built_and_loaded_and_every_member_is_the_modules(module, tmp_path):
+def test_it_is_built_and_loaded_and_every_member_is_the_modules(module, tmp_path) -> None:
     ensemble = Ensemble.from_conditional(module, members=3, example_inputs=inputs(), outputs={"logits": "logits"})
     result = build(ensemble, tmp_path / "bundle")
     assert result.parity.passed
@@ -63,7 +63,7 @@ def test_it_is_built_and_loaded_and_every_member_is_the_modules(module, tmp_path
         assert all(np.isnan(output).all() for output in outputs)
 
 
-def test_the_condition_is_all_that_members_have_of_their_own(module):
+def test_the_condition_is_all_that_members_have_of_their_own(module) -> None:
     ensemble = Ensemble.from_conditional(module, members=3, example_inputs=inputs())
     own = {item.slot: item.dtype for item in ensemble.stored if item.is_conditional}
     assert own == {"member_id": "int64", "member_zero": "float32"}
@@ -72,7 +72,7 @@ def test_the_condition_is_all_that_members_have_of_their_own(module):
     }
 
 
-def test_it_must_have_as_many_members_as_are_said(module):
+def test_it_must_have_as_many_members_as_are_said(module) -> None:
     with pytest.raises(SpecError, match="fails for the condition id 3: index out of range"):
         Ensemble.from_conditional(module, members=4, example_inputs=inputs())
 
@@ -83,7 +83,7 @@ class Branching(Hyper):
 
 
 class Listed(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.tables = nn.ParameterList([torch.ones(4) * number for number in range(3)])
 
@@ -111,12 +111,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("make", "given", "error", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_captured_is_refused(make, given, error, message):
+def test_what_cannot_be_captured_is_refused(make, given, error, message) -> None:
     with pytest.raises(error, match=message):
         Ensemble.from_conditional(make().eval(), members=3, example_inputs=given)
 
 
-def test_training_mode_and_no_members_are_refused(module):
+def test_training_mode_and_no_members_are_refused(module) -> None:
     with pytest.raises(SpecError, match="in training mode"):
         Ensemble.from_conditional(Hyper(), members=3, example_inputs=inputs())
     with pytest.raises(SpecError, match="members: expected a whole number of at least 1, found 0"):
@@ -126,7 +126,7 @@ def test_training_mode_and_no_members_are_refused(module):
 class Scene(nn.Module):
     """A hypernetwork of a vector beside the condition id: the weights of a small network for each scene."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.hyper = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 4 * 8 + 8 + 8 * 3 + 3))
         self.embedding = nn.Embedding(2, 6)
@@ -137,7 +137,7 @@ class Scene(nn.Module):
         return torch.tanh(x @ first.view(4, 8) + bias) @ last.view(8, 3) + shift
 
 
-def test_a_vector_is_an_input_without_a_batch(tmp_path):
+def test_a_vector_is_an_input_without_a_batch(tmp_path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(5)
         module = Scene().eval()

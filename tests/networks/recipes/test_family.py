@@ -18,7 +18,7 @@ def ensemble():
     return RECIPES["convolution"].ensemble()
 
 
-def test_the_family_is_known_by_its_name(ensemble):
+def test_the_family_is_known_by_its_name(ensemble) -> None:
     assert ensemble.source.family == RECIPE
     assert family(RECIPE).described(ensemble.source.spec) is None
     check(ensemble.source.spec, 0)
@@ -27,7 +27,7 @@ def test_the_family_is_known_by_its_name(ensemble):
     assert plan(ensemble.source.spec) == ensemble.generator.spec.plan
 
 
-def test_the_generator_comes_again_from_the_stored_tensors(ensemble):
+def test_the_generator_comes_again_from_the_stored_tensors(ensemble) -> None:
     again = generator(ensemble, ensemble.source.spec, ensemble.tensors)
     for member in (0, 2, 3, -1):
         expected, found = ensemble.generator(torch.tensor(member)), again(torch.tensor(member))
@@ -57,7 +57,7 @@ HUGE = {
 
 
 @pytest.mark.parametrize(("path", "value"), HUGE.values(), ids=HUGE.keys())
-def test_what_asks_for_too_much_is_refused_before_a_table_is_made(path, value, ensemble):
+def test_what_asks_for_too_much_is_refused_before_a_table_is_made(path, value, ensemble) -> None:
     with pytest.raises(HnexportError):
         check(edited(ensemble.source.spec, path, value), 10_000)
 
@@ -99,11 +99,11 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS.keys())
-def test_tables_that_are_not_the_recipes_are_refused(change, ensemble):
+def test_tables_that_are_not_the_recipes_are_refused(change, ensemble) -> None:
     with pytest.raises(HnexportError):
         check_described(*change(ensemble, ensemble.source.spec))
 
 
-def test_a_slot_without_a_source_is_named(ensemble):
+def test_a_slot_without_a_source_is_named(ensemble) -> None:
     with pytest.raises(BundleError, match="nothing fills the slot 'head.bias'"):
         check_described(*without("stored", -1)(ensemble, ensemble.source.spec))

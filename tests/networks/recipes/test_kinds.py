@@ -18,7 +18,7 @@ from hnexport.runtime import load
 class Signals(nn.Module):
     """In one dimension: grouped, transposed in groups, dilated."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.first = nn.Conv1d(4, 8, 3, groups=2, padding=1)
         self.up = nn.ConvTranspose1d(8, 6, 3, stride=2, groups=2)
@@ -31,7 +31,7 @@ class Signals(nn.Module):
 class Volumes(nn.Module):
     """In three dimensions, by channel too, then transposed in two."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.first, self.depthwise = nn.Conv3d(2, 6, 3, padding=1), nn.Conv3d(6, 6, 3, groups=6)
         self.up = nn.ConvTranspose2d(6, 4, 2, stride=2)
@@ -43,7 +43,7 @@ class Volumes(nn.Module):
 class Texts(nn.Module):
     """An embedding, to which the decoder is tied."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.embedding, self.body, self.decoder = nn.Embedding(11, 5), nn.Linear(5, 5), nn.Linear(5, 11, bias=False)
         self.decoder.weight = self.embedding.weight
@@ -102,7 +102,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
-def test_a_kind_of_tensor_is_generated_in_every_graph(kind, tmp_path):
+def test_a_kind_of_tensor_is_generated_in_every_graph(kind, tmp_path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module, shape = kind.make().eval(), (3, *kind.inputs.shape[1:])

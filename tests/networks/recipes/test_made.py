@@ -51,7 +51,7 @@ def by_hand(ensemble, member):
     return weights
 
 
-def test_every_member_is_the_module_with_weights_made_by_hand(case, ensemble):
+def test_every_member_is_the_module_with_weights_made_by_hand(case, ensemble) -> None:
     inputs = case.inputs(5, 11)
     for member in range(case.members):
         module = case.module()
@@ -66,13 +66,13 @@ def test_every_member_is_the_module_with_weights_made_by_hand(case, ensemble):
             torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5)
 
 
-def test_the_recipe_says_what_is_generated(case, ensemble):
+def test_the_recipe_says_what_is_generated(case, ensemble) -> None:
     generated = [name for name, source in ensemble.generator.spec.sources.items() if source is Source.GENERATED]
     assert len(generated) == case.generated
     assert not {item.slot for item in ensemble.stored} & set(generated)
 
 
-def test_members_differ_and_an_id_that_does_not_exist_has_no_outputs(case, ensemble):
+def test_members_differ_and_an_id_that_does_not_exist_has_no_outputs(case, ensemble) -> None:
     inputs = case.inputs(3, 2)
     found = [ensemble(member, inputs) for member in range(case.members)]
     for name in found[0]:
@@ -82,7 +82,7 @@ def test_members_differ_and_an_id_that_does_not_exist_has_no_outputs(case, ensem
         assert all(bool(value.isnan().all()) for value in ensemble(absent, inputs).values())
 
 
-def test_generated_tensors_are_as_large_as_the_modules_own(case, ensemble):
+def test_generated_tensors_are_as_large_as_the_modules_own(case, ensemble) -> None:
     own = {name: parameter.detach() for name, parameter in case.module().named_parameters()}
     sources = ensemble.generator.spec.sources
     for name in (name for name, source in sources.items() if source is Source.GENERATED):
@@ -91,14 +91,14 @@ def test_generated_tensors_are_as_large_as_the_modules_own(case, ensemble):
         assert 0.3 < ratio < 3.5, (name, ratio)
 
 
-def test_one_seed_draws_the_same_numbers_and_another_one_others(case, ensemble):
+def test_one_seed_draws_the_same_numbers_and_another_one_others(case, ensemble) -> None:
     again, other = case.ensemble(), case.ensemble(seed=1)
     assert all(torch.equal(tensor, again.tensors[name]) for name, tensor in ensemble.tensors.items())
     embedding = next(item.name for item in ensemble.stored if item.kind is StoredKind.EMBEDDING)
     assert not torch.equal(ensemble.tensors[embedding], other.tensors[embedding])
 
 
-def test_weights_come_back_from_a_file(case, ensemble, tmp_path):
+def test_weights_come_back_from_a_file(case, ensemble, tmp_path) -> None:
     changed = {
         name: 1.01 * tensor if tensor.is_floating_point() else tensor for name, tensor in ensemble.tensors.items()
     }
@@ -108,7 +108,7 @@ def test_weights_come_back_from_a_file(case, ensemble, tmp_path):
     assert found.origin.endswith("weights of trained.safetensors")
 
 
-def test_weights_come_back_from_a_training_scripts_file_and_out_of_a_wrapper(tmp_path):
+def test_weights_come_back_from_a_training_scripts_file_and_out_of_a_wrapper(tmp_path) -> None:
     case = RECIPES["convolution"]
     tensors = {name: tensor.clone() for name, tensor in case.ensemble(seed=3).tensors.items()}
     wrapped = {f"module.{name}": tensor for name, tensor in tensors.items()}
@@ -124,18 +124,18 @@ def test_weights_come_back_from_a_training_scripts_file_and_out_of_a_wrapper(tmp
         case.ensemble(weights={name: tensor for name, tensor in wrapped.items() if "basis" not in name})
 
 
-def test_statistics_of_members_begin_as_the_modules_own():
+def test_statistics_of_members_begin_as_the_modules_own() -> None:
     case = RECIPES["tabular"]
     own, found = dict(case.module().named_buffers()), case.ensemble().tensors["member.layers.1.running_var"]
     assert all(torch.equal(one, own["layers.1.running_var"]) for one in found)
 
 
-def test_weights_of_another_number_of_members_are_refused(case, ensemble):
+def test_weights_of_another_number_of_members_are_refused(case, ensemble) -> None:
     with pytest.raises(CheckpointError, match=r"should be float32 .*; is it of another recipe, module or number"):
         case.ensemble(weights=ensemble.tensors, members=case.members + 1)
 
 
-def test_weights_that_are_missing_or_too_many_are_refused():
+def test_weights_that_are_missing_or_too_many_are_refused() -> None:
     case = RECIPES["convolution"]
     tensors = case.ensemble().tensors
     with pytest.raises(CheckpointError, match=r"the tensor hypernet.flat.basis is missing"):
@@ -144,13 +144,13 @@ def test_weights_that_are_missing_or_too_many_are_refused():
         case.ensemble(weights={**tensors, "other": torch.zeros(1)})
 
 
-def test_a_file_that_holds_no_tensors_is_refused(tmp_path):
+def test_a_file_that_holds_no_tensors_is_refused(tmp_path) -> None:
     (tmp_path / "weights").write_text("x")
     with pytest.raises(CheckpointError, match="weights is no safetensors file of an ensemble's tensors"):
         RECIPES["convolution"].ensemble(weights=tmp_path / "weights")
 
 
-def test_an_ensemble_can_be_trained_as_it_is():
+def test_an_ensemble_can_be_trained_as_it_is() -> None:
     case = RECIPES["convolution"]
     ensemble, inputs = case.ensemble(), case.inputs(16, 4)
     label = torch.arange(16) % 3
@@ -166,7 +166,7 @@ def test_an_ensemble_can_be_trained_as_it_is():
     assert not ensemble.tensors["hypernet.flat.basis"].requires_grad
 
 
-def test_a_recipe_in_toml_makes_the_same_ensemble(tmp_path):
+def test_a_recipe_in_toml_makes_the_same_ensemble(tmp_path) -> None:
     (tmp_path / "r.toml").write_text(
         'planner = "flat"\nchunk_size = 1000\n[[rules]]\npattern = "layers.*"\nsource = "generated"\n'
         '[[rules]]\npattern = "embedding.*"\nsource = "generated"\n[[rules]]\npattern = "head.*"\nsource = "member"\n'
@@ -183,12 +183,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("changes", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_makes_no_ensemble_is_refused(changes, message):
+def test_what_makes_no_ensemble_is_refused(changes, message) -> None:
     with pytest.raises(SpecError, match=message):
         RECIPES["convolution"].ensemble(**changes)
 
 
-def test_a_module_in_training_mode_is_refused():
+def test_a_module_in_training_mode_is_refused() -> None:
     case = RECIPES["tabular"]
     with pytest.raises(SpecError, match="the module .*is in training mode"):
         Ensemble.from_recipe(case.module().train(), case.recipe, members=2, example_inputs=case.inputs(2, 1))

@@ -34,7 +34,7 @@ def elements(found):
 
 @pytest.mark.parametrize("chunk_size", [1, 7, 24, 30, 1000])
 @pytest.mark.parametrize("planner", ["by-shape", "whole", "flat"])
-def test_every_element_has_a_place_of_its_own(planner, chunk_size):
+def test_every_element_has_a_place_of_its_own(planner, chunk_size) -> None:
     found = plan(planner, chunk_size=chunk_size)
     check_plan(found, SLOTS)
     places = list(elements(found))
@@ -43,7 +43,7 @@ def test_every_element_has_a_place_of_its_own(planner, chunk_size):
     assert 0 <= unused < (chunk_size if planner == "flat" else 1)
 
 
-def test_equal_shapes_share_an_internal_hypernetwork_with_a_chunk_each():
+def test_equal_shapes_share_an_internal_hypernetwork_with_a_chunk_each() -> None:
     found = plan("by-shape", embedding_size=3)
     sizes = {part.name: (part.chunks, part.chunk_size, part.embedding_size) for part in found.hypernets}
     assert sizes == {
@@ -55,7 +55,7 @@ def test_equal_shapes_share_an_internal_hypernetwork_with_a_chunk_each():
     }
 
 
-def test_a_large_tensor_is_cut_along_its_second_axis_into_the_fewest_equal_parts():
+def test_a_large_tensor_is_cut_along_its_second_axis_into_the_fewest_equal_parts() -> None:
     found = plan("by-shape", chunk_size=30)
     assert [(p.chunk, p.shape) for p in found.assembly["f"].pieces] == [(n, (4, 2, 3)) for n in range(3)]
     assert [p.chunk for p in found.assembly["b"].pieces] == [2, 3]  # after the two of `a`, before the one of `c`
@@ -63,13 +63,13 @@ def test_a_large_tensor_is_cut_along_its_second_axis_into_the_fewest_equal_parts
     assert set(joined_bases(found)) == {"shape_6_4", "shape_4_2_3"}
 
 
-def test_no_part_is_thinner_than_one_index_and_one_axis_stays_whole():
+def test_no_part_is_thinner_than_one_index_and_one_axis_stays_whole() -> None:
     found = plan("by-shape", chunk_size=1)
     assert len(found.assembly["a"].pieces) == 8
     assert len(found.assembly["d"].pieces) == 1
 
 
-def test_single_internal_hypernetworks_have_embedding_sizes_of_their_own():
+def test_single_internal_hypernetworks_have_embedding_sizes_of_their_own() -> None:
     found = plan("by-shape", embedding_size=3, embedding_sizes={"shape_6_8": 5, "shape_6_*": 4, "shape": 1})
     sizes = {part.name: part.embedding_size for part in found.hypernets}
     assert sizes == {"shape_6_8": 5, "shape_6_4": 4, "shape_5": 3, "shape": 1, "shape_4_6_3": 3}
@@ -77,18 +77,18 @@ def test_single_internal_hypernetworks_have_embedding_sizes_of_their_own():
 
 
 @pytest.mark.parametrize("sizes", [{"shape_6_9": 5}, {"*": 4, "shape_5": 5}], ids=["unknown", "decided before"])
-def test_an_embedding_size_that_decides_for_nothing_is_refused(sizes):
+def test_an_embedding_size_that_decides_for_nothing_is_refused(sizes) -> None:
     name = list(sizes)[-1]
     with pytest.raises(SpecError, match=f"'{name}' decides for no internal hypernetwork; there are shape_6_8, shape_"):
         plan("by-shape", embedding_sizes=sizes)
 
 
-def test_whole_is_one_chunk():
+def test_whole_is_one_chunk() -> None:
     (part,) = plan("whole").hypernets
     assert (part.name, part.chunks, part.chunk_size) == ("whole", 1, sum(slot.size for slot in SLOTS))
 
 
-def test_flat_runs_end_to_end_over_chunks_of_one_size():
+def test_flat_runs_end_to_end_over_chunks_of_one_size() -> None:
     found = plan("flat", chunk_size=50)
     (part,) = found.hypernets
     assert (part.name, part.chunks, part.chunk_size) == ("flat", 5, 50)
@@ -96,10 +96,10 @@ def test_flat_runs_end_to_end_over_chunks_of_one_size():
     assert [(p.chunk, p.offset, p.shape) for p in found.assembly["d"].pieces] == [(2, 20, (5,))]
 
 
-def test_flat_makes_no_chunk_longer_than_the_network():
+def test_flat_makes_no_chunk_longer_than_the_network() -> None:
     (part,) = plan("flat").hypernets
     assert (part.chunks, part.chunk_size) == (1, np.sum([slot.size for slot in SLOTS]))
 
 
-def test_nothing_generated_is_an_empty_plan():
+def test_nothing_generated_is_an_empty_plan() -> None:
     assert plan("by-shape", ()).hypernets == ()

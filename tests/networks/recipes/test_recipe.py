@@ -22,7 +22,7 @@ def recipe(*rules, **settings):
     return ModuleRecipe(rules=tuple(Rule(*rule) for rule in rules), **settings)
 
 
-def test_the_first_rule_that_matches_decides():
+def test_the_first_rule_that_matches_decides() -> None:
     found = sources(recipe(("blocks.*.bias", "member"), ("blocks.*", "generated"), ("*", "shared")), SLOTS)
     assert found == {
         "stem.weight": Source.SHARED,
@@ -32,7 +32,7 @@ def test_the_first_rule_that_matches_decides():
     }
 
 
-def test_a_recipe_in_toml_is_the_same_as_in_python(tmp_path):
+def test_a_recipe_in_toml_is_the_same_as_in_python(tmp_path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(
         'planner = "flat"\nembedding_size = 4\nchunk_size = 100\nhidden_layers = [16]\nbias = true\n'
@@ -54,7 +54,7 @@ def test_a_recipe_in_toml_is_the_same_as_in_python(tmp_path):
     assert from_json(ModuleRecipe, to_json(expected)) == expected
 
 
-def test_words_and_lists_are_taken_for_what_they_say():
+def test_words_and_lists_are_taken_for_what_they_say() -> None:
     assert recipe(("*", "member"), planner="whole").planner is Planner.WHOLE
     assert ModuleRecipe(rules=[Rule("*", "member")], hidden_layers=[3]).hidden_layers == (3,)
 
@@ -81,7 +81,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("rules", "message"), WRONG.values(), ids=WRONG.keys())
-def test_rules_that_do_not_fit_are_refused(rules, message):
+def test_rules_that_do_not_fit_are_refused(rules, message) -> None:
     with pytest.raises(SpecError, match=message):
         sources(recipe(*rules), SLOTS)
 
@@ -90,7 +90,7 @@ def test_rules_that_do_not_fit_are_refused(rules, message):
     ("change", "message"),
     [({"dtype": "float64"}, "is float64: only float32 can be generated"), ({"shape": (0, 3)}, "is empty")],
 )
-def test_what_cannot_be_generated_is_refused(change, message):
+def test_what_cannot_be_generated_is_refused(change, message) -> None:
     with pytest.raises(SpecError, match=message):
         sources(recipe(("*", "generated")), [dataclasses.replace(SLOTS[0], **change)])
 
@@ -111,12 +111,12 @@ def test_what_cannot_be_generated_is_refused(change, message):
         ({"bias": 1}, "bias: expected True or False, found 1"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(settings, message):
+def test_settings_that_mean_nothing_are_refused(settings, message) -> None:
     with pytest.raises(SpecError, match=message):
         ModuleRecipe(**{"rules": (Rule("*", "shared"),), **settings})
 
 
-def test_a_source_that_does_not_exist_is_refused():
+def test_a_source_that_does_not_exist_is_refused() -> None:
     with pytest.raises(SpecError, match=r"source must be one of Source.SHARED, .*; found 'own'"):
         Rule("*", "own")
 
@@ -131,12 +131,12 @@ def test_a_source_that_does_not_exist_is_refused():
         ("[[rules", "is no recipe: "),
     ],
 )
-def test_a_file_that_is_no_recipe_is_refused_with_the_place(text, message, tmp_path):
+def test_a_file_that_is_no_recipe_is_refused_with_the_place(text, message, tmp_path) -> None:
     (tmp_path / "recipe.toml").write_text(text)
     with pytest.raises(SpecError, match=message):
         read_recipe(tmp_path / "recipe.toml")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_file_that_is_not_there_is_named(tmp_path) -> None:
     with pytest.raises(SpecError, match=r"none.toml is no recipe: .*none.toml"):
         read_recipe(tmp_path / "none.toml")

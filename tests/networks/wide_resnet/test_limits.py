@@ -39,13 +39,13 @@ def spec_of(network, hypernet):
 
 @given(pipelines())
 @settings(deadline=None)
-def test_slots_are_counted_as_the_table_has_them(spec):
+def test_slots_are_counted_as_the_table_has_them(spec) -> None:
     assert count_slots(spec.network) == len(network_slots(spec.network))
 
 
 @given(pipelines())
 @settings(deadline=None)
-def test_pieces_are_never_fewer_than_the_chunks_of_the_plan(spec):
+def test_pieces_are_never_fewer_than_the_chunks_of_the_plan(spec) -> None:
     chunks = plan_chunks(spec).chunks
     assert chunks <= count_pieces(spec) or not count_pieces(spec)
     assert (count_pieces(spec) == 0) == (spec.hypernet is None)
@@ -53,7 +53,7 @@ def test_pieces_are_never_fewer_than_the_chunks_of_the_plan(spec):
 
 
 @pytest.mark.parametrize("name", ASKING_TOO_MUCH)
-def test_a_specification_that_asks_for_more_than_the_limit_is_refused_at_once(name):
+def test_a_specification_that_asks_for_more_than_the_limit_is_refused_at_once(name) -> None:
     network, hypernet, message = ASKING_TOO_MUCH[name]
     with pytest.raises(BundleError, match=rf"{message}, at most {MAX_SLOTS}"):
         check_tables(spec_of(network, hypernet))
@@ -68,21 +68,21 @@ def test_a_specification_that_asks_for_more_than_the_limit_is_refused_at_once(na
     ],
     ids=["wide", "large images", "classes"],
 )
-def test_weights_and_activations_stay_in_proportion_to_the_files(network, message):
+def test_weights_and_activations_stay_in_proportion_to_the_files(network, message) -> None:
     spec = spec_of(network, {})
     check_tables(spec)
     with pytest.raises(BundleError, match=message):
         check_expansion(spec, 1_500_000)
 
 
-def test_a_wide_hidden_layer_before_many_chunks_is_refused():
+def test_a_wide_hidden_layer_before_many_chunks_is_refused() -> None:
     spec = spec_of({"blocks_per_group": 500, "feature_maps": (1, 1, 1, 1)}, {"hidden_layers": (10**5,)})
     with pytest.raises(BundleError, match="one member's chunks would take"):
         check_expansion(spec, 1_500_000)
 
 
 @pytest.mark.parametrize("hidden", [(), (32,), (8, 8)], ids=str)
-def test_the_reference_model_passes_with_its_weights_file_alone(hidden):
+def test_the_reference_model_passes_with_its_weights_file_alone(hidden) -> None:
     spec = PipelineSpec(
         network=WideResNetSpec.from_name("wrn-28-10"), members=10, hypernet=HypernetSpec(hidden_layers=hidden)
     )
@@ -90,7 +90,7 @@ def test_the_reference_model_passes_with_its_weights_file_alone(hidden):
     check_expansion(spec, sum(stored.size_bytes for stored in stored_tensors(spec)))
 
 
-def test_the_limit_of_small_files_and_that_of_large_ones_are_both_kept():
+def test_the_limit_of_small_files_and_that_of_large_ones_are_both_kept() -> None:
     spec = spec_of({"widening": 20}, {})  # 30 million weights
     with pytest.raises(BundleError, match="at most 67108864 are allowed for files of 1000 bytes"):
         check_expansion(spec, 1000)

@@ -1,6 +1,6 @@
 """The native checkpoint: one safetensors file whose metadata holds the specification.
 
-The format is documented in docs/checkpoint-format.md, so that any training code can write it.
+The format is documented in docs/reference/checkpoint-format.md, so that any training code can write it.
 """
 
 import json

@@ -20,7 +20,7 @@ from hnexport.errors import CheckpointError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, is_late_phase, load_late_phase
 from hnexport.spelling import in_command
 
-PAGE = Path(__file__).parents[4] / "docs/late-phase.md"
+PAGE = Path(__file__).parents[4] / "docs/howto/late-phase.md"
 CASE = LatePhase(depth=10, width=1, members=2)
 
 

@@ -87,7 +87,7 @@ def read_late_phase(path: str | os.PathLike[str], prefix: str | None = None) -> 
             f"{path}: holds {_OTHER}, as train_super_late_phase.py of the late-phase code saves networks for "
             "ImageNet; of that code only its Wide ResNets are read (input_layer.…, adapter.…, conv_block.…, head.…). "
             f"Make a module of each member, with the tensors of {_OTHER}.K in the place of the layer's own, and give "
-            "hnexport the list: docs/late-phase.md has the lines"
+            "hnexport the list: docs/howto/late-phase.md has the lines"
         )
     if not networks:
         raise _objects(path) or CheckpointError(
