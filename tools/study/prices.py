@@ -1,4 +1,4 @@
-"""What members cost: an int8 member of WRN-28-10 of docs/explanation/int8.md, and calls of the network that was trained."""
+"""What members cost: an int8 member of WRN-28-10 of docs/explanation/int8.md."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
