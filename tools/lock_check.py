@@ -1,4 +1,4 @@
-"""Whether constraints.txt covers every platform: what each extra needs there is resolved under it, and all of it pinned.
+"""Whether constraints.txt covers every platform: what each extra needs there is resolved, and all of it is pinned.
 
     python tools/lock_check.py
 

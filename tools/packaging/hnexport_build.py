@@ -5,8 +5,8 @@ hnexport-runtime from the folder beside this file, and `pip install --editable .
 built with `--config-settings runtime=released`, as `make wheels` does, or from a source distribution, asks for that
 version by name instead. The source distribution is the whole clone.
 
-What differs from setuptools is given to it as a `setup.py` would give it: dependencies, and the README with addresses in
-the place of its relative links, which lead nowhere on an index.
+What differs from setuptools is given to it as a `setup.py` would give it: dependencies, and the README with addresses
+in the place of its relative links, which lead nowhere on an index.
 """
 
 import contextlib
