@@ -12,7 +12,7 @@ from shared import Built
 
 from hnexport.bundle import read_golden, read_manifest
 from hnexport.bundle.checksums import check_files
-from hnexport.bundle.layout import confined_path, session_source
+from hnexport.bundle.sessions import confined_path, session_source
 from hnexport.errors import BundleError
 from hnexport.parity import VerifyOptions, verify
 from hnexport.parity.locate import locate
@@ -51,18 +51,18 @@ LAYOUTS = {"hub": as_hub, "weights elsewhere": with_weights_elsewhere, "hard lin
 
 
 @pytest.fixture(params=LAYOUTS)
-def laid_out(request: pytest.FixtureRequest, built: Built, tmp_path: Path):
+def rearranged(request: pytest.FixtureRequest, built: Built, tmp_path: Path):
     return LAYOUTS[request.param](built.path, tmp_path)
 
 
-def test_every_artifact_is_verified_in_any_layout(laid_out) -> None:
-    report = verify(laid_out, VerifyOptions(members=(1,), batch_sizes=(1, 2), provider="cpu"))
+def test_every_artifact_is_verified_wherever_files_lie(rearranged) -> None:
+    report = verify(rearranged, VerifyOptions(members=(1,), batch_sizes=(1, 2), provider="cpu"))
     assert report.passed
     assert {"onnx", "onnx-materialised", "onnx-ensemble"} <= {artifact.artifact for artifact in report.artifacts}
 
 
-def test_a_graph_is_walked_in_any_layout(laid_out) -> None:
-    assert locate(laid_out, "onnx", member=2).first is None
+def test_a_graph_is_walked_wherever_files_lie(rearranged) -> None:
+    assert locate(rearranged, "onnx", member=2).first is None
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,9 @@ def test_a_graph_is_walked_in_any_layout(laid_out) -> None:
     [{"strategy": "materialised"}, {"strategy": "generated"}, {"engine": "openvino"}],
     ids=lambda options: next(iter(options.values())),
 )
-def test_the_runtime_loads_any_layout(laid_out, options: dict[str, str]) -> None:
-    golden = read_golden(laid_out)
-    logits = load(laid_out, provider="cpu", checksums="always", **options).predict(golden.inputs["image"], member=1)
+def test_the_runtime_loads_wherever_files_lie(rearranged, options: dict[str, str]) -> None:
+    golden = read_golden(rearranged)
+    logits = load(rearranged, provider="cpu", checksums="always", **options).predict(golden.inputs["image"], member=1)
     np.testing.assert_allclose(logits, golden.outputs["logits"][1], rtol=1e-3, atol=1e-4)
 
 

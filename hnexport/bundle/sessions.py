@@ -4,7 +4,7 @@ A hub keeps every file in a store, under its hash, and puts a symlink into the f
 follows `weights.bin` into the folder of the model, or of what the model is a symlink to, and nowhere else; inside a
 Loop's body it takes neither symlinks nor files with several hard links. OpenVINO 2026.4 follows into the model's own
 folder alone. Bundles are checked by their checksums (`hnexport.bundle.checksums`), wherever their bytes lie, so what a
-runtime refuses only for the layout is given to it in another way here. What is no symlink is opened by its path.
+runtime refuses only for where files lie is given to it in another way here. What is no symlink is opened by its path.
 """
 
 import contextlib

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hnexport.tracing import exported
-from hnexport.writes import may_write
+from hnexport.programs.tracing import exported
+from hnexport.programs.writes import may_write
 
 
 class Net(nn.Module):

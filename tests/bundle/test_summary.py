@@ -6,13 +6,13 @@ import pytest
 from fixture_types import MakeSpec
 from shared import Built
 
+from hnexport.bundle.summary import Origin, summarise, summarise_storage
 from hnexport.networks.modules import family as modules
 from hnexport.networks.wide_resnet.chunking import plan_chunks
 from hnexport.networks.wide_resnet.counts import weight_summary
 from hnexport.networks.wide_resnet.slots import network_slots
 from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, WideResNetSpec
 from hnexport.spec import HypernetSpec, Slot, Source, StoredKind, StoredTensor, stored_as
-from hnexport.summary import Origin, summarise, summarise_storage
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -6,7 +6,7 @@ from ensembles import of_modules
 from torch import Tensor, nn
 
 from hnexport.parity import compute_golden
-from hnexport.widened import Widened
+from hnexport.programs.widened import Widened
 
 
 class Chooses(nn.Module):

@@ -1,4 +1,4 @@
-"""Bases by output channel: the layout in which a layer's chunks come out already joined.
+"""Bases by output channel: the order in which a layer's chunks come out already joined.
 
 Where layers are made of several chunks joined along their second axis (the input channels of a kernel, say), a basis
 `[embedding, chunk]` gives chunks that have to be copied twice: apart from each other, then together. Seen as
@@ -42,7 +42,7 @@ class JoinedBasis:
         """Elements of one output channel in one chunk."""
         return self.hypernet.chunk_size // self.out_channels
 
-    def lay_out(self, basis: "Tensor") -> "Tensor":
+    def by_output_channel(self, basis: "Tensor") -> "Tensor":
         """A basis `[embedding, chunk]` as a view `[out_channel, embedding, row]`.
 
         So its integers, and its scales: groups of them lie within a row.

@@ -14,8 +14,8 @@ from torch._dynamo.exc import Unsupported
 from torch.export import Dim, ExportedProgram
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
-from hnexport.attention import plain_attention
 from hnexport.errors import CaptureError
+from hnexport.programs.attention import plain_attention
 from hnexport.text import shorten
 
 __all__ = ["dynamic_shapes", "exported", "exporters_warnings"]

@@ -1,4 +1,4 @@
-"""Read onnxruntime's blocked layout off onnxruntime itself.
+"""Read onnxruntime's blocked format of kernels off onnxruntime itself.
 
 `network.onnx` is optimised with kernels that hold their own positions 1, 2, 3, …; the optimised graph then shows where
 each element went (0 is padding). A second optimisation, with kernels that hold their slot's number, shows which
@@ -16,7 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx.external_data_helper import load_external_data_for_model
 
-from hnexport.bundle.layout import session_source
+from hnexport.bundle.sessions import session_source
 from hnexport.errors import BundleError, TuneError
 from hnexport.hypernet.plan import ChunkPlan, Piece
 

@@ -19,13 +19,13 @@ from hnexport.networks.wide_resnet.spec import PipelineSpec, WideResNetSpec
 from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.spec import StoredKind, StoredTensor
 
-__all__ = ["LayoutTensor", "hypernet_layout", "main_layout", "norm_layout"]
+__all__ = ["OrderedTensor", "hypernet_order", "main_order", "norm_order"]
 
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayoutTensor:
+class OrderedTensor:
     """One tensor of hypnettorch's hypernetwork, and the stored tensor that it becomes.
 
     Attributes:
@@ -47,7 +47,7 @@ class LayoutTensor:
 
 
 @functools.lru_cache(maxsize=64)
-def main_layout(network: WideResNetSpec) -> tuple[NetworkSlot, ...]:
+def main_order(network: WideResNetSpec) -> tuple[NetworkSlot, ...]:
     """The main network's weights in hypnettorch's order (`WRN.param_shapes`)."""
     slots = [slot for slot in network_slots(network) if slot.trained]
     first = {Role.NORM_SCALE: 0, Role.NORM_SHIFT: 0, Role.SHORTCUT: 1}
@@ -55,7 +55,7 @@ def main_layout(network: WideResNetSpec) -> tuple[NetworkSlot, ...]:
     return tuple(sorted(slots, key=lambda slot: (first.get(slot.role, 2), slot.layer)))
 
 
-def norm_layout(network: WideResNetSpec) -> tuple[tuple[NetworkSlot, NetworkSlot], ...]:
+def norm_order(network: WideResNetSpec) -> tuple[tuple[NetworkSlot, NetworkSlot], ...]:
     """The running mean and variance of every batch norm, in the order of `_batchnorm_layers`."""
     slots = network_slots(network)
     means = sorted((slot for slot in slots if slot.role is Role.NORM_MEAN), key=_layer)
@@ -63,35 +63,35 @@ def norm_layout(network: WideResNetSpec) -> tuple[tuple[NetworkSlot, NetworkSlot
     return tuple(zip(means, variances, strict=True))
 
 
-def hypernet_layout(spec: PipelineSpec, *, shared_in_main: bool = False) -> tuple[LayoutTensor, ...]:
+def hypernet_order(spec: PipelineSpec, *, shared_in_main: bool = False) -> tuple[OrderedTensor, ...]:
     """`_internal_params` of the hypernetwork, in order.
 
     With `shared_in_main`, the shared tensors are the main network's own weights, and the hypernetwork holds none.
     """
-    return tuple(_layout(spec, shared_in_main=shared_in_main))
+    return tuple(_ordered(spec, shared_in_main=shared_in_main))
 
 
 def _layer(slot: NetworkSlot) -> int:
     return slot.layer
 
 
-def _layout(spec: PipelineSpec, *, shared_in_main: bool) -> Iterator[LayoutTensor]:
+def _ordered(spec: PipelineSpec, *, shared_in_main: bool) -> Iterator[OrderedTensor]:
     stored = stored_tensors(spec)
     for tensor in stored:
         if tensor.kind in (StoredKind.HIDDEN, StoredKind.BASIS):
-            yield LayoutTensor(shape=tensor.shape[::-1], stored=tensor, transposed=True)
+            yield OrderedTensor(shape=tensor.shape[::-1], stored=tensor, transposed=True)
         elif tensor.kind in (StoredKind.HIDDEN_BIAS, StoredKind.BASIS_BIAS):
-            yield LayoutTensor(shape=tensor.shape, stored=tensor)
+            yield OrderedTensor(shape=tensor.shape, stored=tensor)
     for member in range(spec.members):
         for tensor in stored:
             if tensor.kind is StoredKind.EMBEDDING:
-                yield LayoutTensor(shape=tensor.shape[1:], stored=tensor, member=member)
+                yield OrderedTensor(shape=tensor.shape[1:], stored=tensor, member=member)
     by_slot = {tensor.slot: tensor for tensor in stored if tensor.slot is not None}
-    plain = [by_slot[slot.name] for slot in main_layout(spec.network) if slot.name in by_slot]
+    plain = [by_slot[slot.name] for slot in main_order(spec.network) if slot.name in by_slot]
     for tensor in plain:
         if tensor.kind is StoredKind.SHARED and not shared_in_main:
-            yield LayoutTensor(shape=tensor.shape, stored=tensor)
+            yield OrderedTensor(shape=tensor.shape, stored=tensor)
     for member in range(spec.members):
         for tensor in plain:
             if tensor.kind is StoredKind.MEMBER:
-                yield LayoutTensor(shape=tensor.shape[1:], stored=tensor, member=member)
+                yield OrderedTensor(shape=tensor.shape[1:], stored=tensor, member=member)

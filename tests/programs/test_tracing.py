@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hnexport.errors import CaptureError
-from hnexport.tracing import dynamic_shapes, exported, exporters_warnings
+from hnexport.programs.tracing import dynamic_shapes, exported, exporters_warnings
 
 X = torch.ones(2, 4)
 

@@ -14,8 +14,8 @@ from hnexport.errors import SpecError
 from hnexport.families import MODULES, RECIPE, WIDE_RESNET
 from hnexport.halves import check_named
 from hnexport.members import check_member
-from hnexport.mixture import kernels_differ
 from hnexport.spec import Slot, StoredTensor
+from hnexport.training.mixture import kernels_differ
 
 __all__ = ["EnsembleModule", "Halves", "trainable"]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hnexport.runtime import memory
-from hnexport.runtime.control_group import memory_left_bytes
+from hnexport.machine import memory
+from hnexport.machine.control_group import memory_left_bytes
 
 GIB = 2**30
 
