@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(*rows, sep="\n")
     if given.page:
         text = given.page.read_text(encoding="utf-8")
+        if text.count(START) != 1 or text.count(END) != 1:
+            sys.exit(f"{given.page} needs {START} and {END} where the table belongs")
         before, after = text.split(START)[0], text.split(END)[1]
         given.page.write_text("\n".join([before + START, *rows, END + after]), encoding="utf-8")
     return 0
@@ -54,7 +56,8 @@ def table(report: Mapping[str, Any]) -> Iterator[str]:
         counted = packages[package]
         lines = _share(counted["covered_lines"], counted["num_statements"])
         branches = _share(counted["covered_branches"], counted["num_branches"])
-        yield f"| {package if package == 'all' else f'`{package}`'} | {counted['num_statements']:,} | {lines} | {branches} |"
+        name = package if package == "all" else f"`{package}`"
+        yield f"| {name} | {counted['num_statements']:,} | {lines} | {branches} |"
 
 
 def _share(covered: int, everything: int) -> str:
