@@ -13,13 +13,15 @@ import torch
 from bundles import spec_of
 from fixture_types import MakeSpec, MakeTensors
 from shared import Built
-from torch import nn
+from torch import Tensor, nn
 
 import hnexport.build as build_module
 from hnexport.build import ONNX_ALONE_BYTES, BuildOptions, ParityFailedError, build, default_formats
 from hnexport.bundle import Format, read_golden, read_manifest
 from hnexport.bundle.checksums import record_file
+from hnexport.bundle.golden import Golden
 from hnexport.errors import BundleError, SpecError
+from hnexport.export.capture import Capture
 from hnexport.hypernet.generator import WeightGenerator
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, random_checkpoint
 from hnexport.networks.wide_resnet.counts import weight_summary
@@ -38,7 +40,7 @@ def checkpoint(spec: PipelineSpec, tensors: dict[str, torch.Tensor], origin: str
     return Checkpoint(spec=spec, tensors=tensors, origin=origin)
 
 
-def wide_resnet(name: str, **changes) -> WideResNetSpec:
+def wide_resnet(name: str, **changes: ImageSpec | int | bool) -> WideResNetSpec:
     return dataclasses.replace(WideResNetSpec.from_name(name), **changes)
 
 
@@ -285,7 +287,7 @@ def test_a_mistake_in_the_files_is_caught_and_nothing_is_published(
     changes, message = MISTAKES[mistake]
     sound = build_module.capture
 
-    def wrong(ensemble):
+    def wrong(ensemble) -> Capture:
         return sound(dataclasses.replace(ensemble, generator=Wrong(ensemble.generator, **changes).eval()))
 
     monkeypatch.setattr(build_module, "capture", wrong)
@@ -306,14 +308,14 @@ def test_a_wrong_weight_in_the_onnx_files_is_caught(
 ) -> None:
     assemble = WeightGenerator._assemble
 
-    def reversed_chunks(self, slot, chunks):
+    def reversed_chunks(self, slot, chunks) -> Tensor:
         kernel = assemble(self, slot, chunks)
         return kernel.flip(1) if slot.name == "group3.block1.conv1.weight" else kernel
 
     spec, tensors = make_spec(), make_tensors(make_spec())
     sound = build_module.compute_golden
 
-    def sound_reference(*arguments, **options):
+    def sound_reference(*arguments, **options) -> Golden:
         with monkeypatch.context() as patch:
             patch.setattr(WeightGenerator, "_assemble", assemble)
             return sound(*arguments, **options)

@@ -15,7 +15,7 @@ from bundles import rewrite_checksums
 from faults import OnnxEditor
 from module_recipes import RECIPES
 from recipe_faults import RECIPE_FAULTS, WRITERS, RecipeFault
-from zygote import Zygote
+from zygote import Done, Zygote
 
 from hnexport.names import MODEL_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity import VerifyOptions, verify
@@ -105,7 +105,7 @@ COUNTS = {
 
 
 @pytest.mark.parametrize("kind", COUNTS)
-def test_inspect_counts_what_is_generated(kind: str, bundles, hnexport_cli) -> None:
+def test_inspect_counts_what_is_generated(kind: str, bundles, hnexport_cli: Callable[..., Done]) -> None:
     case, _, folder = bundles(kind)
     done = hnexport_cli("inspect", folder)
     assert done.returncode == 0, done.stderr
@@ -132,7 +132,9 @@ def test_inspect_counts_what_is_generated(kind: str, bundles, hnexport_cli) -> N
     }
 
 
-def test_a_member_of_a_recipe_becomes_a_plain_network(bundles, hnexport_cli, tmp_path: Path) -> None:
+def test_a_member_of_a_recipe_becomes_a_plain_network(
+    bundles, hnexport_cli: Callable[..., Done], tmp_path: Path
+) -> None:
     case, ensemble, folder = bundles("tabular")
     done = hnexport_cli("member", folder, 4, "--out", "plain.onnx")
     assert done.returncode == 0, done.stderr
@@ -144,7 +146,7 @@ def test_a_member_of_a_recipe_becomes_a_plain_network(bundles, hnexport_cli, tmp
 
 
 @pytest.fixture
-def hnexport_cli(zygote: Zygote, tmp_path: Path):
+def hnexport_cli(zygote: Zygote, tmp_path: Path) -> Callable[..., Done]:
     return lambda *arguments: zygote.run(arguments, cwd=tmp_path, env={"COLUMNS": "140"})
 
 

@@ -24,7 +24,7 @@ def make_fifo(path) -> None:
     os.mkfifo(path)
 
 
-def make_socket(path) -> None:
+def make_socket(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as one:
         one.bind(str(path))
 

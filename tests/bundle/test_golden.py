@@ -22,7 +22,7 @@ KEY = "hnexport.golden"
 IMAGE, LOGITS, EAGER, NOISE = "input.image", "output.logits", "eager.logits", "noise.logits"
 
 
-def edit_golden(folder, edit) -> None:
+def edit_golden(folder: Path, edit) -> None:
     path = folder / "golden.safetensors"
     with safe_open(path, framework="numpy") as file:
         described = json.loads(file.metadata()[KEY])

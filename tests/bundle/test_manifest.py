@@ -37,7 +37,7 @@ PLACES = (
 )
 
 
-def change(bundle, edit) -> None:
+def change(bundle: Path, edit) -> None:
     path = bundle / "manifest.json"
     value = json.loads(path.read_text())
     edit(value)
@@ -74,7 +74,7 @@ def trained(**changes):
     return lambda m: m.update(as_trained={**TRAINED, **changes})
 
 
-def tempered(**changes):
+def tempered(**changes: str | float):
     found = {"output": "logits", "value": 2.0, "rows": 9, "source": "sha256:" + "0" * 64}
     return lambda m: m.update(temperature={**found, **changes})
 

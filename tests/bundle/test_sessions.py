@@ -19,7 +19,7 @@ from hnexport.parity.locate import locate
 from hnexport.runtime import load
 
 
-def as_hub(bundle, root):
+def as_hub(bundle: Path, root: Path):
     """`snapshots/abc/NAME -> ../../blobs/HASH`."""
     folder, store = root / "snapshots" / "abc", root / "blobs"
     folder.mkdir(parents=True)
@@ -31,7 +31,7 @@ def as_hub(bundle, root):
     return folder
 
 
-def with_weights_elsewhere(bundle, root):
+def with_weights_elsewhere(bundle: Path, root: Path) -> Path:
     folder = Path(shutil.copytree(bundle, root / "bundle"))
     (root / "store").mkdir()
     (folder / "weights.bin").rename(root / "store" / "w")

@@ -18,11 +18,11 @@ from hnexport.publishing import Contents, Rules, check_place
 SCHEMA = "hnexport-bundle"
 
 
-def names(folder):
+def names(folder: Path):
     return sorted(path.name for path in folder.iterdir())
 
 
-def write_bundle(folder, content="old", version=1, **files):
+def write_bundle(folder: Path, content: str = "old", version: int = 1, **files) -> Path:
     """A folder that is a bundle by its manifest's schema."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {"weights.bin": content, **files}
@@ -33,7 +33,7 @@ def write_bundle(folder, content="old", version=1, **files):
     return folder
 
 
-def replace(target, text="new") -> None:
+def replace(target: Path, text: str = "new") -> None:
     """As a forced build does."""
     with staged_folder(target, bundle_rules(force=True)) as folder:
         write_bundle(folder, text)
@@ -181,7 +181,7 @@ def test_what_a_model_hub_added_is_carried_over(tmp_path: Path) -> None:
     assert names(tmp_path) == ["bundle"]
 
 
-def write_with_card(target, text) -> None:
+def write_with_card(target: Path, text: str) -> None:
     """As a forced build does whose bundle has a card of its own."""
     with staged_folder(target, bundle_rules(force=True)) as folder:
         write_bundle(folder, text)

@@ -34,18 +34,18 @@ MEASURED = Measured(
 )
 
 
-def metadata(card):
+def metadata(card: str):
     """The metadata, as PyYAML reads it; hubs read it likewise."""
     head = re.match(r"---\n(.*?)\n---\n\n# ", card, re.DOTALL)
     return yaml.safe_load(head[1])
 
 
-def rendered(card):
+def rendered(card: str):
     body = card.split("\n---\n", 1)[1]
     return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(body)
 
 
-def changed(built, **changes):
+def changed(built: Built, **changes) -> str:
     shapes = {tensor.name: (1, 3, 8, 8) for tensor in built.manifest.inputs[1:]}
     return card_text(Identified(manifest=dataclasses.replace(built.manifest, **changes), digest=built.digest), shapes)
 

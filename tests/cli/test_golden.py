@@ -12,7 +12,7 @@ from shared import Built
 from hnexport.bundle import read_golden
 
 
-def put(folder, member, logits) -> None:
+def put(folder: Path, member: int, logits) -> None:
     (folder / f"member-{member}").mkdir(exist_ok=True)
     np.save(folder / f"member-{member}" / "logits.npy", logits)
 

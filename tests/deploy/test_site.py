@@ -24,19 +24,19 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")
-def runtime(tmp_path_factory: pytest.TempPathFactory):
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runtime_package(tmp_path_factory.mktemp("npm") / "onnxruntime-web")
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory):
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One that says how its pictures are normalised."""
     target = tmp_path_factory.mktemp("saying") / "bundle"
     return saying(small_bundle("hypernet"), target, normalisation=Normalisation(mean=(0.4,), std=(0.25, 0.5, 1.0)))
 
 
 @pytest.fixture
-def deployed(runtime, tmp_path: Path):
+def deployed(runtime: Path, tmp_path: Path):
     """Deploys a bundle with options into a new folder; what is in its `site.json`."""
 
     def deploy(bundle, **options):
@@ -46,11 +46,11 @@ def deployed(runtime, tmp_path: Path):
     return deploy
 
 
-def files(folder):
+def files(folder: Path):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_folder_holds_the_page_the_runtime_and_the_bundle(deployed, bundle, tmp_path: Path) -> None:
+def test_the_folder_holds_the_page_the_runtime_and_the_bundle(deployed, bundle: Path, tmp_path: Path) -> None:
     record = deployed(bundle)
     found = files(tmp_path / "site")
     assert found == {*record["files"], "site.json"}
@@ -63,7 +63,7 @@ def test_the_folder_holds_the_page_the_runtime_and_the_bundle(deployed, bundle, 
     assert {name for name in found if name.startswith("ort/")} == {*runtime, "ort/package.json"}
 
 
-def test_sizes_are_those_of_the_files(runtime, bundle, tmp_path: Path) -> None:
+def test_sizes_are_those_of_the_files(runtime: Path, bundle: Path, tmp_path: Path) -> None:
     site = deploy_web(bundle, tmp_path / "site", WebOptions(runtime=runtime))
     sizes = {name: (site.path / name).stat().st_size for name in files(site.path)}
     bundle = sum(size for name, size in sizes.items() if name.startswith("bundle/"))
@@ -73,7 +73,7 @@ def test_sizes_are_those_of_the_files(runtime, bundle, tmp_path: Path) -> None:
     assert sum(site.runtime_bytes.values()) == ort - sizes["ort/package.json"]
 
 
-def test_no_file_of_the_site_names_another_place(deployed, bundle, tmp_path: Path) -> None:
+def test_no_file_of_the_site_names_another_place(deployed, bundle: Path, tmp_path: Path) -> None:
     deployed(bundle)
     for path in (tmp_path / "site").rglob("*"):
         if path.suffix in (".html", ".css", ".js", ".json"):
@@ -83,7 +83,7 @@ def test_no_file_of_the_site_names_another_place(deployed, bundle, tmp_path: Pat
             assert "https://" not in text
 
 
-def test_the_page_is_told_how_to_call_the_network(deployed, bundle) -> None:
+def test_the_page_is_told_how_to_call_the_network(deployed, bundle: Path) -> None:
     page = deployed(bundle)["page"]
     assert page["input"] == {
         "name": "image",
@@ -216,7 +216,7 @@ def test_a_bundle_without_onnx_is_refused(deployed, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["weights.bin", "network.onnx", "golden.safetensors"])
-def test_a_damaged_bundle_is_not_deployed(deployed, bundle, tmp_path: Path, name: str) -> None:
+def test_a_damaged_bundle_is_not_deployed(deployed, bundle: Path, tmp_path: Path, name: str) -> None:
     bundle = shutil.copytree(bundle, tmp_path / "bundle")
     content = bytearray((bundle / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -226,7 +226,9 @@ def test_a_damaged_bundle_is_not_deployed(deployed, bundle, tmp_path: Path, name
     assert not (tmp_path / "site").exists()
 
 
-def test_what_is_there_stays_without_force_and_a_site_is_replaced_with_it(deployed, bundle, tmp_path: Path) -> None:
+def test_what_is_there_stays_without_force_and_a_site_is_replaced_with_it(
+    deployed, bundle: Path, tmp_path: Path
+) -> None:
     deployed(bundle)
     with pytest.raises(DeployError, match=r"site exists: choose another target, or give force=True to replace it"):
         deployed(bundle)
@@ -238,7 +240,7 @@ def test_what_is_there_stays_without_force_and_a_site_is_replaced_with_it(deploy
 
 
 @pytest.mark.parametrize("what", ["a folder", "a file", "a bundle", "somebody's site.json"])
-def test_force_replaces_nothing_but_a_site(deployed, bundle, tmp_path: Path, what: str) -> None:
+def test_force_replaces_nothing_but_a_site(deployed, bundle: Path, tmp_path: Path, what: str) -> None:
     target = tmp_path / "site"
     if what == "a bundle":
         shutil.copytree(bundle, target)
@@ -253,7 +255,7 @@ def test_force_replaces_nothing_but_a_site(deployed, bundle, tmp_path: Path, wha
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_an_empty_folder_may_be_replaced(deployed, bundle, tmp_path: Path) -> None:
+def test_an_empty_folder_may_be_replaced(deployed, bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     assert deployed(bundle, force=True)["schema"] == "hnexport-site"
 

@@ -33,7 +33,7 @@ def test_only_programs_that_are_known_stand_in_the_pages(page) -> None:
 
 
 @each_page
-def test_options_and_arguments_exist(page, monkeypatch) -> None:
+def test_options_and_arguments_exist(page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(click.Path, "convert", as_path)
     for command in of(page, "hnexport"):
         try:
@@ -68,7 +68,9 @@ def test_make_targets_exist(page) -> None:
 @each_page
 def test_extras_exist(page) -> None:
     for command in of(page, "pip"):
-        for place, extras in re.findall(r"(hnexport(?:-runtime)?|\.|\./tools/packaging/runtime)\[([a-z,]+)\]", command.text):
+        for place, extras in re.findall(
+            r"(hnexport(?:-runtime)?|\.|\./tools/packaging/runtime)\[([a-z,]+)\]", command.text
+        ):
             assert set(extras.split(",")) <= known_extras("runtime" in place), command.place
 
 

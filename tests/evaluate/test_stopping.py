@@ -15,7 +15,9 @@ from hnexport.evaluate.stopping import THRESHOLDS, choose, member_order
 from hnexport.runtime import Until
 
 
-def _ensemble(rows: int, seed: int = 0, members: int = 5, noise: float = 0.7):
+def _ensemble(
+    rows: int, seed: int = 0, members: int = 5, noise: float = 0.7
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Logits of members that are mostly right, and what is."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 10, rows)
@@ -120,7 +122,7 @@ def test_the_threshold_is_the_last_one_whose_bound_is_within_what_was_stated() -
     own = logits[list(found.order)]
     whole = prefixes(own, labels).answers[-1]
 
-    def by(confidence):
+    def by(confidence: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         used = members_used(own, [Until(confidence=confidence)])[0]
         return used, prefixes(own, labels).at(used)[1]
 

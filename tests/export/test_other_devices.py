@@ -8,6 +8,7 @@ import torch
 from module_ensembles import ENSEMBLES
 from torch import nn
 
+from hnexport.ensemble import Ensemble
 from hnexport.export.capture import capture
 from hnexport.export.pt2 import write_pt2
 from hnexport.export.torchscript import write_torchscript
@@ -91,6 +92,6 @@ def test_the_tensors_of_fused_layers_are_seen(tmp_path: Path) -> None:
         torch._C._jit_set_te_must_use_llvm_cpu(llvm)
 
 
-def _graph_signature(ensemble):
+def _graph_signature(ensemble: Ensemble) -> GraphSignature:
     cond_id = TensorSpec(name=COND_ID, dtype="int64", shape=())
     return GraphSignature(inputs=(cond_id, *ensemble.signature.inputs), outputs=ensemble.signature.outputs)

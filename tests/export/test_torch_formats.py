@@ -8,6 +8,7 @@ from ensembles import of_pipeline
 from fixture_types import MakeImages, MakePipeline, MakeSpec
 from torch import Tensor, nn
 from torch._higher_order_ops import while_loop
+from torch.fx.graph_module import GraphModule
 
 from hnexport.ensemble import Ensemble
 from hnexport.errors import CaptureError, ExportError
@@ -32,7 +33,7 @@ def load_torchscript(path):
     return torch.jit.load(str(path))
 
 
-def load_pt2(path):
+def load_pt2(path) -> GraphModule:
     return torch.export.load(path).module()
 
 

@@ -1,5 +1,6 @@
 """What a factory returns says what it is, and what the command line may say of it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,12 @@ from torch import nn
 from hnexport import Ensemble
 from hnexport.errors import FactoryError, SpecError
 from hnexport.factories.made import Asked, is_returned, source_of
-from hnexport.families import HYPERNETWORK, MODULES, RECIPE
+from hnexport.families import HYPERNETWORK, MODULES, RECIPE, Checkpoint
 
 EXAMPLES = {"input": torch.zeros(2, 5)}
 
 
-def net(seed=0):
+def net(seed: int = 0) -> nn.Sequential:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 2)).eval()
@@ -31,7 +32,7 @@ class Conditional(nn.Module):
         return row * self.table[task]
 
 
-def made(value, **asked):
+def made(value, **asked) -> Ensemble | Checkpoint:
     return source_of("train.py:make", value, Asked(**asked))
 
 
@@ -152,7 +153,7 @@ def test_what_does_not_go_together_is_refused(make, asked, message: str) -> None
 
 
 def test_an_iterator_that_fails_is_the_users() -> None:
-    def modules():
+    def modules() -> Iterator[nn.Sequential]:
         yield net()
         raise RuntimeError("no second")
 

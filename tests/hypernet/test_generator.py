@@ -26,7 +26,7 @@ SLOTS = (
 )
 
 
-def pieces(hypernet, chunks, shape, offset=0):
+def pieces(hypernet: str, chunks: tuple[int, int] | range | tuple[int], shape: tuple[int, ...], offset: int = 0):
     return tuple(Piece(hypernet=hypernet, chunk=chunk, offset=offset, shape=shape) for chunk in chunks)
 
 
@@ -58,7 +58,7 @@ SPEC = GeneratorSpec(
 )
 
 
-def tensors(spec=SPEC):
+def tensors(spec: GeneratorSpec = SPEC) -> dict[str, Tensor]:
     random = torch.Generator().manual_seed(0)
     found = {}
     for stored in unquantised(stored_tensors(spec)):
@@ -86,7 +86,7 @@ def naive_basis(held, hypernet):
     return made
 
 
-def naive_chunk(held, hypernet, member, chunk):
+def naive_chunk(held: dict[str, Tensor], hypernet: str, member: int, chunk: int):
     hidden = held[f"hypernet.{hypernet}.embedding"][member, chunk]
     hidden = (hidden @ held[f"hypernet.{hypernet}.hidden1.weight"] + held[f"hypernet.{hypernet}.hidden1.bias"]).relu()
     return hidden @ naive_basis(held, hypernet) + held[f"hypernet.{hypernet}.bias"]
@@ -100,7 +100,7 @@ def test_every_slot_is_what_the_plan_says(member: int, dtype: BasisDtype) -> Non
     held = tensors(spec)
     weights = WeightGenerator(spec, held)(torch.tensor(member))
 
-    def chunk(name, number):
+    def chunk(name: str, number: int):
         return naive_chunk(held, name, member, number)
 
     expected = {

@@ -18,7 +18,7 @@ MUTANTS = 200 if os.environ.get("HNEXPORT_FUZZ") == "1" else 50
 SEEDS = seeds()
 
 
-def mutant(content, random):
+def mutant(content, random) -> bytes:
     """One to five changes, more often near the start, where the sizes are; one in ten is cut as well."""
     found = bytearray(content)
     reach = min(len(found), 120) if random.random() < 0.6 else len(found)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from hnexport.errors import RuntimeInputError
 from hnexport.images import pictures
+from hnexport.networks.wide_resnet.spec import PipelineSpec
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 ORIENTED = {
@@ -26,13 +27,13 @@ ORIENTED = {
 }
 
 
-def read(path, spec, **options):
+def read(path: Path, spec: PipelineSpec, **options: bool):
     return read_images([path], spec, **options).images[0]
 
 
 @pytest.fixture
 def write(tmp_path: Path):
-    def run(content, name="picture.bin"):
+    def run(content, name: str = "picture.bin") -> Path:
         (tmp_path / name).write_bytes(content)
         return tmp_path / name
 

@@ -20,18 +20,18 @@ RGBA = np.dstack([COLOURS, ALPHA])
 GREY_KEY = np.arange(54, dtype=np.uint8).reshape(6, 9) % 4
 
 
-def read(path, content, **options):
+def read(path: Path, content: bytes, **options: tuple[int, int, int] | str):
     path.write_bytes(content)
     return read_images([path], pixels_spec(), **options).images[0]
 
 
-def over(colours, alpha, background):
+def over(colours: NDArray[np.unsignedinteger], alpha, background: tuple[int, int, int]):
     """What a viewer shows: `alpha * colour + (1 - alpha) * background`."""
     share = alpha[..., np.newaxis] / 255
     return share * colours + (1 - share) * np.array(background)
 
 
-def palette_png():
+def palette_png() -> tuple[bytes, Image]:
     palette = Image.fromarray(COLOURS).quantize(8)
     return encoded(palette, "PNG", transparency=bytes([0, 128, 255, 255, 255, 255, 255, 64])), palette
 

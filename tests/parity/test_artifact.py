@@ -2,28 +2,34 @@
 
 import functools
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from eager import EagerRunner, encoder, linear
 
+from hnexport.bundle.golden import Golden
+from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError
 from hnexport.parity import compute_golden, probe_inputs
 from hnexport.parity.artifact import Plan, verify_artifact
 from hnexport.parity.batches import allowed_sizes
 from hnexport.parity.limits import Limits
+from hnexport.parity.results import ArtifactReport
 from hnexport.parity.tolerances import TOLERANCES, Precision
 
 
 @functools.cache
-def known(make, seed=0):
+def known(make: Callable[..., Ensemble], seed: int = 0) -> tuple[Ensemble, Golden]:
     ensemble = make(seed)
     probes = probe_inputs(ensemble.signature, {name: one.numpy() for name, one in ensemble.examples.items()}, seed)
     return ensemble, compute_golden(ensemble, range(ensemble.members), probes.inputs, probes.kinds)
 
 
-def judged(make=encoder, fault=None, limits=None, seed=0):
+def judged(
+    make: Callable[..., Ensemble] = encoder, fault=None, limits: Limits | None = None, seed: int = 0
+) -> ArtifactReport:
     ensemble, golden = known(make, seed)
     runner = EagerRunner(ensemble, fault, limits or Limits())
     sizes = allowed_sizes("eager", runner.limits, None, golden.samples)
@@ -57,7 +63,7 @@ def before(change):
     return fault
 
 
-def changed(name, change):
+def changed(name: str, change):
     return after(lambda cond_id, inputs, outputs: outputs.update({name: change(outputs[name].copy())}))
 
 

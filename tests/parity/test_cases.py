@@ -25,7 +25,7 @@ CASE = Case(
 )
 
 
-def edit_facts(path, edit) -> None:
+def edit_facts(path: Path, edit) -> None:
     value = json.loads(path.read_text())
     edit(value)
     path.write_text(json.dumps(value))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -9,18 +10,21 @@ from eager import encoder, linear, together
 from shared import Built
 
 from hnexport.bundle import read_golden, read_manifest
+from hnexport.bundle.golden import Golden
 from hnexport.confine.trust import Trust
+from hnexport.ensemble import Ensemble
 from hnexport.parity import TOLERANCES, Precision, compute_golden, probe_inputs
 from hnexport.parity.batches import LARGE_WEIGHTS
 from hnexport.parity.ensemble import ENSEMBLES, EnsembleRunner, verify_ensemble
 from hnexport.parity.limits import FULL, Limits
 from hnexport.parity.providers import Device
+from hnexport.parity.results import ArtifactReport
 from hnexport.spec import Signature, Slot
 
 TOLERANCE = TOLERANCES[Precision.FLOAT32]
 
 
-def check(name, built, fault=None, limits=FULL):
+def check(name: str, built: Built, fault=None, limits: Limits = FULL) -> ArtifactReport:
     """`fault` changes the outputs by name, in place."""
     manifest, golden = read_manifest(built.path), read_golden(built.path)
     ensemble = ENSEMBLES[name][1](built.path, manifest, Device(), Trust(everything=True))
@@ -109,19 +113,19 @@ class Described:
 
 
 @functools.cache
-def known(make):
+def known(make: Callable[..., Ensemble]) -> tuple[Ensemble, Golden]:
     ensemble = make()
     probes = probe_inputs(ensemble.signature, {name: one.numpy() for name, one in ensemble.examples.items()})
     return ensemble, compute_golden(ensemble, range(ensemble.members), probes.inputs, probes.kinds)
 
 
 def judged(
-    make,
+    make: Callable[..., Ensemble],
     ids=lambda cond_ids: cond_ids,
     inputs=lambda given: given,
     outputs=lambda cond_ids, found: found,
-    weights=0,
-):
+    weights: int = 0,
+) -> ArtifactReport:
     ensemble, golden = known(make)
     sound = together(ensemble)
 

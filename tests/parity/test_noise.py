@@ -1,6 +1,7 @@
 """What float32 may lose on an input by chance is measured; what is ill-conditioned is said."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,12 +9,14 @@ import torch
 from bundles import small_spec, trained_tensors
 from eager import LINEAR, EagerRunner, Linear, encoder, ensemble_of, linear
 from seeds import seeds
-from torch import nn
+from torch import Tensor, nn
 
+from hnexport.bundle.golden import Golden
+from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError
 from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 from hnexport.networks.wide_resnet.initialise import initialise
-from hnexport.networks.wide_resnet.spec import PreprocessSpec
+from hnexport.networks.wide_resnet.spec import PipelineSpec, PreprocessSpec
 from hnexport.parity import TOLERANCES, Precision, compute_golden, probe_inputs
 from hnexport.parity.artifact import Plan, verify_artifact
 from hnexport.parity.compare import row_limits
@@ -21,23 +24,31 @@ from hnexport.parity.double import run_double
 from hnexport.parity.judgeable import unjudged
 from hnexport.parity.noise import MOST_DRAWS, Rounded, draws_within
 from hnexport.parity.probed import ill_conditioned
+from hnexport.parity.results import ArtifactReport
 from hnexport.parity.tolerances import CUDNN_RECURRENT_FLOOR
 from hnexport.spec import OutputSpec, Signature, TensorSpec
 
 TOLERANCE = TOLERANCES[Precision.FLOAT32]
 
 
-def golden_of(ensemble, seed=0, *, every=False):
+def golden_of(ensemble: Ensemble, seed: int = 0, *, every: bool = False) -> Golden:
     probes = probe_inputs(ensemble.signature, {name: one.numpy() for name, one in ensemble.examples.items()}, seed)
     return compute_golden(ensemble, range(ensemble.members), probes.inputs, probes.kinds, every=every)
 
 
-def judged(ensemble, golden, fault=None):
+def judged(ensemble: Ensemble, golden: Golden, fault=None) -> ArtifactReport:
     plan = Plan(members=ensemble.members, batch_sizes=(1, 3, golden.samples), tolerance=TOLERANCE, large=False)
     return verify_artifact("eager", EagerRunner(ensemble, fault), ensemble.signature, golden, plan)
 
 
-def pipeline(kind="hypernet", seed=0, classes=10, tensors=trained_tensors, preprocess=None, edit=None):
+def pipeline(
+    kind: str = "hypernet",
+    seed: int = 0,
+    classes: int = 10,
+    tensors: Callable[..., dict[str, Tensor]] | Callable[[PipelineSpec, int], dict[str, Tensor]] = trained_tensors,
+    preprocess: PreprocessSpec | None = None,
+    edit=None,
+) -> Ensemble:
     spec = small_spec(kind)
     spec = dataclasses.replace(spec, network=dataclasses.replace(spec.network, classes=classes))
     if preprocess is not None:
@@ -95,7 +106,7 @@ def equal_members(held) -> None:
             tensor[:] = tensor[:1].clone()
 
 
-def output_of(scale):
+def output_of(scale: float):
     def edit(held) -> None:
         for name in ("member.output.weight", "member.output.bias"):
             held[name] *= scale
@@ -103,7 +114,7 @@ def output_of(scale):
     return edit
 
 
-def all_but_statistics(scale):
+def all_but_statistics(scale: float):
     def edit(held) -> None:
         for name, tensor in held.items():
             if "running" not in name:

@@ -19,6 +19,7 @@ from hnexport.errors import HnexportError, NotRunError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.parity import Verdict, VerifyOptions, confined, verify, verify_file
 from hnexport.parity.locate import locate
+from hnexport.parity.results import ParityReport
 from hnexport.runtime import load
 
 
@@ -32,7 +33,7 @@ def canary(tmp_path: Path) -> Path:
     return tmp_path / "canary"
 
 
-def verified(bundle, *artifacts, **options):
+def verified(bundle: Path, *artifacts, **options: bool) -> ParityReport:
     return verify(bundle, VerifyOptions(artifacts=artifacts, provider="cpu", **options))
 
 

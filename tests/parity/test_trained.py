@@ -1,5 +1,6 @@
 """An ensemble is compared with what the trained model computed, and what is another is not published."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 from module_recipes import RECIPES
 from safetensors.numpy import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from hnexport import Ensemble
 from hnexport.build import BuildOptions, build
@@ -18,7 +19,7 @@ from hnexport.parity.trained import NotAsTrainedError, check_trained
 
 
 class Net(nn.Module):
-    def __init__(self, act=torch.nn.functional.gelu, eps=1e-5) -> None:
+    def __init__(self, act: Callable[..., Tensor] = torch.nn.functional.gelu, eps: float = 1e-5) -> None:
         super().__init__()
         self.one, self.norm, self.two, self.act = nn.Linear(6, 16), nn.LayerNorm(16, eps=eps), nn.Linear(16, 3), act
 
@@ -36,11 +37,11 @@ def networks(**changes):
 ROWS = torch.randn(70, 6, generator=torch.Generator().manual_seed(1))
 
 
-def ensemble(**changes):
+def ensemble(**changes) -> Ensemble:
     return Ensemble.from_modules(networks(**changes), example_inputs=ROWS[:2], outputs={"logits": "logits"})
 
 
-def reference(path, change=None):
+def reference(path: Path, change=None) -> Path:
     """What the networks compute, in float32 as a training script has it."""
     with torch.no_grad():
         raw = [network(ROWS) for network in networks()]
@@ -149,7 +150,7 @@ def test_what_is_no_reference_at_all_is_answered_with_how_to_write_one(tmp_path:
 
 
 class Cancels(nn.Module):
-    def __init__(self, seed) -> None:
+    def __init__(self, seed: int) -> None:
         super().__init__()
         self.large = nn.Parameter(1e4 + torch.randn(6, generator=torch.Generator().manual_seed(seed)))
 

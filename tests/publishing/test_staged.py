@@ -14,7 +14,7 @@ from hnexport.publishing import Contents, PlainMoves, Rules, SystemMoves, list_t
 pytestmark = pytest.mark.parametrize("moves", [SystemMoves(), PlainMoves()], ids=["exchange", "plain renames"])
 
 
-def judge(path):
+def judge(path) -> Contents:
     """Folders whose files are all called `ours…`, and files that begin with it."""
     inside = list_tree(path) if path.is_dir() else (path.read_text(),)
     foreign = [name for name in inside if not name.startswith(("ours", "README"))]
@@ -27,11 +27,11 @@ def judge(path):
 REPLACE = Rules(replaces=judge)
 
 
-def names(folder):
+def names(folder: Path):
     return sorted(path.name for path in folder.iterdir())
 
 
-def folder_of(path, **files):
+def folder_of(path: Path, **files: str) -> Path:
     path.mkdir()
     for name, text in files.items():
         (path / name).write_text(text)
@@ -48,19 +48,21 @@ APPEARANCES = {
 KINDS = {"folder": staged_folder, "file": staged_file}
 
 
-def fill(kind, new, text="new") -> None:
+def fill(kind: str, new: Path, text: str = "new") -> None:
     if kind == "folder":
         (new / "ours").write_text(text)
     else:
         new.write_text(f"ours {text}")
 
 
-def publish(kind, target, rules, moves, text="new") -> None:
+def publish(
+    kind: str, target: Path, rules: Rules | None, moves: PlainMoves | SystemMoves | Hooked, text: str = "new"
+) -> None:
     with KINDS[kind](target, rules, moves=moves) as new:
         fill(kind, new, text)
 
 
-def text_at(kind, target):
+def text_at(kind: str, target: Path) -> str:
     return (target / "ours").read_text() if kind == "folder" else target.read_text().removeprefix("ours ")
 
 
@@ -155,13 +157,13 @@ def test_what_is_carried_over_is_what_it_was(tmp_path: Path, moves: PlainMoves |
 class Hooked:
     """Somebody does something at the worst moment: just before the target leaves its place."""
 
-    def __init__(self, moves, target, do) -> None:
+    def __init__(self, moves: PlainMoves | SystemMoves, target, do) -> None:
         self._moves, self._target, self._do = moves, target, do
 
     def place(self, source, target) -> None:
         self._moves.place(source, target)
 
-    def exchange(self, one, other):
+    def exchange(self, one, other) -> bool:
         do, self._do = self._do, lambda target: None
         do(self._target)
         return self._moves.exchange(one, other)
@@ -217,7 +219,7 @@ def test_what_is_put_into_the_old_folder_by_a_program_that_has_it_open_stays(
     try:
         looked = []
 
-        def judge_and_write(path):
+        def judge_and_write(path) -> Contents:
             found = judge(path)
             looked.append(path)
             if len(looked) == 2:  # the last look, at what came away

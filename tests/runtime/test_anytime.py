@@ -26,7 +26,7 @@ SIGNATURE = Signature(
 ALL_RULES = ("exact", "votes", 0.4, 0.6, 0.9)
 
 
-def asked(logits, until, members=None):
+def asked(logits, until: str | float, members=None):
     """The prediction of members whose logits `[member, row, class]` are known, and the rows that each was given."""
     seen = []
 
@@ -93,7 +93,7 @@ def test_the_last_member_can_overturn_the_answer_by_a_tie() -> None:
     assert asked(logits, "exact")[0].probabilities.argmax(-1).tolist() == [0, 0]
 
 
-def reference(logits, confidence, least=1):
+def reference(logits: NDArray[np.float64], confidence: float, least: int = 1):
     """How many members each row takes, and their mean probabilities, row by row in float64."""
     used, means = [], []
     for row in range(logits.shape[1]):
@@ -104,7 +104,7 @@ def reference(logits, confidence, least=1):
     return np.array(used), np.array(means)
 
 
-def telling(logits, least=1):
+def telling(logits, least: int = 1) -> float:
     """The confidence at which rows take the most different numbers of members; no mean probability comes near it."""
     sums = np.cumsum(softmax(logits.astype(np.float64), axis=-1), axis=0)
     values = np.sort((sums / np.arange(1, len(logits) + 1)[:, np.newaxis, np.newaxis]).max(axis=-1).reshape(-1))

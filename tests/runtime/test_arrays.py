@@ -2,6 +2,7 @@
 
 import array
 import io
+from collections.abc import CapsuleType
 from pathlib import Path
 
 import ml_dtypes
@@ -11,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from hnexport.errors import RuntimeInputError
 from hnexport.members import check_member, check_members
@@ -33,20 +35,20 @@ class OnlyArray:
 
 
 class OnlyDlpack:
-    def __dlpack__(self, **options):
+    def __dlpack__(self, **options) -> CapsuleType:
         return VALUES.__dlpack__(**options)
 
-    def __dlpack_device__(self):
+    def __dlpack_device__(self) -> tuple[int, int]:
         return VALUES.__dlpack_device__()
 
 
-def read_only():
+def read_only() -> NDArray[np.floating]:
     values = VALUES.copy()
     values.flags.writeable = False
     return values
 
 
-def tensor(**options):
+def tensor(**options: bool) -> Tensor:
     return torch.tensor(VALUES, **options)
 
 
@@ -114,7 +116,7 @@ def test_a_mapped_file_is_taken_without_a_copy(tmp_path: Path) -> None:
     assert np.shares_memory(check_input(mapped, FLOATS), mapped)
 
 
-def nested(depth):
+def nested(depth: int) -> list[float]:
     found = [0.5]
     for _ in range(depth):
         found = [found]

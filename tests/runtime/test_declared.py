@@ -13,7 +13,7 @@ from hnexport.errors import BundleError
 from hnexport.runtime import load
 
 
-def edit(bundle, name, change) -> None:
+def edit(bundle: Path, name: str, change) -> None:
     model = onnx.load(bundle / name, load_external_data=False)
     change(model.graph)
     (bundle / name).write_bytes(model.SerializeToString())

@@ -4,6 +4,7 @@ What only a GPU can show is in `test_cuda.py`.
 """
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +30,16 @@ SIGNATURE = Signature(
 )
 
 
-def open_session(path):
+def open_session(path: Path):
     return onnxruntime.InferenceSession(str(path), session_options(1), providers=["CPUExecutionProvider"])
 
 
-def runner(kind, path, limit=8):
+def runner(kind: str, path: Path, limit: int = 8) -> Callable[..., NDArray[np.generic]]:
     session = open_session(path)
     return placed(kind, session, limit)
 
 
-def placed(kind, session, limit=8):
+def placed(kind: str, session, limit: int = 8) -> Callable[..., NDArray[np.generic]]:
     """A function of images and a member that gives logits."""
     run = BoundSession(session, CPU, SIGNATURE) if kind == "bound" else GraphSession(session, CPU, SIGNATURE, limit)
     return lambda images, member=None: run({"image": images}, member)["logits"]
@@ -143,11 +144,13 @@ class Recorded:
 
 
 @pytest.fixture
-def recorded(shared_bundle: Path):
+def recorded(shared_bundle: Path) -> Recorded:
     return Recorded(open_session(shared_bundle / "model.onnx"))
 
 
-def test_the_first_batch_sizes_get_a_graph_each_and_the_rest_run_without(recorded, images: NDArray[np.float32]) -> None:
+def test_the_first_batch_sizes_get_a_graph_each_and_the_rest_run_without(
+    recorded: Recorded, images: NDArray[np.float32]
+) -> None:
     run = GraphSession(recorded, CPU, SIGNATURE, 2)
     for size in (2, 4, 3, 2, 4, 1):
         run({"image": images[:size]}, size)
@@ -155,7 +158,7 @@ def test_the_first_batch_sizes_get_a_graph_each_and_the_rest_run_without(recorde
     assert run.batch_sizes == (2, 4)
 
 
-def test_a_replay_reads_and_writes_where_the_capture_did(recorded, images: NDArray[np.float32]) -> None:
+def test_a_replay_reads_and_writes_where_the_capture_did(recorded: Recorded, images: NDArray[np.float32]) -> None:
     run = GraphSession(recorded, CPU, SIGNATURE, 2)
     for member in range(3):
         run({"image": images.copy()}, member)
@@ -163,7 +166,9 @@ def test_a_replay_reads_and_writes_where_the_capture_did(recorded, images: NDArr
     assert None not in recorded.runs[0][1]
 
 
-def test_all_graphs_of_a_process_run_in_one_thread(shared_bundle: Path, recorded, images: NDArray[np.float32]) -> None:
+def test_all_graphs_of_a_process_run_in_one_thread(
+    shared_bundle: Path, recorded: Recorded, images: NDArray[np.float32]
+) -> None:
     other = Recorded(open_session(shared_bundle / "model.onnx"))
     runs = [GraphSession(session, CPU, SIGNATURE, 1) for session in (recorded, other)]
     threads = [threading.Thread(target=run, args=({"image": images}, 0)) for run in runs for _ in range(3)]
@@ -177,7 +182,7 @@ def test_all_graphs_of_a_process_run_in_one_thread(shared_bundle: Path, recorded
 
 
 def test_a_capture_that_fails_says_what_to_do_and_can_be_tried_again(
-    recorded, images: NDArray[np.float32], expected
+    recorded: Recorded, images: NDArray[np.float32], expected
 ) -> None:
     run = GraphSession(recorded, CPU, SIGNATURE, 1)
     recorded.fails = True

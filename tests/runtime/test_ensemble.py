@@ -3,6 +3,7 @@
 import gc
 import threading
 import weakref
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -110,11 +111,13 @@ def test_eight_threads_get_the_single_threaded_bits_with_at_most_three_members_r
     assert sum(reference() is not None for reference in made) == 3
 
 
-def _record_predictors(monkeypatch) -> list[weakref.ref]:
+def _record_predictors(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref]:
     """Weak references to every plain network that is made from now on."""
     made, materialise = [], OnnxruntimeEngine.materialise
 
-    def recorded(self, member, conditions):
+    def recorded(
+        self, member, conditions
+    ) -> Callable[[Mapping[str, NDArray[np.generic]]], Mapping[str, NDArray[np.generic]]]:
         predictor = materialise(self, member, conditions)
         made.append(weakref.ref(predictor))
         return predictor

@@ -27,7 +27,7 @@ READ = {
 FILES = [(strategy, name) for strategy, names in READ.items() for name in names]
 
 
-def rewrite(bundle, **changes) -> None:
+def rewrite(bundle: Path, **changes) -> None:
     """Change the manifest's fields, with the records of the files as they are now."""
     manifest = read_manifest(bundle)
     records = {name: record_file(bundle / name) for name in manifest.files if (bundle / name).exists()}

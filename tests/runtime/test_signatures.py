@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,16 @@ from shared import built_list
 from hnexport.bundle import read_golden, read_manifest
 from hnexport.errors import BundleError, RuntimeInputError
 from hnexport.rows import row_errors
-from hnexport.runtime import CudaOptions, EnsemblePrediction, EnsembleValue, Strategy, files, load, loading
+from hnexport.runtime import (
+    CudaOptions,
+    EnsemblePrediction,
+    EnsembleValue,
+    LoadedEnsemble,
+    Strategy,
+    files,
+    load,
+    loading,
+)
 from hnexport.runtime.device import can_capture
 from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
 from hnexport.runtime.shares import member_bytes, own_share
@@ -26,7 +36,7 @@ ENGINES = ("onnxruntime", "openvino")
 
 
 @pytest.fixture
-def reader():
+def reader() -> LoadedEnsemble:
     return load(built_list("reader").path, provider="cpu", check="none")
 
 
@@ -56,7 +66,7 @@ def test_every_output_of_every_member_is_what_pytorch_in_float64_gives(name: str
             assert np.array_equal(array, known)
 
 
-def test_inputs_in_a_mapping_and_by_their_names_are_the_same(reader, texts) -> None:
+def test_inputs_in_a_mapping_and_by_their_names_are_the_same(reader: LoadedEnsemble, texts) -> None:
     together, named = reader.predict(texts, member=1), reader.predict(**texts, member=1)
     assert list(together) == ["logits", "decoded", "choice"]
     assert all(np.array_equal(together[name], named[name]) for name in together)
@@ -134,12 +144,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("given", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_inputs_that_do_not_fit_are_our_error(reader, texts, given, message: str) -> None:
+def test_inputs_that_do_not_fit_are_our_error(reader: LoadedEnsemble, texts, given, message: str) -> None:
     with pytest.raises(RuntimeInputError, match=message):
         reader.predict(given(*texts.values()), member=0)
 
 
-def test_inputs_are_given_once(reader, texts) -> None:
+def test_inputs_are_given_once(reader: LoadedEnsemble, texts) -> None:
     with pytest.raises(RuntimeInputError, match="either in one argument or by their names, not both"):
         reader.predict(texts, tokens=texts["tokens"], member=0)
     with pytest.raises(RuntimeInputError, match="the input 'tokens' is missing"):
@@ -151,7 +161,7 @@ def test_inputs_are_given_once(reader, texts) -> None:
     [lambda tokens: tokens.astype(np.int32), lambda tokens: tokens.astype(np.uint8), lambda tokens: tokens.tolist()],
     ids=["int32", "uint8", "lists"],
 )
-def test_whole_numbers_of_any_kind_that_fit_are_taken(reader, texts, change) -> None:
+def test_whole_numbers_of_any_kind_that_fit_are_taken(reader: LoadedEnsemble, texts, change) -> None:
     expected, found = (
         reader.predict({**texts, "tokens": tokens}, member=1) for tokens in (texts["tokens"], change(texts["tokens"]))
     )
@@ -166,7 +176,7 @@ def test_whole_numbers_of_python_become_floats_where_no_pixels_are_meant() -> No
     assert np.array_equal(found["mean"], known["mean"])
 
 
-def test_a_prediction_of_several_outputs_is_said_of_each(reader, texts) -> None:
+def test_a_prediction_of_several_outputs_is_said_of_each(reader: LoadedEnsemble, texts) -> None:
     found, several = reader.predict_mean(texts), reader.predict(texts, members="all")
     assert list(found) == ["logits", "decoded", "choice"]
     logits, decoded, choice = found.values()
@@ -210,7 +220,7 @@ def test_a_value_has_the_members_mean_and_variance_as_a_population() -> None:
     assert found["whole"].values.shape == (2,)
 
 
-def test_a_loaded_list_says_what_it_is(reader) -> None:
+def test_a_loaded_list_says_what_it_is(reader: LoadedEnsemble) -> None:
     assert repr(reader) == "<LoadedEnsemble reader: 3 members, onnxruntime on cpu, materialised>"
     assert reader.classes == 0
     assert [tensor.name for tensor in reader.signature.inputs] == ["tokens", "weighting"]
@@ -258,11 +268,11 @@ def test_where_no_sample_is_known_that_runs_the_weights_are_kept() -> None:
     assert engine._refers_to_weights is True
 
 
-def _first(bundle):
+def _first(bundle: Path):
     return {name: array[:1] for name, array in read_golden(bundle).inputs.items()}
 
 
-def golden_with(monkeypatch, bundle, change) -> None:
+def golden_with(monkeypatch: pytest.MonkeyPatch, bundle: Path, change) -> None:
     """Let `load` read golden samples that were changed."""
     golden = read_golden(bundle)
     outputs = {name: array.copy() for name, array in golden.outputs.items()}

@@ -25,7 +25,7 @@ print(len(os.listdir("/proc/self/task")) - before)
 """
 
 
-def extra_threads(bundle, options, *, one=False):
+def extra_threads(bundle, options, *, one: bool = False) -> int:
     command = [sys.executable, "-c", COUNT, str(bundle), repr(options), *(["one"] if one else [])]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert done.stderr == ""
@@ -35,7 +35,7 @@ def extra_threads(bundle, options, *, one=False):
 @pytest.mark.parametrize(
     ("cores", "sessions", "each"), [(2, 4, 2), (8, 4, 8), (8, 11, 5), (64, 4, 32), (64, 1000, 1), (1, 50, 1)]
 )
-def test_all_sessions_together_stay_within_the_bound(monkeypatch, cores, sessions, each) -> None:
+def test_all_sessions_together_stay_within_the_bound(monkeypatch: pytest.MonkeyPatch, cores, sessions, each) -> None:
     monkeypatch.setattr(threads, "allowed_cores", lambda: cores)
     assert threads_of_each(sessions) == each
     assert each == 1 or each * sessions <= max(64, 2 * cores)

@@ -22,7 +22,7 @@ from hnexport.score import ScoreOptions, score
 
 
 @pytest.fixture
-def photos(forms: dict[str, Path], tmp_path: Path):
+def photos(forms: dict[str, Path], tmp_path: Path) -> Path:
     """Ten pictures in a folder of the test's own."""
     (folder := tmp_path / "photos").mkdir()
     for path in sorted(forms["photos"].glob("0/*.png"))[:10]:
@@ -30,7 +30,7 @@ def photos(forms: dict[str, Path], tmp_path: Path):
     return folder
 
 
-def test_predictions_among_the_data_are_refused(scored: ScoreBundle, photos, tmp_path: Path) -> None:
+def test_predictions_among_the_data_are_refused(scored: ScoreBundle, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(photos)
     for out in (photos / "out.parquet", photos / "new/out.parquet", tmp_path / "link/out.parquet"):
         with pytest.raises(RuntimeInputError, match="lies in .*photos, whose files are scored"):
@@ -39,7 +39,7 @@ def test_predictions_among_the_data_are_refused(scored: ScoreBundle, photos, tmp
 
 
 def test_a_link_to_a_folder_around_it_is_refused_and_one_to_another_is_followed(
-    scored: ScoreBundle, photos, tmp_path: Path
+    scored: ScoreBundle, photos: Path, tmp_path: Path
 ) -> None:
     (photos / "deeper").mkdir()
     (photos / "deeper/again").symlink_to("..")
@@ -52,7 +52,7 @@ def test_a_link_to_a_folder_around_it_is_refused_and_one_to_another_is_followed(
     assert scored(photos, tmp_path / "out.parquet").plan.rows == 11
 
 
-def test_a_damaged_picture_whose_name_is_no_text_is_a_row(scored: ScoreBundle, photos, tmp_path: Path) -> None:
+def test_a_damaged_picture_whose_name_is_no_text_is_a_row(scored: ScoreBundle, photos: Path, tmp_path: Path) -> None:
     with open(os.fsencode(photos) + b"/\xfe.png", "wb") as file:
         file.write(b"no picture")
     done = scored(photos, tmp_path / "out.parquet")
@@ -63,7 +63,7 @@ def test_a_damaged_picture_whose_name_is_no_text_is_a_row(scored: ScoreBundle, p
 
 @pytest.mark.parametrize("kind", ["dictionary", "view"])
 def test_pictures_in_other_arrow_types_are_the_same_pictures(
-    scored: ScoreBundle, photos, tmp_path: Path, kind: str
+    scored: ScoreBundle, photos: Path, tmp_path: Path, kind: str
 ) -> None:
     column = pa.array([path.read_bytes() for path in sorted(photos.iterdir())])
     other = column.dictionary_encode() if kind == "dictionary" else column.cast(pa.binary_view())

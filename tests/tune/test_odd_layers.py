@@ -1,5 +1,6 @@
 """Int8 of networks of which some parts cannot compute in it: these stay as they are, and the rest is rounded."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import onnx
 import pytest
 import torch
 from ensembles import seeded
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,7 +20,7 @@ from hnexport.quantise.options import Int8Options
 from hnexport.quantise.parts import split
 from hnexport.runtime import load
 from hnexport.runtime.int8 import INT8_NETWORK_FILE
-from hnexport.tune.int8 import quantised
+from hnexport.tune.int8 import Int8Bundle, quantised
 
 
 class Odd(nn.Module):
@@ -50,7 +52,9 @@ class Circular(nn.Module):
         return F.relu(self.conv(image)).mean((2, 3))
 
 
-def made(make, shape, folder):
+def made(
+    make: Callable[[], Odd] | Callable[[], Circular], shape: tuple[int, ...], folder: Path
+) -> tuple[Path, Int8Bundle, NDArray[np.floating]]:
     """A bundle of two such modules, tuned, and its samples."""
     ensemble = Ensemble.from_modules(seeded(make, 2), example_inputs=torch.randn(2, *shape))
     build(ensemble, folder / "bundle", options=BuildOptions(formats=(Format.ONNX,)))
@@ -61,14 +65,14 @@ def made(make, shape, folder):
 
 
 @pytest.fixture(scope="module")
-def odd(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module):
+def odd(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytest.MonkeyPatch):
     folder = tmp_path_factory.mktemp("odd")
     monkeypatch_module.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     return made(Odd, (6,), folder)
 
 
 @pytest.fixture(scope="module")
-def monkeypatch_module():
+def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         yield patch
 

@@ -16,7 +16,7 @@ from hnexport.runtime.folded import FoldedNetwork
 from hnexport.tune.make import tune
 
 
-def ensemble(*rules, **settings):
+def ensemble(*rules, **settings) -> Ensemble:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         body = [nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU()]
@@ -25,7 +25,7 @@ def ensemble(*rules, **settings):
     return Ensemble.from_recipe(network, recipe, members=2, example_inputs=torch.zeros(1, 3, 8, 8))
 
 
-def built(made, folder):
+def built(made: Ensemble, folder: Path) -> Path:
     return build(made, folder / "bundle", options=BuildOptions(formats=(Format.ONNX,))).path
 
 

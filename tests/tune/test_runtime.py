@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hnexport.bundle import Format
 from hnexport.errors import BundleError, ProviderError, RuntimeInputError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, WideResNetSpec
-from hnexport.runtime import Strategy, load, loading
+from hnexport.runtime import LoadedEnsemble, Strategy, load, loading
 from hnexport.runtime.tuned import find_tuned
 from hnexport.tune import tune
 
@@ -32,7 +33,7 @@ MEMBER_WEIGHTS = (
 )
 
 
-def load_folded(bundle, **options):
+def load_folded(bundle: Path, **options: str | int | bool) -> LoadedEnsemble:
     return load(bundle, provider="cpu", strategy="folded", **options)
 
 

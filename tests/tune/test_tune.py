@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 from bundles import spec_of
 from fixture_types import MakeTensors
+from numpy.typing import NDArray
 from onnx import numpy_helper
 from shared import Built, build_once
 
@@ -99,7 +100,7 @@ def test_another_version_processor_or_bundle_does_not_get_it(
         caplog.clear()
 
 
-def flip(path, place) -> None:
+def flip(path, place: int) -> None:
     data = bytearray(path.read_bytes())
     data[place] ^= 0x40
     path.write_bytes(data)
@@ -151,7 +152,7 @@ def test_a_graph_that_differs_is_not_cached(wide: Built, monkeypatch: pytest.Mon
     """One kernel element in the wrong place must not reach the cache."""
     from hnexport.tune import fold
 
-    def swapped(basis, order):
+    def swapped(basis, order) -> NDArray[np.floating]:
         moved = order.copy()
         moved.reshape(-1)[[0, 5]] = moved.reshape(-1)[[5, 0]]
         return PERMUTED(basis, moved)

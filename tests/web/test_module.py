@@ -106,7 +106,7 @@ def test_what_cannot_be_answered_is_refused_in_words(answers) -> None:
 
 @pytest.fixture(scope="module")
 def numbers(node, tmp_path_factory: pytest.TempPathFactory):
-    def run(summaries=(), pictures=()):
+    def run(summaries: tuple[()] = (), pictures: tuple[()] = ()):
         jobs = tmp_path_factory.mktemp("jobs") / "jobs.json"
         jobs.write_text(json.dumps({"summaries": list(summaries), "pictures": list(pictures)}))
         return json.loads(node("numbers.mjs", jobs))

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,13 +45,13 @@ NAMES = tuple(f"kind {one}" for one in range(10))
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory):
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """It says how its pictures are normalised, and has no class names."""
     return saying(small_bundle("hypernet"), tmp_path_factory.mktemp("saying") / "bundle", normalisation=TRAINED)
 
 
 @pytest.fixture(scope="module")
-def named_bundle(tmp_path_factory: pytest.TempPathFactory):
+def named_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One that says everything."""
     folder = tmp_path_factory.mktemp("named") / "bundle"
     usage = {"normalisation": TRAINED, "class_names": {"logits": NAMES}, "license": "apache-2.0"}
@@ -58,7 +59,7 @@ def named_bundle(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="module")
-def address(bundle):
+def address(bundle) -> Iterator[str]:
     with serving(bundle) as found:
         yield found
 
@@ -70,22 +71,22 @@ def page(open_page, address):
     return found
 
 
-def settled(page, members, cards=1) -> None:
+def settled(page, members: int, cards: int = 1) -> None:
     """Wait until every card shows so many members."""
     page.wait_for_selector("html[data-ready]")
     for card in range(cards):
         page.locator(f".says[data-members='{' '.join(map(str, range(members)))}']").nth(card).wait_for()
 
 
-def chosen(page, members, cards=1) -> None:
+def chosen(page, members: str, cards: int = 1) -> None:
     page.locator(f".says[data-members='{members}']").nth(cards - 1).wait_for()
 
 
-def picture(height=8, width=8, seed=0):
+def picture(height: int = 8, width: int = 8, seed: int = 0) -> Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-def as_png(image, name="picture.png"):
+def as_png(image: Image, name: str = "picture.png"):
     content = io.BytesIO()
     image.save(content, "PNG")
     return {"name": name, "mimeType": "image/png", "buffer": content.getvalue()}
@@ -95,7 +96,7 @@ def give(page, *files) -> None:
     page.set_input_files("#files", list(files))
 
 
-def card_of(page, name):
+def card_of(page, name: str):
     return page.locator("article", has=page.get_by_role("heading", name=name, exact=True))
 
 
@@ -108,7 +109,9 @@ def shares(card):
     return found
 
 
-def expected(bundle, file, tmp_path, members="all", normalisation=None):
+def expected(
+    bundle, file: dict[str, Sequence[object]], tmp_path: Path, members="all", normalisation: Normalisation | None = None
+):
     """What the runtime makes of the same file, in percent; normalised as the bundle says unless another is given."""
     path = tmp_path / file["name"]
     path.write_bytes(file["buffer"])
@@ -118,7 +121,7 @@ def expected(bundle, file, tmp_path, members="all", normalisation=None):
     return 100 * ensemble.predict_mean(images, members=members).probabilities[0]
 
 
-def assert_shown(card, percent, names=None) -> None:
+def assert_shown(card, percent, names: tuple[str, ...] | list[str] | None = None) -> None:
     found = shares(card)
     best = np.argsort(-percent)[:5]
     assert list(found) == [names[one] if names else f"class {one}" for one in best]

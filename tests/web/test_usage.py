@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -48,13 +49,13 @@ def module(node, tmp_path_factory: pytest.TempPathFactory):
     return run
 
 
-def manifest_with(kind, **changes):
+def manifest_with(kind: str, **changes: Collection[str] | dict[str, dict[str, object]]) -> str:
     """A bundle's manifest as text, with other fields."""
     value = json.loads((written(kind).folder / MANIFEST_FILE).read_text())
     return json.dumps({**value, **changes})
 
 
-def as_json(image):
+def as_json(image: ImageInput | None):
     """What the module says of the input that takes pictures."""
     if image is None:
         return None

@@ -22,12 +22,12 @@ from hnexport.rows import row_errors
 EVERYTHING = tuple(Served)
 
 
-def config(repository, name):
+def config(repository: Path, name: str):
     text = (repository / name / "config.pbtxt").read_text(encoding="utf-8")
     return text_format.Parse(text, model_config_pb2.ModelConfig())
 
 
-def contents(folder):
+def contents(folder: Path):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -87,7 +87,7 @@ def test_a_warm_up_request_has_a_golden_sample_for_every_input(repositories, kin
 
 
 def test_what_has_a_batch_everywhere_takes_batches_and_the_rest_does_not(repositories) -> None:
-    def sizes(kind):
+    def sizes(kind: str):
         repository = repositories(kind)
         return {name.name: config(repository, name.name).max_batch_size for name in repository.iterdir()}
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ import pytest
 from bundles import saying, small_bundle
 from PIL import Image
 from triton_kinds import KINDS, bundle_of
-from triton_server import ENVIRONMENT, ONNXRUNTIME, infer_inputs, tritonserver
+from triton_server import ENVIRONMENT, ONNXRUNTIME, Server, infer_inputs, tritonserver
 
-from hnexport.bundle.golden import read_golden
+from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import read_manifest
 from hnexport.deploy import Served, TritonOptions, deploy_triton
 from hnexport.images import read_images
@@ -26,7 +27,7 @@ BATCHED = ("images", "uint8", "reader")
 
 
 @pytest.fixture(scope="module")
-def served(named, tmp_path_factory: pytest.TempPathFactory):
+def served(named, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
     """Every kind in one repository, and the bundle `named`, whose requests wait for others."""
     folder = tmp_path_factory.mktemp("triton")
     repository = folder / "repository"
@@ -39,7 +40,7 @@ def served(named, tmp_path_factory: pytest.TempPathFactory):
         yield server, repository
 
 
-def agree(found, golden, member) -> None:
+def agree(found, golden: Golden, member: int) -> None:
     for name, expected in golden.outputs.items():
         reference = np.atleast_1d(expected[member])
         array = found.as_numpy(name).reshape(reference.shape)  # one number a sample is [batch, 1] to clients
@@ -93,7 +94,7 @@ def test_requests_with_different_ids_are_answered_in_one_call(served) -> None:
     for number in range(24):
         inputs = {"cond_id": np.array([[number % 3]]), "image": golden.inputs["image"][[number % 7]]}
 
-        def keep(result, error, number=number) -> None:
+        def keep(result, error, number: int = number) -> None:
             answers[number] = (result, error)
 
         server.client.async_infer("named-python", infer_inputs(inputs), keep)
@@ -107,7 +108,7 @@ def test_requests_with_different_ids_are_answered_in_one_call(served) -> None:
     assert len(answers) == 24
 
 
-def statistics(server, model, wanted=0):
+def statistics(server, model: str, wanted: int = 0):
     """How many samples were answered, and in how many calls; waits until they are so many."""
     end = time.monotonic() + 60
     while True:
@@ -189,7 +190,7 @@ def test_a_version_that_is_added_is_served_beside_the_old_one(served) -> None:
             agree(found, reference, 2)
 
 
-def with_usage_of(bundle, folder):
+def with_usage_of(bundle: Path, folder) -> Path:
     """Another bundle that says the same of pictures and classes."""
     names = tuple(f"kind {one}" for one in range(10))
     said = Normalisation(mean=(0.4,), std=(0.25, 0.5, 1.0))

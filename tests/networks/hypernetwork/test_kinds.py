@@ -16,7 +16,7 @@ from hnexport.bundle.manifest import Format
 class Kind(nn.Module):
     """`condition -> hidden [25]`, the weight and the bias of the first layer."""
 
-    def __init__(self, layer, hidden) -> None:
+    def __init__(self, layer: nn.Module, hidden) -> None:
         super().__init__()
         self.layer, self.hidden = layer, hidden
         self.last = nn.Linear(8, 25)
@@ -26,7 +26,7 @@ class Kind(nn.Module):
         return {"first.weight": made[:20].view(5, 4), "first.bias": made[20:]}
 
 
-def attention():
+def attention() -> nn.TransformerEncoder:
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     return nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
 

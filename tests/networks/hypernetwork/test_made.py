@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 from hypernetworks import CASES, Hyper, Main
-from torch import nn
+from torch import Tensor, nn
 
 from hnexport import Ensemble
 from hnexport.errors import BundleError, CaptureError, RuntimeInputError, SpecError
@@ -66,7 +66,7 @@ def test_the_family_makes_the_weights_again_from_data() -> None:
     assert GUARD in found
 
 
-def _without(stored, slot):
+def _without(stored, slot: str):
     return tuple(item for item in stored if item.slot != slot)
 
 
@@ -108,7 +108,7 @@ class Looking(Hyper):
 
 
 class Both(Hyper):
-    def forward(self, cond_id, x):
+    def forward(self, cond_id, x) -> dict[str, Tensor]:
         return super().forward(cond_id, x[0].repeat(6)[:6])
 
 
@@ -214,7 +214,7 @@ def _written(self, cond_id, condition):
     return made
 
 
-def _assigned(self, cond_id, condition):
+def _assigned(self, cond_id, condition) -> Tensor:
     made = torch.zeros(5, 4)
     made[:, :2] = self.heads[0](condition * self.embeddings.weight[cond_id])[:10].view(5, 2)
     return made

@@ -38,7 +38,7 @@ VECTORS = {
 LAYERS = {"layers": [6], "verbose": False}
 
 
-def pair(name):
+def pair(name: str):
     make, vector, members = VECTORS[name]
     with torch.random.fork_rng():
         torch.manual_seed(2)
@@ -49,12 +49,12 @@ def pair(name):
     return hnet, mnet, vector, members
 
 
-def given(vector, seed=0):
+def given(vector, seed: int = 0):
     random = torch.Generator().manual_seed(seed)
     return {vector: torch.randn(1, SIZE, generator=random), "x": torch.randn(3, 5, generator=random)}
 
 
-def expected(hnet, mnet, vector, member, inputs):
+def expected(hnet, mnet, vector, member: int | None, inputs):
     ids = {} if member is None else {"cond_id": member}
     with torch.no_grad():
         return mnet.forward(inputs["x"], weights=hnet.forward(**{vector: inputs[vector]}, **ids))

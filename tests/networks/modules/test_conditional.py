@@ -18,7 +18,7 @@ from hnexport.runtime import load
 class Hyper(nn.Module):
     """A hypernetwork of its own kind: FiLM and a generated last layer."""
 
-    def __init__(self, members=3) -> None:
+    def __init__(self, members: int = 3) -> None:
         super().__init__()
         self.embedding = nn.Embedding(members, 6)
         self.film = nn.Linear(6, 16)
@@ -32,19 +32,19 @@ class Hyper(nn.Module):
         return {"logits": hidden @ self.generate(embedding).reshape(8, 2), "hidden": hidden}
 
 
-def inputs(batch=2, seed=0):
+def inputs(batch: int = 2, seed: int = 0):
     random = torch.Generator().manual_seed(seed)
     return {"x": torch.randn(batch, 4, generator=random), "weighting": torch.rand(batch, 8, generator=random)}
 
 
 @pytest.fixture(scope="module")
-def module():
+def module() -> Hyper:
     with torch.random.fork_rng():
         torch.manual_seed(3)
         return Hyper().eval()
 
 
-def test_it_is_built_and_loaded_and_every_member_is_the_modules(module, tmp_path: Path) -> None:
+def test_it_is_built_and_loaded_and_every_member_is_the_modules(module: Hyper, tmp_path: Path) -> None:
     ensemble = Ensemble.from_conditional(module, members=3, example_inputs=inputs(), outputs={"logits": "logits"})
     result = build(ensemble, tmp_path / "bundle")
     assert result.parity.passed
@@ -65,7 +65,7 @@ def test_it_is_built_and_loaded_and_every_member_is_the_modules(module, tmp_path
         assert all(np.isnan(output).all() for output in outputs)
 
 
-def test_the_condition_is_all_that_members_have_of_their_own(module) -> None:
+def test_the_condition_is_all_that_members_have_of_their_own(module: Hyper) -> None:
     ensemble = Ensemble.from_conditional(module, members=3, example_inputs=inputs())
     own = {item.slot: item.dtype for item in ensemble.stored if item.is_conditional}
     assert own == {"member_id": "int64", "member_zero": "float32"}
@@ -74,7 +74,7 @@ def test_the_condition_is_all_that_members_have_of_their_own(module) -> None:
     }
 
 
-def test_it_must_have_as_many_members_as_are_said(module) -> None:
+def test_it_must_have_as_many_members_as_are_said(module: Hyper) -> None:
     with pytest.raises(SpecError, match="fails for the condition id 3: index out of range"):
         Ensemble.from_conditional(module, members=4, example_inputs=inputs())
 
@@ -120,7 +120,7 @@ def test_what_cannot_be_captured_is_refused(
         Ensemble.from_conditional(make().eval(), members=3, example_inputs=given)
 
 
-def test_training_mode_and_no_members_are_refused(module) -> None:
+def test_training_mode_and_no_members_are_refused(module: Hyper) -> None:
     with pytest.raises(SpecError, match="in training mode"):
         Ensemble.from_conditional(Hyper(), members=3, example_inputs=inputs())
     with pytest.raises(SpecError, match="members: expected a whole number of at least 1, found 0"):

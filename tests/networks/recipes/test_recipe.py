@@ -19,7 +19,7 @@ SLOTS = (
 )
 
 
-def recipe(*rules, **settings):
+def recipe(*rules, **settings: str) -> ModuleRecipe:
     return ModuleRecipe(rules=tuple(Rule(*rule) for rule in rules), **settings)
 
 

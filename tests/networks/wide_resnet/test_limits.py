@@ -29,7 +29,7 @@ ASKING_TOO_MUCH = MappingProxyType(
 )
 
 
-def spec_of(network, hypernet):
+def spec_of(network, hypernet) -> PipelineSpec:
     return PipelineSpec(
         network=WideResNetSpec(**{"blocks_per_group": 1, "widening": 1, **network}),
         members=3,
