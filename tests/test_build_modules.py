@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 from module_ensembles import ENSEMBLES, Kind
+from numpy.typing import NDArray
 from shared import built_list
-from torch import nn
+from torch import Tensor, nn
 
 from hnexport.ensemble import Ensemble
 from hnexport.names import MODEL_FILE, PT2_FILE, TORCHSCRIPT_FILE
@@ -35,7 +37,9 @@ def _agree(found: object, expected: Mapping[str, np.ndarray], what: str) -> None
         np.testing.assert_allclose(tensors[name], value, rtol=1e-3, atol=1e-4, err_msg=f"{what}: {name}")
 
 
-def _expected(kind: Kind, modules: list[nn.Module], ensemble: Ensemble, batch: int):
+def _expected(
+    kind: Kind, modules: list[nn.Module], ensemble: Ensemble, batch: int
+) -> tuple[dict[str, Tensor], dict[str, NDArray[Any]], list[dict[Any, Any]]]:
     """`(tensors, arrays, outputs of each module)`."""
     inputs = kind.inputs(batch, 17)
     names = [output.name for output in ensemble.signature.outputs]

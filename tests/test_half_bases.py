@@ -47,7 +47,7 @@ def half(make_spec: MakeSpec, make_tensors: MakeTensors, tmp_path_factory: pytes
     """The checkpoint in float32 and the build with float16 bases of a case, made once."""
 
     @functools.cache
-    def make(case) -> tuple[Checkpoint, BuildResult]:
+    def make(case: str) -> tuple[Checkpoint, BuildResult]:
         spec = make_spec(**CASES[case])
         checkpoint = Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test")
         return checkpoint, build(checkpoint, tmp_path_factory.mktemp("half") / "bundle", options=HALF)

@@ -64,7 +64,7 @@ def quantised(make_spec: MakeSpec, make_tensors: MakeTensors, tmp_path_factory: 
     """The checkpoint in float32 and the build of a case, made once."""
 
     @functools.cache
-    def make(case) -> tuple[Checkpoint, BuildResult]:
+    def make(case: str) -> tuple[Checkpoint, BuildResult]:
         dtype, changes = CASES[case]
         spec = make_spec(**changes)
         checkpoint = Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test")

@@ -9,6 +9,7 @@ import sys
 import types
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,11 +38,11 @@ def page(tmp_path: Path) -> Path:
     return path
 
 
-def row(**said):
+def row(**said: Any) -> Any:
     return importlib.import_module("runtimes.runtime").Row(file="model.onnx", **said)
 
 
-def lines_of(page: Path, *starts):
+def lines_of(page: Path, *starts: object) -> list[Any]:
     return [line for line in page.read_text().splitlines() if line.startswith(tuple(f"| {one}" for one in starts))]
 
 
@@ -152,7 +153,7 @@ def test_what_a_machine_lacks_is_left_out_and_everything_else_fails_the_check(tm
         bundle=tmp_path, plain=tmp_path, fixed=tmp_path, own=tmp_path
     )
 
-    def said(**options: tuple[str] | tuple[tuple[str, str, str]]):
+    def said(**options: tuple[str] | tuple[tuple[str, str, str]]) -> Any:
         return check.found("one", runtime(name="one", file="model.onnx", **options), (stage, stage), tmp_path / "work")
 
     lacking = said(tools=("no-such-compiler",))
@@ -188,7 +189,7 @@ def test_packages_that_contradict_each_other_are_a_failure_and_those_that_nobody
     runtime = importlib.import_module("runtimes.runtime").Runtime
     python = Path(sys.executable)
 
-    def refused(*packages):
+    def refused(*packages: object) -> tuple[type[Any], str]:
         with pytest.raises(commands.NotRunError) as why:
             install(python, runtime(name="one", file="model.onnx", packages=packages), "--no-index", *packages)
         return type(why.value), str(why.value)

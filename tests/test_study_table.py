@@ -5,6 +5,7 @@ import json
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def test_a_calibration_error_difference_is_that_of_the_images_that_were_drawn(
     columns = np.concatenate([ours.calibration(one) for one in rows], axis=1)
     found = ours.Bootstrap(rows=300, draws=4000).interval(columns, ours.calibration_difference)
 
-    def errors(chosen: NDArray[np.int64]):
+    def errors(chosen: NDArray[np.int64]) -> list[Any]:
         parts = [scored(one[chosen], labels[chosen]) for one in both]
         return [calibration_error(reliability(part, ours.BINS)) for part in parts]
 
@@ -131,11 +132,11 @@ def test_the_price_of_an_int8_member_is_what_the_page_says(tmp_path: Path) -> No
         prices.measured_of_page(tmp_path / "page.md")
 
 
-def found_of(accuracy_low: float, price_of: float = 1.2):
+def found_of(accuracy_low: float, price_of: float = 1.2) -> Any:
     """Digits of which int8 changes nothing, and fewer members lose up to `accuracy_low`."""
     worth, stops, tables = (module(f"study.{name}") for name in ("worth", "stops", "tables"))
 
-    def between(low: float, found: float, high: float):
+    def between(low: float, found: float, high: float) -> Any:
         return module("study.bootstrap").Interval(found=found, low=low, high=high)
 
     nothing, common = between(0.0, 0.0, 0.0), {"accuracy": 0.99, "ece": 0.01, "changed": 0}
@@ -163,7 +164,7 @@ def found_of(accuracy_low: float, price_of: float = 1.2):
 def test_a_loss_at_the_far_end_of_its_interval_or_a_price_above_what_was_asked_is_told() -> None:
     tables, prices = module("study.tables"), {"1": 0.36, "32": 0.5}
 
-    def missed(found):
+    def missed(found: Any) -> list[Any]:
         return [one.what for one in tables.asked(found, prices) if not one.kept]
 
     assert missed(found_of(-0.004)) == []

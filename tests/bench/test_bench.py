@@ -10,6 +10,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -175,7 +176,7 @@ def test_the_plain_network_holds_constants_only(built: Built, tmp_path: Path) ->
     ],
     ids=["contender", "batch size", "member", "tf32", "bfloat16", "provider"],
 )
-def test_what_cannot_be_benchmarked_is_said(changes, message: str, built: Built) -> None:
+def test_what_cannot_be_benchmarked_is_said(changes: dict[str, Any], message: str, built: Built) -> None:
     if changes.get("provider") == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         changes = {**changes, "provider": "tensorrt"}
     options = dataclasses.replace(QUICK, **{"contenders": (), **changes})

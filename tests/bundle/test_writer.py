@@ -5,8 +5,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import pytest
 
@@ -18,11 +19,11 @@ from hnexport.publishing import Contents, Rules, check_place
 SCHEMA = "hnexport-bundle"
 
 
-def names(folder: Path):
+def names(folder: Path) -> list[Any]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def write_bundle(folder: Path, content: str = "old", version: int = 1, **files) -> Path:
+def write_bundle(folder: Path, content: str = "old", version: int = 1, **files: Any) -> Path:
     """A folder that is a bundle by its manifest's schema."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {"weights.bin": content, **files}
@@ -126,7 +127,9 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("add", FOREIGN.values(), ids=FOREIGN)
-def test_force_refuses_a_bundle_with_something_that_its_manifest_does_not_list(tmp_path: Path, add) -> None:
+def test_force_refuses_a_bundle_with_something_that_its_manifest_does_not_list(
+    tmp_path: Path, add: Callable[[Any], Any]
+) -> None:
     target = write_bundle(tmp_path / "bundle")
     before = set(names(target))
     add(target)
@@ -149,7 +152,7 @@ def test_force_refuses_a_bundle_with_something_that_its_manifest_does_not_list(t
     ],
     ids=["another version", "a file is missing", "a file is damaged"],
 )
-def test_a_damaged_bundle_is_still_ours_to_replace(tmp_path: Path, damage) -> None:
+def test_a_damaged_bundle_is_still_ours_to_replace(tmp_path: Path, damage: Callable[[Any], Any]) -> None:
     target = write_bundle(tmp_path / "bundle")
     damage(target)
     replace(target)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "held-out.npz"
 
 
-def left(folder: Path):
+def left(folder: Path) -> list[Any]:
     """What a command left behind."""
     return sorted(path.name for path in folder.iterdir() if path.suffix not in (".npz", ".pt"))
 

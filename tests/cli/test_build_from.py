@@ -4,6 +4,7 @@ import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -194,7 +195,9 @@ def test_what_a_factory_prints_does_not_stand_in_the_json(hnexport: Hnexport, tr
         (("train.py:networks", "--samples", "none.safetensors"), "--samples none.safetensors: no safetensors file"),
     ],
 )
-def test_what_does_not_go_together_is_said(arguments, message: str, hnexport: Hnexport, train: Path) -> None:
+def test_what_does_not_go_together_is_said(
+    arguments: tuple[Any, ...], message: str, hnexport: Hnexport, train: Path
+) -> None:
     done = hnexport("build", "--from", *arguments)
     assert done.returncode == 2
     assert message in " ".join(done.stderr.split())

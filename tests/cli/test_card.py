@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def run(*arguments: Path | str) -> Result:
     return CliRunner().invoke(cli, ["card", *map(str, arguments)])
 
 
-def metadata(path: Path):
+def metadata(path: Path) -> Any:
     return yaml.safe_load(re.match(r"---\n(.*?)\n---\n", path.read_text(encoding="utf-8"), re.DOTALL)[1])
 
 

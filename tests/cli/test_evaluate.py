@@ -31,7 +31,7 @@ def evaluate(digits: Built, tmp_path: Path) -> Callable[..., Result]:
     tested = splits()[2]
     np.savez(tmp_path / "test.npz", input=tested.images, label=tested.labels)
 
-    def run(*arguments, data: str = "test.npz") -> Result:
+    def run(*arguments: object, data: str = "test.npz") -> Result:
         command = ["evaluate", str(digits.path), str(tmp_path / data), *map(str, arguments), "--provider", "cpu"]
         return CliRunner().invoke(cli, command)
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     monkeypatch.chdir(folder)
 
-    def run(*arguments) -> Result:
+    def run(*arguments: object) -> Result:
         return CliRunner().invoke(cli, [*map(str, arguments), "--provider", "cpu"])
 
     if not (folder / "bundle").exists():
@@ -84,7 +85,7 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     return run
 
 
-def evaluated(run, *arguments):
+def evaluated(run: Callable[..., Result], *arguments: object) -> tuple[list[Any], Any]:
     done = run("evaluate", "bundle", "data.npz", "--runtimes", "onnx", "--json", *arguments)
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)  # what the user's code prints is not in it

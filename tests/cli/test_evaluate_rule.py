@@ -18,7 +18,7 @@ from hnexport.records import from_json
 from hnexport.runtime import Until, load
 
 
-def run(*arguments) -> Result:
+def run(*arguments: object) -> Result:
     return CliRunner().invoke(cli, [str(one) for one in arguments])
 
 

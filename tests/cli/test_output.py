@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from shared import Built
@@ -27,7 +28,9 @@ Shell = Callable[..., subprocess.CompletedProcess[bytes]]
 def shell(built: Built, tmp_path: Path) -> Shell:
     """Run `hnexport ARGS` and a redirection in a shell."""
 
-    def run(arguments, redirection: str = "", **environment) -> subprocess.CompletedProcess[bytes]:
+    def run(
+        arguments: tuple[object, ...], redirection: str = "", **environment: Any
+    ) -> subprocess.CompletedProcess[bytes]:
         words = [str(built.path) if word == "BUNDLE" else word for word in arguments]
         command = ["bash", "-c", f'"$@" {redirection}', "bash", sys.executable, "-m", "hnexport", *words]
         variables = {**os.environ, "COLUMNS": "80", **environment}

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,18 +41,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def files(folder: Path):
+def files(folder: Path) -> list[Any]:
     """The pictures in the order of the arrays."""
     return sorted(folder.glob("*/*.png"), key=lambda path: path.name)
 
 
-def answered(*arguments):
+def answered(*arguments: object) -> Any:
     done = CliRunner().invoke(cli, [*map(str, arguments), "--provider", "cpu", "--json"])
     assert (done.exit_code, done.stderr) == (0, "")
     return json.loads(done.stdout)
 
 
-def test_predicted_pictures_have_the_answers_of_the_arrays(digits: Path, files) -> None:
+def test_predicted_pictures_have_the_answers_of_the_arrays(digits: Path, files: list[Any]) -> None:
     tested, found = splits()[2], answered("predict", digits, *files)
     logits = np.array([[one["logits"] for one in item["members"].values()] for item in found])
     expected = load(digits, provider="cpu", strategy="generated").predict(tested.images, members="all")
@@ -99,7 +100,9 @@ def test_evaluating_says_how_pictures_are_normalised_and_refuses_those_of_which_
     assert told in " ".join(own.stdout.split())
 
 
-def test_a_loaded_ensemble_says_what_its_pictures_need_and_what_its_classes_are_called(digits: Path, files) -> None:
+def test_a_loaded_ensemble_says_what_its_pictures_need_and_what_its_classes_are_called(
+    digits: Path, files: list[Any]
+) -> None:
     ensemble, tested = load(digits, provider="cpu"), splits()[2]
     assert ensemble.usage == USAGE
     assert ensemble.class_names == NAMES
@@ -114,7 +117,7 @@ def test_a_loaded_ensemble_says_what_its_pictures_need_and_what_its_classes_are_
     np.testing.assert_allclose(given[:, 0], (tested.pixels / 255 - 0.5) / 0.25, rtol=1e-5, atol=1e-6)
 
 
-def test_the_example_without_hnexport_says_the_same_of_a_picture(digits: Path, files) -> None:
+def test_the_example_without_hnexport_says_the_same_of_a_picture(digits: Path, files: list[Any]) -> None:
     command = [sys.executable, EXAMPLES / "python" / "picture.py", digits, files[3]]
     done = subprocess.run([*map(str, command)], check=True, capture_output=True, text=True)
     (item,) = answered("predict", digits, files[3])
@@ -125,7 +128,7 @@ def test_the_example_without_hnexport_says_the_same_of_a_picture(digits: Path, f
 
 
 def test_the_example_without_hnexport_refuses_a_picture_of_which_nobody_says_how_it_is_normalised(
-    digits: Path, files, tmp_path: Path
+    digits: Path, files: list[Any], tmp_path: Path
 ) -> None:
     silent = with_usage(digits, Usage(), tmp_path / "silent")
     command = [sys.executable, EXAMPLES / "python" / "picture.py", silent, files[3]]
@@ -134,7 +137,9 @@ def test_the_example_without_hnexport_refuses_a_picture_of_which_nobody_says_how
     assert "does not say how training normalised pictures" in done.stderr
 
 
-def test_the_example_without_hnexport_gives_pixels_to_a_graph_that_normalises_them(files, tmp_path: Path) -> None:
+def test_the_example_without_hnexport_gives_pixels_to_a_graph_that_normalises_them(
+    files: list[Any], tmp_path: Path
+) -> None:
     bundle = small_bundle("pixels")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     command = [sys.executable, EXAMPLES / "python" / "picture.py", bundle, tmp_path / "a.png"]

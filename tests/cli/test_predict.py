@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,18 +48,18 @@ def run(bundle: Path, *arguments: str) -> Result:
 
 
 @pytest.fixture
-def predict(said: Path):
+def predict(said: Path) -> Callable[..., Result]:
     return functools.partial(run, said)
 
 
 @pytest.fixture
-def predict_silent(built: Built):
+def predict_silent(built: Built) -> Callable[..., Result]:
     """Of a bundle that says nothing of pictures and classes, as those that were built before it could."""
     return functools.partial(run, built.path)
 
 
 @pytest.fixture
-def expected(said: Path, pictures: list[str]):
+def expected(said: Path, pictures: list[str]) -> Any:
     """The prediction of the library for both pictures."""
     ensemble = load(said, provider="cpu", strategy="generated")
     return ensemble.predict_mean(read_images(pictures, ensemble.image_input).images)
@@ -71,7 +72,7 @@ def normalised(picture: str, mean: tuple[float, ...], std: tuple[float, ...]) ->
     return ((pixels - mean) / std).astype(np.float32)
 
 
-def test_json_holds_what_the_library_says(predict, pictures: list[str], expected) -> None:
+def test_json_holds_what_the_library_says(predict: Callable[..., Result], pictures: list[str], expected: Any) -> None:
     done = predict(*pictures, "--json")
     assert (done.exit_code, done.stderr) == (0, "")
     found = json.loads(done.stdout)
@@ -87,7 +88,7 @@ def test_json_holds_what_the_library_says(predict, pictures: list[str], expected
         assert item["votes"] == expected.votes[number].tolist()
 
 
-def test_json_says_null_where_an_image_has_nan(predict, tmp_path: Path) -> None:
+def test_json_says_null_where_an_image_has_nan(predict: Callable[..., Result], tmp_path: Path) -> None:
     np.save(tmp_path / "nan.npy", np.full((3, 8, 8), np.nan, np.float32))
     done = predict(tmp_path / "nan.npy", "--json")
     assert done.exit_code == 0
@@ -103,13 +104,15 @@ def test_json_says_null_where_an_image_has_nan(predict, tmp_path: Path) -> None:
     ids=["one", "two", "all", "default"],
 )
 def test_members_are_those_that_were_asked_for(
-    predict, pictures: list[str], arguments: tuple[str, ...], members: list[int]
+    predict: Callable[..., Result], pictures: list[str], arguments: tuple[str, ...], members: list[int]
 ) -> None:
     (item,) = json.loads(predict(pictures[0], *arguments, "--json").stdout)
     assert list(item["members"]) == [str(member) for member in members]
 
 
-def test_the_table_has_a_row_a_member_and_says_how_much_they_disagree(predict, pictures: list[str], expected) -> None:
+def test_the_table_has_a_row_a_member_and_says_how_much_they_disagree(
+    predict: Callable[..., Result], pictures: list[str], expected: Any
+) -> None:
     done = predict(*pictures)
     assert done.exit_code == 0
     assert "first.png" in done.stdout
@@ -124,14 +127,16 @@ def test_the_table_has_a_row_a_member_and_says_how_much_they_disagree(predict, p
     assert f"mutual information {expected.mutual_information[0]:.3f} nats" in done.stdout
 
 
-def test_one_member_has_nobody_to_disagree_with(predict, pictures: list[str]) -> None:
+def test_one_member_has_nobody_to_disagree_with(predict: Callable[..., Result], pictures: list[str]) -> None:
     done = predict(pictures[0], "--member", "1")
     assert done.exit_code == 0
     assert "│ mean" not in done.stdout
     assert "mutual information" not in done.stdout
 
 
-def test_classes_have_the_names_that_the_bundle_says(predict, predict_silent, pictures: list[str]) -> None:
+def test_classes_have_the_names_that_the_bundle_says(
+    predict: Callable[..., Result], predict_silent: Callable[..., Result], pictures: list[str]
+) -> None:
     done = predict(pictures[0])
     assert done.exit_code == 0
     assert all(name in done.stdout for name in NAMES)
@@ -143,7 +148,7 @@ def test_classes_have_the_names_that_the_bundle_says(predict, predict_silent, pi
 
 
 def test_labels_that_are_given_win_and_that_is_said(
-    predict, predict_silent, pictures: list[str], tmp_path: Path
+    predict: Callable[..., Result], predict_silent: Callable[..., Result], pictures: list[str], tmp_path: Path
 ) -> None:
     given = [f"other {number}" for number in range(5)]
     (tmp_path / "labels.txt").write_text("\n".join(given), encoding="utf-8")
@@ -174,7 +179,7 @@ NORMALISATIONS = {
 
 @pytest.mark.parametrize(("arguments", "mean", "std", "by", "who"), NORMALISATIONS.values(), ids=NORMALISATIONS.keys())
 def test_pictures_are_normalised_and_who_said_how_is_told(
-    predict,
+    predict: Callable[..., Result],
     pictures: list[str],
     built: Built,
     arguments: tuple[str, ...],
@@ -193,7 +198,7 @@ def test_pictures_are_normalised_and_who_said_how_is_told(
 
 
 def test_a_picture_of_which_nobody_says_how_it_is_normalised_is_refused(
-    predict_silent, pictures: list[str], tmp_path: Path
+    predict_silent: Callable[..., Result], pictures: list[str], tmp_path: Path
 ) -> None:
     done = predict_silent(pictures[0])
     assert (done.exit_code, done.stdout) == (2, "")
@@ -208,7 +213,7 @@ def test_a_picture_of_which_nobody_says_how_it_is_normalised_is_refused(
     assert "pictures:" not in predict_silent(tmp_path / "array.npy").stdout
 
 
-def test_half_a_normalisation_is_refused(predict, pictures: list[str]) -> None:
+def test_half_a_normalisation_is_refused(predict: Callable[..., Result], pictures: list[str]) -> None:
     for half, said in (("--mean", "give both, --std 1 where"), ("--std", "give both, --mean 0 where")):
         done = predict(pictures[0], half, "0.5")
         assert (done.exit_code, done.stdout) == (2, "")
@@ -229,14 +234,14 @@ def test_a_graph_that_normalises_itself_says_so_and_takes_no_other(pictures: lis
     )
 
 
-def test_arrays_alone_are_not_normalised(predict, tmp_path: Path) -> None:
+def test_arrays_alone_are_not_normalised(predict: Callable[..., Result], tmp_path: Path) -> None:
     np.save(tmp_path / "array.npy", np.zeros((3, 8, 8), np.float32))
     done = predict(tmp_path / "array.npy", "--mean", "0.5", "--std", "0.2")
     assert done.exit_code == 2
     assert "arrays are taken as they are: leave them out" in " ".join(done.stderr.split())
 
 
-def test_another_size_needs_resize(predict, tmp_path: Path) -> None:
+def test_another_size_needs_resize(predict: Callable[..., Result], tmp_path: Path) -> None:
     Image.new("RGB", (40, 30)).save(tmp_path / "large.png")
     done = predict(tmp_path / "large.png")
     assert done.exit_code == 2
@@ -259,7 +264,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_cannot_be_answered_exits_with_2(
-    predict, pictures: list[str], arguments: tuple[str, ...], message: str
+    predict: Callable[..., Result], pictures: list[str], arguments: tuple[str, ...], message: str
 ) -> None:
     done = predict(pictures[0], *arguments)
     assert (done.exit_code, done.stdout) == (2, "")
@@ -290,7 +295,9 @@ def test_predicting_loads_neither_torch_nor_onnx(said: Path, pictures: list[str]
     assert json.loads(done.stdout)[0]["image"] == "first.png"
 
 
-def test_pictures_of_several_kinds_are_predicted_in_one_call(predict, pictures: list[str], tmp_path: Path) -> None:
+def test_pictures_of_several_kinds_are_predicted_in_one_call(
+    predict: Callable[..., Result], pictures: list[str], tmp_path: Path
+) -> None:
     first, second = (Image.open(path) for path in pictures)
     clear = first.convert("RGBA")
     clear.putalpha(0)
@@ -309,7 +316,9 @@ def test_pictures_of_several_kinds_are_predicted_in_one_call(predict, pictures: 
     assert found[0]["members"] != found[1]["members"]
 
 
-def test_what_a_picture_leaves_open_is_asked_for(predict, pictures: list[str], tmp_path: Path) -> None:
+def test_what_a_picture_leaves_open_is_asked_for(
+    predict: Callable[..., Result], pictures: list[str], tmp_path: Path
+) -> None:
     picture = Image.open(pictures[0])
     picture.save(tmp_path / "frames.webp", save_all=True, append_images=[picture.rotate(90)])
     picture.putalpha(7)
@@ -321,13 +330,15 @@ def test_what_a_picture_leaves_open_is_asked_for(predict, pictures: list[str], t
         assert predict(tmp_path / name, *option.split()).exit_code == 0
 
 
-def test_a_background_that_is_no_colour_is_refused(predict, pictures: list[str]) -> None:
+def test_a_background_that_is_no_colour_is_refused(predict: Callable[..., Result], pictures: list[str]) -> None:
     done = predict(pictures[0], "--background", "whit")
     assert done.exit_code == 2
     assert "is no colour" in done.stderr
 
 
-def test_until_shows_only_the_members_that_a_sample_took(predict, said: Path, pictures: list[str], expected) -> None:
+def test_until_shows_only_the_members_that_a_sample_took(
+    predict: Callable[..., Result], said: Path, pictures: list[str], expected: Any
+) -> None:
     confidence = float(np.sort(expected.member_probabilities[0].max(axis=-1)).mean())  # between the two pictures'
     done = predict(*pictures, "--until", str(confidence), "--json")
     assert (done.exit_code, done.stderr) == (0, "")
@@ -346,7 +357,9 @@ def test_until_shows_only_the_members_that_a_sample_took(predict, said: Path, pi
     assert f"2 samples took {known.members_used.mean():.2f} of 3 members each on average" in tables.stdout
 
 
-def test_until_writes_how_many_members_each_sample_took(predict, pictures: list[str], tmp_path: Path) -> None:
+def test_until_writes_how_many_members_each_sample_took(
+    predict: Callable[..., Result], pictures: list[str], tmp_path: Path
+) -> None:
     done = predict(*pictures, "--until", "exact", "--members", "2,0,1", "--out", tmp_path / "said.npz")
     assert done.exit_code == 0, done.output
     with np.load(tmp_path / "said.npz") as arrays:
@@ -366,7 +379,7 @@ def test_until_writes_how_many_members_each_sample_took(predict, pictures: list[
     ],
 )
 def test_what_until_cannot_be_is_a_usage_error(
-    predict, pictures: list[str], arguments: tuple[str, ...], message: str
+    predict: Callable[..., Result], pictures: list[str], arguments: tuple[str, ...], message: str
 ) -> None:
     done = predict(*pictures, *arguments)
     assert done.exit_code == 2

@@ -91,7 +91,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("given", "named", "message"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_cannot_be_the_inputs_is_refused(
-    manifest: Manifest, files: Path, given: tuple[str, ...], named, message: str
+    manifest: Manifest, files: Path, given: tuple[str, ...], named: list[tuple[str, str]], message: str
 ) -> None:
     with pytest.raises((RuntimeInputError, click.UsageError), match=message):
         read_inputs(manifest, [files / one for one in given], [(name, files / one) for name, one in named], PICTURES)
@@ -112,7 +112,7 @@ def test_options_about_pictures_are_refused_for_arrays(manifest: Manifest, files
 
 @pytest.fixture
 def run(built: Built) -> Callable[..., Result]:
-    def predict(*arguments) -> Result:
+    def predict(*arguments: object) -> Result:
         return CliRunner().invoke(cli, ["predict", str(built.path), *map(str, arguments), "--provider", "cpu"])
 
     return predict

@@ -1,6 +1,7 @@
 """Several outputs have a row each, one has no table of its own."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def artifact(name: str, *, wrong: str = "", outputs: tuple[str, ...] = ("logits"
     )
 
 
-def report(*artifacts: SimpleNamespace, **fields) -> SimpleNamespace:
+def report(*artifacts: SimpleNamespace, **fields: Any) -> SimpleNamespace:
     return SimpleNamespace(artifacts=artifacts, **fields)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from shared import Built
@@ -17,7 +18,7 @@ from hnexport.spelling import in_command
 NAMES = ("onnx", "onnx-materialised", "torchscript", "pt2", "onnx-ensemble", "torchscript-ensemble")
 
 
-def artifact(name: str, members: range, *, wrong=(), check: bool = True, error: float = 2e-2) -> ArtifactReport:
+def artifact(name: str, members: range, *, wrong: Any = (), check: bool = True, error: float = 2e-2) -> ArtifactReport:
     comparisons = tuple(
         Comparison(
             member=member,
@@ -43,7 +44,10 @@ def artifact(name: str, members: range, *, wrong=(), check: bool = True, error: 
 
 
 def report(
-    members: int = 10, compared: range | tuple[int, int] | None = None, selection: Selection = Selection.ALL, **changes
+    members: int = 10,
+    compared: range | tuple[int, int] | None = None,
+    selection: Selection = Selection.ALL,
+    **changes: Any,
 ) -> ParityReport:
     compared = tuple(range(members)) if compared is None else tuple(compared)
     fields = {
@@ -69,7 +73,7 @@ def report(
 
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    def show(found, width: int = 80, **options) -> str:
+    def show(found: ParityReport, width: int = 80, **options: Any) -> str:
         monkeypatch.setenv("COLUMNS", str(width))
         print_member_parity(found)
         print_parity(found, **options)

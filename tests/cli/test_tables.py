@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ ROWS = (
 def at(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """What a table looks like with so many columns."""
 
-    def show(table, width, **options) -> str:
+    def show(table: object, width: int, **options: Any) -> str:
         monkeypatch.setenv("COLUMNS", str(width))
         show_table(table, **options)
         return capsys.readouterr().out
@@ -36,7 +37,7 @@ def at(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> C
     return show
 
 
-def squeezed(text) -> str:
+def squeezed(text: str) -> str:
     return re.sub(r"[\s│┃|]", "", text)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -9,6 +10,7 @@ import pytest
 import torch
 from fixture_types import Hnexport
 from hypnettorch_ensembles import Case, Ensemble, build, flat_hwc, relative_error
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -30,14 +32,16 @@ def checkpoint(ensemble: Ensemble, tmp_path: Path) -> Path:
     return tmp_path / "ensemble.pt"
 
 
-def check_predictions(folder: Path, ensemble: Ensemble, images: Tensor, feed) -> None:
+def check_predictions(
+    folder: Path, ensemble: Ensemble, images: Tensor, feed: NDArray[Any] | NDArray[np.unsignedinteger]
+) -> None:
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     for member in range(CASE.members):
         found = session.run(["logits"], {"cond_id": np.array(member), "image": feed})[0]
         assert relative_error(torch.from_numpy(found), ensemble.predict(member, flat_hwc(images))) <= 1e-5
 
 
-def trained_outputs(ensemble: Ensemble, path: Path, members) -> Path:
+def trained_outputs(ensemble: Ensemble, path: Path, members: range | list[Any]) -> Path:
     """A reference of what hypnettorch itself computes."""
     images = ensemble.images(3)
     logits = torch.stack([ensemble.predict(member, flat_hwc(images)) for member in members])

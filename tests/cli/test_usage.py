@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -70,7 +71,7 @@ def trained() -> dict[str, dict[str, Tensor]]:
     return build(Case(n=1, k=1, in_shape=(8, 8, 3), num_classes=3)).state_dicts()
 
 
-def metadata(path: Path):
+def metadata(path: Path) -> dict[Any, Any]:
     return {item.key: item.value for item in onnx.load(path, load_external_data=False).metadata_props}
 
 

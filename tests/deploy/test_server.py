@@ -7,6 +7,7 @@ import threading
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,14 +27,14 @@ def ask(tmp_path: Path) -> Ask:
         (folder / name).write_bytes(name.encode())
     found, ready = [], threading.Event()
 
-    def answer(address) -> None:
+    def answer(address: str) -> None:
         found.append(urllib.parse.urlsplit(address))
         ready.set()
 
     threading.Thread(target=lambda: serve(folder, 0, ready=answer), daemon=True).start()
     assert ready.wait(30)
 
-    def get(path, method: str = "GET", **headers) -> tuple[int, dict[str, str], bytes]:
+    def get(path: Path, method: str = "GET", **headers: Any) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection(found[0].hostname, found[0].port, timeout=30)
         connection.request(method, path, headers=headers)
         response = connection.getresponse()

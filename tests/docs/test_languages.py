@@ -1,5 +1,7 @@
 """Every block says its language, and for every language a test does something."""
 
+from pathlib import Path
+
 import pytest
 from page_tables import LANGUAGES
 from pages.blocks import blocks, pages
@@ -7,7 +9,7 @@ from typed_pages import name
 
 
 @pytest.mark.parametrize("page", pages(), ids=name)
-def test_every_block_says_its_language(page) -> None:
+def test_every_block_says_its_language(page: Path) -> None:
     unknown = [
         f"{block.place}: {block.language or 'none'}" for block in blocks(page) if block.language not in LANGUAGES
     ]

@@ -1,6 +1,8 @@
 """Every page is typed as a reader would: its Python in one session, its commands of hnexport, in one folder."""
 
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,7 +23,9 @@ PAGES = [
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_a_page_can_be_typed(page, reader, shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_can_be_typed(
+    page: Path, reader: Path, shell: Callable[[tuple[str, ...]], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(reader)
     if page.parent.parent == ROOT / "examples":  # its reader is in its folder
         for file in page.parent.iterdir():

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ def trained() -> Ensemble:
     return TrainedDigits().ensemble()
 
 
-def side_by_side(bundle: Path, data: Path, *artifacts, ensemble: Ensemble | None = None, **options) -> Evaluation:
+def side_by_side(
+    bundle: Path, data: Path, *artifacts: object, ensemble: Ensemble | None = None, **options: Any
+) -> Evaluation:
     asked = EvaluateOptions(artifacts=artifacts, provider="cpu", **options)
     return evaluate(bundle, data, options=asked, ensemble=ensemble)
 

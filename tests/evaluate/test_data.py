@@ -28,7 +28,7 @@ PLAIN = Usage(normalisation=Normalisation())  # trained on pixel / 255, and nobo
 
 @pytest.fixture
 def read(digits: Built) -> Callable[..., Data]:
-    def run(path, *, targets: bool = True, usage: Usage = PLAIN, **options) -> Data:
+    def run(path: Path, *, targets: bool = True, usage: Usage = PLAIN, **options: Any) -> Data:
         manifest = replace(digits.manifest, usage=usage)
         return read_data(path, manifest, manifest.outputs[0], ReadOptions(**options), targets=targets)
 
@@ -53,11 +53,11 @@ def encoded(tmp_path: Path) -> list[bytes]:
     return found
 
 
-def inputs(data) -> NDArray[Any]:
+def inputs(data: Data) -> NDArray[Any]:
     return np.concatenate([batch["input"] for batch in data.batches])
 
 
-def in_order(data):
+def in_order(data: Data) -> list[Any]:
     """By class and first pixels, whatever the order of the files."""
     rows = [(int(label), image.tobytes()) for label, image in zip(data.targets, inputs(data), strict=True)]
     return sorted(rows)
@@ -228,7 +228,7 @@ def test_two_classes_of_one_name_are_told_apart_by_their_numbers(read: Callable[
     assert found.class_names[:3] == ("crane (0)", "owl", "crane (2)")
 
 
-def hub(tmp_path: Path, names, labels=LABELS) -> Path:
+def hub(tmp_path: Path, names: tuple[str, ...] | list[Any], labels: NDArray[np.int64] | NDArray[Any] = LABELS) -> Path:
     """Parquet that says its own names of the classes."""
     said = {"info": {"features": {"label": {"names": list(names), "_type": "ClassLabel"}}}}
     table = pa.table({"image": encoded(tmp_path)[: len(labels)], "label": labels})
@@ -277,7 +277,7 @@ ARCHIVES = {
 
 @pytest.mark.parametrize(("edit", "message"), ARCHIVES.values(), ids=ARCHIVES.keys())
 def test_archives_that_cannot_be_right_are_refused(
-    read: Callable[..., Data], tmp_path: Path, edit, message: str
+    read: Callable[..., Data], tmp_path: Path, edit: Callable[[Any], Any], message: str
 ) -> None:
     arrays = {"input": np.zeros((20, 1, 8, 8), np.float32), "label": LABELS}
     edit(arrays)
@@ -299,7 +299,7 @@ TABLES = {
 
 @pytest.mark.parametrize(("columns", "message"), TABLES.values(), ids=TABLES.keys())
 def test_tables_that_cannot_be_right_are_refused(
-    read: Callable[..., Data], tmp_path: Path, columns, message: str
+    read: Callable[..., Data], tmp_path: Path, columns: dict[str, Any], message: str
 ) -> None:
     parquet.write_table(pa.table(columns), tmp_path / "data.parquet")
     with pytest.raises(RuntimeInputError, match=message):

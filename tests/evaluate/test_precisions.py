@@ -37,7 +37,7 @@ def tuned(digits: Built, tmp_path_factory: pytest.TempPathFactory) -> Built:
     return digits
 
 
-def timing(ratio, batch_size) -> Timing:
+def timing(ratio: float, batch_size: int) -> Timing:
     given = {field.name: None for field in dataclasses.fields(Timing)}
     given |= {"batch_size": batch_size, "median_ms": 1.0, "p95_ms": 1.0, "rounds": 5}
     return Timing(**given | {"ratio": ratio, "ratio_quartiles": (ratio, ratio), "plain_runs": ratio})

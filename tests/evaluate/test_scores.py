@@ -1,5 +1,7 @@
 """Scores of class probabilities agree with scikit-learn and with torchmetrics, which share no code with each other."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -133,7 +135,7 @@ def test_risk_is_counted_as_a_loop_would_and_ties_are_in_a_random_order() -> Non
     assert len(coverage(random.random(5000), random.random(5000) < 0.1).risk) <= 101
 
 
-def _area(uncertainty, wrong: NDArray[np.bool]) -> float:
+def _area(uncertainty: Any, wrong: NDArray[np.bool]) -> float:
     return coverage(uncertainty, wrong).area
 
 

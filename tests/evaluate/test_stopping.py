@@ -1,6 +1,7 @@
 """A rule is chosen so that what it costs on other data is what was stated."""
 
 import contextlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def _ensemble(
     return 2 * (shared + noise * random.normal(size=(members, rows, 10))), labels
 
 
-def _two_classes(*probabilities):
+def _two_classes(*probabilities: object) -> Any:
     """Logits `[member, row, 2]` of members whose probability of the first class is given for each row."""
     p = np.array(probabilities)
     return np.log(np.stack([p, 1 - p], axis=-1))
@@ -246,7 +247,7 @@ def test_what_no_threshold_can_show_is_refused() -> None:
         ({"max_changed": 0.1, "order": (0, 1, 2, 3, 3)}, "order has each of 5 members once"),
     ],
 )
-def test_what_makes_no_sense_is_refused(asked, said: str) -> None:
+def test_what_makes_no_sense_is_refused(asked: dict[str, Any], said: str) -> None:
     with pytest.raises(RuntimeInputError, match=said):
         choose(*_ensemble(100), **asked)
 

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from hnexport.spec import OutputKind, OutputSpec
 LOGITS = OutputSpec(name="logits", dtype="float32", shape=("batch", 7), kind=OutputKind.LOGITS, axis=1)
 
 
-def temperature(bundle: Path, output: str = "logits", value=1.5) -> Temperature:
+def temperature(bundle: Path, output: str = "logits", value: float | Any = 1.5) -> Temperature:
     return Temperature(output=output, value=value, rows=400, source=read_identified(bundle).digest)
 
 

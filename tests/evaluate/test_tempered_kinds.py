@@ -1,7 +1,9 @@
 """Whatever a bundle is, and whatever runs it: a derived one gives the same logits, divided by the temperature."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -42,7 +44,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize(("made", "files"), KINDS.values(), ids=KINDS)
-def test_kinds_of_networks_divide_in_every_file(made, files: set[str], tmp_path: Path) -> None:
+def test_kinds_of_networks_divide_in_every_file(made: Callable[[], Any], files: set[str], tmp_path: Path) -> None:
     bundle = made().path
     done, output = tempered(bundle, tmp_path / "new")
     assert {one.artifact for one in done.parity.artifacts} >= files

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -399,7 +400,9 @@ def test_an_axis_of_any_size_that_the_network_fixes_is_refused() -> None:
     ],
     ids=repr,
 )
-def test_a_signature_that_the_network_does_not_have_is_refused(change, message: str, tmp_path: Path) -> None:
+def test_a_signature_that_the_network_does_not_have_is_refused(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
     ensemble = ensemble_of(module())
     (output,) = ensemble.signature.outputs
     signature = dataclasses.replace(ensemble.signature, outputs=(dataclasses.replace(output, **change),))

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,6 +12,7 @@ import pytest
 import torch
 from ensembles import of_pipeline
 from fixture_types import MakeImages, MakePipeline, MakeSpec
+from numpy.typing import NDArray
 from scipy.special import softmax
 from scipy.stats import entropy
 
@@ -35,7 +37,7 @@ Write = Callable[[str], tuple[PipelineSpec, Path]]
 @pytest.fixture(scope="module")
 def write(make_spec: MakeSpec, make_pipeline: MakePipeline, tmp_path_factory: pytest.TempPathFactory) -> Write:
     @functools.cache
-    def write(case) -> tuple[PipelineSpec, Path]:
+    def write(case: str) -> tuple[PipelineSpec, Path]:
         pipeline, folder = make_pipeline(make_spec(**CASES[case])), tmp_path_factory.mktemp("ensemble")
         captured = capture(of_pipeline(pipeline))
         write_onnx(captured, folder, {})
@@ -45,13 +47,15 @@ def write(make_spec: MakeSpec, make_pipeline: MakePipeline, tmp_path_factory: py
     return write
 
 
-def session(path):
+def session(path: Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     return onnxruntime.InferenceSession(str(path), options, providers=CPU)
 
 
-def load(kind: str, folder):
+def load(
+    kind: str, folder: Path
+) -> tuple[Callable[[list[int], NDArray[Any]], list[NDArray[Any]]], Callable[[int, NDArray[Any]], NDArray[Any]]]:
     """`(ensemble, single)`: run several members, run one."""
     if kind == "onnx":
         many, one = session(folder / "ensemble.onnx"), session(folder / "model.onnx")
@@ -61,7 +65,7 @@ def load(kind: str, folder):
         )
     module = torch.jit.load(str(folder / "model.pt"))
 
-    def ensemble(ids, image):
+    def ensemble(ids: list[int], image: NDArray[Any]) -> list[Any]:
         return [output.numpy() for output in module.ensemble(torch.tensor(ids), torch.from_numpy(image))]
 
     return ensemble, lambda member, image: module(torch.tensor(member), torch.from_numpy(image)).numpy()
@@ -176,7 +180,7 @@ def test_the_ensemble_adds_no_weights_and_only_standard_operators(write: Write) 
     assert all(onnx.numpy_helper.to_array(tensor).nbytes <= INLINE_BYTES for tensor in inlined)
     single = onnx.load(folder / "model.onnx", load_external_data=False)
 
-    def external(graph: onnx.GraphProto):
+    def external(graph: onnx.GraphProto) -> dict[Any, Any]:
         return {
             tensor.name: [(entry.key, entry.value) for entry in tensor.external_data]
             for tensor in graph.initializer

@@ -4,6 +4,7 @@ import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,6 +13,7 @@ import pytest
 import torch
 from ensembles import of_pipeline
 from fixture_types import MakeImages, MakeNetwork, MakePipeline, MakeSpec
+from numpy.typing import NDArray
 from onnx.external_data_helper import ExternalDataInfo
 
 from hnexport.export import capture, write_onnx
@@ -73,7 +75,9 @@ def write(
     return write
 
 
-def run(path: Path, feed, options=None, names=None):
+def run(
+    path: Path, feed: dict[Any, Any] | dict[str, NDArray[Any]], options: Any = None, names: list[Any] | None = None
+) -> dict[Any, Any]:
     session = onnxruntime.InferenceSession(str(path), options, providers=CPU)
     return dict(zip(names or [output.name for output in session.get_outputs()], session.run(names, feed), strict=True))
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-def call(target: str, **arguments):
+def call(target: str, **arguments: Any) -> Any:
     return called(target, arguments, lambda value: False)
 
 
@@ -105,7 +106,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("target", "arguments", "message"), WRONG.values(), ids=WRONG.keys())
-def test_what_cannot_be_called_is_refused(target: str, arguments, message: str, file: Path) -> None:
+def test_what_cannot_be_called_is_refused(target: str, arguments: dict[str, Any], message: str, file: Path) -> None:
     (file.parent / "train.py.txt").touch()
     with pytest.raises(FactoryError, match=message):
         call(target.format(file), **arguments)

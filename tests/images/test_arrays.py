@@ -54,7 +54,7 @@ def described(shape: tuple[int, ...] | str, descr: str = "'<f4'", order: bool = 
     return f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}"
 
 
-def saved(array, **options: bool) -> bytes:
+def saved(array: Any, **options: bool) -> bytes:
     stream = io.BytesIO()
     np.save(stream, array, **options)
     return stream.getvalue()

@@ -1,6 +1,7 @@
 """Image files become exactly what the graph takes, or an error that names the file."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize(("layout", "arrange"), LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_a_float_graph_gets_pixels_from_0_to_1_in_its_layout(
-    picture: Path, pixels: NDArray[Any], layout: ImageLayout, arrange
+    picture: Path, pixels: NDArray[Any], layout: ImageLayout, arrange: Callable[[Any], Any]
 ) -> None:
     batch = read_images([picture], spec(layout, height=6, width=9))
     assert batch.images.dtype == np.float32
@@ -95,7 +96,7 @@ BAD_NORMALISATIONS = {
 
 
 @pytest.mark.parametrize(("numbers", "message"), BAD_NORMALISATIONS.values(), ids=BAD_NORMALISATIONS.keys())
-def test_a_normalisation_that_cannot_be_is_refused(picture: Path, numbers, message: str) -> None:
+def test_a_normalisation_that_cannot_be_is_refused(picture: Path, numbers: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         read_images([picture], spec(height=6, width=9), normalisation=Normalisation(**numbers))
 
@@ -175,7 +176,7 @@ def test_arrays_are_taken_as_they_are_one_image_or_a_batch(tmp_path: Path) -> No
     assert batch.names == ("one.npy", "three.npy[0]", "three.npy[1]", "three.npy[2]")
 
 
-def write_bytes(path, content: bytes = b"not an image") -> None:
+def write_bytes(path: Any, content: bytes = b"not an image") -> None:
     path.write_bytes(content)
 
 
@@ -215,7 +216,9 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize(("name", "write", "message"), BAD_FILES.values(), ids=BAD_FILES.keys())
-def test_a_file_that_cannot_be_taken_is_refused_by_name(tmp_path: Path, name: str, write, message: str) -> None:
+def test_a_file_that_cannot_be_taken_is_refused_by_name(
+    tmp_path: Path, name: str, write: Callable[..., Any], message: str
+) -> None:
     write(tmp_path / name)
     with pytest.raises(RuntimeInputError, match=rf"{name}.*{message}"):
         read_images([tmp_path / name], spec())
@@ -227,13 +230,13 @@ def test_pictures_of_graphs_with_other_channels_are_refused(picture: Path) -> No
 
 
 @pytest.mark.parametrize("paths", ["a.png", Path("a.png"), b"a.png"], ids=repr)
-def test_one_path_instead_of_a_list_is_refused(paths) -> None:
+def test_one_path_instead_of_a_list_is_refused(paths: Any) -> None:
     with pytest.raises(RuntimeInputError, match="paths must be a list of paths"):
         read_images(paths, spec())
 
 
 @pytest.mark.parametrize("path", [b"a.png", None, 3, np.zeros(3)], ids=repr)
-def test_what_is_no_path_is_refused(path) -> None:
+def test_what_is_no_path_is_refused(path: Any) -> None:
     with pytest.raises(RuntimeInputError, match="an image must be a path such as"):
         read_images([path], spec())
 

@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,12 +61,12 @@ def test_a_single_picture_is_frame_0(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("frame", [-1, 10_000, 10**5000, 1.0, True, "0"], ids=lambda frame: str(type(frame)))
-def test_a_frame_is_a_whole_number(tmp_path: Path, frame) -> None:
+def test_a_frame_is_a_whole_number(tmp_path: Path, frame: Any) -> None:
     with pytest.raises(RuntimeInputError, match="frame must be "):
         read_images([tmp_path / "missing.png"], pixels_spec(), frame=frame)
 
 
-def with_previews(content) -> bytes:
+def with_previews(content: bytes) -> bytes:
     """The pictures behind the first of an MPO file become "large thumbnails": the kind in their entries is changed."""
     found = bytearray(content)
     start = content.index(b"MPF\0") + 4

@@ -2,12 +2,14 @@
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from eager import EagerRunner, encoder, linear
+from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden
 from hnexport.ensemble import Ensemble
@@ -28,7 +30,7 @@ def known(make: Callable[..., Ensemble], seed: int = 0) -> tuple[Ensemble, Golde
 
 
 def judged(
-    make: Callable[..., Ensemble] = encoder, fault=None, limits: Limits | None = None, seed: int = 0
+    make: Callable[..., Ensemble] = encoder, fault: Any = None, limits: Limits | None = None, seed: int = 0
 ) -> ArtifactReport:
     ensemble, golden = known(make, seed)
     runner = EagerRunner(ensemble, fault, limits or Limits())
@@ -39,7 +41,7 @@ def judged(
 
 @pytest.mark.parametrize("make", [encoder, linear])
 @pytest.mark.parametrize("seed", range(3))
-def test_what_is_right_is_the_same_for_every_output(make, seed: int) -> None:
+def test_what_is_right_is_the_same_for_every_output(make: Callable[..., Any], seed: int) -> None:
     report = judged(make, seed=seed)
     assert report.passed, report.failures
     names = [output.name for output in known(make, seed)[0].signature.outputs]
@@ -47,28 +49,28 @@ def test_what_is_right_is_the_same_for_every_output(make, seed: int) -> None:
     assert {1, 3, 33, 257} <= set(report.batch_sizes)
 
 
-def after(change):
-    def fault(cond_id, inputs, outputs) -> None:
+def after(change: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any], None]:
+    def fault(cond_id: int, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]) -> None:
         if outputs:
             change(cond_id, inputs, outputs)
 
     return fault
 
 
-def before(change):
-    def fault(cond_id, inputs, outputs) -> None:
+def before(change: Callable[[Any, Any], Any] | Callable[[Any, Any], None]) -> Callable[[Any, Any, Any], None]:
+    def fault(cond_id: int, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]) -> None:
         if not outputs:
             change(cond_id, inputs)
 
     return fault
 
 
-def changed(name: str, change):
+def changed(name: str, change: Any) -> Any:
     return after(lambda cond_id, inputs, outputs: outputs.update({name: change(outputs[name].copy())}))
 
 
-def zeroed(rows):
-    def change(array):
+def zeroed(rows: slice) -> Callable[[Any], Any]:
+    def change(array: NDArray[Any]) -> Any:
         array[rows] = 0
         return array
 

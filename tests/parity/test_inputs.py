@@ -1,5 +1,7 @@
 """Samples that find faults, for any signature."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -23,7 +25,11 @@ def images_of(spec: PipelineSpec, seed: int = 0) -> tuple[NDArray[np.generic], t
     return probes.inputs["image"], probes.kinds
 
 
-def of_one(dtype: str, row: tuple[int, ...], example):
+def of_one(
+    dtype: str,
+    row: tuple[int, ...],
+    example: NDArray[np.int64] | np.ndarray[Any, Any] | np.ndarray[tuple[Any, ...], Any],
+) -> dict[Any, Any]:
     output = OutputSpec(name="y", dtype="float32", shape=("batch", 1))
     signature = Signature(inputs=(TensorSpec(name="x", dtype=dtype, shape=("batch", *row)),), outputs=(output,))
     probes = probe_inputs(signature, {"x": example})

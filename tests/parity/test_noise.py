@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def golden_of(ensemble: Ensemble, seed: int = 0, *, every: bool = False) -> Gold
     return compute_golden(ensemble, range(ensemble.members), probes.inputs, probes.kinds, every=every)
 
 
-def judged(ensemble: Ensemble, golden: Golden, fault=None) -> ArtifactReport:
+def judged(ensemble: Ensemble, golden: Golden, fault: Callable[[Any, Any, Any], Any] | None = None) -> ArtifactReport:
     plan = Plan(members=ensemble.members, batch_sizes=(1, 3, golden.samples), tolerance=TOLERANCE, large=False)
     return verify_artifact("eager", EagerRunner(ensemble, fault), ensemble.signature, golden, plan)
 
@@ -47,7 +48,7 @@ def pipeline(
     classes: int = 10,
     tensors: Callable[..., dict[str, Tensor]] | Callable[[PipelineSpec, int], dict[str, Tensor]] = trained_tensors,
     preprocess: PreprocessSpec | None = None,
-    edit=None,
+    edit: Callable[[Any], list[Any]] | None = None,
 ) -> Ensemble:
     spec = small_spec(kind)
     spec = dataclasses.replace(spec, network=dataclasses.replace(spec.network, classes=classes))
@@ -100,22 +101,22 @@ def test_networks_of_few_classes_are_not_accused(classes: int, seed: int) -> Non
     assert report.passed, report.failures
 
 
-def equal_members(held) -> None:
+def equal_members(held: Ensemble) -> None:
     for name, tensor in held.items():
         if name.startswith("member.") or "embedding" in name:
             tensor[:] = tensor[:1].clone()
 
 
-def output_of(scale: float):
-    def edit(held) -> None:
+def output_of(scale: float) -> Callable[[Any], None]:
+    def edit(held: Ensemble) -> None:
         for name in ("member.output.weight", "member.output.bias"):
             held[name] *= scale
 
     return edit
 
 
-def all_but_statistics(scale: float):
-    def edit(held) -> None:
+def all_but_statistics(scale: float) -> Callable[[Any], None]:
+    def edit(held: Ensemble) -> None:
         for name, tensor in held.items():
             if "running" not in name:
                 tensor.mul_(scale)
@@ -158,7 +159,7 @@ def test_numbers_below_float32_are_ill_conditioned_and_anything_larger_is_found(
             super().__init__()
             self.layer = Linear()
 
-        def forward(self, x):
+        def forward(self, x: Tensor) -> Tensor:
             return self.layer(x * 1e-30) * 1e-30 - self.layer.layer.bias * 1e-30
 
     ensemble = ensemble_of(Small, LINEAR, {"x": torch.randn(2, 5)})
@@ -176,7 +177,7 @@ def test_weights_that_float32_cannot_hold_are_refused_with_the_reason() -> None:
 
 def test_a_sample_that_the_network_cannot_take_is_left_out() -> None:
     class Root(Linear):
-        def forward(self, x):
+        def forward(self, x: Tensor) -> Any:
             return self.layer(x).exp()
 
     ensemble = ensemble_of(Root, LINEAR, {"x": torch.randn(2, 5)})
@@ -189,7 +190,7 @@ def test_a_sample_that_the_network_cannot_take_is_left_out() -> None:
 
 def test_an_integer_that_float32_may_choose_otherwise_is_not_accused() -> None:
     class Near(Linear):
-        def forward(self, x):
+        def forward(self, x: Tensor) -> tuple[Any, Any]:
             value = self.layer(x)
             return value, (value[:, 0] * 3 - value[:, 0] - value[:, 0] > value[:, 0]).long()
 

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +36,7 @@ def write(folder, text):
 REPLACE = Rules(replaces=lambda path: Contents(ours=frozenset(list_tree(path))))
 
 
-def names(folder: Path):
+def names(folder: Path) -> list[Any]:
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -239,7 +241,9 @@ for number in count():
 
 
 @pytest.mark.parametrize("moves", [SystemMoves, PlainMoves])
-def test_a_writer_that_is_killed_at_any_moment_leaves_the_old_or_the_new_whole(tmp_path: Path, moves) -> None:
+def test_a_writer_that_is_killed_at_any_moment_leaves_the_old_or_the_new_whole(
+    tmp_path: Path, moves: Callable[..., Any]
+) -> None:
     target, moment = tmp_path / "target", random.Random(moves.__name__)
     for _ in range(5):
         process = start(target, REBUILD_FOREVER.format(moves=moves.__name__))

@@ -32,7 +32,9 @@ def test_samples_with_nan_are_refused_wherever_they_fall(built: Built, images: N
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 2, 0, 1, 99], [0, 1, 2], [0.5] * 6], ids=["unknown", "few", "halves"])
-def test_wrong_labels_are_said_and_not_left_out(labels, built: Built, images: NDArray[Any], tmp_path: Path) -> None:
+def test_wrong_labels_are_said_and_not_left_out(
+    labels: list[Any], built: Built, images: NDArray[Any], tmp_path: Path
+) -> None:
     np.savez(tmp_path / "images.npz", image=images, label=np.array(labels))
     with pytest.raises(RuntimeInputError, match="label|target|class"):
         read_calibration(tmp_path / "images.npz", built.manifest, ReadOptions(), 2)

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def made(
     return built, found, proved(rounded.network, parameters, first, 1)
 
 
-def operators(found: Quantised):
+def operators(found: Quantised) -> list[Any]:
     return [node.op_type for node in found.rounded.network.graph.node]
 
 

@@ -1,5 +1,6 @@
 """A network in int8 is held to float64 level by level: what is wrong anywhere is found."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,12 @@ def test_a_sum_that_left_its_range_is_found(
     """As where two products of uint8 and int8 are summed in 16 bits: a level that should be larger is not."""
     run = proof._run
 
-    def saturated(network, parameters, inputs, names):
+    def saturated(
+        network: onnx.ModelProto,
+        parameters: Mapping[str, NDArray[np.generic]],
+        inputs: Mapping[str, NDArray[np.generic]],
+        names: Sequence[str],
+    ) -> dict[Any, Any]:
         found = run(network, parameters, inputs, names)
         return {
             name: np.minimum(levels, 60).astype(np.uint8) if name == f"{value}/uint8" else levels
@@ -70,7 +76,12 @@ def test_what_is_wrong_behind_the_last_rounding_is_found(
 ) -> None:
     run = proof._run
 
-    def shifted(network, parameters, inputs, names) -> dict[str, Any]:
+    def shifted(
+        network: onnx.ModelProto,
+        parameters: Mapping[str, NDArray[np.generic]],
+        inputs: Mapping[str, NDArray[np.generic]],
+        names: Sequence[str],
+    ) -> dict[str, Any]:
         found = run(network, parameters, inputs, names)
         return found | {"logits": found["logits"] * np.float32(1 + 1e-4)}
 

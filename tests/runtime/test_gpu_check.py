@@ -5,8 +5,10 @@ import json
 import math
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from fixture_types import AskedSessions
@@ -37,7 +39,7 @@ def _quick(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def task(tool: ModuleType, built: Built):
+def task(tool: ModuleType, built: Built) -> Any:
     return tool.Task(bundle=built.path, provider="cpu", seconds=0.0, deadline=math.inf)
 
 
@@ -100,8 +102,8 @@ def test_a_bundle_is_built_where_none_is_given(
     assert "| one | NO |  |  |  | a reason |" in printed
 
 
-def test_a_check_that_raises_is_a_row_and_the_rest_is_made(tool: ModuleType, task) -> None:
-    def broken():
+def test_a_check_that_raises_is_a_row_and_the_rest_is_made(tool: ModuleType, task: int) -> None:
+    def broken() -> Iterator[Any]:
         yield tool.Row(check="half", passed=True)
         raise RuntimeError("CUDA failure 2: out of memory")
 
@@ -144,7 +146,7 @@ def test_every_setting_loads_and_is_judged_by_its_own_tolerance(
 
 @pytest.mark.parametrize("precision", [Precision.TF32, Precision.FLOAT16])
 @pytest.mark.parametrize("file", ["model.pt", "model.pt2"])
-def test_pytorch_is_judged_by_the_precision(tool: ModuleType, task, file: str, precision: Precision) -> None:
+def test_pytorch_is_judged_by_the_precision(tool: ModuleType, task: int, file: str, precision: Precision) -> None:
     row = tool.torch_row(task, file, precision)
     assert row.passed
     assert (row.error > 1e-5) == (precision is Precision.FLOAT16)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import onnxruntime
 import pytest
@@ -144,13 +145,13 @@ def test_devices_that_an_application_registered_are_taken_without_a_wheel(
     added, make = [], onnxruntime.InferenceSession
 
     class Options(onnxruntime.SessionOptions):
-        def add_provider_for_devices(self, devices, settings) -> None:
+        def add_provider_for_devices(self, devices: Any, settings: Any) -> None:
             added.append((devices, settings))
 
         def has_providers(self) -> bool:
             return bool(added)
 
-    def session(model, options, **given):
+    def session(model: Any, options: Any, **given: Any) -> Any:
         assert "providers" not in given
         if options.get_session_config_entry("session.disable_cpu_ep_fallback") == "1":
             raise RuntimeError("a node needs the CPU")

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ LOADED = {
 }
 
 
-def made_later(ensemble: LoadedEnsemble, images: NDArray[np.floating]):
+def made_later(ensemble: LoadedEnsemble, images: NDArray[np.floating]) -> Any:
     return ensemble.materialise(member=3).predict(images)
 
 

@@ -5,7 +5,7 @@ import os
 import shutil
 import threading
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import pytest
 
@@ -28,30 +28,30 @@ def large(own_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch):
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The names of the files whose SHA-256 is computed."""
     names, check = [], verified.check_files
     monkeypatch.setattr(verified, "check_files", lambda *args: names.extend(args[2]) or check(*args))
     return names
 
 
-def verify(bundle: Path, checksums: Checksums = Checksums.REMEMBERED, names=(NAME,)) -> None:
+def verify(bundle: Path, checksums: Checksums = Checksums.REMEMBERED, names: tuple[str] | list[Any] = (NAME,)) -> None:
     verify_files(bundle, read_manifest(bundle), names, checksums)
 
 
-def test_a_large_file_is_read_once_and_then_remembered(large: Path, reads) -> None:
+def test_a_large_file_is_read_once_and_then_remembered(large: Path, reads: list[Any]) -> None:
     verify(large)
     verify(large)
     assert reads == [NAME]
 
 
-def test_small_files_are_read_every_time(large: Path, reads) -> None:
+def test_small_files_are_read_every_time(large: Path, reads: list[Any]) -> None:
     verify(large, names=["model.onnx"])
     verify(large, names=["model.onnx"])
     assert reads == ["model.onnx"] * 2
 
 
-def test_always_reads_every_time_and_never_not_at_all(large: Path, reads) -> None:
+def test_always_reads_every_time_and_never_not_at_all(large: Path, reads: list[Any]) -> None:
     verify(large)
     verify(large, Checksums.ALWAYS)
     assert reads == [NAME] * 2
@@ -83,7 +83,7 @@ def test_damage_that_keeps_size_and_modification_time_is_found(large: Path) -> N
         verify(large)
 
 
-def test_another_file_at_the_same_place_is_read(large: Path, reads, tmp_path: Path) -> None:
+def test_another_file_at_the_same_place_is_read(large: Path, reads: list[Any], tmp_path: Path) -> None:
     verify(large)
     shutil.copy2(large / NAME, tmp_path / "copy")
     (tmp_path / "copy").replace(large / NAME)
@@ -92,7 +92,7 @@ def test_another_file_at_the_same_place_is_read(large: Path, reads, tmp_path: Pa
 
 
 def test_a_file_that_has_just_changed_is_read_again_next_time(
-    large: Path, reads, monkeypatch: pytest.MonkeyPatch
+    large: Path, reads: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verified, "_SETTLED_NS", 3600 * 10**9)
     verify(large)
@@ -112,7 +112,7 @@ CORRUPT = {
 
 
 @pytest.mark.parametrize("content", CORRUPT.values(), ids=CORRUPT)
-def test_a_corrupt_entry_is_ignored_and_replaced(large: Path, reads, content: bytes) -> None:
+def test_a_corrupt_entry_is_ignored_and_replaced(large: Path, reads: list[Any], content: bytes) -> None:
     verify(large)
     (entry,) = (cache_folder() / "verified").iterdir()
     entry.write_bytes(content)
@@ -122,7 +122,7 @@ def test_a_corrupt_entry_is_ignored_and_replaced(large: Path, reads, content: by
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
-def test_an_entry_that_is_a_fifo_is_not_waited_for(large: Path, reads) -> None:
+def test_an_entry_that_is_a_fifo_is_not_waited_for(large: Path, reads: list[Any]) -> None:
     verify(large)
     (entry,) = (cache_folder() / "verified").iterdir()
     entry.unlink()
@@ -131,7 +131,7 @@ def test_an_entry_that_is_a_fifo_is_not_waited_for(large: Path, reads) -> None:
     assert reads == [NAME] * 2
 
 
-def test_an_entry_about_other_content_is_ignored(large: Path, reads) -> None:
+def test_an_entry_about_other_content_is_ignored(large: Path, reads: list[Any]) -> None:
     verify(large)
     (entry,) = (cache_folder() / "verified").iterdir()
     held = json.loads(entry.read_text())
@@ -141,7 +141,7 @@ def test_an_entry_about_other_content_is_ignored(large: Path, reads) -> None:
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(
-    large: Path, reads, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    large: Path, reads: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
@@ -150,7 +150,9 @@ def test_a_cache_that_cannot_be_written_is_no_error(
     assert reads == [NAME] * 2
 
 
-def test_a_user_without_a_home_folder_is_no_error(large: Path, reads, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_home_folder_is_no_error(
+    large: Path, reads: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def homeless() -> Never:
         raise RuntimeError("Could not determine home directory.")
 
@@ -160,7 +162,7 @@ def test_a_user_without_a_home_folder_is_no_error(large: Path, reads, monkeypatc
     assert reads == [NAME]
 
 
-def test_loads_at_the_same_time_do_not_spoil_each_others_entry(large: Path, reads) -> None:
+def test_loads_at_the_same_time_do_not_spoil_each_others_entry(large: Path, reads: list[Any]) -> None:
     start, failures = threading.Barrier(8), []
 
     def work() -> None:

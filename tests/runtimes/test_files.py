@@ -40,7 +40,14 @@ class Loaded:
         self.bundle, self.signature, self.members = files.folder, files.signature, files.members
         self.batched = {item.name for item in self.signature.inputs if item.has_batch}
 
-    def run(self, file: str, calls, *, memory: bool | None = None, bundle: Path | None = None):
+    def run(
+        self,
+        file: str,
+        calls: list[Any] | list[dict[Any, Any]],
+        *,
+        memory: bool | None = None,
+        bundle: Path | None = None,
+    ) -> list[dict[str, NDArray[Any]]]:
         """The outputs of each call; from memory where the runtime knows nothing else, or where that is asked for."""
         bundle = bundle or self.bundle
         names = (WEIGHTS_FILE, SUPPLIED_FILE) if file == NETWORK_FILE else (WEIGHTS_FILE,)
@@ -61,7 +68,7 @@ class Loaded:
             assert limit in why[0]
         return bool(limit)
 
-    def inputs(self, samples=None):
+    def inputs(self, samples: list[Any] | list[int] | None | list[int] | None = None) -> dict[Any, Any]:
         """The golden inputs, or some of their samples in any order."""
         return {
             name: array[samples] if samples is not None and name in self.batched else array
@@ -84,13 +91,13 @@ class Loaded:
                 assert np.array_equal(found, expected)
         return worst
 
-    def assert_nan(self, outputs) -> None:
+    def assert_nan(self, outputs: Any) -> None:
         for output in self.signature.outputs:
             if output.is_floating:
                 assert np.isnan(outputs[output.name]).all()
 
     @property
-    def unknown(self):
+    def unknown(self) -> list[Any]:
         return [self.members if one == "members" else one for one in UNKNOWN]
 
 
@@ -214,7 +221,7 @@ def test_files_are_read_over_symlinks(loaded: Loaded, tmp_path: Path) -> None:
     assert loaded.compare(outputs, 1) <= LIMIT
 
 
-def network_folder(loaded: Loaded, tensors, folder: Path) -> Path:
+def network_folder(loaded: Loaded, tensors: Any, folder: Path) -> Path:
     """network.onnx, the weights that all members share, and one member's tensors one after the other."""
     folder.mkdir()
     for name in (NETWORK_FILE, WEIGHTS_FILE):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scoring import OPTIONS, PART_ROWS, ROWS, ScoreBundle
@@ -47,7 +48,7 @@ score(bundle, data, out, options=ScoreOptions(provider="cpu", threads=1, part_ro
 """
 
 
-def names(out: Path):
+def names(out: Path) -> list[Any]:
     return sorted(one.name for one in out.with_name(out.name + ".parts").iterdir())
 
 
@@ -77,7 +78,7 @@ def stopped(bundle: Path, forms: dict[str, Path], tmp_path: Path, monkeypatch: p
     """A run that ended with two parts, as if the disk had filled up."""
     out, synced = tmp_path / "out.parquet", []
 
-    def full(handle) -> None:
+    def full(handle: Any) -> None:
         synced.append(handle)
         if len(synced) > 6:  # files and folder, of the plan and of two parts
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyarrow import ipc, parquet
 from scoring import OPTIONS, PART_ROWS, ROWS, ScoreBundle
 from shared import built_kind, built_list
-from torch import nn
+from torch import Tensor, nn
 
 from hnexport import Logits
 from hnexport.errors import RuntimeInputError
@@ -117,7 +117,7 @@ class Pooled(nn.Module):
         super().__init__()
         self.classify = nn.Linear(3, 4)
 
-    def forward(self, series):
+    def forward(self, series: Tensor) -> Tensor:
         return self.classify(series).mean(1)
 
 
@@ -148,7 +148,7 @@ def test_a_part_that_was_damaged_where_its_rows_lie_is_found_and_scored_again(
     out = tmp_path / "out.parquet"
     part = tmp_path / "out.parquet.parts/part-0000001.parquet"
 
-    def damage(stage, rows, total) -> None:
+    def damage(stage: str, rows: int, total: int) -> None:
         if rows == total:
             content = bytearray(part.read_bytes())
             content[len(content) // 4] ^= 1
@@ -170,7 +170,7 @@ def test_a_file_that_is_replaced_while_it_is_scored_is_refused_before_rows_are_m
     else:
         shutil.copy(forms["rows.parquet"], data)
 
-    def replace(stage, rows, total) -> None:
+    def replace(stage: str, rows: int, total: int) -> None:
         if rows == PART_ROWS:
             shutil.copy(data, tmp_path / "other")
             (tmp_path / "other").replace(data)
@@ -187,7 +187,7 @@ def test_what_was_begun_with_a_strategy_goes_on_with_it(
     generated, out = dataclasses.replace(OPTIONS, strategy="generated"), tmp_path / "out.parquet"
     score(bundle, forms["photos"], tmp_path / "whole.parquet", options=generated)
 
-    def stop(stage, rows, total) -> None:
+    def stop(stage: str, rows: int, total: int) -> None:
         if rows == 2 * PART_ROWS:
             raise KeyboardInterrupt
 

@@ -1,6 +1,7 @@
 """What a request asks for, from its parameters, its condition ids and the outputs that it names."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from hnexport.serve.work import Work, run_together
 
 @pytest.fixture
 def wish(direct: LoadedEnsemble) -> Callable[..., Asked]:
-    def of(cond_id=None, wanted: tuple[()] = (), count: int = 3, **parameters) -> Asked:
+    def of(cond_id: int | None = None, wanted: tuple[str, ...] = (), count: int = 3, **parameters: Any) -> Asked:
         return asked(
             parameters,
             members=count,
@@ -30,13 +31,15 @@ def wish(direct: LoadedEnsemble) -> Callable[..., Asked]:
 
 
 @pytest.mark.parametrize("how", [{"member": 2}, {"cond_id": np.array([2])}, {"cond_id": np.array(2, np.uint8)}])
-def test_one_member_is_named_by_a_parameter_or_by_the_condition_id(wish: Callable[..., Asked], how) -> None:
+def test_one_member_is_named_by_a_parameter_or_by_the_condition_id(
+    wish: Callable[..., Asked], how: dict[str, Any]
+) -> None:
     found = wish(**how)
     assert (found.member, found.members, found.summary, found.precision) == (2, (), False, "float32")
 
 
 @pytest.mark.parametrize("how", [{"members": "2,0"}, {"members": [2, 0]}, {"cond_id": np.array([2, 0])}])
-def test_several_members_keep_their_order(wish: Callable[..., Asked], how) -> None:
+def test_several_members_keep_their_order(wish: Callable[..., Asked], how: dict[str, Any]) -> None:
     assert wish(**how).members == (2, 0)
     assert wish(members="all").members == (0, 1, 2)
 
@@ -81,7 +84,9 @@ def test_until_is_the_runtimes_rule(wish: Callable[..., Asked]) -> None:
         ({"member": 0, "precision": []}, "has the precision"),
     ],
 )
-def test_what_contradicts_itself_is_refused_with_400(wish: Callable[..., Asked], how, said: str) -> None:
+def test_what_contradicts_itself_is_refused_with_400(
+    wish: Callable[..., Asked], how: dict[str, Any], said: str
+) -> None:
     with pytest.raises(RefusedError, match=said) as refused:
         wish(**how)
     assert refused.value.status == 400

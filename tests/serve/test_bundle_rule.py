@@ -1,6 +1,7 @@
 """A request may ask for the bundle's own rule: its order and its threshold."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 from digits import TrainedDigits
@@ -23,7 +24,7 @@ def manifest() -> Manifest:
     return dataclasses.replace(built_kind("digits", TrainedDigits()).manifest, anytime=rule)
 
 
-def wish(manifest: Manifest, **parameters) -> Asked:
+def wish(manifest: Manifest, **parameters: Any) -> Asked:
     return asked(parameters, members=3, signature=manifest.signature, precisions=["float32"], manifest=manifest)
 
 
@@ -36,7 +37,7 @@ def test_the_rule_and_the_order_are_those_of_the_bundle(manifest: Manifest) -> N
 
 
 @pytest.mark.parametrize("parameters", [{"members": "0,1"}, {"member": 1}])
-def test_nothing_else_goes_with_it(manifest: Manifest, parameters) -> None:
+def test_nothing_else_goes_with_it(manifest: Manifest, parameters: dict[str, Any]) -> None:
     with pytest.raises(RefusedError, match="asks all members in the bundle's own order"):
         wish(manifest, until="bundle", **parameters)
     with pytest.raises(RefusedError, match="least is the bundle's own"):

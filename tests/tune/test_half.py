@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -29,7 +30,7 @@ from hnexport.tune import halve
 LIMIT = tolerances.TOLERANCES[tolerances.Precision.FLOAT16].relative_l2
 
 
-def largest_error(logits: NDArray[np.generic], reference) -> float:
+def largest_error(logits: NDArray[np.generic], reference: Any) -> float:
     return float((np.linalg.norm(logits - reference, axis=-1) / np.linalg.norm(reference, axis=-1)).max())
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -38,7 +39,7 @@ def options() -> Int8Options:
     return Int8Options(samples=32)
 
 
-def integers(path: Path):
+def integers(path: Path) -> list[Any]:
     """The weights that compute in int8."""
     network = onnx.load(path / INT8_NETWORK_FILE, load_external_data=False).graph
     held = [tensor.name for tensor in network.initializer if tensor.data_type == onnx.TensorProto.INT8]
@@ -175,7 +176,7 @@ def test_without_graphs_the_runtime_says_how_to_make_them(built: Built) -> None:
     ],
     ids=str,
 )
-def test_what_does_not_go_with_int8_is_refused(built: Built, given, said: str) -> None:
+def test_what_does_not_go_with_int8_is_refused(built: Built, given: dict[str, Any], said: str) -> None:
     with pytest.raises(RuntimeInputError, match=said):
         load(built.path, precision="int8", **given)
 

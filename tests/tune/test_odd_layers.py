@@ -65,7 +65,9 @@ def made(
 
 
 @pytest.fixture(scope="module")
-def odd(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytest.MonkeyPatch):
+def odd(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytest.MonkeyPatch
+) -> tuple[Path, Int8Bundle, NDArray[np.floating]]:
     folder = tmp_path_factory.mktemp("odd")
     monkeypatch_module.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     return made(Odd, (6,), folder)
@@ -78,13 +80,15 @@ def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
 
 
 @pytest.fixture(autouse=True)
-def home(odd, monkeypatch: pytest.MonkeyPatch) -> None:
+def home(odd: tuple[Path, Int8Bundle, NDArray[np.floating]], monkeypatch: pytest.MonkeyPatch) -> None:
     """The cache that the bundle was tuned in."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(odd[0].parent / "cache"))
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_every_output_is_nearly_that_of_float32(engine: str, odd) -> None:
+def test_every_output_is_nearly_that_of_float32(
+    engine: str, odd: tuple[Path, Int8Bundle, NDArray[np.floating]]
+) -> None:
     bundle, _, samples = odd
     exact, found = load(bundle, provider="cpu"), load(bundle, precision="int8", engine=engine)
     for member in range(2):
@@ -94,14 +98,16 @@ def test_every_output_is_nearly_that_of_float32(engine: str, odd) -> None:
             assert np.linalg.norm(given[name] - value) < 0.05 * np.linalg.norm(value), name
 
 
-def test_a_bias_that_is_none_of_the_channels_leaves_its_layer_in_float32(odd) -> None:
+def test_a_bias_that_is_none_of_the_channels_leaves_its_layer_in_float32(
+    odd: tuple[Path, Int8Bundle, NDArray[np.floating]],
+) -> None:
     _, tuned, _ = odd
     network = onnx.load(tuned.path / INT8_NETWORK_FILE, load_external_data=False).graph
     assert tuned.report.layers == 2
     assert {tensor.name for tensor in network.initializer} >= {"factor", "row"}
 
 
-def test_samples_that_are_sorted_are_no_view(odd) -> None:
+def test_samples_that_are_sorted_are_no_view(odd: tuple[Path, Int8Bundle, NDArray[np.floating]]) -> None:
     bundle, _, _ = odd
     assert any(node.op_type == "Gather" for node in split(bundle, read_manifest(bundle)).network.graph.node)
 

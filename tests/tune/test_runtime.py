@@ -69,7 +69,7 @@ def test_one_resident_member_gives_the_same_bits_in_any_order_and_from_any_threa
     ensemble = load_folded(wide.path, resident_members=1)
     wrong = []
 
-    def work(seed) -> None:
+    def work(seed: int) -> None:
         members = np.random.default_rng(seed).integers(3, size=50).tolist()
         wrong.extend(m for m in members if not np.array_equal(ensemble.predict(IMAGES, member=m), expected[m]))
 

@@ -1,10 +1,13 @@
 """What the Python backend computes, without the server: `test_server` runs it in one."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from triton_kinds import KINDS, bundle_of
 
 from hnexport.bundle.golden import Golden, read_golden
@@ -20,7 +23,7 @@ class Counting:
     def __init__(self, ensemble: LoadedEnsemble) -> None:
         self.signature, self.calls, self._ensemble = ensemble.signature, [], ensemble
 
-    def outputs(self, member, inputs):
+    def outputs(self, member: int, inputs: Any) -> Mapping[str, NDArray[np.generic]]:
         self.calls.append((member, len(next(iter(inputs.values())))))
         return self._ensemble.outputs(member, inputs)
 

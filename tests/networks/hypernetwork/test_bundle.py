@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def bundle() -> Path:
     return built_kind("hypernetwork-both", CASE).path
 
 
-def session(path: Path, **supplied):
+def session(path: Path, **supplied: Any) -> Any:
     options = onnxruntime.SessionOptions()
     if supplied:
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in supplied.values()]
@@ -48,11 +49,11 @@ def session(path: Path, **supplied):
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def arrays(seed: int = 0, batch: int = 3):
+def arrays(seed: int = 0, batch: int = 3) -> dict[Any, Any]:
     return {name: tensor.numpy() for name, tensor in CASE.given(seed, batch).items()}
 
 
-def expected(member: int, given) -> NDArray[Any]:
+def expected(member: int, given: Any) -> NDArray[Any]:
     return CASE.expected(member, {name: torch.from_numpy(array) for name, array in given.items()}).numpy()
 
 
@@ -113,7 +114,7 @@ def test_an_object_that_is_asked_for_twice_is_made_once_and_the_least_used_is_dr
         loaded.warm()
 
 
-def bake_condition(editor, value) -> None:
+def bake_condition(editor: Any, value: Any) -> None:
     """Let every node read one condition instead of the input, which stays."""
     editor.set_value("baked", value)
     for node in editor.graph.node:
@@ -122,7 +123,7 @@ def bake_condition(editor, value) -> None:
                 node.input[position] = "baked"
 
 
-def without_guard(editor, value) -> None:
+def without_guard(editor: Any, value: Any) -> None:
     """A NaN passes for 0, as under a ReLU that loses it."""
     nan = next(node for node in editor.graph.node if node.op_type == "IsNaN")
     editor.insert(helper.make_node("And", [nan.output[0], "never"], ["planted"]))
@@ -148,7 +149,7 @@ FAULTS = {
 
 @pytest.mark.parametrize(("file", "artifact", "plant", "check"), FAULTS.values(), ids=FAULTS.keys())
 def test_a_condition_that_is_ignored_is_caught(
-    bundle: Path, tmp_path: Path, file: str, artifact: str, plant, check: str
+    bundle: Path, tmp_path: Path, file: str, artifact: str, plant: Callable[[Any, Any], Any], check: str
 ) -> None:
     damaged = shutil.copytree(bundle, tmp_path / "damaged")
     editor = OnnxEditor(damaged / file)
@@ -214,7 +215,7 @@ def test_a_family_whose_weights_come_of_ids_alone_takes_no_conditions(bundle: Pa
     ids=["of the network", "an open axis", "none"],
 )
 def test_a_manifest_whose_conditions_contradict_the_rest_is_refused(
-    bundle: Path, tmp_path: Path, change, message: str
+    bundle: Path, tmp_path: Path, change: Callable[[Any], Any], message: str
 ) -> None:
     damaged = shutil.copytree(bundle, tmp_path / "damaged")
     text = json.loads((damaged / "manifest.json").read_text(encoding="utf-8"))

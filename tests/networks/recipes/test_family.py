@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -38,8 +40,10 @@ def test_the_generator_comes_again_from_the_stored_tensors(ensemble: Ensemble) -
 
 
 def edited(
-    spec, path: tuple[str, str, str, str, int, str] | tuple[str, str, int, str] | tuple[str, str], value: int | bool
-):
+    spec: Mapping[str, Any],
+    path: tuple[str, str, str, str, int, str] | tuple[str, str, int, str] | tuple[str, str],
+    value: int | bool,
+) -> Any:
     spec = copy.deepcopy(spec)
     *way, last = path
     inner = spec
@@ -60,13 +64,15 @@ HUGE = {
 
 
 @pytest.mark.parametrize(("path", "value"), HUGE.values(), ids=HUGE.keys())
-def test_what_asks_for_too_much_is_refused_before_a_table_is_made(path, value, ensemble: Ensemble) -> None:
+def test_what_asks_for_too_much_is_refused_before_a_table_is_made(
+    path: tuple[Any, ...], value: Any, ensemble: Ensemble
+) -> None:
     with pytest.raises(HnexportError):
         check(edited(ensemble.source.spec, path, value), 10_000)
 
 
-def without(table: str, position: int):
-    def change(ensemble, spec):
+def without(table: str, position: int) -> Callable[[Any, Any], Any]:
+    def change(ensemble: Ensemble, spec: Any) -> tuple[Any, Any]:
         items = list(getattr(ensemble, table))
         del items[position]
         return dataclasses.replace(ensemble, **{table: tuple(items)}), spec
@@ -74,8 +80,8 @@ def without(table: str, position: int):
     return change
 
 
-def changed(table: str, position: int, **fields: tuple[int, int] | str):
-    def change(ensemble, spec):
+def changed(table: str, position: int, **fields: tuple[int, int] | str) -> Callable[[Any, Any], Any]:
+    def change(ensemble: Ensemble, spec: Any) -> tuple[Any, Any]:
         items = list(getattr(ensemble, table))
         items[position] = dataclasses.replace(items[position], **fields)
         return dataclasses.replace(ensemble, **{table: tuple(items)}), spec
@@ -85,7 +91,7 @@ def changed(table: str, position: int, **fields: tuple[int, int] | str):
 
 def spec_with(
     path: tuple[str, str, str, str, int, str] | tuple[str, str, int, str] | tuple[str, str], value: int | bool
-):
+) -> Callable[[Any, Any], tuple[Any, Any]]:
     return lambda ensemble, spec: (ensemble, edited(spec, path, value))
 
 
@@ -104,7 +110,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS.keys())
-def test_tables_that_are_not_the_recipes_are_refused(change, ensemble: Ensemble) -> None:
+def test_tables_that_are_not_the_recipes_are_refused(change: Callable[[Any, Any], Any], ensemble: Ensemble) -> None:
     with pytest.raises(HnexportError):
         check_described(*change(ensemble, ensemble.source.spec))
 

@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def ensemble(case: Case) -> Ensemble:
     return case.ensemble()
 
 
-def by_hand(ensemble, member: int):
+def by_hand(ensemble: Ensemble, member: int) -> dict[Any, Any]:
     """A member's tensors, from the stored ones and the plan alone, in numpy."""
     spec, stored = ensemble.generator.spec, {name: t.double().numpy() for name, t in ensemble.tensors.items()}
     chunks, activation = {}, {"relu": lambda x: np.maximum(x, 0), "tanh": np.tanh}[spec.hypernet.activation]
@@ -184,7 +185,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("changes", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_makes_no_ensemble_is_refused(changes, message: str) -> None:
+def test_what_makes_no_ensemble_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         RECIPES["convolution"].ensemble(**changes)
 

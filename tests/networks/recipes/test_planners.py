@@ -1,5 +1,7 @@
 """Planners: every element of what is generated comes from one element of one chunk, and no two from the same."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -21,11 +23,11 @@ SLOTS = (
 )
 
 
-def plan(planner: str, slots: tuple[Slot, ...] = SLOTS, **settings) -> ChunkPlan:
+def plan(planner: str, slots: tuple[Slot, ...] = SLOTS, **settings: Any) -> ChunkPlan:
     return plan_chunks(ModuleRecipe(rules=(Rule("*", "generated"),), planner=planner, **settings), slots)
 
 
-def elements(found: ChunkPlan):
+def elements(found: ChunkPlan) -> int:
     """Where each element of each slot comes from: `(hypernet, chunk, element)`."""
     for assembly in found.assembly.values():
         for piece in assembly.pieces:

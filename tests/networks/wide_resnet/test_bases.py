@@ -1,5 +1,8 @@
 """Rounding the bases to float16: once, exactly as IEEE says, and refused where it would lose more than that."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from fixture_types import MakeSpec, MakeTensors
@@ -58,7 +61,9 @@ def test_rounding_again_or_widening_changes_no_number(exact: Checkpoint) -> None
     ],
     ids=["overflow", "subnormal", "all zero"],
 )
-def test_a_basis_that_does_not_fit_is_refused_by_name(change, message: str, exact: Checkpoint) -> None:
+def test_a_basis_that_does_not_fit_is_refused_by_name(
+    change: Callable[[Any], Any], message: str, exact: Checkpoint
+) -> None:
     change(exact.tensors[BASIS])
     with pytest.raises(CheckpointError, match=message):
         exact.with_bases(BasisDtype.FLOAT16)
@@ -69,7 +74,7 @@ def test_a_basis_that_does_not_fit_is_refused_by_name(change, message: str, exac
     [lambda b: b[0].mul_(1e-9), lambda b: b[3, 7].fill_(65519.0), lambda b: b.zero_()],
     ids=["one tiny row", "largest", "all zero before"],
 )
-def test_what_rounding_hardly_changes_is_accepted(change, exact: Checkpoint) -> None:
+def test_what_rounding_hardly_changes_is_accepted(change: Callable[[Any], Any], exact: Checkpoint) -> None:
     change(exact.tensors[BASIS])
     rounded = exact.with_bases(BasisDtype.FLOAT16)
     assert torch.isfinite(rounded.tensors[BASIS]).all()
