@@ -34,6 +34,7 @@ from hnexport.bundle.manifest import (
 )
 from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
 from hnexport.card import Measured, tell_of_kept, write_card
+from hnexport.confine.trust import remember
 from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError
 from hnexport.export import capture, write_onnx, write_pt2, write_torchscript
@@ -55,14 +56,13 @@ from hnexport.parity.report import report_json
 from hnexport.parity.rounding import Judge, check_measurable, check_rounding, is_rounded, measure_rounding
 from hnexport.parity.trained import check_trained
 from hnexport.parity.whole_numbers import whole_numbers
+from hnexport.programs.tracing import has_torchscript
 from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
 from hnexport.rows import taken
 from hnexport.spec import BasisDtype
 from hnexport.spec.bases import without_bases
 from hnexport.spec.usage import Usage
-from hnexport.tracing import has_torchscript
-from hnexport.trust import remember
 
 __all__ = [
     "ONNX_ALONE_BYTES",

@@ -42,7 +42,8 @@ class ContenderResult:
     Attributes:
         runtime: what ran it, with version and provider.
         load_seconds: from the files to ready for the first prediction, libraries already imported.
-        resident_bytes: of its process after all runs, libraries included; `peak_bytes` likewise, the largest it was.
+        resident_bytes: of its process after all runs, libraries included, 0 where the system does not say;
+            `peak_bytes` likewise, the largest it was.
         baseline_bytes: resident size after importing its libraries, before loading anything.
         disk_bytes: the files it needs.
     """

@@ -76,6 +76,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     """
     from hnexport.build import ParityFailedError
     from hnexport.build import build as build_bundle
+    from hnexport.bundle.summary import Summary, summarise
     from hnexport.cli import render, render_bundle
     from hnexport.cli.render_parity import print_parity, print_unpublished
     from hnexport.families import assumed as assumed_of
@@ -83,7 +84,6 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     from hnexport.parity.rounding import RoundedTooMuchError
     from hnexport.parity.trained import NotAsTrainedError
     from hnexport.records import to_json
-    from hnexport.summary import Summary, summarise
 
     with apart(as_json):
         made, ensemble, build_options = _asked(options)

@@ -20,9 +20,9 @@ from torch.fx.node import map_aggregate
 from hnexport.errors import CaptureError, ExportError
 from hnexport.export.capture import Capture
 from hnexport.export.torchscript_ensemble import ensemble_source
+from hnexport.programs.tracing import exporters_warnings, has_torchscript, without_torchscript
 from hnexport.spec import Signature
 from hnexport.spelling import spelled
-from hnexport.tracing import exporters_warnings, has_torchscript, without_torchscript
 
 __all__ = ["save_scripted", "scripted", "write_torchscript"]
 

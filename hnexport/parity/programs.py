@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import Manifest
+from hnexport.confine.trust import NOBODY, Trust
 from hnexport.errors import BundleError, NotRunError, ParityError
 from hnexport.names import PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity.confined import ConfinedRunner
@@ -18,10 +19,9 @@ from hnexport.parity.kinds import FileKind, by_outputs, torch_kind
 from hnexport.parity.providers import Device, torch_device, torch_runtime
 from hnexport.parity.signature import GraphSignature, axis_sizes, signature_of
 from hnexport.parity.torch_runners import TorchRunner
+from hnexport.programs.tracing import has_torchscript, without_torchscript
 from hnexport.reading import ReadError, open_regular
 from hnexport.spelling import spelled
-from hnexport.tracing import has_torchscript, without_torchscript
-from hnexport.trust import NOBODY, Trust
 
 __all__ = ["PROGRAM_FILES", "Program", "golden_sizes", "open_program", "program_tensors", "sharing_programs"]
 

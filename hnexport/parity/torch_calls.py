@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from hnexport.parity.matching import match_inputs
 from hnexport.parity.signature import Declared, GraphSignature, SignatureError
-from hnexport.tracing import is_scripted
+from hnexport.programs.tracing import is_scripted
 
 __all__ = ["Call", "find_call", "has_recurrent", "named_outputs"]
 

@@ -26,7 +26,7 @@ from hnexport.parity.signature import GraphSignature, SignatureError
 from hnexport.parity.torch_program import TorchProgram
 from hnexport.parity.trace import Given, Trace
 from hnexport.parity.trace.torch_trace import trace_torch
-from hnexport.tracing import is_scripted
+from hnexport.programs.tracing import is_scripted
 
 __all__ = ["TorchRunner", "load_torch"]
 

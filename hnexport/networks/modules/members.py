@@ -9,7 +9,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from hnexport.dotted import named_tensors
 from hnexport.errors import SpecError
 from hnexport.networks.modules.tensors import check_dense
-from hnexport.tracing import is_scripted
+from hnexport.programs.tracing import is_scripted
 
 __all__ = ["check_finite", "check_module", "on_cpu", "owners", "place"]
 
