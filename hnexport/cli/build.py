@@ -120,9 +120,9 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
             render.print_json(value)
             return
         if options["formats"] is None and len(result.manifest.formats) < len(FORMATS):
-            render.say(
-                f"above 1 GiB of stored tensors {', '.join(result.manifest.formats)} alone is written by default; "
-            )
+            has_pt2 = "pt2" in result.manifest.formats
+            why = "PyTorch has no TorchScript" if has_pt2 else "above 1 GiB of stored tensors"
+            render.say(f"{why}: written as {' and '.join(result.manifest.formats)}; --formats names others")
         render_bundle.print_files(result.manifest, summarise(result.manifest), wide=wide)
         print_parity(result.parity, wide=wide, bundle=str(target))
         render_bundle.print_bases(result.manifest)
