@@ -86,10 +86,13 @@ page: examples/web/node_modules/.package-lock.json  ## compile the web page's Ty
 web-test: $(VENV)/.installed-web examples/web/node_modules/.package-lock.json tests/web/node_modules/.chromium/chrome
 	HNEXPORT_BROWSER=1 $(WITH_NODE) $(BIN)/python -m pytest tests/web
 
-lint: $(VENV)/.installed-dev  ## style and types
+lint: $(VENV)/.installed-dev  ## style, and types on Linux, macOS and Windows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	for system in darwin win32; do \
+		$(BIN)/mypy -p hnexport --platform $$system --no-warn-unreachable --cache-dir .mypy_cache/$$system || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) $(VENV)-webgpu $(VENV)-triton bundles build dist *.egg-info tests/runtimes/node_modules tests/web/node_modules
