@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hnexport.summary import Summary
+
 from hnexport.bundle.manifest import AsTrained, BasisRounding, Manifest
 from hnexport.doctor import Diagnosis
 from hnexport.images import AppliedNormalisation
@@ -15,7 +17,6 @@ from hnexport.quantise.plan import Kept
 from hnexport.recalibration import Change
 from hnexport.score.plan import Plan
 from hnexport.spec.usage import Usage
-from hnexport.summary import Summary
 from hnexport.tune.int8 import Int8Report
 from schemas.records import Records, Schema, optional
 
