@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from shared import Built
 
 from hnexport.bundle import read_golden, read_manifest
 from hnexport.bundle.checksums import check_files
@@ -50,7 +51,7 @@ LAYOUTS = {"hub": as_hub, "weights elsewhere": with_weights_elsewhere, "hard lin
 
 
 @pytest.fixture(params=LAYOUTS)
-def laid_out(request, built, tmp_path):
+def laid_out(request: pytest.FixtureRequest, built: Built, tmp_path: Path):
     return LAYOUTS[request.param](built.path, tmp_path)
 
 
@@ -69,13 +70,13 @@ def test_a_graph_is_walked_in_any_layout(laid_out) -> None:
     [{"strategy": "materialised"}, {"strategy": "generated"}, {"engine": "openvino"}],
     ids=lambda options: next(iter(options.values())),
 )
-def test_the_runtime_loads_any_layout(laid_out, options) -> None:
+def test_the_runtime_loads_any_layout(laid_out, options: dict[str, str]) -> None:
     golden = read_golden(laid_out)
     logits = load(laid_out, provider="cpu", checksums="always", **options).predict(golden.inputs["image"], member=1)
     np.testing.assert_allclose(logits, golden.outputs["logits"][1], rtol=1e-3, atol=1e-4)
 
 
-def test_a_bundle_of_ordinary_files_is_opened_by_its_paths(built) -> None:
+def test_a_bundle_of_ordinary_files_is_opened_by_its_paths(built: Built) -> None:
     options = onnxruntime.SessionOptions()
     for name in ("model.onnx", "ensemble.onnx", "hypernet.onnx", "network.onnx"):
         assert session_source(built.path / name, options).model == str(built.path / name)
@@ -83,7 +84,7 @@ def test_a_bundle_of_ordinary_files_is_opened_by_its_paths(built) -> None:
             assert path == built.path / name
 
 
-def test_a_private_view_is_gone_afterwards(built, tmp_path) -> None:
+def test_a_private_view_is_gone_afterwards(built: Built, tmp_path: Path) -> None:
     folder = as_hub(built.path, tmp_path)
     with confined_path(folder / "model.onnx") as path:
         assert path.parent != folder
@@ -91,7 +92,7 @@ def test_a_private_view_is_gone_afterwards(built, tmp_path) -> None:
     assert not path.parent.exists()
 
 
-def test_a_symlink_to_other_bytes_is_damage(built, tmp_path) -> None:
+def test_a_symlink_to_other_bytes_is_damage(built: Built, tmp_path: Path) -> None:
     folder = with_weights_elsewhere(built.path, tmp_path)
     data = bytearray((folder / "weights.bin").read_bytes())
     data[5000] ^= 1
@@ -102,7 +103,7 @@ def test_a_symlink_to_other_bytes_is_damage(built, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)], ids=range(3))
-def test_a_listed_file_that_is_no_file_is_refused_without_waiting(bundle, make) -> None:
+def test_a_listed_file_that_is_no_file_is_refused_without_waiting(bundle: Path, make) -> None:
     (bundle / "weights.bin").unlink()
     make(bundle / "weights.bin")
     manifest = read_manifest(bundle)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -40,7 +41,7 @@ def extra_threads(bundle, options, *, one=False):
     return int(done.stdout)
 
 
-def test_hyperthreads_of_a_core_are_one_core(tmp_path) -> None:
+def test_hyperthreads_of_a_core_are_one_core(tmp_path: Path) -> None:
     for processor, siblings in enumerate(("0,2", "1,3", "0,2", "1,3")):
         group(tmp_path / f"cpu{processor}" / "topology", thread_siblings_list=siblings)
     assert physical_cores({0, 1, 2, 3}, tmp_path) == 2
@@ -49,13 +50,13 @@ def test_hyperthreads_of_a_core_are_one_core(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(("limit", "quota"), [("150000 100000", 1.5), ("max 100000", None), ("nonsense", None)])
-def test_a_quota_of_the_own_group_is_found_version_2(tmp_path, limit, quota) -> None:
+def test_a_quota_of_the_own_group_is_found_version_2(tmp_path: Path, limit: str, quota: float | None) -> None:
     (tmp_path / "membership").write_text("0::/a/b\n")
     group(tmp_path / "root" / "a" / "b", cpu__max=limit)
     assert cpu_quota(tmp_path / "root", tmp_path / "membership") == quota
 
 
-def test_the_smallest_quota_of_all_groups_above_counts(tmp_path) -> None:
+def test_the_smallest_quota_of_all_groups_above_counts(tmp_path: Path) -> None:
     (tmp_path / "membership").write_text("0::/a/b\n")
     for folder, limit in (("root/a/b", "400000 100000"), ("root/a", "200000 100000"), ("root/other", "1000 100000")):
         group(tmp_path / folder, cpu__max=limit)
@@ -63,7 +64,7 @@ def test_the_smallest_quota_of_all_groups_above_counts(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("mounted", ["cpu", "cpu,cpuacct"])
-def test_a_quota_of_version_1_counts(tmp_path, mounted) -> None:
+def test_a_quota_of_version_1_counts(tmp_path: Path, mounted: str) -> None:
     (tmp_path / "membership").write_text("4:cpu,cpuacct:/docker/x\n3:memory:/other\n")
     group(tmp_path / "root" / mounted, cpu__cfs_quota_us="-1", cpu__cfs_period_us="100000")
     assert cpu_quota(tmp_path / "root", tmp_path / "membership") is None
@@ -72,14 +73,14 @@ def test_a_quota_of_version_1_counts(tmp_path, mounted) -> None:
 
 
 @pytest.mark.parametrize("path", ["/docker/not-mounted-here", "/../outside"])
-def test_in_a_container_the_root_that_is_mounted_is_the_own_group(tmp_path, path) -> None:
+def test_in_a_container_the_root_that_is_mounted_is_the_own_group(tmp_path: Path, path: str) -> None:
     (tmp_path / "membership").write_text(f"0::{path}\n")
     group(tmp_path / "root", cpu__max="100000 100000")
     group(tmp_path / "outside", cpu__max="1 100000")
     assert cpu_quota(tmp_path / "root", tmp_path / "membership") == 1
 
 
-def test_memory_is_that_of_the_own_group_and_of_those_above(tmp_path) -> None:
+def test_memory_is_that_of_the_own_group_and_of_those_above(tmp_path: Path) -> None:
     (tmp_path / "membership").write_text("0::/a\n")
     group(tmp_path / "root" / "a", memory__max=1000, memory__current=400, memory__stat="inactive_file 100")
     assert memory_left_bytes(tmp_path / "root", tmp_path / "membership") == 700
@@ -88,7 +89,7 @@ def test_memory_is_that_of_the_own_group_and_of_those_above(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(("quota", "expected"), [(None, 8), (2.5, 2), (0.3, 1), (100.0, 8)])
-def test_the_quota_bounds_the_cores(monkeypatch, quota, expected) -> None:
+def test_the_quota_bounds_the_cores(monkeypatch: pytest.MonkeyPatch, quota: float | None, expected: int) -> None:
     monkeypatch.setattr(processors, "cpu_quota", lambda: quota)
     monkeypatch.setattr(processors, "physical_cores", lambda mask: 8)
     assert allowed_cores() == expected
@@ -97,7 +98,9 @@ def test_the_quota_bounds_the_cores(monkeypatch, quota, expected) -> None:
 @pytest.mark.parametrize(
     ("cores", "sessions", "each"), [(2, 4, 2), (8, 4, 8), (8, 11, 5), (64, 4, 32), (64, 1000, 1), (1, 50, 1)]
 )
-def test_all_sessions_together_stay_within_the_bound(monkeypatch, cores, sessions, each) -> None:
+def test_all_sessions_together_stay_within_the_bound(
+    monkeypatch: pytest.MonkeyPatch, cores: int, sessions: int, each: int
+) -> None:
     monkeypatch.setattr(processors, "allowed_cores", lambda: cores)
     assert threads_of_each(sessions) == each
     assert each == 1 or each * sessions <= max(64, 2 * cores)
@@ -106,17 +109,17 @@ def test_all_sessions_together_stay_within_the_bound(monkeypatch, cores, session
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
 @pytest.mark.parametrize("options", [{}, {"strategy": "generated"}, {"resident_members": 2}], ids=str)
-def test_one_allowed_processor_starts_no_thread(shared_bundle, options) -> None:
+def test_one_allowed_processor_starts_no_thread(shared_bundle: Path, options) -> None:
     assert extra_threads(shared_bundle, options, one=True) == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
-def test_a_shared_pool_is_one_pool_for_all_members(shared_bundle) -> None:
+def test_a_shared_pool_is_one_pool_for_all_members(shared_bundle: Path) -> None:
     assert extra_threads(shared_bundle, {"shared": True, "strategy": "materialised"}) == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
-def test_ten_resident_members_on_many_cores_stay_within_the_bound(shared_bundle) -> None:
+def test_ten_resident_members_on_many_cores_stay_within_the_bound(shared_bundle: Path) -> None:
     code = COUNT.replace("before =", "import hnexport.runtime.processors as p; p.allowed_cores = lambda: 16\nbefore =")
     command = [sys.executable, "-c", code, str(shared_bundle), "{}"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -144,7 +147,7 @@ for count in {counts}:
     ],
     ids=["twice", "the application's own"],
 )
-def test_a_pool_that_is_there_stays(before, counts, expected) -> None:
+def test_a_pool_that_is_there_stays(before: str, counts, expected: list[str]) -> None:
     code = SHARING.format(before=before, counts=counts)
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     lines = done.stdout.splitlines()
