@@ -40,7 +40,7 @@ def runs(block: Block) -> bool:
 
 def run_commands(block: Block) -> Iterator[Command]:
     """The commands of a block that are run: those of hnexport, but for what a table names."""
-    for command in commands(block):
+    for command in commands(block) if block.language == "sh" else ():
         later = command.text.startswith(LATER) and not EVERYTHING
         if command.program == "hnexport" and not later and entry(COMMANDS, block.page, command.text) is None:
             yield command
