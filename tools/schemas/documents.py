@@ -142,7 +142,8 @@ def schema_of(name: str) -> Schema:
         "$id": f"{address()}reference/schemas/{name}.schema.json",
         "$comment": "made by `make schemas`",
         "title": document.title,
-        **root, "description": document.text.replace("`", ""),
+        **root,
+        "description": document.text.replace("`", ""),
         **({"$defs": dict(sorted(records.defs.items()))} if records.defs else {}),
         "examples": [example(name)],
     }
