@@ -115,12 +115,15 @@ def _parts(found: Found, different: set[str]) -> Iterator[str]:
         yield f"{_paragraph(text)} (A kind of `{base}`; exit code {code}.)"
         yield from _by_area([one for one in shown if _public(one.kind, found) == kind])
     yield "### Wrong options of a command"
-    yield "What `click` says of options that do not exist is not listed. (Exit code 2, after a line that says how to call it.)"
+    yield (
+        "What `click` says of options that do not exist is not listed. "
+        "(Exit code 2, after a line that says how to call it.)"
+    )
     yield from _by_area([one for one in shown if one.kind == _USAGE])
     yield "## Warnings"
     yield (
-        "Warnings are said through Python's `logging`, under the name of the module, and change no result: a command writes "
-        "them to standard error. `%s`, `%d` and `%g` stand for what is put in."
+        "Warnings are said through Python's `logging`, under the name of the module, and change no result: a command "
+        "writes them to standard error. `%s`, `%d` and `%g` stand for what is put in."
     )
     yield from _by_area([one for one in shown if one.kind == WARNING])
 
