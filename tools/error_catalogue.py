@@ -2,8 +2,8 @@
 
 python tools/error_catalogue.py [--check]
 
-`make errors` runs it. With `--check` nothing is written; exit code 1 says that the page is not what it would be. What to
-do about messages that many people meet stands in tools/messages/remedies.toml.
+`make errors` runs it. With `--check` nothing is written; exit code 1 says that the page is not what it would be. What
+to do about messages that many people meet stands in tools/messages/remedies.toml.
 """
 
 import argparse
