@@ -1,6 +1,5 @@
 """`doctor`: what this machine can run, what is missing, and the remedy, in plain words."""
 
-import os
 import platform
 import shutil
 import subprocess
@@ -20,6 +19,8 @@ from hnexport.installed import (
     require_onnxruntime,
 )
 from hnexport.interrupts import interrupts_kept
+from hnexport.machine.control_group import cpu_quota
+from hnexport.machine.processor import allowed_cores, integer_products, logical_processors, usable_processors
 from hnexport.text import number_of
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def diagnose() -> Diagnosis:
     Every library is imported only here, so that a broken one is a finding.
     """
     return Diagnosis(
-        machine=f"Python {platform.python_version()}, {platform.platform()}, {os.cpu_count()} logical CPUs",
+        machine=f"Python {platform.python_version()}, {platform.platform()}, {logical_processors()} logical CPUs",
         findings=(*wheel_findings(installed_wheels()), _torch(), *_onnxruntime(), _openvino(), _serving(), _cache()),
     )
 
@@ -116,19 +117,14 @@ def _onnxruntime() -> tuple[Finding, ...]:
 
 
 def _threads() -> Finding:
-    from hnexport.runtime.control_group import cpu_quota
-    from hnexport.runtime.processors import allowed_cores
-
     quota = cpu_quota()
     limit = "" if quota is None else f", with a quota of {quota:g} processors"
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    detail = f"{allowed_cores()} for each session: of {os.cpu_count()} logical CPUs this process may use {processors}"
+    detail = f"{allowed_cores()} for each session: of {logical_processors()} logical CPUs this process may use "
+    detail += str(usable_processors())
     return Finding(what="compute threads", state=State.WORKS, detail=detail + limit)
 
 
 def _int8() -> Finding:
-    from hnexport.runtime.integer_products import integer_products
-
     found = integer_products()
     if found is None:
         detail = "the system does not say whether the processor has instructions for it"

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import module_recipes
 import numpy as np
@@ -13,7 +14,8 @@ import torch
 from bundles import rewrite_checksums
 from faults import OnnxEditor
 from module_recipes import RECIPES
-from recipe_faults import RECIPE_FAULTS, WRITERS
+from recipe_faults import RECIPE_FAULTS, WRITERS, RecipeFault
+from zygote import Zygote
 
 from hnexport.names import MODEL_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity import VerifyOptions, verify
@@ -24,7 +26,7 @@ PROVIDERS = ["CPUExecutionProvider"]
 
 
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory, zygote):
+def bundles(tmp_path_factory: pytest.TempPathFactory, zygote: Zygote):
     """`kind -> (case, ensemble, folder)`, built by the command line; nobody may change a folder."""
     found = {}
 
@@ -41,7 +43,7 @@ def bundles(tmp_path_factory, zygote):
 
 
 @pytest.fixture(params=RECIPES)
-def built(request, bundles):
+def built(request: pytest.FixtureRequest, bundles):
     return bundles(request.param)
 
 
@@ -64,7 +66,7 @@ def test_plain_runtimes_compute_what_the_ensemble_computes_at_any_batch(built) -
 
 
 @pytest.mark.parametrize("strategy", ["materialised", "generated"])
-def test_the_runtime_predicts_every_member(built, strategy) -> None:
+def test_the_runtime_predicts_every_member(built, strategy: str) -> None:
     case, ensemble, folder = built
     loaded = load(folder, strategy=strategy, check="all")
     inputs = case.inputs(4, 22)
@@ -103,7 +105,7 @@ COUNTS = {
 
 
 @pytest.mark.parametrize("kind", COUNTS)
-def test_inspect_counts_what_is_generated(kind, bundles, hnexport_cli) -> None:
+def test_inspect_counts_what_is_generated(kind: str, bundles, hnexport_cli) -> None:
     case, _, folder = bundles(kind)
     done = hnexport_cli("inspect", folder)
     assert done.returncode == 0, done.stderr
@@ -130,7 +132,7 @@ def test_inspect_counts_what_is_generated(kind, bundles, hnexport_cli) -> None:
     }
 
 
-def test_a_member_of_a_recipe_becomes_a_plain_network(bundles, hnexport_cli, tmp_path) -> None:
+def test_a_member_of_a_recipe_becomes_a_plain_network(bundles, hnexport_cli, tmp_path: Path) -> None:
     case, ensemble, folder = bundles("tabular")
     done = hnexport_cli("member", folder, 4, "--out", "plain.onnx")
     assert done.returncode == 0, done.stderr
@@ -142,7 +144,7 @@ def test_a_member_of_a_recipe_becomes_a_plain_network(bundles, hnexport_cli, tmp
 
 
 @pytest.fixture
-def hnexport_cli(zygote, tmp_path):
+def hnexport_cli(zygote: Zygote, tmp_path: Path):
     return lambda *arguments: zygote.run(arguments, cwd=tmp_path, env={"COLUMNS": "140"})
 
 
@@ -177,7 +179,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("kind", "edit", "place"), FAULTS.values(), ids=FAULTS.keys())
-def test_a_planted_fault_is_found(kind, edit, place, bundles, tmp_path) -> None:
+def test_a_planted_fault_is_found(kind: str, edit, place: str | None, bundles, tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(bundles(kind)[2], folder)
     editor = OnnxEditor(folder / MODEL_FILE)
@@ -194,7 +196,7 @@ def test_a_planted_fault_is_found(kind, edit, place, bundles, tmp_path) -> None:
 
 @pytest.mark.parametrize("artifact", WRITERS)
 @pytest.mark.parametrize("fault", RECIPE_FAULTS, ids=str)
-def test_a_fault_planted_in_a_program_is_found(fault, artifact, bundles, tmp_path) -> None:
+def test_a_fault_planted_in_a_program_is_found(fault: RecipeFault, artifact: str, bundles, tmp_path: Path) -> None:
     folder = shutil.copytree(bundles(fault.kind)[2], tmp_path / "bundle")
     fault.write(artifact, folder)
     rewrite_checksums(folder)

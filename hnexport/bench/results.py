@@ -44,9 +44,9 @@ class ContenderResult:
         name: as `--against` has it.
         runtime: what ran it, with version and provider.
         load_seconds: from the files to ready for the first prediction, libraries already imported.
-        resident_bytes: of its process after all runs, libraries included.
+        resident_bytes: of its process after all runs, libraries included; 0 where the system does not say.
         baseline_bytes: resident size after importing its libraries, before loading anything.
-        peak_bytes: of its process, the largest it was.
+        peak_bytes: of its process, the largest it was; 0 where the system does not say.
         disk_bytes: the files it needs.
         timings: one for each batch size.
     """

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from hnexport.precision import Precision
 from hnexport.records import SPARSE
+from hnexport.spec.precision import Precision
 
 __all__ = ["Anytime", "Temperature"]
 

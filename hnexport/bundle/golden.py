@@ -18,11 +18,11 @@ from hnexport.bundle.golden_version1 import read_tensors1
 from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.errors import BundleError
 from hnexport.names import EXTREME, GOLDEN_FILE
-from hnexport.precision import Precision
 from hnexport.reading import ReadError, parse_json, regular_size, shown
 from hnexport.records import RecordError, from_json
 from hnexport.rows import LARGEST_NOISE, taken
 from hnexport.spec import MEMBER, Signature, TensorSpec
+from hnexport.spec.precision import Precision
 
 __all__ = ["Golden", "golden_of", "read_golden", "some_samples", "within", "write_golden"]
 

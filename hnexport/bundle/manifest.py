@@ -22,8 +22,8 @@ from hnexport.names import (
 )
 from hnexport.reading import MissingFileError, ReadError, parse_json, read_bytes, shown
 from hnexport.records import SPARSE, RecordError, from_json, to_json
-from hnexport.source import EnsembleSource
 from hnexport.spec import OutputSpec, Signature, Slot, StoredTensor, TensorSpec
+from hnexport.spec.source import EnsembleSource
 from hnexport.spec.usage import Usage
 
 __all__ = [

@@ -10,8 +10,8 @@ from hnexport.families import WIDE_RESNET, family
 from hnexport.names import COND_ID
 from hnexport.reading import shown
 from hnexport.records import from_json, to_json
-from hnexport.source import EnsembleSource
 from hnexport.spec import TensorSpec
+from hnexport.spec.source import EnsembleSource
 
 __all__ = ["read_version1"]
 

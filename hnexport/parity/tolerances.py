@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from hnexport.errors import ParityError
-from hnexport.precision import Precision
 from hnexport.rows import MOST_EXCUSED
+from hnexport.spec.precision import Precision
 
 __all__ = [
     "CUDNN_RECURRENT_FLOOR",

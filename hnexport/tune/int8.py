@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hnexport import __version__
 from hnexport.bundle.manifest import Manifest, read_manifest
+from hnexport.machine.processor import integer_products
 from hnexport.parity.results import ArtifactReport
 from hnexport.parity.tolerances import Precision
 from hnexport.progress import Progress, no_progress
@@ -32,7 +33,6 @@ from hnexport.runtime.int8 import (
     INT8_SAMPLES_FILE,
     int8_entry,
 )
-from hnexport.runtime.integer_products import integer_products
 from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
 from hnexport.tune.publish import Recipe, publish
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from hnexport.bundle.checksums import check_files
 from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import Manifest, read_identified
+from hnexport.confine.trust import Trust, bundle_trust
 from hnexport.errors import ParityError
 from hnexport.names import MODEL_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity.batches import first_samples, run_member
@@ -34,7 +35,6 @@ from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
 from hnexport.parity.trace import Trace
 from hnexport.parity.trace.slots import find_slots
 from hnexport.parity.trusted import trusted_tensors
-from hnexport.trust import Trust, bundle_trust
 
 __all__ = ["ARTIFACT_FILES", "LocateReport", "Stage", "locate"]
 
