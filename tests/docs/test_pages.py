@@ -12,11 +12,7 @@ PAGES = [
     page
     for page in pages()
     if page not in TUTORIALS
-    and any(
-        (block.language == "python" and runs(block)) or any(run_commands(block))
-        for block in blocks(page)
-        if block.language in ("python", "sh")
-    )
+    and any((block.language == "python" and runs(block)) or any(run_commands(block)) for block in blocks(page) if block.language in ("python", "sh"))
 ]
 
 

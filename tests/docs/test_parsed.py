@@ -68,9 +68,7 @@ def test_make_targets_exist(page) -> None:
 @each_page
 def test_extras_exist(page) -> None:
     for command in of(page, "pip"):
-        for place, extras in re.findall(
-            r"(hnexport(?:-runtime)?|\.|\./tools/packaging/runtime)\[([a-z,]+)\]", command.text
-        ):
+        for place, extras in re.findall(r"(hnexport(?:-runtime)?|\.|\./tools/packaging/runtime)\[([a-z,]+)\]", command.text):
             assert set(extras.split(",")) <= known_extras("runtime" in place), command.place
 
 

@@ -1,7 +1,7 @@
 """The tables of what is only checked have no entry that stands in no page any more, and say why."""
 
 import pytest
-from page_tables import COMMANDS, LATER, PYTHON
+from page_tables import COMMANDS, LANGUAGES, LATER, PROGRAMS, PYTHON
 from typed_pages import all_blocks, all_commands, entry
 
 BLOCKS = [(page, start) for page, entries in PYTHON.items() for start in entries]
@@ -10,9 +10,7 @@ LINES = [(page, start) for page, entries in COMMANDS.items() for start in entrie
 
 @pytest.mark.parametrize(("page", "start"), BLOCKS)
 def test_every_block_that_is_not_run_exists_and_compiles(page, start) -> None:
-    found = [
-        block for block in all_blocks("python") if entry(PYTHON, block.page, block.code) == start and block.page == page
-    ]
+    found = [block for block in all_blocks("python") if entry(PYTHON, block.page, block.code) == start and block.page == page]
     assert found
     for block in found:
         compile(block.code, block.place, "exec")
