@@ -136,10 +136,13 @@ coverage: $(VENV)/.installed-measured  ## lines and branches that the tests reac
 mutants: $(VENV)/.installed-measured  ## do tests notice small changes of our own code? SAMPLE=20 of each package
 	$(BIN)/python tools/mutants.py hnexport/parity hnexport/runtime --tests tests/parity tests/runtime --sample $(or $(SAMPLE),50)
 
-lint: $(VENV)/.installed-dev  ## style and types
+lint: $(VENV)/.installed-dev  ## style, and types on Linux, macOS and Windows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	for system in darwin win32; do \
+		$(BIN)/mypy -p hnexport --platform $$system --no-warn-unreachable --cache-dir .mypy_cache/$$system || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) $(VENV)-release $(VENV)-webgpu $(VENV)-triton bundles build dist *.egg-info tests/runtimes/node_modules tests/web/node_modules
