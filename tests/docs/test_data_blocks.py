@@ -43,7 +43,7 @@ def test_the_json_in_the_format_guide_is_what_a_checkpoint_says() -> None:
 
 
 def test_a_manifest_may_say_what_the_page_of_the_runtimes_shows() -> None:
-    (block,) = [block for block in all_blocks("json") if block.page == "docs/runtimes/index.md"]
+    (block,) = [block for block in all_blocks("json") if block.page == "docs/runtimes/pictures.md"]
     assert from_json(Usage, value(block)["usage"]).normalisation is not None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from hnexport.summary import Summary
 
 from hnexport.bundle.manifest import AsTrained, BasisRounding, Manifest
+from hnexport.bundle.summary import Summary
 from hnexport.doctor import Diagnosis
 from hnexport.images import AppliedNormalisation
 from hnexport.networks.wide_resnet.spec import PipelineSpec
