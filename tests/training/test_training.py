@@ -24,7 +24,7 @@ from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageSpec, PipelineSpec, WideResNetSpec
 from hnexport.spec import BasisDtype, HypernetSpec
 
-SMALL = {"in_shape": (8, 8, 3), "k": 1, "num_feature_maps": (4, 4, 8, 8)}
+SMALL: dict[str, Any] = {"in_shape": (8, 8, 3), "k": 1, "num_feature_maps": (4, 4, 8, 8)}
 HYPNETTORCH: dict[str, Case] = {
     "hypernetwork, statistics of each member": Case(statistics=3, **SMALL),
     "hypernetwork, one set of statistics": Case(**SMALL),
