@@ -16,6 +16,7 @@ import pytest
 import torch
 from exporter import share_operators, share_registry, spare_collections
 from hypothesis import HealthCheck, settings
+from matrix import each_once
 from shared import FOLDER_VARIABLE, Built, build_once
 from torch import Tensor
 from zygote import Zygote
@@ -92,8 +93,10 @@ MakeNetwork = Callable[..., WideResNetSpec]
 MakeSpec = Callable[..., PipelineSpec]
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest looks at marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first. Skip the CUDA tests where there is no GPU, unless HNEXPORT_REQUIRE_CUDA=1 forbids that."""
+    each_once(items)
     items.sort(key=lambda item: item.get_closest_marker("reference") is None)
     marked = [item for item in items if item.get_closest_marker("cuda")]
     if marked and os.environ.get("HNEXPORT_REQUIRE_CUDA") != "1":

@@ -33,6 +33,7 @@ def shell(built, tmp_path):
     return run
 
 
+@pytest.mark.each_once
 @every_command
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 def test_a_full_or_closed_standard_output_is_no_answer(shell, arguments, unbuffered) -> None:
@@ -49,6 +50,7 @@ def test_a_reader_that_has_gone_is_no_difference(shell, arguments) -> None:
     assert done.stderr == b""
 
 
+@pytest.mark.each_once
 @every_command
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "<&-"])
 def test_standard_error_and_input_change_no_answer(shell, arguments, redirection) -> None:
@@ -63,6 +65,7 @@ def test_a_message_that_cannot_be_written_changes_no_code(shell) -> None:
         assert shell(["bake"], redirection).returncode == 2
 
 
+@pytest.mark.each_once
 @every_command
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "utf-8", "ascii:strict"])
 def test_every_encoding_gets_an_answer_that_it_can_show(shell, arguments, encoding) -> None:

@@ -8,6 +8,7 @@ import pytest
 from bundles import reseed, small_spec, trained_tensors
 from ensembles import of_pipeline
 from faults import ONNX_FAULTS, Fault
+from matrix import only
 from seeds import seeds
 from torch_faults import TORCH_FAULTS
 
@@ -18,9 +19,13 @@ from hnexport.parity import VerifyOptions, verify
 from hnexport.parity.locate import locate
 
 FAULTS = (*ONNX_FAULTS, *TORCH_FAULTS)
+READABLE = [fault for fault in FAULTS if not fault.unreadable]
+EACH_ONCE = [*{fault.name: fault for fault in reversed(READABLE)}.values()]  # in the first format that has it
 
 
-@pytest.mark.parametrize("fault", [fault for fault in FAULTS if not fault.unreadable], ids=str)
+@pytest.mark.parametrize(
+    "fault", only(READABLE, *{fault.name: fault for fault in reversed(READABLE)}.values()), ids=str
+)
 def test_verify_catches_and_locate_places(fault: Fault, copied: Callable[[str], Path]) -> None:
     bundle = copied(fault.kind)
     fault.plant(bundle)
