@@ -16,8 +16,8 @@ import pytest
 import torch
 from exporter import share_operators, share_registry, spare_collections
 from hypothesis import HealthCheck, settings
-from matrix import each_once
 from shared import FOLDER_VARIABLE, Built, build_once
+from thorough import each_once
 from torch import Tensor
 from zygote import Zygote
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from module_ensembles import ENSEMBLES
 from shared import built_list
+from thorough import only
 
 from hnexport.names import MODEL_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.runtime import load
@@ -15,7 +16,7 @@ from hnexport.runtime import load
 BATCHES = (1, 2, 7, 33)
 
 
-@pytest.fixture(scope="module", params=ENSEMBLES)
+@pytest.fixture(scope="module", params=only(ENSEMBLES, "reader", "cnn", "recurrent"))
 def built(request):
     """`(kind, modules, ensemble, folder)` of a list that was built in every format, and verified by that."""
     kind = ENSEMBLES[request.param]

@@ -14,6 +14,7 @@ from bundles import rewrite_checksums
 from faults import OnnxEditor
 from module_recipes import RECIPES
 from recipe_faults import RECIPE_FAULTS, WRITERS
+from thorough import only
 
 from hnexport.names import MODEL_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity import VerifyOptions, verify
@@ -40,7 +41,7 @@ def bundles(tmp_path_factory, zygote):
     return built
 
 
-@pytest.fixture(params=RECIPES)
+@pytest.fixture(params=only(RECIPES, "tabular"))
 def built(request, bundles):
     return bundles(request.param)
 
@@ -102,7 +103,7 @@ COUNTS = {
 }
 
 
-@pytest.mark.parametrize("kind", COUNTS)
+@pytest.mark.parametrize("kind", only(COUNTS, "tabular"))
 def test_inspect_counts_what_is_generated(kind, bundles, hnexport_cli) -> None:
     case, _, folder = bundles(kind)
     done = hnexport_cli("inspect", folder)
@@ -176,7 +177,11 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize(("kind", "edit", "place"), FAULTS.values(), ids=FAULTS.keys())
+@pytest.mark.parametrize(
+    ("kind", "edit", "place"),
+    only(FAULTS.values(), *(one for one in FAULTS.values() if one[0] == "tabular")),
+    ids=FAULTS.keys(),
+)
 def test_a_planted_fault_is_found(kind, edit, place, bundles, tmp_path) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(bundles(kind)[2], folder)
@@ -192,8 +197,11 @@ def test_a_planted_fault_is_found(kind, edit, place, bundles, tmp_path) -> None:
         assert place in first.place
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("artifact", WRITERS)
-@pytest.mark.parametrize("fault", RECIPE_FAULTS, ids=str)
+@pytest.mark.parametrize(
+    "fault", only(RECIPE_FAULTS, *(one for one in RECIPE_FAULTS if one.kind == "tabular")), ids=str
+)
 def test_a_fault_planted_in_a_program_is_found(fault, artifact, bundles, tmp_path) -> None:
     folder = shutil.copytree(bundles(fault.kind)[2], tmp_path / "bundle")
     fault.write(artifact, folder)

@@ -188,6 +188,7 @@ def run(folder: Path, *more: str) -> tuple[int, dict]:
     return code, json.loads((folder / "found.json").read_text())
 
 
+@pytest.mark.thorough
 def test_the_whole_study_is_made_once_and_says_the_same_of_what_it_made(once, monkeypatch, capsys) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(once))  # it sets another one
     page, tool = once / "page.md", module("study_table")

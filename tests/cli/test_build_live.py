@@ -81,6 +81,7 @@ def test_networks_are_built_verified_shown_and_predicted_with(hnexport, train, t
     assert json.loads(done.stdout)
 
 
+@pytest.mark.thorough
 def test_other_outputs_than_the_trained_ones_are_not_published(hnexport, train, tmp_path) -> None:
     rows = torch.randn(4, 6)
     save_file({"input.row": rows, "output.logits": torch.zeros(3, 4, 3)}, tmp_path / "trained.safetensors")

@@ -59,6 +59,7 @@ def test_the_banks_of_a_late_phase_network_become_a_verified_bundle(hnexport, tm
     check(tmp_path / "here", BANKS, state, members=2)
 
 
+@pytest.mark.thorough
 def test_the_average_of_the_members_is_converted_and_built(hnexport, trained, tmp_path) -> None:
     done = hnexport("convert", trained, "mean.safetensors", *SIZE, "--average-members")
     assert done.returncode == 0, done.stderr
@@ -78,6 +79,7 @@ SIZE_ASSUMED = (
 NORMALISATION = "assumed: images that are normalised as in training before they reach the graph; --mean … --std … says"
 
 
+@pytest.mark.thorough
 def test_what_was_assumed_is_told_until_somebody_says_it(hnexport, trained) -> None:
     nothing = " ".join(hnexport("convert", trained, "native.safetensors").stdout.split())
     assert SIZE_ASSUMED in nothing
@@ -137,6 +139,7 @@ def test_what_contradicts_a_late_phase_state_dict_is_refused(hnexport, trained, 
     assert message in " ".join(done.stderr.split())
 
 
+@pytest.mark.thorough
 def test_only_members_of_a_late_phase_network_are_averaged(hnexport, trained) -> None:
     random = hnexport("build", "--members", "2", "--average-members")
     hnexport("convert", trained, "native.safetensors")
@@ -146,6 +149,7 @@ def test_only_members_of_a_late_phase_network_are_averaged(hnexport, trained) ->
         assert "--average-members goes with a late-phase state dict" in " ".join(done.stderr.split())
 
 
+@pytest.mark.thorough
 def test_random_weights_have_preactivated_shortcuts_where_that_is_asked(hnexport, tmp_path) -> None:
     options = ("--members", "1", "--network", "wrn-10-1", "--recipe", "batch-ensemble", "--formats", "onnx")
     done = hnexport("build", *options, *SIZE, "--shortcut-input", "preactivated", "--out", "here")

@@ -65,6 +65,7 @@ def test_another_ensemble_than_the_trained_one_is_not_published(hnexport, checkp
     assert not (tmp_path / "here").exists()
 
 
+@pytest.mark.thorough
 def test_a_trained_ensemble_may_be_built_with_float16_bases(hnexport, checkpoint, ensemble, tmp_path) -> None:
     assert hnexport("convert", checkpoint, "ensemble.safetensors", *SIZE).returncode == 0
     for name, source in {
@@ -83,6 +84,7 @@ def test_a_trained_ensemble_may_be_built_with_float16_bases(hnexport, checkpoint
     assert 1e-6 < relative_error(torch.from_numpy(found), ensemble.predict(1, flat_hwc(images))) <= 1e-2
 
 
+@pytest.mark.thorough
 def test_two_files_and_a_native_checkpoint_give_the_same_weights(hnexport, checkpoint, ensemble, tmp_path) -> None:
     for name, state in ensemble.state_dicts().items():
         torch.save(state, tmp_path / f"{name}.pt")
@@ -101,6 +103,7 @@ def test_two_files_and_a_native_checkpoint_give_the_same_weights(hnexport, check
     assert weights["one"] == weights["two"] == weights["native"]
 
 
+@pytest.mark.thorough
 def test_a_wrapped_checkpoint_with_two_copies_is_read_where_a_prefix_says_which(hnexport, ensemble, tmp_path) -> None:
     states = ensemble.state_dicts()
     averaged = {

@@ -109,6 +109,7 @@ def test_random_weights_say_that_pictures_are_pixels(hnexport, folder) -> None:
     assert "assumed" not in shown
 
 
+@pytest.mark.thorough
 def test_an_imported_ensemble_keeps_what_is_said_and_what_was_assumed(hnexport, folder, trained) -> None:
     torch.save(trained, folder / "trained.pt")
     first = hnexport("convert", "trained.pt", "first.safetensors")
@@ -148,6 +149,7 @@ def test_what_a_checkpoint_says_of_pictures_can_go_into_the_graph(hnexport, fold
     assert manifest.usage == Usage(class_names=USAGE.class_names, license=USAGE.license)
 
 
+@pytest.mark.thorough
 def test_a_factory_may_say_it_and_the_command_wins(hnexport, folder) -> None:
     build = ("build", "--from", "train.py:told", "--formats", "onnx", "--out")
     done = hnexport(*build, "own")
@@ -159,6 +161,7 @@ def test_a_factory_may_say_it_and_the_command_wins(hnexport, folder) -> None:
     assert read_manifest(folder / "said").usage == USAGE.updated(Usage(license="mit"))
 
 
+@pytest.mark.thorough
 def test_of_images_nobody_spoke_of_the_normalisation_is_assumed_and_files_stay_as_they_are(hnexport, folder) -> None:
     done = hnexport("build", "--from", "train.py:plain", "--formats", "onnx", "--out", "here")
     assert done.returncode == 0, done.stderr
@@ -168,6 +171,7 @@ def test_of_images_nobody_spoke_of_the_normalisation_is_assumed_and_files_stay_a
     assert "hnexport.usage" not in metadata(folder / "here/model.onnx")
 
 
+@pytest.mark.thorough
 def test_a_trained_models_outputs_confirm_what_was_assumed_of_its_tensors(hnexport, folder) -> None:
     case = build(Case(n=1, k=1, in_shape=(8, 8, 3), num_classes=3))
     torch.save(case.state_dicts(), folder / "trained.pt")

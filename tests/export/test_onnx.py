@@ -10,8 +10,8 @@ import onnxruntime
 import pytest
 import torch
 from ensembles import of_pipeline
-from matrix import only
 from onnx.external_data_helper import ExternalDataInfo
+from thorough import only
 
 from hnexport.export import capture, write_onnx
 from hnexport.export.weights_file import laid_out
@@ -111,7 +111,7 @@ def test_an_id_that_does_not_exist_gives_nan_and_no_prediction(case, cond_id, wr
     assert np.isnan(weights[output]).all()
 
 
-@of("hypernet", "batch-ensemble", "hidden layers", "raw images")
+@of("hypernet", "batch-ensemble", "gcd", "hidden layers", "raw images")
 def test_only_standard_operators_are_used(case, write) -> None:
     _, files, folder = write(case)
     for name in ("model.onnx", "hypernet.onnx", "network.onnx"):

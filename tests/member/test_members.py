@@ -61,6 +61,7 @@ def copied(tmp_path):
     return lambda kind: Path(shutil.copytree(KINDS[kind](), tmp_path / "bundle"))
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_member_is_a_plain_network_of_its_own(kind, suffix, tmp_path) -> None:
@@ -133,6 +134,7 @@ def test_a_file_says_what_is_said_of_its_bundle(copied, tmp_path) -> None:
         assert from_json(Usage, json.loads(found["hnexport.usage"])) == Usage(license="cc-by-4.0")
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("opset", [17, 18, 21, 22])
 @pytest.mark.parametrize("kind", ["Wide ResNet", "list, cnn", "list, scorer", "list, recurrent", "gelu", "recipe"])
 def test_an_opset_can_be_asked_for(kind, opset, tmp_path) -> None:
@@ -150,6 +152,7 @@ def test_an_opset_out_of_range_is_refused(opset, tmp_path) -> None:
         write_members(KINDS["gelu"](), [0], tmp_path / "plain.onnx", options=MemberOptions(opset=opset))
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("kind", ["Wide ResNet of pixels", "list, scorer", "list, recurrent"])
 def test_the_batch_can_be_fixed(kind, suffix, tmp_path) -> None:

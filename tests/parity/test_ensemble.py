@@ -6,6 +6,7 @@ import functools
 import numpy as np
 import pytest
 from eager import encoder, linear, together
+from thorough import first
 
 from hnexport.bundle import read_golden, read_manifest
 from hnexport.parity import TOLERANCES, Precision, compute_golden, probe_inputs
@@ -183,7 +184,7 @@ LARGE = {
 }
 
 
-@pytest.mark.parametrize("name", [*LARGE, None])
+@pytest.mark.parametrize("name", first(2, [*LARGE, None]))
 def test_large_members_meet_few_samples_together_and_a_planted_fault_is_found(name) -> None:
     report = judged(linear, **(LARGE[name] if name else {}), weights=LARGE_WEIGHTS + 1)
     assert report.batch_sizes == (1, 3, known(linear)[1].samples)

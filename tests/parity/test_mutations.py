@@ -8,8 +8,8 @@ import pytest
 from bundles import reseed, small_spec, trained_tensors
 from ensembles import of_pipeline
 from faults import ONNX_FAULTS, Fault
-from matrix import only
 from seeds import seeds
+from thorough import only
 from torch_faults import TORCH_FAULTS
 
 from hnexport.errors import BundleError, ParityError
@@ -63,6 +63,7 @@ def captured_kind() -> Callable[[str], Capture]:
     )
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("seed", seeds(3, 10))
 @pytest.mark.parametrize("kind", ["hypernet", "batch-ensemble"])
 def test_verify_accuses_no_correct_artifact_with_other_weights(

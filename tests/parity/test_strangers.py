@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from bundles import edit_manifest, without_claims
 from strangers import by_expression, by_operator, by_pickle, by_sample_inputs, by_torchscript, writes
+from thorough import first, only
 
 from hnexport.bench.run import BenchOptions, bench
 from hnexport.build import BuildOptions, build
@@ -88,7 +89,7 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", only(WAYS, "sample inputs", "operator", "TorchScript"))
 def test_no_way_into_a_program_leaves_anything_behind(copied, canary, way) -> None:
     bundle = copied("hypernet")
     WAYS[way](bundle, canary)
@@ -212,7 +213,8 @@ TOO_MUCH = {
 }
 
 
-@pytest.mark.parametrize("case", TOO_MUCH)
+@pytest.mark.each_once
+@pytest.mark.parametrize("case", first(3, TOO_MUCH))
 def test_a_program_that_takes_too_much_is_given_up_and_the_question_stays_open(copied, case, monkeypatch) -> None:
     artifact, plant, why = TOO_MUCH[case]
     if why in ("still computing", "did nothing", "nothing"):  # a shorter time is used up in the same way

@@ -38,6 +38,7 @@ def rename(graph) -> None:
     output.name = "another"
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize(
     ("strategy", "name"),
     [("generated", "model.onnx"), ("materialised", "network.onnx"), ("materialised", "hypernet.onnx")],

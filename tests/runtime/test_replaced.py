@@ -37,6 +37,7 @@ def replaced(own_bundle):
     return put
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("how", LOADED)
 def test_a_member_made_after_the_bundle_was_replaced_is_refused(own_bundle, replaced, images, how) -> None:
     ensemble = load(own_bundle, provider="cpu", **LOADED[how])
@@ -48,6 +49,7 @@ def test_a_member_made_after_the_bundle_was_replaced_is_refused(own_bundle, repl
         assert np.array_equal(ensemble.predict(images, member=0), resident)
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("how", LOADED)
 def test_a_member_made_after_the_bundle_was_removed_is_refused(own_bundle, images, how) -> None:
     ensemble = load(own_bundle, provider="cpu", **LOADED[how])
@@ -56,6 +58,7 @@ def test_a_member_made_after_the_bundle_was_removed_is_refused(own_bundle, image
         made_later(ensemble, images)
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("how", LOADED)
 def test_the_same_bundle_in_its_place_is_the_same(own_bundle, shared_bundle, images, how) -> None:
     ensemble = load(own_bundle, provider="cpu", **LOADED[how])

@@ -36,6 +36,7 @@ def texts():
     return {"tokens": random.integers(0, 11, (2, 4)), "weighting": random.random((2, 4)).astype(np.float32) + 0.1}
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", LISTS)
@@ -83,6 +84,7 @@ def test_several_members_of_several_outputs_equal_single_calls_bit_for_bit(texts
         assert all(np.array_equal(together[name][row], alone[name]) for name in alone)
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("time", [1, 4, 9])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_an_open_axis_takes_any_size(strategy, time) -> None:
@@ -310,6 +312,7 @@ def test_one_whole_number_may_be_another_and_no_more(monkeypatch, caplog, wrong,
     assert "as a tie may be" in caplog.text
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("name", LISTS)
 def test_cuda_binds_every_input_and_output_and_captures_only_what_it_can(name, strategy, pretend_cuda, caplog) -> None:

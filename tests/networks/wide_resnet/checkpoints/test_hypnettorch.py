@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 from hypnettorch_ensembles import CASES, TUTORIAL, Case, Ensemble, build, flat_hwc, relative_error
-from matrix import only
+from thorough import only
 from torch import Tensor
 
 from hnexport.export import capture, write_onnx, write_torchscript
@@ -161,7 +161,7 @@ def test_generated_weights_equal_hypnettorchs_float32_weights_to_float32_roundin
 
 
 @pytest.mark.reference
-@pytest.mark.matrix
+@pytest.mark.thorough
 def test_the_tutorials_ensemble_is_imported_and_predicts_what_hypnettorch_predicts(tmp_path: Path) -> None:
     """WRN-28-10 with 10 members, its weights counted as hypnettorch counts them."""
     ensemble = build(TUTORIAL)

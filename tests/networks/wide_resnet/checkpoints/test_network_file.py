@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from hypnettorch_ensembles import Case, Ensemble, build
-from matrix import only
+from thorough import only
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 

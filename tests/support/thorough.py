@@ -32,8 +32,8 @@ def only(cases: Iterable[Any], *kept: Any) -> list[Any]:
 def further(case: Any) -> Any:
     """A parameter, or a tuple with one for each name, as one of the matrix."""
     if isinstance(case, type(pytest.param())):
-        return pytest.param(*case.values, id=case.id, marks=[*case.marks, pytest.mark.matrix])
-    return pytest.param(*(case if type(case) in (tuple, list) else (case,)), marks=pytest.mark.matrix)
+        return pytest.param(*case.values, id=case.id, marks=[*case.marks, pytest.mark.thorough])
+    return pytest.param(*(case if type(case) in (tuple, list) else (case,)), marks=pytest.mark.thorough)
 
 
 def each_once(items: Sequence[pytest.Item]) -> None:
@@ -43,11 +43,11 @@ def each_once(items: Sequence[pytest.Item]) -> None:
     """
     groups: dict[str, list[pytest.Item]] = {}
     for item in items:
-        if item.get_closest_marker("each_once") and not item.get_closest_marker("matrix"):
+        if item.get_closest_marker("each_once") and not item.get_closest_marker("thorough"):
             groups.setdefault(item.nodeid.split("[")[0], []).append(item)
     for group in groups.values():
         for item in _beyond(group):
-            item.add_marker(pytest.mark.matrix)
+            item.add_marker(pytest.mark.thorough)
 
 
 def _beyond(group: Sequence[pytest.Item]) -> list[pytest.Item]:
