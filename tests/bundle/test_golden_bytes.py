@@ -3,8 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-
 WRITE = """
 import sys
 from pathlib import Path
@@ -18,7 +16,6 @@ write_golden(Path(sys.argv[1]), Golden(
 """
 
 
-@pytest.mark.thorough
 def test_eight_processes_write_the_same_bytes(tmp_path) -> None:
     found = set()
     for number in range(8):

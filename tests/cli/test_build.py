@@ -31,6 +31,7 @@ def test_a_build_ends_with_the_parity_table_and_the_bundles_path(hnexport, tmp_p
     assert read_manifest(tmp_path / "bundles/wrn-10-1-hypernet-2").members == 2
 
 
+@pytest.mark.thorough
 def test_the_same_seed_writes_the_same_bytes(hnexport, tmp_path) -> None:
     """In processes whose sets are in another order, and which traced nothing: torch.jit numbers what one has traced."""
     assert "PYTHONHASHSEED" not in os.environ

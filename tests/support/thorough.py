@@ -1,7 +1,7 @@
-"""Which cases of a matrix every run has, and which are for `make test-all`.
+"""What `make test` leaves to `make test-all` and CI: tests with the mark `thorough`.
 
-A case with the mark `matrix` is one more of a kind that another case shows: `make test` leaves it out, `make test-all`
-and CI run it. No kind is of such cases alone.
+Such a test is one more case of a kind that another case shows, or it takes long and what it shows is shown in small by
+another. With no `-m`, pytest runs all.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-__all__ = ["each_once", "first", "only"]
+__all__ = ["each_once", "first", "further", "only"]
 
 
 def first(count: int, cases: Iterable[Any]) -> list[Any]:
-    """Parameters: the first `count` of every run, the others of the matrix."""
+    """Values for `pytest.mark.parametrize`: the first `count` as they are, the others with the mark."""
     return [case if number < count else further(case) for number, case in enumerate(cases)]
 
 
 def only(cases: Iterable[Any], *kept: Any) -> list[Any]:
-    """Parameters: those that are `kept` of every run, the others of the matrix.
+    """Values for `pytest.mark.parametrize`: those that are `kept` as they are, the others with the mark.
 
     Raises:
         ValueError: what is kept is no case.
@@ -30,16 +30,16 @@ def only(cases: Iterable[Any], *kept: Any) -> list[Any]:
 
 
 def further(case: Any) -> Any:
-    """A parameter, or a tuple with one for each name, as one of the matrix."""
+    """A case with the mark: one value, a tuple with a value for each name, or a `pytest.param`, which keeps its own."""
     if isinstance(case, type(pytest.param())):
         return pytest.param(*case.values, id=case.id, marks=[*case.marks, pytest.mark.thorough])
     return pytest.param(*(case if type(case) in (tuple, list) else (case,)), marks=pytest.mark.thorough)
 
 
 def each_once(items: Sequence[pytest.Item]) -> None:
-    """Of the tests with the mark `each_once`, mark as the matrix what shows no new value of a parameter.
+    """Of tests with the mark `each_once`, leave so many combinations as show every value once; mark the others.
 
-    Every run has as many combinations as show every value of every parameter once.
+    Values that are `thorough` by themselves are not counted.
     """
     groups: dict[str, list[pytest.Item]] = {}
     for item in items:
@@ -62,6 +62,6 @@ def _beyond(group: Sequence[pytest.Item]) -> list[pytest.Item]:
 
 
 def _values(item: pytest.Item) -> set[tuple[str, int]]:
-    """Each parameter with its value, which may have no hash: the tests of a run have the same object."""
+    """Each parameter with its value, which may have no hash: all tests of a function hold the same object."""
     params: dict[str, object] = item.callspec.params  # type: ignore[attr-defined]
     return {(name, id(value)) for name, value in params.items()}

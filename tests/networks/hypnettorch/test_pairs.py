@@ -39,12 +39,10 @@ ALIKE = (
 WRITTEN = [name for name in POSSIBLE if name not in ALIKE]
 IN_EVERY_RUN = (
     "HMLP, MLP",
-    "HMLP, LeNet",
     "ChunkedHMLP, MLP",
     "StructuredHMLP of resnet_chunking, ResNet",
     "HContainer, WRN",
     "HContainer with heads, SimpleRNN",
-    "deep ensemble, MLP",
 )
 FURTHER = [pytest.param(name, marks=pytest.mark.fuzz) for name in ALIKE if os.environ.get("HNEXPORT_FUZZ") == "1"]
 
