@@ -20,19 +20,19 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from hnexport.attention import plain_attention
 from hnexport.dotted import named_tensors
 from hnexport.families import image_input
 from hnexport.halves import check_named, conditions_of, guarded, in_double, output_leaves
 from hnexport.members import as_id, check_member
 from hnexport.names import GUARD
-from hnexport.source import EnsembleSource
+from hnexport.programs.attention import plain_attention
 from hnexport.spec import Signature, Slot, StoredTensor
 from hnexport.spec.kinds import Kind
+from hnexport.spec.source import EnsembleSource
 from hnexport.spec.usage import Usage
 
 if TYPE_CHECKING:
-    from hnexport.training import EnsembleModule
+    from hnexport.training.modules import EnsembleModule
 
 _LISTED = "hnexport.networks.modules.listed.ensemble_from_modules"  # by name: they are built on this module
 _PAIR = "hnexport.networks.hypnettorch.pair.ensemble_from_hypnettorch"
@@ -259,7 +259,7 @@ class Ensemble:
         name: str | None = None,
         origin: str | None = None,
     ) -> "Ensemble":
-        """An ensemble of a hypernetwork and a main network of hypnettorch; see docs/tutorials/hypnettorch.md.
+        """An ensemble of a hypernetwork and a main network of hypnettorch; see docs/howto/hypnettorch.md.
 
         Member `k` computes `mnet.forward(x, weights=hnet.forward(cond_id=k), condition=condition(k))`. That is also the
         reference, in float64, with which everything is compared that is made of the ensemble. Both are copied, so that
@@ -350,7 +350,7 @@ class Ensemble:
         Raises:
             SpecError: it was captured from live networks, which are trained themselves.
         """
-        from hnexport.training import trainable
+        from hnexport.training.modules import trainable
 
         return trainable(self)
 

@@ -15,19 +15,22 @@ import onnxruntime
 import pytest
 import torch
 from exporter import share_operators, share_registry, spare_collections
+from fixture_types import MakeImages, MakeNetwork, MakePipeline, MakeSpec, MakeTensors
 from hypothesis import HealthCheck, settings
 from shared import FOLDER_VARIABLE, Built, build_once
-from thorough import each_once
 from torch import Tensor
+from thorough import each_once
 from zygote import Zygote
 
 from hnexport.hypernet.bases import round_bases
+from hnexport.machine.control_group import cpu_quota
+from hnexport.machine.memory import available_bytes
+from hnexport.machine.processor import usable_processors
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.slots import NetworkSlot, Role, network_slots
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageSpec, PipelineSpec, WideResNetSpec
 from hnexport.networks.wide_resnet.storage import stored_tensors
-from hnexport.runtime.memory import available_bytes
 from hnexport.spec import Chunking, HypernetSpec, Source
 from hnexport.spec.bases import scales_of, unquantised
 
@@ -67,11 +70,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_xdist_auto_num_workers() -> int:
     """As many processes as this one may use cores, and as fit into memory."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = Path("/sys/fs/cgroup/cpu.max")
-    if quota.exists():
-        most, period = quota.read_text(encoding="utf-8").split()
-        cores = cores if most == "max" else min(cores, max(1, round(int(most) / int(period))))
+    cores, quota = usable_processors(), cpu_quota()
+    if quota is not None:
+        cores = min(cores, max(1, round(quota)))
     available = available_bytes()
     return cores if available is None else max(1, min(cores, available // _WORKER_BYTES))
 
@@ -87,10 +88,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if os.environ.get("HNEXPORT_FORBID_SKIPS") == "1" and _skipped and not _is_worker(session.config):
         sys.stderr.write(f"\nskipped, and HNEXPORT_FORBID_SKIPS is set: {', '.join(_skipped)}\n")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-MakeNetwork = Callable[..., WideResNetSpec]
-MakeSpec = Callable[..., PipelineSpec]
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at marks
@@ -140,7 +137,7 @@ def make_network() -> MakeNetwork:
     """A tiny network whose groups cover every way of chunking: widths 4, 12, 12, 24 have the ratios 3, 1 and 2."""
 
     def make(**changes: Any) -> WideResNetSpec:
-        tiny = {
+        tiny: dict[str, Any] = {
             "blocks_per_group": 1,
             "widening": 2,
             "classes": 5,
@@ -165,7 +162,7 @@ def make_spec(make_network: MakeNetwork) -> MakeSpec:
 
 
 @pytest.fixture(scope="session")
-def make_tensors() -> Callable[..., dict[str, Tensor]]:
+def make_tensors() -> MakeTensors:
     """Random tensors in which nothing is zero or one by chance of initialisation, so that every tensor matters."""
 
     def make(spec: PipelineSpec, seed: int = 0, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
@@ -184,7 +181,7 @@ def make_tensors() -> Callable[..., dict[str, Tensor]]:
 
 
 @pytest.fixture(scope="session")
-def make_pipeline(make_tensors: Callable[..., dict[str, Tensor]]) -> Callable[..., Pipeline]:
+def make_pipeline(make_tensors: MakeTensors) -> MakePipeline:
     def make(spec: PipelineSpec, seed: int = 0, dtype: torch.dtype = torch.float32) -> Pipeline:
         return Pipeline(spec, make_tensors(spec, seed, dtype))
 
@@ -192,7 +189,7 @@ def make_pipeline(make_tensors: Callable[..., dict[str, Tensor]]) -> Callable[..
 
 
 @pytest.fixture(scope="session")
-def make_images() -> Callable[..., Tensor]:
+def make_images() -> MakeImages:
     """Images as the graph's input takes them: standard normal, or every value of a byte."""
 
     def make(spec: PipelineSpec, batch: int = 2, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -206,7 +203,7 @@ def make_images() -> Callable[..., Tensor]:
 
 
 @pytest.fixture(scope="session")
-def built(make_spec: MakeSpec, make_tensors: Callable[..., dict[str, Tensor]]) -> Built:
+def built(make_spec: MakeSpec, make_tensors: MakeTensors) -> Built:
     """A bundle of the tiny pipeline, three members, in every format. Tests that damage it copy it first."""
     spec = make_spec()
     return build_once(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"))

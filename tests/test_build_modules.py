@@ -17,7 +17,7 @@ BATCHES = (1, 2, 7, 33)
 
 
 @pytest.fixture(scope="module", params=only(ENSEMBLES, "reader", "cnn", "recurrent"))
-def built(request):
+def built(request: pytest.FixtureRequest):
     """`(kind, modules, ensemble, folder)` of a list that was built in every format, and verified by that."""
     kind = ENSEMBLES[request.param]
     return kind, kind.modules(), kind.ensemble(), built_list(request.param).path

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import module_recipes
 import numpy as np
@@ -13,8 +14,9 @@ import torch
 from bundles import rewrite_checksums
 from faults import OnnxEditor
 from module_recipes import RECIPES
-from recipe_faults import RECIPE_FAULTS, WRITERS
+from recipe_faults import RECIPE_FAULTS, WRITERS, RecipeFault
 from thorough import only
+from zygote import Zygote
 
 from hnexport.names import MODEL_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity import VerifyOptions, verify
@@ -25,7 +27,7 @@ PROVIDERS = ["CPUExecutionProvider"]
 
 
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory, zygote):
+def bundles(tmp_path_factory: pytest.TempPathFactory, zygote: Zygote):
     """`kind -> (case, ensemble, folder)`, built by the command line; nobody may change a folder."""
     found = {}
 
@@ -42,7 +44,7 @@ def bundles(tmp_path_factory, zygote):
 
 
 @pytest.fixture(params=only(RECIPES, "tabular"))
-def built(request, bundles):
+def built(request: pytest.FixtureRequest, bundles):
     return bundles(request.param)
 
 
@@ -65,7 +67,7 @@ def test_plain_runtimes_compute_what_the_ensemble_computes_at_any_batch(built) -
 
 
 @pytest.mark.parametrize("strategy", ["materialised", "generated"])
-def test_the_runtime_predicts_every_member(built, strategy) -> None:
+def test_the_runtime_predicts_every_member(built, strategy: str) -> None:
     case, ensemble, folder = built
     loaded = load(folder, strategy=strategy, check="all")
     inputs = case.inputs(4, 22)
@@ -104,7 +106,7 @@ COUNTS = {
 
 
 @pytest.mark.parametrize("kind", only(COUNTS, "tabular"))
-def test_inspect_counts_what_is_generated(kind, bundles, hnexport_cli) -> None:
+def test_inspect_counts_what_is_generated(kind: str, bundles, hnexport_cli) -> None:
     case, _, folder = bundles(kind)
     done = hnexport_cli("inspect", folder)
     assert done.returncode == 0, done.stderr
@@ -131,7 +133,7 @@ def test_inspect_counts_what_is_generated(kind, bundles, hnexport_cli) -> None:
     }
 
 
-def test_a_member_of_a_recipe_becomes_a_plain_network(bundles, hnexport_cli, tmp_path) -> None:
+def test_a_member_of_a_recipe_becomes_a_plain_network(bundles, hnexport_cli, tmp_path: Path) -> None:
     case, ensemble, folder = bundles("tabular")
     done = hnexport_cli("member", folder, 4, "--out", "plain.onnx")
     assert done.returncode == 0, done.stderr
@@ -143,7 +145,7 @@ def test_a_member_of_a_recipe_becomes_a_plain_network(bundles, hnexport_cli, tmp
 
 
 @pytest.fixture
-def hnexport_cli(zygote, tmp_path):
+def hnexport_cli(zygote: Zygote, tmp_path: Path):
     return lambda *arguments: zygote.run(arguments, cwd=tmp_path, env={"COLUMNS": "140"})
 
 
@@ -182,7 +184,7 @@ FAULTS = {
     only(FAULTS.values(), *(one for one in FAULTS.values() if one[0] == "tabular")),
     ids=FAULTS.keys(),
 )
-def test_a_planted_fault_is_found(kind, edit, place, bundles, tmp_path) -> None:
+def test_a_planted_fault_is_found(kind: str, edit, place: str | None, bundles, tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(bundles(kind)[2], folder)
     editor = OnnxEditor(folder / MODEL_FILE)
@@ -202,7 +204,7 @@ def test_a_planted_fault_is_found(kind, edit, place, bundles, tmp_path) -> None:
 @pytest.mark.parametrize(
     "fault", only(RECIPE_FAULTS, *(one for one in RECIPE_FAULTS if one.kind == "tabular")), ids=str
 )
-def test_a_fault_planted_in_a_program_is_found(fault, artifact, bundles, tmp_path) -> None:
+def test_a_fault_planted_in_a_program_is_found(fault: RecipeFault, artifact: str, bundles, tmp_path: Path) -> None:
     folder = shutil.copytree(bundles(fault.kind)[2], tmp_path / "bundle")
     fault.write(artifact, folder)
     rewrite_checksums(folder)

@@ -13,9 +13,9 @@ import pytest
 from hnexport import doctor, installed
 from hnexport.doctor import State, diagnose, wheel_findings
 from hnexport.errors import ProviderError
+from hnexport.machine.processor import allowed_cores
 from hnexport.runtime import obstacles
 from hnexport.runtime.obstacles import ASK_DOCTOR, explain
-from hnexport.runtime.processors import allowed_cores
 
 
 def test_two_onnxruntime_wheels_are_wrong() -> None:
@@ -149,7 +149,7 @@ def test_the_findings_are_a_table_at_80_columns_wherever_the_cache_is() -> None:
     assert max(map(len, lines)) <= 80
 
 
-def test_the_doctor_does_not_send_to_the_doctor(monkeypatch) -> None:
+def test_the_doctor_does_not_send_to_the_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
     unknown = explain("cuda", "something broke", "start")
     unknown = dataclasses.replace(unknown, remedy=ASK_DOCTOR)
     monkeypatch.setattr("hnexport.runtime.trial.obstacle", lambda provider: unknown if provider == "cuda" else None)

@@ -3,19 +3,23 @@
 import dataclasses
 import functools
 import shutil
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from bundles import rewrite_checksums, spec_of
+from fixture_types import MakeSpec, MakeTensors
 from onnx import TensorProto
 from onnx.external_data_helper import ExternalDataInfo
+from shared import Built
 from thorough import only
 
 from hnexport.build import BuildOptions, build
 from hnexport.bundle import Format, read_golden, read_manifest
 from hnexport.bundle.restore import restore_tensors
+from hnexport.confine.trust import Trust
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import Recipe
@@ -24,7 +28,6 @@ from hnexport.parity import VerifyOptions, verify
 from hnexport.parity.locate import locate
 from hnexport.parity.programs import program_tensors
 from hnexport.spec import Activation, BasisDtype, Chunking, HypernetSpec, Source, StoredKind
-from hnexport.trust import Trust
 
 HALF = BuildOptions(bases=BasisDtype.FLOAT16)
 CASES = {
@@ -37,7 +40,7 @@ FILES = ("model.onnx", "ensemble.onnx", "hypernet.onnx", "network.onnx")
 
 
 @pytest.fixture(scope="module")
-def half(make_spec, make_tensors, tmp_path_factory):
+def half(make_spec: MakeSpec, make_tensors: MakeTensors, tmp_path_factory: pytest.TempPathFactory):
     """The checkpoint in float32 and the build with float16 bases of a case, made once."""
 
     @functools.cache
@@ -50,7 +53,7 @@ def half(make_spec, make_tensors, tmp_path_factory):
 
 
 @pytest.mark.parametrize("case", only(CASES, "linear"))
-def test_every_artifact_is_as_close_to_its_reference_as_with_float32(case, half) -> None:
+def test_every_artifact_is_as_close_to_its_reference_as_with_float32(case: str, half) -> None:
     _, built = half(case)
     assert built.parity.passed
     assert {artifact.artifact for artifact in built.parity.artifacts} == {
@@ -64,7 +67,7 @@ OURS = Trust(everything=True)
 
 
 @pytest.mark.parametrize("case", only(CASES, "linear"))
-def test_the_bases_and_nothing_else_are_float16_in_every_file(case, half) -> None:
+def test_the_bases_and_nothing_else_are_float16_in_every_file(case: str, half) -> None:
     _, built = half(case)
     bases = {stored.name for stored in stored_tensors(spec_of(built.manifest)) if stored.kind is StoredKind.BASIS}
     for file in FILES:
@@ -80,7 +83,7 @@ def test_the_bases_and_nothing_else_are_float16_in_every_file(case, half) -> Non
         assert {tensor.dtype for name, tensor in restored.items() if name not in bases} == {torch.float32}
 
 
-def test_the_files_are_half_as_large(half, built) -> None:
+def test_the_files_are_half_as_large(half, built: Built) -> None:
     _, halved = half("linear")
     saved = sum(
         stored.size * 2 for stored in stored_tensors(spec_of(halved.manifest)) if stored.kind is StoredKind.BASIS
@@ -91,7 +94,7 @@ def test_the_files_are_half_as_large(half, built) -> None:
 
 
 @pytest.mark.parametrize("case", only(CASES, "linear"))
-def test_the_effect_of_rounding_is_that_of_float64_and_is_kept_in_the_manifest(case, half) -> None:
+def test_the_effect_of_rounding_is_that_of_float64_and_is_kept_in_the_manifest(case: str, half) -> None:
     exact, built = half(case)
     golden, rounding = read_golden(built.path), read_manifest(built.path).basis_rounding
     assert rounding == built.manifest.basis_rounding
@@ -107,7 +110,7 @@ def test_the_effect_of_rounding_is_that_of_float64_and_is_kept_in_the_manifest(c
     assert 1e-4 < rounding.bases < 2**-11
 
 
-def test_bases_that_were_float16_already_are_not_rounded_again(half, tmp_path) -> None:
+def test_bases_that_were_float16_already_are_not_rounded_again(half, tmp_path: Path) -> None:
     exact, built = half("linear")
     rounded = exact.with_bases(BasisDtype.FLOAT16)
     again = build(rounded, tmp_path / "again", options=dataclasses.replace(HALF, formats=(Format.ONNX,)))
@@ -116,7 +119,7 @@ def test_bases_that_were_float16_already_are_not_rounded_again(half, tmp_path) -
 
 
 @pytest.mark.parametrize("artifact", ["onnx", "onnx-materialised"])
-def test_one_element_of_a_basis_that_is_a_percent_off_is_caught_and_placed(artifact, half, tmp_path) -> None:
+def test_one_element_of_a_basis_that_is_a_percent_off_is_caught_and_placed(artifact: str, half, tmp_path: Path) -> None:
     bundle = shutil.copytree(half("linear")[1].path, tmp_path / "bundle")
     (tensor,) = [
         tensor

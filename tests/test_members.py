@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from fixture_types import MakeImages, MakePipeline, MakeSpec
 from module_ensembles import ENSEMBLES
 from shared import built_list
 
@@ -43,7 +44,7 @@ def inputs():
 
 
 @pytest.fixture(scope="module")
-def callers(inputs, make_spec, make_pipeline, make_images):
+def callers(inputs, make_spec: MakeSpec, make_pipeline: MakePipeline, make_images: MakeImages):
     """Whoever takes one member, or several: functions of it."""
     listed, loaded = ENSEMBLES["reader"].ensemble(), load(built_list("reader").path, provider="cpu")
     tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
@@ -86,7 +87,7 @@ def test_whatever_else_is_refused_by_all(callers, member) -> None:
 
 
 @pytest.mark.parametrize("member", MISSING.values(), ids=MISSING.keys())
-def test_a_member_that_does_not_exist_is_refused_where_members_are_asked_for(callers, member) -> None:
+def test_a_member_that_does_not_exist_is_refused_where_members_are_asked_for(callers, member: int) -> None:
     one, several = callers
     for name in ("loaded", "weights", "pipeline's weights"):
         with pytest.raises(RuntimeInputError, match="does not exist: this ensemble has members 0 to 2"):
@@ -97,7 +98,7 @@ def test_a_member_that_does_not_exist_is_refused_where_members_are_asked_for(cal
 
 
 @pytest.mark.parametrize("member", [3, -1], ids=str)
-def test_an_id_that_does_not_exist_gives_nan_where_it_is_an_input(callers, member) -> None:
+def test_an_id_that_does_not_exist_gives_nan_where_it_is_an_input(callers, member: int) -> None:
     outputs = callers[0]["called"](member)
     assert outputs["logits"].isnan().all()
     assert outputs["decoded"].isnan().all()

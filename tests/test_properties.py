@@ -106,7 +106,7 @@ def test_a_specification_with_one_other_value_is_one_or_is_refused(spec, data) -
 
 
 @given(st.data())
-def test_a_manifest_with_one_other_value_is_one_or_is_refused(tmp_path, data) -> None:
+def test_a_manifest_with_one_other_value_is_one_or_is_refused(tmp_path: Path, data) -> None:
     folder = Path(shutil.copytree(STORED, tmp_path / "bundle", dirs_exist_ok=True))
     value = json.loads((STORED / "manifest.json").read_text(encoding="utf-8"))
     parent = value
@@ -127,14 +127,14 @@ def test_a_manifest_with_one_other_value_is_one_or_is_refused(tmp_path, data) ->
 
 
 @given(st.binary(max_size=200))
-def test_a_manifest_of_any_bytes_is_refused(tmp_path, content) -> None:
+def test_a_manifest_of_any_bytes_is_refused(tmp_path: Path, content) -> None:
     (tmp_path / "manifest.json").write_bytes(content)
     with pytest.raises(BundleError, match=r"manifest\.json"):
         read_manifest(tmp_path)
 
 
 @given(st.binary(max_size=200), st.booleans())
-def test_a_checkpoint_of_any_bytes_is_refused(tmp_path, content, sized) -> None:
+def test_a_checkpoint_of_any_bytes_is_refused(tmp_path: Path, content, sized) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(len(content).to_bytes(8, "little") + content if sized else content)
     with pytest.raises(CheckpointError, match=r"a\.safetensors"):
@@ -142,7 +142,7 @@ def test_a_checkpoint_of_any_bytes_is_refused(tmp_path, content, sized) -> None:
 
 
 @given(st.sampled_from(RASTERS), st.binary(max_size=200), st.sampled_from([".png", ".jpg", ".npy", ".gif", ""]))
-def test_an_image_of_any_bytes_is_read_or_refused(tmp_path, magic, content, suffix) -> None:
+def test_an_image_of_any_bytes_is_read_or_refused(tmp_path: Path, magic, content, suffix) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(magic + content)
     with (

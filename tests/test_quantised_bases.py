@@ -3,12 +3,14 @@
 import dataclasses
 import functools
 import shutil
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from bundles import rewrite_checksums, spec_of
+from fixture_types import MakeSpec, MakeTensors
 from foreign_runtimes import Job, in_tract
 from hypernetworks import CASES as HYPERNETWORKS
 from module_ensembles import ENSEMBLES
@@ -20,6 +22,7 @@ from hnexport.build import BuildOptions, build
 from hnexport.bundle import Format, read_golden, read_manifest
 from hnexport.bundle.manifest import BasisRounding
 from hnexport.bundle.restore import restore_tensors
+from hnexport.confine.trust import Trust
 from hnexport.errors import SpecError
 from hnexport.families import family
 from hnexport.names import COND_ID, MODEL_FILE
@@ -34,7 +37,6 @@ from hnexport.parity.rounding import RoundedTooMuchError, check_rounding
 from hnexport.rows import row_errors
 from hnexport.runtime import load
 from hnexport.spec import Activation, BasisDtype, Chunking, HypernetSpec, Source, StoredKind
-from hnexport.trust import Trust
 
 CASES = {
     "int8": (BasisDtype.INT8, {}),
@@ -55,7 +57,7 @@ OURS = Trust(everything=True)
 
 
 @pytest.fixture(scope="module")
-def quantised(make_spec, make_tensors, tmp_path_factory):
+def quantised(make_spec: MakeSpec, make_tensors: MakeTensors, tmp_path_factory: pytest.TempPathFactory):
     """The checkpoint in float32 and the build of a case, made once."""
 
     @functools.cache
@@ -70,7 +72,7 @@ def quantised(make_spec, make_tensors, tmp_path_factory):
 
 
 @pytest.mark.parametrize("case", only(CASES, "int8", "int4, odd rows"))
-def test_every_artifact_is_as_close_to_its_reference_as_with_float32(case, quantised) -> None:
+def test_every_artifact_is_as_close_to_its_reference_as_with_float32(case: str, quantised) -> None:
     _, built = quantised(case)
     assert built.parity.passed
     assert len(built.parity.artifacts) == 6
@@ -81,14 +83,14 @@ def test_every_artifact_is_as_close_to_its_reference_as_with_float32(case, quant
 
 
 @pytest.mark.parametrize("case", only(CASES, "int8", "int4, odd rows"))
-def test_other_runtimes_make_the_same_bases(case, quantised) -> None:
+def test_other_runtimes_make_the_same_bases(case: str, quantised) -> None:
     report = verify(quantised(case)[1].path, VerifyOptions(artifacts=("openvino", "onnx-reference"), trust=True))
     assert report.passed
     assert all(artifact.worst.relative_l2 < 1e-5 for artifact in report.artifacts)
 
 
 @pytest.mark.parametrize("case", only(CASES, "int8", "int4, odd rows"))
-def test_every_strategy_and_engine_predicts_the_same(case, quantised) -> None:
+def test_every_strategy_and_engine_predicts_the_same(case: str, quantised) -> None:
     path = quantised(case)[1].path
     golden = read_golden(path)
     for options in (
@@ -104,7 +106,7 @@ def test_every_strategy_and_engine_predicts_the_same(case, quantised) -> None:
 
 
 @pytest.mark.parametrize("case", only(CASES, "int8", "int4, odd rows"))
-def test_the_bases_and_nothing_else_are_integers_in_every_file(case, quantised) -> None:
+def test_the_bases_and_nothing_else_are_integers_in_every_file(case: str, quantised) -> None:
     _, built = quantised(case)
     table = stored_tensors(spec_of(built.manifest))
     bases = {item.name for item in table if item.kind is StoredKind.BASIS}
@@ -122,7 +124,7 @@ def test_the_bases_and_nothing_else_are_integers_in_every_file(case, quantised) 
 
 
 @pytest.mark.parametrize("case", only(CASES, "int8", "int4, odd rows"))
-def test_what_rounding_changed_is_that_of_float64_and_is_kept_in_the_manifest(case, quantised) -> None:
+def test_what_rounding_changed_is_that_of_float64_and_is_kept_in_the_manifest(case: str, quantised) -> None:
     exact, built = quantised(case)
     golden, rounding = read_golden(built.path), read_manifest(built.path).basis_rounding
     reference = Pipeline(exact.spec, {name: tensor.double() for name, tensor in exact.tensors.items()}).double()
@@ -143,7 +145,7 @@ def test_weights_are_counted_as_those_of_float32(quantised) -> None:
     assert ours.counts(built.manifest) == ours.counts(exact.ensemble())
 
 
-def test_a_checkpoint_of_integers_is_saved_read_and_built_as_it_is(quantised, tmp_path) -> None:
+def test_a_checkpoint_of_integers_is_saved_read_and_built_as_it_is(quantised, tmp_path: Path) -> None:
     exact, built = quantised("int8")
     save_checkpoint(tmp_path / "c.safetensors", exact.with_bases(BasisDtype.INT8))
     found = load_checkpoint(tmp_path / "c.safetensors")
@@ -153,7 +155,7 @@ def test_a_checkpoint_of_integers_is_saved_read_and_built_as_it_is(quantised, tm
 
 
 @pytest.mark.parametrize(("case", "artifact"), [("int8", "onnx"), ("int4, odd rows", "onnx-materialised")])
-def test_one_integer_that_is_another_is_caught_and_placed(case, artifact, quantised, tmp_path) -> None:
+def test_one_integer_that_is_another_is_caught_and_placed(case: str, artifact: str, quantised, tmp_path: Path) -> None:
     bundle = shutil.copytree(quantised(case)[1].path, tmp_path / "bundle")
     (tensor,) = [
         tensor
@@ -174,7 +176,7 @@ def test_one_integer_that_is_another_is_caught_and_placed(case, artifact, quanti
         assert located.first.place.startswith("hypernet.group3.chunk")
 
 
-def test_rounding_that_changes_more_than_is_allowed_publishes_nothing(quantised, tmp_path) -> None:
+def test_rounding_that_changes_more_than_is_allowed_publishes_nothing(quantised, tmp_path: Path) -> None:
     exact, _ = quantised("int8")
     some = BuildOptions(bases=BasisDtype.INT4, formats=(Format.ONNX,))
     with pytest.raises(
@@ -200,7 +202,7 @@ def test_integers_are_not_trained(quantised) -> None:
 
 
 @pytest.mark.parametrize("case", only(CASES, "int8", "int4, odd rows"))
-def test_tract_makes_the_same_bases(case, quantised, tmp_path) -> None:
+def test_tract_makes_the_same_bases(case: str, quantised, tmp_path: Path) -> None:
     bundle = quantised(case)[1].path
     golden = read_golden(bundle)
     members = [int(member) for member in golden.members]
@@ -211,7 +213,7 @@ def test_tract_makes_the_same_bases(case, quantised, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [BasisDtype.INT8, BasisDtype.INT4])
-def test_what_has_no_bases_says_so_and_what_else_is_in_fewer_bits(dtype, tmp_path) -> None:
+def test_what_has_no_bases_says_so_and_what_else_is_in_fewer_bits(dtype: BasisDtype, tmp_path: Path) -> None:
     for source, why in (
         (ENSEMBLES["cnn"].ensemble(), "generates nothing: it has no bases to store in"),
         (HYPERNETWORKS["both"].ensemble(), "has a hypernetwork of its own, stored as it is: it has no bases to store"),

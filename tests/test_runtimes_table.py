@@ -20,7 +20,7 @@ TOOLS = Path(__file__).parents[1] / "tools"
 
 
 @pytest.fixture(autouse=True)
-def tools(monkeypatch):
+def tools(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(TOOLS))
     yield
     ours = ("runtimes", "runtimes_check", "runtimes_table")
@@ -29,7 +29,7 @@ def tools(monkeypatch):
 
 
 @pytest.fixture
-def page(tmp_path):
+def page(tmp_path: Path):
     """A page with both pairs of markers."""
     path = tmp_path / "page.md"
     tables = importlib.import_module("runtimes.page").TABLES
@@ -95,7 +95,9 @@ def test_an_unknown_name_is_refused_with_the_names_that_there_are(page) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_row_that_fails_says_why_and_the_others_are_written_all_the_same(page, tmp_path, monkeypatch) -> None:
+def test_a_row_that_fails_says_why_and_the_others_are_written_all_the_same(
+    page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = importlib.import_module("runtimes.runtime").Runtime
     example = ("{python}", "{examples}/python/predict.py", "{bundle}", "{golden}")
     broken = (("{python}", "-c", "import sys; sys.exit('error: it is broken')"),)
@@ -120,7 +122,7 @@ def test_a_row_that_fails_says_why_and_the_others_are_written_all_the_same(page,
     assert lines_of(page, "failing") == [failing]
 
 
-def test_ids_are_judged_by_what_a_runtime_gave_for_them(tmp_path) -> None:
+def test_ids_are_judged_by_what_a_runtime_gave_for_them(tmp_path: Path) -> None:
     stage, judge = importlib.import_module("runtimes.stage"), importlib.import_module("runtimes.judge")
     bundle = small_bundle("hypernet")
     staged = stage.Stage(bundle=bundle, plain=tmp_path, fixed=tmp_path, own=tmp_path)
@@ -144,7 +146,7 @@ def test_calls_are_measured_in_turns_and_none_always_follows_the_same() -> None:
     assert len(set(rounds)) > 2
 
 
-def test_what_a_machine_lacks_is_left_out_and_everything_else_fails_the_check(tmp_path) -> None:
+def test_what_a_machine_lacks_is_left_out_and_everything_else_fails_the_check(tmp_path: Path) -> None:
     check, runtime = importlib.import_module("runtimes_check"), importlib.import_module("runtimes.runtime").Runtime
     stage = importlib.import_module("runtimes.stage").Stage(
         bundle=tmp_path, plain=tmp_path, fixed=tmp_path, own=tmp_path
@@ -164,7 +166,7 @@ def test_what_a_machine_lacks_is_left_out_and_everything_else_fails_the_check(tm
     assert not check.is_right("different: 2.0e-05 from float64, the limit is 1e-05")
 
 
-def test_a_command_that_hangs_ends_with_everything_that_it_started(tmp_path) -> None:
+def test_a_command_that_hangs_ends_with_everything_that_it_started(tmp_path: Path) -> None:
     commands = importlib.import_module("runtimes.commands")
     started = tmp_path / "started"
     script = f"sleep 600 & echo $! > {started}; wait"
@@ -180,7 +182,7 @@ def test_the_check_runs_known_runtimes() -> None:
     assert set(check.EXPECTED) <= set(importlib.import_module("runtimes.known").NAMES)
 
 
-def test_packages_that_contradict_each_other_are_a_failure_and_those_that_nobody_has_are_not(tmp_path) -> None:
+def test_packages_that_contradict_each_other_are_a_failure_and_those_that_nobody_has_are_not(tmp_path: Path) -> None:
     commands = importlib.import_module("runtimes.commands")
     install = importlib.import_module("runtimes.environments").install
     runtime = importlib.import_module("runtimes.runtime").Runtime
@@ -207,7 +209,7 @@ def test_packages_that_contradict_each_other_are_a_failure_and_those_that_nobody
     assert said.startswith("failed: pip cannot install")
 
 
-def test_files_of_other_code_are_made_again(tmp_path, monkeypatch) -> None:
+def test_files_of_other_code_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = importlib.import_module("runtimes.stage")
     monkeypatch.setattr(stage, "build", lambda *_, **__: 1 / 0)
     (tmp_path / "complete").write_text(stage._sources())

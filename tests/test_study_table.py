@@ -18,7 +18,7 @@ OURS = ("study", "study_table", "digits_table")
 
 
 @pytest.fixture(autouse=True)
-def tools(monkeypatch):
+def tools(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     yield
     for name in [name for name in sys.modules if name.split(".")[0] in OURS]:
@@ -109,7 +109,7 @@ def test_a_task_is_drawn_by_its_seed() -> None:
     assert not np.array_equal(one, other)
 
 
-def test_the_price_of_an_int8_member_is_what_the_page_says(tmp_path) -> None:
+def test_the_price_of_an_int8_member_is_what_the_page_says(tmp_path: Path) -> None:
     prices = module("study.prices")
     found = prices.measured_of_page(ROOT / "docs/explanation/int8.md")
     assert list(found) == ["1", "8", "32"]
@@ -174,7 +174,7 @@ def test_the_digits_of_the_page_keep_what_was_asked() -> None:
 
 
 @pytest.fixture(scope="module")
-def once(tmp_path_factory):
+def once(tmp_path_factory: pytest.TempPathFactory):
     """The folder of the whole study on very few images, and what it wrote."""
     return tmp_path_factory.mktemp("study")
 
@@ -189,7 +189,9 @@ def run(folder: Path, *more: str) -> tuple[int, dict]:
 
 
 @pytest.mark.thorough
-def test_the_whole_study_is_made_once_and_says_the_same_of_what_it_made(once, monkeypatch, capsys) -> None:
+def test_the_whole_study_is_made_once_and_says_the_same_of_what_it_made(
+    once, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(once))  # it sets another one
     page, tool = once / "page.md", module("study_table")
     page.write_text(f"before\n{tool.BEGIN}\nold\n{tool.END}\nafter\n")

@@ -50,7 +50,7 @@ BAD_CLASS_NAMES = {
 
 
 @pytest.mark.parametrize(("names", "message"), BAD_CLASS_NAMES.values(), ids=BAD_CLASS_NAMES.keys())
-def test_class_names_that_are_not_those_of_the_network_are_refused(names, message) -> None:
+def test_class_names_that_are_not_those_of_the_network_are_refused(names, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         Usage(class_names=names).check(SIGNATURE, ImageInput.guess(SIGNATURE.inputs[0]))
 
@@ -97,7 +97,7 @@ BAD_NORMALISATIONS = {
 @pytest.mark.parametrize(
     ("name", "dtype", "shape", "message"), BAD_NORMALISATIONS.values(), ids=BAD_NORMALISATIONS.keys()
 )
-def test_a_normalisation_that_does_not_fit_the_input_is_refused(name, dtype, shape, message) -> None:
+def test_a_normalisation_that_does_not_fit_the_input_is_refused(name: str, dtype: str, shape, message: str) -> None:
     tensor = TensorSpec(name=name, dtype=dtype, shape=shape)
     signature = dataclasses.replace(SIGNATURE, inputs=(tensor,))
     usage = Usage(normalisation=Normalisation(std=(0.5, 0.5)))

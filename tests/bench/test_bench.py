@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+import signal
 import subprocess
 import time
 import xml.etree.ElementTree as ElementTree
@@ -15,6 +16,7 @@ import onnxruntime
 import pytest
 from click.testing import CliRunner
 from interruptible import INTERRUPTS, interruptible
+from shared import Built
 from thorough import first
 
 from hnexport.bench import run
@@ -34,7 +36,7 @@ QUICK = BenchOptions(batch_sizes=(1, 2), seconds=0.01, least_rounds=3, threads=1
 
 
 @pytest.fixture(scope="module")
-def report(built):
+def report(built: Built):
     contenders = (
         "materialised", "generated", "ensemble", "torch", "hypnettorch", "folded", "openvino-materialised",
         "ensemble-materialised", "ensemble-shared"
@@ -61,7 +63,7 @@ def test_every_contender_is_timed_against_plain_at_every_batch_size(report) -> N
     assert all(timing.ratio == 1.0 for timing in report.contenders[0].timings)
 
 
-def test_memory_is_of_each_process_and_disk_of_the_files_it_needs(report, built) -> None:
+def test_memory_is_of_each_process_and_disk_of_the_files_it_needs(report, built: Built) -> None:
     sizes = {name: record.size_bytes for name, record in built.manifest.files.items()}
     by_name = {contender.name: contender for contender in report.contenders}
     for contender in report.contenders:
@@ -89,7 +91,7 @@ def test_an_ensemble_is_compared_with_as_many_plain_runs_as_it_has_members() -> 
 
 
 def test_an_ensemble_in_int8_of_either_engine_is_timed_until_its_members_are_enough(
-    built, tmp_path, monkeypatch
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hnexport.quantise.options import Int8Options
     from hnexport.tune.int8 import quantised
@@ -114,7 +116,7 @@ def test_an_ensemble_in_int8_of_either_engine_is_timed_until_its_members_are_eno
     assert 2 <= report.contenders[1].timings[0].members_used <= 3
 
 
-def test_samples_that_are_given_are_what_is_run(built, tmp_path) -> None:
+def test_samples_that_are_given_are_what_is_run(built: Built, tmp_path: Path) -> None:
     wrong = tmp_path / "images.npy"
     np.save(wrong, np.zeros((2, 3, 4), np.float32))
     with pytest.raises(RuntimeInputError, match="images"):
@@ -145,7 +147,7 @@ SINGLE = (
 
 
 @pytest.mark.parametrize("name", SINGLE)
-def test_contenders_compute_the_member_that_is_timed(name, built, tmp_path) -> None:
+def test_contenders_compute_the_member_that_is_timed(name: str, built: Built, tmp_path: Path) -> None:
     """A contender that computes something else would be a meaningless time."""
     golden = read_golden(built.path)
     write_plain(built.path, built.manifest, 2, tmp_path)
@@ -155,7 +157,7 @@ def test_contenders_compute_the_member_that_is_timed(name, built, tmp_path) -> N
     np.testing.assert_allclose(logits, known, rtol=1e-3, atol=1e-4 * np.abs(known).max())
 
 
-def test_the_plain_network_holds_constants_only(built, tmp_path) -> None:
+def test_the_plain_network_holds_constants_only(built: Built, tmp_path: Path) -> None:
     write_plain(built.path, built.manifest, 0, tmp_path)
     session = onnxruntime.InferenceSession(str(tmp_path / "plain.onnx"), providers=["CPUExecutionProvider"])
     assert [value.name for value in session.get_inputs()] == ["image"]
@@ -173,7 +175,7 @@ def test_the_plain_network_holds_constants_only(built, tmp_path) -> None:
     ],
     ids=["contender", "batch size", "member", "tf32", "bfloat16", "provider"],
 )
-def test_what_cannot_be_benchmarked_is_said(changes, message, built) -> None:
+def test_what_cannot_be_benchmarked_is_said(changes, message: str, built: Built) -> None:
     if changes.get("provider") == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         changes = {**changes, "provider": "tensorrt"}
     options = dataclasses.replace(QUICK, **{"contenders": (), **changes})
@@ -182,7 +184,7 @@ def test_what_cannot_be_benchmarked_is_said(changes, message, built) -> None:
 
 
 @pytest.mark.parametrize("option", [["--cuda-graph"], ["--prefer-nhwc"], ["--precision", "tf32"]], ids=" ".join)
-def test_options_of_cuda_are_refused_on_another_provider(option, built) -> None:
+def test_options_of_cuda_are_refused_on_another_provider(option: list[str], built: Built) -> None:
     done = CliRunner().invoke(cli, ["bench", str(built.path), *option])
     assert done.exit_code == 2
     assert "need --provider cuda" in done.output
@@ -190,7 +192,7 @@ def test_options_of_cuda_are_refused_on_another_provider(option, built) -> None:
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("graph", [False, True], ids=["bound", "graph"])
-def test_contenders_run_on_a_gpu(built, graph) -> None:
+def test_contenders_run_on_a_gpu(built: Built, graph: bool) -> None:
     options = dataclasses.replace(
         QUICK, provider="cuda", contenders=("materialised", "generated", "torch"), cuda=CudaOptions(graph=graph)
     )
@@ -200,7 +202,7 @@ def test_contenders_run_on_a_gpu(built, graph) -> None:
 
 
 @pytest.mark.parametrize("name", ["chart.svg", "chart.png"])
-def test_the_chart_shows_every_contender(name, report, tmp_path) -> None:
+def test_the_chart_shows_every_contender(name: str, report, tmp_path: Path) -> None:
     write_chart(report, tmp_path / name)
     if name.endswith("png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
@@ -211,7 +213,7 @@ def test_the_chart_shows_every_contender(name, report, tmp_path) -> None:
     assert all(contender.name in comments for contender in report.contenders)
 
 
-def test_a_chart_replaces_a_file_only_if_it_is_told_to(report, tmp_path) -> None:
+def test_a_chart_replaces_a_file_only_if_it_is_told_to(report, tmp_path: Path) -> None:
     path = tmp_path / "chart.svg"
     path.write_text("precious")
     with pytest.raises(BenchError, match="exists: choose another path, or give force=True to replace it"):
@@ -226,7 +228,7 @@ def test_a_chart_replaces_a_file_only_if_it_is_told_to(report, tmp_path) -> None
         write_chart(report, path, force=True)
 
 
-def test_a_chart_that_would_replace_a_file_is_refused_before_the_work(built, tmp_path) -> None:
+def test_a_chart_that_would_replace_a_file_is_refused_before_the_work(built: Built, tmp_path: Path) -> None:
     (tmp_path / "chart.svg").write_text("precious")
     done = CliRunner().invoke(cli, ["bench", str(built.path), "--chart", str(tmp_path / "chart.svg")])
     assert done.exit_code == 2
@@ -240,7 +242,9 @@ def children(process):
 
 
 @pytest.mark.parametrize("kill", first(1, INTERRUPTS), ids=lambda kill: kill.name)
-def test_an_interrupted_bench_leaves_neither_files_nor_processes(built, tmp_path, kill) -> None:
+def test_an_interrupted_bench_leaves_neither_files_nor_processes(
+    built: Built, tmp_path: Path, kill: signal.Signals
+) -> None:
     process = subprocess.Popen(
         interruptible("bench", built.path, "--seconds", 1000, "--threads", 1),
         env={**os.environ, "TMPDIR": str(tmp_path)},
@@ -259,18 +263,18 @@ def test_an_interrupted_bench_leaves_neither_files_nor_processes(built, tmp_path
 
 
 @pytest.mark.parametrize("threads", [0, -3, 10**9])
-def test_a_number_of_threads_that_cannot_be_is_refused(threads, tmp_path) -> None:
+def test_a_number_of_threads_that_cannot_be_is_refused(threads: int, tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["bench", str(tmp_path), "--threads", str(threads)])
     assert done.exit_code == 2
     assert "is not in the range 1<=x<=4096" in done.output
 
 
-def test_a_chart_of_another_kind_is_refused(report, tmp_path) -> None:
+def test_a_chart_of_another_kind_is_refused(report, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"name the chart .svg or .png"):
         write_chart(report, tmp_path / "chart.gif")
 
 
-def test_the_command_prints_a_table_or_json(built, tmp_path) -> None:
+def test_the_command_prints_a_table_or_json(built: Built, tmp_path: Path) -> None:
     arguments = ["bench", str(built.path), "--batch-sizes", "1", "--seconds", "0", "--threads", "1"]
     table = CliRunner().invoke(cli, [*arguments, "--chart", str(tmp_path / "chart.svg")])
     assert table.exit_code == 0, table.output

@@ -1,6 +1,7 @@
 """Benchmarks of networks of any signature: what is timed computes the member, over inputs that the network takes."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def task(name, folder):
 @pytest.mark.each_once
 @pytest.mark.parametrize("contender", SINGLE)
 @pytest.mark.parametrize("name", LISTS)
-def test_contenders_compute_the_member_that_is_timed(name, contender, tmp_path) -> None:
+def test_contenders_compute_the_member_that_is_timed(name: str, contender: str, tmp_path: Path) -> None:
     given = task(name, tmp_path)
     golden = read_golden(given.bundle)
     found = CONTENDERS[contender].load(given).run(golden.inputs)
@@ -40,7 +41,7 @@ def test_contenders_compute_the_member_that_is_timed(name, contender, tmp_path) 
         np.testing.assert_allclose(array, golden.outputs[output][1], rtol=1e-3, atol=1e-5)
 
 
-def test_all_members_are_computed_where_an_ensemble_is_timed(tmp_path) -> None:
+def test_all_members_are_computed_where_an_ensemble_is_timed(tmp_path: Path) -> None:
     given = task("reader", tmp_path)
     inputs = read_golden(given.bundle).inputs
     found = CONTENDERS["ensemble-materialised"].load(given).run(inputs)
@@ -56,7 +57,7 @@ REASONS = {
 
 @pytest.mark.parametrize(("contender", "reason"), REASONS.items())
 def test_what_a_list_of_modules_cannot_be_compared_with_is_left_out_with_the_reason(
-    contender, reason, tmp_path
+    contender: str, reason: str, tmp_path: Path
 ) -> None:
     with pytest.raises(BundleError, match=reason):
         CONTENDERS[contender].load(task("cnn", tmp_path))
@@ -79,7 +80,7 @@ def test_a_bench_of_several_inputs_times_every_batch_size() -> None:
 
 @pytest.mark.parametrize("name", LISTS)
 @pytest.mark.parametrize("batch", [1, 7])
-def test_inputs_are_drawn_from_the_range_of_the_golden_samples(name, batch) -> None:
+def test_inputs_are_drawn_from_the_range_of_the_golden_samples(name: str, batch: int) -> None:
     golden, signature = read_golden(built_list(name).path), read_manifest(built_list(name).path).signature
     drawn = draw_inputs(signature, golden, batch, np.random.default_rng(0))
     for tensor in signature.inputs:

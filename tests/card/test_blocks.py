@@ -14,7 +14,7 @@ import torch
 from bundles import small_bundle
 from click.testing import CliRunner
 from hypernetworks import CASES
-from shared import built_kind, built_list
+from shared import Built, built_kind, built_list
 from thorough import only
 
 from hnexport.bundle.golden import read_golden
@@ -49,7 +49,7 @@ def arrays(outputs: Any, names: list[str]) -> list[np.ndarray]:
 
 
 @pytest.fixture(params=only(KINDS, "images", "of hnexport 0.1", "values in float64"))
-def folder(request, tmp_path, monkeypatch):
+def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A copy of a bundle, with a card, in the way a reader has it."""
     source, libraries = KINDS[request.param]
     folder = Path(shutil.copytree(source(), tmp_path / "bundle"))
@@ -89,7 +89,7 @@ def test_the_python_blocks_run_and_compute_what_pytorch_computes(folder) -> None
     assert ("seen" in held) == ("hnexport.images" in libraries)
 
 
-def test_the_commands_of_a_card_run(built, monkeypatch) -> None:
+def test_the_commands_of_a_card_run(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(built.path)
     (block,) = blocks((built.path / "README.md").read_text(encoding="utf-8"), "sh")
     commands = [line for line in block.splitlines() if not line.startswith("#")]

@@ -1,6 +1,7 @@
 """`hnexport evaluate --from`: the reference in float64 is what the function returns that the bundle was built from."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ BUILT = ("--from", "train.py:networks", "--input", "input=float32[batch,6]", *OU
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory):
     """The user's file, the bundle of its networks and data."""
     folder = tmp_path_factory.mktemp("from")
     (folder / "train.py").write_text(SOURCE)
@@ -71,7 +72,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def run(folder, monkeypatch):
+def run(folder, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(folder)
 
     def run(*arguments):
@@ -91,7 +92,7 @@ def evaluated(run, *arguments):
 
 
 @pytest.mark.parametrize("name", ["networks", "ensemble"])
-def test_what_the_function_returns_is_the_reference(run, name) -> None:
+def test_what_the_function_returns_is_the_reference(run, name: str) -> None:
     names, _ = evaluated(run)
     assert names == ["runtime", "onnx"]  # the bundle holds neither its network nor a program
     names, not_run = evaluated(run, "--from", f"train.py:{name}")
@@ -107,7 +108,7 @@ def test_what_the_function_returns_is_the_reference(run, name) -> None:
     ],
     ids=["other weights", "more members"],
 )
-def test_another_ensemble_is_no_reference(run, arguments, why) -> None:
+def test_another_ensemble_is_no_reference(run, arguments: tuple[str, str, str], why: str) -> None:
     names, not_run = evaluated(run, "--from", *arguments)
     assert names == ["runtime", "onnx"]
     assert why in not_run["float64"]
@@ -136,7 +137,9 @@ def test_options_that_mean_nothing_without_each_other_are_refused(run) -> None:
 
 
 @pytest.mark.parametrize("name", first(1, ["recipe", "counted", "conditional"]))
-def test_whatever_a_factory_may_return_is_made_again(folder, tmp_path, monkeypatch, name) -> None:
+def test_whatever_a_factory_may_return_is_made_again(
+    folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.chdir(folder)
     kind = ("--members", "2") if name != "counted" else ()
     options = ["build", "--from", f"train.py:{name}", "--input", "input=float32[batch,6]", *kind, "--formats", "onnx"]

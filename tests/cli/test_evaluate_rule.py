@@ -1,6 +1,7 @@
 """`hnexport evaluate --out` chooses when members are enough for a stated loss; `predict --until bundle` uses it."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,14 +32,14 @@ def digits():
 
 
 @pytest.fixture(scope="module")
-def held(tmp_path_factory):
+def held(tmp_path_factory: pytest.TempPathFactory):
     folder, (_, held, _) = tmp_path_factory.mktemp("held"), splits()
     np.savez(folder / "held.npz", input=held.images, label=held.labels)
     return folder / "held.npz"
 
 
 @pytest.fixture(scope="module")
-def ruled(digits, held, tmp_path_factory):
+def ruled(digits, held, tmp_path_factory: pytest.TempPathFactory):
     """The digits with a rule and without a temperature, and what was printed."""
     target = tmp_path_factory.mktemp("ruled") / "new"
     asked = ("--out", target, "--fit", "until", "--max-changed", "0.03", "--max-accuracy-drop", "0.05", "--json")
@@ -77,7 +78,7 @@ def test_inspect_and_card_say_the_rule(ruled) -> None:
     assert measured_for(read_identified(target), found, target).remarks
 
 
-def test_predict_takes_the_members_that_the_rule_asks_for(ruled, tmp_path) -> None:
+def test_predict_takes_the_members_that_the_rule_asks_for(ruled, tmp_path: Path) -> None:
     target, found = ruled
     images = splits()[2].images[:40]
     np.save(tmp_path / "images.npy", images)
@@ -96,7 +97,7 @@ def test_predict_takes_the_members_that_the_rule_asks_for(ruled, tmp_path) -> No
     assert (some.exit_code, ": name none" in said(some)) == (2, True)
 
 
-def test_without_a_rule_the_command_that_makes_one_is_said(digits, tmp_path) -> None:
+def test_without_a_rule_the_command_that_makes_one_is_said(digits, tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", splits()[2].images[:2])
     done = run("predict", digits.path, tmp_path / "images.npy", "--until", "bundle")
     assert done.exit_code == 2
@@ -116,7 +117,7 @@ def test_an_evaluation_of_the_new_bundle_has_the_curve_of_its_rule(ruled, held) 
     assert row.scores.nll == pytest.approx(fitted.until.scores.nll, rel=1e-9)
 
 
-def test_with_a_stated_loss_the_rule_is_chosen_behind_the_temperature(digits, held, tmp_path) -> None:
+def test_with_a_stated_loss_the_rule_is_chosen_behind_the_temperature(digits, held, tmp_path: Path) -> None:
     done = run("evaluate", digits.path, held, "--out", tmp_path / "new", "--max-changed", "0.03", "--provider", "cpu")
     assert done.exit_code == 0, done.output
     for text in (
@@ -137,7 +138,7 @@ def test_with_a_stated_loss_the_rule_is_chosen_behind_the_temperature(digits, he
     assert "has a temperature already" in said(again)
 
 
-def test_a_rule_that_a_temperature_leaves_behind_is_said_to_be(ruled, held, tmp_path) -> None:
+def test_a_rule_that_a_temperature_leaves_behind_is_said_to_be(ruled, held, tmp_path: Path) -> None:
     done = run("evaluate", ruled[0], held, "--out", tmp_path / "new", "--provider", "cpu")
     assert "was chosen without this temperature" in said(done)
     assert read_manifest(tmp_path / "new").anytime is None
@@ -158,7 +159,9 @@ def test_a_rule_that_a_temperature_leaves_behind_is_said_to_be(ruled, held, tmp_
         (("--out", "new", "--max-changed", "0.001"), "400 rows cannot show that stopping costs so little"),
     ],
 )
-def test_what_makes_no_sense_is_a_usage_error(digits, held, tmp_path, monkeypatch, arguments, message) -> None:
+def test_what_makes_no_sense_is_a_usage_error(
+    digits, held, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     done = run("evaluate", digits.path, held, *arguments, "--provider", "cpu")
     assert (done.exit_code, message in said(done)) == (2, True), said(done)

@@ -10,6 +10,7 @@ import pytest
 from bundles import small_bundle, with_usage
 from click.testing import CliRunner
 from digits import USAGE, TrainedDigits, splits
+from numpy.typing import NDArray
 from PIL import Image
 from shared import built_kind
 
@@ -29,7 +30,7 @@ def digits():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory):
     """The digits to test with as grey pictures of 8x8 pixels, in a folder for each class by its name."""
     place, tested = tmp_path_factory.mktemp("digits"), splits()[2]
     for number, (pixels, label) in enumerate(zip(tested.pixels, tested.labels, strict=True)):
@@ -61,7 +62,7 @@ def test_predicted_pictures_have_the_answers_of_the_arrays(digits, files) -> Non
     assert found[0]["normalisation"] == {"by": "ensemble", "mean": [0.3], "std": [0.35]}
 
 
-def test_a_folder_of_pictures_is_evaluated_as_the_arrays_are(digits, folder, tmp_path) -> None:
+def test_a_folder_of_pictures_is_evaluated_as_the_arrays_are(digits, folder, tmp_path: Path) -> None:
     tested = splits()[2]
     np.savez(tmp_path / "numbers.npz", input=tested.images, label=tested.labels)
     np.savez(tmp_path / "names.npz", input=tested.images, label=np.array(NAMES)[tested.labels])
@@ -80,7 +81,7 @@ def test_a_folder_of_pictures_is_evaluated_as_the_arrays_are(digits, folder, tmp
 
 
 def test_evaluating_says_how_pictures_are_normalised_and_refuses_those_of_which_nobody_says_it(
-    digits, folder, tmp_path
+    digits, folder, tmp_path: Path
 ) -> None:
     silent = with_usage(digits, Usage(), tmp_path / "silent")
     (tmp_path / "names.txt").write_text("\n".join(NAMES))
@@ -124,7 +125,7 @@ def test_the_example_without_hnexport_says_the_same_of_a_picture(digits, files) 
 
 
 def test_the_example_without_hnexport_refuses_a_picture_of_which_nobody_says_how_it_is_normalised(
-    digits, files, tmp_path
+    digits, files, tmp_path: Path
 ) -> None:
     silent = with_usage(digits, Usage(), tmp_path / "silent")
     command = [sys.executable, EXAMPLES / "python" / "picture.py", silent, files[3]]
@@ -133,7 +134,7 @@ def test_the_example_without_hnexport_refuses_a_picture_of_which_nobody_says_how
     assert "does not say how training normalised pictures" in done.stderr
 
 
-def test_the_example_without_hnexport_gives_pixels_to_a_graph_that_normalises_them(files, tmp_path) -> None:
+def test_the_example_without_hnexport_gives_pixels_to_a_graph_that_normalises_them(files, tmp_path: Path) -> None:
     bundle = small_bundle("pixels")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     command = [sys.executable, EXAMPLES / "python" / "picture.py", bundle, tmp_path / "a.png"]
@@ -144,7 +145,7 @@ def test_the_example_without_hnexport_gives_pixels_to_a_graph_that_normalises_th
     assert float(p) == pytest.approx(max(item["mean_probabilities"]), abs=6e-5)
 
 
-def test_the_page_of_an_evaluation_says_how_pictures_were_normalised(digits, folder, tmp_path) -> None:
+def test_the_page_of_an_evaluation_says_how_pictures_were_normalised(digits, folder, tmp_path: Path) -> None:
     answered("evaluate", digits, folder, "--page", tmp_path / "report.html")
     written = (tmp_path / "report.html").read_text()
     assert "Pictures: (pixel/255 - mean) / std, mean 0.3, std 0.35, as the bundle says." in written
@@ -159,7 +160,7 @@ BAD_PIXELS = {
 
 
 @pytest.mark.parametrize("pixels", BAD_PIXELS.values(), ids=BAD_PIXELS.keys())
-def test_pixels_of_another_kind_are_refused(digits, pixels) -> None:
+def test_pixels_of_another_kind_are_refused(digits, pixels: NDArray[np.float32] | NDArray[np.uint8]) -> None:
     image = load(digits, provider="cpu").image_input
     with pytest.raises(RuntimeInputError, match=r"expected pixels uint8 \[batch, 8, 8, 1\], found "):
         from_pixels(pixels, image)

@@ -2,11 +2,13 @@
 
 import dataclasses
 import re
+from pathlib import Path
 
 import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from shared import Built
 
 from hnexport.cli.main import cli
 from hnexport.cli.predict_inputs import read_inputs
@@ -20,7 +22,7 @@ WEIGHTING = np.array([0.25, 0.75], np.float32)
 
 
 @pytest.fixture
-def manifest(built):
+def manifest(built: Built):
     """Of a network that takes tokens of any length and a number a sample."""
     inputs = (
         TensorSpec(name="tokens", dtype="int64", shape=(BATCH, "time")),
@@ -30,7 +32,7 @@ def manifest(built):
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(tmp_path: Path):
     np.save(tmp_path / "t=1.npy", TOKENS)
     np.save(tmp_path / "w.npy", WEIGHTING)
     np.save(tmp_path / "wide.npy", WEIGHTING.astype(np.float64))
@@ -51,14 +53,14 @@ def test_inputs_are_given_by_name_in_any_order(manifest, files) -> None:
 
 
 @pytest.mark.parametrize("name", ["both.npz", "small.npz"])
-def test_one_archive_holds_every_input(manifest, files, name) -> None:
+def test_one_archive_holds_every_input(manifest, files, name: str) -> None:
     found = read_inputs(manifest, (files / name,), (), PICTURES)
     assert np.array_equal(found.inputs["tokens"], TOKENS)
     assert np.array_equal(found.inputs["weighting"], WEIGHTING)
     assert found.names == (f"{name}[0]", f"{name}[1]")
 
 
-def test_one_sample_may_come_without_its_batch_axis(manifest, tmp_path) -> None:
+def test_one_sample_may_come_without_its_batch_axis(manifest, tmp_path: Path) -> None:
     np.save(tmp_path / "t.npy", TOKENS[0])
     np.save(tmp_path / "w.npy", WEIGHTING[0])
     named = [("tokens", tmp_path / "t.npy"), ("weighting", tmp_path / "w.npy")]
@@ -86,7 +88,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("given", "named", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_the_inputs_is_refused(manifest, files, given, named, message) -> None:
+def test_what_cannot_be_the_inputs_is_refused(manifest, files, given: tuple[str, ...], named, message: str) -> None:
     with pytest.raises((RuntimeInputError, click.UsageError), match=message):
         read_inputs(manifest, [files / one for one in given], [(name, files / one) for name, one in named], PICTURES)
 
@@ -105,14 +107,14 @@ def test_options_about_pictures_are_refused_for_arrays(manifest, files) -> None:
 
 
 @pytest.fixture
-def run(built):
+def run(built: Built):
     def predict(*arguments):
         return CliRunner().invoke(cli, ["predict", str(built.path), *map(str, arguments), "--provider", "cpu"])
 
     return predict
 
 
-def test_an_image_may_be_given_by_its_name(run, built, tmp_path) -> None:
+def test_an_image_may_be_given_by_its_name(run, built: Built, tmp_path: Path) -> None:
     images = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
     np.save(tmp_path / "x.npy", images)
     by_name, as_file = run("--input", f"image={tmp_path / 'x.npy'}", "--json"), run(tmp_path / "x.npy", "--json")
@@ -122,7 +124,7 @@ def test_an_image_may_be_given_by_its_name(run, built, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("text", ["tokens", "=x.npy", "tokens="])
-def test_what_is_no_name_and_file_is_a_usage_error(run, text) -> None:
+def test_what_is_no_name_and_file_is_a_usage_error(run, text: str) -> None:
     done = run("--input", text)
     assert (done.exit_code, done.stdout) == (2, "")
     assert "is not NAME=FILE" in done.stderr
@@ -134,7 +136,7 @@ def test_nothing_to_predict_is_a_usage_error(run) -> None:
     assert "give files, or --input NAME=FILE.npy" in done.stderr
 
 
-def test_outputs_are_written_under_the_names_of_the_ensemble(run, built, tmp_path) -> None:
+def test_outputs_are_written_under_the_names_of_the_ensemble(run, built: Built, tmp_path: Path) -> None:
     images = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
     np.save(tmp_path / "x.npy", images)
     assert run(tmp_path / "x.npy", "--members", "2,0", "--out", tmp_path / "o.npz").exit_code == 0
@@ -155,7 +157,7 @@ def test_outputs_are_written_under_the_names_of_the_ensemble(run, built, tmp_pat
     [("o.txt", "must end in .npz or .npy, or in .parquet to score a data set"), ("there.npz", "exists")],
     ids=["kind", "exists"],
 )
-def test_a_place_that_cannot_hold_the_outputs_is_refused_first(run, tmp_path, name, message) -> None:
+def test_a_place_that_cannot_hold_the_outputs_is_refused_first(run, tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "there.npz").write_text("mine")
     done = run("missing.npy", "--out", tmp_path / name)
     assert (done.exit_code, done.stdout) == (2, "")

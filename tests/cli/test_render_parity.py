@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from shared import Built
 
 from hnexport.cli.render_parity import print_member_parity, print_parity
 from hnexport.parity import TOLERANCES, ArtifactReport, Check, Comparison, ParityReport, Precision, Selection
@@ -64,7 +65,7 @@ def report(members=10, compared=None, selection=Selection.ALL, **changes):
 
 
 @pytest.fixture
-def at(monkeypatch, capsys):
+def at(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     def show(found, width=80, **options):
         monkeypatch.setenv("COLUMNS", str(width))
         print_member_parity(found)
@@ -113,7 +114,9 @@ CASES = {
 
 @pytest.mark.parametrize("width", [40, 80, 120])
 @pytest.mark.parametrize(("found", "sentence"), CASES.values(), ids=CASES.keys())
-def test_what_decides_is_whole_and_a_sentence_says_the_verdict(at, found, sentence, width) -> None:
+def test_what_decides_is_whole_and_a_sentence_says_the_verdict(
+    at, found: ParityReport, sentence: str, width: int
+) -> None:
     shown = at(found, width, bundle="my bundle")
     assert shown.splitlines()[-1].startswith(sentence)
     assert "…" not in shown
@@ -140,7 +143,7 @@ def test_of_many_members_the_worst_are_shown(at) -> None:
     assert "│     99 │" not in shown
 
 
-def test_reasons_are_told_once_and_only_where_something_can_be_done(monkeypatch) -> None:
+def test_reasons_are_told_once_and_only_where_something_can_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
     not_run = {
         "torchscript": "its format is not in the bundle",
         "openvino": "not asked for: --runtimes openvino",
@@ -156,7 +159,7 @@ def test_reasons_are_told_once_and_only_where_something_can_be_done(monkeypatch)
     assert "onnx on cuda: there is no NVIDIA driver: install it" in remarks(not_run)
 
 
-def test_a_report_knows_how_its_members_came_about(built) -> None:
+def test_a_report_knows_how_its_members_came_about(built: Built) -> None:
     for members, selection in ((None, "all"), ((2, 0), "named"), ((2, 0, 1), "all")):
         found = verify_bundle(built.path, VerifyOptions(members=members, artifacts=("onnx",), batch_sizes=(1,)))
         assert (found.selection, found.sampled) == (selection, False)

@@ -24,7 +24,7 @@ ROWS = (
 
 
 @pytest.fixture
-def at(monkeypatch, capsys):
+def at(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """What a table looks like with so many columns."""
 
     def show(table, width, **options):
@@ -40,7 +40,7 @@ def squeezed(text):
 
 
 @pytest.mark.parametrize("width", range(20, 161, 5))
-def test_no_line_is_longer_than_the_terminal_and_nothing_is_cut(at, width) -> None:
+def test_no_line_is_longer_than_the_terminal_and_nothing_is_cut(at, width: int) -> None:
     shown = at(Table(columns=COLUMNS, rows=ROWS), width)
     framed = shown.startswith("┏")
     assert "…" not in shown
@@ -73,7 +73,7 @@ def test_wide_shows_every_column_however_short_the_lines(at) -> None:
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 120])
-def test_a_very_long_name_is_folded_and_whole(at, width) -> None:
+def test_a_very_long_name_is_folded_and_whole(at, width: int) -> None:
     random.seed(0)
     name = "".join(random.choices("abcdefghij-", k=300))
     shown = at(Table(columns=COLUMNS, rows=((name, *ROWS[0][1:]),)), width)

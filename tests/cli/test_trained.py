@@ -1,11 +1,13 @@
 """`hnexport build` and `convert` of trained ensembles: real hypnettorch networks, made on the spot."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from fixture_types import Hnexport
 from hypnettorch_ensembles import Case, build, flat_hwc, relative_error
 from safetensors.torch import save_file
 
@@ -22,7 +24,7 @@ def ensemble():
 
 
 @pytest.fixture
-def checkpoint(ensemble, tmp_path):
+def checkpoint(ensemble, tmp_path: Path):
     torch.save(ensemble.state_dicts(), tmp_path / "ensemble.pt")
     return tmp_path / "ensemble.pt"
 
@@ -42,7 +44,9 @@ def trained_outputs(ensemble, path, members):
     return path
 
 
-def test_a_trained_ensemble_predicts_what_it_did_in_hypnettorch(hnexport, checkpoint, ensemble, tmp_path) -> None:
+def test_a_trained_ensemble_predicts_what_it_did_in_hypnettorch(
+    hnexport: Hnexport, checkpoint, ensemble, tmp_path: Path
+) -> None:
     reference = ("--reference", trained_outputs(ensemble, tmp_path / "trained.safetensors", range(CASE.members)))
     done = hnexport("build", "--hypnettorch", checkpoint, *SIZE, *reference, "--out", "here", "--json")
     assert done.returncode == 0, done.stderr
@@ -55,7 +59,9 @@ def test_a_trained_ensemble_predicts_what_it_did_in_hypnettorch(hnexport, checkp
     check_predictions(tmp_path / "here", ensemble, images, images.numpy())
 
 
-def test_another_ensemble_than_the_trained_one_is_not_published(hnexport, checkpoint, ensemble, tmp_path) -> None:
+def test_another_ensemble_than_the_trained_one_is_not_published(
+    hnexport: Hnexport, checkpoint, ensemble, tmp_path: Path
+) -> None:
     reference = trained_outputs(ensemble, tmp_path / "trained.safetensors", [0, 0, *range(2, CASE.members)])
     done = hnexport("build", "--hypnettorch", checkpoint, *SIZE, "--reference", reference, "--out", "here")
     assert done.returncode == 1
@@ -66,7 +72,9 @@ def test_another_ensemble_than_the_trained_one_is_not_published(hnexport, checkp
 
 
 @pytest.mark.thorough
-def test_a_trained_ensemble_may_be_built_with_float16_bases(hnexport, checkpoint, ensemble, tmp_path) -> None:
+def test_a_trained_ensemble_may_be_built_with_float16_bases(
+    hnexport: Hnexport, checkpoint, ensemble, tmp_path: Path
+) -> None:
     assert hnexport("convert", checkpoint, "ensemble.safetensors", *SIZE).returncode == 0
     for name, source in {
         "one": ("--hypnettorch", checkpoint, *SIZE),
@@ -85,7 +93,9 @@ def test_a_trained_ensemble_may_be_built_with_float16_bases(hnexport, checkpoint
 
 
 @pytest.mark.thorough
-def test_two_files_and_a_native_checkpoint_give_the_same_weights(hnexport, checkpoint, ensemble, tmp_path) -> None:
+def test_two_files_and_a_native_checkpoint_give_the_same_weights(
+    hnexport: Hnexport, checkpoint, ensemble, tmp_path: Path
+) -> None:
     for name, state in ensemble.state_dicts().items():
         torch.save(state, tmp_path / f"{name}.pt")
     done = hnexport("convert", checkpoint, "ensemble.safetensors", *SIZE)
@@ -104,7 +114,9 @@ def test_two_files_and_a_native_checkpoint_give_the_same_weights(hnexport, check
 
 
 @pytest.mark.thorough
-def test_a_wrapped_checkpoint_with_two_copies_is_read_where_a_prefix_says_which(hnexport, ensemble, tmp_path) -> None:
+def test_a_wrapped_checkpoint_with_two_copies_is_read_where_a_prefix_says_which(
+    hnexport: Hnexport, ensemble, tmp_path: Path
+) -> None:
     states = ensemble.state_dicts()
     averaged = {
         f"module.{network}._orig_mod.{name}": tensor * 2 if tensor.is_floating_point() else tensor
@@ -132,7 +144,9 @@ def test_a_wrapped_checkpoint_with_two_copies_is_read_where_a_prefix_says_which(
     assert "--hnet-prefix goes with --hnet or --hypnettorch" in " ".join(done.stderr.split())
 
 
-def test_preprocessing_and_layouts_are_part_of_the_graph(hnexport, checkpoint, ensemble, tmp_path) -> None:
+def test_preprocessing_and_layouts_are_part_of_the_graph(
+    hnexport: Hnexport, checkpoint, ensemble, tmp_path: Path
+) -> None:
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
     numbers = [",".join(map(str, values)) for values in (mean, std)]
     done = hnexport(
@@ -152,7 +166,7 @@ def test_preprocessing_and_layouts_are_part_of_the_graph(hnexport, checkpoint, e
     check_predictions(tmp_path / "flat", ensemble, images, flat_hwc(images).numpy())
 
 
-def test_an_existing_file_is_not_overwritten_without_force(hnexport, checkpoint, tmp_path) -> None:
+def test_an_existing_file_is_not_overwritten_without_force(hnexport: Hnexport, checkpoint, tmp_path: Path) -> None:
     (tmp_path / "out.safetensors").write_text("precious")
     done = hnexport("convert", checkpoint, "out.safetensors", *SIZE)
     assert done.returncode == 2
@@ -193,7 +207,9 @@ def test_an_existing_file_is_not_overwritten_without_force(hnexport, checkpoint,
         pytest.param(["convert", "ensemble.pt"], "give CKPT and OUT", id="convert without target"),
     ],
 )
-def test_contradictions_are_clear_errors_and_leave_nothing(hnexport, checkpoint, tmp_path, arguments, message) -> None:
+def test_contradictions_are_clear_errors_and_leave_nothing(
+    hnexport: Hnexport, checkpoint, tmp_path: Path, arguments: list[str], message: str
+) -> None:
     done = hnexport(*arguments)
     assert done.returncode == 2, done.stdout
     assert message in " ".join(done.stderr.split())

@@ -1,10 +1,12 @@
 """What `build` and `convert` are told beside the tensors travels to where it is used."""
 
 import json
+from pathlib import Path
 
 import onnx
 import pytest
 import torch
+from fixture_types import Hnexport
 from hypnettorch_ensembles import Case, build
 from safetensors.torch import save_file
 
@@ -56,7 +58,7 @@ def rows():
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path):
     (tmp_path / "names.txt").write_text("\n".join(NAMES), encoding="utf-8")
     (tmp_path / "train.py").write_text(FACTORY)
     return tmp_path
@@ -75,7 +77,7 @@ def flat(text):
     return " ".join(text.split())
 
 
-def test_what_is_said_is_in_bundle_onnx_files_members_files_and_inspect(hnexport, folder) -> None:
+def test_what_is_said_is_in_bundle_onnx_files_members_files_and_inspect(hnexport: Hnexport, folder) -> None:
     done = hnexport("build", *SMALL, *SAID, "--formats", "onnx", "--out", "here", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["assumed"] == []
@@ -101,7 +103,7 @@ def small_checkpoint():
     return random_checkpoint(PipelineSpec(network=network, members=2, hypernet=HypernetSpec()))
 
 
-def test_random_weights_say_that_pictures_are_pixels(hnexport, folder) -> None:
+def test_random_weights_say_that_pictures_are_pixels(hnexport: Hnexport, folder) -> None:
     assert small_checkpoint().usage == Usage(normalisation=Normalisation())
     save_checkpoint(folder / "random.safetensors", small_checkpoint())
     shown = flat(hnexport("inspect", "random.safetensors").stdout)
@@ -110,7 +112,7 @@ def test_random_weights_say_that_pictures_are_pixels(hnexport, folder) -> None:
 
 
 @pytest.mark.thorough
-def test_an_imported_ensemble_keeps_what_is_said_and_what_was_assumed(hnexport, folder, trained) -> None:
+def test_an_imported_ensemble_keeps_what_is_said_and_what_was_assumed(hnexport: Hnexport, folder, trained) -> None:
     torch.save(trained, folder / "trained.pt")
     first = hnexport("convert", "trained.pt", "first.safetensors")
     assert first.returncode == 0, first.stderr
@@ -139,7 +141,7 @@ def test_an_imported_ensemble_keeps_what_is_said_and_what_was_assumed(hnexport, 
     assert ASSUMED["assembly"] in flat(hnexport("inspect", "b").stdout)
 
 
-def test_what_a_checkpoint_says_of_pictures_can_go_into_the_graph(hnexport, folder) -> None:
+def test_what_a_checkpoint_says_of_pictures_can_go_into_the_graph(hnexport: Hnexport, folder) -> None:
     save_checkpoint(folder / "said.safetensors", small_checkpoint().with_usage(USAGE))
     pixels = ("--preprocess", "uint8", "--formats", "onnx", "--out", "here")
     done = hnexport("build", "--checkpoint", "said.safetensors", *pixels)
@@ -150,7 +152,7 @@ def test_what_a_checkpoint_says_of_pictures_can_go_into_the_graph(hnexport, fold
 
 
 @pytest.mark.thorough
-def test_a_factory_may_say_it_and_the_command_wins(hnexport, folder) -> None:
+def test_a_factory_may_say_it_and_the_command_wins(hnexport: Hnexport, folder) -> None:
     build = ("build", "--from", "train.py:told", "--formats", "onnx", "--out")
     done = hnexport(*build, "own")
     assert done.returncode == 0, done.stderr
@@ -162,7 +164,9 @@ def test_a_factory_may_say_it_and_the_command_wins(hnexport, folder) -> None:
 
 
 @pytest.mark.thorough
-def test_of_images_nobody_spoke_of_the_normalisation_is_assumed_and_files_stay_as_they_are(hnexport, folder) -> None:
+def test_of_images_nobody_spoke_of_the_normalisation_is_assumed_and_files_stay_as_they_are(
+    hnexport: Hnexport, folder
+) -> None:
     done = hnexport("build", "--from", "train.py:plain", "--formats", "onnx", "--out", "here")
     assert done.returncode == 0, done.stderr
     assert ASSUMED["normalisation"] in flat(done.stdout)
@@ -172,7 +176,7 @@ def test_of_images_nobody_spoke_of_the_normalisation_is_assumed_and_files_stay_a
 
 
 @pytest.mark.thorough
-def test_a_trained_models_outputs_confirm_what_was_assumed_of_its_tensors(hnexport, folder) -> None:
+def test_a_trained_models_outputs_confirm_what_was_assumed_of_its_tensors(hnexport: Hnexport, folder) -> None:
     case = build(Case(n=1, k=1, in_shape=(8, 8, 3), num_classes=3))
     torch.save(case.state_dicts(), folder / "trained.pt")
     images = case.images(2)
@@ -200,7 +204,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_said_is_refused_before_anything_is_built(hnexport, folder, arguments, message) -> None:
+def test_what_cannot_be_said_is_refused_before_anything_is_built(
+    hnexport: Hnexport, folder, arguments: tuple[str, ...], message: str
+) -> None:
     small = () if "--from" in arguments else SMALL
     done = hnexport("build", *small, *arguments, "--out", "here")
     assert done.returncode == 2, done.stdout

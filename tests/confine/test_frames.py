@@ -28,7 +28,7 @@ def frame(header: object, data: bytes = b"") -> bytes:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_arrays_come_back_as_they_were(dtype) -> None:
+def test_arrays_come_back_as_they_were(dtype: str) -> None:
     arrays = [
         ("a", np.arange(6).reshape(2, 3).astype(dtype).T),
         ("", np.zeros((0, 2), dtype)),
@@ -65,7 +65,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_no_frame_is_refused_before_anything_is_allocated(case) -> None:
+def test_what_is_no_frame_is_refused_before_anything_is_allocated(case: str) -> None:
     with pytest.raises(FrameError):
         read_frame(exactly(WRONG[case]), 1000)
 

@@ -1,7 +1,11 @@
 """The curve of members one after the other says what `predict_mean` would do."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from digits import Split
+from shared import Built
 from sklearn.metrics import roc_auc_score
 
 from hnexport.evaluate import EvaluateOptions, evaluate
@@ -18,7 +22,7 @@ SIGNATURE = Signature(
 )
 
 
-def test_the_curve_is_what_predict_mean_gives(digits, tested, archive) -> None:
+def test_the_curve_is_what_predict_mean_gives(digits: Built, tested: Split, archive: Path) -> None:
     ensemble = load(digits.path, provider="cpu", check="none")
     order = [2, 0, 1]
     whole = ensemble.predict_mean(tested.images, members=order).probabilities

@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
 from pyarrow import parquet
+from shared import Built
 
 from hnexport.errors import RuntimeInputError
 from hnexport.evaluate.data import read_data
@@ -22,7 +24,7 @@ PLAIN = Usage(normalisation=Normalisation())  # trained on pixel / 255, and nobo
 
 
 @pytest.fixture
-def read(digits):
+def read(digits: Built):
     def run(path, *, targets=True, usage=PLAIN, **options):
         manifest = replace(digits.manifest, usage=usage)
         return read_data(path, manifest, manifest.outputs[0], ReadOptions(**options), targets=targets)
@@ -31,7 +33,7 @@ def read(digits):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path):
     """Two pictures of each class, in folders with the classes' numbers."""
     for number, (pixels, label) in enumerate(zip(PIXELS, LABELS, strict=True)):
         (place := tmp_path / "folder" / str(label)).mkdir(parents=True, exist_ok=True)
@@ -58,7 +60,7 @@ def in_order(data):
     return sorted(rows)
 
 
-def test_a_folder_an_archive_and_parquet_hold_the_same_data(read, folder, tmp_path) -> None:
+def test_a_folder_an_archive_and_parquet_hold_the_same_data(read, folder, tmp_path: Path) -> None:
     images = (PIXELS / np.float32(255)).astype(np.float32)[:, np.newaxis]
     np.savez(tmp_path / "data.npz", input=images, label=LABELS)
     table = pa.table({"picture": [{"bytes": one, "path": None} for one in encoded(tmp_path)], "label": LABELS})
@@ -72,7 +74,7 @@ def test_a_folder_an_archive_and_parquet_hold_the_same_data(read, folder, tmp_pa
     assert np.array_equal(inputs(found[2]), images)
 
 
-def test_pictures_are_normalised_as_they_are_told_or_else_as_the_bundle_says(read, folder, tmp_path) -> None:
+def test_pictures_are_normalised_as_they_are_told_or_else_as_the_bundle_says(read, folder, tmp_path: Path) -> None:
     said, trained = Normalisation(mean=(0.5,), std=(0.25,)), Usage(normalisation=Normalisation(mean=(0.1,), std=(2.0,)))
     parquet.write_table(pa.table({"picture": encoded(tmp_path), "label": LABELS}), tmp_path / "pictures.parquet")
     for data in (folder, tmp_path / "pictures.parquet"):
@@ -90,7 +92,7 @@ def test_pictures_are_normalised_as_they_are_told_or_else_as_the_bundle_says(rea
     assert np.array_equal(inputs(other), inputs(read(folder, usage=trained)))
 
 
-def test_arrays_need_no_normalisation_and_have_none(read, tmp_path) -> None:
+def test_arrays_need_no_normalisation_and_have_none(read, tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", input=np.zeros((4, 1, 8, 8), np.float32), label=np.zeros(4, int))
     assert read(tmp_path / "data.npz", usage=Usage()).normalised is None
 
@@ -130,7 +132,7 @@ def test_too_few_named_folders_are_refused_with_what_to_give(read, folder) -> No
         read(folder)
 
 
-def test_data_that_need_no_targets_are_read_from_any_folder(read, folder, tmp_path) -> None:
+def test_data_that_need_no_targets_are_read_from_any_folder(read, folder, tmp_path: Path) -> None:
     assert read(folder, targets=False).samples == 20
     Image.fromarray(PIXELS[0]).save(folder / "beside.png")
     assert read(folder, targets=False).samples == 21
@@ -140,7 +142,7 @@ def test_data_that_need_no_targets_are_read_from_any_folder(read, folder, tmp_pa
     assert read(tmp_path / "other.npz", targets=False).samples == 4
 
 
-def test_names_of_classes_come_from_the_file_of_a_hub(read, tmp_path) -> None:
+def test_names_of_classes_come_from_the_file_of_a_hub(read, tmp_path: Path) -> None:
     words = [f"digit {number}" for number in range(10)]
     hub = {"info": {"features": {"label": {"names": words, "_type": "ClassLabel"}}}}
     table = pa.table({"image": encoded(tmp_path), "label": LABELS})
@@ -162,7 +164,7 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 NAMED = Usage(normalisation=Normalisation(), class_names={"logits": WORDS})
 
 
-def test_labels_of_an_archive_may_be_the_names_that_the_bundle_says(read, tmp_path) -> None:
+def test_labels_of_an_archive_may_be_the_names_that_the_bundle_says(read, tmp_path: Path) -> None:
     images, said = np.zeros((20, 1, 8, 8), np.float32), np.array(WORDS)[LABELS]
     for order in (said, said.astype(said.dtype.newbyteorder(">"))):
         np.savez(tmp_path / "data.npz", input=images, label=order)
@@ -175,7 +177,7 @@ def test_labels_of_an_archive_may_be_the_names_that_the_bundle_says(read, tmp_pa
         read(tmp_path / "data.npz", usage=NAMED)
 
 
-def test_text_that_cannot_be_is_refused(read, tmp_path) -> None:
+def test_text_that_cannot_be_is_refused(read, tmp_path: Path) -> None:
     said = np.array(WORDS)[LABELS]
     said.view(np.uint32)[7] = 0x7FFFFFFF
     np.savez(tmp_path / "data.npz", input=np.zeros((20, 1, 8, 8), np.float32), label=said)
@@ -219,7 +221,7 @@ def hub(tmp_path, names, labels=LABELS):
     return tmp_path / "hub.parquet"
 
 
-def test_a_file_that_numbers_the_classes_otherwise_than_the_network_is_read_by_name(read, tmp_path) -> None:
+def test_a_file_that_numbers_the_classes_otherwise_than_the_network_is_read_by_name(read, tmp_path: Path) -> None:
     found = read(hub(tmp_path, WORDS[::-1]), usage=NAMED)
     assert np.array_equal(found.targets, 9 - LABELS)
     assert (found.class_names, found.class_order) == (
@@ -257,7 +259,7 @@ ARCHIVES = {
 
 
 @pytest.mark.parametrize(("edit", "message"), ARCHIVES.values(), ids=ARCHIVES.keys())
-def test_archives_that_cannot_be_right_are_refused(read, tmp_path, edit, message) -> None:
+def test_archives_that_cannot_be_right_are_refused(read, tmp_path: Path, edit, message: str) -> None:
     arrays = {"input": np.zeros((20, 1, 8, 8), np.float32), "label": LABELS}
     edit(arrays)
     np.savez(tmp_path / "data.npz", **arrays)
@@ -277,13 +279,13 @@ TABLES = {
 
 
 @pytest.mark.parametrize(("columns", "message"), TABLES.values(), ids=TABLES.keys())
-def test_tables_that_cannot_be_right_are_refused(read, tmp_path, columns, message) -> None:
+def test_tables_that_cannot_be_right_are_refused(read, tmp_path: Path, columns, message: str) -> None:
     parquet.write_table(pa.table(columns), tmp_path / "data.parquet")
     with pytest.raises(RuntimeInputError, match=message):
         read(tmp_path / "data.parquet")
 
 
-def test_nested_lists_have_the_axes_of_the_input_in_its_order(read, tmp_path) -> None:
+def test_nested_lists_have_the_axes_of_the_input_in_its_order(read, tmp_path: Path) -> None:
     images = np.random.default_rng(1).random((20, 8, 8)).astype(np.float32)
 
     def write(rows) -> None:
@@ -301,7 +303,7 @@ def test_nested_lists_have_the_axes_of_the_input_in_its_order(read, tmp_path) ->
             read(tmp_path / "data.parquet")
 
 
-def test_what_is_no_data_is_refused(read, tmp_path, folder) -> None:
+def test_what_is_no_data_is_refused(read, tmp_path: Path, folder) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and nothing else")

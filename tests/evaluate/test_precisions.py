@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from digits import splits
+from shared import Built
 
 from hnexport.bench.costs import read_costs
 from hnexport.bench.results import BenchReport, ContenderResult, Timing
@@ -25,7 +27,7 @@ from hnexport.tune.int8 import quantised
 
 
 @pytest.fixture(scope="module")
-def tuned(digits, tmp_path_factory):
+def tuned(digits: Built, tmp_path_factory: pytest.TempPathFactory):
     """The digits, whose members can compute in int8 here."""
     trained = splits()[0]
     path = tmp_path_factory.mktemp("calibration") / "images.npz"
@@ -46,7 +48,7 @@ def contender(name, ratios):
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def report(tmp_path_factory: pytest.TempPathFactory):
     """A benchmark in which a member costs 1.0 in float32 and 0.25 in int8."""
     ratios = {"plain": (1, 1, 1), "materialised": (1.0, 1.0, 2.0), "int8": (0.5, 0.25, 0.2)}
     given = {field.name: None for field in dataclasses.fields(BenchReport)}
@@ -59,7 +61,7 @@ def report(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def found(tuned, report, tmp_path_factory):
+def found(tuned, report, tmp_path_factory: pytest.TempPathFactory):
     folder, tested = tmp_path_factory.mktemp("data"), splits()[2]
     np.savez(folder / "test.npz", input=tested.images, label=tested.labels)
     np.savez(folder / "other.npz", input=np.random.default_rng(0).random((60, 1, 8, 8), np.float32))
@@ -156,7 +158,7 @@ def test_page_and_card_tell_each_precision(found) -> None:
     assert any(row[0] == "runtime-int8" for row in rows)
 
 
-def test_what_cannot_be_evaluated_is_refused(digits, archive, tmp_path, report) -> None:
+def test_what_cannot_be_evaluated_is_refused(digits: Built, archive: Path, tmp_path: Path, report) -> None:
     def refused(message, **options) -> None:
         with pytest.raises(RuntimeInputError, match=message):
             evaluate(digits.path, archive, options=EvaluateOptions(**options))
@@ -173,7 +175,9 @@ def test_what_cannot_be_evaluated_is_refused(digits, archive, tmp_path, report) 
         read_costs(tmp_path / "tf32.json")
 
 
-def test_int8_that_was_not_made_is_said_before_the_data_are_read(digits, tmp_path, monkeypatch) -> None:
+def test_int8_that_was_not_made_is_said_before_the_data_are_read(
+    digits: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(RuntimeInputError, match="has no int8 graphs in this user's cache: run `hnexport tune"):
         evaluate(digits.path, tmp_path / "missing.npz", options=EvaluateOptions(precisions=("float32", "int8")))
@@ -195,7 +199,7 @@ def test_costs_of_another_place_are_no_costs(report) -> None:
     )
 
 
-def test_what_was_not_timed_is_said_beside_the_costs(tuned, report, archive) -> None:
+def test_what_was_not_timed_is_said_beside_the_costs(tuned, report, archive: Path) -> None:
     found = evaluate(tuned.path, archive, options=EvaluateOptions(costs=read_costs(report), engine="openvino"))
     assert found.sources[0].member_cost is None
     assert found.costs.startswith(

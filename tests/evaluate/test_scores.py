@@ -28,7 +28,7 @@ def drawn():
 
 
 @pytest.mark.parametrize("member", [0, 3])
-def test_scores_are_those_of_two_libraries(drawn, member) -> None:
+def test_scores_are_those_of_two_libraries(drawn, member: int) -> None:
     logits, labels = drawn
     log_p = log_softmax(logits[member])
     found, p = scores(scored(log_p, labels), 15), np.exp(log_p)
@@ -71,7 +71,7 @@ def test_the_ensemble_is_the_mean_of_probabilities_and_its_gain_is_over_the_mean
 
 
 @pytest.mark.parametrize("at_once", [1, ROWS // 3 * MEMBERS * CLASSES])
-def test_rows_in_parts_are_rows_at_once(drawn, at_once, monkeypatch) -> None:
+def test_rows_in_parts_are_rows_at_once(drawn, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     logits, labels = drawn
     whole, difference = classify(logits, labels, 10, logits[:, ::2] / 3), compared(logits, logits[::-1], "first")
     monkeypatch.setattr(parts, "_NUMBERS_AT_ONCE", at_once)

@@ -1,6 +1,7 @@
 """Whatever a bundle is, and whatever runs it: a derived one gives the same logits, divided by the temperature."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -8,7 +9,7 @@ import onnxruntime
 import pytest
 from bundles import small_spec, trained_tensors
 from module_ensembles import BRANCHING, ENSEMBLES
-from shared import build_once, built_kind, built_list
+from shared import Built, build_once, built_kind, built_list
 from thorough import first
 
 from hnexport.build import BuildOptions
@@ -42,7 +43,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize(("made", "files"), first(1, KINDS.values()), ids=KINDS)
-def test_kinds_of_networks_divide_in_every_file(made, files, tmp_path) -> None:
+def test_kinds_of_networks_divide_in_every_file(made, files: set[str], tmp_path: Path) -> None:
     bundle = made().path
     done, output = tempered(bundle, tmp_path / "new")
     assert {one.artifact for one in done.parity.artifacts} >= files
@@ -65,7 +66,9 @@ def half():
     return build_once(checkpoint, BuildOptions(formats=(Format.ONNX,))).path
 
 
-def test_every_engine_and_strategy_divides_in_the_same_way(half, tmp_path, monkeypatch) -> None:
+def test_every_engine_and_strategy_divides_in_the_same_way(
+    half, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     new = tempered(half, tmp_path / "new")[0].path
     images = np.random.default_rng(0).standard_normal((5, 3, 8, 8)).astype(np.float32)
@@ -85,13 +88,13 @@ def test_every_engine_and_strategy_divides_in_the_same_way(half, tmp_path, monke
     assert [item.dtype for item in read_manifest(new).stored] == [item.dtype for item in read_manifest(half).stored]
 
 
-def test_the_report_of_a_network_that_is_known_shows_its_error_by_depth(half, digits, tmp_path) -> None:
+def test_the_report_of_a_network_that_is_known_shows_its_error_by_depth(half, digits: Built, tmp_path: Path) -> None:
     known, other = (tempered(one, tmp_path / name)[0] for name, one in (("known", half), ("other", digits.path)))
     assert 'aria-label="error by depth of the network"' in (known.path / "report.html").read_text()
     assert "that of the bundle that this one was derived from" in (other.path / "report.html").read_text()
 
 
-def test_the_graphs_say_their_temperature(half, tmp_path) -> None:
+def test_the_graphs_say_their_temperature(half, tmp_path: Path) -> None:
     new = tempered(half, tmp_path / "new")[0].path
     write_members(new, [1], tmp_path / "plain.onnx", options=MemberOptions())
     for path in (*(new / name for name in ("model.onnx", "network.onnx", "ensemble.onnx")), tmp_path / "plain.onnx"):

@@ -1,5 +1,7 @@
 """Scores of values agree with scoringrules and SciPy; a bundle whose output is a value is evaluated by them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scoringrules
@@ -71,7 +73,7 @@ def test_the_largest_difference_of_a_number_is_told(drawn) -> None:
     assert compared_values(other, values, "first").ensemble == pytest.approx(0.1)
 
 
-def test_a_bundle_of_values_is_evaluated_from_every_source(tmp_path) -> None:
+def test_a_bundle_of_values_is_evaluated_from_every_source(tmp_path: Path) -> None:
     bundle = built_kind("diabetes", TrainedRegressors()).path
     features, targets = held_out()
     np.savez(tmp_path / "test.npz", input=features, target=targets)
@@ -89,7 +91,7 @@ def test_a_bundle_of_values_is_evaluated_from_every_source(tmp_path) -> None:
     assert page.count("<tr><td>member ") == 3
 
 
-def test_targets_of_values_are_finite_numbers(tmp_path) -> None:
+def test_targets_of_values_are_finite_numbers(tmp_path: Path) -> None:
     bundle = built_kind("diabetes", TrainedRegressors()).path
     np.savez(tmp_path / "test.npz", input=np.zeros((2, 10), np.float32), target=np.array([[0.0], [np.nan]]))
     with pytest.raises(RuntimeInputError, match="a target is not finite"):

@@ -20,7 +20,7 @@ from hnexport.ensemble import Ensemble
 from hnexport.errors import CaptureError
 from hnexport.export import capture, write_onnx, write_pt2, write_torchscript
 from hnexport.names import SUPPLIED_FILE
-from hnexport.summaries import SummaryKind, summaries
+from hnexport.spec.summaries import SummaryKind, summaries
 
 CPU = ["CPUExecutionProvider"]
 
@@ -182,7 +182,7 @@ IN_EVERY_RUN = (
 
 
 @pytest.fixture(scope="module", params=only(CASES, *IN_EVERY_RUN))
-def written(request, tmp_path_factory):
+def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     """`(case, modules, ensemble, folder, supplied)` with the files of every format."""
     case, folder = CASES[request.param], tmp_path_factory.mktemp("any")
     modules = seeded(case.make, 2)
@@ -229,7 +229,7 @@ def supply(folder: Path, supplied: Sequence[str], member: int) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 3, 5])
-def test_every_file_computes_what_each_module_computes(written, batch) -> None:
+def test_every_file_computes_what_each_module_computes(written, batch: int) -> None:
     case, modules, ensemble, folder, supplied = written
     inputs = case.example(batch)
     feed = {name: tensor.numpy() for name, tensor in inputs.items()}
@@ -331,14 +331,14 @@ def ensemble_of(*modules: nn.Module, outputs: Sequence[str] = ("y",), **changes:
     return of_modules(modules, {"x": noise(3, 4)}, outputs, **changes)
 
 
-def test_counters_of_batch_norm_are_dropped(tmp_path) -> None:
+def test_counters_of_batch_norm_are_dropped(tmp_path: Path) -> None:
     modules = seeded(lambda: Body(lambda s, x: s.b(x), b=nn.BatchNorm1d(4)), 2)
     write_onnx(capture(ensemble_of(*modules)), tmp_path, {})
     found = call(tmp_path / "hypernet.onnx", {"cond_id": np.array(0)})
     assert set(found) == {"b.weight", "b.bias", "b.running_mean", "b.running_var"}
 
 
-def test_layers_are_called_by_the_paths_of_their_modules(tmp_path) -> None:
+def test_layers_are_called_by_the_paths_of_their_modules(tmp_path: Path) -> None:
     inner = nn.Sequential(nn.Conv2d(2, 3, 1), nn.Conv2d(3, 3, 1))
     modules = [Body(lambda s, x: s.blocks(x).relu(), blocks=inner).eval()]
     write_onnx(capture(of_modules(modules, {"x": noise(3, 2, 4, 4)}, ["y"])), tmp_path, {})
@@ -348,7 +348,7 @@ def test_layers_are_called_by_the_paths_of_their_modules(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", ["cond_id", "cond_ids"])
-def test_an_input_with_a_reserved_name_is_refused(name) -> None:
+def test_an_input_with_a_reserved_name_is_refused(name: str) -> None:
     class Reserved(nn.Linear):
         pass
 
@@ -398,7 +398,7 @@ def test_an_axis_of_any_size_that_the_network_fixes_is_refused() -> None:
     ],
     ids=repr,
 )
-def test_a_signature_that_the_network_does_not_have_is_refused(change, message, tmp_path) -> None:
+def test_a_signature_that_the_network_does_not_have_is_refused(change, message: str, tmp_path: Path) -> None:
     ensemble = ensemble_of(module())
     (output,) = ensemble.signature.outputs
     signature = dataclasses.replace(ensemble.signature, outputs=(dataclasses.replace(output, **change),))
@@ -406,13 +406,13 @@ def test_a_signature_that_the_network_does_not_have_is_refused(change, message, 
         write_onnx(capture(dataclasses.replace(ensemble, signature=signature)), tmp_path, {})
 
 
-def test_a_slot_that_the_ensemble_does_not_name_is_refused(tmp_path) -> None:
+def test_a_slot_that_the_ensemble_does_not_name_is_refused(tmp_path: Path) -> None:
     ensemble = ensemble_of(module())
     with pytest.raises(CaptureError, match=r"uses l\.bias, which is none of the ensemble's slots"):
         write_onnx(capture(dataclasses.replace(ensemble, slots=ensemble.slots[:1])), tmp_path, {})
 
 
-def test_a_missing_or_short_file_of_supplied_tensors_is_no_prediction(tmp_path) -> None:
+def test_a_missing_or_short_file_of_supplied_tensors_is_no_prediction(tmp_path: Path) -> None:
     modules = seeded(lambda: Body(lambda s, x: s.l(x)[:, s.order], l=nn.Linear(4, 3), order=torch.randperm(3)), 2)
     supplied = write_onnx(capture(ensemble_of(*modules)), tmp_path, {}).supplied
     assert supplied == ("order", "l.weight", "l.bias") or "order" not in supplied

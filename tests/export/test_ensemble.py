@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 import torch
 from ensembles import of_pipeline
+from fixture_types import MakeImages, MakePipeline, MakeSpec
 from scipy.special import softmax
 from scipy.stats import entropy
 
@@ -27,7 +28,7 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def write(make_spec, make_pipeline, tmp_path_factory):
+def write(make_spec: MakeSpec, make_pipeline: MakePipeline, tmp_path_factory: pytest.TempPathFactory):
     @functools.cache
     def write(case):
         pipeline, folder = make_pipeline(make_spec(**CASES[case])), tmp_path_factory.mktemp("ensemble")
@@ -65,7 +66,9 @@ def load(kind, folder):
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("ids", [[0], [2, 0], [1, 1, 0, 2, 1, 0, 0]], ids=str)
-def test_each_member_is_bit_equal_to_its_single_run(kind, case, ids, write, make_images) -> None:
+def test_each_member_is_bit_equal_to_its_single_run(
+    kind: str, case: str, ids: list[int], write, make_images: MakeImages
+) -> None:
     spec, folder = write(case)
     images = make_images(spec, batch=3).numpy()
     ensemble, single = load(kind, folder)
@@ -74,7 +77,7 @@ def test_each_member_is_bit_equal_to_its_single_run(kind, case, ids, write, make
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
-def test_means_and_entropies_are_those_of_scipy(kind, write, make_images) -> None:
+def test_means_and_entropies_are_those_of_scipy(kind: str, write, make_images: MakeImages) -> None:
     spec, folder = write("hypernet")
     ensemble, _ = load(kind, folder)
     logits, mean, predictive, information = ensemble([0, 1, 2], make_images(spec, batch=4).numpy())
@@ -87,7 +90,7 @@ def test_means_and_entropies_are_those_of_scipy(kind, write, make_images) -> Non
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
-def test_certain_members_have_finite_entropies(kind, write, make_images) -> None:
+def test_certain_members_have_finite_entropies(kind: str, write, make_images: MakeImages) -> None:
     """Images of size 1e4 give logits hundreds apart: probabilities of exactly 0 and 1."""
     spec, folder = write("hypernet")
     ensemble, _ = load(kind, folder)
@@ -101,7 +104,7 @@ def test_certain_members_have_finite_entropies(kind, write, make_images) -> None
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
-def test_a_member_alone_disagrees_with_nobody(kind, write, make_images) -> None:
+def test_a_member_alone_disagrees_with_nobody(kind: str, write, make_images: MakeImages) -> None:
     spec, folder = write("hypernet")
     ensemble, _ = load(kind, folder)
     information = ensemble([1], make_images(spec, batch=4).numpy())[3]
@@ -111,7 +114,9 @@ def test_a_member_alone_disagrees_with_nobody(kind, write, make_images) -> None:
 
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
 @pytest.mark.parametrize("unknown", [-1, 3, 2**63 - 1])
-def test_an_id_that_does_not_exist_makes_its_logits_and_every_mean_nan(kind, unknown, write, make_images) -> None:
+def test_an_id_that_does_not_exist_makes_its_logits_and_every_mean_nan(
+    kind: str, unknown: int, write, make_images: MakeImages
+) -> None:
     spec, folder = write("hypernet")
     ensemble, _ = load(kind, folder)
     logits, *means = ensemble([0, unknown, 2], make_images(spec).numpy())
@@ -123,7 +128,7 @@ def test_an_id_that_does_not_exist_makes_its_logits_and_every_mean_nan(kind, unk
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
-def test_no_ids_at_all_are_refused(kind, write, make_images) -> None:
+def test_no_ids_at_all_are_refused(kind: str, write, make_images: MakeImages) -> None:
     spec, folder = write("hypernet")
     ensemble, _ = load(kind, folder)
     with pytest.raises(Exception, match=r"Scan|stack expects a non-empty TensorList"):

@@ -10,11 +10,12 @@ import onnxruntime
 import pytest
 import torch
 from ensembles import of_pipeline
+from fixture_types import MakeImages, MakeNetwork, MakePipeline, MakeSpec
 from onnx.external_data_helper import ExternalDataInfo
 from thorough import only
 
 from hnexport.export import capture, write_onnx
-from hnexport.export.weights_file import laid_out
+from hnexport.export.weights_file import rearranged
 from hnexport.hypernet.storage import ALIGNMENT_BYTES
 from hnexport.names import SUPPLIED_FILE as SUPPLIED
 from hnexport.networks.wide_resnet.slots import network_slots
@@ -45,16 +46,25 @@ CASES = {
         "preprocess": PreprocessSpec(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25)),
     },
 }
-WRITTEN = ("hypernet", "batch-ensemble", "hidden layers", "raw images")  # in every run, one of each kind
-
-
-def of(*names):
-    """Cases, of which those that are not `WRITTEN` are of the matrix."""
-    return pytest.mark.parametrize("case", only(names, *(name for name in names if name in WRITTEN)))
+# What every run writes: each way to make weights, and each kind of image.
+WRITTEN = (
+    "hypernet",
+    "batch-ensemble",
+    "only the output is generated",
+    "gcd",
+    "hidden layers",
+    "no output bias",
+    "raw images",
+)
 
 
 @pytest.fixture(scope="module")
-def write(make_spec, make_network, make_pipeline, tmp_path_factory):
+def write(
+    make_spec: MakeSpec,
+    make_network: MakeNetwork,
+    make_pipeline: MakePipeline,
+    tmp_path_factory: pytest.TempPathFactory,
+):
     """Write the files of a case, once; tests only read them."""
 
     @functools.cache
@@ -73,8 +83,8 @@ def run(path: Path, feed, options=None, names=None):
     return dict(zip(names or [output.name for output in session.get_outputs()], session.run(names, feed), strict=True))
 
 
-@of(*CASES)
-def test_the_model_computes_every_member(case, write, make_images) -> None:
+@pytest.mark.parametrize("case", only(CASES, *WRITTEN))
+def test_the_model_computes_every_member(case: str, write, make_images: MakeImages) -> None:
     pipeline, _, folder = write(case)
     images = make_images(pipeline.spec, batch=3)
     for member in range(pipeline.spec.members):
@@ -83,8 +93,10 @@ def test_the_model_computes_every_member(case, write, make_images) -> None:
         np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
-@of(*CASES)
-def test_the_hypernet_gives_every_weight_by_name_and_the_network_takes_them(case, write, make_images) -> None:
+@pytest.mark.parametrize("case", only(CASES, *WRITTEN))
+def test_the_hypernet_gives_every_weight_by_name_and_the_network_takes_them(
+    case: str, write, make_images: MakeImages
+) -> None:
     pipeline, files, folder = write(case)
     images, member = make_images(pipeline.spec, batch=2), pipeline.spec.members - 1
     weights = run(folder / "hypernet.onnx", {"cond_id": np.array(member)})
@@ -100,9 +112,11 @@ def test_the_hypernet_gives_every_weight_by_name_and_the_network_takes_them(case
     np.testing.assert_allclose(logits, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
 
 
-@of("hypernet", "batch-ensemble", "only the output is generated", "no output bias")
+@pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "only the output is generated", "no output bias"])
 @pytest.mark.parametrize("cond_id", [-1, 3, 2**63 - 1, -(2**63)])
-def test_an_id_that_does_not_exist_gives_nan_and_no_prediction(case, cond_id, write, make_images) -> None:
+def test_an_id_that_does_not_exist_gives_nan_and_no_prediction(
+    case: str, cond_id: int, write, make_images: MakeImages
+) -> None:
     pipeline, _, folder = write(case)
     feed = {"cond_id": np.array(cond_id), "image": make_images(pipeline.spec).numpy()}
     assert np.isnan(run(folder / "model.onnx", feed)["logits"]).all()
@@ -111,8 +125,8 @@ def test_an_id_that_does_not_exist_gives_nan_and_no_prediction(case, cond_id, wr
     assert np.isnan(weights[output]).all()
 
 
-@of("hypernet", "batch-ensemble", "gcd", "hidden layers", "raw images")
-def test_only_standard_operators_are_used(case, write) -> None:
+@pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "gcd", "raw images"])
+def test_only_standard_operators_are_used(case: str, write) -> None:
     _, files, folder = write(case)
     for name in ("model.onnx", "hypernet.onnx", "network.onnx"):
         model = onnx.load(folder / name, load_external_data=False)
@@ -133,8 +147,10 @@ def test_the_signature_is_a_scalar_id_and_a_batch_of_any_size(write) -> None:
     assert [(o.name, o.type, o.shape) for o in session.get_outputs()] == [("logits", "tensor(float)", ["batch", 5])]
 
 
-@of("hypernet", "batch-ensemble", "all generated", "hidden layers", "float16 bases", "raw images")
-def test_names_show_layer_and_role(case, write) -> None:
+@pytest.mark.parametrize(
+    "case", ["hypernet", "batch-ensemble", "all generated", "hidden layers", "float16 bases", "raw images"]
+)
+def test_names_show_layer_and_role(case: str, write) -> None:
     pipeline, _, folder = write(case)
     model = onnx.load(folder / "model.onnx", load_external_data=False)
     names = [node.name for node in model.graph.node]
@@ -168,7 +184,7 @@ def test_names_show_layer_and_role(case, write) -> None:
     }
 
 
-def test_equal_tensors_are_not_tied(make_spec, tmp_path) -> None:
+def test_equal_tensors_are_not_tied(make_spec: MakeSpec, tmp_path: Path) -> None:
     """A fresh network's shifts and means are all zero: the exporter's own optimiser would merge them into one."""
     from hnexport.networks.wide_resnet.pipeline import Pipeline
 
@@ -181,7 +197,7 @@ def test_equal_tensors_are_not_tied(make_spec, tmp_path) -> None:
 
 def test_the_three_files_share_one_copy_of_the_weights(write) -> None:
     pipeline, files, folder = write("hypernet")
-    stored = {name: tensor.numpy() for name, tensor in laid_out(of_pipeline(pipeline)).items()}
+    stored = {name: tensor.numpy() for name, tensor in rearranged(of_pipeline(pipeline)).items()}
     raw = (folder / "weights.bin").read_bytes()
     found = set()
     for name in ("model.onnx", "hypernet.onnx", "network.onnx"):
@@ -207,9 +223,9 @@ def test_every_file_but_the_open_network_passes_the_full_check(write) -> None:
         onnx.checker.check_model(folder / name, full_check=True)
 
 
-@of("hypernet", "batch-ensemble", "all generated", "raw images")
+@pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "all generated", "raw images"])
 def test_a_file_with_a_members_tensors_one_after_the_other_completes_the_network(
-    case, write, make_images, tmp_path
+    case: str, write, make_images: MakeImages, tmp_path: Path
 ) -> None:
     """For runtimes without `add_external_initializers`: the plain file is all that `network.onnx` needs."""
     pipeline, files, folder = write(case)
@@ -227,9 +243,9 @@ def test_a_file_with_a_members_tensors_one_after_the_other_completes_the_network
         run(tmp_path / "network.onnx", {"image": images})
 
 
-@of("hypernet", "batch-ensemble", "flat images", "raw images")
+@pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "flat images", "raw images"])
 @pytest.mark.parametrize("file", ["model", "ensemble", "hypernet", "network"])
-def test_the_batch_axis_has_one_name_in_every_shape(case, file, write) -> None:
+def test_the_batch_axis_has_one_name_in_every_shape(case: str, file: str, write) -> None:
     _, _, folder = write(case)
     graphs = [onnx.load(folder / f"{file}.onnx", load_external_data=False).graph]
     graphs += [item.g for node in graphs[0].node for item in node.attribute if item.name == "body"]
@@ -238,9 +254,9 @@ def test_the_batch_axis_has_one_name_in_every_shape(case, file, write) -> None:
     assert names <= {"batch", "member"}, names
 
 
-@of("hypernet", "batch-ensemble")
+@pytest.mark.parametrize("case", ["hypernet", "batch-ensemble"])
 @pytest.mark.parametrize("file", ["model", "ensemble"])
-def test_a_graph_loads_from_memory(case, file, write, make_images) -> None:
+def test_a_graph_loads_from_memory(case: str, file: str, write, make_images: MakeImages) -> None:
     pipeline, _, folder = write(case)
     options = onnxruntime.SessionOptions()
     data = (folder / "weights.bin").read_bytes()
@@ -253,7 +269,7 @@ def test_a_graph_loads_from_memory(case, file, write, make_images) -> None:
 
 
 @pytest.mark.parametrize("file", ["model", "ensemble", "network"])
-def test_a_folder_of_symbolic_links_loads_as_in_a_model_hubs_cache(file, write, tmp_path) -> None:
+def test_a_folder_of_symbolic_links_loads_as_in_a_model_hubs_cache(file: str, write, tmp_path: Path) -> None:
     _, files, folder = write("hypernet")
     (tmp_path / "blobs").mkdir()
     (tmp_path / "snapshot").mkdir()
@@ -268,8 +284,8 @@ def test_a_folder_of_symbolic_links_loads_as_in_a_model_hubs_cache(file, write, 
     onnxruntime.InferenceSession(str(tmp_path / "snapshot" / f"{file}.onnx"), options, providers=CPU)
 
 
-@of("hypernet", "batch-ensemble")
-def test_the_guard_compares_and_clamps_no_scalars(case, write) -> None:
+@pytest.mark.parametrize("case", ["hypernet", "batch-ensemble"])
+def test_the_guard_compares_and_clamps_no_scalars(case: str, write) -> None:
     """CoreML converts Clip, Equal and Where of one-element tensors only."""
     _, _, folder = write(case)
     graph = onnx.shape_inference.infer_shapes(onnx.load(folder / "model.onnx", load_external_data=False)).graph

@@ -1,6 +1,8 @@
 """Programs on another device than the one of their capture. PyTorch's `meta` device stands for it: it mixes with no
 other, and has the kernels' shapes without their numbers."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from module_ensembles import ENSEMBLES
@@ -23,7 +25,7 @@ FILES = ("model.pt", "model.pt2")
 
 
 @pytest.fixture(scope="module", params=first(2, ["cnn", "recurrent", "transformer", "resnet", "reader"]))
-def programs(request, tmp_path_factory):
+def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     """The kind of list, its ensemble, and its files."""
     kind, folder = ENSEMBLES[request.param], tmp_path_factory.mktemp("programs")
     ensemble = kind.ensemble()
@@ -34,7 +36,7 @@ def programs(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_everything_moves_to_the_device_that_is_asked_for(programs, file) -> None:
+def test_everything_moves_to_the_device_that_is_asked_for(programs, file: str) -> None:
     name, ensemble, folder = programs
     module = load_torch((folder / file).read_bytes(), file, "meta")
     inputs = [tensor.to("meta") for tensor in ENSEMBLES[name].inputs(3, 1).values()]
@@ -46,7 +48,7 @@ def test_everything_moves_to_the_device_that_is_asked_for(programs, file) -> Non
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_no_layout_of_memory_is_baked_in(programs, file) -> None:
+def test_no_strides_are_baked_in(programs, file: str) -> None:
     """A `view` fails where another device's kernel returns its result in another order."""
     _, _, folder = programs
     module = load_torch((folder / file).read_bytes(), file, "cpu")
@@ -57,7 +59,7 @@ def test_no_layout_of_memory_is_baked_in(programs, file) -> None:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_the_coarse_functions_of_cudnn_are_known(programs, file) -> None:
+def test_the_coarse_functions_of_cudnn_are_known(programs, file: str) -> None:
     name, ensemble, folder = programs
     module = load_torch((folder / file).read_bytes(), file, "cpu")
     assert has_recurrent(module) == (name == "recurrent")
@@ -66,7 +68,7 @@ def test_the_coarse_functions_of_cudnn_are_known(programs, file) -> None:
         assert TorchProgram(file, module, signature, "cpu").limits.functions == FULL.functions < CUDNN_RECURRENT_FLOOR
 
 
-def test_the_tensors_of_fused_layers_are_seen(tmp_path) -> None:
+def test_the_tensors_of_fused_layers_are_seen(tmp_path: Path) -> None:
     """On a GPU TorchScript compiles batch norm and ReLU into one kernel; here its fuser for CPUs is made to."""
     kind = ENSEMBLES["resnet"]
     ensemble = kind.ensemble()

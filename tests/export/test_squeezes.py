@@ -1,5 +1,7 @@
 """A squeeze of an axis that is longer than 1 does nothing, in ONNX too."""
 
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -27,8 +29,11 @@ class Squeezed(nn.Module):
 AXES = [(1,), ((1, 2),), (2,), (1, 2), (-1,), ((2, -1),)]
 
 
+AXES = [(1,), ((1, 2),), (2,), (1, 2), (-1,), ((2, -1),)]
+
+
 @pytest.mark.parametrize("axes", first(2, map(pytest.param, AXES)), ids=str)
-def test_an_axis_that_is_longer_stays(axes, tmp_path) -> None:
+def test_an_axis_that_is_longer_stays(axes, tmp_path: Path) -> None:
     modules = [Squeezed(*axes).eval() for _ in range(2)]
     ensemble = Ensemble.from_modules(modules, example_inputs={"x": torch.zeros(2, 4, 1, 3)})
     write_onnx(capture(ensemble), tmp_path, {})

@@ -1,8 +1,11 @@
 """TorchScript and .pt2."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from ensembles import of_pipeline
+from fixture_types import MakeImages, MakePipeline, MakeSpec
 from torch import Tensor, nn
 from torch._higher_order_ops import while_loop
 
@@ -11,8 +14,8 @@ from hnexport.errors import CaptureError, ExportError
 from hnexport.export import capture, write_pt2, write_torchscript
 from hnexport.export.torchscript import scripted
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageLayout, PreprocessSpec
+from hnexport.programs.tracing import exported
 from hnexport.spec import HypernetSpec
-from hnexport.tracing import exported
 
 CASES = {
     "hypernet": {},
@@ -40,7 +43,12 @@ FORMATS = {"torchscript": (write_torchscript, load_torchscript), "pt2": (write_p
 @pytest.mark.parametrize("file_format", FORMATS)
 @pytest.mark.parametrize("case", CASES)
 def test_a_file_computes_what_the_pipeline_computes_bit_for_bit(
-    case, file_format, make_spec, make_pipeline, make_images, tmp_path
+    case: str,
+    file_format: str,
+    make_spec: MakeSpec,
+    make_pipeline: MakePipeline,
+    make_images: MakeImages,
+    tmp_path: Path,
 ) -> None:
     write, load = FORMATS[file_format]
     pipeline = make_pipeline(make_spec(**CASES[case]))
@@ -55,7 +63,9 @@ def test_a_file_computes_what_the_pipeline_computes_bit_for_bit(
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
-def test_a_folder_that_does_not_exist_is_an_export_error(file_format, make_spec, make_pipeline, tmp_path) -> None:
+def test_a_folder_that_does_not_exist_is_an_export_error(
+    file_format: str, make_spec: MakeSpec, make_pipeline: MakePipeline, tmp_path: Path
+) -> None:
     with pytest.raises(ExportError, match="export of wrn-10-2-hypernet-3 failed"):
         FORMATS[file_format][0](capture(of_pipeline(make_pipeline(make_spec()))), tmp_path / "missing" / "file")
 
@@ -74,7 +84,9 @@ class Masked(nn.Module):
         return self.head((hidden * keep[..., None]).sum(1) / keep.sum(1, keepdim=True).clamp(min=1))
 
 
-def test_a_program_over_two_inputs_takes_a_batch_of_one_and_refuses_unequal_batches(tmp_path, monkeypatch) -> None:
+def test_a_program_over_two_inputs_takes_a_batch_of_one_and_refuses_unequal_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The tracer's guards shut out sizes of 1; they are there again when the file is loaded."""
     torch.manual_seed(0)
     inputs = {"tokens": torch.ones(2, 5, dtype=torch.int64), "keep": torch.ones(2, 5, dtype=torch.bool)}

@@ -1,6 +1,7 @@
 """A user's function is found, called with what it takes, and where it fails is said in the user's own lines."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,7 +50,7 @@ value = [1, 2, 3]
 
 
 @pytest.fixture
-def file(tmp_path, monkeypatch):
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "train.py").write_text(SOURCE)
     (tmp_path / "beside.py").write_text("def two():\n    return 2\n")
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -67,7 +68,7 @@ def test_a_file_is_run_with_what_lies_beside_it(file) -> None:
     assert call(f"{file}:numbers") == {"count": 2, "word": "", "scale": 1.0, "two": 2}
 
 
-def test_a_module_is_found_in_the_folder_where_one_stands(file, monkeypatch) -> None:
+def test_a_module_is_found_in_the_folder_where_one_stands(file, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(file.parent)
     assert call("train:numbers")["two"] == 2
 
@@ -103,13 +104,13 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("target", "arguments", "message"), WRONG.values(), ids=WRONG.keys())
-def test_what_cannot_be_called_is_refused(target, arguments, message, file) -> None:
+def test_what_cannot_be_called_is_refused(target: str, arguments, message: str, file) -> None:
     (file.parent / "train.py.txt").touch()
     with pytest.raises(FactoryError, match=message):
         call(target.format(file), **arguments)
 
 
-def test_a_file_without_its_suffix_is_pointed_out(file, monkeypatch) -> None:
+def test_a_file_without_its_suffix_is_pointed_out(file, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(file.parent.parent)
     with pytest.raises(FactoryError, match=r"a file is named with its suffix, .*/train.py:…"):
         call(f"{file.parent.name}/train:make")
@@ -141,13 +142,13 @@ def test_an_exit_is_an_error_too_and_not_that_of_the_command(file) -> None:
     assert isinstance(caught.value.__cause__, ValueError)
 
 
-def test_a_file_sees_no_command_line_of_ours(file, monkeypatch) -> None:
+def test_a_file_sees_no_command_line_of_ours(file, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["hnexport", "build", "--from", str(file)])
     assert call(f"{file}:command_line") == [str(file)]
     assert sys.argv[0] == "hnexport"
 
 
-def test_a_module_in_a_package_imports_what_lies_beside_it(file, monkeypatch) -> None:
+def test_a_module_in_a_package_imports_what_lies_beside_it(file, monkeypatch: pytest.MonkeyPatch) -> None:
     package = file.parent / "package"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -166,7 +167,7 @@ def test_what_hnexport_refuses_in_it_stays_what_it_is(file) -> None:
         call(f"{file}:refused")
 
 
-def test_a_file_that_is_no_python_is_shown_with_its_line(tmp_path) -> None:
+def test_a_file_that_is_no_python_is_shown_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "torn.py").write_text("x = 1\ndef make(:\n")
     with pytest.raises(FactoryError, match=r"running .*torn.py: SyntaxError.*\n.*torn.py:2: def make\(:"):
         call(f"{tmp_path / 'torn.py'}:make")

@@ -1,5 +1,7 @@
 """What a factory returns says what it is, and what the command line may say of it."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from live_pairs import PAIRS
@@ -51,7 +53,7 @@ def test_a_module_with_a_recipe_and_its_members_or_without() -> None:
     assert counted.origin.endswith("random weights, seed 3")
 
 
-def test_a_recipe_in_a_file(tmp_path) -> None:
+def test_a_recipe_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text('[[rules]]\npattern = "*"\nsource = "member"\n')
     assert made((net(), tmp_path / "r.toml", 2), example_inputs=EXAMPLES).members == 2
 
@@ -144,7 +146,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("make", "asked", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_does_not_go_together_is_refused(make, asked, message) -> None:
+def test_what_does_not_go_together_is_refused(make, asked, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         made(make(), **asked)
 

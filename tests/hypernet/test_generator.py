@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from torch import Tensor
 
 from hnexport.errors import CheckpointError, SpecError
 from hnexport.hypernet.bases import round_bases
@@ -93,7 +94,7 @@ def naive_chunk(held, hypernet, member, chunk):
 
 @pytest.mark.parametrize("dtype", BasisDtype)
 @pytest.mark.parametrize("member", range(3))
-def test_every_slot_is_what_the_plan_says(member, dtype) -> None:
+def test_every_slot_is_what_the_plan_says(member: int, dtype: BasisDtype) -> None:
     hypernet = dataclasses.replace(SPEC.hypernet, basis_dtype=dtype)
     spec = dataclasses.replace(SPEC, hypernet=hypernet)
     held = tensors(spec)
@@ -118,7 +119,7 @@ def test_every_slot_is_what_the_plan_says(member, dtype) -> None:
 
 
 @pytest.mark.parametrize("cond_id", [-1, 3, 2**40, -(2**63)])
-def test_for_an_id_that_does_not_exist_all_that_depends_on_the_member_or_is_guarded_is_nan(cond_id) -> None:
+def test_for_an_id_that_does_not_exist_all_that_depends_on_the_member_or_is_guarded_is_nan(cond_id: int) -> None:
     held = tensors()
     weights = WeightGenerator(SPEC, held)(torch.tensor(cond_id))
     for name in (*PLAN.assembly, "own", "head"):
@@ -160,7 +161,7 @@ def test_the_table_is_of_hypernetworks_then_of_slots_in_their_dtypes() -> None:
         ("member.own", torch.zeros(2, 2, 2), r"expected shape \[3, 2, 2\], found \[2, 2, 2\]"),
     ],
 )
-def test_a_tensor_of_another_shape_or_kind_of_number_is_refused(name, tensor, message) -> None:
+def test_a_tensor_of_another_shape_or_kind_of_number_is_refused(name: str, tensor: Tensor, message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         WeightGenerator(SPEC, tensors() | {name: tensor})
 
@@ -183,6 +184,6 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("changes", "message"), WRONG.values(), ids=WRONG.keys())
-def test_a_description_that_contradicts_itself_is_refused(changes, message) -> None:
+def test_a_description_that_contradicts_itself_is_refused(changes, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         dataclasses.replace(SPEC, **changes)

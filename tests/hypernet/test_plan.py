@@ -3,7 +3,7 @@
 import pytest
 
 from hnexport.errors import SpecError
-from hnexport.hypernet.layout import joined_bases
+from hnexport.hypernet.joined import joined_bases
 from hnexport.hypernet.plan import Assembly, ChunkPlan, InternalHypernet, Piece, check_plan
 from hnexport.spec import Slot
 
@@ -29,7 +29,7 @@ FITTING = {
 
 
 @pytest.mark.parametrize("found", FITTING.values(), ids=FITTING.keys())
-def test_pieces_that_make_up_the_slot_are_accepted(found) -> None:
+def test_pieces_that_make_up_the_slot_are_accepted(found: ChunkPlan) -> None:
     check_plan(found, [SLOT])
     assert (found.chunks, found.output_size) == (3, 12)
 
@@ -49,7 +49,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("found", "message"), WRONG.values(), ids=WRONG.keys())
-def test_pieces_that_do_not_make_up_the_slot_are_refused(found, message) -> None:
+def test_pieces_that_do_not_make_up_the_slot_are_refused(found: ChunkPlan, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         check_plan(found, [SLOT])
 
@@ -96,5 +96,5 @@ APART = {
 
 
 @pytest.mark.parametrize("found", APART.values(), ids=APART.keys())
-def test_all_other_chunks_stay_apart(found) -> None:
+def test_all_other_chunks_stay_apart(found: ChunkPlan) -> None:
     assert joined_bases(found) == {}

@@ -2,9 +2,11 @@
 
 import io
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pictures import read_images
 
 from hnexport.errors import RuntimeInputError
@@ -34,7 +36,7 @@ TAKEN = {
 
 
 @pytest.mark.parametrize("array", TAKEN.values(), ids=TAKEN.keys())
-def test_the_same_numbers_come_out(tmp_path, array) -> None:
+def test_the_same_numbers_come_out(tmp_path: Path, array: NDArray[np.float16] | NDArray[np.float32]) -> None:
     np.save(tmp_path / "a.npy", array)
     found = read(tmp_path / "a.npy")
     assert found.dtype == np.dtype("=f4")
@@ -91,19 +93,19 @@ BAD = {
 
 
 @pytest.mark.parametrize(("content", "message"), BAD.values(), ids=BAD.keys())
-def test_what_cannot_be_taken_is_refused_by_name(tmp_path, content, message) -> None:
+def test_what_cannot_be_taken_is_refused_by_name(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.npy").write_bytes(content)
     with pytest.raises(RuntimeInputError, match=f"a.npy.*{message}") as caught:
         read(tmp_path / "a.npy")
     assert len(str(caught.value)) < 800
 
 
-def test_the_old_headers_of_python_2_are_read(tmp_path) -> None:
+def test_the_old_headers_of_python_2_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_bytes(header(described("(2L, 3L, 6L, 9L)")) + VALUES.tobytes())
     assert np.array_equal(read(tmp_path / "a.npy"), VALUES)
 
 
-def test_an_archive_of_arrays_is_refused_with_what_to_do(tmp_path) -> None:
+def test_an_archive_of_arrays_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(zipped())
     with pytest.raises(
         RuntimeInputError, match=r"a.npz is an archive of arrays \(.npz\): save the one with the images"
@@ -111,7 +113,7 @@ def test_an_archive_of_arrays_is_refused_with_what_to_do(tmp_path) -> None:
         read(tmp_path / "a.npz")
 
 
-def test_some_samples_of_an_array_are_read_alone_and_not_in_fortran_order(tmp_path) -> None:
+def test_some_samples_of_an_array_are_read_alone_and_not_in_fortran_order(tmp_path: Path) -> None:
     tensor = TensorSpec(name="x", dtype="float32", shape=(BATCH, 3, 2))
     array = np.arange(42, dtype=np.float16).reshape(7, 3, 2)
     np.save(tmp_path / "a.npy", array)

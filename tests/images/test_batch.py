@@ -35,7 +35,7 @@ def pixels():
 
 
 @pytest.fixture
-def picture(tmp_path, pixels):
+def picture(tmp_path: Path, pixels):
     path = tmp_path / "picture.png"
     Image.fromarray(pixels).save(path)
     return path
@@ -49,7 +49,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize(("layout", "arrange"), LAYOUTS.values(), ids=LAYOUTS.keys())
-def test_a_float_graph_gets_pixels_from_0_to_1_in_its_layout(picture, pixels, layout, arrange) -> None:
+def test_a_float_graph_gets_pixels_from_0_to_1_in_its_layout(picture, pixels, layout: ImageLayout, arrange) -> None:
     batch = read_images([picture], spec(layout, height=6, width=9))
     assert batch.images.dtype == np.float32
     assert batch.images.flags.c_contiguous
@@ -84,7 +84,7 @@ BAD_NORMALISATIONS = {
 
 
 @pytest.mark.parametrize(("numbers", "message"), BAD_NORMALISATIONS.values(), ids=BAD_NORMALISATIONS.keys())
-def test_a_normalisation_that_cannot_be_is_refused(picture, numbers, message) -> None:
+def test_a_normalisation_that_cannot_be_is_refused(picture, numbers, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         read_images([picture], spec(height=6, width=9), normalisation=Normalisation(**numbers))
 
@@ -101,7 +101,9 @@ def test_what_the_ensemble_says_is_applied_unless_the_call_says_otherwise(pictur
     assert [one.normalised[0].by for one in (by_ensemble, by_call)] == ["ensemble", "given"]
 
 
-def test_a_picture_of_which_nobody_says_how_it_is_normalised_is_refused_with_what_to_give(picture, tmp_path) -> None:
+def test_a_picture_of_which_nobody_says_how_it_is_normalised_is_refused_with_what_to_give(
+    picture, tmp_path: Path
+) -> None:
     image = image_input(spec(height=6, width=9))
     remedy = r"give normalisation=Normalisation\(mean=\(…\), std=\(…\)\), or Normalisation\(\) where training took"
     with pytest.raises(RuntimeInputError, match=rf"picture\.png: this ensemble does not say .*{remedy}"):
@@ -138,7 +140,7 @@ def test_a_picture_of_the_right_size_is_the_same_with_resize(picture) -> None:
     assert np.array_equal(plain, scaled)
 
 
-def test_the_rotation_that_a_camera_notes_is_applied(tmp_path, pixels) -> None:
+def test_the_rotation_that_a_camera_notes_is_applied(tmp_path: Path, pixels) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn right
     Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
@@ -146,14 +148,14 @@ def test_the_rotation_that_a_camera_notes_is_applied(tmp_path, pixels) -> None:
     assert np.array_equal(batch.images[0], np.rot90(pixels, -1))
 
 
-def test_a_grey_graph_gets_one_channel(tmp_path) -> None:
+def test_a_grey_graph_gets_one_channel(tmp_path: Path) -> None:
     grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
     Image.fromarray(grey).save(tmp_path / "grey.png")
     batch = read_images([tmp_path / "grey.png"], spec(ImageLayout.NHWC, preprocess=True, channels=1, height=3, width=4))
     assert np.array_equal(batch.images, grey[np.newaxis, ..., np.newaxis])
 
 
-def test_arrays_are_taken_as_they_are_one_image_or_a_batch(tmp_path) -> None:
+def test_arrays_are_taken_as_they_are_one_image_or_a_batch(tmp_path: Path) -> None:
     values = np.random.default_rng(1).standard_normal((3, 3, 32, 32)).astype(np.float32)
     np.save(tmp_path / "one.npy", values[0])
     np.save(tmp_path / "three.npy", values)
@@ -202,7 +204,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize(("name", "write", "message"), BAD_FILES.values(), ids=BAD_FILES.keys())
-def test_a_file_that_cannot_be_taken_is_refused_by_name(tmp_path, name, write, message) -> None:
+def test_a_file_that_cannot_be_taken_is_refused_by_name(tmp_path: Path, name: str, write, message: str) -> None:
     write(tmp_path / name)
     with pytest.raises(RuntimeInputError, match=rf"{name}.*{message}"):
         read_images([tmp_path / name], spec())
@@ -238,13 +240,13 @@ def test_no_file_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.png")), ids=lambda path: path.stem)
-def test_the_example_images_fit_the_default_graph(path) -> None:
+def test_the_example_images_fit_the_default_graph(path: Path) -> None:
     batch = read_images([path], spec())
     assert batch.images.shape == (1, 3, 32, 32)
     assert 0.0 <= batch.images.min() < batch.images.max() <= 1.0
 
 
-def test_a_folder_in_the_place_of_a_file_says_what_to_give(tmp_path) -> None:
+def test_a_folder_in_the_place_of_a_file_says_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(
         RuntimeInputError,
         match=r"it is a folder: give the files in it, such as .*\*\.png; .* --out predictions.parquet` scores",

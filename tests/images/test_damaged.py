@@ -4,6 +4,7 @@
 """
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def mutant(content, random):
 
 
 @pytest.mark.parametrize("kind", SEEDS)
-def test_a_damaged_file_is_a_picture_or_an_error_that_names_it(tmp_path, kind) -> None:
+def test_a_damaged_file_is_a_picture_or_an_error_that_names_it(tmp_path: Path, kind: str) -> None:
     path = tmp_path / ("a.npy" if kind == "npy" else "a.bin")
     random = np.random.default_rng(list(SEEDS).index(kind))
     errors = []

@@ -3,6 +3,7 @@
 import os
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def read(path, spec, **options):
 
 
 @pytest.fixture
-def write(tmp_path):
+def write(tmp_path: Path):
     def run(content, name="picture.bin"):
         (tmp_path / name).write_bytes(content)
         return tmp_path / name
@@ -40,7 +41,7 @@ def write(tmp_path):
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", ORIENTED)
-def test_every_orientation_is_applied(write, kind, orientation) -> None:
+def test_every_orientation_is_applied(write, kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"lossless": True} if kind == "WEBP" else {}
@@ -50,7 +51,7 @@ def test_every_orientation_is_applied(write, kind, orientation) -> None:
 
 
 @pytest.mark.parametrize("orientation", ORIENTED)
-def test_every_orientation_of_a_photograph_is_applied(write, orientation) -> None:
+def test_every_orientation_of_a_photograph_is_applied(write, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     plain, turned = (
@@ -62,7 +63,7 @@ def test_every_orientation_of_a_photograph_is_applied(write, orientation) -> Non
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0nonsense", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0"], ids=str)
-def test_broken_exif_leaves_a_picture_upright(write, exif) -> None:
+def test_broken_exif_leaves_a_picture_upright(write, exif: bytes) -> None:
     path = write(encoded(Image.fromarray(PIXELS), "PNG", exif=exif))
     assert np.array_equal(read(path, pixels_spec()), PIXELS)
 
@@ -108,7 +109,7 @@ DEEP = {
 
 
 @pytest.mark.parametrize("content", DEEP.values(), ids=DEEP.keys())
-def test_more_than_8_bits_a_channel_are_refused_instead_of_cut(write, content) -> None:
+def test_more_than_8_bits_a_channel_are_refused_instead_of_cut(write, content: bytes) -> None:
     with pytest.raises(RuntimeInputError, match=r"picture.bin has more than 8 bits a channel .*or give .npy"):
         read(write(content), pixels_spec())
 
@@ -155,14 +156,14 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("content", OTHERS.values(), ids=OTHERS.keys())
-def test_another_format_is_refused_and_those_that_are_read_are_named(write, content) -> None:
+def test_another_format_is_refused_and_those_that_are_read_are_named(write, content: bytes) -> None:
     with pytest.raises(
         RuntimeInputError, match=r"picture.bin cannot .*another format than PNG, JPEG, .*save it as PNG"
     ):
         read(write(content, "picture.bin"), pixels_spec())
 
 
-def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(write, monkeypatch) -> None:
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(write, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(encoded(Image.fromarray(PIXELS), "PNG"))
     monkeypatch.setattr(pictures, "MOST_PIXELS", 53)
     with pytest.raises(RuntimeInputError, match=r"picture.bin has more pixels \(9x6\) than are read \(53\)"):
@@ -170,7 +171,7 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(write, mon
 
 
 @pytest.mark.parametrize("size", [12_000, 60_000], ids=["where Pillow warns", "where Pillow refuses"])
-def test_a_decompression_bomb_is_an_error(write, size) -> None:
+def test_a_decompression_bomb_is_an_error(write, size: int) -> None:
     bomb = png(np.zeros((1, 1), np.uint8), bits=8, colour=0)
     header = b"IHDR" + struct.pack(">IIBBBBB", size, size, 8, 0, 0, 0, 0)
     bomb = bomb[:12] + header + struct.pack(">I", zlib.crc32(header)) + bomb[33:]
@@ -178,7 +179,7 @@ def test_a_decompression_bomb_is_an_error(write, size) -> None:
         read(write(bomb), pixels_spec(), resize=True)
 
 
-def test_a_large_file_is_refused(write, monkeypatch) -> None:
+def test_a_large_file_is_refused(write, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(encoded(Image.fromarray(PIXELS), "PNG"))
     monkeypatch.setattr(pictures, "MOST_BYTES", 10)
     with pytest.raises(RuntimeInputError, match=r"bytes, pictures are read up to 10"):
@@ -200,19 +201,19 @@ NOT_FILES = {
 
 @pytest.mark.parametrize("suffix", ["png", "npy"])
 @pytest.mark.parametrize("kind", NOT_FILES)
-def test_what_is_no_file_is_refused_at_once(tmp_path, kind, suffix) -> None:
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
     NOT_FILES[kind](path)
     with pytest.raises(RuntimeInputError, match=rf"a.{suffix} cannot be read as .*{kind}"):
         read(path, pixels_spec())
 
 
-def test_a_name_with_a_zero_byte_is_refused(tmp_path) -> None:
+def test_a_name_with_a_zero_byte_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RuntimeInputError, match="an image must be a path, found text with a zero byte"):
         read(tmp_path / "a\0.png", pixels_spec())
 
 
-def test_links_are_followed_and_names_may_be_of_any_script(tmp_path, write) -> None:
+def test_links_are_followed_and_names_may_be_of_any_script(tmp_path: Path, write) -> None:
     path = write(encoded(Image.fromarray(PIXELS), "PNG"), "猫 é.PNG")
     (tmp_path / "link.png").symlink_to(path)
     batch = read_images([path, tmp_path / "link.png", path], pixels_spec())

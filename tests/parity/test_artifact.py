@@ -34,7 +34,7 @@ def judged(make=encoder, fault=None, limits=None, seed=0):
 
 @pytest.mark.parametrize("make", [encoder, linear])
 @pytest.mark.parametrize("seed", range(3))
-def test_what_is_right_is_the_same_for_every_output(make, seed) -> None:
+def test_what_is_right_is_the_same_for_every_output(make, seed: int) -> None:
     report = judged(make, seed=seed)
     assert report.passed, report.failures
     names = [output.name for output in known(make, seed)[0].signature.outputs]
@@ -93,7 +93,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", [name for name in FAULTS if FAULTS[name] is not None])
-def test_a_planted_fault_is_found(name) -> None:
+def test_a_planted_fault_is_found(name: str) -> None:
     assert not judged(fault=FAULTS[name]).passed
 
 
@@ -116,7 +116,7 @@ FEW = {
 
 
 @pytest.mark.parametrize("name", first(3, [*FEW, None]))
-def test_large_members_meet_few_samples_and_a_planted_fault_is_found(name) -> None:
+def test_large_members_meet_few_samples_and_a_planted_fault_is_found(name: str | None) -> None:
     ensemble, golden = known(linear)
     sizes = allowed_sizes("eager", Limits(), None, None)
     plan = Plan(members=3, batch_sizes=sizes, tolerance=TOLERANCES[Precision.FLOAT32], every_sample=False)
@@ -128,7 +128,7 @@ def test_large_members_meet_few_samples_and_a_planted_fault_is_found(name) -> No
 
 @pytest.mark.parametrize(("sample_seconds", "largest"), [(1e-9, 257), (0.1, 33)])
 def test_what_a_sample_is_said_to_cost_decides_about_the_largest_batch_and_not_the_clock(
-    sample_seconds, largest
+    sample_seconds: float, largest: int
 ) -> None:
     ensemble, golden = known(linear)
     sizes, tolerance = (1, 3, golden.samples), TOLERANCES[Precision.FLOAT32]
@@ -148,7 +148,7 @@ def test_swapped_members_are_found() -> None:
 
 
 @pytest.mark.parametrize("cond_id", [-1, 3, 2**31 - 1, 2**32, 2**63 - 1, -(2**63)])
-def test_an_id_that_is_taken_for_a_member_is_found(cond_id) -> None:
+def test_an_id_that_is_taken_for_a_member_is_found(cond_id: int) -> None:
     ensemble, golden = known(linear)
     runner = EagerRunner(ensemble)
     inner = runner.run
@@ -159,7 +159,7 @@ def test_an_id_that_is_taken_for_a_member_is_found(cond_id) -> None:
 
 
 @pytest.mark.parametrize("sizes", [(2,), (8,), (1, 5)])
-def test_an_artifact_of_fixed_batches_meets_every_sample(sizes) -> None:
+def test_an_artifact_of_fixed_batches_meets_every_sample(sizes: tuple[int, ...]) -> None:
     limits = Limits(batch_sizes=sizes)
     assert judged(linear, limits=limits).passed
     worst = judged(linear, fault=changed("y", lambda array: array), limits=limits)

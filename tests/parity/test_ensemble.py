@@ -6,16 +6,17 @@ import functools
 import numpy as np
 import pytest
 from eager import encoder, linear, together
+from shared import Built
 from thorough import first
 
 from hnexport.bundle import read_golden, read_manifest
+from hnexport.confine.trust import Trust
 from hnexport.parity import TOLERANCES, Precision, compute_golden, probe_inputs
 from hnexport.parity.batches import LARGE_WEIGHTS
 from hnexport.parity.ensemble import ENSEMBLES, EnsembleRunner, verify_ensemble
 from hnexport.parity.limits import FULL, Limits
 from hnexport.parity.providers import Device
 from hnexport.spec import Signature, Slot
-from hnexport.trust import Trust
 
 TOLERANCE = TOLERANCES[Precision.FLOAT32]
 
@@ -33,14 +34,14 @@ def check(name, built, fault=None, limits=FULL):
 
 
 @pytest.mark.parametrize("name", ENSEMBLES)
-def test_every_member_and_their_summary_are_the_same(name, built) -> None:
+def test_every_member_and_their_summary_are_the_same(name: str, built: Built) -> None:
     report = check(name, built)
     assert report.passed, report.failures
     assert [comparison.member for comparison in report.comparisons] == [0, 1, 2]
     assert set(report.batch_sizes) == {1, 3, len(read_golden(built.path).kinds), 33}
 
 
-def test_a_build_verifies_the_ensembles(built) -> None:
+def test_a_build_verifies_the_ensembles(built: Built) -> None:
     verified = list(built.manifest.parity)
     assert verified[-2:] == ["onnx-ensemble", "torchscript-ensemble"]
 
@@ -77,14 +78,14 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_found_and_named(fault, built) -> None:
+def test_a_planted_fault_is_found_and_named(fault: str, built: Built) -> None:
     plant, named = FAULTS[fault]
     report = check("onnx-ensemble", built, plant)
     assert not report.passed
     assert any(named in line for line in report.failures), report.failures
 
 
-def test_a_runtime_that_loses_nan_may_leave_means_numbers_but_not_an_unknown_members_own(built) -> None:
+def test_a_runtime_that_loses_nan_may_leave_means_numbers_but_not_an_unknown_members_own(built: Built) -> None:
     means, _ = FAULTS["a mean that leaves out NaN"]
     report = check("onnx-ensemble", built, means, Limits(keeps_nan=False))
     assert report.passed, report.failures
@@ -93,7 +94,7 @@ def test_a_runtime_that_loses_nan_may_leave_means_numbers_but_not_an_unknown_mem
     assert not check("onnx-ensemble", built, everything, Limits(keeps_nan=False)).passed
 
 
-def test_the_tolerance_is_the_single_runs(built) -> None:
+def test_the_tolerance_is_the_single_runs(built: Built) -> None:
     report = check("onnx-ensemble", built, lambda o: {"member_logits": o["member_logits"] * np.float32(1 + 1e-4)})
     assert not report.passed
     assert dataclasses.asdict(TOLERANCE)["relative_l2"] < 1e-4
@@ -139,7 +140,7 @@ def test_an_ensemble_of_any_signature_is_the_same(make) -> None:
 
 
 @pytest.mark.parametrize("cond_id", [-1, 3, 2**31 - 1, 2**32, 2**63 - 1, -(2**63)])
-def test_an_ensemble_that_takes_an_unknown_id_is_found(cond_id) -> None:
+def test_an_ensemble_that_takes_an_unknown_id_is_found(cond_id: int) -> None:
     report = judged(linear, ids=lambda ids: np.where(ids == cond_id, 2, ids))
     assert any(f"cond_id {cond_id}" in line for line in report.failures)
 
@@ -185,7 +186,7 @@ LARGE = {
 
 
 @pytest.mark.parametrize("name", first(2, [*LARGE, None]))
-def test_large_members_meet_few_samples_together_and_a_planted_fault_is_found(name) -> None:
+def test_large_members_meet_few_samples_together_and_a_planted_fault_is_found(name: str | None) -> None:
     report = judged(linear, **(LARGE[name] if name else {}), weights=LARGE_WEIGHTS + 1)
     assert report.batch_sizes == (1, 3, known(linear)[1].samples)
     assert report.passed == (name is None), report.failures

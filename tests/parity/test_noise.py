@@ -83,7 +83,7 @@ def test_another_mean_is_found_although_a_sample_is_ill_conditioned() -> None:
 
 @pytest.mark.parametrize("classes", [1, 2])
 @pytest.mark.parametrize("seed", seeds(6, 20))
-def test_networks_of_few_classes_are_not_accused(classes, seed) -> None:
+def test_networks_of_few_classes_are_not_accused(classes: int, seed: int) -> None:
     ensemble = pipeline(classes=classes, seed=seed)
     report = judged(ensemble, golden_of(ensemble, seed))
     assert report.passed, report.failures
@@ -123,14 +123,14 @@ EDITS = {
 
 @pytest.mark.parametrize("name", EDITS)
 @pytest.mark.parametrize("seed", seeds(6, 20))
-def test_odd_weights_are_not_accused(name, seed) -> None:
+def test_odd_weights_are_not_accused(name: str, seed: int) -> None:
     ensemble = pipeline(seed=seed, edit=EDITS[name])
     report = judged(ensemble, golden_of(ensemble, seed))
     assert report.passed, report.failures
 
 
 @pytest.mark.parametrize("seed", seeds(6, 20))
-def test_means_near_a_pixel_are_not_accused(seed) -> None:
+def test_means_near_a_pixel_are_not_accused(seed: int) -> None:
     random = np.random.default_rng(seed)
     mean = tuple(
         round(pixel / 255, int(digits))
@@ -223,7 +223,7 @@ def test_golden_samples_are_the_same_in_two_builds() -> None:
 @pytest.mark.parametrize(
     ("members", "seconds", "expected"), [(3, 1e-3, (3, MOST_DRAWS)), (1000, 1e-3, (100, 5)), (10, 1.5, (1, 1))]
 )
-def test_draws_fit_into_their_budget(members, seconds, expected) -> None:
+def test_draws_fit_into_their_budget(members: int, seconds: float, expected: tuple[int, int]) -> None:
     assert draws_within(members, seconds) == expected
 
 

@@ -18,7 +18,7 @@ EVEN = torch.full((2, 3, 160, 160), 0.3, dtype=torch.float64)
     ],
     ids=["sum", "mean", "cumsum"],
 )
-def test_the_drift_of_equal_terms_is_in_the_noise(func, args, least) -> None:
+def test_the_drift_of_equal_terms_is_in_the_noise(func, args, least: float) -> None:
     result = func(*args)
     sums = Sums.of(func, args, {}, result)
     assert sums is not None

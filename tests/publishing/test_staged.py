@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from pathlib import Path
 from typing import Never
 
 import pytest
@@ -64,7 +65,7 @@ def text_at(kind, target):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_target_appears_when_the_body_is_done(tmp_path, kind, moves) -> None:
+def test_the_target_appears_when_the_body_is_done(tmp_path: Path, kind: str, moves: PlainMoves | SystemMoves) -> None:
     target = tmp_path / "target"
     with KINDS[kind](target, moves=moves) as new:
         fill(kind, new)
@@ -78,7 +79,9 @@ def test_the_target_appears_when_the_body_is_done(tmp_path, kind, moves) -> None
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
-def test_a_failure_leaves_nothing(tmp_path, kind, error, moves) -> Never:
+def test_a_failure_leaves_nothing(
+    tmp_path: Path, kind: str, error: type[BaseException], moves: PlainMoves | SystemMoves
+) -> Never:
     with pytest.raises(error), KINDS[kind](tmp_path / "target", moves=moves) as new:
         fill(kind, new)
         raise error
@@ -87,7 +90,9 @@ def test_a_failure_leaves_nothing(tmp_path, kind, error, moves) -> Never:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("appear", APPEARANCES.values(), ids=APPEARANCES)
-def test_what_appears_meanwhile_stays_and_is_an_error_that_names_it(tmp_path, kind, appear, moves) -> None:
+def test_what_appears_meanwhile_stays_and_is_an_error_that_names_it(
+    tmp_path: Path, kind: str, appear, moves: PlainMoves | SystemMoves
+) -> None:
     target = tmp_path / "target"
     with (
         pytest.raises(BundleError, match=r"target exists, a .* that appeared meanwhile: it stays and nothing was"),
@@ -105,7 +110,9 @@ def test_what_appears_meanwhile_stays_and_is_an_error_that_names_it(tmp_path, ki
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_of_two_at_once_one_is_published_and_the_other_is_refused(tmp_path, kind, moves) -> None:
+def test_of_two_at_once_one_is_published_and_the_other_is_refused(
+    tmp_path: Path, kind: str, moves: PlainMoves | SystemMoves
+) -> None:
     target = tmp_path / "target"
     with pytest.raises(BundleError, match="appeared meanwhile"), KINDS[kind](target, moves=moves) as slow:
         fill(kind, slow, "slow")
@@ -115,7 +122,7 @@ def test_of_two_at_once_one_is_published_and_the_other_is_refused(tmp_path, kind
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_the_rules_allow_is_replaced(tmp_path, kind, moves) -> None:
+def test_what_the_rules_allow_is_replaced(tmp_path: Path, kind: str, moves: PlainMoves | SystemMoves) -> None:
     target = tmp_path / "target"
     publish(kind, target, None, moves, "old")
     publish(kind, target, REPLACE, moves, "new")
@@ -125,7 +132,9 @@ def test_what_the_rules_allow_is_replaced(tmp_path, kind, moves) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("appear", ["a full folder", "a file", "a dangling link"])
-def test_what_the_rules_do_not_allow_stays(tmp_path, kind, appear, moves) -> None:
+def test_what_the_rules_do_not_allow_stays(
+    tmp_path: Path, kind: str, appear: str, moves: PlainMoves | SystemMoves
+) -> None:
     target = tmp_path / "target"
     APPEARANCES[appear](target)
     before = target.lstat().st_ino
@@ -135,7 +144,7 @@ def test_what_the_rules_do_not_allow_stays(tmp_path, kind, appear, moves) -> Non
     assert names(tmp_path) == ["target"]
 
 
-def test_what_is_carried_over_is_what_it_was(tmp_path, moves) -> None:
+def test_what_is_carried_over_is_what_it_was(tmp_path: Path, moves: PlainMoves | SystemMoves) -> None:
     target = folder_of(tmp_path / "target", ours="old", README="my notes")
     publish("folder", target, REPLACE, moves)
     assert (target / "README").read_text() == "my notes"
@@ -172,7 +181,9 @@ LATE = {
 
 
 @pytest.mark.parametrize("late", LATE.values(), ids=LATE)
-def test_what_is_put_into_the_target_at_the_last_moment_stays(tmp_path, late, moves) -> None:
+def test_what_is_put_into_the_target_at_the_last_moment_stays(
+    tmp_path: Path, late, moves: PlainMoves | SystemMoves
+) -> None:
     target = folder_of(tmp_path / "target", ours="old", README="my notes")
     with pytest.raises(BundleError, match="changed while it was being replaced: it stays as it is"):
         publish("folder", target, REPLACE, Hooked(moves, target, late))
@@ -183,7 +194,9 @@ def test_what_is_put_into_the_target_at_the_last_moment_stays(tmp_path, late, mo
     assert (target / "README").read_text() == (tmp_path / "expected" / "README").read_text()
 
 
-def test_a_file_that_takes_the_targets_place_at_the_last_moment_stays(tmp_path, moves) -> None:
+def test_a_file_that_takes_the_targets_place_at_the_last_moment_stays(
+    tmp_path: Path, moves: PlainMoves | SystemMoves
+) -> None:
     target = folder_of(tmp_path / "target", ours="old")
 
     def swap(target) -> None:
@@ -196,7 +209,9 @@ def test_a_file_that_takes_the_targets_place_at_the_last_moment_stays(tmp_path, 
     assert names(tmp_path) == ["aside", "target"]
 
 
-def test_what_is_put_into_the_old_folder_by_a_program_that_has_it_open_stays(tmp_path, moves, caplog) -> None:
+def test_what_is_put_into_the_old_folder_by_a_program_that_has_it_open_stays(
+    tmp_path: Path, moves: PlainMoves | SystemMoves, caplog: pytest.LogCaptureFixture
+) -> None:
     target = folder_of(tmp_path / "target", ours="old")
     handle = os.open(target, os.O_RDONLY)
     try:
@@ -221,7 +236,9 @@ def test_what_is_put_into_the_old_folder_by_a_program_that_has_it_open_stays(tmp
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG], ids=errno.errorcode.get)
-def test_a_full_disk_is_an_error_of_the_callers_kind(tmp_path, kind, code, moves) -> Never:
+def test_a_full_disk_is_an_error_of_the_callers_kind(
+    tmp_path: Path, kind: str, code: int, moves: PlainMoves | SystemMoves
+) -> Never:
     rules = Rules(error=CheckpointError, called="name")
     with (
         pytest.raises(CheckpointError, match="is full: .*; free some space, or choose another name"),
@@ -235,7 +252,9 @@ def test_a_full_disk_is_an_error_of_the_callers_kind(tmp_path, kind, code, moves
 @pytest.mark.parametrize(
     "name", ["n" * 255, "a b\n\t[red]", b"\xff\xfe".decode("utf-8", "surrogateescape"), "x." + "y" * 253]
 )
-def test_every_name_that_a_file_may_have_can_be_published(tmp_path, kind, name, moves) -> None:
+def test_every_name_that_a_file_may_have_can_be_published(
+    tmp_path: Path, kind: str, name: str, moves: PlainMoves | SystemMoves
+) -> None:
     target = tmp_path / name
     publish(kind, target, None, moves, "old")
     publish(kind, target, REPLACE, moves, "new")
@@ -243,7 +262,9 @@ def test_every_name_that_a_file_may_have_can_be_published(tmp_path, kind, name, 
     assert names(tmp_path) == [name]
 
 
-def test_what_lies_in_a_layer_of_an_image_stays_and_the_message_says_why(tmp_path, moves, monkeypatch) -> None:
+def test_what_lies_in_a_layer_of_an_image_stays_and_the_message_says_why(
+    tmp_path: Path, moves: PlainMoves | SystemMoves, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = folder_of(tmp_path / "target", ours="old")
 
     def refuse(*_) -> Never:

@@ -1,10 +1,12 @@
 """What rounding the bases changes in answers: counted by hand from the members' own outputs."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from fixture_types import MakeSpec, MakeTensors
 
 from hnexport.bundle.manifest import BasisJudgement
 from hnexport.errors import RuntimeInputError
@@ -18,7 +20,7 @@ SAMPLES = 70
 
 
 @pytest.fixture(scope="module")
-def pair(make_spec, make_tensors):
+def pair(make_spec: MakeSpec, make_tensors: MakeTensors):
     """An ensemble before and after its bases were rounded to int4."""
     spec = make_spec()
     exact = Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test")
@@ -26,7 +28,7 @@ def pair(make_spec, make_tensors):
 
 
 @pytest.fixture(scope="module")
-def data(pair, tmp_path_factory):
+def data(pair, tmp_path_factory: pytest.TempPathFactory):
     shape = pair[0].signature.inputs[0].shape[1:]
     random = np.random.default_rng(3)
     path = tmp_path_factory.mktemp("data") / "held-out.npz"
@@ -69,7 +71,7 @@ def test_a_limit_is_one_of_what_was_lost_and_a_gain_passes(pair, data) -> None:
         JudgedOn(place=data, budget=Budget(agreement=found.agreement + 1e-3))(*pair)
 
 
-def test_without_labels_agreement_is_judged_and_accuracy_is_refused(pair, data, tmp_path) -> None:
+def test_without_labels_agreement_is_judged_and_accuracy_is_refused(pair, data, tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", np.load(data)["image"])
     found = JudgedOn(place=tmp_path / "images.npy")(*pair)
     assert (found.accuracy, found.accuracy_before) == (None, None)

@@ -1,6 +1,7 @@
 """Batch norms between convolutions compute in int8, where they lose little and an integer convolution reads them."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def operators(found):
     return [node.op_type for node in found.rounded.network.graph.node]
 
 
-def test_a_norm_before_a_convolution_is_one_in_int8_with_any_factors(tmp_path) -> None:
+def test_a_norm_before_a_convolution_is_one_in_int8_with_any_factors(tmp_path: Path) -> None:
     _, found, (comparison, levels) = made(Preactivated, tmp_path)
     assert operators(found).count("Conv") == found.layers == 2
     assert not {"Add", "Relu", "BatchNormalization"}.intersection(operators(found))
@@ -74,7 +75,7 @@ def test_a_norm_before_a_convolution_is_one_in_int8_with_any_factors(tmp_path) -
     assert levels == pytest.approx(0.5, abs=1e-2)
 
 
-def test_a_norm_that_loses_too_much_is_a_factor_and_a_sum_in_float32_and_is_named(tmp_path) -> None:
+def test_a_norm_that_loses_too_much_is_a_factor_and_a_sum_in_float32_and_is_named(tmp_path: Path) -> None:
     """Its channels are of so different sizes that one scale for all leaves nothing of the small ones."""
     built, found, (comparison, _) = made(lambda: Preactivated((100.0, 0.1, 0.1, 0.1)), tmp_path)
     assert [kept.layer for kept in found.kept] == ["norm.weight"]
@@ -87,7 +88,7 @@ def test_a_norm_that_loses_too_much_is_a_factor_and_a_sum_in_float32_and_is_name
     assert [layer.norm for layer in every] == [True, False]
 
 
-def test_a_norm_whose_convolution_stays_in_float32_stays_too(tmp_path) -> None:
+def test_a_norm_whose_convolution_stays_in_float32_stays_too(tmp_path: Path) -> None:
     built, _, _ = made(Preactivated, tmp_path)
     norm, conv = layers(split(tmp_path / "bundle", built.manifest))
     assert useful([norm, conv]) == [norm, conv]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from shared import Built
 
 from hnexport.evaluate.targets import ReadOptions
 from hnexport.quantise import proof
@@ -13,7 +14,7 @@ from hnexport.rows import taken
 
 
 @pytest.fixture(scope="module")
-def made(built, tmp_path_factory):
+def made(built: Built, tmp_path_factory: pytest.TempPathFactory):
     """The network of the small bundle, member 1's parameters, and a sample."""
     shape = built.manifest.signature.inputs[0].shape[1:]
     path = tmp_path_factory.mktemp("samples") / "images.npy"
@@ -32,7 +33,7 @@ def test_onnxruntime_computes_the_rounded_network(made) -> None:
 
 
 @pytest.mark.parametrize("value", ["group2.block1/Relu", "group2.block1/Relu_2"], ids=["norm", "convolution"])
-def test_a_sum_that_left_its_range_is_found(value, made, monkeypatch) -> None:
+def test_a_sum_that_left_its_range_is_found(value: str, made, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where two products of uint8 and int8 are summed in 16 bits: a level that should be larger is not."""
     run = proof._run
 
@@ -51,7 +52,7 @@ def test_a_sum_that_left_its_range_is_found(value, made, monkeypatch) -> None:
     assert "left the range of this processor's instructions" in comparison.reason
 
 
-def test_what_is_wrong_behind_the_last_rounding_is_found(made, monkeypatch) -> None:
+def test_what_is_wrong_behind_the_last_rounding_is_found(made, monkeypatch: pytest.MonkeyPatch) -> None:
     run = proof._run
 
     def shifted(network, parameters, inputs, names):

@@ -4,14 +4,16 @@ import dataclasses
 
 import numpy as np
 import pytest
+from fixture_types import BuiltOnce
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 from scipy.special import softmax
 from shared import built_list
 
 from hnexport.errors import RuntimeInputError
-from hnexport.runtime import AnytimePrediction, Until, load
+from hnexport.runtime import AnytimePrediction, LoadedEnsemble, Until, load
 from hnexport.runtime.anytime import check_anytime, predict_until
 from hnexport.runtime.uncertainty import summarise
 from hnexport.runtime.until import as_until
@@ -58,7 +60,7 @@ def test_exact_votes_are_those_of_all_members(logits) -> None:
 
 
 @pytest.mark.parametrize("members", [2, 4, 7])
-def test_thousands_of_rows_whose_members_are_sure_and_disagree_keep_their_answers(members) -> None:
+def test_thousands_of_rows_whose_members_are_sure_and_disagree_keep_their_answers(members: int) -> None:
     random = np.random.default_rng(members)
     logits = random.choice([0.0, 1.0, 1000.0], size=(members, 5000, 3))
     whole = summarise(logits)
@@ -111,7 +113,7 @@ def telling(logits, least=1):
 
 
 @pytest.mark.parametrize("least", [1, 3])
-def test_members_are_counted_as_a_plain_loop_counts_them(ensemble, least) -> None:
+def test_members_are_counted_as_a_plain_loop_counts_them(ensemble: LoadedEnsemble, least: int) -> None:
     images = np.random.default_rng(5).standard_normal((16, 3, 8, 8)).astype(np.float32)
     logits = ensemble.predict(images, members="all")
     confidence = telling(logits, least)
@@ -135,7 +137,9 @@ def test_members_are_counted_as_a_plain_loop_counts_them(ensemble, least) -> Non
 @pytest.mark.parametrize("strategy", ["materialised", "generated"])
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("name", ["hypernet", "batch-ensemble", "list"])
-def test_members_of_an_image_do_not_depend_on_the_others_of_its_batch(built_once, name, engine, strategy) -> None:
+def test_members_of_an_image_do_not_depend_on_the_others_of_its_batch(
+    built_once: BuiltOnce, name: str, engine: str, strategy: str
+) -> None:
     bundle = built_list("cnn").path if name == "list" else built_once(name)
     ensemble = load(bundle, engine=engine, strategy=strategy, provider="cpu", check="none")
     (image,) = ensemble.signature.inputs
@@ -152,7 +156,7 @@ def test_members_of_an_image_do_not_depend_on_the_others_of_its_batch(built_once
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.65])
-def test_each_row_takes_what_its_own_members_say(confidence) -> None:
+def test_each_row_takes_what_its_own_members_say(confidence: float) -> None:
     logits = 2 * np.random.default_rng(7).standard_normal((8, 200, 4))
     used, means = reference(logits, confidence)
     found, _ = asked(logits, confidence)
@@ -170,7 +174,7 @@ def test_a_member_is_given_only_what_is_open() -> None:
     assert asked(logits[:, :2], 0.6)[1] == [[0, 1], [1]]  # the others are not run at all
 
 
-def test_members_are_asked_in_the_order_that_is_given(ensemble, images) -> None:
+def test_members_are_asked_in_the_order_that_is_given(ensemble: LoadedEnsemble, images: NDArray[np.float32]) -> None:
     found = ensemble.predict_mean(images, members=[4, 1, 7], until=Until(confidence=0.01, least=2))
     assert found.members == (4, 1, 7)
     assert found.members_used.tolist() == [2, 2, 2, 2]
@@ -180,7 +184,9 @@ def test_members_are_asked_in_the_order_that_is_given(ensemble, images) -> None:
 
 
 @pytest.mark.parametrize("until", ALL_RULES, ids=str)
-def test_nan_in_an_image_is_its_own_affair(ensemble, images, until) -> None:
+def test_nan_in_an_image_is_its_own_affair(
+    ensemble: LoadedEnsemble, images: NDArray[np.float32], until: float | str
+) -> None:
     broken = images.copy()
     broken[1] = np.nan
     found, whole = ensemble.predict_mean(broken, until=until), ensemble.predict_mean(images, until=until)
@@ -200,7 +206,7 @@ def test_nan_in_an_image_is_its_own_affair(ensemble, images, until) -> None:
         ("pixels", "classes along axis"),
     ],
 )
-def test_only_logits_of_a_batch_can_be_stopped(name, reason) -> None:
+def test_only_logits_of_a_batch_can_be_stopped(name: str, reason: str) -> None:
     ensemble = load(built_list(name).path, provider="cpu", check="none")
     with pytest.raises(RuntimeInputError, match=f"only output is logits .batch, class., .*{reason}.*leave it out"):
         ensemble.predict_mean({}, until="exact")
@@ -225,7 +231,7 @@ def test_a_value_cannot_be_stopped() -> None:
     ],
     ids=str,
 )
-def test_what_is_no_rule_is_refused(ensemble, images, until, message) -> None:
+def test_what_is_no_rule_is_refused(ensemble: LoadedEnsemble, images: NDArray[np.float32], until, message: str) -> None:
     with pytest.raises(RuntimeInputError, match=message):
         ensemble.predict_mean(images, until=until)
 
@@ -239,6 +245,6 @@ def test_what_is_no_rule_is_refused(ensemble, images, until, message) -> None:
         ({"confidence": 0.8, "least": 0}, "least must be a whole number from 1"),
     ],
 )
-def test_a_rule_says_one_thing(arguments, message) -> None:
+def test_a_rule_says_one_thing(arguments, message: str) -> None:
     with pytest.raises(RuntimeInputError, match=message):
         Until(**arguments)

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from hnexport.errors import RuntimeInputError
 from hnexport.members import check_member, check_members
-from hnexport.runtime import load
+from hnexport.runtime import LoadedEnsemble, load
 from hnexport.runtime.inputs import check_input
 from hnexport.spec import TensorSpec
 
@@ -107,7 +108,7 @@ def test_a_table_is_taken_where_the_graph_takes_rows() -> None:
     assert np.array_equal(check_input(pd.DataFrame(VALUES.reshape(2, 6)), FLAT), VALUES.reshape(2, 6))
 
 
-def test_a_mapped_file_is_taken_without_a_copy(tmp_path) -> None:
+def test_a_mapped_file_is_taken_without_a_copy(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", VALUES)
     mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
     assert np.shares_memory(check_input(mapped, FLOATS), mapped)
@@ -168,7 +169,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_has_no_such_meaning_is_refused_with_what_to_do(make, message) -> None:
+def test_what_has_no_such_meaning_is_refused_with_what_to_do(make, message: str) -> None:
     with pytest.raises(RuntimeInputError, match=f"images: .*({message})") as caught:
         check_input(make(), FLOATS)
     assert len(str(caught.value)) < 500
@@ -218,7 +219,9 @@ def test_members_that_are_no_list_of_numbers_are_our_error(members) -> None:
     ],
     ids=["read-only", "gradients", "big-endian", "lists"],
 )
-def test_a_loaded_ensemble_predicts_from_them_as_from_an_array(ensemble, images, given) -> None:
+def test_a_loaded_ensemble_predicts_from_them_as_from_an_array(
+    ensemble: LoadedEnsemble, images: NDArray[np.float32], given
+) -> None:
     assert np.array_equal(ensemble.predict(given(images), member=1), ensemble.predict(images, member=1))
 
 

@@ -10,8 +10,8 @@ from shared import built_kind
 
 from hnexport.bundle.fitted import Anytime
 from hnexport.errors import RuntimeInputError
-from hnexport.precision import Precision
 from hnexport.runtime import Until, load
+from hnexport.spec.precision import Precision
 
 RULE = Anytime(
     order=(2, 0, 1),
@@ -58,12 +58,14 @@ def test_a_bundle_without_a_rule_says_how_to_get_one(plain) -> None:
 
 
 @pytest.mark.parametrize("members", [[2, 0, 1], [1]])
-def test_the_rule_goes_with_no_other_members(ensemble, members) -> None:
+def test_the_rule_goes_with_no_other_members(ensemble, members: list[int]) -> None:
     with pytest.raises(RuntimeInputError, match="in the bundle's own order, 2, 0, 1: name none"):
         ensemble.predict_mean(splits()[2].images[:2], members=members, until="bundle")
 
 
-def test_a_rule_that_was_chosen_in_another_precision_is_used_and_said_once(ensemble, caplog) -> None:
+def test_a_rule_that_was_chosen_in_another_precision_is_used_and_said_once(
+    ensemble, caplog: pytest.LogCaptureFixture
+) -> None:
     ensemble.manifest = dataclasses.replace(
         ensemble.manifest, anytime=dataclasses.replace(RULE, precision=Precision.INT8)
     )
@@ -76,6 +78,6 @@ def test_a_rule_that_was_chosen_in_another_precision_is_used_and_said_once(ensem
     ]
 
 
-def test_in_its_own_precision_nothing_is_said(ensemble, caplog) -> None:
+def test_in_its_own_precision_nothing_is_said(ensemble, caplog: pytest.LogCaptureFixture) -> None:
     ensemble.predict_mean(splits()[2].images[:2], until="bundle")
     assert caplog.records == []

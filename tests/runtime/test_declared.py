@@ -1,6 +1,7 @@
 """A file whose inputs and outputs are not the manifest's is named when it is loaded, with both."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import onnx
 import pytest
@@ -52,7 +53,7 @@ def rename(graph) -> None:
     ],
     ids=["another dtype", "another name", "a further input"],
 )
-def test_another_signature_is_refused_at_load(own_bundle, strategy, name, change, message) -> None:
+def test_another_signature_is_refused_at_load(own_bundle: Path, strategy: str, name: str, change, message: str) -> None:
     edit(own_bundle, name, change)
     with pytest.raises(BundleError, match=rf"{name}.*{message}"):
         load(own_bundle, provider="cpu", strategy=strategy)

@@ -40,7 +40,7 @@ def predict(member, images):
 
 @pytest.mark.parametrize("precision", list(LOAD_TOLERANCES))  # int8 has samples of its own
 @pytest.mark.parametrize(("factor", "passes"), [(0.9, True), (1.1, False)])
-def test_the_limit_is_the_one_in_the_table(precision, factor, passes) -> None:
+def test_the_limit_is_the_one_in_the_table(precision: Precision, factor: float, passes: bool) -> None:
     scale = 1 + factor * LOAD_TOLERANCES[precision].relative_l2
 
     def scaled(member, images):
@@ -71,7 +71,7 @@ def test_swapped_members_fail() -> None:
 @pytest.mark.parametrize(
     ("how", "calls"), [(Check.NONE, []), (Check.SAMPLE, [(4, 1)]), (Check.ALL, [(4, 3), (7, 3)])], ids=str
 )
-def test_a_check_computes_as_much_as_it_says(how, calls) -> None:
+def test_a_check_computes_as_much_as_it_says(how: Check, calls) -> None:
     made = []
     check(lambda member, images: made.append((member, len(images))) or predict(member, images), how)
     assert made == calls

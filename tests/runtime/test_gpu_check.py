@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from fixture_types import AskedSessions
+from shared import Built
 
 from hnexport.parity.tolerances import Precision
 from hnexport.runtime import CudaOptions
@@ -25,7 +27,7 @@ def tool():
 
 
 @pytest.fixture(autouse=True)
-def _quick(tool, monkeypatch) -> None:
+def _quick(tool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tool, "BATCHES", (1, 3))
     monkeypatch.setattr(tool, "REPEATS", 2)
     monkeypatch.setattr(tool, "LISTS", ("cnn",))
@@ -34,11 +36,13 @@ def _quick(tool, monkeypatch) -> None:
 
 
 @pytest.fixture
-def task(tool, built):
+def task(tool, built: Built):
     return tool.Task(bundle=built.path, provider="cpu", seconds=0.0, deadline=math.inf)
 
 
-def test_the_whole_table_on_the_cpu(tool, built, monkeypatch, tmp_path, capsys) -> None:
+def test_the_whole_table_on_the_cpu(
+    tool, built: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "table.json"
     arguments = ["gpu_check.py", str(built.path), "--provider", "cpu", "--seconds", "0", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", arguments)
@@ -81,7 +85,9 @@ def test_the_whole_table_on_the_cpu(tool, built, monkeypatch, tmp_path, capsys) 
     assert {line.count(" | ") for line in lines} == {6 - 1}  # six columns with two batch sizes
 
 
-def test_a_bundle_is_built_where_none_is_given(tool, monkeypatch, capsys) -> None:
+def test_a_bundle_is_built_where_none_is_given(
+    tool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(
         tool, "rows", lambda task, wanted: iter([tool.Row(check="one", passed=False, detail="a\nreason")])
     )
@@ -111,7 +117,7 @@ def test_a_check_that_raises_is_a_row_and_the_rest_is_made(tool, task) -> None:
     ]
 
 
-def test_a_check_for_which_no_time_is_left_is_not_begun(tool, built) -> None:
+def test_a_check_for_which_no_time_is_left_is_not_begun(tool, built: Built) -> None:
     late = tool.Task(bundle=built.path, provider="cpu", seconds=0.0, deadline=time.monotonic() - 1)
     rows = list(tool.rows(late))
     assert len(rows) > 20
@@ -119,7 +125,9 @@ def test_a_check_for_which_no_time_is_left_is_not_begun(tool, built) -> None:
     assert "not run: no time was left" in {row.detail for row in rows}
 
 
-def test_every_setting_loads_and_is_judged_by_its_own_tolerance(tool, built, pretend_cuda) -> None:
+def test_every_setting_loads_and_is_judged_by_its_own_tolerance(
+    tool, built: Built, pretend_cuda: AskedSessions
+) -> None:
     task = tool.Task(bundle=built.path, provider="cuda", seconds=0.0, deadline=0.0)
     halve(built.path)
     asked = set()
@@ -135,14 +143,14 @@ def test_every_setting_loads_and_is_judged_by_its_own_tolerance(tool, built, pre
 
 @pytest.mark.parametrize("precision", [Precision.TF32, Precision.FLOAT16])
 @pytest.mark.parametrize("file", ["model.pt", "model.pt2"])
-def test_pytorch_is_judged_by_the_precision(tool, task, file, precision) -> None:
+def test_pytorch_is_judged_by_the_precision(tool, task, file: str, precision: Precision) -> None:
     row = tool.torch_row(task, file, precision)
     assert row.passed
     assert (row.error > 1e-5) == (precision is Precision.FLOAT16)
 
 
 @pytest.mark.cuda
-def test_the_table_on_a_gpu(tool, built) -> None:
+def test_the_table_on_a_gpu(tool, built: Built) -> None:
     task = tool.Task(bundle=built.path, provider="cuda", seconds=0.0, deadline=math.inf)
     failed = [(row.check, row.detail) for row in tool.rows(task) if row.passed is False]
     assert failed == []

@@ -2,9 +2,11 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from hnexport.errors import BundleError
 from hnexport.runtime import load
@@ -21,7 +23,7 @@ def made_later(ensemble, images):
 
 
 @pytest.fixture
-def replaced(own_bundle):
+def replaced(own_bundle: Path):
     """Puts a bundle with other weights into the place of one by renaming, and removes that."""
 
     def put() -> None:
@@ -39,7 +41,9 @@ def replaced(own_bundle):
 
 @pytest.mark.each_once
 @pytest.mark.parametrize("how", LOADED)
-def test_a_member_made_after_the_bundle_was_replaced_is_refused(own_bundle, replaced, images, how) -> None:
+def test_a_member_made_after_the_bundle_was_replaced_is_refused(
+    own_bundle: Path, replaced, images: NDArray[np.float32], how: str
+) -> None:
     ensemble = load(own_bundle, provider="cpu", **LOADED[how])
     resident = ensemble.predict(images, member=0)
     replaced()
@@ -51,7 +55,9 @@ def test_a_member_made_after_the_bundle_was_replaced_is_refused(own_bundle, repl
 
 @pytest.mark.each_once
 @pytest.mark.parametrize("how", LOADED)
-def test_a_member_made_after_the_bundle_was_removed_is_refused(own_bundle, images, how) -> None:
+def test_a_member_made_after_the_bundle_was_removed_is_refused(
+    own_bundle: Path, images: NDArray[np.float32], how: str
+) -> None:
     ensemble = load(own_bundle, provider="cpu", **LOADED[how])
     shutil.rmtree(own_bundle)
     with pytest.raises(BundleError, match="was replaced or changed since it was loaded: load it again"):
@@ -60,7 +66,9 @@ def test_a_member_made_after_the_bundle_was_removed_is_refused(own_bundle, image
 
 @pytest.mark.each_once
 @pytest.mark.parametrize("how", LOADED)
-def test_the_same_bundle_in_its_place_is_the_same(own_bundle, shared_bundle, images, how) -> None:
+def test_the_same_bundle_in_its_place_is_the_same(
+    own_bundle: Path, shared_bundle: Path, images: NDArray[np.float32], how: str
+) -> None:
     ensemble = load(own_bundle, provider="cpu", **LOADED[how])
     shutil.rmtree(own_bundle)
     shutil.copytree(shared_bundle, own_bundle)

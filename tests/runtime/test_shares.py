@@ -17,11 +17,11 @@ def described(recipe, network="wrn-10-1", basis=BasisDtype.FLOAT32):
 
 @pytest.mark.parametrize("network", ["wrn-10-1", "wrn-28-10"])
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_members_are_materialised_exactly_where_the_convolutions_are_not_shared(recipe, network) -> None:
+def test_members_are_materialised_exactly_where_the_convolutions_are_not_shared(recipe: str, network: str) -> None:
     own = RECIPES[recipe].convolution is not Source.SHARED
     assert (own_share(described(recipe, network)) >= _OWN_SHARE) is own
 
 
 @pytest.mark.parametrize("basis", BasisDtype)
-def test_bases_in_fewer_bits_are_seen_in_the_stored_tensors(basis) -> None:
+def test_bases_in_fewer_bits_are_seen_in_the_stored_tensors(basis: BasisDtype) -> None:
     assert makes_bases(described("hypernet", basis=basis)) is (basis is not BasisDtype.FLOAT32)

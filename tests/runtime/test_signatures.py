@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+from fixture_types import AskedSessions
 from module_ensembles import ENSEMBLES
 from shared import built_list
 
@@ -40,7 +41,7 @@ def texts():
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", LISTS)
-def test_every_output_of_every_member_is_what_pytorch_in_float64_gives(name, engine, strategy) -> None:
+def test_every_output_of_every_member_is_what_pytorch_in_float64_gives(name: str, engine: str, strategy: str) -> None:
     bundle = built_list(name).path
     ensemble = load(bundle, engine=engine, strategy=strategy, provider="cpu", check="all")
     golden = read_golden(bundle)
@@ -76,7 +77,7 @@ def test_the_only_input_may_be_given_by_its_name_too() -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_several_members_of_several_outputs_equal_single_calls_bit_for_bit(texts, strategy) -> None:
+def test_several_members_of_several_outputs_equal_single_calls_bit_for_bit(texts, strategy: str) -> None:
     reader = load(built_list("reader").path, provider="cpu", strategy=strategy, check="none")
     together = reader.predict(texts, members=[2, 0, 2])
     for row, member in enumerate((2, 0, 2)):
@@ -87,7 +88,7 @@ def test_several_members_of_several_outputs_equal_single_calls_bit_for_bit(texts
 @pytest.mark.each_once
 @pytest.mark.parametrize("time", [1, 4, 9])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_an_open_axis_takes_any_size(strategy, time) -> None:
+def test_an_open_axis_takes_any_size(strategy: str, time: int) -> None:
     random = np.random.default_rng(time)
     texts = {"tokens": random.integers(0, 11, (5, time)), "weighting": random.random((5, time), np.float32) + 0.1}
     found = load(built_list("reader").path, provider="cpu", strategy=strategy).predict(texts, member=2)
@@ -135,7 +136,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("given", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_inputs_that_do_not_fit_are_our_error(reader, texts, given, message) -> None:
+def test_inputs_that_do_not_fit_are_our_error(reader, texts, given, message: str) -> None:
     with pytest.raises(RuntimeInputError, match=message):
         reader.predict(given(*texts.values()), member=0)
 
@@ -218,11 +219,11 @@ def test_a_loaded_list_says_what_it_is(reader) -> None:
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_members_of_a_list_are_materialised_where_they_fit(name) -> None:
+def test_members_of_a_list_are_materialised_where_they_fit(name: str) -> None:
     assert load(built_list(name).path, provider="cpu").strategy is Strategy.MATERIALISED
 
 
-def test_a_list_that_shares_nearly_everything_generates(monkeypatch) -> None:
+def test_a_list_that_shares_nearly_everything_generates(monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = read_manifest(built_list("reader").path)
     assert 0.25 < own_share(manifest) < 1
     monkeypatch.setattr(loading, "own_share", lambda manifest: 0.2)
@@ -237,7 +238,7 @@ def test_a_tied_weight_counts_once() -> None:
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_weights_that_a_session_refers_to_are_kept_and_no_others(name) -> None:
+def test_weights_that_a_session_refers_to_are_kept_and_no_others(name: str) -> None:
     """NaN in what was given, after the session was made: outputs change if it refers to them, so they are kept."""
     bundle = built_list(name).path
     engine = OnnxruntimeEngine(bundle, read_manifest(bundle), "cpu", 1, trial=lambda: _first(bundle))
@@ -271,7 +272,7 @@ def golden_with(monkeypatch, bundle, change) -> None:
     monkeypatch.setattr(files, "read_golden", lambda folder, manifest: dataclasses.replace(golden, outputs=outputs))
 
 
-def test_the_output_that_differs_is_named(monkeypatch) -> None:
+def test_the_output_that_differs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = built_list("reader").path
 
     def change(outputs) -> None:
@@ -283,7 +284,7 @@ def test_the_output_that_differs_is_named(monkeypatch) -> None:
         load(bundle, provider="cpu", check="all")
 
 
-def test_an_output_of_the_whole_batch_is_checked_over_the_whole_batch(monkeypatch) -> None:
+def test_an_output_of_the_whole_batch_is_checked_over_the_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = built_list("regressor").path
     load(bundle, provider="cpu", check="sample")
 
@@ -296,7 +297,9 @@ def test_an_output_of_the_whole_batch_is_checked_over_the_whole_batch(monkeypatc
 
 
 @pytest.mark.parametrize(("wrong", "refused"), [(1, False), (2, True)])
-def test_one_whole_number_may_be_another_and_no_more(monkeypatch, caplog, wrong, refused) -> None:
+def test_one_whole_number_may_be_another_and_no_more(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, wrong: int, refused: bool
+) -> None:
     bundle = built_list("reader").path
 
     def change(outputs) -> None:
@@ -315,7 +318,9 @@ def test_one_whole_number_may_be_another_and_no_more(monkeypatch, caplog, wrong,
 @pytest.mark.each_once
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("name", LISTS)
-def test_cuda_binds_every_input_and_output_and_captures_only_what_it_can(name, strategy, pretend_cuda, caplog) -> None:
+def test_cuda_binds_every_input_and_output_and_captures_only_what_it_can(
+    name: str, strategy: str, pretend_cuda: AskedSessions, caplog: pytest.LogCaptureFixture
+) -> None:
     bundle = built_list(name).path
     options = {"provider": "cuda", "strategy": strategy, "check": "all", "cuda": CudaOptions(graph=True)}
     with caplog.at_level(logging.INFO, "hnexport.runtime"):
@@ -346,5 +351,5 @@ CAPTURED = {
 
 
 @pytest.mark.parametrize(("signature", "captured"), CAPTURED.values(), ids=CAPTURED.keys())
-def test_a_graph_is_captured_of_one_batch_of_floats_or_pixels_alone(signature, captured) -> None:
+def test_a_graph_is_captured_of_one_batch_of_floats_or_pixels_alone(signature: Signature, captured: bool) -> None:
     assert can_capture(signature) is captured

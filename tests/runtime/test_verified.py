@@ -20,7 +20,7 @@ NAME = "weights.bin"
 
 
 @pytest.fixture
-def large(own_bundle, monkeypatch):
+def large(own_bundle: Path, monkeypatch: pytest.MonkeyPatch):
     """A bundle whose weights file counts as large and has not changed for a minute, and the names that were read."""
     monkeypatch.setattr(verified, "LARGE_BYTES", 100_000)
     monkeypatch.setattr(verified, "_SETTLED_NS", -(10**12))
@@ -28,7 +28,7 @@ def large(own_bundle, monkeypatch):
 
 
 @pytest.fixture
-def reads(monkeypatch):
+def reads(monkeypatch: pytest.MonkeyPatch):
     """The names of the files whose SHA-256 is computed."""
     names, check = [], verified.check_files
     monkeypatch.setattr(verified, "check_files", lambda *args: names.extend(args[2]) or check(*args))
@@ -83,7 +83,7 @@ def test_damage_that_keeps_size_and_modification_time_is_found(large) -> None:
         verify(large)
 
 
-def test_another_file_at_the_same_place_is_read(large, reads, tmp_path) -> None:
+def test_another_file_at_the_same_place_is_read(large, reads, tmp_path: Path) -> None:
     verify(large)
     shutil.copy2(large / NAME, tmp_path / "copy")
     (tmp_path / "copy").replace(large / NAME)
@@ -91,7 +91,7 @@ def test_another_file_at_the_same_place_is_read(large, reads, tmp_path) -> None:
     assert reads == [NAME] * 2
 
 
-def test_a_file_that_has_just_changed_is_read_again_next_time(large, reads, monkeypatch) -> None:
+def test_a_file_that_has_just_changed_is_read_again_next_time(large, reads, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verified, "_SETTLED_NS", 3600 * 10**9)
     verify(large)
     verify(large)
@@ -110,7 +110,7 @@ CORRUPT = {
 
 
 @pytest.mark.parametrize("content", CORRUPT.values(), ids=CORRUPT)
-def test_a_corrupt_entry_is_ignored_and_replaced(large, reads, content) -> None:
+def test_a_corrupt_entry_is_ignored_and_replaced(large, reads, content: bytes) -> None:
     verify(large)
     (entry,) = (cache_folder() / "verified").iterdir()
     entry.write_bytes(content)
@@ -138,7 +138,9 @@ def test_an_entry_about_other_content_is_ignored(large, reads) -> None:
     assert reads == [NAME] * 2
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(large, reads, monkeypatch, tmp_path) -> None:
+def test_a_cache_that_cannot_be_written_is_no_error(
+    large, reads, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     verify(large)
@@ -146,7 +148,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(large, reads, monkeypatch, t
     assert reads == [NAME] * 2
 
 
-def test_a_user_without_a_home_folder_is_no_error(large, reads, monkeypatch) -> None:
+def test_a_user_without_a_home_folder_is_no_error(large, reads, monkeypatch: pytest.MonkeyPatch) -> None:
     def homeless() -> Never:
         raise RuntimeError("Could not determine home directory.")
 

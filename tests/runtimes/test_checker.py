@@ -13,7 +13,7 @@ FILES = (MODEL_FILE, ENSEMBLE_FILE, HYPERNET_FILE, NETWORK_FILE)
 
 
 @pytest.fixture(scope="module", params=ALL_KINDS)
-def complete(request, tmp_path_factory):
+def complete(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     """A bundle with the tensors of member 1 beside it."""
     files = written(request.param)
     folder = tmp_path_factory.mktemp("complete")
@@ -26,7 +26,7 @@ def complete(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_file_is_loaded_with_its_weights_and_passes_the_full_check(complete, file) -> None:
+def test_a_file_is_loaded_with_its_weights_and_passes_the_full_check(complete, file: str) -> None:
     folder, _ = complete
     model = onnx.load(folder / file)
     assert all(initializer.data_location != onnx.TensorProto.EXTERNAL for initializer in model.graph.initializer)
@@ -49,7 +49,7 @@ def test_batch_norms_have_constant_parameters_and_stay_where_they_fold(complete)
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_axes_of_any_size_have_the_names_of_the_signature(complete, file) -> None:
+def test_axes_of_any_size_have_the_names_of_the_signature(complete, file: str) -> None:
     folder, signature = complete
     named = {
         size for tensor in (*signature.inputs, *signature.outputs) for size in tensor.shape if isinstance(size, str)

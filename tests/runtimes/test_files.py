@@ -24,7 +24,7 @@ from hnexport.names import (
     WEIGHTS_FILE,
 )
 from hnexport.rows import row_errors
-from hnexport.summaries import SummaryKind, summaries
+from hnexport.spec.summaries import SummaryKind, summaries
 
 LIMIT = 1e-5
 UNKNOWN = (-1, "members", 2**31, 2**32, 2**40)
@@ -94,12 +94,12 @@ class Loaded:
 
 
 @pytest.fixture(scope="module", params=only(ALL_KINDS, "hypernet", "batch-ensemble", "pixels", "list of encoders"))
-def files(request):
+def files(request: pytest.FixtureRequest):
     return written(request.param)
 
 
 @pytest.fixture(params=CHOSEN)
-def loaded(request, files, tmp_path):
+def loaded(request: pytest.FixtureRequest, files, tmp_path: Path):
     return Loaded(request.param, files, tmp_path / "calls")
 
 
@@ -147,7 +147,7 @@ def test_an_id_that_does_not_exist_gives_nan_in_its_row_of_the_ensemble(loaded) 
             assert np.isnan(found[1:]).all()
 
 
-def test_hypernet_and_network_are_the_model(loaded, tmp_path) -> None:
+def test_hypernet_and_network_are_the_model(loaded, tmp_path: Path) -> None:
     members = [*range(loaded.members)]
     weights = loaded.run(HYPERNET_FILE, [{COND_ID: _id(member)} for member in members])
     for member, tensors in zip(members, weights, strict=True):
@@ -165,7 +165,7 @@ def test_an_id_that_does_not_exist_gives_nan_in_what_depends_on_the_member(loade
 
 
 @pytest.mark.parametrize("missing", [4, "all"])
-def test_a_file_that_is_too_short_for_the_network_is_refused(loaded, tmp_path, missing) -> None:
+def test_a_file_that_is_too_short_for_the_network_is_refused(loaded, tmp_path: Path, missing: int | str) -> None:
     (tensors,) = loaded.run(HYPERNET_FILE, [{COND_ID: _id(0)}])
     folder = network_folder(loaded, tensors, tmp_path / "short")
     supplied = folder / SUPPLIED_FILE
@@ -180,7 +180,7 @@ def test_the_network_without_a_member_is_refused(loaded) -> None:
 
 
 @pytest.mark.parametrize("file", [MODEL_FILE, ENSEMBLE_FILE, HYPERNET_FILE])
-def test_files_are_read_from_memory(loaded, file) -> None:
+def test_files_are_read_from_memory(loaded, file: str) -> None:
     if loaded.runtime in NEVER_FROM_MEMORY:
         return  # it has no way to hand over the weights
     call = {COND_IDS: np.array([1], np.int64)} if file == ENSEMBLE_FILE else {COND_ID: _id(1)}
@@ -192,7 +192,7 @@ def test_files_are_read_from_memory(loaded, file) -> None:
         assert loaded.compare(outputs, 1) <= LIMIT
 
 
-def test_files_are_read_over_symlinks(loaded, tmp_path) -> None:
+def test_files_are_read_over_symlinks(loaded, tmp_path: Path) -> None:
     if loaded.runtime in FROM_MEMORY_ALONE:
         return  # it reads no files
     store, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "main"

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -47,7 +48,9 @@ def short():
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_ray_writes_the_same_bytes_as_this_process(bundle, forms, whole, short, tmp_path) -> None:
+def test_ray_writes_the_same_bytes_as_this_process(
+    bundle: Path, forms: dict[str, Path], whole: bytes, short, tmp_path: Path
+) -> None:
     out = tmp_path / "out.parquet"
     command = [sys.executable, "-c", RUNS, str(bundle), str(forms["photos"]), str(out)]
     done = subprocess.run(

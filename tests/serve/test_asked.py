@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from hnexport.runtime import Until
+from hnexport.runtime import LoadedEnsemble, Until
 from hnexport.runtime.until import Answer
 from hnexport.serve.asked import asked
 from hnexport.serve.outputs import summary_specs
@@ -12,7 +13,7 @@ from hnexport.serve.work import Work, run_together
 
 
 @pytest.fixture
-def wish(direct):
+def wish(direct: LoadedEnsemble):
     def of(cond_id=None, wanted=(), count=3, **parameters):
         return asked(
             parameters,
@@ -78,13 +79,15 @@ def test_until_is_the_runtimes_rule(wish) -> None:
         ({"member": 0, "precision": []}, "has the precision"),
     ],
 )
-def test_what_contradicts_itself_is_refused_with_400(wish, how, said) -> None:
+def test_what_contradicts_itself_is_refused_with_400(wish, how, said: str) -> None:
     with pytest.raises(RefusedError, match=said) as refused:
         wish(**how)
     assert refused.value.status == 400
 
 
-def test_the_outputs_of_a_summary_are_those_that_metadata_promises(direct, wish, images) -> None:
+def test_the_outputs_of_a_summary_are_those_that_metadata_promises(
+    direct: LoadedEnsemble, wish, images: NDArray[np.float32]
+) -> None:
     promised = {spec.name: spec for spec in summary_specs(direct.signature)}
     (ran,) = run_together([Work(ensemble=direct, asked=wish(until=0.9), inputs={"image": images})], 1)
     assert set(ran.outputs) == set(promised)

@@ -10,7 +10,7 @@ from hnexport.serve.tensors import DATATYPES, as_json_numbers, from_bytes, from_
 
 
 @pytest.mark.parametrize(("datatype", "dtype"), DATATYPES.items())
-def test_every_datatype_comes_back_bit_for_bit_from_bytes_and_from_json(datatype, dtype) -> None:
+def test_every_datatype_comes_back_bit_for_bit_from_bytes_and_from_json(datatype: str, dtype: str) -> None:
     array = np.random.default_rng(0).integers(0, 2, (2, 3)).astype(dtype)
     if array.dtype.kind == "f":
         array = (array + np.random.default_rng(1).standard_normal((2, 3))).astype(dtype)
@@ -60,7 +60,7 @@ def test_what_json_cannot_say_is_null_and_null_is_nan() -> None:
         ([1], None, [1], "datatype must be one of"),
     ],
 )
-def test_other_numbers_than_the_datatypes_are_refused(data, datatype, shape, said) -> None:
+def test_other_numbers_than_the_datatypes_are_refused(data, datatype: str | None, shape, said: str) -> None:
     with pytest.raises(RefusedError, match=said) as refused:
         from_json(data, datatype, shape, "x")
     assert refused.value.status == 400

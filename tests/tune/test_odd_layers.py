@@ -1,5 +1,7 @@
 """Int8 of networks of which some parts cannot compute in it: these stay as they are, and the rest is rounded."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -59,7 +61,7 @@ def made(make, shape, folder):
 
 
 @pytest.fixture(scope="module")
-def odd(tmp_path_factory, monkeypatch_module):
+def odd(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module):
     folder = tmp_path_factory.mktemp("odd")
     monkeypatch_module.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     return made(Odd, (6,), folder)
@@ -72,13 +74,13 @@ def monkeypatch_module():
 
 
 @pytest.fixture(autouse=True)
-def home(odd, monkeypatch) -> None:
+def home(odd, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cache that the bundle was tuned in."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(odd[0].parent / "cache"))
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_every_output_is_nearly_that_of_float32(engine, odd) -> None:
+def test_every_output_is_nearly_that_of_float32(engine: str, odd) -> None:
     bundle, _, samples = odd
     exact, found = load(bundle, provider="cpu"), load(bundle, precision="int8", engine=engine)
     for member in range(2):
@@ -100,7 +102,7 @@ def test_samples_that_are_sorted_are_no_view(odd) -> None:
     assert any(node.op_type == "Gather" for node in split(bundle, read_manifest(bundle)).network.graph.node)
 
 
-def test_what_openvino_cannot_read_in_int8_is_said(tmp_path) -> None:
+def test_what_openvino_cannot_read_in_int8_is_said(tmp_path: Path) -> None:
     bundle, _, _ = made(Circular, (3, 6, 6), tmp_path)
     with pytest.raises(BundleError, match="OpenVINO cannot read"):
         load(bundle, precision="int8", engine="openvino")

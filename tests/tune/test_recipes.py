@@ -1,5 +1,7 @@
 """Kernels that a recipe generates are folded, whatever stands beside them; the guard stays."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -37,7 +39,7 @@ FOLDED = {
 
 
 @pytest.mark.parametrize(("rules", "settings"), first(1, FOLDED.values()), ids=FOLDED.keys())
-def test_generated_kernels_are_folded(rules, settings, tmp_path) -> None:
+def test_generated_kernels_are_folded(rules, settings, tmp_path: Path) -> None:
     made = ensemble(*rules, **settings)
     bundle = built(made, tmp_path)
     folded = tune(bundle).path
@@ -57,6 +59,6 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("rule", "settings", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_folded_is_said(rule, settings, message, tmp_path) -> None:
+def test_what_cannot_be_folded_is_said(rule: tuple[str, str], settings, message: str, tmp_path: Path) -> None:
     with pytest.raises(TuneError, match=f"sequential-2 cannot be folded: {message}"):
         tune(built(ensemble(rule, ("*", "shared"), **settings), tmp_path))

@@ -26,12 +26,12 @@ def array(tensor, shape=None):
 
 
 @pytest.fixture(scope="module", params=["onnxruntime-node", "onnxruntime-web"])
-def runtime(request):
+def runtime(request: pytest.FixtureRequest):
     return request.param
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def answers(request, runtime, node):
+def answers(request: pytest.FixtureRequest, runtime, node):
     files = written(request.param)
     return files, json.loads(node("module.mjs", runtime, files.folder))
 
@@ -105,7 +105,7 @@ def test_what_cannot_be_answered_is_refused_in_words(answers) -> None:
 
 
 @pytest.fixture(scope="module")
-def numbers(node, tmp_path_factory):
+def numbers(node, tmp_path_factory: pytest.TempPathFactory):
     def run(summaries=(), pictures=()):
         jobs = tmp_path_factory.mktemp("jobs") / "jobs.json"
         jobs.write_text(json.dumps({"summaries": list(summaries), "pictures": list(pictures)}))

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,13 +44,13 @@ NAMES = tuple(f"kind {one}" for one in range(10))
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
+def bundle(tmp_path_factory: pytest.TempPathFactory):
     """It says how its pictures are normalised, and has no class names."""
     return saying(small_bundle("hypernet"), tmp_path_factory.mktemp("saying") / "bundle", normalisation=TRAINED)
 
 
 @pytest.fixture(scope="module")
-def named_bundle(tmp_path_factory):
+def named_bundle(tmp_path_factory: pytest.TempPathFactory):
     """One that says everything."""
     folder = tmp_path_factory.mktemp("named") / "bundle"
     usage = {"normalisation": TRAINED, "class_names": {"logits": NAMES}, "license": "apache-2.0"}
@@ -183,14 +184,14 @@ def test_members_say_what_the_ensemble_graph_says(open_page, address, bundle) ->
 
 
 @pytest.mark.parametrize("size", [(8, 8), (30, 40), (6, 5), (300, 200)], ids=str)
-def test_an_uploaded_picture_gets_what_predict_says(page, bundle, tmp_path, size) -> None:
+def test_an_uploaded_picture_gets_what_predict_says(page, bundle, tmp_path: Path, size) -> None:
     file = as_png(picture(*size))
     give(page, file)
     settled(page, 3, cards=2)
     assert_shown(card_of(page, "picture.png"), expected(bundle, file, tmp_path))
 
 
-def test_several_pictures_and_samples_each_get_a_card(page, bundle, tmp_path) -> None:
+def test_several_pictures_and_samples_each_get_a_card(page, bundle, tmp_path: Path) -> None:
     files = [as_png(picture(seed=seed), f"picture{seed}.png") for seed in range(3)]
     give(page, *files)
     page.get_by_title("Try cat.png").click()
@@ -216,7 +217,7 @@ def test_a_picture_is_dropped_and_pasted(page) -> None:
         card_of(page, file["name"]).wait_for()
 
 
-def test_members_are_switched_with_the_keyboard(page, bundle, tmp_path) -> None:
+def test_members_are_switched_with_the_keyboard(page, bundle, tmp_path: Path) -> None:
     file = as_png(picture())
     give(page, file)
     settled(page, 3, cards=2)
@@ -243,7 +244,9 @@ INVALID = {
 }
 
 
-def test_files_that_are_no_pictures_are_named_and_the_page_goes_on(page, bundle, tmp_path, monkeypatch) -> None:
+def test_files_that_are_no_pictures_are_named_and_the_page_goes_on(
+    page, bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     good = as_png(picture())
     paths = []
     for name, (content, _) in {**INVALID, good["name"]: (good["buffer"], "")}.items():
@@ -286,7 +289,9 @@ def test_a_damaged_file_is_named(open_page, address, bundle, name) -> None:
     assert f"The ensemble could not be loaded: {name} is damaged" in error.inner_text()
 
 
-def test_normalisation_class_names_and_licence_are_what_the_bundle_says(open_page, named_bundle, tmp_path) -> None:
+def test_normalisation_class_names_and_licence_are_what_the_bundle_says(
+    open_page, named_bundle, tmp_path: Path
+) -> None:
     with serving(named_bundle) as address:
         page = open_page(address + NO_GPU)
         settled(page, 3)
@@ -306,7 +311,7 @@ def test_normalisation_class_names_and_licence_are_what_the_bundle_says(open_pag
         assert set(first) <= set(NAMES)
 
 
-def test_a_visitor_tries_another_normalisation_and_goes_back(open_page, named_bundle, tmp_path) -> None:
+def test_a_visitor_tries_another_normalisation_and_goes_back(open_page, named_bundle, tmp_path: Path) -> None:
     with serving(named_bundle) as address:
         page = open_page(address + NO_GPU)
         settled(page, 3)
@@ -338,7 +343,9 @@ def test_a_visitor_tries_another_normalisation_and_goes_back(open_page, named_bu
         assert not page.locator("#back").is_visible()
 
 
-def test_normalisation_labels_and_samples_are_what_the_command_was_given(open_page, named_bundle, tmp_path) -> None:
+def test_normalisation_labels_and_samples_are_what_the_command_was_given(
+    open_page, named_bundle, tmp_path: Path
+) -> None:
     names = [f"sort {one}" for one in range(10)]
     (tmp_path / "labels.txt").write_text("\n".join(names))
     picture(20, 20).save(tmp_path / "my own #1.png")
@@ -354,7 +361,7 @@ def test_normalisation_labels_and_samples_are_what_the_command_was_given(open_pa
         assert_shown(card_of(page, "my own #1.png"), right, names)
 
 
-def test_a_tempered_bundle_says_what_the_runtime_says_of_it(open_page, named_bundle, tmp_path) -> None:
+def test_a_tempered_bundle_says_what_the_runtime_says_of_it(open_page, named_bundle, tmp_path: Path) -> None:
     temperature = Temperature(output="logits", value=3.0, rows=100, source=read_identified(named_bundle).digest)
     tempered = tmp_path / "tempered"
     derive_bundle(named_bundle, tempered, temperature, provider="cpu", trust=True)
@@ -378,7 +385,7 @@ def test_a_tempered_bundle_says_what_the_runtime_says_of_it(open_page, named_bun
     assert np.allclose(golden.outputs["logits"] * 3, read_golden(named_bundle).outputs["logits"])
 
 
-def test_pixels_need_no_normalisation(open_page, tmp_path) -> None:
+def test_pixels_need_no_normalisation(open_page, tmp_path: Path) -> None:
     bundle = written("pixels").folder
     with serving(bundle) as address:
         page = open_page(address + NO_GPU)
@@ -415,7 +422,7 @@ def test_a_few_numbers_have_a_form(open_page) -> None:
         assert "series 0 is not a number" in page.locator("#errors li").inner_text()
 
 
-def test_webgpu_is_chosen_and_left_again(open_page, address, bundle, tmp_path) -> None:
+def test_webgpu_is_chosen_and_left_again(open_page, address, bundle, tmp_path: Path) -> None:
     page = open_page(f"{address}?provider=webgpu")
     settled(page, 3)
     assert page.inner_text("#facts").startswith("WebGPU · onnxruntime-web")
@@ -443,7 +450,7 @@ def test_without_the_headers_the_page_works_with_one_thread(open_page, address) 
     assert page.inner_text("#facts").startswith("WebAssembly with 1 thread (more need the headers COOP and COEP)")
 
 
-def test_several_threads_compute_the_same(open_page, address, bundle, tmp_path) -> None:
+def test_several_threads_compute_the_same(open_page, address, bundle, tmp_path: Path) -> None:
     cores = 'Object.defineProperty(navigator, "hardwareConcurrency", { get: () => 8 });\n'
 
     def on_eight_cores(page) -> None:

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ NOTHING = {"normalisation": None, "class_names": {}, "license": None, "assumed":
 
 
 @pytest.fixture(scope="module")
-def module(node, tmp_path_factory):
+def module(node, tmp_path_factory: pytest.TempPathFactory):
     """Runs jobs in Node; what the module says of each."""
 
     def run(**jobs):
@@ -112,7 +113,7 @@ def refusals(module):
 
 
 @pytest.mark.parametrize("what", STRANGE)
-def test_a_strange_usage_is_refused_with_what_was_expected_as_python_refuses_it(refusals, what, tmp_path) -> None:
+def test_a_strange_usage_is_refused_with_what_was_expected_as_python_refuses_it(refusals, what, tmp_path: Path) -> None:
     usage, message = STRANGE[what]
     (tmp_path / MANIFEST_FILE).write_text(manifest_with("hypernet", usage=usage))
     with pytest.raises(BundleError):
@@ -162,7 +163,9 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize(("layout", "dtype", "channels"), LAYOUTS.values(), ids=LAYOUTS)
-def test_pictures_become_what_read_images_makes_of_them_bit_for_bit(module, tmp_path, layout, dtype, channels) -> None:
+def test_pictures_become_what_read_images_makes_of_them_bit_for_bit(
+    module, tmp_path: Path, layout, dtype, channels
+) -> None:
     height, width = 5, 7
     axes = {"nchw": (channels, height, width), "nhwc": (height, width, channels), "flat-hwc": (channels * 35,)}
     tensor = TensorSpec(name="image", dtype=dtype, shape=("batch", *axes[layout]))
@@ -216,7 +219,7 @@ def test_pictures_that_do_not_fit_are_refused_in_words(module) -> None:
         assert one["refused"].startswith(f"HnexportError: {start}")
 
 
-def test_an_ensemble_offers_its_class_names_and_takes_pictures_as_it_was_trained(module, tmp_path) -> None:
+def test_an_ensemble_offers_its_class_names_and_takes_pictures_as_it_was_trained(module, tmp_path: Path) -> None:
     bundle = saying(small_bundle("hypernet"), tmp_path / "bundle", **vars(COMPLETE))
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "picture.png")
@@ -248,7 +251,7 @@ def test_an_ensemble_offers_its_class_names_and_takes_pictures_as_it_was_trained
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_the_node_example_prints_class_names_where_the_bundle_has_them(tmp_path, named) -> None:
+def test_the_node_example_prints_class_names_where_the_bundle_has_them(tmp_path: Path, named) -> None:
     names = {"class_names": {"logits": NAMES}} if named else {}
     bundle = saying(small_bundle("hypernet"), tmp_path / "bundle", **names)
     index = write_golden_inputs(bundle, tmp_path / "golden")

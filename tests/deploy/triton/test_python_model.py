@@ -1,6 +1,7 @@
 """What the Python backend computes, without the server: `test_server` runs it in one."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,7 +71,7 @@ def test_samples_of_other_sizes_are_not_joined() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_model_loads_from_its_version_without_the_bundle_that_it_is_of(kind, tmp_path) -> None:
+def test_the_model_loads_from_its_version_without_the_bundle_that_it_is_of(kind: str, tmp_path: Path) -> None:
     options = TritonOptions(name="net", models=(Served.PYTHON,), threads=1)
     deploy_triton(bundle_of(kind), tmp_path, options)
     golden, batched = read_golden(bundle_of(kind)), kind in ("images", "uint8", "reader")

@@ -26,7 +26,7 @@ BATCHED = ("images", "uint8", "reader")
 
 
 @pytest.fixture(scope="module")
-def served(named, tmp_path_factory):
+def served(named, tmp_path_factory: pytest.TempPathFactory):
     """Every kind in one repository, and the bundle `named`, whose requests wait for others."""
     folder = tmp_path_factory.mktemp("triton")
     repository = folder / "repository"
@@ -146,7 +146,7 @@ def test_triton_names_the_classes(served) -> None:
     assert told == [[str(one), f"kind {one}"] for one in best]
 
 
-def test_the_example_says_what_the_runtime_says(served, named, tmp_path) -> None:
+def test_the_example_says_what_the_runtime_says(served, named, tmp_path: Path) -> None:
     server, _ = served
     picture = tmp_path / "picture.png"
     pixels = np.random.default_rng(5).integers(0, 256, (8, 8, 3), dtype=np.uint8)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -83,7 +84,7 @@ def test_the_golden_samples_hold_several_conditions(bundle) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["auto", "materialised"])
-def test_it_predicts_with_any_condition_and_keeps_an_object(bundle, strategy) -> None:
+def test_it_predicts_with_any_condition_and_keeps_an_object(bundle, strategy: str) -> None:
     loaded, given = load(bundle, strategy=strategy, check="all"), arrays(4)
     kept = loaded.materialise(given["condition"], member=1)
     for found in (loaded.predict(given, member=1), kept.predict(given["x"]), kept.predict(x=given["x"])):
@@ -144,7 +145,9 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("file", "artifact", "plant", "check"), FAULTS.values(), ids=FAULTS.keys())
-def test_a_condition_that_is_ignored_is_caught(bundle, tmp_path, file, artifact, plant, check) -> None:
+def test_a_condition_that_is_ignored_is_caught(
+    bundle, tmp_path: Path, file: str, artifact: str, plant, check: str
+) -> None:
     damaged = shutil.copytree(bundle, tmp_path / "damaged")
     editor = OnnxEditor(damaged / file)
     if file == ENSEMBLE_FILE:
@@ -168,7 +171,7 @@ def test_other_bundles_say_nothing_of_conditions() -> None:
     assert read_golden(other.path).conditions == ()
 
 
-def test_the_command_line_inspects_it_and_predicts(bundle, tmp_path) -> None:
+def test_the_command_line_inspects_it_and_predicts(bundle, tmp_path: Path) -> None:
     given = arrays(5)
     for name, array in given.items():
         np.save(tmp_path / f"{name}.npy", array)
@@ -179,7 +182,7 @@ def test_the_command_line_inspects_it_and_predicts(bundle, tmp_path) -> None:
     assert "condition │ condition │ float32 │ [6]" in told.output
 
 
-def test_what_works_for_members_alone_says_so(bundle, tmp_path, monkeypatch) -> None:
+def test_what_works_for_members_alone_says_so(bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(TuneError, match="makes its weights of condition too"):
         tune(bundle)
@@ -189,7 +192,7 @@ def test_what_works_for_members_alone_says_so(bundle, tmp_path, monkeypatch) -> 
         bench(bundle)
 
 
-def test_a_family_whose_weights_come_of_ids_alone_takes_no_conditions(bundle, tmp_path) -> None:
+def test_a_family_whose_weights_come_of_ids_alone_takes_no_conditions(bundle, tmp_path: Path) -> None:
     damaged = shutil.copytree(built_list("cnn").path, tmp_path / "damaged")
     text = json.loads((damaged / "manifest.json").read_text(encoding="utf-8"))
     text["inputs"].insert(1, {"name": "code", "dtype": "float32", "shape": [3]})
@@ -208,7 +211,9 @@ def test_a_family_whose_weights_come_of_ids_alone_takes_no_conditions(bundle, tm
     ],
     ids=["of the network", "an open axis", "none"],
 )
-def test_a_manifest_whose_conditions_contradict_the_rest_is_refused(bundle, tmp_path, change, message) -> None:
+def test_a_manifest_whose_conditions_contradict_the_rest_is_refused(
+    bundle, tmp_path: Path, change, message: str
+) -> None:
     damaged = shutil.copytree(bundle, tmp_path / "damaged")
     text = json.loads((damaged / "manifest.json").read_text(encoding="utf-8"))
     change(text)
@@ -217,7 +222,7 @@ def test_a_manifest_whose_conditions_contradict_the_rest_is_refused(bundle, tmp_
         read_manifest(damaged)
 
 
-def test_samples_hold_several_conditions_and_a_reference_one(bundle, tmp_path) -> None:
+def test_samples_hold_several_conditions_and_a_reference_one(bundle, tmp_path: Path) -> None:
     signature, given = read_manifest(bundle).signature, arrays(6)
     several = np.stack([given["condition"], 2 * given["condition"], 3 * given["condition"]])
     probes = given_inputs(signature, {**given, "condition": several})

@@ -1,5 +1,7 @@
 """Hypernetworks of other kinds of layers: in float64 too, whatever their forward makes in float32."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypernetworks import Main
@@ -38,7 +40,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_it_computes_the_same_in_float64(name) -> None:
+def test_it_computes_the_same_in_float64(name: str) -> None:
     make, hidden, shape = KINDS[name]
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -73,7 +75,7 @@ class OfInput(nn.Module):
         return {"cells.weight_ih_l0": self.layer(condition).view(20, 4)}
 
 
-def test_weights_of_a_recurrent_layer_that_are_nan_are_not_lost(tmp_path) -> None:
+def test_weights_of_a_recurrent_layer_that_are_nan_are_not_lost(tmp_path: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         hypernet, network = OfInput().eval(), Recurrent().eval()

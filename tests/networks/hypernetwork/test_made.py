@@ -15,7 +15,7 @@ from hnexport.spec import StoredKind
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_member_and_condition_is_the_modules(name) -> None:
+def test_every_member_and_condition_is_the_modules(name: str) -> None:
     case = CASES[name]
     ensemble = case.ensemble()
     assert ensemble.source.family == HYPERNETWORK
@@ -29,7 +29,7 @@ def test_every_member_and_condition_is_the_modules(name) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_an_id_that_does_not_exist_and_a_nan_condition_give_nan(name) -> None:
+def test_an_id_that_does_not_exist_and_a_nan_condition_give_nan(name: str) -> None:
     case = CASES[name]
     ensemble = case.ensemble()
     given = case.given()
@@ -79,7 +79,7 @@ def _without(stored, slot):
     ],
     ids=["a slot without a tensor", "a slot with two", "a condition that is none"],
 )
-def test_tables_that_contradict_the_steps_are_refused(change, message) -> None:
+def test_tables_that_contradict_the_steps_are_refused(change, message: str) -> None:
     ensemble = CASES["both"].ensemble()
     forged = dataclasses.replace(ensemble, **change(ensemble))
     with pytest.raises(BundleError, match=message):
@@ -176,7 +176,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("make", "options", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_makes_no_ensemble_is_refused(make, options, message) -> None:
+def test_what_makes_no_ensemble_is_refused(make, options, message: str) -> None:
     hypernet = make()
     hypernet = hypernet if message.endswith("training mode") else hypernet.eval()
     with pytest.raises(SpecError, match=message):

@@ -1,5 +1,7 @@
 """A vector that hnet gets from outside is an input of the graph where it stands among the example inputs."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -59,7 +61,7 @@ def expected(hnet, mnet, vector, member, inputs):
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_every_vector_gives_what_hypnettorch_gives(name) -> None:
+def test_every_vector_gives_what_hypnettorch_gives(name: str) -> None:
     hnet, mnet, vector, members = pair(name)
     ensemble = Ensemble.from_hypnettorch(hnet, mnet, example_inputs=given(vector, 9), outputs=("y",))
     assert (ensemble.members, ensemble.signature.conditions) == (members or 1, (vector,))
@@ -71,7 +73,7 @@ def test_every_vector_gives_what_hypnettorch_gives(name) -> None:
     assert ensemble(ensemble.members, given(vector))["y"].isnan().all()
 
 
-def test_it_is_built_and_an_object_is_a_plain_network(tmp_path) -> None:
+def test_it_is_built_and_an_object_is_a_plain_network(tmp_path: Path) -> None:
     hnet, mnet, vector, _ = pair("ChunkedHMLP of a vector")
     ensemble = Ensemble.from_hypnettorch(hnet, mnet, example_inputs=given(vector, 9), outputs=("y",))
     built = build(ensemble, tmp_path / "bundle", options=BuildOptions(formats=(Format.ONNX,)))

@@ -1,10 +1,12 @@
 """A module `forward(cond_id, *inputs)`, captured as it is: guarded, verified, loaded; or refused with the reason."""
 
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hnexport import Ensemble
 from hnexport.build import build
@@ -42,7 +44,7 @@ def module():
         return Hyper().eval()
 
 
-def test_it_is_built_and_loaded_and_every_member_is_the_modules(module, tmp_path) -> None:
+def test_it_is_built_and_loaded_and_every_member_is_the_modules(module, tmp_path: Path) -> None:
     ensemble = Ensemble.from_conditional(module, members=3, example_inputs=inputs(), outputs={"logits": "logits"})
     result = build(ensemble, tmp_path / "bundle")
     assert result.parity.passed
@@ -111,7 +113,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("make", "given", "error", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_captured_is_refused(make, given, error, message) -> None:
+def test_what_cannot_be_captured_is_refused(
+    make, given: Tensor | dict[str, Tensor], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         Ensemble.from_conditional(make().eval(), members=3, example_inputs=given)
 
@@ -138,7 +142,7 @@ class Scene(nn.Module):
 
 
 @pytest.mark.thorough
-def test_a_vector_is_an_input_without_a_batch(tmp_path) -> None:
+def test_a_vector_is_an_input_without_a_batch(tmp_path: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(5)
         module = Scene().eval()

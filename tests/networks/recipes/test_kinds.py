@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,7 +104,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", first(1, KINDS.values()), ids=KINDS.keys())
-def test_a_kind_of_tensor_is_generated_in_every_graph(kind, tmp_path) -> None:
+def test_a_kind_of_tensor_is_generated_in_every_graph(kind: Kind, tmp_path: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module, shape = kind.make().eval(), (3, *kind.inputs.shape[1:])

@@ -1,6 +1,7 @@
 """An ensemble of a module with a recipe computes what the module computes with the weights that the plan says."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from hnexport.spec import Source, StoredKind
 
 
 @pytest.fixture(scope="module", params=RECIPES)
-def case(request):
+def case(request: pytest.FixtureRequest):
     return RECIPES[request.param]
 
 
@@ -98,7 +99,7 @@ def test_one_seed_draws_the_same_numbers_and_another_one_others(case, ensemble) 
     assert not torch.equal(ensemble.tensors[embedding], other.tensors[embedding])
 
 
-def test_weights_come_back_from_a_file(case, ensemble, tmp_path) -> None:
+def test_weights_come_back_from_a_file(case, ensemble, tmp_path: Path) -> None:
     changed = {
         name: 1.01 * tensor if tensor.is_floating_point() else tensor for name, tensor in ensemble.tensors.items()
     }
@@ -108,7 +109,7 @@ def test_weights_come_back_from_a_file(case, ensemble, tmp_path) -> None:
     assert found.origin.endswith("weights of trained.safetensors")
 
 
-def test_weights_come_back_from_a_training_scripts_file_and_out_of_a_wrapper(tmp_path) -> None:
+def test_weights_come_back_from_a_training_scripts_file_and_out_of_a_wrapper(tmp_path: Path) -> None:
     case = RECIPES["convolution"]
     tensors = {name: tensor.clone() for name, tensor in case.ensemble(seed=3).tensors.items()}
     wrapped = {f"module.{name}": tensor for name, tensor in tensors.items()}
@@ -144,7 +145,7 @@ def test_weights_that_are_missing_or_too_many_are_refused() -> None:
         case.ensemble(weights={**tensors, "other": torch.zeros(1)})
 
 
-def test_a_file_that_holds_no_tensors_is_refused(tmp_path) -> None:
+def test_a_file_that_holds_no_tensors_is_refused(tmp_path: Path) -> None:
     (tmp_path / "weights").write_text("x")
     with pytest.raises(CheckpointError, match="weights is no safetensors file of an ensemble's tensors"):
         RECIPES["convolution"].ensemble(weights=tmp_path / "weights")
@@ -166,7 +167,7 @@ def test_an_ensemble_can_be_trained_as_it_is() -> None:
     assert not ensemble.tensors["hypernet.flat.basis"].requires_grad
 
 
-def test_a_recipe_in_toml_makes_the_same_ensemble(tmp_path) -> None:
+def test_a_recipe_in_toml_makes_the_same_ensemble(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text(
         'planner = "flat"\nchunk_size = 1000\n[[rules]]\npattern = "layers.*"\nsource = "generated"\n'
         '[[rules]]\npattern = "embedding.*"\nsource = "generated"\n[[rules]]\npattern = "head.*"\nsource = "member"\n'
@@ -183,7 +184,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("changes", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_makes_no_ensemble_is_refused(changes, message) -> None:
+def test_what_makes_no_ensemble_is_refused(changes, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         RECIPES["convolution"].ensemble(**changes)
 

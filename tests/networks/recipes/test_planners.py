@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hnexport.errors import SpecError
-from hnexport.hypernet.layout import joined_bases
+from hnexport.hypernet.joined import joined_bases
 from hnexport.hypernet.plan import check_plan
 from hnexport.networks.recipes.planners import plan_chunks
 from hnexport.networks.recipes.recipe import ModuleRecipe, Rule
@@ -34,7 +34,7 @@ def elements(found):
 
 @pytest.mark.parametrize("chunk_size", [1, 7, 24, 30, 1000])
 @pytest.mark.parametrize("planner", ["by-shape", "whole", "flat"])
-def test_every_element_has_a_place_of_its_own(planner, chunk_size) -> None:
+def test_every_element_has_a_place_of_its_own(planner: str, chunk_size: int) -> None:
     found = plan(planner, chunk_size=chunk_size)
     check_plan(found, SLOTS)
     places = list(elements(found))
@@ -77,7 +77,7 @@ def test_single_internal_hypernetworks_have_embedding_sizes_of_their_own() -> No
 
 
 @pytest.mark.parametrize("sizes", [{"shape_6_9": 5}, {"*": 4, "shape_5": 5}], ids=["unknown", "decided before"])
-def test_an_embedding_size_that_decides_for_nothing_is_refused(sizes) -> None:
+def test_an_embedding_size_that_decides_for_nothing_is_refused(sizes: dict[str, int]) -> None:
     name = list(sizes)[-1]
     with pytest.raises(SpecError, match=f"'{name}' decides for no internal hypernetwork; there are shape_6_8, shape_"):
         plan("by-shape", embedding_sizes=sizes)

@@ -53,7 +53,7 @@ def test_pieces_are_never_fewer_than_the_chunks_of_the_plan(spec) -> None:
 
 
 @pytest.mark.parametrize("name", ASKING_TOO_MUCH)
-def test_a_specification_that_asks_for_more_than_the_limit_is_refused_at_once(name) -> None:
+def test_a_specification_that_asks_for_more_than_the_limit_is_refused_at_once(name: str) -> None:
     network, hypernet, message = ASKING_TOO_MUCH[name]
     with pytest.raises(BundleError, match=rf"{message}, at most {MAX_SLOTS}"):
         check_tables(spec_of(network, hypernet))
@@ -68,7 +68,7 @@ def test_a_specification_that_asks_for_more_than_the_limit_is_refused_at_once(na
     ],
     ids=["wide", "large images", "classes"],
 )
-def test_weights_and_activations_stay_in_proportion_to_the_files(network, message) -> None:
+def test_weights_and_activations_stay_in_proportion_to_the_files(network, message: str) -> None:
     spec = spec_of(network, {})
     check_tables(spec)
     with pytest.raises(BundleError, match=message):
@@ -82,7 +82,7 @@ def test_a_wide_hidden_layer_before_many_chunks_is_refused() -> None:
 
 
 @pytest.mark.parametrize("hidden", [(), (32,), (8, 8)], ids=str)
-def test_the_reference_model_passes_with_its_weights_file_alone(hidden) -> None:
+def test_the_reference_model_passes_with_its_weights_file_alone(hidden: tuple[int, ...]) -> None:
     spec = PipelineSpec(
         network=WideResNetSpec.from_name("wrn-28-10"), members=10, hypernet=HypernetSpec(hidden_layers=hidden)
     )
