@@ -190,6 +190,7 @@ def test_an_interrupted_build_leaves_the_target_as_it_was(
         assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.thorough
 @pytest.mark.reference
 def test_the_reference_model_builds_in_little_memory_with_its_numbers(tmp_path: Path) -> None:
     # On one core: threads that wait for each other cost a parallel run more than they gain. Of its peak the kernel's

@@ -116,6 +116,7 @@ def test_locate_runs_a_strangers_program_confined(copied: Callable[[str], Path],
     assert not os.path.lexists(canary)
 
 
+@pytest.mark.thorough
 def test_a_trace_with_logits_of_another_shape_departs(copied: Callable[[str], Path]) -> None:
     bundle = copied("hypernet")
     by_expression(bundle, NO_LOGITS)
@@ -132,6 +133,7 @@ Service.answer = lambda self, asked: nothing if asked.meta["question"] == "trace
 """
 
 
+@pytest.mark.thorough
 def test_bench_runs_no_program(copied: Callable[[str], Path], canary: Path) -> None:
     bundle = copied("hypernet")
     by_expression(bundle, f"open({str(canary)!r}, 'w')")
@@ -151,6 +153,7 @@ def test_load_and_predict_run_no_program(copied: Callable[[str], Path], canary: 
     assert not os.path.lexists(canary)
 
 
+@pytest.mark.thorough
 def test_the_tensors_of_a_strangers_bundle_without_onnx_come_from_confinement(
     copied: Callable[[str], Path], canary: Path
 ) -> None:
@@ -244,12 +247,14 @@ def test_an_honest_bundle_has_the_same_errors_confined_as_in_this_process(pristi
     assert [artifact.comparisons for artifact in confined.artifacts] == [one.comparisons for one in here.artifacts]
 
 
+@pytest.mark.thorough
 def test_locate_finds_nothing_in_an_honest_program_that_is_confined(pristine: Callable[[str], Path]) -> None:
     report = locate(pristine("hypernet"), "torchscript")
     assert report.runtime.endswith("confined")
     assert report.first is None
 
 
+@pytest.mark.thorough
 def test_a_wrong_program_of_a_stranger_is_different(copied: Callable[[str], Path]) -> None:
     bundle = copied("hypernet")
     by_torchscript(bundle, "image = torch.mul(image, 2)")
@@ -268,6 +273,7 @@ def test_a_remembered_bundle_runs_in_this_process_and_no_other_file_does(copied:
     assert verify_file(file, bundle, VerifyOptions(provider="cpu")).artifacts[0].runtime.endswith("confined")
 
 
+@pytest.mark.thorough
 def test_a_build_is_remembered(tmp_path: Path, make_spec: MakeSpec, make_tensors: MakeTensors) -> None:
     spec = make_spec()
     checkpoint = Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test")
