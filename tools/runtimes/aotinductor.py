@@ -3,7 +3,7 @@
 import runpy
 from pathlib import Path
 
-from runtimes.runtime import Run, Runtime
+from runtimes.runtime import IN_EXAMPLES, Run, Runtime
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "aotinductor" / "predict.py"
 
@@ -36,4 +36,5 @@ RUNTIME = Runtime(
     suffix=".aoti.pt2",
     load=load,
     predict=("{python}", "{examples}/aotinductor/predict.py", "{bundle}", "{golden}", "{work}/model.aoti.pt2"),
+    picture=(*IN_EXAMPLES, "{examples}/aotinductor/picture.py", "{bundle}", "0", "{picture}", "{work}/model.aoti.pt2"),
 )

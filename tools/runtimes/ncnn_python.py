@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from runtimes.runtime import Run, Runtime
+from runtimes.runtime import IN_EXAMPLES, Run, Runtime
 
 
 def convert(source: Path, target: Path) -> None:
@@ -44,9 +44,10 @@ RUNTIME = Runtime(
     exporter="torch.jit.trace and pnnx",
     member=True,
     resident=True,
-    packages=("numpy", "pnnx", "ncnn"),
+    packages=("pillow", "numpy", "pnnx", "ncnn"),
     version_of="ncnn",
     convert=convert,
     suffix=".param",
     load=load,
+    picture=(*IN_EXAMPLES, "{examples}/ncnn/picture.py", "{bundle}", "{member}", "{picture}"),
 )
