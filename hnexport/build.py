@@ -34,6 +34,7 @@ from hnexport.bundle.manifest import (
 )
 from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
 from hnexport.card import Measured, tell_of_kept, write_card
+from hnexport.confine.trust import remember
 from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError
 from hnexport.export import capture, write_onnx, write_pt2, write_torchscript
@@ -55,13 +56,13 @@ from hnexport.parity.report import report_json
 from hnexport.parity.rounding import Judge, check_measurable, check_rounding, is_rounded, measure_rounding
 from hnexport.parity.trained import check_trained
 from hnexport.parity.whole_numbers import whole_numbers
+from hnexport.programs.tracing import has_torchscript
 from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
 from hnexport.rows import taken
 from hnexport.spec import BasisDtype
 from hnexport.spec.bases import without_bases
 from hnexport.spec.usage import Usage
-from hnexport.trust import remember
 
 __all__ = [
     "ONNX_ALONE_BYTES",
@@ -97,7 +98,7 @@ class BuildOptions:
     """How to build.
 
     Attributes:
-        formats: None takes all of them, or ONNX alone above `ONNX_ALONE_BYTES` of stored tensors.
+        formats: None takes all that this PyTorch can write, or ONNX alone above `ONNX_ALONE_BYTES` of stored tensors.
         members: the members to verify; None takes all, or a seeded sample above 32.
         provider: onnxruntime's provider (and torch's device) for the verification.
         force: replace a bundle that is already at the target.
@@ -142,8 +143,10 @@ class BuildResult:
 
 
 def default_formats(stored_bytes: int) -> tuple[Format, ...]:
-    """The formats of an ensemble with so many bytes of stored tensors."""
-    return (Format.ONNX,) if stored_bytes > ONNX_ALONE_BYTES else (Format.ONNX, Format.TORCHSCRIPT, Format.PT2)
+    """The formats of an ensemble with so many bytes of stored tensors: all that this PyTorch can write."""
+    if stored_bytes > ONNX_ALONE_BYTES:
+        return (Format.ONNX,)
+    return tuple(item for item in Format if item is not Format.TORCHSCRIPT or has_torchscript())
 
 
 def build(
@@ -244,7 +247,7 @@ def seal(
     if not report.passed:
         raise ParityFailedError(report)
     text = json.dumps(report_json(report), indent=2, allow_nan=False) + "\n"
-    (folder / PARITY_FILE).write_text(text, encoding="utf-8")
+    (folder / PARITY_FILE).write_text(text, encoding="utf-8", newline="\n")
     manifest = dataclasses.replace(manifest, files=files.records(), parity=_parity_summary(report))
     with clock.stage("report"):
         golden = read_golden(folder, manifest)

@@ -1,6 +1,5 @@
 """`doctor`: what this machine can run, what is missing, and the remedy, in plain words."""
 
-import os
 import platform
 import shutil
 import subprocess
@@ -20,6 +19,8 @@ from hnexport.installed import (
     require_onnxruntime,
 )
 from hnexport.interrupts import interrupts_kept
+from hnexport.machine.control_group import cpu_quota
+from hnexport.machine.processor import allowed_cores, integer_products, logical_processors, usable_processors
 from hnexport.text import number_of
 
 if TYPE_CHECKING:
@@ -40,7 +41,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at; `remedy` is empty where nothing is to be done."""
+    """One thing that was looked at; `remedy` is empty where nothing is to be done.
+
+    Attributes:
+        what: its name.
+        state: how things stand.
+        detail: what was found.
+        remedy: what to do; empty where nothing is to be done.
+    """
 
     what: str
     state: State
@@ -50,7 +58,12 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """Everything that was looked at. Only what is wrong, and not what is merely missing, makes it unsound."""
+    """Everything that was looked at. Only what is wrong, and not what is merely missing, makes it unsound.
+
+    Attributes:
+        machine: Python, system and processors, in words.
+        findings: what was looked at, one by one.
+    """
 
     machine: str
     findings: tuple[Finding, ...]
@@ -67,7 +80,7 @@ def diagnose() -> Diagnosis:
     Every library is imported only here, so that a broken one is a finding.
     """
     return Diagnosis(
-        machine=f"Python {platform.python_version()}, {platform.platform()}, {os.cpu_count()} logical CPUs",
+        machine=f"Python {platform.python_version()}, {platform.platform()}, {logical_processors()} logical CPUs",
         findings=(*wheel_findings(installed_wheels()), _torch(), *_onnxruntime(), _openvino(), _serving(), _cache()),
     )
 
@@ -104,19 +117,14 @@ def _onnxruntime() -> tuple[Finding, ...]:
 
 
 def _threads() -> Finding:
-    from hnexport.runtime.control_group import cpu_quota
-    from hnexport.runtime.processors import allowed_cores
-
     quota = cpu_quota()
     limit = "" if quota is None else f", with a quota of {quota:g} processors"
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    detail = f"{allowed_cores()} for each session: of {os.cpu_count()} logical CPUs this process may use {processors}"
+    detail = f"{allowed_cores()} for each session: of {logical_processors()} logical CPUs this process may use "
+    detail += str(usable_processors())
     return Finding(what="compute threads", state=State.WORKS, detail=detail + limit)
 
 
 def _int8() -> Finding:
-    from hnexport.runtime.integer_products import integer_products
-
     found = integer_products()
     if found is None:
         detail = "the system does not say whether the processor has instructions for it"

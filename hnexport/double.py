@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hnexport.ensemble import Ensemble
-from hnexport.widened import Widened
+from hnexport.programs.widened import Widened
 
 __all__ = ["InDouble"]
 

@@ -20,19 +20,19 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from hnexport.attention import plain_attention
 from hnexport.dotted import named_tensors
 from hnexport.families import image_input
 from hnexport.halves import check_named, conditions_of, guarded, in_double, output_leaves
 from hnexport.members import as_id, check_member
 from hnexport.names import GUARD
-from hnexport.source import EnsembleSource
+from hnexport.programs.attention import plain_attention
 from hnexport.spec import Signature, Slot, StoredTensor
 from hnexport.spec.kinds import Kind
+from hnexport.spec.source import EnsembleSource
 from hnexport.spec.usage import Usage
 
 if TYPE_CHECKING:
-    from hnexport.training import EnsembleModule
+    from hnexport.training.modules import EnsembleModule
 
 _LISTED = "hnexport.networks.modules.listed.ensemble_from_modules"  # by name: they are built on this module
 _PAIR = "hnexport.networks.hypnettorch.pair.ensemble_from_hypnettorch"
@@ -350,7 +350,7 @@ class Ensemble:
         Raises:
             SpecError: it was captured from live networks, which are trained themselves.
         """
-        from hnexport.training import trainable
+        from hnexport.training.modules import trainable
 
         return trainable(self)
 

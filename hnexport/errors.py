@@ -75,7 +75,7 @@ class DeployError(HnexportError):
 
 
 class TuneError(HnexportError):
-    """An ensemble that cannot be tuned for this machine: nothing to fold, or a layout that this hnexport cannot use."""
+    """An ensemble that cannot be tuned for this machine: nothing to fold, or kernels in an unknown order."""
 
 
 class BenchError(HnexportError):

@@ -15,10 +15,10 @@ from hnexport.errors import SpecError
 from hnexport.hypernet.plan import ChunkPlan
 from hnexport.progress import Progress
 from hnexport.reading import shown
-from hnexport.source import EnsembleSource
 from hnexport.spec import BasisDtype, Signature, Slot, StoredTensor
 from hnexport.spec.assumed import assumptions
 from hnexport.spec.images import ImageInput
+from hnexport.spec.source import EnsembleSource
 from hnexport.spec.usage import Usage
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What both halves of an ensemble need, whatever family it is of: guards, outputs in order, layouts, float64."""
+"""What both halves of an ensemble need, whatever family it is of: guards, named tensors, float64."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -11,13 +11,13 @@ from hnexport.errors import RuntimeInputError
 from hnexport.spec import Signature
 
 __all__ = [
-    "LaidOut",
     "MakesBases",
+    "RearrangedInFiles",
+    "as_in_onnx_files",
     "check_named",
     "conditions_of",
     "guarded",
     "in_double",
-    "in_file_layout",
     "output_leaves",
 ]
 
@@ -41,17 +41,17 @@ class MakesBases(Protocol):
 
 
 @runtime_checkable
-class LaidOut(Protocol):
+class RearrangedInFiles(Protocol):
     """A generator whose stored tensors lie in the ONNX files in another way, which is cheaper to compute with."""
 
-    def laid_out(self) -> nn.Module:
+    def rearranged(self) -> nn.Module:
         """The same generator over tensors as the files hold them, under the same names."""
         ...
 
 
-def in_file_layout(generator: nn.Module) -> nn.Module:
-    """The generator whose tensors are those of the ONNX files: itself, unless it is a `LaidOut`."""
-    return generator.laid_out() if isinstance(generator, LaidOut) else generator
+def as_in_onnx_files(generator: nn.Module) -> nn.Module:
+    """The generator whose tensors are those of the ONNX files: itself, unless it is a `RearrangedInFiles`."""
+    return generator.rearranged() if isinstance(generator, RearrangedInFiles) else generator
 
 
 def guarded(output: Tensor, guard: Tensor) -> Tensor:

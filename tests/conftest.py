@@ -22,12 +22,14 @@ from torch import Tensor
 from zygote import Zygote
 
 from hnexport.hypernet.bases import round_bases
+from hnexport.machine.control_group import cpu_quota
+from hnexport.machine.memory import available_bytes
+from hnexport.machine.processor import usable_processors
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.slots import NetworkSlot, Role, network_slots
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageSpec, PipelineSpec, WideResNetSpec
 from hnexport.networks.wide_resnet.storage import stored_tensors
-from hnexport.runtime.memory import available_bytes
 from hnexport.spec import Chunking, HypernetSpec, Source
 from hnexport.spec.bases import scales_of, unquantised
 
@@ -67,11 +69,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_xdist_auto_num_workers() -> int:
     """As many processes as this one may use cores, and as fit into memory."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = Path("/sys/fs/cgroup/cpu.max")
-    if quota.exists():
-        most, period = quota.read_text(encoding="utf-8").split()
-        cores = cores if most == "max" else min(cores, max(1, round(int(most) / int(period))))
+    cores, quota = usable_processors(), cpu_quota()
+    if quota is not None:
+        cores = min(cores, max(1, round(quota)))
     available = available_bytes()
     return cores if available is None else max(1, min(cores, available // _WORKER_BYTES))
 

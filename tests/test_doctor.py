@@ -13,9 +13,9 @@ import pytest
 from hnexport import doctor, installed
 from hnexport.doctor import State, diagnose, wheel_findings
 from hnexport.errors import ProviderError
+from hnexport.machine.processor import allowed_cores
 from hnexport.runtime import obstacles
 from hnexport.runtime.obstacles import ASK_DOCTOR, explain
-from hnexport.runtime.processors import allowed_cores
 
 
 def test_two_onnxruntime_wheels_are_wrong() -> None:

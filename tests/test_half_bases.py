@@ -18,6 +18,7 @@ from shared import Built
 from hnexport.build import BuildOptions, build
 from hnexport.bundle import Format, read_golden, read_manifest
 from hnexport.bundle.restore import restore_tensors
+from hnexport.confine.trust import Trust
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import Recipe
@@ -26,7 +27,6 @@ from hnexport.parity import VerifyOptions, verify
 from hnexport.parity.locate import locate
 from hnexport.parity.programs import program_tensors
 from hnexport.spec import Activation, BasisDtype, Chunking, HypernetSpec, Source, StoredKind
-from hnexport.trust import Trust
 
 HALF = BuildOptions(bases=BasisDtype.FLOAT16)
 CASES = {

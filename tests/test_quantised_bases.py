@@ -21,6 +21,7 @@ from hnexport.build import BuildOptions, build
 from hnexport.bundle import Format, read_golden, read_manifest
 from hnexport.bundle.manifest import BasisRounding
 from hnexport.bundle.restore import restore_tensors
+from hnexport.confine.trust import Trust
 from hnexport.errors import SpecError
 from hnexport.families import family
 from hnexport.names import COND_ID, MODEL_FILE
@@ -35,7 +36,6 @@ from hnexport.parity.rounding import RoundedTooMuchError, check_rounding
 from hnexport.rows import row_errors
 from hnexport.runtime import load
 from hnexport.spec import Activation, BasisDtype, Chunking, HypernetSpec, Source, StoredKind
-from hnexport.trust import Trust
 
 CASES = {
     "int8": (BasisDtype.INT8, {}),

@@ -9,7 +9,6 @@ one was not run; the tables are written all the same.
 
 import argparse
 import os
-import platform
 import runpy
 import sys
 import textwrap
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.evaluate import EvaluateOptions, Evaluation, evaluate
+from hnexport.machine.processor import processor_name
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- digits: written by make digits -->", "<!-- digits: end of what make digits wrote -->"
@@ -197,33 +197,23 @@ def head(found: Evaluation) -> str:
 
     text = (
         f"{found.samples} digits that it was not trained on, {found.bins} bins; PyTorch {torch.__version__}, "
-        f"onnxruntime {onnxruntime.__version__}, {processor()}; training, building and evaluating took "
+        f"onnxruntime {onnxruntime.__version__}, {processor_name()}; training, building and evaluating took "
         f"{sum(os.times()[:4]):.0f} s of processor time."
     )
     return textwrap.fill(text, width=120, break_long_words=False, break_on_hyphens=False)
 
 
-def processor() -> str:
-    """As the system calls it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def write(page: Path, text: str, begin: str = BEGIN, end: str = END) -> None:
     """Replace what lies between the markers."""
     before, rest = page.read_text(encoding="utf-8").split(begin)
-    page.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
+    page.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8", newline="\n")
 
 
 def diagrams(found: Evaluation, path: Path) -> None:
     """The page with diagrams."""
     from hnexport.evaluate.page import evaluation_page
 
-    path.write_text(evaluation_page(found), encoding="utf-8")
+    path.write_text(evaluation_page(found), encoding="utf-8", newline="\n")
 
 
 def wrong(found: Evaluation) -> list[str]:

@@ -29,8 +29,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hnexport.machine.processor import allowed_cores
 from hnexport.runtime import LoadedEnsemble, load
-from hnexport.runtime.processors import allowed_cores
 
 LENGTH = "Inference-Header-Content-Length"
 LEAST = 0.9

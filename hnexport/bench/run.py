@@ -20,14 +20,14 @@ from hnexport.bench.task import SAMPLES_FILE
 from hnexport.bundle.manifest import Manifest, read_manifest
 from hnexport.errors import BenchError
 from hnexport.evaluate.targets import ReadOptions
-from hnexport.parity.environment import environment
+from hnexport.machine.environment import environment
+from hnexport.machine.processor import allowed_cores
 from hnexport.progress import Progress, no_progress
 from hnexport.publishing import deferred_signals
 from hnexport.quantise.data import drawn_samples
 from hnexport.records import to_json
 from hnexport.runtime.cuda import CudaOptions
 from hnexport.runtime.options import Precision
-from hnexport.runtime.processors import allowed_cores
 from hnexport.runtime.providers import check_provider_name
 from hnexport.runtime.until import Until
 

@@ -3,7 +3,6 @@
 import importlib
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from hnexport.machine.memory import peak_bytes, resident_bytes
 
 if TYPE_CHECKING:
     from hnexport.bench.task import BenchTask
@@ -49,7 +50,7 @@ def _serve(request: dict[str, Any], answers: Any) -> None:
         until=request["until"],
     )
     draw = _source(task)
-    baseline, start = _resident_bytes(), time.perf_counter()
+    baseline, start = resident_bytes() or 0, time.perf_counter()
     loaded = contender.load(task)
     ready = {
         "load_seconds": time.perf_counter() - start,
@@ -67,7 +68,7 @@ def _serve(request: dict[str, Any], answers: Any) -> None:
         print(json.dumps(time.perf_counter() - begin), file=answers)
         if (members := getattr(found, "members_used", None)) is not None:
             used.setdefault(batch_size, []).append(float(np.mean(members)))
-    end = {"resident_bytes": _resident_bytes(), "peak_bytes": _peak_bytes()}
+    end = {"resident_bytes": resident_bytes() or 0, "peak_bytes": peak_bytes() or 0}
     print(json.dumps({**end, "members_used": {size: sum(one) / len(one) for size, one in used.items()}}), file=answers)
 
 
@@ -84,25 +85,6 @@ def _source(task: "BenchTask") -> Callable[[int], Any]:
         return lambda size: draw_samples(signature, samples, size, random)
     golden = read_golden(task.bundle, task.manifest)
     return lambda size: draw_inputs(signature, golden, size, random)
-
-
-def _resident_bytes() -> int:
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except OSError:
-        return _peak_bytes()
-    return pages * resource.getpagesize()
-
-
-def _peak_bytes() -> int:
-    """The most that was resident; on Linux not by `getrusage`, which counts what the parent held before the fork."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-    except (OSError, StopIteration):
-        pass
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def _checked(bundle: Path, stored: StoredTensor, tensor: Tensor) -> Tensor:
 
 
 def as_stored(tensor: T, shape: tuple[int, ...]) -> T:
-    """Undo the layout of joined bases in ONNX files, `[out_channel, embedding, row]`; other tensors as they are.
+    """A joined basis, `[out_channel, embedding, row]` in ONNX files, as all else stores it; other tensors as they are.
 
     Args:
         shape: of the stored tensor; see `Manifest.stored`.

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from hnexport.bundle.manifest import Manifest
+from hnexport.bundle.summary import anytime_line, judged_line, reference_line, summarise, temperature_line
 from hnexport.card.loading import shape_text
 from hnexport.card.markdown import code, prose, table
 from hnexport.families import image_input
@@ -25,7 +26,6 @@ from hnexport.spec.assumed import assumption
 from hnexport.spec.bases import basis_dtype
 from hnexport.spec.images import ImageInput
 from hnexport.spec.usage import Normalisation
-from hnexport.summary import anytime_line, judged_line, reference_line, summarise, temperature_line
 from hnexport.text import megabytes, number_of
 
 __all__ = ["class_names", "files", "introduction", "parity", "signature", "weights"]

@@ -12,7 +12,7 @@ from hnexport.card.markdown import fenced, literal
 from hnexport.families import image_input
 from hnexport.names import COND_ID, COND_IDS, ENSEMBLE_FILE, GOLDEN_FILE, MODEL_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.spec import OutputKind, TensorSpec
-from hnexport.summaries import summaries
+from hnexport.spec.summaries import summaries
 from hnexport.text import clean
 
 __all__ = ["how_to_load", "shape_text"]

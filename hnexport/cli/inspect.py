@@ -23,10 +23,10 @@ def inspect(bundle: Path, as_json: bool) -> None:
         _inspect_checkpoint(bundle, as_json=as_json)
         return
     from hnexport.bundle.manifest import read_identified
+    from hnexport.bundle.summary import anytime_line, summarise, temperature_line, usage_lines
     from hnexport.cli import render, render_bundle
     from hnexport.families import assumed
     from hnexport.records import to_json
-    from hnexport.summary import anytime_line, summarise, temperature_line, usage_lines
 
     identified = read_identified(bundle)
     manifest = identified.manifest
@@ -54,11 +54,11 @@ def inspect(bundle: Path, as_json: bool) -> None:
 
 
 def _inspect_checkpoint(path: Path, *, as_json: bool) -> None:
+    from hnexport.bundle.summary import Summary, summarise_storage, usage_lines
     from hnexport.cli import render, render_bundle
     from hnexport.families import assumed, command_line, family
     from hnexport.installed import require_complete
     from hnexport.records import to_json
-    from hnexport.summary import Summary, summarise_storage, usage_lines
 
     require_complete("`hnexport inspect` of a checkpoint")
     try:

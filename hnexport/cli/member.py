@@ -75,7 +75,7 @@ def member(
     from hnexport.cli.render_int8 import print_costs
     from hnexport.cli.render_parity import print_parity, print_unpublished
     from hnexport.member import MemberFormat, MemberOptions, MembersFailedError, write_members
-    from hnexport.precision import Precision
+    from hnexport.spec.precision import Precision
 
     flags = Int8Flags.of(given, precision, judges_half=True)
     options = MemberOptions(

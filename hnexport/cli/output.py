@@ -101,7 +101,7 @@ def tell(text: str) -> None:
 
 
 def shown(text: str) -> str:
-    """The text as standard output will show it, on one line: what a layout has to measure."""
+    """The text as standard output will show it, on one line: what columns are measured by."""
     return degrade(clean(text), _answer.open().encoding)
 
 

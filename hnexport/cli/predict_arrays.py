@@ -11,7 +11,7 @@ from hnexport.errors import RuntimeInputError
 from hnexport.names import COND_IDS
 from hnexport.publishing import Rules, check_place, staged_file
 from hnexport.spec import Signature
-from hnexport.summaries import SummaryKind, summaries
+from hnexport.spec.summaries import SummaryKind, summaries
 
 if TYPE_CHECKING:
     from hnexport.runtime.uncertainty import EnsemblePrediction, EnsembleValue

@@ -12,8 +12,8 @@ if TYPE_CHECKING:  # at run time these would load torch, which `predict` does wi
     from collections.abc import Iterable
 
     from hnexport.bundle.manifest import BasisRounding, Manifest
+    from hnexport.bundle.summary import Storage, Summary
     from hnexport.spec import StoredTensor
-    from hnexport.summary import Storage, Summary
 
 __all__ = [
     "print_bases",
@@ -128,7 +128,7 @@ def print_parity_summary(manifest: "Manifest") -> None:
 
 def print_reference(manifest: "Manifest") -> None:
     """One line about the trained model's own outputs; nothing where the build had none."""
-    from hnexport.summary import reference_line
+    from hnexport.bundle.summary import reference_line
 
     line = reference_line(manifest)
     if line is not None:
@@ -160,6 +160,6 @@ def print_rounding(
     say(line)
     judged = None if rounding is None else rounding.judged
     if judged is not None:
-        from hnexport.summary import judged_line
+        from hnexport.bundle.summary import judged_line
 
         say(f"on {judged_line(judged)}")

@@ -30,7 +30,7 @@ __all__ = ["tune"]
 @picture_options
 @json_option
 def tune(bundle: Path, precision: str, force: bool, as_json: bool, **given: Any) -> None:
-    """Fold a bundle's graph into onnxruntime's layout on this processor, verify every member, and cache the result.
+    """Fold a bundle's graph into onnxruntime's blocked format, verify every member, and cache it for this processor.
 
     The cache lies in $XDG_CACHE_HOME/hnexport/tuned and is used only with this onnxruntime, this processor and this
     bundle. The bundle itself is not touched. With --precision float16 the graph is converted instead of folded, and

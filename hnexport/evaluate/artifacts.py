@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import Format, Identified, Manifest
+from hnexport.confine.trust import Trust, bundle_trust
 from hnexport.ensemble import Ensemble
 from hnexport.errors import NotRunError, ParityError
 from hnexport.evaluate.answers import FLOAT64, Source
@@ -26,11 +27,10 @@ from hnexport.parity.providers import Device, resolve_provider
 from hnexport.parity.runners import RUNNERS, bundle_runner, choose_runners
 from hnexport.parity.tempered import tempered
 from hnexport.parity.torch_runners import load_torch
+from hnexport.programs.widened import Widened
 from hnexport.rows import relative_l2, row_errors, taken
 from hnexport.spelling import spelled
 from hnexport.text import number_of
-from hnexport.trust import Trust, bundle_trust
-from hnexport.widened import Widened
 
 __all__ = ["ArtifactSources", "check_artifacts"]
 

@@ -22,6 +22,7 @@ from hnexport.bundle.golden import Golden, read_golden, write_golden
 from hnexport.bundle.manifest import FORMAT_FILES, Anytime, Format, Manifest, Temperature, read_identified
 from hnexport.bundle.writer import bundle_rules, check_another, check_target, staged_folder
 from hnexport.card import tell_of_kept
+from hnexport.confine.trust import Trust, bundle_trust, remember
 from hnexport.errors import BundleError, NotRunError, SpecError
 from hnexport.evaluate.carded import measured
 from hnexport.evaluate.results import Evaluation
@@ -31,12 +32,11 @@ from hnexport.export.torchscript import save_scripted
 from hnexport.names import ENSEMBLE_FILE, MODEL_FILE, NETWORK_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity import VerifyOptions
 from hnexport.parity.chosen import held_ensemble
-from hnexport.precision import Precision
+from hnexport.programs.tracing import exporters_warnings
 from hnexport.progress import Progress, no_progress
 from hnexport.spec import OutputKind
+from hnexport.spec.precision import Precision
 from hnexport.spelling import spelled
-from hnexport.tracing import exporters_warnings
-from hnexport.trust import Trust, bundle_trust, remember
 
 __all__ = ["check_derivable", "derive_bundle", "fitted_anytime", "fitted_temperature"]
 

@@ -17,9 +17,9 @@ from hnexport.ensemble import Ensemble
 from hnexport.errors import CaptureError
 from hnexport.export.checks import check_captured, check_mode, check_names, check_used
 from hnexport.export.joint import joint_module
-from hnexport.halves import in_file_layout
-from hnexport.tracing import dynamic_shapes, exported
-from hnexport.writes import may_write
+from hnexport.halves import as_in_onnx_files
+from hnexport.programs.tracing import dynamic_shapes, exported
+from hnexport.programs.writes import may_write
 
 __all__ = ["Capture", "Half", "capture", "captured", "open_up"]
 
@@ -44,7 +44,7 @@ class Capture:
     """A captured ensemble.
 
     Attributes:
-        generator: `(cond_id, conditions) -> slots`, over the stored tensors in the layout of the ONNX files.
+        generator: `(cond_id, conditions) -> slots`, over the stored tensors as the ONNX files hold them.
         network: `inputs -> outputs`, whose parameters and buffers are the slots.
     """
 
@@ -91,7 +91,7 @@ def capture(ensemble: Ensemble) -> Capture:
     shapes = dynamic_shapes(examples, ensemble.dynamic)
     program = captured(f"the network of {ensemble.name}", network, (), examples, shapes)
     outputs = tuple(output.name for output in ensemble.signature.outputs)
-    generator = in_file_layout(ensemble.generator)
+    generator = as_in_onnx_files(ensemble.generator)
     generated = captured(f"the generator of {ensemble.name}", generator, (torch.tensor(0),), conditions, None)
     check_used(generated, signature.conditions)
     return Capture(
@@ -132,9 +132,9 @@ def _check_writes(what: str, program: ExportedProgram) -> None:
 
 
 def open_up(program: ExportedProgram) -> None:
-    """Let a program run at sizes, and with layouts, that the tracer did not see."""
+    """Let a program run at sizes, and with strides, that the tracer did not see."""
     _open_sizes(program)
-    _open_layouts(program)
+    _open_strides(program)
 
 
 def _open_sizes(program: ExportedProgram) -> None:
@@ -148,7 +148,7 @@ def _open_sizes(program: ExportedProgram) -> None:
         guards[:] = [guard for guard in guards if not _EXCLUDES.search(guard)]
 
 
-def _open_layouts(program: ExportedProgram) -> None:
+def _open_strides(program: ExportedProgram) -> None:
     """Ask for shapes alone: how values lie in memory depends on the kernels of a device.
 
     A `view` that the tracer could take on the CPU fails after the attention of a GPU.

@@ -8,7 +8,7 @@ from torch.export import ExportedProgram
 from hnexport.ensemble import Ensemble
 from hnexport.errors import CaptureError
 from hnexport.names import COND_ID, COND_IDS, GENERATOR_PREFIX
-from hnexport.summaries import summaries
+from hnexport.spec.summaries import summaries
 
 __all__ = ["check_captured", "check_mode", "check_names", "check_used"]
 

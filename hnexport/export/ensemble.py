@@ -22,7 +22,7 @@ from hnexport.export.graphs import add_node
 from hnexport.export.summarise import summarise
 from hnexport.names import COND_IDS
 from hnexport.spec import MEMBER, Signature
-from hnexport.summaries import SummaryKind, summaries
+from hnexport.spec.summaries import SummaryKind, summaries
 
 __all__ = ["INLINE_BYTES", "ensemble_model", "inline_shared"]
 

@@ -8,7 +8,7 @@
   (`SessionOptions.add_external_initializers`), or as `member.bin`, which holds them one after the other in the order of
   `supplied`, little-endian without gaps.
 
-Bases whose chunks are joined lie in the weights file by output channel (see `hnexport.hypernet.layout`).
+Bases whose chunks are joined lie in the weights file by output channel (see `hnexport.hypernet.joined`).
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from hnexport.export.capture import Capture
 from hnexport.export.compose import compose_hypernet, compose_model, compose_network, halves
 from hnexport.export.ensemble import ensemble_model, inline_shared
 from hnexport.export.graphs import make_initializer
-from hnexport.export.weights_file import WeightsFile, laid_out, write_weights
+from hnexport.export.weights_file import WeightsFile, rearranged, write_weights
 from hnexport.names import ENSEMBLE_FILE, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE
 from hnexport.spec import StoredKind
 
@@ -55,7 +55,7 @@ def write_onnx(capture: Capture, folder: Path, metadata: Mapping[str, str]) -> O
         ExportError: the exporter failed, or a file does not pass ONNX's checker.
     """
     both, ensemble = halves(capture), capture.ensemble
-    weights = write_weights(folder, laid_out(ensemble))
+    weights = write_weights(folder, rearranged(ensemble))
     model = compose_model(both)
     network, supplied = compose_network(both)
     models = {

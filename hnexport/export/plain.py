@@ -13,8 +13,8 @@ from torch.fx.node import map_arg
 from hnexport.errors import CaptureError
 from hnexport.export.capture import captured, open_up
 from hnexport.export.narrow import narrow_products
+from hnexport.programs.tracing import dynamic_shapes
 from hnexport.spec import BATCH, Signature
-from hnexport.tracing import dynamic_shapes
 
 __all__ = ["plain_program"]
 

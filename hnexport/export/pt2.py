@@ -6,7 +6,7 @@ import torch
 
 from hnexport.errors import CaptureError, ExportError
 from hnexport.export.capture import Capture
-from hnexport.tracing import exporters_warnings
+from hnexport.programs.tracing import exporters_warnings
 
 __all__ = ["write_pt2"]
 

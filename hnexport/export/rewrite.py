@@ -1,6 +1,6 @@
 """Rewrites of the exported graph, with standard operators only: cheaper to run, or taken by more runtimes.
 
-The mean over height and width becomes GlobalAveragePool, which runtimes compute in their own blocked layouts. A batch
+The mean over height and width becomes GlobalAveragePool, which runtimes compute in their own blocked formats. A batch
 norm whose parameters are computed becomes a Mul and an Add.
 """
 

@@ -1,4 +1,4 @@
-"""What members say together, as nodes of `ensemble.onnx`: one for each of `hnexport.summaries`.
+"""What members say together, as nodes of `ensemble.onnx`: one for each of `hnexport.spec.summaries`.
 
 Of logits, with p_m the members' probabilities and q their mean, in nats:
 
@@ -20,7 +20,7 @@ import onnx_ir as ir
 
 from hnexport.export.graphs import add_node
 from hnexport.spec import MEMBER, OutputKind, OutputSpec, Signature
-from hnexport.summaries import Summary, SummaryKind
+from hnexport.spec.summaries import Summary, SummaryKind
 
 __all__ = ["SMALLEST_NORMAL", "summarise"]
 

@@ -20,9 +20,9 @@ from torch.fx.node import map_aggregate
 from hnexport.errors import CaptureError, ExportError
 from hnexport.export.capture import Capture
 from hnexport.export.torchscript_ensemble import ensemble_source
+from hnexport.programs.tracing import exporters_warnings, has_torchscript, without_torchscript
 from hnexport.spec import Signature
 from hnexport.spelling import spelled
-from hnexport.tracing import exporters_warnings
 
 __all__ = ["save_scripted", "scripted", "write_torchscript"]
 
@@ -51,7 +51,14 @@ def save_scripted(program: ExportedProgram, signature: Signature, path: Path) ->
 
 
 def scripted(program: ExportedProgram) -> Any:
-    """The graph of a program as TorchScript, without the hooks that hold its symbolic-shape guards."""
+    """The graph of a program as TorchScript, without the hooks that hold its symbolic-shape guards.
+
+    Raises:
+        CaptureError: the graph has what TorchScript lacks, or this PyTorch has no TorchScript.
+    """
+    without = spelled("Format.TORCHSCRIPT", "torchscript in --formats")
+    if not has_torchscript():
+        raise CaptureError(without_torchscript(f"build the bundle without {without}, and write members as .pt2"))
     unlifted = program.module(check_guards=False)
     module = GraphModule(unlifted, unlifted.graph)
     module._forward_pre_hooks.clear()
@@ -61,7 +68,6 @@ def scripted(program: ExportedProgram) -> Any:
             _compute_both(module, node)
     loops = [node.target for node in module.graph.nodes if isinstance(node.target, HigherOrderOperator)]
     if loops:
-        without = spelled("Format.TORCHSCRIPT", "torchscript in --formats")
         raise CaptureError(f"TorchScript has no {loops[0].__name__}: build the bundle without {without}")
     for node in tuple(module.graph.nodes):
         _rewrite(module, node)

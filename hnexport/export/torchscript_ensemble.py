@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from hnexport.export.summarise import SMALLEST_NORMAL
 from hnexport.names import COND_IDS
 from hnexport.spec import OutputKind, OutputSpec, Signature
-from hnexport.summaries import summaries
+from hnexport.spec.summaries import summaries
 
 __all__ = ["ensemble_source"]
 

@@ -22,8 +22,8 @@ from hnexport.export.attention import TRANSLATIONS as ATTENTION
 from hnexport.export.capture import Capture, Half
 from hnexport.export.graphs import add_node, adopt_strays, all_values
 from hnexport.export.squeezes import TRANSLATIONS as SQUEEZES
+from hnexport.programs.tracing import exporters_warnings
 from hnexport.spec import TensorSpec
-from hnexport.tracing import exporters_warnings
 
 __all__ = ["generator_graph", "network_graph"]
 

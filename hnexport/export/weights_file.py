@@ -13,10 +13,10 @@ from torch import Tensor
 from hnexport.dotted import named_tensors
 from hnexport.ensemble import Ensemble
 from hnexport.export.external_data import DataFile
-from hnexport.halves import in_file_layout
+from hnexport.halves import as_in_onnx_files
 from hnexport.names import WEIGHTS_FILE
 
-__all__ = ["TensorLocation", "WeightsFile", "empty", "laid_out", "size_bytes", "write_weights"]
+__all__ = ["TensorLocation", "WeightsFile", "empty", "rearranged", "size_bytes", "write_weights"]
 
 _DTYPES = {
     torch.bool: ir.DataType.BOOL,
@@ -68,9 +68,9 @@ class WeightsFile:
         )
 
 
-def laid_out(ensemble: Ensemble) -> dict[str, Tensor]:
+def rearranged(ensemble: Ensemble) -> dict[str, Tensor]:
     """The stored tensors as the ONNX files hold them, in the order of `Ensemble.stored`; views where possible."""
-    held = named_tensors(in_file_layout(ensemble.generator))
+    held = named_tensors(as_in_onnx_files(ensemble.generator))
     return {stored.name: held[stored.name].detach() for stored in ensemble.stored}
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from hnexport.dotted import OverTensors, named_tensors, register
 from hnexport.errors import CheckpointError
-from hnexport.hypernet.layout import joined_bases
+from hnexport.hypernet.joined import joined_bases
 from hnexport.hypernet.plan import InternalHypernet
 from hnexport.hypernet.quantised import dequantised
 from hnexport.hypernet.storage import GeneratorSpec, stored_tensors
@@ -77,13 +77,13 @@ class WeightGenerator(nn.Module):
             weights[slot.name] = weight
         return weights
 
-    def laid_out(self) -> nn.Module:
-        """The same generator over joined bases by output channel, views of its own; see `hnexport.hypernet.layout`."""
+    def rearranged(self) -> nn.Module:
+        """The same generator over joined bases by output channel, views of its own; see `hnexport.hypernet.joined`."""
         bases = {f"hypernet.{name}.basis": joined for name, joined in self._joined.items()}
         bases |= {self._scales[name]: joined for name, joined in bases.items() if name in self._scales}
         tensors = dict(named_tensors(self))
         for name, joined in bases.items():
-            tensors[name] = joined.lay_out(tensors[name])
+            tensors[name] = joined.by_output_channel(tensors[name])
         return OverTensors(self, {name: tensor.detach() for name, tensor in tensors.items()}).eval()
 
     def made_bases(self) -> Mapping[str, Tensor]:
@@ -98,7 +98,7 @@ class WeightGenerator(nn.Module):
     def _chunks(self, hypernet: InternalHypernet, row: Tensor, guard: Tensor | None) -> tuple[Tensor, ...]:
         """All chunks of one internal hypernetwork, each `[1, chunk]`; joined ones layer by layer.
 
-        The latter are `[out_channel, layer's chunks, row]`, see `hnexport.hypernet.layout`.
+        The latter are `[out_channel, layer's chunks, row]`, see `hnexport.hypernet.joined`.
         """
         settings = self.spec.hypernet or HypernetSpec()  # a plan without one has no internal hypernetworks
         prefix = f"hypernet.{hypernet.name}"
@@ -112,7 +112,7 @@ class WeightGenerator(nn.Module):
             hidden = ACTIVATIONS[settings.activation](hidden)
         basis, joined = self._basis(f"{prefix}.basis"), self._joined.get(hypernet.name)
         if joined is not None and basis.dim() == 2:
-            basis = joined.lay_out(basis)
+            basis = joined.by_output_channel(basis)
         if settings.basis_dtype is BasisDtype.FLOAT16:
             basis = basis.to(hidden.dtype)
         chunks = torch.matmul(hidden, basis)

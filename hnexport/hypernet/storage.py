@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from hnexport.hypernet.layout import joined_bases
+from hnexport.hypernet.joined import joined_bases
 from hnexport.hypernet.plan import ChunkPlan, InternalHypernet, check_plan
 from hnexport.spec import HypernetSpec, Slot, Source, StoredKind, StoredTensor, stored_as
 from hnexport.spec.bases import stored_basis

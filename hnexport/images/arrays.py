@@ -136,8 +136,8 @@ def _check_header_length(file: IO[bytes], version: tuple[int, int]) -> None:
     """NumPy reads the header, up to 4 GiB, before it compares its length."""
     if version not in _LENGTH:
         raise ValueError(f"version {version[0]}.{version[1]} of the format holds no images")
-    start, layout = file.tell(), _LENGTH[version]
-    (length,) = struct.unpack(layout, file.read(struct.calcsize(layout)))
+    start, length_format = file.tell(), _LENGTH[version]
+    (length,) = struct.unpack(length_format, file.read(struct.calcsize(length_format)))
     if length > _LONGEST_HEADER:
         raise ValueError(f"its header is {length:,} bytes long, at most {_LONGEST_HEADER:,} are read")
     file.seek(start)

@@ -22,13 +22,13 @@ from hnexport.parity.judge import Judge, VerifyOptions
 from hnexport.parity.limits import LARGEST_BATCH
 from hnexport.parity.members import checked_members
 from hnexport.parity.results import ArtifactReport, ParityReport, Verdict
-from hnexport.precision import Precision
 from hnexport.progress import Progress, no_progress
 from hnexport.publishing import check_place, staged_file, staged_folder
 from hnexport.quantise.cost import Cost
 from hnexport.quantise.half import write_half
 from hnexport.quantise.options import Int8Options
 from hnexport.quantise.plan import Kept
+from hnexport.spec.precision import Precision
 from hnexport.spelling import spelled
 
 __all__ = ["MemberOptions", "MembersFailedError", "WrittenMembers", "write_members"]
@@ -56,7 +56,7 @@ class MemberOptions:
         opset: of an ONNX file, from 17; None is the bundle's.
         batch: the one batch size that the file runs, for runtimes that want every shape as a number; None for any.
         force: replace members' files that are already there.
-        trust: load the bundle's `.pt2` in this process, whoever made it; see `hnexport.trust`.
+        trust: load the bundle's `.pt2` in this process, whoever made it; see `hnexport.confine.trust`.
         digest: the bundle must have this one; see `hnexport.bundle.digest`.
         precision: "float32", "float16", "bfloat16" or "int8", see `PRECISIONS`; None is int8 where there are samples to
             calibrate with, else float32. In PyTorch's files half precision is that of convolutions and matrix products.

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
 from hnexport.bundle.manifest import Format, Identified
+from hnexport.confine.trust import Trust
 from hnexport.errors import BundleError, CaptureError, ExportError, NotRunError
 from hnexport.export.plain import plain_program
 from hnexport.export.torchscript import scripted
 from hnexport.member.formats import MemberFormat
 from hnexport.names import PT2_FILE
-from hnexport.precision import Precision
+from hnexport.programs.tracing import exporters_warnings
 from hnexport.reading import ReadError, open_regular
 from hnexport.rows import taken
+from hnexport.spec.precision import Precision
 from hnexport.spelling import spelled
-from hnexport.tracing import exporters_warnings
-from hnexport.trust import Trust
 
 __all__ = ["TorchMembers"]
 

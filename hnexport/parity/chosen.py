@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import Manifest
+from hnexport.confine.trust import NOBODY, Trust
 from hnexport.ensemble import Ensemble
 from hnexport.errors import BundleError, ParityError
 from hnexport.parity.cost import estimated_seconds
@@ -19,7 +20,6 @@ from hnexport.parity.reference import compute_golden
 from hnexport.parity.trusted import trusted_tensors
 from hnexport.progress import Progress, no_progress
 from hnexport.spelling import spelled
-from hnexport.trust import NOBODY, Trust
 
 Array = NDArray[Any]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hnexport.ensemble import Ensemble
-from hnexport.widened import Widened
+from hnexport.programs.widened import Widened
 
 __all__ = ["conditions_of", "run_double", "run_single", "run_weights"]
 

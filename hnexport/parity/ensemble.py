@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import Format, Manifest
+from hnexport.confine.trust import NOBODY, Trust
 from hnexport.errors import HnexportError, ParityError
 from hnexport.names import TORCHSCRIPT_FILE
 from hnexport.parity.artifact import ensemble_error, first_rows
@@ -30,8 +31,7 @@ from hnexport.parity.summary_checks import check_summary, member_axis
 from hnexport.parity.tolerances import Tolerance
 from hnexport.rows import flat_rows, relative_l2, taken
 from hnexport.spec import Signature
-from hnexport.summaries import SummaryKind, summaries
-from hnexport.trust import NOBODY, Trust
+from hnexport.spec.summaries import SummaryKind, summaries
 
 __all__ = ["ENSEMBLES", "EnsembleRunner", "in_batches", "verify_ensemble"]
 
@@ -46,7 +46,7 @@ _IDS_AT_ONCE = 32  # a call holds the outputs of all its members
 
 
 class EnsembleRunner:
-    """A loaded artifact: `run(cond_ids, inputs)` gives what `hnexport.summaries` names."""
+    """A loaded artifact: `run(cond_ids, inputs)` gives what `hnexport.spec.summaries` names."""
 
     def __init__(
         self,

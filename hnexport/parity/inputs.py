@@ -267,7 +267,7 @@ def _image_shape(row: tuple[int, ...]) -> tuple[int, int, int] | None:
 
 
 def _arranged(image: NDArray[np.float64], row: tuple[int, ...]) -> NDArray[np.float64]:
-    """`[channel, height, width]` in the layout of the row: flat images have their channels last."""
+    """`[channel, height, width]` with its axes in the order of the row: flat images have their channels last."""
     if len(row) == 3 and image.shape == row:
         return image
     return image.transpose(1, 2, 0).reshape(row)

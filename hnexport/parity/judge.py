@@ -9,14 +9,15 @@ from typing import Self
 
 from hnexport.bundle.golden import Golden, within
 from hnexport.bundle.manifest import Identified, Manifest
+from hnexport.confine.trust import Trust, bundle_trust, is_remembered
 from hnexport.errors import ParityError
+from hnexport.machine.environment import environment
 from hnexport.parity.artifact import Plan, eager_errors, verify_artifact
 from hnexport.parity.batches import DEFAULT_BATCH_SIZES, allowed_sizes, is_large
 from hnexport.parity.cases import Case, write_case
 from hnexport.parity.checks import check_strict
 from hnexport.parity.chosen import chosen_golden, drawn_golden, golden_rows, held_ensemble
 from hnexport.parity.ensemble import ENSEMBLES, EnsembleRunner, verify_ensemble
-from hnexport.parity.environment import environment
 from hnexport.parity.judgeable import judgeable, unjudged
 from hnexport.parity.measured_again import without_excess
 from hnexport.parity.members import new_seed
@@ -26,7 +27,6 @@ from hnexport.parity.results import ArtifactReport, Check, ParityReport, Selecti
 from hnexport.parity.runners import Device, Runner, resolve_provider
 from hnexport.parity.tolerances import Precision, Tolerance, tolerance_of
 from hnexport.progress import Progress, no_progress
-from hnexport.trust import Trust, bundle_trust, is_remembered
 
 __all__ = ["Judge", "VerifyOptions"]
 
@@ -48,7 +48,7 @@ class VerifyOptions:
         precision: by which tolerance to judge, and on CUDA whether TF32 is used.
         save_failures: a folder for failing cases, to be run again with `replay`.
         trust: run TorchScript and `.pt2` files in this process, whoever made them; otherwise only those of bundles that
-            this user built (see `hnexport.trust`), and all others in a confined process.
+            this user built (see `hnexport.confine.trust`), and all others in a confined process.
         digest: the bundle must have this one; see `hnexport.bundle.digest`.
         own: this process has just computed the golden samples: what they say of float32's noise is believed. So it is
             of bundles that this user built.

@@ -111,7 +111,7 @@ def match_summaries(found: Sequence[Declared], signature: GraphSignature) -> tup
     """The positions of what `ensemble.onnx` returns: by name, else by order where the numbers of axes agree.
 
     Returns:
-        In the order of `hnexport.summaries`; None where a file does not answer as an ensemble does.
+        In the order of `hnexport.spec.summaries`; None where a file does not answer as an ensemble does.
     """
     wanted, names = signature.summaries, [item.name for item in found]
     if {item.name for item in wanted} <= set(names):

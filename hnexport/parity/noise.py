@@ -21,9 +21,9 @@ from torch.utils import _pytree as pytree
 from hnexport.ensemble import Ensemble
 from hnexport.parity.double import run_double
 from hnexport.parity.sums import Sums
+from hnexport.programs.widened import Widened
 from hnexport.rows import LARGEST_NOISE, NOISE_MULTIPLE, flat_rows, relative_l2
 from hnexport.spec import OutputSpec
-from hnexport.widened import Widened
 
 __all__ = ["MOST_DRAWS", "NOISE_SECONDS", "Rounded", "draws_within", "measure_noise"]
 

@@ -83,7 +83,7 @@ class OnnxRunner:
         return self._called.run(open_values(model, self._path, list(self._called.outputs.values())), cond_id, inputs)
 
     def stored(self) -> Iterator[tuple[str, Array]]:
-        """The file's initializers; stored tensors in their stored layout."""
+        """The file's initializers; stored tensors in their stored shape."""
         yield from _stored(self._manifest, constants(load_graph(self._path), self._path))
 
     def placement(self, inputs: Mapping[str, Array]) -> Placement | None:
@@ -188,7 +188,7 @@ class MaterialisedRunner:
         return dict(zip(self._outputs, session.run(self._outputs, self._own(inputs)), strict=True))
 
     def stored(self) -> Iterator[tuple[str, Array]]:
-        """The initializers of both files; stored tensors in their stored layout."""
+        """The initializers of both files; stored tensors in their stored shape."""
         for name in (HYPERNET_FILE, NETWORK_FILE):
             held = constants(load_graph(self._bundle / name), self._bundle / name)
             own = {key: value for key, value in held.items() if key not in self._supplied}

@@ -49,7 +49,7 @@ class OnnxSignature:
         cond_id: empty of a file that is one member by itself.
         id_axes: of the condition id: an integer scalar, or `[1]`; of an ensemble `[member]`.
         inputs: by the bundle's names, the graph's own name and its dtype.
-        outputs: by the bundle's names, or those of `hnexport.summaries`, the graph's own.
+        outputs: by the bundle's names, or those of `hnexport.spec.summaries`, the graph's own.
     """
 
     cond_id: str

@@ -8,9 +8,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from hnexport.bundle.layout import confined_path
 from hnexport.bundle.manifest import Manifest
 from hnexport.bundle.onnx_data import embed_tensors, read_model
+from hnexport.bundle.sessions import confined_path
 from hnexport.errors import ParityError, ProviderError
 from hnexport.names import COND_ID, MODEL_FILE
 from hnexport.parity.limits import FULL, Limits

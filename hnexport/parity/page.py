@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import FileRecord, Manifest
+from hnexport.bundle.summary import reference_line
 from hnexport.names import PAGE_FILE
 from hnexport.pages import page
 from hnexport.parity.depth import DepthProfile
 from hnexport.parity.not_run import remarks
 from hnexport.parity.results import ParityReport
 from hnexport.spec import OutputKind, OutputSpec, Signature
-from hnexport.summary import reference_line
 
 __all__ = ["report_page", "write_page"]
 
@@ -218,4 +218,4 @@ def write_page(
 ) -> None:
     """Write `report.html` into a bundle folder; the manifest's files are listed in it."""
     content = report_page(report, manifest, golden, depth, manifest.files)
-    (folder / PAGE_FILE).write_text(content, encoding="utf-8")
+    (folder / PAGE_FILE).write_text(content, encoding="utf-8", newline="\n")

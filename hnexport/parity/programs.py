@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import Manifest
+from hnexport.confine.trust import NOBODY, Trust
 from hnexport.errors import BundleError, NotRunError, ParityError
 from hnexport.names import PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity.confined import ConfinedRunner
@@ -18,9 +19,9 @@ from hnexport.parity.kinds import FileKind, by_outputs, torch_kind
 from hnexport.parity.providers import Device, torch_device, torch_runtime
 from hnexport.parity.signature import GraphSignature, axis_sizes, signature_of
 from hnexport.parity.torch_runners import TorchRunner
+from hnexport.programs.tracing import has_torchscript, without_torchscript
 from hnexport.reading import ReadError, open_regular
 from hnexport.spelling import spelled
-from hnexport.trust import NOBODY, Trust
 
 __all__ = ["PROGRAM_FILES", "Program", "golden_sizes", "open_program", "program_tensors", "sharing_programs"]
 
@@ -50,13 +51,16 @@ def open_program(
 
     Raises:
         ParityError: PyTorch cannot load it, or it has another signature.
-        NotRunError: it is not trusted, and was not run for that reason or could not be run in confinement.
+        NotRunError: it is not trusted, and was not run for that reason or could not be run in confinement; or it is
+            TorchScript, and PyTorch has none.
     """
     try:
         with open_regular(path) as file:
             content = file.read()
     except (OSError, ReadError) as error:
         raise ParityError(f"{path} cannot be read: {error}") from error
+    if torch_kind(content, path.name) is FileKind.TORCHSCRIPT and not has_torchscript():
+        raise NotRunError(f"{path}: {without_torchscript('verify it where PyTorch is older')}")
     signature = signature_of(manifest, golden_sizes(path.parent, manifest) if sizes is None else sizes)
     if trust.covers(content):
         runner = TorchRunner(content, path.name, signature, torch_device(device), own=own)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Format, Manifest
+from hnexport.confine.trust import NOBODY, Trust
 from hnexport.errors import ParityError, ProviderError
 from hnexport.names import PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity.kinds import FileKind, file_kind
@@ -19,7 +20,6 @@ from hnexport.parity.other_runners import OpenVinoRunner, ReferenceRunner, is_sm
 from hnexport.parity.programs import PROGRAM_FILES, golden_sizes, open_program
 from hnexport.parity.providers import Device, Placement, resolve_provider
 from hnexport.parity.trace import Given, Trace
-from hnexport.trust import NOBODY, Trust
 
 __all__ = [
     "ON_REQUEST",
@@ -69,7 +69,7 @@ class Together(Protocol):
     limits: Limits
 
     def run_together(self, cond_ids: NDArray[np.int64], inputs: Inputs) -> Outputs:
-        """What `hnexport.summaries` names, by name."""
+        """What `hnexport.spec.summaries` names, by name."""
         ...
 
 

@@ -14,8 +14,8 @@ from hnexport.parity.limits import LARGEST_BATCH, Limits
 from hnexport.parity.tolerances import Precision
 from hnexport.records import SPARSE
 from hnexport.spec import BATCH, MEMBER, OutputKind, OutputSpec, Signature, TensorSpec
+from hnexport.spec.summaries import Summary, summaries
 from hnexport.spelling import spelled
-from hnexport.summaries import Summary, summaries
 
 __all__ = [
     "NARROW",

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hnexport.parity.results import Check
 from hnexport.spec import OutputSpec, Signature
-from hnexport.summaries import Summary, SummaryKind, summaries
+from hnexport.spec.summaries import Summary, SummaryKind, summaries
 
 __all__ = ["LOGITS_CHECK", "VALUES_CHECK", "check_summary", "member_axis", "summarise"]
 
@@ -59,7 +59,7 @@ def check_summary(signature: Signature, found: Sequence[Mapping[str, Array]]) ->
     """The artifact's own outputs of each member, summarised in float64: only the summary's arithmetic can differ.
 
     Args:
-        found: the outputs of several calls, each by the names of `hnexport.summaries`.
+        found: the outputs of several calls, each by the names of `hnexport.spec.summaries`.
     """
     worst: dict[str, float] = {}
     shapes: dict[str, str] = {}

@@ -9,9 +9,9 @@ from torch import Tensor
 from hnexport.bundle.fingerprints import fingerprint
 from hnexport.bundle.manifest import Manifest
 from hnexport.bundle.restore import restore_tensors
+from hnexport.confine.trust import NOBODY, Trust
 from hnexport.errors import BundleError, ParityError
 from hnexport.parity.programs import program_tensors
-from hnexport.trust import NOBODY, Trust
 
 __all__ = ["trusted_tensors"]
 

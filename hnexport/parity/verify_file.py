@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hnexport.bundle.checksums import check_files
 from hnexport.bundle.manifest import read_identified
 from hnexport.bundle.onnx_data import read_model
+from hnexport.confine.trust import bundle_trust
 from hnexport.errors import NotRunError, ParityError
 from hnexport.names import GOLDEN_FILE, MEMBER_MARK
 from hnexport.parity.batches import run_rows
@@ -26,7 +27,6 @@ from hnexport.parity.signature import check_precision
 from hnexport.progress import Progress, no_progress
 from hnexport.spec import Signature
 from hnexport.spelling import spelled
-from hnexport.trust import bundle_trust
 
 __all__ = ["replay", "verify_file"]
 

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import RuntimeInputError
-from hnexport.precision import Precision
 from hnexport.rows import batch_size, taken
 from hnexport.runtime.residents import Arrays
 from hnexport.runtime.uncertainty import AnytimePrediction, summarise
 from hnexport.runtime.until import Tally, Until
 from hnexport.spec import BATCH, OutputKind, Signature
+from hnexport.spec.precision import Precision
 
 __all__ = ["BUNDLE", "bundle_rule", "can_stop", "check_anytime", "chosen_elsewhere", "predict_until"]
 

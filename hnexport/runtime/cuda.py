@@ -27,7 +27,7 @@ class CudaOptions:
 
     Attributes:
         device: the GPU's number, from 0.
-        prefer_nhwc: convolutions with channels last, the layout of tensor cores; pays with TF32 and float16 if at all.
+        prefer_nhwc: convolutions with channels last, as tensor cores take them; pays with TF32 and float16 if at all.
         algorithm_search: how cuDNN's algorithms are found, an `AlgorithmSearch` or its name.
         graph: capture the whole call as a CUDA graph for each batch size and replay it. All such calls of the process
             take turns in one thread.

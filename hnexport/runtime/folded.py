@@ -23,7 +23,7 @@ _DTYPES = {"float": "float32", "double": "float64"}  # as onnxruntime names them
 
 
 class FoldedNetwork:
-    """Members whose kernels lie in memory in onnxruntime's own blocked layout, fed to one session as inputs.
+    """Members whose kernels lie in memory in onnxruntime's own blocked format, fed to one session as inputs.
 
     A member costs its weights and nothing else, and comes into being in the time that generating them takes: no
     session is made and no kernel is reordered.

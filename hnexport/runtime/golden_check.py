@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.golden import Golden
 from hnexport.errors import BundleError
-from hnexport.precision import Precision
 from hnexport.rows import LARGEST_NOISE, MOST_EXCUSED, NOISE_MULTIPLE, row_errors, taken
 from hnexport.runtime.inputs import sample_word
 from hnexport.runtime.options import Check
 from hnexport.runtime.residents import ConditionalPredictor
 from hnexport.spec import OutputSpec, Signature
+from hnexport.spec.precision import Precision
 from hnexport.spelling import spelled
 
 __all__ = ["LOAD_TOLERANCES", "LoadTolerance", "check_golden"]

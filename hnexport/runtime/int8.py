@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError, RuntimeInputError
+from hnexport.machine.processor import integer_products
 from hnexport.names import COND_ID, HYPERNET_FILE, NETWORK_FILE, SUPPLIED_FILE, WEIGHTS_FILE
 from hnexport.rows import relative_l2
 from hnexport.runtime.cache import keyed_folder
 from hnexport.runtime.entries import CacheEntry
-from hnexport.runtime.integer_products import integer_products
 from hnexport.runtime.providers import open_session, running_bundle
 from hnexport.runtime.residents import Arrays, ConditionalPredictor
 from hnexport.runtime.session_options import session_options

@@ -12,6 +12,7 @@ import onnxruntime
 from hnexport.bundle.golden import Golden, within
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError, CacheError, ProviderError, RuntimeInputError
+from hnexport.machine.memory import available_bytes
 from hnexport.runtime.cache import CACHE_REMEDY, require_cache
 from hnexport.runtime.cuda import CudaOptions
 from hnexport.runtime.ensemble import Engine, LoadedEnsemble
@@ -19,7 +20,6 @@ from hnexport.runtime.files import BundleFiles
 from hnexport.runtime.golden_check import check_golden
 from hnexport.runtime.half import find_half
 from hnexport.runtime.int8 import check_samples, int8_entry, read_samples, require_int8
-from hnexport.runtime.memory import available_bytes
 from hnexport.runtime.offered import execution_provider
 from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
 from hnexport.runtime.openvino_engine import OpenvinoEngine

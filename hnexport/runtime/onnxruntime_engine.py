@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hnexport.bundle.manifest import Manifest
 from hnexport.errors import BundleError, ProviderError
 from hnexport.installed import is_complete
+from hnexport.machine.memory import release_freed_memory
 from hnexport.names import COND_ID, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE, WEIGHTS_FILE
 from hnexport.runtime.advice import how_to_tune
 from hnexport.runtime.cuda import CudaOptions
@@ -22,14 +23,13 @@ from hnexport.runtime.device import WITHOUT_GRAPH, Runner, can_capture, place_se
 from hnexport.runtime.folded import FoldedNetwork
 from hnexport.runtime.half import require_half
 from hnexport.runtime.int8 import Int8Graphs, network_with, without_saturation
-from hnexport.runtime.memory import release_freed_memory
 from hnexport.runtime.options import Precision, Strategy
-from hnexport.runtime.processors import threads_of_each
 from hnexport.runtime.providers import open_session, running_bundle
 from hnexport.runtime.residents import NO_CONDITIONS, Arrays, ConditionalPredictor, Predictor
 from hnexport.runtime.samples import trial_inputs
 from hnexport.runtime.session_options import session_options
 from hnexport.runtime.shares import makes_bases, member_bytes
+from hnexport.runtime.threads import threads_of_each
 from hnexport.runtime.tuned import find_tuned
 from hnexport.spec import Signature
 
@@ -45,9 +45,9 @@ class OnnxruntimeEngine:
     device and keeps them there. Where weights are generated in every call, that happens on the device.
 
     The weights file is mapped into memory, not copied: its pages are shared with every other process that maps it.
-    onnxruntime copies the initializers that `add_external_initializers` supplies (reordered into the layout of its
-    convolutions), so a member costs its weights once. Should a version of onnxruntime refer to them instead, the first
-    member that is made shows it, and they are kept.
+    onnxruntime copies the initializers that `add_external_initializers` supplies (reordered into the blocked format of
+    its convolutions), so a member costs its weights once. Should a version of onnxruntime refer to them instead, the
+    first member that is made shows it, and they are kept.
     """
 
     name = "onnxruntime"

@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hnexport.bundle.layout import confined_path
 from hnexport.bundle.manifest import Manifest
+from hnexport.bundle.sessions import confined_path
 from hnexport.errors import BundleError, ProviderError, RuntimeInputError
 from hnexport.interrupts import interrupts_kept
+from hnexport.machine.memory import release_freed_memory
+from hnexport.machine.processor import integer_products
 from hnexport.names import COND_ID, MODEL_FILE, WEIGHTS_FILE
-from hnexport.runtime.integer_products import integer_products
-from hnexport.runtime.memory import release_freed_memory
 from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
 from hnexport.runtime.options import Precision, Strategy
-from hnexport.runtime.processors import threads_of_each
 from hnexport.runtime.residents import NO_CONDITIONS, Arrays, ConditionalPredictor, Predictor
 from hnexport.runtime.shares import member_bytes
+from hnexport.runtime.threads import threads_of_each
 from hnexport.spec import OutputSpec
 from hnexport.spelling import spelled
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from hnexport.errors import RuntimeInputError
-from hnexport.precision import Precision
 from hnexport.runtime.cuda import CudaOptions
 from hnexport.runtime.validation import choice, require_count, require_threads
+from hnexport.spec.precision import Precision
 from hnexport.spelling import spelled
 
 __all__ = ["Check", "Checksums", "EngineName", "LoadOptions", "Precision", "Strategy", "own_provider"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import onnxruntime
 
-from hnexport.bundle.layout import SessionSource, session_source
+from hnexport.bundle.sessions import SessionSource, session_source
 from hnexport.errors import BundleError, HnexportError, ProviderError
 from hnexport.runtime.libraries import preload_cuda
 from hnexport.runtime.obstacles import NVIDIA, Obstacle, explain, quick_obstacle

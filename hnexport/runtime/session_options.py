@@ -4,8 +4,8 @@ import functools
 
 import onnxruntime
 
-from hnexport.runtime.processors import threads_of_each
 from hnexport.runtime.shared_threads import shared_threads
+from hnexport.runtime.threads import threads_of_each
 
 __all__ = ["session_options"]
 

@@ -5,7 +5,7 @@ import threading
 import onnxruntime
 
 from hnexport.errors import RuntimeInputError
-from hnexport.runtime.processors import allowed_cores
+from hnexport.machine.processor import allowed_cores
 from hnexport.runtime.validation import require_threads
 
 __all__ = ["share_threads", "shared_threads"]

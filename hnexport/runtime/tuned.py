@@ -1,12 +1,12 @@
 """Where tuned graphs lie, what they are keyed by, and how one is found; `hnexport tune` makes them."""
 
 import logging
-import platform
 from pathlib import Path
 
 import onnxruntime
 
 from hnexport.bundle.manifest import Manifest
+from hnexport.machine.processor import processor_identity
 from hnexport.runtime.cache import keyed_folder
 from hnexport.runtime.entries import CacheEntry
 
@@ -32,15 +32,8 @@ RECORD_FILE = "tuned.json"
 
 
 def machine() -> str:
-    """What onnxruntime's layout depends on: its version and build, the processor and its features."""
-    processor = [platform.machine()]
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = [platform.processor()]
-    for name in ("vendor_id", "cpu family", "model", "model name", "flags", "Features"):
-        processor += [line for line in lines if line.partition(":")[0].strip() == name][:1]
-    return "\n".join([onnxruntime.__version__, onnxruntime.get_build_info(), *processor])
+    """What onnxruntime's blocked format depends on: its version and build, the processor and its features."""
+    return "\n".join([onnxruntime.__version__, onnxruntime.get_build_info(), *processor_identity()])
 
 
 def tuned_folder(manifest: Manifest) -> Path:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hnexport.errors import RuntimeInputError
 from hnexport.runtime.uncertainty import AnytimePrediction, EnsemblePrediction, EnsembleValue
 from hnexport.spec import OutputSpec, Signature
-from hnexport.summaries import Summary, SummaryKind, summaries
+from hnexport.spec.summaries import Summary, SummaryKind, summaries
 
 if TYPE_CHECKING:
     import pyarrow

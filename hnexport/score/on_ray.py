@@ -10,6 +10,7 @@ from typing import Any
 
 from hnexport.errors import RuntimeInputError
 from hnexport.installed import require_extra
+from hnexport.machine.processor import usable_processors
 from hnexport.runtime.options import Strategy
 from hnexport.runtime.validation import require_count
 from hnexport.score.options import ScoreOptions
@@ -131,7 +132,7 @@ def _start(workers: RayWorkers) -> None:
     for left in reversed(range(_TRIES if workers.address is None else 1)):
         try:
             if workers.address is None:
-                ray.init("local", num_cpus=workers.actors or _cores(), **here, **quiet)
+                ray.init("local", num_cpus=workers.actors or usable_processors(), **here, **quiet)
             else:
                 ray.init(workers.address, **quiet)
         except Exception as error:  # it raises bare ones too
@@ -140,10 +141,6 @@ def _start(workers: RayWorkers) -> None:
                 raise RuntimeInputError(f"Ray could not be reached: {shorten(error)}") from error
         else:
             return
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _reason(error: BaseException) -> str:

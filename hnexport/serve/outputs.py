@@ -2,7 +2,7 @@
 
 from hnexport.runtime.anytime import can_stop
 from hnexport.spec import BATCH, OutputKind, OutputSpec, Signature, TensorSpec
-from hnexport.summaries import Summary, SummaryKind, summaries
+from hnexport.spec.summaries import Summary, SummaryKind, summaries
 
 __all__ = ["MEMBERS_USED", "summary_specs", "votes_name"]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from hnexport.bundle.manifest import Manifest, read_identified
 from hnexport.errors import BundleError, RuntimeInputError
+from hnexport.machine.memory import release_freed_memory
 from hnexport.names import MANIFEST_FILE
 from hnexport.runtime import LoadedEnsemble, load
-from hnexport.runtime.memory import release_freed_memory
 from hnexport.serve.settings import LoadSettings
 from hnexport.text import number_of
 

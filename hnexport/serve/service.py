@@ -9,9 +9,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hnexport.errors import HnexportError, RuntimeInputError
+from hnexport.machine.processor import allowed_cores
 from hnexport.reading import shown
 from hnexport.runtime.inputs import check_inputs
-from hnexport.runtime.processors import allowed_cores
 from hnexport.serve.asked import Asked, asked
 from hnexport.serve.batching import Batcher
 from hnexport.serve.metrics import Metrics

@@ -12,7 +12,7 @@ from hnexport.runtime import AnytimePrediction, EnsemblePrediction, EnsembleValu
 from hnexport.serve.asked import Asked
 from hnexport.serve.outputs import MEMBERS_USED, votes_name
 from hnexport.spec import OutputSpec, Signature
-from hnexport.summaries import SummaryKind, summaries
+from hnexport.spec.summaries import SummaryKind, summaries
 
 __all__ = ["Ran", "Work", "can_join", "run_together"]
 

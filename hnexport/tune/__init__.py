@@ -1,8 +1,8 @@
-"""A cache made on this machine: the ensemble with its bases folded into onnxruntime's own layout.
+"""A cache made on this machine: the ensemble with its bases folded into onnxruntime's own order of kernels.
 
-onnxruntime's CPU provider runs convolutions in a blocked layout only where it knows that their kernels are in it. A
+onnxruntime's CPU provider runs convolutions in a blocked format only where it knows that their kernels are in it. A
 linear hypernetwork commutes with any permutation of its output, so the permutation can be applied to the bases once:
-the generated kernels then come out in that layout. The layout is internal to onnxruntime and its block size depends on
+the generated kernels then come out in that format. It is internal to onnxruntime and its block size depends on
 the processor, so the folded graphs are never part of a bundle. `tune` makes and checks them; `hnexport.runtime` uses
 them where it finds them. `halve` makes another cached copy, in float16, for CUDA.
 """

@@ -1,4 +1,4 @@
-"""The folded graphs: a generator of kernels in onnxruntime's own layout, and the main network that takes them."""
+"""The folded graphs: a generator of kernels in onnxruntime's blocked format, and the main network that takes them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,8 +20,8 @@ from hnexport.names import GUARD, HYPERNET_FILE, NETWORK_FILE
 from hnexport.parity.trace.onnx_graph import reads
 from hnexport.runtime.tuned import FOLDED_HYPERNET_FILE, FOLDED_NETWORK_FILE, FOLDED_WEIGHTS_FILE
 from hnexport.spec.bases import scales_name
+from hnexport.tune.blocked import BlockedNetwork, blocked_network, chunk_order
 from hnexport.tune.foldable import foldable
-from hnexport.tune.layout import BlockedNetwork, blocked_network, chunk_order
 
 __all__ = ["write_folded"]
 
@@ -36,7 +36,7 @@ def write_folded(bundle: Path, manifest: Manifest, folder: Path) -> None:
     its outputs.
 
     Raises:
-        TuneError: this ensemble generates nothing that could be folded, or onnxruntime's layout mixes chunks.
+        TuneError: this ensemble generates nothing that could be folded, or onnxruntime's blocked format mixes chunks.
     """
     plan, kernels_of = foldable(manifest)
     shapes = {slot.name: slot.shape for slot in manifest.slots}
@@ -57,7 +57,7 @@ def write_folded(bundle: Path, manifest: Manifest, folder: Path) -> None:
 
 
 def _blocked(slot: str) -> str:
-    """The name of a kernel in blocked layout."""
+    """The name of a kernel in blocked format."""
     return f"{slot}/blocked"
 
 
@@ -85,7 +85,7 @@ class _Generator:
     def fold(
         self, internal: InternalHypernet, order: NDArray[np.int64], layers: Mapping[str, int], weights: _Weights
     ) -> None:
-        """Let an internal hypernetwork give the kernels of its layers (slot: how many chunks) in blocked layout."""
+        """Let an internal hypernetwork give the kernels of its layers (slot: how many chunks) in blocked format."""
         prefix = f"hypernet.{internal.name}"
         basis = self._basis(f"{prefix}.basis")
         factor = self._factor(f"{prefix}.basis")

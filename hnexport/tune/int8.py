@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hnexport import __version__
 from hnexport.bundle.manifest import Manifest, read_manifest
+from hnexport.machine.processor import integer_products
 from hnexport.parity.results import ArtifactReport
 from hnexport.parity.tolerances import Precision
 from hnexport.progress import Progress, no_progress
@@ -32,7 +33,6 @@ from hnexport.runtime.int8 import (
     INT8_SAMPLES_FILE,
     int8_entry,
 )
-from hnexport.runtime.integer_products import integer_products
 from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
 from hnexport.tune.publish import Recipe, publish
 
@@ -57,6 +57,7 @@ class Int8Report:
         calibrated: how many chose the ranges.
         judged: how many judged; others, where there were more.
         apart: whether they were others.
+        method: how ranges were chosen.
         layers: how many compute in int8.
         kept: those that stay in float32.
         numbers: of the members that were judged.
@@ -166,7 +167,9 @@ class _Work:
             costs, ensemble, checked = self._costs(folder)
             self.report = self._reported(self._quantised, costs, ensemble, proof.levels)
             np.savez(folder / INT8_SAMPLES_FILE, **checked)  # type: ignore[arg-type]
-            (folder / INT8_REPORT_FILE).write_text(json.dumps(to_json(self.report), indent=2) + "\n", encoding="utf-8")
+            (folder / INT8_REPORT_FILE).write_text(
+                json.dumps(to_json(self.report), indent=2) + "\n", encoding="utf-8", newline="\n"
+            )
             self._options.budget.check(ensemble, "the mean of all members")
         return proof.report
 

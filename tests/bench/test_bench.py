@@ -237,7 +237,7 @@ def test_a_chart_that_would_replace_a_file_is_refused_before_the_work(built: Bui
 
 def children(process):
     """Process numbers of a process's children."""
-    return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8").split()
 
 
 @pytest.mark.parametrize("kill", INTERRUPTS, ids=lambda kill: kill.name)

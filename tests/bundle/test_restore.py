@@ -10,9 +10,9 @@ from shared import Built
 
 from hnexport.bundle import Format, read_manifest
 from hnexport.bundle.restore import restore_tensors
+from hnexport.confine.trust import Trust
 from hnexport.errors import BundleError
 from hnexport.parity.programs import program_tensors
-from hnexport.trust import Trust
 
 
 @pytest.mark.parametrize("file_format", list(Format))

@@ -9,11 +9,11 @@ from click.testing import CliRunner
 
 from hnexport.bundle import read_golden, read_manifest
 from hnexport.bundle.checksums import check_files
+from hnexport.bundle.summary import summarise
 from hnexport.cli.main import cli
 from hnexport.parity import verify
 from hnexport.runtime import load
 from hnexport.runtime.tuned import machine
-from hnexport.summary import summarise
 
 DATA = Path(__file__).parents[1] / "data"
 BUNDLE = DATA / "bundle-v1"

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 from shared import Built
 
+from hnexport.bundle.summary import summarise, summarise_storage
 from hnexport.cli.render_bundle import print_signature, print_storage
 from hnexport.spec import OutputKind, OutputSpec, Slot, TensorSpec
-from hnexport.summary import summarise, summarise_storage
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from hnexport.ensemble import Ensemble
 from hnexport.errors import CaptureError
 from hnexport.export import capture, write_onnx, write_pt2, write_torchscript
 from hnexport.names import SUPPLIED_FILE
-from hnexport.summaries import SummaryKind, summaries
+from hnexport.spec.summaries import SummaryKind, summaries
 
 CPU = ["CPUExecutionProvider"]
 

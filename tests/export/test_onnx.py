@@ -14,7 +14,7 @@ from fixture_types import MakeImages, MakeNetwork, MakePipeline, MakeSpec
 from onnx.external_data_helper import ExternalDataInfo
 
 from hnexport.export import capture, write_onnx
-from hnexport.export.weights_file import laid_out
+from hnexport.export.weights_file import rearranged
 from hnexport.hypernet.storage import ALIGNMENT_BYTES
 from hnexport.names import SUPPLIED_FILE as SUPPLIED
 from hnexport.networks.wide_resnet.slots import network_slots
@@ -186,7 +186,7 @@ def test_equal_tensors_are_not_tied(make_spec: MakeSpec, tmp_path: Path) -> None
 
 def test_the_three_files_share_one_copy_of_the_weights(write) -> None:
     pipeline, files, folder = write("hypernet")
-    stored = {name: tensor.numpy() for name, tensor in laid_out(of_pipeline(pipeline)).items()}
+    stored = {name: tensor.numpy() for name, tensor in rearranged(of_pipeline(pipeline)).items()}
     raw = (folder / "weights.bin").read_bytes()
     found = set()
     for name in ("model.onnx", "hypernet.onnx", "network.onnx"):

@@ -47,7 +47,7 @@ def test_everything_moves_to_the_device_that_is_asked_for(programs, file: str) -
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_no_layout_of_memory_is_baked_in(programs, file: str) -> None:
+def test_no_strides_are_baked_in(programs, file: str) -> None:
     """A `view` fails where another device's kernel returns its result in another order."""
     _, _, folder = programs
     module = load_torch((folder / file).read_bytes(), file, "cpu")

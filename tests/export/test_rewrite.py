@@ -11,7 +11,7 @@ from fixture_types import MakeNetwork, MakePipeline, MakeSpec, MakeTensors
 
 from hnexport.export import capture, write_onnx
 from hnexport.export.rewrite import pool_globally
-from hnexport.export.weights_file import laid_out
+from hnexport.export.weights_file import rearranged
 from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 from hnexport.spec import HypernetSpec
 
@@ -50,7 +50,7 @@ def test_a_joined_basis_is_laid_out_by_output_channel_in_the_same_number_of_elem
     spec = make_spec(hypernet=hypernet)
     tensors = make_tensors(spec)
     changed = {}
-    for name, tensor in laid_out(wide_resnet_ensemble(spec, tensors, "a test")).items():
+    for name, tensor in rearranged(wide_resnet_ensemble(spec, tensors, "a test")).items():
         assert tensor.numel() == tensors[name].numel()
         if tensor.shape != tensors[name].shape:
             changed[name] = tensor

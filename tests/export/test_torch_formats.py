@@ -14,8 +14,8 @@ from hnexport.errors import CaptureError, ExportError
 from hnexport.export import capture, write_pt2, write_torchscript
 from hnexport.export.torchscript import scripted
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageLayout, PreprocessSpec
+from hnexport.programs.tracing import exported
 from hnexport.spec import HypernetSpec
-from hnexport.tracing import exported
 
 CASES = {
     "hypernet": {},

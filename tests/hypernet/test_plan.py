@@ -3,7 +3,7 @@
 import pytest
 
 from hnexport.errors import SpecError
-from hnexport.hypernet.layout import joined_bases
+from hnexport.hypernet.joined import joined_bases
 from hnexport.hypernet.plan import Assembly, ChunkPlan, InternalHypernet, Piece, check_plan
 from hnexport.spec import Slot
 

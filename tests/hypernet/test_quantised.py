@@ -8,7 +8,7 @@ import torch
 
 from hnexport.errors import CheckpointError, SpecError
 from hnexport.hypernet.bases import basis_rounding, plain_bases, round_bases
-from hnexport.hypernet.layout import JoinedBasis
+from hnexport.hypernet.joined import JoinedBasis
 from hnexport.hypernet.plan import InternalHypernet
 from hnexport.hypernet.quantised import dequantised, quantised
 from hnexport.spec import BasisDtype, StoredKind, StoredTensor
@@ -118,8 +118,8 @@ def test_integers_and_scales_by_output_channel_make_the_basis_by_output_channel(
         out_channels=4,
     )
     integers, scales = quantised(numbers(), BITS[dtype], 12)
-    found = dequantised(joined.lay_out(integers), joined.lay_out(scales))
-    assert torch.equal(found, joined.lay_out(dequantised(integers, scales)))
+    found = dequantised(joined.by_output_channel(integers), joined.by_output_channel(scales))
+    assert torch.equal(found, joined.by_output_channel(dequantised(integers, scales)))
 
 
 @pytest.mark.parametrize(

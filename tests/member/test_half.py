@@ -13,10 +13,10 @@ from shared import Built
 from hnexport.cli.main import cli
 from hnexport.errors import RuntimeInputError, TuneError
 from hnexport.member import MemberOptions, write_members
-from hnexport.precision import Precision
 from hnexport.quantise.cost import Budget
 from hnexport.quantise.options import Int8Options
 from hnexport.runtime import load
+from hnexport.spec.precision import Precision
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 

@@ -9,13 +9,13 @@ from eager import encoder, linear, together
 from shared import Built
 
 from hnexport.bundle import read_golden, read_manifest
+from hnexport.confine.trust import Trust
 from hnexport.parity import TOLERANCES, Precision, compute_golden, probe_inputs
 from hnexport.parity.batches import LARGE_WEIGHTS
 from hnexport.parity.ensemble import ENSEMBLES, EnsembleRunner, verify_ensemble
 from hnexport.parity.limits import FULL, Limits
 from hnexport.parity.providers import Device
 from hnexport.spec import Signature, Slot
-from hnexport.trust import Trust
 
 TOLERANCE = TOLERANCES[Precision.FLOAT32]
 

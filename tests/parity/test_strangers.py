@@ -14,12 +14,12 @@ from strangers import by_expression, by_operator, by_pickle, by_sample_inputs, b
 from hnexport.bench.run import BenchOptions, bench
 from hnexport.build import BuildOptions, build
 from hnexport.bundle.manifest import Format, read_identified
+from hnexport.confine.trust import is_remembered, remember
 from hnexport.errors import HnexportError, NotRunError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.parity import Verdict, VerifyOptions, confined, verify, verify_file
 from hnexport.parity.locate import locate
 from hnexport.runtime import load
-from hnexport.trust import is_remembered, remember
 
 
 @pytest.fixture(autouse=True)

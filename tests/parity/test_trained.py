@@ -142,9 +142,9 @@ def test_a_file_that_is_no_reference_of_this_ensemble_is_refused(change, message
 
 def test_what_is_no_reference_at_all_is_answered_with_how_to_write_one(tmp_path: Path) -> None:
     torch.save({"row": ROWS}, tmp_path / "r.pt")
-    with pytest.raises(ParityError, match=r"r.pt is no safetensors file .*; write it .* docs/howto/from.md"):
+    with pytest.raises(ParityError, match=r"r.pt is no safetensors file .*; write it .*howto/from.html#what-"):
         check_trained(ensemble(), tmp_path / "r.pt")
-    with pytest.raises(ParityError, match=r"none: there is no such file; write it .* docs/howto/from.md"):
+    with pytest.raises(ParityError, match=r"none: there is no such file; write it .*howto/from.html#what-"):
         check_trained(ensemble(), tmp_path / "none")
 
 

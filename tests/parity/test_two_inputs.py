@@ -18,6 +18,7 @@ from shared import built_list
 from torch import Tensor, nn
 
 from hnexport.bundle import read_golden, read_manifest
+from hnexport.confine.trust import NOBODY, Trust
 from hnexport.ensemble import Ensemble
 from hnexport.errors import NotRunError, ParityError
 from hnexport.parity import write_golden_inputs
@@ -27,8 +28,7 @@ from hnexport.parity.programs import golden_sizes, open_program
 from hnexport.parity.providers import Device
 from hnexport.parity.runners import RUNNERS, Runner, bundle_runner, file_runner
 from hnexport.parity.signature import signature_of
-from hnexport.summaries import summaries
-from hnexport.trust import NOBODY, Trust
+from hnexport.spec.summaries import summaries
 
 TRUSTED = Trust(everything=True)
 WAYS = {"trusted": TRUSTED, "confined": NOBODY}

@@ -10,8 +10,8 @@ from shared import built_kind
 
 from hnexport.bundle.fitted import Anytime
 from hnexport.errors import RuntimeInputError
-from hnexport.precision import Precision
 from hnexport.runtime import Until, load
+from hnexport.spec.precision import Precision
 
 RULE = Anytime(
     order=(2, 0, 1),

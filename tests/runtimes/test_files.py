@@ -23,7 +23,7 @@ from hnexport.names import (
     WEIGHTS_FILE,
 )
 from hnexport.rows import row_errors
-from hnexport.summaries import SummaryKind, summaries
+from hnexport.spec.summaries import SummaryKind, summaries
 
 LIMIT = 1e-5
 UNKNOWN = (-1, "members", 2**31, 2**32, 2**40)

@@ -7,10 +7,10 @@ from digits import TrainedDigits
 from shared import built_kind
 
 from hnexport.bundle.fitted import Anytime
-from hnexport.precision import Precision
 from hnexport.runtime import Until
 from hnexport.serve.asked import asked
 from hnexport.serve.refusal import RefusedError
+from hnexport.spec.precision import Precision
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from hnexport.bundle.checksums import record_file
 from hnexport.bundle.golden import write_golden
 from hnexport.bundle.manifest import Manifest, read_manifest, write_manifest
 from hnexport.export import Capture, write_pt2, write_torchscript
-from hnexport.export.weights_file import laid_out, write_weights
+from hnexport.export.weights_file import rearranged, write_weights
 from hnexport.names import MANIFEST_FILE, PARITY_FILE
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
@@ -95,7 +95,7 @@ def reseed(bundle: Path, captured: Capture, seed: int) -> None:
     tensors = trained_tensors(spec, seed)
     for name, tensor in captured.tensors.items():
         tensor.copy_(tensors[name])
-    write_weights(bundle, laid_out(captured.ensemble))
+    write_weights(bundle, rearranged(captured.ensemble))
     _write_inlined(bundle / "ensemble.onnx", tensors)
     write_torchscript(captured, bundle / "model.pt")
     write_pt2(captured, bundle / "model.pt2")

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from hnexport.ensemble import Ensemble
 from hnexport.families import MODULES
 from hnexport.parity.limits import FULL, Limits
-from hnexport.source import EnsembleSource
 from hnexport.spec import BATCH, OutputKind, OutputSpec, Signature, TensorSpec
-from hnexport.summaries import SummaryKind, summaries
+from hnexport.spec.source import EnsembleSource
+from hnexport.spec.summaries import SummaryKind, summaries
 
 Outputs = Mapping[str, np.ndarray]
 
@@ -125,7 +125,7 @@ class EagerRunner:
 
 
 def together(ensemble: Ensemble) -> Callable[[np.ndarray, Outputs], dict[str, np.ndarray]]:
-    """`run(cond_ids, inputs)`: what `hnexport.summaries` names, in float32."""
+    """`run(cond_ids, inputs)`: what `hnexport.spec.summaries` names, in float32."""
     runner = EagerRunner(ensemble)
 
     def run(cond_ids: np.ndarray, inputs: Outputs) -> dict[str, np.ndarray]:

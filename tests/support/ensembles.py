@@ -12,8 +12,8 @@ from hnexport.networks.modules.members import owners
 from hnexport.networks.modules.stacked import Stacked
 from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 from hnexport.networks.wide_resnet.pipeline import Pipeline
-from hnexport.source import EnsembleSource
 from hnexport.spec import BATCH, OutputKind, OutputSpec, Signature, Slot, StoredTensor, TensorSpec, stored_as
+from hnexport.spec.source import EnsembleSource
 
 
 def of_pipeline(pipeline: Pipeline) -> Ensemble:

@@ -13,7 +13,7 @@ import onnx
 from bundles import rewrite_checksums, small_spec, trained_tensors
 from onnx import helper, numpy_helper
 
-from hnexport.export.weights_file import laid_out, write_weights
+from hnexport.export.weights_file import rearranged, write_weights
 from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 from hnexport.parity.trace.onnx_graph import constants
 
@@ -300,7 +300,7 @@ def _swapped_outputs(e: OnnxEditor) -> None:
 
 def _stale_weights(bundle: Path) -> None:
     spec = small_spec("hypernet")
-    write_weights(bundle, laid_out(wide_resnet_ensemble(spec, trained_tensors(spec, seed=99), "another build")))
+    write_weights(bundle, rearranged(wide_resnet_ensemble(spec, trained_tensors(spec, seed=99), "another build")))
     rewrite_checksums(bundle)
 
 

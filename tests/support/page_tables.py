@@ -66,6 +66,10 @@ COMMANDS = {
         "hnexport build --from train.py:make": "the reader's own code; tests/cli/test_build_from.py",
         "hnexport build --from package.module:make": "the reader's own code; tests/cli/test_build_from.py",
     },
+    "docs/howto/hypnettorch.md": {
+        "hnexport build --from train.py:make": "the reader's own script; tests/cli/test_build_live.py",
+        "hnexport build --hypnettorch run.ckpt": "the reader's own file; tests/cli/test_build.py",
+    },
     "docs/howto/late-phase.md": {"hnexport": "the reader's own file; tests/cli/test_late_phase.py"},
     "docs/howto/score.md": {
         "hnexport predict BUNDLE photos/ --out predictions.parquet --workers ray": "starts Ray; tests/score/test_ray.py"
@@ -80,10 +84,6 @@ COMMANDS = {
     },
     "docs/reference/bundle.md": {
         "hnexport build --checkpoint digits.safetensors": "the checkpoint of examples/train_digits.py; tests/cli/test_bases.py"
-    },
-    "docs/tutorials/hypnettorch.md": {
-        "hnexport build --from train.py:make": "the reader's own script; tests/cli/test_build_live.py",
-        "hnexport build --hypnettorch run.ckpt": "the reader's own file; tests/cli/test_build.py",
     },
 }
 """Commands of hnexport that are parsed, with all their options, not run."""

@@ -25,7 +25,7 @@ from hnexport.runtime.folded import FoldedNetwork
 from hnexport.runtime.tuned import find_tuned, tuned_folder
 from hnexport.spec import HypernetSpec, Source
 from hnexport.tune import tune
-from hnexport.tune.layout import blocked_network
+from hnexport.tune.blocked import blocked_network
 
 ONNX_ALONE = BuildOptions(formats=(Format.ONNX,))
 
@@ -185,7 +185,7 @@ def test_what_cannot_be_folded_is_said(
 
 
 def test_channels_that_do_not_fill_a_block_are_never_folded_wrongly(built: Built) -> None:
-    """Chunks of 12 channels may share blocks of 8 or 16: such a layout is refused before anything is compared."""
+    """Chunks of 12 channels may share blocks of 8 or 16: such an order is refused before anything is compared."""
     try:
         tune(built.path)
     except TuneError as error:

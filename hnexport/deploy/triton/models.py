@@ -27,7 +27,7 @@ from hnexport.names import (
 )
 from hnexport.rows import taken
 from hnexport.spec import BATCH, MEMBER, OutputKind, OutputSpec, TensorSpec
-from hnexport.summaries import summaries
+from hnexport.spec.summaries import summaries
 
 __all__ = ["BUNDLE_FOLDER", "MODEL_NAME", "Planned", "planned_models"]
 

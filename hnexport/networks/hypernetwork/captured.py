@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from hnexport.attention import plain_attention
 from hnexport.errors import CaptureError, SpecError
 from hnexport.names import COND_ID
 from hnexport.networks.modules.inputs import Inputs
@@ -19,6 +18,7 @@ from hnexport.networks.modules.tensors import dtype_name
 from hnexport.networks.modules.traced import trace
 from hnexport.networks.steps.reading import Recipe, functional, read, recipe_of
 from hnexport.networks.steps.written import INPUT, OUTPUTS, STEPS, TENSOR, tensors_in, with_names
+from hnexport.programs.attention import plain_attention
 from hnexport.reading import shown
 from hnexport.spec import Slot, StoredKind, StoredTensor, stored_as
 

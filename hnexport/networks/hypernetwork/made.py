@@ -23,8 +23,8 @@ from hnexport.networks.modules.tensors import is_same_closely
 from hnexport.networks.modules.trials import differing, outputs_of
 from hnexport.networks.steps.generated import Generated
 from hnexport.reading import shown
-from hnexport.source import EnsembleSource
 from hnexport.spec import Signature, Slot, stored_as
+from hnexport.spec.source import EnsembleSource
 
 __all__ = ["ensemble_from_hypernetwork"]
 

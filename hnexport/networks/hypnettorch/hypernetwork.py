@@ -19,8 +19,8 @@ from hnexport.networks.modules.refusals import check_program
 from hnexport.networks.modules.tensors import dtype_name
 from hnexport.networks.steps.reading import Read, Recipe, functional, read, recipe_of
 from hnexport.networks.steps.written import INPUT, OUTPUTS, STEPS, TENSOR, tensors_in, with_names
+from hnexport.programs.tracing import exported
 from hnexport.spec import Slot, StoredKind, StoredTensor, stored_as
-from hnexport.tracing import exported
 
 __all__ = ["Hypernetwork", "captured_hypernetwork"]
 

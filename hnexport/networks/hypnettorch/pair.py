@@ -22,11 +22,11 @@ from hnexport.networks.modules.names import check_name, check_names
 from hnexport.networks.modules.outputs import Outputs
 from hnexport.networks.modules.tensors import is_same_closely
 from hnexport.networks.steps.generated import Generated
+from hnexport.programs.widened import Widened
 from hnexport.reading import shown
-from hnexport.source import EnsembleSource
 from hnexport.spec import BasisDtype, Signature, StoredTensor
 from hnexport.spec.bases import stored_basis, unquantised
-from hnexport.widened import Widened
+from hnexport.spec.source import EnsembleSource
 
 __all__ = ["HypnettorchEnsemble", "ensemble_from_hypnettorch"]
 

@@ -22,8 +22,8 @@ from hnexport.networks.modules.outputs import Outputs
 from hnexport.networks.modules.stacked import Stacked
 from hnexport.networks.modules.trials import differing, outputs_of
 from hnexport.reading import shown
-from hnexport.source import EnsembleSource
 from hnexport.spec import Signature, stored_as
+from hnexport.spec.source import EnsembleSource
 
 __all__ = ["ensemble_from_conditional"]
 

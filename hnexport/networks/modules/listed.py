@@ -17,8 +17,8 @@ from hnexport.networks.modules.names import check_name, check_names, default_nam
 from hnexport.networks.modules.outputs import Outputs
 from hnexport.networks.modules.stacked import Stacked
 from hnexport.networks.modules.trials import differing, outputs_of
-from hnexport.source import EnsembleSource
 from hnexport.spec import Signature, Slot, StoredTensor, stored_as
+from hnexport.spec.source import EnsembleSource
 from hnexport.text import number_of
 
 __all__ = ["ensemble_from_modules"]

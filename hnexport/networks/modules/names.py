@@ -6,7 +6,7 @@ from hnexport.errors import SpecError
 from hnexport.names import COND_ID, COND_IDS, RESERVED
 from hnexport.reading import is_plain_name, shown
 from hnexport.spec import Signature, Slot, StoredTensor
-from hnexport.summaries import summaries
+from hnexport.spec.summaries import summaries
 
 __all__ = ["check_name", "check_names", "default_name"]
 

@@ -9,8 +9,8 @@ from torch.fx import Node
 
 from hnexport.errors import CaptureError, SpecError
 from hnexport.networks.modules.traced import nodes, where_in
-from hnexport.tracing import exporters_warnings
-from hnexport.writes import may_write
+from hnexport.programs.tracing import exporters_warnings
+from hnexport.programs.writes import may_write
 
 __all__ = ["check_program"]
 

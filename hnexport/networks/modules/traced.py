@@ -15,7 +15,7 @@ from hnexport.blame import users_line
 from hnexport.errors import CaptureError
 from hnexport.networks.modules.inputs import Inputs
 from hnexport.networks.modules.members import place
-from hnexport.tracing import dynamic_shapes, exported
+from hnexport.programs.tracing import dynamic_shapes, exported
 
 __all__ = ["Step", "Traced", "nodes", "trace", "where_in"]
 

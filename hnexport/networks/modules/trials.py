@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from hnexport.attention import plain_attention
 from hnexport.errors import SpecError
 from hnexport.halves import output_leaves
 from hnexport.networks.modules.inputs import Inputs, resized
 from hnexport.networks.modules.tensors import is_same_closely
+from hnexport.programs.attention import plain_attention
+from hnexport.programs.tracing import exporters_warnings
 from hnexport.spec import BATCH, OutputSpec
-from hnexport.tracing import exporters_warnings
 
 __all__ = ["check_samples", "check_sizes", "differing", "outputs_of"]
 

@@ -12,7 +12,6 @@ from hnexport.errors import CheckpointError, SpecError
 from hnexport.families import RECIPE
 from hnexport.hypernet.generator import WeightGenerator
 from hnexport.hypernet.storage import GeneratorSpec, stored_tensors
-from hnexport.mixture import warn_of_mixture
 from hnexport.networks.modules.first import FirstMember
 from hnexport.networks.modules.inputs import Axes, read_inputs
 from hnexport.networks.modules.members import check_finite, check_module, on_cpu
@@ -25,8 +24,9 @@ from hnexport.networks.recipes.recipe import ModuleRecipe, read_recipe
 from hnexport.networks.recipes.storage import generator_spec, planned
 from hnexport.reading import shown
 from hnexport.records import to_json
-from hnexport.source import EnsembleSource
 from hnexport.spec import Signature
+from hnexport.spec.source import EnsembleSource
+from hnexport.training.mixture import warn_of_mixture
 
 __all__ = ["Weights", "ensemble_from_recipe"]
 

@@ -18,7 +18,7 @@ from hnexport.errors import CaptureError
 from hnexport.networks.modules.traced import nodes, where_in
 from hnexport.networks.steps.generated import is_allowed
 from hnexport.networks.steps.written import DTYPE, NUMBER, STEP, TENSOR
-from hnexport.tracing import exporters_warnings
+from hnexport.programs.tracing import exporters_warnings
 
 __all__ = ["Read", "Recipe", "difference", "functional", "read", "recipe_of"]
 

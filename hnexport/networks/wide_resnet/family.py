@@ -11,10 +11,10 @@ from hnexport.networks.wide_resnet.limits import check_expansion, check_tables
 from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.networks.wide_resnet.storage import generator_spec, stored_tensors
 from hnexport.records import from_json, to_json
-from hnexport.source import EnsembleSource
 from hnexport.spec import BATCH, OutputKind, OutputSpec, Signature, Slot, StoredTensor, TensorSpec
 from hnexport.spec.counts import weight_counts
 from hnexport.spec.images import ImageInput
+from hnexport.spec.source import EnsembleSource
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

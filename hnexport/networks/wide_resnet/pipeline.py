@@ -13,7 +13,7 @@ from hnexport.networks.wide_resnet.image_network import ImageNetwork
 from hnexport.networks.wide_resnet.initialise import initialise
 from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.networks.wide_resnet.storage import generator_spec, stored_tensors
-from hnexport.training import Halves
+from hnexport.training.modules import Halves
 
 if TYPE_CHECKING:
     from hnexport.networks.wide_resnet.checkpoints import Checkpoint

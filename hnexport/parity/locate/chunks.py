@@ -12,8 +12,8 @@ from hnexport.families import family
 from hnexport.hypernet.plan import Assembly, InternalHypernet, Piece
 from hnexport.parity.locate.steps import Kind, Step
 from hnexport.parity.trace.slots import tensor_error
-from hnexport.source import EnsembleSource
 from hnexport.spec import StoredKind, StoredTensor
+from hnexport.spec.source import EnsembleSource
 
 __all__ = ["chunk_fault", "of_all_members"]
 
@@ -98,7 +98,7 @@ def _rows(values: Sequence[Array], hypernet: InternalHypernet, piece: Piece) -> 
         if value.ndim and value.shape[-1] == hypernet.chunk_size and value.size <= hypernet.chunks * value.shape[-1]:
             for row in value.reshape(-1, hypernet.chunk_size):
                 yield row[start:stop]
-        # chunks that come out joined: see `hnexport.hypernet.layout`
+        # chunks that come out joined: see `hnexport.hypernet.joined`
         joined = (piece.shape[0], hypernet.chunks, piece.size // max(piece.shape[0], 1))
         if piece.size == hypernet.chunk_size and value.shape == joined:
             yield value[:, piece.chunk].reshape(-1)

@@ -17,6 +17,7 @@ from torch import Tensor
 from hnexport.bundle.checksums import check_files
 from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import Manifest, read_identified
+from hnexport.confine.trust import Trust, bundle_trust
 from hnexport.errors import ParityError
 from hnexport.names import MODEL_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity.batches import first_samples, run_member
@@ -34,7 +35,6 @@ from hnexport.parity.tolerances import TOLERANCES, Precision, Tolerance
 from hnexport.parity.trace import Trace
 from hnexport.parity.trace.slots import find_slots
 from hnexport.parity.trusted import trusted_tensors
-from hnexport.trust import Trust, bundle_trust
 
 __all__ = ["ARTIFACT_FILES", "LocateReport", "Stage", "locate"]
 
@@ -51,8 +51,12 @@ class LocateReport:
     """What `locate` found.
 
     Attributes:
+        bundle: its name.
+        against: the artifact, or the file.
+        runtime: what ran it, with version and provider.
         reference: what the artifact was compared with, in words.
         member: the member that was followed: where none was asked for, the one with the largest error.
+        tolerance: by which steps are judged.
         steps: every comparison, in the order of the data flow.
         first: the first step that departs; None where the artifact agrees.
     """

@@ -17,8 +17,8 @@ class Call:
 
     Attributes:
         name: of the node, `PATH/OPERATOR` where the file tells the module's path.
-        tensors: by role, in PyTorch's layout: `weight`, `bias`, `running_mean` and `running_var` of an operator that is
-            a layer in PyTorch, a number for every other operand.
+        tensors: by role, with axes in PyTorch's order: `weight`, `bias`, `running_mean` and `running_var` of an
+            operator that is a layer in PyTorch, a number for every other operand.
     """
 
     name: str

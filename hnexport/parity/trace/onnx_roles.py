@@ -1,4 +1,4 @@
-"""Which operands of an ONNX operator are which tensors of a layer, in PyTorch's layout."""
+"""Which operands of an ONNX operator are which tensors of a layer, with axes in PyTorch's order."""
 
 from collections.abc import Collection, Mapping
 from types import MappingProxyType

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hnexport.errors import SpecError
-from hnexport.hypernet.layout import joined_bases
+from hnexport.hypernet.joined import joined_bases
 from hnexport.hypernet.plan import check_plan
 from hnexport.networks.recipes.planners import plan_chunks
 from hnexport.networks.recipes.recipe import ModuleRecipe, Rule

@@ -104,7 +104,7 @@ def test_a_recurrent_layers_gates_are_given_in_pytorchs_order() -> None:
 
 
 @pytest.mark.parametrize(("operator", "transposed"), [("Gemm", True), ("MatMul", True), ("Gather", False)])
-def test_a_matrix_is_given_in_pytorchs_layout(operator: str, transposed: bool) -> None:
+def test_a_matrix_has_its_axes_in_pytorchs_order(operator: str, transposed: bool) -> None:
     node = helper.make_node(operator, ["x", "w"] if operator != "Gather" else ["w", "x"], ["y"])
     matrix = np.arange(6.0).reshape(2, 3)
     found = by_role(node, {0 if operator == "Gather" else 1: matrix})

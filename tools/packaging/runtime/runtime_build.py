@@ -1,4 +1,4 @@
-"""How `hnexport-runtime` is built: by setuptools; its source distribution holds the modules, which a clone has elsewhere."""
+"""How `hnexport-runtime` is built: by setuptools; its source distribution holds the modules that a clone has above."""
 
 import tempfile
 from pathlib import Path

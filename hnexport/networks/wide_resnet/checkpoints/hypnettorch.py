@@ -18,13 +18,13 @@ from hnexport.networks.wide_resnet.checkpoints.hypnettorch_inference import (
     infer,
 )
 from hnexport.networks.wide_resnet.checkpoints.hypnettorch_kinds import WAY_IN, other_kind
-from hnexport.networks.wide_resnet.checkpoints.hypnettorch_layout import main_layout, norm_layout
 from hnexport.networks.wide_resnet.checkpoints.hypnettorch_names import (
     HypernetState,
     MainState,
     hypernet_state,
     main_state,
 )
+from hnexport.networks.wide_resnet.checkpoints.hypnettorch_order import main_order, norm_order
 from hnexport.networks.wide_resnet.checkpoints.hypnettorch_statistics import statistics_sets, warn_of_statistics
 from hnexport.networks.wide_resnet.checkpoints.state_dicts import read_state_dicts
 from hnexport.networks.wide_resnet.storage import stored_tensors
@@ -156,8 +156,8 @@ def _check_duplicates(reading: Reading, hypernet: HypernetState, main: MainState
     """Check that tensors which hypnettorch keeps under several names agree."""
     bias = (StoredKind.HIDDEN_BIAS, StoredKind.BASIS_BIAS)
     hypernet.check_duplicates(
-        weights=[i for i, tensor in enumerate(reading.layout) if tensor.transposed],
-        biases=[i for i, tensor in enumerate(reading.layout) if tensor.stored.kind in bias],
+        weights=[i for i, tensor in enumerate(reading.expected) if tensor.transposed],
+        biases=[i for i, tensor in enumerate(reading.expected) if tensor.stored.kind in bias],
     )
     main.check_duplicates()
 
@@ -171,7 +171,7 @@ def _check_dtypes(network: str, state: Mapping[str, Tensor]) -> None:
 def _hypernet_tensors(reading: Reading, params: Sequence[Tensor]) -> dict[str, Tensor]:
     """The tensors of the hypernetwork's state dict, as they are stored."""
     tensors: dict[str, Tensor] = {}
-    for index, (expected, found) in enumerate(zip(reading.layout, params, strict=True)):
+    for index, (expected, found) in enumerate(zip(reading.expected, params, strict=True)):
         name = expected.stored.name
         where = f"hnet tensor '_internal_params.{index}' ({expected.description})"
         if expected.member is None:
@@ -192,7 +192,7 @@ def _main_tensors(reading: Reading, main: MainState) -> dict[str, Tensor]:
     }
     return {
         shared[slot.name]: float32(f"mnet tensor '_internal_params.{index}' ({slot.name})", found)
-        for index, (slot, found) in enumerate(zip(main_layout(reading.spec.network), main.params, strict=True))
+        for index, (slot, found) in enumerate(zip(main_order(reading.spec.network), main.params, strict=True))
         if slot.name in shared
     }
 
@@ -200,7 +200,7 @@ def _main_tensors(reading: Reading, main: MainState) -> dict[str, Tensor]:
 def _statistics(reading: Reading, main: MainState, sets: Sequence[int]) -> dict[str, Tensor]:
     """Batch-norm statistics, shared or one set for each member, by stored name."""
     tensors = {}
-    for layer, slots in enumerate(norm_layout(reading.spec.network)):
+    for layer, slots in enumerate(norm_order(reading.spec.network)):
         for kind, slot in enumerate(slots):
             found = []
             for number in sets:

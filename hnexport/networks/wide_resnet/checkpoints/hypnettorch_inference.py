@@ -2,10 +2,11 @@
 
 State dicts carry no configuration. The main network's depth and widths follow from its batch norms (or its own
 weights). What is left are a few questions with a few answers each: which tensors are generated, in how many layers,
-with which chunking, which are shared and which belong to members. Each combination of answers is a reading; its layout
-(`hypnettorch_layout`) either matches the tensors one by one or it does not. The first that matches is taken, in this
-order of preference: fewer hidden layers, published before gcd chunking, the recipes of hypnettorch's tutorial before
-others, an output layer with bias before one without. Readings that match equally describe the same network, except that
+with which chunking, which are shared and which belong to members. Each combination of answers is a reading; the
+tensors that it expects (`hypnettorch_order`) either match those that are there one by one or they do not. The first
+that matches is taken, in this order of preference: fewer hidden layers, published before gcd chunking, the recipes of
+hypnettorch's tutorial before others, an output layer with bias before one without. Readings that match equally
+describe the same network, except that
 
 - an ensemble of one member cannot tell shared from member tensors (which makes no difference to its predictions);
 - a generated output layer with bias and C classes of F features looks like one without bias where (F + 1) C = F C';
@@ -20,7 +21,7 @@ from dataclasses import replace
 
 from hnexport.errors import CheckpointError, SpecError
 from hnexport.networks.wide_resnet.checkpoints.hypnettorch_kinds import WAY_IN
-from hnexport.networks.wide_resnet.checkpoints.hypnettorch_layout import Shape
+from hnexport.networks.wide_resnet.checkpoints.hypnettorch_order import Shape
 from hnexport.networks.wide_resnet.checkpoints.hypnettorch_reading import (
     Evidence,
     Form,

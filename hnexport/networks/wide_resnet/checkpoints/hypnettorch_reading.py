@@ -11,12 +11,12 @@ from typing import TypeVar
 
 from hnexport.errors import CheckpointError
 from hnexport.networks.wide_resnet.checkpoints.hypnettorch_kinds import WAY_IN
-from hnexport.networks.wide_resnet.checkpoints.hypnettorch_layout import (
-    LayoutTensor,
+from hnexport.networks.wide_resnet.checkpoints.hypnettorch_order import (
+    OrderedTensor,
     Shape,
-    hypernet_layout,
-    main_layout,
-    norm_layout,
+    hypernet_order,
+    main_order,
+    norm_order,
 )
 from hnexport.networks.wide_resnet.chunking import plan_chunks
 from hnexport.networks.wide_resnet.slots import Role, network_slots
@@ -105,14 +105,14 @@ class Reading:
     """One way to read a checkpoint, and how far it agrees with the tensors.
 
     Attributes:
-        layout: the hypernetwork's tensors, as this reading expects them.
+        expected: the hypernetwork's tensors, as this reading expects them.
         shared_in_main: whether the shared tensors are the main network's own weights.
         disagreement: the position of the first tensor that does not fit, or None.
         agreeing: how many tensors fit, less those that there are too many or too few.
     """
 
     spec: PipelineSpec
-    layout: tuple[LayoutTensor, ...]
+    expected: tuple[OrderedTensor, ...]
     shared_in_main: bool
     disagreement: int | None
     agreeing: int
@@ -130,22 +130,22 @@ def read(form: Form, evidence: Evidence, network: WideResNetSpec, overrides: Hyp
         classes=given(overrides.classes, 1),
     )
     spec = PipelineSpec(network=network, members=1, recipe=form.recipe, hypernet=_hypernet(form, evidence, overrides))
-    layout = hypernet_layout(spec, shared_in_main=form.shared_in_main)
-    spec = replace(spec, members=given(overrides.members, _members(layout, len(evidence.hypernet))))
+    order = hypernet_order(spec, shared_in_main=form.shared_in_main)
+    spec = replace(spec, members=given(overrides.members, _members(order, len(evidence.hypernet))))
     if spec.members > len(evidence.hypernet):
         raise CheckpointError(f"hnet: {spec.members} members need as many tensors, found {len(evidence.hypernet)}")
-    layout = hypernet_layout(spec, shared_in_main=form.shared_in_main)
-    classes = given(overrides.classes, _classes(evidence, spec, layout))
+    order = hypernet_order(spec, shared_in_main=form.shared_in_main)
+    classes = given(overrides.classes, _classes(evidence, spec, order))
     if spec.hypernet is not None:
-        sizes = given(overrides.embedding_sizes, _embedding_sizes(evidence, spec, layout))
+        sizes = given(overrides.embedding_sizes, _embedding_sizes(evidence, spec, order))
         spec = replace(spec, hypernet=replace(spec.hypernet, embedding_sizes=sizes))
     spec = replace(spec, network=replace(network, classes=classes))
-    layout = hypernet_layout(spec, shared_in_main=form.shared_in_main)
-    fits = [expected.shape == found for expected, found in zip(layout, evidence.hypernet, strict=False)]
-    surplus = abs(len(layout) - len(evidence.hypernet))
+    order = hypernet_order(spec, shared_in_main=form.shared_in_main)
+    fits = [expected.shape == found for expected, found in zip(order, evidence.hypernet, strict=False)]
+    surplus = abs(len(order) - len(evidence.hypernet))
     return Reading(
         spec=spec,
-        layout=layout,
+        expected=order,
         shared_in_main=form.shared_in_main,
         disagreement=fits.index(False) if False in fits else len(fits) if surplus else None,
         agreeing=sum(fits) - surplus,
@@ -169,44 +169,44 @@ def _hypernet(form: Form, evidence: Evidence, overrides: HypnettorchOverrides) -
     )
 
 
-def _members(layout: tuple[LayoutTensor, ...], tensors: int) -> int:
+def _members(order: tuple[OrderedTensor, ...], tensors: int) -> int:
     """How often the tensors of one member fit into what there is."""
-    each = sum(tensor.member is not None for tensor in layout)
-    return max(1, round((tensors - (len(layout) - each)) / each)) if each else 1
+    each = sum(tensor.member is not None for tensor in order)
+    return max(1, round((tensors - (len(order) - each)) / each)) if each else 1
 
 
-def _classes(evidence: Evidence, spec: PipelineSpec, layout: tuple[LayoutTensor, ...]) -> int:
+def _classes(evidence: Evidence, spec: PipelineSpec, order: tuple[OrderedTensor, ...]) -> int:
     features = spec.network.widths[3]
     main = next((shape[0] for shape in reversed(evidence.main) if shape), None)
     if spec.recipe.output is Source.GENERATED:
-        (position,) = (i for i, tensor in enumerate(layout) if _is_output_basis(tensor))
+        (position,) = (i for i, tensor in enumerate(order) if _is_output_basis(tensor))
         shape = evidence.hypernet[position] if position < len(evidence.hypernet) else ()
         per_class = features + spec.network.output_bias
         if not shape or shape[0] % per_class:
             return max(1, given(main, 1))
         return max(1, shape[0] // per_class)
     weights = {slot.name for slot in network_slots(spec.network) if slot.role is Role.OUTPUT_WEIGHT}
-    positions = [i for i, tensor in enumerate(layout) if tensor.stored.slot in weights]
+    positions = [i for i, tensor in enumerate(order) if tensor.stored.slot in weights]
     found = [evidence.hypernet[i] for i in positions if i < len(evidence.hypernet)]
     return max(1, usual((shape[0] for shape in found if len(shape) == 2 and shape[1] == features), given(main, 1)))
 
 
-def _is_output_basis(tensor: LayoutTensor) -> bool:
+def _is_output_basis(tensor: OrderedTensor) -> bool:
     return tensor.stored.kind is StoredKind.BASIS and tensor.stored.hypernet == "output"
 
 
-def _embedding_sizes(evidence: Evidence, spec: PipelineSpec, layout: tuple[LayoutTensor, ...]) -> tuple[int, ...]:
+def _embedding_sizes(evidence: Evidence, spec: PipelineSpec, order: tuple[OrderedTensor, ...]) -> tuple[int, ...]:
     """From each internal hypernetwork's first layer, or, where that has the wrong shape, from its chunk embeddings."""
     own: dict[str, list[int]] = {}
-    for index, tensor in enumerate(layout[: len(evidence.hypernet)]):
+    for index, tensor in enumerate(order[: len(evidence.hypernet)]):
         if tensor.stored.hypernet is not None:
             own.setdefault(tensor.stored.hypernet, []).append(index)
     sizes = []
     for hypernet in plan_chunks(spec).hypernets:
         positions = own.get(hypernet.name, [])
         first = next((evidence.hypernet[i] for i in positions if len(evidence.hypernet[i]) == 2), ())
-        embeddings = [evidence.hypernet[i] for i in positions if layout[i].stored.kind is StoredKind.EMBEDDING]
-        if not first or (first[0] != layout[positions[0]].shape[0] and embeddings and len(embeddings[0]) == 2):
+        embeddings = [evidence.hypernet[i] for i in positions if order[i].stored.kind is StoredKind.EMBEDDING]
+        if not first or (first[0] != order[positions[0]].shape[0] and embeddings and len(embeddings[0]) == 2):
             first = embeddings[0] if embeddings else ()
         sizes.append(max(1, first[1]) if len(first) == 2 else hypernet.embedding_size)
     return tuple(sizes)
@@ -218,7 +218,7 @@ def check_norms(evidence: Evidence, network: WideResNetSpec) -> None:
     Raises:
         CheckpointError: one has another size, is missing, or is one too many.
     """
-    expected = norm_layout(network)
+    expected = norm_order(network)
     for index, found in enumerate(evidence.norms[: len(expected)]):
         shape = expected[index][0].shape
         if found != shape:
@@ -241,7 +241,7 @@ def check_main(evidence: Evidence, reading: Reading) -> None:
     Raises:
         CheckpointError: one has another shape, is missing, or is one too many.
     """
-    expected = main_layout(reading.spec.network)
+    expected = main_order(reading.spec.network)
     if reading.shared_in_main and not evidence.main:
         raise CheckpointError(
             "the hypernetwork holds no shared tensors, and the main network's state dict has none either "
@@ -272,14 +272,14 @@ def describe_disagreement(evidence: Evidence, reading: Reading) -> str:
     read += f"; if it is none, as a ResNet, or chunked otherwise, {WAY_IN}"
     name = f"hnet tensor '_internal_params.{index}'"
     if index >= len(evidence.hypernet):
-        expected = reading.layout[index]
+        expected = reading.expected[index]
         return f"{name} ({expected.description}) is missing: expected shape {list(expected.shape)}, {read}"
     found = list(evidence.hypernet[index])
-    if index >= len(reading.layout):
+    if index >= len(reading.expected):
         return (
-            f"{name} belongs to nothing: expected {len(reading.layout)} tensors, found this, of shape {found}, {read}"
+            f"{name} belongs to nothing: expected {len(reading.expected)} tensors, found this, of shape {found}, {read}"
         )
-    expected = reading.layout[index]
+    expected = reading.expected[index]
     return f"{name} ({expected.description}): expected shape {list(expected.shape)}, found {found}, {read}"
 
 

@@ -1,8 +1,8 @@
 """A warning of checkpoints whose members were trained on one set of batch-norm statistics."""
 
-from hnexport.mixture import warn_of_mixture
 from hnexport.networks.wide_resnet.checkpoints.checkpoint import Checkpoint
 from hnexport.networks.wide_resnet.storage import generator_spec, stored_tensors
+from hnexport.training.mixture import warn_of_mixture
 
 __all__ = ["warn_of_one_set"]
 
