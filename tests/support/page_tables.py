@@ -62,6 +62,9 @@ COMMANDS = {
         "hnexport evaluate BUNDLE DATA --precision": "after `hnexport tune`; tests/evaluate/test_precisions.py",
         "hnexport bench BUNDLE --json": "minutes; tests/bench runs small ones",
     },
+    "docs/howto/fewer-bits.md": {
+        "hnexport build --checkpoint digits.safetensors": "the checkpoint of train_digits.py; tests/cli/test_bases.py"
+    },
     "docs/howto/from.md": {
         "hnexport build --from train.py:make": "the reader's own code; tests/cli/test_build_from.py",
         "hnexport build --from package.module:make": "the reader's own code; tests/cli/test_build_from.py",
@@ -81,9 +84,6 @@ COMMANDS = {
     "docs/howto/trust.md": {"hnexport": "the digest is the bundle's; tests/bundle/test_digest.py"},
     "docs/howto/web.md": {
         "hnexport deploy web bundles/wrn-28-10-hypernet-10 --serve": "never ends; tests/deploy/test_server.py"
-    },
-    "docs/reference/bundle.md": {
-        "hnexport build --checkpoint digits.safetensors": "the checkpoint of examples/train_digits.py; tests/cli/test_bases.py"
     },
 }
 """Commands of hnexport that are parsed, with all their options, not run."""

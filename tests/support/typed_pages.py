@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from excerpts import example_of
+from page_tables import COMMANDS, LATER, PYTHON
 from pages.blocks import ROOT, Block, blocks, pages
 from pages.commands import Command, commands
-from page_tables import COMMANDS, LATER, PYTHON
 
 EVERYTHING = os.environ.get("HNEXPORT_DOCS") == "1"
 TUTORIALS = tuple(sorted((ROOT / "docs/tutorials").glob("*.md")))
