@@ -13,13 +13,14 @@ SEED := $(shell od -An -N2 -tu2 /dev/urandom | tr -d ' ')
 endif
 # A test process that dies ends the run: pytest-xdist loses the rest of its file and waits for it for ever.
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --max-worker-restart=0
+DOCS_PORT ?= 8000
 # Node.js where the machine has one, otherwise pip's
 NODE := $(if $(shell command -v npm),,$(VENV)/bin/npm)
 WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"
 # Chromium likewise, otherwise npm's
 BROWSER := $(if $(or $(CHROMIUM),$(shell command -v chromium || command -v chromium-browser)),,tests/web/node_modules/.chromium/chrome)
 
-.PHONY: demo digits study score load test test-fast fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels sdist dist lock lock-check lint clean
+.PHONY: demo schemas errors digits study score load test test-fast fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels sdist dist lock lock-check docs docs-serve docs-links coverage mutants lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
@@ -36,6 +37,12 @@ fuzz: $(VENV)/.installed-dev  ## 1,700 mutants through every command that reads 
 	@echo "seed $(SEED): make fuzz SEED=$(SEED) does the same again"
 	HNEXPORT_FUZZ=1 HNEXPORT_FUZZ_SEED=$(SEED) $(PYTEST) -m "fuzz or hypothesis" --hypothesis-seed=$(SEED) \
 		$(if $(ONLY),-k '[$(ONLY)]') tests
+
+schemas: $(VENV)/.installed  ## the JSON Schemas in hnexport/schemas and the pages about them, from the records that are read and written
+	$(BIN)/python tools/make_schemas.py
+
+errors: $(VENV)/.installed  ## the error catalogue, docs/reference/errors.md, from the source
+	$(BIN)/python tools/error_catalogue.py
 
 study: $(VENV)/.installed-dev  ## int8 and fewer members on ensembles of ten, over all digits; the tables of docs/explanation/study.md
 	OMP_NUM_THREADS=1 $(BIN)/python tools/study_table.py --page docs/explanation/study.md --out build/study.json
@@ -109,10 +116,33 @@ page: examples/web/node_modules/.package-lock.json  ## compile the web page's Ty
 web-test: $(VENV)/.installed-web examples/web/node_modules/.package-lock.json tests/web/node_modules/.chromium/chrome
 	HNEXPORT_BROWSER=1 $(WITH_NODE) $(BIN)/python -m pytest tests/web
 
-lint: $(VENV)/.installed-dev  ## style and types
+# Warnings are errors: a link or a name that leads nowhere, a page in no table of contents, a missing docstring.
+SPHINX := $(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --doctree-dir build/doctrees
+docs: $(VENV)/.installed-docs  ## the documentation site, build/docs/index.html; nothing is fetched
+	rm -rf build/docs # pages that are gone would stay
+	$(SPHINX) --builder html docs build/docs
+	$(BIN)/python tools/check_docs.py build/docs
+
+docs-serve: docs  ## the site at http://127.0.0.1:8000/ until Ctrl-C; DOCS_PORT=8080 elsewhere
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/docs $(DOCS_PORT)
+
+docs-links: $(VENV)/.installed-docs  ## ask every address outside that the site links to; needs the network
+	$(SPHINX) --builder linkcheck docs build/docs-links
+
+coverage: $(VENV)/.installed-measured  ## lines and branches that the tests reach, by package
+	$(PYTEST) --cov=hnexport --cov-branch --cov-report= $(TESTS)
+	$(BIN)/python tools/coverage_table.py
+
+mutants: $(VENV)/.installed-measured  ## do tests notice small changes of our own code? SAMPLE=20 of each package
+	$(BIN)/python tools/mutants.py hnexport/parity hnexport/runtime --tests tests/parity tests/runtime --sample $(or $(SAMPLE),50)
+
+lint: $(VENV)/.installed-dev  ## style, and types on Linux, macOS and Windows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	for system in darwin win32; do \
+		$(BIN)/mypy -p hnexport --platform $$system --no-warn-unreachable --cache-dir .mypy_cache/$$system || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) $(VENV)-release $(VENV)-webgpu $(VENV)-triton bundles build dist *.egg-info tests/runtimes/node_modules tests/web/node_modules
@@ -156,6 +186,15 @@ $(VENV)/.installed-dev: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	$(BIN)/pip uninstall -qq --yes hnexport
 	$(PIP) --editable ".[dev]"
 	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip uninstall -qq --yes hnexport
+	$(PIP) --editable ".[docs]"
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-measured: $(VENV)/.installed-dev
+	$(PIP) --editable ".[dev,measured]"
+	touch $@
 
 $(VENV)/.installed-web: $(VENV)/.installed-dev
 	$(PIP) --editable ".[dev,browser]"

@@ -1,8 +1,8 @@
 """Type the tutorials from start to end, in full, each in a fresh folder, and compare what they print with the pages.
 
-    python tools/tutorials.py [PAGE …]               # make tutorials: exit code 1 if something printed differs in kind
-    python tools/tutorials.py [PAGE …] --write       # put what was printed into the pages
-    python tools/tutorials.py --python ENV/bin/python # in another environment, such as one with an installed wheel
+python tools/tutorials.py [PAGE …]               # make tutorials: exit code 1 if something printed differs in kind
+python tools/tutorials.py [PAGE …] --write       # put what was printed into the pages
+python tools/tutorials.py --python ENV/bin/python # in another environment, such as one with an installed wheel
 """
 
 import argparse
@@ -19,7 +19,6 @@ from pages.blocks import ROOT, Step, steps
 from pages.compared import differences
 
 FOLDER = ROOT / "docs/tutorials"
-PICTURES = ROOT / "docs/pictures"
 GOES_ON = {"fewer-bits": "judged"}
 """Tutorials that go on in the folder of another one."""
 
@@ -30,13 +29,13 @@ def main() -> int:
     parser.add_argument("pages", nargs="*", help="names such as deep-ensemble; default: all")
     parser.add_argument("--python", type=Path, default=Path(sys.executable), help="of the environment to type them in")
     parser.add_argument("--write", action="store_true", help="put what was printed into the pages")
-    parser.add_argument("--pictures", action="store_true", help="put the pictures that they draw into docs/pictures")
+    parser.add_argument("--go-on", action="store_true", help="in what --keep kept, without the tutorials before it")
     parser.add_argument("--keep", type=Path, help="a folder that keeps what they make; default: a temporary one")
     arguments = parser.parse_args()
     asked = arguments.pages or sorted(page.stem for page in FOLDER.glob("*.md") if steps(page))
     with tempfile.TemporaryDirectory() as temporary:
         kept = (arguments.keep or Path(temporary)).resolve()
-        unlike = sum(_tutorial(name, kept, arguments) for name in _ordered(asked))
+        unlike = sum(_tutorial(name, kept, arguments) for name in (asked if arguments.go_on else _ordered(asked)))
     return 1 if unlike else 0
 
 
@@ -49,15 +48,14 @@ def _ordered(names: list[str]) -> list[str]:
 def _tutorial(name: str, kept: Path, arguments: argparse.Namespace) -> int:
     """How many blocks print something else than the page shows."""
     folder = kept / GOES_ON.get(name, name)
+    if name not in GOES_ON and folder.exists():
+        shutil.rmtree(folder)  # a reader starts in an empty one
     folder.mkdir(parents=True, exist_ok=True)
     typed, before = steps(FOLDER / f"{name}.md"), time.monotonic()
     printed = _typed(typed, folder, arguments.python)
     print(f"{name}: {len(typed)} blocks, {time.monotonic() - before:.0f} s")
     if arguments.write:
         _write(FOLDER / f"{name}.md", typed, printed)
-    if arguments.pictures:
-        for picture in PICTURES.glob(f"{name}-*"):
-            shutil.copy(folder / picture.name.removeprefix(f"{name}-"), picture)
     return sum(_unlike(step, text) for step, text in zip(typed, printed, strict=True) if step.shown)
 
 

@@ -13,6 +13,7 @@ from hnexport.cli.from_factory import apart, check_without, factory_options, giv
 from hnexport.cli.options import Integers, json_option, provider_option, wide_option
 from hnexport.cli.usage import given_usage, usage_options
 from hnexport.families import command_line, family
+from hnexport.names import documented
 from hnexport.text import number_of
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
         return chosen
 
 
-@click.command()
+@click.command(epilog=f"Networks of your own: {documented('howto/from')}")
 @factory_options
 @OPTIONS.build_options
 @usage_options
@@ -70,7 +71,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     """Build a verified bundle: one graph (cond_id, image) -> logits in every format.
 
     The weights come from --hypnettorch, from --checkpoint (native or late-phase) or, to try things out, from --seed;
-    any other network comes from a function of yours, --from train.py:make (docs/howto/from.md). Every member of every
+    any other network comes from a function of yours, --from train.py:make. Every member of every
     artifact is compared with PyTorch in float64 before the bundle appears at its place; if one differs, nothing appears
     and the exit code is 1; it is 2 where the question could not be answered.
     """

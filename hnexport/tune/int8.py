@@ -57,6 +57,7 @@ class Int8Report:
         calibrated: how many chose the ranges.
         judged: how many judged; others, where there were more.
         apart: whether they were others.
+        method: how ranges were chosen.
         layers: how many compute in int8.
         kept: those that stay in float32.
         numbers: of the members that were judged.
@@ -166,7 +167,9 @@ class _Work:
             costs, ensemble, checked = self._costs(folder)
             self.report = self._reported(self._quantised, costs, ensemble, proof.levels)
             np.savez(folder / INT8_SAMPLES_FILE, **checked)  # type: ignore[arg-type]
-            (folder / INT8_REPORT_FILE).write_text(json.dumps(to_json(self.report), indent=2) + "\n", encoding="utf-8")
+            (folder / INT8_REPORT_FILE).write_text(
+                json.dumps(to_json(self.report), indent=2) + "\n", encoding="utf-8", newline="\n"
+            )
             self._options.budget.check(ensemble, "the mean of all members")
         return proof.report
 
