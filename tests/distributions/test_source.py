@@ -9,10 +9,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from conftest import EPOCH, ROOT, Wheels
 from filelock import FileLock
 from markdown_it import MarkdownIt
+from wheels import EPOCH, Wheels
 
+ROOT = Path(__file__).parents[2]
 PACKAGING = ROOT / "tools/packaging"
 BUILD = """
 import sys
@@ -94,9 +95,8 @@ def test_links_of_the_description_lead_somewhere_from_an_index(which: str, sourc
     body = metadata.get_payload()
     assert isinstance(body, str)
     inline = [token for block in MarkdownIt().parse(body) for token in block.children or ()]
-    links = [
-        str(token.attrs.get("href", token.attrs.get("src"))) for token in inline if {"href", "src"} & set(token.attrs)
-    ]
+    addresses = [token.attrs.get("href") or token.attrs.get("src") for token in inline]
+    links = [str(address) for address in addresses if address]
     assert links
     relative = [link for link in links if not link.startswith(("https://", "#"))]
     assert not relative
