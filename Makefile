@@ -187,7 +187,7 @@ $(VENV)/.installed-dev: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	$(PIP) --editable ".[dev]"
 	touch $@ $(VENV)/.installed
 
-$(VENV)/.installed-docs: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/.installed-docs: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	$(BIN)/pip uninstall -qq --yes hnexport
 	$(PIP) --editable ".[docs]"
 	touch $@ $(VENV)/.installed

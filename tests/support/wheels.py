@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+EPOCH = "1700000000"
+"""SOURCE_DATE_EPOCH, by which what is built is equal byte for byte."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Wheels:
     """The wheels as they are published."""
