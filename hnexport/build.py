@@ -56,6 +56,7 @@ from hnexport.parity.report import report_json
 from hnexport.parity.rounding import Judge, check_measurable, check_rounding, is_rounded, measure_rounding
 from hnexport.parity.trained import check_trained
 from hnexport.parity.whole_numbers import whole_numbers
+from hnexport.programs.tracing import has_torchscript
 from hnexport.progress import Progress, no_progress
 from hnexport.records import to_json
 from hnexport.rows import taken
@@ -97,7 +98,7 @@ class BuildOptions:
     """How to build.
 
     Attributes:
-        formats: None takes all of them, or ONNX alone above `ONNX_ALONE_BYTES` of stored tensors.
+        formats: None takes all that this PyTorch can write, or ONNX alone above `ONNX_ALONE_BYTES` of stored tensors.
         members: the members to verify; None takes all, or a seeded sample above 32.
         provider: onnxruntime's provider (and torch's device) for the verification.
         force: replace a bundle that is already at the target.
@@ -142,8 +143,10 @@ class BuildResult:
 
 
 def default_formats(stored_bytes: int) -> tuple[Format, ...]:
-    """The formats of an ensemble with so many bytes of stored tensors."""
-    return (Format.ONNX,) if stored_bytes > ONNX_ALONE_BYTES else (Format.ONNX, Format.TORCHSCRIPT, Format.PT2)
+    """The formats of an ensemble with so many bytes of stored tensors: all that this PyTorch can write."""
+    if stored_bytes > ONNX_ALONE_BYTES:
+        return (Format.ONNX,)
+    return tuple(item for item in Format if item is not Format.TORCHSCRIPT or has_torchscript())
 
 
 def build(

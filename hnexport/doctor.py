@@ -41,7 +41,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at; `remedy` is empty where nothing is to be done."""
+    """One thing that was looked at; `remedy` is empty where nothing is to be done.
+
+    Attributes:
+        what: its name.
+        state: how things stand.
+        detail: what was found.
+        remedy: what to do; empty where nothing is to be done.
+    """
 
     what: str
     state: State
@@ -51,7 +58,12 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """Everything that was looked at. Only what is wrong, and not what is merely missing, makes it unsound."""
+    """Everything that was looked at. Only what is wrong, and not what is merely missing, makes it unsound.
+
+    Attributes:
+        machine: Python, system and processors, in words.
+        findings: what was looked at, one by one.
+    """
 
     machine: str
     findings: tuple[Finding, ...]

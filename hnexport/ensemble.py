@@ -259,7 +259,7 @@ class Ensemble:
         name: str | None = None,
         origin: str | None = None,
     ) -> "Ensemble":
-        """An ensemble of a hypernetwork and a main network of hypnettorch; see docs/tutorials/hypnettorch.md.
+        """An ensemble of a hypernetwork and a main network of hypnettorch; see docs/howto/hypnettorch.md.
 
         Member `k` computes `mnet.forward(x, weights=hnet.forward(cond_id=k), condition=condition(k))`. That is also the
         reference, in float64, with which everything is compared that is made of the ensemble. Both are copied, so that

@@ -1,9 +1,10 @@
-"""Every file name and reserved tensor name of a bundle, once. Standard library only."""
+"""File names and reserved tensor names of a bundle, and the documentation's address, once. Standard library only."""
 
 __all__ = [
     "CARD_FILE",
     "COND_ID",
     "COND_IDS",
+    "DOCUMENTATION",
     "ENSEMBLE_FILE",
     "EXTREME",
     "GENERATOR_PREFIX",
@@ -24,6 +25,7 @@ __all__ = [
     "SUPPLIED_FILE",
     "TORCHSCRIPT_FILE",
     "WEIGHTS_FILE",
+    "documented",
 ]
 
 MANIFEST_FILE = "manifest.json"
@@ -66,3 +68,15 @@ SHARED_PREFIX = "shared."
 """Of a stored tensor that is one slot's, the same for all members."""
 MEMBER_PREFIX = "member."
 """Of a stored tensor that is one slot's, with the member as its first axis."""
+
+DOCUMENTATION = "https://hnexport.github.io/hnexport/"
+"""Where the pages of docs/ are read; pyproject.toml says the same."""
+
+
+def documented(page: str) -> str:
+    """The address of a page of the documentation, `howto/from` or `howto/from#a-heading`, for messages and help.
+
+    Whoever installed a wheel has no folder `docs`.
+    """
+    name, mark, anchor = page.partition("#")
+    return f"{DOCUMENTATION}{name}.html{mark}{anchor}"

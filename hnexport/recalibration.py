@@ -42,6 +42,7 @@ class Change:
     """How far a member's statistics moved, at the batch norm where they moved most.
 
     Attributes:
+        member: which one.
         norm: its name in the network, `group2.block1.norm1`.
         mean: by how many of the old standard deviations the mean moved, root mean square over the channels.
         std: by which factor the standard deviation changed, the geometric mean over the channels.

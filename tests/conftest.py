@@ -15,6 +15,7 @@ import onnxruntime
 import pytest
 import torch
 from exporter import share_operators, share_registry, spare_collections
+from fixture_types import MakeImages, MakeNetwork, MakePipeline, MakeSpec, MakeTensors
 from hypothesis import HealthCheck, settings
 from shared import FOLDER_VARIABLE, Built, build_once
 from torch import Tensor
@@ -88,10 +89,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-MakeNetwork = Callable[..., WideResNetSpec]
-MakeSpec = Callable[..., PipelineSpec]
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first. Skip the CUDA tests where there is no GPU, unless HNEXPORT_REQUIRE_CUDA=1 forbids that."""
     items.sort(key=lambda item: item.get_closest_marker("reference") is None)
@@ -137,7 +134,7 @@ def make_network() -> MakeNetwork:
     """A tiny network whose groups cover every way of chunking: widths 4, 12, 12, 24 have the ratios 3, 1 and 2."""
 
     def make(**changes: Any) -> WideResNetSpec:
-        tiny = {
+        tiny: dict[str, Any] = {
             "blocks_per_group": 1,
             "widening": 2,
             "classes": 5,
@@ -162,7 +159,7 @@ def make_spec(make_network: MakeNetwork) -> MakeSpec:
 
 
 @pytest.fixture(scope="session")
-def make_tensors() -> Callable[..., dict[str, Tensor]]:
+def make_tensors() -> MakeTensors:
     """Random tensors in which nothing is zero or one by chance of initialisation, so that every tensor matters."""
 
     def make(spec: PipelineSpec, seed: int = 0, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
@@ -181,7 +178,7 @@ def make_tensors() -> Callable[..., dict[str, Tensor]]:
 
 
 @pytest.fixture(scope="session")
-def make_pipeline(make_tensors: Callable[..., dict[str, Tensor]]) -> Callable[..., Pipeline]:
+def make_pipeline(make_tensors: MakeTensors) -> MakePipeline:
     def make(spec: PipelineSpec, seed: int = 0, dtype: torch.dtype = torch.float32) -> Pipeline:
         return Pipeline(spec, make_tensors(spec, seed, dtype))
 
@@ -189,7 +186,7 @@ def make_pipeline(make_tensors: Callable[..., dict[str, Tensor]]) -> Callable[..
 
 
 @pytest.fixture(scope="session")
-def make_images() -> Callable[..., Tensor]:
+def make_images() -> MakeImages:
     """Images as the graph's input takes them: standard normal, or every value of a byte."""
 
     def make(spec: PipelineSpec, batch: int = 2, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -203,7 +200,7 @@ def make_images() -> Callable[..., Tensor]:
 
 
 @pytest.fixture(scope="session")
-def built(make_spec: MakeSpec, make_tensors: Callable[..., dict[str, Tensor]]) -> Built:
+def built(make_spec: MakeSpec, make_tensors: MakeTensors) -> Built:
     """A bundle of the tiny pipeline, three members, in every format. Tests that damage it copy it first."""
     spec = make_spec()
     return build_once(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"))
@@ -263,10 +260,13 @@ def make_hypnettorch_wrn() -> Callable[[WideResNetSpec], Any]:
     return make
 
 
+HypnettorchChunking = Callable[[PipelineSpec], tuple[Any, Any, Callable[..., list[Tensor]]]]
+
+
 @pytest.fixture(scope="session")
 def hypnettorch_chunking(
     make_hypnettorch_wrn: Callable[[WideResNetSpec], Any],
-) -> Callable[[PipelineSpec], tuple[Any, Any, Callable[..., list[Tensor]]]]:
+) -> HypnettorchChunking:
     """hypnettorch's own chunk shapes, number of chunks of each shape, and function that assembles the chunks."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as above

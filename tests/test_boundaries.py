@@ -21,7 +21,7 @@ PACKAGE = Path(hnexport.__file__).parent
 # Modules of later parts may have a place here before they exist.
 ORDER = (
     ("errors", "interrupts", "machine", "spelling"),
-    ("reading",),
+    ("reading", "schemas"),
     (
         "records",
         "progress",
@@ -94,6 +94,7 @@ LIGHT = (
     "hnexport.publishing",
     "hnexport.reading",
     "hnexport.records",
+    "hnexport.schemas",
     "hnexport.score",
     "hnexport.serve",
     "hnexport.spec",

@@ -5,22 +5,31 @@ import hashlib
 import json
 import os
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
 import torch
 from bundles import spec_of
-from torch import nn
+from fixture_types import MakeSpec, MakeTensors
+from shared import Built
+from torch import Tensor, nn
 
 import hnexport.build as build_module
 from hnexport.build import ONNX_ALONE_BYTES, BuildOptions, ParityFailedError, build, default_formats
 from hnexport.bundle import Format, read_golden, read_manifest
 from hnexport.bundle.checksums import record_file
+from hnexport.bundle.golden import Golden
+from hnexport.ensemble import Ensemble
 from hnexport.errors import BundleError, SpecError
+from hnexport.export.capture import Capture
 from hnexport.hypernet.generator import WeightGenerator
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, random_checkpoint
 from hnexport.networks.wide_resnet.counts import weight_summary
 from hnexport.networks.wide_resnet.pipeline import Pipeline
+from hnexport.networks.wide_resnet.slots import NetworkSlot
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageSpec, PipelineSpec, Recipe, WideResNetSpec
 from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.parity import sample_members
@@ -35,7 +44,7 @@ def checkpoint(spec: PipelineSpec, tensors: dict[str, torch.Tensor], origin: str
     return Checkpoint(spec=spec, tensors=tensors, origin=origin)
 
 
-def wide_resnet(name: str, **changes) -> WideResNetSpec:
+def wide_resnet(name: str, **changes: ImageSpec | int | bool) -> WideResNetSpec:
     return dataclasses.replace(WideResNetSpec.from_name(name), **changes)
 
 
@@ -63,7 +72,7 @@ SPECS = {
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_a_build_verifies_every_artifact(name, tmp_path) -> None:
+def test_a_build_verifies_every_artifact(name: str, tmp_path: Path) -> None:
     spec = SPECS[name]
     result = build(random_checkpoint(spec), tmp_path / "bundle")
     assert result.parity.passed
@@ -82,7 +91,7 @@ def test_a_build_verifies_every_artifact(name, tmp_path) -> None:
     assert read_manifest(tmp_path / "bundle") == result.manifest
 
 
-def test_a_thousand_members_cost_only_their_own_tensors(tmp_path) -> None:
+def test_a_thousand_members_cost_only_their_own_tensors(tmp_path: Path) -> None:
     network = wide_resnet("wrn-10-1", image=SQUARE)
     sizes = {}
     for members in (10, 1000):
@@ -98,7 +107,7 @@ def test_a_thousand_members_cost_only_their_own_tensors(tmp_path) -> None:
 
 
 def test_of_more_members_than_there_is_time_for_a_sample_is_checked(
-    tmp_path, make_spec, make_tensors, monkeypatch
+    tmp_path: Path, make_spec: MakeSpec, make_tensors: MakeTensors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hnexport.parity.reference.BUILD_SECONDS", 1.0)
     spec = make_spec(members=34)
@@ -115,14 +124,14 @@ def test_members_outside_the_sample_can_be_asked_for() -> None:
     assert set(range(40)) > set(checked_members(40, None))
 
 
-def test_no_file_names_a_folder_of_this_machine(built) -> None:
+def test_no_file_names_a_folder_of_this_machine(built: Built) -> None:
     for path in built.path.iterdir():
         data = path.read_bytes()
         for secret in (str(built.path.parent), str(build_module.__file__).rsplit("/", 2)[0]):
             assert secret.encode() not in data, f"{path.name} holds {secret}"
 
 
-def test_the_golden_samples_are_the_pipelines_float64_logits(built, make_tensors) -> None:
+def test_the_golden_samples_are_the_pipelines_float64_logits(built: Built, make_tensors: MakeTensors) -> None:
     golden = read_golden(built.path)
     spec = spec_of(built.manifest)
     tensors = {name: tensor.double() for name, tensor in make_tensors(spec).items()}
@@ -132,7 +141,7 @@ def test_the_golden_samples_are_the_pipelines_float64_logits(built, make_tensors
         torch.testing.assert_close(torch.from_numpy(golden.outputs["logits"][row]), logits, rtol=1e-12, atol=1e-12)
 
 
-def test_parity_json_and_the_manifest_agree(built) -> None:
+def test_parity_json_and_the_manifest_agree(built: Built) -> None:
     value = json.loads((built.path / "parity.json").read_text())
     assert value["passed"] is True
     assert value["members_checked"] == [0, 1, 2]
@@ -143,7 +152,9 @@ def test_parity_json_and_the_manifest_agree(built) -> None:
         assert record_file(built.path / name) == record
 
 
-def test_only_the_formats_that_were_asked_for_are_written(tmp_path, make_spec, make_tensors) -> None:
+def test_only_the_formats_that_were_asked_for_are_written(
+    tmp_path: Path, make_spec: MakeSpec, make_tensors: MakeTensors
+) -> None:
     spec = make_spec()
     options = BuildOptions(formats=(Format.PT2,))
     result = build(checkpoint(spec, make_tensors(spec), "a test"), tmp_path / "bundle", options=options)
@@ -153,14 +164,18 @@ def test_only_the_formats_that_were_asked_for_are_written(tmp_path, make_spec, m
     assert result.manifest.onnx is None
 
 
-def test_a_target_may_be_text_and_a_result_is_shown_in_a_line(tmp_path, make_spec, make_tensors) -> None:
+def test_a_target_may_be_text_and_a_result_is_shown_in_a_line(
+    tmp_path: Path, make_spec: MakeSpec, make_tensors: MakeTensors
+) -> None:
     spec, options = make_spec(), BuildOptions(formats=(Format.PT2,))
     result = build(checkpoint(spec, make_tensors(spec), "a test"), str(tmp_path / "bundle"), options=options)
     assert result.path == tmp_path / "bundle"
     assert len(repr(result)) < 500
 
 
-def test_an_existing_target_is_kept_unless_forced(tmp_path, make_spec, make_tensors) -> None:
+def test_an_existing_target_is_kept_unless_forced(
+    tmp_path: Path, make_spec: MakeSpec, make_tensors: MakeTensors
+) -> None:
     spec = make_spec()
     options = BuildOptions(formats=(Format.PT2,))
     build(checkpoint(spec, make_tensors(spec, seed=1), "first"), tmp_path / "bundle", options=options)
@@ -173,7 +188,9 @@ def test_an_existing_target_is_kept_unless_forced(tmp_path, make_spec, make_tens
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
-def test_a_forced_build_refuses_a_bundle_with_a_file_that_no_build_wrote(bundle, make_spec, make_tensors) -> None:
+def test_a_forced_build_refuses_a_bundle_with_a_file_that_no_build_wrote(
+    bundle: Path, make_spec: MakeSpec, make_tensors: MakeTensors
+) -> None:
     (bundle / "thesis.txt").write_text("precious")
     before = {path.name: path.read_bytes() for path in bundle.iterdir()}
     options = BuildOptions(formats=(Format.PT2,), force=True)
@@ -182,11 +199,13 @@ def test_a_forced_build_refuses_a_bundle_with_a_file_that_no_build_wrote(bundle,
     assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
 
 
-def test_each_file_is_hashed_once(tmp_path, make_spec, make_tensors, monkeypatch) -> None:
+def test_each_file_is_hashed_once(
+    tmp_path: Path, make_spec: MakeSpec, make_tensors: MakeTensors, monkeypatch: pytest.MonkeyPatch
+) -> None:
     counts = Counter()
     sound = hashlib.file_digest
 
-    def counted(file, *arguments, **options):
+    def counted(file: Any, *arguments: object, **options: Any) -> Any:
         counts[os.fstat(file.fileno()).st_ino] += 1
         return sound(file, *arguments, **options)
 
@@ -202,7 +221,7 @@ def test_above_a_gibibyte_onnx_alone_is_written_by_default() -> None:
     assert default_formats(ONNX_ALONE_BYTES + 1) == (Format.ONNX,)
 
 
-def test_the_onnx_files_say_what_they_are(built) -> None:
+def test_the_onnx_files_say_what_they_are(built: Built) -> None:
     for name in ("model.onnx", "ensemble.onnx", "hypernet.onnx", "network.onnx"):
         model = onnx.load(built.path / name, load_external_data=False)
         held = {entry.key: entry.value for entry in model.metadata_props}
@@ -213,7 +232,7 @@ def test_the_onnx_files_say_what_they_are(built) -> None:
         assert from_json(Signature, json.loads(held["hnexport.signature"])) == built.manifest.signature
 
 
-def test_bases_of_what_has_none_are_refused(make_spec, make_tensors, tmp_path) -> None:
+def test_bases_of_what_has_none_are_refused(make_spec: MakeSpec, make_tensors: MakeTensors, tmp_path: Path) -> None:
     ensemble = checkpoint(make_spec(), make_tensors(make_spec())).ensemble()
     with pytest.raises(SpecError, match="has no bases to store in float16"):
         build(ensemble, tmp_path / "bundle", options=BuildOptions(bases=BasisDtype.FLOAT16))
@@ -225,18 +244,23 @@ def test_bases_of_what_has_none_are_refused(make_spec, make_tensors, tmp_path) -
 class Wrong(nn.Module):
     """A generator that changes the condition id, or what the sound one gives."""
 
-    def __init__(self, sound, change_id=None, change=None) -> None:
+    def __init__(
+        self,
+        sound: Any,
+        change_id: Callable[[Tensor], Tensor] | None = None,
+        change: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
+    ) -> None:
         super().__init__()
         self.sound, self.change_id, self.change = (sound,), change_id, change
         for name, part in sound.named_children():
             self.add_module(name, part)
 
-    def forward(self, cond_id):
+    def forward(self, cond_id: Tensor) -> dict[Any, Any] | Any:
         weights = dict(self.sound[0](cond_id if self.change_id is None else self.change_id(cond_id)))
         return weights if self.change is None else self.change(weights)
 
 
-def roll(weights):
+def roll(weights: dict[str, Tensor]) -> dict[Any, Any]:
     kernel = weights["group3.block1.conv2.weight"]
     return {**weights, "group3.block1.conv2.weight": kernel.roll(kernel.shape[1] // 2, dims=1)}
 
@@ -262,12 +286,17 @@ MISTAKES = {
 @pytest.mark.parametrize("file_format", [Format.TORCHSCRIPT, Format.PT2], ids=str)
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_in_the_files_is_caught_and_nothing_is_published(
-    mistake, file_format, tmp_path, make_spec, make_tensors, monkeypatch
+    mistake: str,
+    file_format: Format,
+    tmp_path: Path,
+    make_spec: MakeSpec,
+    make_tensors: MakeTensors,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     changes, message = MISTAKES[mistake]
     sound = build_module.capture
 
-    def wrong(ensemble):
+    def wrong(ensemble: Ensemble) -> Capture:
         return sound(dataclasses.replace(ensemble, generator=Wrong(ensemble.generator, **changes).eval()))
 
     monkeypatch.setattr(build_module, "capture", wrong)
@@ -283,17 +312,19 @@ def test_a_mistake_in_the_files_is_caught_and_nothing_is_published(
     assert (tmp_path / "bundle" / "manifest.json").read_text() == '{"schema": "hnexport-bundle", "name": "before"}'
 
 
-def test_a_wrong_weight_in_the_onnx_files_is_caught(tmp_path, make_spec, make_tensors, monkeypatch) -> None:
+def test_a_wrong_weight_in_the_onnx_files_is_caught(
+    tmp_path: Path, make_spec: MakeSpec, make_tensors: MakeTensors, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assemble = WeightGenerator._assemble
 
-    def reversed_chunks(self, slot, chunks):
+    def reversed_chunks(self, slot: NetworkSlot, chunks: Any) -> Tensor:
         kernel = assemble(self, slot, chunks)
         return kernel.flip(1) if slot.name == "group3.block1.conv1.weight" else kernel
 
     spec, tensors = make_spec(), make_tensors(make_spec())
     sound = build_module.compute_golden
 
-    def sound_reference(*arguments, **options):
+    def sound_reference(*arguments: object, **options: Any) -> Golden:
         with monkeypatch.context() as patch:
             patch.setattr(WeightGenerator, "_assemble", assemble)
             return sound(*arguments, **options)

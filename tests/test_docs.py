@@ -21,7 +21,7 @@ WITH_CODE = [page for page in PAGES if "```python" in page.read_text()]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the bundle of the documentation exists, over a smaller network."""
     folder = tmp_path_factory.mktemp("reader")
     spec = PipelineSpec(network=WideResNetSpec.from_name("wrn-10-1"), members=10)
@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_python_blocks_of_a_page_run(page, folder, monkeypatch) -> None:
+def test_the_python_blocks_of_a_page_run(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
     names: dict[str, object] = {}
@@ -42,7 +42,7 @@ def test_the_python_blocks_of_a_page_run(page, folder, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_to_a_file_leads_somewhere(page) -> None:
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
     missing = [link for link in links if not os.path.exists(page.parent / link)]
     assert not missing

@@ -149,7 +149,7 @@ def test_the_findings_are_a_table_at_80_columns_wherever_the_cache_is() -> None:
     assert max(map(len, lines)) <= 80
 
 
-def test_the_doctor_does_not_send_to_the_doctor(monkeypatch) -> None:
+def test_the_doctor_does_not_send_to_the_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
     unknown = explain("cuda", "something broke", "start")
     unknown = dataclasses.replace(unknown, remedy=ASK_DOCTOR)
     monkeypatch.setattr("hnexport.runtime.trial.obstacle", lambda provider: unknown if provider == "cuda" else None)

@@ -43,12 +43,12 @@ SURFACE = {
 
 
 @pytest.mark.parametrize("module", SURFACE)
-def test_the_surface_is_what_was_promised(module) -> None:
+def test_the_surface_is_what_was_promised(module: str) -> None:
     assert set(importlib.import_module(module).__all__) == SURFACE[module]
 
 
 @pytest.mark.parametrize("module", SURFACE)
-def test_every_name_of_the_surface_exists(module) -> None:
+def test_every_name_of_the_surface_exists(module: str) -> None:
     for name in SURFACE[module]:
         assert getattr(importlib.import_module(module), name) is not None
 

@@ -2,6 +2,9 @@
 
 import os
 import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,11 +22,11 @@ from hnexport.reading import (
 )
 
 
-def make_fifo(path) -> None:
+def make_fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
-def make_socket(path) -> None:
+def make_socket(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as one:
         one.bind(str(path))
 
@@ -38,14 +41,16 @@ ODD = {
 
 @pytest.mark.parametrize("name", ODD)
 @pytest.mark.parametrize("function", [open_regular, regular_size, lambda path: read_json(path, 100)])
-def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path, name, function) -> None:
+def test_what_is_no_regular_file_is_refused_without_waiting(
+    tmp_path: Path, name: str, function: Callable[..., Any]
+) -> None:
     make, message = ODD[name]
     make(tmp_path / "x")
     with pytest.raises(ReadError, match=message):
         function(tmp_path / "x")
 
 
-def test_a_socket_is_refused(tmp_path, monkeypatch) -> None:
+def test_a_socket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # a socket's path is at most 108 bytes long
     make_socket("x")
     for function in (regular_size, open_regular):
@@ -54,19 +59,19 @@ def test_a_socket_is_refused(tmp_path, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("path", ["missing", "file/below", "nul\0"])
-def test_a_file_that_is_not_there_is_an_error_of_its_own(tmp_path, path) -> None:
+def test_a_file_that_is_not_there_is_an_error_of_its_own(tmp_path: Path, path: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ReadError if "\0" in path else MissingFileError):
         open_regular(tmp_path / path)
 
 
-def test_a_symlink_stands_for_the_regular_file_that_it_leads_to(tmp_path) -> None:
+def test_a_symlink_stands_for_the_regular_file_that_it_leads_to(tmp_path: Path) -> None:
     (tmp_path / "store").write_bytes(b"[1]")
     (tmp_path / "link").symlink_to("store")
     assert read_json(tmp_path / "link", 3) == [1]
 
 
-def test_a_file_of_the_limit_is_read_and_one_byte_more_is_refused(tmp_path) -> None:
+def test_a_file_of_the_limit_is_read_and_one_byte_more_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"12345")
     assert read_bytes(tmp_path / "x", 5) == b"12345"
     with pytest.raises(ReadError, match="is larger than 4 bytes"):
@@ -91,7 +96,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_json_that_means_more_than_one_thing_or_nothing_is_refused(name) -> None:
+def test_json_that_means_more_than_one_thing_or_nothing_is_refused(name: str) -> None:
     data, message = WRONG[name]
     with pytest.raises(ReadError, match=f"^the file .*{message}"):
         parse_json(data, "the file")
@@ -105,7 +110,7 @@ def test_json_of_the_greatest_depth_is_read() -> None:
 @pytest.mark.parametrize(
     "name", ["model.onnx", "weights.bin", "Übersicht.html", "模型", ".gitattributes", "a b", "a..b"]
 )
-def test_the_name_of_a_file_is_plain(name) -> None:
+def test_the_name_of_a_file_is_plain(name: str) -> None:
     assert is_plain_name(name)
 
 
@@ -132,11 +137,11 @@ REFUSED = ("\ud800", "NUL", "con.txt", "a.", " a", "a ", "a" * 256, "é" * 128, 
         *REFUSED,
     ],
 )
-def test_what_leads_elsewhere_or_hides_something_is_no_plain_name(name) -> None:
+def test_what_leads_elsewhere_or_hides_something_is_no_plain_name(name: str) -> None:
     assert not is_plain_name(name)
 
 
 @pytest.mark.parametrize("value", [10**5000, "a" * 10**6, ["a"] * 10**6, {"a": 10**5000}, "\ud800"], ids=range(5))
-def test_any_value_can_be_shown_in_a_message(value) -> None:
+def test_any_value_can_be_shown_in_a_message(value: Any) -> None:
     assert len(shown(value)) <= 80
     shown(value).encode()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from shared import Built
 
 import hnexport
 from hnexport.bundle.writer import check_target
@@ -48,7 +49,7 @@ def test_a_command_that_fails_leaves_pythons_words(tmp_path: Path) -> None:
     assert spelled("trust=True", "--trust") == "trust=True"
 
 
-def test_the_same_mistake_is_told_in_the_words_of_who_made_it(built, tmp_path: Path) -> None:
+def test_the_same_mistake_is_told_in_the_words_of_who_made_it(built: Built, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(BundleError, match="exists: choose another target, or give force=True to replace it"):
         check_target(tmp_path / "out", force=False, needed_bytes=0)
@@ -59,7 +60,9 @@ def test_the_same_mistake_is_told_in_the_words_of_who_made_it(built, tmp_path: P
     assert "exists: choose another --out" in " ".join(done.output.split())
 
 
-def test_an_engine_and_a_precision_that_do_not_go_together_are_told_in_flags_in_a_command(monkeypatch) -> None:
+def test_an_engine_and_a_precision_that_do_not_go_together_are_told_in_flags_in_a_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("hnexport.runtime.openvino_engine.find_spec", lambda name: None)
     with in_command():
         with pytest.raises(RuntimeInputError, match="^--precision bfloat16 needs --engine openvino; "):

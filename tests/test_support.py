@@ -3,17 +3,19 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Never
+from typing import Any, Never
 
 import mutators
 import pytest
 import torch
+from fixture_types import MakeSpec, MakeTensors
 from fuzzing import Command, Mutant, faults
-from shared import build_once
+from shared import Built, build_once
 from torch.onnx._internal.exporter._registration import ONNXRegistry
-from zygote import Limits
+from zygote import Limits, Zygote
 
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 
@@ -25,7 +27,9 @@ BUNDLE = Path(__file__).parent / "data" / "bundle-v1"
     [("--version",), ("inspect", BUNDLE), ("inspect", "/nowhere"), ("bake",), ("predict", BUNDLE, "absent.png")],
     ids=lambda arguments: arguments[0],
 )
-def test_a_forked_command_is_what_a_fresh_interpreter_gives(zygote, tmp_path, arguments) -> None:
+def test_a_forked_command_is_what_a_fresh_interpreter_gives(
+    zygote: Zygote, tmp_path: Path, arguments: tuple[Any, ...]
+) -> None:
     environment = {**os.environ, "COLUMNS": "100"}
     command = [sys.executable, "-m", "hnexport", *map(str, arguments)]
     fresh = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
@@ -33,7 +37,7 @@ def test_a_forked_command_is_what_a_fresh_interpreter_gives(zygote, tmp_path, ar
     assert (forked.returncode, forked.stdout, forked.stderr) == (fresh.returncode, fresh.stdout, fresh.stderr)
 
 
-def test_a_forked_process_has_its_own_folder_environment_and_arguments(zygote, tmp_path) -> None:
+def test_a_forked_process_has_its_own_folder_environment_and_arguments(zygote: Zygote, tmp_path: Path) -> None:
     code = "import os, sys, tempfile; print(os.getcwd(), dict(os.environ), sys.argv[1:], tempfile.gettempdir())"
     done = zygote.run(["a", 1], cwd=tmp_path, env={"TMPDIR": str(tmp_path)}, code=code)
     assert done.stdout.split() == [str(tmp_path), "{'TMPDIR':", f"'{tmp_path}'}}", "['a',", "'1']", str(tmp_path)]
@@ -51,14 +55,14 @@ def test_a_forked_process_has_its_own_folder_environment_and_arguments(zygote, t
         ("import os; os.abort()", -6),
     ],
 )
-def test_a_forked_process_ends_as_an_interpreter_does(zygote, tmp_path, code, expected) -> None:
+def test_a_forked_process_ends_as_an_interpreter_does(zygote: Zygote, tmp_path: Path, code: str, expected: int) -> None:
     assert zygote.run([], cwd=tmp_path, env=os.environ, code=code).returncode == expected
 
 
-def test_what_is_raised_while_a_forked_process_runs_ends_it(zygote, tmp_path) -> None:
+def test_what_is_raised_while_a_forked_process_runs_ends_it(zygote: Zygote, tmp_path: Path) -> None:
     seen = []
 
-    def give_up(pid) -> Never:
+    def give_up(pid: int) -> Never:
         seen.append(pid)
         raise ValueError("enough")
 
@@ -69,7 +73,7 @@ def test_what_is_raised_while_a_forked_process_runs_ends_it(zygote, tmp_path) ->
     assert zygote.run([], cwd=tmp_path, env=os.environ, code="raise SystemExit(3)").returncode == 3
 
 
-def test_a_forked_process_may_be_told_how_large_a_file_may_be(zygote, tmp_path) -> None:
+def test_a_forked_process_may_be_told_how_large_a_file_may_be(zygote: Zygote, tmp_path: Path) -> None:
     code = "import os; file = os.open('file', os.O_CREAT | os.O_WRONLY); print(os.write(file, bytes(2000)))"
     code += "; os.write(file, b'more')"
     done = zygote.run([], cwd=tmp_path, env=os.environ, code=code, limits=Limits(file_bytes=1000))
@@ -78,7 +82,9 @@ def test_a_forked_process_may_be_told_how_large_a_file_may_be(zygote, tmp_path) 
     assert (tmp_path / "file").stat().st_size == 1000
 
 
-def test_a_bundle_is_built_once_for_what_is_the_same(make_spec, make_tensors, built) -> None:
+def test_a_bundle_is_built_once_for_what_is_the_same(
+    make_spec: MakeSpec, make_tensors: MakeTensors, built: Built
+) -> None:
     spec = make_spec()
     tensors = make_tensors(spec)
     same = build_once(Checkpoint(spec=spec, tensors=tensors, origin="a test"))
@@ -116,19 +122,19 @@ SEEN = {
 
 
 @pytest.mark.parametrize(("code", "expected"), SEEN.values(), ids=SEEN)
-def test_what_no_reader_may_do_is_seen(zygote, tmp_path, code, expected) -> None:
+def test_what_no_reader_may_do_is_seen(zygote: Zygote, tmp_path: Path, code: str, expected: str) -> None:
     found = list(
         faults(Command(arguments=(), code=code), zygote, tmp_path, cpu_seconds=1 if expected == "hangs" else 10)
     )
     assert any(item.startswith(expected) for item in found), found
 
 
-def test_what_a_reader_may_do_is_no_fault(zygote, tmp_path) -> None:
+def test_what_a_reader_may_do_is_no_fault(zygote: Zygote, tmp_path: Path) -> None:
     code = "open('a', 'w').write(open('/etc/passwd').read()); raise SystemExit(2)"
     assert list(faults(Command(arguments=(), code=code), zygote, tmp_path)) == []
 
 
-def test_planted_code_would_run_where_a_file_is_unpickled_without_care(zygote, tmp_path) -> None:
+def test_planted_code_would_run_where_a_file_is_unpickled_without_care(zygote: Zygote, tmp_path: Path) -> None:
     for seed in range(4):
         mutators.plant_code(Random(seed), tmp_path / "planted.pt")
         code = "import torch; torch.load('planted.pt', weights_only=False)"
@@ -139,7 +145,9 @@ def test_planted_code_would_run_where_a_file_is_unpickled_without_care(zygote, t
 
 
 @pytest.mark.parametrize("mutate", [mutators.mutate_manifest, mutators.mutate_bundle], ids=lambda item: item.__name__)
-def test_a_mutant_is_the_same_each_time_and_unlike_the_original(tmp_path, mutate) -> None:
+def test_a_mutant_is_the_same_each_time_and_unlike_the_original(
+    tmp_path: Path, mutate: Callable[[Any, Any], Any]
+) -> None:
     original = {path.name: path.read_bytes() for path in BUNDLE.iterdir()}
     changed = 0
     for number in range(20):

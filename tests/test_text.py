@@ -22,7 +22,7 @@ def test_every_character_that_steers_or_hides_becomes_a_visible_escape() -> None
 
 
 @pytest.mark.parametrize("hidden", ["\u200b", "\u200d", "\u2060", "\ufeff", "\xad", "\u034f", "\u3164", "\ufe0f"])
-def test_what_has_no_width_becomes_visible(hidden) -> None:
+def test_what_has_no_width_becomes_visible(hidden: str) -> None:
     assert (
         clean(f"a{hidden}b")
         == f"a\\{'x' if ord(hidden) < 256 else 'u'}{ord(hidden):0{2 if ord(hidden) < 256 else 4}x}b"
@@ -30,7 +30,7 @@ def test_what_has_no_width_becomes_visible(hidden) -> None:
 
 
 @pytest.mark.parametrize("text", ["plain", "[red]x[/red]", ":warning:", "é 中文 😀 Δ … ₂", "a\\b", "100 %"])
-def test_other_text_stays_as_it_is(text) -> None:
+def test_other_text_stays_as_it_is(text: str) -> None:
     assert clean(text) == text
 
 
@@ -40,7 +40,7 @@ def test_a_line_feed_that_is_allowed_cannot_start_a_line_of_ours() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "cp1252", "shift_jis", "utf-8", "utf-16", None])
-def test_any_text_can_be_shown_in_any_encoding(encoding) -> None:
+def test_any_text_can_be_shown_in_any_encoding(encoding: str | None) -> None:
     text = "".join(map(chr, range(0x20, 0x3000))) + "\ud800😀"
     degrade(text, encoding).encode(encoding or "utf-8")
 

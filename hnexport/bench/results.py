@@ -13,6 +13,7 @@ class Timing:
     """One contender at one batch size.
 
     Attributes:
+        batch_size: samples of one call.
         median_ms: of one call: half of them were quicker.
         p95_ms: of one call: 19 of 20 were quicker.
         ratio: median over the rounds of this contender's time over the plain network's in the same
@@ -40,12 +41,14 @@ class ContenderResult:
     """One contender.
 
     Attributes:
+        name: as `--against` has it.
         runtime: what ran it, with version and provider.
         load_seconds: from the files to ready for the first prediction, libraries already imported.
-        resident_bytes: of its process after all runs, libraries included, 0 where the system does not say;
-            `peak_bytes` likewise, the largest it was.
+        resident_bytes: of its process after all runs, libraries included; 0 where the system does not say.
         baseline_bytes: resident size after importing its libraries, before loading anything.
+        peak_bytes: of its process, the largest it was; 0 where the system does not say.
         disk_bytes: the files it needs.
+        timings: one for each batch size.
     """
 
     name: str
@@ -63,10 +66,16 @@ class BenchReport:
     """A benchmark of a bundle.
 
     Attributes:
+        bundle: its name.
+        members: how many it has.
+        provider: where onnxruntime's contenders ran.
         precision: "float32", "tf32" or "float16".
         cuda: how onnxruntime's contenders used CUDA; None on another provider.
         until: when those that stop early did, in words.
         samples: where what was run comes from; None where it was drawn.
+        threads: with which every contender computed.
+        batch_sizes: those that were timed.
+        contenders: what was timed, the plain network first.
         not_run: why a contender did not run, by name.
         environment: versions, processor, threads.
     """

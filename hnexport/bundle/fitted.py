@@ -33,7 +33,8 @@ class Anytime:
 
     Attributes:
         order: every member once, in the order in which they are asked.
-        confidence, least: as `hnexport.runtime.Until` has them.
+        confidence: the mean probability of a class at which a row stops.
+        least: members that are asked in any case.
         precision: the arithmetic whose answers it was chosen on.
         members: that a row took there, mean.
         rows: how many it was chosen on.

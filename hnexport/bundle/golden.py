@@ -116,8 +116,17 @@ def within(golden: Golden, signature: Signature, precision: Precision) -> Golden
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Description:
-    """The metadata, as JSON."""
+class GoldenDescription:
+    """The metadata, as JSON.
+
+    Attributes:
+        kinds: what each sample is, in words.
+        fingerprints: the SHA-256 of each stored tensor that the outputs come from, by name, in hexadecimal.
+        spoils: by floating-point input (`image`, all of it; `image:7`, every seventh number) the outputs of a sample
+            that are all NaN when it is NaN there; None where it is not known.
+        resized: the kinds of the samples that were run again with shorter axes.
+        conditions: for each further condition, the kinds of its samples.
+    """
 
     kinds: tuple[str, ...]
     fingerprints: Mapping[str, str]
@@ -280,13 +289,13 @@ def _sized(tensor: TensorSpec, samples: int) -> tuple[int | str, ...]:
     return (samples, *tensor.row) if tensor.has_batch else tensor.shape
 
 
-def _read_description(described: Any, manifest: Manifest) -> _Description:
+def _read_description(described: Any, manifest: Manifest) -> GoldenDescription:
     """Kinds, fingerprints and what a NaN spoils.
 
     Raises:
         ReadError: there is not one fingerprint for each stored tensor, or what is spoilt does not exist.
     """
-    found = from_json(_Description, described, f"metadata {_METADATA}: $")
+    found = from_json(GoldenDescription, described, f"metadata {_METADATA}: $")
     names = {stored.name for stored in manifest.stored}
     different = names.symmetric_difference(found.fingerprints)
     if different:

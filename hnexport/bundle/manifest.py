@@ -73,7 +73,12 @@ FORMAT_FILES: Mapping[Format, tuple[str, ...]] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class FileRecord:
-    """Size and checksum of one file of the bundle."""
+    """Size and checksum of one file of the bundle.
+
+    Attributes:
+        size_bytes: its size.
+        sha256: of its bytes, in hexadecimal.
+    """
 
     size_bytes: int
     sha256: str
@@ -84,7 +89,10 @@ class OnnxInfo:
     """About the ONNX files.
 
     Attributes:
-        supplied: the initializers of `network.onnx` that its loader supplies from the outputs of `hypernet.onnx`.
+        opset: of ONNX operators.
+        ir_version: of the ONNX format.
+        supplied: the slots that `network.onnx` leaves to its loader, which takes them from the outputs of
+            `hypernet.onnx`; in the order in which they lie in `member.bin`.
     """
 
     opset: int
@@ -99,6 +107,7 @@ class ArtifactParity:
     Attributes:
         relative_l2: largest relative L2 error of a row of an output against the float64 reference.
         multiple_of_eager: largest ratio of that error to float32 eager PyTorch's own.
+        members_checked: how many were compared.
     """
 
     relative_l2: float
@@ -172,23 +181,32 @@ class Manifest:
     """The manifest of a bundle.
 
     Attributes:
-        schema_version: that in which it was written; `hnexport.bundle.version1` reads the older one.
+        schema: what this is.
+        schema_version: that in which it was written.
+        name: what the ensemble is called.
         origin: where the weights come from, in words.
+        members: how many there are; their ids are 0 to `members` - 1.
         source: the family that the ensemble is of, and its specification.
-        inputs: of `model.onnx`: the condition id, then the conditions, then the network's own.
+        inputs: of `model.onnx`: the condition id `cond_id`, then the conditions, then the network's own.
+        formats: those that the bundle holds, each with all of its files.
+        onnx: about the ONNX files; None without any.
         usage: what whoever uses the bundle has to know beside it; not written where nobody said anything.
         conditions: the names of the inputs that `hypernet.onnx` takes beside the condition id, and `network.onnx` does
             not; not written where there are none.
-        outputs: of the network, by name and kind.
+        outputs: of the network, in the order of TorchScript and `.pt2`.
         slots: the network's tensors, those that are tied with their alias.
         stored: the tensors that the files hold.
-        files: every file of the bundle but the manifest, by name.
+        files: every file of the bundle but the manifest and the model card, by name.
         versions: of the libraries that wrote the bundle.
-        parity: by artifact; empty where the bundle was built without verification.
-        basis_rounding: None where the build rounded nothing: the bases are float32, or float16 in the checkpoint too.
-        as_trained: None where the build had no reference.
-        temperature: None, and not written, where logits are as the network gives them.
-        anytime: None, and not written, where nobody chose when members are enough.
+        parity: the worst that was found in each artifact, by its name; empty where the bundle was built without
+            verification.
+        basis_rounding: what rounding the bases changed. None where the build rounded nothing: the bases are float32, or
+            rounded in the checkpoint too.
+        as_trained: what was compared with the trained model's own outputs. None where the build had no reference.
+        temperature: what every graph divides an output of logits by; nothing is to be divided again. None, and not
+            written, where logits are as the network gives them.
+        anytime: when members that are asked one after the other are enough. None, and not written, where nobody chose
+            that.
     """
 
     schema: str = SCHEMA
@@ -289,7 +307,9 @@ def _parsed(path: str, content: bytes) -> Manifest:
     except ReadError as error:
         raise BundleError(f"{path} cannot be read: {error}; build the bundle again or copy it again") from error
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
-        raise BundleError(f"{path} is not the manifest of a bundle: its schema is not {SCHEMA!r}")
+        raise BundleError(
+            f"{path} is not the manifest of a bundle: its schema is not {SCHEMA!r}; give the folder that a build wrote"
+        )
     version = value.get("schema_version")
     if type(version) is not int or version not in READABLE_VERSIONS:  # True and 1.0 are equal to 1
         raise BundleError(

@@ -182,6 +182,10 @@ def _check_rounding(manifest: Manifest) -> None:
     if rounding is not None:
         _check_figures("$.basis_rounding", (rounding.bases, rounding.logits))
         _require(
+            rounding.agreement is None or 0 <= rounding.agreement <= 1,
+            f"$.basis_rounding.agreement: expected a share from 0 to 1, found {rounding.agreement}",
+        )
+        _require(
             all(0 <= member < manifest.members for member in rounding.members),
             f"$.basis_rounding.members: expected members 0 to {manifest.members - 1}",
         )

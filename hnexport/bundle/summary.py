@@ -51,6 +51,9 @@ class StoredGroup:
     """The stored tensors of one origin.
 
     Attributes:
+        tensors: how many.
+        elements: of all of them.
+        size_bytes: of all of them.
         share: of the bytes of all stored tensors, 0 to 1.
         largest: up to three of them by name, the largest first.
     """
@@ -82,6 +85,7 @@ class Summary:
     """Numbers about an ensemble and its bundle.
 
     Attributes:
+        name: what the ensemble is called.
         counts: weight counts (integers) and compression ratios (floats), by label.
         sizes_bytes: of the bundle's formats, and of as many separate networks, by label.
         storage: None where only the counts are known.

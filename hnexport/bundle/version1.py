@@ -17,8 +17,24 @@ __all__ = ["read_version1"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Manifest1:
-    """As it was written."""
+class Manifest1:
+    """As it was written.
+
+    Attributes:
+        schema: what this is.
+        schema_version: of what this is.
+        name: what the ensemble is called.
+        origin: where the weights come from, in words.
+        spec: of the Wide ResNet, its recipe and its hypernetwork.
+        inputs: of `model.onnx`: the condition id and the image.
+        outputs: the logits.
+        formats: those that the bundle holds.
+        onnx: about the ONNX files; None without any.
+        files: every file of the bundle but the manifest, by name.
+        versions: of the libraries that wrote the bundle.
+        parity: by artifact; empty where the bundle was built without verification.
+        basis_rounding: None where the build rounded nothing.
+    """
 
     schema: str
     schema_version: int
@@ -41,7 +57,7 @@ def read_version1(value: Any) -> Manifest:
     Raises:
         RecordError, SpecError, BundleError: it is not valid.
     """
-    found = from_json(_Manifest1, value)
+    found = from_json(Manifest1, value)
     wide_resnet = family(WIDE_RESNET)
     wide_resnet.check(found.spec, sum(record.size_bytes for record in found.files.values()))
     described = wide_resnet.described(found.spec)

@@ -13,6 +13,7 @@ from hnexport.cli.from_factory import apart, check_without, factory_options, giv
 from hnexport.cli.options import Integers, json_option, provider_option, wide_option
 from hnexport.cli.usage import given_usage, usage_options
 from hnexport.families import command_line, family
+from hnexport.names import documented
 from hnexport.text import number_of
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
         return chosen
 
 
-@click.command()
+@click.command(epilog=f"Networks of your own: {documented('howto/from')}")
 @factory_options
 @OPTIONS.build_options
 @usage_options
@@ -70,7 +71,7 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
     """Build a verified bundle: one graph (cond_id, image) -> logits in every format.
 
     The weights come from --hypnettorch, from --checkpoint (native or late-phase) or, to try things out, from --seed;
-    any other network comes from a function of yours, --from train.py:make (docs/howto/from.md). Every member of every
+    any other network comes from a function of yours, --from train.py:make. Every member of every
     artifact is compared with PyTorch in float64 before the bundle appears at its place; if one differs, nothing appears
     and the exit code is 1; it is 2 where the question could not be answered.
     """
@@ -119,9 +120,9 @@ def build(out: Path | None, wide: bool, as_json: bool, **options: Any) -> None:
             render.print_json(value)
             return
         if options["formats"] is None and len(result.manifest.formats) < len(FORMATS):
-            render.say(
-                f"above 1 GiB of stored tensors {', '.join(result.manifest.formats)} alone is written by default; "
-            )
+            has_pt2 = "pt2" in result.manifest.formats
+            why = "PyTorch has no TorchScript" if has_pt2 else "above 1 GiB of stored tensors"
+            render.say(f"{why}: written as {' and '.join(result.manifest.formats)}; --formats names others")
         render_bundle.print_files(result.manifest, summarise(result.manifest), wide=wide)
         print_parity(result.parity, wide=wide, bundle=str(target))
         render_bundle.print_bases(result.manifest)

@@ -35,13 +35,14 @@ COMMANDS = {
     "locate": "Name the first place where an artifact departs from PyTorch in float64.",
     "member": "Write a member as a plain network, in one file: no condition id, weights inside.",
     "recalibrate": "Estimate batch-norm statistics for each member of a checkpoint from images.",
+    "schema": "Print the JSON Schema of a manifest, a report, or of what a command prints.",
     "serve": "Serve a bundle over HTTP: the Open Inference Protocol (v2), plain JSON, metrics.",
     "tune": "Fold a bundle's graph for this machine: many members at nearly a plain network's speed.",
     "verify": "Compare every artifact of a bundle with PyTorch in float64, member by member.",
     "predict": "Class probabilities of images, member by member, and how much the members disagree.",
 }
 
-_ALONE = ("card", "deploy", "doctor", "evaluate", "golden", "inspect", "predict", "serve")
+_ALONE = ("card", "deploy", "doctor", "evaluate", "golden", "inspect", "predict", "schema", "serve")
 """Commands that need nothing but hnexport-runtime."""
 _NEEDS = f" [needs {COMPLETE}]"
 

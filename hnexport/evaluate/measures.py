@@ -27,7 +27,11 @@ class Bin:
     """The rows whose confidence (largest probability) lies from `low` up to `high`.
 
     Attributes:
+        low: its lower end.
+        high: its upper end.
+        count: how many rows it has.
         confidence: their mean; 0 where there are none, and so is `accuracy`.
+        accuracy: share of them whose answer is right; 0 where there are none.
     """
 
     low: float
@@ -103,7 +107,12 @@ class Histogram:
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """How many targets lie in the middle interval that should hold `nominal` of them."""
+    """How many targets lie in the middle interval that should hold `nominal` of them.
+
+    Attributes:
+        nominal: share of targets that should lie in it.
+        observed: share that does.
+    """
 
     nominal: float
     observed: float

@@ -56,9 +56,12 @@ class Classification:
 
     Attributes:
         rows: how many answers there are: samples, or their positions where an output has further axes.
+        classes: how many there are.
         each: of the members, in their order.
         mean: of the members' scores.
+        ensemble: scores of the mean of the members' probabilities.
         gain: of the ensemble over `mean`; positive is better, in every score.
+        diversity: how different the members' answers are.
         reliability: of the ensemble.
         member_reliability: of all members' answers together.
         wrong: by uncertainty, how well it separates wrong answers of the ensemble from right ones.
@@ -168,7 +171,8 @@ class ChosenUntil:
     Attributes:
         order: places of members along the first axis of the logits; in an `Evaluation` the members themselves.
         precision: the arithmetic of the logits.
-        confidence, least: as `hnexport.runtime.Until` has them.
+        confidence: the mean probability of a class at which a row stops.
+        least: members that are asked in any case.
         rows: how many they were chosen on.
         order_rows: how many of these chose the order and nothing else; the losses are those of the others.
         level: probability with which each bound holds.
@@ -204,9 +208,13 @@ class Evaluation:
         digest: which one it is.
         output: the output that was evaluated.
         data: where the samples come from.
+        samples: how many.
         ood: where those come from that do not belong; "" without.
+        ood_samples: how many of those that do not belong.
+        members: those that were asked.
         class_names: empty where nobody named them.
         class_order: how classes got their numbers, in words; "" where the data have numbers.
+        sources: what answered: the runtime first, then what is compared with it.
         normalised: how pictures among the data were; None where there are none.
         ood_normalised: the same of the other data.
         bins: of the calibration error, of equal width.

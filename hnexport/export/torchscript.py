@@ -20,7 +20,7 @@ from torch.fx.node import map_aggregate
 from hnexport.errors import CaptureError, ExportError
 from hnexport.export.capture import Capture
 from hnexport.export.torchscript_ensemble import ensemble_source
-from hnexport.programs.tracing import exporters_warnings
+from hnexport.programs.tracing import exporters_warnings, has_torchscript, without_torchscript
 from hnexport.spec import Signature
 from hnexport.spelling import spelled
 
@@ -39,7 +39,9 @@ def write_torchscript(capture: Capture, path: Path) -> None:
     except CaptureError:
         raise
     except Exception as error:
-        raise ExportError(f"TorchScript export of {capture.ensemble.name} failed: {error}") from error
+        raise ExportError(
+            f"TorchScript export of {capture.ensemble.name} failed, leave torchscript out of the formats: {error}"
+        ) from error
 
 
 def save_scripted(program: ExportedProgram, signature: Signature, path: Path) -> None:
@@ -51,7 +53,14 @@ def save_scripted(program: ExportedProgram, signature: Signature, path: Path) ->
 
 
 def scripted(program: ExportedProgram) -> Any:
-    """The graph of a program as TorchScript, without the hooks that hold its symbolic-shape guards."""
+    """The graph of a program as TorchScript, without the hooks that hold its symbolic-shape guards.
+
+    Raises:
+        CaptureError: the graph has what TorchScript lacks, or this PyTorch has no TorchScript.
+    """
+    without = spelled("Format.TORCHSCRIPT", "torchscript in --formats")
+    if not has_torchscript():
+        raise CaptureError(without_torchscript(f"build the bundle without {without}, and write members as .pt2"))
     unlifted = program.module(check_guards=False)
     module = GraphModule(unlifted, unlifted.graph)
     module._forward_pre_hooks.clear()
@@ -61,7 +70,6 @@ def scripted(program: ExportedProgram) -> Any:
             _compute_both(module, node)
     loops = [node.target for node in module.graph.nodes if isinstance(node.target, HigherOrderOperator)]
     if loops:
-        without = spelled("Format.TORCHSCRIPT", "torchscript in --formats")
         raise CaptureError(f"TorchScript has no {loops[0].__name__}: build the bundle without {without}")
     for node in tuple(module.graph.nodes):
         _rewrite(module, node)

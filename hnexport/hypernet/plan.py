@@ -20,7 +20,10 @@ class InternalHypernet:
     """One internal hypernetwork: it turns each of its chunk embeddings into one flat chunk.
 
     Attributes:
+        name: by which pieces and stored tensors know it.
+        chunks: how many it generates for a member.
         chunk_size: elements of one chunk: the internal hypernetwork's output size.
+        embedding_size: of each chunk embedding.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Piece:
         hypernet: the internal hypernetwork that generates the chunk, by name.
         chunk: which of its chunks, from 0.
         offset: the first element in the flat chunk.
+        shape: of these elements.
     """
 
     hypernet: str
@@ -55,6 +59,7 @@ class Assembly:
     """How a slot is made of its pieces.
 
     Attributes:
+        pieces: in the order in which they are joined.
         axis: the axis along which the pieces are joined; None joins them flat, and the slot's shape is given to the
             result. Of a single piece it says nothing.
     """
@@ -68,7 +73,12 @@ class Assembly:
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkPlan:
-    """All internal hypernetworks, and for each generated slot its assembly, by name."""
+    """All internal hypernetworks, and for each generated slot its assembly, by name.
+
+    Attributes:
+        hypernets: all of them.
+        assembly: how each generated slot is made, by its name.
+    """
 
     hypernets: tuple[InternalHypernet, ...] = ()
     assembly: Mapping[str, Assembly] = field(default_factory=dict)

@@ -28,6 +28,7 @@ class AppliedNormalisation:
     """How pictures became an input: `(pixel / 255 - mean) / std`, or the pixels themselves.
 
     Attributes:
+        by: who said it.
         mean, std: one number, or one a channel; None where the graph takes pixels.
     """
 

@@ -40,8 +40,13 @@ class NamedFile:
     """One tensor as files, relative to the folder: `npy` describes itself, `raw` is the values alone.
 
     Attributes:
+        name: of the input or output.
+        dtype: numpy's name of it.
+        shape: of all samples together.
         batch: whether the first axis is the golden samples, in their order. Otherwise an input is the same for all
             samples, and an output is of all of them in one batch.
+        npy: the file in numpy's format, with dtype and shape.
+        raw: the file of values alone.
     """
 
     name: str
@@ -57,7 +62,16 @@ class GoldenIndex:
     """`golden.json`.
 
     Attributes:
+        schema: what this is.
+        schema_version: of what this is; version 1 is read too.
+        what_to_do: the whole instruction, in words.
+        bundle: its name.
         manifest_sha256: of the bundle's manifest, so that outputs are not judged by another bundle.
+        signature_inputs: of `model.onnx`, the condition id first.
+        signature_outputs: of the network.
+        order: how values lie in raw files.
+        byte_order: of raw files.
+        sample_kinds: what each golden sample is, in words.
         inputs: the golden samples, a file for each input (the condition id is the member).
         members: the condition ids to run, each with all samples.
         outputs: what to write for each member; `{id}` stands for it.

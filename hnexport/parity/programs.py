@@ -19,6 +19,7 @@ from hnexport.parity.kinds import FileKind, by_outputs, torch_kind
 from hnexport.parity.providers import Device, torch_device, torch_runtime
 from hnexport.parity.signature import GraphSignature, axis_sizes, signature_of
 from hnexport.parity.torch_runners import TorchRunner
+from hnexport.programs.tracing import has_torchscript, without_torchscript
 from hnexport.reading import ReadError, open_regular
 from hnexport.spelling import spelled
 
@@ -50,13 +51,16 @@ def open_program(
 
     Raises:
         ParityError: PyTorch cannot load it, or it has another signature.
-        NotRunError: it is not trusted, and was not run for that reason or could not be run in confinement.
+        NotRunError: it is not trusted, and was not run for that reason or could not be run in confinement; or it is
+            TorchScript, and PyTorch has none.
     """
     try:
         with open_regular(path) as file:
             content = file.read()
     except (OSError, ReadError) as error:
         raise ParityError(f"{path} cannot be read: {error}") from error
+    if torch_kind(content, path.name) is FileKind.TORCHSCRIPT and not has_torchscript():
+        raise NotRunError(f"{path}: {without_torchscript('verify it where PyTorch is older')}")
     signature = signature_of(manifest, golden_sizes(path.parent, manifest) if sizes is None else sizes)
     if trust.covers(content):
         runner = TorchRunner(content, path.name, signature, torch_device(device), own=own)

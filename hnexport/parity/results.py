@@ -42,6 +42,7 @@ class OutputComparison:
         top1_agreement: of logits the share of rows whose largest is the reference's, else None.
         margin: of logits the smallest margin of a row: how far the reference's two largest are apart, over the largest
             absolute difference. Above 2 no rounding can change the answer. Else None.
+        passed: whether it is within the tolerance.
     """
 
     output: str
@@ -60,8 +61,13 @@ class Comparison:
     """One artifact and one member, over all outputs, batches and samples; see `OutputComparison`.
 
     Attributes:
+        member: which one.
+        worst_absolute: the largest of its outputs.
+        relative_l2: the largest of its outputs.
+        multiple_of_eager: the largest of its outputs.
         top1_agreement: the least of its logits; 1 where it has none.
-        margin: likewise; infinite where it has none.
+        margin: the least of its logits; infinite where it has none.
+        passed: whether every output is within the tolerance.
         outputs: each output by itself; empty where nothing could be compared.
         reason: why nothing could be compared, with the runtime's own error where it raised one; empty otherwise.
     """
@@ -79,7 +85,13 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """A property that an artifact must have, and what was found."""
+    """A property that an artifact must have, and what was found.
+
+    Attributes:
+        name: what must hold, in words.
+        passed: whether it holds.
+        detail: what was found.
+    """
 
     name: str
     passed: bool
@@ -93,6 +105,8 @@ class ArtifactReport:
     Attributes:
         artifact: one of `RUNNERS` or `ENSEMBLES`, for instance `onnx` or `onnx-ensemble`.
         runtime: what ran it, with version and provider.
+        comparisons: one for each member.
+        checks: properties that it must have.
         ensemble_error: relative L2 error of the mean over the members of the first sample's outputs.
         repeat_spread: largest relative L2 difference of a row between two equal runs: 0 where the runtime is
             deterministic, NaN where it was not run twice.
@@ -131,8 +145,13 @@ class ParityReport:
     """What `verify` found in a bundle.
 
     Attributes:
+        bundle: its name.
+        members: how many it has.
         members_checked: the members that were compared.
         selection: whether they are all of them, those that someone named, or a seeded sample.
+        precision: the arithmetic that was judged.
+        tolerance: what an artifact may lose.
+        artifacts: what was compared.
         seed: with which members were drawn; None where none were.
         batch_sizes: those that every artifact ran.
         image_kinds: what the samples were.

@@ -56,6 +56,7 @@ class Tolerance:
         weights: for each tensor of the main network, largest |difference| of an element over the tensor's root mean
             square.
         members: how far the spread of the members' outputs may be from the reference's, as a share of it.
+        reason: why it is so much, in words.
         rounding: largest relative error of rounding one number.
         functions: what exp, tanh, sigmoid and the like may lose in a runtime, whatever eager loses by luck.
         excused: a row that may be off by more than this share of itself cannot be judged.

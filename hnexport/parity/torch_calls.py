@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from hnexport.parity.matching import match_inputs
 from hnexport.parity.signature import Declared, GraphSignature, SignatureError
+from hnexport.programs.tracing import is_scripted
 
 __all__ = ["Call", "find_call", "has_recurrent", "named_outputs"]
 
@@ -50,7 +51,7 @@ def find_call(path: str, module: torch.nn.Module, signature: GraphSignature) -> 
     Raises:
         SignatureError: it cannot be called with a condition id and the bundle's inputs.
     """
-    if isinstance(module, torch.jit.ScriptModule):
+    if is_scripted(module):
         return _scripted(path, module, signature)
     if isinstance(module, torch.fx.GraphModule):
         return _exported(path, module, signature)
@@ -59,7 +60,7 @@ def find_call(path: str, module: torch.nn.Module, signature: GraphSignature) -> 
 
 def has_recurrent(module: torch.nn.Module) -> bool:
     """Whether a program calls a recurrent layer as one operator."""
-    if isinstance(module, torch.jit.ScriptModule):
+    if is_scripted(module):
         graph: Any = module.inlined_graph
         return any(graph.findAllNodes(f"aten::{name}", recurse=True) for name in _RECURRENT)
     targets = [str(node.target) for node in getattr(module, "graph", torch.fx.Graph()).nodes]
@@ -98,7 +99,7 @@ def _leaves(result: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield from _leaves(value, f"{prefix}.{name}" if prefix else name)
 
 
-def _scripted(path: str, module: torch.jit.ScriptModule, signature: GraphSignature) -> Call:
+def _scripted(path: str, module: Any, signature: GraphSignature) -> Call:
     """TorchScript declares names and defaults, neither dtypes nor shapes."""
     methods = module._c._method_names()
     entry: Any = module.forward if "forward" in methods else getattr(module, "ensemble", None)

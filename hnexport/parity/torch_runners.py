@@ -26,6 +26,7 @@ from hnexport.parity.signature import GraphSignature, SignatureError
 from hnexport.parity.torch_program import TorchProgram
 from hnexport.parity.trace import Given, Trace
 from hnexport.parity.trace.torch_trace import trace_torch
+from hnexport.programs.tracing import is_scripted
 
 __all__ = ["TorchRunner", "load_torch"]
 
@@ -134,7 +135,7 @@ class TorchRunner:
 @contextlib.contextmanager
 def _unfused(module: torch.nn.Module) -> Iterator[None]:
     """Let TorchScript run each operator by itself: what its fuser compiles, on a GPU first of all, no trace can see."""
-    forward: Any = module.forward if isinstance(module, torch.jit.ScriptModule) else None
+    forward: Any = module.forward if is_scripted(module) else None
     if forward is None:
         yield
         return

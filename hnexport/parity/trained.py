@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from hnexport.bundle.manifest import AsTrained
 from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError, SpecError
+from hnexport.names import documented
 from hnexport.parity.double import run_double, run_single
 from hnexport.parity.inputs import given_inputs
 from hnexport.parity.tolerances import TF32_SHOWS, Precision, tolerance_of
@@ -31,7 +32,7 @@ Array = NDArray[np.generic]
 _INPUT, _OUTPUT, _MEMBERS = "input.", "output.", "members"
 _REMEDY = (
     'write it where the trained model is, with safetensors.torch.save_file({"input.NAME": …, "output.NAME": …}, path): '
-    "docs/howto/from.md has the way"
+    f"see {documented('howto/from#what-the-trained-model-computed')}"
 )
 _TOLERANCE = tolerance_of(Precision.FLOAT32)
 

@@ -1,4 +1,7 @@
-"""One way to call `torch.export`: which axes have any size, which warnings are errors, and what a forward may write."""
+"""One way to call `torch.export`: which axes have any size, which warnings are errors, and what a forward may write.
+
+What is left of `torch.jit`, which PyTorch has deprecated, is asked for here, so that hnexport works without it.
+"""
 
 import logging
 import re
@@ -12,13 +15,19 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.exc import Unsupported
 from torch.export import Dim, ExportedProgram
-from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from hnexport.errors import CaptureError
 from hnexport.programs.attention import plain_attention
 from hnexport.text import shorten
 
-__all__ = ["dynamic_shapes", "exported", "exporters_warnings"]
+__all__ = [
+    "dynamic_shapes",
+    "exported",
+    "exporters_warnings",
+    "has_torchscript",
+    "is_scripted",
+    "without_torchscript",
+]
 
 _ASSIGNED = "The tensor attribute"
 _GRADIENT = r"The \.grad attribute of a Tensor that is not a leaf"  # where `torch.cond` is captured
@@ -115,5 +124,26 @@ def exporters_warnings() -> Iterator[None]:
         warnings.simplefilter("ignore", FutureWarning)
         warnings.filterwarnings("ignore", _ASSIGNED, UserWarning)
         warnings.filterwarnings("ignore", _GRADIENT, UserWarning)
-        warnings.simplefilter("error", TracerWarning)
+        tracers = getattr(_jit(), "TracerWarning", None)
+        if tracers is not None:
+            warnings.simplefilter("error", tracers)
         yield
+
+
+def has_torchscript() -> bool:
+    """Whether this PyTorch can write and read TorchScript."""
+    return all(hasattr(_jit(), name) for name in ("script", "load"))
+
+
+def is_scripted(module: object) -> bool:
+    """Whether a module is TorchScript."""
+    return has_torchscript() and isinstance(module, _jit().ScriptModule)
+
+
+def without_torchscript(remedy: str) -> str:
+    """The sentence where TorchScript is asked for and PyTorch has none."""
+    return f"PyTorch {torch.__version__} has no TorchScript any more: {remedy}"
+
+
+def _jit() -> Any:
+    return getattr(torch, "jit", None)

@@ -50,6 +50,8 @@ class Plan:
         member_outputs: whether what each member says is written.
         source, rows, fingerprint, identifier: of the source; see there.
         part_rows, batch_rows: rows of a part, and of one call.
+        schema: what this is.
+        schema_version: of what this is.
         version: of hnexport; a run that goes on may be of another one.
     """
 
@@ -150,9 +152,10 @@ def _pictures(source: Source, options: ScoreOptions) -> dict[str, Any]:
 def parsed(text: str | bytes) -> Plan | None:
     """The plan that a file holds; None where it is none of ours."""
     try:
-        return from_json(Plan, json.loads(text))
+        found = from_json(Plan, json.loads(text))
     except (RecordError, ValueError):
         return None
+    return found if (found.schema, found.schema_version) == (SCHEMA, SCHEMA_VERSION) else None
 
 
 def difference(before: Plan, now: Plan) -> str:

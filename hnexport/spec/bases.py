@@ -19,7 +19,7 @@ __all__ = ["bases_of", "basis_dtype", "scales_name", "scales_of", "stored_basis"
 
 _INTEGERS: Mapping[BasisDtype, str] = MappingProxyType({BasisDtype.INT8: "int8", BasisDtype.INT4: "uint8"})
 _LARGEST_GROUP: Mapping[BasisDtype, int] = MappingProxyType({BasisDtype.INT8: 288, BasisDtype.INT4: 40})
-"""Elements that share a scale: fewer cost more bytes, more cost precision: docs/reference/bundle.md."""
+"""Elements that share a scale: fewer cost more bytes, more cost precision: docs/howto/fewer-bits.md."""
 
 
 def scales_name(basis: str) -> str:

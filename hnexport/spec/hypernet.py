@@ -55,9 +55,11 @@ class HypernetSpec:
     """The structured chunked hypernetwork: one internal hypernetwork for each chunk shape.
 
     Attributes:
+        chunking: how kernels are cut into chunks.
         embedding_sizes: one for each internal hypernetwork, in their order; None takes the published sizes.
         hidden_layers: sizes of each internal hypernetwork's hidden layers; empty means linear.
         bias: whether the internal hypernetworks' layers have biases.
+        activation: between hidden layers.
         basis_dtype: of the bases alone; every other tensor is float32.
     """
 

@@ -42,7 +42,14 @@ FLOATING = ("float16", "bfloat16", "float32", "float64")
 
 @dataclass(frozen=True, kw_only=True)
 class TensorSpec:
-    """Name, dtype (numpy's and PyTorch's name of it) and shape; a string in `shape` is an axis of any size."""
+    """Name, dtype (numpy's and PyTorch's name of it) and shape; a string in `shape` is an axis of any size.
+
+    Attributes:
+        name: of the input or output.
+        dtype: numpy's and PyTorch's name of it.
+        shape: a number is a size, a text an axis of any size; axes of one name have one size, and `batch` is the
+            samples'.
+    """
 
     name: str
     dtype: str
@@ -96,6 +103,7 @@ class OutputSpec(TensorSpec):
     """An output of the network.
 
     Attributes:
+        kind: what it means.
         axis: of `logits` the axis with the classes, from the start; None for a `value`.
     """
 
@@ -182,6 +190,8 @@ class Slot:
 
     Attributes:
         name: its path in the network, for instance `group1.block2.conv1.weight`.
+        dtype: of its elements.
+        shape: of the tensor.
         trained: whether training changes it by gradient: parameters, not statistics.
         alias_of: the slot that it is tied to; the two are one tensor. None for a tensor of its own.
     """
@@ -204,7 +214,11 @@ class Slot:
 
 
 class StoredKind(StrEnum):
-    """What a stored tensor is for."""
+    """What a stored tensor is for.
+
+    `shared` and `member` fill a slot; of a `member` and of an `embedding` the first axis is the member. All others are
+    a hypernetwork's.
+    """
 
     BASIS = "basis"
     BASIS_SCALES = "basis-scales"
@@ -222,6 +236,9 @@ class StoredTensor:
 
     Attributes:
         name: its name in the generator's state dict, in checkpoints and in the ONNX files.
+        dtype: of its elements.
+        shape: where it belongs to each member, the first axis is the member.
+        kind: what it is for.
         hypernet: the internal hypernetwork it belongs to, by name, or None.
         slot: the main network's slot that it fills, by name, or None.
         trained: whether training changes it by gradient.

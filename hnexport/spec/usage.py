@@ -36,6 +36,10 @@ class Normalisation:
 
     One mean and one std for each channel, or one for all. 0 and 1 say that the network was trained on `pixel / 255`.
 
+    Attributes:
+        mean: one for each channel, or one for all.
+        std: one for each channel, or one for all; positive.
+
     Raises:
         SpecError: a std is not positive, or a number is not finite.
     """
@@ -74,7 +78,7 @@ class Usage:
     Attributes:
         normalisation: of pictures, before they reach a float32 image input. None where nobody said it, where the graph
             takes uint8 and normalises itself, or where there are no pictures.
-        class_names: for outputs of logits by name, the classes in their order.
+        class_names: for outputs of logits by name, the classes in their order, each of 1 to 200 letters.
         license: under which the weights are given, an SPDX identifier such as `apache-2.0`; None where nobody said it.
         assumed: what nobody said and an import assumed, a word each; see `hnexport.spec.assumed`.
 

@@ -57,6 +57,7 @@ class Int8Report:
         calibrated: how many chose the ranges.
         judged: how many judged; others, where there were more.
         apart: whether they were others.
+        method: how ranges were chosen.
         layers: how many compute in int8.
         kept: those that stay in float32.
         numbers: of the members that were judged.

@@ -4,23 +4,27 @@ import dataclasses
 import json
 import math
 import os
+import signal
 import subprocess
 import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 from click.testing import CliRunner
 from interruptible import INTERRUPTS, interruptible
+from shared import Built
 
 from hnexport.bench import run
 from hnexport.bench.chart import write_chart
 from hnexport.bench.contenders import CONTENDERS
 from hnexport.bench.inputs import draw_samples
 from hnexport.bench.plain import write_plain
+from hnexport.bench.results import BenchReport
 from hnexport.bench.run import BenchOptions, _Worker, bench
 from hnexport.bench.task import BenchTask
 from hnexport.bundle import read_golden
@@ -33,7 +37,7 @@ QUICK = BenchOptions(batch_sizes=(1, 2), seconds=0.01, least_rounds=3, threads=1
 
 
 @pytest.fixture(scope="module")
-def report(built):
+def report(built: Built) -> BenchReport:
     contenders = (
         "materialised", "generated", "ensemble", "torch", "hypnettorch", "folded", "openvino-materialised",
         "ensemble-materialised", "ensemble-shared"
@@ -41,7 +45,7 @@ def report(built):
     return bench(built.path, dataclasses.replace(QUICK, contenders=contenders))
 
 
-def test_every_contender_is_timed_against_plain_at_every_batch_size(report) -> None:
+def test_every_contender_is_timed_against_plain_at_every_batch_size(report: BenchReport) -> None:
     names = [contender.name for contender in report.contenders]
     assert names[0] == "plain"
     assert set(names) | set(report.not_run) == {
@@ -60,7 +64,7 @@ def test_every_contender_is_timed_against_plain_at_every_batch_size(report) -> N
     assert all(timing.ratio == 1.0 for timing in report.contenders[0].timings)
 
 
-def test_memory_is_of_each_process_and_disk_of_the_files_it_needs(report, built) -> None:
+def test_memory_is_of_each_process_and_disk_of_the_files_it_needs(report: BenchReport, built: Built) -> None:
     sizes = {name: record.size_bytes for name, record in built.manifest.files.items()}
     by_name = {contender.name: contender for contender in report.contenders}
     for contender in report.contenders:
@@ -88,7 +92,7 @@ def test_an_ensemble_is_compared_with_as_many_plain_runs_as_it_has_members() -> 
 
 
 def test_an_ensemble_in_int8_of_either_engine_is_timed_until_its_members_are_enough(
-    built, tmp_path, monkeypatch
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hnexport.quantise.options import Int8Options
     from hnexport.tune.int8 import quantised
@@ -113,7 +117,7 @@ def test_an_ensemble_in_int8_of_either_engine_is_timed_until_its_members_are_eno
     assert 2 <= report.contenders[1].timings[0].members_used <= 3
 
 
-def test_samples_that_are_given_are_what_is_run(built, tmp_path) -> None:
+def test_samples_that_are_given_are_what_is_run(built: Built, tmp_path: Path) -> None:
     wrong = tmp_path / "images.npy"
     np.save(wrong, np.zeros((2, 3, 4), np.float32))
     with pytest.raises(RuntimeInputError, match="images"):
@@ -144,7 +148,7 @@ SINGLE = (
 
 
 @pytest.mark.parametrize("name", SINGLE)
-def test_contenders_compute_the_member_that_is_timed(name, built, tmp_path) -> None:
+def test_contenders_compute_the_member_that_is_timed(name: str, built: Built, tmp_path: Path) -> None:
     """A contender that computes something else would be a meaningless time."""
     golden = read_golden(built.path)
     write_plain(built.path, built.manifest, 2, tmp_path)
@@ -154,7 +158,7 @@ def test_contenders_compute_the_member_that_is_timed(name, built, tmp_path) -> N
     np.testing.assert_allclose(logits, known, rtol=1e-3, atol=1e-4 * np.abs(known).max())
 
 
-def test_the_plain_network_holds_constants_only(built, tmp_path) -> None:
+def test_the_plain_network_holds_constants_only(built: Built, tmp_path: Path) -> None:
     write_plain(built.path, built.manifest, 0, tmp_path)
     session = onnxruntime.InferenceSession(str(tmp_path / "plain.onnx"), providers=["CPUExecutionProvider"])
     assert [value.name for value in session.get_inputs()] == ["image"]
@@ -172,7 +176,7 @@ def test_the_plain_network_holds_constants_only(built, tmp_path) -> None:
     ],
     ids=["contender", "batch size", "member", "tf32", "bfloat16", "provider"],
 )
-def test_what_cannot_be_benchmarked_is_said(changes, message, built) -> None:
+def test_what_cannot_be_benchmarked_is_said(changes: dict[str, Any], message: str, built: Built) -> None:
     if changes.get("provider") == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         changes = {**changes, "provider": "tensorrt"}
     options = dataclasses.replace(QUICK, **{"contenders": (), **changes})
@@ -181,7 +185,7 @@ def test_what_cannot_be_benchmarked_is_said(changes, message, built) -> None:
 
 
 @pytest.mark.parametrize("option", [["--cuda-graph"], ["--prefer-nhwc"], ["--precision", "tf32"]], ids=" ".join)
-def test_options_of_cuda_are_refused_on_another_provider(option, built) -> None:
+def test_options_of_cuda_are_refused_on_another_provider(option: list[str], built: Built) -> None:
     done = CliRunner().invoke(cli, ["bench", str(built.path), *option])
     assert done.exit_code == 2
     assert "need --provider cuda" in done.output
@@ -189,7 +193,7 @@ def test_options_of_cuda_are_refused_on_another_provider(option, built) -> None:
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("graph", [False, True], ids=["bound", "graph"])
-def test_contenders_run_on_a_gpu(built, graph) -> None:
+def test_contenders_run_on_a_gpu(built: Built, graph: bool) -> None:
     options = dataclasses.replace(
         QUICK, provider="cuda", contenders=("materialised", "generated", "torch"), cuda=CudaOptions(graph=graph)
     )
@@ -199,7 +203,7 @@ def test_contenders_run_on_a_gpu(built, graph) -> None:
 
 
 @pytest.mark.parametrize("name", ["chart.svg", "chart.png"])
-def test_the_chart_shows_every_contender(name, report, tmp_path) -> None:
+def test_the_chart_shows_every_contender(name: str, report: BenchReport, tmp_path: Path) -> None:
     write_chart(report, tmp_path / name)
     if name.endswith("png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
@@ -210,7 +214,7 @@ def test_the_chart_shows_every_contender(name, report, tmp_path) -> None:
     assert all(contender.name in comments for contender in report.contenders)
 
 
-def test_a_chart_replaces_a_file_only_if_it_is_told_to(report, tmp_path) -> None:
+def test_a_chart_replaces_a_file_only_if_it_is_told_to(report: BenchReport, tmp_path: Path) -> None:
     path = tmp_path / "chart.svg"
     path.write_text("precious")
     with pytest.raises(BenchError, match="exists: choose another path, or give force=True to replace it"):
@@ -225,7 +229,7 @@ def test_a_chart_replaces_a_file_only_if_it_is_told_to(report, tmp_path) -> None
         write_chart(report, path, force=True)
 
 
-def test_a_chart_that_would_replace_a_file_is_refused_before_the_work(built, tmp_path) -> None:
+def test_a_chart_that_would_replace_a_file_is_refused_before_the_work(built: Built, tmp_path: Path) -> None:
     (tmp_path / "chart.svg").write_text("precious")
     done = CliRunner().invoke(cli, ["bench", str(built.path), "--chart", str(tmp_path / "chart.svg")])
     assert done.exit_code == 2
@@ -233,13 +237,15 @@ def test_a_chart_that_would_replace_a_file_is_refused_before_the_work(built, tmp
     assert (tmp_path / "chart.svg").read_text() == "precious"
 
 
-def children(process):
+def children(process: subprocess.Popen[bytes]) -> list[str]:
     """Process numbers of a process's children."""
     return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8").split()
 
 
 @pytest.mark.parametrize("kill", INTERRUPTS, ids=lambda kill: kill.name)
-def test_an_interrupted_bench_leaves_neither_files_nor_processes(built, tmp_path, kill) -> None:
+def test_an_interrupted_bench_leaves_neither_files_nor_processes(
+    built: Built, tmp_path: Path, kill: signal.Signals
+) -> None:
     process = subprocess.Popen(
         interruptible("bench", built.path, "--seconds", 1000, "--threads", 1),
         env={**os.environ, "TMPDIR": str(tmp_path)},
@@ -258,18 +264,18 @@ def test_an_interrupted_bench_leaves_neither_files_nor_processes(built, tmp_path
 
 
 @pytest.mark.parametrize("threads", [0, -3, 10**9])
-def test_a_number_of_threads_that_cannot_be_is_refused(threads, tmp_path) -> None:
+def test_a_number_of_threads_that_cannot_be_is_refused(threads: int, tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["bench", str(tmp_path), "--threads", str(threads)])
     assert done.exit_code == 2
     assert "is not in the range 1<=x<=4096" in done.output
 
 
-def test_a_chart_of_another_kind_is_refused(report, tmp_path) -> None:
+def test_a_chart_of_another_kind_is_refused(report: BenchReport, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"name the chart .svg or .png"):
         write_chart(report, tmp_path / "chart.gif")
 
 
-def test_the_command_prints_a_table_or_json(built, tmp_path) -> None:
+def test_the_command_prints_a_table_or_json(built: Built, tmp_path: Path) -> None:
     arguments = ["bench", str(built.path), "--batch-sizes", "1", "--seconds", "0", "--threads", "1"]
     table = CliRunner().invoke(cli, [*arguments, "--chart", str(tmp_path / "chart.svg")])
     assert table.exit_code == 0, table.output

@@ -1,6 +1,7 @@
 """Benchmarks of networks of any signature: what is timed computes the member, over inputs that the network takes."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ LISTS = ("reader", "cnn", "pixels", "regressor")
 SINGLE = ("plain", "materialised", "generated", "openvino-plain", "openvino-materialised", "openvino-generated")
 
 
-def task(name, folder):
+def task(name: str, folder: Path) -> BenchTask:
     bundle = built_list(name).path
     manifest = read_manifest(bundle)
     write_plain(bundle, manifest, 1, folder)
@@ -29,7 +30,7 @@ def task(name, folder):
 
 @pytest.mark.parametrize("contender", SINGLE)
 @pytest.mark.parametrize("name", LISTS)
-def test_contenders_compute_the_member_that_is_timed(name, contender, tmp_path) -> None:
+def test_contenders_compute_the_member_that_is_timed(name: str, contender: str, tmp_path: Path) -> None:
     given = task(name, tmp_path)
     golden = read_golden(given.bundle)
     found = CONTENDERS[contender].load(given).run(golden.inputs)
@@ -39,7 +40,7 @@ def test_contenders_compute_the_member_that_is_timed(name, contender, tmp_path) 
         np.testing.assert_allclose(array, golden.outputs[output][1], rtol=1e-3, atol=1e-5)
 
 
-def test_all_members_are_computed_where_an_ensemble_is_timed(tmp_path) -> None:
+def test_all_members_are_computed_where_an_ensemble_is_timed(tmp_path: Path) -> None:
     given = task("reader", tmp_path)
     inputs = read_golden(given.bundle).inputs
     found = CONTENDERS["ensemble-materialised"].load(given).run(inputs)
@@ -55,7 +56,7 @@ REASONS = {
 
 @pytest.mark.parametrize(("contender", "reason"), REASONS.items())
 def test_what_a_list_of_modules_cannot_be_compared_with_is_left_out_with_the_reason(
-    contender, reason, tmp_path
+    contender: str, reason: str, tmp_path: Path
 ) -> None:
     with pytest.raises(BundleError, match=reason):
         CONTENDERS[contender].load(task("cnn", tmp_path))
@@ -78,7 +79,7 @@ def test_a_bench_of_several_inputs_times_every_batch_size() -> None:
 
 @pytest.mark.parametrize("name", LISTS)
 @pytest.mark.parametrize("batch", [1, 7])
-def test_inputs_are_drawn_from_the_range_of_the_golden_samples(name, batch) -> None:
+def test_inputs_are_drawn_from_the_range_of_the_golden_samples(name: str, batch: int) -> None:
     golden, signature = read_golden(built_list(name).path), read_manifest(built_list(name).path).signature
     drawn = draw_inputs(signature, golden, batch, np.random.default_rng(0))
     for tensor in signature.inputs:

@@ -1,5 +1,7 @@
 """Checksums find every damaged file."""
 
+from pathlib import Path
+
 import pytest
 
 from hnexport.bundle import read_golden, read_manifest
@@ -19,7 +21,7 @@ FILES = (
 )
 
 
-def test_an_intact_bundle_passes_and_the_manifest_lists_all_its_files(bundle) -> None:
+def test_an_intact_bundle_passes_and_the_manifest_lists_all_its_files(bundle: Path) -> None:
     manifest = read_manifest(bundle)
     check_files(bundle, manifest, manifest.files)
     assert set(manifest.files) == {path.name for path in bundle.iterdir()} - {"manifest.json", "README.md"}
@@ -27,7 +29,7 @@ def test_an_intact_bundle_passes_and_the_manifest_lists_all_its_files(bundle) ->
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_flipped_bit_is_found_and_the_file_named(bundle, name) -> None:
+def test_a_flipped_bit_is_found_and_the_file_named(bundle: Path, name: str) -> None:
     data = bytearray((bundle / name).read_bytes())
     data[len(data) // 2] ^= 0x10
     (bundle / name).write_bytes(data)
@@ -37,7 +39,7 @@ def test_a_flipped_bit_is_found_and_the_file_named(bundle, name) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_truncated_file_is_found_and_named(bundle, name) -> None:
+def test_a_truncated_file_is_found_and_named(bundle: Path, name: str) -> None:
     data = (bundle / name).read_bytes()
     (bundle / name).write_bytes(data[:-1])
     manifest = read_manifest(bundle)
@@ -45,19 +47,19 @@ def test_a_truncated_file_is_found_and_named(bundle, name) -> None:
         check_files(bundle, manifest, manifest.files)
 
 
-def test_a_missing_file_is_named(bundle) -> None:
+def test_a_missing_file_is_named(bundle: Path) -> None:
     (bundle / "model.pt").unlink()
     manifest = read_manifest(bundle)
     with pytest.raises(BundleError, match=r"model.pt is missing"):
         check_files(bundle, manifest, manifest.files)
 
 
-def test_a_file_that_the_manifest_does_not_know_is_an_error(bundle) -> None:
+def test_a_file_that_the_manifest_does_not_know_is_an_error(bundle: Path) -> None:
     with pytest.raises(BundleError, match="has no other.onnx in its manifest; it holds ensemble.onnx, golden"):
         check_files(bundle, read_manifest(bundle), ["other.onnx"])
 
 
-def test_damaged_golden_samples_are_a_bundle_error(bundle) -> None:
+def test_damaged_golden_samples_are_a_bundle_error(bundle: Path) -> None:
     (bundle / "golden.safetensors").write_bytes(b"\xff" * 64)
     with pytest.raises(BundleError, match="golden.safetensors cannot be read"):
         read_golden(bundle)

@@ -2,13 +2,19 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.strategies import DataObject
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+from shared import Built
 from strategies import json_values
 
 from hnexport.bundle import read_golden, read_manifest
@@ -20,7 +26,7 @@ KEY = "hnexport.golden"
 IMAGE, LOGITS, EAGER, NOISE = "input.image", "output.logits", "eager.logits", "noise.logits"
 
 
-def edit_golden(folder, edit) -> None:
+def edit_golden(folder: Path, edit: Callable[[Any, Any], Any] | Callable[[Any, Any], None]) -> None:
     path = folder / "golden.safetensors"
     with safe_open(path, framework="numpy") as file:
         described = json.loads(file.metadata()[KEY])
@@ -31,13 +37,13 @@ def edit_golden(folder, edit) -> None:
     )
 
 
-def without_images(tensors, described) -> None:
+def without_images(tensors: dict[str, NDArray[Any]], described: dict[str, Any]) -> None:
     tensors[IMAGE] = tensors[IMAGE][:0]
     tensors.update({name: tensors[name][:, :0] for name in (LOGITS, EAGER, NOISE)})
     described["kinds"] = []
 
 
-def without_members(tensors, described) -> None:
+def without_members(tensors: dict[str, NDArray[Any]], described: dict[str, Any]) -> None:
     tensors.update({name: tensors[name][:0] for name in ("members", LOGITS, EAGER, NOISE)})
 
 
@@ -75,15 +81,15 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_golden_samples_that_do_not_fit_the_manifest_are_refused(bundle, name) -> None:
+def test_golden_samples_that_do_not_fit_the_manifest_are_refused(bundle: Path, name: str) -> None:
     edit, message = WRONG[name]
     edit_golden(bundle, edit)
     with pytest.raises(BundleError, match=rf"golden\.safetensors cannot be read: .*{message}"):
         read_golden(bundle)
 
 
-def test_one_image_of_one_member_is_enough(bundle) -> None:
-    def edit(tensors, described) -> None:
+def test_one_image_of_one_member_is_enough(bundle: Path) -> None:
+    def edit(tensors: dict[str, NDArray[Any]], described: dict[str, Any]) -> None:
         tensors.update({"members": tensors["members"][2:], IMAGE: tensors[IMAGE][:1]})
         tensors.update({name: tensors[name][2:, :1] for name in (LOGITS, EAGER, NOISE)})
         described["kinds"] = described["kinds"][:1]
@@ -92,7 +98,7 @@ def test_one_image_of_one_member_is_enough(bundle) -> None:
     assert read_golden(bundle, read_manifest(bundle)).outputs["logits"].shape == (1, 1, 5)
 
 
-def test_an_input_without_axes_keeps_its_shape(bundle, tmp_path) -> None:
+def test_an_input_without_axes_keeps_its_shape(bundle: Path, tmp_path: Path) -> None:
     golden = read_golden(bundle, read_manifest(bundle))
     write_golden(tmp_path, dataclasses.replace(golden, inputs={**golden.inputs, "scale": np.array(1.5, np.float32)}))
     assert load_file(tmp_path / GOLDEN_FILE)["input.scale"].shape == ()
@@ -109,7 +115,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_a_header_that_promises_too_much_is_refused(bundle, name) -> None:
+def test_a_header_that_promises_too_much_is_refused(bundle: Path, name: str) -> None:
     header = HEADERS[name]
     data = header if isinstance(header, bytes) else len(header).to_bytes(8, "little") + header.encode()
     (bundle / "golden.safetensors").write_bytes(data)
@@ -119,7 +125,9 @@ def test_a_header_that_promises_too_much_is_refused(bundle, name) -> None:
 
 @given(st.data())
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
-def test_any_value_in_the_header_gives_golden_samples_or_a_bundle_error(built, tmp_path_factory, data) -> None:
+def test_any_value_in_the_header_gives_golden_samples_or_a_bundle_error(
+    built: Built, tmp_path_factory: pytest.TempPathFactory, data: DataObject
+) -> None:
     source = (built.path / "golden.safetensors").read_bytes()
     size = int.from_bytes(source[:8], "little")
     header, body = json.loads(source[8 : 8 + size]), source[8 + size :]

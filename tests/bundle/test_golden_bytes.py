@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 WRITE = """
 import sys
@@ -16,7 +17,7 @@ write_golden(Path(sys.argv[1]), Golden(
 """
 
 
-def test_eight_processes_write_the_same_bytes(tmp_path) -> None:
+def test_eight_processes_write_the_same_bytes(tmp_path: Path) -> None:
     found = set()
     for number in range(8):
         (tmp_path / str(number)).mkdir()

@@ -3,10 +3,13 @@
 import json
 import os
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
+from shared import Built
 
 from hnexport.bundle.golden import read_golden
 from hnexport.bundle.in_memory import SafetensorsBytes
@@ -18,24 +21,26 @@ TENSORS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array(7), 
 
 
 @pytest.fixture
-def files(built) -> dict[str, bytes]:
+def files(built: Built) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in built.path.iterdir()}
 
 
 @pytest.fixture
-def images(built) -> np.ndarray:
+def images(built: Built) -> np.ndarray:
     return read_golden(built.path, built.manifest).inputs["image"]
 
 
 @pytest.mark.parametrize("strategy", ["generated", "materialised"])
-def test_it_predicts_bit_for_bit_what_the_folder_does(built, files, images, strategy) -> None:
+def test_it_predicts_bit_for_bit_what_the_folder_does(
+    built: Built, files: dict[str, bytes], images: np.ndarray, strategy: str
+) -> None:
     here = load_bundle(files, provider="cpu", check="all", strategy=strategy, threads=1)
     there = load_bundle(built.path, provider="cpu", check="none", strategy=strategy, threads=1)
     files.clear()
     np.testing.assert_array_equal(here.predict(images, members="all"), there.predict(images, members="all"))
 
 
-def test_buffers_that_change_afterwards_change_nothing(files, images) -> None:
+def test_buffers_that_change_afterwards_change_nothing(files: dict[str, bytes], images: np.ndarray) -> None:
     """Also not what lies with gaps, as every second byte of another buffer does."""
     buffers = {name: bytearray(data) for name, data in files.items()}
     spread = bytearray(2 * len(files["hypernet.onnx"]))
@@ -49,14 +54,16 @@ def test_buffers_that_change_afterwards_change_nothing(files, images) -> None:
     load_bundle({**files, "hypernet.onnx": memoryview(spread)[::2]}, provider="cpu", strategy="materialised")
 
 
-def test_nothing_is_written(files, images, tmp_path, monkeypatch) -> None:
+def test_nothing_is_written(
+    files: dict[str, bytes], images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("TMPDIR", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.setenv(name, str(tmp_path / "nowhere"))
     load_bundle(files, provider="cpu", check="all").predict(images, member=0)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_zip_archive_is_a_mapping_in_one_line(built, images, tmp_path) -> None:
+def test_a_zip_archive_is_a_mapping_in_one_line(built: Built, images: np.ndarray, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bundle.zip", "w") as archive:
         for path in built.path.iterdir():
             archive.write(path, path.name)
@@ -66,14 +73,14 @@ def test_a_zip_archive_is_a_mapping_in_one_line(built, images, tmp_path) -> None
 
 
 @pytest.mark.parametrize("name", ["weights.bin", "model.onnx", "golden.safetensors"])
-def test_a_changed_byte_is_refused_by_name(files, name) -> None:
+def test_a_changed_byte_is_refused_by_name(files: dict[str, bytes], name: str) -> None:
     data = bytearray(files[name])
     data[len(data) // 2] ^= 1
     with pytest.raises(BundleError, match=f"{name} is damaged: its SHA-256 is not the manifest's"):
         load_bundle({**files, name: data}, provider="cpu", strategy="generated")
 
 
-def test_a_file_that_is_cut_off_or_missing_is_refused_by_name(files) -> None:
+def test_a_file_that_is_cut_off_or_missing_is_refused_by_name(files: dict[str, bytes]) -> None:
     for checksums in ("remembered", "never"):
         with pytest.raises(BundleError, match=r"weights.bin is damaged: expected \d+ bytes"):
             cut = {**files, "weights.bin": files["weights.bin"][:-4]}
@@ -84,7 +91,7 @@ def test_a_file_that_is_cut_off_or_missing_is_refused_by_name(files) -> None:
     assert load_bundle(files, provider="cpu", check="none").members
 
 
-def test_the_digest_is_the_folders(built, files) -> None:
+def test_the_digest_is_the_folders(built: Built, files: dict[str, bytes]) -> None:
     load_bundle(files, provider="cpu", check="none", digest=built.digest)
     with pytest.raises(BundleError, match="the bundle in memory is not the bundle that was asked for"):
         load_bundle(files, provider="cpu", digest="sha256:" + "0" * 64)
@@ -100,12 +107,12 @@ def test_the_digest_is_the_folders(built, files) -> None:
     ],
     ids=["empty", "text", "no name", "another manifest"],
 )
-def test_what_is_no_bundle_is_refused(given, message) -> None:
+def test_what_is_no_bundle_is_refused(given: dict[Any, Any], message: str) -> None:
     with pytest.raises(BundleError, match=message):
         load_bundle(given)
 
 
-def test_what_needs_a_folder_says_so(files) -> None:
+def test_what_needs_a_folder_says_so(files: dict[str, bytes]) -> None:
     for options in ({"engine": "openvino"}, {"tune": True}):
         with pytest.raises(RuntimeInputError, match="write it to a folder first"):
             load_bundle(files, **options)
@@ -145,13 +152,15 @@ def with_header(entry: object) -> bytes:
     ],
     ids=["empty", "length", "no entry", "beyond", "shape", "negative", "a boolean", "backwards", "no shape"],
 )
-def test_damaged_safetensors_are_refused(data) -> None:
+def test_damaged_safetensors_are_refused(data: bytes) -> None:
     with pytest.raises(ReadError):
         SafetensorsBytes(memoryview(data))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="symbolic links need a privilege there")
-def test_a_hubs_cache_and_a_folder_that_may_not_be_written_load_too(built, images, tmp_path) -> None:
+def test_a_hubs_cache_and_a_folder_that_may_not_be_written_load_too(
+    built: Built, images: np.ndarray, tmp_path: Path
+) -> None:
     """As model hubs lay it out: every file a link to one in a store, named by its hash; nothing may be written."""
     store, snapshot = tmp_path / "blobs", tmp_path / "snapshots/main"
     store.mkdir()

@@ -1,5 +1,7 @@
 """Where ONNX files say that their tensors lie is checked before anything is opened or allocated."""
 
+from pathlib import Path
+
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -11,7 +13,7 @@ from hnexport.bundle.restore import restore_tensors
 from hnexport.errors import BundleError
 
 
-def edit_places(bundle, entries, dims=None, data_type=None) -> None:
+def edit_places(bundle: Path, entries: object, dims: list[int] | None = None, data_type: int | None = None) -> None:
     """Change the place of every external tensor of model.onnx."""
     model = onnx.load(bundle / "model.onnx", load_external_data=False)
     for tensor in model.graph.initializer:
@@ -44,7 +46,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_place_that_is_not_inside_a_listed_file_is_refused(bundle, name) -> None:
+def test_a_place_that_is_not_inside_a_listed_file_is_refused(bundle: Path, name: str) -> None:
     entries, fields, message = WRONG[name]
     (bundle / "other.bin").write_bytes(bytes(10**6))
     edit_places(bundle, entries, **fields)
@@ -56,7 +58,7 @@ def test_a_place_that_is_not_inside_a_listed_file_is_refused(bundle, name) -> No
 
 
 @pytest.mark.parametrize("file", ["model.onnx", "ensemble.onnx", "hypernet.onnx", "network.onnx"])
-def test_the_files_of_a_bundle_pass(bundle, file) -> None:
+def test_the_files_of_a_bundle_pass(bundle: Path, file: str) -> None:
     check_model(bundle / file, read_manifest(bundle).files)
 
 
@@ -64,14 +66,14 @@ GARBAGE = {"zeros": b"\0" * 100, "nothing": b"", "text": b"not a graph", "a mess
 
 
 @pytest.mark.parametrize("name", GARBAGE)
-def test_what_is_no_onnx_file_is_refused(tmp_path, name) -> None:
+def test_what_is_no_onnx_file_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "model.onnx").write_bytes(GARBAGE[name])
     with pytest.raises(BundleError, match=r"model\.onnx is not an ONNX file"):
         read_model(tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize("size", [0.1, 0.5, 0.999])
-def test_a_truncated_file_is_refused(bundle, size) -> None:
+def test_a_truncated_file_is_refused(bundle: Path, size: float) -> None:
     data = (bundle / "model.onnx").read_bytes()
     (bundle / "model.onnx").write_bytes(data[: int(size * len(data))])
     with pytest.raises(BundleError, match=r"model\.onnx"):
@@ -79,7 +81,7 @@ def test_a_truncated_file_is_refused(bundle, size) -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"\0" * 12], ids=["no bytes", "other bytes"])
-def test_an_inner_tensor_that_promises_more_than_it_holds_is_refused(tmp_path, raw) -> None:
+def test_an_inner_tensor_that_promises_more_than_it_holds_is_refused(tmp_path: Path, raw: bytes) -> None:
     tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[10**9, 10**9], raw_data=raw)
     graph = helper.make_graph(
         [helper.make_node("Identity", ["w"], ["y"])], "g", [], [helper.make_tensor_value_info("y", 1, None)], [tensor]
@@ -91,7 +93,7 @@ def test_an_inner_tensor_that_promises_more_than_it_holds_is_refused(tmp_path, r
         tensor_values(tensor, tmp_path / "m.onnx")
 
 
-def test_tensors_can_be_moved_into_the_model(bundle) -> None:
+def test_tensors_can_be_moved_into_the_model(bundle: Path) -> None:
     model = read_model(bundle / "ensemble.onnx")
     embed_tensors(model, bundle / "ensemble.onnx", read_manifest(bundle).files)
     (bundle / "weights.bin").unlink()
@@ -99,7 +101,7 @@ def test_tensors_can_be_moved_into_the_model(bundle) -> None:
     check_model(bundle / "ensemble.onnx")
 
 
-def test_a_relocated_model_names_the_files_that_symlinks_lead_to(bundle) -> None:
+def test_a_relocated_model_names_the_files_that_symlinks_lead_to(bundle: Path) -> None:
     (bundle / "store").mkdir()
     (bundle / "weights.bin").rename(bundle / "store" / "a1b2")
     (bundle / "weights.bin").symlink_to("store/a1b2")
@@ -136,7 +138,7 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("case", FUNCTIONS)
-def test_functions_that_no_runtime_should_be_given_are_refused(tmp_path, case) -> None:
+def test_functions_that_no_runtime_should_be_given_are_refused(tmp_path: Path, case: str) -> None:
     functions, message = FUNCTIONS[case]
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("F0", ["x"], ["y"], domain="z")], "g", value[:1], value[1:])

@@ -5,6 +5,8 @@ import dataclasses
 import pytest
 import torch
 from bundles import spec_of
+from fixture_types import MakeTensors
+from shared import Built
 
 from hnexport.bundle import Format, read_manifest
 from hnexport.bundle.restore import restore_tensors
@@ -14,7 +16,7 @@ from hnexport.parity.programs import program_tensors
 
 
 @pytest.mark.parametrize("file_format", list(Format))
-def test_every_format_gives_back_every_tensor(built, file_format, make_tensors) -> None:
+def test_every_format_gives_back_every_tensor(built: Built, file_format: Format, make_tensors: MakeTensors) -> None:
     manifest = dataclasses.replace(read_manifest(built.path), formats=(file_format,))
     expected = make_tensors(spec_of(manifest))
     restored = restore_tensors(
@@ -25,7 +27,7 @@ def test_every_format_gives_back_every_tensor(built, file_format, make_tensors) 
         assert torch.equal(tensor, expected[name]), name
 
 
-def test_a_bundle_of_other_tables_is_refused(built) -> None:
+def test_a_bundle_of_other_tables_is_refused(built: Built) -> None:
     manifest = built.manifest
     first, *others = manifest.stored
     unknown = dataclasses.replace(manifest, stored=(dataclasses.replace(first, name="hypernet.x.basis"), *others))
@@ -37,7 +39,7 @@ def test_a_bundle_of_other_tables_is_refused(built) -> None:
 
 
 @pytest.mark.parametrize("file_format", [Format.TORCHSCRIPT, Format.PT2])
-def test_a_program_is_not_loaded_unless_somebody_is_named_who_does_it(built, file_format) -> None:
+def test_a_program_is_not_loaded_unless_somebody_is_named_who_does_it(built: Built, file_format: Format) -> None:
     manifest = dataclasses.replace(read_manifest(built.path), formats=(file_format,))
     with pytest.raises(BundleError, match="holds no ONNX files"):
         restore_tensors(built.path, manifest)

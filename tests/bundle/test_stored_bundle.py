@@ -27,7 +27,7 @@ def stored() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch) -> None:
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
@@ -48,7 +48,7 @@ def test_a_bundle_of_schema_1_is_inspected() -> None:
 
 
 @pytest.mark.parametrize("strategy", ["materialised", "generated"])
-def test_a_bundle_of_schema_1_predicts_as_it_did(stored, strategy) -> None:
+def test_a_bundle_of_schema_1_predicts_as_it_did(stored: dict[str, np.ndarray], strategy: str) -> None:
     ensemble = load(BUNDLE, provider="cpu", strategy=strategy, check="all")
     logits, expected = ensemble.predict(stored["images"], members="all"), stored[strategy]
     difference = np.linalg.norm(logits - expected, axis=-1) / np.linalg.norm(expected, axis=-1)

@@ -1,8 +1,11 @@
 """What a bundle is, in numbers, from its tables alone."""
 
 import dataclasses
+from typing import Any
 
 import pytest
+from fixture_types import MakeSpec
+from shared import Built
 
 from hnexport.bundle.summary import Origin, summarise, summarise_storage
 from hnexport.networks.modules import family as modules
@@ -15,7 +18,9 @@ from hnexport.spec import HypernetSpec, Slot, Source, StoredKind, StoredTensor, 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("settings", [{}, {"hidden_layers": (3,), "bias": True}], ids=["linear", "hidden"])
-def test_counts_from_the_tables_are_those_of_the_chunk_plan(make_spec, recipe, settings) -> None:
+def test_counts_from_the_tables_are_those_of_the_chunk_plan(
+    make_spec: MakeSpec, recipe: str, settings: dict[str, Any]
+) -> None:
     hypernet = HypernetSpec(**settings) if Source.GENERATED in RECIPES[recipe].sources else None
     spec = make_spec(recipe=RECIPES[recipe], hypernet=hypernet)
     found, plan = weight_summary(spec), plan_chunks(spec)
@@ -74,7 +79,7 @@ def test_what_the_members_of_a_list_share_is_stored_once_and_costs_less_than_sep
     assert counts["each further member: weights"] == 8
 
 
-def test_where_a_tied_slot_comes_from_is_where_its_tensor_comes_from(built) -> None:
+def test_where_a_tied_slot_comes_from_is_where_its_tensor_comes_from(built: Built) -> None:
     first = built.manifest.slots[0]
     twin = Slot(name="twin", shape=first.shape, alias_of=first.name)
     tied = dataclasses.replace(built.manifest, slots=(*built.manifest.slots, twin))
@@ -83,7 +88,7 @@ def test_where_a_tied_slot_comes_from_is_where_its_tensor_comes_from(built) -> N
     assert storage.ties == {"twin": first.name}
 
 
-def test_the_groups_of_stored_tensors_are_all_that_is_stored(built) -> None:
+def test_the_groups_of_stored_tensors_are_all_that_is_stored(built: Built) -> None:
     storage = summarise(built.manifest).storage
     groups = storage.stored
     assert set(groups) == {str(origin) for origin in Origin}

@@ -1,10 +1,12 @@
 """A reader that writes `member.bin` by the manifest alone gets the member's numbers, or the bundle is refused."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from shared import built_list
+from shared import Built, built_list
 
 from hnexport.bundle import read_manifest
 from hnexport.bundle.supplied import check_supplied
@@ -15,12 +17,12 @@ STORED = Path(__file__).parents[1] / "data" / "bundle-v1"
 
 
 @pytest.mark.parametrize("name", ["cnn", "reader", "regressor"])
-def test_a_bundle_of_modules_is_supplied_in_the_order_that_its_manifest_says(name) -> None:
+def test_a_bundle_of_modules_is_supplied_in_the_order_that_its_manifest_says(name: str) -> None:
     folder = built_list(name).path
     check_supplied(folder, read_manifest(folder))
 
 
-def test_bundles_of_every_version_are_supplied_in_the_order_that_their_manifests_say(built) -> None:
+def test_bundles_of_every_version_are_supplied_in_the_order_that_their_manifests_say(built: Built) -> None:
     check_supplied(built.path, built.manifest)
     check_supplied(STORED, read_manifest(STORED))
 
@@ -34,13 +36,13 @@ def test_bundles_of_every_version_are_supplied_in_the_order_that_their_manifests
         pytest.param(lambda names: (), "supplied and the graph differ", id="none"),
     ],
 )
-def test_another_list_of_supplied_tensors_is_refused(built, change, message) -> None:
+def test_another_list_of_supplied_tensors_is_refused(built: Built, change: Callable[[Any], Any], message: str) -> None:
     onnx = dataclasses.replace(built.manifest.onnx, supplied=tuple(change(built.manifest.onnx.supplied)))
     with pytest.raises(BundleError, match=rf"network\.onnx: .*{message}"):
         check_supplied(built.path, dataclasses.replace(built.manifest, onnx=onnx))
 
 
-def test_verify_refuses_a_bundle_whose_manifest_lists_supplied_tensors_in_another_order(bundle) -> None:
+def test_verify_refuses_a_bundle_whose_manifest_lists_supplied_tensors_in_another_order(bundle: Path) -> None:
     text = (bundle / "manifest.json").read_text()
     first, second = read_manifest(bundle).onnx.supplied[:2]
     head, _, tail = text.partition('"supplied"')

@@ -5,8 +5,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import pytest
 
@@ -18,11 +19,11 @@ from hnexport.publishing import Contents, Rules, check_place
 SCHEMA = "hnexport-bundle"
 
 
-def names(folder):
+def names(folder: Path) -> list[Any]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def write_bundle(folder, content="old", version=1, **files):
+def write_bundle(folder: Path, content: str = "old", version: int = 1, **files: Any) -> Path:
     """A folder that is a bundle by its manifest's schema."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {"weights.bin": content, **files}
@@ -33,13 +34,13 @@ def write_bundle(folder, content="old", version=1, **files):
     return folder
 
 
-def replace(target, text="new") -> None:
+def replace(target: Path, text: str = "new") -> None:
     """As a forced build does."""
     with staged_folder(target, bundle_rules(force=True)) as folder:
         write_bundle(folder, text)
 
 
-def test_a_bundle_is_replaced_whole(tmp_path) -> None:
+def test_a_bundle_is_replaced_whole(tmp_path: Path) -> None:
     target = write_bundle(tmp_path / "bundle", **{"model.pt2": "gone with the next"})
     replace(target)
     assert names(tmp_path) == ["bundle"]
@@ -48,7 +49,7 @@ def test_a_bundle_is_replaced_whole(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
-def test_a_failure_keeps_what_was_there(tmp_path, error) -> Never:
+def test_a_failure_keeps_what_was_there(tmp_path: Path, error: type[BaseException]) -> Never:
     target = write_bundle(tmp_path / "bundle")
     with pytest.raises(error), staged_folder(target, bundle_rules(force=True)) as folder:
         write_bundle(folder, "new")
@@ -58,13 +59,13 @@ def test_a_failure_keeps_what_was_there(tmp_path, error) -> Never:
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT], ids=["disk full", "quota"])
-def test_a_full_disk_is_a_clear_error(tmp_path, code) -> Never:
+def test_a_full_disk_is_a_clear_error(tmp_path: Path, code: int) -> Never:
     with pytest.raises(BundleError, match="is full: .*; free some space"), staged_folder(tmp_path / "bundle"):
         raise OSError(code, os.strerror(code))
     assert names(tmp_path) == []
 
 
-def test_an_existing_target_is_refused_without_force(tmp_path) -> None:
+def test_an_existing_target_is_refused_without_force(tmp_path: Path) -> None:
     (tmp_path / "bundle").mkdir()
     with pytest.raises(BundleError, match="exists: choose another target, or give force=True to replace it"):
         check_target(tmp_path / "bundle", force=False, needed_bytes=0)
@@ -81,7 +82,7 @@ NO_BUNDLES = {
 
 
 @pytest.mark.parametrize("manifest", NO_BUNDLES.values(), ids=NO_BUNDLES)
-def test_force_replaces_only_bundles(tmp_path, manifest) -> None:
+def test_force_replaces_only_bundles(tmp_path: Path, manifest: bytes | str | None) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     if manifest is not None:
         (tmp_path / "manifest.json").write_bytes(manifest.encode() if isinstance(manifest, str) else manifest)
@@ -93,13 +94,13 @@ def test_force_replaces_only_bundles(tmp_path, manifest) -> None:
     assert names(tmp_path) == before
 
 
-def test_force_does_not_replace_a_file(tmp_path) -> None:
+def test_force_does_not_replace_a_file(tmp_path: Path) -> None:
     (tmp_path / "bundle").write_text("a file")
     with pytest.raises(BundleError, match="is not a bundle: force=True replaces only bundles; choose another target"):
         check_target(tmp_path / "bundle", force=True, needed_bytes=0)
 
 
-def test_a_manifest_that_is_a_pipe_does_not_hang(tmp_path) -> None:
+def test_a_manifest_that_is_a_pipe_does_not_hang(tmp_path: Path) -> None:
     (tmp_path / "bundle").mkdir()
     os.mkfifo(tmp_path / "bundle" / "manifest.json")
     with pytest.raises(BundleError, match="is not a bundle"):
@@ -126,7 +127,9 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("add", FOREIGN.values(), ids=FOREIGN)
-def test_force_refuses_a_bundle_with_something_that_its_manifest_does_not_list(tmp_path, add) -> None:
+def test_force_refuses_a_bundle_with_something_that_its_manifest_does_not_list(
+    tmp_path: Path, add: Callable[[Any], Any]
+) -> None:
     target = write_bundle(tmp_path / "bundle")
     before = set(names(target))
     add(target)
@@ -149,14 +152,14 @@ def test_force_refuses_a_bundle_with_something_that_its_manifest_does_not_list(t
     ],
     ids=["another version", "a file is missing", "a file is damaged"],
 )
-def test_a_damaged_bundle_is_still_ours_to_replace(tmp_path, damage) -> None:
+def test_a_damaged_bundle_is_still_ours_to_replace(tmp_path: Path, damage: Callable[[Any], Any]) -> None:
     target = write_bundle(tmp_path / "bundle")
     damage(target)
     replace(target)
     assert (target / "weights.bin").read_text() == "new"
 
 
-def test_a_bundle_of_links_loses_the_links_and_not_what_they_point_to(tmp_path) -> None:
+def test_a_bundle_of_links_loses_the_links_and_not_what_they_point_to(tmp_path: Path) -> None:
     target = write_bundle(tmp_path / "bundle")
     (target / "weights.bin").rename(tmp_path / "blob")
     (target / "weights.bin").symlink_to("../blob")
@@ -166,7 +169,7 @@ def test_a_bundle_of_links_loses_the_links_and_not_what_they_point_to(tmp_path) 
     assert not (target / "weights.bin").is_symlink()
 
 
-def test_what_a_model_hub_added_is_carried_over(tmp_path) -> None:
+def test_what_a_model_hub_added_is_carried_over(tmp_path: Path) -> None:
     target = write_bundle(tmp_path / "bundle")
     (target / "README.md").write_text("my model card")
     (target / ".gitattributes").symlink_to("README.md")
@@ -181,14 +184,14 @@ def test_what_a_model_hub_added_is_carried_over(tmp_path) -> None:
     assert names(tmp_path) == ["bundle"]
 
 
-def write_with_card(target, text) -> None:
+def write_with_card(target: Path, text: str) -> None:
     """As a forced build does whose bundle has a card of its own."""
     with staged_folder(target, bundle_rules(force=True)) as folder:
         write_bundle(folder, text)
         (folder / "README.md").write_text(with_mark(f"about {text}\n"))
 
 
-def test_a_card_goes_with_its_bundle_unless_somebody_completed_it(tmp_path) -> None:
+def test_a_card_goes_with_its_bundle_unless_somebody_completed_it(tmp_path: Path) -> None:
     target = tmp_path / "bundle"
     for text in ("old", "new"):
         write_with_card(target, text)
@@ -218,13 +221,13 @@ def test_a_card_goes_with_its_bundle_unless_somebody_completed_it(tmp_path) -> N
         (None, False),
     ],
 )
-def test_a_card_that_nobody_touched_is_known(tmp_path, content, made) -> None:
+def test_a_card_that_nobody_touched_is_known(tmp_path: Path, content: bytes | None, made: bool) -> None:
     if content is not None:
         (tmp_path / "README.md").write_bytes(content)
     assert is_as_made(tmp_path / "README.md") == made
 
 
-def test_an_empty_folder_may_be_replaced(tmp_path) -> None:
+def test_an_empty_folder_may_be_replaced(tmp_path: Path) -> None:
     (tmp_path / "bundle").mkdir()
     assert bundle_contents(tmp_path / "bundle").names == frozenset()
     replace(tmp_path / "bundle")
@@ -233,7 +236,7 @@ def test_an_empty_folder_may_be_replaced(tmp_path) -> None:
 
 @pytest.mark.parametrize("points_to", ["real", "nowhere"])
 @pytest.mark.parametrize("force", [False, True])
-def test_a_target_that_is_a_link_is_refused_with_what_it_points_to(tmp_path, force, points_to) -> None:
+def test_a_target_that_is_a_link_is_refused_with_what_it_points_to(tmp_path: Path, force: bool, points_to: str) -> None:
     write_bundle(tmp_path / "real")
     (tmp_path / "bundle").symlink_to(points_to)
     with pytest.raises(BundleError, match=f"is a symbolic link to {points_to}: give what it points to as target"):
@@ -246,7 +249,9 @@ def test_a_target_that_is_a_link_is_refused_with_what_it_points_to(tmp_path, for
 
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("out", [".", "..", "/", "a/.."])
-def test_a_target_without_a_name_of_its_own_is_refused(tmp_path, monkeypatch, force, out) -> None:
+def test_a_target_without_a_name_of_its_own_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: bool, out: str
+) -> None:
     write_bundle(tmp_path)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BundleError, match="has no name of its own"):
@@ -259,25 +264,25 @@ def test_a_mount_point_is_refused_before_the_work() -> None:
         check_place(Path("/proc"), rules)
 
 
-def test_a_disk_that_is_too_small_is_refused_before_the_work(tmp_path) -> None:
+def test_a_disk_that_is_too_small_is_refused_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"MB free, the bundle needs about 1000000000 MB"):
         check_target(tmp_path / "bundle", force=False, needed_bytes=10**15)
     assert names(tmp_path) == []
 
 
-def test_a_parent_that_is_a_file_is_refused(tmp_path) -> None:
+def test_a_parent_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BundleError, match="cannot be written to"):
         check_target(tmp_path / "file" / "bundle", force=False, needed_bytes=0)
 
 
 @pytest.mark.parametrize("where", ["n" * 256, "p" * 256 + "/bundle"], ids=["the name", "the parent"])
-def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path, where) -> None:
+def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path: Path, where: str) -> None:
     with pytest.raises(BundleError, match="File name too long; choose another target"):
         check_target(tmp_path / where, force=False, needed_bytes=0)
 
 
-def test_a_parent_that_may_not_be_written_is_refused_before_the_work(tmp_path) -> None:
+def test_a_parent_that_may_not_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
     """As a user without privileges, whoever runs the tests."""
     parent = tmp_path / "theirs"
     parent.mkdir()
@@ -305,7 +310,7 @@ with staged_file(Path(sys.argv[1]) / "README.md") as new:
 """
 
 
-def test_what_a_killed_writer_of_the_card_left_is_no_reason_to_refuse(tmp_path) -> None:
+def test_what_a_killed_writer_of_the_card_left_is_no_reason_to_refuse(tmp_path: Path) -> None:
     target = write_bundle(tmp_path / "bundle")
     subprocess.run([sys.executable, "-c", CARD.format(then="os._exit(9)"), target], stdout=subprocess.PIPE, check=False)
     assert len(names(target)) == 3
@@ -313,7 +318,7 @@ def test_what_a_killed_writer_of_the_card_left_is_no_reason_to_refuse(tmp_path) 
     assert names(target) == ["manifest.json", "weights.bin"]
 
 
-def test_a_card_that_is_being_written_is(tmp_path) -> None:
+def test_a_card_that_is_being_written_is(tmp_path: Path) -> None:
     target = write_bundle(tmp_path / "bundle")
     command = [sys.executable, "-c", CARD.format(then="sys.stdin.read()"), target]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:

@@ -14,7 +14,7 @@ import torch
 from bundles import small_bundle
 from click.testing import CliRunner
 from hypernetworks import CASES
-from shared import built_kind, built_list
+from shared import Built, built_kind, built_list
 
 from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import read_identified, write_manifest
@@ -48,7 +48,9 @@ def arrays(outputs: Any, names: list[str]) -> list[np.ndarray]:
 
 
 @pytest.fixture(params=KINDS)
-def folder(request, tmp_path, monkeypatch):
+def folder(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, tuple[str, ...]]:
     """A copy of a bundle, with a card, in the way a reader has it."""
     source, libraries = KINDS[request.param]
     folder = Path(shutil.copytree(source(), tmp_path / "bundle"))
@@ -63,7 +65,7 @@ def folder(request, tmp_path, monkeypatch):
     return folder, libraries
 
 
-def test_the_python_blocks_run_and_compute_what_pytorch_computes(folder) -> None:
+def test_the_python_blocks_run_and_compute_what_pytorch_computes(folder: tuple[Path, tuple[str, ...]]) -> None:
     folder, libraries = folder
     manifest = read_identified(folder).manifest
     golden, names = read_golden(folder, manifest), [output.name for output in manifest.outputs]
@@ -88,7 +90,7 @@ def test_the_python_blocks_run_and_compute_what_pytorch_computes(folder) -> None
     assert ("seen" in held) == ("hnexport.images" in libraries)
 
 
-def test_the_commands_of_a_card_run(built, monkeypatch) -> None:
+def test_the_commands_of_a_card_run(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(built.path)
     (block,) = blocks((built.path / "README.md").read_text(encoding="utf-8"), "sh")
     commands = [line for line in block.splitlines() if not line.startswith("#")]

@@ -2,12 +2,13 @@
 
 import dataclasses
 import re
+from typing import Any
 
 import pytest
 import yaml
 from hypernetworks import CASES
 from markdown_it import MarkdownIt
-from shared import built_kind, built_list
+from shared import Built, built_kind, built_list
 
 from hnexport.bundle.manifest import BasisRounding, Identified, Temperature
 from hnexport.card import Measured, Score, Table, bundle_card, card_text
@@ -34,23 +35,23 @@ MEASURED = Measured(
 )
 
 
-def metadata(card):
+def metadata(card: str) -> Any:
     """The metadata, as PyYAML reads it; hubs read it likewise."""
     head = re.match(r"---\n(.*?)\n---\n\n# ", card, re.DOTALL)
     return yaml.safe_load(head[1])
 
 
-def rendered(card):
+def rendered(card: str) -> Any:
     body = card.split("\n---\n", 1)[1]
     return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(body)
 
 
-def changed(built, **changes):
+def changed(built: Built, **changes: Any) -> str:
     shapes = {tensor.name: (1, 3, 8, 8) for tensor in built.manifest.inputs[1:]}
     return card_text(Identified(manifest=dataclasses.replace(built.manifest, **changes), digest=built.digest), shapes)
 
 
-def test_a_build_writes_the_card_that_the_manifest_gives(built) -> None:
+def test_a_build_writes_the_card_that_the_manifest_gives(built: Built) -> None:
     card = (built.path / "README.md").read_text(encoding="utf-8")
     assert card == bundle_card(built.path, Identified(manifest=built.manifest, digest=built.digest))
     assert "README.md" not in built.manifest.files
@@ -66,7 +67,7 @@ def test_a_build_writes_the_card_that_the_manifest_gives(built) -> None:
     }
 
 
-def test_a_card_says_origin_files_and_parity(built) -> None:
+def test_a_card_says_origin_files_and_parity(built: Built) -> None:
     html = rendered((built.path / "README.md").read_text(encoding="utf-8"))
     assert f"<th>weights come from</th>\n<th>{built.manifest.origin}</th>" in html
     for name in (*built.manifest.files, *built.manifest.parity, "manifest.json"):
@@ -79,7 +80,7 @@ def test_a_card_says_origin_files_and_parity(built) -> None:
     ("kind", "pipeline", "tag"),
     [("cnn", "image-classification", False), ("scorer", None, False), ("regressor", None, False)],
 )
-def test_a_task_is_named_where_inputs_and_outputs_say_it(kind, pipeline, tag) -> None:
+def test_a_task_is_named_where_inputs_and_outputs_say_it(kind: str, pipeline: str | None, tag: bool) -> None:
     found = metadata((built_list(kind).path / "README.md").read_text(encoding="utf-8"))
     assert found.get("pipeline_tag") == pipeline
     assert ("hypernetwork" in found["tags"]) == tag
@@ -107,7 +108,7 @@ def test_conditions_are_named_and_make_a_hypernetwork() -> None:
         ("LicenseRef-Acme", {"license": "other", "license_name": "licenseref-acme"}),
     ],
 )
-def test_a_licence_is_called_as_hubs_call_it(built, given, expected) -> None:
+def test_a_licence_is_called_as_hubs_call_it(built: Built, given: str | None, expected: dict[str, Any]) -> None:
     card = changed(built, usage=Usage(license=given))
     found = metadata(card)
     assert {key: value for key, value in found.items() if key.startswith("license")} == expected
@@ -131,24 +132,24 @@ def test_a_licence_is_called_as_hubs_call_it(built, given, expected) -> None:
         ),
     ],
 )
-def test_what_a_user_has_to_know_is_said(built, usage, said) -> None:
+def test_what_a_user_has_to_know_is_said(built: Built, usage: Usage, said: str) -> None:
     assert said in changed(built, usage=usage)
 
 
-def test_only_a_hundred_classes_are_listed(built) -> None:
+def test_only_a_hundred_classes_are_listed(built: Built) -> None:
     names = tuple(f"class {number}" for number in range(1000))
     card = changed(built, usage=Usage(class_names={"logits": names}))
     assert "99 `class 99`, and 900 more in `manifest.json`." in card
 
 
-def test_a_temperature_is_said_with_where_it_comes_from(built) -> None:
+def test_a_temperature_is_said_with_where_it_comes_from(built: Built) -> None:
     found = Temperature(output="logits", value=1.5, rows=400, source="sha256:" + "0" * 64)
     card = changed(built, temperature=found)
     assert f"| temperature | 1.5 of logits, fitted on 400 rows, of sha256\\:{'0' * 64} |" in card
     assert "logits, classes on axis 1, divided by the temperature in the graph" in card
 
 
-def test_bases_of_half_the_size_are_said(built) -> None:
+def test_bases_of_half_the_size_are_said(built: Built) -> None:
     half = [
         dataclasses.replace(one, dtype="float16") if one.kind is StoredKind.BASIS else one
         for one in built.manifest.stored
@@ -158,7 +159,7 @@ def test_bases_of_half_the_size_are_said(built) -> None:
     assert "stored in float16, weights generated in float32; rounding changed outputs by 2.0e-04, relative L2" in card
 
 
-def test_an_evaluation_stands_in_the_text_and_in_the_metadata(built) -> None:
+def test_an_evaluation_stands_in_the_text_and_in_the_metadata(built: Built) -> None:
     found = Identified(manifest=built.manifest, digest=built.digest)
     card = card_text(found, {"image": (1, 3, 8, 8)}, [MEASURED])
     assert (
@@ -178,7 +179,7 @@ def test_an_evaluation_stands_in_the_text_and_in_the_metadata(built) -> None:
     ]
 
 
-def test_what_a_stranger_wrote_into_a_manifest_stays_text(built) -> None:
+def test_what_a_stranger_wrote_into_a_manifest_stays_text(built: Built) -> None:
     manifest = built.manifest
     names = {"logits": (EVIL.replace("\n", " ").replace("\u202e", "").replace("\x1b", "")[:190].strip(), "b")}
     evil = dataclasses.replace(
@@ -214,7 +215,7 @@ def test_what_a_stranger_wrote_into_a_manifest_stays_text(built) -> None:
 
 
 @pytest.mark.parametrize("text", ["a", "a|b", "`", "``", "a`b|c\\", " a ", "", "<b>", "\\|", "x\\\\|y", "é |", "&amp;"])
-def test_a_name_in_codes_letters_is_shown_as_it_is(text) -> None:
+def test_a_name_in_codes_letters_is_shown_as_it_is(text: str) -> None:
     parse = MarkdownIt("commonmark", {"html": True}).enable("table")
     html = parse.render(f"| x | y |\n| --- | --- |\n| {code(text)} | {prose(text)} |\n")
     plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

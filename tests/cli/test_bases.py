@@ -1,10 +1,13 @@
 """`hnexport build --bases` and `hnexport convert --bases`: what rounding changed is told, and refused where asked."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from fixture_types import Hnexport
 from hypnettorch_ensembles import Case
 from hypnettorch_ensembles import build as trained
 from late_phase import LatePhase
@@ -26,7 +29,7 @@ BANKS = LatePhase(
 
 
 @pytest.fixture
-def data(tmp_path):
+def data(tmp_path: Path) -> Path:
     random = np.random.default_rng(0)
     images = random.normal(size=(40, 3, 8, 8)).astype(np.float32)
     np.savez(tmp_path / "held-out.npz", image=images, label=random.integers(0, 10, 40))
@@ -34,12 +37,14 @@ def data(tmp_path):
     return tmp_path / "held-out.npz"
 
 
-def left(folder):
+def left(folder: Path) -> list[Any]:
     """What a command left behind."""
     return sorted(path.name for path in folder.iterdir() if path.suffix not in (".npz", ".pt"))
 
 
-def test_integers_are_built_within_every_limit_and_what_they_change_is_told(hnexport, data, tmp_path) -> None:
+def test_integers_are_built_within_every_limit_and_what_they_change_is_told(
+    hnexport: Hnexport, data: Path, tmp_path: Path
+) -> None:
     limits = ("--max-logit-change", 1, "--max-accuracy-drop", 0.5, "--min-agreement", 0.5)
     done = hnexport(*SMALL, "--bases", "int4", "--judge-on", data, *limits)
     assert done.returncode == 0, done.stderr
@@ -73,7 +78,7 @@ TOO_MUCH = {
 
 @pytest.mark.parametrize("name", TOO_MUCH)
 def test_rounding_that_changes_more_than_is_allowed_is_another_answer_and_leaves_nothing(
-    hnexport, data, tmp_path, name
+    hnexport: Hnexport, data: Path, tmp_path: Path, name: str
 ) -> None:
     limits, message = TOO_MUCH[name]
     done = hnexport(*SMALL, "--bases", "int4", *limits)
@@ -94,7 +99,9 @@ MISUSED = {
 
 
 @pytest.mark.parametrize("name", MISUSED)
-def test_limits_that_cannot_be_judged_are_refused_before_anything_is_written(hnexport, data, tmp_path, name) -> None:
+def test_limits_that_cannot_be_judged_are_refused_before_anything_is_written(
+    hnexport: Hnexport, data: Path, tmp_path: Path, name: str
+) -> None:
     options, message = MISUSED[name]
     done = hnexport(*SMALL, *options)
     assert done.returncode == 2, done.stdout
@@ -104,7 +111,7 @@ def test_limits_that_cannot_be_judged_are_refused_before_anything_is_written(hne
 
 @pytest.mark.parametrize("kind", ["hypnettorch", "late-phase"])
 def test_a_checkpoint_is_converted_to_integers_and_says_what_building_it_so_says(
-    hnexport, data, tmp_path, kind
+    hnexport: Hnexport, data: Path, tmp_path: Path, kind: str
 ) -> None:
     """From other code to rounded weights in one step; a bundle that is built of these has the same."""
     made = trained(Case(n=1, k=1, in_shape=(8, 8, 3))).state_dicts() if kind == "hypnettorch" else BANKS.state_dict()
@@ -126,7 +133,7 @@ def test_a_checkpoint_is_converted_to_integers_and_says_what_building_it_so_says
     assert "on held-out.npz, 40 samples: the mean of all members changed by" in said
 
 
-def test_a_checkpoint_of_integers_is_built_as_it_is_and_not_with_limits(hnexport, tmp_path) -> None:
+def test_a_checkpoint_of_integers_is_built_as_it_is_and_not_with_limits(hnexport: Hnexport, tmp_path: Path) -> None:
     torch.save(trained(Case(n=1, k=1, in_shape=(8, 8, 3))).state_dicts(), tmp_path / "other.pt")
     assert hnexport("convert", "other.pt", "c.safetensors", *SIZE, "--bases", "int4").returncode == 0
     build = ("build", "--checkpoint", "c.safetensors", "--formats", "onnx", "--out", "b")

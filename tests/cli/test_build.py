@@ -12,15 +12,16 @@ from pathlib import Path
 
 import pytest
 from bundles import spec_of
+from fixture_types import Hnexport
 from interruptible import HEARING, INTERRUPTS
-from zygote import Done, Limits
+from zygote import Done, Limits, Zygote
 
 from hnexport.bundle import read_manifest
 
 SMALL = ("build", "--network", "wrn-10-1", "--image", "3,8,8", "--members", 2)
 
 
-def test_a_build_ends_with_the_parity_table_and_the_bundles_path(hnexport, tmp_path) -> None:
+def test_a_build_ends_with_the_parity_table_and_the_bundles_path(hnexport: Hnexport, tmp_path: Path) -> None:
     done = hnexport(*SMALL)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "bundles/wrn-10-1-hypernet-2"
@@ -30,7 +31,7 @@ def test_a_build_ends_with_the_parity_table_and_the_bundles_path(hnexport, tmp_p
     assert read_manifest(tmp_path / "bundles/wrn-10-1-hypernet-2").members == 2
 
 
-def test_the_same_seed_writes_the_same_bytes(hnexport, tmp_path) -> None:
+def test_the_same_seed_writes_the_same_bytes(hnexport: Hnexport, tmp_path: Path) -> None:
     """In processes whose sets are in another order, and which traced nothing: torch.jit numbers what one has traced."""
     assert "PYTHONHASHSEED" not in os.environ
     for name in ("one", "two"):
@@ -44,7 +45,7 @@ def test_the_same_seed_writes_the_same_bytes(hnexport, tmp_path) -> None:
         assert (tmp_path / "one/bundle" / file).read_bytes() == (tmp_path / "two/bundle" / file).read_bytes(), file
 
 
-def test_options_reach_the_specification(hnexport, tmp_path) -> None:
+def test_options_reach_the_specification(hnexport: Hnexport, tmp_path: Path) -> None:
     done = hnexport(
         *("build", "--network", "wrn-10-2", "--members", 3, "--classes", 7, "--image", "1,12,9", "--seed", 4),
         *("--chunking", "gcd", "--embedding-sizes", "13,14,15,16,17,18,19,20", "--hidden-layers", "16,12"),
@@ -65,7 +66,7 @@ def test_options_reach_the_specification(hnexport, tmp_path) -> None:
     assert spec.hypernet.hidden_layers == (16, 12)
 
 
-def test_float16_bases_are_half_as_large_and_what_rounding_changed_is_told(hnexport, tmp_path) -> None:
+def test_float16_bases_are_half_as_large_and_what_rounding_changed_is_told(hnexport: Hnexport, tmp_path: Path) -> None:
     done = hnexport(*SMALL, "--bases", "float16", "--out", "half")
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("bases in float16")]
@@ -99,7 +100,9 @@ def test_float16_bases_are_half_as_large_and_what_rounding_changed_is_told(hnexp
         pytest.param(["--verify-members", "7"], "member 7 does not exist", id="verify members"),
     ],
 )
-def test_bad_usage_is_a_clear_error_and_leaves_nothing(hnexport, tmp_path, arguments, message) -> None:
+def test_bad_usage_is_a_clear_error_and_leaves_nothing(
+    hnexport: Hnexport, tmp_path: Path, arguments: list[str], message: str
+) -> None:
     done = hnexport("build", "--network", "wrn-10-2", "--members", "2", *arguments)
     assert done.returncode == 2, done.stdout
     assert message in " ".join(done.stderr.split())
@@ -107,14 +110,14 @@ def test_bad_usage_is_a_clear_error_and_leaves_nothing(hnexport, tmp_path, argum
     assert not list(tmp_path.rglob("*.onnx"))
 
 
-def test_an_existing_bundle_is_refused_at_once(hnexport, tmp_path) -> None:
+def test_an_existing_bundle_is_refused_at_once(hnexport: Hnexport, tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     done = hnexport(*SMALL, "--out", "here")
     assert done.returncode == 2
     assert "here exists: choose another --out, or give --force to replace it" in done.stderr
 
 
-def test_a_provider_that_cannot_be_had_is_an_error_and_not_a_fallback(hnexport, tmp_path) -> None:
+def test_a_provider_that_cannot_be_had_is_an_error_and_not_a_fallback(hnexport: Hnexport, tmp_path: Path) -> None:
     done = hnexport(*SMALL, "--provider", "tensorrt", "--out", "here")
     assert done.returncode == 2
     assert "tensorrt" in done.stderr.lower()
@@ -122,7 +125,9 @@ def test_a_provider_that_cannot_be_had_is_an_error_and_not_a_fallback(hnexport, 
 
 
 @pytest.mark.parametrize("limit_bytes", [50_000, 500_000, 1_640_000], ids=["early", "in the weights", "late"])
-def test_a_disk_that_fills_up_is_a_clear_error_and_leaves_nothing(zygote, tmp_path, limit_bytes) -> None:
+def test_a_disk_that_fills_up_is_a_clear_error_and_leaves_nothing(
+    zygote: Zygote, tmp_path: Path, limit_bytes: int
+) -> None:
     limits = Limits(file_bytes=limit_bytes)
     done = zygote.run([*SMALL, "--out", "here"], cwd=tmp_path, env=os.environ, limits=limits)
     assert done.returncode == 2, done.stdout
@@ -132,7 +137,7 @@ def test_a_disk_that_fills_up_is_a_clear_error_and_leaves_nothing(zygote, tmp_pa
 
 
 @pytest.fixture
-def build_here(zygote, tmp_path) -> Callable[..., Done]:
+def build_here(zygote: Zygote, tmp_path: Path) -> Callable[..., Done]:
     """A build to `here`, and what to do with its process once it has begun to write."""
 
     def run(*arguments: object, meanwhile: Callable[[int], None]) -> Done:
@@ -148,7 +153,7 @@ def build_here(zygote, tmp_path) -> Callable[..., Done]:
     return run
 
 
-def test_what_appears_at_the_target_meanwhile_stays(build_here, tmp_path) -> None:
+def test_what_appears_at_the_target_meanwhile_stays(build_here: Callable[..., Done], tmp_path: Path) -> None:
     def appear(_pid: int) -> None:
         (tmp_path / "here").mkdir()
         (tmp_path / "here" / "thesis.txt").write_text("precious")
@@ -162,7 +167,9 @@ def test_what_appears_at_the_target_meanwhile_stays(build_here, tmp_path) -> Non
 
 @pytest.mark.parametrize("kill", [*INTERRUPTS, signal.SIGKILL], ids=lambda kill: kill.name)
 @pytest.mark.parametrize("exists", [False, True], ids=["nothing there", "a bundle there"])
-def test_an_interrupted_build_leaves_the_target_as_it_was(build_here, tmp_path, kill, exists) -> None:
+def test_an_interrupted_build_leaves_the_target_as_it_was(
+    build_here: Callable[..., Done], tmp_path: Path, kill: signal.Signals, exists: bool
+) -> None:
     before = '{"schema": "hnexport-bundle", "files": {}}'
     if exists:
         (tmp_path / "here").mkdir()
@@ -178,7 +185,7 @@ def test_an_interrupted_build_leaves_the_target_as_it_was(build_here, tmp_path, 
 
 
 @pytest.mark.reference
-def test_the_reference_model_builds_in_little_memory_with_its_numbers(tmp_path) -> None:
+def test_the_reference_model_builds_in_little_memory_with_its_numbers(tmp_path: Path) -> None:
     # On one core: threads that wait for each other cost a parallel run more than they gain. Of its peak the kernel's
     # `ru_maxrss` says nothing, since it begins with what the process that starts it has.
     code = """

@@ -1,10 +1,13 @@
 """`hnexport build --from` of hypnettorch's own networks, and what a user does with the bundle."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from fixture_types import Hnexport
 from safetensors.torch import save_file
 
 from hnexport.bundle import read_manifest
@@ -43,14 +46,16 @@ BUILD = ("build", "--from", "train.py:make", "--input", "row=float32[batch,6]", 
 
 
 @pytest.fixture
-def train(tmp_path):
+def train(tmp_path: Path) -> dict[Any, Any]:
     (tmp_path / "train.py").write_text(SOURCE)
     scope = {}
     exec(SOURCE, scope)
     return scope
 
 
-def test_networks_are_built_verified_shown_and_predicted_with(hnexport, train, tmp_path) -> None:
+def test_networks_are_built_verified_shown_and_predicted_with(
+    hnexport: Hnexport, train: dict[Any, Any], tmp_path: Path
+) -> None:
     hnet, mnet = train["networks"]()
     rows = torch.randn(5, 6, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -81,7 +86,9 @@ def test_networks_are_built_verified_shown_and_predicted_with(hnexport, train, t
     assert json.loads(done.stdout)
 
 
-def test_other_outputs_than_the_trained_ones_are_not_published(hnexport, train, tmp_path) -> None:
+def test_other_outputs_than_the_trained_ones_are_not_published(
+    hnexport: Hnexport, train: dict[Any, Any], tmp_path: Path
+) -> None:
     rows = torch.randn(4, 6)
     save_file({"input.row": rows, "output.logits": torch.zeros(3, 4, 3)}, tmp_path / "trained.safetensors")
     done = hnexport(*BUILD, "--out", "b", "--reference", "trained.safetensors")

@@ -4,14 +4,15 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from diabetes import TrainedRegressors, held_out
 from digits import TrainedDigits, splits
-from shared import built_kind
+from shared import Built, built_kind
 
 from hnexport.bundle.manifest import read_identified
 from hnexport.cli.main import cli
@@ -19,23 +20,23 @@ from hnexport.cli.main import cli
 OLD = Path(__file__).parents[1] / "data/bundle-v1"
 
 
-def run(*arguments):
+def run(*arguments: Path | str) -> Result:
     return CliRunner().invoke(cli, ["card", *map(str, arguments)])
 
 
-def metadata(path):
+def metadata(path: Path) -> Any:
     return yaml.safe_load(re.match(r"---\n(.*?)\n---\n", path.read_text(encoding="utf-8"), re.DOTALL)[1])
 
 
 @pytest.fixture
-def digits(tmp_path):
+def digits(tmp_path: Path) -> Path:
     """A copy of the bundle, and data to test it with."""
     tested, source = splits()[2], built_kind("digits", TrainedDigits()).path
     np.savez(tmp_path / "test.npz", input=tested.images, label=tested.labels)
     return shutil.copytree(source, tmp_path / "bundle")
 
 
-def evaluated(bundle, data, *options):
+def evaluated(bundle: Path, data: Path, *options: str) -> Path:
     done = CliRunner().invoke(cli, ["evaluate", str(bundle), str(data), "--json", "--provider", "cpu", *options])
     assert done.exit_code == 0, done.output
     path = data.with_suffix(".json")
@@ -43,7 +44,7 @@ def evaluated(bundle, data, *options):
     return path
 
 
-def test_a_bundle_that_has_none_gets_one_and_stays_the_bundle_that_it_is(tmp_path) -> None:
+def test_a_bundle_that_has_none_gets_one_and_stays_the_bundle_that_it_is(tmp_path: Path) -> None:
     bundle = shutil.copytree(OLD, tmp_path / "bundle")
     digest = read_identified(bundle).digest
     done = run(bundle)
@@ -56,7 +57,7 @@ def test_a_bundle_that_has_none_gets_one_and_stays_the_bundle_that_it_is(tmp_pat
     )
 
 
-def test_a_card_that_somebody_completed_stays_unless_force_is_given(built, bundle) -> None:
+def test_a_card_that_somebody_completed_stays_unless_force_is_given(built: Built, bundle: Path) -> None:
     card = bundle / "README.md"
     made = card.read_text(encoding="utf-8")
     assert run(bundle).exit_code == 0
@@ -69,7 +70,9 @@ def test_a_card_that_somebody_completed_stays_unless_force_is_given(built, bundl
     assert card.read_text(encoding="utf-8") == made
 
 
-def test_a_card_is_written_elsewhere_but_not_into_a_bundle_under_another_name(built, bundle, tmp_path) -> None:
+def test_a_card_is_written_elsewhere_but_not_into_a_bundle_under_another_name(
+    built: Built, bundle: Path, tmp_path: Path
+) -> None:
     assert run(built.path, "--out", tmp_path / "card.md").exit_code == 0
     assert (tmp_path / "card.md").read_bytes() == (built.path / "README.md").read_bytes()
     done = run(built.path, "--out", bundle / "card.md")
@@ -83,12 +86,12 @@ def test_a_card_is_written_elsewhere_but_not_into_a_bundle_under_another_name(bu
     assert (done.exit_code, "is a symbolic link" in done.output) == (2, True)
 
 
-def test_another_digest_is_refused(built) -> None:
+def test_another_digest_is_refused(built: Built) -> None:
     done = run(built.path, "--digest", "sha256:" + "0" * 64)
     assert (done.exit_code, "sha256:000" in done.output) == (2, True)
 
 
-def test_an_evaluation_comes_into_the_card(digits, tmp_path) -> None:
+def test_an_evaluation_comes_into_the_card(digits: Path, tmp_path: Path) -> None:
     path = evaluated(digits, tmp_path / "test.npz", "--runtimes", "onnx")
     found = json.loads(path.read_text())
     path.write_text(json.dumps(found | {"derived": "sha256:" + "0" * 64}))  # as with --out
@@ -106,7 +109,7 @@ def test_an_evaluation_comes_into_the_card(digits, tmp_path) -> None:
     assert str(tmp_path) not in card
 
 
-def test_an_evaluation_of_a_value_comes_into_the_card(tmp_path) -> None:
+def test_an_evaluation_of_a_value_comes_into_the_card(tmp_path: Path) -> None:
     bundle = shutil.copytree(built_kind("diabetes", TrainedRegressors()).path, tmp_path / "bundle")
     features, targets = held_out()
     np.savez(tmp_path / "test.npz", input=features, target=targets)
@@ -118,7 +121,9 @@ def test_an_evaluation_of_a_value_comes_into_the_card(tmp_path) -> None:
     assert entry["results"][0]["metrics"][0]["value"] == pytest.approx(rmse, abs=1e-6)
 
 
-def test_an_evaluation_of_another_bundle_and_what_is_none_are_refused(built, digits, tmp_path) -> None:
+def test_an_evaluation_of_another_bundle_and_what_is_none_are_refused(
+    built: Built, digits: Path, tmp_path: Path
+) -> None:
     path = evaluated(digits, tmp_path / "test.npz")
     before = (built.path / "README.md").read_bytes()
     done = run(built.path, "--evaluation", path)

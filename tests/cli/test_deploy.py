@@ -9,11 +9,14 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 from bundles import small_bundle
+from fixture_types import Hnexport
 from web_runtime import runtime_package
 from written import written
 
@@ -26,11 +29,11 @@ PLAIN = ("--mean", "0", "--std", "1")
 
 
 @pytest.fixture
-def runtime(tmp_path):
+def runtime(tmp_path: Path) -> Path:
     return runtime_package(tmp_path / "onnxruntime-web")
 
 
-def test_a_site_is_written_and_its_weight_is_said(hnexport, runtime, tmp_path) -> None:
+def test_a_site_is_written_and_its_weight_is_said(hnexport: Hnexport, runtime: Path, tmp_path: Path) -> None:
     done = hnexport("deploy", "web", small_bundle("hypernet"), *PLAIN, "--out", "site", "--runtime", runtime)
     assert done.returncode == 0, done.stderr
     first, second, third, fourth, last = done.stdout.splitlines()
@@ -42,7 +45,7 @@ def test_a_site_is_written_and_its_weight_is_said(hnexport, runtime, tmp_path) -
     assert (tmp_path / "site" / "index.html").exists()
 
 
-def test_a_site_that_is_there_is_replaced_with_force_alone(hnexport, runtime) -> None:
+def test_a_site_that_is_there_is_replaced_with_force_alone(hnexport: Hnexport, runtime: Path) -> None:
     command = ["deploy", "web", small_bundle("hypernet"), *PLAIN, "--out", "site", "--runtime", runtime]
     assert hnexport(*command).returncode == 0
     done = hnexport(*command)
@@ -51,14 +54,14 @@ def test_a_site_that_is_there_is_replaced_with_force_alone(hnexport, runtime) ->
     assert hnexport(*command, "--force").returncode == 0
 
 
-def test_a_network_that_the_page_cannot_show_is_refused(hnexport, runtime) -> None:
+def test_a_network_that_the_page_cannot_show_is_refused(hnexport: Hnexport, runtime: Path) -> None:
     done = hnexport("deploy", "web", written("list of encoders").folder, "--out", "site", "--runtime", runtime)
     assert done.returncode == 2
     assert "For other networks build a page on the module in examples/web" in done.stderr
 
 
 def test_pictures_that_nobody_says_how_to_normalise_are_refused_with_the_options_that_say_it(
-    hnexport, runtime, tmp_path
+    hnexport: Hnexport, runtime: Path, tmp_path: Path
 ) -> None:
     command = ["deploy", "web", small_bundle("hypernet"), "--out", "site", "--runtime", runtime]
     done = hnexport(*command)
@@ -70,13 +73,13 @@ def test_pictures_that_nobody_says_how_to_normalise_are_refused_with_the_options
     assert not (tmp_path / "site").exists()
 
 
-def test_help_of_the_subcommand_is_an_answer(hnexport) -> None:
+def test_help_of_the_subcommand_is_an_answer(hnexport: Hnexport) -> None:
     done = hnexport("deploy", "web", "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "--serve" in done.stdout
 
 
-def test_a_port_that_is_taken_leaves_the_site_and_says_so(hnexport, runtime, tmp_path) -> None:
+def test_a_port_that_is_taken_leaves_the_site_and_says_so(hnexport: Hnexport, runtime: Path, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -92,14 +95,14 @@ def test_a_port_that_is_taken_leaves_the_site_and_says_so(hnexport, runtime, tmp
     ("arguments", "reason"),
     [((), "give --out FOLDER, --serve, or both"), (("--out", "site", "--port", "8001"), "--port is for --serve")],
 )
-def test_usage_that_makes_no_sense_is_refused(hnexport, arguments, reason) -> None:
+def test_usage_that_makes_no_sense_is_refused(hnexport: Hnexport, arguments: tuple[str, ...], reason: str) -> None:
     done = hnexport("deploy", "web", small_bundle("hypernet"), *arguments)
     assert done.returncode == 2
     assert reason in done.stderr
 
 
 @contextmanager
-def stopped(process):
+def stopped(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
     """Whatever happens, the process ends."""
     with process:
         try:
@@ -108,7 +111,7 @@ def stopped(process):
             process.kill()
 
 
-def test_it_is_served_until_it_is_interrupted_and_leaves_nothing_behind(runtime, tmp_path) -> None:
+def test_it_is_served_until_it_is_interrupted_and_leaves_nothing_behind(runtime: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hnexport", "deploy", "web", small_bundle("hypernet"), *PLAIN]
     command += ["--serve", "--port", "0"]
     temporary = tmp_path / "temporary"
@@ -134,7 +137,7 @@ def test_it_is_served_until_it_is_interrupted_and_leaves_nothing_behind(runtime,
     assert list(temporary.glob("hnexport-*")) == []
 
 
-def test_a_repository_for_triton_is_written_and_a_further_version_joins(hnexport, tmp_path) -> None:
+def test_a_repository_for_triton_is_written_and_a_further_version_joins(hnexport: Hnexport, tmp_path: Path) -> None:
     command = ["deploy", "triton", small_bundle("hypernet"), "--out", "repository", "--name", "net"]
     done = hnexport(*command, "--models", "conditional,python", "--members", "1")
     assert done.returncode == 0, done.stderr
@@ -149,7 +152,7 @@ def test_a_repository_for_triton_is_written_and_a_further_version_joins(hnexport
     assert sorted(path.name for path in (tmp_path / "repository" / "net-python").glob("[0-9]")) == ["1", "2"]
 
 
-def test_a_member_that_is_not_the_same_is_served_nowhere(hnexport, tmp_path) -> None:
+def test_a_member_that_is_not_the_same_is_served_nowhere(hnexport: Hnexport, tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     shutil.copytree(small_bundle("hypernet"), bundle)
     golden = read_golden(bundle)
@@ -164,7 +167,7 @@ def test_a_member_that_is_not_the_same_is_served_nowhere(hnexport, tmp_path) -> 
     assert not (tmp_path / "repository").exists()
 
 
-def test_models_that_triton_cannot_be_given_are_refused(hnexport, tmp_path) -> None:
+def test_models_that_triton_cannot_be_given_are_refused(hnexport: Hnexport, tmp_path: Path) -> None:
     for wrong in ("everything", "python,", "none,python"):
         done = hnexport("deploy", "triton", small_bundle("hypernet"), "--out", "repository", "--models", wrong)
         assert done.returncode == 2

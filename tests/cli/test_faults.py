@@ -4,7 +4,7 @@ import ast
 import errno
 import logging
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import click
 import pytest
@@ -38,7 +38,9 @@ ENDS = {
 
 
 @pytest.mark.parametrize(("end", "code", "message"), ENDS.values(), ids=ENDS.keys())
-def test_whatever_ends_a_command_has_its_code_and_no_traceback(end, code, message, capsys) -> None:
+def test_whatever_ends_a_command_has_its_code_and_no_traceback(
+    end: Any, code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     def command() -> None:
         if end is not None:
             raise end
@@ -51,7 +53,7 @@ def test_whatever_ends_a_command_has_its_code_and_no_traceback(end, code, messag
     assert len(shown.err) < 4000
 
 
-def test_with_verbose_a_fault_shows_its_traceback(capsys) -> None:
+def test_with_verbose_a_fault_shows_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     def command() -> Never:
         raise TypeError("here")
 
@@ -70,7 +72,7 @@ PRINTS = {"output.py", "tables.py", "progress.py"}  # through which everything e
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.name)
-def test_nothing_prints_but_through_one_place(path) -> None:
+def test_nothing_prints_but_through_one_place(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     forbidden = {"print", "click.echo", "click.secho", "click.style", "sys.stdout.write", "sys.stderr.write"}

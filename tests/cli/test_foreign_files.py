@@ -5,9 +5,13 @@ import shutil
 from pathlib import Path
 
 import variants
+from fixture_types import Hnexport
+from shared import Built
 
 
-def test_a_fixed_batch_is_answered_and_what_could_not_be_checked_is_said(hnexport, built, tmp_path) -> None:
+def test_a_fixed_batch_is_answered_and_what_could_not_be_checked_is_said(
+    hnexport: Hnexport, built: Built, tmp_path: Path
+) -> None:
     file = variants.with_fixed_batch(Path(shutil.copytree(built.path, tmp_path / "copy")), 1)
     done = hnexport("verify", file, "--bundle", built.path)
     assert done.returncode == 0, done.stderr
@@ -19,7 +23,7 @@ def test_a_fixed_batch_is_answered_and_what_could_not_be_checked_is_said(hnexpor
     }
 
 
-def test_a_question_that_a_file_cannot_be_asked_exits_with_2(hnexport, built, tmp_path) -> None:
+def test_a_question_that_a_file_cannot_be_asked_exits_with_2(hnexport: Hnexport, built: Built, tmp_path: Path) -> None:
     file = variants.with_fixed_batch(Path(shutil.copytree(built.path, tmp_path / "copy")), 4)
     done = hnexport("verify", file, "--bundle", built.path, "--batch-sizes", "1,3,6")
     assert done.returncode == 2
@@ -29,7 +33,7 @@ def test_a_question_that_a_file_cannot_be_asked_exits_with_2(hnexport, built, tm
     assert "locate follows one" in done.stderr
 
 
-def test_a_members_own_file_is_judged_as_that_member(hnexport, built, tmp_path) -> None:
+def test_a_members_own_file_is_judged_as_that_member(hnexport: Hnexport, built: Built, tmp_path: Path) -> None:
     plain = tmp_path / "plain.onnx"
     assert hnexport("member", built.path, "1", "--out", plain).returncode == 0
     done = hnexport("verify", plain, "--bundle", built.path)

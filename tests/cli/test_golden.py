@@ -2,19 +2,23 @@
 
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from fixture_types import Hnexport
+from shared import Built
 
 from hnexport.bundle import read_golden
 
 
-def put(folder, member, logits) -> None:
+def put(folder: Path, member: int, logits: Any) -> None:
     (folder / f"member-{member}").mkdir(exist_ok=True)
     np.save(folder / f"member-{member}" / "logits.npy", logits)
 
 
-def test_golden_inputs_are_written_and_outputs_are_judged(hnexport, built, tmp_path) -> None:
+def test_golden_inputs_are_written_and_outputs_are_judged(hnexport: Hnexport, built: Built, tmp_path: Path) -> None:
     done = hnexport("golden", built.path, "--out", tmp_path / "golden")
     assert done.returncode == 0, done.stderr
     assert "hnexport verify BUNDLE --outputs FOLDER" in done.stdout
@@ -36,7 +40,7 @@ def test_golden_inputs_are_written_and_outputs_are_judged(hnexport, built, tmp_p
     assert "not run: outputs, member 1" in done.stdout
 
 
-def test_members_can_be_chosen_and_what_is_there_stays(hnexport, built, tmp_path) -> None:
+def test_members_can_be_chosen_and_what_is_there_stays(hnexport: Hnexport, built: Built, tmp_path: Path) -> None:
     done = hnexport("golden", built.path, "--out", tmp_path / "golden", "--members", "2,0")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "golden" / "golden.json").read_text(encoding="utf-8"))["members"] == [2, 0]
@@ -50,7 +54,9 @@ def test_members_can_be_chosen_and_what_is_there_stays(hnexport, built, tmp_path
     [["--runtimes", "onnx"], ["--batch-sizes", "1"], ["--provider", "cpu"], ["--replay", "x"], ["--bundle", "b"]],
     ids=lambda more: more[0],
 )
-def test_options_that_run_a_model_contradict_outputs(hnexport, built, tmp_path, more) -> None:
+def test_options_that_run_a_model_contradict_outputs(
+    hnexport: Hnexport, built: Built, tmp_path: Path, more: list[str]
+) -> None:
     done = hnexport("verify", built.path, "--outputs", tmp_path, *more)
     assert done.returncode == 2
     assert "--outputs" in done.stderr

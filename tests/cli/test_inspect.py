@@ -3,17 +3,19 @@
 import json
 
 import pytest
+from fixture_types import Hnexport
+from shared import Built
 
 from hnexport.networks.wide_resnet.counts import weight_summary
 from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.records import from_json
 
 
-def _spec(built):
+def _spec(built: Built) -> PipelineSpec:
     return from_json(PipelineSpec, built.manifest.source.spec)
 
 
-def test_it_shows_signature_counts_and_sizes(hnexport, built) -> None:
+def test_it_shows_signature_counts_and_sizes(hnexport: Hnexport, built: Built) -> None:
     done = hnexport("inspect", built.path)
     assert done.returncode == 0, done.stderr
     counts = weight_summary(_spec(built))
@@ -29,7 +31,7 @@ def test_it_shows_signature_counts_and_sizes(hnexport, built) -> None:
         assert text in done.stdout, text
 
 
-def test_json_has_the_whole_manifest(hnexport, built) -> None:
+def test_json_has_the_whole_manifest(hnexport: Hnexport, built: Built) -> None:
     value = json.loads(hnexport("inspect", built.path, "--json").stdout)
     counts = value["summary"]["counts"]
     assert value["manifest"]["members"] == 3
@@ -40,7 +42,7 @@ def test_json_has_the_whole_manifest(hnexport, built) -> None:
     assert sizes["3 separate networks, weights alone"] == 3 * 4 * counts["main network: weights"]
 
 
-def test_it_shows_whose_every_stored_tensor_is(hnexport, built) -> None:
+def test_it_shows_whose_every_stored_tensor_is(hnexport: Hnexport, built: Built) -> None:
     shown = hnexport("inspect", built.path).stdout
     for text in ("shared by all members", "each member's own", "hypernetwork", "embeddings", "family wide-resnet"):
         assert text in shown, text
@@ -52,7 +54,7 @@ def test_it_shows_whose_every_stored_tensor_is(hnexport, built) -> None:
     assert storage["ties"] == {}
 
 
-def test_it_shows_what_the_build_found(hnexport, built) -> None:
+def test_it_shows_what_the_build_found(hnexport: Hnexport, built: Built) -> None:
     shown = hnexport("inspect", built.path).stdout
     for name, parity in built.manifest.parity.items():
         assert f"parity, {name}: 3 members, relative L2 error {parity.relative_l2:.1e}" in shown

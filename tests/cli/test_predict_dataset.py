@@ -1,26 +1,29 @@
 """`hnexport predict BUNDLE DATASET --out FILE.parquet`: what is said, and what is refused before anything is scored."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from bundles import with_usage
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from PIL import Image
 from pyarrow import parquet
+from shared import Built
 
 from hnexport.cli.main import cli
 from hnexport.spec.usage import Normalisation, Usage
 
 
 @pytest.fixture(scope="module")
-def said(built, tmp_path_factory):
+def said(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     usage = Usage(normalisation=Normalisation(mean=(0.5,), std=(0.25,)))
     return with_usage(built.path, usage, tmp_path_factory.mktemp("said") / "bundle")
 
 
 @pytest.fixture
-def photos(tmp_path):
+def photos(tmp_path: Path) -> Path:
     (folder := tmp_path / "photos").mkdir()
     for number in range(5):
         pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
@@ -30,11 +33,13 @@ def photos(tmp_path):
 
 
 @pytest.fixture
-def predict(said):
+def predict(said: Path) -> Callable[..., Result]:
     return lambda *arguments: CliRunner().invoke(cli, ["predict", str(said), *map(str, arguments), "--provider", "cpu"])
 
 
-def test_a_data_set_is_scored_and_the_same_command_again_does_nothing(predict, photos, tmp_path) -> None:
+def test_a_data_set_is_scored_and_the_same_command_again_does_nothing(
+    predict: Callable[..., Result], photos: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out.parquet"
     command = (photos, "--out", out, "--part-rows", 2, "--members", "0,2", "--member-outputs", "--until", "exact")
     done = predict(*command)
@@ -54,7 +59,9 @@ def test_a_data_set_is_scored_and_the_same_command_again_does_nothing(predict, p
     assert len(parquet.read_table(out).column("member_logits")[0]) == 2
 
 
-def test_labels_and_normalisation_of_the_command_win(predict, photos, built, tmp_path) -> None:
+def test_labels_and_normalisation_of_the_command_win(
+    predict: Callable[..., Result], photos: Path, built: Built, tmp_path: Path
+) -> None:
     names = [f"name {number}" for number in range(built.manifest.signature.outputs[0].shape[1])]
     (tmp_path / "names.txt").write_text("\n".join(names))
     out = tmp_path / "out.parquet"
@@ -83,7 +90,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_does_not_go_together_is_refused(arguments, message, predict, photos, tmp_path, monkeypatch) -> None:
+def test_what_does_not_go_together_is_refused(
+    arguments: tuple[str, ...],
+    message: str,
+    predict: Callable[..., Result],
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wide").mkdir()
     for number in range(2):

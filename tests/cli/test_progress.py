@@ -2,10 +2,13 @@
 
 import re
 
+import pytest
+from fixture_types import Hnexport
+
 from hnexport.cli.progress import live_progress
 
 
-def test_where_there_is_no_terminal_each_stage_is_a_line_when_it_is_done(capsys) -> None:
+def test_where_there_is_no_terminal_each_stage_is_a_line_when_it_is_done(capsys: pytest.CaptureFixture[str]) -> None:
     with live_progress(quiet=False) as progress:
         progress("capture", 0, 1)
         assert capsys.readouterr().err == ""
@@ -18,13 +21,13 @@ def test_where_there_is_no_terminal_each_stage_is_a_line_when_it_is_done(capsys)
     assert re.fullmatch(r"float64 reference: 2/2 \d+\.\d s\n", capsys.readouterr().err)
 
 
-def test_nothing_is_said_where_json_was_asked_for(capsys) -> None:
+def test_nothing_is_said_where_json_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     with live_progress(quiet=True) as progress:
         progress("capture", 1, 1)
     assert capsys.readouterr().err == ""
 
 
-def test_a_build_into_a_file_shows_its_stages(hnexport) -> None:
+def test_a_build_into_a_file_shows_its_stages(hnexport: Hnexport) -> None:
     done = hnexport("build", "--network", "wrn-10-1", "--image", "3,8,8", "--members", 2, "--formats", "onnx")
     assert done.returncode == 0, done.stderr
     stages = re.findall(r"^([^:]+): .*\d s$", done.stderr, re.MULTILINE)

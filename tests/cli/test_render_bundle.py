@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from shared import Built
 
 from hnexport.bundle.summary import summarise, summarise_storage
 from hnexport.cli.render_bundle import print_signature, print_storage
@@ -10,11 +11,11 @@ from hnexport.spec import OutputKind, OutputSpec, Slot, TensorSpec
 
 
 @pytest.fixture(autouse=True)
-def _wide(monkeypatch) -> None:
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
 
 
-def test_the_kind_of_outputs_is_shown_where_there_are_several(built, capsys) -> None:
+def test_the_kind_of_outputs_is_shown_where_there_are_several(built: Built, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = built.manifest
     print_signature(manifest)
     assert "kind" not in capsys.readouterr().out
@@ -28,13 +29,13 @@ def test_the_kind_of_outputs_is_shown_where_there_are_several(built, capsys) -> 
         assert text in shown, text
 
 
-def test_a_single_value_is_said_to_be_one(built, capsys) -> None:
+def test_a_single_value_is_said_to_be_one(built: Built, capsys: pytest.CaptureFixture[str]) -> None:
     width = OutputSpec(name="width", dtype="float32", shape=("batch",), kind=OutputKind.VALUE)
     print_signature(dataclasses.replace(built.manifest, outputs=(width,)))
     assert "value" in capsys.readouterr().out
 
 
-def test_tied_tensors_are_named_and_counted_once(built, capsys) -> None:
+def test_tied_tensors_are_named_and_counted_once(built: Built, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = built.manifest
     first = manifest.slots[0]
     twin = Slot(name="twin.weight", shape=first.shape, alias_of=first.name)

@@ -1,6 +1,7 @@
 """Several outputs have a row each, one has no table of its own."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -8,11 +9,11 @@ from hnexport.cli.render_outputs import print_outputs
 
 
 @pytest.fixture(autouse=True)
-def _wide(monkeypatch) -> None:
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
 
 
-def artifact(name, *, wrong="", outputs=("logits", "width")):
+def artifact(name: str, *, wrong: str = "", outputs: tuple[str, ...] = ("logits", "width")) -> SimpleNamespace:
     """Two members; the second is wrong in one output."""
     return SimpleNamespace(
         artifact=name,
@@ -36,11 +37,11 @@ def artifact(name, *, wrong="", outputs=("logits", "width")):
     )
 
 
-def report(*artifacts, **fields):
+def report(*artifacts: SimpleNamespace, **fields: Any) -> SimpleNamespace:
     return SimpleNamespace(artifacts=artifacts, **fields)
 
 
-def test_several_outputs_have_a_row_each(capsys) -> None:
+def test_several_outputs_have_a_row_each(capsys: pytest.CaptureFixture[str]) -> None:
     print_outputs(report(artifact("onnx"), artifact("pt2", wrong="width")))
     rows = [row for row in capsys.readouterr().out.splitlines() if "logits" in row or "width" in row]
     assert ["same" in row for row in rows] == [True, True, True, False]
@@ -50,6 +51,6 @@ def test_several_outputs_have_a_row_each(capsys) -> None:
     assert "100%" not in rows[1]
 
 
-def test_one_output_has_no_table_of_its_own(capsys) -> None:
+def test_one_output_has_no_table_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     print_outputs(report(artifact("onnx", outputs=("logits",)), SimpleNamespace(artifact="a", comparisons=())))
     assert capsys.readouterr().out == ""

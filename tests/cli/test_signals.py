@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 each_signal = pytest.mark.parametrize(("number", "code"), CODES.items(), ids=lambda value: getattr(value, "name", ""))
 
 
-def start(wait=WAIT, extra="", ignored=()):
+def start(wait: str = WAIT, extra: str = "", ignored: tuple[()] | list[Any] = ()) -> subprocess.Popen[str]:
     """The process, with every signal as a terminal would leave it, but those that are ignored."""
 
     def dispositions() -> None:
@@ -53,12 +54,12 @@ def start(wait=WAIT, extra="", ignored=()):
     )
 
 
-def said(process, line) -> None:
+def said(process: subprocess.Popen[str], line: str) -> None:
     assert process.stdout.readline() == f"{line}\n"
 
 
 @each_signal
-def test_a_signal_ends_a_command_through_its_cleanup(number, code) -> None:
+def test_a_signal_ends_a_command_through_its_cleanup(number: signal.Signals, code: int) -> None:
     process = start()
     said(process, "ready")
     process.send_signal(number)
@@ -68,7 +69,7 @@ def test_a_signal_ends_a_command_through_its_cleanup(number, code) -> None:
 
 
 @each_signal
-def test_another_signal_does_not_cut_the_cleanup_short(number, code) -> None:
+def test_another_signal_does_not_cut_the_cleanup_short(number: signal.Signals, code: int) -> None:
     process = start()
     said(process, "ready")
     process.send_signal(number)
@@ -92,7 +93,7 @@ def test_the_third_interrupt_ends_the_process_whatever_it_does() -> None:
 
 
 @each_signal
-def test_a_signal_that_was_ignored_stays_ignored(number, code) -> None:
+def test_a_signal_that_was_ignored_stays_ignored(number: signal.Signals, code: int) -> None:
     """As under `nohup`, and for SIGINT in a shell's background job."""
     process = start(wait="sys.stdin.readline()", ignored=[number])
     said(process, "ready")
@@ -105,7 +106,7 @@ def test_a_signal_that_was_ignored_stays_ignored(number, code) -> None:
 
 
 @each_signal
-def test_a_signal_that_python_dropped_is_raised_again(number, code) -> None:
+def test_a_signal_that_python_dropped_is_raised_again(number: signal.Signals, code: int) -> None:
     process = start(wait="one = Loses(); del one; time.sleep(1000)", extra=DROPPED)
     said(process, "ready")
     said(process, "in the finaliser")

@@ -1,13 +1,18 @@
 """`hnexport build` and `convert` of trained ensembles: real hypnettorch networks, made on the spot."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from hypnettorch_ensembles import Case, build, flat_hwc, relative_error
+from fixture_types import Hnexport
+from hypnettorch_ensembles import Case, Ensemble, build, flat_hwc, relative_error
+from numpy.typing import NDArray
 from safetensors.torch import save_file
+from torch import Tensor
 
 from hnexport.bundle import read_manifest
 from hnexport.networks.wide_resnet.checkpoints import load_checkpoint
@@ -17,24 +22,26 @@ SIZE = ("--image", "3,8,8")
 
 
 @pytest.fixture(scope="module")
-def ensemble():
+def ensemble() -> Ensemble:
     return build(CASE)
 
 
 @pytest.fixture
-def checkpoint(ensemble, tmp_path):
+def checkpoint(ensemble: Ensemble, tmp_path: Path) -> Path:
     torch.save(ensemble.state_dicts(), tmp_path / "ensemble.pt")
     return tmp_path / "ensemble.pt"
 
 
-def check_predictions(folder, ensemble, images, feed) -> None:
+def check_predictions(
+    folder: Path, ensemble: Ensemble, images: Tensor, feed: NDArray[Any] | NDArray[np.unsignedinteger]
+) -> None:
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     for member in range(CASE.members):
         found = session.run(["logits"], {"cond_id": np.array(member), "image": feed})[0]
         assert relative_error(torch.from_numpy(found), ensemble.predict(member, flat_hwc(images))) <= 1e-5
 
 
-def trained_outputs(ensemble, path, members):
+def trained_outputs(ensemble: Ensemble, path: Path, members: range | list[Any]) -> Path:
     """A reference of what hypnettorch itself computes."""
     images = ensemble.images(3)
     logits = torch.stack([ensemble.predict(member, flat_hwc(images)) for member in members])
@@ -42,7 +49,9 @@ def trained_outputs(ensemble, path, members):
     return path
 
 
-def test_a_trained_ensemble_predicts_what_it_did_in_hypnettorch(hnexport, checkpoint, ensemble, tmp_path) -> None:
+def test_a_trained_ensemble_predicts_what_it_did_in_hypnettorch(
+    hnexport: Hnexport, checkpoint: Path, ensemble: Ensemble, tmp_path: Path
+) -> None:
     reference = ("--reference", trained_outputs(ensemble, tmp_path / "trained.safetensors", range(CASE.members)))
     done = hnexport("build", "--hypnettorch", checkpoint, *SIZE, *reference, "--out", "here", "--json")
     assert done.returncode == 0, done.stderr
@@ -55,7 +64,9 @@ def test_a_trained_ensemble_predicts_what_it_did_in_hypnettorch(hnexport, checkp
     check_predictions(tmp_path / "here", ensemble, images, images.numpy())
 
 
-def test_another_ensemble_than_the_trained_one_is_not_published(hnexport, checkpoint, ensemble, tmp_path) -> None:
+def test_another_ensemble_than_the_trained_one_is_not_published(
+    hnexport: Hnexport, checkpoint: Path, ensemble: Ensemble, tmp_path: Path
+) -> None:
     reference = trained_outputs(ensemble, tmp_path / "trained.safetensors", [0, 0, *range(2, CASE.members)])
     done = hnexport("build", "--hypnettorch", checkpoint, *SIZE, "--reference", reference, "--out", "here")
     assert done.returncode == 1
@@ -65,7 +76,9 @@ def test_another_ensemble_than_the_trained_one_is_not_published(hnexport, checkp
     assert not (tmp_path / "here").exists()
 
 
-def test_a_trained_ensemble_may_be_built_with_float16_bases(hnexport, checkpoint, ensemble, tmp_path) -> None:
+def test_a_trained_ensemble_may_be_built_with_float16_bases(
+    hnexport: Hnexport, checkpoint: Path, ensemble: Ensemble, tmp_path: Path
+) -> None:
     assert hnexport("convert", checkpoint, "ensemble.safetensors", *SIZE).returncode == 0
     for name, source in {
         "one": ("--hypnettorch", checkpoint, *SIZE),
@@ -83,7 +96,9 @@ def test_a_trained_ensemble_may_be_built_with_float16_bases(hnexport, checkpoint
     assert 1e-6 < relative_error(torch.from_numpy(found), ensemble.predict(1, flat_hwc(images))) <= 1e-2
 
 
-def test_two_files_and_a_native_checkpoint_give_the_same_weights(hnexport, checkpoint, ensemble, tmp_path) -> None:
+def test_two_files_and_a_native_checkpoint_give_the_same_weights(
+    hnexport: Hnexport, checkpoint: Path, ensemble: Ensemble, tmp_path: Path
+) -> None:
     for name, state in ensemble.state_dicts().items():
         torch.save(state, tmp_path / f"{name}.pt")
     done = hnexport("convert", checkpoint, "ensemble.safetensors", *SIZE)
@@ -101,7 +116,9 @@ def test_two_files_and_a_native_checkpoint_give_the_same_weights(hnexport, check
     assert weights["one"] == weights["two"] == weights["native"]
 
 
-def test_a_wrapped_checkpoint_with_two_copies_is_read_where_a_prefix_says_which(hnexport, ensemble, tmp_path) -> None:
+def test_a_wrapped_checkpoint_with_two_copies_is_read_where_a_prefix_says_which(
+    hnexport: Hnexport, ensemble: Ensemble, tmp_path: Path
+) -> None:
     states = ensemble.state_dicts()
     averaged = {
         f"module.{network}._orig_mod.{name}": tensor * 2 if tensor.is_floating_point() else tensor
@@ -129,7 +146,9 @@ def test_a_wrapped_checkpoint_with_two_copies_is_read_where_a_prefix_says_which(
     assert "--hnet-prefix goes with --hnet or --hypnettorch" in " ".join(done.stderr.split())
 
 
-def test_preprocessing_and_layouts_are_part_of_the_graph(hnexport, checkpoint, ensemble, tmp_path) -> None:
+def test_preprocessing_and_layouts_are_part_of_the_graph(
+    hnexport: Hnexport, checkpoint: Path, ensemble: Ensemble, tmp_path: Path
+) -> None:
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
     numbers = [",".join(map(str, values)) for values in (mean, std)]
     done = hnexport(
@@ -149,7 +168,9 @@ def test_preprocessing_and_layouts_are_part_of_the_graph(hnexport, checkpoint, e
     check_predictions(tmp_path / "flat", ensemble, images, flat_hwc(images).numpy())
 
 
-def test_an_existing_file_is_not_overwritten_without_force(hnexport, checkpoint, tmp_path) -> None:
+def test_an_existing_file_is_not_overwritten_without_force(
+    hnexport: Hnexport, checkpoint: Path, tmp_path: Path
+) -> None:
     (tmp_path / "out.safetensors").write_text("precious")
     done = hnexport("convert", checkpoint, "out.safetensors", *SIZE)
     assert done.returncode == 2
@@ -190,7 +211,9 @@ def test_an_existing_file_is_not_overwritten_without_force(hnexport, checkpoint,
         pytest.param(["convert", "ensemble.pt"], "give CKPT and OUT", id="convert without target"),
     ],
 )
-def test_contradictions_are_clear_errors_and_leave_nothing(hnexport, checkpoint, tmp_path, arguments, message) -> None:
+def test_contradictions_are_clear_errors_and_leave_nothing(
+    hnexport: Hnexport, checkpoint: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
     done = hnexport(*arguments)
     assert done.returncode == 2, done.stdout
     assert message in " ".join(done.stderr.split())

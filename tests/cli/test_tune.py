@@ -1,5 +1,8 @@
+from pathlib import Path
+
+import pytest
 from click.testing import CliRunner
-from shared import built_list
+from shared import Built, built_list
 
 from hnexport.bundle import read_manifest
 from hnexport.cli.main import cli
@@ -7,7 +10,7 @@ from hnexport.runtime.tuned import tuned_folder
 from hnexport.tune import TunedBundle
 
 
-def test_a_bundle_that_cannot_be_folded_is_not_a_crash(monkeypatch, tmp_path) -> None:
+def test_a_bundle_that_cannot_be_folded_is_not_a_crash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     bundle = built_list("cnn").path
     done = CliRunner().invoke(cli, ["tune", str(bundle)])
@@ -16,7 +19,7 @@ def test_a_bundle_that_cannot_be_folded_is_not_a_crash(monkeypatch, tmp_path) ->
     assert not tuned_folder(read_manifest(bundle)).exists()
 
 
-def test_what_was_made_is_told_with_its_place(built, monkeypatch, tmp_path) -> None:
+def test_what_was_made_is_told_with_its_place(built: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from hnexport.tune import make
 
     monkeypatch.setattr(make, "tune", lambda *_, **__: TunedBundle(path=tmp_path / "key", parity=None, seconds=0.5))

@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from hnexport.confine.frames import DTYPES, FrameError, frame_parts, read_frame
 
 
-def exactly(data: bytes):
+def exactly(data: bytes) -> Callable[[int], bytes]:
     source = io.BytesIO(data)
 
     def read(size: int) -> bytes:
@@ -28,7 +29,7 @@ def frame(header: object, data: bytes = b"") -> bytes:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_arrays_come_back_as_they_were(dtype) -> None:
+def test_arrays_come_back_as_they_were(dtype: str) -> None:
     arrays = [
         ("a", np.arange(6).reshape(2, 3).astype(dtype).T),
         ("", np.zeros((0, 2), dtype)),
@@ -65,7 +66,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_no_frame_is_refused_before_anything_is_allocated(case) -> None:
+def test_what_is_no_frame_is_refused_before_anything_is_allocated(case: str) -> None:
     with pytest.raises(FrameError):
         read_frame(exactly(WRONG[case]), 1000)
 

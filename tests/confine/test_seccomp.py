@@ -31,7 +31,7 @@ def decided(machine: str, number: int, *arguments: int, mark: int | None = None)
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_what_is_not_listed_is_refused(machine) -> None:
+def test_what_is_not_listed_is_refused(machine: str) -> None:
     listed = {*call_numbers(machine, checked=False).values(), *call_numbers(machine, checked=True).values()}
     for number in set(range(600)) - listed:
         assert decided(machine, number) == REFUSE, number
@@ -40,7 +40,7 @@ def test_what_is_not_listed_is_refused(machine) -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_another_processors_calls_end_the_process(machine) -> None:
+def test_another_processors_calls_end_the_process(machine: str) -> None:
     assert decided(machine, 0, mark=0x40000003) == KILL
     assert decided(machine, 0x40000000) == KILL
 
@@ -68,6 +68,6 @@ ARGUMENTS = {
 
 @pytest.mark.parametrize("case", ARGUMENTS)
 @pytest.mark.parametrize("machine", MACHINES)
-def test_arguments_decide_where_a_call_could_do_more_than_compute(machine, case) -> None:
+def test_arguments_decide_where_a_call_could_do_more_than_compute(machine: str, case: str) -> None:
     name, arguments, expected = ARGUMENTS[case]
     assert decided(machine, call_numbers(machine, checked=True)[name], *arguments) == expected

@@ -4,6 +4,7 @@ import os
 import stat
 import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 from web_runtime import runtime_package
@@ -12,7 +13,7 @@ from hnexport.deploy.javascript_runtime import PROVIDER_FILES, TESTED_VERSION, o
 from hnexport.errors import DeployError
 
 
-def test_a_folder_with_the_package_is_taken_as_it_is(tmp_path) -> None:
+def test_a_folder_with_the_package_is_taken_as_it_is(tmp_path: Path) -> None:
     folder = runtime_package(tmp_path / "package", version="9.9.9")
     with open_runtime(folder) as found:
         assert found.version == "9.9.9"
@@ -21,28 +22,28 @@ def test_a_folder_with_the_package_is_taken_as_it_is(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", ["package.json", "dist/ort.wasm.bundle.min.mjs", "dist/ort-wasm-simd-threaded.wasm"])
-def test_a_folder_that_lacks_a_file_is_refused(tmp_path, name) -> None:
+def test_a_folder_that_lacks_a_file_is_refused(tmp_path: Path, name: str) -> None:
     folder = runtime_package(tmp_path / "package")
     (folder / name).unlink()
     with pytest.raises(DeployError, match=f"{name} is missing: runtime is the folder of npm's package"):
         open_runtime(folder).__enter__()
 
 
-def test_another_package_is_refused(tmp_path) -> None:
+def test_another_package_is_refused(tmp_path: Path) -> None:
     folder = runtime_package(tmp_path / "package", name="onnxruntime-node")
     with pytest.raises(DeployError, match="its package.json has another name"):
         open_runtime(folder).__enter__()
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '"text"', ""])
-def test_a_description_that_is_none_is_refused(tmp_path, content) -> None:
+def test_a_description_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
     folder = runtime_package(tmp_path / "package")
     (folder / "package.json").write_text(content)
     with pytest.raises(DeployError, match=r"package\.json|another name"):
         open_runtime(folder).__enter__()
 
 
-def program(folder, body):
+def program(folder: Path, body: str) -> Path:
     """A program called npm, first in the path."""
     folder.mkdir()
     path = folder / "npm"
@@ -51,13 +52,15 @@ def program(folder, body):
     return folder
 
 
-def test_without_npm_the_message_says_what_to_do(tmp_path, monkeypatch) -> None:
+def test_without_npm_the_message_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DeployError, match="npm is not installed: install Node.js, or give runtime= a folder"):
         open_runtime(None).__enter__()
 
 
-def test_npm_is_asked_for_the_tested_version_and_only_what_is_needed_is_unpacked(tmp_path, monkeypatch) -> None:
+def test_npm_is_asked_for_the_tested_version_and_only_what_is_needed_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     package = runtime_package(tmp_path / "package", version=TESTED_VERSION)
     (package / "dist" / "other.mjs").write_text("not needed")
     with tarfile.open(tmp_path / "made.tgz", "w:gz") as archive:
@@ -86,7 +89,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("how", FAILURES)
-def test_a_failure_of_npm_is_told_in_its_words(tmp_path, monkeypatch, how) -> None:
+def test_a_failure_of_npm_is_told_in_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     folder = program(tmp_path / "bin", FAILURES[how])
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     with pytest.raises(DeployError, match=f"npm could not get onnxruntime-web@{TESTED_VERSION}: ") as raised:

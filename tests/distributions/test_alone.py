@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shared import Built
+from wheels import Environment, Wheels
 
 from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import read_manifest
@@ -16,13 +18,13 @@ FROM_INDEX = os.environ.get("HNEXPORT_INDEX") == "1"
 IMAGE = Path(__file__).parents[2] / "examples/images/cat.png"
 
 
-def test_pip_finds_nothing_broken_and_torch_is_not_there(alone) -> None:
+def test_pip_finds_nothing_broken_and_torch_is_not_there(alone: Environment) -> None:
     assert "No broken requirements" in alone.pip("check").stdout
     absent = "import importlib.util as u; print([n for n in ('torch', 'onnx', 'onnxscript') if u.find_spec(n)])"
     assert alone.run("python", "-c", absent).stdout.strip() == "[]"
 
 
-def test_a_bundle_loads_and_predicts(alone, built, tmp_path) -> None:
+def test_a_bundle_loads_and_predicts(alone: Environment, built: Built, tmp_path: Path) -> None:
     code = f"""
 import sys
 import numpy as np
@@ -44,7 +46,9 @@ assert not {{"torch", "onnx"}} & set(sys.modules)
     assert np.linalg.norm(found - reference) < 1e-5 * np.linalg.norm(reference)
 
 
-def test_a_repository_for_triton_is_written_and_plain_members_say_what_they_need(alone, built, tmp_path) -> None:
+def test_a_repository_for_triton_is_written_and_plain_members_say_what_they_need(
+    alone: Environment, built: Built, tmp_path: Path
+) -> None:
     command = ("hnexport", "deploy", "triton", built.path, "--out", tmp_path / "repository", "--name", "net")
     said = json.loads(alone.run(*command, "--models", "conditional,ensemble,python", "--json").stdout)
     assert said["models"] == ["net", "net-ensemble", "net-python"]
@@ -54,7 +58,7 @@ def test_a_repository_for_triton_is_written_and_plain_members_say_what_they_need
     assert "pip install hnexport" in refused.stderr
 
 
-def test_inspect_predict_golden_card_and_doctor_work(alone, built, tmp_path) -> None:
+def test_inspect_predict_golden_card_and_doctor_work(alone: Environment, built: Built, tmp_path: Path) -> None:
     shown = json.loads(alone.run("hnexport", "inspect", built.path, "--json").stdout)
     assert shown["manifest"]["members"] == built.manifest.members
     how = ("--resize", "--mean", "0", "--std", "1")
@@ -71,7 +75,7 @@ def test_inspect_predict_golden_card_and_doctor_work(alone, built, tmp_path) -> 
     assert torch["remedy"].startswith("pip install hnexport")
 
 
-def test_every_other_command_says_in_one_line_what_to_install(alone, built) -> None:
+def test_every_other_command_says_in_one_line_what_to_install(alone: Environment, built: Built) -> None:
     done = alone.run("hnexport", "verify", built.path, ok=False)
     (line,) = done.stderr.splitlines()
     assert line.startswith("Error: `hnexport verify` needs all of hnexport, and torch, onnx,")
@@ -92,13 +96,15 @@ with click.Context(cli) as context:
     assert {f"{name} True" for name in set(COMMANDS) - WORK_ALONE} == set(filter(None, said))
 
 
-def test_evaluate_says_what_to_install_beside_the_runtime(alone, built, tmp_path) -> None:
+def test_evaluate_says_what_to_install_beside_the_runtime(alone: Environment, built: Built, tmp_path: Path) -> None:
     done = alone.run("hnexport", "evaluate", built.path, tmp_path / "data.npz", ok=False)
     said = 'evaluating needs sklearn, which is not installed: pip install "hnexport-runtime[evaluate]"'
     assert (done.returncode, done.stderr.strip()) == (2, f"Error: {said}")
 
 
-def test_serve_says_what_to_install_beside_the_runtime_and_works_with_it(alone, built, serving_packages) -> None:
+def test_serve_says_what_to_install_beside_the_runtime_and_works_with_it(
+    alone: Environment, built: Built, serving_packages: Path
+) -> None:
     if not FROM_INDEX:
         done = alone.run("hnexport", "serve", built.path, ok=False)
         said = 'serving needs starlette, which is not installed: pip install "hnexport-runtime[serve]"'
@@ -120,7 +126,7 @@ assert not {{"torch", "onnx"}} & set(sys.modules)
     alone.run("python", "-c", code)
 
 
-def test_help_marks_what_needs_more(alone) -> None:
+def test_help_marks_what_needs_more(alone: Environment) -> None:
     text = " ".join(alone.run("hnexport", "--help").stdout.split())
     assert text.count("[needs pip install hnexport]") == len(COMMANDS) - len(WORK_ALONE)
     assert "[needs" not in text[text.index(" inspect ") : text.index(" locate ")]
@@ -129,14 +135,14 @@ def test_help_marks_what_needs_more(alone) -> None:
 @pytest.mark.parametrize(
     "name", ["hnexport.Ensemble", "hnexport.parity.verify", "hnexport.build.build", "hnexport.export.capture"]
 )
-def test_python_names_say_it_too(alone, name) -> None:
+def test_python_names_say_it_too(alone: Environment, name: str) -> None:
     module, _, attribute = name.rpartition(".")
     done = alone.run("python", "-c", f"from {module} import {attribute}", ok=False)
     what = "building" if module in ("hnexport.build", "hnexport.export") else name
     assert f"{what} needs all of hnexport, and torch, onnx" in done.stderr.splitlines()[-1]
 
 
-def test_both_together_share_no_file_and_each_removal_is_clean(alone, wheels) -> None:
+def test_both_together_share_no_file_and_each_removal_is_clean(alone: Environment, wheels: Wheels) -> None:
     alone.pip("install", "--quiet", "--no-index", "--no-deps", wheels.hnexport)
     code = """
 from importlib.metadata import files

@@ -1,5 +1,7 @@
 """The bundle of a small ensemble that is trained on digits."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from digits import Split, TrainedDigits, splits
@@ -17,7 +19,7 @@ def tested() -> Split:
 
 
 @pytest.fixture
-def archive(tmp_path, tested):
+def archive(tmp_path: Path, tested: Split) -> Path:
     """The digits to test with, as a `.npz` file."""
     np.savez(tmp_path / "test.npz", input=tested.images, label=tested.labels)
     return tmp_path / "test.npz"

@@ -1,10 +1,15 @@
 """Data in parts are the data: batches give the same samples and the same evaluation, and name what is damaged."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
+from digits import Split
+from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import parquet
+from shared import Built
 
 from hnexport.datasets import sizes
 from hnexport.errors import RuntimeInputError
@@ -16,8 +21,11 @@ from hnexport.spec.usage import Normalisation
 PICTURES = ReadOptions(pictures={"normalisation": Normalisation()})
 
 
+Forms = tuple[dict[str, Path], NDArray[np.float64], NDArray[np.int64]]
+
+
 @pytest.fixture
-def forms(tmp_path, tested):
+def forms(tmp_path: Path, tested: Split) -> Forms:
     """The same 40 digits in every form."""
     pixels = np.round(tested.images[:40, 0] * 255).astype(np.uint8)
     images, labels = (pixels / np.float32(255))[:, np.newaxis], tested.labels[:40]
@@ -42,13 +50,13 @@ def forms(tmp_path, tested):
 
 
 @pytest.fixture
-def in_parts(monkeypatch) -> None:
+def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """At most seven digits at a time."""
     monkeypatch.setattr(sizes, "AT_ONCE_BYTES", 7 * 4 * 64)
     monkeypatch.setattr("hnexport.evaluate.parquet._AT_ONCE", 7)
 
 
-def test_every_form_is_read_in_parts_and_again(digits, forms, in_parts) -> None:
+def test_every_form_is_read_in_parts_and_again(digits: Built, forms: Forms, in_parts: None) -> None:
     paths, images, labels = forms
     for name, path in paths.items():
         data = read_data(path, digits.manifest, digits.manifest.outputs[0], PICTURES)
@@ -60,7 +68,11 @@ def test_every_form_is_read_in_parts_and_again(digits, forms, in_parts) -> None:
             np.testing.assert_allclose(np.concatenate(parts), images, rtol=1e-6, err_msg=name)
 
 
-def test_an_evaluation_in_parts_is_the_evaluation(digits, forms, monkeypatch) -> None:
+def test_an_evaluation_in_parts_is_the_evaluation(
+    digits: Built,
+    forms: Forms,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     path, options = forms[0]["plain.npz"], EvaluateOptions(provider="cpu", artifacts=("onnx",))
     whole, steps = evaluate(digits.path, path, options=options), []
     monkeypatch.setattr(sizes, "AT_ONCE_BYTES", 7 * 4 * 64)
@@ -74,14 +86,14 @@ def test_an_evaluation_in_parts_is_the_evaluation(digits, forms, monkeypatch) ->
     assert counted == sorted(counted)
 
 
-def test_what_fits_is_read_once(digits, forms, tmp_path) -> None:
+def test_what_fits_is_read_once(digits: Built, forms: Forms, tmp_path: Path) -> None:
     path = forms[0]["plain.npz"]
     data = read_data(path, digits.manifest, digits.manifest.outputs[0], PICTURES)
     path.unlink()
     assert sum(len(part["input"]) for part in data.batches) == 40
 
 
-def test_a_damaged_picture_of_a_later_part_is_named(digits, forms, in_parts) -> None:
+def test_a_damaged_picture_of_a_later_part_is_named(digits: Built, forms: Forms, in_parts: None) -> None:
     paths, _, labels = forms
     broken = sorted((paths["folder"] / str(labels[-1])).iterdir())[-1]
     broken.write_bytes(b"\x89PNG and no more")
@@ -94,7 +106,7 @@ def test_a_damaged_picture_of_a_later_part_is_named(digits, forms, in_parts) -> 
         evaluate(digits.path, paths["pictures.parquet"], options=EvaluateOptions(provider="cpu", reading=PICTURES))
 
 
-def test_data_without_samples_are_refused(digits, tmp_path) -> None:
+def test_data_without_samples_are_refused(digits: Built, tmp_path: Path) -> None:
     none = np.zeros((0, 1, 8, 8), np.float32)
     np.savez(tmp_path / "none.npz", input=none, label=np.zeros(0, int))
     schema = pa.schema({"input": pa.list_(pa.float32()), "label": pa.int64()})
@@ -105,7 +117,9 @@ def test_data_without_samples_are_refused(digits, tmp_path) -> None:
                 read_data(tmp_path / name, digits.manifest, digits.manifest.outputs[0], ReadOptions(), targets=targets)
 
 
-def test_pictures_behind_a_batch_of_arrays_are_told_and_normalised_as_asked(digits, forms, in_parts) -> None:
+def test_pictures_behind_a_batch_of_arrays_are_told_and_normalised_as_asked(
+    digits: Built, forms: Forms, in_parts: None
+) -> None:
     paths, _, labels = forms
     folder = paths["arrays"]
     last = folder / str(labels[-1])

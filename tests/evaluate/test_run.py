@@ -1,28 +1,34 @@
 """`evaluate` says of a bundle what its members' own logits say."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from digits import Split
+from shared import Built
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
 from hnexport.errors import BundleError, RuntimeInputError
 from hnexport.evaluate import EvaluateOptions, evaluate
-from hnexport.runtime import load
+from hnexport.runtime import LoadedEnsemble, load
 
 
 @pytest.fixture(scope="module")
-def loaded(digits):
+def loaded(digits: Built) -> LoadedEnsemble:
     return load(digits.path, provider="cpu")
 
 
 @pytest.fixture
-def strange(tmp_path, tested):
+def strange(tmp_path: Path, tested: Split) -> Path:
     """Digits whose pixels are shuffled."""
     order = np.random.default_rng(0).permutation(64)
     np.savez(tmp_path / "strange.npz", input=tested.images.reshape(-1, 64)[:, order].reshape(-1, 1, 8, 8))
     return tmp_path / "strange.npz"
 
 
-def test_members_and_ensemble_have_the_scores_of_their_predictions(digits, archive, tested, loaded) -> None:
+def test_members_and_ensemble_have_the_scores_of_their_predictions(
+    digits: Built, archive: Path, tested: Split, loaded: LoadedEnsemble
+) -> None:
     found = evaluate(digits.path, archive, options=EvaluateOptions(provider="cpu"))
     assert (found.samples, found.members, found.digest) == (len(tested.labels), (0, 1, 2), digits.digest)
     (source,) = found.sources
@@ -35,7 +41,9 @@ def test_members_and_ensemble_have_the_scores_of_their_predictions(digits, archi
     assert source.classification.ensemble.accuracy > 0.9  # it has learned to read
 
 
-def test_disagreement_separates_what_does_not_belong(digits, archive, strange, tested, loaded) -> None:
+def test_disagreement_separates_what_does_not_belong(
+    digits: Built, archive: Path, strange: Path, tested: Split, loaded: LoadedEnsemble
+) -> None:
     found = evaluate(digits.path, archive, options=EvaluateOptions(ood=strange, provider="cpu"))
     own, other = loaded.predict_mean(tested.images), loaded.predict_mean(np.load(strange)["input"])
     truth = np.repeat([0, 1], len(tested.labels))
@@ -47,14 +55,14 @@ def test_disagreement_separates_what_does_not_belong(digits, archive, strange, t
     assert found.ood_samples == len(tested.labels)
 
 
-def test_some_members_are_evaluated_alone(digits, archive) -> None:
+def test_some_members_are_evaluated_alone(digits: Built, archive: Path) -> None:
     whole = evaluate(digits.path, archive).sources[0].classification
     found = evaluate(digits.path, archive, options=EvaluateOptions(members=[2, 0]))
     assert found.members == (2, 0)
     assert found.sources[0].classification.each == (whole.each[2], whole.each[0])
 
 
-def test_options_that_mean_nothing_are_refused(digits, archive) -> None:
+def test_options_that_mean_nothing_are_refused(digits: Built, archive: Path) -> None:
     for options, message in (
         (EvaluateOptions(bins=0), "bins must be a whole number from 1"),
         (EvaluateOptions(output="scores"), "'scores' is no output that can be evaluated: choose among logits"),

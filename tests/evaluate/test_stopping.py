@@ -1,9 +1,11 @@
 """A rule is chosen so that what it costs on other data is what was stated."""
 
 import contextlib
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.stats import beta, binom
 
 from hnexport.errors import RuntimeInputError
@@ -14,7 +16,9 @@ from hnexport.evaluate.stopping import THRESHOLDS, choose, member_order
 from hnexport.runtime import Until
 
 
-def _ensemble(rows: int, seed: int = 0, members: int = 5, noise: float = 0.7):
+def _ensemble(
+    rows: int, seed: int = 0, members: int = 5, noise: float = 0.7
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Logits of members that are mostly right, and what is."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 10, rows)
@@ -23,14 +27,14 @@ def _ensemble(rows: int, seed: int = 0, members: int = 5, noise: float = 0.7):
     return 2 * (shared + noise * random.normal(size=(members, rows, 10))), labels
 
 
-def _two_classes(*probabilities):
+def _two_classes(*probabilities: object) -> Any:
     """Logits `[member, row, 2]` of members whose probability of the first class is given for each row."""
     p = np.array(probabilities)
     return np.log(np.stack([p, 1 - p], axis=-1))
 
 
 @pytest.mark.parametrize(("count", "rows"), [(0, 500), (3, 500), (40, 1000), (999, 1000), (200, 50_000)])
-def test_bounds_of_a_share_are_those_of_clopper_and_pearson(count, rows) -> None:
+def test_bounds_of_a_share_are_those_of_clopper_and_pearson(count: int, rows: int) -> None:
     assert share_above(count, rows, 0.04) == pytest.approx(beta.ppf(0.96, count + 1, rows - count), rel=1e-9)
     below = beta.ppf(0.01, count, rows - count + 1) if count else 0.0
     assert share_below(count, rows, 0.01) == pytest.approx(below, rel=1e-9)
@@ -38,7 +42,7 @@ def test_bounds_of_a_share_are_those_of_clopper_and_pearson(count, rows) -> None
 
 
 @pytest.mark.parametrize("share", [0.001, 0.004, 0.02, 0.3])
-def test_a_bound_of_few_rows_holds_as_often_as_it_says(share) -> None:
+def test_a_bound_of_few_rows_holds_as_often_as_it_says(share: float) -> None:
     missed = sum(binom.pmf(count, 300, share) for count in range(301) if share_above(count, 300, 0.05) < share)
     assert missed <= 0.05
 
@@ -119,7 +123,7 @@ def test_the_threshold_is_the_last_one_whose_bound_is_within_what_was_stated() -
     own = logits[list(found.order)]
     whole = prefixes(own, labels).answers[-1]
 
-    def by(confidence):
+    def by(confidence: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         used = members_used(own, [Until(confidence=confidence)])[0]
         return used, prefixes(own, labels).at(used)[1]
 
@@ -213,7 +217,9 @@ def test_a_calibration_error_cannot_be_shown_to_stay_by_rows_too_few_to_show_an_
         (np.zeros(100, np.int64), np.inf, "some here are not"),
     ],
 )
-def test_a_rule_is_not_chosen_on_what_is_no_logits_and_labels(labels, value, said) -> None:
+def test_a_rule_is_not_chosen_on_what_is_no_logits_and_labels(
+    labels: NDArray[np.float64] | NDArray[np.int64], value: float, said: str
+) -> None:
     logits = _ensemble(100)[0]
     logits[3, 7, 2] += value
     with pytest.raises(RuntimeInputError, match=said):
@@ -241,7 +247,7 @@ def test_what_no_threshold_can_show_is_refused() -> None:
         ({"max_changed": 0.1, "order": (0, 1, 2, 3, 3)}, "order has each of 5 members once"),
     ],
 )
-def test_what_makes_no_sense_is_refused(asked, said) -> None:
+def test_what_makes_no_sense_is_refused(asked: dict[str, Any], said: str) -> None:
     with pytest.raises(RuntimeInputError, match=said):
         choose(*_ensemble(100), **asked)
 

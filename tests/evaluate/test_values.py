@@ -1,9 +1,12 @@
 """Scores of values agree with scoringrules and SciPy; a bundle whose output is a value is evaluated by them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scoringrules
 from diabetes import TrainedRegressors, held_out
+from numpy.typing import NDArray
 from scipy import stats
 from shared import built_kind
 from sklearn.metrics import root_mean_squared_error
@@ -14,16 +17,18 @@ from hnexport.evaluate.page import evaluation_page
 from hnexport.evaluate.values import compared_values, crps_normal, crps_of, regress
 from hnexport.runtime import load
 
+Drawn = tuple[NDArray[np.float64], NDArray[np.float64]]
+
 
 @pytest.fixture(scope="module")
-def drawn():
+def drawn() -> Drawn:
     """Values `[member, sample, element]` around targets `[sample, element]`."""
     random = np.random.default_rng(0)
     targets = random.standard_normal((200, 3))
     return targets + 0.5 * random.standard_normal((5, 200, 3)) + 0.1, targets
 
 
-def test_scores_are_those_of_two_libraries(drawn) -> None:
+def test_scores_are_those_of_two_libraries(drawn: Drawn) -> None:
     values, targets = drawn
     found, mean, deviation = regress(values, targets), values.mean(axis=0), values.std(axis=0)
     assert found.rmse == pytest.approx(np.sqrt(((mean - targets) ** 2).mean()))
@@ -38,7 +43,7 @@ def test_scores_are_those_of_two_libraries(drawn) -> None:
     assert inside[0.9] == pytest.approx(((targets >= low) & (targets <= high)).mean())
 
 
-def test_one_value_alone_has_the_distance_as_its_score(drawn) -> None:
+def test_one_value_alone_has_the_distance_as_its_score(drawn: Drawn) -> None:
     values, targets = drawn
     alone = regress(values[:1], targets)
     assert (alone.nll, alone.crps, alone.intervals) == (None, None, ())
@@ -48,12 +53,16 @@ def test_one_value_alone_has_the_distance_as_its_score(drawn) -> None:
     assert crps_of(values[:1], targets) == pytest.approx(np.abs(values[0] - targets))
 
 
-def test_members_that_agree_on_what_is_wrong_are_infinitely_wrong(drawn) -> None:
+def test_members_that_agree_on_what_is_wrong_are_infinitely_wrong(
+    drawn: Drawn,
+) -> None:
     values, targets = drawn
     assert regress(np.repeat(values[:1], 3, axis=0), targets).nll == np.inf
 
 
-def test_values_that_are_no_numbers_are_refused_by_their_place(drawn) -> None:
+def test_values_that_are_no_numbers_are_refused_by_their_place(
+    drawn: Drawn,
+) -> None:
     values, targets = drawn
     broken = values.copy()
     broken[1, 7, 2] = np.inf
@@ -63,7 +72,7 @@ def test_values_that_are_no_numbers_are_refused_by_their_place(drawn) -> None:
         regress(broken, targets)
 
 
-def test_the_largest_difference_of_a_number_is_told(drawn) -> None:
+def test_the_largest_difference_of_a_number_is_told(drawn: Drawn) -> None:
     values, _ = drawn
     other = values.copy()
     other[1, 7, 2] += 0.5
@@ -71,7 +80,7 @@ def test_the_largest_difference_of_a_number_is_told(drawn) -> None:
     assert compared_values(other, values, "first").ensemble == pytest.approx(0.1)
 
 
-def test_a_bundle_of_values_is_evaluated_from_every_source(tmp_path) -> None:
+def test_a_bundle_of_values_is_evaluated_from_every_source(tmp_path: Path) -> None:
     bundle = built_kind("diabetes", TrainedRegressors()).path
     features, targets = held_out()
     np.savez(tmp_path / "test.npz", input=features, target=targets)
@@ -89,7 +98,7 @@ def test_a_bundle_of_values_is_evaluated_from_every_source(tmp_path) -> None:
     assert page.count("<tr><td>member ") == 3
 
 
-def test_targets_of_values_are_finite_numbers(tmp_path) -> None:
+def test_targets_of_values_are_finite_numbers(tmp_path: Path) -> None:
     bundle = built_kind("diabetes", TrainedRegressors()).path
     np.savez(tmp_path / "test.npz", input=np.zeros((2, 10), np.float32), target=np.array([[0.0], [np.nan]]))
     with pytest.raises(RuntimeInputError, match="a target is not finite"):

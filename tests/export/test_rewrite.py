@@ -7,6 +7,7 @@ import onnx_ir as ir
 import pytest
 import torch
 from ensembles import of_pipeline
+from fixture_types import MakeNetwork, MakePipeline, MakeSpec, MakeTensors
 
 from hnexport.export import capture, write_onnx
 from hnexport.export.rewrite import pool_globally
@@ -16,14 +17,19 @@ from hnexport.spec import HypernetSpec
 
 
 @pytest.fixture(scope="module")
-def model(make_spec, make_network, make_pipeline, tmp_path_factory):
+def model(
+    make_spec: MakeSpec,
+    make_network: MakeNetwork,
+    make_pipeline: MakePipeline,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> onnx.ModelProto:
     folder = tmp_path_factory.mktemp("rewritten")
     pipeline = make_pipeline(make_spec(network=make_network(blocks_per_group=2)))
     write_onnx(capture(of_pipeline(pipeline)), folder, {})
     return onnx.load(folder / "model.onnx", load_external_data=False)
 
 
-def test_no_chunk_is_copied_twice_and_no_single_chunk_is_copied(model) -> None:
+def test_no_chunk_is_copied_twice_and_no_single_chunk_is_copied(model: onnx.ModelProto) -> None:
     counts = Counter(node.op_type for node in model.graph.node)
     assert counts["Concat"] == counts["Transpose"] == 0
     users = Counter(name for node in model.graph.node for name in node.input)
@@ -32,14 +38,14 @@ def test_no_chunk_is_copied_twice_and_no_single_chunk_is_copied(model) -> None:
     assert all(len(node.output) > 1 and all(users[name] == 1 for name in node.output) for node in splits)
 
 
-def test_the_mean_over_the_image_is_a_global_pool(model) -> None:
+def test_the_mean_over_the_image_is_a_global_pool(model: onnx.ModelProto) -> None:
     pools = [node.name for node in model.graph.node if node.op_type in ("GlobalAveragePool", "ReduceMean")]
     assert pools == ["pool/GlobalAveragePool"]
 
 
 @pytest.mark.parametrize("hypernet", [HypernetSpec(), HypernetSpec(hidden_layers=(5,), bias=True)], ids=repr)
 def test_a_joined_basis_is_laid_out_by_output_channel_in_the_same_number_of_elements(
-    hypernet, make_spec, make_tensors
+    hypernet: HypernetSpec, make_spec: MakeSpec, make_tensors: MakeTensors
 ) -> None:
     spec = make_spec(hypernet=hypernet)
     tensors = make_tensors(spec)
@@ -59,7 +65,7 @@ def test_a_joined_basis_is_laid_out_by_output_channel_in_the_same_number_of_elem
 @pytest.mark.parametrize(
     ("axes", "keepdims", "pooled"), [([2, 3], 1, 1), ([-1, -2], 1, 1), ([1, 2], 1, 0), ([2, 3], 0, 0)]
 )
-def test_only_a_mean_over_height_and_width_becomes_a_pool(axes, keepdims, pooled) -> None:
+def test_only_a_mean_over_height_and_width_becomes_a_pool(axes: list[int], keepdims: int, pooled: int) -> None:
     image = ir.Value(name="x", shape=ir.Shape([2, 3, 4, 4]), type=ir.TensorType(ir.DataType.FLOAT))
     over = ir.Value(name="axes", const_value=ir.tensor(axes, dtype=ir.DataType.INT64))
     mean = ir.node("ReduceMean", [image, over], {"keepdims": keepdims})

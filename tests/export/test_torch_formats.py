@@ -1,10 +1,15 @@
 """TorchScript and .pt2."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from ensembles import of_pipeline
+from fixture_types import MakeImages, MakePipeline, MakeSpec
 from torch import Tensor, nn
 from torch._higher_order_ops import while_loop
+from torch.fx.graph_module import GraphModule
 
 from hnexport.ensemble import Ensemble
 from hnexport.errors import CaptureError, ExportError
@@ -25,11 +30,11 @@ CASES = {
 }
 
 
-def load_torchscript(path):
+def load_torchscript(path: Path) -> Any:
     return torch.jit.load(str(path))
 
 
-def load_pt2(path):
+def load_pt2(path: Path) -> GraphModule:
     return torch.export.load(path).module()
 
 
@@ -39,7 +44,12 @@ FORMATS = {"torchscript": (write_torchscript, load_torchscript), "pt2": (write_p
 @pytest.mark.parametrize("file_format", FORMATS)
 @pytest.mark.parametrize("case", CASES)
 def test_a_file_computes_what_the_pipeline_computes_bit_for_bit(
-    case, file_format, make_spec, make_pipeline, make_images, tmp_path
+    case: str,
+    file_format: str,
+    make_spec: MakeSpec,
+    make_pipeline: MakePipeline,
+    make_images: MakeImages,
+    tmp_path: Path,
 ) -> None:
     write, load = FORMATS[file_format]
     pipeline = make_pipeline(make_spec(**CASES[case]))
@@ -54,7 +64,9 @@ def test_a_file_computes_what_the_pipeline_computes_bit_for_bit(
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
-def test_a_folder_that_does_not_exist_is_an_export_error(file_format, make_spec, make_pipeline, tmp_path) -> None:
+def test_a_folder_that_does_not_exist_is_an_export_error(
+    file_format: str, make_spec: MakeSpec, make_pipeline: MakePipeline, tmp_path: Path
+) -> None:
     with pytest.raises(ExportError, match="export of wrn-10-2-hypernet-3 failed"):
         FORMATS[file_format][0](capture(of_pipeline(make_pipeline(make_spec()))), tmp_path / "missing" / "file")
 
@@ -73,7 +85,9 @@ class Masked(nn.Module):
         return self.head((hidden * keep[..., None]).sum(1) / keep.sum(1, keepdim=True).clamp(min=1))
 
 
-def test_a_program_over_two_inputs_takes_a_batch_of_one_and_refuses_unequal_batches(tmp_path, monkeypatch) -> None:
+def test_a_program_over_two_inputs_takes_a_batch_of_one_and_refuses_unequal_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The tracer's guards shut out sizes of 1; they are there again when the file is loaded."""
     torch.manual_seed(0)
     inputs = {"tokens": torch.ones(2, 5, dtype=torch.int64), "keep": torch.ones(2, 5, dtype=torch.bool)}
@@ -93,7 +107,7 @@ def test_a_program_over_two_inputs_takes_a_batch_of_one_and_refuses_unequal_batc
 
 def test_a_loop_is_refused_by_its_name() -> None:
     class Looping(torch.nn.Module):
-        def forward(self, x):
+        def forward(self, x: Tensor) -> Tensor:
             step = while_loop(lambda n, _: n < 3, lambda n, y: (n + 1, y * 2), (torch.tensor(0), x))
             return step[1]
 

@@ -41,7 +41,7 @@ def test_an_input_may_be_a_table_a_scalar_or_a_mask() -> None:
         ("tokens=int64[batch]:9..0", "the smaller number first"),
     ],
 )
-def test_an_input_that_is_written_otherwise_is_refused(text, message) -> None:
+def test_an_input_that_is_written_otherwise_is_refused(text: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         read_input(text)
 
@@ -62,6 +62,6 @@ def test_outputs_have_names_and_kinds() -> None:
 
 
 @pytest.mark.parametrize("texts", [("=logits",), ("x=probabilities",), ("x=logits:one",), ("x", "x"), ("x=value:1",)])
-def test_an_output_that_is_written_otherwise_is_refused(texts) -> None:
+def test_an_output_that_is_written_otherwise_is_refused(texts: tuple[str, ...]) -> None:
     with pytest.raises(SpecError, match="expected each once as NAME, NAME=value"):
         read_outputs(texts)

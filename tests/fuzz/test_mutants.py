@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from fixture_types import MakeSpec, MakeTensors
 from fuzzing import Mutant, Sources, failures
 from hypnettorch_ensembles import Case
 from hypnettorch_ensembles import build as build_ensemble
-from shared import build_once, built_list
+from shared import Built, build_once, built_list
+from zygote import Zygote
 
 from hnexport.build import BuildOptions
 from hnexport.bundle import Format
@@ -24,7 +26,9 @@ MUTANTS = [Mutant(kind=kind, seed=SEED, number=number) for kind, count in COUNTS
 
 
 @pytest.fixture(scope="module")
-def sources(built, make_spec, make_tensors, tmp_path_factory) -> Sources:
+def sources(
+    built: Built, make_spec: MakeSpec, make_tensors: MakeTensors, tmp_path_factory: pytest.TempPathFactory
+) -> Sources:
     folder = tmp_path_factory.mktemp("sources")
     spec = make_spec()
     exact = Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test")
@@ -45,6 +49,6 @@ def sources(built, make_spec, make_tensors, tmp_path_factory) -> Sources:
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
-def test_a_mutant_ends_in_an_answer(mutant, sources, zygote, tmp_path) -> None:
+def test_a_mutant_ends_in_an_answer(mutant: Mutant, sources: Sources, zygote: Zygote, tmp_path: Path) -> None:
     found = list(failures(mutant, sources, zygote, tmp_path, every=EVERY))
     assert not found, "\n" + "\n".join(found)

@@ -1,9 +1,11 @@
 """A generator of any network: slots are what the plan says, and an id that does not exist leaves none of a member."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from hnexport.errors import CheckpointError, SpecError
 from hnexport.hypernet.bases import round_bases
@@ -25,7 +27,9 @@ SLOTS = (
 )
 
 
-def pieces(hypernet, chunks, shape, offset=0):
+def pieces(
+    hypernet: str, chunks: tuple[int, int] | range | tuple[int], shape: tuple[int, ...], offset: int = 0
+) -> tuple[Any, ...]:
     return tuple(Piece(hypernet=hypernet, chunk=chunk, offset=offset, shape=shape) for chunk in chunks)
 
 
@@ -57,7 +61,7 @@ SPEC = GeneratorSpec(
 )
 
 
-def tensors(spec=SPEC):
+def tensors(spec: GeneratorSpec = SPEC) -> dict[str, Tensor]:
     random = torch.Generator().manual_seed(0)
     found = {}
     for stored in unquantised(stored_tensors(spec)):
@@ -69,7 +73,7 @@ def tensors(spec=SPEC):
     return round_bases(stored_tensors(spec), found)
 
 
-def naive_basis(held, hypernet):
+def naive_basis(held: dict[str, Tensor], hypernet: str) -> Tensor:
     """Element by element where it is stored as integers."""
     basis, scales = held[f"hypernet.{hypernet}.basis"], held.get(f"hypernet.{hypernet}.basis_scales")
     if scales is None:
@@ -85,7 +89,7 @@ def naive_basis(held, hypernet):
     return made
 
 
-def naive_chunk(held, hypernet, member, chunk):
+def naive_chunk(held: dict[str, Tensor], hypernet: str, member: int, chunk: int) -> Any:
     hidden = held[f"hypernet.{hypernet}.embedding"][member, chunk]
     hidden = (hidden @ held[f"hypernet.{hypernet}.hidden1.weight"] + held[f"hypernet.{hypernet}.hidden1.bias"]).relu()
     return hidden @ naive_basis(held, hypernet) + held[f"hypernet.{hypernet}.bias"]
@@ -93,13 +97,13 @@ def naive_chunk(held, hypernet, member, chunk):
 
 @pytest.mark.parametrize("dtype", BasisDtype)
 @pytest.mark.parametrize("member", range(3))
-def test_every_slot_is_what_the_plan_says(member, dtype) -> None:
+def test_every_slot_is_what_the_plan_says(member: int, dtype: BasisDtype) -> None:
     hypernet = dataclasses.replace(SPEC.hypernet, basis_dtype=dtype)
     spec = dataclasses.replace(SPEC, hypernet=hypernet)
     held = tensors(spec)
     weights = WeightGenerator(spec, held)(torch.tensor(member))
 
-    def chunk(name, number):
+    def chunk(name: str, number: int) -> Any:
         return naive_chunk(held, name, member, number)
 
     expected = {
@@ -118,7 +122,7 @@ def test_every_slot_is_what_the_plan_says(member, dtype) -> None:
 
 
 @pytest.mark.parametrize("cond_id", [-1, 3, 2**40, -(2**63)])
-def test_for_an_id_that_does_not_exist_all_that_depends_on_the_member_or_is_guarded_is_nan(cond_id) -> None:
+def test_for_an_id_that_does_not_exist_all_that_depends_on_the_member_or_is_guarded_is_nan(cond_id: int) -> None:
     held = tensors()
     weights = WeightGenerator(SPEC, held)(torch.tensor(cond_id))
     for name in (*PLAN.assembly, "own", "head"):
@@ -160,7 +164,7 @@ def test_the_table_is_of_hypernetworks_then_of_slots_in_their_dtypes() -> None:
         ("member.own", torch.zeros(2, 2, 2), r"expected shape \[3, 2, 2\], found \[2, 2, 2\]"),
     ],
 )
-def test_a_tensor_of_another_shape_or_kind_of_number_is_refused(name, tensor, message) -> None:
+def test_a_tensor_of_another_shape_or_kind_of_number_is_refused(name: str, tensor: Tensor, message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         WeightGenerator(SPEC, tensors() | {name: tensor})
 
@@ -183,6 +187,6 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("changes", "message"), WRONG.values(), ids=WRONG.keys())
-def test_a_description_that_contradicts_itself_is_refused(changes, message) -> None:
+def test_a_description_that_contradicts_itself_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         dataclasses.replace(SPEC, **changes)

@@ -11,11 +11,11 @@ ONE = InternalHypernet(name="one", chunks=3, chunk_size=12, embedding_size=2)
 SLOT = Slot(name="w", shape=(4, 6))
 
 
-def piece(chunk=0, offset=0, shape=(12,), hypernet="one"):
+def piece(chunk: int = 0, offset: int = 0, shape: tuple[int, ...] = (12,), hypernet: str = "one") -> Piece:
     return Piece(hypernet=hypernet, chunk=chunk, offset=offset, shape=shape)
 
 
-def plan(*pieces, axis=None, name="w"):
+def plan(*pieces: Piece, axis: int | None = None, name: str = "w") -> ChunkPlan:
     return ChunkPlan(hypernets=(ONE,), assembly={name: Assembly(pieces=pieces, axis=axis)})
 
 
@@ -29,7 +29,7 @@ FITTING = {
 
 
 @pytest.mark.parametrize("found", FITTING.values(), ids=FITTING.keys())
-def test_pieces_that_make_up_the_slot_are_accepted(found) -> None:
+def test_pieces_that_make_up_the_slot_are_accepted(found: ChunkPlan) -> None:
     check_plan(found, [SLOT])
     assert (found.chunks, found.output_size) == (3, 12)
 
@@ -49,7 +49,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("found", "message"), WRONG.values(), ids=WRONG.keys())
-def test_pieces_that_do_not_make_up_the_slot_are_refused(found, message) -> None:
+def test_pieces_that_do_not_make_up_the_slot_are_refused(found: ChunkPlan, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         check_plan(found, [SLOT])
 
@@ -59,7 +59,7 @@ def test_a_slot_of_no_pieces_is_refused() -> None:
         Assembly(pieces=())
 
 
-def layers(**assemblies):
+def layers(**assemblies: Assembly) -> ChunkPlan:
     return ChunkPlan(hypernets=(ONE,), assembly=assemblies)
 
 
@@ -96,5 +96,5 @@ APART = {
 
 
 @pytest.mark.parametrize("found", APART.values(), ids=APART.keys())
-def test_all_other_chunks_stay_apart(found) -> None:
+def test_all_other_chunks_stay_apart(found: ChunkPlan) -> None:
     assert joined_bases(found) == {}

@@ -2,9 +2,12 @@
 
 import io
 import struct
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pictures import read_images
 
 from hnexport.errors import RuntimeInputError
@@ -18,7 +21,7 @@ SPEC = PipelineSpec(
 VALUES = np.random.default_rng(0).standard_normal((2, 3, 6, 9)).astype(np.float32)
 
 
-def read(path):
+def read(path: Path) -> NDArray[Any]:
     return read_images([path], SPEC).images
 
 
@@ -34,7 +37,7 @@ TAKEN = {
 
 
 @pytest.mark.parametrize("array", TAKEN.values(), ids=TAKEN.keys())
-def test_the_same_numbers_come_out(tmp_path, array) -> None:
+def test_the_same_numbers_come_out(tmp_path: Path, array: NDArray[np.float16] | NDArray[np.float32]) -> None:
     np.save(tmp_path / "a.npy", array)
     found = read(tmp_path / "a.npy")
     assert found.dtype == np.dtype("=f4")
@@ -42,22 +45,22 @@ def test_the_same_numbers_come_out(tmp_path, array) -> None:
     assert np.array_equal(found, array.reshape(-1, 3, 6, 9).astype(np.float32), equal_nan=True)
 
 
-def header(text, version=(1, 0)):
+def header(text: str, version: tuple[int, int] = (1, 0)) -> bytes:
     data = text.encode() + b"\n"
     return b"\x93NUMPY" + bytes(version) + struct.pack("<H" if version == (1, 0) else "<I", len(data)) + data
 
 
-def described(shape, descr="'<f4'", order=False) -> str:
+def described(shape: tuple[int, ...] | str, descr: str = "'<f4'", order: bool = False) -> str:
     return f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}"
 
 
-def saved(array, **options):
+def saved(array: Any, **options: bool) -> bytes:
     stream = io.BytesIO()
     np.save(stream, array, **options)
     return stream.getvalue()
 
 
-def zipped():
+def zipped() -> bytes:
     stream = io.BytesIO()
     np.savez(stream, images=VALUES)
     return stream.getvalue()
@@ -91,19 +94,19 @@ BAD = {
 
 
 @pytest.mark.parametrize(("content", "message"), BAD.values(), ids=BAD.keys())
-def test_what_cannot_be_taken_is_refused_by_name(tmp_path, content, message) -> None:
+def test_what_cannot_be_taken_is_refused_by_name(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.npy").write_bytes(content)
     with pytest.raises(RuntimeInputError, match=f"a.npy.*{message}") as caught:
         read(tmp_path / "a.npy")
     assert len(str(caught.value)) < 800
 
 
-def test_the_old_headers_of_python_2_are_read(tmp_path) -> None:
+def test_the_old_headers_of_python_2_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_bytes(header(described("(2L, 3L, 6L, 9L)")) + VALUES.tobytes())
     assert np.array_equal(read(tmp_path / "a.npy"), VALUES)
 
 
-def test_an_archive_of_arrays_is_refused_with_what_to_do(tmp_path) -> None:
+def test_an_archive_of_arrays_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(zipped())
     with pytest.raises(
         RuntimeInputError, match=r"a.npz is an archive of arrays \(.npz\): save the one with the images"
@@ -111,7 +114,7 @@ def test_an_archive_of_arrays_is_refused_with_what_to_do(tmp_path) -> None:
         read(tmp_path / "a.npz")
 
 
-def test_some_samples_of_an_array_are_read_alone_and_not_in_fortran_order(tmp_path) -> None:
+def test_some_samples_of_an_array_are_read_alone_and_not_in_fortran_order(tmp_path: Path) -> None:
     tensor = TensorSpec(name="x", dtype="float32", shape=(BATCH, 3, 2))
     array = np.arange(42, dtype=np.float16).reshape(7, 3, 2)
     np.save(tmp_path / "a.npy", array)

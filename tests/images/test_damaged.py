@@ -4,6 +4,8 @@
 """
 
 import os
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ MUTANTS = 200 if os.environ.get("HNEXPORT_FUZZ") == "1" else 50
 SEEDS = seeds()
 
 
-def mutant(content, random):
+def mutant(content: Any, random: np.random.Generator) -> bytes:
     """One to five changes, more often near the start, where the sizes are; one in ten is cut as well."""
     found = bytearray(content)
     reach = min(len(found), 120) if random.random() < 0.6 else len(found)
@@ -38,7 +40,7 @@ def mutant(content, random):
 
 
 @pytest.mark.parametrize("kind", SEEDS)
-def test_a_damaged_file_is_a_picture_or_an_error_that_names_it(tmp_path, kind) -> None:
+def test_a_damaged_file_is_a_picture_or_an_error_that_names_it(tmp_path: Path, kind: str) -> None:
     path = tmp_path / ("a.npy" if kind == "npy" else "a.bin")
     random = np.random.default_rng(list(SEEDS).index(kind))
     errors = []

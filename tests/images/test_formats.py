@@ -1,6 +1,8 @@
 """Animations and files of several pages: which frame is meant is said, never guessed."""
 
 import struct
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,35 +24,35 @@ OPTIONS = {
 }
 
 
-def several(kind):
+def several(kind: str) -> bytes:
     return encoded(FRAMES[0], kind, save_all=True, append_images=[one.copy() for one in FRAMES[1:]], **OPTIONS[kind])
 
 
 @pytest.fixture(params=OPTIONS)
-def path(request, tmp_path):
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     found = tmp_path / "a.bin"
     found.write_bytes(several(request.param))
     return found
 
 
-def test_several_frames_are_refused_with_their_number_and_what_to_type(path) -> None:
+def test_several_frames_are_refused_with_their_number_and_what_to_type(path: Path) -> None:
     with pytest.raises(RuntimeInputError, match=r"a.bin holds 3 frames or pages: choose one, .*with frame=0$"):
         read_images([path], pixels_spec())
 
 
 @pytest.mark.parametrize("frame", [0, 1, 2])
-def test_the_frame_that_was_named_is_read(path, frame) -> None:
+def test_the_frame_that_was_named_is_read(path: Path, frame: int) -> None:
     found = read_images([path], pixels_spec(), frame=frame).images
     np.testing.assert_allclose(found.astype(int), LEVELS[frame], atol=2)
 
 
-def test_a_frame_that_does_not_exist_is_refused_with_those_that_do(path) -> None:
+def test_a_frame_that_does_not_exist_is_refused_with_those_that_do(path: Path) -> None:
     with pytest.raises(RuntimeInputError, match=r"a.bin has no frame 3: it holds 3, numbered 0 to 2"):
         read_images([path], pixels_spec(), frame=3)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "AVIF", "BMP", "PPM"])
-def test_a_single_picture_is_frame_0(tmp_path, kind) -> None:
+def test_a_single_picture_is_frame_0(tmp_path: Path, kind: str) -> None:
     (tmp_path / "a.bin").write_bytes(encoded(FRAMES[1], kind))
     plain, named = (read_images([tmp_path / "a.bin"], pixels_spec(), frame=frame).images for frame in (None, 0))
     assert np.array_equal(plain, named)
@@ -59,12 +61,12 @@ def test_a_single_picture_is_frame_0(tmp_path, kind) -> None:
 
 
 @pytest.mark.parametrize("frame", [-1, 10_000, 10**5000, 1.0, True, "0"], ids=lambda frame: str(type(frame)))
-def test_a_frame_is_a_whole_number(tmp_path, frame) -> None:
+def test_a_frame_is_a_whole_number(tmp_path: Path, frame: Any) -> None:
     with pytest.raises(RuntimeInputError, match="frame must be "):
         read_images([tmp_path / "missing.png"], pixels_spec(), frame=frame)
 
 
-def with_previews(content):
+def with_previews(content: bytes) -> bytes:
     """The pictures behind the first of an MPO file become "large thumbnails": the kind in their entries is changed."""
     found = bytearray(content)
     start = content.index(b"MPF\0") + 4
@@ -77,20 +79,20 @@ def with_previews(content):
     return bytes(found)
 
 
-def test_the_previews_that_a_camera_keeps_behind_a_photograph_are_no_further_frames(tmp_path) -> None:
+def test_the_previews_that_a_camera_keeps_behind_a_photograph_are_no_further_frames(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(with_previews(several("MPO")))
     found = read_images([tmp_path / "a.jpg"], pixels_spec()).images
     np.testing.assert_allclose(found.astype(int), LEVELS[0], atol=2)
 
 
-def test_the_frames_of_a_large_gif_are_not_counted(tmp_path, monkeypatch) -> None:
+def test_the_frames_of_a_large_gif_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.gif").write_bytes(several("GIF"))
     monkeypatch.setattr(formats, "_COUNTED_BYTES", 10)
     with pytest.raises(RuntimeInputError, match="a.gif holds several frames"):
         read_images([tmp_path / "a.gif"], pixels_spec())
 
 
-def test_the_pages_of_a_tiff_are_counted_up_to_a_limit(tmp_path, monkeypatch) -> None:
+def test_the_pages_of_a_tiff_are_counted_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.tiff").write_bytes(several("TIFF"))
     monkeypatch.setattr(formats, "_COUNTED_PAGES", 2)
     with pytest.raises(RuntimeInputError, match="a.tiff holds at least 2 frames"):

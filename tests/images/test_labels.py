@@ -1,6 +1,9 @@
 """The names of the classes, as editors on any system write them."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,17 +21,17 @@ READ = {
 
 
 @pytest.mark.parametrize("content", READ.values(), ids=READ.keys())
-def test_labels_are_one_a_line(tmp_path, content) -> None:
+def test_labels_are_one_a_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "labels.txt").write_bytes(content)
     assert read_labels(tmp_path / "labels.txt", 3) == ("cat", "dog", "zebra crossing")
 
 
-def test_what_other_systems_take_for_line_ends_stays_in_a_label(tmp_path) -> None:
+def test_what_other_systems_take_for_line_ends_stays_in_a_label(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("a\u2028b\nc\x0cd\ne\x85f\n", encoding="utf-8")
     assert read_labels(tmp_path / "labels.txt", 3) == ("a\u2028b", "c\x0cd", "e\x85f")
 
 
-def test_classes_of_one_name_are_told_apart_by_their_numbers(tmp_path) -> None:
+def test_classes_of_one_name_are_told_apart_by_their_numbers(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("crane\nowl\ncrane\n", encoding="utf-8")
     assert read_labels(tmp_path / "labels.txt", 3) == ("crane (0)", "owl", "crane (2)")
 
@@ -43,14 +46,14 @@ BAD = {
 
 
 @pytest.mark.parametrize(("content", "message"), BAD.values(), ids=BAD.keys())
-def test_labels_that_do_not_fit_are_refused(tmp_path, content, message) -> None:
+def test_labels_that_do_not_fit_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "labels.txt").write_bytes(content)
     with pytest.raises(RuntimeInputError, match=f"labels.txt.*{message}"):
         read_labels(tmp_path / "labels.txt", 3)
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: None], ids=["named pipe", "folder", "missing"])
-def test_what_is_no_file_is_refused_at_once(tmp_path, make) -> None:
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, make: Callable[..., Any]) -> None:
     make(tmp_path / "labels.txt")
     with pytest.raises(RuntimeInputError, match="labels.txt cannot be read as labels"):
         read_labels(tmp_path / "labels.txt", 3)

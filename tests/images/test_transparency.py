@@ -1,9 +1,12 @@
 """Pictures that are not opaque are shown on the background that was named, or refused."""
 
 import struct
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pictures import encoded, pixels_spec, png, read_images, tiff
 from PIL import Image
 
@@ -18,18 +21,22 @@ RGBA = np.dstack([COLOURS, ALPHA])
 GREY_KEY = np.arange(54, dtype=np.uint8).reshape(6, 9) % 4
 
 
-def read(path, content, **options):
+def read(path: Path, content: bytes, **options: tuple[int, int, int] | str) -> Any:
     path.write_bytes(content)
     return read_images([path], pixels_spec(), **options).images[0]
 
 
-def over(colours, alpha, background):
+def over(
+    colours: NDArray[np.unsignedinteger],
+    alpha: NDArray[np.int64] | NDArray[np.unsignedinteger] | NDArray[Any],
+    background: tuple[int, int, int],
+) -> Any:
     """What a viewer shows: `alpha * colour + (1 - alpha) * background`."""
     share = alpha[..., np.newaxis] / 255
     return share * colours + (1 - share) * np.array(background)
 
 
-def palette_png():
+def palette_png() -> tuple[bytes, Image]:
     palette = Image.fromarray(COLOURS).quantize(8)
     return encoded(palette, "PNG", transparency=bytes([0, 128, 255, 255, 255, 255, 255, 64])), palette
 
@@ -81,18 +88,24 @@ add_palette()
 
 @pytest.mark.parametrize("background", [(255, 255, 255), (10, 200, 90)], ids=str)
 @pytest.mark.parametrize(("content", "colours", "alpha"), KINDS.values(), ids=KINDS.keys())
-def test_a_transparent_picture_stands_on_its_background(tmp_path, content, colours, alpha, background) -> None:
+def test_a_transparent_picture_stands_on_its_background(
+    tmp_path: Path,
+    content: bytes,
+    colours: NDArray[np.uint8],
+    alpha: NDArray[np.int64] | NDArray[np.uint8],
+    background: tuple[int, int, int],
+) -> None:
     found = read(tmp_path / "a.bin", content, background=background)
     np.testing.assert_allclose(found, over(colours, alpha, background), atol=1.01)
 
 
 @pytest.mark.parametrize("content", [one[0] for one in KINDS.values()], ids=KINDS.keys())
-def test_without_a_background_it_is_refused_with_what_to_type(tmp_path, content) -> None:
+def test_without_a_background_it_is_refused_with_what_to_type(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(RuntimeInputError, match=r"a.bin has pixels that are not opaque, .*background='white'$"):
         read(tmp_path / "a.bin", content)
 
 
-def test_a_gif_whose_colour_is_transparent_needs_a_background(tmp_path) -> None:
+def test_a_gif_whose_colour_is_transparent_needs_a_background(tmp_path: Path) -> None:
     palette = Image.fromarray(COLOURS).quantize(8)
     content = encoded(palette, "GIF", transparency=3)
     with pytest.raises(RuntimeInputError, match="not opaque"):
@@ -104,7 +117,7 @@ def test_a_gif_whose_colour_is_transparent_needs_a_background(tmp_path) -> None:
 
 @pytest.mark.parametrize(("samples", "photometric"), [(3, 2), (1, 1)], ids=["colour", "grey"])
 def test_colours_that_are_multiplied_with_their_opacity_are_not_multiplied_again(
-    tmp_path, samples, photometric
+    tmp_path: Path, samples: int, photometric: int
 ) -> None:
     opacity = np.maximum(ALPHA, 64)[..., np.newaxis]
     plain = COLOURS[..., :samples]
@@ -127,12 +140,14 @@ OPAQUE = {
 
 
 @pytest.mark.parametrize(("content", "colours"), OPAQUE.values(), ids=OPAQUE.keys())
-def test_a_picture_that_is_opaque_everywhere_needs_no_background(tmp_path, content, colours) -> None:
+def test_a_picture_that_is_opaque_everywhere_needs_no_background(
+    tmp_path: Path, content: bytes, colours: NDArray[np.uint8]
+) -> None:
     assert np.array_equal(read(tmp_path / "a.bin", content), colours)
     assert np.array_equal(read(tmp_path / "a.bin", content, background="black"), colours)
 
 
-def test_one_pixel_that_is_not_quite_opaque_is_enough(tmp_path) -> None:
+def test_one_pixel_that_is_not_quite_opaque_is_enough(tmp_path: Path) -> None:
     almost = np.dstack([COLOURS, np.full((6, 9), 255, np.uint8)])
     almost[5, 8, 3] = 254
     with pytest.raises(RuntimeInputError, match="not opaque"):
@@ -151,7 +166,7 @@ def test_one_pixel_that_is_not_quite_opaque_is_enough(tmp_path) -> None:
     ],
     ids=str,
 )
-def test_backgrounds_are_names_or_numbers(given, colour) -> None:
+def test_backgrounds_are_names_or_numbers(given: Any, colour: tuple[int, int, int]) -> None:
     assert parse_background(given) == colour
 
 
@@ -175,6 +190,6 @@ def test_backgrounds_are_names_or_numbers(given, colour) -> None:
     ],
     ids=shown,
 )
-def test_what_is_no_colour_is_refused_before_a_file_is_read(tmp_path, given) -> None:
+def test_what_is_no_colour_is_refused_before_a_file_is_read(tmp_path: Path, given: Any) -> None:
     with pytest.raises(RuntimeInputError, match=r"background .* is no colour: give a name such as white"):
         read_images([tmp_path / "missing.png"], pixels_spec(), background=given)

@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from hnexport.machine.control_group import memory_left_bytes
 GIB = 2**30
 
 
-def group(root, limit, used, statistics, *, version) -> None:
+def group(root: Path, limit: int | str, used: int, statistics: str, *, version: int) -> None:
     folder = root if version == 2 else root / "memory"
     folder.mkdir(exist_ok=True)
     names = {2: ("memory.max", "memory.current"), 1: ("memory.limit_in_bytes", "memory.usage_in_bytes")}[version]
@@ -22,24 +23,24 @@ def group(root, limit, used, statistics, *, version) -> None:
 
 
 @pytest.mark.parametrize(("version", "key"), [(2, "inactive_file"), (1, "total_inactive_file")])
-def test_a_containers_limit_counts_and_droppable_file_pages_are_free(tmp_path, version, key) -> None:
+def test_a_containers_limit_counts_and_droppable_file_pages_are_free(tmp_path: Path, version: int, key: str) -> None:
     group(tmp_path, 4 * GIB, 3 * GIB, f"anon 1\n{key} {GIB}", version=version)
     assert memory_left_bytes(tmp_path) == 2 * GIB
 
 
-def test_a_container_over_its_limit_has_nothing_left(tmp_path) -> None:
+def test_a_container_over_its_limit_has_nothing_left(tmp_path: Path) -> None:
     group(tmp_path, GIB, 2 * GIB, "inactive_file 0", version=2)
     assert memory_left_bytes(tmp_path) == 0
 
 
-def test_no_limit_is_no_limit(tmp_path) -> None:
+def test_no_limit_is_no_limit(tmp_path: Path) -> None:
     group(tmp_path, "max", GIB, "inactive_file 0", version=2)
     assert memory_left_bytes(tmp_path) is None
     assert memory_left_bytes(tmp_path / "nothing") is None
 
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="reads /proc")
-def test_the_smaller_of_machine_and_container_is_what_is_left(monkeypatch) -> None:
+def test_the_smaller_of_machine_and_container_is_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = memory.available_bytes()
     assert machine is not None
     assert 0 < machine <= memory._meminfo("MemTotal")

@@ -1,12 +1,16 @@
 """A member's file in half precision: near, judged by the tolerance of its precision, and told what it changes."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from click.testing import CliRunner
+from numpy.typing import NDArray
+from shared import Built
 
 from hnexport.cli.main import cli
 from hnexport.errors import RuntimeInputError, TuneError
@@ -20,13 +24,15 @@ DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @pytest.fixture(scope="module")
-def images(built):
+def images(built: Built) -> NDArray[Any]:
     shape = built.manifest.signature.inputs[0].shape[1:]
     return np.random.default_rng(5).normal(size=(24, *shape)).astype(np.float32)
 
 
 @pytest.mark.parametrize("precision", DTYPES)
-def test_a_program_multiplies_in_half_precision_and_keeps_the_rest(precision, built, images, tmp_path) -> None:
+def test_a_program_multiplies_in_half_precision_and_keeps_the_rest(
+    precision: str, built: Built, images: NDArray[Any], tmp_path: Path
+) -> None:
     options = MemberOptions(precision=Precision(precision), trust=True)
     written = write_members(built.path, [2], tmp_path / "two.pt2", options=options)
     program = torch.export.load(tmp_path / "two.pt2")
@@ -42,7 +48,7 @@ def test_a_program_multiplies_in_half_precision_and_keeps_the_rest(precision, bu
     assert written.parity.precision is Precision(precision)
 
 
-def test_torchscript_and_onnx_have_it_too(built, images, tmp_path) -> None:
+def test_torchscript_and_onnx_have_it_too(built: Built, images: NDArray[Any], tmp_path: Path) -> None:
     known = load(built.path, provider="cpu").predict(images, member=1)
     write_members(built.path, [1], tmp_path / "one.pt", options=MemberOptions(precision=Precision.BFLOAT16, trust=True))
     found = torch.jit.load(tmp_path / "one.pt")(torch.from_numpy(images)).detach().numpy()
@@ -55,7 +61,7 @@ def test_torchscript_and_onnx_have_it_too(built, images, tmp_path) -> None:
     assert any(item.key == "hnexport.member" for item in onnx.load(tmp_path / "one.onnx").metadata_props)
 
 
-def test_what_it_changes_is_told_and_a_budget_refuses_it(built, images, tmp_path) -> None:
+def test_what_it_changes_is_told_and_a_budget_refuses_it(built: Built, images: NDArray[Any], tmp_path: Path) -> None:
     known = load(built.path, provider="cpu").predict(images, member=0).argmax(-1)
     np.savez(tmp_path / "images.npz", image=images, label=known)
     given = ["member", str(built.path), "0", "--precision", "float16", "--calibration", str(tmp_path / "images.npz")]
@@ -71,7 +77,7 @@ def test_what_it_changes_is_told_and_a_budget_refuses_it(built, images, tmp_path
     assert not (tmp_path / "b.onnx").exists()
 
 
-def test_what_a_format_has_not_is_refused(built, tmp_path) -> None:
+def test_what_a_format_has_not_is_refused(built: Built, tmp_path: Path) -> None:
     for options, said in (
         (MemberOptions(precision=Precision.BFLOAT16), "a .onnx is written in float32, float16, int8, found bfloat16"),
         (MemberOptions(precision=Precision.TF32), "found tf32"),

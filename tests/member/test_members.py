@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -56,14 +58,14 @@ def check(path: Path, bundle: Path, member: int) -> None:
 
 
 @pytest.fixture
-def copied(tmp_path):
+def copied(tmp_path: Path) -> Callable[[Any], Path]:
     """A copy of a bundle, to be tampered with."""
     return lambda kind: Path(shutil.copytree(KINDS[kind](), tmp_path / "bundle"))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_member_is_a_plain_network_of_its_own(kind, suffix, tmp_path) -> None:
+def test_a_member_is_a_plain_network_of_its_own(kind: str, suffix: str, tmp_path: Path) -> None:
     bundle, path = KINDS[kind](), tmp_path / f"plain.{suffix}"
     written = write_members(bundle, [1], path, options=TRUSTING)
     assert (written.files, written.beside, written.parity.passed) == ({1: path}, (), True)
@@ -72,7 +74,7 @@ def test_a_member_is_a_plain_network_of_its_own(kind, suffix, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_of_the_id_or_of_other_members_is_left_in_the_graph(kind, tmp_path) -> None:
+def test_nothing_of_the_id_or_of_other_members_is_left_in_the_graph(kind: str, tmp_path: Path) -> None:
     bundle, path = KINDS[kind](), tmp_path / "plain.onnx"
     write_members(bundle, [1], path)
     graph, signature = onnx.load(path).graph, read_manifest(bundle).signature
@@ -88,7 +90,7 @@ def test_nothing_of_the_id_or_of_other_members_is_left_in_the_graph(kind, tmp_pa
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_several_members_are_a_folder_of_files(suffix, tmp_path) -> None:
+def test_several_members_are_a_folder_of_files(suffix: str, tmp_path: Path) -> None:
     bundle = KINDS["gelu"]()
     options = dataclasses.replace(TRUSTING, format=MemberFormat(suffix))
     written = write_members(bundle, None, tmp_path / "members", options=options)
@@ -98,7 +100,7 @@ def test_several_members_are_a_folder_of_files(suffix, tmp_path) -> None:
     assert [item.artifact for item in written.parity.artifacts] == [f"member-{k}.{suffix}" for k in (0, 1)]
 
 
-def test_a_file_says_what_it_is(tmp_path) -> None:
+def test_a_file_says_what_it_is(tmp_path: Path) -> None:
     bundle, digest = KINDS["gelu"](), read_identified(KINDS["gelu"]()).digest
     expected = {
         "hnexport.name": "gelu-2",
@@ -118,7 +120,7 @@ def test_a_file_says_what_it_is(tmp_path) -> None:
     assert {name: value.decode() for name, value in extra.items()} == expected
 
 
-def test_a_file_says_what_is_said_of_its_bundle(copied, tmp_path) -> None:
+def test_a_file_says_what_is_said_of_its_bundle(copied: Callable[[Any], Path], tmp_path: Path) -> None:
     bundle = copied("gelu")
     value = json.loads((bundle / "manifest.json").read_text())
     value["usage"] = {"license": "cc-by-4.0"}
@@ -135,7 +137,7 @@ def test_a_file_says_what_is_said_of_its_bundle(copied, tmp_path) -> None:
 
 @pytest.mark.parametrize("opset", [17, 18, 21, 22])
 @pytest.mark.parametrize("kind", ["Wide ResNet", "list, cnn", "list, scorer", "list, recurrent", "gelu", "recipe"])
-def test_an_opset_can_be_asked_for(kind, opset, tmp_path) -> None:
+def test_an_opset_can_be_asked_for(kind: str, opset: int, tmp_path: Path) -> None:
     path = tmp_path / "plain.onnx"
     write_members(KINDS[kind](), [0], path, options=MemberOptions(opset=opset))
     model = onnx.load(path)
@@ -145,14 +147,14 @@ def test_an_opset_can_be_asked_for(kind, opset, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("opset", [16, 99])
-def test_an_opset_out_of_range_is_refused(opset, tmp_path) -> None:
+def test_an_opset_out_of_range_is_refused(opset: int, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=f"opset {opset}: expected 17 to"):
         write_members(KINDS["gelu"](), [0], tmp_path / "plain.onnx", options=MemberOptions(opset=opset))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("kind", ["Wide ResNet of pixels", "list, scorer", "list, recurrent"])
-def test_the_batch_can_be_fixed(kind, suffix, tmp_path) -> None:
+def test_the_batch_can_be_fixed(kind: str, suffix: str, tmp_path: Path) -> None:
     bundle, path = KINDS[kind](), tmp_path / f"plain.{suffix}"
     written = write_members(bundle, [0], path, options=dataclasses.replace(TRUSTING, batch=2))
     assert written.parity.batch_sizes == (2,)
@@ -178,13 +180,15 @@ def test_the_batch_can_be_fixed(kind, suffix, tmp_path) -> None:
         ("plain.onnx", MemberOptions(digest="sha256:" + 64 * "0"), [0], "digest"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_written(target, options, members, message, tmp_path) -> None:
+def test_what_cannot_be_is_refused_before_anything_is_written(
+    target: str, options: MemberOptions, members: Any, message: str, tmp_path: Path
+) -> None:
     with pytest.raises((ParityError, RuntimeInputError, BundleError), match=message):
         write_members(KINDS["gelu"](), members, tmp_path / target, options=options)
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_there_stays_and_force_replaces_members_files_alone(tmp_path) -> None:
+def test_what_is_there_stays_and_force_replaces_members_files_alone(tmp_path: Path) -> None:
     bundle, path = KINDS["gelu"](), tmp_path / "plain.onnx"
     force = MemberOptions(force=True)
     path.write_bytes(b"mine")
@@ -198,7 +202,7 @@ def test_what_is_there_stays_and_force_replaces_members_files_alone(tmp_path) ->
     check(path, bundle, 1)
 
 
-def test_capitals_in_a_suffix_are_the_same_suffix(tmp_path) -> None:
+def test_capitals_in_a_suffix_are_the_same_suffix(tmp_path: Path) -> None:
     bundle = KINDS["gelu"]()
     for suffix in SUFFIXES:
         path = tmp_path / f"plain.{suffix.upper()}"
@@ -208,7 +212,7 @@ def test_capitals_in_a_suffix_are_the_same_suffix(tmp_path) -> None:
         check(lower, bundle, 1)
 
 
-def test_nothing_is_written_into_a_bundle(copied) -> None:
+def test_nothing_is_written_into_a_bundle(copied: Callable[[Any], Path]) -> None:
     bundle = copied("gelu")
     before = sorted(bundle.rglob("*"))
     (bundle.parent / "link").symlink_to(bundle)
@@ -218,7 +222,7 @@ def test_nothing_is_written_into_a_bundle(copied) -> None:
     assert sorted(bundle.rglob("*")) == before
 
 
-def test_force_replaces_a_folder_of_members_and_no_other(tmp_path) -> None:
+def test_force_replaces_a_folder_of_members_and_no_other(tmp_path: Path) -> None:
     bundle, folder = KINDS["gelu"](), tmp_path / "members"
     write_members(bundle, None, folder)
     with pytest.raises(BundleError, match="exists"):
@@ -231,7 +235,9 @@ def test_force_replaces_a_folder_of_members_and_no_other(tmp_path) -> None:
     assert (folder / "notes.txt").read_text() == "mine"
 
 
-def test_weights_that_changed_after_the_build_are_not_published_as_onnx(copied, tmp_path) -> None:
+def test_weights_that_changed_after_the_build_are_not_published_as_onnx(
+    copied: Callable[[Any], Path], tmp_path: Path
+) -> None:
     bundle = copied("list, cnn")
     data = bytearray((bundle / WEIGHTS_FILE).read_bytes())
     numbers = np.frombuffer(data, dtype=np.float32)
@@ -247,7 +253,9 @@ def test_weights_that_changed_after_the_build_are_not_published_as_onnx(copied, 
 
 
 @pytest.mark.parametrize("suffix", ["pt2", "pt"])
-def test_weights_that_changed_after_the_build_are_not_published_as_programs(suffix, copied, tmp_path) -> None:
+def test_weights_that_changed_after_the_build_are_not_published_as_programs(
+    suffix: str, copied: Callable[[Any], Path], tmp_path: Path
+) -> None:
     bundle = copied("gelu")
     program = torch.export.load(bundle / PT2_FILE)
     for tensor in program.state_dict.values():
@@ -259,7 +267,7 @@ def test_weights_that_changed_after_the_build_are_not_published_as_programs(suff
     assert [item.name for item in tmp_path.iterdir()] == ["bundle"]
 
 
-def test_a_program_of_somebody_else_is_not_loaded(copied, tmp_path) -> None:
+def test_a_program_of_somebody_else_is_not_loaded(copied: Callable[[Any], Path], tmp_path: Path) -> None:
     bundle = copied("gelu")
     rewrite_checksums(bundle)  # nobody remembers its digest
     manifest = bundle / "manifest.json"
@@ -269,7 +277,9 @@ def test_a_program_of_somebody_else_is_not_loaded(copied, tmp_path) -> None:
     write_members(bundle, [0], tmp_path / "plain.onnx")  # is no program
 
 
-def test_a_member_that_one_file_cannot_hold_has_its_weights_beside_it(tmp_path, monkeypatch) -> None:
+def test_a_member_that_one_file_cannot_hold_has_its_weights_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(onnx_file, "MAX_INLINE_BYTES", 2**10)
     bundle, folder = KINDS["list, cnn"](), tmp_path / "members"
     with pytest.raises(ExportError, match="give a folder"):
@@ -285,7 +295,7 @@ def test_a_member_that_one_file_cannot_hold_has_its_weights_beside_it(tmp_path, 
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_nan_image_gives_nan(suffix, tmp_path) -> None:
+def test_a_nan_image_gives_nan(suffix: str, tmp_path: Path) -> None:
     write_members(KINDS["Wide ResNet"](), [1], tmp_path / f"plain.{suffix}", options=TRUSTING)
     images = np.zeros((3, 3, 8, 8), np.float32)
     images[1, 0, 4, 4] = np.nan
@@ -305,7 +315,7 @@ class Vector(nn.Module):
         return {"weight": weight.view(3, 4), "bias": bias}
 
 
-def test_a_hypernetwork_of_a_vector_has_no_plain_members(tmp_path) -> None:
+def test_a_hypernetwork_of_a_vector_has_no_plain_members(tmp_path: Path) -> None:
     torch.manual_seed(7)
     ensemble = Ensemble.from_hypernetwork(
         Vector().eval(),
@@ -318,7 +328,7 @@ def test_a_hypernetwork_of_a_vector_has_no_plain_members(tmp_path) -> None:
         write_members(tmp_path / "bundle", [0], tmp_path / "plain.onnx")
 
 
-def test_a_program_needs_the_bundles_own(tmp_path) -> None:
+def test_a_program_needs_the_bundles_own(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"holds no model\.pt2"):
         write_members(build_onnx_alone(tmp_path), [0], tmp_path / "plain.pt2")
 

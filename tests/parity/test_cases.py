@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,13 +27,13 @@ CASE = Case(
 )
 
 
-def edit_facts(path, edit) -> None:
+def edit_facts(path: Path, edit: Callable[[Any], Any]) -> None:
     value = json.loads(path.read_text())
     edit(value)
     path.write_text(json.dumps(value))
 
 
-def test_a_case_comes_back_equal(tmp_path) -> None:
+def test_a_case_comes_back_equal(tmp_path: Path) -> None:
     found = read_case(write_case(tmp_path, CASE))
     for field in dataclasses.fields(Case):
         np.testing.assert_equal(getattr(found, field.name), getattr(CASE, field.name))
@@ -64,21 +67,21 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_damaged_case_is_refused(tmp_path, name) -> None:
+def test_a_damaged_case_is_refused(tmp_path: Path, name: str) -> None:
     path = write_case(tmp_path, CASE)
     WRONG[name](path)
     with pytest.raises(ParityError, match="failing case"):
         read_case(path)
 
 
-def test_a_case_of_hnexport_0_1_is_refused_with_what_to_do(tmp_path) -> None:
+def test_a_case_of_hnexport_0_1_is_refused_with_what_to_do(tmp_path: Path) -> None:
     path = write_case(tmp_path, CASE)
     edit_facts(path, lambda facts: facts.update(eager_error=1e-7))
     with pytest.raises(ParityError, match="hnexport 0.1 wrote: make it again with save_failures="):
         read_case(path)
 
 
-def test_a_case_is_written_over_an_earlier_one(tmp_path) -> None:
+def test_a_case_is_written_over_an_earlier_one(tmp_path: Path) -> None:
     path = write_case(tmp_path / "cases", CASE)
     write_case(tmp_path / "cases", dataclasses.replace(CASE, found={**CASE.found, "logits": np.full((2, 5), 2.0)}))
     assert read_case(path).found["logits"].tolist() == [[2.0] * 5] * 2
@@ -96,7 +99,7 @@ def test_a_case_is_written_over_an_earlier_one(tmp_path) -> None:
     ],
     ids=["a file", "an empty file", "a folder", "a pipe"],
 )
-def test_what_is_no_case_stays(tmp_path, name, make) -> None:
+def test_what_is_no_case_stays(tmp_path: Path, name: str, make: Callable[..., Any]) -> None:
     make(tmp_path / name)
     before = (tmp_path / name).lstat()
     with pytest.raises(ParityError, match="is not a failing case"):

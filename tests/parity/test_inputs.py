@@ -1,27 +1,35 @@
 """Samples that find faults, for any signature."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from eager import encoder
+from fixture_types import MakeNetwork, MakeSpec
+from numpy.typing import NDArray
 
 from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 from hnexport.networks.wide_resnet.initialise import initialise
-from hnexport.networks.wide_resnet.spec import ImageLayout, ImageSpec, PreprocessSpec
+from hnexport.networks.wide_resnet.spec import ImageLayout, ImageSpec, PipelineSpec, PreprocessSpec
 from hnexport.parity.inputs import LARGEST, PROBE_KINDS, probe_inputs
 from hnexport.spec import OutputSpec, Signature, TensorSpec
 
 KINDS = (*PROBE_KINDS, "extreme")
 
 
-def images_of(spec, seed=0):
+def images_of(spec: PipelineSpec, seed: int = 0) -> tuple[NDArray[np.generic], tuple[str, ...]]:
     signature = wide_resnet_ensemble(spec, initialise(spec, 0), "a test").signature
     example = np.zeros((2, *signature.inputs[0].row), dtype=signature.inputs[0].dtype)
     probes = probe_inputs(signature, {"image": example}, seed)
     return probes.inputs["image"], probes.kinds
 
 
-def of_one(dtype, row, example):
+def of_one(
+    dtype: str,
+    row: tuple[int, ...],
+    example: NDArray[np.int64] | np.ndarray[Any, Any] | np.ndarray[tuple[Any, ...], Any],
+) -> dict[Any, Any]:
     output = OutputSpec(name="y", dtype="float32", shape=("batch", 1))
     signature = Signature(inputs=(TensorSpec(name="x", dtype=dtype, shape=("batch", *row)),), outputs=(output,))
     probes = probe_inputs(signature, {"x": example})
@@ -29,7 +37,9 @@ def of_one(dtype, row, example):
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 20, 13), (4, 8, 64)], ids=str)
-def test_there_is_one_image_of_each_kind_in_any_shape(shape, make_spec, make_network) -> None:
+def test_there_is_one_image_of_each_kind_in_any_shape(
+    shape: tuple[int, int, int], make_spec: MakeSpec, make_network: MakeNetwork
+) -> None:
     channels, height, width = shape
     network = make_network(image=ImageSpec(channels=channels, height=height, width=width))
     images, kinds = images_of(make_spec(network=network))
@@ -41,7 +51,7 @@ def test_there_is_one_image_of_each_kind_in_any_shape(shape, make_spec, make_net
     assert scale["extreme"] == LARGEST
 
 
-def test_the_photograph_is_smooth_as_photographs_are(make_spec, make_network) -> None:
+def test_the_photograph_is_smooth_as_photographs_are(make_spec: MakeSpec, make_network: MakeNetwork) -> None:
     images, kinds = images_of(make_spec(network=make_network(image=ImageSpec())))
     roughness = {}
     for kind, image in zip(kinds, images, strict=True):
@@ -49,14 +59,14 @@ def test_the_photograph_is_smooth_as_photographs_are(make_spec, make_network) ->
     assert roughness["photograph"] < 0.5 * roughness["noise"]
 
 
-def test_the_same_seed_gives_the_same_images_and_another_seed_others(make_spec) -> None:
+def test_the_same_seed_gives_the_same_images_and_another_seed_others(make_spec: MakeSpec) -> None:
     spec = make_spec()
     first, again, other = (images_of(spec, seed)[0] for seed in (3, 3, 4))
     assert np.array_equal(first, again)
     assert all(not np.array_equal(*pair) for pair in zip(first, other, strict=True))
 
 
-def test_a_graph_that_takes_bytes_gets_bytes_over_their_whole_range(make_spec) -> None:
+def test_a_graph_that_takes_bytes_gets_bytes_over_their_whole_range(make_spec: MakeSpec) -> None:
     normalise = PreprocessSpec(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
     images, kinds = images_of(make_spec(image_layout=ImageLayout.NHWC, preprocess=normalise))
     assert images.dtype == np.uint8
@@ -65,7 +75,7 @@ def test_a_graph_that_takes_bytes_gets_bytes_over_their_whole_range(make_spec) -
     assert (images.min(), images.max()) == (0, 255)
 
 
-def test_the_layout_changes_the_axes_and_nothing_else(make_spec) -> None:
+def test_the_layout_changes_the_axes_and_nothing_else(make_spec: MakeSpec) -> None:
     channels_first, _ = images_of(make_spec())
     channels_last, _ = images_of(make_spec(image_layout=ImageLayout.NHWC))
     flat, _ = images_of(make_spec(image_layout=ImageLayout.FLAT_HWC))
@@ -74,7 +84,7 @@ def test_the_layout_changes_the_axes_and_nothing_else(make_spec) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint8"])
-def test_integers_stay_in_the_examples_range_and_reach_its_ends(dtype) -> None:
+def test_integers_stay_in_the_examples_range_and_reach_its_ends(dtype: str) -> None:
     found = of_one(dtype, (40,), np.arange(80).reshape(2, 40) % 30 + 5)
     values = np.stack(list(found.values()))
     assert (values.min(), values.max()) == (5, 34)
@@ -89,7 +99,7 @@ def test_booleans_are_what_the_example_has() -> None:
 
 
 @pytest.mark.parametrize("row", [(), (5,), (7, 4), (2, 3, 4, 5)])
-def test_numbers_of_any_shape_have_every_kind(row) -> None:
+def test_numbers_of_any_shape_have_every_kind(row: tuple[int, ...]) -> None:
     found = of_one("float32", row, np.arange(2 * np.prod(row, dtype=int), dtype=float).reshape(2, *row))
     assert set(KINDS) <= set(found)
     assert all(value.shape == row and np.isfinite(value).all() for value in found.values())

@@ -1,5 +1,8 @@
 """A materialised member is the one that was asked for, whichever was before it."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 
 from hnexport.bundle import read_golden, read_manifest
@@ -7,7 +10,7 @@ from hnexport.parity.onnx_runners import MaterialisedRunner
 from hnexport.parity.providers import Device
 
 
-def test_ids_that_do_not_exist_stand_between_members(pristine) -> None:
+def test_ids_that_do_not_exist_stand_between_members(pristine: Callable[[str], Path]) -> None:
     bundle = pristine("hypernet")
     manifest, inputs = read_manifest(bundle), read_golden(bundle).inputs
     alone = {member: MaterialisedRunner(bundle, manifest, Device()).run(member, inputs)["logits"] for member in (0, 1)}

@@ -1,6 +1,7 @@
 """A provider is proved, never assumed."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -84,7 +85,7 @@ def test_an_empty_profile_proves_nothing(tmp_path: Path) -> None:
         placement(write_profile(tmp_path / "profile.json", []), "cuda")
 
 
-def test_onnxruntimes_own_profile_can_be_read(pristine, tmp_path: Path) -> None:
+def test_onnxruntimes_own_profile_can_be_read(pristine: Callable[[str], Path], tmp_path: Path) -> None:
     import numpy as np
 
     feed = {"cond_id": np.array(1), "image": np.zeros((2, 3, 8, 8), dtype=np.float32)}

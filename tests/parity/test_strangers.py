@@ -2,11 +2,14 @@
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from bundles import edit_manifest, without_claims
+from fixture_types import MakeSpec, MakeTensors
 from strangers import by_expression, by_operator, by_pickle, by_sample_inputs, by_torchscript, writes
 
 from hnexport.bench.run import BenchOptions, bench
@@ -17,20 +20,21 @@ from hnexport.errors import HnexportError, NotRunError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.parity import Verdict, VerifyOptions, confined, verify, verify_file
 from hnexport.parity.locate import locate
+from hnexport.parity.results import ParityReport
 from hnexport.runtime import load
 
 
 @pytest.fixture(autouse=True)
-def _nobody_is_trusted(tmp_path, monkeypatch) -> None:
+def _nobody_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
-def canary(tmp_path) -> Path:
+def canary(tmp_path: Path) -> Path:
     return tmp_path / "canary"
 
 
-def verified(bundle, *artifacts, **options):
+def verified(bundle: Path, *artifacts: object, **options: bool) -> ParityReport:
     return verify(bundle, VerifyOptions(artifacts=artifacts, provider="cpu", **options))
 
 
@@ -62,7 +66,7 @@ for attempt in (
 """
 
 
-def test_a_program_can_do_nothing_but_compute(copied, canary) -> None:
+def test_a_program_can_do_nothing_but_compute(copied: Callable[[str], Path], canary: Path) -> None:
     held = canary.parent / "held"
     held.write_text("a secret")
     held.chmod(0o640)
@@ -89,21 +93,21 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_no_way_into_a_program_leaves_anything_behind(copied, canary, way) -> None:
+def test_no_way_into_a_program_leaves_anything_behind(copied: Callable[[str], Path], canary: Path, way: str) -> None:
     bundle = copied("hypernet")
     WAYS[way](bundle, canary)
     verified(bundle, "torchscript" if way.startswith("TorchScript") else "pt2")
     assert not os.path.lexists(canary)
 
 
-def test_the_ways_work_where_the_bundle_is_trusted(copied, canary) -> None:
+def test_the_ways_work_where_the_bundle_is_trusted(copied: Callable[[str], Path], canary: Path) -> None:
     bundle = copied("hypernet")
     by_expression(bundle, f"open({str(canary)!r}, 'w').close()")
     verified(bundle, "pt2", trust=True)
     assert os.path.lexists(canary)
 
 
-def test_locate_runs_a_strangers_program_confined(copied, canary) -> None:
+def test_locate_runs_a_strangers_program_confined(copied: Callable[[str], Path], canary: Path) -> None:
     bundle = copied("hypernet")
     by_torchscript(bundle, writes(canary))
     with pytest.raises(NotRunError, match=r"model.pt is not trusted .* give trust=True"):
@@ -111,7 +115,7 @@ def test_locate_runs_a_strangers_program_confined(copied, canary) -> None:
     assert not os.path.lexists(canary)
 
 
-def test_a_trace_with_logits_of_another_shape_departs(copied) -> None:
+def test_a_trace_with_logits_of_another_shape_departs(copied: Callable[[str], Path]) -> None:
     bundle = copied("hypernet")
     by_expression(bundle, NO_LOGITS)
     assert locate(bundle, "pt2").first is not None
@@ -127,7 +131,7 @@ Service.answer = lambda self, asked: nothing if asked.meta["question"] == "trace
 """
 
 
-def test_bench_runs_no_program(copied, canary) -> None:
+def test_bench_runs_no_program(copied: Callable[[str], Path], canary: Path) -> None:
     bundle = copied("hypernet")
     by_expression(bundle, f"open({str(canary)!r}, 'w')")
     by_torchscript(bundle, writes(canary))
@@ -138,7 +142,7 @@ def test_bench_runs_no_program(copied, canary) -> None:
     assert not os.path.lexists(canary)
 
 
-def test_load_and_predict_run_no_program(copied, canary) -> None:
+def test_load_and_predict_run_no_program(copied: Callable[[str], Path], canary: Path) -> None:
     bundle = copied("hypernet")
     by_expression(bundle, f"open({str(canary)!r}, 'w')")
     by_torchscript(bundle, writes(canary))
@@ -146,7 +150,9 @@ def test_load_and_predict_run_no_program(copied, canary) -> None:
     assert not os.path.lexists(canary)
 
 
-def test_the_tensors_of_a_strangers_bundle_without_onnx_come_from_confinement(copied, canary) -> None:
+def test_the_tensors_of_a_strangers_bundle_without_onnx_come_from_confinement(
+    copied: Callable[[str], Path], canary: Path
+) -> None:
     bundle = copied("hypernet")
     by_expression(bundle, f"try: open({str(canary)!r}, 'w')\nexcept OSError: pass")
     edit_manifest(bundle, only_pt2)
@@ -155,7 +161,7 @@ def test_the_tensors_of_a_strangers_bundle_without_onnx_come_from_confinement(co
     assert not os.path.lexists(canary)
 
 
-def only_pt2(value) -> None:
+def only_pt2(value: dict[str, Any]) -> None:
     value.update(formats=["pt2"], onnx=None)
     for table in ("files", "parity"):
         kept = {"model.pt2", "pt2", "golden.safetensors", "parity.json", "report.html"}
@@ -213,7 +219,9 @@ TOO_MUCH = {
 
 
 @pytest.mark.parametrize("case", TOO_MUCH)
-def test_a_program_that_takes_too_much_is_given_up_and_the_question_stays_open(copied, case, monkeypatch) -> None:
+def test_a_program_that_takes_too_much_is_given_up_and_the_question_stays_open(
+    copied: Callable[[str], Path], case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     artifact, plant, why = TOO_MUCH[case]
     if why in ("still computing", "did nothing", "nothing"):  # a shorter time is used up in the same way
         monkeypatch.setattr(confined, "_BASE_SECONDS", 1.0)
@@ -225,7 +233,7 @@ def test_a_program_that_takes_too_much_is_given_up_and_the_question_stays_open(c
     assert why in report.refused[artifact]
 
 
-def test_an_honest_bundle_has_the_same_errors_confined_as_in_this_process(pristine) -> None:
+def test_an_honest_bundle_has_the_same_errors_confined_as_in_this_process(pristine: Callable[[str], Path]) -> None:
     names = ("torchscript", "pt2", "torchscript-ensemble")
     here, confined = verified(pristine("hypernet"), *names, trust=True), verified(pristine("hypernet"), *names)
     assert confined.verdict is here.verdict is Verdict.SAME
@@ -234,19 +242,19 @@ def test_an_honest_bundle_has_the_same_errors_confined_as_in_this_process(pristi
     assert [artifact.comparisons for artifact in confined.artifacts] == [one.comparisons for one in here.artifacts]
 
 
-def test_locate_finds_nothing_in_an_honest_program_that_is_confined(pristine) -> None:
+def test_locate_finds_nothing_in_an_honest_program_that_is_confined(pristine: Callable[[str], Path]) -> None:
     report = locate(pristine("hypernet"), "torchscript")
     assert report.runtime.endswith("confined")
     assert report.first is None
 
 
-def test_a_wrong_program_of_a_stranger_is_different(copied) -> None:
+def test_a_wrong_program_of_a_stranger_is_different(copied: Callable[[str], Path]) -> None:
     bundle = copied("hypernet")
     by_torchscript(bundle, "image = torch.mul(image, 2)")
     assert verified(bundle, "torchscript").verdict is Verdict.DIFFERENT
 
 
-def test_a_remembered_bundle_runs_in_this_process_and_no_other_file_does(copied) -> None:
+def test_a_remembered_bundle_runs_in_this_process_and_no_other_file_does(copied: Callable[[str], Path]) -> None:
     bundle = copied("hypernet")
     remember(read_identified(bundle).digest)
     assert not verified(bundle, "torchscript").artifacts[0].runtime.endswith("confined")
@@ -258,7 +266,7 @@ def test_a_remembered_bundle_runs_in_this_process_and_no_other_file_does(copied)
     assert verify_file(file, bundle, VerifyOptions(provider="cpu")).artifacts[0].runtime.endswith("confined")
 
 
-def test_a_build_is_remembered(tmp_path, make_spec, make_tensors) -> None:
+def test_a_build_is_remembered(tmp_path: Path, make_spec: MakeSpec, make_tensors: MakeTensors) -> None:
     spec = make_spec()
     checkpoint = Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test")
     built = build(checkpoint, tmp_path / "built", options=BuildOptions(formats=(Format.PT2,)))
@@ -266,7 +274,7 @@ def test_a_build_is_remembered(tmp_path, make_spec, make_tensors) -> None:
     assert built.digest == read_identified(built.path).digest
 
 
-def test_a_build_without_a_cache_is_only_not_remembered(tmp_path, monkeypatch) -> None:
+def test_a_build_without_a_cache_is_only_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cache").write_text("a file")
     remember("sha256:" + "0" * 64)
     assert not is_remembered("sha256:" + "0" * 64)

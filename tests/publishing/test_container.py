@@ -9,6 +9,9 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,47 +36,47 @@ def write(folder, text):
 REPLACE = Rules(replaces=lambda path: Contents(ours=frozenset(list_tree(path))))
 
 
-def names(folder):
+def names(folder: Path) -> list[Any]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def start(target, code):
+def start(target: Path, code: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", PRELUDE + textwrap.dedent(code), str(target)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def run_killed(target, code) -> None:
+def run_killed(target: Path, code: str) -> None:
     process = start(target, code)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
 
 
-def next_run(parent) -> None:
+def next_run(parent: Path) -> None:
     with staged_folder(parent / "next"):
         pass
     (parent / "next").rmdir()
 
 
-def whole(target):
+def whole(target: Path) -> str:
     """The text that all three files hold."""
     (text,) = {(target / name).read_text() for name in ("one", "two", "three")}
     return text
 
 
-def old_at(target) -> None:
+def old_at(target: Path) -> None:
     target.mkdir()
     for name in ("one", "two", "three"):
         (target / name).write_text("old")
 
 
-def test_a_killed_writers_container_is_removed_by_the_next(tmp_path) -> None:
+def test_a_killed_writers_container_is_removed_by_the_next(tmp_path: Path) -> None:
     run_killed(tmp_path / "target", "with staged_folder(target) as folder: write(folder, 'half'); kill()")
     assert [path.name for path in tmp_path.glob(".hnexport-*-target/new/*")]
     next_run(tmp_path)
     assert names(tmp_path) == []
 
 
-def test_a_running_writers_container_stays_whoever_looks(tmp_path) -> None:
+def test_a_running_writers_container_stays_whoever_looks(tmp_path: Path) -> None:
     process = start(
         tmp_path / "target",
         """
@@ -107,7 +110,7 @@ SOMEBODYS = {
 
 
 @pytest.mark.parametrize("marker", SOMEBODYS.values(), ids=SOMEBODYS)
-def test_a_folder_of_that_name_is_somebodys_if_it_has_no_marker_of_ours(tmp_path, marker) -> None:
+def test_a_folder_of_that_name_is_somebodys_if_it_has_no_marker_of_ours(tmp_path: Path, marker: str | None) -> None:
     folder = tmp_path / ".hnexport-123456-abc-bundle"
     (folder / "new").mkdir(parents=True)
     (folder / "new" / "thesis.txt").write_text("precious")
@@ -118,7 +121,7 @@ def test_a_folder_of_that_name_is_somebodys_if_it_has_no_marker_of_ours(tmp_path
     assert sorted(list_tree(tmp_path)) == before
 
 
-def test_a_marker_that_is_a_pipe_or_a_link_hangs_nothing(tmp_path) -> None:
+def test_a_marker_that_is_a_pipe_or_a_link_hangs_nothing(tmp_path: Path) -> None:
     (tmp_path / ".hnexport-1-a").mkdir()
     os.mkfifo(tmp_path / ".hnexport-1-a" / "marker")
     (tmp_path / ".hnexport-2-b").mkdir()
@@ -130,7 +133,7 @@ def test_a_marker_that_is_a_pipe_or_a_link_hangs_nothing(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", [".hnexport-1-copy", ".hnexport-2-target"])
-def test_a_copy_of_a_container_is_somebodys(tmp_path, name) -> None:
+def test_a_copy_of_a_container_is_somebodys(tmp_path: Path, name: str) -> None:
     run_killed(tmp_path / "target", "with staged_folder(target) as folder: write(folder, 'half'); kill()")
     (container,) = tmp_path.iterdir()
     shutil.copytree(container, tmp_path / name)
@@ -140,7 +143,7 @@ def test_a_copy_of_a_container_is_somebodys(tmp_path, name) -> None:
     assert names(tmp_path) == before
 
 
-def test_what_somebody_put_beside_the_marker_stays(tmp_path) -> None:
+def test_what_somebody_put_beside_the_marker_stays(tmp_path: Path) -> None:
     run_killed(tmp_path / "target", "with staged_folder(target) as folder: write(folder, 'half'); kill()")
     (container,) = tmp_path.iterdir()
     (container / "thesis.txt").write_text("precious")
@@ -148,7 +151,7 @@ def test_what_somebody_put_beside_the_marker_stays(tmp_path) -> None:
     assert list_tree(tmp_path) == (f"{container.name}/thesis.txt", container.name)
 
 
-def test_a_made_up_marker_reaches_nothing_outside_its_container(tmp_path) -> None:
+def test_a_made_up_marker_reaches_nothing_outside_its_container(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.txt").write_text("precious")
     container = tmp_path / ".hnexport-1-a"
@@ -176,7 +179,7 @@ with staged_folder(target, REPLACE, moves=Killed()) as folder: write(folder, "ne
 
 @pytest.mark.parametrize("attempt", range(5))
 def test_what_was_moved_away_by_a_writer_that_was_killed_then_is_brought_back_by_the_next_run(
-    tmp_path, attempt
+    tmp_path: Path, attempt: int
 ) -> None:
     target = tmp_path / "target"
     old_at(target)
@@ -190,7 +193,9 @@ def test_what_was_moved_away_by_a_writer_that_was_killed_then_is_brought_back_by
     assert names(tmp_path) == ["target"]
 
 
-def test_what_was_moved_away_is_kept_where_its_place_was_taken_meanwhile(tmp_path, caplog) -> None:
+def test_what_was_moved_away_is_kept_where_its_place_was_taken_meanwhile(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     target = tmp_path / "target"
     old_at(target)
     run_killed(target, BETWEEN)
@@ -215,7 +220,7 @@ with staged_folder(target, REPLACE, moves=Killed()) as folder: write(folder, "ne
 """
 
 
-def test_what_was_put_into_the_old_folder_before_the_kill_is_not_removed_with_it(tmp_path) -> None:
+def test_what_was_put_into_the_old_folder_before_the_kill_is_not_removed_with_it(tmp_path: Path) -> None:
     target = tmp_path / "target"
     old_at(target)
     run_killed(target, AFTER_EXCHANGE)
@@ -236,7 +241,9 @@ for number in count():
 
 
 @pytest.mark.parametrize("moves", [SystemMoves, PlainMoves])
-def test_a_writer_that_is_killed_at_any_moment_leaves_the_old_or_the_new_whole(tmp_path, moves) -> None:
+def test_a_writer_that_is_killed_at_any_moment_leaves_the_old_or_the_new_whole(
+    tmp_path: Path, moves: Callable[..., Any]
+) -> None:
     target, moment = tmp_path / "target", random.Random(moves.__name__)
     for _ in range(5):
         process = start(target, REBUILD_FOREVER.format(moves=moves.__name__))

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -52,7 +53,7 @@ assert signal.getsignal(number) is signal.SIG_IGN
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize("code", CASES.values(), ids=CASES)
-def test_a_signal_waits(code, number) -> None:
+def test_a_signal_waits(code: str, number: str) -> None:
     command = [sys.executable, "-c", HEARD + code, number]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -97,14 +98,14 @@ with staged_folder(Path(sys.argv[1]) / "target") as folder:
 
 
 @pytest.mark.parametrize("second", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_second_signal_does_not_cut_the_clean_up_short(tmp_path, second) -> None:
+def test_a_second_signal_does_not_cut_the_clean_up_short(tmp_path: Path, second: str) -> None:
     command = [sys.executable, "-c", INTERRUPTED, str(tmp_path), "SIGINT", second]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 128 + getattr(signal, second), done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_fork_does_not_remove_what_its_parent_is_writing(tmp_path) -> None:
+def test_a_fork_does_not_remove_what_its_parent_is_writing(tmp_path: Path) -> None:
     code = (
         "import os, sys\nfrom pathlib import Path\nfrom hnexport.publishing import staged_folder\n"
         "with staged_folder(Path(sys.argv[1]) / 'target') as folder:\n"

@@ -3,7 +3,9 @@
 import errno
 import os
 import stat
-from typing import Never
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Never
 
 import pytest
 
@@ -13,7 +15,7 @@ from hnexport.publishing import Contents, PlainMoves, Rules, SystemMoves, list_t
 pytestmark = pytest.mark.parametrize("moves", [SystemMoves(), PlainMoves()], ids=["exchange", "plain renames"])
 
 
-def judge(path):
+def judge(path: Any) -> Contents:
     """Folders whose files are all called `ours…`, and files that begin with it."""
     inside = list_tree(path) if path.is_dir() else (path.read_text(),)
     foreign = [name for name in inside if not name.startswith(("ours", "README"))]
@@ -26,11 +28,11 @@ def judge(path):
 REPLACE = Rules(replaces=judge)
 
 
-def names(folder):
+def names(folder: Path) -> list[Any]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def folder_of(path, **files):
+def folder_of(path: Path, **files: str) -> Path:
     path.mkdir()
     for name, text in files.items():
         (path / name).write_text(text)
@@ -47,24 +49,26 @@ APPEARANCES = {
 KINDS = {"folder": staged_folder, "file": staged_file}
 
 
-def fill(kind, new, text="new") -> None:
+def fill(kind: str, new: Path, text: str = "new") -> None:
     if kind == "folder":
         (new / "ours").write_text(text)
     else:
         new.write_text(f"ours {text}")
 
 
-def publish(kind, target, rules, moves, text="new") -> None:
+def publish(
+    kind: str, target: Path, rules: Rules | None, moves: "PlainMoves | SystemMoves | Hooked", text: str = "new"
+) -> None:
     with KINDS[kind](target, rules, moves=moves) as new:
         fill(kind, new, text)
 
 
-def text_at(kind, target):
+def text_at(kind: str, target: Path) -> str:
     return (target / "ours").read_text() if kind == "folder" else target.read_text().removeprefix("ours ")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_target_appears_when_the_body_is_done(tmp_path, kind, moves) -> None:
+def test_the_target_appears_when_the_body_is_done(tmp_path: Path, kind: str, moves: PlainMoves | SystemMoves) -> None:
     target = tmp_path / "target"
     with KINDS[kind](target, moves=moves) as new:
         fill(kind, new)
@@ -78,7 +82,9 @@ def test_the_target_appears_when_the_body_is_done(tmp_path, kind, moves) -> None
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
-def test_a_failure_leaves_nothing(tmp_path, kind, error, moves) -> Never:
+def test_a_failure_leaves_nothing(
+    tmp_path: Path, kind: str, error: type[BaseException], moves: PlainMoves | SystemMoves
+) -> Never:
     with pytest.raises(error), KINDS[kind](tmp_path / "target", moves=moves) as new:
         fill(kind, new)
         raise error
@@ -87,7 +93,9 @@ def test_a_failure_leaves_nothing(tmp_path, kind, error, moves) -> Never:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("appear", APPEARANCES.values(), ids=APPEARANCES)
-def test_what_appears_meanwhile_stays_and_is_an_error_that_names_it(tmp_path, kind, appear, moves) -> None:
+def test_what_appears_meanwhile_stays_and_is_an_error_that_names_it(
+    tmp_path: Path, kind: str, appear: Callable[..., Any], moves: PlainMoves | SystemMoves
+) -> None:
     target = tmp_path / "target"
     with (
         pytest.raises(BundleError, match=r"target exists, a .* that appeared meanwhile: it stays and nothing was"),
@@ -105,7 +113,9 @@ def test_what_appears_meanwhile_stays_and_is_an_error_that_names_it(tmp_path, ki
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_of_two_at_once_one_is_published_and_the_other_is_refused(tmp_path, kind, moves) -> None:
+def test_of_two_at_once_one_is_published_and_the_other_is_refused(
+    tmp_path: Path, kind: str, moves: PlainMoves | SystemMoves
+) -> None:
     target = tmp_path / "target"
     with pytest.raises(BundleError, match="appeared meanwhile"), KINDS[kind](target, moves=moves) as slow:
         fill(kind, slow, "slow")
@@ -115,7 +125,7 @@ def test_of_two_at_once_one_is_published_and_the_other_is_refused(tmp_path, kind
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_the_rules_allow_is_replaced(tmp_path, kind, moves) -> None:
+def test_what_the_rules_allow_is_replaced(tmp_path: Path, kind: str, moves: PlainMoves | SystemMoves) -> None:
     target = tmp_path / "target"
     publish(kind, target, None, moves, "old")
     publish(kind, target, REPLACE, moves, "new")
@@ -125,7 +135,9 @@ def test_what_the_rules_allow_is_replaced(tmp_path, kind, moves) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("appear", ["a full folder", "a file", "a dangling link"])
-def test_what_the_rules_do_not_allow_stays(tmp_path, kind, appear, moves) -> None:
+def test_what_the_rules_do_not_allow_stays(
+    tmp_path: Path, kind: str, appear: str, moves: PlainMoves | SystemMoves
+) -> None:
     target = tmp_path / "target"
     APPEARANCES[appear](target)
     before = target.lstat().st_ino
@@ -135,7 +147,7 @@ def test_what_the_rules_do_not_allow_stays(tmp_path, kind, appear, moves) -> Non
     assert names(tmp_path) == ["target"]
 
 
-def test_what_is_carried_over_is_what_it_was(tmp_path, moves) -> None:
+def test_what_is_carried_over_is_what_it_was(tmp_path: Path, moves: PlainMoves | SystemMoves) -> None:
     target = folder_of(tmp_path / "target", ours="old", README="my notes")
     publish("folder", target, REPLACE, moves)
     assert (target / "README").read_text() == "my notes"
@@ -146,19 +158,19 @@ def test_what_is_carried_over_is_what_it_was(tmp_path, moves) -> None:
 class Hooked:
     """Somebody does something at the worst moment: just before the target leaves its place."""
 
-    def __init__(self, moves, target, do) -> None:
+    def __init__(self, moves: PlainMoves | SystemMoves, target: Path, do: Callable[[Any], None]) -> None:
         self._moves, self._target, self._do = moves, target, do
 
-    def place(self, source, target) -> None:
+    def place(self, source: Path, target: Path) -> None:
         self._moves.place(source, target)
 
-    def exchange(self, one, other):
+    def exchange(self, one: Path, other: Path) -> bool:
         do, self._do = self._do, lambda target: None
         do(self._target)
         return self._moves.exchange(one, other)
 
 
-def rewrite_by_rename(target) -> None:
+def rewrite_by_rename(target: Path) -> None:
     (target.parent / "other").write_text("my newest notes")
     (target.parent / "other").replace(target / "README")
 
@@ -172,7 +184,9 @@ LATE = {
 
 
 @pytest.mark.parametrize("late", LATE.values(), ids=LATE)
-def test_what_is_put_into_the_target_at_the_last_moment_stays(tmp_path, late, moves) -> None:
+def test_what_is_put_into_the_target_at_the_last_moment_stays(
+    tmp_path: Path, late: Callable[[Any], Any], moves: PlainMoves | SystemMoves
+) -> None:
     target = folder_of(tmp_path / "target", ours="old", README="my notes")
     with pytest.raises(BundleError, match="changed while it was being replaced: it stays as it is"):
         publish("folder", target, REPLACE, Hooked(moves, target, late))
@@ -183,10 +197,12 @@ def test_what_is_put_into_the_target_at_the_last_moment_stays(tmp_path, late, mo
     assert (target / "README").read_text() == (tmp_path / "expected" / "README").read_text()
 
 
-def test_a_file_that_takes_the_targets_place_at_the_last_moment_stays(tmp_path, moves) -> None:
+def test_a_file_that_takes_the_targets_place_at_the_last_moment_stays(
+    tmp_path: Path, moves: PlainMoves | SystemMoves
+) -> None:
     target = folder_of(tmp_path / "target", ours="old")
 
-    def swap(target) -> None:
+    def swap(target: Path) -> None:
         target.rename(tmp_path / "aside")
         target.write_text("precious")
 
@@ -196,13 +212,15 @@ def test_a_file_that_takes_the_targets_place_at_the_last_moment_stays(tmp_path, 
     assert names(tmp_path) == ["aside", "target"]
 
 
-def test_what_is_put_into_the_old_folder_by_a_program_that_has_it_open_stays(tmp_path, moves, caplog) -> None:
+def test_what_is_put_into_the_old_folder_by_a_program_that_has_it_open_stays(
+    tmp_path: Path, moves: PlainMoves | SystemMoves, caplog: pytest.LogCaptureFixture
+) -> None:
     target = folder_of(tmp_path / "target", ours="old")
     handle = os.open(target, os.O_RDONLY)
     try:
         looked = []
 
-        def judge_and_write(path):
+        def judge_and_write(path: Path) -> Contents:
             found = judge(path)
             looked.append(path)
             if len(looked) == 2:  # the last look, at what came away
@@ -221,7 +239,9 @@ def test_what_is_put_into_the_old_folder_by_a_program_that_has_it_open_stays(tmp
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG], ids=errno.errorcode.get)
-def test_a_full_disk_is_an_error_of_the_callers_kind(tmp_path, kind, code, moves) -> Never:
+def test_a_full_disk_is_an_error_of_the_callers_kind(
+    tmp_path: Path, kind: str, code: int, moves: PlainMoves | SystemMoves
+) -> Never:
     rules = Rules(error=CheckpointError, called="name")
     with (
         pytest.raises(CheckpointError, match="is full: .*; free some space, or choose another name"),
@@ -235,7 +255,9 @@ def test_a_full_disk_is_an_error_of_the_callers_kind(tmp_path, kind, code, moves
 @pytest.mark.parametrize(
     "name", ["n" * 255, "a b\n\t[red]", b"\xff\xfe".decode("utf-8", "surrogateescape"), "x." + "y" * 253]
 )
-def test_every_name_that_a_file_may_have_can_be_published(tmp_path, kind, name, moves) -> None:
+def test_every_name_that_a_file_may_have_can_be_published(
+    tmp_path: Path, kind: str, name: str, moves: PlainMoves | SystemMoves
+) -> None:
     target = tmp_path / name
     publish(kind, target, None, moves, "old")
     publish(kind, target, REPLACE, moves, "new")
@@ -243,10 +265,12 @@ def test_every_name_that_a_file_may_have_can_be_published(tmp_path, kind, name, 
     assert names(tmp_path) == [name]
 
 
-def test_what_lies_in_a_layer_of_an_image_stays_and_the_message_says_why(tmp_path, moves, monkeypatch) -> None:
+def test_what_lies_in_a_layer_of_an_image_stays_and_the_message_says_why(
+    tmp_path: Path, moves: PlainMoves | SystemMoves, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = folder_of(tmp_path / "target", ours="old")
 
-    def refuse(*_) -> Never:
+    def refuse(*_: object) -> Never:
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
     monkeypatch.setattr(type(moves), "exchange", refuse)

@@ -16,7 +16,7 @@ EXACT = np.array([[1, 2, 3], [3, 1, 2]], np.float32)
 
 
 @pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
-def test_the_cost_is_the_same_whatever_the_size_of_outputs(size) -> None:
+def test_the_cost_is_the_same_whatever_the_size_of_outputs(size: float) -> None:
     exact = EXACT * np.float32(size)
     cost = member_cost(exact, exact * np.float32(1.1), LOGITS, None)
     assert cost.relative_l2 == pytest.approx(0.1, rel=1e-3)

@@ -1,5 +1,7 @@
 """A Gather that counts is left out: what the graph computes stays, at every batch size."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -10,7 +12,7 @@ from hnexport.quantise.counting import drop_counting
 from hnexport.spec import OutputSpec, Signature, TensorSpec
 
 
-def viewed(start=0, channels=4):
+def viewed(start: int = 0, channels: int = 4) -> onnx.ModelProto:
     """Images `[batch, 4, 1, 1]` through a flat Gather, as exporters write a view: indices from the batch's size."""
     nodes = [
         helper.make_node("Relu", ["image"], ["x"]),
@@ -45,7 +47,7 @@ SIGNATURE = Signature(
 
 
 @pytest.mark.parametrize(("start", "gathers"), [(0, 0), (1, 1)], ids=["counts", "rotates"])
-def test_only_what_counts_is_left_out_and_the_numbers_stay(tmp_path, start, gathers) -> None:
+def test_only_what_counts_is_left_out_and_the_numbers_stay(tmp_path: Path, start: int, gathers: int) -> None:
     model, path = viewed(start), tmp_path / "model.onnx"
     onnx.save(model, path)
     drop_counting(model, path, SIGNATURE)

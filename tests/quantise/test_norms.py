@@ -1,6 +1,9 @@
 """Batch norms between convolutions compute in int8, where they lose little and an integer convolution reads them."""
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,14 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hnexport import Ensemble
-from hnexport.build import BuildOptions, build
+from hnexport.build import BuildOptions, BuildResult, build
 from hnexport.bundle.manifest import Format
 from hnexport.evaluate.targets import ReadOptions
+from hnexport.parity.results import Comparison
 from hnexport.quantise.data import read_calibration
 from hnexport.quantise.layers import layers
 from hnexport.quantise.makers import Members
 from hnexport.quantise.parts import split
-from hnexport.quantise.plan import quantise, useful
+from hnexport.quantise.plan import Quantised, quantise, useful
 from hnexport.quantise.proof import proved
 from hnexport.rows import taken
 
@@ -45,7 +49,9 @@ class Preactivated(nn.Module):
         return self.conv(F.relu(self.norm(image * self.sizes))).mean((2, 3))
 
 
-def made(make, folder):
+def made(
+    make: Callable[..., Preactivated] | Callable[[], Preactivated], folder: Path
+) -> tuple[BuildResult, Quantised, tuple[Comparison, float]]:
     """The network, its parts in int8, and member 1 of it proved on a sample."""
     ensemble = Ensemble.from_modules(
         [module.trained() for module in seeded(make, 2)], example_inputs=torch.randn(2, CHANNELS, 6, 6)
@@ -61,11 +67,11 @@ def made(make, folder):
     return built, found, proved(rounded.network, parameters, first, 1)
 
 
-def operators(found):
+def operators(found: Quantised) -> list[Any]:
     return [node.op_type for node in found.rounded.network.graph.node]
 
 
-def test_a_norm_before_a_convolution_is_one_in_int8_with_any_factors(tmp_path) -> None:
+def test_a_norm_before_a_convolution_is_one_in_int8_with_any_factors(tmp_path: Path) -> None:
     _, found, (comparison, levels) = made(Preactivated, tmp_path)
     assert operators(found).count("Conv") == found.layers == 2
     assert not {"Add", "Relu", "BatchNormalization"}.intersection(operators(found))
@@ -74,7 +80,7 @@ def test_a_norm_before_a_convolution_is_one_in_int8_with_any_factors(tmp_path) -
     assert levels == pytest.approx(0.5, abs=1e-2)
 
 
-def test_a_norm_that_loses_too_much_is_a_factor_and_a_sum_in_float32_and_is_named(tmp_path) -> None:
+def test_a_norm_that_loses_too_much_is_a_factor_and_a_sum_in_float32_and_is_named(tmp_path: Path) -> None:
     """Its channels are of so different sizes that one scale for all leaves nothing of the small ones."""
     built, found, (comparison, _) = made(lambda: Preactivated((100.0, 0.1, 0.1, 0.1)), tmp_path)
     assert [kept.layer for kept in found.kept] == ["norm.weight"]
@@ -87,7 +93,7 @@ def test_a_norm_that_loses_too_much_is_a_factor_and_a_sum_in_float32_and_is_name
     assert [layer.norm for layer in every] == [True, False]
 
 
-def test_a_norm_whose_convolution_stays_in_float32_stays_too(tmp_path) -> None:
+def test_a_norm_whose_convolution_stays_in_float32_stays_too(tmp_path: Path) -> None:
     built, _, _ = made(Preactivated, tmp_path)
     norm, conv = layers(split(tmp_path / "bundle", built.manifest))
     assert useful([norm, conv]) == [norm, conv]

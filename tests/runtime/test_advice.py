@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from shared import Built
 
 from hnexport import installed
 from hnexport.bundle import read_manifest
@@ -16,7 +17,7 @@ def test_a_bundle_on_disk_is_tuned_where_it_lies() -> None:
     assert how_to_tune(Path("a/b"), half=True) == "run `hnexport tune a/b --precision float16` once"
 
 
-def test_a_bundle_in_memory_needs_a_folder(built) -> None:
+def test_a_bundle_in_memory_needs_a_folder(built: Built) -> None:
     assert how_to_tune(None) == "run `hnexport tune` once on a folder with its files"
     with pytest.raises(RuntimeInputError) as refused:
         require_half(read_manifest(built.path), None)
@@ -24,7 +25,7 @@ def test_a_bundle_in_memory_needs_a_folder(built) -> None:
     assert str(refused.value).endswith(said)
 
 
-def test_the_runtime_alone_says_that_it_cannot_tune(built, monkeypatch) -> None:
+def test_the_runtime_alone_says_that_it_cannot_tune(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installed, "missing_for_building", lambda: ("torch",))
     assert how_to_tune(Path("b")) == "run `hnexport tune b` once (it needs all of hnexport: pip install hnexport)"
     with pytest.raises(RuntimeInputError, match=r"pip install hnexport\), or choose precision"):

@@ -1,17 +1,21 @@
 """Members one after the other: when they are enough, and that nothing but a sample itself decides that."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
+from fixture_types import BuiltOnce
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 from scipy.special import softmax
 from shared import built_list
 
 from hnexport.errors import RuntimeInputError
-from hnexport.runtime import AnytimePrediction, Until, load
+from hnexport.runtime import AnytimePrediction, LoadedEnsemble, Until, load
 from hnexport.runtime.anytime import check_anytime, predict_until
 from hnexport.runtime.uncertainty import summarise
 from hnexport.runtime.until import as_until
@@ -24,11 +28,13 @@ SIGNATURE = Signature(
 ALL_RULES = ("exact", "votes", 0.4, 0.6, 0.9)
 
 
-def asked(logits, until, members=None):
+def asked(
+    logits: NDArray[Any] | NDArray[np.float64], until: str | float, members: tuple[int, ...] | None = None
+) -> tuple[AnytimePrediction, list[Any]]:
     """The prediction of members whose logits `[member, row, class]` are known, and the rows that each was given."""
     seen = []
 
-    def run(member, inputs):
+    def run(member: int, inputs: Mapping[str, NDArray[Any]]) -> dict[Any, Any]:
         seen.append(inputs["row"].tolist())
         return {"logits": logits[member, inputs["row"]]}
 
@@ -46,19 +52,19 @@ hostile = hnp.arrays(
 
 
 @given(logits=hostile)
-def test_exact_answers_are_those_of_all_members(logits) -> None:
+def test_exact_answers_are_those_of_all_members(logits: NDArray[np.float64]) -> None:
     found, _ = asked(logits, "exact")
     assert np.array_equal(found.probabilities.argmax(-1), summarise(logits).probabilities.argmax(-1))
 
 
 @given(logits=hostile)
-def test_exact_votes_are_those_of_all_members(logits) -> None:
+def test_exact_votes_are_those_of_all_members(logits: NDArray[np.float64]) -> None:
     found, _ = asked(logits, "votes")
     assert np.array_equal(found.votes.argmax(-1), summarise(logits).votes.argmax(-1))
 
 
 @pytest.mark.parametrize("members", [2, 4, 7])
-def test_thousands_of_rows_whose_members_are_sure_and_disagree_keep_their_answers(members) -> None:
+def test_thousands_of_rows_whose_members_are_sure_and_disagree_keep_their_answers(members: int) -> None:
     random = np.random.default_rng(members)
     logits = random.choice([0.0, 1.0, 1000.0], size=(members, 5000, 3))
     whole = summarise(logits)
@@ -71,7 +77,7 @@ def test_thousands_of_rows_whose_members_are_sure_and_disagree_keep_their_answer
 
 
 @given(logits=hostile)
-def test_no_fewer_members_could_be_sure_of_the_answer(logits) -> None:
+def test_no_fewer_members_could_be_sure_of_the_answer(logits: NDArray[np.float64]) -> None:
     members, rows, classes = logits.shape
     for until, said in (("exact", softmax(logits, axis=-1)), ("votes", np.eye(classes)[logits.argmax(-1)])):
         found, _ = asked(logits, until)
@@ -91,7 +97,7 @@ def test_the_last_member_can_overturn_the_answer_by_a_tie() -> None:
     assert asked(logits, "exact")[0].probabilities.argmax(-1).tolist() == [0, 0]
 
 
-def reference(logits, confidence, least=1):
+def reference(logits: NDArray[np.float64], confidence: float, least: int = 1) -> tuple[NDArray[Any], NDArray[Any]]:
     """How many members each row takes, and their mean probabilities, row by row in float64."""
     used, means = [], []
     for row in range(logits.shape[1]):
@@ -102,7 +108,7 @@ def reference(logits, confidence, least=1):
     return np.array(used), np.array(means)
 
 
-def telling(logits, least=1):
+def telling(logits: Any, least: int = 1) -> float:
     """The confidence at which rows take the most different numbers of members; no mean probability comes near it."""
     sums = np.cumsum(softmax(logits.astype(np.float64), axis=-1), axis=0)
     values = np.sort((sums / np.arange(1, len(logits) + 1)[:, np.newaxis, np.newaxis]).max(axis=-1).reshape(-1))
@@ -111,7 +117,7 @@ def telling(logits, least=1):
 
 
 @pytest.mark.parametrize("least", [1, 3])
-def test_members_are_counted_as_a_plain_loop_counts_them(ensemble, least) -> None:
+def test_members_are_counted_as_a_plain_loop_counts_them(ensemble: LoadedEnsemble, least: int) -> None:
     images = np.random.default_rng(5).standard_normal((16, 3, 8, 8)).astype(np.float32)
     logits = ensemble.predict(images, members="all")
     confidence = telling(logits, least)
@@ -134,7 +140,9 @@ def test_members_are_counted_as_a_plain_loop_counts_them(ensemble, least) -> Non
 @pytest.mark.parametrize("strategy", ["materialised", "generated"])
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("name", ["hypernet", "batch-ensemble", "list"])
-def test_members_of_an_image_do_not_depend_on_the_others_of_its_batch(built_once, name, engine, strategy) -> None:
+def test_members_of_an_image_do_not_depend_on_the_others_of_its_batch(
+    built_once: BuiltOnce, name: str, engine: str, strategy: str
+) -> None:
     bundle = built_list("cnn").path if name == "list" else built_once(name)
     ensemble = load(bundle, engine=engine, strategy=strategy, provider="cpu", check="none")
     (image,) = ensemble.signature.inputs
@@ -151,7 +159,7 @@ def test_members_of_an_image_do_not_depend_on_the_others_of_its_batch(built_once
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.65])
-def test_each_row_takes_what_its_own_members_say(confidence) -> None:
+def test_each_row_takes_what_its_own_members_say(confidence: float) -> None:
     logits = 2 * np.random.default_rng(7).standard_normal((8, 200, 4))
     used, means = reference(logits, confidence)
     found, _ = asked(logits, confidence)
@@ -169,7 +177,7 @@ def test_a_member_is_given_only_what_is_open() -> None:
     assert asked(logits[:, :2], 0.6)[1] == [[0, 1], [1]]  # the others are not run at all
 
 
-def test_members_are_asked_in_the_order_that_is_given(ensemble, images) -> None:
+def test_members_are_asked_in_the_order_that_is_given(ensemble: LoadedEnsemble, images: NDArray[np.float32]) -> None:
     found = ensemble.predict_mean(images, members=[4, 1, 7], until=Until(confidence=0.01, least=2))
     assert found.members == (4, 1, 7)
     assert found.members_used.tolist() == [2, 2, 2, 2]
@@ -179,7 +187,9 @@ def test_members_are_asked_in_the_order_that_is_given(ensemble, images) -> None:
 
 
 @pytest.mark.parametrize("until", ALL_RULES, ids=str)
-def test_nan_in_an_image_is_its_own_affair(ensemble, images, until) -> None:
+def test_nan_in_an_image_is_its_own_affair(
+    ensemble: LoadedEnsemble, images: NDArray[np.float32], until: float | str
+) -> None:
     broken = images.copy()
     broken[1] = np.nan
     found, whole = ensemble.predict_mean(broken, until=until), ensemble.predict_mean(images, until=until)
@@ -199,7 +209,7 @@ def test_nan_in_an_image_is_its_own_affair(ensemble, images, until) -> None:
         ("pixels", "classes along axis"),
     ],
 )
-def test_only_logits_of_a_batch_can_be_stopped(name, reason) -> None:
+def test_only_logits_of_a_batch_can_be_stopped(name: str, reason: str) -> None:
     ensemble = load(built_list(name).path, provider="cpu", check="none")
     with pytest.raises(RuntimeInputError, match=f"only output is logits .batch, class., .*{reason}.*leave it out"):
         ensemble.predict_mean({}, until="exact")
@@ -224,7 +234,9 @@ def test_a_value_cannot_be_stopped() -> None:
     ],
     ids=str,
 )
-def test_what_is_no_rule_is_refused(ensemble, images, until, message) -> None:
+def test_what_is_no_rule_is_refused(
+    ensemble: LoadedEnsemble, images: NDArray[np.float32], until: Any, message: str
+) -> None:
     with pytest.raises(RuntimeInputError, match=message):
         ensemble.predict_mean(images, until=until)
 
@@ -238,6 +250,6 @@ def test_what_is_no_rule_is_refused(ensemble, images, until, message) -> None:
         ({"confidence": 0.8, "least": 0}, "least must be a whole number from 1"),
     ],
 )
-def test_a_rule_says_one_thing(arguments, message) -> None:
+def test_a_rule_says_one_thing(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(RuntimeInputError, match=message):
         Until(**arguments)

@@ -4,12 +4,15 @@ Where there is no GPU, `pretend_cuda` (in `conftest`) puts real sessions of the 
 """
 
 import dataclasses
-from typing import Never
+from pathlib import Path
+from typing import Any, Never
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from fixture_types import AskedSessions, BuiltOnce
+from numpy.typing import NDArray
 
 from hnexport.bundle import read_golden
 from hnexport.errors import BundleError, ProviderError, RuntimeInputError
@@ -38,7 +41,13 @@ ALWAYS = {
 @pytest.mark.parametrize(("cuda", "settings"), ASKED.values(), ids=ASKED.keys())
 @pytest.mark.parametrize(("strategy", "file"), [("generated", "model.onnx"), ("materialised", "network.onnx")])
 def test_the_options_reach_onnxruntime_and_predictions_stay(
-    shared_bundle, images, pretend_cuda, strategy, file, cuda, settings
+    shared_bundle: Path,
+    images: NDArray[np.float32],
+    pretend_cuda: AskedSessions,
+    strategy: str,
+    file: str,
+    cuda: CudaOptions | None,
+    settings: dict[str, Any],
 ) -> None:
     ensemble = load(shared_bundle, provider="cuda", strategy=strategy, check="all", cuda=cuda)
     assert (ensemble.provider, ensemble.precision) == ("cuda", "float32")
@@ -53,7 +62,7 @@ def test_the_device_is_named() -> None:
     assert CudaOptions(device=3).provider_options(tf32=False)["device_id"] == "3"
 
 
-def test_tf32_is_on_only_by_name_and_has_its_own_tolerance(own_bundle, pretend_cuda) -> None:
+def test_tf32_is_on_only_by_name_and_has_its_own_tolerance(own_bundle: Path, pretend_cuda: AskedSessions) -> None:
     load(own_bundle, provider="cuda")
     assert pretend_cuda[-1][1]["use_tf32"] == "0"
     ensemble = load(own_bundle, provider="cuda", precision="tf32", check="all")
@@ -64,7 +73,7 @@ def test_tf32_is_on_only_by_name_and_has_its_own_tolerance(own_bundle, pretend_c
 
 @pytest.mark.parametrize("factor", [1 + 2e-3, 1 + 2e-2], ids=["as TF32 rounds", "more"])
 def test_an_error_is_judged_by_the_precision_that_was_asked_for(
-    shared_bundle, pretend_cuda, monkeypatch, factor
+    shared_bundle: Path, pretend_cuda: AskedSessions, monkeypatch: pytest.MonkeyPatch, factor: float
 ) -> None:
     golden = read_golden(shared_bundle)
     coarse = dataclasses.replace(golden, outputs={"logits": golden.outputs["logits"] * factor})
@@ -83,7 +92,9 @@ def test_tf32_is_held_to_the_tolerance_of_verify() -> None:
 
 
 @pytest.mark.parametrize("graph", [False, True], ids=["bound", "graph"])
-def test_float16_runs_its_own_graph_within_its_own_tolerance(built_once, pretend_cuda, graph) -> None:
+def test_float16_runs_its_own_graph_within_its_own_tolerance(
+    built_once: BuiltOnce, pretend_cuda: AskedSessions, graph: bool
+) -> None:
     bundle = built_once("uint8")
     options = {"provider": "cuda", "precision": "float16", "check": "all", "cuda": CudaOptions(graph=graph)}
     with pytest.raises(RuntimeInputError, match="has no float16 graph in this user's cache"):
@@ -98,18 +109,20 @@ def test_float16_runs_its_own_graph_within_its_own_tolerance(built_once, pretend
     assert 1e-5 < error < 2e-2
 
 
-def test_load_makes_the_float16_graph_where_it_is_asked_to(shared_bundle, pretend_cuda) -> None:
+def test_load_makes_the_float16_graph_where_it_is_asked_to(shared_bundle: Path, pretend_cuda: AskedSessions) -> None:
     assert load(shared_bundle, provider="cuda", precision="float16", tune=True).precision is Precision.FLOAT16
 
 
-def test_a_missing_float16_graph_is_no_reason_for_auto_to_take_the_cpu(shared_bundle, pretend_cuda) -> None:
+def test_a_missing_float16_graph_is_no_reason_for_auto_to_take_the_cpu(
+    shared_bundle: Path, pretend_cuda: AskedSessions
+) -> None:
     with pytest.raises(RuntimeInputError, match="has no float16 graph"):
         load(shared_bundle, precision="float16")
 
 
 @pytest.mark.parametrize("file", ["model.onnx", "network.onnx", "model-float16.onnx"])
 @pytest.mark.parametrize("name", ["hypernet", "batch-ensemble", "uint8"])
-def test_a_graph_holds_nothing_that_a_capture_cannot(built_once, name, file) -> None:
+def test_a_graph_holds_nothing_that_a_capture_cannot(built_once: BuiltOnce, name: str, file: str) -> None:
     """Control flow cannot be captured at all, and shapes that are computed run on the CPU."""
     bundle = built_once(name)
     path = halve(bundle).path / file if "float16" in file else bundle / file
@@ -131,7 +144,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("options", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_an_option_that_cannot_be_is_refused(options, message) -> None:
+def test_an_option_that_cannot_be_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(RuntimeInputError, match=message):
         CudaOptions(**options)
 
@@ -150,19 +163,21 @@ FOR_CUDA = ({"cuda": CudaOptions()}, {"precision": "tf32"}, {"precision": "float
     [(one, other) for one in FOR_CUDA for other in ELSEWHERE if {**one, **other} != OPENVINO_HALF],
     ids=str,
 )
-def test_what_is_for_cuda_is_refused_elsewhere(shared_bundle, options, elsewhere) -> None:
+def test_what_is_for_cuda_is_refused_elsewhere(
+    shared_bundle: Path, options: dict[str, Any], elsewhere: dict[str, str]
+) -> None:
     with pytest.raises(RuntimeInputError, match=r"for provider='cuda'|needs provider='cuda'"):
         load(shared_bundle, **options, **elsewhere)
 
 
-def test_options_of_another_type_are_refused(shared_bundle) -> None:
+def test_options_of_another_type_are_refused(shared_bundle: Path) -> None:
     with pytest.raises(RuntimeInputError, match=r"cuda must be CudaOptions\(...\) or None"):
         load(shared_bundle, cuda={"graph": True})
 
 
 @pytest.mark.parametrize("precision", ["tf32", "float16"])
 def test_where_auto_comes_to_the_cpu_it_computes_in_float32_and_says_so(
-    shared_bundle, images, monkeypatch, precision
+    shared_bundle: Path, images: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     ensemble = load(shared_bundle, precision=precision, cuda=CudaOptions(graph=True))
@@ -171,8 +186,10 @@ def test_where_auto_comes_to_the_cpu_it_computes_in_float32_and_says_so(
     assert np.array_equal(ensemble.predict(images, member=1), expected)
 
 
-def test_a_capture_that_fails_at_load_is_an_error_with_the_remedy(shared_bundle, pretend_cuda, monkeypatch) -> None:
-    def fail(self, held, images, member) -> Never:
+def test_a_capture_that_fails_at_load_is_an_error_with_the_remedy(
+    shared_bundle: Path, pretend_cuda: AskedSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self, held: object, images: object, member: int) -> Never:
         raise RuntimeError("operation not permitted when stream is capturing")
 
     monkeypatch.setattr(device.GraphSession, "_replay", fail)
@@ -196,7 +213,9 @@ ON_A_GPU = {
 @pytest.mark.parametrize("options", ON_A_GPU.values(), ids=ON_A_GPU.keys())
 @pytest.mark.parametrize("strategy", ["generated", "materialised"])
 @pytest.mark.parametrize("name", ["hypernet", "batch-ensemble", "uint8"])
-def test_every_member_is_right_on_a_gpu(built_once, name, strategy, options) -> None:
+def test_every_member_is_right_on_a_gpu(
+    built_once: BuiltOnce, name: str, strategy: str, options: dict[str, Any]
+) -> None:
     ensemble = load(built_once(name), provider="cuda", strategy=strategy, check="all", **options)
     golden = read_golden(built_once(name))
     for size in (1, 3, golden.samples, 3):
@@ -209,13 +228,15 @@ def test_every_member_is_right_on_a_gpu(built_once, name, strategy, options) -> 
 @pytest.mark.cuda
 @pytest.mark.parametrize("cuda", [None, CudaOptions(graph=True), CudaOptions(prefer_nhwc=True)], ids=str)
 @pytest.mark.parametrize("name", ["hypernet", "batch-ensemble", "uint8"])
-def test_float16_is_right_on_a_gpu(built_once, name, cuda) -> None:
+def test_float16_is_right_on_a_gpu(built_once: BuiltOnce, name: str, cuda: CudaOptions | None) -> None:
     halve(built_once(name))
     load(built_once(name), provider="cuda", precision="float16", check="all", cuda=cuda)
 
 
 @pytest.mark.cuda
-def test_a_graph_on_a_gpu_serves_threads_members_and_batches_beyond_its_limit(shared_bundle, images) -> None:
+def test_a_graph_on_a_gpu_serves_threads_members_and_batches_beyond_its_limit(
+    shared_bundle: Path, images: NDArray[np.float32]
+) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     plain = load(shared_bundle, provider="cuda", cuda=CudaOptions(algorithm_search="default"))

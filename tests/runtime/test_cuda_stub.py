@@ -7,11 +7,13 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cuda_stub
 import onnx
 import pytest
 from cuda_stub import compile_cudnn, compile_stub, in_stub, why_no_stub
+from fixture_types import BuiltOnce
 from onnx import TensorProto, helper
 
 from hnexport.runtime.libraries import cuda_version
@@ -34,7 +36,7 @@ except ProviderError as error:
 
 
 @pytest.fixture(scope="session")
-def stub(tmp_path_factory) -> Path:
+def stub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The libraries without cuDNN."""
     folder = tmp_path_factory.mktemp("cuda-stub")
     assert {name.rpartition(".")[0] for name in compile_stub(folder)} >= set(LIBRARIES)
@@ -42,7 +44,7 @@ def stub(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def own_stub(stub, tmp_path) -> Path:
+def own_stub(stub: Path, tmp_path: Path) -> Path:
     """A copy that a test may damage."""
     return Path(shutil.copytree(stub, tmp_path / "stub"))
 
@@ -61,18 +63,18 @@ def loaded(stub: Path, bundle: Path, options: str, **environment: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["hypernet", "batch-ensemble", "uint8", "one-member", "float16-bases"])
-def test_every_node_of_every_file_is_on_cuda(stub, built_once, name) -> None:
+def test_every_node_of_every_file_is_on_cuda(stub: Path, built_once: BuiltOnce, name: str) -> None:
     files = ["model.onnx", "hypernet.onnx", "network.onnx", "ensemble.onnx"]
     assert placed(stub, [built_once(name) / file for file in files]) == dict.fromkeys(files, "")
 
 
 @pytest.mark.parametrize("name", ["hypernet", "batch-ensemble", "uint8", "one-member", "float16-bases"])
-def test_what_the_runtime_captures_is_accepted_for_cuda_graphs(stub, built_once, name) -> None:
+def test_what_the_runtime_captures_is_accepted_for_cuda_graphs(stub: Path, built_once: BuiltOnce, name: str) -> None:
     files = ["model.onnx", "network.onnx"]
     assert placed(stub, [built_once(name) / file for file in files], graph=True) == dict.fromkeys(files, "")
 
 
-def test_a_graph_with_an_operator_that_cuda_lacks_is_refused(stub, tmp_path) -> None:
+def test_a_graph_with_an_operator_that_cuda_lacks_is_refused(stub: Path, tmp_path: Path) -> None:
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 2])
     result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [])
     graph = helper.make_graph([helper.make_node("Det", ["x"], ["y"])], "determinant", [value], [result])
@@ -97,7 +99,7 @@ OBSTACLES = {
 
 @pytest.mark.parametrize(("environment", "message"), OBSTACLES.values(), ids=OBSTACLES.keys())
 def test_auto_takes_the_cpu_and_a_named_cuda_is_refused_with_the_remedy(
-    stub, shared_bundle, environment, message
+    stub: Path, shared_bundle: Path, environment: dict[str, Any], message: str
 ) -> None:
     found = loaded(stub, shared_bundle, "{}", **environment)
     assert re.search(rf"INFO running on the CPU: provider 'cuda' cannot be had: {message}", found), found
@@ -119,7 +121,7 @@ def test_auto_takes_the_cpu_and_a_named_cuda_is_refused_with_the_remedy(
         "{'precision': 'float16'}",
     ],
 )
-def test_auto_takes_the_cpu_without_cudnn_whatever_the_options(stub, shared_bundle, options) -> None:
+def test_auto_takes_the_cpu_without_cudnn_whatever_the_options(stub: Path, shared_bundle: Path, options: str) -> None:
     if "float16" in options:  # it would be refused for its missing graph; with a GPU it is, without one it is not asked
         found = loaded(stub, shared_bundle, options, STUB_DEVICES="0")
     else:
@@ -130,7 +132,9 @@ def test_auto_takes_the_cpu_without_cudnn_whatever_the_options(stub, shared_bund
 
 @pytest.mark.parametrize("strategy", ["materialised", "generated"])
 @pytest.mark.parametrize("graph", [False, True], ids=["bound", "graph"])
-def test_a_named_cuda_without_cudnn_says_so_however_it_runs(stub, shared_bundle, strategy, graph) -> None:
+def test_a_named_cuda_without_cudnn_says_so_however_it_runs(
+    stub: Path, shared_bundle: Path, strategy: str, graph: bool
+) -> None:
     options = f"{{'provider': 'cuda', 'strategy': {strategy!r}, 'cuda': CudaOptions(graph={graph})}}"
     found = loaded(stub, shared_bundle, options)
     assert "REFUSED provider 'cuda' cannot be had: cuDNN 9" in found
@@ -138,7 +142,9 @@ def test_a_named_cuda_without_cudnn_says_so_however_it_runs(stub, shared_bundle,
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_library_that_cannot_be_loaded_is_named_with_the_remedy(own_stub, shared_bundle, library) -> None:
+def test_a_library_that_cannot_be_loaded_is_named_with_the_remedy(
+    own_stub: Path, shared_bundle: Path, library: str
+) -> None:
     (path,) = own_stub.glob(f"{library}.*")
     path.write_bytes(b"")
     found = loaded(own_stub, shared_bundle, "{'provider': 'cuda'}")
@@ -147,24 +153,24 @@ def test_a_library_that_cannot_be_loaded_is_named_with_the_remedy(own_stub, shar
     assert "onnxruntime on cpu" in loaded(own_stub, shared_bundle, "{}")
 
 
-def test_without_a_driver_the_message_says_so(own_stub, shared_bundle) -> None:
+def test_without_a_driver_the_message_says_so(own_stub: Path, shared_bundle: Path) -> None:
     (own_stub / "libcuda.so.1").write_bytes(b"")
     found = loaded(own_stub, shared_bundle, "{'provider': 'cuda'}")
     assert "there is no NVIDIA driver (libcuda.so.1 cannot be loaded); install it, or start the container" in found
 
 
-def test_a_gpu_that_is_not_there_is_refused_by_its_number(stub, shared_bundle) -> None:
+def test_a_gpu_that_is_not_there_is_refused_by_its_number(stub: Path, shared_bundle: Path) -> None:
     found = loaded(stub, shared_bundle, "{'provider': 'cuda', 'cuda': CudaOptions(device=3)}")
     assert "there is no GPU 3, the NVIDIA driver shows 1; choose one from 0 to 0" in found
 
 
-def test_a_cudnn_that_cannot_compute_is_no_reason_to_fail_on_auto(own_stub, shared_bundle) -> None:
+def test_a_cudnn_that_cannot_compute_is_no_reason_to_fail_on_auto(own_stub: Path, shared_bundle: Path) -> None:
     compile_cudnn(own_stub)
     assert "REFUSED provider 'cuda' cannot be had: cuDNN" in loaded(own_stub, shared_bundle, "{'provider': 'cuda'}")
     assert "onnxruntime on cpu" in loaded(own_stub, shared_bundle, "{}")
 
 
-def test_verify_doctor_and_bench_agree_with_load(stub, shared_bundle) -> None:
+def test_verify_doctor_and_bench_agree_with_load(stub: Path, shared_bundle: Path) -> None:
     """Each in one sentence and with exit code 2 where CUDA was named; the CPU where it was not."""
     bundle = str(shared_bundle)
     doctor = in_stub(stub, "-m", "hnexport", "doctor", "--json")

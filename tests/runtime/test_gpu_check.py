@@ -5,9 +5,14 @@ import json
 import math
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
+from fixture_types import AskedSessions
+from shared import Built
 
 from hnexport.parity.tolerances import Precision
 from hnexport.runtime import CudaOptions
@@ -15,7 +20,7 @@ from hnexport.tune import halve
 
 
 @pytest.fixture(scope="module")
-def tool():
+def tool() -> ModuleType:
     path = Path(__file__).parents[2] / "tools" / "gpu_check.py"
     spec = importlib.util.spec_from_file_location("gpu_check", path)
     module = importlib.util.module_from_spec(spec)
@@ -25,7 +30,7 @@ def tool():
 
 
 @pytest.fixture(autouse=True)
-def _quick(tool, monkeypatch) -> None:
+def _quick(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tool, "BATCHES", (1, 3))
     monkeypatch.setattr(tool, "REPEATS", 2)
     monkeypatch.setattr(tool, "LISTS", ("cnn",))
@@ -34,11 +39,13 @@ def _quick(tool, monkeypatch) -> None:
 
 
 @pytest.fixture
-def task(tool, built):
+def task(tool: ModuleType, built: Built) -> Any:
     return tool.Task(bundle=built.path, provider="cpu", seconds=0.0, deadline=math.inf)
 
 
-def test_the_whole_table_on_the_cpu(tool, built, monkeypatch, tmp_path, capsys) -> None:
+def test_the_whole_table_on_the_cpu(
+    tool: ModuleType, built: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "table.json"
     arguments = ["gpu_check.py", str(built.path), "--provider", "cpu", "--seconds", "0", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", arguments)
@@ -81,7 +88,9 @@ def test_the_whole_table_on_the_cpu(tool, built, monkeypatch, tmp_path, capsys) 
     assert {line.count(" | ") for line in lines} == {6 - 1}  # six columns with two batch sizes
 
 
-def test_a_bundle_is_built_where_none_is_given(tool, monkeypatch, capsys) -> None:
+def test_a_bundle_is_built_where_none_is_given(
+    tool: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(
         tool, "rows", lambda task, wanted: iter([tool.Row(check="one", passed=False, detail="a\nreason")])
     )
@@ -93,8 +102,8 @@ def test_a_bundle_is_built_where_none_is_given(tool, monkeypatch, capsys) -> Non
     assert "| one | NO |  |  |  | a reason |" in printed
 
 
-def test_a_check_that_raises_is_a_row_and_the_rest_is_made(tool, task) -> None:
-    def broken():
+def test_a_check_that_raises_is_a_row_and_the_rest_is_made(tool: ModuleType, task: int) -> None:
+    def broken() -> Iterator[Any]:
         yield tool.Row(check="half", passed=True)
         raise RuntimeError("CUDA failure 2: out of memory")
 
@@ -111,7 +120,7 @@ def test_a_check_that_raises_is_a_row_and_the_rest_is_made(tool, task) -> None:
     ]
 
 
-def test_a_check_for_which_no_time_is_left_is_not_begun(tool, built) -> None:
+def test_a_check_for_which_no_time_is_left_is_not_begun(tool: ModuleType, built: Built) -> None:
     late = tool.Task(bundle=built.path, provider="cpu", seconds=0.0, deadline=time.monotonic() - 1)
     rows = list(tool.rows(late))
     assert len(rows) > 20
@@ -119,7 +128,9 @@ def test_a_check_for_which_no_time_is_left_is_not_begun(tool, built) -> None:
     assert "not run: no time was left" in {row.detail for row in rows}
 
 
-def test_every_setting_loads_and_is_judged_by_its_own_tolerance(tool, built, pretend_cuda) -> None:
+def test_every_setting_loads_and_is_judged_by_its_own_tolerance(
+    tool: ModuleType, built: Built, pretend_cuda: AskedSessions
+) -> None:
     task = tool.Task(bundle=built.path, provider="cuda", seconds=0.0, deadline=0.0)
     halve(built.path)
     asked = set()
@@ -135,14 +146,14 @@ def test_every_setting_loads_and_is_judged_by_its_own_tolerance(tool, built, pre
 
 @pytest.mark.parametrize("precision", [Precision.TF32, Precision.FLOAT16])
 @pytest.mark.parametrize("file", ["model.pt", "model.pt2"])
-def test_pytorch_is_judged_by_the_precision(tool, task, file, precision) -> None:
+def test_pytorch_is_judged_by_the_precision(tool: ModuleType, task: int, file: str, precision: Precision) -> None:
     row = tool.torch_row(task, file, precision)
     assert row.passed
     assert (row.error > 1e-5) == (precision is Precision.FLOAT16)
 
 
 @pytest.mark.cuda
-def test_the_table_on_a_gpu(tool, built) -> None:
+def test_the_table_on_a_gpu(tool: ModuleType, built: Built) -> None:
     task = tool.Task(bundle=built.path, provider="cuda", seconds=0.0, deadline=math.inf)
     failed = [(row.check, row.detail) for row in tool.rows(task) if row.passed is False]
     assert failed == []

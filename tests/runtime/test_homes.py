@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import pytest
 
@@ -50,11 +50,11 @@ def tried(bundle: Path, jobs: list, *, uid: int = 0, **environment: str) -> list
 
 
 @pytest.fixture
-def homeless(monkeypatch) -> None:
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither HOME nor an entry in the list of users."""
     import pwd
 
-    def nobody(uid) -> Never:
+    def nobody(uid: int) -> Never:
         raise KeyError(uid)
 
     monkeypatch.delenv("XDG_CACHE_HOME")
@@ -64,19 +64,23 @@ def homeless(monkeypatch) -> None:
 
 @pytest.mark.usefixtures("homeless")
 @pytest.mark.parametrize("strategy", ANYTHING)
-def test_without_a_home_every_strategy_that_needs_no_cache_works(shared_bundle, strategy) -> None:
+def test_without_a_home_every_strategy_that_needs_no_cache_works(shared_bundle: Path, strategy: str) -> None:
     load(shared_bundle, provider="cpu", strategy=strategy, check="all")
 
 
 @pytest.mark.usefixtures("homeless")
-def test_without_a_home_auto_works_where_memory_is_short(shared_bundle, monkeypatch, caplog) -> None:
+def test_without_a_home_auto_works_where_memory_is_short(
+    shared_bundle: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(loading, "available_bytes", lambda: 1000)
     assert load(shared_bundle, provider="cpu").strategy is Strategy.GENERATED
     assert "this user has no home folder" in caplog.text
 
 
 @pytest.mark.usefixtures("homeless")
-def test_without_a_home_what_needs_the_cache_says_what_to_set(shared_bundle, caplog) -> None:
+def test_without_a_home_what_needs_the_cache_says_what_to_set(
+    shared_bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     expected = rf"there is no cache: this user has no home folder \(.*\); {re.escape(CACHE_REMEDY)}"
     for needs in (
         lambda: load(shared_bundle, provider="cpu", strategy="folded"),
@@ -91,7 +95,9 @@ def test_without_a_home_what_needs_the_cache_says_what_to_set(shared_bundle, cap
 
 
 @pytest.mark.parametrize("kind", ["file", "dangling symlink"])
-def test_a_cache_path_that_is_no_folder(shared_bundle, tmp_path, monkeypatch, kind) -> None:
+def test_a_cache_path_that_is_no_folder(
+    shared_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     if kind == "file":
         (tmp_path / "file").write_text("")
     else:
@@ -103,7 +109,9 @@ def test_a_cache_path_that_is_no_folder(shared_bundle, tmp_path, monkeypatch, ki
         tune(shared_bundle)
 
 
-def test_a_cache_below_a_folder_that_cannot_be_made(shared_bundle, tmp_path, monkeypatch) -> None:
+def test_a_cache_below_a_folder_that_cannot_be_made(
+    shared_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As below `/nonexistent`, the home of nobody: what cannot be made is a folder above the cache."""
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "link/cache"))
@@ -122,8 +130,10 @@ def test_a_cache_below_a_folder_that_cannot_be_made(shared_bundle, tmp_path, mon
     ],
     ids=["unreadable", "below a file", "damaged"],
 )
-def test_an_entry_that_cannot_be_read_is_called_what_it_is(shared_bundle, monkeypatch, caplog, error, said) -> None:
-    def fail(entry) -> Never:
+def test_an_entry_that_cannot_be_read_is_called_what_it_is(
+    shared_bundle: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Any, said: str | None
+) -> None:
+    def fail(entry: object) -> Never:
         raise error
 
     monkeypatch.setattr("hnexport.runtime.entries.CacheEntry._record", fail)
@@ -134,7 +144,7 @@ def test_an_entry_that_cannot_be_read_is_called_what_it_is(shared_bundle, monkey
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="users are POSIX's")
-def test_somebody_elses_uid_can_load_and_is_told_what_to_set(shared_bundle) -> None:
+def test_somebody_elses_uid_can_load_and_is_told_what_to_set(shared_bundle: Path) -> None:
     """As root a child becomes user 54321; otherwise it stays who it is, without a home."""
     if os.geteuid() == 0:
         for folder in (shared_bundle, *shared_bundle.parents):
@@ -145,7 +155,7 @@ def test_somebody_elses_uid_can_load_and_is_told_what_to_set(shared_bundle) -> N
         assert found[3].startswith("CacheError there is no cache: this user has no home folder"), found
 
 
-def test_an_entry_of_a_cache_that_cannot_be_written_is_used(shared_bundle, tmp_path) -> None:
+def test_an_entry_of_a_cache_that_cannot_be_written_is_used(shared_bundle: Path, tmp_path: Path) -> None:
     halve(shared_bundle)
     (tmp_path / "cache").chmod(0o555)
     try:
@@ -154,17 +164,17 @@ def test_an_entry_of_a_cache_that_cannot_be_written_is_used(shared_bundle, tmp_p
         (tmp_path / "cache").chmod(0o755)
 
 
-def full(*arguments) -> Never:
+def full(*arguments: object) -> Never:
     raise OSError(28, "No space left on device")
 
 
-def test_a_full_disk_is_said_where_it_is_met(shared_bundle, monkeypatch) -> None:
+def test_a_full_disk_is_said_where_it_is_met(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hnexport.tune.make.write_folded", full)
     with pytest.raises(CacheError, match=r"cannot be written: No space left on device; set XDG_CACHE_HOME"):
         tune(shared_bundle)
     require_cache()
 
 
-def test_what_is_not_about_the_cache_stays_what_it_is(tmp_path) -> None:
+def test_what_is_not_about_the_cache_stays_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), writing_cache():
         (tmp_path / "bundle").read_text()

@@ -13,7 +13,7 @@ NHWC = TensorSpec(name="image", dtype="uint8", shape=("batch", 8, 10, 3))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", ">f4"])
-def test_a_cast_that_loses_nothing_is_made(dtype) -> None:
+def test_a_cast_that_loses_nothing_is_made(dtype: str) -> None:
     images = np.random.default_rng(0).standard_normal((2, 3, 8, 10)).astype(dtype)
     checked = check_input(images, NCHW)
     assert checked.dtype == np.dtype("float32")
@@ -57,7 +57,9 @@ BAD = {
 
 
 @pytest.mark.parametrize(("signature", "shape", "dtype", "message"), BAD.values(), ids=BAD.keys())
-def test_images_that_the_graph_does_not_take_are_refused(signature, shape, dtype, message) -> None:
+def test_images_that_the_graph_does_not_take_are_refused(
+    signature: TensorSpec, shape: tuple[int, ...], dtype: str, message: str
+) -> None:
     with pytest.raises(RuntimeInputError, match=message):
         check_input(np.zeros(shape, dtype), signature)
 

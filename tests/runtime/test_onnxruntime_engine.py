@@ -2,11 +2,15 @@
 
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from bundles import rewrite_checksums
+from fixture_types import BuiltOnce
+from numpy.typing import NDArray
 
 from hnexport.errors import BundleError
 from hnexport.runtime import load, onnxruntime_engine
@@ -24,12 +28,12 @@ print("done")
 """
 
 
-def run(**parts) -> subprocess.CompletedProcess[str]:
+def run(**parts: Any) -> subprocess.CompletedProcess[str]:
     code = LOAD_AND_PREDICT.format(**{"before": "", "after": "", "options": {}, **parts})
     return subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
 
 
-def test_an_application_may_open_sessions_of_its_own_after_a_load(shared_bundle) -> None:
+def test_an_application_may_open_sessions_of_its_own_after_a_load(shared_bundle: Path) -> None:
     path = str(shared_bundle / "model.onnx")
     done = run(
         bundle=str(shared_bundle), after=f"onnxruntime.InferenceSession({path!r}, providers=['CPUExecutionProvider'])"
@@ -37,17 +41,19 @@ def test_an_application_may_open_sessions_of_its_own_after_a_load(shared_bundle)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "done", "")
 
 
-def test_an_application_that_shares_a_global_thread_pool_can_load(shared_bundle) -> None:
+def test_an_application_that_shares_a_global_thread_pool_can_load(shared_bundle: Path) -> None:
     done = run(bundle=str(shared_bundle), before="onnxruntime.set_global_thread_pool_sizes(2, 1)")
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "done", "")
 
 
 @pytest.mark.parametrize("strategy", ["materialised", "generated"])
-def test_float16_bases_stay_float16_in_memory(strategy, built_once, images, monkeypatch, tmp_path) -> None:
+def test_float16_bases_stay_float16_in_memory(
+    strategy: str, built_once: BuiltOnce, images: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """onnxruntime would fold their Casts and keep a float32 copy of every basis: the graph that runs still casts."""
     bundle, files = built_once("float16-bases"), []
 
-    def saving(*arguments, **keywords):
+    def saving(*arguments: object, **keywords: Any) -> Any:
         options = onnxruntime_engine_options(*arguments, **keywords)
         files.append(tmp_path / f"{len(files)}.onnx")
         options.optimized_model_filepath = str(files[-1])
@@ -66,7 +72,7 @@ def test_float16_bases_stay_float16_in_memory(strategy, built_once, images, monk
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
-def test_threads_is_the_number_of_threads_of_a_call(shared_bundle) -> None:
+def test_threads_is_the_number_of_threads_of_a_call(shared_bundle: Path) -> None:
     count = "import os; print(len(os.listdir('/proc/self/task')))"
     one, three = (
         int(run(bundle=str(shared_bundle), options={"threads": threads}, after=count).stdout.split()[0])
@@ -78,7 +84,9 @@ def test_threads_is_the_number_of_threads_of_a_call(shared_bundle) -> None:
 
 @pytest.mark.parametrize("strategy", ["materialised", "generated"])
 @pytest.mark.parametrize("damage", ["no logits", "another input", "another rank"])
-def test_a_graph_with_another_signature_is_the_fault_of_the_bundle(own_bundle, images, damage, strategy) -> None:
+def test_a_graph_with_another_signature_is_the_fault_of_the_bundle(
+    own_bundle: Path, images: NDArray[np.float32], damage: str, strategy: str
+) -> None:
     for name in ("model.onnx", "network.onnx"):
         model = onnx.load(own_bundle / name, load_external_data=False)
         image = next(value for value in model.graph.input if value.name == "image")

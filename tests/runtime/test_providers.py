@@ -1,13 +1,15 @@
 """A provider that cannot be had is an error that says what is missing."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from numpy.typing import NDArray
 
 from hnexport.errors import ProviderError
 from hnexport.runtime import load, obstacles, providers, trial
@@ -21,15 +23,15 @@ PRESENT = Path(__file__)
 
 
 @pytest.fixture
-def available(monkeypatch):
-    def become(names) -> None:
+def available(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    def become(names: list[str]) -> None:
         monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
 
     return become
 
 
 @pytest.mark.parametrize("name", ["gpu", "CUDA", "", None, ["cuda"], {"cuda": 0}], ids=repr)
-def test_an_unknown_name_lists_the_known_ones(shared_bundle, name) -> None:
+def test_an_unknown_name_lists_the_known_ones(shared_bundle: Path, name: Any) -> None:
     with pytest.raises(
         ProviderError, match=rf"unknown provider {re.escape(repr(name))}: choose one of auto, cpu, cuda"
     ):
@@ -37,7 +39,9 @@ def test_an_unknown_name_lists_the_known_ones(shared_bundle, name) -> None:
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt", "directml", "coreml"])
-def test_a_provider_that_was_not_built_in_is_refused_with_the_remedy(shared_bundle, available, provider) -> None:
+def test_a_provider_that_was_not_built_in_is_refused_with_the_remedy(
+    shared_bundle: Path, available: Callable[[Any], None], provider: str
+) -> None:
     available(CPU_ONLY)
     with pytest.raises(ProviderError, match=rf"has no provider '{provider}', only cpu; .*install"):
         load(shared_bundle, provider=provider)
@@ -45,7 +49,11 @@ def test_a_provider_that_was_not_built_in_is_refused_with_the_remedy(shared_bund
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
 def test_a_machine_without_a_driver_is_refused_in_silence(
-    shared_bundle, available, monkeypatch, capfd, provider
+    shared_bundle: Path,
+    available: Callable[[Any], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    provider: str,
 ) -> None:
     available(WITH_CUDA)
     monkeypatch.setattr(obstacles, "read_driver", lambda: None)
@@ -54,7 +62,9 @@ def test_a_machine_without_a_driver_is_refused_in_silence(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_driver_without_a_gpu_is_refused(shared_bundle, available, monkeypatch) -> None:
+def test_a_driver_without_a_gpu_is_refused(
+    shared_bundle: Path, available: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     available(WITH_CUDA)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(obstacles, "read_driver", lambda: Driver(status=100, version=99000, devices=0))
@@ -62,7 +72,9 @@ def test_a_driver_without_a_gpu_is_refused(shared_bundle, available, monkeypatch
         load(shared_bundle, provider="cuda")
 
 
-def test_cuda_starts_or_the_error_says_what_is_missing_in_silence(shared_bundle, monkeypatch, capfd) -> None:
+def test_cuda_starts_or_the_error_says_what_is_missing_in_silence(
+    shared_bundle: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """With onnxruntime's own provider library, whatever this machine has: past the driver, which it may lack."""
     monkeypatch.setattr(obstacles, "read_driver", lambda: ONE_GPU)
     try:
@@ -74,7 +86,9 @@ def test_cuda_starts_or_the_error_says_what_is_missing_in_silence(shared_bundle,
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_missing_library_and_the_remedy_are_in_the_message(shared_bundle, no_cuda_session, monkeypatch) -> None:
+def test_the_missing_library_and_the_remedy_are_in_the_message(
+    shared_bundle: Path, no_cuda_session: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines = ("libcublasLt.so.13: cannot open", "libcurand.so.10: nor this")
     monkeypatch.setattr(obstacles, "missing_libraries", lambda provider: lines)
     with pytest.raises(ProviderError, match=r"libcublasLt.so.13: cannot open; libcurand.so.10: nor this.*pip install"):
@@ -82,7 +96,7 @@ def test_the_missing_library_and_the_remedy_are_in_the_message(shared_bundle, no
 
 
 @pytest.fixture
-def no_cuda_session(available, monkeypatch) -> None:
+def no_cuda_session(available: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with a driver, on which onnxruntime makes CPU sessions when it is asked for CUDA."""
     available(WITH_CUDA)
     monkeypatch.setattr(obstacles, "read_driver", lambda: ONE_GPU)
@@ -94,7 +108,7 @@ def no_cuda_session(available, monkeypatch) -> None:
 
 
 def test_a_fallback_is_never_silent_even_where_nothing_is_known_to_be_missing(
-    shared_bundle, no_cuda_session, monkeypatch
+    shared_bundle: Path, no_cuda_session: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(obstacles, "missing_libraries", lambda provider: ())
     with pytest.raises(ProviderError, match=r"fell back to CPUExecutionProvider: .*onnxruntime gives no reason"):
@@ -106,7 +120,9 @@ def test_the_driver_is_asked_and_not_assumed() -> None:
     assert found is None or (isinstance(found.devices, int) and found.status >= 0)
 
 
-def test_a_provider_without_its_own_file_names_the_wheels(no_cuda_session, monkeypatch) -> None:
+def test_a_provider_without_its_own_file_names_the_wheels(
+    no_cuda_session: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(obstacles, "provider_library", lambda provider: Path("nowhere/libprovider.so"))
     found = obstacles.explain("cuda", "")
     assert str(found).startswith("libprovider.so is not in the installed onnxruntime: pip uninstall")
@@ -131,7 +147,9 @@ FAILURES = {
 
 
 @pytest.mark.parametrize(("error", "meaning"), FAILURES.values(), ids=FAILURES.keys())
-def test_what_onnxruntime_says_is_explained(no_cuda_session, monkeypatch, error, meaning) -> None:
+def test_what_onnxruntime_says_is_explained(
+    no_cuda_session: None, monkeypatch: pytest.MonkeyPatch, error: str, meaning: str
+) -> None:
     monkeypatch.setattr(obstacles, "missing_libraries", lambda provider: ())
     found = obstacles.explain("cuda", error)
     assert meaning in found.what
@@ -147,7 +165,7 @@ def test_an_error_of_an_accelerator_is_a_provider_error_and_one_of_the_cpu_stays
             raise RuntimeError("broken")
 
 
-def test_what_the_provider_is_linked_to_is_read_from_its_file(tmp_path) -> None:
+def test_what_the_provider_is_linked_to_is_read_from_its_file(tmp_path: Path) -> None:
     needed = needed_libraries(provider_library("cuda"))
     if needed:
         assert f"libcublas.so.{cuda_version()}" in needed
@@ -163,19 +181,19 @@ def test_the_trial_is_one_convolution_and_the_cpu_passes_it() -> None:
     assert trial._try("cpu", 0) is None
 
 
-def test_a_trial_that_computes_something_else_is_an_obstacle(monkeypatch) -> None:
+def test_a_trial_that_computes_something_else_is_an_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = type("Session", (), {"run": lambda self, names, feed: [np.zeros((1, 1, 1, 1), np.float32)]})
     monkeypatch.setattr(trial, "open_session", lambda *_: wrong())
     assert trial._try("cpu", 0).what == "it computes that 3 times 3 is 0.0"
 
 
-def test_a_trial_that_dies_says_how(monkeypatch) -> None:
+def test_a_trial_that_dies_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial.sys, "executable", "/bin/false")
     found = trial._tried.__wrapped__("directml", 0, None)
     assert "a trial of it ended with exit code 1" in found.what
 
 
-def test_tf32_is_off_unless_it_is_named(monkeypatch) -> None:
+def test_tf32_is_off_unless_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(providers, "require_device", lambda *_: None)
     monkeypatch.setattr(providers, "preload_cuda", lambda: None)
@@ -187,7 +205,7 @@ def test_tf32_is_off_unless_it_is_named(monkeypatch) -> None:
 
 
 @pytest.mark.cuda
-def test_cuda_predicts_what_the_cpu_does(shared_bundle, images) -> None:
+def test_cuda_predicts_what_the_cpu_does(shared_bundle: Path, images: NDArray[np.float32]) -> None:
     ensemble = load(shared_bundle, provider="cuda", check="all")
     assert ensemble.provider == "cuda"
     reference = load(shared_bundle, provider="cpu").predict(images, members="all")

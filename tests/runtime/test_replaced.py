@@ -2,12 +2,16 @@
 
 import os
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from hnexport.errors import BundleError
-from hnexport.runtime import load
+from hnexport.runtime import LoadedEnsemble, load
 
 LOADED = {
     "onnxruntime": {"strategy": "materialised", "resident_members": 1},
@@ -16,12 +20,12 @@ LOADED = {
 }
 
 
-def made_later(ensemble, images):
+def made_later(ensemble: LoadedEnsemble, images: NDArray[np.floating]) -> Any:
     return ensemble.materialise(member=3).predict(images)
 
 
 @pytest.fixture
-def replaced(own_bundle):
+def replaced(own_bundle: Path) -> Callable[[], None]:
     """Puts a bundle with other weights into the place of one by renaming, and removes that."""
 
     def put() -> None:
@@ -38,7 +42,9 @@ def replaced(own_bundle):
 
 
 @pytest.mark.parametrize("how", LOADED)
-def test_a_member_made_after_the_bundle_was_replaced_is_refused(own_bundle, replaced, images, how) -> None:
+def test_a_member_made_after_the_bundle_was_replaced_is_refused(
+    own_bundle: Path, replaced: Callable[[], None], images: NDArray[np.float32], how: str
+) -> None:
     ensemble = load(own_bundle, provider="cpu", **LOADED[how])
     resident = ensemble.predict(images, member=0)
     replaced()
@@ -49,7 +55,9 @@ def test_a_member_made_after_the_bundle_was_replaced_is_refused(own_bundle, repl
 
 
 @pytest.mark.parametrize("how", LOADED)
-def test_a_member_made_after_the_bundle_was_removed_is_refused(own_bundle, images, how) -> None:
+def test_a_member_made_after_the_bundle_was_removed_is_refused(
+    own_bundle: Path, images: NDArray[np.float32], how: str
+) -> None:
     ensemble = load(own_bundle, provider="cpu", **LOADED[how])
     shutil.rmtree(own_bundle)
     with pytest.raises(BundleError, match="was replaced or changed since it was loaded: load it again"):
@@ -57,7 +65,9 @@ def test_a_member_made_after_the_bundle_was_removed_is_refused(own_bundle, image
 
 
 @pytest.mark.parametrize("how", LOADED)
-def test_the_same_bundle_in_its_place_is_the_same(own_bundle, shared_bundle, images, how) -> None:
+def test_the_same_bundle_in_its_place_is_the_same(
+    own_bundle: Path, shared_bundle: Path, images: NDArray[np.float32], how: str
+) -> None:
     ensemble = load(own_bundle, provider="cpu", **LOADED[how])
     shutil.rmtree(own_bundle)
     shutil.copytree(shared_bundle, own_bundle)

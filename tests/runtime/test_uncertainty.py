@@ -41,7 +41,7 @@ def test_a_disagreement_far_below_rounding_of_the_entropies_is_still_measured() 
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e4, 1e30], ids=str)
-def test_logits_of_any_size_give_finite_numbers(scale) -> None:
+def test_logits_of_any_size_give_finite_numbers(scale: float) -> None:
     prediction = summarise((np.random.default_rng(2).standard_normal((3, 4, 6)) * scale).astype(np.float32))
     for values in (prediction.probabilities, prediction.predictive_entropy, prediction.mutual_information):
         assert np.isfinite(values).all()
@@ -85,6 +85,6 @@ def test_log_softmax_does_not_overflow() -> None:
 
 
 @pytest.mark.parametrize("shape", [(2,), (0, 2, 3), (2, 2, 0)], ids=str)
-def test_logits_of_another_shape_are_refused(shape) -> None:
+def test_logits_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(RuntimeInputError, match=r"expected logits \[member, batch, class\]"):
         summarise(np.zeros(shape))

@@ -6,6 +6,7 @@
 import os
 import runpy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ CHOSEN = ALL_KINDS if os.environ.get("HNEXPORT_RUNTIMES") == "1" else ("batch-en
 
 @pytest.mark.filterwarnings("ignore")  # coremltools' own, of every kind
 @pytest.mark.parametrize("kind", CHOSEN)
-def test_the_exported_program_is_converted_or_refused_for_a_known_reason(kind, tmp_path) -> None:
+def test_the_exported_program_is_converted_or_refused_for_a_known_reason(kind: str, tmp_path: Path) -> None:
     files = written(kind)
     program = spelled_out(torch.export.load(files.folder / PT2_FILE))
     if kind in LIMITS:
@@ -41,7 +42,7 @@ def test_the_exported_program_is_converted_or_refused_for_a_known_reason(kind, t
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
-def test_what_is_converted_computes_the_same(kind) -> None:
+def test_what_is_converted_computes_the_same(kind: str) -> None:
     files = written(kind)
     program = spelled_out(torch.export.load(files.folder / PT2_FILE)).module()
     inputs = [torch.from_numpy(files.inputs[item.name]) for item in files.signature.inputs]
@@ -53,7 +54,7 @@ def test_what_is_converted_computes_the_same(kind) -> None:
             assert error <= 1e-5, (output.name, member)
 
 
-def convert(program):
+def convert(program: Any) -> Any:
     import coremltools
 
     return coremltools.convert(program, minimum_deployment_target=coremltools.target.iOS17)

@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from bundles import small_bundle, with_usage
+from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import ipc, parquet
-from scoring import DAMAGED, NAMES, OPTIONS, ROWS
+from scoring import DAMAGED, NAMES, OPTIONS, ROWS, ScoreBundle
 
 from hnexport.runtime import load
 from hnexport.score import score
@@ -17,13 +18,13 @@ from hnexport.spec.usage import Normalisation, Usage
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory) -> Path:
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     usage = Usage(normalisation=Normalisation(mean=(0.5,), std=(0.25,)), class_names={"logits": NAMES})
     return with_usage(small_bundle("hypernet"), usage, tmp_path_factory.mktemp("scoring") / "bundle")
 
 
 @pytest.fixture(scope="session")
-def forms(tmp_path_factory) -> dict[str, Path]:
+def forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The same pictures as a folder with folders, Parquet, Arrow (a file and a stream); one of them is cut."""
     place, random, encoded = tmp_path_factory.mktemp("forms"), np.random.default_rng(0), []
     for number in range(ROWS):
@@ -44,7 +45,7 @@ def forms(tmp_path_factory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def images(forms) -> np.ndarray:
+def images(forms: dict[str, Path]) -> NDArray[np.float32]:
     """What the graph takes of the pictures; zero for the damaged one."""
     found = np.zeros((ROWS, 3, 8, 8), np.float32)
     for number, file in enumerate(sorted(forms["photos"].glob("[0-9]/*.png"))):
@@ -55,18 +56,18 @@ def images(forms) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def expected(bundle, images):
+def expected(bundle: Path, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     """What the runtime says of all pictures at once."""
     return load(bundle, provider="cpu").predict_mean(images)
 
 
 @pytest.fixture
-def scored(bundle):
+def scored(bundle: Path) -> ScoreBundle:
     return functools.partial(score, bundle, options=OPTIONS)
 
 
 @pytest.fixture(scope="session")
-def whole(bundle, forms, tmp_path_factory) -> bytes:
+def whole(bundle: Path, forms: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The file that one call without a break writes of the folder."""
     out = tmp_path_factory.mktemp("whole") / "whole.parquet"
     score(bundle, forms["photos"], out, options=OPTIONS)

@@ -3,15 +3,17 @@
 import dataclasses
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from module_ensembles import Kind, normal
+from numpy.typing import NDArray
 from pyarrow import ipc, parquet
-from scoring import OPTIONS, PART_ROWS, ROWS
+from scoring import OPTIONS, PART_ROWS, ROWS, ScoreBundle
 from shared import built_kind, built_list
-from torch import nn
+from torch import Tensor, nn
 
 from hnexport import Logits
 from hnexport.errors import RuntimeInputError
@@ -20,7 +22,7 @@ from hnexport.score import ScoreOptions, score
 
 
 @pytest.fixture
-def photos(forms, tmp_path):
+def photos(forms: dict[str, Path], tmp_path: Path) -> Path:
     """Ten pictures in a folder of the test's own."""
     (folder := tmp_path / "photos").mkdir()
     for path in sorted(forms["photos"].glob("0/*.png"))[:10]:
@@ -28,7 +30,7 @@ def photos(forms, tmp_path):
     return folder
 
 
-def test_predictions_among_the_data_are_refused(scored, photos, tmp_path) -> None:
+def test_predictions_among_the_data_are_refused(scored: ScoreBundle, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(photos)
     for out in (photos / "out.parquet", photos / "new/out.parquet", tmp_path / "link/out.parquet"):
         with pytest.raises(RuntimeInputError, match="lies in .*photos, whose files are scored"):
@@ -36,7 +38,9 @@ def test_predictions_among_the_data_are_refused(scored, photos, tmp_path) -> Non
     assert len(list(photos.iterdir())) == 10
 
 
-def test_a_link_to_a_folder_around_it_is_refused_and_one_to_another_is_followed(scored, photos, tmp_path) -> None:
+def test_a_link_to_a_folder_around_it_is_refused_and_one_to_another_is_followed(
+    scored: ScoreBundle, photos: Path, tmp_path: Path
+) -> None:
     (photos / "deeper").mkdir()
     (photos / "deeper/again").symlink_to("..")
     with pytest.raises(RuntimeInputError, match="again is a link to .*photos, in which it lies"):
@@ -48,7 +52,7 @@ def test_a_link_to_a_folder_around_it_is_refused_and_one_to_another_is_followed(
     assert scored(photos, tmp_path / "out.parquet").plan.rows == 11
 
 
-def test_a_damaged_picture_whose_name_is_no_text_is_a_row(scored, photos, tmp_path) -> None:
+def test_a_damaged_picture_whose_name_is_no_text_is_a_row(scored: ScoreBundle, photos: Path, tmp_path: Path) -> None:
     with open(os.fsencode(photos) + b"/\xfe.png", "wb") as file:
         file.write(b"no picture")
     done = scored(photos, tmp_path / "out.parquet")
@@ -58,7 +62,9 @@ def test_a_damaged_picture_whose_name_is_no_text_is_a_row(scored, photos, tmp_pa
 
 
 @pytest.mark.parametrize("kind", ["dictionary", "view"])
-def test_pictures_in_other_arrow_types_are_the_same_pictures(scored, photos, tmp_path, kind) -> None:
+def test_pictures_in_other_arrow_types_are_the_same_pictures(
+    scored: ScoreBundle, photos: Path, tmp_path: Path, kind: str
+) -> None:
     column = pa.array([path.read_bytes() for path in sorted(photos.iterdir())])
     other = column.dictionary_encode() if kind == "dictionary" else column.cast(pa.binary_view())
     answers = []
@@ -69,7 +75,7 @@ def test_pictures_in_other_arrow_types_are_the_same_pictures(scored, photos, tmp
     assert answers[0] == answers[1]
 
 
-def test_columns_that_stand_twice_and_no_columns_are_refused(scored, tmp_path) -> None:
+def test_columns_that_stand_twice_and_no_columns_are_refused(scored: ScoreBundle, tmp_path: Path) -> None:
     one = pa.array([b"x", b"y"])
     for names in (["image", "image"], ["image", "id", "id"]):
         table = pa.Table.from_arrays([one] * len(names), names=names)
@@ -85,7 +91,7 @@ def test_columns_that_stand_twice_and_no_columns_are_refused(scored, tmp_path) -
         scored(tmp_path / "none.arrow", tmp_path / "out.parquet")
 
 
-def test_a_row_that_the_network_cannot_compute_is_that_rows_error(tmp_path) -> None:
+def test_a_row_that_the_network_cannot_compute_is_that_rows_error(tmp_path: Path) -> None:
     built = built_list("transformer")
     tokens = np.random.default_rng(0).integers(0, 50, (6, 12))
     weighting = np.random.default_rng(1).standard_normal((6, 12)).astype(np.float32)
@@ -111,11 +117,11 @@ class Pooled(nn.Module):
         super().__init__()
         self.classify = nn.Linear(3, 4)
 
-    def forward(self, series):
+    def forward(self, series: Tensor) -> Tensor:
         return self.classify(series).mean(1)
 
 
-def test_rows_of_different_lengths_are_scored_each_as_it_is(tmp_path) -> None:
+def test_rows_of_different_lengths_are_scored_each_as_it_is(tmp_path: Path) -> None:
     axes = {"dynamic_axes": {"series": {0: "batch", 1: "time"}}, "outputs": {"logits": Logits()}}
     built = built_kind("pooled", Kind(make=Pooled, count=2, inputs=normal(series=(5, 3)), options=axes))
     ensemble, random = load(built.path, provider="cpu"), np.random.default_rng(0)
@@ -137,12 +143,12 @@ def test_rows_of_different_lengths_are_scored_each_as_it_is(tmp_path) -> None:
 
 
 def test_a_part_that_was_damaged_where_its_rows_lie_is_found_and_scored_again(
-    bundle, forms, scored, whole, tmp_path
+    bundle: Path, forms: dict[str, Path], scored: ScoreBundle, whole: bytes, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.parquet"
     part = tmp_path / "out.parquet.parts/part-0000001.parquet"
 
-    def damage(stage, rows, total) -> None:
+    def damage(stage: str, rows: int, total: int) -> None:
         if rows == total:
             content = bytearray(part.read_bytes())
             content[len(content) // 4] ^= 1
@@ -156,7 +162,7 @@ def test_a_part_that_was_damaged_where_its_rows_lie_is_found_and_scored_again(
 
 @pytest.mark.parametrize("form", ["parquet", "npy"])
 def test_a_file_that_is_replaced_while_it_is_scored_is_refused_before_rows_are_mixed(
-    bundle, forms, images, tmp_path, form
+    bundle: Path, forms: dict[str, Path], images: NDArray[np.float32], tmp_path: Path, form: str
 ) -> None:
     data = tmp_path / f"in.{form}"
     if form == "npy":
@@ -164,7 +170,7 @@ def test_a_file_that_is_replaced_while_it_is_scored_is_refused_before_rows_are_m
     else:
         shutil.copy(forms["rows.parquet"], data)
 
-    def replace(stage, rows, total) -> None:
+    def replace(stage: str, rows: int, total: int) -> None:
         if rows == PART_ROWS:
             shutil.copy(data, tmp_path / "other")
             (tmp_path / "other").replace(data)
@@ -175,11 +181,13 @@ def test_a_file_that_is_replaced_while_it_is_scored_is_refused_before_rows_are_m
     assert held == ["lock", "part-0000000.parquet", "plan.json"]
 
 
-def test_what_was_begun_with_a_strategy_goes_on_with_it(bundle, forms, scored, tmp_path) -> None:
+def test_what_was_begun_with_a_strategy_goes_on_with_it(
+    bundle: Path, forms: dict[str, Path], scored: ScoreBundle, tmp_path: Path
+) -> None:
     generated, out = dataclasses.replace(OPTIONS, strategy="generated"), tmp_path / "out.parquet"
     score(bundle, forms["photos"], tmp_path / "whole.parquet", options=generated)
 
-    def stop(stage, rows, total) -> None:
+    def stop(stage: str, rows: int, total: int) -> None:
         if rows == 2 * PART_ROWS:
             raise KeyboardInterrupt
 

@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -40,14 +42,16 @@ assert not {"torch", "onnx"} & set(sys.modules), "torch or onnx was imported"
 
 
 @pytest.fixture
-def short():
+def short() -> Iterator[str]:
     """A folder with a short name: Ray's sockets lie in it."""
     folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_ray_writes_the_same_bytes_as_this_process(bundle, forms, whole, short, tmp_path) -> None:
+def test_ray_writes_the_same_bytes_as_this_process(
+    bundle: Path, forms: dict[str, Path], whole: bytes, short: str, tmp_path: Path
+) -> None:
     out = tmp_path / "out.parquet"
     command = [sys.executable, "-c", RUNS, str(bundle), str(forms["photos"]), str(out)]
     done = subprocess.run(

@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 from pyarrow import parquet
-from scoring import DAMAGED, NAMES, OPTIONS, PART_ROWS, ROWS
+from pyarrow.lib import Table
+from scoring import DAMAGED, NAMES, OPTIONS, PART_ROWS, ROWS, ScoreBundle
 from shared import built_list
 
 from hnexport.errors import RuntimeInputError
@@ -19,14 +23,16 @@ FORMS = ("photos", "rows.parquet", "file.arrow", "stream.arrow")
 
 
 @pytest.fixture(scope="module")
-def done(bundle, forms, tmp_path_factory):
+def done(bundle: Path, forms: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Any]:
     """Every form, scored."""
     place = tmp_path_factory.mktemp("done")
     return {form: score(bundle, forms[form], place / f"{form}.parquet", options=OPTIONS) for form in FORMS}
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_has_every_row_once_with_what_the_runtime_says(form, done, expected) -> None:
+def test_every_form_has_every_row_once_with_what_the_runtime_says(
+    form: str, done: int, expected: dict[str, NDArray[np.float32]]
+) -> None:
     out = done[form].out
     table = parquet.read_table(out)
     good = [number for number in range(ROWS) if number != DAMAGED]
@@ -49,7 +55,7 @@ def test_every_form_has_every_row_once_with_what_the_runtime_says(form, done, ex
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_damaged_picture_has_an_error_and_nothing_else_and_stops_nothing(form, done) -> None:
+def test_a_damaged_picture_has_an_error_and_nothing_else_and_stops_nothing(form: str, done: int) -> None:
     (fault,) = done[form].faults.first
     assert (done[form].faults.count, fault.row) == (1, DAMAGED)
     row = parquet.read_table(done[form].out).slice(DAMAGED, 1).to_pylist()[0]
@@ -59,7 +65,7 @@ def test_a_damaged_picture_has_an_error_and_nothing_else_and_stops_nothing(form,
 
 
 def test_arrays_are_scored_by_their_numbers_and_rows_without_numbers_have_no_answer(
-    scored, images, expected, tmp_path
+    scored: ScoreBundle, images: NDArray[np.float32], expected: dict[str, NDArray[np.float32]], tmp_path: Path
 ) -> None:
     array = images.copy()
     array[3, 0, 0, 0] = np.nan
@@ -78,7 +84,9 @@ def test_arrays_are_scored_by_their_numbers_and_rows_without_numbers_have_no_ans
     np.testing.assert_allclose(found, expected.probabilities[rest], rtol=1e-4, atol=1e-6)
 
 
-def test_members_rule_and_member_outputs_are_those_of_the_runtime(bundle, images, tmp_path) -> None:
+def test_members_rule_and_member_outputs_are_those_of_the_runtime(
+    bundle: Path, images: NDArray[np.float32], tmp_path: Path
+) -> None:
     np.save(tmp_path / "images.npy", images)
     ensemble = load(bundle, provider="cpu", threads=1)
     until = float(np.median(ensemble.predict_mean(images, members=[2]).probabilities.max(-1)))
@@ -93,7 +101,7 @@ def test_members_rule_and_member_outputs_are_those_of_the_runtime(bundle, images
     assert (done.plan.members, done.plan.until) == ((2, 0), repr(until))
 
 
-def test_the_file_says_what_it_was_made_of(whole, bundle, tmp_path) -> None:
+def test_the_file_says_what_it_was_made_of(whole: bytes, bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "whole.parquet").write_bytes(whole)
     said = json.loads(parquet.read_metadata(tmp_path / "whole.parquet").metadata[b"hnexport"])
     assert said["digest"].startswith("sha256:")
@@ -102,7 +110,7 @@ def test_the_file_says_what_it_was_made_of(whole, bundle, tmp_path) -> None:
     assert said["class_names"] == {"logits": list(NAMES)}
 
 
-def test_a_network_of_several_inputs_and_outputs_is_scored_from_columns(tmp_path) -> None:
+def test_a_network_of_several_inputs_and_outputs_is_scored_from_columns(tmp_path: Path) -> None:
     built = built_list("transformer")
     random = np.random.default_rng(0)
     inputs = {
@@ -122,7 +130,7 @@ def test_a_network_of_several_inputs_and_outputs_is_scored_from_columns(tmp_path
     assert table.column("answer_classes").to_pylist() == expected["classes"].probabilities.argmax(-1).tolist()
 
 
-def test_a_row_of_numbers_of_another_length_is_that_rows_error(tmp_path) -> None:
+def test_a_row_of_numbers_of_another_length_is_that_rows_error(tmp_path: Path) -> None:
     built = built_list("transformer")
     tokens = [list(range(12)) for _ in range(6)]
     tokens[4] = [1, 2]
@@ -145,7 +153,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("table", "changes", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_a_wrong_schema_is_refused_before_anything_is_written(table, changes, message, bundle, tmp_path) -> None:
+def test_a_wrong_schema_is_refused_before_anything_is_written(
+    table: Table, changes: dict[str, Any], message: str, bundle: Path, tmp_path: Path
+) -> None:
     parquet.write_table(table, tmp_path / "in.parquet")
     with pytest.raises(RuntimeInputError, match=message):
         score(
@@ -154,7 +164,7 @@ def test_a_wrong_schema_is_refused_before_anything_is_written(table, changes, me
     assert [one.name for one in tmp_path.iterdir()] == ["in.parquet"]
 
 
-def test_what_is_no_data_set_is_refused(scored, tmp_path) -> None:
+def test_what_is_no_data_set_is_refused(scored: ScoreBundle, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("none")
     (tmp_path / "damaged.parquet").write_bytes(b"PAR1 no")
@@ -173,7 +183,7 @@ def test_what_is_no_data_set_is_refused(scored, tmp_path) -> None:
         scored(tmp_path / "empty", tmp_path / "out.csv")
 
 
-def test_what_cannot_be_columns_is_refused(tmp_path) -> None:
+def test_what_cannot_be_columns_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((2, 4), np.float32))
     for kind, message in {
         "reader": "only what has a row of one size",
@@ -183,7 +193,9 @@ def test_what_cannot_be_columns_is_refused(tmp_path) -> None:
             score(built_list(kind).path, tmp_path / "x.npy", tmp_path / "out.parquet")
 
 
-def test_pictures_that_nobody_said_how_to_normalise_are_refused_at_once(forms, tmp_path, bundle) -> None:
+def test_pictures_that_nobody_said_how_to_normalise_are_refused_at_once(
+    forms: dict[str, Path], tmp_path: Path, bundle: Path
+) -> None:
     from bundles import small_bundle
 
     for form in ("photos", "rows.parquet"):
@@ -197,7 +209,9 @@ def test_pictures_that_nobody_said_how_to_normalise_are_refused_at_once(forms, t
     assert one.equals(other)
 
 
-def test_rows_of_a_part_do_not_depend_on_where_reading_began(scored, forms, bundle) -> None:
+def test_rows_of_a_part_do_not_depend_on_where_reading_began(
+    scored: ScoreBundle, forms: dict[str, Path], bundle: Path
+) -> None:
     from hnexport.bundle.manifest import read_manifest
     from hnexport.score.sources import open_source
 

@@ -2,14 +2,18 @@
 
 import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 from bundles import saying
+from numpy.typing import NDArray
+from serving import Ask, Asking
+from shared import Built
 
-from hnexport.runtime import load
+from hnexport.runtime import LoadedEnsemble, load
 from hnexport.serve.settings import LoadSettings
 from hnexport.spec.usage import Normalisation
 
@@ -35,8 +39,10 @@ def same(found: np.ndarray, expected: np.ndarray) -> bool:
     return found.astype(expected.dtype).tobytes() == expected.tobytes()
 
 
-def test_a_member_in_json_has_the_bits_of_the_runtime(ask, direct, images) -> None:
-    async def one(asking):
+def test_a_member_in_json_has_the_bits_of_the_runtime(
+    ask: Ask, direct: LoadedEnsemble, images: NDArray[np.float32]
+) -> None:
+    async def one(asking: Asking) -> httpx.Response:
         return await asking.infer([member(2), tensor("image", images, "FP32")], id="seven")
 
     answer = ask(one)
@@ -45,8 +51,10 @@ def test_a_member_in_json_has_the_bits_of_the_runtime(ask, direct, images) -> No
     assert list(answer.json()) == ["model_name", "model_version", "id", "outputs"]
 
 
-def test_tensors_in_bytes_have_the_bits_of_the_runtime(ask, direct, images) -> None:
-    async def one(asking):
+def test_tensors_in_bytes_have_the_bits_of_the_runtime(
+    ask: Ask, direct: LoadedEnsemble, images: NDArray[np.float32]
+) -> None:
+    async def one(asking: Asking) -> httpx.Response:
         entry = tensor("image", images, "FP32") | {"parameters": {"binary_data_size": images.nbytes}}
         del entry["data"]
         outputs = [{"name": "logits", "parameters": {"binary_data": True}}]
@@ -68,8 +76,10 @@ def test_tensors_in_bytes_have_the_bits_of_the_runtime(ask, direct, images) -> N
     assert answer.content[end:] == expected.tobytes()
 
 
-def test_several_members_the_mean_and_until_are_those_of_the_runtime(ask, direct, images) -> None:
-    async def three(asking):
+def test_several_members_the_mean_and_until_are_those_of_the_runtime(
+    ask: Ask, direct: LoadedEnsemble, images: NDArray[np.float32]
+) -> None:
+    async def three(asking: Asking) -> list[Any]:
         image = tensor("image", images, "FP32")
         return [
             await asking.infer([image], parameters={"members": "2,0"}),
@@ -90,11 +100,13 @@ def test_several_members_the_mean_and_until_are_those_of_the_runtime(ask, direct
     assert (until["member_logits"] == None).sum() == np.isnan(stopped.logits).sum()  # noqa: E711
 
 
-def test_plain_json_gives_nested_lists_and_null_for_nan(ask, direct, images) -> None:
+def test_plain_json_gives_nested_lists_and_null_for_nan(
+    ask: Ask, direct: LoadedEnsemble, images: NDArray[np.float32]
+) -> None:
     bad = images.tolist()
     bad[1][0][0][0] = None
 
-    async def one(asking):
+    async def one(asking: Asking) -> httpx.Response:
         return await asking.plain({"image": bad}, member=0)
 
     answer = ask(one)
@@ -106,8 +118,8 @@ def test_plain_json_gives_nested_lists_and_null_for_nan(ask, direct, images) -> 
     assert answer.json()["member"] == 0
 
 
-def test_metadata_says_what_can_be_asked(ask, built) -> None:
-    async def many(asking):
+def test_metadata_says_what_can_be_asked(ask: Ask, built: Built) -> None:
+    async def many(asking: Asking) -> Any:
         paths = ("/v2", "/v2/models", f"/v2/models/{asking.service.name}", "/openapi.json", "/v2/health/live")
         found = [(await asking.client.get(path)).json() for path in paths]
         version = found[2]["versions"][0]
@@ -125,8 +137,8 @@ def test_metadata_says_what_can_be_asked(ask, built) -> None:
     assert ready.json() == {"name": "some-name-1", "ready": True}
 
 
-def test_the_page_loads_nothing_and_names_every_parameter(ask) -> None:
-    async def one(asking):
+def test_the_page_loads_nothing_and_names_every_parameter(ask: Ask) -> None:
+    async def one(asking: Asking) -> httpx.Response:
         return await asking.client.get("/")
 
     page = ask(one)
@@ -137,8 +149,10 @@ def test_the_page_loads_nothing_and_names_every_parameter(ask) -> None:
     assert all(f"<code>{name}</code>" in page.text for name in ("until", "batch_details", "mean_probabilities"))
 
 
-def test_the_page_says_how_pictures_are_normalised_and_what_the_classes_are_called(ask, built, tmp_path) -> None:
-    async def both(asking):
+def test_the_page_says_how_pictures_are_normalised_and_what_the_classes_are_called(
+    ask: Ask, built: Built, tmp_path: Path
+) -> None:
+    async def both(asking: Asking) -> tuple[str, Any]:
         document = (await asking.client.get("/openapi.json")).json()
         return (await asking.client.get("/")).text, document["info"]["description"]
 
@@ -153,8 +167,8 @@ def test_the_page_says_how_pictures_are_normalised_and_what_the_classes_are_call
     assert all("the bundle does not say how" in text for text in ask(both, unsaid))
 
 
-def test_before_the_members_are_made_only_liveness_answers(ask, images) -> None:
-    async def many(asking):
+def test_before_the_members_are_made_only_liveness_answers(ask: Ask, images: NDArray[np.float32]) -> None:
+    async def many(asking: Asking) -> Any:
         get = asking.client.get
         infer = await asking.infer([member(0), tensor("image", images, "FP32")])
         return await get("/v2/health/live"), await get("/v2/health/ready"), await get("/metrics"), infer
@@ -165,8 +179,8 @@ def test_before_the_members_are_made_only_liveness_answers(ask, images) -> None:
     assert (infer.status_code, infer.headers["retry-after"]) == (503, "1")
 
 
-def test_while_it_stops_it_answers_is_not_ready_and_closes_connections(ask, images) -> None:
-    async def many(asking):
+def test_while_it_stops_it_answers_is_not_ready_and_closes_connections(ask: Ask, images: NDArray[np.float32]) -> None:
+    async def many(asking: Asking) -> Any:
         asking.service.draining = True
         ready = await asking.client.get("/v2/health/ready")
         return ready, await asking.infer([member(0), tensor("image", images, "FP32")])
@@ -194,8 +208,8 @@ def test_while_it_stops_it_answers_is_not_ready_and_closes_connections(ask, imag
         (b" " * 5000, 413),
     ],
 )
-def test_what_is_no_request_is_refused_in_json(ask, body, status) -> None:
-    async def one(asking):
+def test_what_is_no_request_is_refused_in_json(ask: Ask, body: bytes, status: int) -> None:
+    async def one(asking: Asking) -> httpx.Response:
         return await asking.client.post(f"/v2/models/{asking.service.name}/infer", content=body)
 
     answer = ask(one, body_bytes=4096) if status == 413 else ask(one)
@@ -213,10 +227,12 @@ def test_what_is_no_request_is_refused_in_json(ask, body, status) -> None:
     ],
 )
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
-def test_headers_are_read_whole(ask, images, headers, status, host) -> None:
+def test_headers_are_read_whole(
+    ask: Ask, images: NDArray[np.float32], headers: list[tuple[str, str]], status: int, host: str
+) -> None:
     body = {"inputs": [member(0), tensor("image", images[:1], "FP32")]}
 
-    async def one(asking):
+    async def one(asking: Asking) -> httpx.Response:
         path = f"/v2/models/{asking.service.name}/infer"
         return await asking.client.post(path, content=json.dumps(body), headers=headers)
 
@@ -224,8 +240,10 @@ def test_headers_are_read_whole(ask, images, headers, status, host) -> None:
     assert answer.status_code == status, answer.text
 
 
-def test_a_request_that_does_not_fit_the_network_is_told_what_is_expected(ask, images) -> None:
-    async def many(asking):
+def test_a_request_that_does_not_fit_the_network_is_told_what_is_expected(
+    ask: Ask, images: NDArray[np.float32]
+) -> None:
+    async def many(asking: Asking) -> list[Any]:
         image = tensor("image", images, "FP32")
         wide = tensor("image", images.astype(np.float64), "FP64")
         return [
@@ -253,10 +271,12 @@ def test_a_request_that_does_not_fit_the_network_is_told_what_is_expected(ask, i
     assert "at most 32" in said[5]
 
 
-def test_each_precision_of_the_service_answers_as_the_runtime_in_it(ask, built, images) -> None:
+def test_each_precision_of_the_service_answers_as_the_runtime_in_it(
+    ask: Ask, built: Built, images: NDArray[np.float32]
+) -> None:
     settings = LoadSettings(engine="openvino", precisions=("float32", "bfloat16"))
 
-    async def three(asking):
+    async def three(asking: Asking) -> list[Any]:
         image = [member(0), tensor("image", images, "FP32")]
         return [
             await asking.infer(image, parameters=how) for how in ({}, {"precision": "bfloat16"}, {"precision": "int8"})
@@ -271,11 +291,13 @@ def test_each_precision_of_the_service_answers_as_the_runtime_in_it(ask, built, 
     assert "float32, bfloat16" in neither.json()["error"]
 
 
-def test_fewer_residents_than_members_are_made_of_files_in_memory(ask, built, images, direct, tmp_path) -> None:
+def test_fewer_residents_than_members_are_made_of_files_in_memory(
+    ask: Ask, built: Built, images: NDArray[np.float32], direct: LoadedEnsemble, tmp_path: Path
+) -> None:
     path = tmp_path / "served"
     shutil.copytree(built.path, path)
 
-    async def gone(asking):
+    async def gone(asking: Asking) -> list[Any]:
         shutil.rmtree(path)
         return [await asking.infer([member(number), tensor("image", images, "FP32")]) for number in (0, 1, 2, 0)]
 
@@ -284,8 +306,8 @@ def test_fewer_residents_than_members_are_made_of_files_in_memory(ask, built, im
         assert same(outputs(answer)["logits"], direct.predict(images, member=number))
 
 
-def test_metrics_count_requests_batches_and_members(ask, images) -> None:
-    async def many(asking):
+def test_metrics_count_requests_batches_and_members(ask: Ask, images: NDArray[np.float32]) -> None:
+    async def many(asking: Asking) -> str:
         await asking.infer([member(1), tensor("image", images, "FP32")])
         await asking.infer([member(7), tensor("image", images, "FP32")])
         return (await asking.client.get("/metrics")).text

@@ -11,13 +11,18 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 from bundles import edit_manifest
+from numpy.typing import NDArray
+from serving import Process, Started
+from shared import Built
 
 from hnexport.bundle.manifest import read_identified
+from hnexport.runtime import LoadedEnsemble
 
 PATIENCE = 4000  # looks, a twentieth of a second apart: a busy machine fails nothing
 
@@ -39,7 +44,9 @@ def asking(address: str, image: list, stop: threading.Event, found: list, failed
                 failed.append(answer.text)
 
 
-def test_a_bundle_is_replaced_under_load_and_sigterm_loses_no_request(started, built, direct, images, tmp_path) -> None:
+def test_a_bundle_is_replaced_under_load_and_sigterm_loses_no_request(
+    started: Started, built: Built, direct: LoadedEnsemble, images: NDArray[np.float32], tmp_path: Path
+) -> None:
     path = tmp_path / "served"
     shutil.copytree(built.path, path)
     shutil.copytree(built.path, tmp_path / "next")
@@ -74,7 +81,7 @@ def await_answers(found: list, failed: list, count: int) -> None:
     raise AssertionError(f"{len(found)} answers, awaited {count}")
 
 
-def await_metric(service, text: str) -> None:
+def await_metric(service: Process, text: str) -> None:
     for _ in range(PATIENCE):
         if text in service.get("/metrics").text:
             return
@@ -82,7 +89,9 @@ def await_metric(service, text: str) -> None:
     raise AssertionError(f"{text!r} never came")
 
 
-def test_a_damaged_bundle_in_its_place_changes_nothing(started, built, images, tmp_path) -> None:
+def test_a_damaged_bundle_in_its_place_changes_nothing(
+    started: Started, built: Built, images: NDArray[np.float32], tmp_path: Path
+) -> None:
     path = tmp_path / "served"
     shutil.copytree(built.path, path)
     with started(path) as service:
@@ -103,13 +112,15 @@ def test_a_damaged_bundle_in_its_place_changes_nothing(started, built, images, t
         assert "the bundle before it still is" in service.process.stderr.read()
 
 
-def test_liveness_answers_before_the_members_are_made_and_a_stop_then_is_clean(started, built) -> None:
+def test_liveness_answers_before_the_members_are_made_and_a_stop_then_is_clean(started: Started, built: Built) -> None:
     with started(built.path, ready=False) as service:
         assert service.get("/v2/health/live").status_code == 200
         assert service.stop() == 0
 
 
-def test_bodies_that_are_announced_and_do_not_come_keep_nobody_out(started, built, images) -> None:
+def test_bodies_that_are_announced_and_do_not_come_keep_nobody_out(
+    started: Started, built: Built, images: NDArray[np.float32]
+) -> None:
     with started(built.path, "--body", "1", "--held", "1") as service, contextlib.ExitStack() as stack:
         port = int(service.address.rpartition(":")[2])
         for _ in range(3):
@@ -119,7 +130,7 @@ def test_bodies_that_are_announced_and_do_not_come_keep_nobody_out(started, buil
         assert httpx.post(f"{service.address}/predict", json=body, timeout=60).status_code == 200
 
 
-def test_raw_bytes_that_are_no_http_are_answered_with_400(started, built) -> None:
+def test_raw_bytes_that_are_no_http_are_answered_with_400(started: Started, built: Built) -> None:
     with started(built.path) as service:
         port = int(service.address.rpartition(":")[2])
         for sent in (b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n"):
@@ -142,7 +153,7 @@ def test_raw_bytes_that_are_no_http_are_answered_with_400(started, built) -> Non
         (["--precision", "int8"], "int8"),
     ],
 )
-def test_what_cannot_be_served_ends_with_2_and_a_sentence(built, options, said) -> None:
+def test_what_cannot_be_served_ends_with_2_and_a_sentence(built: Built, options: list[str], said: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         given = ["--port", "0", *(option.replace("{taken}", port) for option in options)]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 from module_ensembles import ENSEMBLES, Kind
+from schema_checks import check_bundle
 from torch import Tensor
 
 from hnexport.build import BuildOptions, build
@@ -61,6 +62,7 @@ def _built(key: str, source: Callable[[], Ensemble | Checkpoint], options: Build
         if not target.exists():
             target.parent.mkdir(exist_ok=True)
             build(source(), target, options=options)
+            check_bundle(target)
     return Built(path=target)
 
 

@@ -1,7 +1,10 @@
 """A bundle whose network is wide enough to be folded, and a cache of the tests' own."""
 
+from pathlib import Path
+
 import pytest
-from shared import build_once
+from fixture_types import MakeTensors
+from shared import Built, build_once
 
 from hnexport.build import BuildOptions
 from hnexport.bundle.manifest import Format
@@ -24,18 +27,18 @@ CASES = {
 
 
 @pytest.fixture(scope="module", params=CASES, ids=CASES)
-def wide(request, make_tensors):
+def wide(request: pytest.FixtureRequest, make_tensors: MakeTensors) -> Built:
     spec = PipelineSpec(network=NETWORK, members=3, hypernet=CASES[request.param])
     return build_once(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), ONNX_ALONE)
 
 
 @pytest.fixture(autouse=True)
-def home(monkeypatch, tmp_path):
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture(scope="session")
-def wide_network():
+def wide_network() -> WideResNetSpec:
     """The specification of the network in `wide`."""
     return NETWORK

@@ -1,7 +1,10 @@
 """The bench's contenders over tuned graphs compute what they are timed for."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from shared import Built
 
 from hnexport.bench.contenders import CONTENDERS
 from hnexport.bench.task import BenchTask
@@ -11,13 +14,13 @@ from hnexport.tune import tune
 
 
 @pytest.fixture
-def task(wide, tmp_path):
+def task(wide: Built, tmp_path: Path) -> BenchTask:
     tune(wide.path)
     return BenchTask(bundle=wide.path, manifest=wide.manifest, plain=tmp_path, member=2, provider="cpu", threads=1)
 
 
 @pytest.mark.parametrize("name", ["folded", "folded-resident"])
-def test_a_contender_computes_the_member_that_is_timed(name, task) -> None:
+def test_a_contender_computes_the_member_that_is_timed(name: str, task: BenchTask) -> None:
     golden = read_golden(task.bundle)
     loaded = CONTENDERS[name].load(task)
     for _ in range(2):  # the second time in memory that the first one used
@@ -27,7 +30,7 @@ def test_a_contender_computes_the_member_that_is_timed(name, task) -> None:
 
 
 @pytest.mark.parametrize("name", ["ensemble-folded", "ensemble-materialised"])
-def test_an_ensemble_contender_computes_every_member(name, task) -> None:
+def test_an_ensemble_contender_computes_every_member(name: str, task: BenchTask) -> None:
     inputs = read_golden(task.bundle).inputs
     found = CONTENDERS[name].load(task).run(inputs)
     expected = load(task.bundle, provider="cpu", strategy="generated").predict_mean(inputs)

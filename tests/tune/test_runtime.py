@@ -2,17 +2,19 @@
 
 import logging
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
-from shared import build_once
+from fixture_types import MakeTensors
+from shared import Built, build_once
 
 from hnexport.build import BuildOptions
 from hnexport.bundle import Format
 from hnexport.errors import BundleError, ProviderError, RuntimeInputError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
-from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec
-from hnexport.runtime import Strategy, load, loading
+from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, WideResNetSpec
+from hnexport.runtime import LoadedEnsemble, Strategy, load, loading
 from hnexport.runtime.tuned import find_tuned
 from hnexport.tune import tune
 
@@ -20,7 +22,7 @@ IMAGES = np.random.default_rng(0).standard_normal((3, 3, 8, 8)).astype(np.float3
 
 
 @pytest.fixture
-def little_memory(monkeypatch) -> None:
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Room for two members of `wide`."""
     monkeypatch.setattr(loading, "available_bytes", lambda: int(2.1 * 1.1 / 0.5 * 4 * MEMBER_WEIGHTS))
 
@@ -31,11 +33,11 @@ MEMBER_WEIGHTS = (
 )
 
 
-def load_folded(bundle, **options):
+def load_folded(bundle: Path, **options: str | int | bool) -> LoadedEnsemble:
     return load(bundle, provider="cpu", strategy="folded", **options)
 
 
-def test_every_member_is_what_it_is_when_materialised(wide) -> None:
+def test_every_member_is_what_it_is_when_materialised(wide: Built) -> None:
     tune(wide.path)
     folded, plain = load_folded(wide.path, check="all"), load(wide.path, provider="cpu", strategy="materialised")
     found, expected = folded.predict(IMAGES, members="all"), plain.predict(IMAGES, members="all")
@@ -48,7 +50,7 @@ def test_every_member_is_what_it_is_when_materialised(wide) -> None:
 
 @pytest.mark.parametrize("resident_members", [1, 3])
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_folded_members_are_asked_one_after_the_other(wide, resident_members) -> None:
+def test_folded_members_are_asked_one_after_the_other(wide: Built, resident_members: int) -> None:
     tune(wide.path)
     ensemble = load_folded(wide.path, resident_members=resident_members)
     whole = ensemble.predict_mean(IMAGES)
@@ -60,14 +62,14 @@ def test_folded_members_are_asked_one_after_the_other(wide, resident_members) ->
     assert ensemble.predict_mean(IMAGES, until=0.01).members_used.tolist() == [1, 1, 1]
 
 
-def test_one_resident_member_gives_the_same_bits_in_any_order_and_from_any_thread(wide) -> None:
+def test_one_resident_member_gives_the_same_bits_in_any_order_and_from_any_thread(wide: Built) -> None:
     """A member's memory is used again for the next one: never while a call still reads it."""
     tune(wide.path)
     expected = load_folded(wide.path).predict(IMAGES, members="all")
     ensemble = load_folded(wide.path, resident_members=1)
     wrong = []
 
-    def work(seed) -> None:
+    def work(seed: int) -> None:
         members = np.random.default_rng(seed).integers(3, size=50).tolist()
         wrong.extend(m for m in members if not np.array_equal(ensemble.predict(IMAGES, member=m), expected[m]))
 
@@ -81,13 +83,13 @@ def test_one_resident_member_gives_the_same_bits_in_any_order_and_from_any_threa
 
 
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_a_bundle_that_is_not_tuned_is_refused_with_the_way_out(wide) -> None:
+def test_a_bundle_that_is_not_tuned_is_refused_with_the_way_out(wide: Built) -> None:
     with pytest.raises(ProviderError, match="is not tuned for this machine: run `hnexport tune"):
         load_folded(wide.path)
 
 
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_it_is_tuned_on_request_and_only_once(wide) -> None:
+def test_it_is_tuned_on_request_and_only_once(wide: Built) -> None:
     ensemble = load_folded(wide.path, tune=True)
     assert np.isfinite(ensemble.predict(IMAGES, member=2)).all()
     folder = find_tuned(wide.manifest)
@@ -96,7 +98,7 @@ def test_it_is_tuned_on_request_and_only_once(wide) -> None:
     assert (folder / "tuned.json").stat().st_mtime_ns == made
 
 
-def test_tuning_that_fails_says_why(wide_network, make_tensors) -> None:
+def test_tuning_that_fails_says_why(wide_network: WideResNetSpec, make_tensors: MakeTensors) -> None:
     spec = PipelineSpec(network=wide_network, members=2, recipe=RECIPES["batch-ensemble"], hypernet=None)
     options = BuildOptions(formats=(Format.ONNX,))
     built = build_once(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), options)
@@ -105,7 +107,7 @@ def test_tuning_that_fails_says_why(wide_network, make_tensors) -> None:
 
 
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_auto_prefers_tuned_graphs_to_generating_where_memory_is_short(wide, little_memory) -> None:
+def test_auto_prefers_tuned_graphs_to_generating_where_memory_is_short(wide: Built, little_memory: None) -> None:
     assert load(wide.path, provider="cpu").strategy is Strategy.GENERATED
     tune(wide.path)
     ensemble = load(wide.path, provider="cpu")
@@ -113,7 +115,9 @@ def test_auto_prefers_tuned_graphs_to_generating_where_memory_is_short(wide, lit
 
 
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_auto_generates_where_tuned_graphs_are_damaged_and_says_so(wide, little_memory, caplog) -> None:
+def test_auto_generates_where_tuned_graphs_are_damaged_and_says_so(
+    wide: Built, little_memory: None, caplog: pytest.LogCaptureFixture
+) -> None:
     tuned = tune(wide.path)
     (tuned.path / "folded-network.onnx").write_bytes(b"not a graph")
     with caplog.at_level(logging.WARNING, "hnexport.runtime"):
@@ -125,6 +129,6 @@ def test_auto_generates_where_tuned_graphs_are_damaged_and_says_so(wide, little_
 
 
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_tuned_graphs_are_not_for_openvino(wide) -> None:
+def test_tuned_graphs_are_not_for_openvino(wide: Built) -> None:
     with pytest.raises(RuntimeInputError, match="tuned graphs are onnxruntime's"):
         load(wide.path, engine="openvino", strategy="folded")

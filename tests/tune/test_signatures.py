@@ -1,5 +1,7 @@
 """Tuning of lists of modules: what cannot be folded is refused in a sentence, and float16 is for any signature."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -16,7 +18,7 @@ from hnexport.tune.half import write_half
 
 
 @pytest.mark.parametrize("name", ["cnn", "reader"])
-def test_a_list_of_modules_has_nothing_to_fold(name) -> None:
+def test_a_list_of_modules_has_nothing_to_fold(name: str) -> None:
     with pytest.raises(TuneError, match=f"{name}.* generates no weights from ONNX files: there is nothing to fold"):
         tune(built_list(name).path)
 
@@ -28,7 +30,7 @@ def test_the_command_says_so_and_ends_as_where_something_cannot_be_done() -> Non
 
 
 @pytest.mark.parametrize("name", ["cnn", "reader", "pixels"])
-def test_a_float16_graph_of_any_signature_keeps_what_goes_in_and_comes_out(name, tmp_path) -> None:
+def test_a_float16_graph_of_any_signature_keeps_what_goes_in_and_comes_out(name: str, tmp_path: Path) -> None:
     bundle = built_list(name).path
     write_half(bundle / "model.onnx", tmp_path / "half.onnx")
     initializers = onnx.load(tmp_path / "half.onnx").graph.initializer
@@ -43,6 +45,6 @@ def test_a_float16_graph_of_any_signature_keeps_what_goes_in_and_comes_out(name,
             assert row_errors(found, known).max() < 2e-2
 
 
-def test_a_graph_in_float64_is_refused(tmp_path) -> None:
+def test_a_graph_in_float64_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TuneError, match="holds float64 tensors"):
         write_half(built_list("regressor").path / "model.onnx", tmp_path / "half.onnx")

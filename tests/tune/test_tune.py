@@ -4,20 +4,24 @@ import json
 import logging
 import os
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 from bundles import spec_of
+from fixture_types import MakeTensors
+from numpy.typing import NDArray
 from onnx import numpy_helper
-from shared import build_once
+from shared import Built, build_once
 
 from hnexport.build import BuildOptions, build
 from hnexport.bundle import Format, read_manifest
 from hnexport.errors import TuneError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
-from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, Recipe
+from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, Recipe, WideResNetSpec
 from hnexport.runtime import tuned as cache
 from hnexport.runtime.folded import FoldedNetwork
 from hnexport.runtime.tuned import find_tuned, tuned_folder
@@ -28,7 +32,7 @@ from hnexport.tune.blocked import blocked_network
 ONNX_ALONE = BuildOptions(formats=(Format.ONNX,))
 
 
-def test_a_tuned_graph_computes_every_member_and_copies_no_activation(wide) -> None:
+def test_a_tuned_graph_computes_every_member_and_copies_no_activation(wide: Built) -> None:
     manifest = read_manifest(wide.path)
     assert find_tuned(manifest) is None
     tuned = tune(wide.path)
@@ -51,7 +55,7 @@ def test_a_tuned_graph_computes_every_member_and_copies_no_activation(wide) -> N
     assert not {"Concat", "Transpose", "BatchNormalization"} & {node.op_type for node in graph.node}
 
 
-def test_float16_bases_stay_float16_until_a_block_is_multiplied(wide) -> None:
+def test_float16_bases_stay_float16_until_a_block_is_multiplied(wide: Built) -> None:
     """A Cast outside of a Scan would be folded by onnxruntime into a float32 copy of the whole basis."""
     folder, hypernet = tune(wide.path).path, spec_of(wide.manifest).hypernet
     graph = onnx.load(folder / "folded-hypernet.onnx", load_external_data=False).graph
@@ -65,7 +69,7 @@ def test_float16_bases_stay_float16_until_a_block_is_multiplied(wide) -> None:
 
 
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_it_is_made_once_unless_forced(wide) -> None:
+def test_it_is_made_once_unless_forced(wide: Built) -> None:
     first = tune(wide.path)
     assert tune(wide.path).parity is None
     assert tune(wide.path, force=True).parity is not None
@@ -74,7 +78,13 @@ def test_it_is_made_once_unless_forced(wide) -> None:
 
 
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_another_version_processor_or_bundle_does_not_get_it(wide, monkeypatch, make_tensors, tmp_path, caplog) -> None:
+def test_another_version_processor_or_bundle_does_not_get_it(
+    wide: Built,
+    monkeypatch: pytest.MonkeyPatch,
+    make_tensors: MakeTensors,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     tune(wide.path)
     manifest = read_manifest(wide.path)
     tensors = make_tensors(spec_of(wide.manifest), 1)
@@ -91,24 +101,24 @@ def test_another_version_processor_or_bundle_does_not_get_it(wide, monkeypatch, 
         caplog.clear()
 
 
-def flip(path, place) -> None:
+def flip(path: Any, place: int) -> None:
     data = bytearray(path.read_bytes())
     data[place] ^= 0x40
     path.write_bytes(data)
 
 
-def scale_embedding(path) -> None:
+def scale_embedding(path: Any) -> None:
     model = onnx.load(path, load_external_data=False)
     tensor = next(one for one in model.graph.initializer if "embedding" in one.name)
     tensor.CopyFrom(numpy_helper.from_array(1.5 * numpy_helper.to_array(tensor), tensor.name))
     path.write_bytes(model.SerializeToString())
 
 
-def edit_record(path, **changes) -> None:
+def edit_record(path: Any, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def become_fifo(path) -> None:
+def become_fifo(path: Any) -> None:
     path.unlink()
     os.mkfifo(path)
 
@@ -128,7 +138,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_a_damaged_cache_is_not_used_and_made_again(damage, wide, caplog) -> None:
+def test_a_damaged_cache_is_not_used_and_made_again(damage: str, wide: Built, caplog: pytest.LogCaptureFixture) -> None:
     tuned = tune(wide.path)
     manifest = read_manifest(wide.path)
     DAMAGES[damage](tuned.path)
@@ -139,11 +149,11 @@ def test_a_damaged_cache_is_not_used_and_made_again(damage, wide, caplog) -> Non
 
 
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_a_graph_that_differs_is_not_cached(wide, monkeypatch, home) -> None:
+def test_a_graph_that_differs_is_not_cached(wide: Built, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     """One kernel element in the wrong place must not reach the cache."""
     from hnexport.tune import fold
 
-    def swapped(basis, order):
+    def swapped(basis: Any, order: Any) -> NDArray[np.floating]:
         moved = order.copy()
         moved.reshape(-1)[[0, 5]] = moved.reshape(-1)[[5, 0]]
         return PERMUTED(basis, moved)
@@ -167,14 +177,16 @@ def test_a_graph_that_differs_is_not_cached(wide, monkeypatch, home) -> None:
     ],
     ids=["batch-ensemble", "generated norm"],
 )
-def test_what_cannot_be_folded_is_said(recipe, hypernet, message, wide_network, make_tensors) -> None:
+def test_what_cannot_be_folded_is_said(
+    recipe: Recipe, hypernet: HypernetSpec | None, message: str, wide_network: WideResNetSpec, make_tensors: MakeTensors
+) -> None:
     spec = PipelineSpec(network=wide_network, members=2, recipe=recipe, hypernet=hypernet)
     built = build_once(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), ONNX_ALONE)
     with pytest.raises(TuneError, match=message):
         tune(built.path)
 
 
-def test_channels_that_do_not_fill_a_block_are_never_folded_wrongly(built) -> None:
+def test_channels_that_do_not_fill_a_block_are_never_folded_wrongly(built: Built) -> None:
     """Chunks of 12 channels may share blocks of 8 or 16: such an order is refused before anything is compared."""
     try:
         tune(built.path)
@@ -186,7 +198,7 @@ def test_channels_that_do_not_fill_a_block_are_never_folded_wrongly(built) -> No
 
 
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_every_kernel_element_is_found_once(wide) -> None:
+def test_every_kernel_element_is_found_once(wide: Built) -> None:
     shapes = {"input.weight": (16, 3, 3, 3)}
     others = {
         name: tuple(tensor.dims)
@@ -200,7 +212,7 @@ def test_every_kernel_element_is_found_once(wide) -> None:
 
 
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
-def test_the_bundle_is_not_touched(wide, tmp_path) -> None:
+def test_the_bundle_is_not_touched(wide: Built, tmp_path: Path) -> None:
     copy = shutil.copytree(wide.path, tmp_path / "bundle")
     before = {path.name: path.stat().st_mtime_ns for path in copy.iterdir()}
     tune(copy)

@@ -9,6 +9,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from hnexport.dotted import named_tensors
 from hnexport.errors import SpecError
 from hnexport.networks.modules.tensors import check_dense
+from hnexport.programs.tracing import is_scripted
 
 __all__ = ["check_finite", "check_module", "on_cpu", "owners", "place"]
 
@@ -24,7 +25,7 @@ def check_module(where: str, module: object) -> nn.Module:
     if isinstance(module, DataParallel | DistributedDataParallel):
         raise SpecError(f"{where} is wrapped in {type(module).__name__}: give what is in it, `net.module`")
     for name, part in module.named_modules():
-        if isinstance(part, torch.jit.ScriptModule):
+        if is_scripted(part):
             raise SpecError(f"{where}{_at(name)} is TorchScript already: give the module that it was made from")
         if isinstance(part, torch._dynamo.eval_frame.OptimizedModule):
             raise SpecError(f"{where}{_at(name)} is compiled: give the module before torch.compile, `net._orig_mod`")

@@ -14,7 +14,12 @@ __all__ = ["RecipeSpec", "generator_spec", "planned"]
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeSpec:
-    """A recipe and the chunk plan that its planner made of it for one module."""
+    """A recipe and the chunk plan that its planner made of it for one module.
+
+    Attributes:
+        recipe: where every tensor comes from.
+        plan: of which chunks generated tensors are made.
+    """
 
     recipe: ModuleRecipe
     plan: ChunkPlan = field(default_factory=ChunkPlan)

@@ -44,7 +44,13 @@ class ShortcutInput(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSpec:
-    """The size of one image; `height` and `width` in pixels."""
+    """The size of one image; `height` and `width` in pixels.
+
+    Attributes:
+        channels: 3 of colour pictures.
+        height: in pixels.
+        width: in pixels.
+    """
 
     channels: int = 3
     height: int = 32
@@ -66,8 +72,12 @@ class WideResNetSpec:
     Attributes:
         blocks_per_group: the paper's n; the depth is d = 6n + 4.
         widening: the paper's k; multiplies the feature maps of the three groups.
+        classes: how many logits there are.
+        image: the size of its images.
         feature_maps: the input layer's feature maps, then those of the three groups before widening.
         conv_bias: whether the 3x3 convolutions have a bias (the 1x1 shortcuts never do).
+        output_bias: whether the output layer has a bias.
+        batch_norm: whether there is batch norm.
         dropout: probability between the two convolutions of a block while training; inactive in an export.
         shortcut_input: what the 1x1 shortcuts take; see `ShortcutInput`.
     """
@@ -191,6 +201,10 @@ class PreprocessSpec:
     """Normalisation inside the graph, which then takes `uint8 [batch, height, width, channel]`.
 
     The network sees `(pixel / 255 - mean) / std`, with one `mean` and `std` for each channel.
+
+    Attributes:
+        mean: one for each channel.
+        std: one for each channel, positive.
     """
 
     mean: tuple[float, ...]
@@ -212,9 +226,13 @@ class PipelineSpec:
     """One pipeline `(cond_id, image) -> logits`.
 
     Attributes:
+        network: the Wide ResNet.
         members: the number of ensemble members; `cond_id` runs from 0 to `members - 1`.
+        recipe: where each kind of tensor comes from.
         member_statistics: whether batch norm has one set of running statistics for each member.
         hypernet: None exactly if the recipe generates nothing.
+        image_layout: how images lie in the exported graph's input.
+        preprocess: what the exported graph does with pixels; None where it takes normalised images.
     """
 
     network: WideResNetSpec

@@ -51,8 +51,12 @@ class LocateReport:
     """What `locate` found.
 
     Attributes:
+        bundle: its name.
+        against: the artifact, or the file.
+        runtime: what ran it, with version and provider.
         reference: what the artifact was compared with, in words.
         member: the member that was followed: where none was asked for, the one with the largest error.
+        tolerance: by which steps are judged.
         steps: every comparison, in the order of the data flow.
         first: the first step that departs; None where the artifact agrees.
     """

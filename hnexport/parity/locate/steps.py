@@ -27,8 +27,10 @@ class Step:
     """One comparison on the way from embedding to outputs.
 
     Attributes:
+        kind: what is compared.
         place: hypernetwork, chunk, slot, module or output.
         error: relative error; nan where the artifact has no such value (it was fused away).
+        passed: whether it is within the tolerance.
         detail: what else is known.
     """
 

@@ -1,5 +1,8 @@
 """A vector that hnet gets from outside is an input of the graph where it stands among the example inputs."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -36,7 +39,7 @@ VECTORS = {
 LAYERS = {"layers": [6], "verbose": False}
 
 
-def pair(name):
+def pair(name: str) -> tuple[Any, Any, str, int]:
     make, vector, members = VECTORS[name]
     with torch.random.fork_rng():
         torch.manual_seed(2)
@@ -47,19 +50,19 @@ def pair(name):
     return hnet, mnet, vector, members
 
 
-def given(vector, seed=0):
+def given(vector: Any, seed: int = 0) -> dict[Any, Any]:
     random = torch.Generator().manual_seed(seed)
     return {vector: torch.randn(1, SIZE, generator=random), "x": torch.randn(3, 5, generator=random)}
 
 
-def expected(hnet, mnet, vector, member, inputs):
+def expected(hnet: Any, mnet: Any, vector: Any, member: int | None, inputs: Any) -> Any:
     ids = {} if member is None else {"cond_id": member}
     with torch.no_grad():
         return mnet.forward(inputs["x"], weights=hnet.forward(**{vector: inputs[vector]}, **ids))
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_every_vector_gives_what_hypnettorch_gives(name) -> None:
+def test_every_vector_gives_what_hypnettorch_gives(name: str) -> None:
     hnet, mnet, vector, members = pair(name)
     ensemble = Ensemble.from_hypnettorch(hnet, mnet, example_inputs=given(vector, 9), outputs=("y",))
     assert (ensemble.members, ensemble.signature.conditions) == (members or 1, (vector,))
@@ -71,7 +74,7 @@ def test_every_vector_gives_what_hypnettorch_gives(name) -> None:
     assert ensemble(ensemble.members, given(vector))["y"].isnan().all()
 
 
-def test_it_is_built_and_an_object_is_a_plain_network(tmp_path) -> None:
+def test_it_is_built_and_an_object_is_a_plain_network(tmp_path: Path) -> None:
     hnet, mnet, vector, _ = pair("ChunkedHMLP of a vector")
     ensemble = Ensemble.from_hypnettorch(hnet, mnet, example_inputs=given(vector, 9), outputs=("y",))
     built = build(ensemble, tmp_path / "bundle", options=BuildOptions(formats=(Format.ONNX,)))

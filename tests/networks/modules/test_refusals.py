@@ -387,13 +387,15 @@ class Neighbours(nn.Module):
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool], ids=str)
 @pytest.mark.parametrize("example", [torch.zeros, torch.ones], ids=["zeros", "ones"])
-def test_samples_that_depend_on_each_other_are_refused_also_where_the_example_is_constant(dtype, example) -> None:
+def test_samples_that_depend_on_each_other_are_refused_also_where_the_example_is_constant(
+    dtype: torch.dtype, example: Callable[..., Any]
+) -> None:
     with pytest.raises(SpecError, match="of one sample depends on the other samples of its batch"):
         Ensemble.from_modules([Neighbours().eval()], example_inputs=example(1, 3, dtype=dtype))
 
 
 @pytest.mark.parametrize("part", ["", "0"], ids=["the whole", "a part"])
-def test_a_network_that_was_put_back_into_training_mode_is_not_captured(part) -> None:
+def test_a_network_that_was_put_back_into_training_mode_is_not_captured(part: str) -> None:
     modules = [nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 3)).eval() for _ in range(2)]
     ensemble = Ensemble.from_modules(modules, example_inputs=X)
     modules[0].get_submodule(part).train()

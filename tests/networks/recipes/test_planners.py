@@ -1,11 +1,13 @@
 """Planners: every element of what is generated comes from one element of one chunk, and no two from the same."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from hnexport.errors import SpecError
 from hnexport.hypernet.joined import joined_bases
-from hnexport.hypernet.plan import check_plan
+from hnexport.hypernet.plan import ChunkPlan, check_plan
 from hnexport.networks.recipes.planners import plan_chunks
 from hnexport.networks.recipes.recipe import ModuleRecipe, Rule
 from hnexport.spec import Slot
@@ -21,11 +23,11 @@ SLOTS = (
 )
 
 
-def plan(planner, slots=SLOTS, **settings):
+def plan(planner: str, slots: tuple[Slot, ...] = SLOTS, **settings: Any) -> ChunkPlan:
     return plan_chunks(ModuleRecipe(rules=(Rule("*", "generated"),), planner=planner, **settings), slots)
 
 
-def elements(found):
+def elements(found: ChunkPlan) -> int:
     """Where each element of each slot comes from: `(hypernet, chunk, element)`."""
     for assembly in found.assembly.values():
         for piece in assembly.pieces:
@@ -34,7 +36,7 @@ def elements(found):
 
 @pytest.mark.parametrize("chunk_size", [1, 7, 24, 30, 1000])
 @pytest.mark.parametrize("planner", ["by-shape", "whole", "flat"])
-def test_every_element_has_a_place_of_its_own(planner, chunk_size) -> None:
+def test_every_element_has_a_place_of_its_own(planner: str, chunk_size: int) -> None:
     found = plan(planner, chunk_size=chunk_size)
     check_plan(found, SLOTS)
     places = list(elements(found))
@@ -77,7 +79,7 @@ def test_single_internal_hypernetworks_have_embedding_sizes_of_their_own() -> No
 
 
 @pytest.mark.parametrize("sizes", [{"shape_6_9": 5}, {"*": 4, "shape_5": 5}], ids=["unknown", "decided before"])
-def test_an_embedding_size_that_decides_for_nothing_is_refused(sizes) -> None:
+def test_an_embedding_size_that_decides_for_nothing_is_refused(sizes: dict[str, int]) -> None:
     name = list(sizes)[-1]
     with pytest.raises(SpecError, match=f"'{name}' decides for no internal hypernetwork; there are shape_6_8, shape_"):
         plan("by-shape", embedding_sizes=sizes)

@@ -1,6 +1,8 @@
 """Recipes: the first rule that matches decides, in Python as in TOML, and what does not fit is refused by name."""
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ SLOTS = (
 )
 
 
-def recipe(*rules, **settings):
+def recipe(*rules: Any, **settings: str) -> ModuleRecipe:
     return ModuleRecipe(rules=tuple(Rule(*rule) for rule in rules), **settings)
 
 
@@ -32,7 +34,7 @@ def test_the_first_rule_that_matches_decides() -> None:
     }
 
 
-def test_a_recipe_in_toml_is_the_same_as_in_python(tmp_path) -> None:
+def test_a_recipe_in_toml_is_the_same_as_in_python(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(
         'planner = "flat"\nembedding_size = 4\nchunk_size = 100\nhidden_layers = [16]\nbias = true\n'
@@ -81,7 +83,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("rules", "message"), WRONG.values(), ids=WRONG.keys())
-def test_rules_that_do_not_fit_are_refused(rules, message) -> None:
+def test_rules_that_do_not_fit_are_refused(rules: tuple[Any, ...], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         sources(recipe(*rules), SLOTS)
 
@@ -90,7 +92,7 @@ def test_rules_that_do_not_fit_are_refused(rules, message) -> None:
     ("change", "message"),
     [({"dtype": "float64"}, "is float64: only float32 can be generated"), ({"shape": (0, 3)}, "is empty")],
 )
-def test_what_cannot_be_generated_is_refused(change, message) -> None:
+def test_what_cannot_be_generated_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         sources(recipe(("*", "generated")), [dataclasses.replace(SLOTS[0], **change)])
 
@@ -111,7 +113,7 @@ def test_what_cannot_be_generated_is_refused(change, message) -> None:
         ({"bias": 1}, "bias: expected True or False, found 1"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(settings, message) -> None:
+def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         ModuleRecipe(**{"rules": (Rule("*", "shared"),), **settings})
 
@@ -131,12 +133,12 @@ def test_a_source_that_does_not_exist_is_refused() -> None:
         ("[[rules", "is no recipe: "),
     ],
 )
-def test_a_file_that_is_no_recipe_is_refused_with_the_place(text, message, tmp_path) -> None:
+def test_a_file_that_is_no_recipe_is_refused_with_the_place(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(text)
     with pytest.raises(SpecError, match=message):
         read_recipe(tmp_path / "recipe.toml")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path) -> None:
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"none.toml is no recipe: .*none.toml"):
         read_recipe(tmp_path / "none.toml")

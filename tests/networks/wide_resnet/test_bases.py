@@ -1,7 +1,11 @@
 """Rounding the bases to float16: once, exactly as IEEE says, and refused where it would lose more than that."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
+from fixture_types import MakeSpec, MakeTensors
 
 from hnexport.errors import CaptureError, CheckpointError, SpecError
 from hnexport.export import capture
@@ -19,13 +23,13 @@ BASIS = "hypernet.group3.basis"
 
 
 @pytest.fixture
-def exact(make_spec, make_tensors):
+def exact(make_spec: MakeSpec, make_tensors: MakeTensors) -> Checkpoint:
     """A checkpoint whose bases are float32."""
     spec = make_spec()
     return Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test")
 
 
-def test_bases_alone_are_rounded_and_take_half_the_bytes(exact) -> None:
+def test_bases_alone_are_rounded_and_take_half_the_bytes(exact: Checkpoint) -> None:
     rounded = exact.with_bases(BasisDtype.FLOAT16)
     assert rounded.spec.hypernet == HALF
     for stored in stored_tensors(rounded.spec):
@@ -39,7 +43,7 @@ def test_bases_alone_are_rounded_and_take_half_the_bytes(exact) -> None:
     assert 1e-4 < basis_rounding(stored_tensors(rounded.spec), exact.tensors, rounded.tensors) < LARGEST_ROUNDING
 
 
-def test_rounding_again_or_widening_changes_no_number(exact) -> None:
+def test_rounding_again_or_widening_changes_no_number(exact: Checkpoint) -> None:
     rounded = exact.with_bases(BasisDtype.FLOAT16)
     assert rounded.with_bases(BasisDtype.FLOAT16) is rounded
     wide = rounded.with_bases(BasisDtype.FLOAT32)
@@ -57,7 +61,9 @@ def test_rounding_again_or_widening_changes_no_number(exact) -> None:
     ],
     ids=["overflow", "subnormal", "all zero"],
 )
-def test_a_basis_that_does_not_fit_is_refused_by_name(change, message, exact) -> None:
+def test_a_basis_that_does_not_fit_is_refused_by_name(
+    change: Callable[[Any], Any], message: str, exact: Checkpoint
+) -> None:
     change(exact.tensors[BASIS])
     with pytest.raises(CheckpointError, match=message):
         exact.with_bases(BasisDtype.FLOAT16)
@@ -68,21 +74,21 @@ def test_a_basis_that_does_not_fit_is_refused_by_name(change, message, exact) ->
     [lambda b: b[0].mul_(1e-9), lambda b: b[3, 7].fill_(65519.0), lambda b: b.zero_()],
     ids=["one tiny row", "largest", "all zero before"],
 )
-def test_what_rounding_hardly_changes_is_accepted(change, exact) -> None:
+def test_what_rounding_hardly_changes_is_accepted(change: Callable[[Any], Any], exact: Checkpoint) -> None:
     change(exact.tensors[BASIS])
     rounded = exact.with_bases(BasisDtype.FLOAT16)
     assert torch.isfinite(rounded.tensors[BASIS]).all()
     assert basis_rounding(stored_tensors(rounded.spec), exact.tensors, rounded.tensors) <= LARGEST_ROUNDING
 
 
-def test_a_recipe_without_bases_is_refused(make_spec, make_tensors) -> None:
+def test_a_recipe_without_bases_is_refused(make_spec: MakeSpec, make_tensors: MakeTensors) -> None:
     spec = make_spec(recipe=RECIPES["batch-ensemble"])
     checkpoint = Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test")
     with pytest.raises(SpecError, match="it has no bases to store in float16"):
         checkpoint.with_bases(BasisDtype.FLOAT16)
 
 
-def test_random_weights_are_those_of_float32_rounded(make_spec) -> None:
+def test_random_weights_are_those_of_float32_rounded(make_spec: MakeSpec) -> None:
     half, single = initialise(make_spec(hypernet=HALF), 3), initialise(make_spec(), 3)
     assert half[BASIS].dtype is torch.float16
     assert all(torch.equal(half[name], single[name].to(half[name].dtype)) for name in single)
@@ -92,7 +98,7 @@ def test_random_weights_are_those_of_float32_rounded(make_spec) -> None:
     "hypernet", [HALF, HypernetSpec(basis_dtype=BasisDtype.FLOAT16, hidden_layers=(5,), bias=True)], ids=repr
 )
 def test_weights_are_generated_in_float32_and_the_reference_keeps_the_rounded_numbers(
-    hypernet, make_spec, make_tensors
+    hypernet: HypernetSpec, make_spec: MakeSpec, make_tensors: MakeTensors
 ) -> None:
     """Float16 anywhere in the arithmetic would cost 1e-3; a reference of unrounded bases would be off as much."""
     spec = make_spec(hypernet=hypernet)
@@ -105,7 +111,9 @@ def test_weights_are_generated_in_float32_and_the_reference_keeps_the_rounded_nu
         assert torch.linalg.vector_norm(weight - expected) <= 1e-6 * torch.linalg.vector_norm(expected)
 
 
-def test_a_checkpoint_or_a_capture_of_another_dtype_than_its_specification_is_refused(exact, make_spec) -> None:
+def test_a_checkpoint_or_a_capture_of_another_dtype_than_its_specification_is_refused(
+    exact: Checkpoint, make_spec: MakeSpec
+) -> None:
     spec = make_spec(hypernet=HALF)
     with pytest.raises(
         CheckpointError, match=r"basis': expected a dense float16 tensor on the CPU, found torch.float32"

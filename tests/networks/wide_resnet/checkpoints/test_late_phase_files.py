@@ -134,7 +134,7 @@ def test_networks_for_imagenet_are_refused_with_the_lines_that_make_modules_of_t
             nn.init.normal_(own.weight, float(number))
     path = saved({"epoch": 20, "arch": "resnet18", "state_dict": behind("module.", changed.state_dict())})
     assert is_late_phase(path)
-    with pytest.raises(CheckpointError, match=r"specialist_modules, as train_super_.*docs/late-phase\.md"):
+    with pytest.raises(CheckpointError, match=r"specialist_modules, as train_super_.*howto/late-phase\.html"):
         load_late_phase(path)
     (lines,) = re.findall(r"```text\n(saved = .*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     for theirs, here in (("torchvision.models.resnet50()", "Small()"), ("…_checkpoint.pth.tar", str(path))):

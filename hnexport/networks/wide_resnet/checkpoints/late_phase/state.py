@@ -15,6 +15,7 @@ from pathlib import Path
 from torch import Tensor
 
 from hnexport.errors import CheckpointError
+from hnexport.names import documented
 from hnexport.networks.wide_resnet.checkpoints.files import existing_file, sha256
 from hnexport.networks.wide_resnet.checkpoints.late_phase.layers import ROOTS, is_name
 from hnexport.networks.wide_resnet.checkpoints.listing import counted, kind_of, listing
@@ -87,7 +88,7 @@ def read_late_phase(path: str | os.PathLike[str], prefix: str | None = None) -> 
             f"{path}: holds {_OTHER}, as train_super_late_phase.py of the late-phase code saves networks for "
             "ImageNet; of that code only its Wide ResNets are read (input_layer.…, adapter.…, conv_block.…, head.…). "
             f"Make a module of each member, with the tensors of {_OTHER}.K in the place of the layer's own, and give "
-            "hnexport the list: docs/howto/late-phase.md has the lines"
+            f"hnexport the list: {documented('howto/late-phase')} has the lines"
         )
     if not networks:
         raise _objects(path) or CheckpointError(

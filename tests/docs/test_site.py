@@ -1,0 +1,123 @@
+"""The documentation's pages, without Sphinx: `make docs` builds them, and checks what is built."""
+
+import importlib
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from hnexport.cli.main import COMMANDS
+
+ROOT = Path(__file__).parent.parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+API = sorted((DOCS / "reference/api").glob("hnexport*.md"))
+MODULE = re.compile(r"^\.\. automodule:: (\S+)\n((?:   :.*\n)*)", re.MULTILINE)
+
+
+@pytest.fixture
+def checks(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    yield importlib.import_module("check_docs")
+    sys.modules.pop("check_docs")
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def test_every_link_and_anchor_of_every_markdown_file_leads_somewhere(checks) -> None:
+    files = checks.markdown_files()
+    assert ROOT / "README.md" in files
+    assert DOCS / "index.md" in files
+    assert not checks.markdown_faults(files)
+
+
+def test_a_link_that_leads_nowhere_is_found(checks, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(checks, "ROOT", tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# A `page` of 2\n\n[a](gone.md) [b](#a-page-of-2) [c](page.md#gone) ![d](gone.png) `[e](code.md)`\n"
+    )
+    assert checks.markdown_faults([page]) == [
+        "page.md: gone.md does not exist",
+        "page.md: page.md#gone has no such heading",
+        "page.md: gone.png does not exist",
+    ]
+
+
+def test_a_page_that_loads_something_from_another_host_is_found(checks, tmp_path) -> None:
+    (tmp_path / "style.css").write_text("@font-face { src: url(//fonts.example/a.woff) }")
+    (tmp_path / "page.html").write_text(
+        '<link rel="canonical" href="https://a.example/"><link rel="stylesheet" href="style.css">'
+        '<script src="https://b.example/x.js"></script><a href="https://c.example/">c</a><p id="here"></p>'
+        '<a href="#here"></a><a href="page.html#gone"></a><a href="gone.html"></a>'
+    )
+    assert checks.site_faults(tmp_path) == [
+        "page.html loads https://b.example/x.js",
+        "page.html: page.html#gone has no such anchor",
+        "page.html: gone.html does not exist",
+        "style.css loads //fonts.example/a.woff",
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_a_page_has_one_title(checks, page) -> None:
+    assert page.read_text().startswith("# ")
+    assert len(checks.titles(page)) == 1
+
+
+def test_every_page_stands_in_one_table_of_contents(checks) -> None:
+    named = [page for index in PAGES for page in checks.contents(index)]
+    assert sorted(named) == [page for page in PAGES if page != DOCS / "index.md"]
+
+
+@pytest.mark.parametrize("index", [page for page in PAGES if page.name == "index.md"][1:], ids=_name)
+def test_the_index_of_a_folder_says_of_each_page_what_it_is(checks, index) -> None:
+    linked = {link.partition("#")[0] for link in checks.links(index)}
+    pages = {page.name for page in index.parent.glob("*.md")} - {"index.md"}
+    assert pages <= linked
+
+
+@pytest.mark.parametrize("page", API, ids=lambda page: page.stem)
+def test_an_api_page_shows_all_that_its_module_offers(page) -> None:
+    (module, options), *others = MODULE.findall(page.read_text())
+    assert not others
+    assert page.stem == module
+    given = dict(re.findall(r":([\w-]+): ?(.*)\n", options))
+    shown, excluded = (
+        {name for name in given.get(option, "").split(", ") if name} for option in ("members", "exclude-members")
+    )
+    public = set(importlib.import_module(module).__all__) - {"__version__"}
+    elsewhere = {name for name in public - shown if f"`{name}`" in page.read_text()}
+    assert not shown or shown | elsewhere == public
+    assert excluded <= elsewhere
+
+
+def test_every_command_stands_on_the_page_of_commands() -> None:
+    documented = re.findall(r"^   :prog: hnexport (\S+)$", (DOCS / "reference/commands.md").read_text(), re.MULTILINE)
+    assert sorted(documented) == sorted(COMMANDS)
+
+
+def test_the_address_of_the_documentation_is_said_once() -> None:
+    from hnexport.names import DOCUMENTATION
+
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    assert urls["Documentation"] == DOCUMENTATION
+
+
+def test_every_page_that_a_message_or_a_docstring_names_exists() -> None:
+    from hnexport.names import documented
+
+    named = {
+        (path.name, page)
+        for path in (ROOT / "hnexport").rglob("*.py")
+        for page in re.findall(r"(?<![\w/-])docs/([\w/.-]+)\.md\b|\bdocumented\([\"']([\w/#-]+)[\"']", path.read_text())
+    }
+    assert documented("howto/from") == "https://hnexport.github.io/hnexport/howto/from.html"
+    assert named
+    for path, (docstring, message) in named:
+        page, _, _ = (docstring or message).partition("#")
+        assert (DOCS / f"{page}.md").exists(), (path, page)

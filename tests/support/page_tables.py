@@ -1,0 +1,128 @@
+"""Which blocks and commands of the pages are only checked, and why. Everything that is in no table is run.
+
+Keys are pages; commands are named by how they begin. A test sees to it that each entry still stands in its page.
+"""
+
+PYTHON = {
+    "docs/explanation/int8.md": {
+        "from hnexport.runtime import load": "needs the graphs of `hnexport tune --precision int8`; tests/runtime runs it",
+    },
+    "docs/explanation/plain-speed.md": {
+        "from hnexport.runtime import load, share_threads": "once in a process; tests/runtime/test_shares.py runs it",
+    },
+    "docs/explanation/speed.md": {
+        "from hnexport.runtime import load\n\n\ndef memory": "measures a process of its own, on Linux",
+    },
+    "docs/howto/from.md": {
+        "from hnexport.runtime import load": "after a build of the ensemble above it; tests/networks/hypernetwork",
+    },
+    "docs/howto/late-phase.md": {
+        "model = torch.load": "for the environment of the late-phase code, which pickles its own modules",
+        "saved = torch.load": "needs torchvision and the authors' checkpoints",
+    },
+    "docs/howto/serve.md": {
+        "import tritonclient.http": "needs a server; tests/serve/test_process.py asks one with the same client",
+    },
+    "docs/runtimes/triton.md": {"import numpy as np\nimport tritonclient": "needs a server; `make triton-test` has one"},
+    "docs/runtimes/onnxruntime-python.md": {
+        'options = {"use_tf32"': "needs a GPU; tests/runtime/test_cuda.py loads with the same option",
+    },
+    "tests/data/README.md": {"network = WideResNetSpec": "what hnexport 0.1.0 ran, years ago; never made again"},
+    "tools/packaging/runtime/README.md": {
+        "from hnexport.runtime import load": "for a reader's own bundle; tests/distributions runs the wheel"
+    },
+}
+"""Python blocks that are compiled, not run."""
+
+COMMANDS = {
+    "README.md": {
+        "hnexport build --hypnettorch ensemble.pt": "the reader's own file; tests/cli/test_build.py",
+        "hnexport build --checkpoint ensemble.safetensors": "the reader's own file; tests/cli/test_build.py",
+        "hnexport bench bundles/wrn-28-10-hypernet-10 --seconds 60": "an hour; tests/bench runs small ones",
+    },
+    "docs/explanation/int8.md": {
+        "hnexport tune bundles/digits": "the bundle of `make digits`; tests/tune/test_int8.py",
+        "hnexport member bundles/digits": "the bundle of `make digits`; tests/member/test_int8.py",
+    },
+    "docs/howto/verify.md": {
+        "hnexport verify BUNDLE --members 2,3,7 --provider cuda": "needs a GPU; tests/parity/test_cuda.py",
+        "hnexport verify model_simplified.onnx": "the reader's own file; tests/parity/test_verify_file.py",
+        "hnexport verify BUNDLE --outputs FOLDER": "needs another runtime's outputs; tests/parity/test_foreign.py",
+        "hnexport verify BUNDLE --replay": "needs a failure; tests/cli/test_verify.py",
+        "hnexport locate BUNDLE --against model_int8.onnx": "the reader's own file; tests/cli/test_locate.py",
+    },
+    "docs/explanation/speed.md": {"hnexport bench": "minutes; tests/bench runs small ones"},
+    "docs/howto/anytime.md": {
+        "hnexport evaluate BUNDLE HELD_OUT": "takes 714 rows; docs/tutorials/judged.md does it",
+        "hnexport predict NEW IMAGE": "what the line before it writes",
+        "hnexport evaluate NEW TEST": "what the line before it writes",
+    },
+    "docs/howto/evaluate.md": {
+        "hnexport evaluate BUNDLE DATA --runtimes all --from": "the reader's own code; tests/cli/test_evaluate_from.py",
+        "hnexport evaluate BUNDLE DATA --precision": "after `hnexport tune`; tests/evaluate/test_precisions.py",
+        "hnexport bench BUNDLE --json": "minutes; tests/bench runs small ones",
+    },
+    "docs/howto/fewer-bits.md": {
+        "hnexport build --checkpoint digits.safetensors": "the checkpoint of train_digits.py; tests/cli/test_bases.py"
+    },
+    "docs/howto/from.md": {
+        "hnexport build --from train.py:make": "the reader's own code; tests/cli/test_build_from.py",
+        "hnexport build --from package.module:make": "the reader's own code; tests/cli/test_build_from.py",
+    },
+    "docs/howto/hypnettorch.md": {
+        "hnexport build --from train.py:make": "the reader's own script; tests/cli/test_build_live.py",
+        "hnexport build --hypnettorch run.ckpt": "the reader's own file; tests/cli/test_build.py",
+    },
+    "docs/howto/late-phase.md": {"hnexport": "the reader's own file; tests/cli/test_late_phase.py"},
+    "docs/howto/score.md": {
+        "hnexport predict BUNDLE photos/ --out predictions.parquet --workers ray": "starts Ray; tests/score/test_ray.py"
+    },
+    "docs/howto/serve.md": {"hnexport serve": "never ends; tests/serve/test_process.py"},
+    "docs/howto/training.md": {
+        "hnexport recalibrate": "the reader's own files; tests/cli/test_recalibrate.py",
+    },
+    "docs/howto/trust.md": {"hnexport": "the digest is the bundle's; tests/bundle/test_digest.py"},
+    "docs/howto/web.md": {
+        "hnexport deploy web bundles/wrn-28-10-hypernet-10 --serve": "never ends; tests/deploy/test_server.py"
+    },
+}
+"""Commands of hnexport that are parsed, with all their options, not run."""
+
+LATER = (
+    *("hnexport build", "hnexport verify", "hnexport locate", "hnexport tune", "hnexport convert", "hnexport member"),
+    *("hnexport evaluate BUNDLE HELD_OUT --out", "hnexport evaluate NEW", "hnexport evaluate BUNDLE DATA --runtimes"),
+)
+"""Commands that take seconds: run by `make docs-test` (HNEXPORT_DOCS=1), parsed in `make test`."""
+
+PROGRAMS = {
+    "build/picture": "what CMake builds: `make runtimes-test`",
+    "build/predict": "what CMake builds: `make runtimes-check`",
+    "cmake": "needs a compiler and a runtime's libraries: `make runtimes-check`",
+    "curl": "needs a server: tests/serve",
+    "docker": "needs Docker",
+    "git": "changes a repository",
+    "kubectl": "needs Kubernetes",
+    "make": "the targets exist",
+    "mlflow": "needs MLflow: `make runtimes`",
+    "node": "needs npm's packages: `make runtimes-check`",
+    "npm": "needs npm's registry",
+    "pip": "needs an index; the extras exist",
+    "pre-commit": "needs its hooks from the network",
+    "python": "the file exists; `make runtimes` runs those of examples/",
+    "tritonserver": "needs Triton: `make triton-test`",
+}
+"""Other programs, which are not run: what is held against the repository instead, or who runs them."""
+
+LANGUAGES = {
+    "{toctree}": "for Sphinx: `make docs`",
+    "cpp": "a part of an example, word for word",
+    "js": "parsed by Node.js, where the machine has it",
+    "json": "parsed, and read as what it shows",
+    "python": "run, or compiled where the table above says so",
+    "sh": "run, or parsed",
+    "text": "what a block prints, or is no code",
+    "toml": "parsed, and read as what it shows",
+    "ts": "tests/web/test_usage.py compiles those of examples/web/README.md",
+    "yaml": "parsed",
+}
+"""Languages that blocks may have, and what a test does with them."""

@@ -1,0 +1,184 @@
+"""What `make docs` checks beside Sphinx: links of every Markdown file, and the built pages themselves.
+
+    python tools/check_docs.py build/docs
+
+Markdown is read as GitHub shows it, so links between pages work there too. The built pages must load nothing from other
+hosts, and none of their links may lead nowhere. Prints a line for each fault; exit code 1 if there is one.
+"""
+
+import fnmatch
+import itertools
+import os
+import re
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+ROOT = Path(__file__).parent.parent
+SKIPPED = {"node_modules", "build", "dist", "bundles"}
+LOADING = {
+    "script": "src",
+    "img": "src",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+    "audio": "src",
+    "link": "href",
+}
+LOADED_RELATIONS = {"stylesheet", "icon", "preload", "prefetch", "modulepreload", "manifest", "preconnect"}
+_TOCTREE = re.compile(r"^```\{toctree\}\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_OPTION = re.compile(r":[\w-]+:")
+_COMMAND = re.compile(r"^   :prog: (.+)$", re.MULTILINE)  # sphinx-click makes a heading of it
+_ELSEWHERE = re.compile(r"(?:url\(\s*['\"]?|@import\s+['\"])\s*((?:https?:)?//[^'\")]+)")
+
+
+def markdown_files(root: Path = ROOT) -> list[Path]:
+    """Every Markdown file that is the project's, hidden folders and those of packages left out."""
+    found = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = [
+            name for name in folders if name not in SKIPPED and (not name.startswith(".") or name == ".github")
+        ]
+        found += [Path(folder) / name for name in files if name.endswith(".md")]
+    return sorted(found)
+
+
+def titles(page: Path) -> list[str]:
+    """The headings of the first level."""
+    return [text for level, text in _headings(page.read_text(encoding="utf-8")) if level == 1]
+
+
+def anchors(page: Path) -> set[str]:
+    """What `page.md#…` may name, by GitHub's rule."""
+    text = page.read_text(encoding="utf-8")
+    found: set[str] = set()
+    for heading in [heading for _, heading in _headings(text)] + _COMMAND.findall(text):
+        slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        number = 0
+        unique = slug
+        while unique in found:
+            number += 1
+            unique = f"{slug}-{number}"
+        found.add(unique)
+    return found
+
+
+def links(page: Path) -> Iterator[str]:
+    """The targets of links and pictures that are not on other hosts."""
+    for token in _tokens(MarkdownIt().enable("table").parse(page.read_text(encoding="utf-8"))):
+        target = token.attrGet("href") or token.attrGet("src")
+        if isinstance(target, str) and not urlsplit(target).scheme:
+            yield target
+
+
+def markdown_faults(pages: list[Path]) -> list[str]:
+    """Links to files and headings that do not exist."""
+    faults = []
+    for page in pages:
+        for link in links(page):
+            path, _, anchor = unquote(link).partition("#")
+            target = Path(os.path.normpath(page.parent / path)) if path else page
+            if not target.exists():
+                faults.append(f"{page.relative_to(ROOT)}: {link} does not exist")
+            elif anchor and target.suffix == ".md" and anchor not in anchors(target):
+                faults.append(f"{page.relative_to(ROOT)}: {link} has no such heading")
+    return faults
+
+
+def contents(page: Path) -> list[Path]:
+    """The pages that a page's tables of contents name."""
+    found: list[Path] = []
+    for block in _TOCTREE.findall(page.read_text(encoding="utf-8")):
+        for line in block.split("\n"):
+            entry = line.strip()
+            if not entry or _OPTION.match(entry):
+                continue
+            if "*" in entry:
+                others = sorted(page.parent.glob("*.md"))
+                found += [one for one in others if fnmatch.fnmatch(one.stem, entry) and one not in (page, *found)]
+            else:
+                found.append(Path(os.path.normpath(page.parent / f"{entry}.md")))
+    return found
+
+
+def site_faults(site: Path) -> list[str]:
+    """Links of built pages that lead nowhere, and what they would load from other hosts."""
+    pages = {path: _read(path) for path in sorted(site.rglob("*.html"))}
+    faults = []
+    for path, page in pages.items():
+        name = path.relative_to(site)
+        faults += [f"{name} loads {address}" for address in page.loaded if urlsplit(address).netloc]
+        for link in page.links + [address for address in page.loaded if not urlsplit(address).netloc]:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = Path(os.path.normpath(path.parent / unquote(parts.path))) if parts.path else path
+            if not target.exists():
+                faults.append(f"{name}: {link} does not exist")
+            elif parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].ids:
+                faults.append(f"{name}: {link} has no such anchor")
+    for style in sorted(site.rglob("*.css")):
+        text = style.read_text(encoding="utf-8")
+        faults += [f"{style.relative_to(site)} loads {address}" for address in _ELSEWHERE.findall(text)]
+    return faults
+
+
+class _Page(HTMLParser):
+    """What a page links to, what it loads by itself, and the anchors that it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.loaded: list[str] = []
+        self.ids: set[str] = {"", "top"}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        held = {name: value for name, value in attrs if value is not None}
+        self.ids.update(held[name] for name in ("id", "name") if name in held)
+        self.loaded += _ELSEWHERE.findall(held.get("style", ""))
+        if tag == "a" and "href" in held:
+            self.links.append(held["href"])
+        elif LOADING.get(tag) in held and (tag != "link" or LOADED_RELATIONS & set(held.get("rel", "").split())):
+            self.loaded.append(held[LOADING[tag]])
+
+    def handle_data(self, data: str) -> None:
+        if self.lasttag == "style":
+            self.loaded += _ELSEWHERE.findall(data)
+
+
+def _read(path: Path) -> _Page:
+    page = _Page()
+    page.feed(path.read_text(encoding="utf-8"))
+    return page
+
+
+def _headings(text: str) -> list[tuple[int, str]]:
+    tokens = MarkdownIt().parse(text)
+    return [
+        (int(token.tag[1:]), "".join(part.content for part in after.children or ()))
+        for token, after in itertools.pairwise(tokens)
+        if token.type == "heading_open"
+    ]
+
+
+def _tokens(tokens: list[Token]) -> Iterator[Token]:
+    for token in tokens:
+        yield token
+        yield from _tokens(token.children or [])
+
+
+def main() -> None:
+    """Check the Markdown of this checkout and the site that was built of it."""
+    faults = markdown_faults(markdown_files()) + site_faults(Path(sys.argv[1]).resolve())
+    for fault in faults:
+        print(fault)
+    sys.exit(bool(faults))
+
+
+if __name__ == "__main__":
+    main()

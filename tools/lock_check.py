@@ -1,0 +1,85 @@
+"""Whether constraints.txt covers every platform: what each extra needs there is resolved, and all of it is pinned.
+
+    python tools/lock_check.py
+
+Asks the package index for metadata and installs nothing; `make lock-check` runs it. The exit code is 1 where something
+does not resolve or is not pinned.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PLATFORMS = {
+    "Linux x86-64": "x86_64-manylinux_2_28",
+    "Linux aarch64": "aarch64-manylinux_2_35",
+    "macOS 15 arm64": "aarch64-apple-darwin",
+    "Windows x86-64": "x86_64-pc-windows-msvc",
+}
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+PROJECTS = {"hnexport": "pyproject.toml", "hnexport-runtime": "tools/packaging/runtime/pyproject.toml"}
+ELSEWHERE = ("gpu",)  # extras for fewer platforms
+_PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)")
+
+
+def main() -> int:
+    """Print a line for each distribution, platform and Python; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
+    pinned = pins(ROOT / "constraints.txt")
+    wrong = 0
+    for what, project in PROJECTS.items():
+        known = tomllib.loads((ROOT / project).read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+        extras = tuple(extra for extra in known if extra not in ELSEWHERE)
+        for platform, triple in PLATFORMS.items():
+            for python in PYTHONS:
+                said = resolved(project, extras, triple, python, pinned)
+                wrong += bool(said)
+                print(
+                    f"{what} with every extra, {platform}, Python {python}: {said or 'resolves, all pinned'}",
+                    flush=True,
+                )
+    return 1 if wrong else 0
+
+
+def pins(path: Path) -> dict[str, str]:
+    """The versions by normalised name."""
+    found = filter(None, map(_PIN.match, path.read_text(encoding="utf-8").splitlines()))
+    return {re.sub(r"[-_.]+", "-", pin[1]).lower(): pin[2] for pin in found}
+
+
+def resolved(project: str, extras: tuple[str, ...], triple: str, python: str, pinned: dict[str, str]) -> str:
+    """Why a distribution cannot be installed as it was tested, in one line; "" where it can."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "found.txt"
+        done = subprocess.run(
+            [
+                *(Path(sys.executable).with_name("uv"), "pip", "compile", "--quiet", "--no-header", "--no-annotate"),
+                *("--only-binary", ":all:"),
+                *(part for name in ("hypnettorch", "hnexport", "hnexport-runtime") for part in ("--no-binary", name)),
+                *("--python-platform", triple, "--python-version", python),
+                *("--constraints", "constraints.txt", "--output-file", out),
+                *("--no-emit-package", "hnexport", "--no-emit-package", "hnexport-runtime"),
+                *(f"--extra={extra}" for extra in extras),
+                project,
+            ],
+            cwd=ROOT,
+            env={**os.environ, "MACOSX_DEPLOYMENT_TARGET": "15.0"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            return " ".join(done.stderr.split())[:400]
+        loose = [name for name, version in pins(out).items() if pinned.get(name) != version]
+    return f"not pinned: {', '.join(loose)}" if loose else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
