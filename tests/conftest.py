@@ -18,8 +18,8 @@ from exporter import share_operators, share_registry, spare_collections
 from fixture_types import MakeImages, MakeNetwork, MakePipeline, MakeSpec, MakeTensors
 from hypothesis import HealthCheck, settings
 from shared import FOLDER_VARIABLE, Built, build_once
-from torch import Tensor
 from thorough import each_once
+from torch import Tensor
 from zygote import Zygote
 
 from hnexport.hypernet.bases import round_bases
