@@ -194,7 +194,7 @@ def test_where_auto_comes_to_the_cpu_it_computes_in_float32_and_says_so(
 def test_a_capture_that_fails_at_load_is_an_error_with_the_remedy(
     shared_bundle: Path, pretend_cuda: AskedSessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self, held: object, images: object, member: int) -> Never:
+    def fail(self: object, held: object, images: object, member: int) -> Never:
         raise RuntimeError("operation not permitted when stream is capturing")
 
     monkeypatch.setattr(device.GraphSession, "_replay", fail)
