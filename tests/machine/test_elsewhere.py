@@ -103,7 +103,9 @@ def names() -> list[str]:
 
 
 @pytest.fixture(scope="module", params=SYSTEMS)
-def built(request, tmp_path_factory) -> tuple[str, Path, dict[str, tuple[int, str]]]:
+def built(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path, dict[str, tuple[int, str]]]:
     """A system, a folder with a bundle that was built there, and what became of each command."""
     folder = tmp_path_factory.mktemp(request.param)
     np.save(folder / "images.npy", np.zeros((3, 3, 32, 32), np.float32))
@@ -119,14 +121,14 @@ def built(request, tmp_path_factory) -> tuple[str, Path, dict[str, tuple[int, st
     return request.param, folder, dict(zip(commands, run(folder, request.param, *commands.values()), strict=True))
 
 
-def test_every_module_can_be_imported(tmp_path) -> None:
+def test_every_module_can_be_imported(tmp_path: Path) -> None:
     code = IMPORT_ALL.replace("TAKEN", repr(("resource", "fcntl")))
     done = python(tmp_path, "-c", code, *names())
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("imported")
 
 
-def test_a_bundle_is_built_loaded_and_verified(built) -> None:
+def test_a_bundle_is_built_loaded_and_verified(built: tuple[str, Path, dict[str, tuple[int, str]]]) -> None:
     system, folder, found = built
     expected = dict.fromkeys(found, 0)
     if system == "linux":  # without locks, two processes might write one answer
@@ -140,7 +142,9 @@ def test_a_bundle_is_built_loaded_and_verified(built) -> None:
             assert b"\r" not in file.read_bytes(), file
 
 
-def test_a_strangers_program_is_not_run_and_the_reason_is_said(built) -> None:
+def test_a_strangers_program_is_not_run_and_the_reason_is_said(
+    built: tuple[str, Path, dict[str, tuple[int, str]]],
+) -> None:
     system, folder, _ = built
     verify = ["verify", "bundle", "--batch-sizes", "1"]
     (code, said), (trusted, _) = run(folder, system, verify, [*verify, "--trust"], user="stranger")
@@ -152,13 +156,13 @@ def test_a_strangers_program_is_not_run_and_the_reason_is_said(built) -> None:
     assert trusted == 0
 
 
-def test_every_command_shows_its_help(tmp_path) -> None:
+def test_every_command_shows_its_help(tmp_path: Path) -> None:
     for code, said in run(tmp_path, "win32", *([name, "--help"] for name in COMMAND_NAMES)):
         assert code == 0
         assert "Usage:" in said
 
 
-def test_a_bundle_is_timed(built) -> None:
+def test_a_bundle_is_timed(built: tuple[str, Path, dict[str, tuple[int, str]]]) -> None:
     system, folder, _ = built
     if system != "linux":
         pytest.skip("its worker is a process of its own, which pretends nothing")
@@ -169,7 +173,7 @@ def test_a_bundle_is_timed(built) -> None:
     assert all(contender["peak_bytes"] == 0 for contender in report["contenders"])  # nothing here tells it
 
 
-def test_a_bundle_is_served(built) -> None:
+def test_a_bundle_is_served(built: tuple[str, Path, dict[str, tuple[int, str]]]) -> None:
     system, folder, _ = built
     if system != "linux":
         pytest.skip("a process of its own pretends nothing")
