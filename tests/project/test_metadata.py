@@ -28,10 +28,13 @@ def project(folder: Path) -> dict[str, Any]:
     return found
 
 
-def pins() -> dict[str, Requirement]:
+def pins() -> dict[str, list[Requirement]]:
+    """By name; more than one where systems or Pythons have different versions."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    found = [Requirement(line) for line in lines if line and not line.startswith("#")]
-    return {canonicalize_name(pin.name): pin for pin in found}
+    found: dict[str, list[Requirement]] = {}
+    for pin in (Requirement(line) for line in lines if line and not line.startswith("#")):
+        found.setdefault(canonicalize_name(pin.name), []).append(pin)
+    return found
 
 
 def version(pin: Requirement) -> str:
@@ -87,20 +90,25 @@ def uncovered(system: dict[str, str], python: str) -> set[str]:
         name = canonicalize_name(found.name)
         if found.marker is not None and not found.marker.evaluate({**environment, "extra": extra}):
             continue
-        pin = known.get(name)
-        applies = pin is not None and (pin.marker is None or pin.marker.evaluate({**environment, "extra": ""}))
-        if pin is None or not applies or not found.specifier.contains(version(pin), prereleases=True):
+        applying = [pin for pin in known.get(name, []) if _applies(pin, environment)]
+        if len(applying) != 1 or not found.specifier.contains(version(applying[0]), prereleases=True):
             wrong.add(str(found))
+            continue
         for further in ("", *found.extras):
             if (name, further) in seen:
                 continue
             seen.add((name, further))
             try:
-                needed = importlib.metadata.requires(name) or []
+                installed = importlib.metadata.distribution(name)
             except importlib.metadata.PackageNotFoundError:
                 continue
-            pending += [(Requirement(text), further) for text in needed]
+            if installed.version == version(applying[0]):  # another one may need something else
+                pending += [(Requirement(text), further) for text in installed.requires or []]
     return wrong
+
+
+def _applies(pin: Requirement, environment: dict[str, str]) -> bool:
+    return pin.marker is None or bool(pin.marker.evaluate({**environment, "extra": ""}))
 
 
 @pytest.mark.parametrize("python", PYTHONS)
@@ -125,4 +133,4 @@ def test_the_hooks_have_the_versions_of_the_lock() -> None:
     ]
     assert {"ruff", "pre-commit-hooks"} == {found.name for found in named}
     for found in named:
-        assert version(found) == version(pins()[canonicalize_name(found.name)]), found
+        assert [version(found)] == [version(pin) for pin in pins()[canonicalize_name(found.name)]], found
