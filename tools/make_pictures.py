@@ -3,7 +3,7 @@
     python tools/tutorials.py --keep build/tutorials
     python tools/make_pictures.py build/tutorials [NAME …]
 
-Screenshots need playwright and a Chromium (`make web-test` brings both). speed.svg is drawn from speed.json beside it, which
+Screenshots need playwright and Chromium (as `make web-test`). speed.svg is drawn from speed.json beside it, which
 `hnexport bench … --json` printed on a quiet machine in an hour.
 """
 
