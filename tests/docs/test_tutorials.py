@@ -11,6 +11,7 @@ import torch
 from pages.blocks import Block, Step, steps
 from pages.commands import commands
 from pages.typed import type_blocks
+from thorough import only
 from typed_pages import TUTORIALS
 from zygote import Zygote
 
@@ -50,7 +51,7 @@ def type_tutorial(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> C
     return once
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", only(PAGES, "deep-ensemble"))
 def test_a_tutorial_can_be_typed(name, type_tutorial, monkeypatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "agg")
     monkeypatch.chdir(".")  # back to here, whatever happens
