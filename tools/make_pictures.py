@@ -87,7 +87,7 @@ def unsure(typed: Path, target: Path) -> None:
 
 def judged(typed: Path, target: Path) -> None:
     """The page of the tutorial's last evaluation."""
-    screenshot((typed / "judged/after.html").as_uri(), target, width=1000, height=1180)
+    screenshot((typed / "judged/after.html").as_uri(), target, width=1000, height=750)
 
 
 def report(typed: Path, target: Path) -> None:
@@ -105,14 +105,13 @@ def web(typed: Path, target: Path) -> None:
     samples = [text for digit in digits for text in ("--sample", str(digit))]
     subprocess.run([*map(str, command), *samples], check=True, stdout=subprocess.DEVNULL)
     with served(site) as address:
-        screenshot(address, target, width=1000, act=_try_first)
+        screenshot(address, target, width=1000, act=_answered)
 
 
-def _try_first(page: Any) -> None:
-    page.get_by_title("Try digit-0.png").click()
+def _answered(page: Any) -> None:
+    """The page tries the first sample by itself."""
     page.locator("article .headline").first.wait_for()
-    page.wait_for_timeout(1000)
-    page.locator("article summary").first.click()
+    page.wait_for_timeout(1000)  # bars move into their places
 
 
 def _digits(bundle: Path, folder: Path) -> list[Path]:

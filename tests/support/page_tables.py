@@ -77,7 +77,7 @@ COMMANDS = {
     "docs/howto/web.md": {
         "hnexport deploy web bundles/wrn-28-10-hypernet-10 --serve": "never ends; tests/deploy/test_server.py"
     },
-    "docs/reference/bundle.md": {
+    "docs/howto/fewer-bits.md": {
         "hnexport build --checkpoint digits.safetensors": "the checkpoint of examples/train_digits.py; tests/cli/test_bases.py"
     },
 }
