@@ -20,7 +20,7 @@ WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"
 # Chromium likewise, otherwise npm's
 BROWSER := $(if $(or $(CHROMIUM),$(shell command -v chromium || command -v chromium-browser)),,tests/web/node_modules/.chromium/chrome)
 
-.PHONY: demo schemas digits study score load test test-fast fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels sdist dist lock lock-check docs docs-serve docs-test tutorials pictures docs-links coverage mutants lint clean
+.PHONY: demo schemas errors digits study score load test test-fast fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels sdist dist lock lock-check docs docs-serve docs-test tutorials pictures docs-links coverage mutants lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
@@ -40,6 +40,9 @@ fuzz: $(VENV)/.installed-dev  ## 1,700 mutants through every command that reads 
 
 schemas: $(VENV)/.installed  ## the JSON Schemas in hnexport/schemas and the pages about them, from the records that are read and written
 	$(BIN)/python tools/make_schemas.py
+
+errors: $(VENV)/.installed  ## the error catalogue, docs/reference/errors.md, from the source
+	$(BIN)/python tools/error_catalogue.py
 
 tutorials: $(VENV)/.installed-dev  ## type every tutorial in a fresh folder, in full, and compare what it prints; ONLY="judged …" some
 	OMP_NUM_THREADS=1 $(BIN)/python tools/tutorials.py $(ONLY) --keep build/tutorials $(if $(WRITE),--write)
@@ -142,10 +145,13 @@ coverage: $(VENV)/.installed-measured  ## lines and branches that the tests reac
 mutants: $(VENV)/.installed-measured  ## do tests notice small changes of our own code? SAMPLE=20 of each package
 	$(BIN)/python tools/mutants.py hnexport/parity hnexport/runtime --tests tests/parity tests/runtime --sample $(or $(SAMPLE),50)
 
-lint: $(VENV)/.installed-dev  ## style and types
+lint: $(VENV)/.installed-dev  ## style, and types on Linux, macOS and Windows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	for system in darwin win32; do \
+		$(BIN)/mypy -p hnexport --platform $$system --no-warn-unreachable --cache-dir .mypy_cache/$$system || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) $(VENV)-release $(VENV)-webgpu $(VENV)-triton bundles build dist *.egg-info tests/runtimes/node_modules tests/web/node_modules

@@ -247,7 +247,7 @@ def seal(
     if not report.passed:
         raise ParityFailedError(report)
     text = json.dumps(report_json(report), indent=2, allow_nan=False) + "\n"
-    (folder / PARITY_FILE).write_text(text, encoding="utf-8")
+    (folder / PARITY_FILE).write_text(text, encoding="utf-8", newline="\n")
     manifest = dataclasses.replace(manifest, files=files.records(), parity=_parity_summary(report))
     with clock.stage("report"):
         golden = read_golden(folder, manifest)

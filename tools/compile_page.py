@@ -31,7 +31,7 @@ def main() -> None:
         for path in (SITE / folder).glob("*.js"):  # one whose source is gone
             path.unlink()
     subprocess.run([SOURCES / "node_modules" / ".bin" / "tsc", "--project", SOURCES / "tsconfig.page.json"], check=True)
-    NOTE.write_text(json.dumps(digests(), indent=1) + "\n", encoding="utf-8")
+    NOTE.write_text(json.dumps(digests(), indent=1) + "\n", encoding="utf-8", newline="\n")
     print(f"{SITE.relative_to(ROOT)}: {len(digests())} files noted in {NOTE.relative_to(ROOT)}")
 
 

@@ -206,14 +206,14 @@ def head(found: Evaluation) -> str:
 def write(page: Path, text: str, begin: str = BEGIN, end: str = END) -> None:
     """Replace what lies between the markers."""
     before, rest = page.read_text(encoding="utf-8").split(begin)
-    page.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
+    page.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8", newline="\n")
 
 
 def diagrams(found: Evaluation, path: Path) -> None:
     """The page with diagrams."""
     from hnexport.evaluate.page import evaluation_page
 
-    path.write_text(evaluation_page(found), encoding="utf-8")
+    path.write_text(evaluation_page(found), encoding="utf-8", newline="\n")
 
 
 def wrong(found: Evaluation) -> list[str]:

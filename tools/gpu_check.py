@@ -496,7 +496,7 @@ def main() -> int:
             print(line(row), flush=True)
             if arguments.out:
                 value = {**head, "rows": [dataclasses.asdict(row) for row in done]}
-                arguments.out.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+                arguments.out.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8", newline="\n")
     return 1 if any(row.passed is False for row in done) else 0
 
 

@@ -3,8 +3,8 @@
     python tools/tutorials.py --keep build/tutorials
     python tools/make_pictures.py build/tutorials [NAME …]
 
-Screenshots need playwright and a Chromium (`make web-test` brings both). speed.svg is drawn from speed.json beside it, which
-`hnexport bench … --json` printed on a quiet machine in an hour.
+Screenshots need playwright and a Chromium (`make web-test` brings both). speed.svg is drawn from speed.json beside it: what
+`hnexport bench` measured in an hour on a quiet machine, as it says itself.
 """
 
 import argparse
@@ -101,7 +101,8 @@ def web(typed: Path, target: Path) -> None:
     bundle, site = typed / "hypnettorch/bundles/digits", typed / "hypnettorch/site"
     runtime = ROOT / "tests/web/node_modules/onnxruntime-web"
     digits = _digits(bundle, typed / "hypnettorch")
-    command = [sys.executable, "-m", "hnexport", "deploy", "web", bundle, "--out", site, "--force", "--runtime", runtime]
+    options = ["--out", site, "--force", "--runtime", runtime]
+    command = [sys.executable, "-m", "hnexport", "deploy", "web", bundle, *options]
     samples = [text for digit in digits for text in ("--sample", str(digit))]
     subprocess.run([*map(str, command), *samples], check=True, stdout=subprocess.DEVNULL)
     with served(site) as address:

@@ -57,7 +57,7 @@ def resident_bytes(pid: int) -> int:
 def run(command: list[str], parts: Path, stop: Callable[[int], bool] = lambda done: False) -> Run:
     """Run a command, and kill it with SIGKILL once `stop` says so of the finished parts."""
     began, first, peak = time.monotonic(), 0, 0
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
         process = subprocess.Popen(command, stdout=said, stderr=said)
         while process.poll() is None:
             done, resident = len(list(parts.glob("part-*.parquet"))), resident_bytes(process.pid)

@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         write(given.page, "\n\n".join([text, *map(_on_page, tables)]), BEGIN, END)
     if given.out is not None:
         found = {"settings": text, "prices": prices, "tasks": to_json(results)}
-        given.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        given.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8", newline="\n")
     return 1 if any(not one.kept for found in results if found.task == "digits" for one in asked(found, prices)) else 0
 
 

@@ -240,7 +240,7 @@ class Manifest:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `manifest.json` into a bundle folder."""
     text = json.dumps(to_json(manifest), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    (folder / MANIFEST_FILE).write_text(text, encoding="utf-8")
+    (folder / MANIFEST_FILE).write_text(text, encoding="utf-8", newline="\n")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,7 +307,9 @@ def _parsed(path: str, content: bytes) -> Manifest:
     except ReadError as error:
         raise BundleError(f"{path} cannot be read: {error}; build the bundle again or copy it again") from error
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
-        raise BundleError(f"{path} is not the manifest of a bundle: its schema is not {SCHEMA!r}")
+        raise BundleError(
+            f"{path} is not the manifest of a bundle: its schema is not {SCHEMA!r}; give the folder that a build wrote"
+        )
     version = value.get("schema_version")
     if type(version) is not int or version not in READABLE_VERSIONS:  # True and 1.0 are equal to 1
         raise BundleError(

@@ -135,7 +135,7 @@ def evaluate(
         derived = publish_fit(fit, found, bundle, options, progress)
     if page is not None:
         with staged_file(page, _RULES) as new:
-            new.write_text(evaluation_page(found), encoding="utf-8")
+            new.write_text(evaluation_page(found), encoding="utf-8", newline="\n")
     if as_json:
         render.print_json(to_json(found) | ({} if derived is None else {"derived": derived}))
     else:

@@ -51,7 +51,7 @@ class _State:
         self._interrupts += number == signal.SIGINT
         if self._interrupts >= _INSISTENT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         if not self._ending:
             self._ending = True
             raise Interrupted(of_signal(number))
@@ -63,11 +63,19 @@ class _State:
             if isinstance(dropped.exc_value, Interrupted):
                 self._ending = False
                 number = int(dropped.exc_value.code or 0) - of_signal(0)
-                threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number)).start()  # after this hook has ended
+                threading.Timer(_AGAIN_SECONDS, _send, (number,)).start()  # after this hook has ended
             elif verbose():
                 before(dropped)
 
         return hook
+
+
+def _send(number: int) -> None:
+    """Send this process a signal, from a thread of its own."""
+    if sys.platform == "win32":
+        signal.raise_signal(number)  # there, `os.kill` ends the process at once
+    else:
+        os.kill(os.getpid(), number)  # not raised: it has to interrupt the main thread
 
 
 def _in_thread(before: Callable[[Any], object], verbose: Callable[[], bool]) -> Callable[[Any], None]:

@@ -19,6 +19,7 @@ _READ_FILE, _READ_FOLDER = 1 << 2, 1 << 3
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 _TCP_RIGHTS = 0b11  # bind and connect, from version 4
 _NOT = "Landlock does not "
+_NAMED_ONLY = getattr(os, "O_PATH", 0)  # of Linux alone, where this module is asked
 _SCOPES = 0b11  # abstract sockets and signals, from version 6
 
 
@@ -69,7 +70,7 @@ def restrict_files(readable: Iterable[Path]) -> None:
 
 def _allow(ruleset: int, path: Path) -> None:
     try:
-        opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        opened = os.open(path, _NAMED_ONLY | getattr(os, "O_CLOEXEC", 0))
     except OSError:
         return
     try:

@@ -1,10 +1,10 @@
 """What a confined process may use: memory by the kernel's limits, time by its parent's clock."""
 
-import resource
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Budget", "limit_resources"]
+__all__ = ["Budget", "limit_resources", "missing_for_confinement"]
 
 # Addresses that hold nothing: threads reserve them by the 128 MiB. What is only read costs page tables all the same.
 _RESERVED_BYTES = 2**37
@@ -27,8 +27,32 @@ class Budget:
     idle_seconds: float
 
 
+def missing_for_confinement() -> str | None:
+    """Why this system can confine no process, in half a sentence; None where it is worth trying.
+
+    Whether the kernel has what it takes, a process finds out when it confines itself.
+    """
+    if sys.platform != "linux":
+        return f"{sys.platform} has neither Landlock nor seccomp"
+    try:
+        import resource  # noqa: F401
+
+        _field("/proc/self/status", "VmData:")
+    except (ImportError, OSError, StopIteration) as error:
+        return f"what a process takes could not be told and bounded: {error}"
+    return None
+
+
 def limit_resources(memory_bytes: int) -> None:
-    """Bound this process's memory; forbid files, core dumps, locked memory and more than a few open files."""
+    """Bound this process's memory; forbid files, core dumps, locked memory and more than a few open files.
+
+    Raises:
+        OSError: the system has no such limits, or refuses one.
+    """
+    if sys.platform == "win32":
+        raise OSError("Windows has no resource limits")
+    import resource
+
     status = "/proc/self/status"
     limits = {
         resource.RLIMIT_DATA: _field(status, "VmData:") * 1024 + memory_bytes,

@@ -38,7 +38,7 @@ class EndedError(Exception):
 class ConfinedProcess:
     """A Python process that confines itself and then answers by a module; it is killed when this object goes.
 
-    See `hnexport.confine.child` for what the module must have.
+    See `hnexport.confine.child` for what the module must have. Ask `missing_for_confinement` first.
     """
 
     def __init__(self, module: str, budget: Budget) -> None:
@@ -57,7 +57,8 @@ class ConfinedProcess:
         self._cpu_credit, self._idle_credit = budget.cpu_seconds, budget.idle_seconds
         self._pipes = [pipe for pipe in (self._process.stdin, self._process.stdout, self._process.stderr) if pipe]
         for pipe in self._pipes:
-            os.set_blocking(pipe.fileno(), False)
+            if sys.platform != "win32":
+                os.set_blocking(pipe.fileno(), False)
         self._end = weakref.finalize(self, _end, self._process)
 
     def close(self) -> None:
@@ -189,7 +190,7 @@ class _Exchange:
         while done < size:
             self._wait(self._output, selectors.EVENT_READ)
             try:
-                count = os.readv(self._output, [view[done : done + _PIECE_BYTES]])
+                count = _read_into(self._output, view[done : done + _PIECE_BYTES])
             except BlockingIOError:
                 continue
             if count == 0:
@@ -236,6 +237,13 @@ class _Exchange:
         return f"its process ended with code {code}" + (f" ({said[-1][:200]})" if said else "")
 
 
+def _read_into(pipe: int, view: memoryview) -> int:
+    """Read what there is, at most what fits; how many bytes that was."""
+    if sys.platform == "win32":
+        raise EndedError("Windows confines no process")
+    return os.readv(pipe, [view])
+
+
 def _command(module: str) -> list[str]:
     """Python without the user's environment, on the very path that this process imports from."""
     path = [os.path.abspath(entry) for entry in sys.path]
@@ -257,7 +265,10 @@ def _environment() -> dict[str, str]:
 def _end(process: "subprocess.Popen[bytes]") -> None:
     if process.poll() is None:  # its number is still its own
         with contextlib.suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL)
+            if sys.platform == "win32":
+                process.kill()
+            else:
+                os.killpg(process.pid, signal.SIGKILL)
     for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe is not None:
             with contextlib.suppress(OSError):

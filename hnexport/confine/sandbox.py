@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hnexport.confine.kernel import control_process
 from hnexport.confine.landlock import abi_version, restrict_files
-from hnexport.confine.limits import limit_resources
+from hnexport.confine.limits import limit_resources, missing_for_confinement
 from hnexport.confine.seccomp import restrict_calls
 
 __all__ = ["ConfinementError", "die_with_parent", "enter", "hide_files"]
@@ -35,8 +35,8 @@ def hide_files() -> None:
     Raises:
         ConfinementError: this system cannot do it.
     """
-    if sys.platform != "linux":
-        raise ConfinementError(f"{sys.platform} has neither Landlock nor seccomp")
+    if (missing := missing_for_confinement()) is not None:
+        raise ConfinementError(missing)
     threads = len(os.listdir("/proc/self/task"))
     if threads != 1:
         raise ConfinementError(f"the process has {threads} threads already")
@@ -103,6 +103,8 @@ def _prove(probe: Path) -> None:
     Raises:
         ConfinementError: one of them was.
     """
+    if sys.platform == "win32":
+        raise ConfinementError("Windows has no such confinement to try")
     attempts: dict[str, Callable[[], object]] = {
         "create a file": lambda: probe.open("xb"),
         "make a folder": lambda: probe.mkdir(),

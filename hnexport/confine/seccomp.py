@@ -49,6 +49,7 @@ _PLACE = {"x86_64": 0, "aarch64": 1}
 _MARK = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _SECCOMP = {"x86_64": 317, "aarch64": 277}
 MACHINES = tuple(_PLACE)
+_FOR_WRITING = 0b11  # O_ACCMODE: write only, or read and write
 
 
 def call_numbers(machine: str, *, checked: bool) -> dict[str, int]:
@@ -116,8 +117,8 @@ def _checks(name: str, process: int, refused: Step) -> list[Step]:
     match name:
         case "open" | "openat":
             place = 1 if name == "open" else 2
-            # Neither for writing nor to create, cut or path-only with a temporary file: O_ACCMODE, O_CREAT, O_TRUNC.
-            unwanted = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC
+            # Neither for writing nor to create, cut or path-only with a temporary file.
+            unwanted = _FOR_WRITING | os.O_CREAT | os.O_TRUNC
             return [(_LOAD, 0, 0, _low(place)), (_AND, 0, 0, unwanted), (_EQUAL, 1, 0, 0), refused]
         case "mmap":  # memory that is shared or grows as a stack does (MAP_GROWSDOWN) is counted against no limit
             return [(_LOAD, 0, 0, _low(3)), (_AND, 0, 0, 0x101), (_EQUAL, 1, 0, 0), refused]

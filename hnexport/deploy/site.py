@@ -213,4 +213,4 @@ def _write(folder: Path, sources: Mapping[str, Path], settings: PageSettings) ->
 
 def _write_record(folder: Path, names: Iterable[str], settings: PageSettings) -> None:
     text = json.dumps(record(names, to_json(settings)), indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / SITE_FILE).write_text(text + "\n", encoding="utf-8")
+    (folder / SITE_FILE).write_text(text + "\n", encoding="utf-8", newline="\n")

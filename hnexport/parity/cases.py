@@ -88,7 +88,7 @@ def write_case(folder: Path, case: Case) -> Path:
         with staged_file(data, _RULES) as new:
             new.write_bytes(save(tensors, metadata={"schema": SCHEMA}))
         with staged_file(path, _RULES) as new:
-            new.write_text(json.dumps({"schema": SCHEMA, **facts}, indent=2) + "\n", encoding="utf-8")
+            new.write_text(json.dumps({"schema": SCHEMA, **facts}, indent=2) + "\n", encoding="utf-8", newline="\n")
     except (OSError, SafetensorError) as error:
         raise ParityError(f"{path} cannot be written: {error}") from error
     return path

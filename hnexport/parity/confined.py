@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hnexport.bundle.manifest import Manifest
 from hnexport.confine.frames import Frame
-from hnexport.confine.limits import Budget
+from hnexport.confine.limits import Budget, missing_for_confinement
 from hnexport.confine.process import ConfinedProcess, EndedError
 from hnexport.errors import NotRunError
 from hnexport.names import COND_IDS
@@ -65,6 +65,8 @@ class ConfinedRunner:
         Raises:
             NotRunError: the system confines no process, or the program could not be loaded.
         """
+        if (missing := missing_for_confinement()) is not None:
+            raise NotRunError(_unconfined(missing))
         self._name, self._manifest, self._signature, self._file_bytes = name, manifest, signature, len(content)
         self._outputs = [item.name for item in signature.outputs]
         self._weights = _slot_bytes(manifest.slots) // 4
@@ -150,8 +152,7 @@ class ConfinedRunner:
             raise NotRunError(f"not run: not trusted, and no confined process could be started: {error}") from error
         if confined.meta != {"confined": True}:
             self._process.close()
-            why = _text(confined.meta.get("reason", "no reason was given"))
-            raise NotRunError(f"not run: not trusted, and this system cannot confine it ({why}): {_remedy()}")
+            raise NotRunError(_unconfined(_text(confined.meta.get("reason", "no reason was given"))))
 
     def _question(
         self, question: str, arrays: Iterable[tuple[str, Array]], samples: int, answer_bytes: int, **meta: int
@@ -206,6 +207,10 @@ class ConfinedRunner:
 
     def _reason(self, why: str) -> str:
         return f"{self._name} is not trusted and was run in a confined process, without success: {why}; {_remedy()}"
+
+
+def _unconfined(why: str) -> str:
+    return f"not run: not trusted, and this system cannot confine it ({why}): {_remedy()}"
 
 
 def _remedy() -> str:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.export  # before the process is confined
 
 from hnexport.confine.child import Answer
 from hnexport.confine.frames import Frame

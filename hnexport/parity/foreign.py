@@ -120,7 +120,7 @@ def write_golden_inputs(bundle: Path, target: Path, members: Sequence[int] | Non
             np.save(folder / item.npy, values, allow_pickle=False)
             (folder / item.raw).write_bytes(values.tobytes())
         text = json.dumps(to_json(index), indent=2, ensure_ascii=False) + "\n"
-        (folder / GOLDEN_INDEX).write_text(text, encoding="utf-8")
+        (folder / GOLDEN_INDEX).write_text(text, encoding="utf-8", newline="\n")
     return index
 
 

@@ -218,4 +218,4 @@ def write_page(
 ) -> None:
     """Write `report.html` into a bundle folder; the manifest's files are listed in it."""
     content = report_page(report, manifest, golden, depth, manifest.files)
-    (folder / PAGE_FILE).write_text(content, encoding="utf-8")
+    (folder / PAGE_FILE).write_text(content, encoding="utf-8", newline="\n")

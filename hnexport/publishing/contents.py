@@ -30,7 +30,7 @@ class Contents:
 
 
 def list_tree(path: Path) -> tuple[str, ...]:
-    """Every file, link and folder under `path`, relative to it, each folder after what it holds; () for a file.
+    """Every file, link and folder under `path`, relative to it, with `/`; a folder after what it holds; () for a file.
 
     Raises:
         OSError: a folder cannot be read.
@@ -43,7 +43,8 @@ def list_tree(path: Path) -> tuple[str, ...]:
         return ()
     found = []
     for folder, folders, files in os.walk(path, topdown=False, onerror=refuse):
-        found += [os.path.relpath(os.path.join(folder, name), path) for name in (*sorted(files), *sorted(folders))]
+        inner = Path(folder).relative_to(path)
+        found += [(inner / name).as_posix() for name in (*sorted(files), *sorted(folders))]
     return tuple(found)
 
 

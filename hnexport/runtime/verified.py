@@ -84,7 +84,7 @@ def _remember(path: Path, sha256: str) -> None:
         entry.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=entry.parent, suffix=".tmp")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
                 json.dump({**_identity(path), "sha256": sha256}, file)
             Path(name).replace(entry)
         except BaseException:

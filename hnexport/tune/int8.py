@@ -167,7 +167,9 @@ class _Work:
             costs, ensemble, checked = self._costs(folder)
             self.report = self._reported(self._quantised, costs, ensemble, proof.levels)
             np.savez(folder / INT8_SAMPLES_FILE, **checked)  # type: ignore[arg-type]
-            (folder / INT8_REPORT_FILE).write_text(json.dumps(to_json(self.report), indent=2) + "\n", encoding="utf-8")
+            (folder / INT8_REPORT_FILE).write_text(
+                json.dumps(to_json(self.report), indent=2) + "\n", encoding="utf-8", newline="\n"
+            )
             self._options.budget.check(ensemble, "the mean of all members")
         return proof.report
 

@@ -104,7 +104,9 @@ def _publish(bundle: Path, manifest: Manifest, entry: CacheEntry, recipe: Recipe
             files={name: record_file(folder / name) for name in entry.files},
             relative_l2=report.worst.relative_l2,
         )
-        (folder / entry.record_file).write_text(json.dumps(to_json(record), indent=2) + "\n", encoding="utf-8")
+        (folder / entry.record_file).write_text(
+            json.dumps(to_json(record), indent=2) + "\n", encoding="utf-8", newline="\n"
+        )
         wrote.update(list_tree(folder))
     return TunedBundle(path=entry.folder, parity=report, seconds=time.perf_counter() - start)
 

@@ -1,7 +1,9 @@
 """What the tests of the pages stand on: blocks, commands, and what differs in kind."""
 
+from pathlib import Path
+
 import pytest
-from pages.blocks import ROOT, Block, blocks, steps
+from pages.blocks import ROOT, Block, blocks, pages, steps
 from pages.commands import commands
 from pages.compared import differences
 
@@ -28,30 +30,30 @@ page
 
 
 @pytest.fixture
-def page(tmp_path, monkeypatch):
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("pages.blocks.ROOT", tmp_path)
     path = tmp_path / "page.md"
     path.write_text(PAGE)
     return path
 
 
-def test_blocks_are_found_with_their_lines_and_languages(page) -> None:
+def test_blocks_are_found_with_their_lines_and_languages(page: Path) -> None:
     assert [(block.language, block.line) for block in blocks(page)] == [("", 3), ("sh", 8), ("text", 14)]
 
 
-def test_an_output_belongs_to_the_block_before_it(page) -> None:
+def test_an_output_belongs_to_the_block_before_it(page: Path) -> None:
     (step,) = steps(page)
     assert step.shown is not None
     assert step.shown.code == "what it prints\n"
 
 
-def test_commands_go_on_over_lines_and_lose_comments_and_pipes(page) -> None:
+def test_commands_go_on_over_lines_and_lose_comments_and_pipes(page: Path) -> None:
     first, second = commands(blocks(page)[1])
     assert (first.words, first.out, first.place) == (("hnexport", "inspect", "BUNDLE"), "out.json", "page.md:9")
     assert second.words == ("ls",)
 
 
-def test_an_output_without_a_block_is_refused(page) -> None:
+def test_an_output_without_a_block_is_refused(page: Path) -> None:
     page.write_text("```text\nnothing\n```\n")
     blocks.cache_clear()
     with pytest.raises(ValueError, match=r"page\.md:2"):
@@ -70,7 +72,7 @@ def test_an_output_without_a_block_is_refused(page) -> None:
         ("37,544,732 weights", "37,544,732 weights"),
     ],
 )
-def test_what_another_machine_prints_is_of_the_same_kind(shown, printed) -> None:
+def test_what_another_machine_prints_is_of_the_same_kind(shown: str, printed: str) -> None:
     assert not differences(shown, printed)
 
 
@@ -85,17 +87,14 @@ def test_what_another_machine_prints_is_of_the_same_kind(shown, printed) -> None
         ("logits nan", "logits 0.1"),
     ],
 )
-def test_what_differs_in_kind_is_found(shown, printed) -> None:
-    assert differences(shown, printed) == [f"- {line}" if sign == "-" else f"+ {line}" for sign, line in unlike(shown, printed)]
+def test_what_differs_in_kind_is_found(shown: str, printed: str) -> None:
+    assert differences(shown, printed)
 
 
-def unlike(shown: str, printed: str) -> list[tuple[str, str]]:
-    last = [text.splitlines()[1] if "\n" in text else text for text in (shown, printed)]
-    return [("-", "" if "\n" in printed else last[0]), ("+", last[1])]
+def test_lines_that_differ_are_shown_both() -> None:
+    assert differences("a 1\nsame", "a 1\ndifferent\nmore") == ["- same", "+ different", "- ", "+ more"]
 
 
 def test_the_pages_of_this_repository_are_found() -> None:
-    from pages.blocks import pages
-
     assert ROOT / "README.md" in pages()
     assert isinstance(blocks(ROOT / "README.md")[0], Block)

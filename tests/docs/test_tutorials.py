@@ -59,7 +59,9 @@ def type_tutorial(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> C
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_tutorial_can_be_typed(name, type_tutorial, monkeypatch) -> None:
+def test_a_tutorial_can_be_typed(
+    name: str, type_tutorial: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MPLBACKEND", "agg")
     monkeypatch.chdir(".")  # back to here, whatever happens
     with torch.random.fork_rng():
@@ -67,20 +69,20 @@ def test_a_tutorial_can_be_typed(name, type_tutorial, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_every_output_that_a_tutorial_shows_is_there(name) -> None:
+def test_every_output_that_a_tutorial_shows_is_there(name: str) -> None:
     shown = [step.shown for step in steps(PAGES[name]) if step.shown]
     assert shown
     assert all(block.code.strip() for block in shown), "python tools/tutorials.py --write"
 
 
 @pytest.mark.parametrize("name", LESS)
-def test_what_is_typed_instead_stands_in_the_page(name) -> None:
+def test_what_is_typed_instead_stands_in_the_page(name: str) -> None:
     typed = "".join(step.block.code for step in steps(PAGES[name]))
     assert all(text in typed for text in LESS[name])
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_blocks_that_print_show_what_they_print(name) -> None:
+def test_blocks_that_print_show_what_they_print(name: str) -> None:
     silent = [step.block.place for step in steps(PAGES[name]) if prints(step) and step.shown is None]
     assert not silent
 

@@ -64,7 +64,7 @@ def write_profile(path: Path, nodes: list[tuple[str, str, str]]) -> Path:
         {"cat": "Node", "name": name, "args": {"op_name": operator, "provider": provider}}
         for name, operator, provider in nodes
     ]
-    path.write_text(json.dumps(events))
+    path.write_text(json.dumps(events), encoding="utf-8")
     return path
 
 

@@ -42,7 +42,7 @@ def python_of(runtime: Runtime, environments: Path) -> Path:
         install(python, runtime, *packages)
         if own:  # of the same version as one that is there, and yet another
             install(python, runtime, "--force-reinstall", "--no-deps", wheel)
-    complete.write_text(wanted, encoding="utf-8")
+    complete.write_text(wanted, encoding="utf-8", newline="\n")
     return python
 
 

@@ -38,7 +38,7 @@ def chromium() -> str:
 def run(where: str, jobs: list[dict[str, Any]], folder: Path, script: str) -> list[dict[str, Any]]:
     """The results of jobs (see tests/runtimes/jobs.mjs and timed.mjs)."""
     asked, results = folder / "jobs.json", folder / "results.json"
-    asked.write_text(json.dumps(jobs), encoding="utf-8")
+    asked.write_text(json.dumps(jobs), encoding="utf-8", newline="\n")
     command = ["node", "--expose-gc", "node.mjs", "onnxruntime-node", asked, results, script]
     if where != "node":
         command = ["node", "browser.mjs", chromium(), asked, results, where, script, LIMIT_S]

@@ -55,7 +55,9 @@ class Table:
         rule = ["---" for _ in self.columns]
         found = [lines[name] for name in order if lines.get(name)]
         table = "\n".join([f"| {' | '.join(self.columns)} |", f"| {' | '.join(rule)} |", *found])
-        page.write_text(f"{before}{self.begin}\n{self.text}\n\n{table}\n{self.end}{after}", encoding="utf-8")
+        page.write_text(
+            f"{before}{self.begin}\n{self.text}\n\n{table}\n{self.end}{after}", encoding="utf-8", newline="\n"
+        )
 
 
 def _runtime_cells(row: Row) -> list[str]:

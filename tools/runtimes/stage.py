@@ -64,7 +64,7 @@ def staged(folder: Path) -> Stage:
         fixed = MemberOptions(format=MemberFormat(form), batch=1, trust=True)
         write_members(stage.bundle, None, stage.fixed / form, options=fixed)
     write_own(checkpoint, stage.own)
-    complete.write_text(made_by, encoding="utf-8")
+    complete.write_text(made_by, encoding="utf-8", newline="\n")
     return stage
 
 
@@ -120,5 +120,5 @@ def strange_folder(stage: Stage, folder: Path) -> Path:
     images[NAN_ROW, 0, 3, 3] = np.nan
     np.save(folder / item["npy"], images)
     images.tofile(folder / item["raw"])
-    path.write_text(json.dumps(index, indent=2), encoding="utf-8")
+    path.write_text(json.dumps(index, indent=2), encoding="utf-8", newline="\n")
     return folder

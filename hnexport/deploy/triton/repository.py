@@ -206,9 +206,9 @@ def _plain_members(
 def _write_model(folder: Path, model: Planned, config: str) -> None:
     """Everything of a model but its versions."""
     folder.mkdir(exist_ok=True)
-    (folder / CONFIG_FILE).write_text(config, encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(config, encoding="utf-8", newline="\n")
     if model.labels:
-        (folder / LABELS_FILE).write_text(_label_text(model), encoding="utf-8")
+        (folder / LABELS_FILE).write_text(_label_text(model), encoding="utf-8", newline="\n")
     for name, content in warmup_files(model.interface).items():
         (folder / WARMUP_FOLDER).mkdir(exist_ok=True)
         (folder / WARMUP_FOLDER / name).write_bytes(content)
@@ -228,7 +228,7 @@ def _write_version(folder: Path, model: Planned, made: Mapping[str, Path], found
         "kind": model.kind,
         "member": model.member,
     }
-    (folder / RECORD_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (folder / RECORD_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8", newline="\n")
 
 
 def _check_copies(folder: Path, model: Planned, bundle: Path, found: Identified) -> None:

@@ -236,7 +236,7 @@ def test_saving_that_fails_leaves_the_file_as_it_was(
     before = path.read_bytes()
 
     def fail(tensors: Any, target: Path, **_: Any) -> None:
-        target.write_text("half")
+        target.write_text("half", encoding="utf-8")
         raise OSError("no space left on device")
 
     monkeypatch.setattr(safetensors.torch, "save_file", fail)
