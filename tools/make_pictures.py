@@ -3,8 +3,8 @@
     python tools/tutorials.py --keep build/tutorials
     python tools/make_pictures.py build/tutorials [NAME …]
 
-Screenshots need playwright and a Chromium (`make web-test` brings both). speed.svg is drawn from speed.json beside it: what
-`hnexport bench` measured in an hour on a quiet machine, as it says itself.
+Screenshots need playwright and a Chromium (`make web-test` brings both). speed.svg is drawn from speed.json
+beside it: what `hnexport bench` measured in an hour on a quiet machine, as it says itself.
 """
 
 import argparse

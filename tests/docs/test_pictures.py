@@ -14,7 +14,7 @@ SHOWN = [(page, match[1]) for page in pages() for match in re.finditer(r"!\[[^\]
 @pytest.mark.parametrize(("page", "picture"), SHOWN, ids=lambda value: value if isinstance(value, str) else name(value))
 def test_a_command_beside_the_picture_makes_it(page: Path, picture: str) -> None:
     file = (page.parent / picture).name
-    assert f"<!-- make pictures ONLY={file} -->" in page.read_text()
+    assert f"<!-- make pictures ONLY={file} -->" in page.read_text(encoding="utf-8")
     assert f'"{file}":' in (ROOT / "tools/make_pictures.py").read_text()
 
 

@@ -54,7 +54,7 @@ def test_commands_go_on_over_lines_and_lose_comments_and_pipes(page: Path) -> No
 
 
 def test_an_output_without_a_block_is_refused(page: Path) -> None:
-    page.write_text("```text\nnothing\n```\n")
+    page.write_text("```text\nnothing\n```\n", encoding="utf-8")
     blocks.cache_clear()
     with pytest.raises(ValueError, match=r"page\.md:2"):
         steps(page)

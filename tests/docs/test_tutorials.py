@@ -1,4 +1,7 @@
-"""Every tutorial is typed from start to end, with less training and a smaller network; `make tutorials` does it in full."""
+"""Every tutorial is typed from start to end, with less training and a smaller network.
+
+`make tutorials` does it in full, and compares what is printed.
+"""
 
 import os
 import subprocess
