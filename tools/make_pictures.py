@@ -45,7 +45,7 @@ def speed(_: Path, target: Path) -> None:
 
     measured = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
     sizes = measured["batch_sizes"]
-    unused = {"p95_ms": 0.0, "openvino_plain_runs": None, "members_used": None, "rounds": 0}  # not in the chart
+    unused: dict[str, Any] = {"p95_ms": 0.0, "openvino_plain_runs": None, "members_used": None, "rounds": 0}  # not in the chart
     weights = ("load_seconds", "baseline_bytes", "resident_bytes", "peak_bytes", "disk_bytes")
     contenders = [
         ContenderResult(
