@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pictures.browser import ROOT, screenshot, served
-from pictures.flow import draw as draw_flow
+from drawn.browser import ROOT, screenshot, served
+from drawn.flow import draw as draw_flow
 
 FOLDER = ROOT / "docs/pictures"
 
@@ -39,13 +39,13 @@ def flow(_: Path, target: Path) -> None:
 
 
 def speed(_: Path, target: Path) -> None:
-    """The bench that README.md describes, as `hnexport bench --chart` draws it."""
+    """The bench that README.md describes, as `hnexport bench --chart` draws it; what it does not draw is 0."""
     from hnexport.bench.chart import write_chart
     from hnexport.bench.results import BenchReport, ContenderResult, Timing
 
     measured = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
     sizes = measured["batch_sizes"]
-    unused: dict[str, Any] = {"p95_ms": 0.0, "openvino_plain_runs": None, "members_used": None, "rounds": 0}  # not in the chart
+    unused: dict[str, Any] = {"p95_ms": 0.0, "openvino_plain_runs": None, "members_used": None, "rounds": 0}
     weights = ("load_seconds", "baseline_bytes", "resident_bytes", "peak_bytes", "disk_bytes")
     contenders = [
         ContenderResult(
