@@ -1,11 +1,7 @@
-<<<<<<< HEAD
 """Every tutorial is typed from start to end, with less training and a smaller network.
 
 `make tutorials` does it in full, and compares what is printed.
 """
-=======
-"""Every tutorial is typed whole, with less training and a smaller network; `make tutorials` does it in full."""
->>>>>>> main
 
 import os
 import subprocess
