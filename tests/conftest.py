@@ -19,6 +19,7 @@ from fixture_types import MakeImages, MakeNetwork, MakePipeline, MakeSpec, MakeT
 from hypothesis import HealthCheck, settings
 from shared import FOLDER_VARIABLE, Built, build_once
 from torch import Tensor
+from thorough import each_once
 from zygote import Zygote
 
 from hnexport.hypernet.bases import round_bases
@@ -89,8 +90,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest looks at marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first. Skip the CUDA tests where there is no GPU, unless HNEXPORT_REQUIRE_CUDA=1 forbids that."""
+    each_once(items)
     items.sort(key=lambda item: item.get_closest_marker("reference") is None)
     marked = [item for item in items if item.get_closest_marker("cuda")]
     if marked and os.environ.get("HNEXPORT_REQUIRE_CUDA") != "1":
@@ -260,10 +263,13 @@ def make_hypnettorch_wrn() -> Callable[[WideResNetSpec], Any]:
     return make
 
 
+HypnettorchChunking = Callable[[PipelineSpec], tuple[Any, Any, Callable[..., list[Tensor]]]]
+
+
 @pytest.fixture(scope="session")
 def hypnettorch_chunking(
     make_hypnettorch_wrn: Callable[[WideResNetSpec], Any],
-) -> Callable[[PipelineSpec], tuple[Any, Any, Callable[..., list[Tensor]]]]:
+) -> HypnettorchChunking:
     """hypnettorch's own chunk shapes, number of chunks of each shape, and function that assembles the chunks."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as above

@@ -5,7 +5,9 @@ import hashlib
 import json
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -13,17 +15,22 @@ import torch
 from bundles import spec_of
 from fixture_types import MakeSpec, MakeTensors
 from shared import Built
-from torch import nn
+from thorough import only
+from torch import Tensor, nn
 
 import hnexport.build as build_module
 from hnexport.build import ONNX_ALONE_BYTES, BuildOptions, ParityFailedError, build, default_formats
 from hnexport.bundle import Format, read_golden, read_manifest
 from hnexport.bundle.checksums import record_file
+from hnexport.bundle.golden import Golden
+from hnexport.ensemble import Ensemble
 from hnexport.errors import BundleError, SpecError
+from hnexport.export.capture import Capture
 from hnexport.hypernet.generator import WeightGenerator
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, random_checkpoint
 from hnexport.networks.wide_resnet.counts import weight_summary
 from hnexport.networks.wide_resnet.pipeline import Pipeline
+from hnexport.networks.wide_resnet.slots import NetworkSlot
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageSpec, PipelineSpec, Recipe, WideResNetSpec
 from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.parity import sample_members
@@ -38,7 +45,7 @@ def checkpoint(spec: PipelineSpec, tensors: dict[str, torch.Tensor], origin: str
     return Checkpoint(spec=spec, tensors=tensors, origin=origin)
 
 
-def wide_resnet(name: str, **changes) -> WideResNetSpec:
+def wide_resnet(name: str, **changes: ImageSpec | int | bool) -> WideResNetSpec:
     return dataclasses.replace(WideResNetSpec.from_name(name), **changes)
 
 
@@ -65,7 +72,9 @@ SPECS = {
 }
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize(
+    "name", only(SPECS, "WRN-10-1 with one member (no shortcut in the first group)", "batch ensemble")
+)
 def test_a_build_verifies_every_artifact(name: str, tmp_path: Path) -> None:
     spec = SPECS[name]
     result = build(random_checkpoint(spec), tmp_path / "bundle")
@@ -85,6 +94,7 @@ def test_a_build_verifies_every_artifact(name: str, tmp_path: Path) -> None:
     assert read_manifest(tmp_path / "bundle") == result.manifest
 
 
+@pytest.mark.thorough
 def test_a_thousand_members_cost_only_their_own_tensors(tmp_path: Path) -> None:
     network = wide_resnet("wrn-10-1", image=SQUARE)
     sizes = {}
@@ -100,6 +110,7 @@ def test_a_thousand_members_cost_only_their_own_tensors(tmp_path: Path) -> None:
         assert sizes[1000][name] - sizes[10][name] == pytest.approx(own, abs=alignment), name
 
 
+@pytest.mark.thorough
 def test_of_more_members_than_there_is_time_for_a_sample_is_checked(
     tmp_path: Path, make_spec: MakeSpec, make_tensors: MakeTensors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,7 +210,7 @@ def test_each_file_is_hashed_once(
     counts = Counter()
     sound = hashlib.file_digest
 
-    def counted(file, *arguments, **options):
+    def counted(file: Any, *arguments: object, **options: Any) -> Any:
         counts[os.fstat(file.fileno()).st_ino] += 1
         return sound(file, *arguments, **options)
 
@@ -238,18 +249,23 @@ def test_bases_of_what_has_none_are_refused(make_spec: MakeSpec, make_tensors: M
 class Wrong(nn.Module):
     """A generator that changes the condition id, or what the sound one gives."""
 
-    def __init__(self, sound, change_id=None, change=None) -> None:
+    def __init__(
+        self,
+        sound: Any,
+        change_id: Callable[[Tensor], Tensor] | None = None,
+        change: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
+    ) -> None:
         super().__init__()
         self.sound, self.change_id, self.change = (sound,), change_id, change
         for name, part in sound.named_children():
             self.add_module(name, part)
 
-    def forward(self, cond_id):
+    def forward(self, cond_id: Tensor) -> dict[Any, Any] | Any:
         weights = dict(self.sound[0](cond_id if self.change_id is None else self.change_id(cond_id)))
         return weights if self.change is None else self.change(weights)
 
 
-def roll(weights):
+def roll(weights: dict[str, Tensor]) -> dict[Any, Any]:
     kernel = weights["group3.block1.conv2.weight"]
     return {**weights, "group3.block1.conv2.weight": kernel.roll(kernel.shape[1] // 2, dims=1)}
 
@@ -272,6 +288,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("file_format", [Format.TORCHSCRIPT, Format.PT2], ids=str)
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_in_the_files_is_caught_and_nothing_is_published(
@@ -285,7 +302,7 @@ def test_a_mistake_in_the_files_is_caught_and_nothing_is_published(
     changes, message = MISTAKES[mistake]
     sound = build_module.capture
 
-    def wrong(ensemble):
+    def wrong(ensemble: Ensemble) -> Capture:
         return sound(dataclasses.replace(ensemble, generator=Wrong(ensemble.generator, **changes).eval()))
 
     monkeypatch.setattr(build_module, "capture", wrong)
@@ -306,14 +323,14 @@ def test_a_wrong_weight_in_the_onnx_files_is_caught(
 ) -> None:
     assemble = WeightGenerator._assemble
 
-    def reversed_chunks(self, slot, chunks):
+    def reversed_chunks(self, slot: NetworkSlot, chunks: Any) -> Tensor:
         kernel = assemble(self, slot, chunks)
         return kernel.flip(1) if slot.name == "group3.block1.conv1.weight" else kernel
 
     spec, tensors = make_spec(), make_tensors(make_spec())
     sound = build_module.compute_golden
 
-    def sound_reference(*arguments, **options):
+    def sound_reference(*arguments: object, **options: Any) -> Golden:
         with monkeypatch.context() as patch:
             patch.setattr(WeightGenerator, "_assemble", assemble)
             return sound(*arguments, **options)

@@ -21,13 +21,14 @@ LISTS = ("reader", "cnn", "pixels", "regressor")
 SINGLE = ("plain", "materialised", "generated", "openvino-plain", "openvino-materialised", "openvino-generated")
 
 
-def task(name, folder):
+def task(name: str, folder: Path) -> BenchTask:
     bundle = built_list(name).path
     manifest = read_manifest(bundle)
     write_plain(bundle, manifest, 1, folder)
     return BenchTask(bundle=bundle, manifest=manifest, plain=folder, member=1, provider="cpu", threads=1)
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("contender", SINGLE)
 @pytest.mark.parametrize("name", LISTS)
 def test_contenders_compute_the_member_that_is_timed(name: str, contender: str, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from bundles import small_bundle
 from click.testing import CliRunner
 from hypernetworks import CASES
 from shared import Built, built_kind, built_list
+from thorough import only
 
 from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import read_identified, write_manifest
@@ -47,8 +48,10 @@ def arrays(outputs: Any, names: list[str]) -> list[np.ndarray]:
     return [one.detach().numpy() if isinstance(one, torch.Tensor) else np.asarray(one) for one in several]
 
 
-@pytest.fixture(params=KINDS)
-def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture(params=only(KINDS, "images", "of hnexport 0.1", "values in float64"))
+def folder(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, tuple[str, ...]]:
     """A copy of a bundle, with a card, in the way a reader has it."""
     source, libraries = KINDS[request.param]
     folder = Path(shutil.copytree(source(), tmp_path / "bundle"))
@@ -63,7 +66,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     return folder, libraries
 
 
-def test_the_python_blocks_run_and_compute_what_pytorch_computes(folder) -> None:
+def test_the_python_blocks_run_and_compute_what_pytorch_computes(folder: tuple[Path, tuple[str, ...]]) -> None:
     folder, libraries = folder
     manifest = read_identified(folder).manifest
     golden, names = read_golden(folder, manifest), [output.name for output in manifest.outputs]

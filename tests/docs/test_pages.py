@@ -1,10 +1,13 @@
 """Every page is typed as a reader would: its Python in one session, its commands of hnexport, in one folder."""
 
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from pages.blocks import ROOT, blocks, pages
+from thorough import only
 from typed_pages import TUTORIALS, name, run_commands, runs
 
 SMALLER = ["--network", "wrn-10-1", "--formats", "onnx", "--force"]
@@ -12,12 +15,19 @@ PAGES = [
     page
     for page in pages()
     if page not in TUTORIALS
-    and any((block.language == "python" and runs(block)) or any(run_commands(block)) for block in blocks(page) if block.language in ("python", "sh"))
+    and any(
+        (block.language == "python" and runs(block)) or any(run_commands(block))
+        for block in blocks(page)
+        if block.language in ("python", "sh")
+    )
 ]
+IN_EVERY_RUN = [page for page in PAGES if page.name in ("README.md", "start.md") and page.parent.name != "examples"][:2]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_a_page_can_be_typed(page, reader, shell, monkeypatch) -> None:
+@pytest.mark.parametrize("page", only(PAGES, *IN_EVERY_RUN), ids=name)
+def test_a_page_can_be_typed(
+    page: Path, reader: Path, shell: Callable[[tuple[str, ...]], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(reader)
     if page.parent.parent == ROOT / "examples":  # its reader is in its folder
         for file in page.parent.iterdir():

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,6 +14,7 @@ import pytest
 import torch
 from bundles import rewrite_checksums
 from member_kinds import KINDS
+from thorough import only
 from torch import nn
 
 from hnexport import __version__
@@ -27,6 +30,8 @@ from hnexport.rows import row_errors
 from hnexport.spec.usage import Usage
 
 SUFFIXES = ("onnx", "pt2", "pt")
+OF_MANY_OPERATORS = ("Wide ResNet", "list, cnn", "list, scorer", "list, recurrent", "gelu", "recipe")
+IN_EVERY_RUN = ("Wide ResNet", "list, cnn", "list, recurrent", "gelu")
 TRUSTING = MemberOptions(trust=True)
 
 
@@ -56,13 +61,14 @@ def check(path: Path, bundle: Path, member: int) -> None:
 
 
 @pytest.fixture
-def copied(tmp_path: Path):
+def copied(tmp_path: Path) -> Callable[[Any], Path]:
     """A copy of a bundle, to be tampered with."""
     return lambda kind: Path(shutil.copytree(KINDS[kind](), tmp_path / "bundle"))
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", only(KINDS, *IN_EVERY_RUN))
 def test_a_member_is_a_plain_network_of_its_own(kind: str, suffix: str, tmp_path: Path) -> None:
     bundle, path = KINDS[kind](), tmp_path / f"plain.{suffix}"
     written = write_members(bundle, [1], path, options=TRUSTING)
@@ -71,7 +77,7 @@ def test_a_member_is_a_plain_network_of_its_own(kind: str, suffix: str, tmp_path
     check(path, bundle, 1)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", only(KINDS, *IN_EVERY_RUN))
 def test_nothing_of_the_id_or_of_other_members_is_left_in_the_graph(kind: str, tmp_path: Path) -> None:
     bundle, path = KINDS[kind](), tmp_path / "plain.onnx"
     write_members(bundle, [1], path)
@@ -118,7 +124,7 @@ def test_a_file_says_what_it_is(tmp_path: Path) -> None:
     assert {name: value.decode() for name, value in extra.items()} == expected
 
 
-def test_a_file_says_what_is_said_of_its_bundle(copied, tmp_path: Path) -> None:
+def test_a_file_says_what_is_said_of_its_bundle(copied: Callable[[Any], Path], tmp_path: Path) -> None:
     bundle = copied("gelu")
     value = json.loads((bundle / "manifest.json").read_text())
     value["usage"] = {"license": "cc-by-4.0"}
@@ -133,8 +139,9 @@ def test_a_file_says_what_is_said_of_its_bundle(copied, tmp_path: Path) -> None:
         assert from_json(Usage, json.loads(found["hnexport.usage"])) == Usage(license="cc-by-4.0")
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("opset", [17, 18, 21, 22])
-@pytest.mark.parametrize("kind", ["Wide ResNet", "list, cnn", "list, scorer", "list, recurrent", "gelu", "recipe"])
+@pytest.mark.parametrize("kind", only(OF_MANY_OPERATORS, *IN_EVERY_RUN))
 def test_an_opset_can_be_asked_for(kind: str, opset: int, tmp_path: Path) -> None:
     path = tmp_path / "plain.onnx"
     write_members(KINDS[kind](), [0], path, options=MemberOptions(opset=opset))
@@ -150,6 +157,7 @@ def test_an_opset_out_of_range_is_refused(opset: int, tmp_path: Path) -> None:
         write_members(KINDS["gelu"](), [0], tmp_path / "plain.onnx", options=MemberOptions(opset=opset))
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("kind", ["Wide ResNet of pixels", "list, scorer", "list, recurrent"])
 def test_the_batch_can_be_fixed(kind: str, suffix: str, tmp_path: Path) -> None:
@@ -179,7 +187,7 @@ def test_the_batch_can_be_fixed(kind: str, suffix: str, tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(
-    target: str, options: MemberOptions, members, message: str, tmp_path: Path
+    target: str, options: MemberOptions, members: Any, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises((ParityError, RuntimeInputError, BundleError), match=message):
         write_members(KINDS["gelu"](), members, tmp_path / target, options=options)
@@ -210,7 +218,7 @@ def test_capitals_in_a_suffix_are_the_same_suffix(tmp_path: Path) -> None:
         check(lower, bundle, 1)
 
 
-def test_nothing_is_written_into_a_bundle(copied) -> None:
+def test_nothing_is_written_into_a_bundle(copied: Callable[[Any], Path]) -> None:
     bundle = copied("gelu")
     before = sorted(bundle.rglob("*"))
     (bundle.parent / "link").symlink_to(bundle)
@@ -233,7 +241,9 @@ def test_force_replaces_a_folder_of_members_and_no_other(tmp_path: Path) -> None
     assert (folder / "notes.txt").read_text() == "mine"
 
 
-def test_weights_that_changed_after_the_build_are_not_published_as_onnx(copied, tmp_path: Path) -> None:
+def test_weights_that_changed_after_the_build_are_not_published_as_onnx(
+    copied: Callable[[Any], Path], tmp_path: Path
+) -> None:
     bundle = copied("list, cnn")
     data = bytearray((bundle / WEIGHTS_FILE).read_bytes())
     numbers = np.frombuffer(data, dtype=np.float32)
@@ -250,7 +260,7 @@ def test_weights_that_changed_after_the_build_are_not_published_as_onnx(copied, 
 
 @pytest.mark.parametrize("suffix", ["pt2", "pt"])
 def test_weights_that_changed_after_the_build_are_not_published_as_programs(
-    suffix: str, copied, tmp_path: Path
+    suffix: str, copied: Callable[[Any], Path], tmp_path: Path
 ) -> None:
     bundle = copied("gelu")
     program = torch.export.load(bundle / PT2_FILE)
@@ -263,7 +273,7 @@ def test_weights_that_changed_after_the_build_are_not_published_as_programs(
     assert [item.name for item in tmp_path.iterdir()] == ["bundle"]
 
 
-def test_a_program_of_somebody_else_is_not_loaded(copied, tmp_path: Path) -> None:
+def test_a_program_of_somebody_else_is_not_loaded(copied: Callable[[Any], Path], tmp_path: Path) -> None:
     bundle = copied("gelu")
     rewrite_checksums(bundle)  # nobody remembers its digest
     manifest = bundle / "manifest.json"

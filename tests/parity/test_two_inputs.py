@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -91,6 +91,7 @@ def runner_of(name: str, bundle: Path, trust: Trust = TRUSTED) -> Runner:
 # Every way to run a bundle.
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("trust", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("name", RUNNERS)
 def test_every_artifact_runs_by_the_names_of_the_signature(name: str, trust: Trust, bundle: Path) -> None:
@@ -220,25 +221,27 @@ class Wrapped(nn.Module):
 
 
 class Wide(Wrapped):
-    def forward(self, cond_id: Tensor, tokens: Tensor, weighting: Tensor, shift: Tensor):
+    def forward(self, cond_id: Tensor, tokens: Tensor, weighting: Tensor, shift: Tensor) -> tuple[Any, Any, Any]:
         scores, choice, length = self.inner(cond_id, tokens, weighting, shift)
         return scores, choice, length.double()
 
 
 class Swapped(Wrapped):
-    def forward(self, cond_id: Tensor, tokens: Tensor, weighting: Tensor, shift: Tensor):
+    def forward(self, cond_id: Tensor, tokens: Tensor, weighting: Tensor, shift: Tensor) -> tuple[Any, Any, Any]:
         scores, choice, length = self.inner(cond_id, tokens, weighting, shift)
         return length, choice, scores
 
 
 class Further(Wrapped):
-    def forward(self, cond_id: Tensor, tokens: Tensor, weighting: Tensor, shift: Tensor, more: int):
+    def forward(
+        self, cond_id: Tensor, tokens: Tensor, weighting: Tensor, shift: Tensor, more: int
+    ) -> tuple[Any, Any, Any]:
         scores, choice, length = self.inner(cond_id, tokens, weighting, shift)
         return scores, choice, length
 
 
 class OneSize(Wrapped):
-    def forward(self, cond_id: Tensor, tokens: Tensor, weighting: Tensor, shift: Tensor):
+    def forward(self, cond_id: Tensor, tokens: Tensor, weighting: Tensor, shift: Tensor) -> tuple[Any, Any, Any]:
         scores, choice, length = self.inner(cond_id, tokens, weighting, shift)
         return scores.reshape(4, 4), choice, length
 

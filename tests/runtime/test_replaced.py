@@ -2,14 +2,16 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from hnexport.errors import BundleError
-from hnexport.runtime import load
+from hnexport.runtime import LoadedEnsemble, load
 
 LOADED = {
     "onnxruntime": {"strategy": "materialised", "resident_members": 1},
@@ -18,12 +20,12 @@ LOADED = {
 }
 
 
-def made_later(ensemble, images):
+def made_later(ensemble: LoadedEnsemble, images: NDArray[np.floating]) -> Any:
     return ensemble.materialise(member=3).predict(images)
 
 
 @pytest.fixture
-def replaced(own_bundle: Path):
+def replaced(own_bundle: Path) -> Callable[[], None]:
     """Puts a bundle with other weights into the place of one by renaming, and removes that."""
 
     def put() -> None:
@@ -39,9 +41,10 @@ def replaced(own_bundle: Path):
     return put
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("how", LOADED)
 def test_a_member_made_after_the_bundle_was_replaced_is_refused(
-    own_bundle: Path, replaced, images: NDArray[np.float32], how: str
+    own_bundle: Path, replaced: Callable[[], None], images: NDArray[np.float32], how: str
 ) -> None:
     ensemble = load(own_bundle, provider="cpu", **LOADED[how])
     resident = ensemble.predict(images, member=0)
@@ -52,6 +55,7 @@ def test_a_member_made_after_the_bundle_was_replaced_is_refused(
         assert np.array_equal(ensemble.predict(images, member=0), resident)
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("how", LOADED)
 def test_a_member_made_after_the_bundle_was_removed_is_refused(
     own_bundle: Path, images: NDArray[np.float32], how: str
@@ -62,6 +66,7 @@ def test_a_member_made_after_the_bundle_was_removed_is_refused(
         made_later(ensemble, images)
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("how", LOADED)
 def test_the_same_bundle_in_its_place_is_the_same(
     own_bundle: Path, shared_bundle: Path, images: NDArray[np.float32], how: str

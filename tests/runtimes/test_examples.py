@@ -85,7 +85,7 @@ def test_an_example_computes_every_member_and_the_ids_that_do_not_exist(runtime:
 if EVERYTHING:
 
     @pytest.mark.parametrize("kind", ["images", "tokens", "conditions", "float64"])
-    def test_the_javascript_block_of_a_card_computes_what_onnxruntime_does_of_zeros(kind, tmp_path: Path) -> None:
+    def test_the_javascript_block_of_a_card_computes_what_onnxruntime_does_of_zeros(kind: str, tmp_path: Path) -> None:
         bundle = CARDS[kind]()
         (block,) = re.findall(r"^```js\n(.*?)^```$", (bundle / "README.md").read_text(), re.DOTALL | re.MULTILINE)
         written = "console.error(JSON.stringify(Object.fromEntries(Object.entries(outputs).map("
@@ -112,7 +112,7 @@ if EVERYTHING:
 def test_the_node_example_asks_for_the_tested_version() -> None:
     asked = json.loads((EXAMPLES / "node" / "package.json").read_text())["dependencies"]
     locked = json.loads((Path(__file__).parent / "package-lock.json").read_text())["packages"]
-    assert asked == {"onnxruntime-node": locked["node_modules/onnxruntime-node"]["version"]}
+    assert asked == {name: locked[f"node_modules/{name}"]["version"] for name in ("onnxruntime-node", "sharp")}
 
 
 def test_the_tensorrt_example_reads_what_it_is_given_before_it_asks_for_tensorrt(tmp_path: Path) -> None:

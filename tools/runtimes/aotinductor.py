@@ -2,8 +2,9 @@
 
 import runpy
 from pathlib import Path
+from typing import Any
 
-from runtimes.runtime import Run, Runtime
+from runtimes.runtime import IN_EXAMPLES, Run, Runtime
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "aotinductor" / "predict.py"
 
@@ -19,7 +20,7 @@ def load(path: Path) -> Run:
 
     module = torch._inductor.aoti_load_package(str(path))
 
-    def run(*arrays):  # type: ignore[no-untyped-def]
+    def run(*arrays: object) -> list[Any]:  # type: ignore[no-untyped-def]
         outputs = module(*map(torch.as_tensor, arrays))
         return [output.numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
@@ -36,4 +37,5 @@ RUNTIME = Runtime(
     suffix=".aoti.pt2",
     load=load,
     predict=("{python}", "{examples}/aotinductor/predict.py", "{bundle}", "{golden}", "{work}/model.aoti.pt2"),
+    picture=(*IN_EXAMPLES, "{examples}/aotinductor/picture.py", "{bundle}", "0", "{picture}", "{work}/model.aoti.pt2"),
 )
