@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -22,7 +23,7 @@ def blocks_of(language: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("block", all_blocks(language), ids=lambda block: block.place)
 
 
-def value(block: Block) -> object:
+def value(block: Block) -> Any:
     """What a block says; one that begins with a key is a part of an object."""
     return json.loads(block.code if block.code.lstrip().startswith(("{", "[")) else f"{{{block.code}}}")
 

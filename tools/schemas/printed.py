@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hnexport.summary import Summary
-
 from hnexport.bundle.manifest import AsTrained, BasisRounding, Manifest
 from hnexport.bundle.summary import Summary
 from hnexport.doctor import Diagnosis
