@@ -119,7 +119,7 @@ def _record_predictors(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref]:
     made, materialise = [], OnnxruntimeEngine.materialise
 
     def recorded(
-        self, member: int, conditions: Any
+        self: OnnxruntimeEngine, member: int, conditions: Any
     ) -> Callable[[Mapping[str, NDArray[np.generic]]], Mapping[str, NDArray[np.generic]]]:
         predictor = materialise(self, member, conditions)
         made.append(weakref.ref(predictor))
@@ -231,7 +231,7 @@ def test_weights_are_kept_should_a_session_refer_to_them(
     assert len(ensemble._residents.predictor(2)._kept) == len(ensemble.manifest.onnx.supplied)
 
 
-def _poison(self, session: Any, weights: Any) -> bool:
+def _poison(self: object, session: Any, weights: Any) -> bool:
     for weight in weights.values():
         weight.fill(np.nan)
     return True
