@@ -23,7 +23,9 @@ PYTHON = {
     "docs/howto/serve.md": {
         "import tritonclient.http": "needs a server; tests/serve/test_process.py asks one with the same client",
     },
-    "docs/runtimes/triton.md": {"import numpy as np\nimport tritonclient": "needs a server; `make triton-test` has one"},
+    "docs/runtimes/triton.md": {
+        "import numpy as np\nimport tritonclient": "needs a server; `make triton-test` has one"
+    },
     "docs/runtimes/onnxruntime-python.md": {
         'options = {"use_tf32"': "needs a GPU; tests/runtime/test_cuda.py loads with the same option",
     },
