@@ -153,8 +153,8 @@ def _skip(app: Sphinx, what: str, name: str, found: Any, skip: bool, options: An
 def _dashes(app: Sphinx, doctree: nodes.document) -> None:
     """Sphinx writes two hyphens between a parameter and what is said of it."""
     for text in list(doctree.findall(nodes.Text)):
-        if text == " -- ":
-            text.parent.replace(text, nodes.Text(" \N{EN DASH} "))
+        if text.startswith(" -- ") and isinstance(text.parent, nodes.paragraph):
+            text.parent.replace(text, nodes.Text(" \N{EN DASH} " + text[4:]))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
