@@ -20,7 +20,7 @@ WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"
 # Chromium likewise, otherwise npm's
 BROWSER := $(if $(or $(CHROMIUM),$(shell command -v chromium || command -v chromium-browser)),,tests/web/node_modules/.chromium/chrome)
 
-.PHONY: demo schemas digits study score load test test-fast fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels sdist dist lock lock-check docs docs-serve docs-links coverage mutants lint clean
+.PHONY: demo schemas errors digits study score load test test-fast fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels sdist dist lock lock-check docs docs-serve docs-links coverage mutants lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
@@ -40,6 +40,9 @@ fuzz: $(VENV)/.installed-dev  ## 1,700 mutants through every command that reads 
 
 schemas: $(VENV)/.installed  ## the JSON Schemas in hnexport/schemas and the pages about them, from the records that are read and written
 	$(BIN)/python tools/make_schemas.py
+
+errors: $(VENV)/.installed  ## the error catalogue, docs/reference/errors.md, from the source
+	$(BIN)/python tools/error_catalogue.py
 
 study: $(VENV)/.installed-dev  ## int8 and fewer members on ensembles of ten, over all digits; the tables of docs/explanation/study.md
 	OMP_NUM_THREADS=1 $(BIN)/python tools/study_table.py --page docs/explanation/study.md --out build/study.json

@@ -288,7 +288,9 @@ def family(name: str) -> Family:
         SpecError: this hnexport has none of this name.
     """
     if name not in FAMILIES:
-        raise SpecError(f"this hnexport knows no family {shown(name)}, only {', '.join(FAMILIES)}")
+        raise SpecError(
+            f"this hnexport knows no family {shown(name)}, only {', '.join(FAMILIES)}: use the hnexport that wrote it"
+        )
     return cast("Family", importlib.import_module(FAMILIES[name]))
 
 

@@ -260,10 +260,13 @@ def make_hypnettorch_wrn() -> Callable[[WideResNetSpec], Any]:
     return make
 
 
+HypnettorchChunking = Callable[[PipelineSpec], tuple[Any, Any, Callable[..., list[Tensor]]]]
+
+
 @pytest.fixture(scope="session")
 def hypnettorch_chunking(
     make_hypnettorch_wrn: Callable[[WideResNetSpec], Any],
-) -> Callable[[PipelineSpec], tuple[Any, Any, Callable[..., list[Tensor]]]]:
+) -> HypnettorchChunking:
     """hypnettorch's own chunk shapes, number of chunks of each shape, and function that assembles the chunks."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as above

@@ -5,7 +5,9 @@ import hashlib
 import json
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -13,17 +15,21 @@ import torch
 from bundles import spec_of
 from fixture_types import MakeSpec, MakeTensors
 from shared import Built
-from torch import nn
+from torch import Tensor, nn
 
 import hnexport.build as build_module
 from hnexport.build import ONNX_ALONE_BYTES, BuildOptions, ParityFailedError, build, default_formats
 from hnexport.bundle import Format, read_golden, read_manifest
 from hnexport.bundle.checksums import record_file
+from hnexport.bundle.golden import Golden
+from hnexport.ensemble import Ensemble
 from hnexport.errors import BundleError, SpecError
+from hnexport.export.capture import Capture
 from hnexport.hypernet.generator import WeightGenerator
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, random_checkpoint
 from hnexport.networks.wide_resnet.counts import weight_summary
 from hnexport.networks.wide_resnet.pipeline import Pipeline
+from hnexport.networks.wide_resnet.slots import NetworkSlot
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageSpec, PipelineSpec, Recipe, WideResNetSpec
 from hnexport.networks.wide_resnet.storage import stored_tensors
 from hnexport.parity import sample_members
@@ -38,7 +44,7 @@ def checkpoint(spec: PipelineSpec, tensors: dict[str, torch.Tensor], origin: str
     return Checkpoint(spec=spec, tensors=tensors, origin=origin)
 
 
-def wide_resnet(name: str, **changes) -> WideResNetSpec:
+def wide_resnet(name: str, **changes: ImageSpec | int | bool) -> WideResNetSpec:
     return dataclasses.replace(WideResNetSpec.from_name(name), **changes)
 
 
@@ -199,7 +205,7 @@ def test_each_file_is_hashed_once(
     counts = Counter()
     sound = hashlib.file_digest
 
-    def counted(file, *arguments, **options):
+    def counted(file: Any, *arguments: object, **options: Any) -> Any:
         counts[os.fstat(file.fileno()).st_ino] += 1
         return sound(file, *arguments, **options)
 
@@ -238,18 +244,23 @@ def test_bases_of_what_has_none_are_refused(make_spec: MakeSpec, make_tensors: M
 class Wrong(nn.Module):
     """A generator that changes the condition id, or what the sound one gives."""
 
-    def __init__(self, sound, change_id=None, change=None) -> None:
+    def __init__(
+        self,
+        sound: Any,
+        change_id: Callable[[Tensor], Tensor] | None = None,
+        change: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
+    ) -> None:
         super().__init__()
         self.sound, self.change_id, self.change = (sound,), change_id, change
         for name, part in sound.named_children():
             self.add_module(name, part)
 
-    def forward(self, cond_id):
+    def forward(self, cond_id: Tensor) -> dict[Any, Any] | Any:
         weights = dict(self.sound[0](cond_id if self.change_id is None else self.change_id(cond_id)))
         return weights if self.change is None else self.change(weights)
 
 
-def roll(weights):
+def roll(weights: dict[str, Tensor]) -> dict[Any, Any]:
     kernel = weights["group3.block1.conv2.weight"]
     return {**weights, "group3.block1.conv2.weight": kernel.roll(kernel.shape[1] // 2, dims=1)}
 
@@ -285,7 +296,7 @@ def test_a_mistake_in_the_files_is_caught_and_nothing_is_published(
     changes, message = MISTAKES[mistake]
     sound = build_module.capture
 
-    def wrong(ensemble):
+    def wrong(ensemble: Ensemble) -> Capture:
         return sound(dataclasses.replace(ensemble, generator=Wrong(ensemble.generator, **changes).eval()))
 
     monkeypatch.setattr(build_module, "capture", wrong)
@@ -306,14 +317,14 @@ def test_a_wrong_weight_in_the_onnx_files_is_caught(
 ) -> None:
     assemble = WeightGenerator._assemble
 
-    def reversed_chunks(self, slot, chunks):
+    def reversed_chunks(self, slot: NetworkSlot, chunks: Any) -> Tensor:
         kernel = assemble(self, slot, chunks)
         return kernel.flip(1) if slot.name == "group3.block1.conv1.weight" else kernel
 
     spec, tensors = make_spec(), make_tensors(make_spec())
     sound = build_module.compute_golden
 
-    def sound_reference(*arguments, **options):
+    def sound_reference(*arguments: object, **options: Any) -> Golden:
         with monkeypatch.context() as patch:
             patch.setattr(WeightGenerator, "_assemble", assemble)
             return sound(*arguments, **options)

@@ -1,22 +1,30 @@
 """Lists of modules of every kind, each through build, load and plain runtimes with nothing special."""
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from module_ensembles import ENSEMBLES
+from module_ensembles import ENSEMBLES, Kind
+from numpy.typing import NDArray
 from shared import built_list
+from torch import Tensor, nn
 
+from hnexport.ensemble import Ensemble
 from hnexport.names import MODEL_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.runtime import load
 
 BATCHES = (1, 2, 7, 33)
 
 
+Built = tuple[Kind, list[nn.Module], Ensemble, Path]
+
+
 @pytest.fixture(scope="module", params=ENSEMBLES)
-def built(request: pytest.FixtureRequest):
+def built(request: pytest.FixtureRequest) -> Built:
     """`(kind, modules, ensemble, folder)` of a list that was built in every format, and verified by that."""
     kind = ENSEMBLES[request.param]
     return kind, kind.modules(), kind.ensemble(), built_list(request.param).path
@@ -29,7 +37,9 @@ def _agree(found: object, expected: Mapping[str, np.ndarray], what: str) -> None
         np.testing.assert_allclose(tensors[name], value, rtol=1e-3, atol=1e-4, err_msg=f"{what}: {name}")
 
 
-def _expected(kind, modules, ensemble, batch):
+def _expected(
+    kind: Kind, modules: list[nn.Module], ensemble: Ensemble, batch: int
+) -> tuple[dict[str, Tensor], dict[str, NDArray[Any]], list[dict[Any, Any]]]:
     """`(tensors, arrays, outputs of each module)`."""
     inputs = kind.inputs(batch, 17)
     names = [output.name for output in ensemble.signature.outputs]
@@ -43,12 +53,12 @@ def _expected(kind, modules, ensemble, batch):
     return inputs, {name: tensor.numpy() for name, tensor in inputs.items()}, outputs
 
 
-def test_every_golden_sample_passes_with_every_strategy(built) -> None:
+def test_every_golden_sample_passes_with_every_strategy(built: Built) -> None:
     for strategy in ("materialised", "generated"):
         load(built[3], strategy=strategy, check="all")
 
 
-def test_the_runtime_computes_what_each_module_computes(built) -> None:
+def test_the_runtime_computes_what_each_module_computes(built: Built) -> None:
     kind, modules, ensemble, folder = built
     loaded = load(folder)
     for batch in BATCHES:
@@ -59,7 +69,9 @@ def test_the_runtime_computes_what_each_module_computes(built) -> None:
         _agree(loaded.predict(arrays, members="all"), together, f"all members, batch {batch}")
 
 
-def test_files_in_plain_runtimes_compute_what_each_module_computes(built) -> None:
+def test_files_in_plain_runtimes_compute_what_each_module_computes(
+    built: Built,
+) -> None:
     kind, modules, ensemble, folder = built
     session = onnxruntime.InferenceSession(folder / MODEL_FILE, providers=["CPUExecutionProvider"])
     script, program = torch.jit.load(folder / TORCHSCRIPT_FILE), torch.export.load(folder / PT2_FILE).module()

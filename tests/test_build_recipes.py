@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import module_recipes
 import numpy as np
@@ -13,10 +14,11 @@ import pytest
 import torch
 from bundles import rewrite_checksums
 from faults import OnnxEditor
-from module_recipes import RECIPES
+from module_recipes import RECIPES, Case
 from recipe_faults import RECIPE_FAULTS, WRITERS, RecipeFault
-from zygote import Zygote
+from zygote import Done, Zygote
 
+from hnexport.ensemble import Ensemble
 from hnexport.names import MODEL_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity import VerifyOptions, verify
 from hnexport.parity.locate import locate
@@ -26,11 +28,11 @@ PROVIDERS = ["CPUExecutionProvider"]
 
 
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory, zygote: Zygote):
+def bundles(tmp_path_factory: pytest.TempPathFactory, zygote: Zygote) -> Callable[[Any], Any]:
     """`kind -> (case, ensemble, folder)`, built by the command line; nobody may change a folder."""
     found = {}
 
-    def built(kind):
+    def built(kind: str) -> tuple[Case, Ensemble, Any]:
         if kind not in found:
             case, folder = RECIPES[kind], tmp_path_factory.mktemp("recipes")
             source = ("--from", f"{module_recipes.__file__}:made", "--arg", f"kind={kind}", *case.typed.split())
@@ -43,11 +45,11 @@ def bundles(tmp_path_factory: pytest.TempPathFactory, zygote: Zygote):
 
 
 @pytest.fixture(params=RECIPES)
-def built(request: pytest.FixtureRequest, bundles):
+def built(request: pytest.FixtureRequest, bundles: Callable[[Any], Any]) -> Any:
     return bundles(request.param)
 
 
-def test_plain_runtimes_compute_what_the_ensemble_computes_at_any_batch(built) -> None:
+def test_plain_runtimes_compute_what_the_ensemble_computes_at_any_batch(built: Any) -> None:
     case, ensemble, folder = built
     session = onnxruntime.InferenceSession(folder / MODEL_FILE, providers=PROVIDERS)
     script, program = torch.jit.load(folder / TORCHSCRIPT_FILE), torch.export.load(folder / PT2_FILE).module()
@@ -66,7 +68,7 @@ def test_plain_runtimes_compute_what_the_ensemble_computes_at_any_batch(built) -
 
 
 @pytest.mark.parametrize("strategy", ["materialised", "generated"])
-def test_the_runtime_predicts_every_member(built, strategy: str) -> None:
+def test_the_runtime_predicts_every_member(built: Any, strategy: str) -> None:
     case, ensemble, folder = built
     loaded = load(folder, strategy=strategy, check="all")
     inputs = case.inputs(4, 22)
@@ -80,7 +82,7 @@ def test_the_runtime_predicts_every_member(built, strategy: str) -> None:
             np.testing.assert_allclose(array, value.numpy(), rtol=1e-3, atol=1e-5)
 
 
-def test_an_id_that_does_not_exist_gives_nan_in_a_plain_runtime(built) -> None:
+def test_an_id_that_does_not_exist_gives_nan_in_a_plain_runtime(built: Any) -> None:
     case, _, folder = built
     session = onnxruntime.InferenceSession(folder / MODEL_FILE, providers=PROVIDERS)
     arrays = {name: tensor.numpy() for name, tensor in case.inputs(2, 1).items()}
@@ -105,7 +107,9 @@ COUNTS = {
 
 
 @pytest.mark.parametrize("kind", COUNTS)
-def test_inspect_counts_what_is_generated(kind: str, bundles, hnexport_cli) -> None:
+def test_inspect_counts_what_is_generated(
+    kind: str, bundles: Callable[[Any], Any], hnexport_cli: Callable[..., Done]
+) -> None:
     case, _, folder = bundles(kind)
     done = hnexport_cli("inspect", folder)
     assert done.returncode == 0, done.stderr
@@ -132,7 +136,9 @@ def test_inspect_counts_what_is_generated(kind: str, bundles, hnexport_cli) -> N
     }
 
 
-def test_a_member_of_a_recipe_becomes_a_plain_network(bundles, hnexport_cli, tmp_path: Path) -> None:
+def test_a_member_of_a_recipe_becomes_a_plain_network(
+    bundles: Callable[[Any], Any], hnexport_cli: Callable[..., Done], tmp_path: Path
+) -> None:
     case, ensemble, folder = bundles("tabular")
     done = hnexport_cli("member", folder, 4, "--out", "plain.onnx")
     assert done.returncode == 0, done.stderr
@@ -144,7 +150,7 @@ def test_a_member_of_a_recipe_becomes_a_plain_network(bundles, hnexport_cli, tmp
 
 
 @pytest.fixture
-def hnexport_cli(zygote: Zygote, tmp_path: Path):
+def hnexport_cli(zygote: Zygote, tmp_path: Path) -> Callable[..., Done]:
     return lambda *arguments: zygote.run(arguments, cwd=tmp_path, env={"COLUMNS": "140"})
 
 
@@ -179,7 +185,9 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("kind", "edit", "place"), FAULTS.values(), ids=FAULTS.keys())
-def test_a_planted_fault_is_found(kind: str, edit, place: str | None, bundles, tmp_path: Path) -> None:
+def test_a_planted_fault_is_found(
+    kind: str, edit: Callable[..., Any], place: str | None, bundles: Callable[[Any], Any], tmp_path: Path
+) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(bundles(kind)[2], folder)
     editor = OnnxEditor(folder / MODEL_FILE)
@@ -196,7 +204,9 @@ def test_a_planted_fault_is_found(kind: str, edit, place: str | None, bundles, t
 
 @pytest.mark.parametrize("artifact", WRITERS)
 @pytest.mark.parametrize("fault", RECIPE_FAULTS, ids=str)
-def test_a_fault_planted_in_a_program_is_found(fault: RecipeFault, artifact: str, bundles, tmp_path: Path) -> None:
+def test_a_fault_planted_in_a_program_is_found(
+    fault: RecipeFault, artifact: str, bundles: Callable[[Any], Any], tmp_path: Path
+) -> None:
     folder = shutil.copytree(bundles(fault.kind)[2], tmp_path / "bundle")
     fault.write(artifact, folder)
     rewrite_checksums(folder)

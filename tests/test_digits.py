@@ -19,7 +19,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture
-def in_examples(monkeypatch: pytest.MonkeyPatch):
+def in_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `python examples/NAME.py` runs them."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
     with torch.random.fork_rng():
@@ -38,7 +38,7 @@ def test_an_example_starts_as_its_first_line_says_though_folders_lie_beside_it()
 
 @pytest.mark.parametrize("name", ["train_digits", "train_digits_modules"])
 def test_an_example_trains_exports_and_judges_an_ensemble(
-    name: str, in_examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, in_examples: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", [name, "--epochs", "4", "--out", str(tmp_path)])
     printed = io.StringIO()
@@ -53,7 +53,7 @@ def test_an_example_trains_exports_and_judges_an_ensemble(
 
 @pytest.mark.parametrize(("kind", "epochs"), [("convolutions", 3), ("transformer", 8)])
 def test_plain_modules_answer_in_int8_as_in_float32_and_most_images_take_one_member(
-    kind: str, epochs: int, in_examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, epochs: int, in_examples: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["digits_int8", "--kind", kind, "--epochs", str(epochs), "--out", str(tmp_path)])
     printed = io.StringIO()
@@ -72,7 +72,7 @@ def test_plain_modules_answer_in_int8_as_in_float32_and_most_images_take_one_mem
             assert members < {"all": 5.001, "exact": 4.0, "0.8": 3.0}[until]
 
 
-def test_recalibrating_repairs_an_ensemble_that_was_trained_with_one_set_of_statistics(in_examples) -> None:
+def test_recalibrating_repairs_an_ensemble_that_was_trained_with_one_set_of_statistics(in_examples: None) -> None:
     example = runpy.run_path(str(EXAMPLES / "train_digits.py"))
     train_images, images, train_labels, labels = map(torch.from_numpy, example["digits"]())
     spec = replace(example["specification"](train_images.numpy()), members=3, member_statistics=False)

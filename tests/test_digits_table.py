@@ -3,7 +3,9 @@
 import dataclasses
 import importlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ SOURCES = {
 
 
 @pytest.fixture
-def tool(monkeypatch: pytest.MonkeyPatch):
+def tool(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     yield importlib.import_module("digits_table")
     del sys.modules["digits_table"]
@@ -38,7 +40,9 @@ def cells(text: str, column: str) -> dict[str, str]:
     return {row[0]: row[table[0].index(column)] for row in rows if len(row) == len(table[0])}
 
 
-def test_the_tables_are_made_of_evaluations_and_replace_those_of_the_last_time(tool, tmp_path: Path) -> None:
+def test_the_tables_are_made_of_evaluations_and_replace_those_of_the_last_time(
+    tool: ModuleType, tmp_path: Path
+) -> None:
     bundle, tested = built_kind("digits", TrainedDigits()).path, splits()[2]
     found = tool.measured(bundle, "input", tested.images, tested.labels, tmp_path)
     assert {source.name for source in found.sources.sources} >= SOURCES
@@ -57,7 +61,7 @@ def test_the_tables_are_made_of_evaluations_and_replace_those_of_the_last_time(t
     assert all(0.5 < one.sources[0].classification.ood["entropy"].auroc < 1 for one in (first, *others))
 
 
-def test_an_answer_that_changed_is_told(tool, tmp_path: Path) -> None:
+def test_an_answer_that_changed_is_told(tool: ModuleType, tmp_path: Path) -> None:
     bundle, tested = built_kind("digits", TrainedDigits()).path, splits()[2]
     np.savez(tmp_path / "test.npz", input=tested.images[:20], label=tested.labels[:20])
     asked = tool.EvaluateOptions(artifacts=("onnx",), provider="cpu")
@@ -71,7 +75,7 @@ def test_an_answer_that_changed_is_told(tool, tmp_path: Path) -> None:
     ]
 
 
-def test_the_page_of_the_documentation_has_the_tables_and_no_answer_that_changed(tool) -> None:
+def test_the_page_of_the_documentation_has_the_tables_and_no_answer_that_changed(tool: ModuleType) -> None:
     text = (ROOT / "docs/howto/evaluate.md").read_text()
     assert text.count(tool.BEGIN) == text.count(tool.END) == 1
     written = text.split(tool.BEGIN)[1].split(tool.END)[0]

@@ -21,7 +21,7 @@ WITH_CODE = [page for page in PAGES if "```python" in page.read_text()]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the bundle of the documentation exists, over a smaller network."""
     folder = tmp_path_factory.mktemp("reader")
     spec = PipelineSpec(network=WideResNetSpec.from_name("wrn-10-1"), members=10)
@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_python_blocks_of_a_page_run(page: Path, folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_blocks_of_a_page_run(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
     names: dict[str, object] = {}

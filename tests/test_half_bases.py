@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from onnx import TensorProto
 from onnx.external_data_helper import ExternalDataInfo
 from shared import Built
 
-from hnexport.build import BuildOptions, build
+from hnexport.build import BuildOptions, BuildResult, build
 from hnexport.bundle import Format, read_golden, read_manifest
 from hnexport.bundle.restore import restore_tensors
 from hnexport.confine.trust import Trust
@@ -38,12 +39,15 @@ CASES = {
 FILES = ("model.onnx", "ensemble.onnx", "hypernet.onnx", "network.onnx")
 
 
+Half = Callable[[str], tuple[Checkpoint, BuildResult]]
+
+
 @pytest.fixture(scope="module")
-def half(make_spec: MakeSpec, make_tensors: MakeTensors, tmp_path_factory: pytest.TempPathFactory):
+def half(make_spec: MakeSpec, make_tensors: MakeTensors, tmp_path_factory: pytest.TempPathFactory) -> Half:
     """The checkpoint in float32 and the build with float16 bases of a case, made once."""
 
     @functools.cache
-    def make(case):
+    def make(case: str) -> tuple[Checkpoint, BuildResult]:
         spec = make_spec(**CASES[case])
         checkpoint = Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test")
         return checkpoint, build(checkpoint, tmp_path_factory.mktemp("half") / "bundle", options=HALF)
@@ -52,7 +56,7 @@ def half(make_spec: MakeSpec, make_tensors: MakeTensors, tmp_path_factory: pytes
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_artifact_is_as_close_to_its_reference_as_with_float32(case: str, half) -> None:
+def test_every_artifact_is_as_close_to_its_reference_as_with_float32(case: str, half: Half) -> None:
     _, built = half(case)
     assert built.parity.passed
     assert {artifact.artifact for artifact in built.parity.artifacts} == {
@@ -66,7 +70,7 @@ OURS = Trust(everything=True)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_bases_and_nothing_else_are_float16_in_every_file(case: str, half) -> None:
+def test_the_bases_and_nothing_else_are_float16_in_every_file(case: str, half: Half) -> None:
     _, built = half(case)
     bases = {stored.name for stored in stored_tensors(spec_of(built.manifest)) if stored.kind is StoredKind.BASIS}
     for file in FILES:
@@ -82,7 +86,7 @@ def test_the_bases_and_nothing_else_are_float16_in_every_file(case: str, half) -
         assert {tensor.dtype for name, tensor in restored.items() if name not in bases} == {torch.float32}
 
 
-def test_the_files_are_half_as_large(half, built: Built) -> None:
+def test_the_files_are_half_as_large(half: Half, built: Built) -> None:
     _, halved = half("linear")
     saved = sum(
         stored.size * 2 for stored in stored_tensors(spec_of(halved.manifest)) if stored.kind is StoredKind.BASIS
@@ -93,7 +97,7 @@ def test_the_files_are_half_as_large(half, built: Built) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_effect_of_rounding_is_that_of_float64_and_is_kept_in_the_manifest(case: str, half) -> None:
+def test_the_effect_of_rounding_is_that_of_float64_and_is_kept_in_the_manifest(case: str, half: Half) -> None:
     exact, built = half(case)
     golden, rounding = read_golden(built.path), read_manifest(built.path).basis_rounding
     assert rounding == built.manifest.basis_rounding
@@ -109,7 +113,7 @@ def test_the_effect_of_rounding_is_that_of_float64_and_is_kept_in_the_manifest(c
     assert 1e-4 < rounding.bases < 2**-11
 
 
-def test_bases_that_were_float16_already_are_not_rounded_again(half, tmp_path: Path) -> None:
+def test_bases_that_were_float16_already_are_not_rounded_again(half: Half, tmp_path: Path) -> None:
     exact, built = half("linear")
     rounded = exact.with_bases(BasisDtype.FLOAT16)
     again = build(rounded, tmp_path / "again", options=dataclasses.replace(HALF, formats=(Format.ONNX,)))
@@ -118,7 +122,9 @@ def test_bases_that_were_float16_already_are_not_rounded_again(half, tmp_path: P
 
 
 @pytest.mark.parametrize("artifact", ["onnx", "onnx-materialised"])
-def test_one_element_of_a_basis_that_is_a_percent_off_is_caught_and_placed(artifact: str, half, tmp_path: Path) -> None:
+def test_one_element_of_a_basis_that_is_a_percent_off_is_caught_and_placed(
+    artifact: str, half: Half, tmp_path: Path
+) -> None:
     bundle = shutil.copytree(half("linear")[1].path, tmp_path / "bundle")
     (tensor,) = [
         tensor

@@ -1,5 +1,8 @@
 """What is taken as a member's number is the same for a loaded ensemble, in PyTorch and for a pipeline."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -39,12 +42,14 @@ MISSING = {"too large": 3, "negative": -1, "beyond int64": 2**70}
 
 
 @pytest.fixture(scope="module")
-def inputs():
+def inputs() -> dict[Any, Any]:
     return {name: array[:1] for name, array in read_golden(built_list("reader").path).inputs.items()}
 
 
 @pytest.fixture(scope="module")
-def callers(inputs, make_spec: MakeSpec, make_pipeline: MakePipeline, make_images: MakeImages):
+def callers(
+    inputs: dict[Any, Any], make_spec: MakeSpec, make_pipeline: MakePipeline, make_images: MakeImages
+) -> tuple[dict[str, Callable[[Any], Any]], dict[str, Callable[[Any], Any]]]:
     """Whoever takes one member, or several: functions of it."""
     listed, loaded = ENSEMBLES["reader"].ensemble(), load(built_list("reader").path, provider="cpu")
     tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
@@ -65,7 +70,9 @@ def callers(inputs, make_spec: MakeSpec, make_pipeline: MakePipeline, make_image
 
 
 @pytest.mark.parametrize("member", TAKEN.values(), ids=TAKEN.keys())
-def test_whole_numbers_are_taken_by_all(callers, member) -> None:
+def test_whole_numbers_are_taken_by_all(
+    callers: tuple[dict[str, Callable[[Any], Any]], dict[str, Callable[[Any], Any]]], member: Any
+) -> None:
     one, several = callers
     assert check_member(member, 3) == as_id(member) == 2
     assert type(check_member(member, 3)) is int
@@ -76,7 +83,9 @@ def test_whole_numbers_are_taken_by_all(callers, member) -> None:
 
 
 @pytest.mark.parametrize("member", REFUSED.values(), ids=REFUSED.keys())
-def test_whatever_else_is_refused_by_all(callers, member) -> None:
+def test_whatever_else_is_refused_by_all(
+    callers: tuple[dict[str, Callable[[Any], Any]], dict[str, Callable[[Any], Any]]], member: Any
+) -> None:
     one, several = callers
     for call in one.values():
         with pytest.raises(RuntimeInputError, match="is a whole number, found"):
@@ -87,7 +96,9 @@ def test_whatever_else_is_refused_by_all(callers, member) -> None:
 
 
 @pytest.mark.parametrize("member", MISSING.values(), ids=MISSING.keys())
-def test_a_member_that_does_not_exist_is_refused_where_members_are_asked_for(callers, member: int) -> None:
+def test_a_member_that_does_not_exist_is_refused_where_members_are_asked_for(
+    callers: tuple[dict[str, Callable[[Any], Any]], dict[str, Callable[[Any], Any]]], member: int
+) -> None:
     one, several = callers
     for name in ("loaded", "weights", "pipeline's weights"):
         with pytest.raises(RuntimeInputError, match="does not exist: this ensemble has members 0 to 2"):
@@ -98,32 +109,40 @@ def test_a_member_that_does_not_exist_is_refused_where_members_are_asked_for(cal
 
 
 @pytest.mark.parametrize("member", [3, -1], ids=str)
-def test_an_id_that_does_not_exist_gives_nan_where_it_is_an_input(callers, member: int) -> None:
+def test_an_id_that_does_not_exist_gives_nan_where_it_is_an_input(
+    callers: tuple[dict[str, Callable[[Any], Any]], dict[str, Callable[[Any], Any]]], member: int
+) -> None:
     outputs = callers[0]["called"](member)
     assert outputs["logits"].isnan().all()
     assert outputs["decoded"].isnan().all()
     assert not outputs["choice"].is_floating_point()
 
 
-def test_an_id_beyond_int64_is_no_input(callers) -> None:
+def test_an_id_beyond_int64_is_no_input(
+    callers: tuple[dict[str, Callable[[Any], Any]], dict[str, Callable[[Any], Any]]],
+) -> None:
     with pytest.raises(RuntimeInputError, match="a condition id is an int64"):
         callers[0]["called"](2**63)
 
 
 @pytest.mark.parametrize("members", [[], (), np.array([], int), torch.tensor([], dtype=torch.int64)], ids=repr)
-def test_no_members_are_refused_by_all(callers, members) -> None:
+def test_no_members_are_refused_by_all(
+    callers: tuple[dict[str, Callable[[Any], Any]], dict[str, Callable[[Any], Any]]], members: Any
+) -> None:
     for call in callers[1].values():
         with pytest.raises(RuntimeInputError, match="is empty: name at least one member"):
             call(members)
 
 
 @pytest.mark.parametrize("members", [1, np.array(1), torch.tensor(1), b"\0", "0"], ids=repr)
-def test_what_is_no_list_is_refused_by_all(callers, members) -> None:
+def test_what_is_no_list_is_refused_by_all(
+    callers: tuple[dict[str, Callable[[Any], Any]], dict[str, Callable[[Any], Any]]], members: Any
+) -> None:
     for call in callers[1].values():
         with pytest.raises(RuntimeInputError, match="must be 'all' or a list of numbers"):
             call(members)
 
 
 @pytest.mark.parametrize("members", [np.array([2, 0]), torch.tensor([2, 0]), (one for one in (2, 0))], ids=type)
-def test_several_may_be_any_iterable(members) -> None:
+def test_several_may_be_any_iterable(members: Any) -> None:
     assert check_members(members, 3) == (2, 0)

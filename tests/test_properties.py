@@ -8,10 +8,12 @@ import shutil
 import warnings
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.strategies import DataObject
 from strategies import json_values, pipelines
 
 from hnexport.bundle import read_manifest, write_manifest
@@ -44,13 +46,13 @@ RASTERS = (
 
 
 @given(pipelines())
-def test_a_specification_survives_json(spec) -> None:
+def test_a_specification_survives_json(spec: PipelineSpec) -> None:
     text = json.dumps(to_json(spec), allow_nan=False)
     assert from_json(PipelineSpec, json.loads(text)) == spec
 
 
 @given(pipelines())
-def test_every_generated_slot_is_assembled_whole_and_every_chunk_is_used(spec) -> None:
+def test_every_generated_slot_is_assembled_whole_and_every_chunk_is_used(spec: PipelineSpec) -> None:
     plan = plan_chunks(spec)
     generated = {slot.name: slot for slot in network_slots(spec.network) if slot_source(spec, slot) is Source.GENERATED}
     assert set(plan.assembly) == set(generated)
@@ -61,7 +63,7 @@ def test_every_generated_slot_is_assembled_whole_and_every_chunk_is_used(spec) -
 
 
 @given(pipelines())
-def test_parts_of_a_chunk_neither_overlap_nor_leave_gaps(spec) -> None:
+def test_parts_of_a_chunk_neither_overlap_nor_leave_gaps(spec: PipelineSpec) -> None:
     parts = chunk_parts(spec)
     for hypernet in plan_chunks(spec).hypernets:
         end = 0
@@ -72,7 +74,7 @@ def test_parts_of_a_chunk_neither_overlap_nor_leave_gaps(spec) -> None:
 
 
 @given(pipelines())
-def test_stored_tensors_have_names_of_their_own_and_are_what_is_counted(spec) -> None:
+def test_stored_tensors_have_names_of_their_own_and_are_what_is_counted(spec: PipelineSpec) -> None:
     stored = stored_tensors(spec)
     assert not [name for name, count in Counter(tensor.name for tensor in stored).items() if count > 1]
     trained = [tensor for tensor in unquantised(stored) if tensor.trained]
@@ -80,7 +82,7 @@ def test_stored_tensors_have_names_of_their_own_and_are_what_is_counted(spec) ->
 
 
 @given(json_values)
-def test_any_json_is_a_specification_or_is_refused(value) -> None:
+def test_any_json_is_a_specification_or_is_refused(value: Any) -> None:
     try:
         spec = from_json(PipelineSpec, value)
     except (RecordError, SpecError):
@@ -89,7 +91,7 @@ def test_any_json_is_a_specification_or_is_refused(value) -> None:
 
 
 @given(pipelines(), st.data())
-def test_a_specification_with_one_other_value_is_one_or_is_refused(spec, data) -> None:
+def test_a_specification_with_one_other_value_is_one_or_is_refused(spec: PipelineSpec, data: DataObject) -> None:
     value = json.loads(json.dumps(to_json(spec)))
     parent = value
     while isinstance(parent, dict):
@@ -106,7 +108,7 @@ def test_a_specification_with_one_other_value_is_one_or_is_refused(spec, data) -
 
 
 @given(st.data())
-def test_a_manifest_with_one_other_value_is_one_or_is_refused(tmp_path: Path, data) -> None:
+def test_a_manifest_with_one_other_value_is_one_or_is_refused(tmp_path: Path, data: DataObject) -> None:
     folder = Path(shutil.copytree(STORED, tmp_path / "bundle", dirs_exist_ok=True))
     value = json.loads((STORED / "manifest.json").read_text(encoding="utf-8"))
     parent = value
@@ -127,14 +129,14 @@ def test_a_manifest_with_one_other_value_is_one_or_is_refused(tmp_path: Path, da
 
 
 @given(st.binary(max_size=200))
-def test_a_manifest_of_any_bytes_is_refused(tmp_path: Path, content) -> None:
+def test_a_manifest_of_any_bytes_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "manifest.json").write_bytes(content)
     with pytest.raises(BundleError, match=r"manifest\.json"):
         read_manifest(tmp_path)
 
 
 @given(st.binary(max_size=200), st.booleans())
-def test_a_checkpoint_of_any_bytes_is_refused(tmp_path: Path, content, sized) -> None:
+def test_a_checkpoint_of_any_bytes_is_refused(tmp_path: Path, content: bytes, sized: bool) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(len(content).to_bytes(8, "little") + content if sized else content)
     with pytest.raises(CheckpointError, match=r"a\.safetensors"):
@@ -142,7 +144,7 @@ def test_a_checkpoint_of_any_bytes_is_refused(tmp_path: Path, content, sized) ->
 
 
 @given(st.sampled_from(RASTERS), st.binary(max_size=200), st.sampled_from([".png", ".jpg", ".npy", ".gif", ""]))
-def test_an_image_of_any_bytes_is_read_or_refused(tmp_path: Path, magic, content, suffix) -> None:
+def test_an_image_of_any_bytes_is_read_or_refused(tmp_path: Path, magic: bytes, content: bytes, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(magic + content)
     with (

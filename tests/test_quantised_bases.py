@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from module_ensembles import ENSEMBLES
 from onnx import TensorProto
 from onnx.external_data_helper import ExternalDataInfo
 
-from hnexport.build import BuildOptions, build
+from hnexport.build import BuildOptions, BuildResult, build
 from hnexport.bundle import Format, read_golden, read_manifest
 from hnexport.bundle.manifest import BasisRounding
 from hnexport.bundle.restore import restore_tensors
@@ -55,12 +56,15 @@ KINDS = {BasisDtype.INT8: TensorProto.INT8, BasisDtype.INT4: TensorProto.UINT8}
 OURS = Trust(everything=True)
 
 
+Quantised = Callable[[str], tuple[Checkpoint, BuildResult]]
+
+
 @pytest.fixture(scope="module")
-def quantised(make_spec: MakeSpec, make_tensors: MakeTensors, tmp_path_factory: pytest.TempPathFactory):
+def quantised(make_spec: MakeSpec, make_tensors: MakeTensors, tmp_path_factory: pytest.TempPathFactory) -> Quantised:
     """The checkpoint in float32 and the build of a case, made once."""
 
     @functools.cache
-    def make(case):
+    def make(case: str) -> tuple[Checkpoint, BuildResult]:
         dtype, changes = CASES[case]
         spec = make_spec(**changes)
         checkpoint = Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test")
@@ -71,7 +75,7 @@ def quantised(make_spec: MakeSpec, make_tensors: MakeTensors, tmp_path_factory: 
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_artifact_is_as_close_to_its_reference_as_with_float32(case: str, quantised) -> None:
+def test_every_artifact_is_as_close_to_its_reference_as_with_float32(case: str, quantised: Quantised) -> None:
     _, built = quantised(case)
     assert built.parity.passed
     assert len(built.parity.artifacts) == 6
@@ -82,14 +86,14 @@ def test_every_artifact_is_as_close_to_its_reference_as_with_float32(case: str, 
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_other_runtimes_make_the_same_bases(case: str, quantised) -> None:
+def test_other_runtimes_make_the_same_bases(case: str, quantised: Quantised) -> None:
     report = verify(quantised(case)[1].path, VerifyOptions(artifacts=("openvino", "onnx-reference"), trust=True))
     assert report.passed
     assert all(artifact.worst.relative_l2 < 1e-5 for artifact in report.artifacts)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_strategy_and_engine_predicts_the_same(case: str, quantised) -> None:
+def test_every_strategy_and_engine_predicts_the_same(case: str, quantised: Quantised) -> None:
     path = quantised(case)[1].path
     golden = read_golden(path)
     for options in (
@@ -105,7 +109,7 @@ def test_every_strategy_and_engine_predicts_the_same(case: str, quantised) -> No
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_bases_and_nothing_else_are_integers_in_every_file(case: str, quantised) -> None:
+def test_the_bases_and_nothing_else_are_integers_in_every_file(case: str, quantised: Quantised) -> None:
     _, built = quantised(case)
     table = stored_tensors(spec_of(built.manifest))
     bases = {item.name for item in table if item.kind is StoredKind.BASIS}
@@ -123,7 +127,7 @@ def test_the_bases_and_nothing_else_are_integers_in_every_file(case: str, quanti
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_rounding_changed_is_that_of_float64_and_is_kept_in_the_manifest(case: str, quantised) -> None:
+def test_what_rounding_changed_is_that_of_float64_and_is_kept_in_the_manifest(case: str, quantised: Quantised) -> None:
     exact, built = quantised(case)
     golden, rounding = read_golden(built.path), read_manifest(built.path).basis_rounding
     reference = Pipeline(exact.spec, {name: tensor.double() for name, tensor in exact.tensors.items()}).double()
@@ -138,13 +142,13 @@ def test_what_rounding_changed_is_that_of_float64_and_is_kept_in_the_manifest(ca
     assert rounding.logits == pytest.approx(worst, rel=0.5)  # of the other one's rows
 
 
-def test_weights_are_counted_as_those_of_float32(quantised) -> None:
+def test_weights_are_counted_as_those_of_float32(quantised: Quantised) -> None:
     exact, built = quantised("int4, odd rows")
     ours = family("wide-resnet")
     assert ours.counts(built.manifest) == ours.counts(exact.ensemble())
 
 
-def test_a_checkpoint_of_integers_is_saved_read_and_built_as_it_is(quantised, tmp_path: Path) -> None:
+def test_a_checkpoint_of_integers_is_saved_read_and_built_as_it_is(quantised: Quantised, tmp_path: Path) -> None:
     exact, built = quantised("int8")
     save_checkpoint(tmp_path / "c.safetensors", exact.with_bases(BasisDtype.INT8))
     found = load_checkpoint(tmp_path / "c.safetensors")
@@ -154,7 +158,9 @@ def test_a_checkpoint_of_integers_is_saved_read_and_built_as_it_is(quantised, tm
 
 
 @pytest.mark.parametrize(("case", "artifact"), [("int8", "onnx"), ("int4, odd rows", "onnx-materialised")])
-def test_one_integer_that_is_another_is_caught_and_placed(case: str, artifact: str, quantised, tmp_path: Path) -> None:
+def test_one_integer_that_is_another_is_caught_and_placed(
+    case: str, artifact: str, quantised: Quantised, tmp_path: Path
+) -> None:
     bundle = shutil.copytree(quantised(case)[1].path, tmp_path / "bundle")
     (tensor,) = [
         tensor
@@ -175,7 +181,7 @@ def test_one_integer_that_is_another_is_caught_and_placed(case: str, artifact: s
         assert located.first.place.startswith("hypernet.group3.chunk")
 
 
-def test_rounding_that_changes_more_than_is_allowed_publishes_nothing(quantised, tmp_path: Path) -> None:
+def test_rounding_that_changes_more_than_is_allowed_publishes_nothing(quantised: Quantised, tmp_path: Path) -> None:
     exact, _ = quantised("int8")
     some = BuildOptions(bases=BasisDtype.INT4, formats=(Format.ONNX,))
     with pytest.raises(
@@ -194,14 +200,14 @@ def test_fewer_answers_alike_than_were_asked_for_are_refused() -> None:
         check_rounding(dataclasses.replace(found, agreement=None), most_change=None, least_agreement=0.99)
 
 
-def test_integers_are_not_trained(quantised) -> None:
+def test_integers_are_not_trained(quantised: Quantised) -> None:
     rounded = quantised("int8")[0].with_bases(BasisDtype.INT8)
     with pytest.raises(SpecError, match="train in float32"):
         rounded.ensemble().trainable().train()
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_tract_makes_the_same_bases(case: str, quantised, tmp_path: Path) -> None:
+def test_tract_makes_the_same_bases(case: str, quantised: Quantised, tmp_path: Path) -> None:
     bundle = quantised(case)[1].path
     golden = read_golden(bundle)
     members = [int(member) for member in golden.members]

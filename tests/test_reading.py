@@ -2,7 +2,9 @@
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,11 +22,11 @@ from hnexport.reading import (
 )
 
 
-def make_fifo(path) -> None:
+def make_fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
-def make_socket(path) -> None:
+def make_socket(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as one:
         one.bind(str(path))
 
@@ -39,7 +41,9 @@ ODD = {
 
 @pytest.mark.parametrize("name", ODD)
 @pytest.mark.parametrize("function", [open_regular, regular_size, lambda path: read_json(path, 100)])
-def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path, name: str, function) -> None:
+def test_what_is_no_regular_file_is_refused_without_waiting(
+    tmp_path: Path, name: str, function: Callable[..., Any]
+) -> None:
     make, message = ODD[name]
     make(tmp_path / "x")
     with pytest.raises(ReadError, match=message):
@@ -138,6 +142,6 @@ def test_what_leads_elsewhere_or_hides_something_is_no_plain_name(name: str) -> 
 
 
 @pytest.mark.parametrize("value", [10**5000, "a" * 10**6, ["a"] * 10**6, {"a": 10**5000}, "\ud800"], ids=range(5))
-def test_any_value_can_be_shown_in_a_message(value) -> None:
+def test_any_value_can_be_shown_in_a_message(value: Any) -> None:
     assert len(shown(value)) <= 80
     shown(value).encode()

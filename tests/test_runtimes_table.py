@@ -9,6 +9,7 @@ import sys
 import types
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ TOOLS = Path(__file__).parents[1] / "tools"
 
 
 @pytest.fixture(autouse=True)
-def tools(monkeypatch: pytest.MonkeyPatch):
+def tools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(TOOLS))
     yield
     ours = ("runtimes", "runtimes_check", "runtimes_table")
@@ -29,7 +30,7 @@ def tools(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture
-def page(tmp_path: Path):
+def page(tmp_path: Path) -> Path:
     """A page with both pairs of markers."""
     path = tmp_path / "page.md"
     tables = importlib.import_module("runtimes.page").TABLES
@@ -37,11 +38,11 @@ def page(tmp_path: Path):
     return path
 
 
-def row(**said):
+def row(**said: Any) -> Any:
     return importlib.import_module("runtimes.runtime").Row(file="model.onnx", **said)
 
 
-def lines_of(page, *starts):
+def lines_of(page: Path, *starts: object) -> list[Any]:
     return [line for line in page.read_text().splitlines() if line.startswith(tuple(f"| {one}" for one in starts))]
 
 
@@ -59,7 +60,7 @@ def test_the_page_has_both_tables() -> None:
         assert text.count(table.begin) == text.count(table.end) == 1
 
 
-def test_a_row_replaces_its_own_line_and_keeps_the_others(page) -> None:
+def test_a_row_replaces_its_own_line_and_keeps_the_others(page: Path) -> None:
     write, order = importlib.import_module("runtimes.page").write, ["one", "two"]
     write(page, row(name="two", error=2e-7, remark="slow"), order)
     write(page, row(name="one", why="not run: no GPU"), order)
@@ -74,7 +75,7 @@ def test_a_row_replaces_its_own_line_and_keeps_the_others(page) -> None:
     assert "between" in lines
 
 
-def test_a_member_stands_beside_the_same_network_of_another_exporter(page) -> None:
+def test_a_member_stands_beside_the_same_network_of_another_exporter(page: Path) -> None:
     write, order = importlib.import_module("runtimes.page").write, ["plain", "called", "neither"]
     common = {"error": 1e-7, "exporter": "torch.onnx.export"}
     write(page, row(name="plain", call_ms=8.0, plain_ms=2.0, own_ms=1.6, resident_mb=3.04, **common), order)
@@ -87,7 +88,7 @@ def test_a_member_stands_beside_the_same_network_of_another_exporter(page) -> No
     assert cells[3][2:6] == ["3", "2", "1.50", ""]
 
 
-def test_an_unknown_name_is_refused_with_the_names_that_there_are(page) -> None:
+def test_an_unknown_name_is_refused_with_the_names_that_there_are(page: Path) -> None:
     command = [sys.executable, TOOLS / "runtimes_table.py", "--only", "tract", "--page", page]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 2
@@ -96,7 +97,7 @@ def test_an_unknown_name_is_refused_with_the_names_that_there_are(page) -> None:
 
 
 def test_a_row_that_fails_says_why_and_the_others_are_written_all_the_same(
-    page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = importlib.import_module("runtimes.runtime").Runtime
     example = ("{python}", "{examples}/python/predict.py", "{bundle}", "{golden}")
@@ -152,7 +153,7 @@ def test_what_a_machine_lacks_is_left_out_and_everything_else_fails_the_check(tm
         bundle=tmp_path, plain=tmp_path, fixed=tmp_path, own=tmp_path
     )
 
-    def said(**options):
+    def said(**options: tuple[str] | tuple[tuple[str, str, str]]) -> Any:
         return check.found("one", runtime(name="one", file="model.onnx", **options), (stage, stage), tmp_path / "work")
 
     lacking = said(tools=("no-such-compiler",))
@@ -188,7 +189,7 @@ def test_packages_that_contradict_each_other_are_a_failure_and_those_that_nobody
     runtime = importlib.import_module("runtimes.runtime").Runtime
     python = Path(sys.executable)
 
-    def refused(*packages):
+    def refused(*packages: object) -> tuple[type[Any], str]:
         with pytest.raises(commands.NotRunError) as why:
             install(python, runtime(name="one", file="model.onnx", packages=packages), "--no-index", *packages)
         return type(why.value), str(why.value)

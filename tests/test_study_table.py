@@ -5,10 +5,12 @@ import json
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from scipy.stats import bootstrap, norm
 
 from hnexport.evaluate.scores import calibration_error, reliability, scored
@@ -18,7 +20,7 @@ OURS = ("study", "study_table", "digits_table")
 
 
 @pytest.fixture(autouse=True)
-def tools(monkeypatch: pytest.MonkeyPatch):
+def tools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     yield
     for name in [name for name in sys.modules if name.split(".")[0] in OURS]:
@@ -29,8 +31,11 @@ def module(name: str) -> types.ModuleType:
     return importlib.import_module(name)
 
 
+Answered = tuple[list[NDArray[np.float64]], NDArray[np.int64]]
+
+
 @pytest.fixture(scope="module")
-def answered():
+def answered() -> Answered:
     """Two answers to the same 300 images, log-probabilities `[row, class]`, and the labels."""
     random = np.random.default_rng(1)
     labels = random.integers(0, 4, 300)
@@ -39,7 +44,9 @@ def answered():
     return [one - np.logaddexp.reduce(one, axis=-1, keepdims=True) for one in both], labels
 
 
-def test_an_accuracy_difference_lies_between_what_scipys_paired_bootstrap_says(answered) -> None:
+def test_an_accuracy_difference_lies_between_what_scipys_paired_bootstrap_says(
+    answered: Answered,
+) -> None:
     ours, (both, labels) = module("study.bootstrap"), answered
     right = [(one.argmax(-1) == labels).astype(float) for one in both]
     found = ours.Bootstrap(rows=300).interval((right[0] - right[1])[:, np.newaxis], ours.mean)
@@ -55,7 +62,9 @@ def test_an_accuracy_difference_lies_between_what_scipys_paired_bootstrap_says(a
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=0.003)
 
 
-def test_the_interval_of_a_share_is_the_normal_one_of_its_binomial(answered) -> None:
+def test_the_interval_of_a_share_is_the_normal_one_of_its_binomial(
+    answered: Answered,
+) -> None:
     ours = module("study.bootstrap")
     column = (np.arange(1000) < 300).astype(float)[:, np.newaxis]
     found = ours.Bootstrap(rows=1000).interval(column, ours.mean)
@@ -63,13 +72,15 @@ def test_the_interval_of_a_share_is_the_normal_one_of_its_binomial(answered) -> 
     assert (found.low, found.high) == pytest.approx((0.3 - half, 0.3 + half), abs=0.002)
 
 
-def test_a_calibration_error_difference_is_that_of_the_images_that_were_drawn(answered) -> None:
+def test_a_calibration_error_difference_is_that_of_the_images_that_were_drawn(
+    answered: Answered,
+) -> None:
     ours, (both, labels) = module("study.bootstrap"), answered
     rows = [scored(one, labels) for one in both]
     columns = np.concatenate([ours.calibration(one) for one in rows], axis=1)
     found = ours.Bootstrap(rows=300, draws=4000).interval(columns, ours.calibration_difference)
 
-    def errors(chosen):
+    def errors(chosen: NDArray[np.int64]) -> list[Any]:
         parts = [scored(one[chosen], labels[chosen]) for one in both]
         return [calibration_error(reliability(part, ours.BINS)) for part in parts]
 
@@ -80,7 +91,9 @@ def test_a_calibration_error_difference_is_that_of_the_images_that_were_drawn(an
     assert (found.low, found.high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.006)
 
 
-def test_the_same_seed_draws_the_same_and_another_one_other_images(answered) -> None:
+def test_the_same_seed_draws_the_same_and_another_one_other_images(
+    answered: Answered,
+) -> None:
     ours, column = module("study.bootstrap"), np.random.default_rng(0).normal(size=(50, 1))
     one, again, other = (
         ours.Bootstrap(rows=50, draws=200, seed=seed).interval(column, ours.mean) for seed in (0, 0, 1)
@@ -119,11 +132,11 @@ def test_the_price_of_an_int8_member_is_what_the_page_says(tmp_path: Path) -> No
         prices.measured_of_page(tmp_path / "page.md")
 
 
-def found_of(accuracy_low: float, price_of: float = 1.2):
+def found_of(accuracy_low: float, price_of: float = 1.2) -> Any:
     """Digits of which int8 changes nothing, and fewer members lose up to `accuracy_low`."""
     worth, stops, tables = (module(f"study.{name}") for name in ("worth", "stops", "tables"))
 
-    def between(low: float, found: float, high: float):
+    def between(low: float, found: float, high: float) -> Any:
         return module("study.bootstrap").Interval(found=found, low=low, high=high)
 
     nothing, common = between(0.0, 0.0, 0.0), {"accuracy": 0.99, "ece": 0.01, "changed": 0}
@@ -151,7 +164,7 @@ def found_of(accuracy_low: float, price_of: float = 1.2):
 def test_a_loss_at_the_far_end_of_its_interval_or_a_price_above_what_was_asked_is_told() -> None:
     tables, prices = module("study.tables"), {"1": 0.36, "32": 0.5}
 
-    def missed(found):
+    def missed(found: Any) -> list[Any]:
         return [one.what for one in tables.asked(found, prices) if not one.kept]
 
     assert missed(found_of(-0.004)) == []
@@ -174,7 +187,7 @@ def test_the_digits_of_the_page_keep_what_was_asked() -> None:
 
 
 @pytest.fixture(scope="module")
-def once(tmp_path_factory: pytest.TempPathFactory):
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the whole study on very few images, and what it wrote."""
     return tmp_path_factory.mktemp("study")
 
@@ -189,7 +202,7 @@ def run(folder: Path, *more: str) -> tuple[int, dict]:
 
 
 def test_the_whole_study_is_made_once_and_says_the_same_of_what_it_made(
-    once, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    once: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(once))  # it sets another one
     page, tool = once / "page.md", module("study_table")

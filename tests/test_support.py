@@ -3,9 +3,10 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Never
+from typing import Any, Never
 
 import mutators
 import pytest
@@ -26,7 +27,9 @@ BUNDLE = Path(__file__).parent / "data" / "bundle-v1"
     [("--version",), ("inspect", BUNDLE), ("inspect", "/nowhere"), ("bake",), ("predict", BUNDLE, "absent.png")],
     ids=lambda arguments: arguments[0],
 )
-def test_a_forked_command_is_what_a_fresh_interpreter_gives(zygote: Zygote, tmp_path: Path, arguments) -> None:
+def test_a_forked_command_is_what_a_fresh_interpreter_gives(
+    zygote: Zygote, tmp_path: Path, arguments: tuple[Any, ...]
+) -> None:
     environment = {**os.environ, "COLUMNS": "100"}
     command = [sys.executable, "-m", "hnexport", *map(str, arguments)]
     fresh = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
@@ -59,7 +62,7 @@ def test_a_forked_process_ends_as_an_interpreter_does(zygote: Zygote, tmp_path: 
 def test_what_is_raised_while_a_forked_process_runs_ends_it(zygote: Zygote, tmp_path: Path) -> None:
     seen = []
 
-    def give_up(pid) -> Never:
+    def give_up(pid: int) -> Never:
         seen.append(pid)
         raise ValueError("enough")
 
@@ -142,7 +145,9 @@ def test_planted_code_would_run_where_a_file_is_unpickled_without_care(zygote: Z
 
 
 @pytest.mark.parametrize("mutate", [mutators.mutate_manifest, mutators.mutate_bundle], ids=lambda item: item.__name__)
-def test_a_mutant_is_the_same_each_time_and_unlike_the_original(tmp_path: Path, mutate) -> None:
+def test_a_mutant_is_the_same_each_time_and_unlike_the_original(
+    tmp_path: Path, mutate: Callable[[Any, Any], Any]
+) -> None:
     original = {path.name: path.read_bytes() for path in BUNDLE.iterdir()}
     changed = 0
     for number in range(20):

@@ -5,6 +5,8 @@ import dataclasses
 import json
 import math
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,7 +52,7 @@ BAD_CLASS_NAMES = {
 
 
 @pytest.mark.parametrize(("names", "message"), BAD_CLASS_NAMES.values(), ids=BAD_CLASS_NAMES.keys())
-def test_class_names_that_are_not_those_of_the_network_are_refused(names, message: str) -> None:
+def test_class_names_that_are_not_those_of_the_network_are_refused(names: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         Usage(class_names=names).check(SIGNATURE, ImageInput.guess(SIGNATURE.inputs[0]))
 
@@ -97,7 +99,9 @@ BAD_NORMALISATIONS = {
 @pytest.mark.parametrize(
     ("name", "dtype", "shape", "message"), BAD_NORMALISATIONS.values(), ids=BAD_NORMALISATIONS.keys()
 )
-def test_a_normalisation_that_does_not_fit_the_input_is_refused(name: str, dtype: str, shape, message: str) -> None:
+def test_a_normalisation_that_does_not_fit_the_input_is_refused(
+    name: str, dtype: str, shape: tuple[Any, ...], message: str
+) -> None:
     tensor = TensorSpec(name=name, dtype=dtype, shape=shape)
     signature = dataclasses.replace(SIGNATURE, inputs=(tensor,))
     usage = Usage(normalisation=Normalisation(std=(0.5, 0.5)))
@@ -164,7 +168,7 @@ def test_names_are_those_of_any_language_and_one_that_hides_something_is_refused
 
 
 @pytest.mark.parametrize("make", BAD.values(), ids=BAD.keys())
-def test_what_cannot_be_is_refused(make) -> None:
+def test_what_cannot_be_is_refused(make: Callable[[], Any]) -> None:
     with pytest.raises(SpecError):
         make()
 

@@ -101,7 +101,19 @@ def web(typed: Path, target: Path) -> None:
     bundle, site = typed / "hypnettorch/bundles/digits", typed / "hypnettorch/site"
     runtime = ROOT / "tests/web/node_modules/onnxruntime-web"
     digits = _digits(bundle, typed / "hypnettorch")
-    command = [sys.executable, "-m", "hnexport", "deploy", "web", bundle, "--out", site, "--force", "--runtime", runtime]
+    command = [
+        sys.executable,
+        "-m",
+        "hnexport",
+        "deploy",
+        "web",
+        bundle,
+        "--out",
+        site,
+        "--force",
+        "--runtime",
+        runtime,
+    ]
     samples = [text for digit in digits for text in ("--sample", str(digit))]
     subprocess.run([*map(str, command), *samples], check=True, stdout=subprocess.DEVNULL)
     with served(site) as address:

@@ -1,8 +1,8 @@
 """Type the tutorials from start to end, in full, each in a fresh folder, and compare what they print with the pages.
 
-    python tools/tutorials.py [PAGE …]               # make tutorials: exit code 1 if something printed differs in kind
-    python tools/tutorials.py [PAGE …] --write       # put what was printed into the pages
-    python tools/tutorials.py --python ENV/bin/python # in another environment, such as one with an installed wheel
+python tools/tutorials.py [PAGE …]               # make tutorials: exit code 1 if something printed differs in kind
+python tools/tutorials.py [PAGE …] --write       # put what was printed into the pages
+python tools/tutorials.py --python ENV/bin/python # in another environment, such as one with an installed wheel
 """
 
 import argparse

@@ -48,7 +48,7 @@ def write_chart(report: BenchReport, path: Path, *, force: bool = False) -> None
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise BenchError("charts need matplotlib: install hnexport[plot]") from error
+        raise BenchError("charts need matplotlib: pip install 'hnexport[plot]'") from error
     names = [contender.name for contender in report.contenders]
     panels = len(report.batch_sizes)
     figure = Figure(figsize=(2.2 + 2.6 * panels, 1.1 + 0.28 * len(names)), layout="constrained")

@@ -307,7 +307,9 @@ def _parsed(path: str, content: bytes) -> Manifest:
     except ReadError as error:
         raise BundleError(f"{path} cannot be read: {error}; build the bundle again or copy it again") from error
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
-        raise BundleError(f"{path} is not the manifest of a bundle: its schema is not {SCHEMA!r}")
+        raise BundleError(
+            f"{path} is not the manifest of a bundle: its schema is not {SCHEMA!r}; give the folder that a build wrote"
+        )
     version = value.get("schema_version")
     if type(version) is not int or version not in READABLE_VERSIONS:  # True and 1.0 are equal to 1
         raise BundleError(

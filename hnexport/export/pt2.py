@@ -24,4 +24,6 @@ def write_pt2(capture: Capture, path: Path) -> None:
     except CaptureError:
         raise
     except Exception as error:
-        raise ExportError(f".pt2 export of {capture.ensemble.name} failed: {error}") from error
+        raise ExportError(
+            f".pt2 export of {capture.ensemble.name} failed, leave pt2 out of the formats: {error}"
+        ) from error

@@ -39,7 +39,9 @@ def write_torchscript(capture: Capture, path: Path) -> None:
     except CaptureError:
         raise
     except Exception as error:
-        raise ExportError(f"TorchScript export of {capture.ensemble.name} failed: {error}") from error
+        raise ExportError(
+            f"TorchScript export of {capture.ensemble.name} failed, leave torchscript out of the formats: {error}"
+        ) from error
 
 
 def save_scripted(program: ExportedProgram, signature: Signature, path: Path) -> None:

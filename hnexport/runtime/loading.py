@@ -65,7 +65,7 @@ def load(
         provider: "auto" takes CUDA where it starts and passes the golden sample, otherwise the CPU; a provider that is
             named is taken or refused, never replaced: "cpu", "cuda", "tensorrt", "directml", "coreml", "migraphx",
             "webgpu", "openvino", "qnn", "tensorrt-rtx", and whatever else onnxruntime has here, built in or from a
-            plugin (docs/runtimes/index.md).
+            plugin (docs/runtimes/providers.md).
         engine: "onnxruntime", or "openvino" (on the CPU; an optional dependency). OpenVINO, and WebGPU
             among the providers, make numbers of a NaN in an input: check inputs before the call where that matters. Ids
             that do not exist are refused, whatever computes.

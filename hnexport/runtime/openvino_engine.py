@@ -195,13 +195,17 @@ class OpenvinoEngine:
             with confined_path(path) as confined:
                 return self._core.read_model(confined, config=dict(config))
         except RuntimeError as error:
-            raise BundleError(f"OpenVINO cannot read {path}: {error}") from error
+            raise BundleError(
+                f"OpenVINO cannot read {path}: {error}; build the bundle again, or choose {_instead()}"
+            ) from error
 
     def _compile(self, model: Any) -> Any:
         try:
             return self._core.compile_model(model, "CPU", self._config)
         except RuntimeError as error:
-            raise BundleError(f"OpenVINO cannot compile {self._path}: {error}") from error
+            raise BundleError(
+                f"OpenVINO cannot compile {self._path}: {error}; build the bundle again, or choose {_instead()}"
+            ) from error
 
 
 class _Requests:

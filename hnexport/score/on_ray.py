@@ -16,6 +16,7 @@ from hnexport.runtime.validation import require_count
 from hnexport.score.options import ScoreOptions
 from hnexport.score.plan import Part
 from hnexport.score.scorer import Job, Scorer
+from hnexport.spelling import spelled
 from hnexport.text import shorten
 
 __all__ = ["RayWorkers", "contents_by_ray", "for_ray"]
@@ -138,7 +139,9 @@ def _start(workers: RayWorkers) -> None:
         except Exception as error:  # it raises bare ones too
             ray.shutdown()
             if not left:
-                raise RuntimeInputError(f"Ray could not be reached: {shorten(error)}") from error
+                address = spelled("the address", "--address")
+                remedy = f"; is it running there? Without {address} one is started here" * (workers.address is not None)
+                raise RuntimeInputError(f"Ray could not be reached: {shorten(error)}{remedy}") from error
         else:
             return
 

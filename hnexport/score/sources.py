@@ -38,7 +38,7 @@ def open_source(path: Path, manifest: Manifest, options: ScoreOptions) -> Source
     if path.suffix.lower() == ".npy":
         return ArrayFile(path, manifest)
     if not path.exists():
-        raise RuntimeInputError(f"{path} does not exist")
+        raise RuntimeInputError(f"{path} does not exist: expected a folder, .parquet, .arrow or .npy")
     raise RuntimeInputError(f"{path} is no data set: expected a folder, .parquet, .arrow or .npy")
 
 

@@ -214,7 +214,11 @@ class Slot:
 
 
 class StoredKind(StrEnum):
-    """What a stored tensor is for."""
+    """What a stored tensor is for.
+
+    `shared` and `member` fill a slot; of a `member` and of an `embedding` the first axis is the member. All others are
+    a hypernetwork's.
+    """
 
     BASIS = "basis"
     BASIS_SCALES = "basis-scales"

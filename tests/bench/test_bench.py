@@ -10,6 +10,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -23,6 +24,7 @@ from hnexport.bench.chart import write_chart
 from hnexport.bench.contenders import CONTENDERS
 from hnexport.bench.inputs import draw_samples
 from hnexport.bench.plain import write_plain
+from hnexport.bench.results import BenchReport
 from hnexport.bench.run import BenchOptions, _Worker, bench
 from hnexport.bench.task import BenchTask
 from hnexport.bundle import read_golden
@@ -35,7 +37,7 @@ QUICK = BenchOptions(batch_sizes=(1, 2), seconds=0.01, least_rounds=3, threads=1
 
 
 @pytest.fixture(scope="module")
-def report(built: Built):
+def report(built: Built) -> BenchReport:
     contenders = (
         "materialised", "generated", "ensemble", "torch", "hypnettorch", "folded", "openvino-materialised",
         "ensemble-materialised", "ensemble-shared"
@@ -43,7 +45,7 @@ def report(built: Built):
     return bench(built.path, dataclasses.replace(QUICK, contenders=contenders))
 
 
-def test_every_contender_is_timed_against_plain_at_every_batch_size(report) -> None:
+def test_every_contender_is_timed_against_plain_at_every_batch_size(report: BenchReport) -> None:
     names = [contender.name for contender in report.contenders]
     assert names[0] == "plain"
     assert set(names) | set(report.not_run) == {
@@ -62,7 +64,7 @@ def test_every_contender_is_timed_against_plain_at_every_batch_size(report) -> N
     assert all(timing.ratio == 1.0 for timing in report.contenders[0].timings)
 
 
-def test_memory_is_of_each_process_and_disk_of_the_files_it_needs(report, built: Built) -> None:
+def test_memory_is_of_each_process_and_disk_of_the_files_it_needs(report: BenchReport, built: Built) -> None:
     sizes = {name: record.size_bytes for name, record in built.manifest.files.items()}
     by_name = {contender.name: contender for contender in report.contenders}
     for contender in report.contenders:
@@ -174,7 +176,7 @@ def test_the_plain_network_holds_constants_only(built: Built, tmp_path: Path) ->
     ],
     ids=["contender", "batch size", "member", "tf32", "bfloat16", "provider"],
 )
-def test_what_cannot_be_benchmarked_is_said(changes, message: str, built: Built) -> None:
+def test_what_cannot_be_benchmarked_is_said(changes: dict[str, Any], message: str, built: Built) -> None:
     if changes.get("provider") == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         changes = {**changes, "provider": "tensorrt"}
     options = dataclasses.replace(QUICK, **{"contenders": (), **changes})
@@ -201,7 +203,7 @@ def test_contenders_run_on_a_gpu(built: Built, graph: bool) -> None:
 
 
 @pytest.mark.parametrize("name", ["chart.svg", "chart.png"])
-def test_the_chart_shows_every_contender(name: str, report, tmp_path: Path) -> None:
+def test_the_chart_shows_every_contender(name: str, report: BenchReport, tmp_path: Path) -> None:
     write_chart(report, tmp_path / name)
     if name.endswith("png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
@@ -212,7 +214,7 @@ def test_the_chart_shows_every_contender(name: str, report, tmp_path: Path) -> N
     assert all(contender.name in comments for contender in report.contenders)
 
 
-def test_a_chart_replaces_a_file_only_if_it_is_told_to(report, tmp_path: Path) -> None:
+def test_a_chart_replaces_a_file_only_if_it_is_told_to(report: BenchReport, tmp_path: Path) -> None:
     path = tmp_path / "chart.svg"
     path.write_text("precious")
     with pytest.raises(BenchError, match="exists: choose another path, or give force=True to replace it"):
@@ -235,7 +237,7 @@ def test_a_chart_that_would_replace_a_file_is_refused_before_the_work(built: Bui
     assert (tmp_path / "chart.svg").read_text() == "precious"
 
 
-def children(process):
+def children(process: subprocess.Popen[bytes]) -> list[str]:
     """Process numbers of a process's children."""
     return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8").split()
 
@@ -268,7 +270,7 @@ def test_a_number_of_threads_that_cannot_be_is_refused(threads: int, tmp_path: P
     assert "is not in the range 1<=x<=4096" in done.output
 
 
-def test_a_chart_of_another_kind_is_refused(report, tmp_path: Path) -> None:
+def test_a_chart_of_another_kind_is_refused(report: BenchReport, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"name the chart .svg or .png"):
         write_chart(report, tmp_path / "chart.gif")
 

@@ -21,7 +21,7 @@ LISTS = ("reader", "cnn", "pixels", "regressor")
 SINGLE = ("plain", "materialised", "generated", "openvino-plain", "openvino-materialised", "openvino-generated")
 
 
-def task(name, folder):
+def task(name: str, folder: Path) -> BenchTask:
     bundle = built_list(name).path
     manifest = read_manifest(bundle)
     write_plain(bundle, manifest, 1, folder)

@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.strategies import DataObject
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from shared import Built
@@ -22,7 +26,7 @@ KEY = "hnexport.golden"
 IMAGE, LOGITS, EAGER, NOISE = "input.image", "output.logits", "eager.logits", "noise.logits"
 
 
-def edit_golden(folder, edit) -> None:
+def edit_golden(folder: Path, edit: Callable[[Any, Any], Any] | Callable[[Any, Any], None]) -> None:
     path = folder / "golden.safetensors"
     with safe_open(path, framework="numpy") as file:
         described = json.loads(file.metadata()[KEY])
@@ -33,13 +37,13 @@ def edit_golden(folder, edit) -> None:
     )
 
 
-def without_images(tensors, described) -> None:
+def without_images(tensors: dict[str, NDArray[Any]], described: dict[str, Any]) -> None:
     tensors[IMAGE] = tensors[IMAGE][:0]
     tensors.update({name: tensors[name][:, :0] for name in (LOGITS, EAGER, NOISE)})
     described["kinds"] = []
 
 
-def without_members(tensors, described) -> None:
+def without_members(tensors: dict[str, NDArray[Any]], described: dict[str, Any]) -> None:
     tensors.update({name: tensors[name][:0] for name in ("members", LOGITS, EAGER, NOISE)})
 
 
@@ -85,7 +89,7 @@ def test_golden_samples_that_do_not_fit_the_manifest_are_refused(bundle: Path, n
 
 
 def test_one_image_of_one_member_is_enough(bundle: Path) -> None:
-    def edit(tensors, described) -> None:
+    def edit(tensors: dict[str, NDArray[Any]], described: dict[str, Any]) -> None:
         tensors.update({"members": tensors["members"][2:], IMAGE: tensors[IMAGE][:1]})
         tensors.update({name: tensors[name][2:, :1] for name in (LOGITS, EAGER, NOISE)})
         described["kinds"] = described["kinds"][:1]
@@ -122,7 +126,7 @@ def test_a_header_that_promises_too_much_is_refused(bundle: Path, name: str) -> 
 @given(st.data())
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_value_in_the_header_gives_golden_samples_or_a_bundle_error(
-    built: Built, tmp_path_factory: pytest.TempPathFactory, data
+    built: Built, tmp_path_factory: pytest.TempPathFactory, data: DataObject
 ) -> None:
     source = (built.path / "golden.safetensors").read_bytes()
     size = int.from_bytes(source[:8], "little")

@@ -4,6 +4,7 @@ import json
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,7 +107,7 @@ def test_the_digest_is_the_folders(built: Built, files: dict[str, bytes]) -> Non
     ],
     ids=["empty", "text", "no name", "another manifest"],
 )
-def test_what_is_no_bundle_is_refused(given, message: str) -> None:
+def test_what_is_no_bundle_is_refused(given: dict[Any, Any], message: str) -> None:
     with pytest.raises(BundleError, match=message):
         load_bundle(given)
 

@@ -3,12 +3,15 @@
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bundles import small_bundle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.strategies import DataObject
 from shared import Built, built_list
 from strategies import json_values
 
@@ -37,7 +40,7 @@ PLACES = (
 )
 
 
-def change(bundle, edit) -> None:
+def change(bundle: Path, edit: Any) -> None:
     path = bundle / "manifest.json"
     value = json.loads(path.read_text())
     edit(value)
@@ -70,27 +73,27 @@ TRAINED = {
 }
 
 
-def trained(**changes):
+def trained(**changes: Any) -> Callable[[Any], Any]:
     return lambda m: m.update(as_trained={**TRAINED, **changes})
 
 
-def tempered(**changes):
+def tempered(**changes: str | float) -> Callable[[Any], Any]:
     found = {"output": "logits", "value": 2.0, "rows": 9, "source": "sha256:" + "0" * 64}
     return lambda m: m.update(temperature={**found, **changes})
 
 
-def stopping(**changes):
+def stopping(**changes: Any) -> Callable[[Any], Any]:
     found = {"order": [0, 1, 2], "confidence": 0.9, "least": 1, "precision": "float32", "members": 1.5}
     found |= {"rows": 9, "level": 0.95, "source": "sha256:" + "0" * 64, "max_accuracy_drop": 0.005}
     found |= changes
     return lambda m: m.update(anytime={name: value for name, value in found.items() if value is not None})
 
 
-def used(**changes):
+def used(**changes: Any) -> Callable[[Any], Any]:
     return lambda m: m.update(usage={**to_json(SAID), **changes})
 
 
-def pictures(**changes):
+def pictures(**changes: Any) -> Any:
     return used(normalisation={**to_json(SAID.normalisation), **changes})
 
 
@@ -200,7 +203,9 @@ def pictures(**changes):
         pytest.param(lambda m: m["slots"].extend(m["slots"] * 9000), "is larger than 16777216", id="slots"),
     ],
 )
-def test_a_manifest_that_is_not_valid_is_refused_with_the_reason(bundle: Path, edit, message: str) -> None:
+def test_a_manifest_that_is_not_valid_is_refused_with_the_reason(
+    bundle: Path, edit: Callable[[Any], Any], message: str
+) -> None:
     change(bundle, edit)
     with pytest.raises(BundleError, match=message):
         read_manifest(bundle)
@@ -219,7 +224,9 @@ def test_a_manifest_that_is_not_valid_is_refused_with_the_reason(bundle: Path, e
         ),
     ],
 )
-def test_a_manifest_of_modules_that_is_not_valid_is_refused_with_the_reason(tmp_path: Path, edit, message: str) -> None:
+def test_a_manifest_of_modules_that_is_not_valid_is_refused_with_the_reason(
+    tmp_path: Path, edit: Callable[[Any], Any], message: str
+) -> None:
     value = to_json(read_manifest(built_list("cnn").path))
     edit(value)
     (tmp_path / "manifest.json").write_text(json.dumps(value))
@@ -275,7 +282,7 @@ def _stacked() -> dict:
         pytest.param(lambda t: t["stored"].append(t["stored"][1]), "a name stands twice", id="stored twice"),
     ],
 )
-def test_tables_that_contradict_each_other_are_refused(built: Built, edit, message: str) -> None:
+def test_tables_that_contradict_each_other_are_refused(built: Built, edit: Callable[[Any], Any], message: str) -> None:
     tables = _stacked()
     check_tables(_with_tables(built.manifest, tables))
     edit(tables)
@@ -331,7 +338,7 @@ def test_odd_json_is_refused(bundle: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)], ids=range(3))
-def test_a_manifest_that_is_no_file_is_refused_without_waiting(bundle: Path, make) -> None:
+def test_a_manifest_that_is_no_file_is_refused_without_waiting(bundle: Path, make: Callable[..., Any]) -> None:
     (bundle / "manifest.json").unlink()
     make(bundle / "manifest.json")
     with pytest.raises(BundleError, match="expected a regular file"):
@@ -340,7 +347,7 @@ def test_a_manifest_that_is_no_file_is_refused_without_waiting(bundle: Path, mak
 
 @given(data=st.data())
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
-def test_any_value_in_any_place_gives_a_manifest_or_a_bundle_error(built: Built, data) -> None:
+def test_any_value_in_any_place_gives_a_manifest_or_a_bundle_error(built: Built, data: DataObject) -> None:
     """The manifest with one value replaced, at any depth."""
     folder = built.path
     value = json.loads((folder / "manifest.json").read_text(encoding="utf-8")) | {"usage": to_json(SAID)}

@@ -3,7 +3,9 @@
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -19,7 +21,7 @@ from hnexport.parity.locate import locate
 from hnexport.runtime import load
 
 
-def as_hub(bundle, root):
+def as_hub(bundle: Path, root: Path) -> Path:
     """`snapshots/abc/NAME -> ../../blobs/HASH`."""
     folder, store = root / "snapshots" / "abc", root / "blobs"
     folder.mkdir(parents=True)
@@ -31,7 +33,7 @@ def as_hub(bundle, root):
     return folder
 
 
-def with_weights_elsewhere(bundle, root):
+def with_weights_elsewhere(bundle: Path, root: Path) -> Path:
     folder = Path(shutil.copytree(bundle, root / "bundle"))
     (root / "store").mkdir()
     (folder / "weights.bin").rename(root / "store" / "w")
@@ -39,7 +41,7 @@ def with_weights_elsewhere(bundle, root):
     return folder
 
 
-def as_hard_links(bundle, root):
+def as_hard_links(bundle: Path, root: Path) -> Any:
     shutil.copytree(bundle, root / "first")
     (root / "second").mkdir()
     for path in (root / "first").iterdir():
@@ -51,17 +53,17 @@ LAYOUTS = {"hub": as_hub, "weights elsewhere": with_weights_elsewhere, "hard lin
 
 
 @pytest.fixture(params=LAYOUTS)
-def rearranged(request: pytest.FixtureRequest, built: Built, tmp_path: Path):
+def rearranged(request: pytest.FixtureRequest, built: Built, tmp_path: Path) -> Any:
     return LAYOUTS[request.param](built.path, tmp_path)
 
 
-def test_every_artifact_is_verified_wherever_files_lie(rearranged) -> None:
+def test_every_artifact_is_verified_wherever_files_lie(rearranged: Path) -> None:
     report = verify(rearranged, VerifyOptions(members=(1,), batch_sizes=(1, 2), provider="cpu"))
     assert report.passed
     assert {"onnx", "onnx-materialised", "onnx-ensemble"} <= {artifact.artifact for artifact in report.artifacts}
 
 
-def test_a_graph_is_walked_wherever_files_lie(rearranged) -> None:
+def test_a_graph_is_walked_wherever_files_lie(rearranged: Path) -> None:
     assert locate(rearranged, "onnx", member=2).first is None
 
 
@@ -70,7 +72,7 @@ def test_a_graph_is_walked_wherever_files_lie(rearranged) -> None:
     [{"strategy": "materialised"}, {"strategy": "generated"}, {"engine": "openvino"}],
     ids=lambda options: next(iter(options.values())),
 )
-def test_the_runtime_loads_wherever_files_lie(rearranged, options: dict[str, str]) -> None:
+def test_the_runtime_loads_wherever_files_lie(rearranged: Path, options: dict[str, str]) -> None:
     golden = read_golden(rearranged)
     logits = load(rearranged, provider="cpu", checksums="always", **options).predict(golden.inputs["image"], member=1)
     np.testing.assert_allclose(logits, golden.outputs["logits"][1], rtol=1e-3, atol=1e-4)
@@ -103,7 +105,7 @@ def test_a_symlink_to_other_bytes_is_damage(built: Built, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)], ids=range(3))
-def test_a_listed_file_that_is_no_file_is_refused_without_waiting(bundle: Path, make) -> None:
+def test_a_listed_file_that_is_no_file_is_refused_without_waiting(bundle: Path, make: Callable[[Path], object]) -> None:
     (bundle / "weights.bin").unlink()
     make(bundle / "weights.bin")
     manifest = read_manifest(bundle)

@@ -1,6 +1,7 @@
 """What a bundle is, in numbers, from its tables alone."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 from fixture_types import MakeSpec
@@ -17,7 +18,9 @@ from hnexport.spec import HypernetSpec, Slot, Source, StoredKind, StoredTensor, 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("settings", [{}, {"hidden_layers": (3,), "bias": True}], ids=["linear", "hidden"])
-def test_counts_from_the_tables_are_those_of_the_chunk_plan(make_spec: MakeSpec, recipe: str, settings) -> None:
+def test_counts_from_the_tables_are_those_of_the_chunk_plan(
+    make_spec: MakeSpec, recipe: str, settings: dict[str, Any]
+) -> None:
     hypernet = HypernetSpec(**settings) if Source.GENERATED in RECIPES[recipe].sources else None
     spec = make_spec(recipe=RECIPES[recipe], hypernet=hypernet)
     found, plan = weight_summary(spec), plan_chunks(spec)

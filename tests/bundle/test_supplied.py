@@ -1,7 +1,9 @@
 """A reader that writes `member.bin` by the manifest alone gets the member's numbers, or the bundle is refused."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from shared import Built, built_list
@@ -34,7 +36,7 @@ def test_bundles_of_every_version_are_supplied_in_the_order_that_their_manifests
         pytest.param(lambda names: (), "supplied and the graph differ", id="none"),
     ],
 )
-def test_another_list_of_supplied_tensors_is_refused(built: Built, change, message: str) -> None:
+def test_another_list_of_supplied_tensors_is_refused(built: Built, change: Callable[[Any], Any], message: str) -> None:
     onnx = dataclasses.replace(built.manifest.onnx, supplied=tuple(change(built.manifest.onnx.supplied)))
     with pytest.raises(BundleError, match=rf"network\.onnx: .*{message}"):
         check_supplied(built.path, dataclasses.replace(built.manifest, onnx=onnx))

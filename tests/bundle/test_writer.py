@@ -5,8 +5,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import pytest
 
@@ -18,11 +19,11 @@ from hnexport.publishing import Contents, Rules, check_place
 SCHEMA = "hnexport-bundle"
 
 
-def names(folder):
+def names(folder: Path) -> list[Any]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def write_bundle(folder, content="old", version=1, **files):
+def write_bundle(folder: Path, content: str = "old", version: int = 1, **files: Any) -> Path:
     """A folder that is a bundle by its manifest's schema."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {"weights.bin": content, **files}
@@ -33,7 +34,7 @@ def write_bundle(folder, content="old", version=1, **files):
     return folder
 
 
-def replace(target, text="new") -> None:
+def replace(target: Path, text: str = "new") -> None:
     """As a forced build does."""
     with staged_folder(target, bundle_rules(force=True)) as folder:
         write_bundle(folder, text)
@@ -126,7 +127,9 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("add", FOREIGN.values(), ids=FOREIGN)
-def test_force_refuses_a_bundle_with_something_that_its_manifest_does_not_list(tmp_path: Path, add) -> None:
+def test_force_refuses_a_bundle_with_something_that_its_manifest_does_not_list(
+    tmp_path: Path, add: Callable[[Any], Any]
+) -> None:
     target = write_bundle(tmp_path / "bundle")
     before = set(names(target))
     add(target)
@@ -149,7 +152,7 @@ def test_force_refuses_a_bundle_with_something_that_its_manifest_does_not_list(t
     ],
     ids=["another version", "a file is missing", "a file is damaged"],
 )
-def test_a_damaged_bundle_is_still_ours_to_replace(tmp_path: Path, damage) -> None:
+def test_a_damaged_bundle_is_still_ours_to_replace(tmp_path: Path, damage: Callable[[Any], Any]) -> None:
     target = write_bundle(tmp_path / "bundle")
     damage(target)
     replace(target)
@@ -181,7 +184,7 @@ def test_what_a_model_hub_added_is_carried_over(tmp_path: Path) -> None:
     assert names(tmp_path) == ["bundle"]
 
 
-def write_with_card(target, text) -> None:
+def write_with_card(target: Path, text: str) -> None:
     """As a forced build does whose bundle has a card of its own."""
     with staged_folder(target, bundle_rules(force=True)) as folder:
         write_bundle(folder, text)

@@ -48,7 +48,9 @@ def arrays(outputs: Any, names: list[str]) -> list[np.ndarray]:
 
 
 @pytest.fixture(params=KINDS)
-def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def folder(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, tuple[str, ...]]:
     """A copy of a bundle, with a card, in the way a reader has it."""
     source, libraries = KINDS[request.param]
     folder = Path(shutil.copytree(source(), tmp_path / "bundle"))
@@ -63,7 +65,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     return folder, libraries
 
 
-def test_the_python_blocks_run_and_compute_what_pytorch_computes(folder) -> None:
+def test_the_python_blocks_run_and_compute_what_pytorch_computes(folder: tuple[Path, tuple[str, ...]]) -> None:
     folder, libraries = folder
     manifest = read_identified(folder).manifest
     golden, names = read_golden(folder, manifest), [output.name for output in manifest.outputs]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from typing import Any
 
 import pytest
 import yaml
@@ -34,18 +35,18 @@ MEASURED = Measured(
 )
 
 
-def metadata(card):
+def metadata(card: str) -> Any:
     """The metadata, as PyYAML reads it; hubs read it likewise."""
     head = re.match(r"---\n(.*?)\n---\n\n# ", card, re.DOTALL)
     return yaml.safe_load(head[1])
 
 
-def rendered(card):
+def rendered(card: str) -> Any:
     body = card.split("\n---\n", 1)[1]
     return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(body)
 
 
-def changed(built, **changes):
+def changed(built: Built, **changes: Any) -> str:
     shapes = {tensor.name: (1, 3, 8, 8) for tensor in built.manifest.inputs[1:]}
     return card_text(Identified(manifest=dataclasses.replace(built.manifest, **changes), digest=built.digest), shapes)
 
@@ -107,7 +108,7 @@ def test_conditions_are_named_and_make_a_hypernetwork() -> None:
         ("LicenseRef-Acme", {"license": "other", "license_name": "licenseref-acme"}),
     ],
 )
-def test_a_licence_is_called_as_hubs_call_it(built: Built, given: str | None, expected) -> None:
+def test_a_licence_is_called_as_hubs_call_it(built: Built, given: str | None, expected: dict[str, Any]) -> None:
     card = changed(built, usage=Usage(license=given))
     found = metadata(card)
     assert {key: value for key, value in found.items() if key.startswith("license")} == expected

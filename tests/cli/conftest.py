@@ -16,8 +16,8 @@ from zygote import Done, Zygote
 def hnexport(zygote: Zygote, tmp_path: Path) -> Hnexport:
     """Run `hnexport ARGS` in a process of its own, in an empty folder.
 
-    JSON that it prints is held against its schema. A `fresh` one, and one with options of `subprocess`, is a new
-    interpreter; otherwise it is forked, see `zygote`.
+    A `fresh` one, and one with options of `subprocess`, is a new interpreter; otherwise it is forked, see `zygote`, and
+    JSON that it prints is held against its schema.
     """
 
     def run(*arguments: object, fresh: bool = False, **options: Any) -> "Done | subprocess.CompletedProcess[str]":

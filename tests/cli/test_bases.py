@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ BANKS = LatePhase(
 
 
 @pytest.fixture
-def data(tmp_path: Path):
+def data(tmp_path: Path) -> Path:
     random = np.random.default_rng(0)
     images = random.normal(size=(40, 3, 8, 8)).astype(np.float32)
     np.savez(tmp_path / "held-out.npz", image=images, label=random.integers(0, 10, 40))
@@ -36,13 +37,13 @@ def data(tmp_path: Path):
     return tmp_path / "held-out.npz"
 
 
-def left(folder):
+def left(folder: Path) -> list[Any]:
     """What a command left behind."""
     return sorted(path.name for path in folder.iterdir() if path.suffix not in (".npz", ".pt"))
 
 
 def test_integers_are_built_within_every_limit_and_what_they_change_is_told(
-    hnexport: Hnexport, data, tmp_path: Path
+    hnexport: Hnexport, data: Path, tmp_path: Path
 ) -> None:
     limits = ("--max-logit-change", 1, "--max-accuracy-drop", 0.5, "--min-agreement", 0.5)
     done = hnexport(*SMALL, "--bases", "int4", "--judge-on", data, *limits)
@@ -77,7 +78,7 @@ TOO_MUCH = {
 
 @pytest.mark.parametrize("name", TOO_MUCH)
 def test_rounding_that_changes_more_than_is_allowed_is_another_answer_and_leaves_nothing(
-    hnexport: Hnexport, data, tmp_path: Path, name: str
+    hnexport: Hnexport, data: Path, tmp_path: Path, name: str
 ) -> None:
     limits, message = TOO_MUCH[name]
     done = hnexport(*SMALL, "--bases", "int4", *limits)
@@ -99,7 +100,7 @@ MISUSED = {
 
 @pytest.mark.parametrize("name", MISUSED)
 def test_limits_that_cannot_be_judged_are_refused_before_anything_is_written(
-    hnexport: Hnexport, data, tmp_path: Path, name: str
+    hnexport: Hnexport, data: Path, tmp_path: Path, name: str
 ) -> None:
     options, message = MISUSED[name]
     done = hnexport(*SMALL, *options)
@@ -110,7 +111,7 @@ def test_limits_that_cannot_be_judged_are_refused_before_anything_is_written(
 
 @pytest.mark.parametrize("kind", ["hypnettorch", "late-phase"])
 def test_a_checkpoint_is_converted_to_integers_and_says_what_building_it_so_says(
-    hnexport: Hnexport, data, tmp_path: Path, kind: str
+    hnexport: Hnexport, data: Path, tmp_path: Path, kind: str
 ) -> None:
     """From other code to rounded weights in one step; a bundle that is built of these has the same."""
     made = trained(Case(n=1, k=1, in_shape=(8, 8, 3))).state_dicts() if kind == "hypnettorch" else BANKS.state_dict()

@@ -3,6 +3,8 @@
 import importlib.util
 import json
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,12 +86,12 @@ ROW = ("--input", "input=float32[batch,6]")
 
 
 @pytest.fixture
-def train(tmp_path: Path):
+def train(tmp_path: Path) -> Path:
     (tmp_path / "train.py").write_text(SOURCE)
     return tmp_path
 
 
-def test_a_list_of_modules_with_arguments(hnexport: Hnexport, train) -> None:
+def test_a_list_of_modules_with_arguments(hnexport: Hnexport, train: Path) -> None:
     done = hnexport(
         *("build", "--from", "train.py:networks", "--arg", "count=3", "--arg", "width=5", *ROW),
         *("--output", "logits=logits", "--formats", "onnx", "--out", "here"),
@@ -101,7 +103,7 @@ def test_a_list_of_modules_with_arguments(hnexport: Hnexport, train) -> None:
     assert {slot.name: slot.shape for slot in manifest.slots}["0.weight"] == (5, 6)
 
 
-def test_a_recipe_with_members_a_seed_and_half_bases(hnexport: Hnexport, train) -> None:
+def test_a_recipe_with_members_a_seed_and_half_bases(hnexport: Hnexport, train: Path) -> None:
     done = hnexport(
         *("build", "--from", "train:recipe", "--members", 4, "--seed", 7, *ROW, "--bases", "float16"),
         *("--formats", "onnx", "--json"),
@@ -116,7 +118,7 @@ def test_a_recipe_with_members_a_seed_and_half_bases(hnexport: Hnexport, train) 
     assert hnexport("verify", value["bundle"]).returncode == 0
 
 
-def test_a_conditional_module_says_what_it_is(hnexport: Hnexport, train) -> None:
+def test_a_conditional_module_says_what_it_is(hnexport: Hnexport, train: Path) -> None:
     done = hnexport(
         *("build", "--from", "train.py:conditional", "--members", 3, "--input", "row=float32[batch,6]"),
         *("--formats", "onnx"),
@@ -125,13 +127,13 @@ def test_a_conditional_module_says_what_it_is(hnexport: Hnexport, train) -> None
     assert "captured as it is: it generates its weights in every call" in done.stdout
 
 
-def test_an_ensemble_is_built_as_it_is(hnexport: Hnexport, train) -> None:
+def test_an_ensemble_is_built_as_it_is(hnexport: Hnexport, train: Path) -> None:
     done = hnexport("build", "--from", "train.py:ensemble", "--formats", "onnx")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "bundles/mine"
 
 
-def test_samples_are_what_is_verified_with(hnexport: Hnexport, train) -> None:
+def test_samples_are_what_is_verified_with(hnexport: Hnexport, train: Path) -> None:
     tokens = np.random.default_rng(0).integers(0, 1000, (5, 7))
     save_file({"tokens": tokens}, train / "texts.safetensors")
     done = hnexport(
@@ -143,7 +145,7 @@ def test_samples_are_what_is_verified_with(hnexport: Hnexport, train) -> None:
     assert set(golden.kinds) == {"given"}
 
 
-def test_integers_stay_in_their_range(hnexport: Hnexport, train) -> None:
+def test_integers_stay_in_their_range(hnexport: Hnexport, train: Path) -> None:
     done = hnexport(
         *("build", "--from", "train.py:texts", "--input", "tokens=int64[batch,16]:0..999", "--out", "b"),
         *("--formats", "onnx"),
@@ -153,7 +155,7 @@ def test_integers_stay_in_their_range(hnexport: Hnexport, train) -> None:
     assert (tokens.min(), tokens.max()) == (0, 999)
 
 
-def test_the_users_error_is_shown_with_its_place_and_apart_from_ours(hnexport: Hnexport, train) -> None:
+def test_the_users_error_is_shown_with_its_place_and_apart_from_ours(hnexport: Hnexport, train: Path) -> None:
     done = hnexport("build", "--from", "train.py:fails")
     assert done.returncode == 2
     assert done.stderr.startswith(
@@ -163,7 +165,7 @@ def test_the_users_error_is_shown_with_its_place_and_apart_from_ours(hnexport: H
     assert "fault of hnexport" not in done.stderr
 
 
-def test_what_cannot_be_captured_is_refused_in_a_few_lines_with_the_users_own(hnexport: Hnexport, train) -> None:
+def test_what_cannot_be_captured_is_refused_in_a_few_lines_with_the_users_own(hnexport: Hnexport, train: Path) -> None:
     done = hnexport("build", "--from", "train.py:branches", "--input", "row=float32[batch,6]")
     assert done.returncode == 2
     assert "a branch or size depends on a tensor's values" in " ".join(done.stderr.split())
@@ -173,7 +175,7 @@ def test_what_cannot_be_captured_is_refused_in_a_few_lines_with_the_users_own(hn
     assert done.stdout == ""
 
 
-def test_what_a_factory_prints_does_not_stand_in_the_json(hnexport: Hnexport, train) -> None:
+def test_what_a_factory_prints_does_not_stand_in_the_json(hnexport: Hnexport, train: Path) -> None:
     done = hnexport("build", "--from", "train.py:talks", *ROW, "--formats", "onnx", "--out", "b", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["bundle"] == "b"
@@ -193,19 +195,21 @@ def test_what_a_factory_prints_does_not_stand_in_the_json(hnexport: Hnexport, tr
         (("train.py:networks", "--samples", "none.safetensors"), "--samples none.safetensors: no safetensors file"),
     ],
 )
-def test_what_does_not_go_together_is_said(arguments, message: str, hnexport: Hnexport, train) -> None:
+def test_what_does_not_go_together_is_said(
+    arguments: tuple[Any, ...], message: str, hnexport: Hnexport, train: Path
+) -> None:
     done = hnexport("build", "--from", *arguments)
     assert done.returncode == 2
     assert message in " ".join(done.stderr.split())
 
 
-def test_what_belongs_to_a_factory_needs_one(hnexport: Hnexport, train) -> None:
+def test_what_belongs_to_a_factory_needs_one(hnexport: Hnexport, train: Path) -> None:
     done = hnexport("build", "--members", 2, *ROW)
     assert done.returncode == 2
     assert "--input goes with --from" in done.stderr
 
 
-def test_samples_of_other_inputs_are_refused(hnexport: Hnexport, train) -> None:
+def test_samples_of_other_inputs_are_refused(hnexport: Hnexport, train: Path) -> None:
     save_file({"tokens": np.zeros((2, 7), np.int64), "mask": np.zeros((2, 7), bool)}, train / "s.safetensors")
     done = hnexport(
         *("build", "--from", "train.py:texts", "--samples", "s.safetensors", "--input", "tokens=int64[batch,7]:0..9")
@@ -221,7 +225,7 @@ def test_samples_of_other_inputs_are_refused(hnexport: Hnexport, train) -> None:
     assert "the samples of tokens are int32 [2, 7], --input says int64 [batch, 8]" in said
 
 
-def test_what_was_not_trained_is_not_published(hnexport: Hnexport, train) -> None:
+def test_what_was_not_trained_is_not_published(hnexport: Hnexport, train: Path) -> None:
     rows = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
     save_file({"input.input": rows, "output.output": np.zeros((2, 4, 3), np.float32)}, train / "r.safetensors")
     done = hnexport("build", "--from", "train.py:networks", *ROW, "--reference", "r.safetensors", "--out", "b")
@@ -231,7 +235,7 @@ def test_what_was_not_trained_is_not_published(hnexport: Hnexport, train) -> Non
     assert not (train / "b").exists()
 
 
-def test_a_recipe_with_a_checkpoint_is_compared_with_what_was_trained(hnexport: Hnexport, train) -> None:
+def test_a_recipe_with_a_checkpoint_is_compared_with_what_was_trained(hnexport: Hnexport, train: Path) -> None:
     module = trained(train)
     ensemble = Ensemble.from_recipe(*module.recipe(), members=3, example_inputs=torch.zeros(1, 6), seed=1)
     rows = torch.randn(4, 6, generator=torch.Generator().manual_seed(2))
@@ -250,7 +254,7 @@ def test_a_recipe_with_a_checkpoint_is_compared_with_what_was_trained(hnexport: 
     assert line in " ".join(hnexport("inspect", "b").stdout.split())
 
 
-def test_a_file_that_is_no_reference_is_answered_with_how_to_write_one(hnexport: Hnexport, train) -> None:
+def test_a_file_that_is_no_reference_is_answered_with_how_to_write_one(hnexport: Hnexport, train: Path) -> None:
     torch.save({"row": torch.zeros(2, 6)}, train / "r.pt")
     done = hnexport("build", "--from", "train.py:networks", *ROW, "--reference", "r.pt", "--out", "b")
     assert done.returncode == 2
@@ -259,7 +263,7 @@ def test_a_file_that_is_no_reference_is_answered_with_how_to_write_one(hnexport:
     assert not (train / "b").exists()
 
 
-def trained(folder):
+def trained(folder: Path) -> ModuleType:
     """What the file says, as a module."""
     spec = importlib.util.spec_from_file_location("trained", folder / "train.py")
     module = importlib.util.module_from_spec(spec)
@@ -267,7 +271,7 @@ def trained(folder):
     return module
 
 
-def test_what_was_trained_is_said_by_the_build_and_by_inspect(hnexport: Hnexport, train) -> None:
+def test_what_was_trained_is_said_by_the_build_and_by_inspect(hnexport: Hnexport, train: Path) -> None:
     rows = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
     outputs = np.stack([network(torch.from_numpy(rows)).detach().numpy() for network in trained(train).networks()])
     save_file({"input.input": rows, "output.output": outputs}, train / "r.safetensors")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,14 +46,16 @@ BUILD = ("build", "--from", "train.py:make", "--input", "row=float32[batch,6]", 
 
 
 @pytest.fixture
-def train(tmp_path: Path):
+def train(tmp_path: Path) -> dict[Any, Any]:
     (tmp_path / "train.py").write_text(SOURCE)
     scope = {}
     exec(SOURCE, scope)
     return scope
 
 
-def test_networks_are_built_verified_shown_and_predicted_with(hnexport: Hnexport, train, tmp_path: Path) -> None:
+def test_networks_are_built_verified_shown_and_predicted_with(
+    hnexport: Hnexport, train: dict[Any, Any], tmp_path: Path
+) -> None:
     hnet, mnet = train["networks"]()
     rows = torch.randn(5, 6, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -83,7 +86,9 @@ def test_networks_are_built_verified_shown_and_predicted_with(hnexport: Hnexport
     assert json.loads(done.stdout)
 
 
-def test_other_outputs_than_the_trained_ones_are_not_published(hnexport: Hnexport, train, tmp_path: Path) -> None:
+def test_other_outputs_than_the_trained_ones_are_not_published(
+    hnexport: Hnexport, train: dict[Any, Any], tmp_path: Path
+) -> None:
     rows = torch.randn(4, 6)
     save_file({"input.row": rows, "output.logits": torch.zeros(3, 4, 3)}, tmp_path / "trained.safetensors")
     done = hnexport(*BUILD, "--out", "b", "--reference", "trained.safetensors")

@@ -4,11 +4,12 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from diabetes import TrainedRegressors, held_out
 from digits import TrainedDigits, splits
 from shared import Built, built_kind
@@ -19,23 +20,23 @@ from hnexport.cli.main import cli
 OLD = Path(__file__).parents[1] / "data/bundle-v1"
 
 
-def run(*arguments):
+def run(*arguments: Path | str) -> Result:
     return CliRunner().invoke(cli, ["card", *map(str, arguments)])
 
 
-def metadata(path):
+def metadata(path: Path) -> Any:
     return yaml.safe_load(re.match(r"---\n(.*?)\n---\n", path.read_text(encoding="utf-8"), re.DOTALL)[1])
 
 
 @pytest.fixture
-def digits(tmp_path: Path):
+def digits(tmp_path: Path) -> Path:
     """A copy of the bundle, and data to test it with."""
     tested, source = splits()[2], built_kind("digits", TrainedDigits()).path
     np.savez(tmp_path / "test.npz", input=tested.images, label=tested.labels)
     return shutil.copytree(source, tmp_path / "bundle")
 
 
-def evaluated(bundle, data, *options):
+def evaluated(bundle: Path, data: Path, *options: str) -> Path:
     done = CliRunner().invoke(cli, ["evaluate", str(bundle), str(data), "--json", "--provider", "cpu", *options])
     assert done.exit_code == 0, done.output
     path = data.with_suffix(".json")
@@ -90,7 +91,7 @@ def test_another_digest_is_refused(built: Built) -> None:
     assert (done.exit_code, "sha256:000" in done.output) == (2, True)
 
 
-def test_an_evaluation_comes_into_the_card(digits, tmp_path: Path) -> None:
+def test_an_evaluation_comes_into_the_card(digits: Path, tmp_path: Path) -> None:
     path = evaluated(digits, tmp_path / "test.npz", "--runtimes", "onnx")
     found = json.loads(path.read_text())
     path.write_text(json.dumps(found | {"derived": "sha256:" + "0" * 64}))  # as with --out
@@ -120,7 +121,9 @@ def test_an_evaluation_of_a_value_comes_into_the_card(tmp_path: Path) -> None:
     assert entry["results"][0]["metrics"][0]["value"] == pytest.approx(rmse, abs=1e-6)
 
 
-def test_an_evaluation_of_another_bundle_and_what_is_none_are_refused(built: Built, digits, tmp_path: Path) -> None:
+def test_an_evaluation_of_another_bundle_and_what_is_none_are_refused(
+    built: Built, digits: Path, tmp_path: Path
+) -> None:
     path = evaluated(digits, tmp_path / "test.npz")
     before = (built.path / "README.md").read_bytes()
     done = run(built.path, "--evaluation", path)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,11 +29,11 @@ PLAIN = ("--mean", "0", "--std", "1")
 
 
 @pytest.fixture
-def runtime(tmp_path: Path):
+def runtime(tmp_path: Path) -> Path:
     return runtime_package(tmp_path / "onnxruntime-web")
 
 
-def test_a_site_is_written_and_its_weight_is_said(hnexport: Hnexport, runtime, tmp_path: Path) -> None:
+def test_a_site_is_written_and_its_weight_is_said(hnexport: Hnexport, runtime: Path, tmp_path: Path) -> None:
     done = hnexport("deploy", "web", small_bundle("hypernet"), *PLAIN, "--out", "site", "--runtime", runtime)
     assert done.returncode == 0, done.stderr
     first, second, third, fourth, last = done.stdout.splitlines()
@@ -44,7 +45,7 @@ def test_a_site_is_written_and_its_weight_is_said(hnexport: Hnexport, runtime, t
     assert (tmp_path / "site" / "index.html").exists()
 
 
-def test_a_site_that_is_there_is_replaced_with_force_alone(hnexport: Hnexport, runtime) -> None:
+def test_a_site_that_is_there_is_replaced_with_force_alone(hnexport: Hnexport, runtime: Path) -> None:
     command = ["deploy", "web", small_bundle("hypernet"), *PLAIN, "--out", "site", "--runtime", runtime]
     assert hnexport(*command).returncode == 0
     done = hnexport(*command)
@@ -53,14 +54,14 @@ def test_a_site_that_is_there_is_replaced_with_force_alone(hnexport: Hnexport, r
     assert hnexport(*command, "--force").returncode == 0
 
 
-def test_a_network_that_the_page_cannot_show_is_refused(hnexport: Hnexport, runtime) -> None:
+def test_a_network_that_the_page_cannot_show_is_refused(hnexport: Hnexport, runtime: Path) -> None:
     done = hnexport("deploy", "web", written("list of encoders").folder, "--out", "site", "--runtime", runtime)
     assert done.returncode == 2
     assert "For other networks build a page on the module in examples/web" in done.stderr
 
 
 def test_pictures_that_nobody_says_how_to_normalise_are_refused_with_the_options_that_say_it(
-    hnexport: Hnexport, runtime, tmp_path: Path
+    hnexport: Hnexport, runtime: Path, tmp_path: Path
 ) -> None:
     command = ["deploy", "web", small_bundle("hypernet"), "--out", "site", "--runtime", runtime]
     done = hnexport(*command)
@@ -78,7 +79,7 @@ def test_help_of_the_subcommand_is_an_answer(hnexport: Hnexport) -> None:
     assert "--serve" in done.stdout
 
 
-def test_a_port_that_is_taken_leaves_the_site_and_says_so(hnexport: Hnexport, runtime, tmp_path: Path) -> None:
+def test_a_port_that_is_taken_leaves_the_site_and_says_so(hnexport: Hnexport, runtime: Path, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -101,7 +102,7 @@ def test_usage_that_makes_no_sense_is_refused(hnexport: Hnexport, arguments: tup
 
 
 @contextmanager
-def stopped(process):
+def stopped(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
     """Whatever happens, the process ends."""
     with process:
         try:
@@ -110,7 +111,7 @@ def stopped(process):
             process.kill()
 
 
-def test_it_is_served_until_it_is_interrupted_and_leaves_nothing_behind(runtime, tmp_path: Path) -> None:
+def test_it_is_served_until_it_is_interrupted_and_leaves_nothing_behind(runtime: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hnexport", "deploy", "web", small_bundle("hypernet"), *PLAIN]
     command += ["--serve", "--port", "0"]
     temporary = tmp_path / "temporary"

@@ -4,15 +4,16 @@ import json
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from diabetes import TrainedRegressors, held_out
 from digits import USAGE, TrainedDigits, splits
 from interruptible import interruptible
-from shared import built_kind
+from shared import Built, built_kind
 
 from hnexport.bundle.manifest import read_identified
 from hnexport.cli.main import cli
@@ -21,23 +22,23 @@ from hnexport.records import from_json
 
 
 @pytest.fixture(scope="module")
-def digits():
+def digits() -> Built:
     return built_kind("digits", TrainedDigits())
 
 
 @pytest.fixture
-def evaluate(digits, tmp_path: Path):
+def evaluate(digits: Built, tmp_path: Path) -> Callable[..., Result]:
     tested = splits()[2]
     np.savez(tmp_path / "test.npz", input=tested.images, label=tested.labels)
 
-    def run(*arguments, data="test.npz"):
+    def run(*arguments: object, data: str = "test.npz") -> Result:
         command = ["evaluate", str(digits.path), str(tmp_path / data), *map(str, arguments), "--provider", "cpu"]
         return CliRunner().invoke(cli, command)
 
     return run
 
 
-def test_json_is_the_evaluation(evaluate) -> None:
+def test_json_is_the_evaluation(evaluate: Callable[..., Result]) -> None:
     done = evaluate("--json", "--bins", 7)
     assert (done.exit_code, done.stderr) == (0, "")
     found = from_json(Evaluation, json.loads(done.stdout, parse_constant=pytest.fail))
@@ -45,7 +46,7 @@ def test_json_is_the_evaluation(evaluate) -> None:
     assert len(found.sources[0].classification.reliability) == 7
 
 
-def test_the_table_shows_members_ensemble_and_gain(evaluate, tmp_path: Path) -> None:
+def test_the_table_shows_members_ensemble_and_gain(evaluate: Callable[..., Result], tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", input=np.random.default_rng(0).random((50, 1, 8, 8), np.float32))
     done = evaluate("--ood", tmp_path / "other.npz")
     assert done.exit_code == 0
@@ -59,7 +60,7 @@ def test_the_table_shows_members_ensemble_and_gain(evaluate, tmp_path: Path) -> 
     assert "mutual information" not in one
 
 
-def test_named_classes_and_damaged_data_are_told(evaluate, tmp_path: Path) -> None:
+def test_named_classes_and_damaged_data_are_told(evaluate: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("\n".join("abc"))
     done = evaluate("--labels", tmp_path / "names.txt")
     assert (done.exit_code, "expected 10 labels, one a line, found 3" in done.stderr) == (2, True)
@@ -67,7 +68,7 @@ def test_named_classes_and_damaged_data_are_told(evaluate, tmp_path: Path) -> No
     assert (done.exit_code, "it is missing" in done.stderr) == (2, True)
 
 
-def test_arrays_are_not_normalised(evaluate) -> None:
+def test_arrays_are_not_normalised(evaluate: Callable[..., Result]) -> None:
     done = evaluate("--mean", "0.5", "--std", "0.25")
     assert done.exit_code == 2
     assert "the data hold arrays, which are taken as they are: leave --mean and --std out" in " ".join(
@@ -77,7 +78,7 @@ def test_arrays_are_not_normalised(evaluate) -> None:
     assert (done.exit_code, "--mean goes with --std" in done.stderr) == (2, True)
 
 
-def test_a_page_is_written_and_nothing_is_replaced(evaluate, tmp_path: Path) -> None:
+def test_a_page_is_written_and_nothing_is_replaced(evaluate: Callable[..., Result], tmp_path: Path) -> None:
     done = evaluate("--page", tmp_path / "report.html", "--json")
     assert (done.exit_code, done.stderr) == (0, "")
     written = (tmp_path / "report.html").read_text()
@@ -110,7 +111,7 @@ def test_values_have_a_table_of_their_own(tmp_path: Path) -> None:
     assert "differences from float64" in done.stdout
 
 
-def test_a_temperature_is_fitted_and_published(evaluate, digits, tmp_path: Path) -> None:
+def test_a_temperature_is_fitted_and_published(evaluate: Callable[..., Result], digits: Built, tmp_path: Path) -> None:
     held = splits()[1]
     np.savez(tmp_path / "held.npz", input=held.images, label=held.labels)
     done = evaluate("--out", tmp_path / "new", data="held.npz")
@@ -136,7 +137,9 @@ def test_a_temperature_is_fitted_and_published(evaluate, digits, tmp_path: Path)
     assert json.loads(forced.stdout)["derived"] == read_identified(tmp_path / "new").digest
 
 
-def test_an_interrupt_while_the_new_bundle_is_written_leaves_neither_it_nor_the_page(digits, tmp_path: Path) -> None:
+def test_an_interrupt_while_the_new_bundle_is_written_leaves_neither_it_nor_the_page(
+    digits: Built, tmp_path: Path
+) -> None:
     held = splits()[1]
     np.savez(tmp_path / "held.npz", input=held.images, label=held.labels)
     command = interruptible(

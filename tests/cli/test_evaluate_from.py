@@ -1,11 +1,13 @@
 """`hnexport evaluate --from`: the reference in float64 is what the function returns that the bundle was built from."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from hnexport.bundle import read_manifest
 from hnexport.bundle.manifest import Temperature, read_identified
@@ -59,7 +61,7 @@ BUILT = ("--from", "train.py:networks", "--input", "input=float32[batch,6]", *OU
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The user's file, the bundle of its networks and data."""
     folder = tmp_path_factory.mktemp("from")
     (folder / "train.py").write_text(SOURCE)
@@ -71,10 +73,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture
-def run(folder, monkeypatch: pytest.MonkeyPatch):
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     monkeypatch.chdir(folder)
 
-    def run(*arguments):
+    def run(*arguments: object) -> Result:
         return CliRunner().invoke(cli, [*map(str, arguments), "--provider", "cpu"])
 
     if not (folder / "bundle").exists():
@@ -83,7 +85,7 @@ def run(folder, monkeypatch: pytest.MonkeyPatch):
     return run
 
 
-def evaluated(run, *arguments):
+def evaluated(run: Callable[..., Result], *arguments: object) -> tuple[list[Any], Any]:
     done = run("evaluate", "bundle", "data.npz", "--runtimes", "onnx", "--json", *arguments)
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)  # what the user's code prints is not in it
@@ -91,7 +93,7 @@ def evaluated(run, *arguments):
 
 
 @pytest.mark.parametrize("name", ["networks", "ensemble"])
-def test_what_the_function_returns_is_the_reference(run, name: str) -> None:
+def test_what_the_function_returns_is_the_reference(run: Callable[..., Result], name: str) -> None:
     names, _ = evaluated(run)
     assert names == ["runtime", "onnx"]  # the bundle holds neither its network nor a program
     names, not_run = evaluated(run, "--from", f"train.py:{name}")
@@ -107,13 +109,17 @@ def test_what_the_function_returns_is_the_reference(run, name: str) -> None:
     ],
     ids=["other weights", "more members"],
 )
-def test_another_ensemble_is_no_reference(run, arguments: tuple[str, str, str], why: str) -> None:
+def test_another_ensemble_is_no_reference(
+    run: Callable[..., Result], arguments: tuple[str, str, str], why: str
+) -> None:
     names, not_run = evaluated(run, "--from", *arguments)
     assert names == ["runtime", "onnx"]
     assert why in not_run["float64"]
 
 
-def test_a_derived_bundle_takes_the_function_of_the_one_that_it_came_from(run, folder) -> None:
+def test_a_derived_bundle_takes_the_function_of_the_one_that_it_came_from(
+    run: Callable[..., Result], folder: Path
+) -> None:
     digest = read_identified(folder / "bundle").digest
     derive_bundle("bundle", "new", Temperature(output="logits", value=2.0, rows=9, source=digest), provider="cpu")
     done = run("evaluate", "new", "data.npz", "--runtimes", "onnx", "--from", "train.py:networks", "--json")
@@ -122,7 +128,7 @@ def test_a_derived_bundle_takes_the_function_of_the_one_that_it_came_from(run, f
     assert found["sources"][1]["difference"]["probabilities"] < 1e-6
 
 
-def test_options_that_mean_nothing_without_each_other_are_refused(run) -> None:
+def test_options_that_mean_nothing_without_each_other_are_refused(run: Callable[..., Result]) -> None:
     for arguments, message in (
         (("--from", "train.py:networks"), "say --runtimes too"),
         (("--arg", "seed=1"), "--arg goes with --from"),
@@ -137,7 +143,7 @@ def test_options_that_mean_nothing_without_each_other_are_refused(run) -> None:
 
 @pytest.mark.parametrize("name", ["recipe", "counted", "conditional"])
 def test_whatever_a_factory_may_return_is_made_again(
-    folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(folder)
     kind = ("--members", "2") if name != "counted" else ()

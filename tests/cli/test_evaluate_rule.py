@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from digits import TrainedDigits, splits
-from shared import built_kind
+from shared import Built, built_kind
 
 from hnexport.bundle.manifest import read_identified, read_manifest
 from hnexport.cli.main import cli
@@ -18,28 +18,28 @@ from hnexport.records import from_json
 from hnexport.runtime import Until, load
 
 
-def run(*arguments):
+def run(*arguments: object) -> Result:
     return CliRunner().invoke(cli, [str(one) for one in arguments])
 
 
-def said(done):
+def said(done: Result) -> str:
     return " ".join((done.stdout + done.stderr).replace("│", " ").split())
 
 
 @pytest.fixture(scope="module")
-def digits():
+def digits() -> Built:
     return built_kind("digits", TrainedDigits())
 
 
 @pytest.fixture(scope="module")
-def held(tmp_path_factory: pytest.TempPathFactory):
+def held(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, (_, held, _) = tmp_path_factory.mktemp("held"), splits()
     np.savez(folder / "held.npz", input=held.images, label=held.labels)
     return folder / "held.npz"
 
 
 @pytest.fixture(scope="module")
-def ruled(digits, held, tmp_path_factory: pytest.TempPathFactory):
+def ruled(digits: Built, held: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Evaluation]:
     """The digits with a rule and without a temperature, and what was printed."""
     target = tmp_path_factory.mktemp("ruled") / "new"
     asked = ("--out", target, "--fit", "until", "--max-changed", "0.03", "--max-accuracy-drop", "0.05", "--json")
@@ -51,7 +51,9 @@ def ruled(digits, held, tmp_path_factory: pytest.TempPathFactory):
     return target, from_json(Evaluation, printed)
 
 
-def test_the_rule_stands_in_the_new_bundle_and_nothing_else_is_another(digits, ruled) -> None:
+def test_the_rule_stands_in_the_new_bundle_and_nothing_else_is_another(
+    digits: Built, ruled: tuple[Path, Evaluation]
+) -> None:
     target, found = ruled
     manifest, known = read_manifest(target), digits.manifest
     rule, chosen = manifest.anytime, found.until
@@ -64,7 +66,7 @@ def test_the_rule_stands_in_the_new_bundle_and_nothing_else_is_another(digits, r
     assert "anytime" not in (digits.path / "manifest.json").read_text()
 
 
-def test_inspect_and_card_say_the_rule(ruled) -> None:
+def test_inspect_and_card_say_the_rule(ruled: tuple[Path, Evaluation]) -> None:
     target, found = ruled
     rule = found.until
     shown = said(run("inspect", target))
@@ -78,7 +80,7 @@ def test_inspect_and_card_say_the_rule(ruled) -> None:
     assert measured_for(read_identified(target), found, target).remarks
 
 
-def test_predict_takes_the_members_that_the_rule_asks_for(ruled, tmp_path: Path) -> None:
+def test_predict_takes_the_members_that_the_rule_asks_for(ruled: tuple[Path, Evaluation], tmp_path: Path) -> None:
     target, found = ruled
     images = splits()[2].images[:40]
     np.save(tmp_path / "images.npy", images)
@@ -97,7 +99,7 @@ def test_predict_takes_the_members_that_the_rule_asks_for(ruled, tmp_path: Path)
     assert (some.exit_code, ": name none" in said(some)) == (2, True)
 
 
-def test_without_a_rule_the_command_that_makes_one_is_said(digits, tmp_path: Path) -> None:
+def test_without_a_rule_the_command_that_makes_one_is_said(digits: Built, tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", splits()[2].images[:2])
     done = run("predict", digits.path, tmp_path / "images.npy", "--until", "bundle")
     assert done.exit_code == 2
@@ -105,7 +107,7 @@ def test_without_a_rule_the_command_that_makes_one_is_said(digits, tmp_path: Pat
     assert "`hnexport evaluate BUNDLE HELD_OUT --out NEW --max-accuracy-drop 0.005`" in said(done)
 
 
-def test_an_evaluation_of_the_new_bundle_has_the_curve_of_its_rule(ruled, held) -> None:
+def test_an_evaluation_of_the_new_bundle_has_the_curve_of_its_rule(ruled: tuple[Path, Evaluation], held: Path) -> None:
     target, fitted = ruled
     done = run("evaluate", target, held, "--json", "--provider", "cpu")
     found = from_json(Evaluation, json.loads(done.stdout))
@@ -117,7 +119,9 @@ def test_an_evaluation_of_the_new_bundle_has_the_curve_of_its_rule(ruled, held) 
     assert row.scores.nll == pytest.approx(fitted.until.scores.nll, rel=1e-9)
 
 
-def test_with_a_stated_loss_the_rule_is_chosen_behind_the_temperature(digits, held, tmp_path: Path) -> None:
+def test_with_a_stated_loss_the_rule_is_chosen_behind_the_temperature(
+    digits: Built, held: Path, tmp_path: Path
+) -> None:
     done = run("evaluate", digits.path, held, "--out", tmp_path / "new", "--max-changed", "0.03", "--provider", "cpu")
     assert done.exit_code == 0, done.output
     for text in (
@@ -138,7 +142,9 @@ def test_with_a_stated_loss_the_rule_is_chosen_behind_the_temperature(digits, he
     assert "has a temperature already" in said(again)
 
 
-def test_a_rule_that_a_temperature_leaves_behind_is_said_to_be(ruled, held, tmp_path: Path) -> None:
+def test_a_rule_that_a_temperature_leaves_behind_is_said_to_be(
+    ruled: tuple[Path, Evaluation], held: Path, tmp_path: Path
+) -> None:
     done = run("evaluate", ruled[0], held, "--out", tmp_path / "new", "--provider", "cpu")
     assert "was chosen without this temperature" in said(done)
     assert read_manifest(tmp_path / "new").anytime is None
@@ -160,7 +166,7 @@ def test_a_rule_that_a_temperature_leaves_behind_is_said_to_be(ruled, held, tmp_
     ],
 )
 def test_what_makes_no_sense_is_a_usage_error(
-    digits, held, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+    digits: Built, held: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = run("evaluate", digits.path, held, *arguments, "--provider", "cpu")

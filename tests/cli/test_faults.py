@@ -4,7 +4,7 @@ import ast
 import errno
 import logging
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import click
 import pytest
@@ -39,7 +39,7 @@ ENDS = {
 
 @pytest.mark.parametrize(("end", "code", "message"), ENDS.values(), ids=ENDS.keys())
 def test_whatever_ends_a_command_has_its_code_and_no_traceback(
-    end, code: int, message: str, capsys: pytest.CaptureFixture[str]
+    end: Any, code: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def command() -> None:
         if end is not None:

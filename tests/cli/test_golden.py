@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from shared import Built
 from hnexport.bundle import read_golden
 
 
-def put(folder, member, logits) -> None:
+def put(folder: Path, member: int, logits: Any) -> None:
     (folder / f"member-{member}").mkdir(exist_ok=True)
     np.save(folder / f"member-{member}" / "logits.npy", logits)
 

@@ -11,7 +11,7 @@ from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.records import from_json
 
 
-def _spec(built):
+def _spec(built: Built) -> PipelineSpec:
     return from_json(PipelineSpec, built.manifest.source.spec)
 
 

@@ -10,6 +10,7 @@ import torch
 from fixture_types import Hnexport
 from late_phase import LatePhase
 from safetensors.torch import save_file
+from torch import Tensor
 
 from hnexport.bundle import read_manifest
 from hnexport.networks.wide_resnet.checkpoints import load_checkpoint
@@ -28,12 +29,12 @@ IMAGES = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(5))
 
 
 @pytest.fixture
-def trained(tmp_path: Path):
+def trained(tmp_path: Path) -> Path:
     torch.save({"model": PLAIN.state_dict()}, tmp_path / "late.pt")
     return tmp_path / "late.pt"
 
 
-def check(bundle, case, state, *, members, average=False) -> None:
+def check(bundle: Path, case: LatePhase, state: dict[str, Tensor], *, members: int, average: bool = False) -> None:
     """What the graph computes is what the oracle computes, to float32 rounding."""
     session = onnxruntime.InferenceSession(bundle / "model.onnx", providers=["CPUExecutionProvider"])
     for member in range(members):
@@ -61,7 +62,7 @@ def test_the_banks_of_a_late_phase_network_become_a_verified_bundle(hnexport: Hn
     check(tmp_path / "here", BANKS, state, members=2)
 
 
-def test_the_average_of_the_members_is_converted_and_built(hnexport: Hnexport, trained, tmp_path: Path) -> None:
+def test_the_average_of_the_members_is_converted_and_built(hnexport: Hnexport, trained: Path, tmp_path: Path) -> None:
     done = hnexport("convert", trained, "mean.safetensors", *SIZE, "--average-members")
     assert done.returncode == 0, done.stderr
     assert "from late-phase late.pt (sha256" in done.stdout
@@ -80,7 +81,7 @@ SIZE_ASSUMED = (
 NORMALISATION = "assumed: images that are normalised as in training before they reach the graph; --mean … --std … says"
 
 
-def test_what_was_assumed_is_told_until_somebody_says_it(hnexport: Hnexport, trained) -> None:
+def test_what_was_assumed_is_told_until_somebody_says_it(hnexport: Hnexport, trained: Path) -> None:
     nothing = " ".join(hnexport("convert", trained, "native.safetensors").stdout.split())
     assert SIZE_ASSUMED in nothing
     assert NORMALISATION in nothing
@@ -93,7 +94,7 @@ def test_what_was_assumed_is_told_until_somebody_says_it(hnexport: Hnexport, tra
     assert "assumed" not in everything.stdout
 
 
-def test_inspect_says_what_a_checkpoint_is(hnexport: Hnexport, trained, tmp_path: Path) -> None:
+def test_inspect_says_what_a_checkpoint_is(hnexport: Hnexport, trained: Path, tmp_path: Path) -> None:
     shown = hnexport("inspect", trained)
     assert shown.returncode == 0, shown.stderr
     assert "a late-phase state dict: wrn-10-1-batch-ensemble-2, 2 members, from late-phase late.pt" in shown.stdout
@@ -132,14 +133,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_contradicts_a_late_phase_state_dict_is_refused(hnexport: Hnexport, trained, name: str) -> None:
+def test_what_contradicts_a_late_phase_state_dict_is_refused(hnexport: Hnexport, trained: Path, name: str) -> None:
     options, message = REFUSED[name]
     done = hnexport("build", "--checkpoint", trained, *options)
     assert done.returncode == 2
     assert message in " ".join(done.stderr.split())
 
 
-def test_only_members_of_a_late_phase_network_are_averaged(hnexport: Hnexport, trained) -> None:
+def test_only_members_of_a_late_phase_network_are_averaged(hnexport: Hnexport, trained: Path) -> None:
     random = hnexport("build", "--members", "2", "--average-members")
     hnexport("convert", trained, "native.safetensors")
     native = hnexport("build", "--checkpoint", "native.safetensors", "--average-members")

@@ -16,11 +16,11 @@ from hnexport.names import WEIGHTS_FILE
 
 
 @pytest.fixture
-def bundle():
+def bundle() -> Path:
     return built_list("cnn").path
 
 
-def test_a_member_is_written_and_what_was_found_is_shown(hnexport: Hnexport, bundle, tmp_path: Path) -> None:
+def test_a_member_is_written_and_what_was_found_is_shown(hnexport: Hnexport, bundle: Path, tmp_path: Path) -> None:
     done = hnexport("member", bundle, "3", "--out", "plain.onnx", "--opset", "18")
     assert done.returncode == 0, done.stderr
     assert "Same: 1 of 4 members (as named) in 1 artifact agrees with PyTorch in float64" in done.stdout
@@ -35,7 +35,7 @@ def test_a_member_is_written_and_what_was_found_is_shown(hnexport: Hnexport, bun
     assert hnexport("member", bundle, "2", "--out", "plain.onnx", "--force").returncode == 0
 
 
-def test_all_members_are_a_folder_and_json_names_the_files(hnexport: Hnexport, bundle, tmp_path: Path) -> None:
+def test_all_members_are_a_folder_and_json_names_the_files(hnexport: Hnexport, bundle: Path, tmp_path: Path) -> None:
     done = hnexport("member", bundle, "all", "--out", "members", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -44,7 +44,7 @@ def test_all_members_are_a_folder_and_json_names_the_files(hnexport: Hnexport, b
     assert sorted(item.name for item in (tmp_path / "members").iterdir()) == [f"member-{k}.onnx" for k in range(4)]
 
 
-def test_what_differs_is_not_published_and_the_exit_code_is_1(hnexport: Hnexport, bundle, tmp_path: Path) -> None:
+def test_what_differs_is_not_published_and_the_exit_code_is_1(hnexport: Hnexport, bundle: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(bundle, tmp_path / "copy")
     values = np.fromfile(copy / WEIGHTS_FILE, dtype=np.float32)
     (values * np.float32(1.01)).tofile(copy / WEIGHTS_FILE)
@@ -72,7 +72,7 @@ def test_what_differs_is_not_published_and_the_exit_code_is_1(hnexport: Hnexport
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_cannot_be_has_exit_code_2_and_writes_nothing(
-    hnexport: Hnexport, bundle, tmp_path: Path, arguments: list[str], message: str
+    hnexport: Hnexport, bundle: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     done = hnexport("member", bundle, *arguments)
     assert done.returncode == 2

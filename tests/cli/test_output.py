@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from shared import Built
@@ -19,11 +21,16 @@ COMMANDS = {
 every_command = pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS.keys())
 
 
+Shell = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
 @pytest.fixture
-def shell(built: Built, tmp_path: Path):
+def shell(built: Built, tmp_path: Path) -> Shell:
     """Run `hnexport ARGS` and a redirection in a shell."""
 
-    def run(arguments, redirection="", **environment):
+    def run(
+        arguments: tuple[object, ...], redirection: str = "", **environment: Any
+    ) -> subprocess.CompletedProcess[bytes]:
         words = [str(built.path) if word == "BUNDLE" else word for word in arguments]
         command = ["bash", "-c", f'"$@" {redirection}', "bash", sys.executable, "-m", "hnexport", *words]
         variables = {**os.environ, "COLUMNS": "80", **environment}
@@ -37,7 +44,7 @@ def shell(built: Built, tmp_path: Path):
 
 @every_command
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
-def test_a_full_or_closed_standard_output_is_no_answer(shell, arguments: list[str], unbuffered: str) -> None:
+def test_a_full_or_closed_standard_output_is_no_answer(shell: Shell, arguments: list[str], unbuffered: str) -> None:
     for redirection, reason in ((">/dev/full", b"No space left on device"), (">&-", b"it is closed")):
         done = shell(arguments, redirection, PYTHONUNBUFFERED=unbuffered)
         assert done.returncode == 2, done.stderr
@@ -45,7 +52,7 @@ def test_a_full_or_closed_standard_output_is_no_answer(shell, arguments: list[st
 
 
 @every_command
-def test_a_reader_that_has_gone_is_no_difference(shell, arguments: list[str]) -> None:
+def test_a_reader_that_has_gone_is_no_difference(shell: Shell, arguments: list[str]) -> None:
     done = shell(arguments, "| true; exit ${PIPESTATUS[0]}", PYTHONUNBUFFERED="1")
     assert done.returncode == 141, done.stderr
     assert done.stderr == b""
@@ -53,13 +60,13 @@ def test_a_reader_that_has_gone_is_no_difference(shell, arguments: list[str]) ->
 
 @every_command
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "<&-"])
-def test_standard_error_and_input_change_no_answer(shell, arguments: list[str], redirection: str) -> None:
+def test_standard_error_and_input_change_no_answer(shell: Shell, arguments: list[str], redirection: str) -> None:
     done = shell(arguments, redirection)
     assert done.returncode == 0
     assert done.stdout == shell(arguments).stdout
 
 
-def test_a_message_that_cannot_be_written_changes_no_code(shell) -> None:
+def test_a_message_that_cannot_be_written_changes_no_code(shell: Shell) -> None:
     for redirection in ("2>/dev/full", "2>&-", "2>&- >&- <&-"):
         assert shell(["inspect", "nowhere"], redirection).returncode == 2
         assert shell(["bake"], redirection).returncode == 2
@@ -67,7 +74,7 @@ def test_a_message_that_cannot_be_written_changes_no_code(shell) -> None:
 
 @every_command
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "utf-8", "ascii:strict"])
-def test_every_encoding_gets_an_answer_that_it_can_show(shell, arguments: list[str], encoding: str) -> None:
+def test_every_encoding_gets_an_answer_that_it_can_show(shell: Shell, arguments: list[str], encoding: str) -> None:
     done = shell(arguments, PYTHONIOENCODING=encoding)
     assert done.returncode == 0, done.stderr
     text = done.stdout.decode(encoding.partition(":")[0])
@@ -80,14 +87,14 @@ def test_every_encoding_gets_an_answer_that_it_can_show(shell, arguments: list[s
 
 
 @pytest.mark.parametrize("locale", ["C", "POSIX", "C.utf8"])
-def test_a_plain_locale_is_enough(shell, locale: str) -> None:
+def test_a_plain_locale_is_enough(shell: Shell, locale: str) -> None:
     for utf8 in ("0", "1"):
         done = shell(["inspect", "BUNDLE"], LC_ALL=locale, PYTHONUTF8=utf8, PYTHONCOERCECLOCALE="0")
         assert done.returncode == 0, done.stderr
         assert b"cond_id" in done.stdout
 
 
-def test_what_a_bundle_is_called_cannot_steer_the_terminal(shell, bundle: Path) -> None:
+def test_what_a_bundle_is_called_cannot_steer_the_terminal(shell: Shell, bundle: Path) -> None:
     text = (bundle / "manifest.json").read_text(encoding="utf-8")
     manifest = json.loads(text)
     manifest["origin"] = "\x1b]0;title\x07\x1b[2J\u202e[red]x[/red] :warning: \U0001f600\u2028"
@@ -120,7 +127,7 @@ def test_what_a_bundle_is_called_cannot_steer_the_terminal(shell, bundle: Path) 
     ],
     ids=lambda arguments: arguments[0].strip("\x1b"),
 )
-def test_what_was_typed_comes_back_clean(shell, arguments: list[str]) -> None:
+def test_what_was_typed_comes_back_clean(shell: Shell, arguments: list[str]) -> None:
     done = shell(arguments)
     assert done.returncode == 2, done.stdout
     assert b"\x1b" not in done.stderr
@@ -129,7 +136,7 @@ def test_what_was_typed_comes_back_clean(shell, arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
-def test_inspect_fits_the_lines(shell, width: int) -> None:
+def test_inspect_fits_the_lines(shell: Shell, width: int) -> None:
     text = shell(["inspect", "BUNDLE"], COLUMNS=str(width)).stdout.decode()
     framed = [line for line in text.splitlines() if line[:1] in tuple("┏┃┡│├└")]
     assert framed
@@ -139,7 +146,7 @@ def test_inspect_fits_the_lines(shell, width: int) -> None:
     assert not any("…" in line for line in framed)  # nothing was cut; what was assumed has some of its own
 
 
-def test_a_build_that_cannot_say_so_says_on_standard_error_that_it_published(shell, tmp_path: Path) -> None:
+def test_a_build_that_cannot_say_so_says_on_standard_error_that_it_published(shell: Shell, tmp_path: Path) -> None:
     small = [
         "build",
         "--network",

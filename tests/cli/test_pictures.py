@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,12 +26,12 @@ NAMES = USAGE.class_names["logits"]
 
 
 @pytest.fixture(scope="module")
-def digits():
+def digits() -> Path:
     return built_kind("digits", TrainedDigits()).path
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The digits to test with as grey pictures of 8x8 pixels, in a folder for each class by its name."""
     place, tested = tmp_path_factory.mktemp("digits"), splits()[2]
     for number, (pixels, label) in enumerate(zip(tested.pixels, tested.labels, strict=True)):
@@ -40,18 +41,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="module")
-def files(folder):
+def files(folder: Path) -> list[Any]:
     """The pictures in the order of the arrays."""
     return sorted(folder.glob("*/*.png"), key=lambda path: path.name)
 
 
-def answered(*arguments):
+def answered(*arguments: object) -> Any:
     done = CliRunner().invoke(cli, [*map(str, arguments), "--provider", "cpu", "--json"])
     assert (done.exit_code, done.stderr) == (0, "")
     return json.loads(done.stdout)
 
 
-def test_predicted_pictures_have_the_answers_of_the_arrays(digits, files) -> None:
+def test_predicted_pictures_have_the_answers_of_the_arrays(digits: Path, files: list[Any]) -> None:
     tested, found = splits()[2], answered("predict", digits, *files)
     logits = np.array([[one["logits"] for one in item["members"].values()] for item in found])
     expected = load(digits, provider="cpu", strategy="generated").predict(tested.images, members="all")
@@ -62,7 +63,7 @@ def test_predicted_pictures_have_the_answers_of_the_arrays(digits, files) -> Non
     assert found[0]["normalisation"] == {"by": "ensemble", "mean": [0.3], "std": [0.35]}
 
 
-def test_a_folder_of_pictures_is_evaluated_as_the_arrays_are(digits, folder, tmp_path: Path) -> None:
+def test_a_folder_of_pictures_is_evaluated_as_the_arrays_are(digits: Path, folder: Path, tmp_path: Path) -> None:
     tested = splits()[2]
     np.savez(tmp_path / "numbers.npz", input=tested.images, label=tested.labels)
     np.savez(tmp_path / "names.npz", input=tested.images, label=np.array(NAMES)[tested.labels])
@@ -81,7 +82,7 @@ def test_a_folder_of_pictures_is_evaluated_as_the_arrays_are(digits, folder, tmp
 
 
 def test_evaluating_says_how_pictures_are_normalised_and_refuses_those_of_which_nobody_says_it(
-    digits, folder, tmp_path: Path
+    digits: Path, folder: Path, tmp_path: Path
 ) -> None:
     silent = with_usage(digits, Usage(), tmp_path / "silent")
     (tmp_path / "names.txt").write_text("\n".join(NAMES))
@@ -99,7 +100,9 @@ def test_evaluating_says_how_pictures_are_normalised_and_refuses_those_of_which_
     assert told in " ".join(own.stdout.split())
 
 
-def test_a_loaded_ensemble_says_what_its_pictures_need_and_what_its_classes_are_called(digits, files) -> None:
+def test_a_loaded_ensemble_says_what_its_pictures_need_and_what_its_classes_are_called(
+    digits: Path, files: list[Any]
+) -> None:
     ensemble, tested = load(digits, provider="cpu"), splits()[2]
     assert ensemble.usage == USAGE
     assert ensemble.class_names == NAMES
@@ -114,7 +117,7 @@ def test_a_loaded_ensemble_says_what_its_pictures_need_and_what_its_classes_are_
     np.testing.assert_allclose(given[:, 0], (tested.pixels / 255 - 0.5) / 0.25, rtol=1e-5, atol=1e-6)
 
 
-def test_the_example_without_hnexport_says_the_same_of_a_picture(digits, files) -> None:
+def test_the_example_without_hnexport_says_the_same_of_a_picture(digits: Path, files: list[Any]) -> None:
     command = [sys.executable, EXAMPLES / "python" / "picture.py", digits, files[3]]
     done = subprocess.run([*map(str, command)], check=True, capture_output=True, text=True)
     (item,) = answered("predict", digits, files[3])
@@ -125,7 +128,7 @@ def test_the_example_without_hnexport_says_the_same_of_a_picture(digits, files) 
 
 
 def test_the_example_without_hnexport_refuses_a_picture_of_which_nobody_says_how_it_is_normalised(
-    digits, files, tmp_path: Path
+    digits: Path, files: list[Any], tmp_path: Path
 ) -> None:
     silent = with_usage(digits, Usage(), tmp_path / "silent")
     command = [sys.executable, EXAMPLES / "python" / "picture.py", silent, files[3]]
@@ -134,7 +137,9 @@ def test_the_example_without_hnexport_refuses_a_picture_of_which_nobody_says_how
     assert "does not say how training normalised pictures" in done.stderr
 
 
-def test_the_example_without_hnexport_gives_pixels_to_a_graph_that_normalises_them(files, tmp_path: Path) -> None:
+def test_the_example_without_hnexport_gives_pixels_to_a_graph_that_normalises_them(
+    files: list[Any], tmp_path: Path
+) -> None:
     bundle = small_bundle("pixels")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     command = [sys.executable, EXAMPLES / "python" / "picture.py", bundle, tmp_path / "a.png"]
@@ -145,7 +150,9 @@ def test_the_example_without_hnexport_gives_pixels_to_a_graph_that_normalises_th
     assert float(p) == pytest.approx(max(item["mean_probabilities"]), abs=6e-5)
 
 
-def test_the_page_of_an_evaluation_says_how_pictures_were_normalised(digits, folder, tmp_path: Path) -> None:
+def test_the_page_of_an_evaluation_says_how_pictures_were_normalised(
+    digits: Path, folder: Path, tmp_path: Path
+) -> None:
     answered("evaluate", digits, folder, "--page", tmp_path / "report.html")
     written = (tmp_path / "report.html").read_text()
     assert "Pictures: (pixel/255 - mean) / std, mean 0.3, std 0.35, as the bundle says." in written
@@ -160,7 +167,7 @@ BAD_PIXELS = {
 
 
 @pytest.mark.parametrize("pixels", BAD_PIXELS.values(), ids=BAD_PIXELS.keys())
-def test_pixels_of_another_kind_are_refused(digits, pixels: NDArray[np.float32] | NDArray[np.uint8]) -> None:
+def test_pixels_of_another_kind_are_refused(digits: Path, pixels: NDArray[np.float32] | NDArray[np.uint8]) -> None:
     image = load(digits, provider="cpu").image_input
     with pytest.raises(RuntimeInputError, match=r"expected pixels uint8 \[batch, 8, 8, 1\], found "):
         from_pixels(pixels, image)

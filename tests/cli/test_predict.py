@@ -5,12 +5,15 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from bundles import small_bundle, with_usage
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
+from numpy.typing import NDArray
 from PIL import Image
 from shared import Built
 
@@ -21,7 +24,7 @@ from hnexport.spec.usage import Normalisation, Usage
 
 
 @pytest.fixture
-def pictures(tmp_path: Path):
+def pictures(tmp_path: Path) -> list[str]:
     """Two 8x8 pictures."""
     random, paths = np.random.default_rng(0), []
     for name in ("first.png", "second.png"):
@@ -34,42 +37,42 @@ MEAN, STD, NAMES = (0.5, 0.4, 0.3), (0.2,), ("cat", "dog", "[red]fox[/red]", "ow
 
 
 @pytest.fixture(scope="module")
-def said(built: Built, tmp_path_factory: pytest.TempPathFactory):
+def said(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle, which says how training normalised pictures and what the classes are called."""
     usage = Usage(normalisation=Normalisation(mean=MEAN, std=STD), class_names={"logits": NAMES})
     return with_usage(built.path, usage, tmp_path_factory.mktemp("said") / "bundle")
 
 
-def run(bundle, *arguments):
+def run(bundle: Path, *arguments: str) -> Result:
     return CliRunner().invoke(cli, ["predict", str(bundle), *map(str, arguments), "--provider", "cpu"])
 
 
 @pytest.fixture
-def predict(said):
+def predict(said: Path) -> Callable[..., Result]:
     return functools.partial(run, said)
 
 
 @pytest.fixture
-def predict_silent(built: Built):
+def predict_silent(built: Built) -> Callable[..., Result]:
     """Of a bundle that says nothing of pictures and classes, as those that were built before it could."""
     return functools.partial(run, built.path)
 
 
 @pytest.fixture
-def expected(said, pictures):
+def expected(said: Path, pictures: list[str]) -> Any:
     """The prediction of the library for both pictures."""
     ensemble = load(said, provider="cpu", strategy="generated")
     return ensemble.predict_mean(read_images(pictures, ensemble.image_input).images)
 
 
-def normalised(picture, mean, std):
+def normalised(picture: str, mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[Any]:
     """The picture as the graph takes it, `[1, channel, height, width]`, written down here once more."""
     pixels = np.asarray(Image.open(picture)).astype(np.float32).transpose(2, 0, 1)[np.newaxis] / np.float32(255)
     mean, std = (np.float32(one).reshape(-1, 1, 1) for one in (mean, std))
     return ((pixels - mean) / std).astype(np.float32)
 
 
-def test_json_holds_what_the_library_says(predict, pictures, expected) -> None:
+def test_json_holds_what_the_library_says(predict: Callable[..., Result], pictures: list[str], expected: Any) -> None:
     done = predict(*pictures, "--json")
     assert (done.exit_code, done.stderr) == (0, "")
     found = json.loads(done.stdout)
@@ -85,7 +88,7 @@ def test_json_holds_what_the_library_says(predict, pictures, expected) -> None:
         assert item["votes"] == expected.votes[number].tolist()
 
 
-def test_json_says_null_where_an_image_has_nan(predict, tmp_path: Path) -> None:
+def test_json_says_null_where_an_image_has_nan(predict: Callable[..., Result], tmp_path: Path) -> None:
     np.save(tmp_path / "nan.npy", np.full((3, 8, 8), np.nan, np.float32))
     done = predict(tmp_path / "nan.npy", "--json")
     assert done.exit_code == 0
@@ -101,13 +104,15 @@ def test_json_says_null_where_an_image_has_nan(predict, tmp_path: Path) -> None:
     ids=["one", "two", "all", "default"],
 )
 def test_members_are_those_that_were_asked_for(
-    predict, pictures, arguments: tuple[str, ...], members: list[int]
+    predict: Callable[..., Result], pictures: list[str], arguments: tuple[str, ...], members: list[int]
 ) -> None:
     (item,) = json.loads(predict(pictures[0], *arguments, "--json").stdout)
     assert list(item["members"]) == [str(member) for member in members]
 
 
-def test_the_table_has_a_row_a_member_and_says_how_much_they_disagree(predict, pictures, expected) -> None:
+def test_the_table_has_a_row_a_member_and_says_how_much_they_disagree(
+    predict: Callable[..., Result], pictures: list[str], expected: Any
+) -> None:
     done = predict(*pictures)
     assert done.exit_code == 0
     assert "first.png" in done.stdout
@@ -122,14 +127,16 @@ def test_the_table_has_a_row_a_member_and_says_how_much_they_disagree(predict, p
     assert f"mutual information {expected.mutual_information[0]:.3f} nats" in done.stdout
 
 
-def test_one_member_has_nobody_to_disagree_with(predict, pictures) -> None:
+def test_one_member_has_nobody_to_disagree_with(predict: Callable[..., Result], pictures: list[str]) -> None:
     done = predict(pictures[0], "--member", "1")
     assert done.exit_code == 0
     assert "│ mean" not in done.stdout
     assert "mutual information" not in done.stdout
 
 
-def test_classes_have_the_names_that_the_bundle_says(predict, predict_silent, pictures) -> None:
+def test_classes_have_the_names_that_the_bundle_says(
+    predict: Callable[..., Result], predict_silent: Callable[..., Result], pictures: list[str]
+) -> None:
     done = predict(pictures[0])
     assert done.exit_code == 0
     assert all(name in done.stdout for name in NAMES)
@@ -140,7 +147,9 @@ def test_classes_have_the_names_that_the_bundle_says(predict, predict_silent, pi
     assert "class 4" in plain
 
 
-def test_labels_that_are_given_win_and_that_is_said(predict, predict_silent, pictures, tmp_path: Path) -> None:
+def test_labels_that_are_given_win_and_that_is_said(
+    predict: Callable[..., Result], predict_silent: Callable[..., Result], pictures: list[str], tmp_path: Path
+) -> None:
     given = [f"other {number}" for number in range(5)]
     (tmp_path / "labels.txt").write_text("\n".join(given), encoding="utf-8")
     done = predict(pictures[0], "--labels", tmp_path / "labels.txt")
@@ -170,8 +179,8 @@ NORMALISATIONS = {
 
 @pytest.mark.parametrize(("arguments", "mean", "std", "by", "who"), NORMALISATIONS.values(), ids=NORMALISATIONS.keys())
 def test_pictures_are_normalised_and_who_said_how_is_told(
-    predict,
-    pictures,
+    predict: Callable[..., Result],
+    pictures: list[str],
     built: Built,
     arguments: tuple[str, ...],
     mean: tuple[float, ...],
@@ -189,7 +198,7 @@ def test_pictures_are_normalised_and_who_said_how_is_told(
 
 
 def test_a_picture_of_which_nobody_says_how_it_is_normalised_is_refused(
-    predict_silent, pictures, tmp_path: Path
+    predict_silent: Callable[..., Result], pictures: list[str], tmp_path: Path
 ) -> None:
     done = predict_silent(pictures[0])
     assert (done.exit_code, done.stdout) == (2, "")
@@ -204,14 +213,14 @@ def test_a_picture_of_which_nobody_says_how_it_is_normalised_is_refused(
     assert "pictures:" not in predict_silent(tmp_path / "array.npy").stdout
 
 
-def test_half_a_normalisation_is_refused(predict, pictures) -> None:
+def test_half_a_normalisation_is_refused(predict: Callable[..., Result], pictures: list[str]) -> None:
     for half, said in (("--mean", "give both, --std 1 where"), ("--std", "give both, --mean 0 where")):
         done = predict(pictures[0], half, "0.5")
         assert (done.exit_code, done.stdout) == (2, "")
         assert said in " ".join(done.stderr.split())
 
 
-def test_a_graph_that_normalises_itself_says_so_and_takes_no_other(pictures) -> None:
+def test_a_graph_that_normalises_itself_says_so_and_takes_no_other(pictures: list[str]) -> None:
     bundle = small_bundle("pixels")
     done = run(bundle, pictures[0])
     assert done.exit_code == 0
@@ -225,14 +234,14 @@ def test_a_graph_that_normalises_itself_says_so_and_takes_no_other(pictures) -> 
     )
 
 
-def test_arrays_alone_are_not_normalised(predict, tmp_path: Path) -> None:
+def test_arrays_alone_are_not_normalised(predict: Callable[..., Result], tmp_path: Path) -> None:
     np.save(tmp_path / "array.npy", np.zeros((3, 8, 8), np.float32))
     done = predict(tmp_path / "array.npy", "--mean", "0.5", "--std", "0.2")
     assert done.exit_code == 2
     assert "arrays are taken as they are: leave them out" in " ".join(done.stderr.split())
 
 
-def test_another_size_needs_resize(predict, tmp_path: Path) -> None:
+def test_another_size_needs_resize(predict: Callable[..., Result], tmp_path: Path) -> None:
     Image.new("RGB", (40, 30)).save(tmp_path / "large.png")
     done = predict(tmp_path / "large.png")
     assert done.exit_code == 2
@@ -254,19 +263,21 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_answered_exits_with_2(predict, pictures, arguments: tuple[str, ...], message: str) -> None:
+def test_what_cannot_be_answered_exits_with_2(
+    predict: Callable[..., Result], pictures: list[str], arguments: tuple[str, ...], message: str
+) -> None:
     done = predict(pictures[0], *arguments)
     assert (done.exit_code, done.stdout) == (2, "")
     assert message in " ".join(done.stderr.split())
 
 
-def test_a_folder_that_is_no_bundle_exits_with_2(pictures, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_bundle_exits_with_2(pictures: list[str], tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["predict", str(tmp_path), pictures[0]])
     assert done.exit_code == 2
     assert "is not a bundle" in done.stderr
 
 
-def test_a_damaged_bundle_exits_with_2_and_names_the_file(bundle: Path, pictures) -> None:
+def test_a_damaged_bundle_exits_with_2_and_names_the_file(bundle: Path, pictures: list[str]) -> None:
     with (bundle / "weights.bin").open("r+b") as file:
         file.write(b"\x7f")
     done = CliRunner().invoke(cli, ["predict", str(bundle), pictures[0]])
@@ -274,7 +285,7 @@ def test_a_damaged_bundle_exits_with_2_and_names_the_file(bundle: Path, pictures
     assert "weights.bin is damaged" in done.stderr
 
 
-def test_predicting_loads_neither_torch_nor_onnx(said, pictures) -> None:
+def test_predicting_loads_neither_torch_nor_onnx(said: Path, pictures: list[str]) -> None:
     code = (
         "import sys\nfor name in ('torch', 'onnx', 'onnx_ir'): sys.modules[name] = None\n"
         f"from hnexport.cli.main import cli\ncli(['predict', {str(said)!r}, {pictures[0]!r}, '--json'])"
@@ -284,7 +295,9 @@ def test_predicting_loads_neither_torch_nor_onnx(said, pictures) -> None:
     assert json.loads(done.stdout)[0]["image"] == "first.png"
 
 
-def test_pictures_of_several_kinds_are_predicted_in_one_call(predict, pictures, tmp_path: Path) -> None:
+def test_pictures_of_several_kinds_are_predicted_in_one_call(
+    predict: Callable[..., Result], pictures: list[str], tmp_path: Path
+) -> None:
     first, second = (Image.open(path) for path in pictures)
     clear = first.convert("RGBA")
     clear.putalpha(0)
@@ -303,7 +316,9 @@ def test_pictures_of_several_kinds_are_predicted_in_one_call(predict, pictures, 
     assert found[0]["members"] != found[1]["members"]
 
 
-def test_what_a_picture_leaves_open_is_asked_for(predict, pictures, tmp_path: Path) -> None:
+def test_what_a_picture_leaves_open_is_asked_for(
+    predict: Callable[..., Result], pictures: list[str], tmp_path: Path
+) -> None:
     picture = Image.open(pictures[0])
     picture.save(tmp_path / "frames.webp", save_all=True, append_images=[picture.rotate(90)])
     picture.putalpha(7)
@@ -315,13 +330,15 @@ def test_what_a_picture_leaves_open_is_asked_for(predict, pictures, tmp_path: Pa
         assert predict(tmp_path / name, *option.split()).exit_code == 0
 
 
-def test_a_background_that_is_no_colour_is_refused(predict, pictures) -> None:
+def test_a_background_that_is_no_colour_is_refused(predict: Callable[..., Result], pictures: list[str]) -> None:
     done = predict(pictures[0], "--background", "whit")
     assert done.exit_code == 2
     assert "is no colour" in done.stderr
 
 
-def test_until_shows_only_the_members_that_a_sample_took(predict, said, pictures, expected) -> None:
+def test_until_shows_only_the_members_that_a_sample_took(
+    predict: Callable[..., Result], said: Path, pictures: list[str], expected: Any
+) -> None:
     confidence = float(np.sort(expected.member_probabilities[0].max(axis=-1)).mean())  # between the two pictures'
     done = predict(*pictures, "--until", str(confidence), "--json")
     assert (done.exit_code, done.stderr) == (0, "")
@@ -340,7 +357,9 @@ def test_until_shows_only_the_members_that_a_sample_took(predict, said, pictures
     assert f"2 samples took {known.members_used.mean():.2f} of 3 members each on average" in tables.stdout
 
 
-def test_until_writes_how_many_members_each_sample_took(predict, pictures, tmp_path: Path) -> None:
+def test_until_writes_how_many_members_each_sample_took(
+    predict: Callable[..., Result], pictures: list[str], tmp_path: Path
+) -> None:
     done = predict(*pictures, "--until", "exact", "--members", "2,0,1", "--out", tmp_path / "said.npz")
     assert done.exit_code == 0, done.output
     with np.load(tmp_path / "said.npz") as arrays:
@@ -359,7 +378,9 @@ def test_until_writes_how_many_members_each_sample_took(predict, pictures, tmp_p
         (("--until", "0.8", "--member", "1"), "--until is for several members"),
     ],
 )
-def test_what_until_cannot_be_is_a_usage_error(predict, pictures, arguments: tuple[str, ...], message: str) -> None:
+def test_what_until_cannot_be_is_a_usage_error(
+    predict: Callable[..., Result], pictures: list[str], arguments: tuple[str, ...], message: str
+) -> None:
     done = predict(*pictures, *arguments)
     assert done.exit_code == 2
     assert message in " ".join(done.stderr.replace("│", " ").split())

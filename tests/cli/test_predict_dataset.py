@@ -1,12 +1,13 @@
 """`hnexport predict BUNDLE DATASET --out FILE.parquet`: what is said, and what is refused before anything is scored."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from bundles import with_usage
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from PIL import Image
 from pyarrow import parquet
 from shared import Built
@@ -16,13 +17,13 @@ from hnexport.spec.usage import Normalisation, Usage
 
 
 @pytest.fixture(scope="module")
-def said(built: Built, tmp_path_factory: pytest.TempPathFactory):
+def said(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     usage = Usage(normalisation=Normalisation(mean=(0.5,), std=(0.25,)))
     return with_usage(built.path, usage, tmp_path_factory.mktemp("said") / "bundle")
 
 
 @pytest.fixture
-def photos(tmp_path: Path):
+def photos(tmp_path: Path) -> Path:
     (folder := tmp_path / "photos").mkdir()
     for number in range(5):
         pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
@@ -32,11 +33,13 @@ def photos(tmp_path: Path):
 
 
 @pytest.fixture
-def predict(said):
+def predict(said: Path) -> Callable[..., Result]:
     return lambda *arguments: CliRunner().invoke(cli, ["predict", str(said), *map(str, arguments), "--provider", "cpu"])
 
 
-def test_a_data_set_is_scored_and_the_same_command_again_does_nothing(predict, photos, tmp_path: Path) -> None:
+def test_a_data_set_is_scored_and_the_same_command_again_does_nothing(
+    predict: Callable[..., Result], photos: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out.parquet"
     command = (photos, "--out", out, "--part-rows", 2, "--members", "0,2", "--member-outputs", "--until", "exact")
     done = predict(*command)
@@ -56,7 +59,9 @@ def test_a_data_set_is_scored_and_the_same_command_again_does_nothing(predict, p
     assert len(parquet.read_table(out).column("member_logits")[0]) == 2
 
 
-def test_labels_and_normalisation_of_the_command_win(predict, photos, built: Built, tmp_path: Path) -> None:
+def test_labels_and_normalisation_of_the_command_win(
+    predict: Callable[..., Result], photos: Path, built: Built, tmp_path: Path
+) -> None:
     names = [f"name {number}" for number in range(built.manifest.signature.outputs[0].shape[1])]
     (tmp_path / "names.txt").write_text("\n".join(names))
     out = tmp_path / "out.parquet"
@@ -86,7 +91,12 @@ REFUSED = {
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_does_not_go_together_is_refused(
-    arguments: tuple[str, ...], message: str, predict, photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...],
+    message: str,
+    predict: Callable[..., Result],
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wide").mkdir()

@@ -2,14 +2,16 @@
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from shared import Built
 
+from hnexport.bundle.manifest import Manifest
 from hnexport.cli.main import cli
 from hnexport.cli.predict_inputs import read_inputs
 from hnexport.errors import RuntimeInputError
@@ -22,7 +24,7 @@ WEIGHTING = np.array([0.25, 0.75], np.float32)
 
 
 @pytest.fixture
-def manifest(built: Built):
+def manifest(built: Built) -> Manifest:
     """Of a network that takes tokens of any length and a number a sample."""
     inputs = (
         TensorSpec(name="tokens", dtype="int64", shape=(BATCH, "time")),
@@ -32,7 +34,7 @@ def manifest(built: Built):
 
 
 @pytest.fixture
-def files(tmp_path: Path):
+def files(tmp_path: Path) -> Path:
     np.save(tmp_path / "t=1.npy", TOKENS)
     np.save(tmp_path / "w.npy", WEIGHTING)
     np.save(tmp_path / "wide.npy", WEIGHTING.astype(np.float64))
@@ -44,7 +46,7 @@ def files(tmp_path: Path):
     return tmp_path
 
 
-def test_inputs_are_given_by_name_in_any_order(manifest, files) -> None:
+def test_inputs_are_given_by_name_in_any_order(manifest: Manifest, files: Path) -> None:
     named = [("weighting", files / "w.npy"), ("tokens", files / "t=1.npy")]
     found = read_inputs(manifest, (), named, PICTURES)
     assert np.array_equal(found.inputs["tokens"], TOKENS)
@@ -53,14 +55,14 @@ def test_inputs_are_given_by_name_in_any_order(manifest, files) -> None:
 
 
 @pytest.mark.parametrize("name", ["both.npz", "small.npz"])
-def test_one_archive_holds_every_input(manifest, files, name: str) -> None:
+def test_one_archive_holds_every_input(manifest: Manifest, files: Path, name: str) -> None:
     found = read_inputs(manifest, (files / name,), (), PICTURES)
     assert np.array_equal(found.inputs["tokens"], TOKENS)
     assert np.array_equal(found.inputs["weighting"], WEIGHTING)
     assert found.names == (f"{name}[0]", f"{name}[1]")
 
 
-def test_one_sample_may_come_without_its_batch_axis(manifest, tmp_path: Path) -> None:
+def test_one_sample_may_come_without_its_batch_axis(manifest: Manifest, tmp_path: Path) -> None:
     np.save(tmp_path / "t.npy", TOKENS[0])
     np.save(tmp_path / "w.npy", WEIGHTING[0])
     named = [("tokens", tmp_path / "t.npy"), ("weighting", tmp_path / "w.npy")]
@@ -88,12 +90,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("given", "named", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_the_inputs_is_refused(manifest, files, given: tuple[str, ...], named, message: str) -> None:
+def test_what_cannot_be_the_inputs_is_refused(
+    manifest: Manifest, files: Path, given: tuple[str, ...], named: list[tuple[str, str]], message: str
+) -> None:
     with pytest.raises((RuntimeInputError, click.UsageError), match=message):
         read_inputs(manifest, [files / one for one in given], [(name, files / one) for name, one in named], PICTURES)
 
 
-def test_a_damaged_archive_is_refused_by_name(manifest, files) -> None:
+def test_a_damaged_archive_is_refused_by_name(manifest: Manifest, files: Path) -> None:
     content = bytearray((files / "small.npz").read_bytes())
     content[60:90] = b"\x00" * 30
     (files / "damaged.npz").write_bytes(content)
@@ -101,20 +105,20 @@ def test_a_damaged_archive_is_refused_by_name(manifest, files) -> None:
         read_inputs(manifest, [files / "damaged.npz"], (), PICTURES)
 
 
-def test_options_about_pictures_are_refused_for_arrays(manifest, files) -> None:
+def test_options_about_pictures_are_refused_for_arrays(manifest: Manifest, files: Path) -> None:
     with pytest.raises(click.UsageError, match="--resize says how pictures become an input"):
         read_inputs(manifest, [files / "both.npz"], (), {**PICTURES, "resize": True})
 
 
 @pytest.fixture
-def run(built: Built):
-    def predict(*arguments):
+def run(built: Built) -> Callable[..., Result]:
+    def predict(*arguments: object) -> Result:
         return CliRunner().invoke(cli, ["predict", str(built.path), *map(str, arguments), "--provider", "cpu"])
 
     return predict
 
 
-def test_an_image_may_be_given_by_its_name(run, built: Built, tmp_path: Path) -> None:
+def test_an_image_may_be_given_by_its_name(run: Callable[..., Result], built: Built, tmp_path: Path) -> None:
     images = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
     np.save(tmp_path / "x.npy", images)
     by_name, as_file = run("--input", f"image={tmp_path / 'x.npy'}", "--json"), run(tmp_path / "x.npy", "--json")
@@ -124,19 +128,21 @@ def test_an_image_may_be_given_by_its_name(run, built: Built, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("text", ["tokens", "=x.npy", "tokens="])
-def test_what_is_no_name_and_file_is_a_usage_error(run, text: str) -> None:
+def test_what_is_no_name_and_file_is_a_usage_error(run: Callable[..., Result], text: str) -> None:
     done = run("--input", text)
     assert (done.exit_code, done.stdout) == (2, "")
     assert "is not NAME=FILE" in done.stderr
 
 
-def test_nothing_to_predict_is_a_usage_error(run) -> None:
+def test_nothing_to_predict_is_a_usage_error(run: Callable[..., Result]) -> None:
     done = run()
     assert done.exit_code == 2
     assert "give files, or --input NAME=FILE.npy" in done.stderr
 
 
-def test_outputs_are_written_under_the_names_of_the_ensemble(run, built: Built, tmp_path: Path) -> None:
+def test_outputs_are_written_under_the_names_of_the_ensemble(
+    run: Callable[..., Result], built: Built, tmp_path: Path
+) -> None:
     images = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
     np.save(tmp_path / "x.npy", images)
     assert run(tmp_path / "x.npy", "--members", "2,0", "--out", tmp_path / "o.npz").exit_code == 0
@@ -157,7 +163,9 @@ def test_outputs_are_written_under_the_names_of_the_ensemble(run, built: Built, 
     [("o.txt", "must end in .npz or .npy, or in .parquet to score a data set"), ("there.npz", "exists")],
     ids=["kind", "exists"],
 )
-def test_a_place_that_cannot_hold_the_outputs_is_refused_first(run, tmp_path: Path, name: str, message: str) -> None:
+def test_a_place_that_cannot_hold_the_outputs_is_refused_first(
+    run: Callable[..., Result], tmp_path: Path, name: str, message: str
+) -> None:
     (tmp_path / "there.npz").write_text("mine")
     done = run("missing.npy", "--out", tmp_path / name)
     assert (done.exit_code, done.stdout) == (2, "")

@@ -8,14 +8,17 @@ import pytest
 import torch
 from bundles import small_spec, trained_tensors
 from fixture_types import Hnexport
+from numpy.typing import NDArray
 from PIL import Image
 
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint, load_checkpoint, recalibrate, save_checkpoint
 from hnexport.spec.usage import Normalisation, Usage
 
+Given = tuple[Checkpoint, NDArray[np.floating]]
+
 
 @pytest.fixture
-def given(tmp_path: Path):
+def given(tmp_path: Path) -> Given:
     """A checkpoint, and 30 images in two files."""
     spec = small_spec("hypernet")
     checkpoint = Checkpoint(spec=spec, tensors=trained_tensors(spec), origin="a test")
@@ -27,7 +30,7 @@ def given(tmp_path: Path):
 
 
 def test_it_writes_a_checkpoint_with_statistics_of_each_member_and_says_what_changed(
-    hnexport: Hnexport, given, tmp_path: Path
+    hnexport: Hnexport, given: Given, tmp_path: Path
 ) -> None:
     checkpoint, images = given
     before = (tmp_path / "one-set.safetensors").read_bytes()
@@ -44,14 +47,14 @@ def test_it_writes_a_checkpoint_with_statistics_of_each_member_and_says_what_cha
     assert all(torch.equal(found.tensors[name], tensor) for name, tensor in expected.tensors.items())
 
 
-def test_json_has_the_same(hnexport: Hnexport, given) -> None:
+def test_json_has_the_same(hnexport: Hnexport, given: Given) -> None:
     done = hnexport("recalibrate", "one-set.safetensors", "a.npy", "--out", "own.safetensors", "--json")
     report = json.loads(done.stdout)
     assert (report["out"], report["images"], report["batches"]) == ("own.safetensors", 20, 1)
     assert [set(change) for change in report["changes"]] == [{"member", "norm", "mean", "std"}] * 3
 
 
-def test_pictures_are_normalised_as_somebody_said(hnexport: Hnexport, given, tmp_path: Path) -> None:
+def test_pictures_are_normalised_as_somebody_said(hnexport: Hnexport, given: Given, tmp_path: Path) -> None:
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
@@ -65,7 +68,7 @@ def test_pictures_are_normalised_as_somebody_said(hnexport: Hnexport, given, tmp
     assert said in " ".join(done.stdout.split())
 
 
-def test_pictures_are_normalised_as_the_checkpoint_says(hnexport: Hnexport, given, tmp_path: Path) -> None:
+def test_pictures_are_normalised_as_the_checkpoint_says(hnexport: Hnexport, given: Given, tmp_path: Path) -> None:
     for number in range(2):
         pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
@@ -81,7 +84,7 @@ def test_pictures_are_normalised_as_the_checkpoint_says(hnexport: Hnexport, give
     assert all(torch.equal(said[name], tensor) for name, tensor in expected.items())
 
 
-def test_the_given_checkpoint_is_never_replaced(hnexport: Hnexport, given) -> None:
+def test_the_given_checkpoint_is_never_replaced(hnexport: Hnexport, given: Given) -> None:
     same = hnexport("recalibrate", "one-set.safetensors", "a.npy", "--out", "./one-set.safetensors", "--force")
     assert same.returncode == 2
     assert "--out is CHECKPOINT itself" in same.stderr
@@ -91,13 +94,13 @@ def test_the_given_checkpoint_is_never_replaced(hnexport: Hnexport, given) -> No
     assert hnexport(*command, "--force").returncode == 0
 
 
-def test_a_file_that_is_no_native_checkpoint_says_how_to_make_one(hnexport: Hnexport, given) -> None:
+def test_a_file_that_is_no_native_checkpoint_says_how_to_make_one(hnexport: Hnexport, given: Given) -> None:
     done = hnexport("recalibrate", "a.npy", "b.npy", "--out", "own.safetensors")
     assert done.returncode == 2
     assert "hnexport convert" in " ".join(done.stderr.split())
 
 
-def test_a_file_of_torch_save_says_what_to_type(hnexport: Hnexport, given, tmp_path: Path) -> None:
+def test_a_file_of_torch_save_says_what_to_type(hnexport: Hnexport, given: Given, tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(2)}, tmp_path / "ensemble.pt")
     done = hnexport("recalibrate", "ensemble.pt", "b.npy", "--out", "own.safetensors")
     assert done.returncode == 2

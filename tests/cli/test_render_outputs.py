@@ -1,6 +1,7 @@
 """Several outputs have a row each, one has no table of its own."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
 
 
-def artifact(name, *, wrong="", outputs=("logits", "width")):
+def artifact(name: str, *, wrong: str = "", outputs: tuple[str, ...] = ("logits", "width")) -> SimpleNamespace:
     """Two members; the second is wrong in one output."""
     return SimpleNamespace(
         artifact=name,
@@ -36,7 +37,7 @@ def artifact(name, *, wrong="", outputs=("logits", "width")):
     )
 
 
-def report(*artifacts, **fields):
+def report(*artifacts: SimpleNamespace, **fields: Any) -> SimpleNamespace:
     return SimpleNamespace(artifacts=artifacts, **fields)
 
 

@@ -1,6 +1,8 @@
 """The table that `build` and `verify` end with: what decides is whole, and one sentence says the verdict."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from shared import Built
@@ -16,7 +18,7 @@ from hnexport.spelling import in_command
 NAMES = ("onnx", "onnx-materialised", "torchscript", "pt2", "onnx-ensemble", "torchscript-ensemble")
 
 
-def artifact(name, members, *, wrong=(), check=True, error=2e-2):
+def artifact(name: str, members: range, *, wrong: Any = (), check: bool = True, error: float = 2e-2) -> ArtifactReport:
     comparisons = tuple(
         Comparison(
             member=member,
@@ -41,7 +43,12 @@ def artifact(name, members, *, wrong=(), check=True, error=2e-2):
     )
 
 
-def report(members=10, compared=None, selection=Selection.ALL, **changes):
+def report(
+    members: int = 10,
+    compared: range | tuple[int, int] | None = None,
+    selection: Selection = Selection.ALL,
+    **changes: Any,
+) -> ParityReport:
     compared = tuple(range(members)) if compared is None else tuple(compared)
     fields = {
         "artifacts": tuple(artifact(name, compared) for name in NAMES),
@@ -65,8 +72,8 @@ def report(members=10, compared=None, selection=Selection.ALL, **changes):
 
 
 @pytest.fixture
-def at(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def show(found, width=80, **options):
+def at(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def show(found: ParityReport, width: int = 80, **options: Any) -> str:
         monkeypatch.setenv("COLUMNS", str(width))
         print_member_parity(found)
         print_parity(found, **options)
@@ -115,7 +122,7 @@ CASES = {
 @pytest.mark.parametrize("width", [40, 80, 120])
 @pytest.mark.parametrize(("found", "sentence"), CASES.values(), ids=CASES.keys())
 def test_what_decides_is_whole_and_a_sentence_says_the_verdict(
-    at, found: ParityReport, sentence: str, width: int
+    at: Callable[..., str], found: ParityReport, sentence: str, width: int
 ) -> None:
     shown = at(found, width, bundle="my bundle")
     assert shown.splitlines()[-1].startswith(sentence)
@@ -129,13 +136,13 @@ def test_what_decides_is_whole_and_a_sentence_says_the_verdict(
     assert "1e-05" in shown or not found.artifacts
 
 
-def test_only_a_drawn_sample_is_called_one(at) -> None:
+def test_only_a_drawn_sample_is_called_one(at: Callable[..., str]) -> None:
     assert "a seeded sample" in at(CASES["a sample"][0])
     assert "a seeded sample" not in at(CASES["named"][0])
     assert "2 of 10 members (as named)" in at(CASES["named"][0])
 
 
-def test_of_many_members_the_worst_are_shown(at) -> None:
+def test_of_many_members_the_worst_are_shown(at: Callable[..., str]) -> None:
     many = report(100, artifacts=(artifact("onnx", range(100), wrong=(77,)),))
     shown = at(many)
     assert "the 32 with the largest of 100 (all: --wide)" in shown
@@ -165,19 +172,19 @@ def test_a_report_knows_how_its_members_came_about(built: Built) -> None:
         assert (found.selection, found.sampled) == (selection, False)
 
 
-def test_claims_that_are_not_confirmed_make_it_different(at) -> None:
+def test_claims_that_are_not_confirmed_make_it_different(at: Callable[..., str]) -> None:
     claim = Check(name="parity figures", passed=False, detail="onnx says 1e-9, found 8e-7")
     shown = at(report(claims=(claim,)), width=160)
     assert "FAILED parity figures: onnx says 1e-9" in shown
     assert "Different: the bundle is not what it says of itself (parity figures" in shown
 
 
-def test_samples_are_images_where_the_only_input_is_one(at) -> None:
+def test_samples_are_images_where_the_only_input_is_one(at: Callable[..., str]) -> None:
     assert "6 kinds of image" in at(report(ranges={"image": (0.0, 1.0)}), width=160)
     assert "6 kinds of sample" in at(report(ranges={"tokens": (0, 9), "weighting": (0, 1)}), width=160)
 
 
-def test_what_was_probed_left_out_ill_conditioned_and_drawn_is_said(at) -> None:
+def test_what_was_probed_left_out_ill_conditioned_and_drawn_is_said(at: Callable[..., str]) -> None:
     shown = at(
         report(
             ranges={"image": (-1e4, 9716.0)},
@@ -193,6 +200,6 @@ def test_what_was_probed_left_out_ill_conditioned_and_drawn_is_said(at) -> None:
     assert "members drawn with --seed 7" in shown
 
 
-def test_nothing_is_said_of_samples_where_there_is_nothing_to_say(at) -> None:
+def test_nothing_is_said_of_samples_where_there_is_nothing_to_say(at: Callable[..., str]) -> None:
     shown = at(report(), width=200)
     assert not [word for word in ("probed:", "left out", "ill-conditioned", "--seed") if word in shown]

@@ -33,7 +33,7 @@ VALUES = {
 
 
 @pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch):
+def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
     monkeypatch.setenv("COLUMNS", "120")
     return Shown(
         signature=Signature(inputs=(), outputs=OUTPUTS),
@@ -42,7 +42,7 @@ def shown(monkeypatch: pytest.MonkeyPatch):
     )
 
 
-def test_every_output_of_every_sample_is_shown(shown, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_output_of_every_sample_is_shown(shown: Shown, capsys: pytest.CaptureFixture[str]) -> None:
     print_predictions(shown)
     text = capsys.readouterr().out
     titles = [f"{sample}, {name}" for sample in shown.samples for name in ("intent", "map", "width", "length")]
@@ -57,7 +57,7 @@ def test_every_output_of_every_sample_is_shown(shown, capsys: pytest.CaptureFixt
     assert re.search("│ all +│ 4, 5 +│", text)
 
 
-def test_json_has_every_output_whole(shown) -> None:
+def test_json_has_every_output_whole(shown: Shown) -> None:
     value = json.loads(json.dumps(as_json_value(shown, word="sample"), allow_nan=False))
     assert (value["samples"], value["members"]) == (["first", "second"], [4, 7])
     assert list(value["outputs"]) == [output.name for output in OUTPUTS]
@@ -86,7 +86,7 @@ def test_what_is_not_finite_is_null_in_json_and_nan_in_tables(
     assert capsys.readouterr().out.count("nothing (NaN)") == 3 + 4
 
 
-def test_classes_have_their_names_in_every_output(shown, capsys: pytest.CaptureFixture[str]) -> None:
+def test_classes_have_their_names_in_every_output(shown: Shown, capsys: pytest.CaptureFixture[str]) -> None:
     names = {"intent": ("book", "cancel", "ask"), "map": ("road", "grass")}
     named = dataclasses.replace(shown, labels=names)
     print_predictions(named)
@@ -101,7 +101,7 @@ def test_classes_have_their_names_in_every_output(shown, capsys: pytest.CaptureF
     assert "labels" not in outputs["width"]
 
 
-def test_arrays_have_the_names_of_the_ensemble_graph(shown, tmp_path: Path) -> None:
+def test_arrays_have_the_names_of_the_ensemble_graph(shown: Shown, tmp_path: Path) -> None:
     write_arrays(tmp_path / "o.npz", shown.signature, shown.outputs)
     with np.load(tmp_path / "o.npz") as found:
         assert found["cond_ids"].tolist() == [4, 7]
@@ -113,6 +113,6 @@ def test_arrays_have_the_names_of_the_ensemble_graph(shown, tmp_path: Path) -> N
         assert "mean_length" not in found
 
 
-def test_several_outputs_do_not_fit_into_one_array(shown, tmp_path: Path) -> None:
+def test_several_outputs_do_not_fit_into_one_array(shown: Shown, tmp_path: Path) -> None:
     with pytest.raises(RuntimeInputError, match="this network has 5 outputs"):
         check_target(tmp_path / "o.npy", shown.signature)

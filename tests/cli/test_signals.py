@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 each_signal = pytest.mark.parametrize(("number", "code"), CODES.items(), ids=lambda value: getattr(value, "name", ""))
 
 
-def start(wait=WAIT, extra="", ignored=()):
+def start(wait: str = WAIT, extra: str = "", ignored: tuple[()] | list[Any] = ()) -> subprocess.Popen[str]:
     """The process, with every signal as a terminal would leave it, but those that are ignored."""
 
     def dispositions() -> None:
@@ -53,7 +54,7 @@ def start(wait=WAIT, extra="", ignored=()):
     )
 
 
-def said(process, line) -> None:
+def said(process: subprocess.Popen[str], line: str) -> None:
     assert process.stdout.readline() == f"{line}\n"
 
 

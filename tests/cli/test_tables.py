@@ -2,6 +2,8 @@
 
 import random
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -24,10 +26,10 @@ ROWS = (
 
 
 @pytest.fixture
-def at(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def at(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """What a table looks like with so many columns."""
 
-    def show(table, width, **options):
+    def show(table: object, width: int, **options: Any) -> str:
         monkeypatch.setenv("COLUMNS", str(width))
         show_table(table, **options)
         return capsys.readouterr().out
@@ -35,12 +37,12 @@ def at(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     return show
 
 
-def squeezed(text):
+def squeezed(text: str) -> str:
     return re.sub(r"[\s│┃|]", "", text)
 
 
 @pytest.mark.parametrize("width", range(20, 161, 5))
-def test_no_line_is_longer_than_the_terminal_and_nothing_is_cut(at, width: int) -> None:
+def test_no_line_is_longer_than_the_terminal_and_nothing_is_cut(at: Callable[..., str], width: int) -> None:
     shown = at(Table(columns=COLUMNS, rows=ROWS), width)
     framed = shown.startswith("┏")
     assert "…" not in shown
@@ -56,7 +58,7 @@ def test_no_line_is_longer_than_the_terminal_and_nothing_is_cut(at, width: int) 
         assert shown.startswith("artifact: onnx\nruntime: onnxruntime 1.31.1 cpu\nmembers: 10\nerror ≤1e-05: 8.1e-07\n")
 
 
-def test_columns_go_in_the_order_of_their_rank(at) -> None:
+def test_columns_go_in_the_order_of_their_rank(at: Callable[..., str]) -> None:
     table = Table(columns=COLUMNS, rows=ROWS)
     full = at(table, 160)
     assert "worst" in full
@@ -68,12 +70,12 @@ def test_columns_go_in_the_order_of_their_rank(at) -> None:
     assert "worst" not in at(table, 80)
 
 
-def test_wide_shows_every_column_however_short_the_lines(at) -> None:
+def test_wide_shows_every_column_however_short_the_lines(at: Callable[..., str]) -> None:
     assert at(Table(columns=COLUMNS, rows=ROWS), 40, wide=True) == at(Table(columns=COLUMNS, rows=ROWS), 300)
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 120])
-def test_a_very_long_name_is_folded_and_whole(at, width: int) -> None:
+def test_a_very_long_name_is_folded_and_whole(at: Callable[..., str], width: int) -> None:
     random.seed(0)
     name = "".join(random.choices("abcdefghij-", k=300))
     shown = at(Table(columns=COLUMNS, rows=((name, *ROWS[0][1:]),)), width)
@@ -81,7 +83,7 @@ def test_a_very_long_name_is_folded_and_whole(at, width: int) -> None:
     assert name in column
 
 
-def test_cells_are_text_and_nothing_else(at) -> None:
+def test_cells_are_text_and_nothing_else(at: Callable[..., str]) -> None:
     table = Table(
         title="[bold]title[/] :warning:",
         columns=(Column("[red]name[/red]"), Column("value")),
@@ -100,17 +102,17 @@ def test_cells_are_text_and_nothing_else(at) -> None:
         assert "\x1b" not in shown
 
 
-def test_wide_characters_are_counted_as_wide(at) -> None:
+def test_wide_characters_are_counted_as_wide(at: Callable[..., str]) -> None:
     shown = at(Table(columns=(Column("a"), Column("b")), rows=(("中文", "x"), ("ab", "x"))), 80)
     assert "│ 中文 │ x │" in shown
     assert "│ ab   │ x │" in shown
 
 
-def test_a_table_without_rows_is_its_heading(at) -> None:
+def test_a_table_without_rows_is_its_heading(at: Callable[..., str]) -> None:
     assert "artifact" in at(Table(columns=COLUMNS, rows=()), 80)
 
 
-def test_where_only_blocks_fit_an_empty_cell_takes_no_line(at) -> None:
+def test_where_only_blocks_fit_an_empty_cell_takes_no_line(at: Callable[..., str]) -> None:
     table = Table(columns=(Column("what"), Column("remedy"), Column("why")), rows=[("cache" * 5, "", "it is full")])
     assert at(table, 20) == f"what: {'cache' * 5}\nwhy: it is full\n\n"
 

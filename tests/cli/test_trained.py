@@ -2,14 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 from fixture_types import Hnexport
-from hypnettorch_ensembles import Case, build, flat_hwc, relative_error
+from hypnettorch_ensembles import Case, Ensemble, build, flat_hwc, relative_error
+from numpy.typing import NDArray
 from safetensors.torch import save_file
+from torch import Tensor
 
 from hnexport.bundle import read_manifest
 from hnexport.networks.wide_resnet.checkpoints import load_checkpoint
@@ -19,24 +22,26 @@ SIZE = ("--image", "3,8,8")
 
 
 @pytest.fixture(scope="module")
-def ensemble():
+def ensemble() -> Ensemble:
     return build(CASE)
 
 
 @pytest.fixture
-def checkpoint(ensemble, tmp_path: Path):
+def checkpoint(ensemble: Ensemble, tmp_path: Path) -> Path:
     torch.save(ensemble.state_dicts(), tmp_path / "ensemble.pt")
     return tmp_path / "ensemble.pt"
 
 
-def check_predictions(folder, ensemble, images, feed) -> None:
+def check_predictions(
+    folder: Path, ensemble: Ensemble, images: Tensor, feed: NDArray[Any] | NDArray[np.unsignedinteger]
+) -> None:
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     for member in range(CASE.members):
         found = session.run(["logits"], {"cond_id": np.array(member), "image": feed})[0]
         assert relative_error(torch.from_numpy(found), ensemble.predict(member, flat_hwc(images))) <= 1e-5
 
 
-def trained_outputs(ensemble, path, members):
+def trained_outputs(ensemble: Ensemble, path: Path, members: range | list[Any]) -> Path:
     """A reference of what hypnettorch itself computes."""
     images = ensemble.images(3)
     logits = torch.stack([ensemble.predict(member, flat_hwc(images)) for member in members])
@@ -45,7 +50,7 @@ def trained_outputs(ensemble, path, members):
 
 
 def test_a_trained_ensemble_predicts_what_it_did_in_hypnettorch(
-    hnexport: Hnexport, checkpoint, ensemble, tmp_path: Path
+    hnexport: Hnexport, checkpoint: Path, ensemble: Ensemble, tmp_path: Path
 ) -> None:
     reference = ("--reference", trained_outputs(ensemble, tmp_path / "trained.safetensors", range(CASE.members)))
     done = hnexport("build", "--hypnettorch", checkpoint, *SIZE, *reference, "--out", "here", "--json")
@@ -60,7 +65,7 @@ def test_a_trained_ensemble_predicts_what_it_did_in_hypnettorch(
 
 
 def test_another_ensemble_than_the_trained_one_is_not_published(
-    hnexport: Hnexport, checkpoint, ensemble, tmp_path: Path
+    hnexport: Hnexport, checkpoint: Path, ensemble: Ensemble, tmp_path: Path
 ) -> None:
     reference = trained_outputs(ensemble, tmp_path / "trained.safetensors", [0, 0, *range(2, CASE.members)])
     done = hnexport("build", "--hypnettorch", checkpoint, *SIZE, "--reference", reference, "--out", "here")
@@ -72,7 +77,7 @@ def test_another_ensemble_than_the_trained_one_is_not_published(
 
 
 def test_a_trained_ensemble_may_be_built_with_float16_bases(
-    hnexport: Hnexport, checkpoint, ensemble, tmp_path: Path
+    hnexport: Hnexport, checkpoint: Path, ensemble: Ensemble, tmp_path: Path
 ) -> None:
     assert hnexport("convert", checkpoint, "ensemble.safetensors", *SIZE).returncode == 0
     for name, source in {
@@ -92,7 +97,7 @@ def test_a_trained_ensemble_may_be_built_with_float16_bases(
 
 
 def test_two_files_and_a_native_checkpoint_give_the_same_weights(
-    hnexport: Hnexport, checkpoint, ensemble, tmp_path: Path
+    hnexport: Hnexport, checkpoint: Path, ensemble: Ensemble, tmp_path: Path
 ) -> None:
     for name, state in ensemble.state_dicts().items():
         torch.save(state, tmp_path / f"{name}.pt")
@@ -112,7 +117,7 @@ def test_two_files_and_a_native_checkpoint_give_the_same_weights(
 
 
 def test_a_wrapped_checkpoint_with_two_copies_is_read_where_a_prefix_says_which(
-    hnexport: Hnexport, ensemble, tmp_path: Path
+    hnexport: Hnexport, ensemble: Ensemble, tmp_path: Path
 ) -> None:
     states = ensemble.state_dicts()
     averaged = {
@@ -142,7 +147,7 @@ def test_a_wrapped_checkpoint_with_two_copies_is_read_where_a_prefix_says_which(
 
 
 def test_preprocessing_and_layouts_are_part_of_the_graph(
-    hnexport: Hnexport, checkpoint, ensemble, tmp_path: Path
+    hnexport: Hnexport, checkpoint: Path, ensemble: Ensemble, tmp_path: Path
 ) -> None:
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
     numbers = [",".join(map(str, values)) for values in (mean, std)]
@@ -163,7 +168,9 @@ def test_preprocessing_and_layouts_are_part_of_the_graph(
     check_predictions(tmp_path / "flat", ensemble, images, flat_hwc(images).numpy())
 
 
-def test_an_existing_file_is_not_overwritten_without_force(hnexport: Hnexport, checkpoint, tmp_path: Path) -> None:
+def test_an_existing_file_is_not_overwritten_without_force(
+    hnexport: Hnexport, checkpoint: Path, tmp_path: Path
+) -> None:
     (tmp_path / "out.safetensors").write_text("precious")
     done = hnexport("convert", checkpoint, "out.safetensors", *SIZE)
     assert done.returncode == 2
@@ -205,7 +212,7 @@ def test_an_existing_file_is_not_overwritten_without_force(hnexport: Hnexport, c
     ],
 )
 def test_contradictions_are_clear_errors_and_leave_nothing(
-    hnexport: Hnexport, checkpoint, tmp_path: Path, arguments: list[str], message: str
+    hnexport: Hnexport, checkpoint: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     done = hnexport(*arguments)
     assert done.returncode == 2, done.stdout

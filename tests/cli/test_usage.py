@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -9,9 +10,10 @@ import torch
 from fixture_types import Hnexport
 from hypnettorch_ensembles import Case, build
 from safetensors.torch import save_file
+from torch import Tensor
 
 from hnexport.bundle import read_manifest
-from hnexport.networks.wide_resnet.checkpoints import load_checkpoint, random_checkpoint, save_checkpoint
+from hnexport.networks.wide_resnet.checkpoints import Checkpoint, load_checkpoint, random_checkpoint, save_checkpoint
 from hnexport.networks.wide_resnet.spec import ImageSpec, PipelineSpec, WideResNetSpec
 from hnexport.spec import HypernetSpec
 from hnexport.spec.usage import Normalisation, Usage
@@ -58,26 +60,26 @@ def rows():
 
 
 @pytest.fixture
-def folder(tmp_path: Path):
+def folder(tmp_path: Path) -> Path:
     (tmp_path / "names.txt").write_text("\n".join(NAMES), encoding="utf-8")
     (tmp_path / "train.py").write_text(FACTORY)
     return tmp_path
 
 
 @pytest.fixture(scope="module")
-def trained():
+def trained() -> dict[str, dict[str, Tensor]]:
     return build(Case(n=1, k=1, in_shape=(8, 8, 3), num_classes=3)).state_dicts()
 
 
-def metadata(path):
+def metadata(path: Path) -> dict[Any, Any]:
     return {item.key: item.value for item in onnx.load(path, load_external_data=False).metadata_props}
 
 
-def flat(text):
+def flat(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_what_is_said_is_in_bundle_onnx_files_members_files_and_inspect(hnexport: Hnexport, folder) -> None:
+def test_what_is_said_is_in_bundle_onnx_files_members_files_and_inspect(hnexport: Hnexport, folder: Path) -> None:
     done = hnexport("build", *SMALL, *SAID, "--formats", "onnx", "--out", "here", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["assumed"] == []
@@ -98,12 +100,12 @@ def test_what_is_said_is_in_bundle_onnx_files_members_files_and_inspect(hnexport
     assert (value["manifest"]["usage"], value["assumed"]) == (written, [])
 
 
-def small_checkpoint():
+def small_checkpoint() -> Checkpoint:
     network = WideResNetSpec.from_name("wrn-10-1", classes=3, image=ImageSpec(channels=3, height=8, width=8))
     return random_checkpoint(PipelineSpec(network=network, members=2, hypernet=HypernetSpec()))
 
 
-def test_random_weights_say_that_pictures_are_pixels(hnexport: Hnexport, folder) -> None:
+def test_random_weights_say_that_pictures_are_pixels(hnexport: Hnexport, folder: Path) -> None:
     assert small_checkpoint().usage == Usage(normalisation=Normalisation())
     save_checkpoint(folder / "random.safetensors", small_checkpoint())
     shown = flat(hnexport("inspect", "random.safetensors").stdout)
@@ -111,7 +113,9 @@ def test_random_weights_say_that_pictures_are_pixels(hnexport: Hnexport, folder)
     assert "assumed" not in shown
 
 
-def test_an_imported_ensemble_keeps_what_is_said_and_what_was_assumed(hnexport: Hnexport, folder, trained) -> None:
+def test_an_imported_ensemble_keeps_what_is_said_and_what_was_assumed(
+    hnexport: Hnexport, folder: Path, trained: dict[str, dict[str, Tensor]]
+) -> None:
     torch.save(trained, folder / "trained.pt")
     first = hnexport("convert", "trained.pt", "first.safetensors")
     assert first.returncode == 0, first.stderr
@@ -140,7 +144,7 @@ def test_an_imported_ensemble_keeps_what_is_said_and_what_was_assumed(hnexport: 
     assert ASSUMED["assembly"] in flat(hnexport("inspect", "b").stdout)
 
 
-def test_what_a_checkpoint_says_of_pictures_can_go_into_the_graph(hnexport: Hnexport, folder) -> None:
+def test_what_a_checkpoint_says_of_pictures_can_go_into_the_graph(hnexport: Hnexport, folder: Path) -> None:
     save_checkpoint(folder / "said.safetensors", small_checkpoint().with_usage(USAGE))
     pixels = ("--preprocess", "uint8", "--formats", "onnx", "--out", "here")
     done = hnexport("build", "--checkpoint", "said.safetensors", *pixels)
@@ -150,7 +154,7 @@ def test_what_a_checkpoint_says_of_pictures_can_go_into_the_graph(hnexport: Hnex
     assert manifest.usage == Usage(class_names=USAGE.class_names, license=USAGE.license)
 
 
-def test_a_factory_may_say_it_and_the_command_wins(hnexport: Hnexport, folder) -> None:
+def test_a_factory_may_say_it_and_the_command_wins(hnexport: Hnexport, folder: Path) -> None:
     build = ("build", "--from", "train.py:told", "--formats", "onnx", "--out")
     done = hnexport(*build, "own")
     assert done.returncode == 0, done.stderr
@@ -162,7 +166,7 @@ def test_a_factory_may_say_it_and_the_command_wins(hnexport: Hnexport, folder) -
 
 
 def test_of_images_nobody_spoke_of_the_normalisation_is_assumed_and_files_stay_as_they_are(
-    hnexport: Hnexport, folder
+    hnexport: Hnexport, folder: Path
 ) -> None:
     done = hnexport("build", "--from", "train.py:plain", "--formats", "onnx", "--out", "here")
     assert done.returncode == 0, done.stderr
@@ -172,7 +176,7 @@ def test_of_images_nobody_spoke_of_the_normalisation_is_assumed_and_files_stay_a
     assert "hnexport.usage" not in metadata(folder / "here/model.onnx")
 
 
-def test_a_trained_models_outputs_confirm_what_was_assumed_of_its_tensors(hnexport: Hnexport, folder) -> None:
+def test_a_trained_models_outputs_confirm_what_was_assumed_of_its_tensors(hnexport: Hnexport, folder: Path) -> None:
     case = build(Case(n=1, k=1, in_shape=(8, 8, 3), num_classes=3))
     torch.save(case.state_dicts(), folder / "trained.pt")
     images = case.images(2)
@@ -201,7 +205,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_cannot_be_said_is_refused_before_anything_is_built(
-    hnexport: Hnexport, folder, arguments: tuple[str, ...], message: str
+    hnexport: Hnexport, folder: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     small = () if "--from" in arguments else SMALL
     done = hnexport("build", *small, *arguments, "--out", "here")

@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from hnexport.confine.frames import DTYPES, FrameError, frame_parts, read_frame
 
 
-def exactly(data: bytes):
+def exactly(data: bytes) -> Callable[[int], bytes]:
     source = io.BytesIO(data)
 
     def read(size: int) -> bytes:

@@ -43,7 +43,7 @@ def test_a_description_that_is_none_is_refused(tmp_path: Path, content: str) -> 
         open_runtime(folder).__enter__()
 
 
-def program(folder, body):
+def program(folder: Path, body: str) -> Path:
     """A program called npm, first in the path."""
     folder.mkdir()
     path = folder / "npm"

@@ -5,16 +5,20 @@ import http.client
 import socket
 import threading
 import urllib.parse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hnexport.deploy import serve
 from hnexport.errors import DeployError
 
+Ask = Callable[..., tuple[int, dict[str, str], bytes]]
+
 
 @pytest.fixture
-def ask(tmp_path: Path):
+def ask(tmp_path: Path) -> Ask:
     """Asks a server of a folder for a path; status, headers and content."""
     folder = tmp_path / "site"
     (folder / "page").mkdir(parents=True)
@@ -23,14 +27,14 @@ def ask(tmp_path: Path):
         (folder / name).write_bytes(name.encode())
     found, ready = [], threading.Event()
 
-    def answer(address) -> None:
+    def answer(address: str) -> None:
         found.append(urllib.parse.urlsplit(address))
         ready.set()
 
     threading.Thread(target=lambda: serve(folder, 0, ready=answer), daemon=True).start()
     assert ready.wait(30)
 
-    def get(path, method="GET", **headers):
+    def get(path: Path, method: str = "GET", **headers: Any) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection(found[0].hostname, found[0].port, timeout=30)
         connection.request(method, path, headers=headers)
         response = connection.getresponse()
@@ -55,7 +59,7 @@ TYPES = {
 
 
 @pytest.mark.parametrize("path", TYPES)
-def test_every_file_has_its_type_and_the_headers_that_threads_need(ask, path: str) -> None:
+def test_every_file_has_its_type_and_the_headers_that_threads_need(ask: Ask, path: str) -> None:
     status, headers, content = ask(path)
     assert (status, content) == (200, (path[1:] or "index.html").encode())
     assert headers["Content-Type"] == TYPES[path]
@@ -64,7 +68,7 @@ def test_every_file_has_its_type_and_the_headers_that_threads_need(ask, path: st
     assert headers["Cache-Control"] == "no-cache"
 
 
-def test_it_listens_on_this_machine_alone(ask) -> None:
+def test_it_listens_on_this_machine_alone(ask: Ask) -> None:
     assert ask.address.hostname == "127.0.0.1"
 
 
@@ -73,7 +77,7 @@ def test_it_listens_on_this_machine_alone(ask) -> None:
     [("localhost:8000", 200), ("127.0.0.1", 200), ("[::1]:8000", 200), ("hn.localhost", 200)]
     + [(host, 421) for host in ("evil.example", "evil.example:8000", "127.0.0.1.evil.example", "[", "")],
 )
-def test_another_name_for_this_machine_is_not_answered(ask, host: str, status: int) -> None:
+def test_another_name_for_this_machine_is_not_answered(ask: Ask, host: str, status: int) -> None:
     """Otherwise a page elsewhere, whose name suddenly means 127.0.0.1, reads the bundle."""
     assert ask("/weights.bin", Host=host)[0] == status
 
@@ -90,7 +94,7 @@ OUTSIDE = (
 
 
 @pytest.mark.parametrize("path", OUTSIDE)
-def test_nothing_but_files_of_the_folder_is_given(ask, path: str) -> None:
+def test_nothing_but_files_of_the_folder_is_given(ask: Ask, path: str) -> None:
     status, headers, content = ask(path)
     assert status == 404
     assert b"secret" not in content.replace(path.encode(), b"")

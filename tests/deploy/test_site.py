@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bundles import saying, small_bundle
@@ -24,33 +26,35 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")
-def runtime(tmp_path_factory: pytest.TempPathFactory):
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runtime_package(tmp_path_factory.mktemp("npm") / "onnxruntime-web")
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory):
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One that says how its pictures are normalised."""
     target = tmp_path_factory.mktemp("saying") / "bundle"
     return saying(small_bundle("hypernet"), target, normalisation=Normalisation(mean=(0.4,), std=(0.25, 0.5, 1.0)))
 
 
 @pytest.fixture
-def deployed(runtime, tmp_path: Path):
+def deployed(runtime: Path, tmp_path: Path) -> Callable[..., Any]:
     """Deploys a bundle with options into a new folder; what is in its `site.json`."""
 
-    def deploy(bundle, **options):
+    def deploy(bundle: Path, **options: Any) -> Any:
         deploy_web(bundle, tmp_path / "site", WebOptions(runtime=runtime, **options))
         return json.loads((tmp_path / "site" / "site.json").read_text())
 
     return deploy
 
 
-def files(folder):
+def files(folder: Path) -> set[Any]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_folder_holds_the_page_the_runtime_and_the_bundle(deployed, bundle, tmp_path: Path) -> None:
+def test_the_folder_holds_the_page_the_runtime_and_the_bundle(
+    deployed: Callable[..., Any], bundle: Path, tmp_path: Path
+) -> None:
     record = deployed(bundle)
     found = files(tmp_path / "site")
     assert found == {*record["files"], "site.json"}
@@ -63,7 +67,7 @@ def test_the_folder_holds_the_page_the_runtime_and_the_bundle(deployed, bundle, 
     assert {name for name in found if name.startswith("ort/")} == {*runtime, "ort/package.json"}
 
 
-def test_sizes_are_those_of_the_files(runtime, bundle, tmp_path: Path) -> None:
+def test_sizes_are_those_of_the_files(runtime: Path, bundle: Path, tmp_path: Path) -> None:
     site = deploy_web(bundle, tmp_path / "site", WebOptions(runtime=runtime))
     sizes = {name: (site.path / name).stat().st_size for name in files(site.path)}
     bundle = sum(size for name, size in sizes.items() if name.startswith("bundle/"))
@@ -73,7 +77,7 @@ def test_sizes_are_those_of_the_files(runtime, bundle, tmp_path: Path) -> None:
     assert sum(site.runtime_bytes.values()) == ort - sizes["ort/package.json"]
 
 
-def test_no_file_of_the_site_names_another_place(deployed, bundle, tmp_path: Path) -> None:
+def test_no_file_of_the_site_names_another_place(deployed: Callable[..., Any], bundle: Path, tmp_path: Path) -> None:
     deployed(bundle)
     for path in (tmp_path / "site").rglob("*"):
         if path.suffix in (".html", ".css", ".js", ".json"):
@@ -83,7 +87,7 @@ def test_no_file_of_the_site_names_another_place(deployed, bundle, tmp_path: Pat
             assert "https://" not in text
 
 
-def test_the_page_is_told_how_to_call_the_network(deployed, bundle) -> None:
+def test_the_page_is_told_how_to_call_the_network(deployed: Callable[..., Any], bundle: Path) -> None:
     page = deployed(bundle)["page"]
     assert page["input"] == {
         "name": "image",
@@ -100,7 +104,7 @@ def test_the_page_is_told_how_to_call_the_network(deployed, bundle) -> None:
     assert page["license"] is None
 
 
-def test_class_names_and_licence_of_the_bundle_reach_the_page(deployed, tmp_path: Path) -> None:
+def test_class_names_and_licence_of_the_bundle_reach_the_page(deployed: Callable[..., Any], tmp_path: Path) -> None:
     names = tuple(f"kind {one}" for one in range(10))
     page = deployed(
         saying(small_bundle("pixels"), tmp_path / "bundle", class_names={"logits": names}, license="CC-BY-4.0")
@@ -109,12 +113,12 @@ def test_class_names_and_licence_of_the_bundle_reach_the_page(deployed, tmp_path
     assert page["license"] == "CC-BY-4.0"
 
 
-def test_a_graph_that_takes_pixels_needs_no_normalisation(deployed) -> None:
+def test_a_graph_that_takes_pixels_needs_no_normalisation(deployed: Callable[..., Any]) -> None:
     found = deployed(small_bundle("pixels"))["page"]["input"]
     assert (found["dtype"], found["normalisation"]) == ("uint8", {"by": "graph", "mean": None, "std": None})
 
 
-def test_what_is_given_wins_over_what_the_bundle_says(deployed, tmp_path: Path) -> None:
+def test_what_is_given_wins_over_what_the_bundle_says(deployed: Callable[..., Any], tmp_path: Path) -> None:
     bundle = saying(
         small_bundle("hypernet"),
         tmp_path / "bundle",
@@ -127,13 +131,13 @@ def test_what_is_given_wins_over_what_the_bundle_says(deployed, tmp_path: Path) 
     assert page["input"]["normalisation"] == {"by": "given", "mean": [0.5], "std": [1.0]}
 
 
-def test_names_that_two_classes_share_are_told_apart(deployed, tmp_path: Path) -> None:
+def test_names_that_two_classes_share_are_told_apart(deployed: Callable[..., Any], tmp_path: Path) -> None:
     names = ("crane", *(f"kind {one}" for one in range(1, 9)), "crane")
     page = deployed(saying(small_bundle("pixels"), tmp_path / "bundle", class_names={"logits": names}))["page"]
     assert (page["labels"][0], page["labels"][1], page["labels"][9]) == ("crane (0)", "kind 1", "crane (9)")
 
 
-def test_labels_normalisation_and_samples_reach_the_page(deployed, tmp_path: Path) -> None:
+def test_labels_normalisation_and_samples_reach_the_page(deployed: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("\n".join(f"kind {one}" for one in range(10)))
     Image.new("RGB", (40, 30), "red").save(tmp_path / "a #1 %.png")
     page = deployed(
@@ -148,7 +152,7 @@ def test_labels_normalisation_and_samples_reach_the_page(deployed, tmp_path: Pat
     assert files(tmp_path / "site" / "samples") == {"a #1 %.png"}
 
 
-def test_a_network_of_a_few_numbers_gets_a_form_and_no_pictures(deployed) -> None:
+def test_a_network_of_a_few_numbers_gets_a_form_and_no_pictures(deployed: Callable[..., Any]) -> None:
     page = deployed(written("list of GRUs").folder)["page"]
     assert page["input"] == {"name": "series", "dtype": "float32", "shape": [7, 4], "kind": "numbers"}
     assert page["samples"] == []
@@ -186,24 +190,29 @@ REFUSED = {
 
 @pytest.mark.parametrize(("kind", "options", "error", "reason"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_the_page_cannot_show_is_refused_with_the_reason(
-    deployed, tmp_path: Path, kind: str, options, error: type[Exception], reason: str
+    deployed: Callable[..., Any],
+    tmp_path: Path,
+    kind: str,
+    options: dict[str, Any],
+    error: type[Exception],
+    reason: str,
 ) -> None:
     with pytest.raises(error, match=reason):
         deployed(written(kind).folder, **options)
     assert not (tmp_path / "site").exists()
 
 
-def test_a_hypernetwork_of_a_vector_is_refused_as_what_it_is(deployed) -> None:
+def test_a_hypernetwork_of_a_vector_is_refused_as_what_it_is(deployed: Callable[..., Any]) -> None:
     with pytest.raises(DeployError, match="makes a member's weights of .*, an input: the page and the module"):
         deployed(built_kind("hypernetwork-both", CASES["both"]).path)
 
 
-def test_a_bundle_of_the_first_schema_is_refused(deployed) -> None:
+def test_a_bundle_of_the_first_schema_is_refused(deployed: Callable[..., Any]) -> None:
     with pytest.raises(DeployError, match="was built by hnexport 0.1.*build it again"):
         deployed(V1)
 
 
-def test_a_bundle_without_onnx_is_refused(deployed, tmp_path: Path) -> None:
+def test_a_bundle_without_onnx_is_refused(deployed: Callable[..., Any], tmp_path: Path) -> None:
     bundle = shutil.copytree(small_bundle("hypernet"), tmp_path / "bundle")
     manifest = read_manifest(bundle)
     files = {name: one for name, one in manifest.files.items() if not name.endswith((".onnx", ".bin"))}
@@ -216,7 +225,9 @@ def test_a_bundle_without_onnx_is_refused(deployed, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["weights.bin", "network.onnx", "golden.safetensors"])
-def test_a_damaged_bundle_is_not_deployed(deployed, bundle, tmp_path: Path, name: str) -> None:
+def test_a_damaged_bundle_is_not_deployed(
+    deployed: Callable[..., Any], bundle: Path, tmp_path: Path, name: str
+) -> None:
     bundle = shutil.copytree(bundle, tmp_path / "bundle")
     content = bytearray((bundle / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -226,7 +237,9 @@ def test_a_damaged_bundle_is_not_deployed(deployed, bundle, tmp_path: Path, name
     assert not (tmp_path / "site").exists()
 
 
-def test_what_is_there_stays_without_force_and_a_site_is_replaced_with_it(deployed, bundle, tmp_path: Path) -> None:
+def test_what_is_there_stays_without_force_and_a_site_is_replaced_with_it(
+    deployed: Callable[..., Any], bundle: Path, tmp_path: Path
+) -> None:
     deployed(bundle)
     with pytest.raises(DeployError, match=r"site exists: choose another target, or give force=True to replace it"):
         deployed(bundle)
@@ -238,7 +251,9 @@ def test_what_is_there_stays_without_force_and_a_site_is_replaced_with_it(deploy
 
 
 @pytest.mark.parametrize("what", ["a folder", "a file", "a bundle", "somebody's site.json"])
-def test_force_replaces_nothing_but_a_site(deployed, bundle, tmp_path: Path, what: str) -> None:
+def test_force_replaces_nothing_but_a_site(
+    deployed: Callable[..., Any], bundle: Path, tmp_path: Path, what: str
+) -> None:
     target = tmp_path / "site"
     if what == "a bundle":
         shutil.copytree(bundle, target)
@@ -253,7 +268,7 @@ def test_force_replaces_nothing_but_a_site(deployed, bundle, tmp_path: Path, wha
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_an_empty_folder_may_be_replaced(deployed, bundle, tmp_path: Path) -> None:
+def test_an_empty_folder_may_be_replaced(deployed: Callable[..., Any], bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     assert deployed(bundle, force=True)["schema"] == "hnexport-site"
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from shared import build_once
+from zygote import Zygote
 
 from hnexport import Normalisation, Usage
 from hnexport.networks.wide_resnet.checkpoints import random_checkpoint
@@ -55,7 +56,7 @@ def reader(small_bundle: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shell(zygote, reader: Path) -> Callable[[tuple[str, ...]], str]:
+def shell(zygote: Zygote, reader: Path) -> Callable[[tuple[str, ...]], str]:
     """Runs `hnexport ARGUMENTS` in the folder; what it printed. It may say that files differ, but not fail."""
 
     def run(arguments: tuple[str, ...]) -> str:

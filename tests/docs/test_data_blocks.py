@@ -30,7 +30,7 @@ def value(block: Block) -> dict[str, object]:
 
 
 @blocks_of("json")
-def test_json_can_be_read(block) -> None:
+def test_json_can_be_read(block: Block) -> None:
     assert value(block)
 
 
@@ -43,22 +43,22 @@ def test_the_json_in_the_format_guide_is_what_a_checkpoint_says() -> None:
 
 
 def test_a_manifest_may_say_what_the_page_of_the_runtimes_shows() -> None:
-    (block,) = [block for block in all_blocks("json") if block.page == "docs/runtimes/index.md"]
+    (block,) = [block for block in all_blocks("json") if block.page == "docs/runtimes/pictures.md"]
     assert from_json(Usage, value(block)["usage"]).normalisation is not None
 
 
 @blocks_of("toml")
-def test_toml_is_a_recipe(block) -> None:
+def test_toml_is_a_recipe(block: Block) -> None:
     assert from_json(ModuleRecipe, tomllib.loads(block.code)).rules
 
 
 @blocks_of("yaml")
-def test_yaml_can_be_read(block) -> None:
+def test_yaml_can_be_read(block: Block) -> None:
     assert list(yaml.safe_load_all(block.code))
 
 
 @blocks_of("js")
-def test_node_can_parse_a_script(block, tmp_path: Path) -> None:
+def test_node_can_parse_a_script(block: Block, tmp_path: Path) -> None:
     node = shutil.which("node")
     if node is None:  # `make runtimes-test` brings one
         return

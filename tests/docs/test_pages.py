@@ -1,6 +1,8 @@
 """Every page is typed as a reader would: its Python in one session, its commands of hnexport, in one folder."""
 
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,12 +14,18 @@ PAGES = [
     page
     for page in pages()
     if page not in TUTORIALS
-    and any((block.language == "python" and runs(block)) or any(run_commands(block)) for block in blocks(page) if block.language in ("python", "sh"))
+    and any(
+        (block.language == "python" and runs(block)) or any(run_commands(block))
+        for block in blocks(page)
+        if block.language in ("python", "sh")
+    )
 ]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_a_page_can_be_typed(page, reader, shell, monkeypatch) -> None:
+def test_a_page_can_be_typed(
+    page: Path, reader: Path, shell: Callable[[tuple[str, ...]], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(reader)
     if page.parent.parent == ROOT / "examples":  # its reader is in its folder
         for file in page.parent.iterdir():

@@ -28,12 +28,12 @@ def of(page: Path, *programs: str) -> Iterator[Command]:
 
 
 @each_page
-def test_only_programs_that_are_known_stand_in_the_pages(page) -> None:
+def test_only_programs_that_are_known_stand_in_the_pages(page: Path) -> None:
     assert {command.program for command in of(page)} <= {"hnexport", *SHOWN_RUNNING, *PROGRAMS}
 
 
 @each_page
-def test_options_and_arguments_exist(page, monkeypatch) -> None:
+def test_options_and_arguments_exist(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(click.Path, "convert", as_path)
     for command in of(page, "hnexport"):
         try:
@@ -58,7 +58,7 @@ def parse(asked: click.Command, arguments: list[str], parent: click.Context | No
 
 
 @each_page
-def test_make_targets_exist(page) -> None:
+def test_make_targets_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for command in of(page, "make"):
         asked = {word for word in command.words[1:] if "=" not in word and not word.startswith("-")}
@@ -66,9 +66,11 @@ def test_make_targets_exist(page) -> None:
 
 
 @each_page
-def test_extras_exist(page) -> None:
+def test_extras_exist(page: Path) -> None:
     for command in of(page, "pip"):
-        for place, extras in re.findall(r"(hnexport(?:-runtime)?|\.|\./tools/packaging/runtime)\[([a-z,]+)\]", command.text):
+        for place, extras in re.findall(
+            r"(hnexport(?:-runtime)?|\.|\./tools/packaging/runtime)\[([a-z,]+)\]", command.text
+        ):
             assert set(extras.split(",")) <= known_extras("runtime" in place), command.place
 
 
@@ -79,7 +81,7 @@ def known_extras(runtime: bool) -> set[str]:
 
 
 @each_page
-def test_programs_in_python_exist(page) -> None:
+def test_programs_in_python_exist(page: Path) -> None:
     for command in of(page, "python"):
         for program in (word for word in command.words if word.endswith(".py")):
             assert (ROOT / program).exists() or (page.parent / program).exists(), command.place

@@ -1,10 +1,12 @@
 """The curve of members one after the other says what `predict_mean` would do."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from digits import Split
+from numpy.typing import NDArray
 from shared import Built
 from sklearn.metrics import roc_auc_score
 
@@ -67,7 +69,7 @@ def test_uncertainty_of_the_members_that_a_row_takes_finds_other_data() -> None:
     found = stopped(own, labels, 15, Asked(order=order, bundle=Until(confidence=0.85, least=2)), other)
     assert {"bundle", "all", "0.9"} <= {one.until for one in found}
 
-    def uncertain(logits, until):
+    def uncertain(logits: NDArray[np.float64], until: Until) -> tuple[dict[str, NDArray[np.float64]], Any]:
         run = lambda member, inputs: {"logits": logits[member, inputs["row"]]}  # noqa: E731
         said = predict_until(run, SIGNATURE, order, {"row": np.arange(logits.shape[1])}, until)
         return uncertainties(said), said.members_used.mean()

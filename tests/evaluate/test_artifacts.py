@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,23 +10,27 @@ import torch
 from digits import Split, TrainedDigits
 from shared import Built
 
+from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError
 from hnexport.evaluate import EvaluateOptions, evaluate
+from hnexport.evaluate.results import Evaluation
 
 
 @pytest.fixture(scope="module")
-def trained():
+def trained() -> Ensemble:
     """The ensemble that the bundle was built from."""
     return TrainedDigits().ensemble()
 
 
-def side_by_side(bundle, data, *artifacts, ensemble=None, **options):
+def side_by_side(
+    bundle: Path, data: Path, *artifacts: object, ensemble: Ensemble | None = None, **options: Any
+) -> Evaluation:
     asked = EvaluateOptions(artifacts=artifacts, provider="cpu", **options)
     return evaluate(bundle, data, options=asked, ensemble=ensemble)
 
 
 def test_every_artifact_answers_as_pytorch_does_in_float64(
-    digits: Built, archive: Path, tested: Split, trained
+    digits: Built, archive: Path, tested: Split, trained: Ensemble
 ) -> None:
     names = ("onnx", "onnx-ensemble", "torchscript", "pt2")
     found = side_by_side(digits.path, archive, *names)
@@ -45,7 +50,9 @@ def test_every_artifact_answers_as_pytorch_does_in_float64(
     assert [one.nll for one in found.sources[0].classification.each] == pytest.approx(likelihood, rel=1e-12)
 
 
-def test_the_ensemble_itself_is_the_reference_where_it_is_given(digits: Built, archive: Path, trained) -> None:
+def test_the_ensemble_itself_is_the_reference_where_it_is_given(
+    digits: Built, archive: Path, trained: Ensemble
+) -> None:
     given = side_by_side(digits.path, archive, "float64", ensemble=trained)
     held = side_by_side(digits.path, archive, "float64")
     assert [source.name for source in given.sources] == ["float64", "runtime"]

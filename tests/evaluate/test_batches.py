@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from digits import Split
+from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import parquet
 from shared import Built
@@ -20,8 +21,11 @@ from hnexport.spec.usage import Normalisation
 PICTURES = ReadOptions(pictures={"normalisation": Normalisation()})
 
 
+Forms = tuple[dict[str, Path], NDArray[np.float64], NDArray[np.int64]]
+
+
 @pytest.fixture
-def forms(tmp_path: Path, tested: Split):
+def forms(tmp_path: Path, tested: Split) -> Forms:
     """The same 40 digits in every form."""
     pixels = np.round(tested.images[:40, 0] * 255).astype(np.uint8)
     images, labels = (pixels / np.float32(255))[:, np.newaxis], tested.labels[:40]
@@ -52,7 +56,7 @@ def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hnexport.evaluate.parquet._AT_ONCE", 7)
 
 
-def test_every_form_is_read_in_parts_and_again(digits: Built, forms, in_parts: None) -> None:
+def test_every_form_is_read_in_parts_and_again(digits: Built, forms: Forms, in_parts: None) -> None:
     paths, images, labels = forms
     for name, path in paths.items():
         data = read_data(path, digits.manifest, digits.manifest.outputs[0], PICTURES)
@@ -64,7 +68,11 @@ def test_every_form_is_read_in_parts_and_again(digits: Built, forms, in_parts: N
             np.testing.assert_allclose(np.concatenate(parts), images, rtol=1e-6, err_msg=name)
 
 
-def test_an_evaluation_in_parts_is_the_evaluation(digits: Built, forms, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_evaluation_in_parts_is_the_evaluation(
+    digits: Built,
+    forms: Forms,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     path, options = forms[0]["plain.npz"], EvaluateOptions(provider="cpu", artifacts=("onnx",))
     whole, steps = evaluate(digits.path, path, options=options), []
     monkeypatch.setattr(sizes, "AT_ONCE_BYTES", 7 * 4 * 64)
@@ -78,14 +86,14 @@ def test_an_evaluation_in_parts_is_the_evaluation(digits: Built, forms, monkeypa
     assert counted == sorted(counted)
 
 
-def test_what_fits_is_read_once(digits: Built, forms, tmp_path: Path) -> None:
+def test_what_fits_is_read_once(digits: Built, forms: Forms, tmp_path: Path) -> None:
     path = forms[0]["plain.npz"]
     data = read_data(path, digits.manifest, digits.manifest.outputs[0], PICTURES)
     path.unlink()
     assert sum(len(part["input"]) for part in data.batches) == 40
 
 
-def test_a_damaged_picture_of_a_later_part_is_named(digits: Built, forms, in_parts: None) -> None:
+def test_a_damaged_picture_of_a_later_part_is_named(digits: Built, forms: Forms, in_parts: None) -> None:
     paths, _, labels = forms
     broken = sorted((paths["folder"] / str(labels[-1])).iterdir())[-1]
     broken.write_bytes(b"\x89PNG and no more")
@@ -110,7 +118,7 @@ def test_data_without_samples_are_refused(digits: Built, tmp_path: Path) -> None
 
 
 def test_pictures_behind_a_batch_of_arrays_are_told_and_normalised_as_asked(
-    digits: Built, forms, in_parts: None
+    digits: Built, forms: Forms, in_parts: None
 ) -> None:
     paths, _, labels = forms
     folder = paths["arrays"]

@@ -1,18 +1,21 @@
 """Data in every form that is read are the same numbers; what cannot be right is refused with the remedy."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import parquet
 from shared import Built
 
 from hnexport.errors import RuntimeInputError
-from hnexport.evaluate.data import read_data
+from hnexport.evaluate.data import Data, read_data
 from hnexport.evaluate.targets import ReadOptions
 from hnexport.spec.usage import Normalisation, Usage
 
@@ -24,8 +27,8 @@ PLAIN = Usage(normalisation=Normalisation())  # trained on pixel / 255, and nobo
 
 
 @pytest.fixture
-def read(digits: Built):
-    def run(path, *, targets=True, usage=PLAIN, **options):
+def read(digits: Built) -> Callable[..., Data]:
+    def run(path: Path, *, targets: bool = True, usage: Usage = PLAIN, **options: Any) -> Data:
         manifest = replace(digits.manifest, usage=usage)
         return read_data(path, manifest, manifest.outputs[0], ReadOptions(**options), targets=targets)
 
@@ -33,7 +36,7 @@ def read(digits: Built):
 
 
 @pytest.fixture
-def folder(tmp_path: Path):
+def folder(tmp_path: Path) -> Path:
     """Two pictures of each class, in folders with the classes' numbers."""
     for number, (pixels, label) in enumerate(zip(PIXELS, LABELS, strict=True)):
         (place := tmp_path / "folder" / str(label)).mkdir(parents=True, exist_ok=True)
@@ -42,7 +45,7 @@ def folder(tmp_path: Path):
     return tmp_path / "folder"
 
 
-def encoded(tmp_path):
+def encoded(tmp_path: Path) -> list[bytes]:
     found = []
     for pixels in PIXELS:
         Image.fromarray(pixels).save(tmp_path / "one.png")
@@ -50,17 +53,19 @@ def encoded(tmp_path):
     return found
 
 
-def inputs(data):
+def inputs(data: Data) -> NDArray[Any]:
     return np.concatenate([batch["input"] for batch in data.batches])
 
 
-def in_order(data):
+def in_order(data: Data) -> list[Any]:
     """By class and first pixels, whatever the order of the files."""
     rows = [(int(label), image.tobytes()) for label, image in zip(data.targets, inputs(data), strict=True)]
     return sorted(rows)
 
 
-def test_a_folder_an_archive_and_parquet_hold_the_same_data(read, folder, tmp_path: Path) -> None:
+def test_a_folder_an_archive_and_parquet_hold_the_same_data(
+    read: Callable[..., Data], folder: Path, tmp_path: Path
+) -> None:
     images = (PIXELS / np.float32(255)).astype(np.float32)[:, np.newaxis]
     np.savez(tmp_path / "data.npz", input=images, label=LABELS)
     table = pa.table({"picture": [{"bytes": one, "path": None} for one in encoded(tmp_path)], "label": LABELS})
@@ -74,7 +79,9 @@ def test_a_folder_an_archive_and_parquet_hold_the_same_data(read, folder, tmp_pa
     assert np.array_equal(inputs(found[2]), images)
 
 
-def test_pictures_are_normalised_as_they_are_told_or_else_as_the_bundle_says(read, folder, tmp_path: Path) -> None:
+def test_pictures_are_normalised_as_they_are_told_or_else_as_the_bundle_says(
+    read: Callable[..., Data], folder: Path, tmp_path: Path
+) -> None:
     said, trained = Normalisation(mean=(0.5,), std=(0.25,)), Usage(normalisation=Normalisation(mean=(0.1,), std=(2.0,)))
     parquet.write_table(pa.table({"picture": encoded(tmp_path), "label": LABELS}), tmp_path / "pictures.parquet")
     for data in (folder, tmp_path / "pictures.parquet"):
@@ -92,12 +99,12 @@ def test_pictures_are_normalised_as_they_are_told_or_else_as_the_bundle_says(rea
     assert np.array_equal(inputs(other), inputs(read(folder, usage=trained)))
 
 
-def test_arrays_need_no_normalisation_and_have_none(read, tmp_path: Path) -> None:
+def test_arrays_need_no_normalisation_and_have_none(read: Callable[..., Data], tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", input=np.zeros((4, 1, 8, 8), np.float32), label=np.zeros(4, int))
     assert read(tmp_path / "data.npz", usage=Usage()).normalised is None
 
 
-def test_folders_by_name_are_classes_by_their_names_or_in_their_order(read, folder) -> None:
+def test_folders_by_name_are_classes_by_their_names_or_in_their_order(read: Callable[..., Data], folder: Path) -> None:
     words = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     plain = read(folder)
     for number, word in enumerate(words):
@@ -120,7 +127,7 @@ def test_folders_by_name_are_classes_by_their_names_or_in_their_order(read, fold
         read(folder, class_names=words)
 
 
-def test_too_few_named_folders_are_refused_with_what_to_give(read, folder) -> None:
+def test_too_few_named_folders_are_refused_with_what_to_give(read: Callable[..., Data], folder: Path) -> None:
     for number in range(10):
         (folder / str(number)).rename(folder / f"class-{number}")
     for file in (folder / "class-9").iterdir():
@@ -132,7 +139,9 @@ def test_too_few_named_folders_are_refused_with_what_to_give(read, folder) -> No
         read(folder)
 
 
-def test_data_that_need_no_targets_are_read_from_any_folder(read, folder, tmp_path: Path) -> None:
+def test_data_that_need_no_targets_are_read_from_any_folder(
+    read: Callable[..., Data], folder: Path, tmp_path: Path
+) -> None:
     assert read(folder, targets=False).samples == 20
     Image.fromarray(PIXELS[0]).save(folder / "beside.png")
     assert read(folder, targets=False).samples == 21
@@ -142,7 +151,7 @@ def test_data_that_need_no_targets_are_read_from_any_folder(read, folder, tmp_pa
     assert read(tmp_path / "other.npz", targets=False).samples == 4
 
 
-def test_names_of_classes_come_from_the_file_of_a_hub(read, tmp_path: Path) -> None:
+def test_names_of_classes_come_from_the_file_of_a_hub(read: Callable[..., Data], tmp_path: Path) -> None:
     words = [f"digit {number}" for number in range(10)]
     hub = {"info": {"features": {"label": {"names": words, "_type": "ClassLabel"}}}}
     table = pa.table({"image": encoded(tmp_path), "label": LABELS})
@@ -164,7 +173,7 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 NAMED = Usage(normalisation=Normalisation(), class_names={"logits": WORDS})
 
 
-def test_labels_of_an_archive_may_be_the_names_that_the_bundle_says(read, tmp_path: Path) -> None:
+def test_labels_of_an_archive_may_be_the_names_that_the_bundle_says(read: Callable[..., Data], tmp_path: Path) -> None:
     images, said = np.zeros((20, 1, 8, 8), np.float32), np.array(WORDS)[LABELS]
     for order in (said, said.astype(said.dtype.newbyteorder(">"))):
         np.savez(tmp_path / "data.npz", input=images, label=order)
@@ -177,7 +186,7 @@ def test_labels_of_an_archive_may_be_the_names_that_the_bundle_says(read, tmp_pa
         read(tmp_path / "data.npz", usage=NAMED)
 
 
-def test_text_that_cannot_be_is_refused(read, tmp_path: Path) -> None:
+def test_text_that_cannot_be_is_refused(read: Callable[..., Data], tmp_path: Path) -> None:
     said = np.array(WORDS)[LABELS]
     said.view(np.uint32)[7] = 0x7FFFFFFF
     np.savez(tmp_path / "data.npz", input=np.zeros((20, 1, 8, 8), np.float32), label=said)
@@ -185,18 +194,24 @@ def test_text_that_cannot_be_is_refused(read, tmp_path: Path) -> None:
         read(tmp_path / "data.npz", usage=NAMED)
 
 
-def test_folders_that_are_called_by_numbers_keep_them_whatever_the_classes_are_called(read, folder) -> None:
+def test_folders_that_are_called_by_numbers_keep_them_whatever_the_classes_are_called(
+    read: Callable[..., Data], folder: Path
+) -> None:
     assert in_order(read(folder, usage=NAMED)) == in_order(read(folder))
 
 
-def test_a_folder_that_is_one_class_by_its_name_and_another_by_its_number_is_refused(read, folder) -> None:
+def test_a_folder_that_is_one_class_by_its_name_and_another_by_its_number_is_refused(
+    read: Callable[..., Data], folder: Path
+) -> None:
     mixed = Usage(normalisation=Normalisation(), class_names={"logits": ("1", "0", *WORDS[2:])})
     with pytest.raises(RuntimeInputError, match=r"the folder '0' is the name of class 1 and .* no class is called '2'"):
         read(folder, usage=mixed)
     assert in_order(read(folder, class_names=("0", "1", *WORDS[2:]))) == in_order(read(folder))
 
 
-def test_a_folder_in_the_folder_of_a_class_is_refused_and_never_left_out(read, folder) -> None:
+def test_a_folder_in_the_folder_of_a_class_is_refused_and_never_left_out(
+    read: Callable[..., Data], folder: Path
+) -> None:
     (folder / "3" / "more").mkdir()
     Image.fromarray(PIXELS[0]).save(folder / "3" / "more" / "one.png")
     for targets in (True, False):
@@ -204,7 +219,7 @@ def test_a_folder_in_the_folder_of_a_class_is_refused_and_never_left_out(read, f
             read(folder, targets=targets)
 
 
-def test_two_classes_of_one_name_are_told_apart_by_their_numbers(read, folder) -> None:
+def test_two_classes_of_one_name_are_told_apart_by_their_numbers(read: Callable[..., Data], folder: Path) -> None:
     twice = Usage(normalisation=Normalisation(), class_names={"logits": ("crane", "owl", "crane", *"defghij")})
     for number, name in enumerate(("crane (0)", "owl", "crane (2)", *"defghij")):
         (folder / str(number)).rename(folder / name)
@@ -213,7 +228,7 @@ def test_two_classes_of_one_name_are_told_apart_by_their_numbers(read, folder) -
     assert found.class_names[:3] == ("crane (0)", "owl", "crane (2)")
 
 
-def hub(tmp_path, names, labels=LABELS):
+def hub(tmp_path: Path, names: tuple[str, ...] | list[Any], labels: NDArray[np.int64] | NDArray[Any] = LABELS) -> Path:
     """Parquet that says its own names of the classes."""
     said = {"info": {"features": {"label": {"names": list(names), "_type": "ClassLabel"}}}}
     table = pa.table({"image": encoded(tmp_path)[: len(labels)], "label": labels})
@@ -221,7 +236,9 @@ def hub(tmp_path, names, labels=LABELS):
     return tmp_path / "hub.parquet"
 
 
-def test_a_file_that_numbers_the_classes_otherwise_than_the_network_is_read_by_name(read, tmp_path: Path) -> None:
+def test_a_file_that_numbers_the_classes_otherwise_than_the_network_is_read_by_name(
+    read: Callable[..., Data], tmp_path: Path
+) -> None:
     found = read(hub(tmp_path, WORDS[::-1]), usage=NAMED)
     assert np.array_equal(found.targets, 9 - LABELS)
     assert (found.class_names, found.class_order) == (
@@ -259,7 +276,9 @@ ARCHIVES = {
 
 
 @pytest.mark.parametrize(("edit", "message"), ARCHIVES.values(), ids=ARCHIVES.keys())
-def test_archives_that_cannot_be_right_are_refused(read, tmp_path: Path, edit, message: str) -> None:
+def test_archives_that_cannot_be_right_are_refused(
+    read: Callable[..., Data], tmp_path: Path, edit: Callable[[Any], Any], message: str
+) -> None:
     arrays = {"input": np.zeros((20, 1, 8, 8), np.float32), "label": LABELS}
     edit(arrays)
     np.savez(tmp_path / "data.npz", **arrays)
@@ -279,16 +298,18 @@ TABLES = {
 
 
 @pytest.mark.parametrize(("columns", "message"), TABLES.values(), ids=TABLES.keys())
-def test_tables_that_cannot_be_right_are_refused(read, tmp_path: Path, columns, message: str) -> None:
+def test_tables_that_cannot_be_right_are_refused(
+    read: Callable[..., Data], tmp_path: Path, columns: dict[str, Any], message: str
+) -> None:
     parquet.write_table(pa.table(columns), tmp_path / "data.parquet")
     with pytest.raises(RuntimeInputError, match=message):
         read(tmp_path / "data.parquet")
 
 
-def test_nested_lists_have_the_axes_of_the_input_in_its_order(read, tmp_path: Path) -> None:
+def test_nested_lists_have_the_axes_of_the_input_in_its_order(read: Callable[..., Data], tmp_path: Path) -> None:
     images = np.random.default_rng(1).random((20, 8, 8)).astype(np.float32)
 
-    def write(rows) -> None:
+    def write(rows: NDArray[np.floating] | NDArray[np.floating] | NDArray[np.floating]) -> None:
         held = pa.array(rows.reshape(-1))
         for size in rows.shape[:0:-1]:
             held = pa.FixedSizeListArray.from_arrays(held, size)
@@ -303,7 +324,7 @@ def test_nested_lists_have_the_axes_of_the_input_in_its_order(read, tmp_path: Pa
             read(tmp_path / "data.parquet")
 
 
-def test_what_is_no_data_is_refused(read, tmp_path: Path, folder) -> None:
+def test_what_is_no_data_is_refused(read: Callable[..., Data], tmp_path: Path, folder: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and nothing else")

@@ -13,6 +13,7 @@ from shared import Built
 from hnexport.evaluate import EvaluateOptions, evaluate
 from hnexport.evaluate.drawing import Area, ticks
 from hnexport.evaluate.page import evaluation_page
+from hnexport.evaluate.results import Evaluation
 
 
 class Balanced(HTMLParser):
@@ -24,30 +25,30 @@ class Balanced(HTMLParser):
         super().__init__()
         self.open = []
 
-    def handle_starttag(self, tag, attrs) -> None:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in self.VOID:
             self.open.append(tag)
 
-    def handle_endtag(self, tag) -> None:
+    def handle_endtag(self, tag: str) -> None:
         if tag not in self.VOID:
             assert self.open.pop() == tag
 
 
 @pytest.fixture
-def found(digits: Built, archive: Path, tmp_path: Path):
+def found(digits: Built, archive: Path, tmp_path: Path) -> Evaluation:
     other = np.random.default_rng(0).random((60, 1, 8, 8), np.float32)
     np.savez(tmp_path / "other.npz", input=other)
     return evaluate(digits.path, archive, options=EvaluateOptions(ood=tmp_path / "other.npz", provider="cpu"))
 
 
-def check(page) -> None:
+def check(page: str) -> None:
     assert not re.search(r"(src|href)=|url\(|@import|<script|\bnan\b|\binf\b", page)
     parser = Balanced()
     parser.feed(page)
     assert parser.open == []
 
 
-def test_the_page_loads_nothing_and_has_the_numbers(found) -> None:
+def test_the_page_loads_nothing_and_has_the_numbers(found: Evaluation) -> None:
     page, part = evaluation_page(found), found.sources[0].classification
     check(page)
     assert "prefers-color-scheme: dark" in page
@@ -64,7 +65,9 @@ def test_the_page_loads_nothing_and_has_the_numbers(found) -> None:
         assert f"<tr><td>{one.until}</td><td>{one.members:.3f}</td><td>{one.scores.accuracy:.2%}</td>" in page
 
 
-def test_without_other_data_the_page_shows_how_mistakes_are_found(found, digits: Built, archive: Path) -> None:
+def test_without_other_data_the_page_shows_how_mistakes_are_found(
+    found: Evaluation, digits: Built, archive: Path
+) -> None:
     page = evaluation_page(evaluate(digits.path, archive, options=EvaluateOptions(provider="cpu")))
     check(page)
     assert "<h2>Mistakes</h2>" in page
@@ -92,13 +95,13 @@ def test_one_that_is_always_right_has_no_mistakes_to_find(digits: Built, tested:
     assert "<h2>Mistakes</h2>" not in page
 
 
-def test_names_of_files_hide_nothing_on_the_page(found) -> None:
+def test_names_of_files_hide_nothing_on_the_page(found: Evaluation) -> None:
     page = evaluation_page(dataclasses.replace(found, data="<b>x</b>\u202e.npz"))
     assert "&lt;b&gt;x&lt;/b&gt;" in page
     assert "\u202e" not in page
 
 
-def test_labels_of_an_axis_leave_room_for_its_name(found) -> None:
+def test_labels_of_an_axis_leave_room_for_its_name(found: Evaluation) -> None:
     for plot in re.findall(r"<svg.*?</svg>", evaluation_page(found), re.DOTALL):
         ends = re.findall(r'<text x="([-\d.]+)" y="[-\d.]+" text-anchor="end">([^<]+)<', plot)
         name = float(re.search(r"translate\(([-\d.]+) [-\d.]+\) rotate", plot)[1])

@@ -19,6 +19,7 @@ from hnexport.evaluate.carded import measured
 from hnexport.evaluate.curves import curves, stopped_plots
 from hnexport.evaluate.drawing import padded
 from hnexport.evaluate.page import evaluation_page
+from hnexport.evaluate.results import Evaluation
 from hnexport.evaluate.stopping import choose
 from hnexport.quantise.options import Int8Options
 from hnexport.records import to_json
@@ -27,7 +28,7 @@ from hnexport.tune.int8 import quantised
 
 
 @pytest.fixture(scope="module")
-def tuned(digits: Built, tmp_path_factory: pytest.TempPathFactory):
+def tuned(digits: Built, tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The digits, whose members can compute in int8 here."""
     trained = splits()[0]
     path = tmp_path_factory.mktemp("calibration") / "images.npz"
@@ -36,19 +37,19 @@ def tuned(digits: Built, tmp_path_factory: pytest.TempPathFactory):
     return digits
 
 
-def timing(ratio, batch_size):
+def timing(ratio: float, batch_size: int) -> Timing:
     given = {field.name: None for field in dataclasses.fields(Timing)}
     given |= {"batch_size": batch_size, "median_ms": 1.0, "p95_ms": 1.0, "rounds": 5}
     return Timing(**given | {"ratio": ratio, "ratio_quartiles": (ratio, ratio), "plain_runs": ratio})
 
 
-def contender(name, ratios):
+def contender(name: str, ratios: tuple[float, float, float]) -> ContenderResult:
     given = {field.name: 0 for field in dataclasses.fields(ContenderResult)} | {"name": name, "runtime": ""}
     return ContenderResult(**given | {"timings": tuple(map(timing, ratios, (1, 8, 32)))})
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory):
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A benchmark in which a member costs 1.0 in float32 and 0.25 in int8."""
     ratios = {"plain": (1, 1, 1), "materialised": (1.0, 1.0, 2.0), "int8": (0.5, 0.25, 0.2)}
     given = {field.name: None for field in dataclasses.fields(BenchReport)}
@@ -61,7 +62,7 @@ def report(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="module")
-def found(tuned, report, tmp_path_factory: pytest.TempPathFactory):
+def found(tuned: Built, report: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     folder, tested = tmp_path_factory.mktemp("data"), splits()[2]
     np.savez(folder / "test.npz", input=tested.images, label=tested.labels)
     np.savez(folder / "other.npz", input=np.random.default_rng(0).random((60, 1, 8, 8), np.float32))
@@ -75,7 +76,7 @@ def found(tuned, report, tmp_path_factory: pytest.TempPathFactory):
     return evaluate(tuned.path, folder / "test.npz", options=options)
 
 
-def test_a_precision_stands_beside_float32_with_what_it_changed(found, tuned) -> None:
+def test_a_precision_stands_beside_float32_with_what_it_changed(found: Evaluation, tuned: Built) -> None:
     plain, int8 = found.sources
     assert [(one.name, one.precision) for one in found.sources] == [("runtime", "float32"), ("runtime-int8", "int8")]
     assert "int8" in int8.runtime
@@ -91,7 +92,7 @@ def test_a_precision_stands_beside_float32_with_what_it_changed(found, tuned) ->
     assert int8.classification.each[1].accuracy == pytest.approx((given[1].argmax(-1) == tested.labels).mean())
 
 
-def test_the_rule_is_chosen_in_the_precision_that_is_named_against_float32(found, tuned) -> None:
+def test_the_rule_is_chosen_in_the_precision_that_is_named_against_float32(found: Evaluation, tuned: Built) -> None:
     tested = splits()[2]
     known, given = (
         load(tuned.path, provider="cpu", precision=one, check="none").predict(tested.images, members="all")
@@ -103,7 +104,9 @@ def test_the_rule_is_chosen_in_the_precision_that_is_named_against_float32(found
     assert found.until.all_scores.nll == pytest.approx(found.sources[0].classification.ensemble.nll, rel=1e-6)
 
 
-def test_answers_that_stopping_changes_are_counted_from_float32_in_every_precision(found, tuned) -> None:
+def test_answers_that_stopping_changes_are_counted_from_float32_in_every_precision(
+    found: Evaluation, tuned: Built
+) -> None:
     tested = splits()[2]
     whole = load(tuned.path, provider="cpu", check="none").predict_mean(tested.images).probabilities.argmax(-1)
     int8 = load(tuned.path, provider="cpu", precision="int8", check="none")
@@ -118,12 +121,12 @@ def test_answers_that_stopping_changes_are_counted_from_float32_in_every_precisi
     assert "are others than those of all members, of runtime." in evaluation_page(found)
 
 
-def test_a_member_costs_what_the_benchmark_timed(found) -> None:
+def test_a_member_costs_what_the_benchmark_timed(found: Evaluation) -> None:
     assert [one.member_cost for one in found.sources] == [1.0, 0.25]
     assert found.costs == "digits-3 on cpu, the median over the batch sizes 1, 8, 32"
 
 
-def test_there_is_a_line_for_each_precision_and_the_axis_is_the_cost(found) -> None:
+def test_there_is_a_line_for_each_precision_and_the_axis_is_the_cost(found: Evaluation) -> None:
     plots = {one.title: one for one in stopped_plots(found)}
     assert set(plots) == {
         "Members one after the other",
@@ -145,7 +148,7 @@ def test_there_is_a_line_for_each_precision_and_the_axis_is_the_cost(found) -> N
     assert {plot.x_label for plot in stopped_plots(untimed)} == {"members a row, mean"}
 
 
-def test_page_and_card_tell_each_precision(found) -> None:
+def test_page_and_card_tell_each_precision(found: Evaluation) -> None:
     page = evaluation_page(found)
     assert "<h3>float32</h3>" in page
     assert "<h3>int8</h3>" in page
@@ -158,8 +161,8 @@ def test_page_and_card_tell_each_precision(found) -> None:
     assert any(row[0] == "runtime-int8" for row in rows)
 
 
-def test_what_cannot_be_evaluated_is_refused(digits: Built, archive: Path, tmp_path: Path, report) -> None:
-    def refused(message, **options) -> None:
+def test_what_cannot_be_evaluated_is_refused(digits: Built, archive: Path, tmp_path: Path, report: Path) -> None:
+    def refused(message: str, **options: tuple[str] | str | tuple[()]) -> None:
         with pytest.raises(RuntimeInputError, match=message):
             evaluate(digits.path, archive, options=EvaluateOptions(**options))
 
@@ -183,7 +186,7 @@ def test_int8_that_was_not_made_is_said_before_the_data_are_read(
         evaluate(digits.path, tmp_path / "missing.npz", options=EvaluateOptions(precisions=("float32", "int8")))
 
 
-def test_costs_of_another_place_are_no_costs(report) -> None:
+def test_costs_of_another_place_are_no_costs(report: Path) -> None:
     costs = read_costs(report)
     assert costs.of("int8", "cpu") == 0.25
     assert costs.of("int8", "cuda") is None
@@ -199,7 +202,7 @@ def test_costs_of_another_place_are_no_costs(report) -> None:
     )
 
 
-def test_what_was_not_timed_is_said_beside_the_costs(tuned, report, archive: Path) -> None:
+def test_what_was_not_timed_is_said_beside_the_costs(tuned: Built, report: Path, archive: Path) -> None:
     found = evaluate(tuned.path, archive, options=EvaluateOptions(costs=read_costs(report), engine="openvino"))
     assert found.sources[0].member_cost is None
     assert found.costs.startswith(

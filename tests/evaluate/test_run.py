@@ -10,16 +10,16 @@ from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
 from hnexport.errors import BundleError, RuntimeInputError
 from hnexport.evaluate import EvaluateOptions, evaluate
-from hnexport.runtime import load
+from hnexport.runtime import LoadedEnsemble, load
 
 
 @pytest.fixture(scope="module")
-def loaded(digits: Built):
+def loaded(digits: Built) -> LoadedEnsemble:
     return load(digits.path, provider="cpu")
 
 
 @pytest.fixture
-def strange(tmp_path: Path, tested: Split):
+def strange(tmp_path: Path, tested: Split) -> Path:
     """Digits whose pixels are shuffled."""
     order = np.random.default_rng(0).permutation(64)
     np.savez(tmp_path / "strange.npz", input=tested.images.reshape(-1, 64)[:, order].reshape(-1, 1, 8, 8))
@@ -27,7 +27,7 @@ def strange(tmp_path: Path, tested: Split):
 
 
 def test_members_and_ensemble_have_the_scores_of_their_predictions(
-    digits: Built, archive: Path, tested: Split, loaded
+    digits: Built, archive: Path, tested: Split, loaded: LoadedEnsemble
 ) -> None:
     found = evaluate(digits.path, archive, options=EvaluateOptions(provider="cpu"))
     assert (found.samples, found.members, found.digest) == (len(tested.labels), (0, 1, 2), digits.digest)
@@ -42,7 +42,7 @@ def test_members_and_ensemble_have_the_scores_of_their_predictions(
 
 
 def test_disagreement_separates_what_does_not_belong(
-    digits: Built, archive: Path, strange, tested: Split, loaded
+    digits: Built, archive: Path, strange: Path, tested: Split, loaded: LoadedEnsemble
 ) -> None:
     found = evaluate(digits.path, archive, options=EvaluateOptions(ood=strange, provider="cpu"))
     own, other = loaded.predict_mean(tested.images), loaded.predict_mean(np.load(strange)["input"])

@@ -1,8 +1,11 @@
 """Scores of class probabilities agree with scikit-learn and with torchmetrics, which share no code with each other."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_auroc, multiclass_accuracy, multiclass_calibration_error
@@ -17,8 +20,11 @@ from hnexport.runtime.uncertainty import log_softmax
 ROWS, CLASSES, MEMBERS = 400, 7, 4
 
 
+Drawn = tuple[NDArray[np.float64], NDArray[np.int64]]
+
+
 @pytest.fixture(scope="module")
-def drawn():
+def drawn() -> Drawn:
     """Logits `[member, row, class]` that know something of the labels `[row]`."""
     random = np.random.default_rng(0)
     labels = random.integers(0, CLASSES, ROWS)
@@ -28,7 +34,7 @@ def drawn():
 
 
 @pytest.mark.parametrize("member", [0, 3])
-def test_scores_are_those_of_two_libraries(drawn, member: int) -> None:
+def test_scores_are_those_of_two_libraries(drawn: Drawn, member: int) -> None:
     logits, labels = drawn
     log_p = log_softmax(logits[member])
     found, p = scores(scored(log_p, labels), 15), np.exp(log_p)
@@ -56,7 +62,9 @@ def test_bins_hold_every_row_once_and_a_boundary_belongs_to_the_upper_one() -> N
     assert calibration_error(found) == pytest.approx((2 * 0.45 + 2 * 0.375) / 4)
 
 
-def test_the_ensemble_is_the_mean_of_probabilities_and_its_gain_is_over_the_mean_of_members(drawn) -> None:
+def test_the_ensemble_is_the_mean_of_probabilities_and_its_gain_is_over_the_mean_of_members(
+    drawn: Drawn,
+) -> None:
     logits, labels = drawn
     found = classify(logits, labels, 10)
     p = np.exp(log_softmax(logits)).mean(axis=0)
@@ -71,7 +79,7 @@ def test_the_ensemble_is_the_mean_of_probabilities_and_its_gain_is_over_the_mean
 
 
 @pytest.mark.parametrize("at_once", [1, ROWS // 3 * MEMBERS * CLASSES])
-def test_rows_in_parts_are_rows_at_once(drawn, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_in_parts_are_rows_at_once(drawn: Drawn, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     logits, labels = drawn
     whole, difference = classify(logits, labels, 10, logits[:, ::2] / 3), compared(logits, logits[::-1], "first")
     monkeypatch.setattr(parts, "_NUMBERS_AT_ONCE", at_once)
@@ -84,7 +92,7 @@ def test_rows_in_parts_are_rows_at_once(drawn, at_once: int, monkeypatch: pytest
         classify(broken, labels, 10)
 
 
-def test_diversity_counts_pairs_of_members(drawn) -> None:
+def test_diversity_counts_pairs_of_members(drawn: Drawn) -> None:
     logits, labels = drawn
     answers = logits.argmax(axis=-1)
     pairs = [(answers[i] != answers[j]).mean() for i in range(MEMBERS) for j in range(i)]
@@ -127,11 +135,13 @@ def test_risk_is_counted_as_a_loop_would_and_ties_are_in_a_random_order() -> Non
     assert len(coverage(random.random(5000), random.random(5000) < 0.1).risk) <= 101
 
 
-def _area(uncertainty, wrong):
+def _area(uncertainty: Any, wrong: NDArray[np.bool]) -> float:
     return coverage(uncertainty, wrong).area
 
 
-def test_answers_that_change_are_counted_by_member_and_for_the_ensemble(drawn) -> None:
+def test_answers_that_change_are_counted_by_member_and_for_the_ensemble(
+    drawn: Drawn,
+) -> None:
     logits, _ = drawn
     other = logits.copy()
     best = logits[1, 5].argmax()
@@ -150,7 +160,9 @@ def test_positions_of_an_output_with_further_axes_are_rows() -> None:
     assert np.array_equal(rows[1, 7], logits[1, 1, :, 2])
 
 
-def test_answers_that_are_no_numbers_are_refused_by_their_place(drawn) -> None:
+def test_answers_that_are_no_numbers_are_refused_by_their_place(
+    drawn: Drawn,
+) -> None:
     logits, labels = drawn
     broken = logits.copy()
     broken[2, 9, 0] = np.nan

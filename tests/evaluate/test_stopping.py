@@ -1,6 +1,7 @@
 """A rule is chosen so that what it costs on other data is what was stated."""
 
 import contextlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from hnexport.evaluate.stopping import THRESHOLDS, choose, member_order
 from hnexport.runtime import Until
 
 
-def _ensemble(rows: int, seed: int = 0, members: int = 5, noise: float = 0.7):
+def _ensemble(
+    rows: int, seed: int = 0, members: int = 5, noise: float = 0.7
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Logits of members that are mostly right, and what is."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 10, rows)
@@ -24,7 +27,7 @@ def _ensemble(rows: int, seed: int = 0, members: int = 5, noise: float = 0.7):
     return 2 * (shared + noise * random.normal(size=(members, rows, 10))), labels
 
 
-def _two_classes(*probabilities):
+def _two_classes(*probabilities: object) -> Any:
     """Logits `[member, row, 2]` of members whose probability of the first class is given for each row."""
     p = np.array(probabilities)
     return np.log(np.stack([p, 1 - p], axis=-1))
@@ -120,7 +123,7 @@ def test_the_threshold_is_the_last_one_whose_bound_is_within_what_was_stated() -
     own = logits[list(found.order)]
     whole = prefixes(own, labels).answers[-1]
 
-    def by(confidence):
+    def by(confidence: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         used = members_used(own, [Until(confidence=confidence)])[0]
         return used, prefixes(own, labels).at(used)[1]
 
@@ -244,7 +247,7 @@ def test_what_no_threshold_can_show_is_refused() -> None:
         ({"max_changed": 0.1, "order": (0, 1, 2, 3, 3)}, "order has each of 5 members once"),
     ],
 )
-def test_what_makes_no_sense_is_refused(asked, said: str) -> None:
+def test_what_makes_no_sense_is_refused(asked: dict[str, Any], said: str) -> None:
     with pytest.raises(RuntimeInputError, match=said):
         choose(*_ensemble(100), **asked)
 

@@ -2,13 +2,16 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from digits import Split, splits
 from shared import Built, built_list
+from torch import Tensor
 
+from hnexport.build import BuildResult
 from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import Temperature, read_identified, read_manifest
 from hnexport.card import bundle_card
@@ -16,6 +19,7 @@ from hnexport.errors import BundleError, NotRunError, RuntimeInputError, SpecErr
 from hnexport.evaluate import EvaluateOptions, evaluate
 from hnexport.evaluate.carded import measured_for
 from hnexport.evaluate.derive import derive_bundle
+from hnexport.evaluate.results import Evaluation
 from hnexport.evaluate.temperature import fit_temperature
 from hnexport.parity import VerifyOptions, verify
 from hnexport.runtime import load
@@ -24,7 +28,7 @@ from hnexport.spec import OutputKind, OutputSpec
 LOGITS = OutputSpec(name="logits", dtype="float32", shape=("batch", 7), kind=OutputKind.LOGITS, axis=1)
 
 
-def temperature(bundle, output="logits", value=1.5):
+def temperature(bundle: Path, output: str = "logits", value: float | Any = 1.5) -> Temperature:
     return Temperature(output=output, value=value, rows=400, source=read_identified(bundle).digest)
 
 
@@ -36,11 +40,11 @@ def test_the_temperature_is_where_the_likelihood_of_the_ensemble_is_largest() ->
     log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
     optimiser, right = torch.optim.LBFGS([log_t], max_iter=100), torch.from_numpy(labels)
 
-    def nll():
+    def nll() -> Tensor:
         log_p = torch.log_softmax(torch.from_numpy(logits).double() / log_t.exp(), -1)
         return torch.nn.functional.nll_loss(torch.logsumexp(log_p, 0) - np.log(4), right)
 
-    def step():
+    def step() -> Tensor:
         optimiser.zero_grad()
         loss = nll()
         loss.backward()
@@ -70,7 +74,7 @@ def test_where_members_are_right_on_what_the_ensemble_gets_wrong_that_is_the_rea
 
 
 @pytest.fixture(scope="module")
-def derived(digits: Built, tmp_path_factory: pytest.TempPathFactory):
+def derived(digits: Built, tmp_path_factory: pytest.TempPathFactory) -> tuple[BuildResult, Evaluation, Path]:
     """The digits with the temperature that is best on those held out."""
     folder, held = tmp_path_factory.mktemp("derived"), splits()[1]
     np.savez(folder / "held.npz", input=held.images, label=held.labels)
@@ -83,7 +87,9 @@ def derived(digits: Built, tmp_path_factory: pytest.TempPathFactory):
     return done, found, folder / "held.npz"
 
 
-def test_every_runtime_of_the_new_bundle_divides_the_logits(digits: Built, derived, tested: Split) -> None:
+def test_every_runtime_of_the_new_bundle_divides_the_logits(
+    digits: Built, derived: tuple[BuildResult, Evaluation, Path], tested: Split
+) -> None:
     done, fitted, _ = derived
     value = fitted.temperature.value
     assert read_manifest(done.path).temperature.value == value
@@ -104,7 +110,9 @@ def test_every_runtime_of_the_new_bundle_divides_the_logits(digits: Built, deriv
     )
 
 
-def test_the_new_bundle_has_the_scores_that_were_promised_from_every_source(derived) -> None:
+def test_the_new_bundle_has_the_scores_that_were_promised_from_every_source(
+    derived: tuple[BuildResult, Evaluation, Path],
+) -> None:
     done, fitted, held = derived
     options = EvaluateOptions(artifacts=("onnx", "onnx-ensemble", "torchscript-ensemble"), provider="cpu")
     found = evaluate(done.path, held, options=options)
@@ -114,7 +122,9 @@ def test_the_new_bundle_has_the_scores_that_were_promised_from_every_source(deri
     assert fitted.temperature.after.nll < fitted.temperature.before.nll
 
 
-def test_the_card_of_the_new_bundle_says_what_it_was_fitted_on(derived, tmp_path: Path) -> None:
+def test_the_card_of_the_new_bundle_says_what_it_was_fitted_on(
+    derived: tuple[BuildResult, Evaluation, Path], tmp_path: Path
+) -> None:
     done, fitted, _ = derived
     card = (done.path / "README.md").read_text(encoding="utf-8")
     after = fitted.temperature.after
@@ -155,7 +165,9 @@ def test_a_stranger_s_programs_are_not_read(digits: Built, tmp_path: Path, monke
     assert not (tmp_path / "new").exists()
 
 
-def test_what_has_no_temperature_to_give_is_refused(digits: Built, derived, tmp_path: Path) -> None:
+def test_what_has_no_temperature_to_give_is_refused(
+    digits: Built, derived: tuple[BuildResult, Evaluation, Path], tmp_path: Path
+) -> None:
     done, _, _ = derived
     with pytest.raises(BundleError, match="has a temperature already"):
         derive_bundle(done.path, tmp_path / "new", temperature(done.path))

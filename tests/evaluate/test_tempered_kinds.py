@@ -1,7 +1,9 @@
 """Whatever a bundle is, and whatever runs it: a derived one gives the same logits, divided by the temperature."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,7 +13,7 @@ from bundles import small_spec, trained_tensors
 from module_ensembles import BRANCHING, ENSEMBLES
 from shared import Built, build_once, built_kind, built_list
 
-from hnexport.build import BuildOptions
+from hnexport.build import BuildOptions, BuildResult
 from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import Format, Temperature, read_identified, read_manifest
 from hnexport.errors import ProviderError
@@ -26,7 +28,7 @@ from hnexport.tune import tune
 VALUE = 1.625  # exact in float32
 
 
-def tempered(bundle, target):
+def tempered(bundle: Path, target: Path) -> tuple[BuildResult, str]:
     output = next(one for one in read_manifest(bundle).outputs if one.axis is not None)
     asked = Temperature(output=output.name, value=VALUE, rows=9, source=read_identified(bundle).digest)
     return derive_bundle(bundle, target, asked, provider="cpu", trust=True), output.name
@@ -42,7 +44,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize(("made", "files"), KINDS.values(), ids=KINDS)
-def test_kinds_of_networks_divide_in_every_file(made, files: set[str], tmp_path: Path) -> None:
+def test_kinds_of_networks_divide_in_every_file(made: Callable[[], Any], files: set[str], tmp_path: Path) -> None:
     bundle = made().path
     done, output = tempered(bundle, tmp_path / "new")
     assert {one.artifact for one in done.parity.artifacts} >= files
@@ -58,7 +60,7 @@ def test_kinds_of_networks_divide_in_every_file(made, files: set[str], tmp_path:
 
 
 @pytest.fixture(scope="module")
-def half():
+def half() -> Path:
     """A hypernetwork with bases in float16, which can be folded."""
     spec = dataclasses.replace(small_spec("hypernet"), hypernet=HypernetSpec(basis_dtype=BasisDtype.FLOAT16))
     checkpoint = Checkpoint(spec=spec, tensors=trained_tensors(spec), origin="a test")
@@ -66,7 +68,7 @@ def half():
 
 
 def test_every_engine_and_strategy_divides_in_the_same_way(
-    half, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     new = tempered(half, tmp_path / "new")[0].path
@@ -87,13 +89,15 @@ def test_every_engine_and_strategy_divides_in_the_same_way(
     assert [item.dtype for item in read_manifest(new).stored] == [item.dtype for item in read_manifest(half).stored]
 
 
-def test_the_report_of_a_network_that_is_known_shows_its_error_by_depth(half, digits: Built, tmp_path: Path) -> None:
+def test_the_report_of_a_network_that_is_known_shows_its_error_by_depth(
+    half: Path, digits: Built, tmp_path: Path
+) -> None:
     known, other = (tempered(one, tmp_path / name)[0] for name, one in (("known", half), ("other", digits.path)))
     assert 'aria-label="error by depth of the network"' in (known.path / "report.html").read_text()
     assert "that of the bundle that this one was derived from" in (other.path / "report.html").read_text()
 
 
-def test_the_graphs_say_their_temperature(half, tmp_path: Path) -> None:
+def test_the_graphs_say_their_temperature(half: Path, tmp_path: Path) -> None:
     new = tempered(half, tmp_path / "new")[0].path
     write_members(new, [1], tmp_path / "plain.onnx", options=MemberOptions())
     for path in (*(new / name for name in ("model.onnx", "network.onnx", "ensemble.onnx")), tmp_path / "plain.onnx"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scoringrules
 from diabetes import TrainedRegressors, held_out
+from numpy.typing import NDArray
 from scipy import stats
 from shared import built_kind
 from sklearn.metrics import root_mean_squared_error
@@ -16,16 +17,18 @@ from hnexport.evaluate.page import evaluation_page
 from hnexport.evaluate.values import compared_values, crps_normal, crps_of, regress
 from hnexport.runtime import load
 
+Drawn = tuple[NDArray[np.float64], NDArray[np.float64]]
+
 
 @pytest.fixture(scope="module")
-def drawn():
+def drawn() -> Drawn:
     """Values `[member, sample, element]` around targets `[sample, element]`."""
     random = np.random.default_rng(0)
     targets = random.standard_normal((200, 3))
     return targets + 0.5 * random.standard_normal((5, 200, 3)) + 0.1, targets
 
 
-def test_scores_are_those_of_two_libraries(drawn) -> None:
+def test_scores_are_those_of_two_libraries(drawn: Drawn) -> None:
     values, targets = drawn
     found, mean, deviation = regress(values, targets), values.mean(axis=0), values.std(axis=0)
     assert found.rmse == pytest.approx(np.sqrt(((mean - targets) ** 2).mean()))
@@ -40,7 +43,7 @@ def test_scores_are_those_of_two_libraries(drawn) -> None:
     assert inside[0.9] == pytest.approx(((targets >= low) & (targets <= high)).mean())
 
 
-def test_one_value_alone_has_the_distance_as_its_score(drawn) -> None:
+def test_one_value_alone_has_the_distance_as_its_score(drawn: Drawn) -> None:
     values, targets = drawn
     alone = regress(values[:1], targets)
     assert (alone.nll, alone.crps, alone.intervals) == (None, None, ())
@@ -50,12 +53,16 @@ def test_one_value_alone_has_the_distance_as_its_score(drawn) -> None:
     assert crps_of(values[:1], targets) == pytest.approx(np.abs(values[0] - targets))
 
 
-def test_members_that_agree_on_what_is_wrong_are_infinitely_wrong(drawn) -> None:
+def test_members_that_agree_on_what_is_wrong_are_infinitely_wrong(
+    drawn: Drawn,
+) -> None:
     values, targets = drawn
     assert regress(np.repeat(values[:1], 3, axis=0), targets).nll == np.inf
 
 
-def test_values_that_are_no_numbers_are_refused_by_their_place(drawn) -> None:
+def test_values_that_are_no_numbers_are_refused_by_their_place(
+    drawn: Drawn,
+) -> None:
     values, targets = drawn
     broken = values.copy()
     broken[1, 7, 2] = np.inf
@@ -65,7 +72,7 @@ def test_values_that_are_no_numbers_are_refused_by_their_place(drawn) -> None:
         regress(broken, targets)
 
 
-def test_the_largest_difference_of_a_number_is_told(drawn) -> None:
+def test_the_largest_difference_of_a_number_is_told(drawn: Drawn) -> None:
     values, _ = drawn
     other = values.copy()
     other[1, 7, 2] += 0.5

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -169,8 +170,11 @@ CASES = {
 }
 
 
+Written = tuple[Case, list[nn.Module], Ensemble, Path, tuple[str, ...]]
+
+
 @pytest.fixture(scope="module", params=CASES)
-def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Written:
     """`(case, modules, ensemble, folder, supplied)` with the files of every format."""
     case, folder = CASES[request.param], tmp_path_factory.mktemp("any")
     modules = seeded(case.make, 2)
@@ -217,7 +221,7 @@ def supply(folder: Path, supplied: Sequence[str], member: int) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 3, 5])
-def test_every_file_computes_what_each_module_computes(written, batch: int) -> None:
+def test_every_file_computes_what_each_module_computes(written: Written, batch: int) -> None:
     case, modules, ensemble, folder, supplied = written
     inputs = case.example(batch)
     feed = {name: tensor.numpy() for name, tensor in inputs.items()}
@@ -234,7 +238,9 @@ def test_every_file_computes_what_each_module_computes(written, batch: int) -> N
         assert_same(list(call(folder / "network.onnx", feed).values()), wanted)
 
 
-def test_members_are_summarised_alike_in_onnx_and_torchscript(written) -> None:
+def test_members_are_summarised_alike_in_onnx_and_torchscript(
+    written: Written,
+) -> None:
     case, modules, ensemble, folder, _ = written
     inputs = case.example(4)
     ids = [1, 0, 1]
@@ -255,7 +261,9 @@ def test_members_are_summarised_alike_in_onnx_and_torchscript(written) -> None:
             assert found[summary.name].dtype.name == summary.dtype
 
 
-def test_an_id_that_does_not_exist_is_nan_in_every_floating_output_of_every_file(written) -> None:
+def test_an_id_that_does_not_exist_is_nan_in_every_floating_output_of_every_file(
+    written: Written,
+) -> None:
     case, _, ensemble, folder, _ = written
     inputs = case.example(2)
     feed = {name: tensor.numpy() for name, tensor in inputs.items()}
@@ -274,7 +282,9 @@ def test_an_id_that_does_not_exist_is_nan_in_every_floating_output_of_every_file
                 assert np.isnan(value).all(), summary.name
 
 
-def test_slots_that_depend_on_the_member_are_nan_in_the_hypernet_for_an_unknown_id(written) -> None:
+def test_slots_that_depend_on_the_member_are_nan_in_the_hypernet_for_an_unknown_id(
+    written: Written,
+) -> None:
     _, _, ensemble, folder, _ = written
     found = call(folder / "hypernet.onnx", {"cond_id": np.array(-1)})
     conditional = {stored.slot for stored in ensemble.stored if stored.is_conditional}
@@ -284,7 +294,9 @@ def test_slots_that_depend_on_the_member_are_nan_in_the_hypernet_for_an_unknown_
             assert np.isnan(value).all() == (name in conditional), name
 
 
-def test_axes_have_their_declared_names_in_every_shape(written) -> None:
+def test_axes_have_their_declared_names_in_every_shape(
+    written: Written,
+) -> None:
     _, _, _, folder, _ = written
     for path in folder.glob("*.onnx"):
         graphs = [onnx.load(path, load_external_data=False).graph]
@@ -296,7 +308,9 @@ def test_axes_have_their_declared_names_in_every_shape(written) -> None:
         assert words <= {"batch", "member"}, names
 
 
-def test_every_file_passes_the_checker_and_no_name_stands_twice(written) -> None:
+def test_every_file_passes_the_checker_and_no_name_stands_twice(
+    written: Written,
+) -> None:
     _, _, _, folder, supplied = written
     supply(folder, supplied, 0)
     for path in folder.glob("*.onnx"):
@@ -386,7 +400,9 @@ def test_an_axis_of_any_size_that_the_network_fixes_is_refused() -> None:
     ],
     ids=repr,
 )
-def test_a_signature_that_the_network_does_not_have_is_refused(change, message: str, tmp_path: Path) -> None:
+def test_a_signature_that_the_network_does_not_have_is_refused(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
     ensemble = ensemble_of(module())
     (output,) = ensemble.signature.outputs
     signature = dataclasses.replace(ensemble.signature, outputs=(dataclasses.replace(output, **change),))

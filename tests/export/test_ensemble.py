@@ -1,6 +1,9 @@
 """Several members in one call: `ensemble.onnx` and the TorchScript method."""
 
 import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -9,12 +12,13 @@ import pytest
 import torch
 from ensembles import of_pipeline
 from fixture_types import MakeImages, MakePipeline, MakeSpec
+from numpy.typing import NDArray
 from scipy.special import softmax
 from scipy.stats import entropy
 
 from hnexport.export import capture, write_onnx, write_torchscript
 from hnexport.export.ensemble import INLINE_BYTES
-from hnexport.networks.wide_resnet.spec import RECIPES, ImageLayout, PreprocessSpec
+from hnexport.networks.wide_resnet.spec import RECIPES, ImageLayout, PipelineSpec, PreprocessSpec
 
 CPU = ["CPUExecutionProvider"]
 CASES = {
@@ -27,10 +31,13 @@ CASES = {
 }
 
 
+Write = Callable[[str], tuple[PipelineSpec, Path]]
+
+
 @pytest.fixture(scope="module")
-def write(make_spec: MakeSpec, make_pipeline: MakePipeline, tmp_path_factory: pytest.TempPathFactory):
+def write(make_spec: MakeSpec, make_pipeline: MakePipeline, tmp_path_factory: pytest.TempPathFactory) -> Write:
     @functools.cache
-    def write(case):
+    def write(case: str) -> tuple[PipelineSpec, Path]:
         pipeline, folder = make_pipeline(make_spec(**CASES[case])), tmp_path_factory.mktemp("ensemble")
         captured = capture(of_pipeline(pipeline))
         write_onnx(captured, folder, {})
@@ -40,13 +47,15 @@ def write(make_spec: MakeSpec, make_pipeline: MakePipeline, tmp_path_factory: py
     return write
 
 
-def session(path):
+def session(path: Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     return onnxruntime.InferenceSession(str(path), options, providers=CPU)
 
 
-def load(kind, folder):
+def load(
+    kind: str, folder: Path
+) -> tuple[Callable[[list[int], NDArray[Any]], list[NDArray[Any]]], Callable[[int, NDArray[Any]], NDArray[Any]]]:
     """`(ensemble, single)`: run several members, run one."""
     if kind == "onnx":
         many, one = session(folder / "ensemble.onnx"), session(folder / "model.onnx")
@@ -56,7 +65,7 @@ def load(kind, folder):
         )
     module = torch.jit.load(str(folder / "model.pt"))
 
-    def ensemble(ids, image):
+    def ensemble(ids: list[int], image: NDArray[Any]) -> list[Any]:
         return [output.numpy() for output in module.ensemble(torch.tensor(ids), torch.from_numpy(image))]
 
     return ensemble, lambda member, image: module(torch.tensor(member), torch.from_numpy(image)).numpy()
@@ -66,7 +75,7 @@ def load(kind, folder):
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("ids", [[0], [2, 0], [1, 1, 0, 2, 1, 0, 0]], ids=str)
 def test_each_member_is_bit_equal_to_its_single_run(
-    kind: str, case: str, ids: list[int], write, make_images: MakeImages
+    kind: str, case: str, ids: list[int], write: Write, make_images: MakeImages
 ) -> None:
     spec, folder = write(case)
     images = make_images(spec, batch=3).numpy()
@@ -76,7 +85,7 @@ def test_each_member_is_bit_equal_to_its_single_run(
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
-def test_means_and_entropies_are_those_of_scipy(kind: str, write, make_images: MakeImages) -> None:
+def test_means_and_entropies_are_those_of_scipy(kind: str, write: Write, make_images: MakeImages) -> None:
     spec, folder = write("hypernet")
     ensemble, _ = load(kind, folder)
     logits, mean, predictive, information = ensemble([0, 1, 2], make_images(spec, batch=4).numpy())
@@ -89,7 +98,7 @@ def test_means_and_entropies_are_those_of_scipy(kind: str, write, make_images: M
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
-def test_certain_members_have_finite_entropies(kind: str, write, make_images: MakeImages) -> None:
+def test_certain_members_have_finite_entropies(kind: str, write: Write, make_images: MakeImages) -> None:
     """Images of size 1e4 give logits hundreds apart: probabilities of exactly 0 and 1."""
     spec, folder = write("hypernet")
     ensemble, _ = load(kind, folder)
@@ -103,7 +112,7 @@ def test_certain_members_have_finite_entropies(kind: str, write, make_images: Ma
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
-def test_a_member_alone_disagrees_with_nobody(kind: str, write, make_images: MakeImages) -> None:
+def test_a_member_alone_disagrees_with_nobody(kind: str, write: Write, make_images: MakeImages) -> None:
     spec, folder = write("hypernet")
     ensemble, _ = load(kind, folder)
     information = ensemble([1], make_images(spec, batch=4).numpy())[3]
@@ -114,7 +123,7 @@ def test_a_member_alone_disagrees_with_nobody(kind: str, write, make_images: Mak
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
 @pytest.mark.parametrize("unknown", [-1, 3, 2**63 - 1])
 def test_an_id_that_does_not_exist_makes_its_logits_and_every_mean_nan(
-    kind: str, unknown: int, write, make_images: MakeImages
+    kind: str, unknown: int, write: Write, make_images: MakeImages
 ) -> None:
     spec, folder = write("hypernet")
     ensemble, _ = load(kind, folder)
@@ -127,14 +136,14 @@ def test_an_id_that_does_not_exist_makes_its_logits_and_every_mean_nan(
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
-def test_no_ids_at_all_are_refused(kind: str, write, make_images: MakeImages) -> None:
+def test_no_ids_at_all_are_refused(kind: str, write: Write, make_images: MakeImages) -> None:
     spec, folder = write("hypernet")
     ensemble, _ = load(kind, folder)
     with pytest.raises(Exception, match=r"Scan|stack expects a non-empty TensorList"):
         ensemble(np.array([], dtype=np.int64), make_images(spec).numpy())
 
 
-def test_what_the_network_takes_is_handed_into_the_scan(write) -> None:
+def test_what_the_network_takes_is_handed_into_the_scan(write: Write) -> None:
     """OpenVINO takes no body that reads an input of the graph around it."""
     _, folder = write("hypernet")
     graph = onnx.load(folder / "ensemble.onnx", load_external_data=False).graph
@@ -145,7 +154,7 @@ def test_what_the_network_takes_is_handed_into_the_scan(write) -> None:
     assert not read & {"cond_ids", "image"}
 
 
-def test_the_signature_names_every_axis(write) -> None:
+def test_the_signature_names_every_axis(write: Write) -> None:
     _, folder = write("hypernet")
     loaded = session(folder / "ensemble.onnx")
     assert [(i.name, i.type, i.shape) for i in loaded.get_inputs()] == [
@@ -157,7 +166,7 @@ def test_the_signature_names_every_axis(write) -> None:
     assert [(o.name, o.shape) for o in loaded.get_outputs()] == list(zip(names, shapes, strict=True))
 
 
-def test_the_ensemble_adds_no_weights_and_only_standard_operators(write) -> None:
+def test_the_ensemble_adds_no_weights_and_only_standard_operators(write: Write) -> None:
     _, folder = write("hypernet")
     model = onnx.load(folder / "ensemble.onnx", load_external_data=False)
     onnx.checker.check_model(folder / "ensemble.onnx", full_check=True)
@@ -171,7 +180,7 @@ def test_the_ensemble_adds_no_weights_and_only_standard_operators(write) -> None
     assert all(onnx.numpy_helper.to_array(tensor).nbytes <= INLINE_BYTES for tensor in inlined)
     single = onnx.load(folder / "model.onnx", load_external_data=False)
 
-    def external(graph):
+    def external(graph: onnx.GraphProto) -> dict[Any, Any]:
         return {
             tensor.name: [(entry.key, entry.value) for entry in tensor.external_data]
             for tensor in graph.initializer

@@ -2,7 +2,9 @@
 
 import functools
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,12 +13,15 @@ import pytest
 import torch
 from ensembles import of_pipeline
 from fixture_types import MakeImages, MakeNetwork, MakePipeline, MakeSpec
+from numpy.typing import NDArray
 from onnx.external_data_helper import ExternalDataInfo
 
 from hnexport.export import capture, write_onnx
+from hnexport.export.onnx import OnnxFiles
 from hnexport.export.weights_file import rearranged
 from hnexport.hypernet.storage import ALIGNMENT_BYTES
 from hnexport.names import SUPPLIED_FILE as SUPPLIED
+from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.slots import network_slots
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageLayout, PreprocessSpec, Recipe
 from hnexport.spec import Activation, BasisDtype, Chunking, HypernetSpec, Source
@@ -47,17 +52,20 @@ CASES = {
 }
 
 
+Write = Callable[[str], tuple[Pipeline, OnnxFiles, Path]]
+
+
 @pytest.fixture(scope="module")
 def write(
     make_spec: MakeSpec,
     make_network: MakeNetwork,
     make_pipeline: MakePipeline,
     tmp_path_factory: pytest.TempPathFactory,
-):
+) -> Write:
     """Write the files of a case, once; tests only read them."""
 
     @functools.cache
-    def write(case: str):
+    def write(case: str) -> tuple[Pipeline, OnnxFiles, Path]:
         changes = dict(CASES[case])
         if "network" in changes:
             changes["network"] = make_network(**changes["network"])
@@ -67,13 +75,15 @@ def write(
     return write
 
 
-def run(path: Path, feed, options=None, names=None):
+def run(
+    path: Path, feed: dict[Any, Any] | dict[str, NDArray[Any]], options: Any = None, names: list[Any] | None = None
+) -> dict[Any, Any]:
     session = onnxruntime.InferenceSession(str(path), options, providers=CPU)
     return dict(zip(names or [output.name for output in session.get_outputs()], session.run(names, feed), strict=True))
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_model_computes_every_member(case: str, write, make_images: MakeImages) -> None:
+def test_the_model_computes_every_member(case: str, write: Write, make_images: MakeImages) -> None:
     pipeline, _, folder = write(case)
     images = make_images(pipeline.spec, batch=3)
     for member in range(pipeline.spec.members):
@@ -84,7 +94,7 @@ def test_the_model_computes_every_member(case: str, write, make_images: MakeImag
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_hypernet_gives_every_weight_by_name_and_the_network_takes_them(
-    case: str, write, make_images: MakeImages
+    case: str, write: Write, make_images: MakeImages
 ) -> None:
     pipeline, files, folder = write(case)
     images, member = make_images(pipeline.spec, batch=2), pipeline.spec.members - 1
@@ -104,7 +114,7 @@ def test_the_hypernet_gives_every_weight_by_name_and_the_network_takes_them(
 @pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "only the output is generated", "no output bias"])
 @pytest.mark.parametrize("cond_id", [-1, 3, 2**63 - 1, -(2**63)])
 def test_an_id_that_does_not_exist_gives_nan_and_no_prediction(
-    case: str, cond_id: int, write, make_images: MakeImages
+    case: str, cond_id: int, write: Write, make_images: MakeImages
 ) -> None:
     pipeline, _, folder = write(case)
     feed = {"cond_id": np.array(cond_id), "image": make_images(pipeline.spec).numpy()}
@@ -115,7 +125,7 @@ def test_an_id_that_does_not_exist_gives_nan_and_no_prediction(
 
 
 @pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "gcd", "raw images"])
-def test_only_standard_operators_are_used(case: str, write) -> None:
+def test_only_standard_operators_are_used(case: str, write: Write) -> None:
     _, files, folder = write(case)
     for name in ("model.onnx", "hypernet.onnx", "network.onnx"):
         model = onnx.load(folder / name, load_external_data=False)
@@ -126,7 +136,7 @@ def test_only_standard_operators_are_used(case: str, write) -> None:
         assert model.producer_name == "hnexport"
 
 
-def test_the_signature_is_a_scalar_id_and_a_batch_of_any_size(write) -> None:
+def test_the_signature_is_a_scalar_id_and_a_batch_of_any_size(write: Write) -> None:
     _, _, folder = write("hypernet")
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=CPU)
     assert [(i.name, i.type, i.shape) for i in session.get_inputs()] == [
@@ -139,7 +149,7 @@ def test_the_signature_is_a_scalar_id_and_a_batch_of_any_size(write) -> None:
 @pytest.mark.parametrize(
     "case", ["hypernet", "batch-ensemble", "all generated", "hidden layers", "float16 bases", "raw images"]
 )
-def test_names_show_layer_and_role(case: str, write) -> None:
+def test_names_show_layer_and_role(case: str, write: Write) -> None:
     pipeline, _, folder = write(case)
     model = onnx.load(folder / "model.onnx", load_external_data=False)
     names = [node.name for node in model.graph.node]
@@ -184,7 +194,7 @@ def test_equal_tensors_are_not_tied(make_spec: MakeSpec, tmp_path: Path) -> None
     assert set(pipeline.tensors()) <= held
 
 
-def test_the_three_files_share_one_copy_of_the_weights(write) -> None:
+def test_the_three_files_share_one_copy_of_the_weights(write: Write) -> None:
     pipeline, files, folder = write("hypernet")
     stored = {name: tensor.numpy() for name, tensor in rearranged(of_pipeline(pipeline)).items()}
     raw = (folder / "weights.bin").read_bytes()
@@ -206,7 +216,7 @@ def test_the_three_files_share_one_copy_of_the_weights(write) -> None:
     assert found == set(stored)
 
 
-def test_every_file_but_the_open_network_passes_the_full_check(write) -> None:
+def test_every_file_but_the_open_network_passes_the_full_check(write: Write) -> None:
     _, _, folder = write("hypernet")
     for name in ("model.onnx", "hypernet.onnx"):
         onnx.checker.check_model(folder / name, full_check=True)
@@ -214,7 +224,7 @@ def test_every_file_but_the_open_network_passes_the_full_check(write) -> None:
 
 @pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "all generated", "raw images"])
 def test_a_file_with_a_members_tensors_one_after_the_other_completes_the_network(
-    case: str, write, make_images: MakeImages, tmp_path: Path
+    case: str, write: Write, make_images: MakeImages, tmp_path: Path
 ) -> None:
     """For runtimes without `add_external_initializers`: the plain file is all that `network.onnx` needs."""
     pipeline, files, folder = write(case)
@@ -234,7 +244,7 @@ def test_a_file_with_a_members_tensors_one_after_the_other_completes_the_network
 
 @pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "flat images", "raw images"])
 @pytest.mark.parametrize("file", ["model", "ensemble", "hypernet", "network"])
-def test_the_batch_axis_has_one_name_in_every_shape(case: str, file: str, write) -> None:
+def test_the_batch_axis_has_one_name_in_every_shape(case: str, file: str, write: Write) -> None:
     _, _, folder = write(case)
     graphs = [onnx.load(folder / f"{file}.onnx", load_external_data=False).graph]
     graphs += [item.g for node in graphs[0].node for item in node.attribute if item.name == "body"]
@@ -245,7 +255,7 @@ def test_the_batch_axis_has_one_name_in_every_shape(case: str, file: str, write)
 
 @pytest.mark.parametrize("case", ["hypernet", "batch-ensemble"])
 @pytest.mark.parametrize("file", ["model", "ensemble"])
-def test_a_graph_loads_from_memory(case: str, file: str, write, make_images: MakeImages) -> None:
+def test_a_graph_loads_from_memory(case: str, file: str, write: Write, make_images: MakeImages) -> None:
     pipeline, _, folder = write(case)
     options = onnxruntime.SessionOptions()
     data = (folder / "weights.bin").read_bytes()
@@ -258,7 +268,7 @@ def test_a_graph_loads_from_memory(case: str, file: str, write, make_images: Mak
 
 
 @pytest.mark.parametrize("file", ["model", "ensemble", "network"])
-def test_a_folder_of_symbolic_links_loads_as_in_a_model_hubs_cache(file: str, write, tmp_path: Path) -> None:
+def test_a_folder_of_symbolic_links_loads_as_in_a_model_hubs_cache(file: str, write: Write, tmp_path: Path) -> None:
     _, files, folder = write("hypernet")
     (tmp_path / "blobs").mkdir()
     (tmp_path / "snapshot").mkdir()
@@ -274,7 +284,7 @@ def test_a_folder_of_symbolic_links_loads_as_in_a_model_hubs_cache(file: str, wr
 
 
 @pytest.mark.parametrize("case", ["hypernet", "batch-ensemble"])
-def test_the_guard_compares_and_clamps_no_scalars(case: str, write) -> None:
+def test_the_guard_compares_and_clamps_no_scalars(case: str, write: Write) -> None:
     """CoreML converts Clip, Equal and Where of one-element tensors only."""
     _, _, folder = write(case)
     graph = onnx.shape_inference.infer_shapes(onnx.load(folder / "model.onnx", load_external_data=False)).graph

@@ -2,12 +2,14 @@
 other, and has the kernels' shapes without their numbers."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from module_ensembles import ENSEMBLES
 from torch import nn
 
+from hnexport.ensemble import Ensemble
 from hnexport.export.capture import capture
 from hnexport.export.pt2 import write_pt2
 from hnexport.export.torchscript import write_torchscript
@@ -24,7 +26,7 @@ FILES = ("model.pt", "model.pt2")
 
 
 @pytest.fixture(scope="module", params=["cnn", "transformer", "resnet", "recurrent", "reader"])
-def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Ensemble, Path]:
     """The kind of list, its ensemble, and its files."""
     kind, folder = ENSEMBLES[request.param], tmp_path_factory.mktemp("programs")
     ensemble = kind.ensemble()
@@ -35,7 +37,7 @@ def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_everything_moves_to_the_device_that_is_asked_for(programs, file: str) -> None:
+def test_everything_moves_to_the_device_that_is_asked_for(programs: tuple[Any, Ensemble, Path], file: str) -> None:
     name, ensemble, folder = programs
     module = load_torch((folder / file).read_bytes(), file, "meta")
     inputs = [tensor.to("meta") for tensor in ENSEMBLES[name].inputs(3, 1).values()]
@@ -47,7 +49,7 @@ def test_everything_moves_to_the_device_that_is_asked_for(programs, file: str) -
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_no_strides_are_baked_in(programs, file: str) -> None:
+def test_no_strides_are_baked_in(programs: tuple[str, Ensemble, Path], file: str) -> None:
     """A `view` fails where another device's kernel returns its result in another order."""
     _, _, folder = programs
     module = load_torch((folder / file).read_bytes(), file, "cpu")
@@ -58,7 +60,7 @@ def test_no_strides_are_baked_in(programs, file: str) -> None:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_the_coarse_functions_of_cudnn_are_known(programs, file: str) -> None:
+def test_the_coarse_functions_of_cudnn_are_known(programs: tuple[Any, Ensemble, Path], file: str) -> None:
     name, ensemble, folder = programs
     module = load_torch((folder / file).read_bytes(), file, "cpu")
     assert has_recurrent(module) == (name == "recurrent")
@@ -91,6 +93,6 @@ def test_the_tensors_of_fused_layers_are_seen(tmp_path: Path) -> None:
         torch._C._jit_set_te_must_use_llvm_cpu(llvm)
 
 
-def _graph_signature(ensemble):
+def _graph_signature(ensemble: Ensemble) -> GraphSignature:
     cond_id = TensorSpec(name=COND_ID, dtype="int64", shape=())
     return GraphSignature(inputs=(cond_id, *ensemble.signature.inputs), outputs=ensemble.signature.outputs)

@@ -1,6 +1,8 @@
 """Recurrent operators that pass a NaN on, as PyTorch's do and onnxruntime's do not."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -27,7 +29,9 @@ class Steps(nn.Module):
 
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "both ways"])
 @pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM], ids=lambda kind: kind.__name__)
-def test_a_nan_spoils_the_steps_that_follow_it_and_no_other(kind, bidirectional: bool, tmp_path: Path) -> None:
+def test_a_nan_spoils_the_steps_that_follow_it_and_no_other(
+    kind: Callable[..., Any], bidirectional: bool, tmp_path: Path
+) -> None:
     torch.manual_seed(0)
     modules = [Steps(kind, bidirectional=bidirectional).eval() for _ in range(2)]
     ensemble = Ensemble.from_modules(modules, example_inputs=torch.zeros(2, 5, 3))

@@ -22,14 +22,14 @@ def model(
     make_network: MakeNetwork,
     make_pipeline: MakePipeline,
     tmp_path_factory: pytest.TempPathFactory,
-):
+) -> onnx.ModelProto:
     folder = tmp_path_factory.mktemp("rewritten")
     pipeline = make_pipeline(make_spec(network=make_network(blocks_per_group=2)))
     write_onnx(capture(of_pipeline(pipeline)), folder, {})
     return onnx.load(folder / "model.onnx", load_external_data=False)
 
 
-def test_no_chunk_is_copied_twice_and_no_single_chunk_is_copied(model) -> None:
+def test_no_chunk_is_copied_twice_and_no_single_chunk_is_copied(model: onnx.ModelProto) -> None:
     counts = Counter(node.op_type for node in model.graph.node)
     assert counts["Concat"] == counts["Transpose"] == 0
     users = Counter(name for node in model.graph.node for name in node.input)
@@ -38,7 +38,7 @@ def test_no_chunk_is_copied_twice_and_no_single_chunk_is_copied(model) -> None:
     assert all(len(node.output) > 1 and all(users[name] == 1 for name in node.output) for node in splits)
 
 
-def test_the_mean_over_the_image_is_a_global_pool(model) -> None:
+def test_the_mean_over_the_image_is_a_global_pool(model: onnx.ModelProto) -> None:
     pools = [node.name for node in model.graph.node if node.op_type in ("GlobalAveragePool", "ReduceMean")]
     assert pools == ["pool/GlobalAveragePool"]
 

@@ -1,12 +1,13 @@
 """A squeeze of an axis that is longer than 1 does nothing, in ONNX too."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hnexport import Ensemble
 from hnexport.export import capture
@@ -15,18 +16,18 @@ from hnexport.names import MODEL_FILE
 
 
 class Squeezed(nn.Module):
-    def __init__(self, *axes) -> None:
+    def __init__(self, *axes: object) -> None:
         super().__init__()
         self.axes, self.scale = axes, nn.Parameter(torch.rand(3))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         for axis in self.axes:
             x = x.squeeze(axis)
         return x * self.scale
 
 
 @pytest.mark.parametrize("axes", [(1,), (2,), (1, 2), (-1,), ((1, 2),), ((2, -1),)], ids=str)
-def test_an_axis_that_is_longer_stays(axes, tmp_path: Path) -> None:
+def test_an_axis_that_is_longer_stays(axes: tuple[Any, ...], tmp_path: Path) -> None:
     modules = [Squeezed(*axes).eval() for _ in range(2)]
     ensemble = Ensemble.from_modules(modules, example_inputs={"x": torch.zeros(2, 4, 1, 3)})
     write_onnx(capture(ensemble), tmp_path, {})

@@ -1,6 +1,7 @@
 """TorchScript and .pt2."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from ensembles import of_pipeline
 from fixture_types import MakeImages, MakePipeline, MakeSpec
 from torch import Tensor, nn
 from torch._higher_order_ops import while_loop
+from torch.fx.graph_module import GraphModule
 
 from hnexport.ensemble import Ensemble
 from hnexport.errors import CaptureError, ExportError
@@ -28,11 +30,11 @@ CASES = {
 }
 
 
-def load_torchscript(path):
+def load_torchscript(path: Path) -> Any:
     return torch.jit.load(str(path))
 
 
-def load_pt2(path):
+def load_pt2(path: Path) -> GraphModule:
     return torch.export.load(path).module()
 
 
@@ -105,7 +107,7 @@ def test_a_program_over_two_inputs_takes_a_batch_of_one_and_refuses_unequal_batc
 
 def test_a_loop_is_refused_by_its_name() -> None:
     class Looping(torch.nn.Module):
-        def forward(self, x):
+        def forward(self, x: Tensor) -> Tensor:
             step = while_loop(lambda n, _: n < 3, lambda n, y: (n + 1, y * 2), (torch.tensor(0), x))
             return step[1]
 

@@ -1,7 +1,9 @@
 """A user's function is found, called with what it takes, and where it fails is said in the user's own lines."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +52,7 @@ value = [1, 2, 3]
 
 
 @pytest.fixture
-def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "train.py").write_text(SOURCE)
     (tmp_path / "beside.py").write_text("def two():\n    return 2\n")
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -60,30 +62,30 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         del sys.modules[name]
 
 
-def call(target, **arguments):
+def call(target: str, **arguments: Any) -> Any:
     return called(target, arguments, lambda value: False)
 
 
-def test_a_file_is_run_with_what_lies_beside_it(file) -> None:
+def test_a_file_is_run_with_what_lies_beside_it(file: Path) -> None:
     assert call(f"{file}:numbers") == {"count": 2, "word": "", "scale": 1.0, "two": 2}
 
 
-def test_a_module_is_found_in_the_folder_where_one_stands(file, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_is_found_in_the_folder_where_one_stands(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(file.parent)
     assert call("train:numbers")["two"] == 2
 
 
-def test_arguments_are_what_they_are_in_python_unless_text_is_asked_for(file) -> None:
+def test_arguments_are_what_they_are_in_python_unless_text_is_asked_for(file: Path) -> None:
     found = call(f"{file}:numbers", count="3", word="3", scale="1e-3")
     assert (found["count"], found["word"], found["scale"]) == (3, "3", 1e-3)
     assert [read_argument(text) for text in ("True", "None", "[1, 2]", "relu")] == [True, None, [1, 2], "relu"]
 
 
-def test_names_may_have_dots(file) -> None:
+def test_names_may_have_dots(file: Path) -> None:
     assert call(f"{file}:Holder.make") == "held"
 
 
-def test_what_is_no_function_is_taken_as_it_is(file) -> None:
+def test_what_is_no_function_is_taken_as_it_is(file: Path) -> None:
     assert call(f"{file}:value") == [1, 2, 3]
     with pytest.raises(FactoryError, match="value is a list, no function: leave out --arg"):
         call(f"{file}:value", size="1")
@@ -104,36 +106,36 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("target", "arguments", "message"), WRONG.values(), ids=WRONG.keys())
-def test_what_cannot_be_called_is_refused(target: str, arguments, message: str, file) -> None:
+def test_what_cannot_be_called_is_refused(target: str, arguments: dict[str, Any], message: str, file: Path) -> None:
     (file.parent / "train.py.txt").touch()
     with pytest.raises(FactoryError, match=message):
         call(target.format(file), **arguments)
 
 
-def test_a_file_without_its_suffix_is_pointed_out(file, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_its_suffix_is_pointed_out(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(file.parent.parent)
     with pytest.raises(FactoryError, match=r"a file is named with its suffix, .*/train.py:…"):
         call(f"{file.parent.name}/train:make")
 
 
-def test_a_module_needs_a_name(file) -> None:
+def test_a_module_needs_a_name(file: Path) -> None:
     with pytest.raises(FactoryError, match="there is no module .train here"):
         call(".train:make")
 
 
-def test_an_error_names_the_innermost_line_of_the_users(file) -> None:
+def test_an_error_names_the_innermost_line_of_the_users(file: Path) -> None:
     line = SOURCE.splitlines().index('        raise ValueError("too deep")') + 1
     with pytest.raises(FactoryError, match="your code failed, calling fails of .*: ValueError: too deep\n") as caught:
         call(f"{file}:fails")
     assert str(caught.value).endswith(f'{file}:{line} in fails: raise ValueError("too deep")')
 
 
-def test_an_error_inside_a_library_names_the_users_line(file) -> None:
+def test_an_error_inside_a_library_names_the_users_line(file: Path) -> None:
     with pytest.raises(FactoryError, match=r"JSONDecodeError.*\n.*in deep_in_a_library: return json.loads"):
         call(f"{file}:deep_in_a_library")
 
 
-def test_an_exit_is_an_error_too_and_not_that_of_the_command(file) -> None:
+def test_an_exit_is_an_error_too_and_not_that_of_the_command(file: Path) -> None:
     with pytest.raises(FactoryError, match="SystemExit: without a message") as caught:
         call(f"{file}:leaves")
     assert caught.value.__cause__ is caught.value.__context__ is None
@@ -142,13 +144,13 @@ def test_an_exit_is_an_error_too_and_not_that_of_the_command(file) -> None:
     assert isinstance(caught.value.__cause__, ValueError)
 
 
-def test_a_file_sees_no_command_line_of_ours(file, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_sees_no_command_line_of_ours(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["hnexport", "build", "--from", str(file)])
     assert call(f"{file}:command_line") == [str(file)]
     assert sys.argv[0] == "hnexport"
 
 
-def test_a_module_in_a_package_imports_what_lies_beside_it(file, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_in_a_package_imports_what_lies_beside_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = file.parent / "package"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -162,7 +164,7 @@ def test_a_module_in_a_package_imports_what_lies_beside_it(file, monkeypatch: py
         call("package.none:make")
 
 
-def test_what_hnexport_refuses_in_it_stays_what_it_is(file) -> None:
+def test_what_hnexport_refuses_in_it_stays_what_it_is(file: Path) -> None:
     with pytest.raises(SpecError, match="source must be one of"):
         call(f"{file}:refused")
 

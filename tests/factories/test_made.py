@@ -1,22 +1,24 @@
 """What a factory returns says what it is, and what the command line may say of it."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from live_pairs import PAIRS
 from module_recipes import RECIPES
-from torch import nn
+from torch import Tensor, nn
 
 from hnexport import Ensemble
 from hnexport.errors import FactoryError, SpecError
 from hnexport.factories.made import Asked, is_returned, source_of
-from hnexport.families import HYPERNETWORK, MODULES, RECIPE
+from hnexport.families import HYPERNETWORK, MODULES, RECIPE, Checkpoint
 
 EXAMPLES = {"input": torch.zeros(2, 5)}
 
 
-def net(seed=0):
+def net(seed: int = 0) -> nn.Sequential:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 2)).eval()
@@ -27,16 +29,16 @@ class Conditional(nn.Module):
         super().__init__()
         self.table = nn.Parameter(torch.eye(3, 5))
 
-    def forward(self, task, row):
+    def forward(self, task: Tensor, row: Tensor) -> Tensor:
         return row * self.table[task]
 
 
-def made(value, **asked):
+def made(value: Any, **asked: Any) -> Ensemble | Checkpoint:
     return source_of("train.py:make", value, Asked(**asked))
 
 
 @pytest.mark.parametrize("kind", [list, tuple, iter, nn.ModuleList], ids=lambda kind: kind.__name__)
-def test_a_list_of_modules_however_it_is_kept(kind) -> None:
+def test_a_list_of_modules_however_it_is_kept(kind: Callable[..., Any]) -> None:
     ensemble = made(kind([net(0), net(1)]), example_inputs=EXAMPLES, outputs={"logits": "logits"})
     assert (ensemble.members, ensemble.source.family, ensemble.signature.outputs[0].name) == (2, MODULES, "logits")
 
@@ -146,13 +148,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("make", "asked", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_does_not_go_together_is_refused(make, asked, message: str) -> None:
+def test_what_does_not_go_together_is_refused(make: Callable[..., Any], asked: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         made(make(), **asked)
 
 
 def test_an_iterator_that_fails_is_the_users() -> None:
-    def modules():
+    def modules() -> Iterator[nn.Sequential]:
         yield net()
         raise RuntimeError("no second")
 

@@ -1,6 +1,7 @@
 """A generator of any network: slots are what the plan says, and an id that does not exist leaves none of a member."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -26,7 +27,9 @@ SLOTS = (
 )
 
 
-def pieces(hypernet, chunks, shape, offset=0):
+def pieces(
+    hypernet: str, chunks: tuple[int, int] | range | tuple[int], shape: tuple[int, ...], offset: int = 0
+) -> tuple[Any, ...]:
     return tuple(Piece(hypernet=hypernet, chunk=chunk, offset=offset, shape=shape) for chunk in chunks)
 
 
@@ -58,7 +61,7 @@ SPEC = GeneratorSpec(
 )
 
 
-def tensors(spec=SPEC):
+def tensors(spec: GeneratorSpec = SPEC) -> dict[str, Tensor]:
     random = torch.Generator().manual_seed(0)
     found = {}
     for stored in unquantised(stored_tensors(spec)):
@@ -70,7 +73,7 @@ def tensors(spec=SPEC):
     return round_bases(stored_tensors(spec), found)
 
 
-def naive_basis(held, hypernet):
+def naive_basis(held: dict[str, Tensor], hypernet: str) -> Tensor:
     """Element by element where it is stored as integers."""
     basis, scales = held[f"hypernet.{hypernet}.basis"], held.get(f"hypernet.{hypernet}.basis_scales")
     if scales is None:
@@ -86,7 +89,7 @@ def naive_basis(held, hypernet):
     return made
 
 
-def naive_chunk(held, hypernet, member, chunk):
+def naive_chunk(held: dict[str, Tensor], hypernet: str, member: int, chunk: int) -> Any:
     hidden = held[f"hypernet.{hypernet}.embedding"][member, chunk]
     hidden = (hidden @ held[f"hypernet.{hypernet}.hidden1.weight"] + held[f"hypernet.{hypernet}.hidden1.bias"]).relu()
     return hidden @ naive_basis(held, hypernet) + held[f"hypernet.{hypernet}.bias"]
@@ -100,7 +103,7 @@ def test_every_slot_is_what_the_plan_says(member: int, dtype: BasisDtype) -> Non
     held = tensors(spec)
     weights = WeightGenerator(spec, held)(torch.tensor(member))
 
-    def chunk(name, number):
+    def chunk(name: str, number: int) -> Any:
         return naive_chunk(held, name, member, number)
 
     expected = {
@@ -184,6 +187,6 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("changes", "message"), WRONG.values(), ids=WRONG.keys())
-def test_a_description_that_contradicts_itself_is_refused(changes, message: str) -> None:
+def test_a_description_that_contradicts_itself_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         dataclasses.replace(SPEC, **changes)

@@ -11,11 +11,11 @@ ONE = InternalHypernet(name="one", chunks=3, chunk_size=12, embedding_size=2)
 SLOT = Slot(name="w", shape=(4, 6))
 
 
-def piece(chunk=0, offset=0, shape=(12,), hypernet="one"):
+def piece(chunk: int = 0, offset: int = 0, shape: tuple[int, ...] = (12,), hypernet: str = "one") -> Piece:
     return Piece(hypernet=hypernet, chunk=chunk, offset=offset, shape=shape)
 
 
-def plan(*pieces, axis=None, name="w"):
+def plan(*pieces: Piece, axis: int | None = None, name: str = "w") -> ChunkPlan:
     return ChunkPlan(hypernets=(ONE,), assembly={name: Assembly(pieces=pieces, axis=axis)})
 
 
@@ -59,7 +59,7 @@ def test_a_slot_of_no_pieces_is_refused() -> None:
         Assembly(pieces=())
 
 
-def layers(**assemblies):
+def layers(**assemblies: Assembly) -> ChunkPlan:
     return ChunkPlan(hypernets=(ONE,), assembly=assemblies)
 
 

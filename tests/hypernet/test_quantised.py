@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -101,7 +103,7 @@ def test_a_basis_whose_scales_do_not_fit_float16_is_refused_by_name(dtype: Basis
 
 @pytest.mark.parametrize("dtype", BITS)
 @pytest.mark.parametrize("make", [torch.zeros_like, lambda x: x * (torch.arange(x.numel()).view_as(x) % 240 == 7)])
-def test_zeros_stay_zero_and_one_number_of_a_group_is_kept(dtype: BasisDtype, make) -> None:
+def test_zeros_stay_zero_and_one_number_of_a_group_is_kept(dtype: BasisDtype, make: Callable[..., Any]) -> None:
     exact = make(numbers())
     rounded = round_bases(stored_basis(basis(), dtype, 480), {NAME: exact})
     found = plain_bases(stored_basis(basis(), dtype, 480), rounded)[NAME]
@@ -136,7 +138,9 @@ def test_integers_and_scales_by_output_channel_make_the_basis_by_output_channel(
     ],
 )
 @pytest.mark.parametrize("dtype", BITS)
-def test_integers_and_scales_that_do_not_fit_each_other_are_refused(dtype: BasisDtype, change) -> None:
+def test_integers_and_scales_that_do_not_fit_each_other_are_refused(
+    dtype: BasisDtype, change: Callable[[Any, Any], Any]
+) -> None:
     with pytest.raises(SpecError, match=r"hypernet.part.basis.*(scales that fit|scales of no basis)"):
         scales_of(change(*stored_basis(basis(), dtype, 240)))
 

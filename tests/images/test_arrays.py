@@ -3,6 +3,7 @@
 import io
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ SPEC = PipelineSpec(
 VALUES = np.random.default_rng(0).standard_normal((2, 3, 6, 9)).astype(np.float32)
 
 
-def read(path):
+def read(path: Path) -> NDArray[Any]:
     return read_images([path], SPEC).images
 
 
@@ -44,22 +45,22 @@ def test_the_same_numbers_come_out(tmp_path: Path, array: NDArray[np.float16] | 
     assert np.array_equal(found, array.reshape(-1, 3, 6, 9).astype(np.float32), equal_nan=True)
 
 
-def header(text, version=(1, 0)):
+def header(text: str, version: tuple[int, int] = (1, 0)) -> bytes:
     data = text.encode() + b"\n"
     return b"\x93NUMPY" + bytes(version) + struct.pack("<H" if version == (1, 0) else "<I", len(data)) + data
 
 
-def described(shape, descr="'<f4'", order=False) -> str:
+def described(shape: tuple[int, ...] | str, descr: str = "'<f4'", order: bool = False) -> str:
     return f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}"
 
 
-def saved(array, **options):
+def saved(array: Any, **options: bool) -> bytes:
     stream = io.BytesIO()
     np.save(stream, array, **options)
     return stream.getvalue()
 
 
-def zipped():
+def zipped() -> bytes:
     stream = io.BytesIO()
     np.savez(stream, images=VALUES)
     return stream.getvalue()

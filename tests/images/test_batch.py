@@ -1,10 +1,13 @@
 """Image files become exactly what the graph takes, or an error that names the file."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pictures import read_images
 from PIL import Image
 
@@ -17,7 +20,14 @@ from hnexport.networks.wide_resnet.spec import ImageLayout, ImageSpec, PipelineS
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 
 
-def spec(layout=ImageLayout.NCHW, *, preprocess=False, channels=3, height=32, width=32):
+def spec(
+    layout: ImageLayout = ImageLayout.NCHW,
+    *,
+    preprocess: bool = False,
+    channels: int = 3,
+    height: int = 32,
+    width: int = 32,
+) -> PipelineSpec:
     return PipelineSpec(
         network=WideResNetSpec(
             blocks_per_group=1, widening=1, image=ImageSpec(channels=channels, height=height, width=width)
@@ -29,13 +39,13 @@ def spec(layout=ImageLayout.NCHW, *, preprocess=False, channels=3, height=32, wi
 
 
 @pytest.fixture
-def pixels():
+def pixels() -> NDArray[Any]:
     """uint8 [height, width, channel], with another height than width."""
     return np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
 
 @pytest.fixture
-def picture(tmp_path: Path, pixels):
+def picture(tmp_path: Path, pixels: NDArray[Any]) -> Path:
     path = tmp_path / "picture.png"
     Image.fromarray(pixels).save(path)
     return path
@@ -49,7 +59,9 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize(("layout", "arrange"), LAYOUTS.values(), ids=LAYOUTS.keys())
-def test_a_float_graph_gets_pixels_from_0_to_1_in_its_layout(picture, pixels, layout: ImageLayout, arrange) -> None:
+def test_a_float_graph_gets_pixels_from_0_to_1_in_its_layout(
+    picture: Path, pixels: NDArray[Any], layout: ImageLayout, arrange: Callable[[Any], Any]
+) -> None:
     batch = read_images([picture], spec(layout, height=6, width=9))
     assert batch.images.dtype == np.float32
     assert batch.images.flags.c_contiguous
@@ -57,20 +69,20 @@ def test_a_float_graph_gets_pixels_from_0_to_1_in_its_layout(picture, pixels, la
     assert batch.names == ("picture.png",)
 
 
-def test_a_graph_that_normalises_itself_gets_the_pixels(picture, pixels) -> None:
+def test_a_graph_that_normalises_itself_gets_the_pixels(picture: Path, pixels: NDArray[Any]) -> None:
     batch = read_images([picture], spec(ImageLayout.NHWC, preprocess=True, height=6, width=9))
     assert batch.images.dtype == np.uint8
     assert np.array_equal(batch.images, pixels[np.newaxis])
 
 
-def test_mean_and_std_are_applied_to_their_own_channels(picture, pixels) -> None:
+def test_mean_and_std_are_applied_to_their_own_channels(picture: Path, pixels: NDArray[Any]) -> None:
     mean, std = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
     batch = read_images([picture], spec(height=6, width=9), normalisation=Normalisation(mean=mean, std=std))
     expected = (pixels.transpose(2, 0, 1) / 255 - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
     np.testing.assert_allclose(batch.images[0], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_one_number_is_for_all_channels(picture) -> None:
+def test_one_number_is_for_all_channels(picture: Path) -> None:
     one, three = (Normalisation(mean=(0.1,) * count, std=(0.5,) * count) for count in (1, 3))
     found = [read_images([picture], spec(height=6, width=9), normalisation=each).images for each in (one, three)]
     assert np.array_equal(*found)
@@ -84,12 +96,12 @@ BAD_NORMALISATIONS = {
 
 
 @pytest.mark.parametrize(("numbers", "message"), BAD_NORMALISATIONS.values(), ids=BAD_NORMALISATIONS.keys())
-def test_a_normalisation_that_cannot_be_is_refused(picture, numbers, message: str) -> None:
+def test_a_normalisation_that_cannot_be_is_refused(picture: Path, numbers: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         read_images([picture], spec(height=6, width=9), normalisation=Normalisation(**numbers))
 
 
-def test_what_the_ensemble_says_is_applied_unless_the_call_says_otherwise(picture, pixels) -> None:
+def test_what_the_ensemble_says_is_applied_unless_the_call_says_otherwise(picture: Path, pixels: NDArray[Any]) -> None:
     image = image_input(spec(height=6, width=9))
     own, other = Normalisation(mean=(0.1, 0.2, 0.3), std=(0.5,)), Normalisation(mean=(0.4,), std=(2.0,))
     saying = dataclasses.replace(image, normalisation=own)
@@ -102,7 +114,7 @@ def test_what_the_ensemble_says_is_applied_unless_the_call_says_otherwise(pictur
 
 
 def test_a_picture_of_which_nobody_says_how_it_is_normalised_is_refused_with_what_to_give(
-    picture, tmp_path: Path
+    picture: Path, tmp_path: Path
 ) -> None:
     image = image_input(spec(height=6, width=9))
     remedy = r"give normalisation=Normalisation\(mean=\(…\), std=\(…\)\), or Normalisation\(\) where training took"
@@ -114,7 +126,7 @@ def test_a_picture_of_which_nobody_says_how_it_is_normalised_is_refused_with_wha
         images.read_images([tmp_path / "array.npy", picture], image)
 
 
-def test_numbers_that_do_not_fit_say_what_the_ensemble_says(picture) -> None:
+def test_numbers_that_do_not_fit_say_what_the_ensemble_says(picture: Path) -> None:
     image = dataclasses.replace(image_input(spec(height=6, width=9)), normalisation=Normalisation(mean=(0.5,)))
     with pytest.raises(
         SpecError, match="one a channel, found 2; the ensemble says mean 0.5, std 1, which is used where"
@@ -122,25 +134,25 @@ def test_numbers_that_do_not_fit_say_what_the_ensemble_says(picture) -> None:
         images.read_images([picture], image, normalisation=Normalisation(std=(0.1, 0.2)))
 
 
-def test_normalising_twice_is_refused(picture) -> None:
+def test_normalising_twice_is_refused(picture: Path) -> None:
     with pytest.raises(RuntimeInputError, match="this graph normalises its images itself"):
         read_images(
             [picture], spec(ImageLayout.NHWC, preprocess=True, height=6, width=9), normalisation=Normalisation()
         )
 
 
-def test_another_size_is_refused_unless_it_may_be_scaled(picture) -> None:
+def test_another_size_is_refused_unless_it_may_be_scaled(picture: Path) -> None:
     with pytest.raises(RuntimeInputError, match=r"picture.png is 9x6 .*takes 32x32: scale it, or give resize=True"):
         read_images([picture], spec())
     assert read_images([picture], spec(), resize=True).images.shape == (1, 3, 32, 32)
 
 
-def test_a_picture_of_the_right_size_is_the_same_with_resize(picture) -> None:
+def test_a_picture_of_the_right_size_is_the_same_with_resize(picture: Path) -> None:
     plain, scaled = (read_images([picture], spec(height=6, width=9), resize=resize).images for resize in (False, True))
     assert np.array_equal(plain, scaled)
 
 
-def test_the_rotation_that_a_camera_notes_is_applied(tmp_path: Path, pixels) -> None:
+def test_the_rotation_that_a_camera_notes_is_applied(tmp_path: Path, pixels: NDArray[Any]) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn right
     Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
@@ -164,7 +176,7 @@ def test_arrays_are_taken_as_they_are_one_image_or_a_batch(tmp_path: Path) -> No
     assert batch.names == ("one.npy", "three.npy[0]", "three.npy[1]", "three.npy[2]")
 
 
-def write_bytes(path, content=b"not an image") -> None:
+def write_bytes(path: Any, content: bytes = b"not an image") -> None:
     path.write_bytes(content)
 
 
@@ -204,30 +216,32 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize(("name", "write", "message"), BAD_FILES.values(), ids=BAD_FILES.keys())
-def test_a_file_that_cannot_be_taken_is_refused_by_name(tmp_path: Path, name: str, write, message: str) -> None:
+def test_a_file_that_cannot_be_taken_is_refused_by_name(
+    tmp_path: Path, name: str, write: Callable[..., Any], message: str
+) -> None:
     write(tmp_path / name)
     with pytest.raises(RuntimeInputError, match=rf"{name}.*{message}"):
         read_images([tmp_path / name], spec())
 
 
-def test_pictures_of_graphs_with_other_channels_are_refused(picture) -> None:
+def test_pictures_of_graphs_with_other_channels_are_refused(picture: Path) -> None:
     with pytest.raises(RuntimeInputError, match=r"takes 4 channels, give its images as .npy"):
         read_images([picture], spec(channels=4))
 
 
 @pytest.mark.parametrize("paths", ["a.png", Path("a.png"), b"a.png"], ids=repr)
-def test_one_path_instead_of_a_list_is_refused(paths) -> None:
+def test_one_path_instead_of_a_list_is_refused(paths: Any) -> None:
     with pytest.raises(RuntimeInputError, match="paths must be a list of paths"):
         read_images(paths, spec())
 
 
 @pytest.mark.parametrize("path", [b"a.png", None, 3, np.zeros(3)], ids=repr)
-def test_what_is_no_path_is_refused(path) -> None:
+def test_what_is_no_path_is_refused(path: Any) -> None:
     with pytest.raises(RuntimeInputError, match="an image must be a path such as"):
         read_images([path], spec())
 
 
-def test_paths_may_be_text(picture, pixels) -> None:
+def test_paths_may_be_text(picture: Path, pixels: NDArray[Any]) -> None:
     assert np.array_equal(
         read_images([str(picture)], spec(height=6, width=9)).images,
         read_images([picture], spec(height=6, width=9)).images,

@@ -5,6 +5,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ MUTANTS = 200 if os.environ.get("HNEXPORT_FUZZ") == "1" else 50
 SEEDS = seeds()
 
 
-def mutant(content, random):
+def mutant(content: Any, random: np.random.Generator) -> bytes:
     """One to five changes, more often near the start, where the sizes are; one in ten is cut as well."""
     found = bytearray(content)
     reach = min(len(found), 120) if random.random() < 0.6 else len(found)

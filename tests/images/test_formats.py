@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,29 +24,29 @@ OPTIONS = {
 }
 
 
-def several(kind):
+def several(kind: str) -> bytes:
     return encoded(FRAMES[0], kind, save_all=True, append_images=[one.copy() for one in FRAMES[1:]], **OPTIONS[kind])
 
 
 @pytest.fixture(params=OPTIONS)
-def path(request: pytest.FixtureRequest, tmp_path: Path):
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     found = tmp_path / "a.bin"
     found.write_bytes(several(request.param))
     return found
 
 
-def test_several_frames_are_refused_with_their_number_and_what_to_type(path) -> None:
+def test_several_frames_are_refused_with_their_number_and_what_to_type(path: Path) -> None:
     with pytest.raises(RuntimeInputError, match=r"a.bin holds 3 frames or pages: choose one, .*with frame=0$"):
         read_images([path], pixels_spec())
 
 
 @pytest.mark.parametrize("frame", [0, 1, 2])
-def test_the_frame_that_was_named_is_read(path, frame: int) -> None:
+def test_the_frame_that_was_named_is_read(path: Path, frame: int) -> None:
     found = read_images([path], pixels_spec(), frame=frame).images
     np.testing.assert_allclose(found.astype(int), LEVELS[frame], atol=2)
 
 
-def test_a_frame_that_does_not_exist_is_refused_with_those_that_do(path) -> None:
+def test_a_frame_that_does_not_exist_is_refused_with_those_that_do(path: Path) -> None:
     with pytest.raises(RuntimeInputError, match=r"a.bin has no frame 3: it holds 3, numbered 0 to 2"):
         read_images([path], pixels_spec(), frame=3)
 
@@ -60,12 +61,12 @@ def test_a_single_picture_is_frame_0(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("frame", [-1, 10_000, 10**5000, 1.0, True, "0"], ids=lambda frame: str(type(frame)))
-def test_a_frame_is_a_whole_number(tmp_path: Path, frame) -> None:
+def test_a_frame_is_a_whole_number(tmp_path: Path, frame: Any) -> None:
     with pytest.raises(RuntimeInputError, match="frame must be "):
         read_images([tmp_path / "missing.png"], pixels_spec(), frame=frame)
 
 
-def with_previews(content):
+def with_previews(content: bytes) -> bytes:
     """The pictures behind the first of an MPO file become "large thumbnails": the kind in their entries is changed."""
     found = bytearray(content)
     start = content.index(b"MPF\0") + 4

@@ -1,6 +1,7 @@
 """Which input takes images."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 from shared import Built
@@ -26,7 +27,7 @@ AXES = {
 
 @pytest.mark.parametrize(("shape", "dtype", "expected"), AXES.values(), ids=AXES.keys())
 def test_axes_say_whether_an_input_takes_images(
-    shape, dtype: str, expected: tuple[ImageLayout, int, int, int] | None
+    shape: tuple[Any, ...], dtype: str, expected: tuple[ImageLayout, int, int, int] | None
 ) -> None:
     found = ImageInput.guess(TensorSpec(name="x", dtype=dtype, shape=shape))
     assert (found and (found.layout, found.channels, found.height, found.width)) == expected

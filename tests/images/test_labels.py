@@ -1,7 +1,9 @@
 """The names of the classes, as editors on any system write them."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +53,7 @@ def test_labels_that_do_not_fit_are_refused(tmp_path: Path, content: bytes, mess
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: None], ids=["named pipe", "folder", "missing"])
-def test_what_is_no_file_is_refused_at_once(tmp_path: Path, make) -> None:
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, make: Callable[..., Any]) -> None:
     make(tmp_path / "labels.txt")
     with pytest.raises(RuntimeInputError, match="labels.txt cannot be read as labels"):
         read_labels(tmp_path / "labels.txt", 3)

@@ -3,7 +3,9 @@
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from PIL import Image
 
 from hnexport.errors import RuntimeInputError
 from hnexport.images import pictures
+from hnexport.networks.wide_resnet.spec import PipelineSpec
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 ORIENTED = {
@@ -26,13 +29,13 @@ ORIENTED = {
 }
 
 
-def read(path, spec, **options):
+def read(path: Path, spec: PipelineSpec, **options: bool) -> Any:
     return read_images([path], spec, **options).images[0]
 
 
 @pytest.fixture
-def write(tmp_path: Path):
-    def run(content, name="picture.bin"):
+def write(tmp_path: Path) -> Callable[..., Path]:
+    def run(content: bytes, name: str = "picture.bin") -> Path:
         (tmp_path / name).write_bytes(content)
         return tmp_path / name
 
@@ -41,7 +44,7 @@ def write(tmp_path: Path):
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", ORIENTED)
-def test_every_orientation_is_applied(write, kind: str, orientation: int) -> None:
+def test_every_orientation_is_applied(write: Callable[..., Path], kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"lossless": True} if kind == "WEBP" else {}
@@ -51,7 +54,7 @@ def test_every_orientation_is_applied(write, kind: str, orientation: int) -> Non
 
 
 @pytest.mark.parametrize("orientation", ORIENTED)
-def test_every_orientation_of_a_photograph_is_applied(write, orientation: int) -> None:
+def test_every_orientation_of_a_photograph_is_applied(write: Callable[..., Path], orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     plain, turned = (
@@ -63,31 +66,31 @@ def test_every_orientation_of_a_photograph_is_applied(write, orientation: int) -
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0nonsense", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0"], ids=str)
-def test_broken_exif_leaves_a_picture_upright(write, exif: bytes) -> None:
+def test_broken_exif_leaves_a_picture_upright(write: Callable[..., Path], exif: bytes) -> None:
     path = write(encoded(Image.fromarray(PIXELS), "PNG", exif=exif))
     assert np.array_equal(read(path, pixels_spec()), PIXELS)
 
 
-def test_a_bilevel_picture_is_black_and_white(write) -> None:
+def test_a_bilevel_picture_is_black_and_white(write: Callable[..., Path]) -> None:
     bits = PIXELS[..., 0] > 128
     path = write(encoded(Image.fromarray(bits), "PNG"))
     assert np.array_equal(read(path, pixels_spec()), np.repeat(bits[..., np.newaxis] * np.uint8(255), 3, axis=2))
 
 
-def test_a_palette_gives_its_colours(write) -> None:
+def test_a_palette_gives_its_colours(write: Callable[..., Path]) -> None:
     picture = Image.fromarray(PIXELS).quantize(16)
     path = write(encoded(picture, "PNG"))
     assert np.array_equal(read(path, pixels_spec()), np.asarray(picture.convert("RGB")))
 
 
-def test_the_inks_of_a_jpeg_become_colours_as_pillow_converts_them(write) -> None:
+def test_the_inks_of_a_jpeg_become_colours_as_pillow_converts_them(write: Callable[..., Path]) -> None:
     path = write(encoded(Image.fromarray(PIXELS).convert("CMYK"), "JPEG", quality=95))
     with Image.open(path) as picture:
         assert picture.mode == "CMYK"
         assert np.array_equal(read(path, pixels_spec()), np.asarray(picture.convert("RGB")))
 
 
-def test_colours_become_grey_for_a_grey_graph(write) -> None:
+def test_colours_become_grey_for_a_grey_graph(write: Callable[..., Path]) -> None:
     path = write(encoded(Image.fromarray(PIXELS), "PNG"))
     expected = np.asarray(Image.fromarray(PIXELS).convert("L"))
     assert np.array_equal(read(path, pixels_spec(channels=1))[..., 0], expected)
@@ -109,12 +112,12 @@ DEEP = {
 
 
 @pytest.mark.parametrize("content", DEEP.values(), ids=DEEP.keys())
-def test_more_than_8_bits_a_channel_are_refused_instead_of_cut(write, content: bytes) -> None:
+def test_more_than_8_bits_a_channel_are_refused_instead_of_cut(write: Callable[..., Path], content: bytes) -> None:
     with pytest.raises(RuntimeInputError, match=r"picture.bin has more than 8 bits a channel .*or give .npy"):
         read(write(content), pixels_spec())
 
 
-def test_an_avif_of_10_bits_is_refused_instead_of_cut(write) -> None:
+def test_an_avif_of_10_bits_is_refused_instead_of_cut(write: Callable[..., Path]) -> None:
     """Pillow writes 8 bits only: both places that say so are changed to 10."""
     content = bytearray(encoded(Image.fromarray(PIXELS), "AVIF"))
     assert read(write(content, "8.avif"), pixels_spec()).shape == PIXELS.shape
@@ -126,18 +129,18 @@ def test_an_avif_of_10_bits_is_refused_instead_of_cut(write) -> None:
         read(write(content), pixels_spec())
 
 
-def test_fewer_than_8_bits_are_scaled_to_8(write) -> None:
+def test_fewer_than_8_bits_are_scaled_to_8(write: Callable[..., Path]) -> None:
     values = PIXELS[..., 0] >> 4
     found = read(write(png(values, bits=4, colour=0)), pixels_spec())
     assert np.array_equal(found[..., 0], values * 17)
 
 
-def test_lab_colours_are_refused(write) -> None:
+def test_lab_colours_are_refused(write: Callable[..., Path]) -> None:
     with pytest.raises(RuntimeInputError, match=r"has no RGB or grey pixels \(LAB\): save it as RGB, or give .npy"):
         read(write(encoded(Image.fromarray(PIXELS, "LAB"), "TIFF")), pixels_spec())
 
 
-def test_a_fax_is_refused(write) -> None:
+def test_a_fax_is_refused(write: Callable[..., Path]) -> None:
     content = encoded(Image.fromarray(PIXELS).convert("1"), "TIFF", compression="group4")
     with pytest.raises(RuntimeInputError, match="is a fax .group4."):
         read(write(content), pixels_spec())
@@ -156,14 +159,18 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("content", OTHERS.values(), ids=OTHERS.keys())
-def test_another_format_is_refused_and_those_that_are_read_are_named(write, content: bytes) -> None:
+def test_another_format_is_refused_and_those_that_are_read_are_named(
+    write: Callable[..., Path], content: bytes
+) -> None:
     with pytest.raises(
         RuntimeInputError, match=r"picture.bin cannot .*another format than PNG, JPEG, .*save it as PNG"
     ):
         read(write(content, "picture.bin"), pixels_spec())
 
 
-def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write(encoded(Image.fromarray(PIXELS), "PNG"))
     monkeypatch.setattr(pictures, "MOST_PIXELS", 53)
     with pytest.raises(RuntimeInputError, match=r"picture.bin has more pixels \(9x6\) than are read \(53\)"):
@@ -171,7 +178,7 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(write, mon
 
 
 @pytest.mark.parametrize("size", [12_000, 60_000], ids=["where Pillow warns", "where Pillow refuses"])
-def test_a_decompression_bomb_is_an_error(write, size: int) -> None:
+def test_a_decompression_bomb_is_an_error(write: Callable[..., Path], size: int) -> None:
     bomb = png(np.zeros((1, 1), np.uint8), bits=8, colour=0)
     header = b"IHDR" + struct.pack(">IIBBBBB", size, size, 8, 0, 0, 0, 0)
     bomb = bomb[:12] + header + struct.pack(">I", zlib.crc32(header)) + bomb[33:]
@@ -179,14 +186,14 @@ def test_a_decompression_bomb_is_an_error(write, size: int) -> None:
         read(write(bomb), pixels_spec(), resize=True)
 
 
-def test_a_large_file_is_refused(write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_is_refused(write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(encoded(Image.fromarray(PIXELS), "PNG"))
     monkeypatch.setattr(pictures, "MOST_BYTES", 10)
     with pytest.raises(RuntimeInputError, match=r"bytes, pictures are read up to 10"):
         read(path, pixels_spec())
 
 
-def fifo(path) -> None:
+def fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
@@ -213,7 +220,7 @@ def test_a_name_with_a_zero_byte_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "a\0.png", pixels_spec())
 
 
-def test_links_are_followed_and_names_may_be_of_any_script(tmp_path: Path, write) -> None:
+def test_links_are_followed_and_names_may_be_of_any_script(tmp_path: Path, write: Callable[..., Path]) -> None:
     path = write(encoded(Image.fromarray(PIXELS), "PNG"), "猫 é.PNG")
     (tmp_path / "link.png").symlink_to(path)
     batch = read_images([path, tmp_path / "link.png", path], pixels_spec())

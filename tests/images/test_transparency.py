@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,18 +21,22 @@ RGBA = np.dstack([COLOURS, ALPHA])
 GREY_KEY = np.arange(54, dtype=np.uint8).reshape(6, 9) % 4
 
 
-def read(path, content, **options):
+def read(path: Path, content: bytes, **options: tuple[int, int, int] | str) -> Any:
     path.write_bytes(content)
     return read_images([path], pixels_spec(), **options).images[0]
 
 
-def over(colours, alpha, background):
+def over(
+    colours: NDArray[np.unsignedinteger],
+    alpha: NDArray[np.int64] | NDArray[np.unsignedinteger] | NDArray[Any],
+    background: tuple[int, int, int],
+) -> Any:
     """What a viewer shows: `alpha * colour + (1 - alpha) * background`."""
     share = alpha[..., np.newaxis] / 255
     return share * colours + (1 - share) * np.array(background)
 
 
-def palette_png():
+def palette_png() -> tuple[bytes, Image]:
     palette = Image.fromarray(COLOURS).quantize(8)
     return encoded(palette, "PNG", transparency=bytes([0, 128, 255, 255, 255, 255, 255, 64])), palette
 
@@ -161,7 +166,7 @@ def test_one_pixel_that_is_not_quite_opaque_is_enough(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_backgrounds_are_names_or_numbers(given, colour: tuple[int, int, int]) -> None:
+def test_backgrounds_are_names_or_numbers(given: Any, colour: tuple[int, int, int]) -> None:
     assert parse_background(given) == colour
 
 
@@ -185,6 +190,6 @@ def test_backgrounds_are_names_or_numbers(given, colour: tuple[int, int, int]) -
     ],
     ids=shown,
 )
-def test_what_is_no_colour_is_refused_before_a_file_is_read(tmp_path: Path, given) -> None:
+def test_what_is_no_colour_is_refused_before_a_file_is_read(tmp_path: Path, given: Any) -> None:
     with pytest.raises(RuntimeInputError, match=r"background .* is no colour: give a name such as white"):
         read_images([tmp_path / "missing.png"], pixels_spec(), background=given)

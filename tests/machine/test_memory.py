@@ -11,7 +11,7 @@ from hnexport.machine.control_group import memory_left_bytes
 GIB = 2**30
 
 
-def group(root, limit, used, statistics, *, version) -> None:
+def group(root: Path, limit: int | str, used: int, statistics: str, *, version: int) -> None:
     folder = root if version == 2 else root / "memory"
     folder.mkdir(exist_ok=True)
     names = {2: ("memory.max", "memory.current"), 1: ("memory.limit_in_bytes", "memory.usage_in_bytes")}[version]

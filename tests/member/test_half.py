@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from click.testing import CliRunner
+from numpy.typing import NDArray
 from shared import Built
 
 from hnexport.cli.main import cli
@@ -22,14 +24,14 @@ DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @pytest.fixture(scope="module")
-def images(built: Built):
+def images(built: Built) -> NDArray[Any]:
     shape = built.manifest.signature.inputs[0].shape[1:]
     return np.random.default_rng(5).normal(size=(24, *shape)).astype(np.float32)
 
 
 @pytest.mark.parametrize("precision", DTYPES)
 def test_a_program_multiplies_in_half_precision_and_keeps_the_rest(
-    precision: str, built: Built, images, tmp_path: Path
+    precision: str, built: Built, images: NDArray[Any], tmp_path: Path
 ) -> None:
     options = MemberOptions(precision=Precision(precision), trust=True)
     written = write_members(built.path, [2], tmp_path / "two.pt2", options=options)
@@ -46,7 +48,7 @@ def test_a_program_multiplies_in_half_precision_and_keeps_the_rest(
     assert written.parity.precision is Precision(precision)
 
 
-def test_torchscript_and_onnx_have_it_too(built: Built, images, tmp_path: Path) -> None:
+def test_torchscript_and_onnx_have_it_too(built: Built, images: NDArray[Any], tmp_path: Path) -> None:
     known = load(built.path, provider="cpu").predict(images, member=1)
     write_members(built.path, [1], tmp_path / "one.pt", options=MemberOptions(precision=Precision.BFLOAT16, trust=True))
     found = torch.jit.load(tmp_path / "one.pt")(torch.from_numpy(images)).detach().numpy()
@@ -59,7 +61,7 @@ def test_torchscript_and_onnx_have_it_too(built: Built, images, tmp_path: Path) 
     assert any(item.key == "hnexport.member" for item in onnx.load(tmp_path / "one.onnx").metadata_props)
 
 
-def test_what_it_changes_is_told_and_a_budget_refuses_it(built: Built, images, tmp_path: Path) -> None:
+def test_what_it_changes_is_told_and_a_budget_refuses_it(built: Built, images: NDArray[Any], tmp_path: Path) -> None:
     known = load(built.path, provider="cpu").predict(images, member=0).argmax(-1)
     np.savez(tmp_path / "images.npz", image=images, label=known)
     given = ["member", str(built.path), "0", "--precision", "float16", "--calibration", str(tmp_path / "images.npz")]

@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 from click.testing import CliRunner
+from numpy.typing import NDArray
 from shared import Built
 
 from hnexport.cli.main import cli
@@ -19,19 +21,21 @@ from hnexport.runtime import load
 
 
 @pytest.fixture(scope="module")
-def images(built: Built):
+def images(built: Built) -> NDArray[Any]:
     shape = built.manifest.signature.inputs[0].shape[1:]
     return np.random.default_rng(5).normal(size=(24, *shape)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory, images):
+def samples(tmp_path_factory: pytest.TempPathFactory, images: NDArray[Any]) -> Path:
     path = tmp_path_factory.mktemp("samples") / "images.npy"
     np.save(path, images)
     return path
 
 
-def test_the_file_is_plain_int8_that_any_loader_opens(built: Built, samples, images, tmp_path: Path) -> None:
+def test_the_file_is_plain_int8_that_any_loader_opens(
+    built: Built, samples: Path, images: NDArray[Any], tmp_path: Path
+) -> None:
     options = MemberOptions(calibration=samples, int8=Int8Options(samples=16))
     written = write_members(built.path, [2], tmp_path / "two.onnx", options=options)
     model = onnx.load(tmp_path / "two.onnx")
@@ -46,7 +50,7 @@ def test_the_file_is_plain_int8_that_any_loader_opens(built: Built, samples, ima
 
 
 def test_it_is_what_the_runtime_gives_in_int8(
-    built: Built, samples, images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    built: Built, samples: Path, images: NDArray[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hnexport.tune.int8 import quantised
 
@@ -59,7 +63,9 @@ def test_it_is_what_the_runtime_gives_in_int8(
     np.testing.assert_array_equal(found, session.run(None, {"image": images})[0])
 
 
-def test_what_does_not_go_with_int8_is_refused_and_nothing_is_written(built: Built, samples, tmp_path: Path) -> None:
+def test_what_does_not_go_with_int8_is_refused_and_nothing_is_written(
+    built: Built, samples: Path, tmp_path: Path
+) -> None:
     for target, options in (
         ("a.pt2", MemberOptions(calibration=samples)),
         ("a.onnx", MemberOptions(calibration=samples, opset=17)),
@@ -73,7 +79,7 @@ def test_what_does_not_go_with_int8_is_refused_and_nothing_is_written(built: Bui
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_writes_and_tells(built: Built, samples, tmp_path: Path) -> None:
+def test_the_command_writes_and_tells(built: Built, samples: Path, tmp_path: Path) -> None:
     given = ["member", str(built.path), "0", "--precision", "int8", "--calibration", str(samples), "--samples", "16"]
     done = CliRunner().invoke(cli, [*given, "--out", str(tmp_path / "a.onnx")])
     assert done.exit_code == 0, done.output

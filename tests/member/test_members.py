@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -56,7 +58,7 @@ def check(path: Path, bundle: Path, member: int) -> None:
 
 
 @pytest.fixture
-def copied(tmp_path: Path):
+def copied(tmp_path: Path) -> Callable[[Any], Path]:
     """A copy of a bundle, to be tampered with."""
     return lambda kind: Path(shutil.copytree(KINDS[kind](), tmp_path / "bundle"))
 
@@ -118,7 +120,7 @@ def test_a_file_says_what_it_is(tmp_path: Path) -> None:
     assert {name: value.decode() for name, value in extra.items()} == expected
 
 
-def test_a_file_says_what_is_said_of_its_bundle(copied, tmp_path: Path) -> None:
+def test_a_file_says_what_is_said_of_its_bundle(copied: Callable[[Any], Path], tmp_path: Path) -> None:
     bundle = copied("gelu")
     value = json.loads((bundle / "manifest.json").read_text())
     value["usage"] = {"license": "cc-by-4.0"}
@@ -179,7 +181,7 @@ def test_the_batch_can_be_fixed(kind: str, suffix: str, tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(
-    target: str, options: MemberOptions, members, message: str, tmp_path: Path
+    target: str, options: MemberOptions, members: Any, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises((ParityError, RuntimeInputError, BundleError), match=message):
         write_members(KINDS["gelu"](), members, tmp_path / target, options=options)
@@ -210,7 +212,7 @@ def test_capitals_in_a_suffix_are_the_same_suffix(tmp_path: Path) -> None:
         check(lower, bundle, 1)
 
 
-def test_nothing_is_written_into_a_bundle(copied) -> None:
+def test_nothing_is_written_into_a_bundle(copied: Callable[[Any], Path]) -> None:
     bundle = copied("gelu")
     before = sorted(bundle.rglob("*"))
     (bundle.parent / "link").symlink_to(bundle)
@@ -233,7 +235,9 @@ def test_force_replaces_a_folder_of_members_and_no_other(tmp_path: Path) -> None
     assert (folder / "notes.txt").read_text() == "mine"
 
 
-def test_weights_that_changed_after_the_build_are_not_published_as_onnx(copied, tmp_path: Path) -> None:
+def test_weights_that_changed_after_the_build_are_not_published_as_onnx(
+    copied: Callable[[Any], Path], tmp_path: Path
+) -> None:
     bundle = copied("list, cnn")
     data = bytearray((bundle / WEIGHTS_FILE).read_bytes())
     numbers = np.frombuffer(data, dtype=np.float32)
@@ -250,7 +254,7 @@ def test_weights_that_changed_after_the_build_are_not_published_as_onnx(copied, 
 
 @pytest.mark.parametrize("suffix", ["pt2", "pt"])
 def test_weights_that_changed_after_the_build_are_not_published_as_programs(
-    suffix: str, copied, tmp_path: Path
+    suffix: str, copied: Callable[[Any], Path], tmp_path: Path
 ) -> None:
     bundle = copied("gelu")
     program = torch.export.load(bundle / PT2_FILE)
@@ -263,7 +267,7 @@ def test_weights_that_changed_after_the_build_are_not_published_as_programs(
     assert [item.name for item in tmp_path.iterdir()] == ["bundle"]
 
 
-def test_a_program_of_somebody_else_is_not_loaded(copied, tmp_path: Path) -> None:
+def test_a_program_of_somebody_else_is_not_loaded(copied: Callable[[Any], Path], tmp_path: Path) -> None:
     bundle = copied("gelu")
     rewrite_checksums(bundle)  # nobody remembers its digest
     manifest = bundle / "manifest.json"

@@ -20,7 +20,9 @@ from hnexport.parity.batches import allowed_sizes, filled, in_parts, member_batc
 from hnexport.parity.cases import read_case
 from hnexport.parity.checks import SAME_ROW, SPOILT_ROW
 from hnexport.parity.limits import Limits
+from hnexport.parity.locate import LocateReport
 from hnexport.parity.locate import locate as locate_file
+from hnexport.parity.results import Comparison
 from hnexport.spec import BATCH, OutputSpec, Signature, TensorSpec
 
 Pristine = Callable[[str], Path]
@@ -33,23 +35,23 @@ def trusting(options: VerifyOptions | None) -> VerifyOptions:
     return dataclasses.replace(options or VerifyOptions(), trust=True)
 
 
-def verify_file(file: Path, bundle: Path, options: VerifyOptions | None = None):
+def verify_file(file: Path, bundle: Path, options: VerifyOptions | None = None) -> ParityReport:
     return parity.verify_file(file, bundle, trusting(options))
 
 
-def verify(bundle: Path, options: VerifyOptions | None = None):
+def verify(bundle: Path, options: VerifyOptions | None = None) -> ParityReport:
     return parity.verify(bundle, trusting(options))
 
 
-def replay(case: Path, file: Path, bundle: Path):
+def replay(case: Path, file: Path, bundle: Path) -> Comparison:
     return parity.replay(case, file, bundle, trusting(None))
 
 
-def locate(bundle: Path, against: str, **options):
+def locate(bundle: Path, against: str, **options: Precision) -> LocateReport:
     return locate_file(bundle, against, trust=True, **options)
 
 
-def same(file: Path, bundle: Path, options: VerifyOptions | None = None):
+def same(file: Path, bundle: Path, options: VerifyOptions | None = None) -> ParityReport:
     report = verify_file(file, bundle, options)
     assert report.verdict is Verdict.SAME, report.artifacts[0].failures
     return report

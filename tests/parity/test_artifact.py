@@ -2,28 +2,36 @@
 
 import functools
 import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from eager import EagerRunner, encoder, linear
+from numpy.typing import NDArray
 
+from hnexport.bundle.golden import Golden
+from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError
 from hnexport.parity import compute_golden, probe_inputs
 from hnexport.parity.artifact import Plan, verify_artifact
 from hnexport.parity.batches import allowed_sizes
 from hnexport.parity.limits import Limits
+from hnexport.parity.results import ArtifactReport
 from hnexport.parity.tolerances import TOLERANCES, Precision
 
 
 @functools.cache
-def known(make, seed=0):
+def known(make: Callable[..., Ensemble], seed: int = 0) -> tuple[Ensemble, Golden]:
     ensemble = make(seed)
     probes = probe_inputs(ensemble.signature, {name: one.numpy() for name, one in ensemble.examples.items()}, seed)
     return ensemble, compute_golden(ensemble, range(ensemble.members), probes.inputs, probes.kinds)
 
 
-def judged(make=encoder, fault=None, limits=None, seed=0):
+def judged(
+    make: Callable[..., Ensemble] = encoder, fault: Any = None, limits: Limits | None = None, seed: int = 0
+) -> ArtifactReport:
     ensemble, golden = known(make, seed)
     runner = EagerRunner(ensemble, fault, limits or Limits())
     sizes = allowed_sizes("eager", runner.limits, None, golden.samples)
@@ -33,7 +41,7 @@ def judged(make=encoder, fault=None, limits=None, seed=0):
 
 @pytest.mark.parametrize("make", [encoder, linear])
 @pytest.mark.parametrize("seed", range(3))
-def test_what_is_right_is_the_same_for_every_output(make, seed: int) -> None:
+def test_what_is_right_is_the_same_for_every_output(make: Callable[..., Any], seed: int) -> None:
     report = judged(make, seed=seed)
     assert report.passed, report.failures
     names = [output.name for output in known(make, seed)[0].signature.outputs]
@@ -41,28 +49,28 @@ def test_what_is_right_is_the_same_for_every_output(make, seed: int) -> None:
     assert {1, 3, 33, 257} <= set(report.batch_sizes)
 
 
-def after(change):
-    def fault(cond_id, inputs, outputs) -> None:
+def after(change: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any], None]:
+    def fault(cond_id: int, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]) -> None:
         if outputs:
             change(cond_id, inputs, outputs)
 
     return fault
 
 
-def before(change):
-    def fault(cond_id, inputs, outputs) -> None:
+def before(change: Callable[[Any, Any], Any] | Callable[[Any, Any], None]) -> Callable[[Any, Any, Any], None]:
+    def fault(cond_id: int, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]) -> None:
         if not outputs:
             change(cond_id, inputs)
 
     return fault
 
 
-def changed(name, change):
+def changed(name: str, change: Any) -> Any:
     return after(lambda cond_id, inputs, outputs: outputs.update({name: change(outputs[name].copy())}))
 
 
-def zeroed(rows):
-    def change(array):
+def zeroed(rows: slice) -> Callable[[Any], Any]:
+    def change(array: NDArray[Any]) -> Any:
         array[rows] = 0
         return array
 

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ CASE = Case(
 )
 
 
-def edit_facts(path, edit) -> None:
+def edit_facts(path: Path, edit: Callable[[Any], Any]) -> None:
     value = json.loads(path.read_text())
     edit(value)
     path.write_text(json.dumps(value))
@@ -97,7 +99,7 @@ def test_a_case_is_written_over_an_earlier_one(tmp_path: Path) -> None:
     ],
     ids=["a file", "an empty file", "a folder", "a pipe"],
 )
-def test_what_is_no_case_stays(tmp_path: Path, name: str, make) -> None:
+def test_what_is_no_case_stays(tmp_path: Path, name: str, make: Callable[..., Any]) -> None:
     make(tmp_path / name)
     before = (tmp_path / name).lstat()
     with pytest.raises(ParityError, match="is not a failing case"):

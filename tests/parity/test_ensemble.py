@@ -2,30 +2,41 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
 from eager import encoder, linear, together
+from numpy.typing import NDArray
 from shared import Built
 
 from hnexport.bundle import read_golden, read_manifest
+from hnexport.bundle.golden import Golden
 from hnexport.confine.trust import Trust
+from hnexport.ensemble import Ensemble
 from hnexport.parity import TOLERANCES, Precision, compute_golden, probe_inputs
 from hnexport.parity.batches import LARGE_WEIGHTS
 from hnexport.parity.ensemble import ENSEMBLES, EnsembleRunner, verify_ensemble
 from hnexport.parity.limits import FULL, Limits
 from hnexport.parity.providers import Device
+from hnexport.parity.results import ArtifactReport
 from hnexport.spec import Signature, Slot
 
 TOLERANCE = TOLERANCES[Precision.FLOAT32]
 
 
-def check(name, built, fault=None, limits=FULL):
+def check(
+    name: str,
+    built: Built,
+    fault: Callable[[Any], dict[Any, Any]] | Callable[[Any], dict[str, Any]] | None = None,
+    limits: Limits = FULL,
+) -> ArtifactReport:
     """`fault` changes the outputs by name, in place."""
     manifest, golden = read_manifest(built.path), read_golden(built.path)
     ensemble = ENSEMBLES[name][1](built.path, manifest, Device(), Trust(everything=True))
 
-    def run(cond_ids, inputs):
+    def run(cond_ids: Any, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.generic]] | dict[Any, Any]:
         outputs = dict(ensemble.run(cond_ids, inputs))
         return outputs if fault is None else {**outputs, **fault(outputs)}
 
@@ -109,23 +120,23 @@ class Described:
 
 
 @functools.cache
-def known(make):
+def known(make: Callable[..., Ensemble]) -> tuple[Ensemble, Golden]:
     ensemble = make()
     probes = probe_inputs(ensemble.signature, {name: one.numpy() for name, one in ensemble.examples.items()})
     return ensemble, compute_golden(ensemble, range(ensemble.members), probes.inputs, probes.kinds)
 
 
 def judged(
-    make,
-    ids=lambda cond_ids: cond_ids,
-    inputs=lambda given: given,
-    outputs=lambda cond_ids, found: found,
-    weights=0,
-):
+    make: Callable[..., Ensemble],
+    ids: Callable[[Any], Any] | Callable[[Any], NDArray[Any]] = lambda cond_ids: cond_ids,
+    inputs: Callable[[Any], Any] | Callable[[Any], dict[str, Any]] = lambda given: given,
+    outputs: Callable[[Any, Any], Any] = lambda cond_ids, found: found,
+    weights: int = 0,
+) -> ArtifactReport:
     ensemble, golden = known(make)
     sound = together(ensemble)
 
-    def run(cond_ids, given):
+    def run(cond_ids: Any, given: Mapping[str, NDArray[Any]]) -> Any:
         return outputs(cond_ids, sound(ids(cond_ids.copy()), inputs(dict(given))))
 
     described = Described(ensemble.signature, ensemble.members, (Slot(name="weight", shape=(weights,)),))
@@ -133,7 +144,7 @@ def judged(
 
 
 @pytest.mark.parametrize("make", [encoder, linear])
-def test_an_ensemble_of_any_signature_is_the_same(make) -> None:
+def test_an_ensemble_of_any_signature_is_the_same(make: Callable[..., Any]) -> None:
     report = judged(make)
     assert report.passed, report.failures
 
@@ -150,7 +161,7 @@ def test_an_ensemble_that_turns_nan_to_0_is_found() -> None:
 
 
 def test_a_variance_that_is_the_samples_is_found() -> None:
-    def unbiased(cond_ids, found):
+    def unbiased(cond_ids: Any, found: dict[str, NDArray[Any]]) -> dict[Any, Any]:
         members = len(cond_ids)
         return {**found, "variance_y": found["variance_y"] * np.float32(members / max(members - 1, 1))}
 
@@ -159,14 +170,14 @@ def test_a_variance_that_is_the_samples_is_found() -> None:
 
 
 def test_members_beyond_the_second_ignored_in_the_mean_are_found() -> None:
-    def short(cond_ids, found):
+    def short(cond_ids: Any, found: dict[str, NDArray[Any]]) -> dict[Any, Any]:
         return {**found, "mean_y": found["member_y"][:2].mean(axis=0)}
 
     assert not judged(linear, outputs=short).passed
 
 
 def test_an_id_that_stands_twice_counts_twice() -> None:
-    def once(cond_ids, found):
+    def once(cond_ids: Any, found: dict[str, NDArray[Any]]) -> dict[Any, Any]:
         _, rows = np.unique(cond_ids, return_index=True)
         return {**found, "mean_y": found["member_y"][rows].mean(axis=0)}
 

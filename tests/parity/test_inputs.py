@@ -1,28 +1,35 @@
 """Samples that find faults, for any signature."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from eager import encoder
 from fixture_types import MakeNetwork, MakeSpec
+from numpy.typing import NDArray
 
 from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 from hnexport.networks.wide_resnet.initialise import initialise
-from hnexport.networks.wide_resnet.spec import ImageLayout, ImageSpec, PreprocessSpec
+from hnexport.networks.wide_resnet.spec import ImageLayout, ImageSpec, PipelineSpec, PreprocessSpec
 from hnexport.parity.inputs import LARGEST, PROBE_KINDS, probe_inputs
 from hnexport.spec import OutputSpec, Signature, TensorSpec
 
 KINDS = (*PROBE_KINDS, "extreme")
 
 
-def images_of(spec, seed=0):
+def images_of(spec: PipelineSpec, seed: int = 0) -> tuple[NDArray[np.generic], tuple[str, ...]]:
     signature = wide_resnet_ensemble(spec, initialise(spec, 0), "a test").signature
     example = np.zeros((2, *signature.inputs[0].row), dtype=signature.inputs[0].dtype)
     probes = probe_inputs(signature, {"image": example}, seed)
     return probes.inputs["image"], probes.kinds
 
 
-def of_one(dtype, row, example):
+def of_one(
+    dtype: str,
+    row: tuple[int, ...],
+    example: NDArray[np.int64] | np.ndarray[Any, Any] | np.ndarray[tuple[Any, ...], Any],
+) -> dict[Any, Any]:
     output = OutputSpec(name="y", dtype="float32", shape=("batch", 1))
     signature = Signature(inputs=(TensorSpec(name="x", dtype=dtype, shape=("batch", *row)),), outputs=(output,))
     probes = probe_inputs(signature, {"x": example})

@@ -1,6 +1,8 @@
 """What float32 may lose on an input by chance is measured; what is ill-conditioned is said."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,12 +10,14 @@ import torch
 from bundles import small_spec, trained_tensors
 from eager import LINEAR, EagerRunner, Linear, encoder, ensemble_of, linear
 from seeds import seeds
-from torch import nn
+from torch import Tensor, nn
 
+from hnexport.bundle.golden import Golden
+from hnexport.ensemble import Ensemble
 from hnexport.errors import ParityError
 from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 from hnexport.networks.wide_resnet.initialise import initialise
-from hnexport.networks.wide_resnet.spec import PreprocessSpec
+from hnexport.networks.wide_resnet.spec import PipelineSpec, PreprocessSpec
 from hnexport.parity import TOLERANCES, Precision, compute_golden, probe_inputs
 from hnexport.parity.artifact import Plan, verify_artifact
 from hnexport.parity.compare import row_limits
@@ -21,23 +25,31 @@ from hnexport.parity.double import run_double
 from hnexport.parity.judgeable import unjudged
 from hnexport.parity.noise import MOST_DRAWS, Rounded, draws_within
 from hnexport.parity.probed import ill_conditioned
+from hnexport.parity.results import ArtifactReport
 from hnexport.parity.tolerances import CUDNN_RECURRENT_FLOOR
 from hnexport.spec import OutputSpec, Signature, TensorSpec
 
 TOLERANCE = TOLERANCES[Precision.FLOAT32]
 
 
-def golden_of(ensemble, seed=0, *, every=False):
+def golden_of(ensemble: Ensemble, seed: int = 0, *, every: bool = False) -> Golden:
     probes = probe_inputs(ensemble.signature, {name: one.numpy() for name, one in ensemble.examples.items()}, seed)
     return compute_golden(ensemble, range(ensemble.members), probes.inputs, probes.kinds, every=every)
 
 
-def judged(ensemble, golden, fault=None):
+def judged(ensemble: Ensemble, golden: Golden, fault: Callable[[Any, Any, Any], Any] | None = None) -> ArtifactReport:
     plan = Plan(members=ensemble.members, batch_sizes=(1, 3, golden.samples), tolerance=TOLERANCE, large=False)
     return verify_artifact("eager", EagerRunner(ensemble, fault), ensemble.signature, golden, plan)
 
 
-def pipeline(kind="hypernet", seed=0, classes=10, tensors=trained_tensors, preprocess=None, edit=None):
+def pipeline(
+    kind: str = "hypernet",
+    seed: int = 0,
+    classes: int = 10,
+    tensors: Callable[..., dict[str, Tensor]] | Callable[[PipelineSpec, int], dict[str, Tensor]] = trained_tensors,
+    preprocess: PreprocessSpec | None = None,
+    edit: Callable[[Any], list[Any]] | None = None,
+) -> Ensemble:
     spec = small_spec(kind)
     spec = dataclasses.replace(spec, network=dataclasses.replace(spec.network, classes=classes))
     if preprocess is not None:
@@ -89,22 +101,22 @@ def test_networks_of_few_classes_are_not_accused(classes: int, seed: int) -> Non
     assert report.passed, report.failures
 
 
-def equal_members(held) -> None:
+def equal_members(held: Ensemble) -> None:
     for name, tensor in held.items():
         if name.startswith("member.") or "embedding" in name:
             tensor[:] = tensor[:1].clone()
 
 
-def output_of(scale):
-    def edit(held) -> None:
+def output_of(scale: float) -> Callable[[Any], None]:
+    def edit(held: Ensemble) -> None:
         for name in ("member.output.weight", "member.output.bias"):
             held[name] *= scale
 
     return edit
 
 
-def all_but_statistics(scale):
-    def edit(held) -> None:
+def all_but_statistics(scale: float) -> Callable[[Any], None]:
+    def edit(held: Ensemble) -> None:
         for name, tensor in held.items():
             if "running" not in name:
                 tensor.mul_(scale)
@@ -147,7 +159,7 @@ def test_numbers_below_float32_are_ill_conditioned_and_anything_larger_is_found(
             super().__init__()
             self.layer = Linear()
 
-        def forward(self, x):
+        def forward(self, x: Tensor) -> Tensor:
             return self.layer(x * 1e-30) * 1e-30 - self.layer.layer.bias * 1e-30
 
     ensemble = ensemble_of(Small, LINEAR, {"x": torch.randn(2, 5)})
@@ -165,7 +177,7 @@ def test_weights_that_float32_cannot_hold_are_refused_with_the_reason() -> None:
 
 def test_a_sample_that_the_network_cannot_take_is_left_out() -> None:
     class Root(Linear):
-        def forward(self, x):
+        def forward(self, x: Tensor) -> Any:
             return self.layer(x).exp()
 
     ensemble = ensemble_of(Root, LINEAR, {"x": torch.randn(2, 5)})
@@ -178,7 +190,7 @@ def test_a_sample_that_the_network_cannot_take_is_left_out() -> None:
 
 def test_an_integer_that_float32_may_choose_otherwise_is_not_accused() -> None:
     class Near(Linear):
-        def forward(self, x):
+        def forward(self, x: Tensor) -> tuple[Any, Any]:
             value = self.layer(x)
             return value, (value[:, 0] * 3 - value[:, 0] - value[:, 0] > value[:, 0]).long()
 

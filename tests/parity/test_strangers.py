@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from hnexport.errors import HnexportError, NotRunError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.parity import Verdict, VerifyOptions, confined, verify, verify_file
 from hnexport.parity.locate import locate
+from hnexport.parity.results import ParityReport
 from hnexport.runtime import load
 
 
@@ -32,7 +34,7 @@ def canary(tmp_path: Path) -> Path:
     return tmp_path / "canary"
 
 
-def verified(bundle, *artifacts, **options):
+def verified(bundle: Path, *artifacts: object, **options: bool) -> ParityReport:
     return verify(bundle, VerifyOptions(artifacts=artifacts, provider="cpu", **options))
 
 
@@ -159,7 +161,7 @@ def test_the_tensors_of_a_strangers_bundle_without_onnx_come_from_confinement(
     assert not os.path.lexists(canary)
 
 
-def only_pt2(value) -> None:
+def only_pt2(value: dict[str, Any]) -> None:
     value.update(formats=["pt2"], onnx=None)
     for table in ("files", "parity"):
         kept = {"model.pt2", "pt2", "golden.safetensors", "parity.json", "report.html"}

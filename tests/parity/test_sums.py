@@ -1,5 +1,8 @@
 """What a sum over equal terms loses is no chance: an even image drifts in every kernel that adds term after term."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
@@ -18,7 +21,9 @@ EVEN = torch.full((2, 3, 160, 160), 0.3, dtype=torch.float64)
     ],
     ids=["sum", "mean", "cumsum"],
 )
-def test_the_drift_of_equal_terms_is_in_the_noise(func, args, least: float) -> None:
+def test_the_drift_of_equal_terms_is_in_the_noise(
+    func: Callable[..., Any], args: tuple[Any, ...], least: float
+) -> None:
     result = func(*args)
     sums = Sums.of(func, args, {}, result)
     assert sums is not None

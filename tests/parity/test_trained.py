@@ -1,13 +1,15 @@
 """An ensemble is compared with what the trained model computed, and what is another is not published."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from module_recipes import RECIPES
 from safetensors.numpy import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from hnexport import Ensemble
 from hnexport.build import BuildOptions, build
@@ -18,16 +20,16 @@ from hnexport.parity.trained import NotAsTrainedError, check_trained
 
 
 class Net(nn.Module):
-    def __init__(self, act=torch.nn.functional.gelu, eps=1e-5) -> None:
+    def __init__(self, act: Callable[..., Tensor] = torch.nn.functional.gelu, eps: float = 1e-5) -> None:
         super().__init__()
         self.one, self.norm, self.two, self.act = nn.Linear(6, 16), nn.LayerNorm(16, eps=eps), nn.Linear(16, 3), act
 
-    def forward(self, row):
+    def forward(self, row: Tensor) -> dict[Any, Any]:
         logits = self.two(self.act(self.norm(self.one(row))))
         return {"logits": logits, "choice": logits.argmax(1)}
 
 
-def networks(**changes):
+def networks(**changes: Any) -> list[Any]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return [Net(**changes).eval() for _ in range(3)]
@@ -36,11 +38,11 @@ def networks(**changes):
 ROWS = torch.randn(70, 6, generator=torch.Generator().manual_seed(1))
 
 
-def ensemble(**changes):
+def ensemble(**changes: Any) -> Ensemble:
     return Ensemble.from_modules(networks(**changes), example_inputs=ROWS[:2], outputs={"logits": "logits"})
 
 
-def reference(path, change=None):
+def reference(path: Path, change: Callable[[Any], dict[Any, Any]] | None = None) -> Path:
     """What the networks compute, in float32 as a training script has it."""
     with torch.no_grad():
         raw = [network(ROWS) for network in networks()]
@@ -50,11 +52,11 @@ def reference(path, change=None):
 
 
 @pytest.fixture
-def file(tmp_path: Path):
+def file(tmp_path: Path) -> Path:
     return reference(tmp_path / "trained.safetensors")
 
 
-def test_what_was_trained_is_the_same(file) -> None:
+def test_what_was_trained_is_the_same(file: Path) -> None:
     assert check_trained(ensemble(), file).relative_l2 < 1e-6
 
 
@@ -66,7 +68,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("changes", WRONG.values(), ids=WRONG.keys())
-def test_what_was_not_trained_is_another(changes, file) -> None:
+def test_what_was_not_trained_is_another(changes: dict[str, Any], file: Path) -> None:
     with pytest.raises(NotAsTrainedError, match=r"member 0, output logits: \d+ of 70 samples are others .*relative L2"):
         check_trained(ensemble(**changes), file)
 
@@ -134,7 +136,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("change", "message"), BROKEN.values(), ids=BROKEN.keys())
-def test_a_file_that_is_no_reference_of_this_ensemble_is_refused(change, message: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_reference_of_this_ensemble_is_refused(
+    change: Callable[[Any], Any], message: str, tmp_path: Path
+) -> None:
     with pytest.raises(HnexportError, match=message) as caught:
         check_trained(ensemble(), reference(tmp_path / "r", change))
     assert not isinstance(caught.value, NotAsTrainedError)
@@ -149,11 +153,11 @@ def test_what_is_no_reference_at_all_is_answered_with_how_to_write_one(tmp_path:
 
 
 class Cancels(nn.Module):
-    def __init__(self, seed) -> None:
+    def __init__(self, seed: int) -> None:
         super().__init__()
         self.large = nn.Parameter(1e4 + torch.randn(6, generator=torch.Generator().manual_seed(seed)))
 
-    def forward(self, row):
+    def forward(self, row: Tensor) -> dict[Any, Any]:
         return {
             "sum": row @ self.large,
             "nothing": (row + self.large) - self.large - row,
@@ -181,13 +185,13 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         check_trained(ensemble(), tmp_path / "r")
 
 
-def test_a_build_publishes_nothing_that_was_not_trained(file, tmp_path: Path) -> None:
+def test_a_build_publishes_nothing_that_was_not_trained(file: Path, tmp_path: Path) -> None:
     with pytest.raises(NotAsTrainedError):
         build(ensemble(eps=1e-3), tmp_path / "bundle", options=BuildOptions(reference=file))
     assert not (tmp_path / "bundle").exists()
 
 
-def test_a_build_says_what_it_compared(file, tmp_path: Path) -> None:
+def test_a_build_says_what_it_compared(file: Path, tmp_path: Path) -> None:
     options = BuildOptions(reference=str(file), formats=(Format.ONNX,))
     built = build(ensemble(), tmp_path / "bundle", options=options)
     found = read_manifest(built.path).as_trained

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -220,25 +220,27 @@ class Wrapped(nn.Module):
 
 
 class Wide(Wrapped):
-    def forward(self, cond_id: Tensor, tokens: Tensor, weighting: Tensor, shift: Tensor):
+    def forward(self, cond_id: Tensor, tokens: Tensor, weighting: Tensor, shift: Tensor) -> tuple[Any, Any, Any]:
         scores, choice, length = self.inner(cond_id, tokens, weighting, shift)
         return scores, choice, length.double()
 
 
 class Swapped(Wrapped):
-    def forward(self, cond_id: Tensor, tokens: Tensor, weighting: Tensor, shift: Tensor):
+    def forward(self, cond_id: Tensor, tokens: Tensor, weighting: Tensor, shift: Tensor) -> tuple[Any, Any, Any]:
         scores, choice, length = self.inner(cond_id, tokens, weighting, shift)
         return length, choice, scores
 
 
 class Further(Wrapped):
-    def forward(self, cond_id: Tensor, tokens: Tensor, weighting: Tensor, shift: Tensor, more: int):
+    def forward(
+        self, cond_id: Tensor, tokens: Tensor, weighting: Tensor, shift: Tensor, more: int
+    ) -> tuple[Any, Any, Any]:
         scores, choice, length = self.inner(cond_id, tokens, weighting, shift)
         return scores, choice, length
 
 
 class OneSize(Wrapped):
-    def forward(self, cond_id: Tensor, tokens: Tensor, weighting: Tensor, shift: Tensor):
+    def forward(self, cond_id: Tensor, tokens: Tensor, weighting: Tensor, shift: Tensor) -> tuple[Any, Any, Any]:
         scores, choice, length = self.inner(cond_id, tokens, weighting, shift)
         return scores.reshape(4, 4), choice, length
 

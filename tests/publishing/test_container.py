@@ -9,7 +9,9 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,34 +36,34 @@ def write(folder, text):
 REPLACE = Rules(replaces=lambda path: Contents(ours=frozenset(list_tree(path))))
 
 
-def names(folder):
+def names(folder: Path) -> list[Any]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def start(target, code):
+def start(target: Path, code: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", PRELUDE + textwrap.dedent(code), str(target)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def run_killed(target, code) -> None:
+def run_killed(target: Path, code: str) -> None:
     process = start(target, code)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
 
 
-def next_run(parent) -> None:
+def next_run(parent: Path) -> None:
     with staged_folder(parent / "next"):
         pass
     (parent / "next").rmdir()
 
 
-def whole(target):
+def whole(target: Path) -> str:
     """The text that all three files hold."""
     (text,) = {(target / name).read_text() for name in ("one", "two", "three")}
     return text
 
 
-def old_at(target) -> None:
+def old_at(target: Path) -> None:
     target.mkdir()
     for name in ("one", "two", "three"):
         (target / name).write_text("old")
@@ -239,7 +241,9 @@ for number in count():
 
 
 @pytest.mark.parametrize("moves", [SystemMoves, PlainMoves])
-def test_a_writer_that_is_killed_at_any_moment_leaves_the_old_or_the_new_whole(tmp_path: Path, moves) -> None:
+def test_a_writer_that_is_killed_at_any_moment_leaves_the_old_or_the_new_whole(
+    tmp_path: Path, moves: Callable[..., Any]
+) -> None:
     target, moment = tmp_path / "target", random.Random(moves.__name__)
     for _ in range(5):
         process = start(target, REBUILD_FOREVER.format(moves=moves.__name__))

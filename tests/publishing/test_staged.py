@@ -3,8 +3,9 @@
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import pytest
 
@@ -14,7 +15,7 @@ from hnexport.publishing import Contents, PlainMoves, Rules, SystemMoves, list_t
 pytestmark = pytest.mark.parametrize("moves", [SystemMoves(), PlainMoves()], ids=["exchange", "plain renames"])
 
 
-def judge(path):
+def judge(path: Any) -> Contents:
     """Folders whose files are all called `ours…`, and files that begin with it."""
     inside = list_tree(path) if path.is_dir() else (path.read_text(),)
     foreign = [name for name in inside if not name.startswith(("ours", "README"))]
@@ -27,11 +28,11 @@ def judge(path):
 REPLACE = Rules(replaces=judge)
 
 
-def names(folder):
+def names(folder: Path) -> list[Any]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def folder_of(path, **files):
+def folder_of(path: Path, **files: str) -> Path:
     path.mkdir()
     for name, text in files.items():
         (path / name).write_text(text)
@@ -48,19 +49,21 @@ APPEARANCES = {
 KINDS = {"folder": staged_folder, "file": staged_file}
 
 
-def fill(kind, new, text="new") -> None:
+def fill(kind: str, new: Path, text: str = "new") -> None:
     if kind == "folder":
         (new / "ours").write_text(text)
     else:
         new.write_text(f"ours {text}")
 
 
-def publish(kind, target, rules, moves, text="new") -> None:
+def publish(
+    kind: str, target: Path, rules: Rules | None, moves: "PlainMoves | SystemMoves | Hooked", text: str = "new"
+) -> None:
     with KINDS[kind](target, rules, moves=moves) as new:
         fill(kind, new, text)
 
 
-def text_at(kind, target):
+def text_at(kind: str, target: Path) -> str:
     return (target / "ours").read_text() if kind == "folder" else target.read_text().removeprefix("ours ")
 
 
@@ -91,7 +94,7 @@ def test_a_failure_leaves_nothing(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("appear", APPEARANCES.values(), ids=APPEARANCES)
 def test_what_appears_meanwhile_stays_and_is_an_error_that_names_it(
-    tmp_path: Path, kind: str, appear, moves: PlainMoves | SystemMoves
+    tmp_path: Path, kind: str, appear: Callable[..., Any], moves: PlainMoves | SystemMoves
 ) -> None:
     target = tmp_path / "target"
     with (
@@ -155,19 +158,19 @@ def test_what_is_carried_over_is_what_it_was(tmp_path: Path, moves: PlainMoves |
 class Hooked:
     """Somebody does something at the worst moment: just before the target leaves its place."""
 
-    def __init__(self, moves, target, do) -> None:
+    def __init__(self, moves: PlainMoves | SystemMoves, target: Path, do: Callable[[Any], None]) -> None:
         self._moves, self._target, self._do = moves, target, do
 
-    def place(self, source, target) -> None:
+    def place(self, source: Path, target: Path) -> None:
         self._moves.place(source, target)
 
-    def exchange(self, one, other):
+    def exchange(self, one: Path, other: Path) -> bool:
         do, self._do = self._do, lambda target: None
         do(self._target)
         return self._moves.exchange(one, other)
 
 
-def rewrite_by_rename(target) -> None:
+def rewrite_by_rename(target: Path) -> None:
     (target.parent / "other").write_text("my newest notes")
     (target.parent / "other").replace(target / "README")
 
@@ -182,7 +185,7 @@ LATE = {
 
 @pytest.mark.parametrize("late", LATE.values(), ids=LATE)
 def test_what_is_put_into_the_target_at_the_last_moment_stays(
-    tmp_path: Path, late, moves: PlainMoves | SystemMoves
+    tmp_path: Path, late: Callable[[Any], Any], moves: PlainMoves | SystemMoves
 ) -> None:
     target = folder_of(tmp_path / "target", ours="old", README="my notes")
     with pytest.raises(BundleError, match="changed while it was being replaced: it stays as it is"):
@@ -199,7 +202,7 @@ def test_a_file_that_takes_the_targets_place_at_the_last_moment_stays(
 ) -> None:
     target = folder_of(tmp_path / "target", ours="old")
 
-    def swap(target) -> None:
+    def swap(target: Path) -> None:
         target.rename(tmp_path / "aside")
         target.write_text("precious")
 
@@ -217,7 +220,7 @@ def test_what_is_put_into_the_old_folder_by_a_program_that_has_it_open_stays(
     try:
         looked = []
 
-        def judge_and_write(path):
+        def judge_and_write(path: Path) -> Contents:
             found = judge(path)
             looked.append(path)
             if len(looked) == 2:  # the last look, at what came away
@@ -267,7 +270,7 @@ def test_what_lies_in_a_layer_of_an_image_stays_and_the_message_says_why(
 ) -> None:
     target = folder_of(tmp_path / "target", ours="old")
 
-    def refuse(*_) -> Never:
+    def refuse(*_: object) -> Never:
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
     monkeypatch.setattr(type(moves), "exchange", refuse)

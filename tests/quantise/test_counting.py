@@ -12,7 +12,7 @@ from hnexport.quantise.counting import drop_counting
 from hnexport.spec import OutputSpec, Signature, TensorSpec
 
 
-def viewed(start=0, channels=4):
+def viewed(start: int = 0, channels: int = 4) -> onnx.ModelProto:
     """Images `[batch, 4, 1, 1]` through a flat Gather, as exporters write a view: indices from the batch's size."""
     nodes = [
         helper.make_node("Relu", ["image"], ["x"]),

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 from fixture_types import MakeSpec, MakeTensors
+from torch import Tensor
 
 from hnexport.bundle.manifest import BasisJudgement
+from hnexport.ensemble import Ensemble
 from hnexport.errors import RuntimeInputError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.parity.rounding import RoundedTooMuchError
@@ -20,7 +22,7 @@ SAMPLES = 70
 
 
 @pytest.fixture(scope="module")
-def pair(make_spec: MakeSpec, make_tensors: MakeTensors):
+def pair(make_spec: MakeSpec, make_tensors: MakeTensors) -> tuple[Ensemble, Ensemble]:
     """An ensemble before and after its bases were rounded to int4."""
     spec = make_spec()
     exact = Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test")
@@ -28,7 +30,7 @@ def pair(make_spec: MakeSpec, make_tensors: MakeTensors):
 
 
 @pytest.fixture(scope="module")
-def data(pair, tmp_path_factory: pytest.TempPathFactory):
+def data(pair: tuple[Ensemble, Ensemble], tmp_path_factory: pytest.TempPathFactory) -> Path:
     shape = pair[0].signature.inputs[0].shape[1:]
     random = np.random.default_rng(3)
     path = tmp_path_factory.mktemp("data") / "held-out.npz"
@@ -38,13 +40,15 @@ def data(pair, tmp_path_factory: pytest.TempPathFactory):
     return path
 
 
-def mean(ensemble, images):
+def mean(ensemble: Ensemble, images: Tensor) -> Tensor:
     with torch.no_grad():
         members = [ensemble(member, {"image": images})["logits"] for member in range(ensemble.members)]
     return torch.stack(members).double().softmax(-1).mean(0)
 
 
-def test_agreement_and_accuracy_are_those_of_the_mean_of_all_members(pair, data) -> None:
+def test_agreement_and_accuracy_are_those_of_the_mean_of_all_members(
+    pair: tuple[Ensemble, Ensemble], data: Path
+) -> None:
     found = JudgedOn(place=data)(*pair)
     held = np.load(data)
     before, after = (mean(ensemble, torch.from_numpy(held["image"])) for ensemble in pair)
@@ -61,7 +65,7 @@ def test_agreement_and_accuracy_are_those_of_the_mean_of_all_members(pair, data)
     assert 0.5 < found.agreement < 1
 
 
-def test_a_limit_is_one_of_what_was_lost_and_a_gain_passes(pair, data) -> None:
+def test_a_limit_is_one_of_what_was_lost_and_a_gain_passes(pair: tuple[Ensemble, Ensemble], data: Path) -> None:
     found = JudgedOn(place=data)(*pair)
     lost = found.accuracy_before - found.accuracy
     JudgedOn(place=data, budget=Budget(accuracy_drop=lost, agreement=found.agreement))(*pair)
@@ -71,7 +75,9 @@ def test_a_limit_is_one_of_what_was_lost_and_a_gain_passes(pair, data) -> None:
         JudgedOn(place=data, budget=Budget(agreement=found.agreement + 1e-3))(*pair)
 
 
-def test_without_labels_agreement_is_judged_and_accuracy_is_refused(pair, data, tmp_path: Path) -> None:
+def test_without_labels_agreement_is_judged_and_accuracy_is_refused(
+    pair: tuple[Ensemble, Ensemble], data: Path, tmp_path: Path
+) -> None:
     np.save(tmp_path / "images.npy", np.load(data)["image"])
     found = JudgedOn(place=tmp_path / "images.npy")(*pair)
     assert (found.accuracy, found.accuracy_before) == (None, None)

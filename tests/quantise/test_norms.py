@@ -1,7 +1,9 @@
 """Batch norms between convolutions compute in int8, where they lose little and an integer convolution reads them."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,14 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hnexport import Ensemble
-from hnexport.build import BuildOptions, build
+from hnexport.build import BuildOptions, BuildResult, build
 from hnexport.bundle.manifest import Format
 from hnexport.evaluate.targets import ReadOptions
+from hnexport.parity.results import Comparison
 from hnexport.quantise.data import read_calibration
 from hnexport.quantise.layers import layers
 from hnexport.quantise.makers import Members
 from hnexport.quantise.parts import split
-from hnexport.quantise.plan import quantise, useful
+from hnexport.quantise.plan import Quantised, quantise, useful
 from hnexport.quantise.proof import proved
 from hnexport.rows import taken
 
@@ -46,7 +49,9 @@ class Preactivated(nn.Module):
         return self.conv(F.relu(self.norm(image * self.sizes))).mean((2, 3))
 
 
-def made(make, folder):
+def made(
+    make: Callable[..., Preactivated] | Callable[[], Preactivated], folder: Path
+) -> tuple[BuildResult, Quantised, tuple[Comparison, float]]:
     """The network, its parts in int8, and member 1 of it proved on a sample."""
     ensemble = Ensemble.from_modules(
         [module.trained() for module in seeded(make, 2)], example_inputs=torch.randn(2, CHANNELS, 6, 6)
@@ -62,7 +67,7 @@ def made(make, folder):
     return built, found, proved(rounded.network, parameters, first, 1)
 
 
-def operators(found):
+def operators(found: Quantised) -> list[Any]:
     return [node.op_type for node in found.rounded.network.graph.node]
 
 

@@ -1,7 +1,12 @@
 """A network in int8 is held to float64 level by level: what is wrong anywhere is found."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
+import onnx
 import pytest
+from numpy.typing import NDArray
 from shared import Built
 
 from hnexport.evaluate.targets import ReadOptions
@@ -12,9 +17,11 @@ from hnexport.quantise.plan import quantise
 from hnexport.quantise.proof import proved
 from hnexport.rows import taken
 
+Made = tuple[onnx.ModelProto, dict[str, NDArray[np.generic]], dict[str, NDArray[np.generic]]]
+
 
 @pytest.fixture(scope="module")
-def made(built: Built, tmp_path_factory: pytest.TempPathFactory):
+def made(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """The network of the small bundle, member 1's parameters, and a sample."""
     shape = built.manifest.signature.inputs[0].shape[1:]
     path = tmp_path_factory.mktemp("samples") / "images.npy"
@@ -25,7 +32,9 @@ def made(built: Built, tmp_path_factory: pytest.TempPathFactory):
     return rounded.network, parameters, taken(built.manifest.signature, samples.judged, [0])
 
 
-def test_onnxruntime_computes_the_rounded_network(made) -> None:
+def test_onnxruntime_computes_the_rounded_network(
+    made: Made,
+) -> None:
     comparison, levels = proved(*made, 1)
     assert comparison.passed
     assert levels == pytest.approx(0.5, abs=1e-3)
@@ -33,11 +42,20 @@ def test_onnxruntime_computes_the_rounded_network(made) -> None:
 
 
 @pytest.mark.parametrize("value", ["group2.block1/Relu", "group2.block1/Relu_2"], ids=["norm", "convolution"])
-def test_a_sum_that_left_its_range_is_found(value: str, made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sum_that_left_its_range_is_found(
+    value: str,
+    made: Made,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """As where two products of uint8 and int8 are summed in 16 bits: a level that should be larger is not."""
     run = proof._run
 
-    def saturated(network, parameters, inputs, names):
+    def saturated(
+        network: onnx.ModelProto,
+        parameters: Mapping[str, NDArray[np.generic]],
+        inputs: Mapping[str, NDArray[np.generic]],
+        names: Sequence[str],
+    ) -> dict[Any, Any]:
         found = run(network, parameters, inputs, names)
         return {
             name: np.minimum(levels, 60).astype(np.uint8) if name == f"{value}/uint8" else levels
@@ -52,10 +70,18 @@ def test_a_sum_that_left_its_range_is_found(value: str, made, monkeypatch: pytes
     assert "left the range of this processor's instructions" in comparison.reason
 
 
-def test_what_is_wrong_behind_the_last_rounding_is_found(made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_wrong_behind_the_last_rounding_is_found(
+    made: Made,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     run = proof._run
 
-    def shifted(network, parameters, inputs, names):
+    def shifted(
+        network: onnx.ModelProto,
+        parameters: Mapping[str, NDArray[np.generic]],
+        inputs: Mapping[str, NDArray[np.generic]],
+        names: Sequence[str],
+    ) -> dict[str, Any]:
         found = run(network, parameters, inputs, names)
         return found | {"logits": found["logits"] * np.float32(1 + 1e-4)}
 
@@ -65,7 +91,9 @@ def test_what_is_wrong_behind_the_last_rounding_is_found(made, monkeypatch: pyte
     assert "behind the last rounding" in comparison.reason
 
 
-def test_weights_are_symmetric_with_a_scale_for_each_channel(made) -> None:
+def test_weights_are_symmetric_with_a_scale_for_each_channel(
+    made: Made,
+) -> None:
     network, parameters, _ = made
     weights = {name: value for name, value in parameters.items() if value.dtype == np.int8 and value.ndim > 1}
     assert len(weights) > 10

@@ -1,6 +1,8 @@
 """Members one after the other: when they are enough, and that nothing but a sample itself decides that."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,11 +28,13 @@ SIGNATURE = Signature(
 ALL_RULES = ("exact", "votes", 0.4, 0.6, 0.9)
 
 
-def asked(logits, until, members=None):
+def asked(
+    logits: NDArray[Any] | NDArray[np.float64], until: str | float, members: tuple[int, ...] | None = None
+) -> tuple[AnytimePrediction, list[Any]]:
     """The prediction of members whose logits `[member, row, class]` are known, and the rows that each was given."""
     seen = []
 
-    def run(member, inputs):
+    def run(member: int, inputs: Mapping[str, NDArray[Any]]) -> dict[Any, Any]:
         seen.append(inputs["row"].tolist())
         return {"logits": logits[member, inputs["row"]]}
 
@@ -48,13 +52,13 @@ hostile = hnp.arrays(
 
 
 @given(logits=hostile)
-def test_exact_answers_are_those_of_all_members(logits) -> None:
+def test_exact_answers_are_those_of_all_members(logits: NDArray[np.float64]) -> None:
     found, _ = asked(logits, "exact")
     assert np.array_equal(found.probabilities.argmax(-1), summarise(logits).probabilities.argmax(-1))
 
 
 @given(logits=hostile)
-def test_exact_votes_are_those_of_all_members(logits) -> None:
+def test_exact_votes_are_those_of_all_members(logits: NDArray[np.float64]) -> None:
     found, _ = asked(logits, "votes")
     assert np.array_equal(found.votes.argmax(-1), summarise(logits).votes.argmax(-1))
 
@@ -73,7 +77,7 @@ def test_thousands_of_rows_whose_members_are_sure_and_disagree_keep_their_answer
 
 
 @given(logits=hostile)
-def test_no_fewer_members_could_be_sure_of_the_answer(logits) -> None:
+def test_no_fewer_members_could_be_sure_of_the_answer(logits: NDArray[np.float64]) -> None:
     members, rows, classes = logits.shape
     for until, said in (("exact", softmax(logits, axis=-1)), ("votes", np.eye(classes)[logits.argmax(-1)])):
         found, _ = asked(logits, until)
@@ -93,7 +97,7 @@ def test_the_last_member_can_overturn_the_answer_by_a_tie() -> None:
     assert asked(logits, "exact")[0].probabilities.argmax(-1).tolist() == [0, 0]
 
 
-def reference(logits, confidence, least=1):
+def reference(logits: NDArray[np.float64], confidence: float, least: int = 1) -> tuple[NDArray[Any], NDArray[Any]]:
     """How many members each row takes, and their mean probabilities, row by row in float64."""
     used, means = [], []
     for row in range(logits.shape[1]):
@@ -104,7 +108,7 @@ def reference(logits, confidence, least=1):
     return np.array(used), np.array(means)
 
 
-def telling(logits, least=1):
+def telling(logits: Any, least: int = 1) -> float:
     """The confidence at which rows take the most different numbers of members; no mean probability comes near it."""
     sums = np.cumsum(softmax(logits.astype(np.float64), axis=-1), axis=0)
     values = np.sort((sums / np.arange(1, len(logits) + 1)[:, np.newaxis, np.newaxis]).max(axis=-1).reshape(-1))
@@ -230,7 +234,9 @@ def test_a_value_cannot_be_stopped() -> None:
     ],
     ids=str,
 )
-def test_what_is_no_rule_is_refused(ensemble: LoadedEnsemble, images: NDArray[np.float32], until, message: str) -> None:
+def test_what_is_no_rule_is_refused(
+    ensemble: LoadedEnsemble, images: NDArray[np.float32], until: Any, message: str
+) -> None:
     with pytest.raises(RuntimeInputError, match=message):
         ensemble.predict_mean(images, until=until)
 
@@ -244,6 +250,6 @@ def test_what_is_no_rule_is_refused(ensemble: LoadedEnsemble, images: NDArray[np
         ({"confidence": 0.8, "least": 0}, "least must be a whole number from 1"),
     ],
 )
-def test_a_rule_says_one_thing(arguments, message: str) -> None:
+def test_a_rule_says_one_thing(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(RuntimeInputError, match=message):
         Until(**arguments)

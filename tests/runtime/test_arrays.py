@@ -3,6 +3,7 @@
 import array
 import io
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from hnexport.errors import RuntimeInputError
 from hnexport.members import check_member, check_members
@@ -28,25 +30,25 @@ COARSE = VALUES.astype(ml_dtypes.bfloat16)
 class OnlyArray:
     """As TensorFlow's and JAX's arrays."""
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.floating] | NDArray[Any]:
         return VALUES if dtype is None else VALUES.astype(dtype)
 
 
 class OnlyDlpack:
-    def __dlpack__(self, **options):
+    def __dlpack__(self, **options: Any) -> Any:
         return VALUES.__dlpack__(**options)
 
-    def __dlpack_device__(self):
+    def __dlpack_device__(self) -> tuple[int, int]:
         return VALUES.__dlpack_device__()
 
 
-def read_only():
+def read_only() -> NDArray[np.floating]:
     values = VALUES.copy()
     values.flags.writeable = False
     return values
 
 
-def tensor(**options):
+def tensor(**options: bool) -> Tensor:
     return torch.tensor(VALUES, **options)
 
 
@@ -72,7 +74,7 @@ TAKEN = {
 
 
 @pytest.mark.parametrize("make", TAKEN.values(), ids=TAKEN.keys())
-def test_the_same_numbers_are_taken(make) -> None:
+def test_the_same_numbers_are_taken(make: Callable[..., Any]) -> None:
     found = check_input(make(), FLOATS)
     assert type(found) is np.ndarray
     assert found.dtype == np.dtype("=f4")
@@ -85,7 +87,7 @@ def test_the_same_numbers_are_taken(make) -> None:
     [COARSE, list(COARSE), tensor().to(torch.bfloat16), tensor().to(torch.bfloat16).requires_grad_()],
     ids=["ml_dtypes", "ml_dtypes in a list", "torch", "torch with gradients"],
 )
-def test_bfloat16_becomes_float32_exactly(images) -> None:
+def test_bfloat16_becomes_float32_exactly(images: Any) -> None:
     assert np.array_equal(check_input(images, FLOATS), COARSE.astype(np.float32))
 
 
@@ -114,14 +116,14 @@ def test_a_mapped_file_is_taken_without_a_copy(tmp_path: Path) -> None:
     assert np.shares_memory(check_input(mapped, FLOATS), mapped)
 
 
-def nested(depth):
+def nested(depth: int) -> list[float]:
     found = [0.5]
     for _ in range(depth):
         found = [found]
     return found
 
 
-def archive():
+def archive() -> Any:
     stream = io.BytesIO()
     np.savez(stream, images=VALUES)
     stream.seek(0)
@@ -129,7 +131,7 @@ def archive():
 
 
 class Broken:
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         raise KeyError("odd")
 
 
@@ -169,7 +171,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_has_no_such_meaning_is_refused_with_what_to_do(make, message: str) -> None:
+def test_what_has_no_such_meaning_is_refused_with_what_to_do(make: Callable[..., Any], message: str) -> None:
     with pytest.raises(RuntimeInputError, match=f"images: .*({message})") as caught:
         check_input(make(), FLOATS)
     assert len(str(caught.value)) < 500
@@ -192,7 +194,7 @@ NO_MEMBERS = {
 
 
 @pytest.mark.parametrize("member", NO_MEMBERS.values(), ids=NO_MEMBERS.keys())
-def test_any_member_that_does_not_exist_is_our_error(member) -> None:
+def test_any_member_that_does_not_exist_is_our_error(member: Any) -> None:
     with pytest.raises(RuntimeInputError, match="member") as caught:
         check_member(member, 3)
     assert len(str(caught.value)) < 300
@@ -204,7 +206,7 @@ def test_a_member_may_be_a_tensor() -> None:
 
 
 @pytest.mark.parametrize("members", [b"\0\1", np.array(1), np.zeros((2, 2), int), torch.tensor(1), 1], ids=repr)
-def test_members_that_are_no_list_of_numbers_are_our_error(members) -> None:
+def test_members_that_are_no_list_of_numbers_are_our_error(members: Any) -> None:
     with pytest.raises(RuntimeInputError, match="member"):
         check_members(members, 3)
 
@@ -220,7 +222,7 @@ def test_members_that_are_no_list_of_numbers_are_our_error(members) -> None:
     ids=["read-only", "gradients", "big-endian", "lists"],
 )
 def test_a_loaded_ensemble_predicts_from_them_as_from_an_array(
-    ensemble: LoadedEnsemble, images: NDArray[np.float32], given
+    ensemble: LoadedEnsemble, images: NDArray[np.float32], given: Callable[[Any], Any]
 ) -> None:
     assert np.array_equal(ensemble.predict(given(images), member=1), ensemble.predict(images, member=1))
 
@@ -229,7 +231,7 @@ NO_PATHS = [b"bundle", bytearray(b"bundle"), memoryview(b"bundle"), None, 3, io.
 
 
 @pytest.mark.parametrize("bundle", NO_PATHS, ids=lambda one: type(one).__name__)
-def test_load_takes_a_path_and_says_so(bundle) -> None:
+def test_load_takes_a_path_and_says_so(bundle: Any) -> None:
     with pytest.raises(RuntimeInputError, match="bundle must be a path such as 'here/it/is', found .*os.fsdecode"):
         load(bundle)
 

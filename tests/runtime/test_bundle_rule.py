@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from shared import built_kind
 
 from hnexport.bundle.fitted import Anytime
 from hnexport.errors import RuntimeInputError
-from hnexport.runtime import Until, load
+from hnexport.runtime import LoadedEnsemble, Until, load
 from hnexport.spec.precision import Precision
 
 RULE = Anytime(
@@ -27,12 +28,12 @@ RULE = Anytime(
 
 
 @pytest.fixture(scope="module")
-def plain():
+def plain() -> LoadedEnsemble:
     return load(built_kind("digits", TrainedDigits()).path, provider="cpu", check="none")
 
 
 @pytest.fixture
-def ensemble(plain):
+def ensemble(plain: LoadedEnsemble) -> Iterator[LoadedEnsemble]:
     """The digits, as if the manifest had the rule."""
     known, plain.manifest = plain.manifest, dataclasses.replace(plain.manifest, anytime=RULE)
     plain._told = False
@@ -40,7 +41,7 @@ def ensemble(plain):
     plain.manifest = known
 
 
-def test_the_rule_and_the_order_of_the_bundle_are_used(ensemble) -> None:
+def test_the_rule_and_the_order_of_the_bundle_are_used(ensemble: LoadedEnsemble) -> None:
     images = splits()[2].images
     found = ensemble.predict_mean(images, until="bundle")
     known = ensemble.predict_mean(images, members=(2, 0, 1), until=Until(confidence=0.9, least=2))
@@ -50,7 +51,7 @@ def test_the_rule_and_the_order_of_the_bundle_are_used(ensemble) -> None:
     np.testing.assert_array_equal(found.probabilities, known.probabilities)
 
 
-def test_a_bundle_without_a_rule_says_how_to_get_one(plain) -> None:
+def test_a_bundle_without_a_rule_says_how_to_get_one(plain: LoadedEnsemble) -> None:
     with pytest.raises(
         RuntimeInputError, match=r"the rule 'bundle' is for .* `hnexport evaluate BUNDLE HELD_OUT --out"
     ):
@@ -58,13 +59,13 @@ def test_a_bundle_without_a_rule_says_how_to_get_one(plain) -> None:
 
 
 @pytest.mark.parametrize("members", [[2, 0, 1], [1]])
-def test_the_rule_goes_with_no_other_members(ensemble, members: list[int]) -> None:
+def test_the_rule_goes_with_no_other_members(ensemble: LoadedEnsemble, members: list[int]) -> None:
     with pytest.raises(RuntimeInputError, match="in the bundle's own order, 2, 0, 1: name none"):
         ensemble.predict_mean(splits()[2].images[:2], members=members, until="bundle")
 
 
 def test_a_rule_that_was_chosen_in_another_precision_is_used_and_said_once(
-    ensemble, caplog: pytest.LogCaptureFixture
+    ensemble: LoadedEnsemble, caplog: pytest.LogCaptureFixture
 ) -> None:
     ensemble.manifest = dataclasses.replace(
         ensemble.manifest, anytime=dataclasses.replace(RULE, precision=Precision.INT8)
@@ -78,6 +79,6 @@ def test_a_rule_that_was_chosen_in_another_precision_is_used_and_said_once(
     ]
 
 
-def test_in_its_own_precision_nothing_is_said(ensemble, caplog: pytest.LogCaptureFixture) -> None:
+def test_in_its_own_precision_nothing_is_said(ensemble: LoadedEnsemble, caplog: pytest.LogCaptureFixture) -> None:
     ensemble.predict_mean(splits()[2].images[:2], until="bundle")
     assert caplog.records == []

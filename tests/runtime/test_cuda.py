@@ -5,7 +5,7 @@ Where there is no GPU, `pretend_cuda` (in `conftest`) puts real sessions of the 
 
 import dataclasses
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import numpy as np
 import onnx
@@ -47,7 +47,7 @@ def test_the_options_reach_onnxruntime_and_predictions_stay(
     strategy: str,
     file: str,
     cuda: CudaOptions | None,
-    settings,
+    settings: dict[str, Any],
 ) -> None:
     ensemble = load(shared_bundle, provider="cuda", strategy=strategy, check="all", cuda=cuda)
     assert (ensemble.provider, ensemble.precision) == ("cuda", "float32")
@@ -144,7 +144,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("options", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_an_option_that_cannot_be_is_refused(options, message: str) -> None:
+def test_an_option_that_cannot_be_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(RuntimeInputError, match=message):
         CudaOptions(**options)
 
@@ -163,7 +163,9 @@ FOR_CUDA = ({"cuda": CudaOptions()}, {"precision": "tf32"}, {"precision": "float
     [(one, other) for one in FOR_CUDA for other in ELSEWHERE if {**one, **other} != OPENVINO_HALF],
     ids=str,
 )
-def test_what_is_for_cuda_is_refused_elsewhere(shared_bundle: Path, options, elsewhere: dict[str, str]) -> None:
+def test_what_is_for_cuda_is_refused_elsewhere(
+    shared_bundle: Path, options: dict[str, Any], elsewhere: dict[str, str]
+) -> None:
     with pytest.raises(RuntimeInputError, match=r"for provider='cuda'|needs provider='cuda'"):
         load(shared_bundle, **options, **elsewhere)
 
@@ -187,7 +189,7 @@ def test_where_auto_comes_to_the_cpu_it_computes_in_float32_and_says_so(
 def test_a_capture_that_fails_at_load_is_an_error_with_the_remedy(
     shared_bundle: Path, pretend_cuda: AskedSessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self, held, images, member) -> Never:
+    def fail(self, held: object, images: object, member: int) -> Never:
         raise RuntimeError("operation not permitted when stream is capturing")
 
     monkeypatch.setattr(device.GraphSession, "_replay", fail)
@@ -211,7 +213,9 @@ ON_A_GPU = {
 @pytest.mark.parametrize("options", ON_A_GPU.values(), ids=ON_A_GPU.keys())
 @pytest.mark.parametrize("strategy", ["generated", "materialised"])
 @pytest.mark.parametrize("name", ["hypernet", "batch-ensemble", "uint8"])
-def test_every_member_is_right_on_a_gpu(built_once: BuiltOnce, name: str, strategy: str, options) -> None:
+def test_every_member_is_right_on_a_gpu(
+    built_once: BuiltOnce, name: str, strategy: str, options: dict[str, Any]
+) -> None:
     ensemble = load(built_once(name), provider="cuda", strategy=strategy, check="all", **options)
     golden = read_golden(built_once(name))
     for size in (1, 3, golden.samples, 3):

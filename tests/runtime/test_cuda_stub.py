@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cuda_stub
 import onnx
@@ -98,7 +99,7 @@ OBSTACLES = {
 
 @pytest.mark.parametrize(("environment", "message"), OBSTACLES.values(), ids=OBSTACLES.keys())
 def test_auto_takes_the_cpu_and_a_named_cuda_is_refused_with_the_remedy(
-    stub: Path, shared_bundle: Path, environment, message: str
+    stub: Path, shared_bundle: Path, environment: dict[str, Any], message: str
 ) -> None:
     found = loaded(stub, shared_bundle, "{}", **environment)
     assert re.search(rf"INFO running on the CPU: provider 'cuda' cannot be had: {message}", found), found

@@ -1,7 +1,9 @@
 """A file whose inputs and outputs are not the manifest's is named when it is loaded, with both."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -13,7 +15,7 @@ from hnexport.errors import BundleError
 from hnexport.runtime import load
 
 
-def edit(bundle, name, change) -> None:
+def edit(bundle: Path, name: str, change: Any) -> None:
     model = onnx.load(bundle / name, load_external_data=False)
     change(model.graph)
     (bundle / name).write_bytes(model.SerializeToString())
@@ -21,7 +23,7 @@ def edit(bundle, name, change) -> None:
     write_manifest(bundle, replace(manifest, files={one: record_file(bundle / one) for one in manifest.files}))
 
 
-def to_double(graph) -> None:
+def to_double(graph: onnx.GraphProto) -> None:
     output = graph.output[0]
     for node in graph.node:
         node.output[:] = ["planted" if name == output.name else name for name in node.output]
@@ -29,11 +31,11 @@ def to_double(graph) -> None:
     output.type.tensor_type.elem_type = TensorProto.DOUBLE
 
 
-def further(graph) -> None:
+def further(graph: onnx.GraphProto) -> None:
     graph.input.append(helper.make_tensor_value_info("temperature", TensorProto.FLOAT, [1]))
 
 
-def rename(graph) -> None:
+def rename(graph: onnx.GraphProto) -> None:
     output = graph.output[0]
     graph.node.append(helper.make_node("Identity", [output.name], ["another"]))
     output.name = "another"
@@ -52,7 +54,9 @@ def rename(graph) -> None:
     ],
     ids=["another dtype", "another name", "a further input"],
 )
-def test_another_signature_is_refused_at_load(own_bundle: Path, strategy: str, name: str, change, message: str) -> None:
+def test_another_signature_is_refused_at_load(
+    own_bundle: Path, strategy: str, name: str, change: Callable[[Any], Any], message: str
+) -> None:
     edit(own_bundle, name, change)
     with pytest.raises(BundleError, match=rf"{name}.*{message}"):
         load(own_bundle, provider="cpu", strategy=strategy)

@@ -4,7 +4,9 @@ What only a GPU can show is in `test_cuda.py`.
 """
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -29,23 +31,23 @@ SIGNATURE = Signature(
 )
 
 
-def open_session(path):
+def open_session(path: Path) -> Any:
     return onnxruntime.InferenceSession(str(path), session_options(1), providers=["CPUExecutionProvider"])
 
 
-def runner(kind, path, limit=8):
+def runner(kind: str, path: Path, limit: int = 8) -> Callable[..., NDArray[np.generic]]:
     session = open_session(path)
     return placed(kind, session, limit)
 
 
-def placed(kind, session, limit=8):
+def placed(kind: str, session: Any, limit: int = 8) -> Callable[..., NDArray[np.generic]]:
     """A function of images and a member that gives logits."""
     run = BoundSession(session, CPU, SIGNATURE) if kind == "bound" else GraphSession(session, CPU, SIGNATURE, limit)
     return lambda images, member=None: run({"image": images}, member)["logits"]
 
 
 @pytest.fixture
-def expected(shared_bundle: Path, images: NDArray[np.float32]):
+def expected(shared_bundle: Path, images: NDArray[np.float32]) -> dict[Any, Any]:
     """Logits by the plain session, for every member and the batch sizes 1 to 4."""
     session = open_session(shared_bundle / "model.onnx")
     return {
@@ -57,7 +59,7 @@ def expected(shared_bundle: Path, images: NDArray[np.float32]):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_member_and_batch_size_equals_the_plain_session_bit_for_bit(
-    shared_bundle: Path, images: NDArray[np.float32], expected, kind: str
+    shared_bundle: Path, images: NDArray[np.float32], expected: dict[Any, Any], kind: str
 ) -> None:
     run = runner(kind, shared_bundle / "model.onnx")
     for _ in range(2):
@@ -104,11 +106,11 @@ def test_later_calls_leave_earlier_logits_and_the_images_alone(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_eight_threads_get_the_single_threaded_bits(
-    shared_bundle: Path, images: NDArray[np.float32], expected, kind: str
+    shared_bundle: Path, images: NDArray[np.float32], expected: dict[Any, Any], kind: str
 ) -> None:
     run, wrong, start = runner(kind, shared_bundle / "model.onnx", limit=2), [], threading.Barrier(8)
 
-    def work(seed) -> None:
+    def work(seed: int) -> None:
         random = np.random.default_rng(seed)
         start.wait()
         for _ in range(50):
@@ -127,13 +129,13 @@ def test_eight_threads_get_the_single_threaded_bits(
 class Recorded:
     """A session that notes each run's graph id, buffers and thread, and fails while it is told to."""
 
-    def __init__(self, session) -> None:
+    def __init__(self, session: Any) -> None:
         self.session, self.runs, self.fails = session, [], False
 
-    def io_binding(self):
+    def io_binding(self) -> Any:
         return self.session.io_binding()
 
-    def run_with_iobinding(self, binding, options) -> None:
+    def run_with_iobinding(self, binding: Any, options: object) -> None:
         addresses = tuple(value and value.data_ptr() for value in binding._bound_inputs.values())
         graph = int(options.get_run_config_entry("gpu_graph_id"))
         self.runs.append((graph, addresses, threading.current_thread().name))
@@ -143,11 +145,13 @@ class Recorded:
 
 
 @pytest.fixture
-def recorded(shared_bundle: Path):
+def recorded(shared_bundle: Path) -> Recorded:
     return Recorded(open_session(shared_bundle / "model.onnx"))
 
 
-def test_the_first_batch_sizes_get_a_graph_each_and_the_rest_run_without(recorded, images: NDArray[np.float32]) -> None:
+def test_the_first_batch_sizes_get_a_graph_each_and_the_rest_run_without(
+    recorded: Recorded, images: NDArray[np.float32]
+) -> None:
     run = GraphSession(recorded, CPU, SIGNATURE, 2)
     for size in (2, 4, 3, 2, 4, 1):
         run({"image": images[:size]}, size)
@@ -155,7 +159,7 @@ def test_the_first_batch_sizes_get_a_graph_each_and_the_rest_run_without(recorde
     assert run.batch_sizes == (2, 4)
 
 
-def test_a_replay_reads_and_writes_where_the_capture_did(recorded, images: NDArray[np.float32]) -> None:
+def test_a_replay_reads_and_writes_where_the_capture_did(recorded: Recorded, images: NDArray[np.float32]) -> None:
     run = GraphSession(recorded, CPU, SIGNATURE, 2)
     for member in range(3):
         run({"image": images.copy()}, member)
@@ -163,7 +167,9 @@ def test_a_replay_reads_and_writes_where_the_capture_did(recorded, images: NDArr
     assert None not in recorded.runs[0][1]
 
 
-def test_all_graphs_of_a_process_run_in_one_thread(shared_bundle: Path, recorded, images: NDArray[np.float32]) -> None:
+def test_all_graphs_of_a_process_run_in_one_thread(
+    shared_bundle: Path, recorded: Recorded, images: NDArray[np.float32]
+) -> None:
     other = Recorded(open_session(shared_bundle / "model.onnx"))
     runs = [GraphSession(session, CPU, SIGNATURE, 1) for session in (recorded, other)]
     threads = [threading.Thread(target=run, args=({"image": images}, 0)) for run in runs for _ in range(3)]
@@ -177,7 +183,7 @@ def test_all_graphs_of_a_process_run_in_one_thread(shared_bundle: Path, recorded
 
 
 def test_a_capture_that_fails_says_what_to_do_and_can_be_tried_again(
-    recorded, images: NDArray[np.float32], expected
+    recorded: Recorded, images: NDArray[np.float32], expected: dict[Any, Any]
 ) -> None:
     run = GraphSession(recorded, CPU, SIGNATURE, 1)
     recorded.fails = True

@@ -3,7 +3,9 @@
 import gc
 import threading
 import weakref
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -88,7 +90,7 @@ def test_eight_threads_get_the_single_threaded_bits_with_at_most_three_members_r
     wrong, resident = [], []
     start = threading.Barrier(8)
 
-    def work(seed) -> None:
+    def work(seed: int) -> None:
         random = np.random.default_rng(seed)
         start.wait()
         for _ in range(60):
@@ -110,11 +112,13 @@ def test_eight_threads_get_the_single_threaded_bits_with_at_most_three_members_r
     assert sum(reference() is not None for reference in made) == 3
 
 
-def _record_predictors(monkeypatch) -> list[weakref.ref]:
+def _record_predictors(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref]:
     """Weak references to every plain network that is made from now on."""
     made, materialise = [], OnnxruntimeEngine.materialise
 
-    def recorded(self, member, conditions):
+    def recorded(
+        self, member: int, conditions: Any
+    ) -> Callable[[Mapping[str, NDArray[np.generic]]], Mapping[str, NDArray[np.generic]]]:
         predictor = materialise(self, member, conditions)
         made.append(weakref.ref(predictor))
         return predictor
@@ -182,7 +186,7 @@ BAD_CALLS = {
 
 @pytest.mark.parametrize(("arguments", "message"), BAD_CALLS.values(), ids=BAD_CALLS.keys())
 def test_a_member_that_cannot_be_is_refused(
-    ensemble: LoadedEnsemble, images: NDArray[np.float32], arguments, message: str
+    ensemble: LoadedEnsemble, images: NDArray[np.float32], arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(RuntimeInputError, match=message):
         ensemble.predict(images, **arguments)
@@ -225,7 +229,7 @@ def test_weights_are_kept_should_a_session_refer_to_them(
     assert len(ensemble._residents.predictor(2)._kept) == len(ensemble.manifest.onnx.supplied)
 
 
-def _poison(self, session, weights) -> bool:
+def _poison(self, session: Any, weights: Any) -> bool:
     for weight in weights.values():
         weight.fill(np.nan)
     return True

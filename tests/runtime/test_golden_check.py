@@ -1,10 +1,13 @@
 """The tolerance at load separates rounding from mistakes."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from hnexport.bundle import Golden
 from hnexport.errors import BundleError
@@ -27,14 +30,19 @@ GOLDEN = Golden(
 )
 
 
-def check(predict, how=Check.ALL, precision=Precision.FLOAT32, golden=GOLDEN) -> None:
-    def run(member, inputs):
+def check(
+    predict: Callable[[Any, Any], NDArray[np.float64]] | Callable[[Any, Any], NDArray[Any]],
+    how: Any = Check.ALL,
+    precision: Precision = Precision.FLOAT32,
+    golden: Golden = GOLDEN,
+) -> None:
+    def run(member: int, inputs: Any) -> dict[Any, Any]:
         return {"logits": predict(member, inputs["image"])}
 
     check_golden(golden, SIGNATURE, run, how, precision, Path("bundle"))
 
 
-def predict(member, images):
+def predict(member: Any, images: Any) -> NDArray[Any]:
     return LOGITS[[4, 7].index(member), : len(images)].astype(np.float32)
 
 
@@ -43,7 +51,7 @@ def predict(member, images):
 def test_the_limit_is_the_one_in_the_table(precision: Precision, factor: float, passes: bool) -> None:
     scale = 1 + factor * LOAD_TOLERANCES[precision].relative_l2
 
-    def scaled(member, images):
+    def scaled(member: int, images: NDArray[Any]) -> NDArray[np.float64]:
         return predict(member, images).astype(np.float64) * scale
 
     if passes:
@@ -54,7 +62,7 @@ def test_the_limit_is_the_one_in_the_table(precision: Precision, factor: float, 
 
 
 def test_a_logit_that_is_not_a_number_fails_and_its_image_is_named() -> None:
-    def broken(member, images):
+    def broken(member: int, images: NDArray[Any]) -> NDArray[Any]:
         logits = predict(member, images)
         logits[-1, 0] = np.nan
         return logits
@@ -71,7 +79,7 @@ def test_swapped_members_fail() -> None:
 @pytest.mark.parametrize(
     ("how", "calls"), [(Check.NONE, []), (Check.SAMPLE, [(4, 1)]), (Check.ALL, [(4, 3), (7, 3)])], ids=str
 )
-def test_a_check_computes_as_much_as_it_says(how: Check, calls) -> None:
+def test_a_check_computes_as_much_as_it_says(how: Check, calls: list[tuple[int, int]]) -> None:
     made = []
     check(lambda member, images: made.append((member, len(images))) or predict(member, images), how)
     assert made == calls
@@ -82,8 +90,8 @@ def test_a_row_may_be_off_by_four_times_what_float32_loses_on_it_by_chance() -> 
     noise[1, 2] = 1e-3
     golden = dataclasses.replace(GOLDEN, noise={"logits": noise})
 
-    def off(by):
-        def run(member, images):
+    def off(by: float) -> Callable[[Any, Any], NDArray[np.float64]]:
+        def run(member: int, images: NDArray[Any]) -> NDArray[np.float64]:
             logits = predict(member, images).astype(np.float64)
             if member == 7:
                 logits[2] *= 1 + by

@@ -5,7 +5,10 @@ import json
 import math
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from fixture_types import AskedSessions
@@ -17,7 +20,7 @@ from hnexport.tune import halve
 
 
 @pytest.fixture(scope="module")
-def tool():
+def tool() -> ModuleType:
     path = Path(__file__).parents[2] / "tools" / "gpu_check.py"
     spec = importlib.util.spec_from_file_location("gpu_check", path)
     module = importlib.util.module_from_spec(spec)
@@ -27,7 +30,7 @@ def tool():
 
 
 @pytest.fixture(autouse=True)
-def _quick(tool, monkeypatch: pytest.MonkeyPatch) -> None:
+def _quick(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tool, "BATCHES", (1, 3))
     monkeypatch.setattr(tool, "REPEATS", 2)
     monkeypatch.setattr(tool, "LISTS", ("cnn",))
@@ -36,12 +39,12 @@ def _quick(tool, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def task(tool, built: Built):
+def task(tool: ModuleType, built: Built) -> Any:
     return tool.Task(bundle=built.path, provider="cpu", seconds=0.0, deadline=math.inf)
 
 
 def test_the_whole_table_on_the_cpu(
-    tool, built: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tool: ModuleType, built: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "table.json"
     arguments = ["gpu_check.py", str(built.path), "--provider", "cpu", "--seconds", "0", "--out", str(out)]
@@ -86,7 +89,7 @@ def test_the_whole_table_on_the_cpu(
 
 
 def test_a_bundle_is_built_where_none_is_given(
-    tool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tool: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
         tool, "rows", lambda task, wanted: iter([tool.Row(check="one", passed=False, detail="a\nreason")])
@@ -99,8 +102,8 @@ def test_a_bundle_is_built_where_none_is_given(
     assert "| one | NO |  |  |  | a reason |" in printed
 
 
-def test_a_check_that_raises_is_a_row_and_the_rest_is_made(tool, task) -> None:
-    def broken():
+def test_a_check_that_raises_is_a_row_and_the_rest_is_made(tool: ModuleType, task: int) -> None:
+    def broken() -> Iterator[Any]:
         yield tool.Row(check="half", passed=True)
         raise RuntimeError("CUDA failure 2: out of memory")
 
@@ -117,7 +120,7 @@ def test_a_check_that_raises_is_a_row_and_the_rest_is_made(tool, task) -> None:
     ]
 
 
-def test_a_check_for_which_no_time_is_left_is_not_begun(tool, built: Built) -> None:
+def test_a_check_for_which_no_time_is_left_is_not_begun(tool: ModuleType, built: Built) -> None:
     late = tool.Task(bundle=built.path, provider="cpu", seconds=0.0, deadline=time.monotonic() - 1)
     rows = list(tool.rows(late))
     assert len(rows) > 20
@@ -126,7 +129,7 @@ def test_a_check_for_which_no_time_is_left_is_not_begun(tool, built: Built) -> N
 
 
 def test_every_setting_loads_and_is_judged_by_its_own_tolerance(
-    tool, built: Built, pretend_cuda: AskedSessions
+    tool: ModuleType, built: Built, pretend_cuda: AskedSessions
 ) -> None:
     task = tool.Task(bundle=built.path, provider="cuda", seconds=0.0, deadline=0.0)
     halve(built.path)
@@ -143,14 +146,14 @@ def test_every_setting_loads_and_is_judged_by_its_own_tolerance(
 
 @pytest.mark.parametrize("precision", [Precision.TF32, Precision.FLOAT16])
 @pytest.mark.parametrize("file", ["model.pt", "model.pt2"])
-def test_pytorch_is_judged_by_the_precision(tool, task, file: str, precision: Precision) -> None:
+def test_pytorch_is_judged_by_the_precision(tool: ModuleType, task: int, file: str, precision: Precision) -> None:
     row = tool.torch_row(task, file, precision)
     assert row.passed
     assert (row.error > 1e-5) == (precision is Precision.FLOAT16)
 
 
 @pytest.mark.cuda
-def test_the_table_on_a_gpu(tool, built: Built) -> None:
+def test_the_table_on_a_gpu(tool: ModuleType, built: Built) -> None:
     task = tool.Task(bundle=built.path, provider="cuda", seconds=0.0, deadline=math.inf)
     failed = [(row.check, row.detail) for row in tool.rows(task) if row.passed is False]
     assert failed == []

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import pytest
 
@@ -54,7 +54,7 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither HOME nor an entry in the list of users."""
     import pwd
 
-    def nobody(uid) -> Never:
+    def nobody(uid: int) -> Never:
         raise KeyError(uid)
 
     monkeypatch.delenv("XDG_CACHE_HOME")
@@ -131,9 +131,9 @@ def test_a_cache_below_a_folder_that_cannot_be_made(
     ids=["unreadable", "below a file", "damaged"],
 )
 def test_an_entry_that_cannot_be_read_is_called_what_it_is(
-    shared_bundle: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error, said: str | None
+    shared_bundle: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Any, said: str | None
 ) -> None:
-    def fail(entry) -> Never:
+    def fail(entry: object) -> Never:
         raise error
 
     monkeypatch.setattr("hnexport.runtime.entries.CacheEntry._record", fail)
@@ -164,7 +164,7 @@ def test_an_entry_of_a_cache_that_cannot_be_written_is_used(shared_bundle: Path,
         (tmp_path / "cache").chmod(0o755)
 
 
-def full(*arguments) -> Never:
+def full(*arguments: object) -> Never:
     raise OSError(28, "No space left on device")
 
 

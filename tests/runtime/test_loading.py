@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -27,7 +28,7 @@ READ = {
 FILES = [(strategy, name) for strategy, names in READ.items() for name in names]
 
 
-def rewrite(bundle, **changes) -> None:
+def rewrite(bundle: Path, **changes: Any) -> None:
     """Change the manifest's fields, with the records of the files as they are now."""
     manifest = read_manifest(bundle)
     records = {name: record_file(bundle / name) for name in manifest.files if (bundle / name).exists()}
@@ -185,7 +186,7 @@ BAD_OPTIONS = {
 
 
 @pytest.mark.parametrize(("options", "message"), BAD_OPTIONS.values(), ids=BAD_OPTIONS.keys())
-def test_an_option_that_cannot_be_is_refused(shared_bundle: Path, options, message: str) -> None:
+def test_an_option_that_cannot_be_is_refused(shared_bundle: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(RuntimeInputError, match=message):
         load(shared_bundle, provider="cpu", **options)
 

@@ -4,8 +4,10 @@ import importlib.metadata
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import onnxruntime
 import pytest
@@ -27,7 +29,7 @@ def _cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """A wheel `onnxruntime-ep-toy` with a library that onnxruntime cannot load."""
 
     def install(module: str = "", name: str = "onnxruntime-ep-toy") -> Path:
@@ -59,7 +61,7 @@ def test_a_provider_that_nobody_knows_is_named_as_onnxruntime_names_it(monkeypat
     assert quick_obstacle("vitisai") is None
 
 
-def test_a_plugin_wheel_is_offered_before_it_is_registered(plugin) -> None:
+def test_a_plugin_wheel_is_offered_before_it_is_registered(plugin: Callable[..., Path]) -> None:
     library = plugin()
     (found,) = offered.installed_plugins()
     assert (found.wheel, found.library, found.providers) == (
@@ -71,14 +73,16 @@ def test_a_plugin_wheel_is_offered_before_it_is_registered(plugin) -> None:
     assert quick_obstacle("toy") is None
 
 
-def test_a_plugin_that_cannot_be_loaded_is_refused_with_its_name(plugin, shared_bundle: Path) -> None:
+def test_a_plugin_that_cannot_be_loaded_is_refused_with_its_name(
+    plugin: Callable[..., Path], shared_bundle: Path
+) -> None:
     plugin()
     with pytest.raises(ProviderError, match=r"provider 'toy' cannot be had: .*onnxruntime-ep-toy 1.2.*doctor"):
         load(shared_bundle, provider="toy")
 
 
 def test_a_plugin_without_a_device_is_refused_with_the_remedy(
-    plugin, shared_bundle: Path, monkeypatch: pytest.MonkeyPatch
+    plugin: Callable[..., Path], shared_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugin()
     monkeypatch.setattr(providers, "register_plugin", lambda *_: None)
@@ -95,7 +99,9 @@ def test_a_plugin_without_a_device_is_refused_with_the_remedy(
     ],
     ids=["broken", "only requires another", "something else"],
 )
-def test_a_wheel_that_brings_no_plugin_is_not_offered(plugin, name: str, module: str, fault: str | None) -> None:
+def test_a_wheel_that_brings_no_plugin_is_not_offered(
+    plugin: Callable[..., Path], name: str, module: str, fault: str | None
+) -> None:
     plugin(module, name)
     assert [found.fault for found in offered.installed_plugins()] == ([fault] if fault else [])
     assert offered.offered() == ("cpu",)
@@ -111,7 +117,9 @@ def test_a_wheel_that_brings_no_plugin_is_not_offered(plugin, name: str, module:
     ],
     ids=["numbers", "nothing", "two lines", "an exit"],
 )
-def test_a_plugin_that_talks_nonsense_is_a_fault_and_nothing_else(plugin, says: str, fault: str) -> None:
+def test_a_plugin_that_talks_nonsense_is_a_fault_and_nothing_else(
+    plugin: Callable[..., Path], says: str, fault: str
+) -> None:
     plugin(f"{says}\ndef get_library_path(): return 'x.so'\n")
     (found,) = offered.installed_plugins()
     assert re.search(fault, found.fault)
@@ -119,7 +127,7 @@ def test_a_plugin_that_talks_nonsense_is_a_fault_and_nothing_else(plugin, says: 
 
 
 def test_a_plugin_may_name_one_provider_as_a_text_and_print_what_it_likes(
-    plugin, capsys: pytest.CaptureFixture[str]
+    plugin: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     plugin("print('hello')\ndef get_library_path(): return 'x.so'\ndef get_ep_names(): return 'ToyExecutionProvider'")
     assert offered.offered() == ("cpu", "toy")
@@ -137,13 +145,13 @@ def test_devices_that_an_application_registered_are_taken_without_a_wheel(
     added, make = [], onnxruntime.InferenceSession
 
     class Options(onnxruntime.SessionOptions):
-        def add_provider_for_devices(self, devices, settings) -> None:
+        def add_provider_for_devices(self, devices: Any, settings: Any) -> None:
             added.append((devices, settings))
 
-        def has_providers(self):
+        def has_providers(self) -> bool:
             return bool(added)
 
-    def session(model, options, **given):
+    def session(model: Any, options: Any, **given: Any) -> Any:
         assert "providers" not in given
         if options.get_session_config_entry("session.disable_cpu_ep_fallback") == "1":
             raise RuntimeError("a node needs the CPU")

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -27,7 +28,7 @@ print("done")
 """
 
 
-def run(**parts) -> subprocess.CompletedProcess[str]:
+def run(**parts: Any) -> subprocess.CompletedProcess[str]:
     code = LOAD_AND_PREDICT.format(**{"before": "", "after": "", "options": {}, **parts})
     return subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
 
@@ -52,7 +53,7 @@ def test_float16_bases_stay_float16_in_memory(
     """onnxruntime would fold their Casts and keep a float32 copy of every basis: the graph that runs still casts."""
     bundle, files = built_once("float16-bases"), []
 
-    def saving(*arguments, **keywords):
+    def saving(*arguments: object, **keywords: Any) -> Any:
         options = onnxruntime_engine_options(*arguments, **keywords)
         files.append(tmp_path / f"{len(files)}.onnx")
         options.optimized_model_filepath = str(files[-1])

@@ -1,8 +1,9 @@
 """A provider that cannot be had is an error that says what is missing."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import numpy as np
 import onnx
@@ -22,15 +23,15 @@ PRESENT = Path(__file__)
 
 
 @pytest.fixture
-def available(monkeypatch: pytest.MonkeyPatch):
-    def become(names) -> None:
+def available(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    def become(names: list[str]) -> None:
         monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
 
     return become
 
 
 @pytest.mark.parametrize("name", ["gpu", "CUDA", "", None, ["cuda"], {"cuda": 0}], ids=repr)
-def test_an_unknown_name_lists_the_known_ones(shared_bundle: Path, name) -> None:
+def test_an_unknown_name_lists_the_known_ones(shared_bundle: Path, name: Any) -> None:
     with pytest.raises(
         ProviderError, match=rf"unknown provider {re.escape(repr(name))}: choose one of auto, cpu, cuda"
     ):
@@ -39,7 +40,7 @@ def test_an_unknown_name_lists_the_known_ones(shared_bundle: Path, name) -> None
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt", "directml", "coreml"])
 def test_a_provider_that_was_not_built_in_is_refused_with_the_remedy(
-    shared_bundle: Path, available, provider: str
+    shared_bundle: Path, available: Callable[[Any], None], provider: str
 ) -> None:
     available(CPU_ONLY)
     with pytest.raises(ProviderError, match=rf"has no provider '{provider}', only cpu; .*install"):
@@ -48,7 +49,11 @@ def test_a_provider_that_was_not_built_in_is_refused_with_the_remedy(
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
 def test_a_machine_without_a_driver_is_refused_in_silence(
-    shared_bundle: Path, available, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], provider: str
+    shared_bundle: Path,
+    available: Callable[[Any], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    provider: str,
 ) -> None:
     available(WITH_CUDA)
     monkeypatch.setattr(obstacles, "read_driver", lambda: None)
@@ -57,7 +62,9 @@ def test_a_machine_without_a_driver_is_refused_in_silence(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_driver_without_a_gpu_is_refused(shared_bundle: Path, available, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_without_a_gpu_is_refused(
+    shared_bundle: Path, available: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     available(WITH_CUDA)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(obstacles, "read_driver", lambda: Driver(status=100, version=99000, devices=0))
@@ -89,7 +96,7 @@ def test_the_missing_library_and_the_remedy_are_in_the_message(
 
 
 @pytest.fixture
-def no_cuda_session(available, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_cuda_session(available: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with a driver, on which onnxruntime makes CPU sessions when it is asked for CUDA."""
     available(WITH_CUDA)
     monkeypatch.setattr(obstacles, "read_driver", lambda: ONE_GPU)

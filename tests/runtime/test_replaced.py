@@ -2,14 +2,16 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from hnexport.errors import BundleError
-from hnexport.runtime import load
+from hnexport.runtime import LoadedEnsemble, load
 
 LOADED = {
     "onnxruntime": {"strategy": "materialised", "resident_members": 1},
@@ -18,12 +20,12 @@ LOADED = {
 }
 
 
-def made_later(ensemble, images):
+def made_later(ensemble: LoadedEnsemble, images: NDArray[np.floating]) -> Any:
     return ensemble.materialise(member=3).predict(images)
 
 
 @pytest.fixture
-def replaced(own_bundle: Path):
+def replaced(own_bundle: Path) -> Callable[[], None]:
     """Puts a bundle with other weights into the place of one by renaming, and removes that."""
 
     def put() -> None:
@@ -41,7 +43,7 @@ def replaced(own_bundle: Path):
 
 @pytest.mark.parametrize("how", LOADED)
 def test_a_member_made_after_the_bundle_was_replaced_is_refused(
-    own_bundle: Path, replaced, images: NDArray[np.float32], how: str
+    own_bundle: Path, replaced: Callable[[], None], images: NDArray[np.float32], how: str
 ) -> None:
     ensemble = load(own_bundle, provider="cpu", **LOADED[how])
     resident = ensemble.predict(images, member=0)

@@ -1,6 +1,8 @@
 """The members that are kept."""
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ class Maker:
     def __init__(self) -> None:
         self.made = []
 
-    def __call__(self, member, conditions):
+    def __call__(self, member: int, conditions: Any) -> Callable[[Any], tuple[Any, Any]]:
         self.made.append((member, *map(str, conditions)))
         return lambda images: (member, images)
 
@@ -38,7 +40,7 @@ def test_room_is_made_before_a_member_is() -> None:
 def test_a_member_that_is_there_is_handed_out_while_another_is_made() -> None:
     making, go_on = threading.Event(), threading.Event()
 
-    def make(member, conditions):
+    def make(member: int, conditions: Any) -> Callable[[Any], Any]:
         if member == 1:
             making.set()
             assert go_on.wait(10)
@@ -59,7 +61,7 @@ def test_a_member_that_is_there_is_handed_out_while_another_is_made() -> None:
 def test_a_member_that_cannot_be_made_leaves_the_others_and_can_be_tried_again() -> None:
     fail = [True]
 
-    def make(member, conditions):
+    def make(member: int, conditions: Any) -> Callable[[Any], Any]:
         if member == 1 and fail.pop():
             raise ValueError("no")
         return lambda images: member

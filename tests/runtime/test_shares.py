@@ -2,6 +2,7 @@
 
 import pytest
 
+from hnexport.families import Described
 from hnexport.networks.wide_resnet.family import describe
 from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, WideResNetSpec
 from hnexport.runtime.loading import _OWN_SHARE
@@ -9,7 +10,7 @@ from hnexport.runtime.shares import makes_bases, own_share
 from hnexport.spec import BasisDtype, HypernetSpec, Source
 
 
-def described(recipe, network="wrn-10-1", basis=BasisDtype.FLOAT32):
+def described(recipe: str, network: str = "wrn-10-1", basis: BasisDtype = BasisDtype.FLOAT32) -> Described:
     hypernet = HypernetSpec(basis_dtype=basis) if Source.GENERATED in RECIPES[recipe].sources else None
     spec = PipelineSpec(network=WideResNetSpec.from_name(network), members=3, recipe=RECIPES[recipe], hypernet=hypernet)
     return describe(spec)

@@ -2,18 +2,31 @@
 
 import dataclasses
 import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from fixture_types import AskedSessions
 from module_ensembles import ENSEMBLES
+from numpy.typing import NDArray
 from shared import built_list
 
 from hnexport.bundle import read_golden, read_manifest
 from hnexport.errors import BundleError, RuntimeInputError
 from hnexport.rows import row_errors
-from hnexport.runtime import CudaOptions, EnsemblePrediction, EnsembleValue, Strategy, files, load, loading
+from hnexport.runtime import (
+    CudaOptions,
+    EnsemblePrediction,
+    EnsembleValue,
+    LoadedEnsemble,
+    Strategy,
+    files,
+    load,
+    loading,
+)
 from hnexport.runtime.device import can_capture
 from hnexport.runtime.onnxruntime_engine import OnnxruntimeEngine
 from hnexport.runtime.shares import member_bytes, own_share
@@ -26,12 +39,12 @@ ENGINES = ("onnxruntime", "openvino")
 
 
 @pytest.fixture
-def reader():
+def reader() -> LoadedEnsemble:
     return load(built_list("reader").path, provider="cpu", check="none")
 
 
 @pytest.fixture
-def texts():
+def texts() -> dict[Any, Any]:
     """Two texts of four tokens."""
     random = np.random.default_rng(3)
     return {"tokens": random.integers(0, 11, (2, 4)), "weighting": random.random((2, 4)).astype(np.float32) + 0.1}
@@ -56,7 +69,7 @@ def test_every_output_of_every_member_is_what_pytorch_in_float64_gives(name: str
             assert np.array_equal(array, known)
 
 
-def test_inputs_in_a_mapping_and_by_their_names_are_the_same(reader, texts) -> None:
+def test_inputs_in_a_mapping_and_by_their_names_are_the_same(reader: LoadedEnsemble, texts: dict[Any, Any]) -> None:
     together, named = reader.predict(texts, member=1), reader.predict(**texts, member=1)
     assert list(together) == ["logits", "decoded", "choice"]
     assert all(np.array_equal(together[name], named[name]) for name in together)
@@ -76,7 +89,9 @@ def test_the_only_input_may_be_given_by_its_name_too() -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_several_members_of_several_outputs_equal_single_calls_bit_for_bit(texts, strategy: str) -> None:
+def test_several_members_of_several_outputs_equal_single_calls_bit_for_bit(
+    texts: dict[Any, Any], strategy: str
+) -> None:
     reader = load(built_list("reader").path, provider="cpu", strategy=strategy, check="none")
     together = reader.predict(texts, members=[2, 0, 2])
     for row, member in enumerate((2, 0, 2)):
@@ -134,12 +149,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("given", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_inputs_that_do_not_fit_are_our_error(reader, texts, given, message: str) -> None:
+def test_inputs_that_do_not_fit_are_our_error(
+    reader: LoadedEnsemble, texts: dict[Any, Any], given: Callable[[Any, Any], Any], message: str
+) -> None:
     with pytest.raises(RuntimeInputError, match=message):
         reader.predict(given(*texts.values()), member=0)
 
 
-def test_inputs_are_given_once(reader, texts) -> None:
+def test_inputs_are_given_once(reader: LoadedEnsemble, texts: dict[Any, Any]) -> None:
     with pytest.raises(RuntimeInputError, match="either in one argument or by their names, not both"):
         reader.predict(texts, tokens=texts["tokens"], member=0)
     with pytest.raises(RuntimeInputError, match="the input 'tokens' is missing"):
@@ -151,7 +168,9 @@ def test_inputs_are_given_once(reader, texts) -> None:
     [lambda tokens: tokens.astype(np.int32), lambda tokens: tokens.astype(np.uint8), lambda tokens: tokens.tolist()],
     ids=["int32", "uint8", "lists"],
 )
-def test_whole_numbers_of_any_kind_that_fit_are_taken(reader, texts, change) -> None:
+def test_whole_numbers_of_any_kind_that_fit_are_taken(
+    reader: LoadedEnsemble, texts: dict[Any, Any], change: Callable[[Any], Any]
+) -> None:
     expected, found = (
         reader.predict({**texts, "tokens": tokens}, member=1) for tokens in (texts["tokens"], change(texts["tokens"]))
     )
@@ -166,7 +185,7 @@ def test_whole_numbers_of_python_become_floats_where_no_pixels_are_meant() -> No
     assert np.array_equal(found["mean"], known["mean"])
 
 
-def test_a_prediction_of_several_outputs_is_said_of_each(reader, texts) -> None:
+def test_a_prediction_of_several_outputs_is_said_of_each(reader: LoadedEnsemble, texts: dict[Any, Any]) -> None:
     found, several = reader.predict_mean(texts), reader.predict(texts, members="all")
     assert list(found) == ["logits", "decoded", "choice"]
     logits, decoded, choice = found.values()
@@ -210,7 +229,7 @@ def test_a_value_has_the_members_mean_and_variance_as_a_population() -> None:
     assert found["whole"].values.shape == (2,)
 
 
-def test_a_loaded_list_says_what_it_is(reader) -> None:
+def test_a_loaded_list_says_what_it_is(reader: LoadedEnsemble) -> None:
     assert repr(reader) == "<LoadedEnsemble reader: 3 members, onnxruntime on cpu, materialised>"
     assert reader.classes == 0
     assert [tensor.name for tensor in reader.signature.inputs] == ["tokens", "weighting"]
@@ -250,7 +269,7 @@ def test_weights_that_a_session_refers_to_are_kept_and_no_others(name: str) -> N
 def test_where_no_sample_is_known_that_runs_the_weights_are_kept() -> None:
     bundle = built_list("reader").path
 
-    def broken():
+    def broken() -> dict[Any, Any]:
         return {name: array[..., :1] for name, array in {**_first(bundle), "weighting": np.ones((2, 3))}.items()}
 
     engine = OnnxruntimeEngine(bundle, read_manifest(bundle), "cpu", 1, trial=broken)
@@ -258,11 +277,11 @@ def test_where_no_sample_is_known_that_runs_the_weights_are_kept() -> None:
     assert engine._refers_to_weights is True
 
 
-def _first(bundle):
+def _first(bundle: Path) -> dict[Any, Any]:
     return {name: array[:1] for name, array in read_golden(bundle).inputs.items()}
 
 
-def golden_with(monkeypatch, bundle, change) -> None:
+def golden_with(monkeypatch: pytest.MonkeyPatch, bundle: Path, change: Callable[[Any], None]) -> None:
     """Let `load` read golden samples that were changed."""
     golden = read_golden(bundle)
     outputs = {name: array.copy() for name, array in golden.outputs.items()}
@@ -273,7 +292,7 @@ def golden_with(monkeypatch, bundle, change) -> None:
 def test_the_output_that_differs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = built_list("reader").path
 
-    def change(outputs) -> None:
+    def change(outputs: dict[str, NDArray[Any]]) -> None:
         outputs["decoded"][2, 1] *= 1.001
 
     golden_with(monkeypatch, bundle, change)
@@ -286,7 +305,7 @@ def test_an_output_of_the_whole_batch_is_checked_over_the_whole_batch(monkeypatc
     bundle = built_list("regressor").path
     load(bundle, provider="cpu", check="sample")
 
-    def change(outputs) -> None:
+    def change(outputs: dict[str, NDArray[Any]]) -> None:
         outputs["whole"][0] *= 1.001
 
     golden_with(monkeypatch, bundle, change)
@@ -300,7 +319,7 @@ def test_one_whole_number_may_be_another_and_no_more(
 ) -> None:
     bundle = built_list("reader").path
 
-    def change(outputs) -> None:
+    def change(outputs: dict[str, NDArray[Any]]) -> None:
         outputs["choice"].reshape(-1)[:wrong] += 1
 
     golden_with(monkeypatch, bundle, change)

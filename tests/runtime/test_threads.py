@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +27,7 @@ print(len(os.listdir("/proc/self/task")) - before)
 """
 
 
-def extra_threads(bundle, options, *, one=False):
+def extra_threads(bundle: Any, options: dict[Any, Any], *, one: bool = False) -> int:
     command = [sys.executable, "-c", COUNT, str(bundle), repr(options), *(["one"] if one else [])]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert done.stderr == ""
@@ -35,7 +37,9 @@ def extra_threads(bundle, options, *, one=False):
 @pytest.mark.parametrize(
     ("cores", "sessions", "each"), [(2, 4, 2), (8, 4, 8), (8, 11, 5), (64, 4, 32), (64, 1000, 1), (1, 50, 1)]
 )
-def test_all_sessions_together_stay_within_the_bound(monkeypatch, cores, sessions, each) -> None:
+def test_all_sessions_together_stay_within_the_bound(
+    monkeypatch: pytest.MonkeyPatch, cores: int, sessions: int, each: int
+) -> None:
     monkeypatch.setattr(threads, "allowed_cores", lambda: cores)
     assert threads_of_each(sessions) == each
     assert each == 1 or each * sessions <= max(64, 2 * cores)
@@ -44,17 +48,17 @@ def test_all_sessions_together_stay_within_the_bound(monkeypatch, cores, session
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
 @pytest.mark.parametrize("options", [{}, {"strategy": "generated"}, {"resident_members": 2}], ids=str)
-def test_one_allowed_processor_starts_no_thread(shared_bundle, options) -> None:
+def test_one_allowed_processor_starts_no_thread(shared_bundle: Path, options: dict[str, Any]) -> None:
     assert extra_threads(shared_bundle, options, one=True) == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
-def test_a_shared_pool_is_one_pool_for_all_members(shared_bundle) -> None:
+def test_a_shared_pool_is_one_pool_for_all_members(shared_bundle: Path) -> None:
     assert extra_threads(shared_bundle, {"shared": True, "strategy": "materialised"}) == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
-def test_ten_resident_members_on_many_cores_stay_within_the_bound(shared_bundle) -> None:
+def test_ten_resident_members_on_many_cores_stay_within_the_bound(shared_bundle: Path) -> None:
     code = COUNT.replace("before =", "import hnexport.runtime.threads as p; p.allowed_cores = lambda: 16\nbefore =")
     command = [sys.executable, "-c", code, str(shared_bundle), "{}"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -82,7 +86,7 @@ for count in {counts}:
     ],
     ids=["twice", "the application's own"],
 )
-def test_a_pool_that_is_there_stays(before, counts, expected) -> None:
+def test_a_pool_that_is_there_stays(before: str, counts: tuple[int | None, ...], expected: list[str]) -> None:
     code = SHARING.format(before=before, counts=counts)
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     lines = done.stdout.splitlines()

@@ -5,7 +5,7 @@ import os
 import shutil
 import threading
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import pytest
 
@@ -20,7 +20,7 @@ NAME = "weights.bin"
 
 
 @pytest.fixture
-def large(own_bundle: Path, monkeypatch: pytest.MonkeyPatch):
+def large(own_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A bundle whose weights file counts as large and has not changed for a minute, and the names that were read."""
     monkeypatch.setattr(verified, "LARGE_BYTES", 100_000)
     monkeypatch.setattr(verified, "_SETTLED_NS", -(10**12))
@@ -28,30 +28,30 @@ def large(own_bundle: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch):
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The names of the files whose SHA-256 is computed."""
     names, check = [], verified.check_files
     monkeypatch.setattr(verified, "check_files", lambda *args: names.extend(args[2]) or check(*args))
     return names
 
 
-def verify(bundle, checksums=Checksums.REMEMBERED, names=(NAME,)) -> None:
+def verify(bundle: Path, checksums: Checksums = Checksums.REMEMBERED, names: tuple[str] | list[Any] = (NAME,)) -> None:
     verify_files(bundle, read_manifest(bundle), names, checksums)
 
 
-def test_a_large_file_is_read_once_and_then_remembered(large, reads) -> None:
+def test_a_large_file_is_read_once_and_then_remembered(large: Path, reads: list[Any]) -> None:
     verify(large)
     verify(large)
     assert reads == [NAME]
 
 
-def test_small_files_are_read_every_time(large, reads) -> None:
+def test_small_files_are_read_every_time(large: Path, reads: list[Any]) -> None:
     verify(large, names=["model.onnx"])
     verify(large, names=["model.onnx"])
     assert reads == ["model.onnx"] * 2
 
 
-def test_always_reads_every_time_and_never_not_at_all(large, reads) -> None:
+def test_always_reads_every_time_and_never_not_at_all(large: Path, reads: list[Any]) -> None:
     verify(large)
     verify(large, Checksums.ALWAYS)
     assert reads == [NAME] * 2
@@ -59,21 +59,21 @@ def test_always_reads_every_time_and_never_not_at_all(large, reads) -> None:
     assert reads == [NAME] * 2
 
 
-def test_a_damaged_file_is_not_remembered_as_whole(large) -> None:
+def test_a_damaged_file_is_not_remembered_as_whole(large: Path) -> None:
     flip(large / NAME)
     for _ in range(2):
         with pytest.raises(BundleError, match=r"weights.bin is damaged"):
             verify(large)
 
 
-def test_damage_after_it_was_remembered_is_found(large) -> None:
+def test_damage_after_it_was_remembered_is_found(large: Path) -> None:
     verify(large)
     flip(large / NAME)
     with pytest.raises(BundleError, match=r"weights.bin is damaged"):
         verify(large)
 
 
-def test_damage_that_keeps_size_and_modification_time_is_found(large) -> None:
+def test_damage_that_keeps_size_and_modification_time_is_found(large: Path) -> None:
     verify(large)
     before = (large / NAME).stat()
     flip(large / NAME)
@@ -83,7 +83,7 @@ def test_damage_that_keeps_size_and_modification_time_is_found(large) -> None:
         verify(large)
 
 
-def test_another_file_at_the_same_place_is_read(large, reads, tmp_path: Path) -> None:
+def test_another_file_at_the_same_place_is_read(large: Path, reads: list[Any], tmp_path: Path) -> None:
     verify(large)
     shutil.copy2(large / NAME, tmp_path / "copy")
     (tmp_path / "copy").replace(large / NAME)
@@ -91,7 +91,9 @@ def test_another_file_at_the_same_place_is_read(large, reads, tmp_path: Path) ->
     assert reads == [NAME] * 2
 
 
-def test_a_file_that_has_just_changed_is_read_again_next_time(large, reads, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_has_just_changed_is_read_again_next_time(
+    large: Path, reads: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(verified, "_SETTLED_NS", 3600 * 10**9)
     verify(large)
     verify(large)
@@ -110,7 +112,7 @@ CORRUPT = {
 
 
 @pytest.mark.parametrize("content", CORRUPT.values(), ids=CORRUPT)
-def test_a_corrupt_entry_is_ignored_and_replaced(large, reads, content: bytes) -> None:
+def test_a_corrupt_entry_is_ignored_and_replaced(large: Path, reads: list[Any], content: bytes) -> None:
     verify(large)
     (entry,) = (cache_folder() / "verified").iterdir()
     entry.write_bytes(content)
@@ -120,7 +122,7 @@ def test_a_corrupt_entry_is_ignored_and_replaced(large, reads, content: bytes) -
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
-def test_an_entry_that_is_a_fifo_is_not_waited_for(large, reads) -> None:
+def test_an_entry_that_is_a_fifo_is_not_waited_for(large: Path, reads: list[Any]) -> None:
     verify(large)
     (entry,) = (cache_folder() / "verified").iterdir()
     entry.unlink()
@@ -129,7 +131,7 @@ def test_an_entry_that_is_a_fifo_is_not_waited_for(large, reads) -> None:
     assert reads == [NAME] * 2
 
 
-def test_an_entry_about_other_content_is_ignored(large, reads) -> None:
+def test_an_entry_about_other_content_is_ignored(large: Path, reads: list[Any]) -> None:
     verify(large)
     (entry,) = (cache_folder() / "verified").iterdir()
     held = json.loads(entry.read_text())
@@ -139,7 +141,7 @@ def test_an_entry_about_other_content_is_ignored(large, reads) -> None:
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(
-    large, reads, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    large: Path, reads: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
@@ -148,7 +150,9 @@ def test_a_cache_that_cannot_be_written_is_no_error(
     assert reads == [NAME] * 2
 
 
-def test_a_user_without_a_home_folder_is_no_error(large, reads, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_home_folder_is_no_error(
+    large: Path, reads: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def homeless() -> Never:
         raise RuntimeError("Could not determine home directory.")
 
@@ -158,7 +162,7 @@ def test_a_user_without_a_home_folder_is_no_error(large, reads, monkeypatch: pyt
     assert reads == [NAME]
 
 
-def test_loads_at_the_same_time_do_not_spoil_each_others_entry(large, reads) -> None:
+def test_loads_at_the_same_time_do_not_spoil_each_others_entry(large: Path, reads: list[Any]) -> None:
     start, failures = threading.Barrier(8), []
 
     def work() -> None:
@@ -181,7 +185,7 @@ def test_loads_at_the_same_time_do_not_spoil_each_others_entry(large, reads) -> 
     assert len(reads) == count
 
 
-def flip(path) -> None:
+def flip(path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(4096)
         byte = file.read(1)[0]

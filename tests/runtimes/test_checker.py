@@ -1,5 +1,7 @@
 """Every ONNX file of a bundle is one that onnx itself loads and finds valid."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -7,13 +9,13 @@ import pytest
 from written import ALL_KINDS, written
 
 from hnexport.names import COND_ID, ENSEMBLE_FILE, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE, SUPPLIED_FILE, WEIGHTS_FILE
-from hnexport.spec import MEMBER
+from hnexport.spec import MEMBER, Signature
 
 FILES = (MODEL_FILE, ENSEMBLE_FILE, HYPERNET_FILE, NETWORK_FILE)
 
 
 @pytest.fixture(scope="module", params=ALL_KINDS)
-def complete(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+def complete(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Signature]:
     """A bundle with the tensors of member 1 beside it."""
     files = written(request.param)
     folder = tmp_path_factory.mktemp("complete")
@@ -26,7 +28,9 @@ def complete(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_file_is_loaded_with_its_weights_and_passes_the_full_check(complete, file: str) -> None:
+def test_a_file_is_loaded_with_its_weights_and_passes_the_full_check(
+    complete: tuple[Path, Signature], file: str
+) -> None:
     folder, _ = complete
     model = onnx.load(folder / file)
     assert all(initializer.data_location != onnx.TensorProto.EXTERNAL for initializer in model.graph.initializer)
@@ -34,7 +38,7 @@ def test_a_file_is_loaded_with_its_weights_and_passes_the_full_check(complete, f
     onnx.checker.check_model(model, full_check=True)
 
 
-def test_batch_norms_have_constant_parameters_and_stay_where_they_fold(complete) -> None:
+def test_batch_norms_have_constant_parameters_and_stay_where_they_fold(complete: tuple[Path, Signature]) -> None:
     folder, _ = complete
     norms = {}
     for file in FILES:
@@ -49,7 +53,7 @@ def test_batch_norms_have_constant_parameters_and_stay_where_they_fold(complete)
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_axes_of_any_size_have_the_names_of_the_signature(complete, file: str) -> None:
+def test_axes_of_any_size_have_the_names_of_the_signature(complete: tuple[Path, Signature], file: str) -> None:
     folder, signature = complete
     named = {
         size for tensor in (*signature.inputs, *signature.outputs) for size in tensor.shape if isinstance(size, str)

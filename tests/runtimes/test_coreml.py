@@ -6,6 +6,7 @@
 import os
 import runpy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_what_is_converted_computes_the_same(kind: str) -> None:
             assert error <= 1e-5, (output.name, member)
 
 
-def convert(program):
+def convert(program: Any) -> Any:
     import coremltools
 
     return coremltools.convert(program, minimum_deployment_target=coremltools.target.iOS17)

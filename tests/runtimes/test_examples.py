@@ -85,7 +85,7 @@ def test_an_example_computes_every_member_and_the_ids_that_do_not_exist(runtime:
 if EVERYTHING:
 
     @pytest.mark.parametrize("kind", ["images", "tokens", "conditions", "float64"])
-    def test_the_javascript_block_of_a_card_computes_what_onnxruntime_does_of_zeros(kind, tmp_path: Path) -> None:
+    def test_the_javascript_block_of_a_card_computes_what_onnxruntime_does_of_zeros(kind: str, tmp_path: Path) -> None:
         bundle = CARDS[kind]()
         (block,) = re.findall(r"^```js\n(.*?)^```$", (bundle / "README.md").read_text(), re.DOTALL | re.MULTILINE)
         written = "console.error(JSON.stringify(Object.fromEntries(Object.entries(outputs).map("

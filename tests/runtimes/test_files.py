@@ -6,10 +6,12 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from foreign_runtimes import FROM_MEMORY_ALONE, FROM_PIP, NEVER_FROM_MEMORY, RUNTIMES, Job, limit_of, refused
+from numpy.typing import NDArray
 from written import ALL_KINDS, SAMPLES, Written, written
 
 from hnexport.names import (
@@ -38,7 +40,14 @@ class Loaded:
         self.bundle, self.signature, self.members = files.folder, files.signature, files.members
         self.batched = {item.name for item in self.signature.inputs if item.has_batch}
 
-    def run(self, file, calls, *, memory=None, bundle=None):
+    def run(
+        self,
+        file: str,
+        calls: list[Any] | list[dict[Any, Any]],
+        *,
+        memory: bool | None = None,
+        bundle: Path | None = None,
+    ) -> list[dict[str, NDArray[Any]]]:
         """The outputs of each call; from memory where the runtime knows nothing else, or where that is asked for."""
         bundle = bundle or self.bundle
         names = (WEIGHTS_FILE, SUPPLIED_FILE) if file == NETWORK_FILE else (WEIGHTS_FILE,)
@@ -50,7 +59,7 @@ class Loaded:
         )
         return RUNTIMES[self.runtime]()(job, self.folder)
 
-    def refuses(self, file):
+    def refuses(self, file: str) -> bool:
         """Whether the runtime lacks something that the file has; then it must say so instead of giving numbers."""
         limit = limit_of(self.runtime, self.bundle / file)
         if limit:
@@ -59,14 +68,14 @@ class Loaded:
             assert limit in why[0]
         return bool(limit)
 
-    def inputs(self, samples=None):
+    def inputs(self, samples: list[Any] | list[int] | None | list[int] | None = None) -> dict[Any, Any]:
         """The golden inputs, or some of their samples in any order."""
         return {
             name: array[samples] if samples is not None and name in self.batched else array
             for name, array in self.files.inputs.items()
         }
 
-    def compare(self, outputs, member, samples=None):
+    def compare(self, outputs: dict[str, Any], member: int, samples: list[int] | None = None) -> float:
         """The largest error of a member's outputs."""
         worst = 0.0
         for output in self.signature.outputs:
@@ -82,31 +91,31 @@ class Loaded:
                 assert np.array_equal(found, expected)
         return worst
 
-    def assert_nan(self, outputs) -> None:
+    def assert_nan(self, outputs: Any) -> None:
         for output in self.signature.outputs:
             if output.is_floating:
                 assert np.isnan(outputs[output.name]).all()
 
     @property
-    def unknown(self):
+    def unknown(self) -> list[Any]:
         return [self.members if one == "members" else one for one in UNKNOWN]
 
 
 @pytest.fixture(scope="module", params=ALL_KINDS)
-def files(request: pytest.FixtureRequest):
+def files(request: pytest.FixtureRequest) -> Written:
     return written(request.param)
 
 
 @pytest.fixture(params=CHOSEN)
-def loaded(request: pytest.FixtureRequest, files, tmp_path: Path):
+def loaded(request: pytest.FixtureRequest, files: Written, tmp_path: Path) -> Loaded:
     return Loaded(request.param, files, tmp_path / "calls")
 
 
-def _id(member):
+def _id(member: int) -> NDArray[Any]:
     return np.array(member, np.int64)
 
 
-def test_the_model_is_right_for_every_member_at_every_batch_size(loaded) -> None:
+def test_the_model_is_right_for_every_member_at_every_batch_size(loaded: Loaded) -> None:
     members = [*range(loaded.members)]
     batches = [None, [0], [SAMPLES - 1, 0, 1], [*range(SAMPLES), 0, *range(SAMPLES)]]
     asked = [(member, batch) for member in members for batch in batches]
@@ -114,12 +123,12 @@ def test_the_model_is_right_for_every_member_at_every_batch_size(loaded) -> None
     assert max(loaded.compare(one, *case) for one, case in zip(found, asked, strict=True)) <= LIMIT
 
 
-def test_an_id_that_does_not_exist_gives_nan_in_the_model(loaded) -> None:
+def test_an_id_that_does_not_exist_gives_nan_in_the_model(loaded: Loaded) -> None:
     for outputs in loaded.run(MODEL_FILE, [{COND_ID: _id(one), **loaded.inputs()} for one in loaded.unknown]):
         loaded.assert_nan(outputs)
 
 
-def test_the_ensemble_is_right_for_ids_in_any_order(loaded) -> None:
+def test_the_ensemble_is_right_for_ids_in_any_order(loaded: Loaded) -> None:
     if loaded.refuses(ENSEMBLE_FILE):
         return
     last = loaded.members - 1
@@ -134,7 +143,7 @@ def test_the_ensemble_is_right_for_ids_in_any_order(loaded) -> None:
             assert np.isfinite(outputs[summary.name]).all()
 
 
-def test_an_id_that_does_not_exist_gives_nan_in_its_row_of_the_ensemble(loaded) -> None:
+def test_an_id_that_does_not_exist_gives_nan_in_its_row_of_the_ensemble(loaded: Loaded) -> None:
     if loaded.refuses(ENSEMBLE_FILE):
         return
     ids = np.array([0, loaded.members, -1], np.int64)
@@ -146,7 +155,7 @@ def test_an_id_that_does_not_exist_gives_nan_in_its_row_of_the_ensemble(loaded) 
             assert np.isnan(found[1:]).all()
 
 
-def test_hypernet_and_network_are_the_model(loaded, tmp_path: Path) -> None:
+def test_hypernet_and_network_are_the_model(loaded: Loaded, tmp_path: Path) -> None:
     members = [*range(loaded.members)]
     weights = loaded.run(HYPERNET_FILE, [{COND_ID: _id(member)} for member in members])
     for member, tensors in zip(members, weights, strict=True):
@@ -157,14 +166,16 @@ def test_hypernet_and_network_are_the_model(loaded, tmp_path: Path) -> None:
         assert loaded.compare(found[1], member, samples) <= LIMIT
 
 
-def test_an_id_that_does_not_exist_gives_nan_in_what_depends_on_the_member(loaded) -> None:
+def test_an_id_that_does_not_exist_gives_nan_in_what_depends_on_the_member(loaded: Loaded) -> None:
     for tensors in loaded.run(HYPERNET_FILE, [{COND_ID: _id(one)} for one in loaded.unknown]):
         for slot in loaded.files.supplied:
             assert tensors[slot].dtype.kind != "f" or np.isnan(tensors[slot]).all(), slot
 
 
 @pytest.mark.parametrize("missing", [4, "all"])
-def test_a_file_that_is_too_short_for_the_network_is_refused(loaded, tmp_path: Path, missing: int | str) -> None:
+def test_a_file_that_is_too_short_for_the_network_is_refused(
+    loaded: Loaded, tmp_path: Path, missing: int | str
+) -> None:
     (tensors,) = loaded.run(HYPERNET_FILE, [{COND_ID: _id(0)}])
     folder = network_folder(loaded, tensors, tmp_path / "short")
     supplied = folder / SUPPLIED_FILE
@@ -173,13 +184,13 @@ def test_a_file_that_is_too_short_for_the_network_is_refused(loaded, tmp_path: P
         loaded.run(NETWORK_FILE, [loaded.inputs()], bundle=folder)
 
 
-def test_the_network_without_a_member_is_refused(loaded) -> None:
+def test_the_network_without_a_member_is_refused(loaded: Loaded) -> None:
     with refused():
         loaded.run(NETWORK_FILE, [loaded.inputs()])
 
 
 @pytest.mark.parametrize("file", [MODEL_FILE, ENSEMBLE_FILE, HYPERNET_FILE])
-def test_files_are_read_from_memory(loaded, file: str) -> None:
+def test_files_are_read_from_memory(loaded: Loaded, file: str) -> None:
     if loaded.runtime in NEVER_FROM_MEMORY:
         return  # it has no way to hand over the weights
     call = {COND_IDS: np.array([1], np.int64)} if file == ENSEMBLE_FILE else {COND_ID: _id(1)}
@@ -191,7 +202,7 @@ def test_files_are_read_from_memory(loaded, file: str) -> None:
         assert loaded.compare(outputs, 1) <= LIMIT
 
 
-def test_files_are_read_over_symlinks(loaded, tmp_path: Path) -> None:
+def test_files_are_read_over_symlinks(loaded: Loaded, tmp_path: Path) -> None:
     if loaded.runtime in FROM_MEMORY_ALONE:
         return  # it reads no files
     store, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "main"
@@ -210,7 +221,7 @@ def test_files_are_read_over_symlinks(loaded, tmp_path: Path) -> None:
     assert loaded.compare(outputs, 1) <= LIMIT
 
 
-def network_folder(loaded, tensors, folder):
+def network_folder(loaded: Loaded, tensors: Any, folder: Path) -> Path:
     """network.onnx, the weights that all members share, and one member's tensors one after the other."""
     folder.mkdir()
     for name in (NETWORK_FILE, WEIGHTS_FILE):

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from described import manifest_of
 from hypernetworks import CASES as CONDITIONAL
-from live_pairs import PAIRS
 from jsonschema import Draft202012Validator
+from live_pairs import PAIRS
 from module_ensembles import ENSEMBLES as MODULES
 from module_recipes import RECIPES
 from safetensors import safe_open

@@ -83,7 +83,9 @@ def test_an_unknown_name_is_refused() -> None:
 
 
 def test_undescribed_fields_and_stale_files_are_noticed(tool: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:
-    assert [place for place, one in described_places({"description": "x", "properties": {"a": {}}}) if not one] == ["$.a"]
+    assert [place for place, one in described_places({"description": "x", "properties": {"a": {}}}) if not one] == [
+        "$.a"
+    ]
     (tmp_path / tool.SCHEMAS).mkdir(parents=True)
     (tmp_path / tool.SCHEMAS / "old.schema.json").touch()
     monkeypatch.setattr(tool, "ROOT", tmp_path)

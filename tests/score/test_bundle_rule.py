@@ -18,7 +18,7 @@ RULE |= {"level": 0.95, "source": "sha256:" + "0" * 64, "max_changed": 0.02}
 
 
 @pytest.fixture(scope="module")
-def ruled(tmp_path_factory: pytest.TempPathFactory):
+def ruled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The digits, whose manifest has a rule."""
     bundle = shutil.copytree(built_kind("digits", TrainedDigits()).path, tmp_path_factory.mktemp("ruled") / "bundle")
     value = json.loads((bundle / "manifest.json").read_text()) | {"anytime": RULE}
@@ -26,7 +26,7 @@ def ruled(tmp_path_factory: pytest.TempPathFactory):
     return bundle
 
 
-def test_members_in_the_bundle_s_order_are_told_apart(ruled, tmp_path: Path) -> None:
+def test_members_in_the_bundle_s_order_are_told_apart(ruled: Path, tmp_path: Path) -> None:
     images = splits()[2].images[:60]
     np.save(tmp_path / "images.npy", images)
     options = ScoreOptions(until="bundle", member_outputs=True, provider="cpu")

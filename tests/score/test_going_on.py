@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scoring import OPTIONS, PART_ROWS, ROWS, ScoreBundle
@@ -47,7 +48,7 @@ score(bundle, data, out, options=ScoreOptions(provider="cpu", threads=1, part_ro
 """
 
 
-def names(out):
+def names(out: Path) -> list[Any]:
     return sorted(one.name for one in out.with_name(out.name + ".parts").iterdir())
 
 
@@ -73,11 +74,11 @@ def test_a_killed_run_goes_on_wherever_it_was_and_gives_the_same_bytes(
 
 
 @pytest.fixture
-def stopped(bundle: Path, forms: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def stopped(bundle: Path, forms: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run that ended with two parts, as if the disk had filled up."""
     out, synced = tmp_path / "out.parquet", []
 
-    def full(handle) -> None:
+    def full(handle: Any) -> None:
         synced.append(handle)
         if len(synced) > 6:  # files and folder, of the plan and of two parts
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -90,13 +91,17 @@ def stopped(bundle: Path, forms: dict[str, Path], tmp_path: Path, monkeypatch: p
     return out
 
 
-def test_a_full_disk_keeps_what_is_scored(stopped, scored: ScoreBundle, forms: dict[str, Path], whole: bytes) -> None:
+def test_a_full_disk_keeps_what_is_scored(
+    stopped: Path, scored: ScoreBundle, forms: dict[str, Path], whole: bytes
+) -> None:
     done = scored(forms["photos"], stopped)
     assert done.scored == ROWS - 2 * PART_ROWS
     assert stopped.read_bytes() == whole
 
 
-def test_a_damaged_part_is_scored_again(stopped, scored: ScoreBundle, forms: dict[str, Path], whole: bytes) -> None:
+def test_a_damaged_part_is_scored_again(
+    stopped: Path, scored: ScoreBundle, forms: dict[str, Path], whole: bytes
+) -> None:
     part = stopped.with_name("out.parquet.parts") / "part-0000001.parquet"
     part.write_bytes(part.read_bytes()[:-7])
     assert scored(forms["photos"], stopped).scored == ROWS - PART_ROWS
@@ -111,7 +116,7 @@ CHANGES = (
 )
 
 
-def test_another_call_is_refused_and_the_parts_stay(stopped, bundle: Path, forms: dict[str, Path]) -> None:
+def test_another_call_is_refused_and_the_parts_stay(stopped: Path, bundle: Path, forms: dict[str, Path]) -> None:
     before = names(stopped)
     for changes, message in CHANGES:
         with pytest.raises(RuntimeInputError, match=message):
@@ -120,7 +125,7 @@ def test_another_call_is_refused_and_the_parts_stay(stopped, bundle: Path, forms
 
 
 def test_data_that_changed_are_refused_and_the_parts_stay(
-    stopped, bundle: Path, forms: dict[str, Path], tmp_path: Path
+    stopped: Path, bundle: Path, forms: dict[str, Path], tmp_path: Path
 ) -> None:
     import shutil
 
@@ -136,7 +141,7 @@ def test_data_that_changed_are_refused_and_the_parts_stay(
 
 
 def test_a_second_process_is_refused_while_one_writes(
-    stopped, scored: ScoreBundle, forms: dict[str, Path], whole: bytes
+    stopped: Path, scored: ScoreBundle, forms: dict[str, Path], whole: bytes
 ) -> None:
     plan = parts_module.parsed((stopped.with_name("out.parquet.parts") / "plan.json").read_bytes())
     with Parts.opened(stopped, plan), pytest.raises(RuntimeInputError, match="in use by another process"):
@@ -169,7 +174,7 @@ def test_a_folder_of_somebody_is_not_taken_for_parts(
     assert (theirs / "notes.txt").read_text() == "mine"
 
 
-def test_another_version_of_hnexport_goes_on(stopped, scored: ScoreBundle, forms: dict[str, Path]) -> None:
+def test_another_version_of_hnexport_goes_on(stopped: Path, scored: ScoreBundle, forms: dict[str, Path]) -> None:
     plan = parts_module.parsed((stopped.with_name("out.parquet.parts") / "plan.json").read_bytes())
     assert difference(plan, dataclasses.replace(plan, version="9.9")) == ""
     assert difference(plan, dataclasses.replace(plan, digest="sha256:" + "0" * 64)).startswith("digest")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyarrow import ipc, parquet
 from scoring import OPTIONS, PART_ROWS, ROWS, ScoreBundle
 from shared import built_kind, built_list
-from torch import nn
+from torch import Tensor, nn
 
 from hnexport import Logits
 from hnexport.errors import RuntimeInputError
@@ -22,7 +22,7 @@ from hnexport.score import ScoreOptions, score
 
 
 @pytest.fixture
-def photos(forms: dict[str, Path], tmp_path: Path):
+def photos(forms: dict[str, Path], tmp_path: Path) -> Path:
     """Ten pictures in a folder of the test's own."""
     (folder := tmp_path / "photos").mkdir()
     for path in sorted(forms["photos"].glob("0/*.png"))[:10]:
@@ -30,7 +30,7 @@ def photos(forms: dict[str, Path], tmp_path: Path):
     return folder
 
 
-def test_predictions_among_the_data_are_refused(scored: ScoreBundle, photos, tmp_path: Path) -> None:
+def test_predictions_among_the_data_are_refused(scored: ScoreBundle, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(photos)
     for out in (photos / "out.parquet", photos / "new/out.parquet", tmp_path / "link/out.parquet"):
         with pytest.raises(RuntimeInputError, match="lies in .*photos, whose files are scored"):
@@ -39,7 +39,7 @@ def test_predictions_among_the_data_are_refused(scored: ScoreBundle, photos, tmp
 
 
 def test_a_link_to_a_folder_around_it_is_refused_and_one_to_another_is_followed(
-    scored: ScoreBundle, photos, tmp_path: Path
+    scored: ScoreBundle, photos: Path, tmp_path: Path
 ) -> None:
     (photos / "deeper").mkdir()
     (photos / "deeper/again").symlink_to("..")
@@ -52,7 +52,7 @@ def test_a_link_to_a_folder_around_it_is_refused_and_one_to_another_is_followed(
     assert scored(photos, tmp_path / "out.parquet").plan.rows == 11
 
 
-def test_a_damaged_picture_whose_name_is_no_text_is_a_row(scored: ScoreBundle, photos, tmp_path: Path) -> None:
+def test_a_damaged_picture_whose_name_is_no_text_is_a_row(scored: ScoreBundle, photos: Path, tmp_path: Path) -> None:
     with open(os.fsencode(photos) + b"/\xfe.png", "wb") as file:
         file.write(b"no picture")
     done = scored(photos, tmp_path / "out.parquet")
@@ -63,7 +63,7 @@ def test_a_damaged_picture_whose_name_is_no_text_is_a_row(scored: ScoreBundle, p
 
 @pytest.mark.parametrize("kind", ["dictionary", "view"])
 def test_pictures_in_other_arrow_types_are_the_same_pictures(
-    scored: ScoreBundle, photos, tmp_path: Path, kind: str
+    scored: ScoreBundle, photos: Path, tmp_path: Path, kind: str
 ) -> None:
     column = pa.array([path.read_bytes() for path in sorted(photos.iterdir())])
     other = column.dictionary_encode() if kind == "dictionary" else column.cast(pa.binary_view())
@@ -117,7 +117,7 @@ class Pooled(nn.Module):
         super().__init__()
         self.classify = nn.Linear(3, 4)
 
-    def forward(self, series):
+    def forward(self, series: Tensor) -> Tensor:
         return self.classify(series).mean(1)
 
 
@@ -148,7 +148,7 @@ def test_a_part_that_was_damaged_where_its_rows_lie_is_found_and_scored_again(
     out = tmp_path / "out.parquet"
     part = tmp_path / "out.parquet.parts/part-0000001.parquet"
 
-    def damage(stage, rows, total) -> None:
+    def damage(stage: str, rows: int, total: int) -> None:
         if rows == total:
             content = bytearray(part.read_bytes())
             content[len(content) // 4] ^= 1
@@ -170,7 +170,7 @@ def test_a_file_that_is_replaced_while_it_is_scored_is_refused_before_rows_are_m
     else:
         shutil.copy(forms["rows.parquet"], data)
 
-    def replace(stage, rows, total) -> None:
+    def replace(stage: str, rows: int, total: int) -> None:
         if rows == PART_ROWS:
             shutil.copy(data, tmp_path / "other")
             (tmp_path / "other").replace(data)
@@ -187,7 +187,7 @@ def test_what_was_begun_with_a_strategy_goes_on_with_it(
     generated, out = dataclasses.replace(OPTIONS, strategy="generated"), tmp_path / "out.parquet"
     score(bundle, forms["photos"], tmp_path / "whole.parquet", options=generated)
 
-    def stop(stage, rows, total) -> None:
+    def stop(stage: str, rows: int, total: int) -> None:
         if rows == 2 * PART_ROWS:
             raise KeyboardInterrupt
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ assert not {"torch", "onnx"} & set(sys.modules), "torch or onnx was imported"
 
 
 @pytest.fixture
-def short():
+def short() -> Iterator[str]:
     """A folder with a short name: Ray's sockets lie in it."""
     folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")
     yield folder
@@ -49,7 +50,7 @@ def short():
 
 
 def test_ray_writes_the_same_bytes_as_this_process(
-    bundle: Path, forms: dict[str, Path], whole: bytes, short, tmp_path: Path
+    bundle: Path, forms: dict[str, Path], whole: bytes, short: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.parquet"
     command = [sys.executable, "-c", RUNS, str(bundle), str(forms["photos"]), str(out)]

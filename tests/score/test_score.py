@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,7 @@ FORMS = ("photos", "rows.parquet", "file.arrow", "stream.arrow")
 
 
 @pytest.fixture(scope="module")
-def done(bundle: Path, forms: dict[str, Path], tmp_path_factory: pytest.TempPathFactory):
+def done(bundle: Path, forms: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Any]:
     """Every form, scored."""
     place = tmp_path_factory.mktemp("done")
     return {form: score(bundle, forms[form], place / f"{form}.parquet", options=OPTIONS) for form in FORMS}
@@ -30,7 +31,7 @@ def done(bundle: Path, forms: dict[str, Path], tmp_path_factory: pytest.TempPath
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_has_every_row_once_with_what_the_runtime_says(
-    form: str, done, expected: dict[str, NDArray[np.float32]]
+    form: str, done: int, expected: dict[str, NDArray[np.float32]]
 ) -> None:
     out = done[form].out
     table = parquet.read_table(out)
@@ -54,7 +55,7 @@ def test_every_form_has_every_row_once_with_what_the_runtime_says(
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_damaged_picture_has_an_error_and_nothing_else_and_stops_nothing(form: str, done) -> None:
+def test_a_damaged_picture_has_an_error_and_nothing_else_and_stops_nothing(form: str, done: int) -> None:
     (fault,) = done[form].faults.first
     assert (done[form].faults.count, fault.row) == (1, DAMAGED)
     row = parquet.read_table(done[form].out).slice(DAMAGED, 1).to_pylist()[0]
@@ -153,7 +154,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("table", "changes", "message"), REFUSED.values(), ids=REFUSED.keys())
 def test_a_wrong_schema_is_refused_before_anything_is_written(
-    table: Table, changes, message: str, bundle: Path, tmp_path: Path
+    table: Table, changes: dict[str, Any], message: str, bundle: Path, tmp_path: Path
 ) -> None:
     parquet.write_table(table, tmp_path / "in.parquet")
     with pytest.raises(RuntimeInputError, match=message):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from bundles import saying
 from numpy.typing import NDArray
-from serving import Ask
+from serving import Ask, Asking
 from shared import Built
 
 from hnexport.runtime import LoadedEnsemble, load
@@ -42,7 +42,7 @@ def same(found: np.ndarray, expected: np.ndarray) -> bool:
 def test_a_member_in_json_has_the_bits_of_the_runtime(
     ask: Ask, direct: LoadedEnsemble, images: NDArray[np.float32]
 ) -> None:
-    async def one(asking):
+    async def one(asking: Asking) -> httpx.Response:
         return await asking.infer([member(2), tensor("image", images, "FP32")], id="seven")
 
     answer = ask(one)
@@ -54,7 +54,7 @@ def test_a_member_in_json_has_the_bits_of_the_runtime(
 def test_tensors_in_bytes_have_the_bits_of_the_runtime(
     ask: Ask, direct: LoadedEnsemble, images: NDArray[np.float32]
 ) -> None:
-    async def one(asking):
+    async def one(asking: Asking) -> httpx.Response:
         entry = tensor("image", images, "FP32") | {"parameters": {"binary_data_size": images.nbytes}}
         del entry["data"]
         outputs = [{"name": "logits", "parameters": {"binary_data": True}}]
@@ -79,7 +79,7 @@ def test_tensors_in_bytes_have_the_bits_of_the_runtime(
 def test_several_members_the_mean_and_until_are_those_of_the_runtime(
     ask: Ask, direct: LoadedEnsemble, images: NDArray[np.float32]
 ) -> None:
-    async def three(asking):
+    async def three(asking: Asking) -> list[Any]:
         image = tensor("image", images, "FP32")
         return [
             await asking.infer([image], parameters={"members": "2,0"}),
@@ -106,7 +106,7 @@ def test_plain_json_gives_nested_lists_and_null_for_nan(
     bad = images.tolist()
     bad[1][0][0][0] = None
 
-    async def one(asking):
+    async def one(asking: Asking) -> httpx.Response:
         return await asking.plain({"image": bad}, member=0)
 
     answer = ask(one)
@@ -119,7 +119,7 @@ def test_plain_json_gives_nested_lists_and_null_for_nan(
 
 
 def test_metadata_says_what_can_be_asked(ask: Ask, built: Built) -> None:
-    async def many(asking):
+    async def many(asking: Asking) -> Any:
         paths = ("/v2", "/v2/models", f"/v2/models/{asking.service.name}", "/openapi.json", "/v2/health/live")
         found = [(await asking.client.get(path)).json() for path in paths]
         version = found[2]["versions"][0]
@@ -138,7 +138,7 @@ def test_metadata_says_what_can_be_asked(ask: Ask, built: Built) -> None:
 
 
 def test_the_page_loads_nothing_and_names_every_parameter(ask: Ask) -> None:
-    async def one(asking):
+    async def one(asking: Asking) -> httpx.Response:
         return await asking.client.get("/")
 
     page = ask(one)
@@ -152,7 +152,7 @@ def test_the_page_loads_nothing_and_names_every_parameter(ask: Ask) -> None:
 def test_the_page_says_how_pictures_are_normalised_and_what_the_classes_are_called(
     ask: Ask, built: Built, tmp_path: Path
 ) -> None:
-    async def both(asking):
+    async def both(asking: Asking) -> tuple[str, Any]:
         document = (await asking.client.get("/openapi.json")).json()
         return (await asking.client.get("/")).text, document["info"]["description"]
 
@@ -168,7 +168,7 @@ def test_the_page_says_how_pictures_are_normalised_and_what_the_classes_are_call
 
 
 def test_before_the_members_are_made_only_liveness_answers(ask: Ask, images: NDArray[np.float32]) -> None:
-    async def many(asking):
+    async def many(asking: Asking) -> Any:
         get = asking.client.get
         infer = await asking.infer([member(0), tensor("image", images, "FP32")])
         return await get("/v2/health/live"), await get("/v2/health/ready"), await get("/metrics"), infer
@@ -180,7 +180,7 @@ def test_before_the_members_are_made_only_liveness_answers(ask: Ask, images: NDA
 
 
 def test_while_it_stops_it_answers_is_not_ready_and_closes_connections(ask: Ask, images: NDArray[np.float32]) -> None:
-    async def many(asking):
+    async def many(asking: Asking) -> Any:
         asking.service.draining = True
         ready = await asking.client.get("/v2/health/ready")
         return ready, await asking.infer([member(0), tensor("image", images, "FP32")])
@@ -209,7 +209,7 @@ def test_while_it_stops_it_answers_is_not_ready_and_closes_connections(ask: Ask,
     ],
 )
 def test_what_is_no_request_is_refused_in_json(ask: Ask, body: bytes, status: int) -> None:
-    async def one(asking):
+    async def one(asking: Asking) -> httpx.Response:
         return await asking.client.post(f"/v2/models/{asking.service.name}/infer", content=body)
 
     answer = ask(one, body_bytes=4096) if status == 413 else ask(one)
@@ -232,7 +232,7 @@ def test_headers_are_read_whole(
 ) -> None:
     body = {"inputs": [member(0), tensor("image", images[:1], "FP32")]}
 
-    async def one(asking):
+    async def one(asking: Asking) -> httpx.Response:
         path = f"/v2/models/{asking.service.name}/infer"
         return await asking.client.post(path, content=json.dumps(body), headers=headers)
 
@@ -243,7 +243,7 @@ def test_headers_are_read_whole(
 def test_a_request_that_does_not_fit_the_network_is_told_what_is_expected(
     ask: Ask, images: NDArray[np.float32]
 ) -> None:
-    async def many(asking):
+    async def many(asking: Asking) -> list[Any]:
         image = tensor("image", images, "FP32")
         wide = tensor("image", images.astype(np.float64), "FP64")
         return [
@@ -276,7 +276,7 @@ def test_each_precision_of_the_service_answers_as_the_runtime_in_it(
 ) -> None:
     settings = LoadSettings(engine="openvino", precisions=("float32", "bfloat16"))
 
-    async def three(asking):
+    async def three(asking: Asking) -> list[Any]:
         image = [member(0), tensor("image", images, "FP32")]
         return [
             await asking.infer(image, parameters=how) for how in ({}, {"precision": "bfloat16"}, {"precision": "int8"})
@@ -297,7 +297,7 @@ def test_fewer_residents_than_members_are_made_of_files_in_memory(
     path = tmp_path / "served"
     shutil.copytree(built.path, path)
 
-    async def gone(asking):
+    async def gone(asking: Asking) -> list[Any]:
         shutil.rmtree(path)
         return [await asking.infer([member(number), tensor("image", images, "FP32")]) for number in (0, 1, 2, 0)]
 
@@ -307,7 +307,7 @@ def test_fewer_residents_than_members_are_made_of_files_in_memory(
 
 
 def test_metrics_count_requests_batches_and_members(ask: Ask, images: NDArray[np.float32]) -> None:
-    async def many(asking):
+    async def many(asking: Asking) -> str:
         await asking.infer([member(1), tensor("image", images, "FP32")])
         await asking.infer([member(7), tensor("image", images, "FP32")])
         return (await asking.client.get("/metrics")).text

@@ -1,7 +1,7 @@
 """Requests that wait, and the calls that they become."""
 
 import asyncio
-from typing import Never
+from typing import Any, Never
 
 import numpy as np
 import pytest
@@ -13,18 +13,25 @@ from hnexport.serve.asked import asked
 from hnexport.serve.batching import Batcher
 from hnexport.serve.metrics import Metrics
 from hnexport.serve.refusal import RefusedError
-from hnexport.serve.work import Work, can_join
+from hnexport.serve.work import Ran, Work, can_join
 
 
-def work_of(ensemble, inputs, **parameters):
+def work_of(ensemble: Any, inputs: dict[Any, Any] | dict[str, NDArray[Any]], **parameters: Any) -> Work:
     wish = asked(parameters, members=ensemble.members, signature=ensemble.signature, precisions=["float32"])
     return Work(ensemble=ensemble, asked=wish, inputs=inputs)
 
 
-def gathered(works, *, batch=32, queue=1024, workers=1, timeout_s=None):
+def gathered(
+    works: list[Work] | list[Any],
+    *,
+    batch: int = 32,
+    queue: int = 1024,
+    workers: int = 1,
+    timeout_s: float | None = None,
+) -> list[Ran | BaseException]:
     """What each work gets, all having come at once: a `Ran`, or the error."""
 
-    async def run():
+    async def run() -> list[Ran | BaseException]:
         batcher = Batcher(workers=workers, batch=batch, window_s=0.05, queue=queue, metrics=Metrics())
         found = await asyncio.gather(*(batcher.run(work, timeout_s) for work in works), return_exceptions=True)
         assert (batcher.rows, batcher._waiting) == (0, {})
@@ -48,7 +55,7 @@ def test_requests_for_one_member_are_one_call_with_the_bits_of_that_call(
 
 @pytest.mark.parametrize("parameters", [{"members": "2,0"}, {"mean": True}, {"until": 0.15}])
 def test_what_members_say_together_is_shared_out_by_sample(
-    direct: LoadedEnsemble, images: NDArray[np.float32], parameters
+    direct: LoadedEnsemble, images: NDArray[np.float32], parameters: dict[str, Any]
 ) -> None:
     works = [work_of(direct, {"image": images[at : at + 2]}, **parameters) for at in (0, 2, 4)]
     found = gathered(works)
@@ -87,7 +94,7 @@ def test_a_request_whose_time_is_over_is_refused_and_leaves_the_queue(
 
 
 def test_a_client_that_goes_takes_its_request_along(direct: LoadedEnsemble, images: NDArray[np.float32]) -> None:
-    async def run():
+    async def run() -> Ran:
         batcher = Batcher(workers=1, batch=32, window_s=0.2, queue=100, metrics=Metrics())
         going = asyncio.ensure_future(batcher.run(work_of(direct, {"image": images[:2]}, member=0)))
         staying = asyncio.ensure_future(batcher.run(work_of(direct, {"image": images[2:3]}, member=0)))
@@ -123,7 +130,7 @@ def test_a_fault_of_the_runtime_is_told_to_everybody_who_waited(
     class Broken:
         signature, members = direct.signature, direct.members
 
-        def outputs(self, member, inputs) -> Never:
+        def outputs(self, member: int, inputs: Any) -> Never:
             raise MemoryError("no memory")
 
     found = gathered([work_of(Broken(), {"image": images[:1]}, member=0) for _ in range(2)])

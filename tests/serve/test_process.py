@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from bundles import edit_manifest
 from numpy.typing import NDArray
-from serving import Started
+from serving import Process, Started
 from shared import Built
 
 from hnexport.bundle.manifest import read_identified
@@ -81,7 +81,7 @@ def await_answers(found: list, failed: list, count: int) -> None:
     raise AssertionError(f"{len(found)} answers, awaited {count}")
 
 
-def await_metric(service, text: str) -> None:
+def await_metric(service: Process, text: str) -> None:
     for _ in range(PATIENCE):
         if text in service.get("/metrics").text:
             return

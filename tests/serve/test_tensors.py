@@ -1,6 +1,7 @@
 """Tensors in JSON and in bytes."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,7 +61,9 @@ def test_what_json_cannot_say_is_null_and_null_is_nan() -> None:
         ([1], None, [1], "datatype must be one of"),
     ],
 )
-def test_other_numbers_than_the_datatypes_are_refused(data, datatype: str | None, shape, said: str) -> None:
+def test_other_numbers_than_the_datatypes_are_refused(
+    data: Any, datatype: str | None, shape: list[int], said: str
+) -> None:
     with pytest.raises(RefusedError, match=said) as refused:
         from_json(data, datatype, shape, "x")
     assert refused.value.status == 400
@@ -74,6 +77,6 @@ def test_bytes_of_another_size_and_bools_that_are_none_are_refused() -> None:
 
 
 @pytest.mark.parametrize("shape", [None, 3, [1.0], [True], [-1], [2**40], [1] * 20, ["1"], [2**31, 2**31, 0]])
-def test_a_shape_is_a_list_of_sizes(shape) -> None:
+def test_a_shape_is_a_list_of_sizes(shape: Any) -> None:
     with pytest.raises(RefusedError):
         shape_of(shape, "x")

@@ -7,8 +7,10 @@ PYTHON = {
     "docs/explanation/int8.md": {
         "from hnexport.runtime import load": "needs the graphs of `hnexport tune --precision int8`; tests/runtime runs it",
     },
-    "docs/explanation/speed.md": {
+    "docs/explanation/plain-speed.md": {
         "from hnexport.runtime import load, share_threads": "once in a process; tests/runtime/test_shares.py runs it",
+    },
+    "docs/explanation/speed.md": {
         "from hnexport.runtime import load\n\n\ndef memory": "measures a process of its own, on Linux",
     },
     "docs/howto/from.md": {
@@ -21,7 +23,12 @@ PYTHON = {
     "docs/howto/serve.md": {
         "import tritonclient.http": "needs a server; tests/serve/test_process.py asks one with the same client",
     },
-    "docs/howto/triton.md": {"import numpy as np\nimport tritonclient": "needs a server; `make triton-test` has one"},
+    "docs/runtimes/triton.md": {
+        "import numpy as np\nimport tritonclient": "needs a server; `make triton-test` has one"
+    },
+    "docs/runtimes/onnxruntime-python.md": {
+        'options = {"use_tf32"': "needs a GPU; tests/runtime/test_cuda.py loads with the same option",
+    },
     "tests/data/README.md": {"network = WideResNetSpec": "what hnexport 0.1.0 ran, years ago; never made again"},
     "tools/packaging/runtime/README.md": {
         "from hnexport.runtime import load": "for a reader's own bundle; tests/distributions runs the wheel"
@@ -39,7 +46,7 @@ COMMANDS = {
         "hnexport tune bundles/digits": "the bundle of `make digits`; tests/tune/test_int8.py",
         "hnexport member bundles/digits": "the bundle of `make digits`; tests/member/test_int8.py",
     },
-    "docs/explanation/parity.md": {
+    "docs/howto/verify.md": {
         "hnexport verify BUNDLE --members 2,3,7 --provider cuda": "needs a GPU; tests/parity/test_cuda.py",
         "hnexport verify model_simplified.onnx": "the reader's own file; tests/parity/test_verify_file.py",
         "hnexport verify BUNDLE --outputs FOLDER": "needs another runtime's outputs; tests/parity/test_foreign.py",
@@ -56,6 +63,9 @@ COMMANDS = {
         "hnexport evaluate BUNDLE DATA --runtimes all --from": "the reader's own code; tests/cli/test_evaluate_from.py",
         "hnexport evaluate BUNDLE DATA --precision": "after `hnexport tune`; tests/evaluate/test_precisions.py",
         "hnexport bench BUNDLE --json": "minutes; tests/bench runs small ones",
+    },
+    "docs/howto/fewer-bits.md": {
+        "hnexport build --checkpoint digits.safetensors": "the checkpoint of train_digits.py; tests/cli/test_bases.py"
     },
     "docs/howto/from.md": {
         "hnexport build --from train.py:make": "the reader's own code; tests/cli/test_build_from.py",
@@ -77,9 +87,6 @@ COMMANDS = {
     "docs/howto/web.md": {
         "hnexport deploy web bundles/wrn-28-10-hypernet-10 --serve": "never ends; tests/deploy/test_server.py"
     },
-    "docs/reference/bundle.md": {
-        "hnexport build --checkpoint digits.safetensors": "the checkpoint of examples/train_digits.py; tests/cli/test_bases.py"
-    },
 }
 """Commands of hnexport that are parsed, with all their options, not run."""
 
@@ -90,6 +97,7 @@ LATER = (
 """Commands that take seconds: run by `make docs-test` (HNEXPORT_DOCS=1), parsed in `make test`."""
 
 PROGRAMS = {
+    "build/picture": "what CMake builds: `make runtimes-test`",
     "build/predict": "what CMake builds: `make runtimes-check`",
     "cmake": "needs a compiler and a runtime's libraries: `make runtimes-check`",
     "curl": "needs a server: tests/serve",
@@ -97,6 +105,7 @@ PROGRAMS = {
     "git": "changes a repository",
     "kubectl": "needs Kubernetes",
     "make": "the targets exist",
+    "mlflow": "needs MLflow: `make runtimes`",
     "node": "needs npm's packages: `make runtimes-check`",
     "npm": "needs npm's registry",
     "pip": "needs an index; the extras exist",
@@ -107,7 +116,8 @@ PROGRAMS = {
 """Other programs, which are not run: what is held against the repository instead, or who runs them."""
 
 LANGUAGES = {
-    "cpp": "docs/runtimes/index.md: an excerpt that a reader fits into a program",
+    "{toctree}": "for Sphinx: `make docs`",
+    "cpp": "a part of an example, word for word",
     "js": "parsed by Node.js, where the machine has it",
     "json": "parsed, and read as what it shows",
     "python": "run, or compiled where the table above says so",

@@ -4,24 +4,27 @@ import io
 import struct
 import zlib
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from hnexport import images
+from hnexport.images import ImageBatch
 from hnexport.networks.wide_resnet.family import image_input
 from hnexport.networks.wide_resnet.spec import ImageLayout, ImageSpec, PipelineSpec, PreprocessSpec, WideResNetSpec
 from hnexport.spec.usage import Normalisation
 
 
-def read_images(paths, spec, **options):
+def read_images(paths: list[Any], spec: PipelineSpec, **options: Any) -> ImageBatch:
     """`hnexport.images.read_images` for the image input of a pipeline, one of float32 trained on `pixel / 255`."""
     image = image_input(spec)
     plain = None if image.tensor.dtype == "uint8" else Normalisation()
     return images.read_images(paths, replace(image, normalisation=plain), **options)
 
 
-def pixels_spec(height=6, width=9, channels=3):
+def pixels_spec(height: int = 6, width: int = 9, channels: int = 3) -> PipelineSpec:
     """A graph that takes the pixels themselves: uint8 [batch, height, width, channel]."""
     return PipelineSpec(
         network=WideResNetSpec(
@@ -33,10 +36,10 @@ def pixels_spec(height=6, width=9, channels=3):
     )
 
 
-def png(values, *, bits, colour, chunks=b""):
+def png(values: Any, *, bits: int, colour: int, chunks: bytes | list[Any] = b"") -> bytes:
     """A PNG written by hand from rows of big-endian samples; `colour` is the type of the PNG specification."""
 
-    def chunk(name, data):
+    def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     height, width = values.shape[:2]
@@ -50,7 +53,7 @@ def png(values, *, bits, colour, chunks=b""):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
-def tiff(values, *, photometric, extra=None):
+def tiff(values: NDArray[Any] | NDArray[np.unsignedinteger], *, photometric: int, extra: int | None = None) -> Any:
     """An uncompressed little-endian TIFF written by hand, uint8 or uint16 `[height, width, sample]`.
 
     `photometric` is 1 for grey, 2 for RGB; `extra` 1 for an alpha that the colours are multiplied with, 2 for another.
@@ -77,14 +80,14 @@ def tiff(values, *, photometric, extra=None):
     return start + ifd + bytes(4) + bits + values.astype(values.dtype.newbyteorder("<")).tobytes()
 
 
-def encoded(picture, kind, **options):
+def encoded(picture: Image, kind: str, **options: Any) -> bytes:
     """The bytes of a file. (A copy is saved: Pillow leaves settings of one format on what it saved.)"""
     stream = io.BytesIO()
     picture.copy().save(stream, kind, **options)
     return stream.getvalue()
 
 
-def seeds(size=(32, 32)):
+def seeds(size: tuple[int, int] = (32, 32)) -> dict[Any, Any]:
     """A whole file of each kind, small."""
     random = np.random.default_rng(7)
     width, height = size
@@ -93,7 +96,7 @@ def seeds(size=(32, 32)):
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 3, "text"
 
-    def several():
+    def several() -> dict[Any, Any]:
         return {"save_all": True, "append_images": [picture.rotate(90), picture.rotate(180)]}
 
     array = io.BytesIO()

@@ -4,9 +4,10 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from excerpts import example_of
+from page_tables import COMMANDS, LATER, PYTHON
 from pages.blocks import ROOT, Block, blocks, pages
 from pages.commands import Command, commands
-from page_tables import COMMANDS, LATER, PYTHON
 
 EVERYTHING = os.environ.get("HNEXPORT_DOCS") == "1"
 TUTORIALS = tuple(sorted((ROOT / "docs/tutorials").glob("*.md")))
@@ -34,12 +35,12 @@ def entry(table: Mapping[str, Mapping[str, str]], page: str, text: str) -> str |
 
 def runs(block: Block) -> bool:
     """Whether a Python block is run."""
-    return entry(PYTHON, block.page, block.code) is None
+    return example_of(block) is None and entry(PYTHON, block.page, block.code) is None
 
 
 def run_commands(block: Block) -> Iterator[Command]:
     """The commands of a block that are run: those of hnexport, but for what a table names."""
-    for command in commands(block):
+    for command in commands(block) if block.language == "sh" else ():
         later = command.text.startswith(LATER) and not EVERYTHING
         if command.program == "hnexport" and not later and entry(COMMANDS, block.page, command.text) is None:
             yield command

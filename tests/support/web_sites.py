@@ -3,13 +3,29 @@
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Protocol, TypeAlias
 
 ROOT = Path(__file__).parents[2]
 HERE = ROOT / "tests" / "web"
 PACKAGES = HERE / "node_modules"
+
+Page: TypeAlias = Any
+"""A page of Playwright, which only the extra `browser` brings."""
+
+
+class OpenPage(Protocol):
+    """Open an address in a fresh browser context, whose options are Playwright's; `before` sees the page first."""
+
+    def __call__(self, address: str, *, before: Callable[[Page], object] | None = None, **options: Any) -> Page: ...
+
+
+class Node(Protocol):
+    """Run a script of `tests/web` in Node; what it prints."""
+
+    def __call__(self, script: str, *arguments: object) -> str: ...
 
 
 @contextmanager

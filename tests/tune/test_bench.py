@@ -14,13 +14,13 @@ from hnexport.tune import tune
 
 
 @pytest.fixture
-def task(wide: Built, tmp_path: Path):
+def task(wide: Built, tmp_path: Path) -> BenchTask:
     tune(wide.path)
     return BenchTask(bundle=wide.path, manifest=wide.manifest, plain=tmp_path, member=2, provider="cpu", threads=1)
 
 
 @pytest.mark.parametrize("name", ["folded", "folded-resident"])
-def test_a_contender_computes_the_member_that_is_timed(name: str, task) -> None:
+def test_a_contender_computes_the_member_that_is_timed(name: str, task: BenchTask) -> None:
     golden = read_golden(task.bundle)
     loaded = CONTENDERS[name].load(task)
     for _ in range(2):  # the second time in memory that the first one used
@@ -30,7 +30,7 @@ def test_a_contender_computes_the_member_that_is_timed(name: str, task) -> None:
 
 
 @pytest.mark.parametrize("name", ["ensemble-folded", "ensemble-materialised"])
-def test_an_ensemble_contender_computes_every_member(name: str, task) -> None:
+def test_an_ensemble_contender_computes_every_member(name: str, task: BenchTask) -> None:
     inputs = read_golden(task.bundle).inputs
     found = CONTENDERS[name].load(task).run(inputs)
     expected = load(task.bundle, provider="cpu", strategy="generated").predict_mean(inputs)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,6 +11,7 @@ import onnxruntime
 import pytest
 from click.testing import CliRunner
 from fixture_types import MakeSpec, MakeTensors
+from numpy.typing import NDArray
 from shared import Built
 
 from hnexport.bench.plain import write_plain
@@ -28,7 +30,7 @@ from hnexport.tune import halve
 LIMIT = tolerances.TOLERANCES[tolerances.Precision.FLOAT16].relative_l2
 
 
-def largest_error(logits, reference):
+def largest_error(logits: NDArray[np.generic], reference: Any) -> float:
     return float((np.linalg.norm(logits - reference, axis=-1) / np.linalg.norm(reference, axis=-1)).max())
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,7 +24,7 @@ MEMBERS, LAYERS = 3, 14  # ten convolutions and the output's, and three batch no
 
 
 @pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory, built: Built):
+def samples(tmp_path_factory: pytest.TempPathFactory, built: Built) -> Path:
     """48 images, and for each the class that member 0 says."""
     path = tmp_path_factory.mktemp("samples") / "images.npz"
     shape = built.manifest.signature.inputs[0].shape[1:]
@@ -34,18 +35,18 @@ def samples(tmp_path_factory: pytest.TempPathFactory, built: Built):
 
 
 @pytest.fixture
-def options():
+def options() -> Int8Options:
     return Int8Options(samples=32)
 
 
-def integers(path):
+def integers(path: Path) -> list[Any]:
     """The weights that compute in int8."""
     network = onnx.load(path / INT8_NETWORK_FILE, load_external_data=False).graph
     held = [tensor.name for tensor in network.initializer if tensor.data_type == onnx.TensorProto.INT8]
     return [name for name in held if name.endswith("/weights")]
 
 
-def test_every_member_in_int8_answers_nearly_as_in_float32(built: Built, samples, options) -> None:
+def test_every_member_in_int8_answers_nearly_as_in_float32(built: Built, samples: Path, options: Int8Options) -> None:
     made = quantised(built.path, samples, options=options)
     assert [item.passed for item in made.parity.comparisons] == [True] * MEMBERS
     assert made.report.levels == pytest.approx(0.5, abs=1e-3)
@@ -61,7 +62,9 @@ def test_every_member_in_int8_answers_nearly_as_in_float32(built: Built, samples
     assert repr(found).endswith("materialised, int8>")
 
 
-def test_each_member_is_rounded_by_its_own_ranges_and_weights(built: Built, samples, options) -> None:
+def test_each_member_is_rounded_by_its_own_ranges_and_weights(
+    built: Built, samples: Path, options: Int8Options
+) -> None:
     quantised(built.path, samples, options=options)
     found = load(built.path, precision="int8", resident_members=1)
     images = np.load(samples)["image"][:2]
@@ -72,7 +75,7 @@ def test_each_member_is_rounded_by_its_own_ranges_and_weights(built: Built, samp
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_members_in_int8_are_asked_one_after_the_other_whatever_the_batch(
-    engine: str, built: Built, samples, options
+    engine: str, built: Built, samples: Path, options: Int8Options
 ) -> None:
     quantised(built.path, samples, options=options)
     ensemble = load(built.path, precision="int8", engine=engine)
@@ -91,7 +94,7 @@ def test_members_in_int8_are_asked_one_after_the_other_whatever_the_batch(
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_an_ensemble_that_was_loaded_before_another_tuning_stays_what_it_was(
-    engine: str, built: Built, samples
+    engine: str, built: Built, samples: Path
 ) -> None:
     """Other layers stay in float32 then: parameters of one tuning do not fit the graph of another."""
     quantised(built.path, samples, options=Int8Options(samples=32, least_decibels=0.0))
@@ -103,7 +106,7 @@ def test_an_ensemble_that_was_loaded_before_another_tuning_stays_what_it_was(
 
 
 def test_openvino_is_refused_where_its_sums_would_leave_their_range(
-    built: Built, samples, options, monkeypatch: pytest.MonkeyPatch
+    built: Built, samples: Path, options: Int8Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seen with ONEDNN_MAX_CPU_ISA=AVX2, which leaves VNNI out: outputs of a transformer are off by a third."""
     quantised(built.path, samples, options=options)
@@ -112,7 +115,7 @@ def test_openvino_is_refused_where_its_sums_would_leave_their_range(
         load(built.path, precision="int8", engine="openvino")
 
 
-def test_a_layer_that_loses_too_much_stays_in_float32_and_is_named(built: Built, samples) -> None:
+def test_a_layer_that_loses_too_much_stays_in_float32_and_is_named(built: Built, samples: Path) -> None:
     every = quantised(built.path, samples, options=Int8Options(samples=32, least_decibels=0.0))
     assert not every.report.kept
     made = quantised(built.path, samples, options=Int8Options(samples=32, least_decibels=36.0))
@@ -125,7 +128,7 @@ def test_a_layer_that_loses_too_much_stays_in_float32_and_is_named(built: Built,
         quantised(built.path, samples, options=Int8Options(samples=32, least_decibels=200.0))
 
 
-def test_what_costs_more_than_the_budget_is_not_cached(built: Built, samples) -> None:
+def test_what_costs_more_than_the_budget_is_not_cached(built: Built, samples: Path) -> None:
     for budget, said in (
         (
             Budget(agreement=1.01),
@@ -138,7 +141,7 @@ def test_what_costs_more_than_the_budget_is_not_cached(built: Built, samples) ->
     assert not int8_entry(built.manifest).is_whole()
 
 
-def test_a_drop_of_accuracy_needs_labels_or_is_refused(built: Built, samples, tmp_path: Path) -> None:
+def test_a_drop_of_accuracy_needs_labels_or_is_refused(built: Built, samples: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", np.load(samples)["image"])
     with pytest.raises(RuntimeInputError):
         quantised(
@@ -173,13 +176,13 @@ def test_without_graphs_the_runtime_says_how_to_make_them(built: Built) -> None:
     ],
     ids=str,
 )
-def test_what_does_not_go_with_int8_is_refused(built: Built, given, said: str) -> None:
+def test_what_does_not_go_with_int8_is_refused(built: Built, given: dict[str, Any], said: str) -> None:
     with pytest.raises(RuntimeInputError, match=said):
         load(built.path, precision="int8", **given)
 
 
 def test_a_network_that_computes_something_else_than_when_it_was_tuned_is_refused(
-    built: Built, samples, options
+    built: Built, samples: Path, options: Int8Options
 ) -> None:
     made = quantised(built.path, samples, options=options)
     held = dict(np.load(made.path / INT8_SAMPLES_FILE))
@@ -199,7 +202,7 @@ def test_a_network_that_computes_something_else_than_when_it_was_tuned_is_refuse
         load(built.path, precision="int8")
 
 
-def test_the_command_tells_what_int8_changes_and_stays_silent_in_json(built: Built, samples) -> None:
+def test_the_command_tells_what_int8_changes_and_stays_silent_in_json(built: Built, samples: Path) -> None:
     arguments = ["tune", str(built.path), "--precision", "int8", "--calibration", str(samples), "--samples", "32"]
     done = CliRunner().invoke(cli, [*arguments, "--min-agreement", "0.5"])
     assert done.exit_code == 0, done.output
@@ -247,7 +250,7 @@ def test_lists_of_modules_compute_in_int8_too(kind: str, tmp_path: Path) -> None
         assert 0 < np.linalg.norm(outputs[name] - value) < 0.05 * np.linalg.norm(value)
 
 
-def test_openvino_computes_the_same_members_in_int8(built: Built, samples, options) -> None:
+def test_openvino_computes_the_same_members_in_int8(built: Built, samples: Path, options: Int8Options) -> None:
     quantised(built.path, samples, options=options)
     images = np.load(samples)["image"]
     exact = load(built.path, provider="cpu")

@@ -1,5 +1,6 @@
 """Int8 of networks of which some parts cannot compute in it: these stay as they are, and the rest is rounded."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import onnx
 import pytest
 import torch
 from ensembles import seeded
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,7 +20,7 @@ from hnexport.quantise.options import Int8Options
 from hnexport.quantise.parts import split
 from hnexport.runtime import load
 from hnexport.runtime.int8 import INT8_NETWORK_FILE
-from hnexport.tune.int8 import quantised
+from hnexport.tune.int8 import Int8Bundle, quantised
 
 
 class Odd(nn.Module):
@@ -50,7 +52,9 @@ class Circular(nn.Module):
         return F.relu(self.conv(image)).mean((2, 3))
 
 
-def made(make, shape, folder):
+def made(
+    make: Callable[[], Odd] | Callable[[], Circular], shape: tuple[int, ...], folder: Path
+) -> tuple[Path, Int8Bundle, NDArray[np.floating]]:
     """A bundle of two such modules, tuned, and its samples."""
     ensemble = Ensemble.from_modules(seeded(make, 2), example_inputs=torch.randn(2, *shape))
     build(ensemble, folder / "bundle", options=BuildOptions(formats=(Format.ONNX,)))
@@ -61,26 +65,30 @@ def made(make, shape, folder):
 
 
 @pytest.fixture(scope="module")
-def odd(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module):
+def odd(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytest.MonkeyPatch
+) -> tuple[Path, Int8Bundle, NDArray[np.floating]]:
     folder = tmp_path_factory.mktemp("odd")
     monkeypatch_module.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     return made(Odd, (6,), folder)
 
 
 @pytest.fixture(scope="module")
-def monkeypatch_module():
+def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         yield patch
 
 
 @pytest.fixture(autouse=True)
-def home(odd, monkeypatch: pytest.MonkeyPatch) -> None:
+def home(odd: tuple[Path, Int8Bundle, NDArray[np.floating]], monkeypatch: pytest.MonkeyPatch) -> None:
     """The cache that the bundle was tuned in."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(odd[0].parent / "cache"))
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_every_output_is_nearly_that_of_float32(engine: str, odd) -> None:
+def test_every_output_is_nearly_that_of_float32(
+    engine: str, odd: tuple[Path, Int8Bundle, NDArray[np.floating]]
+) -> None:
     bundle, _, samples = odd
     exact, found = load(bundle, provider="cpu"), load(bundle, precision="int8", engine=engine)
     for member in range(2):
@@ -90,14 +98,16 @@ def test_every_output_is_nearly_that_of_float32(engine: str, odd) -> None:
             assert np.linalg.norm(given[name] - value) < 0.05 * np.linalg.norm(value), name
 
 
-def test_a_bias_that_is_none_of_the_channels_leaves_its_layer_in_float32(odd) -> None:
+def test_a_bias_that_is_none_of_the_channels_leaves_its_layer_in_float32(
+    odd: tuple[Path, Int8Bundle, NDArray[np.floating]],
+) -> None:
     _, tuned, _ = odd
     network = onnx.load(tuned.path / INT8_NETWORK_FILE, load_external_data=False).graph
     assert tuned.report.layers == 2
     assert {tensor.name for tensor in network.initializer} >= {"factor", "row"}
 
 
-def test_samples_that_are_sorted_are_no_view(odd) -> None:
+def test_samples_that_are_sorted_are_no_view(odd: tuple[Path, Int8Bundle, NDArray[np.floating]]) -> None:
     bundle, _, _ = odd
     assert any(node.op_type == "Gather" for node in split(bundle, read_manifest(bundle)).network.graph.node)
 

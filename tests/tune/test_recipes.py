@@ -1,6 +1,7 @@
 """Kernels that a recipe generates are folded, whatever stands beside them; the guard stays."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from hnexport.runtime.folded import FoldedNetwork
 from hnexport.tune.make import tune
 
 
-def ensemble(*rules, **settings):
+def ensemble(*rules: Any, **settings: Any) -> Ensemble:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         body = [nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU()]
@@ -25,7 +26,7 @@ def ensemble(*rules, **settings):
     return Ensemble.from_recipe(network, recipe, members=2, example_inputs=torch.zeros(1, 3, 8, 8))
 
 
-def built(made, folder):
+def built(made: Ensemble, folder: Path) -> Path:
     return build(made, folder / "bundle", options=BuildOptions(formats=(Format.ONNX,))).path
 
 
@@ -38,7 +39,7 @@ FOLDED = {
 
 
 @pytest.mark.parametrize(("rules", "settings"), FOLDED.values(), ids=FOLDED.keys())
-def test_generated_kernels_are_folded(rules, settings, tmp_path: Path) -> None:
+def test_generated_kernels_are_folded(rules: tuple[Any, ...], settings: dict[str, Any], tmp_path: Path) -> None:
     made = ensemble(*rules, **settings)
     bundle = built(made, tmp_path)
     folded = tune(bundle).path
@@ -58,6 +59,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("rule", "settings", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_folded_is_said(rule: tuple[str, str], settings, message: str, tmp_path: Path) -> None:
+def test_what_cannot_be_folded_is_said(
+    rule: tuple[str, str], settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
     with pytest.raises(TuneError, match=f"sequential-2 cannot be folded: {message}"):
         tune(built(ensemble(rule, ("*", "shared"), **settings), tmp_path))

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hnexport.bundle import Format
 from hnexport.errors import BundleError, ProviderError, RuntimeInputError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, WideResNetSpec
-from hnexport.runtime import Strategy, load, loading
+from hnexport.runtime import LoadedEnsemble, Strategy, load, loading
 from hnexport.runtime.tuned import find_tuned
 from hnexport.tune import tune
 
@@ -32,7 +33,7 @@ MEMBER_WEIGHTS = (
 )
 
 
-def load_folded(bundle, **options):
+def load_folded(bundle: Path, **options: str | int | bool) -> LoadedEnsemble:
     return load(bundle, provider="cpu", strategy="folded", **options)
 
 
@@ -68,7 +69,7 @@ def test_one_resident_member_gives_the_same_bits_in_any_order_and_from_any_threa
     ensemble = load_folded(wide.path, resident_members=1)
     wrong = []
 
-    def work(seed) -> None:
+    def work(seed: int) -> None:
         members = np.random.default_rng(seed).integers(3, size=50).tolist()
         wrong.extend(m for m in members if not np.array_equal(ensemble.predict(IMAGES, member=m), expected[m]))
 

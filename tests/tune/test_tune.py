@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,6 +13,7 @@ import onnxruntime
 import pytest
 from bundles import spec_of
 from fixture_types import MakeTensors
+from numpy.typing import NDArray
 from onnx import numpy_helper
 from shared import Built, build_once
 
@@ -99,24 +101,24 @@ def test_another_version_processor_or_bundle_does_not_get_it(
         caplog.clear()
 
 
-def flip(path, place) -> None:
+def flip(path: Any, place: int) -> None:
     data = bytearray(path.read_bytes())
     data[place] ^= 0x40
     path.write_bytes(data)
 
 
-def scale_embedding(path) -> None:
+def scale_embedding(path: Any) -> None:
     model = onnx.load(path, load_external_data=False)
     tensor = next(one for one in model.graph.initializer if "embedding" in one.name)
     tensor.CopyFrom(numpy_helper.from_array(1.5 * numpy_helper.to_array(tensor), tensor.name))
     path.write_bytes(model.SerializeToString())
 
 
-def edit_record(path, **changes) -> None:
+def edit_record(path: Any, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def become_fifo(path) -> None:
+def become_fifo(path: Any) -> None:
     path.unlink()
     os.mkfifo(path)
 
@@ -151,7 +153,7 @@ def test_a_graph_that_differs_is_not_cached(wide: Built, monkeypatch: pytest.Mon
     """One kernel element in the wrong place must not reach the cache."""
     from hnexport.tune import fold
 
-    def swapped(basis, order):
+    def swapped(basis: Any, order: Any) -> NDArray[np.floating]:
         moved = order.copy()
         moved.reshape(-1)[[0, 5]] = moved.reshape(-1)[[5, 0]]
         return PERMUTED(basis, moved)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from web_sites import HERE, PACKAGES, ROOT
+from web_sites import HERE, PACKAGES, ROOT, Node, OpenPage, Page
 
 UNPACKED = PACKAGES / ".chromium"
 SOURCES = ROOT / "examples" / "web"
@@ -45,11 +45,12 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture
-def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
+def open_page(chromium: Any) -> Iterator[OpenPage]:
     """Opens an address in a fresh browser context; a message in the console, or a fault of the page, fails the test."""
-    contexts, wrong = [], []
+    contexts: list[Any] = []
+    wrong: list[str] = []
 
-    def open_it(address: str, *, before: Callable[[Any], None] | None = None, **options: Any) -> Any:
+    def open_it(address: str, *, before: Callable[[Page], object] | None = None, **options: Any) -> Page:
         context = chromium.new_context(**{"viewport": {"width": 1100, "height": 900}, **options})
         contexts.append(context)
         context.set_default_timeout(120_000)
@@ -79,7 +80,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def node(compiled: Path) -> Callable[..., str]:
+def node(compiled: Path) -> Node:
     """Runs a script of this folder in Node, with the compiled modules as `$COMPILED`; what it prints."""
 
     def run(script: str, *arguments: object) -> str:

@@ -2,12 +2,16 @@
 
 import filecmp
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
-from written import written
+from web_sites import Node
+from written import Written, written
 
 from hnexport.rows import row_errors
 from hnexport.runtime import load
@@ -20,28 +24,28 @@ KINDS = ("hypernet", "batch-ensemble", "pixels", "list of encoders", "list of GR
 LIMIT = 1e-5
 
 
-def array(tensor, shape=None):
+def array(tensor: Any, shape: tuple[int, ...] | None = None) -> np.ndarray[Any, Any]:
     values = [float(one) for one in tensor["data"]]
     return np.array(values).reshape(shape or tensor["shape"])
 
 
 @pytest.fixture(scope="module", params=["onnxruntime-node", "onnxruntime-web"])
-def runtime(request: pytest.FixtureRequest):
+def runtime(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def answers(request: pytest.FixtureRequest, runtime, node):
+def answers(request: pytest.FixtureRequest, runtime: str, node: Node) -> tuple[Written, Any]:
     files = written(request.param)
     return files, json.loads(node("module.mjs", runtime, files.folder))
 
 
-def test_every_member_is_right_on_the_golden_samples(answers) -> None:
+def test_every_member_is_right_on_the_golden_samples(answers: tuple[Written, Any]) -> None:
     _, found = answers
     assert 0 < found["worst"] <= LIMIT
 
 
-def test_members_together_are_what_the_runtime_says(answers) -> None:
+def test_members_together_are_what_the_runtime_says(answers: tuple[Written, Any]) -> None:
     from hnexport.bundle.golden import read_golden
 
     files, found = answers
@@ -63,7 +67,7 @@ def test_members_together_are_what_the_runtime_says(answers) -> None:
         assert np.allclose(array(said["mutualInformation"]), own.mutual_information, atol=1e-4)
 
 
-def test_members_that_are_asked_for_at_once_keep_their_own_answers(answers) -> None:
+def test_members_that_are_asked_for_at_once_keep_their_own_answers(answers: tuple[Written, Any]) -> None:
     files, found = answers
     for output in files.signature.outputs:
         said = found["mean"][output.name]
@@ -72,7 +76,7 @@ def test_members_that_are_asked_for_at_once_keep_their_own_answers(answers) -> N
         assert np.allclose(array(found["last"][output.name]), stacked[-1], atol=1e-6, rtol=1e-6)
 
 
-def test_arrays_that_change_while_a_call_waits_change_no_answer(answers) -> None:
+def test_arrays_that_change_while_a_call_waits_change_no_answer(answers: tuple[Written, Any]) -> None:
     files, found = answers
     for output in files.signature.outputs:
         assert found["overwritten"]["alone"][output.name]["data"] == found["first"][output.name]["data"]
@@ -82,11 +86,11 @@ def test_arrays_that_change_while_a_call_waits_change_no_answer(answers) -> None
         assert said[kind]["data"] == known[kind]["data"][:count]
 
 
-def test_no_more_members_are_kept_than_were_asked_for(answers) -> None:
+def test_no_more_members_are_kept_than_were_asked_for(answers: tuple[Written, Any]) -> None:
     assert len(answers[1]["resident"]) == 2
 
 
-def test_what_cannot_be_answered_is_refused_in_words(answers) -> None:
+def test_what_cannot_be_answered_is_refused_in_words(answers: tuple[Written, Any]) -> None:
     files, found = answers
     name = files.signature.inputs[0].name
     existing = f"this ensemble has members 0 to {files.members - 1}"
@@ -105,8 +109,8 @@ def test_what_cannot_be_answered_is_refused_in_words(answers) -> None:
 
 
 @pytest.fixture(scope="module")
-def numbers(node, tmp_path_factory: pytest.TempPathFactory):
-    def run(summaries=(), pictures=()):
+def numbers(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    def run(summaries: tuple[()] = (), pictures: tuple[()] = ()) -> Any:
         jobs = tmp_path_factory.mktemp("jobs") / "jobs.json"
         jobs.write_text(json.dumps({"summaries": list(summaries), "pictures": list(pictures)}))
         return json.loads(node("numbers.mjs", jobs))
@@ -126,7 +130,9 @@ LOGITS = {
 
 
 @pytest.mark.parametrize(("logits", "axis"), LOGITS.values(), ids=LOGITS.keys())
-def test_uncertainty_is_pythons_to_the_last_digits(numbers, logits, axis) -> None:
+def test_uncertainty_is_pythons_to_the_last_digits(
+    numbers: Callable[..., Any], logits: NDArray[Any], axis: int
+) -> None:
     logits = logits.astype(np.float32)
     job = {"kind": "logits", "axis": axis, "shape": logits.shape[1:]}
     members = [[str(one) if np.isinf(one) else float(one) for one in member.ravel()] for member in logits]
@@ -145,7 +151,7 @@ def test_uncertainty_is_pythons_to_the_last_digits(numbers, logits, axis) -> Non
         assert np.allclose(np.array(found[name], float), exact.ravel(), rtol=1e-10, atol=1e-12), name
 
 
-def test_a_sample_with_nan_spoils_only_itself(numbers) -> None:
+def test_a_sample_with_nan_spoils_only_itself(numbers: Callable[..., Any]) -> None:
     logits = np.array([[[0.0, 1.0], [np.nan, 1.0]], [[1.0, 0.0], [0.0, 1.0]]])
     job = {"kind": "logits", "axis": 1, "shape": (2, 2)}
     (found,) = numbers([{**job, "members": [[None if np.isnan(x) else x for x in m.ravel()] for m in logits]}])[
@@ -157,7 +163,7 @@ def test_a_sample_with_nan_spoils_only_itself(numbers) -> None:
     assert float(found["predictiveEntropy"][0]) == pytest.approx(np.log(2))
 
 
-def test_values_have_pythons_mean_and_variance(numbers) -> None:
+def test_values_have_pythons_mean_and_variance(numbers: Callable[..., Any]) -> None:
     values = np.random.default_rng(0).normal(size=(3, 2, 4)).astype(np.float32)
     job = {"kind": "value", "axis": None, "shape": (2, 4), "members": [m.ravel().tolist() for m in values]}
     (found,) = numbers([job])["summaries"]
@@ -166,7 +172,7 @@ def test_values_have_pythons_mean_and_variance(numbers) -> None:
     assert np.allclose(found["variance"], expected.variance.ravel(), rtol=1e-12)
 
 
-def test_pictures_are_scaled_as_predict_scales_them(numbers) -> None:
+def test_pictures_are_scaled_as_predict_scales_them(numbers: Callable[..., Any]) -> None:
     random = np.random.default_rng(0)
     sizes = [((32, 32), (8, 8)), ((5, 7), (32, 32)), ((150, 200), (32, 32)), ((33, 8), (8, 33)), ((1, 1), (4, 3)),
              ((64, 8), (8, 8)), ((301, 17), (28, 28)), ((8, 8), (8, 8))]  # fmt: skip
@@ -180,7 +186,7 @@ def test_pictures_are_scaled_as_predict_scales_them(numbers) -> None:
     assert numbers(pictures=jobs)["pictures"] == expected
 
 
-def test_the_shipped_scripts_are_what_the_typescript_compiles_to(compiled) -> None:
+def test_the_shipped_scripts_are_what_the_typescript_compiles_to(compiled: Path) -> None:
     for folder in ("module", "page"):
         names = {path.name for path in (compiled / folder).glob("*.js")}
         assert names == {path.name for path in (SITE / folder).glob("*.js")}

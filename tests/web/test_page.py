@@ -3,13 +3,15 @@
 import io
 import json
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from bundles import saying, small_bundle
 from PIL import Image
-from web_sites import PACKAGES, serving
+from web_sites import PACKAGES, OpenPage, Page, serving
 from written import written
 
 from hnexport.bundle.golden import read_golden
@@ -44,13 +46,13 @@ NAMES = tuple(f"kind {one}" for one in range(10))
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory):
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """It says how its pictures are normalised, and has no class names."""
     return saying(small_bundle("hypernet"), tmp_path_factory.mktemp("saying") / "bundle", normalisation=TRAINED)
 
 
 @pytest.fixture(scope="module")
-def named_bundle(tmp_path_factory: pytest.TempPathFactory):
+def named_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One that says everything."""
     folder = tmp_path_factory.mktemp("named") / "bundle"
     usage = {"normalisation": TRAINED, "class_names": {"logits": NAMES}, "license": "apache-2.0"}
@@ -58,48 +60,48 @@ def named_bundle(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="module")
-def address(bundle):
+def address(bundle: Path) -> Iterator[str]:
     with serving(bundle) as found:
         yield found
 
 
 @pytest.fixture
-def page(open_page, address):
+def page(open_page: OpenPage, address: str) -> Any:
     found = open_page(address + NO_GPU)
     settled(found, 3)
     return found
 
 
-def settled(page, members, cards=1) -> None:
+def settled(page: Any, members: int, cards: int = 1) -> None:
     """Wait until every card shows so many members."""
     page.wait_for_selector("html[data-ready]")
     for card in range(cards):
         page.locator(f".says[data-members='{' '.join(map(str, range(members)))}']").nth(card).wait_for()
 
 
-def chosen(page, members, cards=1) -> None:
+def chosen(page: Any, members: str, cards: int = 1) -> None:
     page.locator(f".says[data-members='{members}']").nth(cards - 1).wait_for()
 
 
-def picture(height=8, width=8, seed=0):
+def picture(height: int = 8, width: int = 8, seed: int = 0) -> Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-def as_png(image, name="picture.png"):
+def as_png(image: Image, name: str = "picture.png") -> dict[Any, Any]:
     content = io.BytesIO()
     image.save(content, "PNG")
     return {"name": name, "mimeType": "image/png", "buffer": content.getvalue()}
 
 
-def give(page, *files) -> None:
+def give(page: Any, *files: object) -> None:
     page.set_input_files("#files", list(files))
 
 
-def card_of(page, name):
+def card_of(page: Any, name: str) -> Any:
     return page.locator("article", has=page.get_by_role("heading", name=name, exact=True))
 
 
-def shares(card):
+def shares(card: Any) -> dict[Any, float]:
     """The mean's bars by class, as numbers."""
     found = {}
     for row in card.locator(".bars .row").all():
@@ -108,7 +110,13 @@ def shares(card):
     return found
 
 
-def expected(bundle, file, tmp_path, members="all", normalisation=None):
+def expected(
+    bundle: Path | Any,
+    file: dict[str, Sequence[object]],
+    tmp_path: Path,
+    members: str | list[Any] = "all",
+    normalisation: Normalisation | None = None,
+) -> Any:
     """What the runtime makes of the same file, in percent; normalised as the bundle says unless another is given."""
     path = tmp_path / file["name"]
     path.write_bytes(file["buffer"])
@@ -118,14 +126,14 @@ def expected(bundle, file, tmp_path, members="all", normalisation=None):
     return 100 * ensemble.predict_mean(images, members=members).probabilities[0]
 
 
-def assert_shown(card, percent, names=None) -> None:
+def assert_shown(card: Any, percent: Any, names: tuple[str, ...] | list[str] | None = None) -> None:
     found = shares(card)
     best = np.argsort(-percent)[:5]
     assert list(found) == [names[one] if names else f"class {one}" for one in best]
     assert np.allclose(list(found.values()), percent[best], atol=0.2)
 
 
-def test_a_sample_is_predicted_at_once_by_every_member(page, address) -> None:
+def test_a_sample_is_predicted_at_once_by_every_member(page: Page, address: str) -> None:
     assert page.title() == "wrn-10-1-hypernet-3 · hnexport"
     assert page.evaluate("crossOriginIsolated") is True
     assert re.match(r"WebAssembly with \d+ threads? · onnxruntime-web 1\.30\.0, 14\.\d MB", page.inner_text("#facts"))
@@ -138,7 +146,7 @@ def test_a_sample_is_predicted_at_once_by_every_member(page, address) -> None:
 
 @pytest.mark.parametrize("kind", ["hypernet", "batch-ensemble", "pixels"])
 @pytest.mark.parametrize("provider", FILES)
-def test_every_member_is_right_on_the_golden_samples(open_page, kind, provider) -> None:
+def test_every_member_is_right_on_the_golden_samples(open_page: OpenPage, kind: str, provider: str) -> None:
     files = written(kind)
     golden = read_golden(files.folder)
     with serving(files.folder, *(() if kind == "pixels" else PLAIN)) as address:
@@ -157,8 +165,8 @@ def test_every_member_is_right_on_the_golden_samples(open_page, kind, provider) 
         assert row_errors(np.array(own).reshape(right.shape), right).max() <= LIMIT
 
 
-def test_members_say_what_the_ensemble_graph_says(open_page, address, bundle) -> None:
-    def give_graph(page) -> None:
+def test_members_say_what_the_ensemble_graph_says(open_page: OpenPage, address: str, bundle: Path) -> None:
+    def give_graph(page: Page) -> None:
         page.route("**/ensemble.onnx", lambda route: route.fulfill(path=bundle / ENSEMBLE_FILE))
 
     page = open_page(f"{address}site.json", before=give_graph)
@@ -184,14 +192,16 @@ def test_members_say_what_the_ensemble_graph_says(open_page, address, bundle) ->
 
 
 @pytest.mark.parametrize("size", [(8, 8), (30, 40), (6, 5), (300, 200)], ids=str)
-def test_an_uploaded_picture_gets_what_predict_says(page, bundle, tmp_path: Path, size) -> None:
+def test_an_uploaded_picture_gets_what_predict_says(
+    page: Page, bundle: Path, tmp_path: Path, size: tuple[int, int]
+) -> None:
     file = as_png(picture(*size))
     give(page, file)
     settled(page, 3, cards=2)
     assert_shown(card_of(page, "picture.png"), expected(bundle, file, tmp_path))
 
 
-def test_several_pictures_and_samples_each_get_a_card(page, bundle, tmp_path: Path) -> None:
+def test_several_pictures_and_samples_each_get_a_card(page: Page, bundle: Path, tmp_path: Path) -> None:
     files = [as_png(picture(seed=seed), f"picture{seed}.png") for seed in range(3)]
     give(page, *files)
     page.get_by_title("Try cat.png").click()
@@ -202,7 +212,7 @@ def test_several_pictures_and_samples_each_get_a_card(page, bundle, tmp_path: Pa
     assert page.locator("article").count() == 4
 
 
-def test_a_picture_is_dropped_and_pasted(page) -> None:
+def test_a_picture_is_dropped_and_pasted(page: Page) -> None:
     for kind, name in (("drop", "dataTransfer"), ("paste", "clipboardData")):
         file = as_png(picture(seed=7), f"{kind}ped.png")
         page.evaluate(
@@ -217,7 +227,7 @@ def test_a_picture_is_dropped_and_pasted(page) -> None:
         card_of(page, file["name"]).wait_for()
 
 
-def test_members_are_switched_with_the_keyboard(page, bundle, tmp_path: Path) -> None:
+def test_members_are_switched_with_the_keyboard(page: Page, bundle: Path, tmp_path: Path) -> None:
     file = as_png(picture())
     give(page, file)
     settled(page, 3, cards=2)
@@ -245,7 +255,7 @@ INVALID = {
 
 
 def test_files_that_are_no_pictures_are_named_and_the_page_goes_on(
-    page, bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Page, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = as_png(picture())
     paths = []
@@ -265,7 +275,7 @@ def test_files_that_are_no_pictures_are_named_and_the_page_goes_on(
     assert page.locator("#errors li").count() == 0
 
 
-def test_members_that_do_not_exist_are_refused_in_words(open_page, address) -> None:
+def test_members_that_do_not_exist_are_refused_in_words(open_page: OpenPage, address: str) -> None:
     page = open_page(f"{address}site.json")
     page.evaluate(LOAD, ["wasm", *FILES["wasm"]])
     for member in ("-1", "3", "2 ** 31", "2 ** 40", "0.5", "NaN"):
@@ -276,11 +286,11 @@ def test_members_that_do_not_exist_are_refused_in_words(open_page, address) -> N
 
 
 @pytest.mark.parametrize("name", ["weights.bin", "network.onnx"])
-def test_a_damaged_file_is_named(open_page, address, bundle, name) -> None:
+def test_a_damaged_file_is_named(open_page: OpenPage, address: str, bundle: Path, name: str) -> None:
     content = bytearray((bundle / name).read_bytes())
     content[len(content) // 2] ^= 1
 
-    def damage(page) -> None:
+    def damage(page: Page) -> None:
         page.route(f"**/bundle/{name}", lambda route: route.fulfill(body=bytes(content)))
 
     page = open_page(address + NO_GPU, before=damage)
@@ -290,7 +300,7 @@ def test_a_damaged_file_is_named(open_page, address, bundle, name) -> None:
 
 
 def test_normalisation_class_names_and_licence_are_what_the_bundle_says(
-    open_page, named_bundle, tmp_path: Path
+    open_page: OpenPage, named_bundle: Path, tmp_path: Path
 ) -> None:
     with serving(named_bundle) as address:
         page = open_page(address + NO_GPU)
@@ -311,7 +321,9 @@ def test_normalisation_class_names_and_licence_are_what_the_bundle_says(
         assert set(first) <= set(NAMES)
 
 
-def test_a_visitor_tries_another_normalisation_and_goes_back(open_page, named_bundle, tmp_path: Path) -> None:
+def test_a_visitor_tries_another_normalisation_and_goes_back(
+    open_page: OpenPage, named_bundle: Path, tmp_path: Path
+) -> None:
     with serving(named_bundle) as address:
         page = open_page(address + NO_GPU)
         settled(page, 3)
@@ -344,7 +356,7 @@ def test_a_visitor_tries_another_normalisation_and_goes_back(open_page, named_bu
 
 
 def test_normalisation_labels_and_samples_are_what_the_command_was_given(
-    open_page, named_bundle, tmp_path: Path
+    open_page: OpenPage, named_bundle: Path, tmp_path: Path
 ) -> None:
     names = [f"sort {one}" for one in range(10)]
     (tmp_path / "labels.txt").write_text("\n".join(names))
@@ -361,7 +373,9 @@ def test_normalisation_labels_and_samples_are_what_the_command_was_given(
         assert_shown(card_of(page, "my own #1.png"), right, names)
 
 
-def test_a_tempered_bundle_says_what_the_runtime_says_of_it(open_page, named_bundle, tmp_path: Path) -> None:
+def test_a_tempered_bundle_says_what_the_runtime_says_of_it(
+    open_page: OpenPage, named_bundle: Path, tmp_path: Path
+) -> None:
     temperature = Temperature(output="logits", value=3.0, rows=100, source=read_identified(named_bundle).digest)
     tempered = tmp_path / "tempered"
     derive_bundle(named_bundle, tempered, temperature, provider="cpu", trust=True)
@@ -385,7 +399,7 @@ def test_a_tempered_bundle_says_what_the_runtime_says_of_it(open_page, named_bun
     assert np.allclose(golden.outputs["logits"] * 3, read_golden(named_bundle).outputs["logits"])
 
 
-def test_pixels_need_no_normalisation(open_page, tmp_path: Path) -> None:
+def test_pixels_need_no_normalisation(open_page: OpenPage, tmp_path: Path) -> None:
     bundle = written("pixels").folder
     with serving(bundle) as address:
         page = open_page(address + NO_GPU)
@@ -397,7 +411,7 @@ def test_pixels_need_no_normalisation(open_page, tmp_path: Path) -> None:
         assert_shown(card_of(page, "picture.png"), expected(bundle, file, tmp_path))
 
 
-def test_a_few_numbers_have_a_form(open_page) -> None:
+def test_a_few_numbers_have_a_form(open_page: OpenPage) -> None:
     files = written("list of GRUs")
     golden, ensemble = read_golden(files.folder), load(files.folder)
     with serving(files.folder) as address:
@@ -422,7 +436,7 @@ def test_a_few_numbers_have_a_form(open_page) -> None:
         assert "series 0 is not a number" in page.locator("#errors li").inner_text()
 
 
-def test_webgpu_is_chosen_and_left_again(open_page, address, bundle, tmp_path: Path) -> None:
+def test_webgpu_is_chosen_and_left_again(open_page: OpenPage, address: str, bundle: Path, tmp_path: Path) -> None:
     page = open_page(f"{address}?provider=webgpu")
     settled(page, 3)
     assert page.inner_text("#facts").startswith("WebGPU · onnxruntime-web")
@@ -435,9 +449,9 @@ def test_webgpu_is_chosen_and_left_again(open_page, address, bundle, tmp_path: P
     settled(page, 3, cards=2)
 
 
-def test_without_the_headers_the_page_works_with_one_thread(open_page, address) -> None:
-    def without(page) -> None:
-        def answer(route) -> None:
+def test_without_the_headers_the_page_works_with_one_thread(open_page: OpenPage, address: str) -> None:
+    def without(page: Page) -> None:
+        def answer(route: Any) -> None:
             response = route.fetch()
             headers = {name: value for name, value in response.headers.items() if "cross-origin" not in name}
             route.fulfill(response=response, headers=headers)
@@ -450,11 +464,11 @@ def test_without_the_headers_the_page_works_with_one_thread(open_page, address) 
     assert page.inner_text("#facts").startswith("WebAssembly with 1 thread (more need the headers COOP and COEP)")
 
 
-def test_several_threads_compute_the_same(open_page, address, bundle, tmp_path: Path) -> None:
+def test_several_threads_compute_the_same(open_page: OpenPage, address: str, bundle: Path, tmp_path: Path) -> None:
     cores = 'Object.defineProperty(navigator, "hardwareConcurrency", { get: () => 8 });\n'
 
-    def on_eight_cores(page) -> None:
-        def answer(route) -> None:
+    def on_eight_cores(page: Page) -> None:
+        def answer(route: Any) -> None:
             response = route.fetch()
             route.fulfill(response=response, body=cores + response.text())
 
@@ -469,7 +483,7 @@ def test_several_threads_compute_the_same(open_page, address, bundle, tmp_path: 
     assert_shown(card_of(page, "picture.png"), expected(bundle, file, tmp_path))
 
 
-def test_nothing_is_loaded_from_elsewhere(open_page, address) -> None:
+def test_nothing_is_loaded_from_elsewhere(open_page: OpenPage, address: str) -> None:
     asked = []
     page = open_page(address + NO_GPU, before=lambda page: page.on("request", lambda one: asked.append(one.url)))
     settled(page, 3)
@@ -479,7 +493,7 @@ def test_nothing_is_loaded_from_elsewhere(open_page, address) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 1100])
-def test_the_page_fits_and_is_accessible(open_page, address, scheme, width) -> None:
+def test_the_page_fits_and_is_accessible(open_page: OpenPage, address: str, scheme: str, width: int) -> None:
     page = open_page(
         address + NO_GPU,
         viewport={"width": width, "height": 800},

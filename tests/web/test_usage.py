@@ -5,13 +5,15 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from bundles import saying, small_bundle
 from PIL import Image
-from web_sites import PACKAGES, ROOT
+from web_sites import PACKAGES, ROOT, Node
 from written import written
 
 from hnexport.bundle.golden import read_golden
@@ -37,10 +39,10 @@ NOTHING = {"normalisation": None, "class_names": {}, "license": None, "assumed":
 
 
 @pytest.fixture(scope="module")
-def module(node, tmp_path_factory: pytest.TempPathFactory):
+def module(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     """Runs jobs in Node; what the module says of each."""
 
-    def run(**jobs):
+    def run(**jobs: Any) -> Any:
         file = tmp_path_factory.mktemp("jobs") / "jobs.json"
         file.write_text(json.dumps(jobs))
         return json.loads(node("usage.mjs", file))
@@ -48,13 +50,13 @@ def module(node, tmp_path_factory: pytest.TempPathFactory):
     return run
 
 
-def manifest_with(kind, **changes):
+def manifest_with(kind: str, **changes: Collection[str] | dict[str, dict[str, object]]) -> str:
     """A bundle's manifest as text, with other fields."""
     value = json.loads((written(kind).folder / MANIFEST_FILE).read_text())
     return json.dumps({**value, **changes})
 
 
-def as_json(image):
+def as_json(image: ImageInput | None) -> dict[Any, Any] | None:
     """What the module says of the input that takes pictures."""
     if image is None:
         return None
@@ -68,7 +70,7 @@ def as_json(image):
     }
 
 
-def test_what_python_writes_is_read(module) -> None:
+def test_what_python_writes_is_read(module: Callable[..., Any]) -> None:
     said = module(manifests=[manifest_with("hypernet", usage=to_json(COMPLETE)), manifest_with("hypernet")])
     complete, nothing = said["manifests"]
     assert complete["usage"] == to_json(COMPLETE)
@@ -107,13 +109,15 @@ STRANGE = {
 
 
 @pytest.fixture(scope="module")
-def refusals(module):
+def refusals(module: Callable[..., Any]) -> dict[Any, Any]:
     said = module(manifests=[manifest_with("hypernet", usage=usage) for usage, _ in STRANGE.values()])
     return dict(zip(STRANGE, said["manifests"], strict=True))
 
 
 @pytest.mark.parametrize("what", STRANGE)
-def test_a_strange_usage_is_refused_with_what_was_expected_as_python_refuses_it(refusals, what, tmp_path: Path) -> None:
+def test_a_strange_usage_is_refused_with_what_was_expected_as_python_refuses_it(
+    refusals: dict[str, Any], what: str, tmp_path: Path
+) -> None:
     usage, message = STRANGE[what]
     (tmp_path / MANIFEST_FILE).write_text(manifest_with("hypernet", usage=usage))
     with pytest.raises(BundleError):
@@ -123,7 +127,7 @@ def test_a_strange_usage_is_refused_with_what_was_expected_as_python_refuses_it(
     assert re.match(expected, refusals[what]["refused"])
 
 
-def test_mean_and_std_that_do_not_fit_the_pictures_are_refused(module) -> None:
+def test_mean_and_std_that_do_not_fit_the_pictures_are_refused(module: Callable[..., Any]) -> None:
     two = {"normalisation": {"mean": [0.5, 0.5], "std": [1]}}
     one, pixels = module(manifests=[manifest_with("hypernet", usage=two), manifest_with("pixels", usage=two)])[
         "manifests"
@@ -132,7 +136,7 @@ def test_mean_and_std_that_do_not_fit_the_pictures_are_refused(module) -> None:
     assert "usage.normalisation: expected nothing, since the graph takes uint8" in pixels["refused"]
 
 
-def test_pictures_are_found_as_python_finds_them(module) -> None:
+def test_pictures_are_found_as_python_finds_them(module: Callable[..., Any]) -> None:
     kinds = ("hypernet", "pixels", "list of CNNs", "list of GRUs", "list of encoders")
     said = module(manifests=[manifest_with(kind) for kind in kinds])["manifests"]
     expected = [as_json(image_input(read_manifest(written(kind).folder))) for kind in kinds]
@@ -140,7 +144,7 @@ def test_pictures_are_found_as_python_finds_them(module) -> None:
     assert [one is None for one in expected] == [False, False, False, True, True]
 
 
-def test_a_picture_that_lies_flat_is_found_by_its_specification(module) -> None:
+def test_a_picture_that_lies_flat_is_found_by_its_specification(module: Callable[..., Any]) -> None:
     value = json.loads(manifest_with("hypernet"))
     value["source"]["spec"]["image_layout"] = "flat-hwc"
     value["inputs"][1]["shape"] = ["batch", 192]
@@ -164,7 +168,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize(("layout", "dtype", "channels"), LAYOUTS.values(), ids=LAYOUTS)
 def test_pictures_become_what_read_images_makes_of_them_bit_for_bit(
-    module, tmp_path: Path, layout, dtype, channels
+    module: Callable[..., Any], tmp_path: Path, layout: ImageLayout, dtype: str, channels: int
 ) -> None:
     height, width = 5, 7
     axes = {"nchw": (channels, height, width), "nhwc": (height, width, channels), "flat-hwc": (channels * 35,)}
@@ -193,7 +197,7 @@ def test_pictures_become_what_read_images_makes_of_them_bit_for_bit(
         assert np.array_equal(np.array(found["data"], right.dtype), right.ravel())
 
 
-def test_pictures_that_do_not_fit_are_refused_in_words(module) -> None:
+def test_pictures_that_do_not_fit_are_refused_in_words(module: Callable[..., Any]) -> None:
     image = {"name": "image", "dtype": "float32", "layout": "nchw", "channels": 3, "height": 2, "width": 2}
     plain = {"mean": [0], "std": [1]}
     jobs = {
@@ -219,7 +223,9 @@ def test_pictures_that_do_not_fit_are_refused_in_words(module) -> None:
         assert one["refused"].startswith(f"HnexportError: {start}")
 
 
-def test_an_ensemble_offers_its_class_names_and_takes_pictures_as_it_was_trained(module, tmp_path: Path) -> None:
+def test_an_ensemble_offers_its_class_names_and_takes_pictures_as_it_was_trained(
+    module: Callable[..., Any], tmp_path: Path
+) -> None:
     bundle = saying(small_bundle("hypernet"), tmp_path / "bundle", **vars(COMPLETE))
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "picture.png")
@@ -251,7 +257,7 @@ def test_an_ensemble_offers_its_class_names_and_takes_pictures_as_it_was_trained
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_the_node_example_prints_class_names_where_the_bundle_has_them(tmp_path: Path, named) -> None:
+def test_the_node_example_prints_class_names_where_the_bundle_has_them(tmp_path: Path, named: Path) -> None:
     names = {"class_names": {"logits": NAMES}} if named else {}
     bundle = saying(small_bundle("hypernet"), tmp_path / "bundle", **names)
     index = write_golden_inputs(bundle, tmp_path / "golden")

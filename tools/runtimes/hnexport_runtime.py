@@ -1,6 +1,9 @@
 """hnexport.runtime in an environment of hnexport-runtime alone: members are made once and kept."""
 
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from runtimes import onnxruntime_python
 from runtimes.runtime import Run, Runtime
@@ -18,7 +21,7 @@ def materialised(path: Path, provider: str) -> Run:
 
     ensemble = load_bundle(path.parent, provider=provider, strategy="materialised", threads=1)
 
-    def run(cond_id, image):  # type: ignore[no-untyped-def]
+    def run(cond_id: int, image: NDArray[Any]) -> list[Any] | None:  # type: ignore[no-untyped-def]
         try:
             return [ensemble.predict(image, member=int(cond_id))]
         except RuntimeInputError:

@@ -2,6 +2,7 @@
 
 import runpy
 from pathlib import Path
+from typing import Any
 
 from runtimes.runtime import Run, Runtime
 
@@ -23,7 +24,7 @@ def load(path: Path) -> Run:
     interpreter.allocate_tensors()
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
 
-    def run(*arrays):  # type: ignore[no-untyped-def]
+    def run(*arrays: object) -> list[Any]:  # type: ignore[no-untyped-def]
         for item, array in zip(inputs, arrays, strict=True):
             interpreter.set_tensor(item["index"], array)
         interpreter.invoke()

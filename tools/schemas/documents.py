@@ -1,7 +1,6 @@
 """The documents that have a schema: what they are called, what they are made of, and who reads them."""
 
 import json
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from hnexport.bundle.golden import GoldenDescription
 from hnexport.bundle.manifest import Manifest
 from hnexport.bundle.version1 import Manifest1
 from hnexport.evaluate.results import Evaluation
+from hnexport.names import DOCUMENTATION
 from hnexport.networks.wide_resnet.spec import PipelineSpec
 from hnexport.parity.foreign import GoldenIndex
 from hnexport.score.plan import Plan
@@ -126,12 +126,6 @@ DOCUMENTS: Mapping[str, Document] = {
 }
 
 
-def address() -> str:
-    """Where the documentation lies, with a slash at its end."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return str(project["urls"]["Documentation"]).rstrip("/") + "/"
-
-
 def schema_of(name: str) -> Schema:
     """The schema of a document, whole."""
     document = DOCUMENTS[name]
@@ -139,10 +133,11 @@ def schema_of(name: str) -> Schema:
     root = document.root(records)
     return {
         "$schema": DIALECT,
-        "$id": f"{address()}reference/schemas/{name}.schema.json",
+        "$id": f"{DOCUMENTATION}reference/schemas/{name}.schema.json",
         "$comment": "made by `make schemas`",
         "title": document.title,
-        **root, "description": document.text.replace("`", ""),
+        **root,
+        "description": document.text.replace("`", ""),
         **({"$defs": dict(sorted(records.defs.items()))} if records.defs else {}),
         "examples": [example(name)],
     }

@@ -15,12 +15,13 @@ _FILES = "../../../hnexport/schemas"
 
 
 def index_rows() -> str:
-    """The table of all schemas."""
+    """The table of all schemas, and their pages in the table of contents."""
     rows = [
         f"| [{document.title}]({name}.md) | [`{name}`]({_FILES}/{name}.schema.json) | {_cell(document.text)} |"
         for name, document in DOCUMENTS.items()
     ]
-    return "\n".join(["| what | schema | where it is found |", "| --- | --- | --- |", *rows])
+    contents = ["", "```{toctree}", ":hidden:", "", *DOCUMENTS, "```"]
+    return "\n".join(["| what | schema | where it is found |", "| --- | --- | --- |", *rows, *contents])
 
 
 def page_of(name: str, schema: Schema) -> str:

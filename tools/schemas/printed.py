@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hnexport.bundle.manifest import AsTrained, BasisRounding, Manifest
+from hnexport.bundle.summary import Summary
 from hnexport.doctor import Diagnosis
 from hnexport.images import AppliedNormalisation
 from hnexport.networks.wide_resnet.spec import PipelineSpec
@@ -15,7 +16,6 @@ from hnexport.quantise.plan import Kept
 from hnexport.recalibration import Change
 from hnexport.score.plan import Plan
 from hnexport.spec.usage import Usage
-from hnexport.summary import Summary
 from hnexport.tune.int8 import Int8Report
 from schemas.records import Records, Schema, optional
 

@@ -1,36 +1,39 @@
 """What the Python backend computes, without the server: `test_server` runs it in one."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from triton_kinds import KINDS, bundle_of
 
-from hnexport.bundle.golden import read_golden
+from hnexport.bundle.golden import Golden, read_golden
 from hnexport.deploy import Served, TritonOptions, deploy_triton
 from hnexport.deploy.triton.python_model import Answers, TritonPythonModel
 from hnexport.rows import row_errors, taken
-from hnexport.runtime import load
+from hnexport.runtime import LoadedEnsemble, load
 
 
 class Counting:
     """An ensemble that counts the calls of each member."""
 
-    def __init__(self, ensemble) -> None:
+    def __init__(self, ensemble: LoadedEnsemble) -> None:
         self.signature, self.calls, self._ensemble = ensemble.signature, [], ensemble
 
-    def outputs(self, member, inputs):
+    def outputs(self, member: int, inputs: Any) -> Mapping[str, NDArray[np.generic]]:
         self.calls.append((member, len(next(iter(inputs.values())))))
         return self._ensemble.outputs(member, inputs)
 
 
 @pytest.fixture(scope="module")
-def images():
+def images() -> tuple[LoadedEnsemble, Golden]:
     return load(bundle_of("images"), threads=1), read_golden(bundle_of("images"))
 
 
-def test_each_member_is_called_once_for_all_samples_of_all_requests(images) -> None:
+def test_each_member_is_called_once_for_all_samples_of_all_requests(images: tuple[LoadedEnsemble, Golden]) -> None:
     ensemble, golden = images
     counting = Counting(ensemble)
     image = golden.inputs["image"]
@@ -46,7 +49,7 @@ def test_each_member_is_called_once_for_all_samples_of_all_requests(images) -> N
         assert row_errors(answer["logits"], expected).max() < 1e-5
 
 
-def test_an_id_that_does_not_exist_is_the_matter_of_its_request_alone(images) -> None:
+def test_an_id_that_does_not_exist_is_the_matter_of_its_request_alone(images: tuple[LoadedEnsemble, Golden]) -> None:
     ensemble, golden = images
     image = golden.inputs["image"][:2]
     requests = [{"cond_id": np.array(ids), "image": image} for ids in ([0, 1], [1, 3], [2, -1], [2, 0])]

@@ -3,7 +3,9 @@
 import json
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -22,25 +24,25 @@ from hnexport.rows import row_errors
 EVERYTHING = tuple(Served)
 
 
-def config(repository, name):
+def config(repository: Path, name: str) -> Any:
     text = (repository / name / "config.pbtxt").read_text(encoding="utf-8")
     return text_format.Parse(text, model_config_pb2.ModelConfig())
 
 
-def contents(folder):
+def contents(folder: Path) -> dict[Any, Any]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def typed(name):
+def typed(name: Any) -> Any:
     return model_config_pb2.DataType.Name(name).removeprefix("TYPE_").lower()
 
 
 @pytest.fixture(scope="module")
-def repositories(tmp_path_factory: pytest.TempPathFactory):
+def repositories(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], Any]:
     """Of each kind, with every model that it can have."""
     root = tmp_path_factory.mktemp("repositories")
 
-    def made(kind):
+    def made(kind: str) -> Any:
         if not (root / kind).exists():
             members = () if kind == "conditions" else (1,)
             deploy_triton(bundle_of(kind), root / kind, TritonOptions(name=kind, models=EVERYTHING, members=members))
@@ -50,7 +52,9 @@ def repositories(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_configuration_is_one_of_triton_and_says_what_the_graph_takes_and_gives(repositories, kind: str) -> None:
+def test_every_configuration_is_one_of_triton_and_says_what_the_graph_takes_and_gives(
+    repositories: Callable[[Any], Any], kind: str
+) -> None:
     repository = repositories(kind)
     types = {"float": "fp32", "double": "fp64"}
     for folder in sorted(repository.iterdir()):
@@ -72,7 +76,7 @@ def test_every_configuration_is_one_of_triton_and_says_what_the_graph_takes_and_
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_warm_up_request_has_a_golden_sample_for_every_input(repositories, kind: str) -> None:
+def test_a_warm_up_request_has_a_golden_sample_for_every_input(repositories: Callable[[Any], Any], kind: str) -> None:
     repository, golden = repositories(kind), read_golden(bundle_of(kind)).inputs
     for folder in sorted(repository.iterdir()):
         found = config(repository, folder.name)
@@ -86,8 +90,8 @@ def test_a_warm_up_request_has_a_golden_sample_for_every_input(repositories, kin
             assert expected.tobytes().startswith(content)
 
 
-def test_what_has_a_batch_everywhere_takes_batches_and_the_rest_does_not(repositories) -> None:
-    def sizes(kind):
+def test_what_has_a_batch_everywhere_takes_batches_and_the_rest_does_not(repositories: Callable[[Any], Any]) -> None:
+    def sizes(kind: str) -> dict[Any, Any]:
         repository = repositories(kind)
         return {name.name: config(repository, name.name).max_batch_size for name in repository.iterdir()}
 
@@ -97,7 +101,7 @@ def test_what_has_a_batch_everywhere_takes_batches_and_the_rest_does_not(reposit
 
 
 @pytest.mark.parametrize("kind", ["images", "regressor"])
-def test_every_model_computes_what_the_golden_samples_say(repositories, kind: str) -> None:
+def test_every_model_computes_what_the_golden_samples_say(repositories: Callable[[Any], Any], kind: str) -> None:
     repository, golden = repositories(kind), read_golden(bundle_of(kind))
     for name, feeds in (
         (kind, {"cond_id": np.array(1), **golden.inputs}),
@@ -112,7 +116,7 @@ def test_every_model_computes_what_the_golden_samples_say(repositories, kind: st
             assert row_errors(array, golden.outputs[output][1]).max() < 1e-5
 
 
-def test_every_file_is_a_copy_and_each_version_says_which_bundle_it_is_of(repositories) -> None:
+def test_every_file_is_a_copy_and_each_version_says_which_bundle_it_is_of(repositories: Callable[[Any], Any]) -> None:
     repository, bundle = repositories("images"), bundle_of("images")
     for name, source in (("images", "model.onnx"), ("images-ensemble", "ensemble.onnx")):
         assert (repository / name / "1" / "model.onnx").read_bytes() == (bundle / source).read_bytes()
@@ -225,7 +229,7 @@ def test_what_is_in_the_way_is_refused_and_nothing_changes(tmp_path: Path) -> No
 def test_a_bundle_that_is_replaced_while_it_is_copied_is_refused(tmp_path: Path, name: str) -> None:
     bundle = Path(shutil.copytree(bundle_of("images"), tmp_path / "bundle"))
 
-    def replace(stage, done, total) -> None:
+    def replace(stage: str, done: int, total: int) -> None:
         (bundle / "new").write_bytes((bundle / name).read_bytes()[:-1] + b" ")
         (bundle / "new").replace(bundle / name)
 

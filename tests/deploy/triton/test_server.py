@@ -2,16 +2,18 @@
 
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from bundles import saying, small_bundle
 from PIL import Image
 from triton_kinds import KINDS, bundle_of
-from triton_server import ENVIRONMENT, ONNXRUNTIME, infer_inputs, tritonserver
+from triton_server import ENVIRONMENT, ONNXRUNTIME, Server, infer_inputs, tritonserver
 
-from hnexport.bundle.golden import read_golden
+from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import read_manifest
 from hnexport.deploy import Served, TritonOptions, deploy_triton
 from hnexport.images import read_images
@@ -26,7 +28,7 @@ BATCHED = ("images", "uint8", "reader")
 
 
 @pytest.fixture(scope="module")
-def served(named, tmp_path_factory: pytest.TempPathFactory):
+def served(named: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
     """Every kind in one repository, and the bundle `named`, whose requests wait for others."""
     folder = tmp_path_factory.mktemp("triton")
     repository = folder / "repository"
@@ -39,7 +41,7 @@ def served(named, tmp_path_factory: pytest.TempPathFactory):
         yield server, repository
 
 
-def agree(found, golden, member) -> None:
+def agree(found: Any, golden: Golden, member: int) -> None:
     for name, expected in golden.outputs.items():
         reference = np.atleast_1d(expected[member])
         array = found.as_numpy(name).reshape(reference.shape)  # one number a sample is [batch, 1] to clients
@@ -49,7 +51,7 @@ def agree(found, golden, member) -> None:
             assert np.array_equal(array, reference)
 
 
-def test_every_model_is_ready_after_its_warm_up(served) -> None:
+def test_every_model_is_ready_after_its_warm_up(served: tuple[Server, Path]) -> None:
     server, repository = served
     names = sorted(path.name for path in repository.iterdir())
     found = server.client.get_model_repository_index()
@@ -57,7 +59,7 @@ def test_every_model_is_ready_after_its_warm_up(served) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_python_model_computes_every_member(served, kind) -> None:
+def test_the_python_model_computes_every_member(served: tuple[Server, Path], kind: str) -> None:
     server, _ = served
     golden, members = read_golden(bundle_of(kind)), read_manifest(bundle_of(kind)).members
     shape = (len(golden.kinds), 1) if kind in BATCHED else (1,)
@@ -68,7 +70,7 @@ def test_the_python_model_computes_every_member(served, kind) -> None:
 @pytest.mark.triton("onnxruntime")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("model", [Served.CONDITIONAL, Served.ENSEMBLE, "member"])
-def test_the_onnxruntime_backend_computes_every_member(served, kind, model) -> None:
+def test_the_onnxruntime_backend_computes_every_member(served: tuple[Server, Path], kind: str, model: str) -> None:
     server, _ = served
     golden, members = read_golden(bundle_of(kind)), read_manifest(bundle_of(kind)).members
     for member in range(members):
@@ -85,7 +87,7 @@ def test_the_onnxruntime_backend_computes_every_member(served, kind, model) -> N
                 assert all(row_errors(array[k], expected[k]).max() < 1e-5 for k in range(members))
 
 
-def test_requests_with_different_ids_are_answered_in_one_call(served) -> None:
+def test_requests_with_different_ids_are_answered_in_one_call(served: tuple[Server, Path]) -> None:
     server, _ = served
     golden = read_golden(bundle_of("images"))
     answers = {}
@@ -93,7 +95,7 @@ def test_requests_with_different_ids_are_answered_in_one_call(served) -> None:
     for number in range(24):
         inputs = {"cond_id": np.array([[number % 3]]), "image": golden.inputs["image"][[number % 7]]}
 
-        def keep(result, error, number=number) -> None:
+        def keep(result: Any, error: object, number: int = number) -> None:
             answers[number] = (result, error)
 
         server.client.async_infer("named-python", infer_inputs(inputs), keep)
@@ -107,7 +109,7 @@ def test_requests_with_different_ids_are_answered_in_one_call(served) -> None:
     assert len(answers) == 24
 
 
-def statistics(server, model, wanted=0):
+def statistics(server: Any, model: str, wanted: int = 0) -> tuple[Any, Any]:
     """How many samples were answered, and in how many calls; waits until they are so many."""
     end = time.monotonic() + 60
     while True:
@@ -118,7 +120,7 @@ def statistics(server, model, wanted=0):
         time.sleep(0.05)
 
 
-def test_an_id_that_does_not_exist_is_refused_or_nan(served) -> None:
+def test_an_id_that_does_not_exist_is_refused_or_nan(served: tuple[Server, Path]) -> None:
     from tritonclient.utils import InferenceServerException
 
     server, _ = served
@@ -133,7 +135,7 @@ def test_an_id_that_does_not_exist_is_refused_or_nan(served) -> None:
             assert np.isnan(found.as_numpy("logits")).all()
 
 
-def test_triton_names_the_classes(served) -> None:
+def test_triton_names_the_classes(served: tuple[Server, Path]) -> None:
     import tritonclient.grpc as triton
 
     server, _ = served
@@ -146,7 +148,7 @@ def test_triton_names_the_classes(served) -> None:
     assert told == [[str(one), f"kind {one}"] for one in best]
 
 
-def test_the_example_says_what_the_runtime_says(served, named, tmp_path: Path) -> None:
+def test_the_example_says_what_the_runtime_says(served: tuple[Server, Path], named: Path, tmp_path: Path) -> None:
     server, _ = served
     picture = tmp_path / "picture.png"
     pixels = np.random.default_rng(5).integers(0, 256, (8, 8, 3), dtype=np.uint8)
@@ -175,7 +177,7 @@ def test_the_example_says_what_the_runtime_says(served, named, tmp_path: Path) -
             assert abs(float(number) - row.max()) < 2e-6
 
 
-def test_a_version_that_is_added_is_served_beside_the_old_one(served) -> None:
+def test_a_version_that_is_added_is_served_beside_the_old_one(served: tuple[Server, Path]) -> None:
     server, repository = served
     options = TritonOptions(name="named", models=MODELS, queue_delay_us=200_000, latest=2)
     other = small_bundle("hypernet", 1)
@@ -189,7 +191,7 @@ def test_a_version_that_is_added_is_served_beside_the_old_one(served) -> None:
             agree(found, reference, 2)
 
 
-def with_usage_of(bundle, folder):
+def with_usage_of(bundle: Path, folder: Any) -> Path:
     """Another bundle that says the same of pictures and classes."""
     names = tuple(f"kind {one}" for one in range(10))
     said = Normalisation(mean=(0.4,), std=(0.25, 0.5, 1.0))

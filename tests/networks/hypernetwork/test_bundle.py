@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,6 +15,7 @@ from bundles import rewrite_checksums
 from click.testing import CliRunner
 from faults import OnnxEditor
 from hypernetworks import CASES
+from numpy.typing import NDArray
 from onnx import helper
 from safetensors.numpy import save_file
 from shared import built_kind, built_list
@@ -34,11 +37,11 @@ CASE = CASES["both"]
 
 
 @pytest.fixture(scope="module")
-def bundle():
+def bundle() -> Path:
     return built_kind("hypernetwork-both", CASE).path
 
 
-def session(path, **supplied):
+def session(path: Path, **supplied: Any) -> Any:
     options = onnxruntime.SessionOptions()
     if supplied:
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in supplied.values()]
@@ -46,15 +49,15 @@ def session(path, **supplied):
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def arrays(seed=0, batch=3):
+def arrays(seed: int = 0, batch: int = 3) -> dict[Any, Any]:
     return {name: tensor.numpy() for name, tensor in CASE.given(seed, batch).items()}
 
 
-def expected(member, given):
+def expected(member: int, given: Any) -> NDArray[Any]:
     return CASE.expected(member, {name: torch.from_numpy(array) for name, array in given.items()}).numpy()
 
 
-def test_two_graphs_make_a_plain_network_of_each_object(bundle) -> None:
+def test_two_graphs_make_a_plain_network_of_each_object(bundle: Path) -> None:
     names = read_manifest(bundle).onnx.supplied
     hypernet = session(bundle / HYPERNET_FILE)
     assert [item.name for item in hypernet.get_inputs()] == ["cond_id", "condition"]
@@ -68,7 +71,7 @@ def test_two_graphs_make_a_plain_network_of_each_object(bundle) -> None:
         np.testing.assert_allclose(found, expected(member, given), rtol=1e-4, atol=1e-5)
 
 
-def test_one_graph_runs_all_members_with_one_condition(bundle) -> None:
+def test_one_graph_runs_all_members_with_one_condition(bundle: Path) -> None:
     given = arrays(3)
     ensemble = session(bundle / ENSEMBLE_FILE)
     found = ensemble.run(["member_y"], {"cond_ids": np.arange(3), **given})[0]
@@ -76,7 +79,7 @@ def test_one_graph_runs_all_members_with_one_condition(bundle) -> None:
         np.testing.assert_allclose(found[member], expected(member, given), rtol=1e-4, atol=1e-5)
 
 
-def test_the_golden_samples_hold_several_conditions(bundle) -> None:
+def test_the_golden_samples_hold_several_conditions(bundle: Path) -> None:
     golden = read_golden(bundle)
     conditions = [golden.inputs["condition"], *(part.inputs["condition"] for part in golden.conditions)]
     assert len({array.tobytes() for array in conditions}) == 3
@@ -84,7 +87,7 @@ def test_the_golden_samples_hold_several_conditions(bundle) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["auto", "materialised"])
-def test_it_predicts_with_any_condition_and_keeps_an_object(bundle, strategy: str) -> None:
+def test_it_predicts_with_any_condition_and_keeps_an_object(bundle: Path, strategy: str) -> None:
     loaded, given = load(bundle, strategy=strategy, check="all"), arrays(4)
     kept = loaded.materialise(given["condition"], member=1)
     for found in (loaded.predict(given, member=1), kept.predict(given["x"]), kept.predict(x=given["x"])):
@@ -98,7 +101,7 @@ def test_it_predicts_with_any_condition_and_keeps_an_object(bundle, strategy: st
         loaded.materialise(given["condition"])
 
 
-def test_an_object_that_is_asked_for_twice_is_made_once_and_the_least_used_is_dropped(bundle) -> None:
+def test_an_object_that_is_asked_for_twice_is_made_once_and_the_least_used_is_dropped(bundle: Path) -> None:
     loaded = load(bundle, strategy="materialised", resident_members=2, check="none")
     made, engine = [], loaded._engine.materialise
     loaded._residents._materialise = lambda *asked: made.append(asked[0]) or engine(*asked)
@@ -111,7 +114,7 @@ def test_an_object_that_is_asked_for_twice_is_made_once_and_the_least_used_is_dr
         loaded.warm()
 
 
-def bake_condition(editor, value) -> None:
+def bake_condition(editor: Any, value: Any) -> None:
     """Let every node read one condition instead of the input, which stays."""
     editor.set_value("baked", value)
     for node in editor.graph.node:
@@ -120,7 +123,7 @@ def bake_condition(editor, value) -> None:
                 node.input[position] = "baked"
 
 
-def without_guard(editor, value) -> None:
+def without_guard(editor: Any, value: Any) -> None:
     """A NaN passes for 0, as under a ReLU that loses it."""
     nan = next(node for node in editor.graph.node if node.op_type == "IsNaN")
     editor.insert(helper.make_node("And", [nan.output[0], "never"], ["planted"]))
@@ -146,7 +149,7 @@ FAULTS = {
 
 @pytest.mark.parametrize(("file", "artifact", "plant", "check"), FAULTS.values(), ids=FAULTS.keys())
 def test_a_condition_that_is_ignored_is_caught(
-    bundle, tmp_path: Path, file: str, artifact: str, plant, check: str
+    bundle: Path, tmp_path: Path, file: str, artifact: str, plant: Callable[[Any, Any], Any], check: str
 ) -> None:
     damaged = shutil.copytree(bundle, tmp_path / "damaged")
     editor = OnnxEditor(damaged / file)
@@ -171,7 +174,7 @@ def test_other_bundles_say_nothing_of_conditions() -> None:
     assert read_golden(other.path).conditions == ()
 
 
-def test_the_command_line_inspects_it_and_predicts(bundle, tmp_path: Path) -> None:
+def test_the_command_line_inspects_it_and_predicts(bundle: Path, tmp_path: Path) -> None:
     given = arrays(5)
     for name, array in given.items():
         np.save(tmp_path / f"{name}.npy", array)
@@ -182,7 +185,7 @@ def test_the_command_line_inspects_it_and_predicts(bundle, tmp_path: Path) -> No
     assert "condition │ condition │ float32 │ [6]" in told.output
 
 
-def test_what_works_for_members_alone_says_so(bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_works_for_members_alone_says_so(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(TuneError, match="makes its weights of condition too"):
         tune(bundle)
@@ -192,7 +195,7 @@ def test_what_works_for_members_alone_says_so(bundle, tmp_path: Path, monkeypatc
         bench(bundle)
 
 
-def test_a_family_whose_weights_come_of_ids_alone_takes_no_conditions(bundle, tmp_path: Path) -> None:
+def test_a_family_whose_weights_come_of_ids_alone_takes_no_conditions(bundle: Path, tmp_path: Path) -> None:
     damaged = shutil.copytree(built_list("cnn").path, tmp_path / "damaged")
     text = json.loads((damaged / "manifest.json").read_text(encoding="utf-8"))
     text["inputs"].insert(1, {"name": "code", "dtype": "float32", "shape": [3]})
@@ -212,7 +215,7 @@ def test_a_family_whose_weights_come_of_ids_alone_takes_no_conditions(bundle, tm
     ids=["of the network", "an open axis", "none"],
 )
 def test_a_manifest_whose_conditions_contradict_the_rest_is_refused(
-    bundle, tmp_path: Path, change, message: str
+    bundle: Path, tmp_path: Path, change: Callable[[Any], Any], message: str
 ) -> None:
     damaged = shutil.copytree(bundle, tmp_path / "damaged")
     text = json.loads((damaged / "manifest.json").read_text(encoding="utf-8"))
@@ -222,7 +225,7 @@ def test_a_manifest_whose_conditions_contradict_the_rest_is_refused(
         read_manifest(damaged)
 
 
-def test_samples_hold_several_conditions_and_a_reference_one(bundle, tmp_path: Path) -> None:
+def test_samples_hold_several_conditions_and_a_reference_one(bundle: Path, tmp_path: Path) -> None:
     signature, given = read_manifest(bundle).signature, arrays(6)
     several = np.stack([given["condition"], 2 * given["condition"], 3 * given["condition"]])
     probes = given_inputs(signature, {**given, "condition": several})

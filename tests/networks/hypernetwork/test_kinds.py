@@ -1,11 +1,13 @@
 """Hypernetworks of other kinds of layers: in float64 too, whatever their forward makes in float32."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypernetworks import Main
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hnexport import Ensemble
@@ -16,17 +18,17 @@ from hnexport.bundle.manifest import Format
 class Kind(nn.Module):
     """`condition -> hidden [25]`, the weight and the bias of the first layer."""
 
-    def __init__(self, layer, hidden) -> None:
+    def __init__(self, layer: nn.Module, hidden: Callable[[Any, Any], Any]) -> None:
         super().__init__()
         self.layer, self.hidden = layer, hidden
         self.last = nn.Linear(8, 25)
 
-    def forward(self, condition):
+    def forward(self, condition: Tensor) -> dict[Any, Any]:
         made = self.last(self.hidden(self.layer, condition))
         return {"first.weight": made[:20].view(5, 4), "first.bias": made[20:]}
 
 
-def attention():
+def attention() -> nn.TransformerEncoder:
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     return nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
 
@@ -60,7 +62,7 @@ class Recurrent(nn.Module):
         super().__init__()
         self.cells, self.head = nn.LSTM(4, 5, batch_first=True), nn.Linear(5, 2)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.head(self.cells(x)[0][:, -1])
 
 
@@ -71,7 +73,7 @@ class OfInput(nn.Module):
         super().__init__()
         self.layer = nn.Linear(2, 80)
 
-    def forward(self, condition):
+    def forward(self, condition: Tensor) -> dict[Any, Any]:
         return {"cells.weight_ih_l0": self.layer(condition).view(20, 4)}
 
 

@@ -1,11 +1,13 @@
 """A hypernetwork and its network: every member and condition is the modules', or it is refused with the reason."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from hypernetworks import CASES, Hyper, Main
-from torch import nn
+from torch import Tensor, nn
 
 from hnexport import Ensemble
 from hnexport.errors import BundleError, CaptureError, RuntimeInputError, SpecError
@@ -66,7 +68,7 @@ def test_the_family_makes_the_weights_again_from_data() -> None:
     assert GUARD in found
 
 
-def _without(stored, slot):
+def _without(stored: Any, slot: str) -> tuple[Any, ...]:
     return tuple(item for item in stored if item.slot != slot)
 
 
@@ -79,7 +81,7 @@ def _without(stored, slot):
     ],
     ids=["a slot without a tensor", "a slot with two", "a condition that is none"],
 )
-def test_tables_that_contradict_the_steps_are_refused(change, message: str) -> None:
+def test_tables_that_contradict_the_steps_are_refused(change: Callable[[Any], Any], message: str) -> None:
     ensemble = CASES["both"].ensemble()
     forged = dataclasses.replace(ensemble, **change(ensemble))
     with pytest.raises(BundleError, match=message):
@@ -89,30 +91,30 @@ def test_tables_that_contradict_the_steps_are_refused(change, message: str) -> N
 class Returning(nn.Module):
     """A hypernetwork that returns what it is told, of a condition alone."""
 
-    def __init__(self, returned) -> None:
+    def __init__(self, returned: Any) -> None:
         super().__init__()
         self.returned, self.layer = returned, nn.Linear(6, 20)
 
-    def forward(self, condition):
+    def forward(self, condition: Tensor) -> Tensor:
         return self.returned(self.layer(condition))
 
 
 class Looking(Hyper):
-    def __init__(self, look) -> None:
+    def __init__(self, look: Callable[[Any, Any, Any], Any]) -> None:
         super().__init__(3)
         self.look = look
         self.heads = nn.ModuleList([nn.Linear(6, 20) for _ in range(3)])
 
-    def forward(self, cond_id, condition):
+    def forward(self, cond_id: int, condition: Tensor) -> dict[Any, Any]:
         return {"first.weight": self.look(self, cond_id, condition).view(5, 4)}
 
 
 class Both(Hyper):
-    def forward(self, cond_id, x):
+    def forward(self, cond_id: int, x: Tensor) -> dict[str, Tensor]:
         return super().forward(cond_id, x[0].repeat(6)[:6])
 
 
-def _weight(made):
+def _weight(made: Any) -> dict[Any, Any]:
     return {"first.weight": made.view(5, 4)}
 
 
@@ -176,7 +178,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("make", "options", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_makes_no_ensemble_is_refused(make, options, message: str) -> None:
+def test_what_makes_no_ensemble_is_refused(make: Callable[[], Any], options: dict[str, Any], message: str) -> None:
     hypernet = make()
     hypernet = hypernet if message.endswith("training mode") else hypernet.eval()
     with pytest.raises(SpecError, match=message):
@@ -192,7 +194,7 @@ def test_what_makes_no_ensemble_is_refused(make, options, message: str) -> None:
     ],
     ids=["a branch", "an index", "a number"],
 )
-def test_an_id_that_python_looks_into_is_refused_with_the_remedy(look) -> None:
+def test_an_id_that_python_looks_into_is_refused_with_the_remedy(look: Callable[[Any, Any, Any], Any]) -> None:
     with pytest.raises(CaptureError, match=r"select it with index_select\(0, cond_id.reshape\(1\)\)"):
         Ensemble.from_hypernetwork(Looking(look).eval(), Main().eval(), members=3, example_inputs=GIVEN)
 
@@ -207,14 +209,14 @@ def test_a_tensor_indexed_by_the_id_is_selected() -> None:
         torch.testing.assert_close(ensemble.weights(member, {"condition": condition})["first.weight"], made)
 
 
-def _written(self, cond_id, condition):
+def _written(self, cond_id: int, condition: Tensor) -> Any:
     made = self.heads[0](condition * self.embeddings.weight[cond_id])
     made[:8] *= 2
     made[3] = 0
     return made
 
 
-def _assigned(self, cond_id, condition):
+def _assigned(self, cond_id: int, condition: Tensor) -> Tensor:
     made = torch.zeros(5, 4)
     made[:, :2] = self.heads[0](condition * self.embeddings.weight[cond_id])[:10].view(5, 2)
     return made
@@ -233,7 +235,7 @@ TAKEN = {
 
 
 @pytest.mark.parametrize("look", TAKEN.values(), ids=TAKEN.keys())
-def test_what_people_write_is_computed_for_every_member(look) -> None:
+def test_what_people_write_is_computed_for_every_member(look: Callable[[Any, Any, Any], Any]) -> None:
     hypernet, network = Looking(look).eval(), Main().eval()
     ensemble = Ensemble.from_hypernetwork(
         hypernet, network, members=3, example_inputs={**GIVEN, "condition": torch.ones(6)}

@@ -1,6 +1,7 @@
 """A vector that hnet gets from outside is an input of the graph where it stands among the example inputs."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ VECTORS = {
 LAYERS = {"layers": [6], "verbose": False}
 
 
-def pair(name):
+def pair(name: str) -> tuple[Any, Any, str, int]:
     make, vector, members = VECTORS[name]
     with torch.random.fork_rng():
         torch.manual_seed(2)
@@ -49,12 +50,12 @@ def pair(name):
     return hnet, mnet, vector, members
 
 
-def given(vector, seed=0):
+def given(vector: Any, seed: int = 0) -> dict[Any, Any]:
     random = torch.Generator().manual_seed(seed)
     return {vector: torch.randn(1, SIZE, generator=random), "x": torch.randn(3, 5, generator=random)}
 
 
-def expected(hnet, mnet, vector, member, inputs):
+def expected(hnet: Any, mnet: Any, vector: Any, member: int | None, inputs: Any) -> Any:
     ids = {} if member is None else {"cond_id": member}
     with torch.no_grad():
         return mnet.forward(inputs["x"], weights=hnet.forward(**{vector: inputs[vector]}, **ids))

@@ -1,6 +1,8 @@
 """A module `forward(cond_id, *inputs)`, captured as it is: guarded, verified, loaded; or refused with the reason."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -18,33 +20,33 @@ from hnexport.runtime import load
 class Hyper(nn.Module):
     """A hypernetwork of its own kind: FiLM and a generated last layer."""
 
-    def __init__(self, members=3) -> None:
+    def __init__(self, members: int = 3) -> None:
         super().__init__()
         self.embedding = nn.Embedding(members, 6)
         self.film = nn.Linear(6, 16)
         self.generate = nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 8 * 2))
         self.body = nn.Linear(4, 8)
 
-    def forward(self, task, x, weighting):
+    def forward(self, task: Tensor, x: Tensor, weighting: Tensor) -> dict[Any, Any]:
         embedding = self.embedding(task)
         scale, shift = self.film(embedding).chunk(2)
         hidden = torch.relu(self.body(x) * scale + shift) * weighting
         return {"logits": hidden @ self.generate(embedding).reshape(8, 2), "hidden": hidden}
 
 
-def inputs(batch=2, seed=0):
+def inputs(batch: int = 2, seed: int = 0) -> dict[Any, Any]:
     random = torch.Generator().manual_seed(seed)
     return {"x": torch.randn(batch, 4, generator=random), "weighting": torch.rand(batch, 8, generator=random)}
 
 
 @pytest.fixture(scope="module")
-def module():
+def module() -> Hyper:
     with torch.random.fork_rng():
         torch.manual_seed(3)
         return Hyper().eval()
 
 
-def test_it_is_built_and_loaded_and_every_member_is_the_modules(module, tmp_path: Path) -> None:
+def test_it_is_built_and_loaded_and_every_member_is_the_modules(module: Hyper, tmp_path: Path) -> None:
     ensemble = Ensemble.from_conditional(module, members=3, example_inputs=inputs(), outputs={"logits": "logits"})
     result = build(ensemble, tmp_path / "bundle")
     assert result.parity.passed
@@ -65,7 +67,7 @@ def test_it_is_built_and_loaded_and_every_member_is_the_modules(module, tmp_path
         assert all(np.isnan(output).all() for output in outputs)
 
 
-def test_the_condition_is_all_that_members_have_of_their_own(module) -> None:
+def test_the_condition_is_all_that_members_have_of_their_own(module: Hyper) -> None:
     ensemble = Ensemble.from_conditional(module, members=3, example_inputs=inputs())
     own = {item.slot: item.dtype for item in ensemble.stored if item.is_conditional}
     assert own == {"member_id": "int64", "member_zero": "float32"}
@@ -74,13 +76,13 @@ def test_the_condition_is_all_that_members_have_of_their_own(module) -> None:
     }
 
 
-def test_it_must_have_as_many_members_as_are_said(module) -> None:
+def test_it_must_have_as_many_members_as_are_said(module: Hyper) -> None:
     with pytest.raises(SpecError, match="fails for the condition id 3: index out of range"):
         Ensemble.from_conditional(module, members=4, example_inputs=inputs())
 
 
 class Branching(Hyper):
-    def forward(self, task, x, weighting):
+    def forward(self, task: int, x: Tensor, weighting: Tensor) -> Any | dict[Any, Any]:
         return super().forward(task, x, weighting) if task == 0 else {"logits": x, "hidden": x}
 
 
@@ -89,17 +91,17 @@ class Listed(nn.Module):
         super().__init__()
         self.tables = nn.ParameterList([torch.ones(4) * number for number in range(3)])
 
-    def forward(self, task, x):
+    def forward(self, task: Tensor, x: Tensor) -> Tensor:
         return x * self.tables[task]
 
 
 class Ignoring(nn.Module):
-    def forward(self, task, x):
+    def forward(self, task: Tensor, x: Tensor) -> Tensor:
         return x * 2
 
 
 class Without(nn.Module):
-    def forward(self, *, x):
+    def forward(self, *, x: Tensor) -> Tensor:
         return x
 
 
@@ -114,13 +116,13 @@ REFUSED = {
 
 @pytest.mark.parametrize(("make", "given", "error", "message"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_cannot_be_captured_is_refused(
-    make, given: Tensor | dict[str, Tensor], error: type[Exception], message: str
+    make: Callable[..., Any], given: Tensor | dict[str, Tensor], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         Ensemble.from_conditional(make().eval(), members=3, example_inputs=given)
 
 
-def test_training_mode_and_no_members_are_refused(module) -> None:
+def test_training_mode_and_no_members_are_refused(module: Hyper) -> None:
     with pytest.raises(SpecError, match="in training mode"):
         Ensemble.from_conditional(Hyper(), members=3, example_inputs=inputs())
     with pytest.raises(SpecError, match="members: expected a whole number of at least 1, found 0"):
@@ -135,7 +137,7 @@ class Scene(nn.Module):
         self.hyper = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 4 * 8 + 8 + 8 * 3 + 3))
         self.embedding = nn.Embedding(2, 6)
 
-    def forward(self, cond_id, condition, x):
+    def forward(self, cond_id: Tensor, condition: Tensor, x: Tensor) -> Tensor:
         weights = self.hyper(condition + self.embedding(cond_id))
         first, bias, last, shift = weights.split([32, 8, 24, 3])
         return torch.tanh(x @ first.view(4, 8) + bias) @ last.view(8, 3) + shift

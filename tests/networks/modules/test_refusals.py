@@ -388,7 +388,7 @@ class Neighbours(nn.Module):
 @pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool], ids=str)
 @pytest.mark.parametrize("example", [torch.zeros, torch.ones], ids=["zeros", "ones"])
 def test_samples_that_depend_on_each_other_are_refused_also_where_the_example_is_constant(
-    dtype: torch.dtype, example
+    dtype: torch.dtype, example: Callable[..., Any]
 ) -> None:
     with pytest.raises(SpecError, match="of one sample depends on the other samples of its batch"):
         Ensemble.from_modules([Neighbours().eval()], example_inputs=example(1, 3, dtype=dtype))

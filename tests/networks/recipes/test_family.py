@@ -2,11 +2,14 @@
 
 import copy
 import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 import torch
 from module_recipes import RECIPES
 
+from hnexport.ensemble import Ensemble
 from hnexport.errors import BundleError, HnexportError
 from hnexport.families import RECIPE, family
 from hnexport.names import GUARD
@@ -14,11 +17,11 @@ from hnexport.networks.recipes.family import check, check_described, described, 
 
 
 @pytest.fixture(scope="module")
-def ensemble():
+def ensemble() -> Ensemble:
     return RECIPES["convolution"].ensemble()
 
 
-def test_the_family_is_known_by_its_name(ensemble) -> None:
+def test_the_family_is_known_by_its_name(ensemble: Ensemble) -> None:
     assert ensemble.source.family == RECIPE
     assert family(RECIPE).described(ensemble.source.spec) is None
     check(ensemble.source.spec, 0)
@@ -27,7 +30,7 @@ def test_the_family_is_known_by_its_name(ensemble) -> None:
     assert plan(ensemble.source.spec) == ensemble.generator.spec.plan
 
 
-def test_the_generator_comes_again_from_the_stored_tensors(ensemble) -> None:
+def test_the_generator_comes_again_from_the_stored_tensors(ensemble: Ensemble) -> None:
     again = generator(ensemble, ensemble.source.spec, ensemble.tensors)
     for member in (0, 2, 3, -1):
         expected, found = ensemble.generator(torch.tensor(member)), again(torch.tensor(member))
@@ -36,7 +39,11 @@ def test_the_generator_comes_again_from_the_stored_tensors(ensemble) -> None:
         assert bool(found[GUARD].isnan().all()) == (member in (3, -1))
 
 
-def edited(spec, path, value):
+def edited(
+    spec: Mapping[str, Any],
+    path: tuple[str, str, str, str, int, str] | tuple[str, str, int, str] | tuple[str, str],
+    value: int | bool,
+) -> Any:
     spec = copy.deepcopy(spec)
     *way, last = path
     inner = spec
@@ -57,13 +64,15 @@ HUGE = {
 
 
 @pytest.mark.parametrize(("path", "value"), HUGE.values(), ids=HUGE.keys())
-def test_what_asks_for_too_much_is_refused_before_a_table_is_made(path, value, ensemble) -> None:
+def test_what_asks_for_too_much_is_refused_before_a_table_is_made(
+    path: tuple[Any, ...], value: Any, ensemble: Ensemble
+) -> None:
     with pytest.raises(HnexportError):
         check(edited(ensemble.source.spec, path, value), 10_000)
 
 
-def without(table, position):
-    def change(ensemble, spec):
+def without(table: str, position: int) -> Callable[[Any, Any], Any]:
+    def change(ensemble: Ensemble, spec: Any) -> tuple[Any, Any]:
         items = list(getattr(ensemble, table))
         del items[position]
         return dataclasses.replace(ensemble, **{table: tuple(items)}), spec
@@ -71,8 +80,8 @@ def without(table, position):
     return change
 
 
-def changed(table, position, **fields):
-    def change(ensemble, spec):
+def changed(table: str, position: int, **fields: tuple[int, int] | str) -> Callable[[Any, Any], Any]:
+    def change(ensemble: Ensemble, spec: Any) -> tuple[Any, Any]:
         items = list(getattr(ensemble, table))
         items[position] = dataclasses.replace(items[position], **fields)
         return dataclasses.replace(ensemble, **{table: tuple(items)}), spec
@@ -80,7 +89,9 @@ def changed(table, position, **fields):
     return change
 
 
-def spec_with(path, value):
+def spec_with(
+    path: tuple[str, str, str, str, int, str] | tuple[str, str, int, str] | tuple[str, str], value: int | bool
+) -> Callable[[Any, Any], tuple[Any, Any]]:
     return lambda ensemble, spec: (ensemble, edited(spec, path, value))
 
 
@@ -99,11 +110,11 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS.keys())
-def test_tables_that_are_not_the_recipes_are_refused(change, ensemble) -> None:
+def test_tables_that_are_not_the_recipes_are_refused(change: Callable[[Any, Any], Any], ensemble: Ensemble) -> None:
     with pytest.raises(HnexportError):
         check_described(*change(ensemble, ensemble.source.spec))
 
 
-def test_a_slot_without_a_source_is_named(ensemble) -> None:
+def test_a_slot_without_a_source_is_named(ensemble: Ensemble) -> None:
     with pytest.raises(BundleError, match="nothing fills the slot 'head.bias'"):
         check_described(*without("stored", -1)(ensemble, ensemble.source.spec))

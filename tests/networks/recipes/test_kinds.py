@@ -25,7 +25,7 @@ class Signals(nn.Module):
         self.up = nn.ConvTranspose1d(8, 6, 3, stride=2, groups=2)
         self.last = nn.Conv1d(6, 5, 3, dilation=2)
 
-    def forward(self, signal):
+    def forward(self, signal: Tensor) -> Tensor:
         return self.last(self.up(self.first(signal).relu())).mean(2)
 
 
@@ -37,7 +37,7 @@ class Volumes(nn.Module):
         self.first, self.depthwise = nn.Conv3d(2, 6, 3, padding=1), nn.Conv3d(6, 6, 3, groups=6)
         self.up = nn.ConvTranspose2d(6, 4, 2, stride=2)
 
-    def forward(self, volume):
+    def forward(self, volume: Tensor) -> Tensor:
         return self.up(self.depthwise(self.first(volume).relu()).relu().mean(2)).relu().mean((2, 3))
 
 
@@ -49,7 +49,7 @@ class Texts(nn.Module):
         self.embedding, self.body, self.decoder = nn.Embedding(11, 5), nn.Linear(5, 5), nn.Linear(5, 11, bias=False)
         self.decoder.weight = self.embedding.weight
 
-    def forward(self, tokens):
+    def forward(self, tokens: Tensor) -> Tensor:
         return self.decoder(self.body(self.embedding(tokens)).tanh())
 
 

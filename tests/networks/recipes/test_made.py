@@ -2,12 +2,13 @@
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from module_recipes import RECIPES
+from module_recipes import RECIPES, Case
 from torch.nn import functional as F
 
 from hnexport import Ensemble, ModuleRecipe, Rule
@@ -16,16 +17,16 @@ from hnexport.spec import Source, StoredKind
 
 
 @pytest.fixture(scope="module", params=RECIPES)
-def case(request: pytest.FixtureRequest):
+def case(request: pytest.FixtureRequest) -> Case:
     return RECIPES[request.param]
 
 
 @pytest.fixture(scope="module")
-def ensemble(case):
+def ensemble(case: Case) -> Ensemble:
     return case.ensemble()
 
 
-def by_hand(ensemble, member):
+def by_hand(ensemble: Ensemble, member: int) -> dict[Any, Any]:
     """A member's tensors, from the stored ones and the plan alone, in numpy."""
     spec, stored = ensemble.generator.spec, {name: t.double().numpy() for name, t in ensemble.tensors.items()}
     chunks, activation = {}, {"relu": lambda x: np.maximum(x, 0), "tanh": np.tanh}[spec.hypernet.activation]
@@ -52,7 +53,7 @@ def by_hand(ensemble, member):
     return weights
 
 
-def test_every_member_is_the_module_with_weights_made_by_hand(case, ensemble) -> None:
+def test_every_member_is_the_module_with_weights_made_by_hand(case: Case, ensemble: Ensemble) -> None:
     inputs = case.inputs(5, 11)
     for member in range(case.members):
         module = case.module()
@@ -67,13 +68,13 @@ def test_every_member_is_the_module_with_weights_made_by_hand(case, ensemble) ->
             torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5)
 
 
-def test_the_recipe_says_what_is_generated(case, ensemble) -> None:
+def test_the_recipe_says_what_is_generated(case: Case, ensemble: Ensemble) -> None:
     generated = [name for name, source in ensemble.generator.spec.sources.items() if source is Source.GENERATED]
     assert len(generated) == case.generated
     assert not {item.slot for item in ensemble.stored} & set(generated)
 
 
-def test_members_differ_and_an_id_that_does_not_exist_has_no_outputs(case, ensemble) -> None:
+def test_members_differ_and_an_id_that_does_not_exist_has_no_outputs(case: Case, ensemble: Ensemble) -> None:
     inputs = case.inputs(3, 2)
     found = [ensemble(member, inputs) for member in range(case.members)]
     for name in found[0]:
@@ -83,7 +84,7 @@ def test_members_differ_and_an_id_that_does_not_exist_has_no_outputs(case, ensem
         assert all(bool(value.isnan().all()) for value in ensemble(absent, inputs).values())
 
 
-def test_generated_tensors_are_as_large_as_the_modules_own(case, ensemble) -> None:
+def test_generated_tensors_are_as_large_as_the_modules_own(case: Case, ensemble: Ensemble) -> None:
     own = {name: parameter.detach() for name, parameter in case.module().named_parameters()}
     sources = ensemble.generator.spec.sources
     for name in (name for name, source in sources.items() if source is Source.GENERATED):
@@ -92,14 +93,14 @@ def test_generated_tensors_are_as_large_as_the_modules_own(case, ensemble) -> No
         assert 0.3 < ratio < 3.5, (name, ratio)
 
 
-def test_one_seed_draws_the_same_numbers_and_another_one_others(case, ensemble) -> None:
+def test_one_seed_draws_the_same_numbers_and_another_one_others(case: Case, ensemble: Ensemble) -> None:
     again, other = case.ensemble(), case.ensemble(seed=1)
     assert all(torch.equal(tensor, again.tensors[name]) for name, tensor in ensemble.tensors.items())
     embedding = next(item.name for item in ensemble.stored if item.kind is StoredKind.EMBEDDING)
     assert not torch.equal(ensemble.tensors[embedding], other.tensors[embedding])
 
 
-def test_weights_come_back_from_a_file(case, ensemble, tmp_path: Path) -> None:
+def test_weights_come_back_from_a_file(case: Case, ensemble: Ensemble, tmp_path: Path) -> None:
     changed = {
         name: 1.01 * tensor if tensor.is_floating_point() else tensor for name, tensor in ensemble.tensors.items()
     }
@@ -131,7 +132,7 @@ def test_statistics_of_members_begin_as_the_modules_own() -> None:
     assert all(torch.equal(one, own["layers.1.running_var"]) for one in found)
 
 
-def test_weights_of_another_number_of_members_are_refused(case, ensemble) -> None:
+def test_weights_of_another_number_of_members_are_refused(case: Case, ensemble: Ensemble) -> None:
     with pytest.raises(CheckpointError, match=r"should be float32 .*; is it of another recipe, module or number"):
         case.ensemble(weights=ensemble.tensors, members=case.members + 1)
 
@@ -184,7 +185,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("changes", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_makes_no_ensemble_is_refused(changes, message: str) -> None:
+def test_what_makes_no_ensemble_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         RECIPES["convolution"].ensemble(**changes)
 

@@ -1,11 +1,13 @@
 """Planners: every element of what is generated comes from one element of one chunk, and no two from the same."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from hnexport.errors import SpecError
 from hnexport.hypernet.joined import joined_bases
-from hnexport.hypernet.plan import check_plan
+from hnexport.hypernet.plan import ChunkPlan, check_plan
 from hnexport.networks.recipes.planners import plan_chunks
 from hnexport.networks.recipes.recipe import ModuleRecipe, Rule
 from hnexport.spec import Slot
@@ -21,11 +23,11 @@ SLOTS = (
 )
 
 
-def plan(planner, slots=SLOTS, **settings):
+def plan(planner: str, slots: tuple[Slot, ...] = SLOTS, **settings: Any) -> ChunkPlan:
     return plan_chunks(ModuleRecipe(rules=(Rule("*", "generated"),), planner=planner, **settings), slots)
 
 
-def elements(found):
+def elements(found: ChunkPlan) -> int:
     """Where each element of each slot comes from: `(hypernet, chunk, element)`."""
     for assembly in found.assembly.values():
         for piece in assembly.pieces:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ SLOTS = (
 )
 
 
-def recipe(*rules, **settings):
+def recipe(*rules: Any, **settings: str) -> ModuleRecipe:
     return ModuleRecipe(rules=tuple(Rule(*rule) for rule in rules), **settings)
 
 
@@ -82,7 +83,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("rules", "message"), WRONG.values(), ids=WRONG.keys())
-def test_rules_that_do_not_fit_are_refused(rules, message: str) -> None:
+def test_rules_that_do_not_fit_are_refused(rules: tuple[Any, ...], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         sources(recipe(*rules), SLOTS)
 
@@ -91,7 +92,7 @@ def test_rules_that_do_not_fit_are_refused(rules, message: str) -> None:
     ("change", "message"),
     [({"dtype": "float64"}, "is float64: only float32 can be generated"), ({"shape": (0, 3)}, "is empty")],
 )
-def test_what_cannot_be_generated_is_refused(change, message: str) -> None:
+def test_what_cannot_be_generated_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         sources(recipe(("*", "generated")), [dataclasses.replace(SLOTS[0], **change)])
 
@@ -112,7 +113,7 @@ def test_what_cannot_be_generated_is_refused(change, message: str) -> None:
         ({"bias": 1}, "bias: expected True or False, found 1"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(settings, message: str) -> None:
+def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         ModuleRecipe(**{"rules": (Rule("*", "shared"),), **settings})
 

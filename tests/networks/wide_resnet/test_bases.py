@@ -1,5 +1,8 @@
 """Rounding the bases to float16: once, exactly as IEEE says, and refused where it would lose more than that."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from fixture_types import MakeSpec, MakeTensors
@@ -20,13 +23,13 @@ BASIS = "hypernet.group3.basis"
 
 
 @pytest.fixture
-def exact(make_spec: MakeSpec, make_tensors: MakeTensors):
+def exact(make_spec: MakeSpec, make_tensors: MakeTensors) -> Checkpoint:
     """A checkpoint whose bases are float32."""
     spec = make_spec()
     return Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test")
 
 
-def test_bases_alone_are_rounded_and_take_half_the_bytes(exact) -> None:
+def test_bases_alone_are_rounded_and_take_half_the_bytes(exact: Checkpoint) -> None:
     rounded = exact.with_bases(BasisDtype.FLOAT16)
     assert rounded.spec.hypernet == HALF
     for stored in stored_tensors(rounded.spec):
@@ -40,7 +43,7 @@ def test_bases_alone_are_rounded_and_take_half_the_bytes(exact) -> None:
     assert 1e-4 < basis_rounding(stored_tensors(rounded.spec), exact.tensors, rounded.tensors) < LARGEST_ROUNDING
 
 
-def test_rounding_again_or_widening_changes_no_number(exact) -> None:
+def test_rounding_again_or_widening_changes_no_number(exact: Checkpoint) -> None:
     rounded = exact.with_bases(BasisDtype.FLOAT16)
     assert rounded.with_bases(BasisDtype.FLOAT16) is rounded
     wide = rounded.with_bases(BasisDtype.FLOAT32)
@@ -58,7 +61,9 @@ def test_rounding_again_or_widening_changes_no_number(exact) -> None:
     ],
     ids=["overflow", "subnormal", "all zero"],
 )
-def test_a_basis_that_does_not_fit_is_refused_by_name(change, message: str, exact) -> None:
+def test_a_basis_that_does_not_fit_is_refused_by_name(
+    change: Callable[[Any], Any], message: str, exact: Checkpoint
+) -> None:
     change(exact.tensors[BASIS])
     with pytest.raises(CheckpointError, match=message):
         exact.with_bases(BasisDtype.FLOAT16)
@@ -69,7 +74,7 @@ def test_a_basis_that_does_not_fit_is_refused_by_name(change, message: str, exac
     [lambda b: b[0].mul_(1e-9), lambda b: b[3, 7].fill_(65519.0), lambda b: b.zero_()],
     ids=["one tiny row", "largest", "all zero before"],
 )
-def test_what_rounding_hardly_changes_is_accepted(change, exact) -> None:
+def test_what_rounding_hardly_changes_is_accepted(change: Callable[[Any], Any], exact: Checkpoint) -> None:
     change(exact.tensors[BASIS])
     rounded = exact.with_bases(BasisDtype.FLOAT16)
     assert torch.isfinite(rounded.tensors[BASIS]).all()
@@ -107,7 +112,7 @@ def test_weights_are_generated_in_float32_and_the_reference_keeps_the_rounded_nu
 
 
 def test_a_checkpoint_or_a_capture_of_another_dtype_than_its_specification_is_refused(
-    exact, make_spec: MakeSpec
+    exact: Checkpoint, make_spec: MakeSpec
 ) -> None:
     spec = make_spec(hypernet=HALF)
     with pytest.raises(

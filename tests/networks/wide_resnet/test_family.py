@@ -26,12 +26,12 @@ CASES = {
 
 
 @pytest.fixture(params=CASES.values(), ids=CASES.keys())
-def checkpoint(request: pytest.FixtureRequest, make_spec: MakeSpec, make_tensors: MakeTensors):
+def checkpoint(request: pytest.FixtureRequest, make_spec: MakeSpec, make_tensors: MakeTensors) -> Checkpoint:
     spec = make_spec(**request.param)
     return Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test")
 
 
-def test_the_halves_together_are_the_pipeline(checkpoint, make_images: MakeImages) -> None:
+def test_the_halves_together_are_the_pipeline(checkpoint: Checkpoint, make_images: MakeImages) -> None:
     ensemble, pipeline = checkpoint.ensemble(), Pipeline(checkpoint.spec, checkpoint.tensors)
     images = make_images(checkpoint.spec)
     for member in range(3):
@@ -42,7 +42,7 @@ def test_the_halves_together_are_the_pipeline(checkpoint, make_images: MakeImage
         assert ensemble(unknown, {"image": images})["logits"].isnan().all()
 
 
-def test_in_float64_every_number_is_float64(checkpoint, make_images: MakeImages) -> None:
+def test_in_float64_every_number_is_float64(checkpoint: Checkpoint, make_images: MakeImages) -> None:
     """Also mean and standard deviation of a graph that normalises: float32 there would cost 1e-8."""
     ensemble = checkpoint.ensemble().double()
     stored = {name: tensor.double() for name, tensor in checkpoint.tensors.items()}
@@ -59,7 +59,7 @@ def test_in_float64_every_number_is_float64(checkpoint, make_images: MakeImages)
             torch.testing.assert_close(logits, plain, rtol=1e-12, atol=1e-12)
 
 
-def test_its_tensors_are_the_checkpoints_own_and_no_copies(checkpoint) -> None:
+def test_its_tensors_are_the_checkpoints_own_and_no_copies(checkpoint: Checkpoint) -> None:
     ensemble = checkpoint.ensemble()
     assert list(ensemble.tensors) == [stored.name for stored in ensemble.stored]
     for name, tensor in checkpoint.tensors.items():
@@ -69,7 +69,7 @@ def test_its_tensors_are_the_checkpoints_own_and_no_copies(checkpoint) -> None:
 
 
 def test_all_data_and_both_halves_follow_from_the_json_of_the_specification(
-    checkpoint, make_images: MakeImages
+    checkpoint: Checkpoint, make_images: MakeImages
 ) -> None:
     ensemble = checkpoint.ensemble()
     assert ensemble.source.family == WIDE_RESNET

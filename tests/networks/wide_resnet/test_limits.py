@@ -1,6 +1,7 @@
 """What a specification may ask for is counted with arithmetic, before a table is made of it."""
 
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -29,7 +30,7 @@ ASKING_TOO_MUCH = MappingProxyType(
 )
 
 
-def spec_of(network, hypernet):
+def spec_of(network: object | dict[Any, Any], hypernet: object | dict[Any, Any]) -> PipelineSpec:
     return PipelineSpec(
         network=WideResNetSpec(**{"blocks_per_group": 1, "widening": 1, **network}),
         members=3,
@@ -39,13 +40,13 @@ def spec_of(network, hypernet):
 
 @given(pipelines())
 @settings(deadline=None)
-def test_slots_are_counted_as_the_table_has_them(spec) -> None:
+def test_slots_are_counted_as_the_table_has_them(spec: PipelineSpec) -> None:
     assert count_slots(spec.network) == len(network_slots(spec.network))
 
 
 @given(pipelines())
 @settings(deadline=None)
-def test_pieces_are_never_fewer_than_the_chunks_of_the_plan(spec) -> None:
+def test_pieces_are_never_fewer_than_the_chunks_of_the_plan(spec: PipelineSpec) -> None:
     chunks = plan_chunks(spec).chunks
     assert chunks <= count_pieces(spec) or not count_pieces(spec)
     assert (count_pieces(spec) == 0) == (spec.hypernet is None)
@@ -68,7 +69,7 @@ def test_a_specification_that_asks_for_more_than_the_limit_is_refused_at_once(na
     ],
     ids=["wide", "large images", "classes"],
 )
-def test_weights_and_activations_stay_in_proportion_to_the_files(network, message: str) -> None:
+def test_weights_and_activations_stay_in_proportion_to_the_files(network: dict[str, Any], message: str) -> None:
     spec = spec_of(network, {})
     check_tables(spec)
     with pytest.raises(BundleError, match=message):

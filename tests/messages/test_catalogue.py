@@ -1,0 +1,87 @@
+"""docs/reference/errors.md says what is raised, and what to do about it."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from hnexport import errors
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def tool() -> Iterator[ModuleType]:
+    """`tools/error_catalogue.py`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "tools"))
+        yield importlib.import_module("error_catalogue")
+    for name in [name for name in sys.modules if name.split(".")[0] in ("error_catalogue", "messages")]:
+        del sys.modules[name]
+
+
+def test_the_page_is_as_make_errors_makes_it(tool: ModuleType) -> None:
+    found = tool.find(ROOT / "hnexport")
+    assert tool.stale(found, tool.read_remedies(tool.REMEDIES)) == []
+    assert tool.PAGE.read_text(encoding="utf-8") == tool.made(found), "make errors writes it"
+
+
+def test_every_public_class_has_its_place(tool: ModuleType) -> None:
+    page = tool.PAGE.read_text(encoding="utf-8")
+    assert all(f"\n### {name}\n" in page for name in errors.__all__)
+
+
+def test_few_messages_are_put_together_where_the_source_does_not_show_it(tool: ModuleType) -> None:
+    found = tool.find(ROOT / "hnexport")
+    assert len(found.unreadable) < len(found.messages) / 20, found.unreadable
+
+
+SOURCE = '''
+import logging, warnings
+import click
+logger = logging.getLogger(__name__)
+class HnexportError(Exception):
+    """Root."""
+class LostError(HnexportError):
+    """Lost."""
+def _require(condition, message):
+    if not condition:
+        raise LostError(message)
+def spelled(argument, flag): ...
+def f(path, names, x):
+    _require(x, f"{path} is lost: give {spelled('where=…', '--where')}")
+    what = f"{x.size} of them"
+    if x:
+        raise LostError(f"found {what} in {', '.join(names)}; " + ("look" if x else "wait"))
+    logger.warning("%s is near", x)
+    raise click.UsageError("say where it is")
+    raise ValueError("not ours")
+'''
+
+
+def test_messages_are_read_out_of_source(tool: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "bundle.py").write_text(SOURCE, encoding="utf-8")
+    found = tool.find(tmp_path / "pkg")
+    assert [(message.kind, message.text) for message in found.messages] == [
+        ("LostError", "PATH is lost: give --where"),
+        ("LostError", "found SIZE of them in …; (look|wait)"),
+        ("UsageError", "say where it is"),
+        ("warning", "%s is near"),
+    ]
+    assert found.classes["LostError"] == ("HnexportError", "Lost.")
+    assert found.unreadable == ()
+    remedy = tool.read_remedies(tool.REMEDIES)[0]
+    assert tool.stale(found, [remedy]) == [remedy.message]
+
+
+def test_errors_after_which_a_command_ends_with_1_are_read_out_of_the_commands(tool: ModuleType) -> None:
+    assert tool.exit_one(ROOT / "hnexport") == {
+        "MembersFailedError",
+        "NotAsTrainedError",
+        "ParityFailedError",
+        "RoundedTooMuchError",
+    }

@@ -1,0 +1,161 @@
+"""The error catalogue as Markdown, for docs/reference/errors.md."""
+
+import ast
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from messages.found import WARNING, Found, Message
+
+__all__ = ["Remedy", "catalogue", "exit_one", "read_remedies", "remedies", "stale"]
+
+_AREAS = {
+    "bench": "Timing",
+    "build": "Building",
+    "bundle": "Bundles",
+    "card": "Model cards",
+    "cli": "Options of commands",
+    "confine": "Confined processes",
+    "datasets": "Tables",
+    "deploy": "Web page and Triton",
+    "evaluate": "Evaluating",
+    "export": "Writing files",
+    "factories": "Your own function, --from",
+    "hypernet": "Hypernetworks and bases",
+    "images": "Pictures and arrays",
+    "member": "Members as plain networks",
+    "networks.hypernetwork": "A hypernetwork of your own",
+    "networks.hypnettorch": "Live networks of hypnettorch",
+    "networks.modules": "Lists of modules",
+    "networks.recipes": "Recipes",
+    "networks.steps": "Captured hypernetworks",
+    "networks.wide_resnet": "Wide ResNets and checkpoints",
+    "parity": "Verifying and locating",
+    "publishing": "Files that are written",
+    "quantise": "int8",
+    "recalibration": "Statistics of batch norms",
+    "runtime": "Loading and predicting",
+    "schemas": "Schemas",
+    "score": "Scoring data sets",
+    "serve": "The service",
+    "spec": "Specifications",
+    "training": "Training",
+    "tune": "Tuning",
+}
+_ELSEWHERE = "Elsewhere"
+_USAGE = "UsageError"
+_SHORTEST = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remedy:
+    """What a message that many people meet means.
+
+    Attributes:
+        message: a part of it, as the catalogue has it.
+        kind: the class of the error.
+        means: why it is raised.
+        do: what to do.
+    """
+
+    message: str
+    kind: str
+    means: str
+    do: str
+
+
+def read_remedies(path: Path) -> tuple[Remedy, ...]:
+    """The remedies of a TOML file, in its order."""
+    return tuple(Remedy(**one) for one in tomllib.loads(path.read_text(encoding="utf-8"))["remedy"])
+
+
+def stale(found: Found, known: Sequence[Remedy]) -> list[str]:
+    """Remedies of messages that are no longer raised."""
+    return [
+        one.message
+        for one in known
+        if not any(message.kind == one.kind and one.message in message.text for message in found.messages)
+    ]
+
+
+def remedies(known: Sequence[Remedy], found: Found) -> str:
+    """The remedies, each under its whole message."""
+    parts = []
+    for one in known:
+        whole = next(item.text for item in found.messages if item.kind == one.kind and one.message in item.text)
+        parts.append(f"{_code(whole)}\\\n{one.means}\\\n**Do**: {one.do}")
+    return "\n\n".join(parts)
+
+
+def exit_one(package: Path) -> set[str]:
+    """The errors for which a command ends with 1, since something was compared and is different."""
+    found: set[str] = set()
+    for path in (package / "cli").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ExceptHandler) or node.type is None:
+                continue
+            raises = any(isinstance(one, ast.Raise) for one in ast.walk(node))  # some of them are something else
+            if "exit_codes.DIFFERENT" in ast.unparse(node) and not raises:
+                found |= {one.id for one in ast.walk(node.type) if isinstance(one, ast.Name)}
+    return found
+
+
+def catalogue(found: Found, different: set[str]) -> str:
+    """Every message by class and area."""
+    return "\n\n".join(_parts(found, different))
+
+
+def _parts(found: Found, different: set[str]) -> Iterator[str]:
+    shown = [message for message in found.messages if " " in message.text and len(message.text) >= _SHORTEST]
+    for kind in sorted({name for name in found.classes if not name.startswith("_")}):
+        base, text = found.classes[kind]
+        yield f"### {kind}"
+        code = 1 if kind in different else 2
+        yield f"{_paragraph(text)} (A kind of `{base}`; exit code {code}.)"
+        yield from _by_area([one for one in shown if _public(one.kind, found) == kind])
+    yield "### Wrong options of a command"
+    yield (
+        "What `click` says of options that do not exist is not listed. "
+        "(Exit code 2, after a line that says how to call it.)"
+    )
+    yield from _by_area([one for one in shown if one.kind == _USAGE])
+    yield "## Warnings"
+    yield (
+        "Warnings are said through Python's `logging`, under the name of the module, and change no result: a command "
+        "writes them to standard error. `%s`, `%d` and `%g` stand for what is put in."
+    )
+    yield from _by_area([one for one in shown if one.kind == WARNING])
+
+
+def _public(kind: str, found: Found) -> str:
+    while kind.startswith("_") and kind in found.classes:
+        kind = found.classes[kind][0]
+    return kind
+
+
+def _by_area(messages: Sequence[Message]) -> Iterator[str]:
+    areas: dict[str, list[str]] = {}
+    for message in messages:
+        texts = areas.setdefault(_area(message.module), [])
+        if message.text not in texts:
+            texts.append(message.text)
+    for area in sorted(areas, key=lambda name: (name == _ELSEWHERE, name)):
+        yield f"**{area}**"
+        yield "\n".join(f"- {_code(text)}" for text in areas[area])
+
+
+def _area(module: str) -> str:
+    parts = module.split(".")[1:]
+    for count in (2, 1):
+        if ".".join(parts[:count]) in _AREAS:
+            return _AREAS[".".join(parts[:count])]
+    return _ELSEWHERE
+
+
+def _paragraph(text: str) -> str:
+    return " ".join(text.split("\n\n", maxsplit=1)[0].split())
+
+
+def _code(text: str) -> str:
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
