@@ -20,18 +20,18 @@ WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"
 # Chromium likewise, otherwise npm's
 BROWSER := $(if $(or $(CHROMIUM),$(shell command -v chromium || command -v chromium-browser)),,tests/web/node_modules/.chromium/chrome)
 
-.PHONY: demo schemas errors digits study score load test test-fast fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels sdist dist lock lock-check docs docs-serve docs-links coverage mutants lint clean
+.PHONY: demo schemas errors digits study score load test test-all fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels sdist dist lock lock-check docs docs-serve docs-links coverage mutants lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
 	$(BIN)/hnexport build --members 10 --force
 	$(BIN)/hnexport predict bundles/wrn-28-10-hypernet-10 examples/images/cat.png --members 2,3,7
 
-test: $(VENV)/.installed-dev  ## every test
-	$(PYTEST) $(TESTS)
+test: $(VENV)/.installed-dev  ## every kind of thing once: within eight minutes on two cores
+	$(PYTEST) -m "not thorough" $(TESTS)
 
-test-fast: $(VENV)/.installed-dev  ## without the tests that build WRN-28-10, and without mutants
-	$(PYTEST) -m "not reference and not fuzz" $(TESTS)
+test-all: $(VENV)/.installed-dev  ## every test, as .ci/run does: all cases of every kind, and what takes long
+	$(PYTEST) $(TESTS)
 
 fuzz: $(VENV)/.installed-dev  ## 1,700 mutants through every command that reads them; with SEED=7 ONLY=manifest-12 one of them
 	@echo "seed $(SEED): make fuzz SEED=$(SEED) does the same again"
@@ -187,7 +187,7 @@ $(VENV)/.installed-dev: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	$(PIP) --editable ".[dev]"
 	touch $@ $(VENV)/.installed
 
-$(VENV)/.installed-docs: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/.installed-docs: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	$(BIN)/pip uninstall -qq --yes hnexport
 	$(PIP) --editable ".[docs]"
 	touch $@ $(VENV)/.installed

@@ -3,7 +3,7 @@
     python tools/tutorials.py --keep build/tutorials
     python tools/make_pictures.py build/tutorials [NAME …]
 
-Screenshots need playwright and a Chromium (`make web-test` brings both). speed.svg is drawn from speed.json beside it, which
+Screenshots need playwright and Chromium (as `make web-test`). speed.svg is drawn from speed.json beside it, which
 `hnexport bench … --json` printed on a quiet machine in an hour.
 """
 
@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pictures.browser import ROOT, screenshot, served
-from pictures.flow import draw as draw_flow
+from drawn.browser import ROOT, screenshot, served
+from drawn.flow import draw as draw_flow
 
 FOLDER = ROOT / "docs/pictures"
 

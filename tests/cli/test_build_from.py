@@ -127,6 +127,7 @@ def test_a_conditional_module_says_what_it_is(hnexport: Hnexport, train: Path) -
     assert "captured as it is: it generates its weights in every call" in done.stdout
 
 
+@pytest.mark.thorough
 def test_an_ensemble_is_built_as_it_is(hnexport: Hnexport, train: Path) -> None:
     done = hnexport("build", "--from", "train.py:ensemble", "--formats", "onnx")
     assert done.returncode == 0, done.stderr
@@ -145,6 +146,7 @@ def test_samples_are_what_is_verified_with(hnexport: Hnexport, train: Path) -> N
     assert set(golden.kinds) == {"given"}
 
 
+@pytest.mark.thorough
 def test_integers_stay_in_their_range(hnexport: Hnexport, train: Path) -> None:
     done = hnexport(
         *("build", "--from", "train.py:texts", "--input", "tokens=int64[batch,16]:0..999", "--out", "b"),
@@ -175,6 +177,7 @@ def test_what_cannot_be_captured_is_refused_in_a_few_lines_with_the_users_own(hn
     assert done.stdout == ""
 
 
+@pytest.mark.thorough
 def test_what_a_factory_prints_does_not_stand_in_the_json(hnexport: Hnexport, train: Path) -> None:
     done = hnexport("build", "--from", "train.py:talks", *ROW, "--formats", "onnx", "--out", "b", "--json")
     assert done.returncode == 0, done.stderr
@@ -209,6 +212,7 @@ def test_what_belongs_to_a_factory_needs_one(hnexport: Hnexport, train: Path) ->
     assert "--input goes with --from" in done.stderr
 
 
+@pytest.mark.thorough
 def test_samples_of_other_inputs_are_refused(hnexport: Hnexport, train: Path) -> None:
     save_file({"tokens": np.zeros((2, 7), np.int64), "mask": np.zeros((2, 7), bool)}, train / "s.safetensors")
     done = hnexport(
@@ -225,6 +229,7 @@ def test_samples_of_other_inputs_are_refused(hnexport: Hnexport, train: Path) ->
     assert "the samples of tokens are int32 [2, 7], --input says int64 [batch, 8]" in said
 
 
+@pytest.mark.thorough
 def test_what_was_not_trained_is_not_published(hnexport: Hnexport, train: Path) -> None:
     rows = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
     save_file({"input.input": rows, "output.output": np.zeros((2, 4, 3), np.float32)}, train / "r.safetensors")
@@ -235,6 +240,7 @@ def test_what_was_not_trained_is_not_published(hnexport: Hnexport, train: Path) 
     assert not (train / "b").exists()
 
 
+@pytest.mark.thorough
 def test_a_recipe_with_a_checkpoint_is_compared_with_what_was_trained(hnexport: Hnexport, train: Path) -> None:
     module = trained(train)
     ensemble = Ensemble.from_recipe(*module.recipe(), members=3, example_inputs=torch.zeros(1, 6), seed=1)

@@ -42,6 +42,7 @@ def shell(built: Built, tmp_path: Path) -> Shell:
     return run
 
 
+@pytest.mark.each_once
 @every_command
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 def test_a_full_or_closed_standard_output_is_no_answer(shell: Shell, arguments: list[str], unbuffered: str) -> None:
@@ -58,6 +59,7 @@ def test_a_reader_that_has_gone_is_no_difference(shell: Shell, arguments: list[s
     assert done.stderr == b""
 
 
+@pytest.mark.each_once
 @every_command
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "<&-"])
 def test_standard_error_and_input_change_no_answer(shell: Shell, arguments: list[str], redirection: str) -> None:
@@ -72,6 +74,7 @@ def test_a_message_that_cannot_be_written_changes_no_code(shell: Shell) -> None:
         assert shell(["bake"], redirection).returncode == 2
 
 
+@pytest.mark.each_once
 @every_command
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "utf-8", "ascii:strict"])
 def test_every_encoding_gets_an_answer_that_it_can_show(shell: Shell, arguments: list[str], encoding: str) -> None:

@@ -76,6 +76,7 @@ def test_another_ensemble_than_the_trained_one_is_not_published(
     assert not (tmp_path / "here").exists()
 
 
+@pytest.mark.thorough
 def test_a_trained_ensemble_may_be_built_with_float16_bases(
     hnexport: Hnexport, checkpoint: Path, ensemble: Ensemble, tmp_path: Path
 ) -> None:
@@ -96,6 +97,7 @@ def test_a_trained_ensemble_may_be_built_with_float16_bases(
     assert 1e-6 < relative_error(torch.from_numpy(found), ensemble.predict(1, flat_hwc(images))) <= 1e-2
 
 
+@pytest.mark.thorough
 def test_two_files_and_a_native_checkpoint_give_the_same_weights(
     hnexport: Hnexport, checkpoint: Path, ensemble: Ensemble, tmp_path: Path
 ) -> None:
@@ -116,6 +118,7 @@ def test_two_files_and_a_native_checkpoint_give_the_same_weights(
     assert weights["one"] == weights["two"] == weights["native"]
 
 
+@pytest.mark.thorough
 def test_a_wrapped_checkpoint_with_two_copies_is_read_where_a_prefix_says_which(
     hnexport: Hnexport, ensemble: Ensemble, tmp_path: Path
 ) -> None:

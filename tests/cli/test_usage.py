@@ -113,6 +113,7 @@ def test_random_weights_say_that_pictures_are_pixels(hnexport: Hnexport, folder:
     assert "assumed" not in shown
 
 
+@pytest.mark.thorough
 def test_an_imported_ensemble_keeps_what_is_said_and_what_was_assumed(
     hnexport: Hnexport, folder: Path, trained: dict[str, dict[str, Tensor]]
 ) -> None:
@@ -154,6 +155,7 @@ def test_what_a_checkpoint_says_of_pictures_can_go_into_the_graph(hnexport: Hnex
     assert manifest.usage == Usage(class_names=USAGE.class_names, license=USAGE.license)
 
 
+@pytest.mark.thorough
 def test_a_factory_may_say_it_and_the_command_wins(hnexport: Hnexport, folder: Path) -> None:
     build = ("build", "--from", "train.py:told", "--formats", "onnx", "--out")
     done = hnexport(*build, "own")
@@ -165,6 +167,7 @@ def test_a_factory_may_say_it_and_the_command_wins(hnexport: Hnexport, folder: P
     assert read_manifest(folder / "said").usage == USAGE.updated(Usage(license="mit"))
 
 
+@pytest.mark.thorough
 def test_of_images_nobody_spoke_of_the_normalisation_is_assumed_and_files_stay_as_they_are(
     hnexport: Hnexport, folder: Path
 ) -> None:
@@ -176,6 +179,7 @@ def test_of_images_nobody_spoke_of_the_normalisation_is_assumed_and_files_stay_a
     assert "hnexport.usage" not in metadata(folder / "here/model.onnx")
 
 
+@pytest.mark.thorough
 def test_a_trained_models_outputs_confirm_what_was_assumed_of_its_tensors(hnexport: Hnexport, folder: Path) -> None:
     case = build(Case(n=1, k=1, in_shape=(8, 8, 3), num_classes=3))
     torch.save(case.state_dicts(), folder / "trained.pt")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from packaging.requirements import Requirement
-from wheels import Environment, Wheels
+from wheels import EPOCH, Environment, Wheels
 
 from hnexport.installed import installed_wheels
 
@@ -27,7 +27,8 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Wheels:
     with FileLock(tmp_path_factory.getbasetemp().parent / "wheels.lock"):  # setuptools writes beside the sources
         for source, settings in ((ROOT / "tools/packaging/runtime", []), (ROOT, released)):
             options = ["--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), *settings]
-            subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(source)], check=True)
+            command = [sys.executable, "-m", "pip", "wheel", *options, str(source)]
+            subprocess.run(command, check=True, env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH})
     (runtime,) = folder.glob("hnexport_runtime-*.whl")
     (hnexport,) = folder.glob("hnexport-*.whl")
     return Wheels(runtime=runtime, hnexport=hnexport)

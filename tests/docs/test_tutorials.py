@@ -1,4 +1,4 @@
-"""Every tutorial is typed from start to end, with less training and a smaller network; `make tutorials` does it in full."""
+"""Every tutorial is typed whole, with less training and a smaller network; `make tutorials` does it in full."""
 
 import os
 import subprocess

@@ -91,6 +91,7 @@ def runner_of(name: str, bundle: Path, trust: Trust = TRUSTED) -> Runner:
 # Every way to run a bundle.
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("trust", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("name", RUNNERS)
 def test_every_artifact_runs_by_the_names_of_the_signature(name: str, trust: Trust, bundle: Path) -> None:

@@ -112,7 +112,7 @@ if EVERYTHING:
 def test_the_node_example_asks_for_the_tested_version() -> None:
     asked = json.loads((EXAMPLES / "node" / "package.json").read_text())["dependencies"]
     locked = json.loads((Path(__file__).parent / "package-lock.json").read_text())["packages"]
-    assert asked == {"onnxruntime-node": locked["node_modules/onnxruntime-node"]["version"]}
+    assert asked == {name: locked[f"node_modules/{name}"]["version"] for name in ("onnxruntime-node", "sharp")}
 
 
 def test_the_tensorrt_example_reads_what_it_is_given_before_it_asks_for_tensorrt(tmp_path: Path) -> None:

@@ -5,6 +5,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+EPOCH = "1700000000"
+"""SOURCE_DATE_EPOCH, by which what is built is equal byte for byte."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wheels:

@@ -143,6 +143,7 @@ class Scene(nn.Module):
         return torch.tanh(x @ first.view(4, 8) + bias) @ last.view(8, 3) + shift
 
 
+@pytest.mark.thorough
 def test_a_vector_is_an_input_without_a_batch(tmp_path: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(5)
