@@ -69,6 +69,7 @@ html_theme_options = {
     "source_directory": "docs/",
 }
 outside_address = _URLS["Repository"] + "/blob/main/"
+outside_published = {"hnexport/schemas": "reference/schemas"}  # where their `$id` says that they are
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 linkcheck_timeout = 30
