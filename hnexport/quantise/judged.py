@@ -51,7 +51,9 @@ class JudgedOn:
         for member in range(exact.members):
             for ensemble, found in zip((exact, rounded), sides, strict=True):
 
-                def run(some: Mapping[str, NDArray[np.generic]], ensemble: Ensemble = ensemble, member: int = member):  # type: ignore[no-untyped-def]
+                def run(
+                    some: Mapping[str, NDArray[np.generic]], ensemble: Ensemble = ensemble, member: int = member
+                ) -> Mapping[str, NDArray[np.generic]]:
                     return run_single(ensemble, member, some)
 
                 found.append(outputs_of(run, exact.signature, output, inputs))

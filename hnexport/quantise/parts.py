@@ -4,6 +4,7 @@ Whatever is done to weights (a batch norm that goes into its convolution, a tran
 the second part, the maker: a graph from a member's slots to the parameters of the first.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -127,7 +128,7 @@ def _only_slot(maker: onnx.ModelProto, parameter: str, supplied: list[str]) -> s
     return max(found, key=lambda name: sizes[name]) if found else ""
 
 
-def _drop_initializers(graph: onnx.GraphProto, drop) -> None:  # type: ignore[no-untyped-def]
+def _drop_initializers(graph: onnx.GraphProto, drop: Callable[[onnx.TensorProto], bool]) -> None:
     left = [tensor for tensor in graph.initializer if not drop(tensor)]
     del graph.initializer[:]
     graph.initializer.extend(left)

@@ -172,14 +172,11 @@ CASES = {
 
 
 Written = tuple[Case, list[nn.Module], Ensemble, Path, tuple[str, ...]]
-# One of each kind of difficulty: equal tensors, outputs, ties, types, branches, shapes, several inputs.
+# One of each kind of difficulty: ties, types, branches, several inputs, recurrence.
 IN_EVERY_RUN = (
-    "an output that is an input, a weight, twice the same",
     "tied weights",
     "integers, booleans, float16 and a scalar",
     "branches that use weights",
-    "slots like the words of a graph",
-    "what depends on the number of samples",
     "two inputs, one of them integers",
     "LSTM",
 )

@@ -93,6 +93,7 @@ def test_another_mean_is_found_although_a_sample_is_ill_conditioned() -> None:
     assert not judged(made[0.5021], golden_of(made[0.502])).passed
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("classes", [1, 2])
 @pytest.mark.parametrize("seed", seeds(6, 20))
 def test_networks_of_few_classes_are_not_accused(classes: int, seed: int) -> None:
@@ -133,6 +134,7 @@ EDITS = {
 }
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("name", EDITS)
 @pytest.mark.parametrize("seed", seeds(6, 20))
 def test_odd_weights_are_not_accused(name: str, seed: int) -> None:

@@ -38,6 +38,7 @@ ALWAYS = {
 }
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize(("cuda", "settings"), ASKED.values(), ids=ASKED.keys())
 @pytest.mark.parametrize(("strategy", "file"), [("generated", "model.onnx"), ("materialised", "network.onnx")])
 def test_the_options_reach_onnxruntime_and_predictions_stay(
@@ -125,6 +126,7 @@ def test_a_missing_float16_graph_is_no_reason_for_auto_to_take_the_cpu(
         load(shared_bundle, precision="float16")
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("file", ["model.onnx", "network.onnx", "model-float16.onnx"])
 @pytest.mark.parametrize("name", ["hypernet", "batch-ensemble", "uint8"])
 def test_a_graph_holds_nothing_that_a_capture_cannot(built_once: BuiltOnce, name: str, file: str) -> None:

@@ -224,7 +224,7 @@ def test_onnxruntime_copies_supplied_weights_so_that_they_need_not_be_kept(
 def test_weights_are_kept_should_a_session_refer_to_them(
     shared_bundle: Path, images: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(OnnxruntimeEngine, "_is_changed_by", _poison)
+    monkeypatch.setattr(OnnxruntimeEngine, "_shows_reference", _poison)
     ensemble = load(shared_bundle, provider="cpu", strategy="materialised", check="none")
     expected = load(shared_bundle, provider="cpu", strategy="generated", check="none").predict(images, member=2)
     np.testing.assert_allclose(ensemble.predict(images, member=2), expected, rtol=1e-4, atol=1e-6)
