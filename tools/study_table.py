@@ -102,8 +102,8 @@ def head(given: argparse.Namespace, prices: Mapping[str, float]) -> str:
         f"{time.strftime('%Y-%m-%d')}: {given.folds} parts of the images, {given.choosing} of which choose the "
         f"threshold for the one that is reported, the rest trains {given.members} members for {given.epochs} epochs; "
         f"intervals hold 95 % of {given.draws:,} draws of the images; seed {given.seed}. PyTorch {torch.__version__}, "
-        f"onnxruntime {onnxruntime.__version__}, Python {platform.python_version()}, {processor_name()}. An int8 member "
-        f"of WRN-28-10 is reckoned as {told} of the plain float32 network ({source})."
+        f"onnxruntime {onnxruntime.__version__}, Python {platform.python_version()}, {processor_name()}. An int8 "
+        f"member of WRN-28-10 is reckoned as {told} of the plain float32 network ({source})."
     )
     return textwrap.fill(text, width=120, break_long_words=False, break_on_hyphens=False)
 
