@@ -20,7 +20,7 @@ WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"
 # Chromium likewise, otherwise npm's
 BROWSER := $(if $(or $(CHROMIUM),$(shell command -v chromium || command -v chromium-browser)),,tests/web/node_modules/.chromium/chrome)
 
-.PHONY: demo schemas errors digits study score load test test-all fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels sdist dist lock lock-check docs docs-serve docs-links coverage mutants lint clean
+.PHONY: demo schemas errors digits study score load test test-all fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels sdist dist lock lock-check docs docs-serve docs-links coverage mutants lint clean docs-test tutorials pictures
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
@@ -43,6 +43,15 @@ schemas: $(VENV)/.installed  ## the JSON Schemas in hnexport/schemas and the pag
 
 errors: $(VENV)/.installed  ## the error catalogue, docs/reference/errors.md, from the source
 	$(BIN)/python tools/error_catalogue.py
+
+tutorials: $(VENV)/.installed-dev  ## type every tutorial in a fresh folder, in full, and compare what it prints; ONLY="judged …" some
+	OMP_NUM_THREADS=1 $(BIN)/python tools/tutorials.py $(ONLY) --keep build/tutorials $(if $(WRITE),--write)
+
+docs-test: $(VENV)/.installed-dev  ## the code blocks of every page, also those that `make test` only parses
+	HNEXPORT_DOCS=1 $(PYTEST) tests/docs
+
+pictures: $(VENV)/.installed-web tests/web/node_modules/.chromium/chrome  ## the pictures of docs, after make tutorials; ONLY="web.png …" some
+	$(BIN)/python tools/make_pictures.py build/tutorials $(ONLY)
 
 study: $(VENV)/.installed-dev  ## int8 and fewer members on ensembles of ten, over all digits; the tables of docs/explanation/study.md
 	OMP_NUM_THREADS=1 $(BIN)/python tools/study_table.py --page docs/explanation/study.md --out build/study.json

@@ -97,7 +97,12 @@ def test_float16_runs_its_own_graph_within_its_own_tolerance(
     built_once: BuiltOnce, pretend_cuda: AskedSessions, graph: bool
 ) -> None:
     bundle = built_once("uint8")
-    options = {"provider": "cuda", "precision": "float16", "check": "all", "cuda": CudaOptions(graph=graph)}
+    options: dict[str, Any] = {
+        "provider": "cuda",
+        "precision": "float16",
+        "check": "all",
+        "cuda": CudaOptions(graph=graph),
+    }
     with pytest.raises(RuntimeInputError, match="has no float16 graph in this user's cache"):
         load(bundle, **options)
     halve(bundle)
@@ -166,7 +171,7 @@ FOR_CUDA = ({"cuda": CudaOptions()}, {"precision": "tf32"}, {"precision": "float
     ids=str,
 )
 def test_what_is_for_cuda_is_refused_elsewhere(
-    shared_bundle: Path, options: dict[str, Any], elsewhere: dict[str, str]
+    shared_bundle: Path, options: dict[str, Any], elsewhere: dict[str, Any]
 ) -> None:
     with pytest.raises(RuntimeInputError, match=r"for provider='cuda'|needs provider='cuda'"):
         load(shared_bundle, **options, **elsewhere)
@@ -191,7 +196,7 @@ def test_where_auto_comes_to_the_cpu_it_computes_in_float32_and_says_so(
 def test_a_capture_that_fails_at_load_is_an_error_with_the_remedy(
     shared_bundle: Path, pretend_cuda: AskedSessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self, held: object, images: object, member: int) -> Never:
+    def fail(self: object, held: object, images: object, member: int) -> Never:
         raise RuntimeError("operation not permitted when stream is capturing")
 
     monkeypatch.setattr(device.GraphSession, "_replay", fail)

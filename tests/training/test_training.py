@@ -25,7 +25,7 @@ from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageSpec, PipelineSpec, WideResNetSpec
 from hnexport.spec import BasisDtype, HypernetSpec
 
-SMALL = {"in_shape": (8, 8, 3), "k": 1, "num_feature_maps": (4, 4, 8, 8)}
+SMALL: dict[str, Any] = {"in_shape": (8, 8, 3), "k": 1, "num_feature_maps": (4, 4, 8, 8)}
 HYPNETTORCH: dict[str, Case] = {
     "hypernetwork, statistics of each member": Case(statistics=3, **SMALL),
     "hypernetwork, one set of statistics": Case(**SMALL),
@@ -195,7 +195,7 @@ class Normed(nn.Module):
         self.head = nn.Linear(6, 3)
 
     def forward(self, rows: Tensor) -> Tensor:
-        return self.head(self.drop(F.relu(self.norm(self.first(rows)))))  # type: ignore[no-any-return]
+        return self.head(self.drop(F.relu(self.norm(self.first(rows)))))
 
 
 RULES = (Rule("*running_*", "member"), Rule("head.*", "member"), Rule("first.weight", "generated"), Rule("*", "shared"))
@@ -219,7 +219,7 @@ def test_any_module_is_trained_as_a_member(make: Callable[[nn.Module], Ensemble]
     plain = Normed()
     plain.load_state_dict(ensemble.weights(1), strict=False)
     plain.drop.p = 0.0
-    ensemble.network.drop.p = 0.0  # type: ignore[union-attr]
+    ensemble.network.drop.p = 0.0
     assert torch.equal(module(1, {"rows": rows})["output"], ensemble(1, {"rows": rows})["output"])
     for _ in range(2):
         plain.train(), module.train()

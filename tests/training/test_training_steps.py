@@ -23,7 +23,7 @@ from hnexport.networks.wide_resnet.spec import RECIPES, ImageSpec, PipelineSpec,
 from hnexport.rows import relative_l2
 from hnexport.spec import HypernetSpec
 
-SMALL = {"in_shape": (8, 8, 3), "k": 1, "num_feature_maps": (4, 4, 8, 8), "statistics": 3}
+SMALL: dict[str, Any] = {"in_shape": (8, 8, 3), "k": 1, "num_feature_maps": (4, 4, 8, 8), "statistics": 3}
 HYPNETTORCH: dict[str, Case] = {
     "hypernetwork": Case(**SMALL),
     "batch ensemble": Case(convolution="shared", norm="member", **SMALL),

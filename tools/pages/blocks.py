@@ -1,5 +1,6 @@
 """The code blocks of a page, in order, as CommonMark has them."""
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,14 @@ class Block:
         page: relative to the repository's root.
         line: of its first line of code, from 1.
         language: the first word behind the fence; empty for an indented block.
+        times: whether `times` stands behind it: numbers that another machine does not repeat.
     """
 
     page: str
     line: int
     language: str
     code: str
+    times: bool = False
 
     @property
     def place(self) -> str:
@@ -39,6 +42,7 @@ class Step:
     shown: Block | None
 
 
+@functools.cache
 def pages() -> tuple[Path, ...]:
     """Every page of this repository that a reader may type from, in the order of their names."""
     folders = ("docs", "examples", "tests", "tools", ".github")
@@ -46,6 +50,7 @@ def pages() -> tuple[Path, ...]:
     return tuple(sorted(page for page in found if not _ELSEWHERE & set(page.relative_to(ROOT).parts)))
 
 
+@functools.cache
 def blocks(page: Path) -> tuple[Block, ...]:
     """The code blocks of a page, fenced and indented ones, also those inside lists."""
     return tuple(_blocks(page))
@@ -74,8 +79,9 @@ def steps(page: Path) -> tuple[Step, ...]:
 
 def _blocks(page: Path) -> Iterator[Block]:
     for token in MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8")):
-        if token.type in ("fence", "code_block"):
+        if token.type in ("fence", "code_block") and not token.info.startswith("{"):  # {toctree}: for Sphinx
             assert token.map is not None
             first = token.map[0] + (2 if token.type == "fence" else 1)
-            language = token.info.split()[0] if token.info.split() else ""
-            yield Block(page=page.relative_to(ROOT).as_posix(), line=first, language=language, code=token.content)
+            language, *more = token.info.split() or [""]
+            place = page.relative_to(ROOT).as_posix()
+            yield Block(page=place, line=first, language=language, code=token.content, times="times" in more)
