@@ -41,6 +41,8 @@ LESS = {
 }
 """What a test types instead of a text of the page."""
 GOES_ON = {"fewer-bits": "judged"}
+LONGER = ("fewer-bits", "wide-resnet")
+"""Half a minute each even so: `make docs-test` and `make test-all` type them."""
 PAGES = {page.stem: page for page in TUTORIALS if steps(page)}
 
 
@@ -61,7 +63,10 @@ def type_tutorial(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> C
     return once
 
 
-@pytest.mark.parametrize("name", PAGES)
+TYPED = [pytest.param(name, marks=pytest.mark.thorough if name in LONGER else ()) for name in PAGES]
+
+
+@pytest.mark.parametrize("name", TYPED)
 def test_a_tutorial_can_be_typed(
     name: str, type_tutorial: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
