@@ -20,18 +20,22 @@ WITH_NODE := PATH="$$PATH:$(abspath $(BIN))"
 # Chromium likewise, otherwise npm's
 BROWSER := $(if $(or $(CHROMIUM),$(shell command -v chromium || command -v chromium-browser)),,tests/web/node_modules/.chromium/chrome)
 
-.PHONY: demo schemas errors digits study score load test test-fast fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels sdist dist lock lock-check docs docs-serve docs-links coverage mutants lint clean
+<<<<<<< HEAD
+.PHONY: demo schemas errors digits study score load test test-fast fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels sdist dist lock lock-check docs docs-serve docs-test tutorials pictures docs-links coverage mutants lint clean
+=======
+.PHONY: demo schemas errors digits study score load test test-all fuzz runtimes runtimes-check runtimes-test triton-test page web-test runtime-alone webgpu wheels sdist dist lock lock-check docs docs-serve docs-links coverage mutants lint clean
+>>>>>>> main
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## build the reference ensemble and classify an image with three of its members
 	$(BIN)/hnexport build --members 10 --force
 	$(BIN)/hnexport predict bundles/wrn-28-10-hypernet-10 examples/images/cat.png --members 2,3,7
 
-test: $(VENV)/.installed-dev  ## every test
-	$(PYTEST) $(TESTS)
+test: $(VENV)/.installed-dev  ## every kind of thing once: within eight minutes on two cores
+	$(PYTEST) -m "not thorough" $(TESTS)
 
-test-fast: $(VENV)/.installed-dev  ## without the tests that build WRN-28-10, and without mutants
-	$(PYTEST) -m "not reference and not fuzz" $(TESTS)
+test-all: $(VENV)/.installed-dev  ## every test, as .ci/run does: all cases of every kind, and what takes long
+	$(PYTEST) $(TESTS)
 
 fuzz: $(VENV)/.installed-dev  ## 1,700 mutants through every command that reads them; with SEED=7 ONLY=manifest-12 one of them
 	@echo "seed $(SEED): make fuzz SEED=$(SEED) does the same again"
@@ -43,6 +47,15 @@ schemas: $(VENV)/.installed  ## the JSON Schemas in hnexport/schemas and the pag
 
 errors: $(VENV)/.installed  ## the error catalogue, docs/reference/errors.md, from the source
 	$(BIN)/python tools/error_catalogue.py
+
+tutorials: $(VENV)/.installed-dev  ## type every tutorial in a fresh folder, in full, and compare what it prints; ONLY="judged …" some
+	OMP_NUM_THREADS=1 $(BIN)/python tools/tutorials.py $(ONLY) --keep build/tutorials $(if $(WRITE),--write)
+
+docs-test: $(VENV)/.installed-dev  ## the code blocks of every page, also those that `make test` only parses
+	HNEXPORT_DOCS=1 $(PYTEST) tests/docs
+
+pictures: $(VENV)/.installed-web tests/web/node_modules/.chromium/chrome  ## the pictures of docs, after make tutorials; ONLY="web.png …" some
+	$(BIN)/python tools/make_pictures.py build/tutorials $(ONLY)
 
 study: $(VENV)/.installed-dev  ## int8 and fewer members on ensembles of ten, over all digits; the tables of docs/explanation/study.md
 	OMP_NUM_THREADS=1 $(BIN)/python tools/study_table.py --page docs/explanation/study.md --out build/study.json

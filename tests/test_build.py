@@ -15,6 +15,7 @@ import torch
 from bundles import spec_of
 from fixture_types import MakeSpec, MakeTensors
 from shared import Built
+from thorough import only
 from torch import Tensor, nn
 
 import hnexport.build as build_module
@@ -71,7 +72,9 @@ SPECS = {
 }
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize(
+    "name", only(SPECS, "WRN-10-1 with one member (no shortcut in the first group)", "batch ensemble")
+)
 def test_a_build_verifies_every_artifact(name: str, tmp_path: Path) -> None:
     spec = SPECS[name]
     result = build(random_checkpoint(spec), tmp_path / "bundle")
@@ -91,6 +94,7 @@ def test_a_build_verifies_every_artifact(name: str, tmp_path: Path) -> None:
     assert read_manifest(tmp_path / "bundle") == result.manifest
 
 
+@pytest.mark.thorough
 def test_a_thousand_members_cost_only_their_own_tensors(tmp_path: Path) -> None:
     network = wide_resnet("wrn-10-1", image=SQUARE)
     sizes = {}
@@ -106,6 +110,7 @@ def test_a_thousand_members_cost_only_their_own_tensors(tmp_path: Path) -> None:
         assert sizes[1000][name] - sizes[10][name] == pytest.approx(own, abs=alignment), name
 
 
+@pytest.mark.thorough
 def test_of_more_members_than_there_is_time_for_a_sample_is_checked(
     tmp_path: Path, make_spec: MakeSpec, make_tensors: MakeTensors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +288,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("file_format", [Format.TORCHSCRIPT, Format.PT2], ids=str)
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_in_the_files_is_caught_and_nothing_is_published(

@@ -11,6 +11,7 @@ import torch
 from module_ensembles import ENSEMBLES, Kind
 from numpy.typing import NDArray
 from shared import built_list
+from thorough import only
 from torch import Tensor, nn
 
 from hnexport.ensemble import Ensemble
@@ -23,7 +24,7 @@ BATCHES = (1, 2, 7, 33)
 Built = tuple[Kind, list[nn.Module], Ensemble, Path]
 
 
-@pytest.fixture(scope="module", params=ENSEMBLES)
+@pytest.fixture(scope="module", params=only(ENSEMBLES, "reader", "cnn", "recurrent"))
 def built(request: pytest.FixtureRequest) -> Built:
     """`(kind, modules, ensemble, folder)` of a list that was built in every format, and verified by that."""
     kind = ENSEMBLES[request.param]

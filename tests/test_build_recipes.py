@@ -16,6 +16,7 @@ from bundles import rewrite_checksums
 from faults import OnnxEditor
 from module_recipes import RECIPES, Case
 from recipe_faults import RECIPE_FAULTS, WRITERS, RecipeFault
+from thorough import only
 from zygote import Done, Zygote
 
 from hnexport.ensemble import Ensemble
@@ -44,7 +45,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory, zygote: Zygote) -> Callabl
     return built
 
 
-@pytest.fixture(params=RECIPES)
+@pytest.fixture(params=only(RECIPES, "tabular"))
 def built(request: pytest.FixtureRequest, bundles: Callable[[Any], Any]) -> Any:
     return bundles(request.param)
 
@@ -106,7 +107,7 @@ COUNTS = {
 }
 
 
-@pytest.mark.parametrize("kind", COUNTS)
+@pytest.mark.parametrize("kind", only(COUNTS, "tabular"))
 def test_inspect_counts_what_is_generated(
     kind: str, bundles: Callable[[Any], Any], hnexport_cli: Callable[..., Done]
 ) -> None:
@@ -182,9 +183,14 @@ FAULTS = {
     "an element of the flat basis": ("convolution", _scaled("hypernet.flat.basis"), "flat"),
     "no guard": ("convolution", _without_guard, None),
 }
+TABULAR = [fault for fault in FAULTS.values() if fault[0] == "tabular"]
 
 
-@pytest.mark.parametrize(("kind", "edit", "place"), FAULTS.values(), ids=FAULTS.keys())
+@pytest.mark.parametrize(
+    ("kind", "edit", "place"),
+    only(FAULTS.values(), *TABULAR),
+    ids=FAULTS.keys(),
+)
 def test_a_planted_fault_is_found(
     kind: str, edit: Callable[..., Any], place: str | None, bundles: Callable[[Any], Any], tmp_path: Path
 ) -> None:
@@ -202,8 +208,14 @@ def test_a_planted_fault_is_found(
         assert place in first.place
 
 
+IN_PROGRAMS = [fault for fault in RECIPE_FAULTS if fault.kind == "tabular"]
+
+
+@pytest.mark.each_once
 @pytest.mark.parametrize("artifact", WRITERS)
-@pytest.mark.parametrize("fault", RECIPE_FAULTS, ids=str)
+@pytest.mark.parametrize(
+    "fault", only(RECIPE_FAULTS, *(one for one in RECIPE_FAULTS if one.kind == "tabular")), ids=str
+)
 def test_a_fault_planted_in_a_program_is_found(
     fault: RecipeFault, artifact: str, bundles: Callable[[Any], Any], tmp_path: Path
 ) -> None:

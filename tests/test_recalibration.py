@@ -125,6 +125,7 @@ def check(found: Recalibration, before: Ensemble, batches: list[dict[str, Tensor
     assert differ == 2 * found.norms * before.members  # mean and variance of every one; the comparison sees it
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("make", [of_recipe, of_modules])
 @pytest.mark.parametrize("case", CASES)
 def test_the_statistics_of_each_member_are_pytorchs(case: str, make: Callable[..., Ensemble]) -> None:

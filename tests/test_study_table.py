@@ -201,6 +201,7 @@ def run(folder: Path, *more: str) -> tuple[int, dict]:
     return code, json.loads((folder / "found.json").read_text())
 
 
+@pytest.mark.thorough
 def test_the_whole_study_is_made_once_and_says_the_same_of_what_it_made(
     once: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,11 +14,9 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-WEB = Path(__file__).parents[1] / "tests" / "web"
-sys.path[:0] = [str(WEB), str(WEB.parent / "support")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
-from conftest import GPU, QUIET, UNPACKED  # noqa: E402
-from web_sites import serving  # noqa: E402
+from web_sites import GPU, QUIET, UNPACKED, serving
 
 
 def main() -> None:

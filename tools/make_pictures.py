@@ -3,8 +3,8 @@
     python tools/tutorials.py --keep build/tutorials
     python tools/make_pictures.py build/tutorials [NAME …]
 
-Screenshots need playwright and a Chromium (`make web-test` brings both). speed.svg is drawn from speed.json beside it, which
-`hnexport bench … --json` printed on a quiet machine in an hour.
+Screenshots need playwright and a Chromium (`make web-test` brings both). speed.svg is drawn from speed.json
+beside it: what `hnexport bench` measured in an hour on a quiet machine, as it says itself.
 """
 
 import argparse
@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pictures.browser import ROOT, screenshot, served
-from pictures.flow import draw as draw_flow
+from drawn.browser import ROOT, screenshot, served
+from drawn.flow import draw as draw_flow
 
 FOLDER = ROOT / "docs/pictures"
 
@@ -39,13 +39,13 @@ def flow(_: Path, target: Path) -> None:
 
 
 def speed(_: Path, target: Path) -> None:
-    """The bench that README.md describes, as `hnexport bench --chart` draws it."""
+    """The bench that README.md describes, as `hnexport bench --chart` draws it; what it does not draw is 0."""
     from hnexport.bench.chart import write_chart
     from hnexport.bench.results import BenchReport, ContenderResult, Timing
 
     measured = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
     sizes = measured["batch_sizes"]
-    unused = {"p95_ms": 0.0, "openvino_plain_runs": None, "members_used": None, "rounds": 0}  # not in the chart
+    unused: dict[str, Any] = {"p95_ms": 0.0, "openvino_plain_runs": None, "members_used": None, "rounds": 0}
     weights = ("load_seconds", "baseline_bytes", "resident_bytes", "peak_bytes", "disk_bytes")
     contenders = [
         ContenderResult(
@@ -87,7 +87,7 @@ def unsure(typed: Path, target: Path) -> None:
 
 def judged(typed: Path, target: Path) -> None:
     """The page of the tutorial's last evaluation."""
-    screenshot((typed / "judged/after.html").as_uri(), target, width=1000, height=1180)
+    screenshot((typed / "judged/after.html").as_uri(), target, width=1000, height=750)
 
 
 def report(typed: Path, target: Path) -> None:
@@ -101,18 +101,18 @@ def web(typed: Path, target: Path) -> None:
     bundle, site = typed / "hypnettorch/bundles/digits", typed / "hypnettorch/site"
     runtime = ROOT / "tests/web/node_modules/onnxruntime-web"
     digits = _digits(bundle, typed / "hypnettorch")
-    command = [sys.executable, "-m", "hnexport", "deploy", "web", bundle, "--out", site, "--force", "--runtime", runtime]
+    options = ["--out", site, "--force", "--runtime", runtime]
+    command = [sys.executable, "-m", "hnexport", "deploy", "web", bundle, *options]
     samples = [text for digit in digits for text in ("--sample", str(digit))]
     subprocess.run([*map(str, command), *samples], check=True, stdout=subprocess.DEVNULL)
     with served(site) as address:
-        screenshot(address, target, width=1000, act=_try_first)
+        screenshot(address, target, width=1000, act=_answered)
 
 
-def _try_first(page: Any) -> None:
-    page.get_by_title("Try digit-0.png").click()
+def _answered(page: Any) -> None:
+    """The page tries the first sample by itself."""
     page.locator("article .headline").first.wait_for()
-    page.wait_for_timeout(1000)
-    page.locator("article summary").first.click()
+    page.wait_for_timeout(1000)  # bars move into their places
 
 
 def _digits(bundle: Path, folder: Path) -> list[Path]:

@@ -109,6 +109,7 @@ def compared(name: str, runtime: Runtime, stage: Stage, rounded: Stage, folder: 
     golden, strange = golden_folder(stage, folder / "golden"), strange_folder(stage, folder / "strange")
     attempt.predict(golden, (*range(MEMBERS), -1, MEMBERS), range(MEMBERS))
     attempt.predict(strange, (0, *UNKNOWN), range(1))
+    attempt.classify()
     error, ids = largest_error(stage, golden), of_unknown_ids(stage, strange)
     if not error <= LIMIT:
         return f"different: {error:.1e} from float64, the limit is {LIMIT:.0e}"

@@ -55,7 +55,7 @@ def _tutorial(name: str, kept: Path, arguments: argparse.Namespace) -> int:
     printed = _typed(typed, folder, arguments.python)
     print(f"{name}: {len(typed)} blocks, {time.monotonic() - before:.0f} s")
     if arguments.write:
-        _write(FOLDER / f"{name}.md", typed, printed)
+        _write(FOLDER / f"{name}.md", printed)
     return sum(_unlike(step, text) for step, text in zip(typed, printed, strict=True) if step.shown)
 
 
@@ -80,9 +80,9 @@ def _unlike(step: Step, printed: str) -> int:
     return bool(found)
 
 
-def _write(page: Path, typed: tuple[Step, ...], printed: list[str]) -> None:
+def _write(page: Path, printed: list[str]) -> None:
     lines = page.read_text(encoding="utf-8").split("\n")
-    for step, text in reversed(list(zip(typed, printed, strict=True))):
+    for step, text in reversed(list(zip(steps(page), printed, strict=True))):
         if step.shown is not None:
             first = step.shown.line - 1
             count = len(step.shown.code.splitlines())

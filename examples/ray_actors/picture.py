@@ -1,6 +1,6 @@
-"""Pictures through every member of a bundle in an actor of Ray: prints what they say of each together.
+"""A picture through one member of a bundle in an actor of Ray: prints the class that it ranks first.
 
-python picture.py BUNDLE PICTURE...
+python picture.py BUNDLE MEMBER PICTURE
 """
 
 import sys
@@ -17,19 +17,17 @@ class Ensemble:
     def __init__(self, bundle: Path) -> None:
         self.loaded = load(bundle, threads=1)  # as many as num_cpus
 
-    def classify(self, pictures: list[Path]) -> list[str]:
-        images = read_images(pictures, self.loaded.image_input).images  # normalised as the bundle says
-        best = self.loaded.predict_mean(images).probabilities.argmax(axis=-1)
-        names = self.loaded.class_names or [f"class {number}" for number in range(self.loaded.classes)]
-        return [names[number] for number in best]
+    def classify(self, member: int, picture: Path) -> str:
+        images = read_images([picture], self.loaded.image_input).images  # normalised as the bundle says
+        best = int(self.loaded.predict(images, member=member)[0].argmax())
+        return self.loaded.class_names[best] if self.loaded.class_names else f"class {best}"
 
 
-def main(bundle: Path, *pictures: Path) -> None:
+def main(bundle: Path, member: int, picture: Path) -> None:
     ray.init(num_cpus=1, include_dashboard=False)
     actor = Ensemble.remote(bundle.resolve())  # a process that keeps its members' weights
-    for picture, name in zip(pictures, ray.get(actor.classify.remote([p.resolve() for p in pictures])), strict=True):
-        print(f"{picture}: {name}")
+    print(ray.get(actor.classify.remote(member, picture.resolve())))
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

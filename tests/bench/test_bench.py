@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 from interruptible import INTERRUPTS, interruptible
 from shared import Built
+from thorough import first
 
 from hnexport.bench import run
 from hnexport.bench.chart import write_chart
@@ -91,6 +92,7 @@ def test_an_ensemble_is_compared_with_as_many_plain_runs_as_it_has_members() -> 
     assert CONTENDERS["ensemble"].all_members
 
 
+@pytest.mark.thorough
 def test_an_ensemble_in_int8_of_either_engine_is_timed_until_its_members_are_enough(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,7 +244,7 @@ def children(process: subprocess.Popen[bytes]) -> list[str]:
     return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8").split()
 
 
-@pytest.mark.parametrize("kill", INTERRUPTS, ids=lambda kill: kill.name)
+@pytest.mark.parametrize("kill", first(1, INTERRUPTS), ids=lambda kill: kill.name)
 def test_an_interrupted_bench_leaves_neither_files_nor_processes(
     built: Built, tmp_path: Path, kill: signal.Signals
 ) -> None:

@@ -28,6 +28,7 @@ def task(name: str, folder: Path) -> BenchTask:
     return BenchTask(bundle=bundle, manifest=manifest, plain=folder, member=1, provider="cpu", threads=1)
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("contender", SINGLE)
 @pytest.mark.parametrize("name", LISTS)
 def test_contenders_compute_the_member_that_is_timed(name: str, contender: str, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from bundles import small_bundle
 from click.testing import CliRunner
 from hypernetworks import CASES
 from shared import Built, built_kind, built_list
+from thorough import only
 
 from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import read_identified, write_manifest
@@ -47,7 +48,7 @@ def arrays(outputs: Any, names: list[str]) -> list[np.ndarray]:
     return [one.detach().numpy() if isinstance(one, torch.Tensor) else np.asarray(one) for one in several]
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=only(KINDS, "images", "of hnexport 0.1", "values in float64"))
 def folder(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Path, tuple[str, ...]]:

@@ -11,6 +11,7 @@ from fixture_types import Hnexport
 from hypnettorch_ensembles import Case
 from hypnettorch_ensembles import build as trained
 from late_phase import LatePhase
+from thorough import first
 
 from hnexport.bundle import read_manifest
 from hnexport.networks.wide_resnet.checkpoints import load_checkpoint
@@ -76,7 +77,7 @@ TOO_MUCH = {
 }
 
 
-@pytest.mark.parametrize("name", TOO_MUCH)
+@pytest.mark.parametrize("name", first(1, TOO_MUCH))
 def test_rounding_that_changes_more_than_is_allowed_is_another_answer_and_leaves_nothing(
     hnexport: Hnexport, data: Path, tmp_path: Path, name: str
 ) -> None:
@@ -98,7 +99,7 @@ MISUSED = {
 }
 
 
-@pytest.mark.parametrize("name", MISUSED)
+@pytest.mark.parametrize("name", first(1, MISUSED))
 def test_limits_that_cannot_be_judged_are_refused_before_anything_is_written(
     hnexport: Hnexport, data: Path, tmp_path: Path, name: str
 ) -> None:
@@ -109,7 +110,7 @@ def test_limits_that_cannot_be_judged_are_refused_before_anything_is_written(
     assert left(tmp_path) == []
 
 
-@pytest.mark.parametrize("kind", ["hypnettorch", "late-phase"])
+@pytest.mark.parametrize("kind", first(1, ["hypnettorch", "late-phase"]))
 def test_a_checkpoint_is_converted_to_integers_and_says_what_building_it_so_says(
     hnexport: Hnexport, data: Path, tmp_path: Path, kind: str
 ) -> None:
@@ -133,6 +134,7 @@ def test_a_checkpoint_is_converted_to_integers_and_says_what_building_it_so_says
     assert "on held-out.npz, 40 samples: the mean of all members changed by" in said
 
 
+@pytest.mark.thorough
 def test_a_checkpoint_of_integers_is_built_as_it_is_and_not_with_limits(hnexport: Hnexport, tmp_path: Path) -> None:
     torch.save(trained(Case(n=1, k=1, in_shape=(8, 8, 3))).state_dicts(), tmp_path / "other.pt")
     assert hnexport("convert", "other.pt", "c.safetensors", *SIZE, "--bases", "int4").returncode == 0

@@ -14,6 +14,7 @@ import pytest
 from bundles import spec_of
 from fixture_types import Hnexport
 from interruptible import HEARING, INTERRUPTS
+from thorough import first, only
 from zygote import Done, Limits, Zygote
 
 from hnexport.bundle import read_manifest
@@ -31,6 +32,7 @@ def test_a_build_ends_with_the_parity_table_and_the_bundles_path(hnexport: Hnexp
     assert read_manifest(tmp_path / "bundles/wrn-10-1-hypernet-2").members == 2
 
 
+@pytest.mark.thorough
 def test_the_same_seed_writes_the_same_bytes(hnexport: Hnexport, tmp_path: Path) -> None:
     """In processes whose sets are in another order, and which traced nothing: torch.jit numbers what one has traced."""
     assert "PYTHONHASHSEED" not in os.environ
@@ -66,6 +68,7 @@ def test_options_reach_the_specification(hnexport: Hnexport, tmp_path: Path) -> 
     assert spec.hypernet.hidden_layers == (16, 12)
 
 
+@pytest.mark.thorough
 def test_float16_bases_are_half_as_large_and_what_rounding_changed_is_told(hnexport: Hnexport, tmp_path: Path) -> None:
     done = hnexport(*SMALL, "--bases", "float16", "--out", "half")
     assert done.returncode == 0, done.stderr
@@ -83,22 +86,27 @@ def test_float16_bases_are_half_as_large_and_what_rounding_changed_is_told(hnexp
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [
-        pytest.param(["--network", "vgg"], "unknown network 'vgg': expected wrn-DEPTH-WIDENING", id="network"),
-        pytest.param(["--network", "wrn-27-10"], "nearest is wrn-28-10", id="depth"),
-        pytest.param(["--members", "0"], "members must be at least 1, found 0", id="no members"),
-        pytest.param(["--members", "many"], "'many' is not a valid integer", id="members in words"),
-        pytest.param(
-            ["--embedding-sizes", "1,2"], "expected 7 embedding sizes, one for each internal", id="embeddings"
-        ),
-        pytest.param(["--embedding-sizes", "a"], "'a' is not comma-separated integers", id="embeddings in words"),
-        pytest.param(["--formats", "onnx,tflite"], "'tflite' is not a format; choose among onnx", id="format"),
-        pytest.param(["--image", "32,32"], "give channels, height and width", id="image"),
-        pytest.param(["--classes", "0"], "classes must be at least 1", id="classes"),
-        pytest.param(["--recipe", "batch-ensemble", "--hidden-layers", "3"], "needs the recipe hypernet", id="recipe"),
-        pytest.param(["--recipe", "batch-ensemble", "--bases", "float16"], "it has no bases to store", id="bases"),
-        pytest.param(["--verify-members", "7"], "member 7 does not exist", id="verify members"),
-    ],
+    first(
+        3,
+        [
+            pytest.param(["--network", "vgg"], "unknown network 'vgg': expected wrn-DEPTH-WIDENING", id="network"),
+            pytest.param(["--network", "wrn-27-10"], "nearest is wrn-28-10", id="depth"),
+            pytest.param(["--members", "0"], "members must be at least 1, found 0", id="no members"),
+            pytest.param(["--members", "many"], "'many' is not a valid integer", id="members in words"),
+            pytest.param(
+                ["--embedding-sizes", "1,2"], "expected 7 embedding sizes, one for each internal", id="embeddings"
+            ),
+            pytest.param(["--embedding-sizes", "a"], "'a' is not comma-separated integers", id="embeddings in words"),
+            pytest.param(["--formats", "onnx,tflite"], "'tflite' is not a format; choose among onnx", id="format"),
+            pytest.param(["--image", "32,32"], "give channels, height and width", id="image"),
+            pytest.param(["--classes", "0"], "classes must be at least 1", id="classes"),
+            pytest.param(
+                ["--recipe", "batch-ensemble", "--hidden-layers", "3"], "needs the recipe hypernet", id="recipe"
+            ),
+            pytest.param(["--recipe", "batch-ensemble", "--bases", "float16"], "it has no bases to store", id="bases"),
+            pytest.param(["--verify-members", "7"], "member 7 does not exist", id="verify members"),
+        ],
+    ),
 )
 def test_bad_usage_is_a_clear_error_and_leaves_nothing(
     hnexport: Hnexport, tmp_path: Path, arguments: list[str], message: str
@@ -124,7 +132,7 @@ def test_a_provider_that_cannot_be_had_is_an_error_and_not_a_fallback(hnexport: 
     assert not (tmp_path / "here").exists()
 
 
-@pytest.mark.parametrize("limit_bytes", [50_000, 500_000, 1_640_000], ids=["early", "in the weights", "late"])
+@pytest.mark.parametrize("limit_bytes", first(1, [50_000, 500_000, 1_640_000]), ids=["early", "in the weights", "late"])
 def test_a_disk_that_fills_up_is_a_clear_error_and_leaves_nothing(
     zygote: Zygote, tmp_path: Path, limit_bytes: int
 ) -> None:
@@ -165,7 +173,10 @@ def test_what_appears_at_the_target_meanwhile_stays(build_here: Callable[..., Do
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["here", "here/thesis.txt"]
 
 
-@pytest.mark.parametrize("kill", [*INTERRUPTS, signal.SIGKILL], ids=lambda kill: kill.name)
+@pytest.mark.each_once
+@pytest.mark.parametrize(
+    "kill", only([*INTERRUPTS, signal.SIGKILL], signal.SIGINT, signal.SIGKILL), ids=lambda kill: kill.name
+)
 @pytest.mark.parametrize("exists", [False, True], ids=["nothing there", "a bundle there"])
 def test_an_interrupted_build_leaves_the_target_as_it_was(
     build_here: Callable[..., Done], tmp_path: Path, kill: signal.Signals, exists: bool
@@ -184,6 +195,7 @@ def test_an_interrupted_build_leaves_the_target_as_it_was(
         assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.thorough
 @pytest.mark.reference
 def test_the_reference_model_builds_in_little_memory_with_its_numbers(tmp_path: Path) -> None:
     # On one core: threads that wait for each other cost a parallel run more than they gain. Of its peak the kernel's

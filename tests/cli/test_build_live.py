@@ -86,6 +86,7 @@ def test_networks_are_built_verified_shown_and_predicted_with(
     assert json.loads(done.stdout)
 
 
+@pytest.mark.thorough
 def test_other_outputs_than_the_trained_ones_are_not_published(
     hnexport: Hnexport, train: dict[Any, Any], tmp_path: Path
 ) -> None:

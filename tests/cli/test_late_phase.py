@@ -10,6 +10,7 @@ import torch
 from fixture_types import Hnexport
 from late_phase import LatePhase
 from safetensors.torch import save_file
+from thorough import first
 from torch import Tensor
 
 from hnexport.bundle import read_manifest
@@ -62,6 +63,7 @@ def test_the_banks_of_a_late_phase_network_become_a_verified_bundle(hnexport: Hn
     check(tmp_path / "here", BANKS, state, members=2)
 
 
+@pytest.mark.thorough
 def test_the_average_of_the_members_is_converted_and_built(hnexport: Hnexport, trained: Path, tmp_path: Path) -> None:
     done = hnexport("convert", trained, "mean.safetensors", *SIZE, "--average-members")
     assert done.returncode == 0, done.stderr
@@ -81,6 +83,7 @@ SIZE_ASSUMED = (
 NORMALISATION = "assumed: images that are normalised as in training before they reach the graph; --mean … --std … says"
 
 
+@pytest.mark.thorough
 def test_what_was_assumed_is_told_until_somebody_says_it(hnexport: Hnexport, trained: Path) -> None:
     nothing = " ".join(hnexport("convert", trained, "native.safetensors").stdout.split())
     assert SIZE_ASSUMED in nothing
@@ -132,7 +135,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", first(1, REFUSED))
 def test_what_contradicts_a_late_phase_state_dict_is_refused(hnexport: Hnexport, trained: Path, name: str) -> None:
     options, message = REFUSED[name]
     done = hnexport("build", "--checkpoint", trained, *options)
@@ -140,6 +143,7 @@ def test_what_contradicts_a_late_phase_state_dict_is_refused(hnexport: Hnexport,
     assert message in " ".join(done.stderr.split())
 
 
+@pytest.mark.thorough
 def test_only_members_of_a_late_phase_network_are_averaged(hnexport: Hnexport, trained: Path) -> None:
     random = hnexport("build", "--members", "2", "--average-members")
     hnexport("convert", trained, "native.safetensors")
@@ -149,6 +153,7 @@ def test_only_members_of_a_late_phase_network_are_averaged(hnexport: Hnexport, t
         assert "--average-members goes with a late-phase state dict" in " ".join(done.stderr.split())
 
 
+@pytest.mark.thorough
 def test_random_weights_have_preactivated_shortcuts_where_that_is_asked(hnexport: Hnexport, tmp_path: Path) -> None:
     options = ("--members", "1", "--network", "wrn-10-1", "--recipe", "batch-ensemble", "--formats", "onnx")
     done = hnexport("build", *options, *SIZE, "--shortcut-input", "preactivated", "--out", "here")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from shared import Built
+from thorough import first
 
 COMMANDS = {
     "help": ["--help"],
@@ -42,6 +43,7 @@ def shell(built: Built, tmp_path: Path) -> Shell:
     return run
 
 
+@pytest.mark.each_once
 @every_command
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 def test_a_full_or_closed_standard_output_is_no_answer(shell: Shell, arguments: list[str], unbuffered: str) -> None:
@@ -58,6 +60,7 @@ def test_a_reader_that_has_gone_is_no_difference(shell: Shell, arguments: list[s
     assert done.stderr == b""
 
 
+@pytest.mark.each_once
 @every_command
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "<&-"])
 def test_standard_error_and_input_change_no_answer(shell: Shell, arguments: list[str], redirection: str) -> None:
@@ -72,6 +75,7 @@ def test_a_message_that_cannot_be_written_changes_no_code(shell: Shell) -> None:
         assert shell(["bake"], redirection).returncode == 2
 
 
+@pytest.mark.each_once
 @every_command
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "utf-8", "ascii:strict"])
 def test_every_encoding_gets_an_answer_that_it_can_show(shell: Shell, arguments: list[str], encoding: str) -> None:
@@ -114,17 +118,23 @@ def test_what_a_bundle_is_called_cannot_steer_the_terminal(shell: Shell, bundle:
 
 @pytest.mark.parametrize(
     "arguments",
-    [
-        ["\x1b[2J\u202e"],
-        ["inspect", "\x1b[2J\u202e"],
-        ["build", "--members", "\x1b[2J\u202e"],
-        ["build", "--formats", "\x1b[2J\u202e"],
-        ["build", "--\x1b[2J\u202e"],
-        ["bench", "--provider", "\x1b[2J\u202e", "x"],
-        ["predict", "BUNDLE", "\x1b[2J\u202e.png"],
-        ["verify", "BUNDLE", "extra\x1b[2J\u202e"],
-        ["inspect", os.fsdecode(b"\x1b[2J\xff\xe2\x80\xae")],
-    ],
+    first(
+        3,
+        map(
+            pytest.param,
+            [
+                ["\x1b[2J\u202e"],
+                ["inspect", "\x1b[2J\u202e"],
+                ["build", "--members", "\x1b[2J\u202e"],
+                ["build", "--formats", "\x1b[2J\u202e"],
+                ["build", "--\x1b[2J\u202e"],
+                ["bench", "--provider", "\x1b[2J\u202e", "x"],
+                ["predict", "BUNDLE", "\x1b[2J\u202e.png"],
+                ["verify", "BUNDLE", "extra\x1b[2J\u202e"],
+                ["inspect", os.fsdecode(b"\x1b[2J\xff\xe2\x80\xae")],
+            ],
+        ),
+    ),
     ids=lambda arguments: arguments[0].strip("\x1b"),
 )
 def test_what_was_typed_comes_back_clean(shell: Shell, arguments: list[str]) -> None:

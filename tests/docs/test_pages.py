@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from pages.blocks import ROOT, blocks, pages
+from thorough import only
 from typed_pages import TUTORIALS, name, run_commands, runs
 
 SMALLER = ["--network", "wrn-10-1", "--formats", "onnx", "--force"]
@@ -20,9 +21,10 @@ PAGES = [
         if block.language in ("python", "sh")
     )
 ]
+IN_EVERY_RUN = [page for page in PAGES if page in (ROOT / "README.md", ROOT / "docs/start.md")]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", only(PAGES, *IN_EVERY_RUN), ids=name)
 def test_a_page_can_be_typed(
     page: Path, reader: Path, shell: Callable[[tuple[str, ...]], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

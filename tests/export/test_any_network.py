@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 import torch
 from ensembles import of_modules, seeded
+from thorough import only
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
@@ -171,9 +172,20 @@ CASES = {
 
 
 Written = tuple[Case, list[nn.Module], Ensemble, Path, tuple[str, ...]]
+# One of each kind of difficulty: equal tensors, outputs, ties, types, branches, shapes, several inputs.
+IN_EVERY_RUN = (
+    "an output that is an input, a weight, twice the same",
+    "tied weights",
+    "integers, booleans, float16 and a scalar",
+    "branches that use weights",
+    "slots like the words of a graph",
+    "what depends on the number of samples",
+    "two inputs, one of them integers",
+    "LSTM",
+)
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(scope="module", params=only(CASES, *IN_EVERY_RUN))
 def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Written:
     """`(case, modules, ensemble, folder, supplied)` with the files of every format."""
     case, folder = CASES[request.param], tmp_path_factory.mktemp("any")

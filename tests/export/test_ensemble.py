@@ -71,6 +71,7 @@ def load(
     return ensemble, lambda member, image: module(torch.tensor(member), torch.from_numpy(image)).numpy()
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("ids", [[0], [2, 0], [1, 1, 0, 2, 1, 0, 0]], ids=str)

@@ -15,6 +15,7 @@ from ensembles import of_pipeline
 from fixture_types import MakeImages, MakeNetwork, MakePipeline, MakeSpec
 from numpy.typing import NDArray
 from onnx.external_data_helper import ExternalDataInfo
+from thorough import only
 
 from hnexport.export import capture, write_onnx
 from hnexport.export.onnx import OnnxFiles
@@ -53,6 +54,12 @@ CASES = {
 
 
 Write = Callable[[str], tuple[Pipeline, OnnxFiles, Path]]
+WRITTEN = ("hypernet", "batch-ensemble", "hidden layers", "raw images")  # in every run, one of each kind
+
+
+def of(*names: str) -> pytest.MarkDecorator:
+    """Cases, of which those that are not `WRITTEN` are `thorough`."""
+    return pytest.mark.parametrize("case", only(names, *(name for name in names if name in WRITTEN)))
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +89,7 @@ def run(
     return dict(zip(names or [output.name for output in session.get_outputs()], session.run(names, feed), strict=True))
 
 
-@pytest.mark.parametrize("case", CASES)
+@of(*CASES)
 def test_the_model_computes_every_member(case: str, write: Write, make_images: MakeImages) -> None:
     pipeline, _, folder = write(case)
     images = make_images(pipeline.spec, batch=3)
@@ -92,7 +99,7 @@ def test_the_model_computes_every_member(case: str, write: Write, make_images: M
         np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("case", CASES)
+@of(*CASES)
 def test_the_hypernet_gives_every_weight_by_name_and_the_network_takes_them(
     case: str, write: Write, make_images: MakeImages
 ) -> None:
@@ -111,7 +118,7 @@ def test_the_hypernet_gives_every_weight_by_name_and_the_network_takes_them(
     np.testing.assert_allclose(logits, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
 
 
-@pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "only the output is generated", "no output bias"])
+@of("hypernet", "batch-ensemble", "only the output is generated", "no output bias")
 @pytest.mark.parametrize("cond_id", [-1, 3, 2**63 - 1, -(2**63)])
 def test_an_id_that_does_not_exist_gives_nan_and_no_prediction(
     case: str, cond_id: int, write: Write, make_images: MakeImages
@@ -124,7 +131,7 @@ def test_an_id_that_does_not_exist_gives_nan_and_no_prediction(
     assert np.isnan(weights[output]).all()
 
 
-@pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "gcd", "raw images"])
+@of("hypernet", "batch-ensemble", "gcd", "raw images")
 def test_only_standard_operators_are_used(case: str, write: Write) -> None:
     _, files, folder = write(case)
     for name in ("model.onnx", "hypernet.onnx", "network.onnx"):
@@ -146,9 +153,7 @@ def test_the_signature_is_a_scalar_id_and_a_batch_of_any_size(write: Write) -> N
     assert [(o.name, o.type, o.shape) for o in session.get_outputs()] == [("logits", "tensor(float)", ["batch", 5])]
 
 
-@pytest.mark.parametrize(
-    "case", ["hypernet", "batch-ensemble", "all generated", "hidden layers", "float16 bases", "raw images"]
-)
+@of("hypernet", "batch-ensemble", "all generated", "hidden layers", "float16 bases", "raw images")
 def test_names_show_layer_and_role(case: str, write: Write) -> None:
     pipeline, _, folder = write(case)
     model = onnx.load(folder / "model.onnx", load_external_data=False)
@@ -222,7 +227,7 @@ def test_every_file_but_the_open_network_passes_the_full_check(write: Write) -> 
         onnx.checker.check_model(folder / name, full_check=True)
 
 
-@pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "all generated", "raw images"])
+@of("hypernet", "batch-ensemble", "all generated", "raw images")
 def test_a_file_with_a_members_tensors_one_after_the_other_completes_the_network(
     case: str, write: Write, make_images: MakeImages, tmp_path: Path
 ) -> None:
@@ -242,7 +247,7 @@ def test_a_file_with_a_members_tensors_one_after_the_other_completes_the_network
         run(tmp_path / "network.onnx", {"image": images})
 
 
-@pytest.mark.parametrize("case", ["hypernet", "batch-ensemble", "flat images", "raw images"])
+@of("hypernet", "batch-ensemble", "flat images", "raw images")
 @pytest.mark.parametrize("file", ["model", "ensemble", "hypernet", "network"])
 def test_the_batch_axis_has_one_name_in_every_shape(case: str, file: str, write: Write) -> None:
     _, _, folder = write(case)
@@ -253,7 +258,7 @@ def test_the_batch_axis_has_one_name_in_every_shape(case: str, file: str, write:
     assert names <= {"batch", "member"}, names
 
 
-@pytest.mark.parametrize("case", ["hypernet", "batch-ensemble"])
+@of("hypernet", "batch-ensemble")
 @pytest.mark.parametrize("file", ["model", "ensemble"])
 def test_a_graph_loads_from_memory(case: str, file: str, write: Write, make_images: MakeImages) -> None:
     pipeline, _, folder = write(case)
@@ -283,7 +288,7 @@ def test_a_folder_of_symbolic_links_loads_as_in_a_model_hubs_cache(file: str, wr
     onnxruntime.InferenceSession(str(tmp_path / "snapshot" / f"{file}.onnx"), options, providers=CPU)
 
 
-@pytest.mark.parametrize("case", ["hypernet", "batch-ensemble"])
+@of("hypernet", "batch-ensemble")
 def test_the_guard_compares_and_clamps_no_scalars(case: str, write: Write) -> None:
     """CoreML converts Clip, Equal and Where of one-element tensors only."""
     _, _, folder = write(case)

@@ -27,6 +27,7 @@ class Steps(nn.Module):
         return {"steps": steps, "hidden": hidden.transpose(0, 1), "cell": cell.transpose(0, 1)}
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "both ways"])
 @pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM], ids=lambda kind: kind.__name__)
 def test_a_nan_spoils_the_steps_that_follow_it_and_no_other(

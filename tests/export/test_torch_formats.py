@@ -41,6 +41,7 @@ def load_pt2(path: Path) -> GraphModule:
 FORMATS = {"torchscript": (write_torchscript, load_torchscript), "pt2": (write_pt2, load_pt2)}
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("file_format", FORMATS)
 @pytest.mark.parametrize("case", CASES)
 def test_a_file_computes_what_the_pipeline_computes_bit_for_bit(

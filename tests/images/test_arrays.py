@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pictures import read_images
+from picture_files import read_images
 
 from hnexport.errors import RuntimeInputError
 from hnexport.images.arrays import array_slice

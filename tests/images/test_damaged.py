@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pictures import read_images, seeds
+from picture_files import read_images, seeds
 
 from hnexport.errors import RuntimeInputError
 from hnexport.networks.wide_resnet.spec import PipelineSpec, WideResNetSpec

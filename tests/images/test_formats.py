@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pictures import encoded, pixels_spec, read_images
+from picture_files import encoded, pixels_spec, read_images
 from PIL import Image
 
 from hnexport.errors import RuntimeInputError

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pictures import encoded, pixels_spec, png, read_images, tiff
+from picture_files import encoded, pixels_spec, png, read_images, tiff
 from PIL import Image
 
 from hnexport.errors import RuntimeInputError

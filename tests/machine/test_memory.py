@@ -1,6 +1,9 @@
 """How much memory is left, on a machine and in a container."""
 
+import ctypes
+import os
 import platform
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +49,28 @@ def test_the_smaller_of_machine_and_container_is_what_is_left(monkeypatch: pytes
     monkeypatch.setattr(memory, "_meminfo", lambda name: None)
     monkeypatch.setattr(memory, "memory_left_bytes", lambda: None)
     assert memory.available_bytes() is None
+
+
+def test_what_this_process_holds_is_told_or_is_none(monkeypatch) -> None:
+    resident, peak = memory.resident_bytes(), memory.peak_bytes()
+    assert resident is not None
+    assert peak is not None
+    assert 10**6 < resident <= peak
+    monkeypatch.setattr(memory, "_words", lambda path: [])
+    assert memory.resident_bytes() == memory.peak_bytes()  # by `getrusage`, which knows no other
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert memory.resident_bytes() is None
+
+
+def test_macos_has_half_of_what_is_built_in(monkeypatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.__getitem__)
+    assert memory.available_bytes() == 500 * 4096
+
+
+def test_windows_without_an_answer_is_none(monkeypatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(ctypes, "windll", None, raising=False)
+    assert memory.available_bytes() is None
+    assert memory.resident_bytes() is None
+    assert memory.peak_bytes() is None

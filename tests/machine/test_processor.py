@@ -1,6 +1,11 @@
-"""The processor: what this process may use of it, by its affinity mask and its control groups."""
+"""The processor: what it is called on every system, and what this process may use of it."""
 
+import io
 import os
+import platform
+import subprocess
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -73,3 +78,92 @@ def test_the_quota_bounds_the_cores(monkeypatch: pytest.MonkeyPatch, quota: floa
 
 def test_this_process_may_use_at_least_one_core() -> None:
     assert 1 <= allowed_cores() <= (os.cpu_count() or 1)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch, tmp_path):
+    """A system without an affinity mask, control groups and `/proc/cpuinfo`."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.delattr(os, "process_cpu_count", raising=False)
+    monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "nothing")
+    monkeypatch.setattr(processor, "cpu_quota", lambda: None)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    processor._sysctl.cache_clear()
+    yield monkeypatch
+    processor._sysctl.cache_clear()
+
+
+def answers(said):
+    def run(command, **options):
+        if command[-1] not in said:
+            raise subprocess.CalledProcessError(1, command)
+        return subprocess.CompletedProcess(command, 0, f"{said[command[-1]]}\n".encode())
+
+    return run
+
+
+APPLE = {"machdep.cpu.brand_string": "Apple M2", "hw.optional.arm.FEAT_DotProd": 1, "hw.optional.arm.FEAT_I8MM": 0}
+INTEL = {
+    "machdep.cpu.brand_string": "Intel(R) Core(TM) i9",
+    "machdep.cpu.features": "FPU SSE4.2",
+    "machdep.cpu.leaf7_features": "AVX2 AVX512VNNI",
+    "hw.physicalcpu": 4,
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "machine", "products", "cores"),
+    [(APPLE, "arm64", ("asimddp",), 8), (INTEL, "x86_64", ("avx512_vnni",), 4), ({}, "x86_64", None, 8)],
+    ids=["Apple", "Intel", "silent"],
+)
+def test_macos_is_asked_by_sysctl(elsewhere, said, machine, products, cores) -> None:
+    elsewhere.setattr(sys, "platform", "darwin")
+    elsewhere.setattr(platform, "machine", lambda: machine)
+    elsewhere.setattr(platform, "processor", lambda: "")
+    elsewhere.setattr(subprocess, "run", answers(said))
+    assert processor.processor_name() == said.get("machdep.cpu.brand_string", machine)
+    assert processor.integer_products() == products
+    assert processor.allowed_cores() == cores
+    assert machine in processor.processor_identity()
+
+
+def test_windows_is_asked_by_its_registry(elsewhere) -> None:
+    registry = types.ModuleType("winreg")
+    registry.HKEY_LOCAL_MACHINE = 0
+    registry.OpenKey = lambda root, path: io.StringIO(path)
+    registry.QueryValueEx = lambda key, name: (" Some Processor @ 3 GHz ", 1)
+    elsewhere.setitem(sys.modules, "winreg", registry)
+    elsewhere.setattr(sys, "platform", "win32")
+    assert processor.processor_name() == "Some Processor @ 3 GHz"
+    assert processor.integer_products() is None
+    assert processor.allowed_cores() == processor.usable_processors() == 8
+    registry.OpenKey = lambda root, path: (_ for _ in ()).throw(OSError)
+    elsewhere.setattr(platform, "processor", lambda: "AMD64 Family 25")
+    assert processor.processor_name() == "AMD64 Family 25"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_linux_says_it_in_cpuinfo(monkeypatch, tmp_path) -> None:
+    (tmp_path / "cpuinfo").write_text(
+        "processor\t: 0\nmodel\t\t: 17\nmodel name\t: Some Processor\nflags\t\t: fpu avx_vnni\n\n"
+        "processor\t: 1\nmodel name\t: Another\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    assert processor.processor_name() == "Some Processor"
+    assert processor.integer_products() == ("avx_vnni",)
+    assert processor.processor_identity() == [
+        "x86_64",
+        "model\t\t: 17",
+        "model name\t: Some Processor",
+        "flags\t\t: fpu avx_vnni",
+    ]
+
+
+def test_an_affinity_mask_bounds_the_processors(monkeypatch) -> None:
+    monkeypatch.delattr(os, "process_cpu_count", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 5}, raising=False)
+    assert processor.usable_processors() == 2
+    monkeypatch.setattr(os, "process_cpu_count", lambda: 1, raising=False)  # from Python 3.13 on
+    assert processor.usable_processors() == 1

@@ -11,6 +11,7 @@ import torch
 from click.testing import CliRunner
 from numpy.typing import NDArray
 from shared import Built
+from thorough import first
 
 from hnexport.cli.main import cli
 from hnexport.errors import RuntimeInputError, TuneError
@@ -29,7 +30,7 @@ def images(built: Built) -> NDArray[Any]:
     return np.random.default_rng(5).normal(size=(24, *shape)).astype(np.float32)
 
 
-@pytest.mark.parametrize("precision", DTYPES)
+@pytest.mark.parametrize("precision", first(1, DTYPES))
 def test_a_program_multiplies_in_half_precision_and_keeps_the_rest(
     precision: str, built: Built, images: NDArray[Any], tmp_path: Path
 ) -> None:

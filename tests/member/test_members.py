@@ -14,6 +14,7 @@ import pytest
 import torch
 from bundles import rewrite_checksums
 from member_kinds import KINDS
+from thorough import only
 from torch import nn
 
 from hnexport import __version__
@@ -29,6 +30,8 @@ from hnexport.rows import row_errors
 from hnexport.spec.usage import Usage
 
 SUFFIXES = ("onnx", "pt2", "pt")
+OF_MANY_OPERATORS = ("Wide ResNet", "list, cnn", "list, scorer", "list, recurrent", "gelu", "recipe")
+IN_EVERY_RUN = ("Wide ResNet", "list, cnn", "list, recurrent", "gelu")
 TRUSTING = MemberOptions(trust=True)
 
 
@@ -63,8 +66,9 @@ def copied(tmp_path: Path) -> Callable[[Any], Path]:
     return lambda kind: Path(shutil.copytree(KINDS[kind](), tmp_path / "bundle"))
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", only(KINDS, *IN_EVERY_RUN))
 def test_a_member_is_a_plain_network_of_its_own(kind: str, suffix: str, tmp_path: Path) -> None:
     bundle, path = KINDS[kind](), tmp_path / f"plain.{suffix}"
     written = write_members(bundle, [1], path, options=TRUSTING)
@@ -73,7 +77,7 @@ def test_a_member_is_a_plain_network_of_its_own(kind: str, suffix: str, tmp_path
     check(path, bundle, 1)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", only(KINDS, *IN_EVERY_RUN))
 def test_nothing_of_the_id_or_of_other_members_is_left_in_the_graph(kind: str, tmp_path: Path) -> None:
     bundle, path = KINDS[kind](), tmp_path / "plain.onnx"
     write_members(bundle, [1], path)
@@ -135,8 +139,9 @@ def test_a_file_says_what_is_said_of_its_bundle(copied: Callable[[Any], Path], t
         assert from_json(Usage, json.loads(found["hnexport.usage"])) == Usage(license="cc-by-4.0")
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("opset", [17, 18, 21, 22])
-@pytest.mark.parametrize("kind", ["Wide ResNet", "list, cnn", "list, scorer", "list, recurrent", "gelu", "recipe"])
+@pytest.mark.parametrize("kind", only(OF_MANY_OPERATORS, *IN_EVERY_RUN))
 def test_an_opset_can_be_asked_for(kind: str, opset: int, tmp_path: Path) -> None:
     path = tmp_path / "plain.onnx"
     write_members(KINDS[kind](), [0], path, options=MemberOptions(opset=opset))
@@ -152,6 +157,7 @@ def test_an_opset_out_of_range_is_refused(opset: int, tmp_path: Path) -> None:
         write_members(KINDS["gelu"](), [0], tmp_path / "plain.onnx", options=MemberOptions(opset=opset))
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("kind", ["Wide ResNet of pixels", "list, scorer", "list, recurrent"])
 def test_the_batch_can_be_fixed(kind: str, suffix: str, tmp_path: Path) -> None:

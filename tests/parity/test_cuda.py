@@ -14,6 +14,7 @@ Pristine = Callable[[str], Path]
 TOOL = Path(__file__).parents[2] / "tools" / "gpu_check.py"
 
 
+@pytest.mark.each_once
 @pytest.mark.cuda
 @pytest.mark.parametrize("artifact", ["onnx", "onnx-materialised", "torchscript", "pt2"])
 @pytest.mark.parametrize("kind", ["hypernet", "batch-ensemble"])

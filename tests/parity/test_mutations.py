@@ -9,6 +9,7 @@ from bundles import reseed, small_spec, trained_tensors
 from ensembles import of_pipeline
 from faults import ONNX_FAULTS, Fault
 from seeds import seeds
+from thorough import only
 from torch_faults import TORCH_FAULTS
 
 from hnexport.errors import BundleError, ParityError
@@ -18,9 +19,13 @@ from hnexport.parity import VerifyOptions, verify
 from hnexport.parity.locate import locate
 
 FAULTS = (*ONNX_FAULTS, *TORCH_FAULTS)
+READABLE = [fault for fault in FAULTS if not fault.unreadable]
+EACH_ONCE = [*{fault.name: fault for fault in reversed(READABLE)}.values()]  # in the first format that has it
 
 
-@pytest.mark.parametrize("fault", [fault for fault in FAULTS if not fault.unreadable], ids=str)
+@pytest.mark.parametrize(
+    "fault", only(READABLE, *{fault.name: fault for fault in reversed(READABLE)}.values()), ids=str
+)
 def test_verify_catches_and_locate_places(fault: Fault, copied: Callable[[str], Path]) -> None:
     bundle = copied(fault.kind)
     fault.plant(bundle)
@@ -58,6 +63,7 @@ def captured_kind() -> Callable[[str], Capture]:
     )
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("seed", seeds(3, 10))
 @pytest.mark.parametrize("kind", ["hypernet", "batch-ensemble"])
 def test_verify_accuses_no_correct_artifact_with_other_weights(

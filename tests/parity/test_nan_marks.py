@@ -10,6 +10,7 @@ import torch
 from bundles import rewrite_checksums, without_claims
 from faults import OnnxEditor
 from onnx import ModelProto, helper, numpy_helper
+from thorough import first
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -69,7 +70,7 @@ def nan_to_zero(editor: OnnxEditor, op_type: str) -> None:
     graph.node.insert(number + 2, where)
 
 
-@pytest.mark.parametrize("artifact", ARTIFACTS)
+@pytest.mark.parametrize("artifact", first(1, ARTIFACTS))
 def test_a_maximum_that_loses_nan_is_not_accused_and_said(artifact: str, bundle: Path) -> None:
     report = verify(bundle, VerifyOptions(artifacts=(artifact,)))
     assert report.verdict is Verdict.SAME
@@ -79,6 +80,7 @@ def test_a_maximum_that_loses_nan_is_not_accused_and_said(artifact: str, bundle:
         )
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("op_type", ["Conv", "Relu", "Concat"])
 @pytest.mark.parametrize("artifact", ARTIFACTS)
 def test_a_nan_that_anything_else_loses_is_found(artifact: str, op_type: str, bundle: Path) -> None:
@@ -114,7 +116,7 @@ MAXIMA = {
 }
 
 
-@pytest.mark.parametrize("name", MAXIMA)
+@pytest.mark.parametrize("name", first(3, MAXIMA))
 def test_marks_keep_every_nan_and_change_no_number(name: str) -> None:
     model = ModelProto()
     model.CopyFrom(MAXIMA[name])

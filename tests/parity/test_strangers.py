@@ -11,6 +11,7 @@ import pytest
 from bundles import edit_manifest, without_claims
 from fixture_types import MakeSpec, MakeTensors
 from strangers import by_expression, by_operator, by_pickle, by_sample_inputs, by_torchscript, writes
+from thorough import first, only
 
 from hnexport.bench.run import BenchOptions, bench
 from hnexport.build import BuildOptions, build
@@ -92,7 +93,7 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", only(WAYS, "sample inputs", "operator", "TorchScript"))
 def test_no_way_into_a_program_leaves_anything_behind(copied: Callable[[str], Path], canary: Path, way: str) -> None:
     bundle = copied("hypernet")
     WAYS[way](bundle, canary)
@@ -115,6 +116,7 @@ def test_locate_runs_a_strangers_program_confined(copied: Callable[[str], Path],
     assert not os.path.lexists(canary)
 
 
+@pytest.mark.thorough
 def test_a_trace_with_logits_of_another_shape_departs(copied: Callable[[str], Path]) -> None:
     bundle = copied("hypernet")
     by_expression(bundle, NO_LOGITS)
@@ -131,6 +133,7 @@ Service.answer = lambda self, asked: nothing if asked.meta["question"] == "trace
 """
 
 
+@pytest.mark.thorough
 def test_bench_runs_no_program(copied: Callable[[str], Path], canary: Path) -> None:
     bundle = copied("hypernet")
     by_expression(bundle, f"open({str(canary)!r}, 'w')")
@@ -150,6 +153,7 @@ def test_load_and_predict_run_no_program(copied: Callable[[str], Path], canary: 
     assert not os.path.lexists(canary)
 
 
+@pytest.mark.thorough
 def test_the_tensors_of_a_strangers_bundle_without_onnx_come_from_confinement(
     copied: Callable[[str], Path], canary: Path
 ) -> None:
@@ -218,7 +222,8 @@ TOO_MUCH = {
 }
 
 
-@pytest.mark.parametrize("case", TOO_MUCH)
+@pytest.mark.each_once
+@pytest.mark.parametrize("case", first(3, TOO_MUCH))
 def test_a_program_that_takes_too_much_is_given_up_and_the_question_stays_open(
     copied: Callable[[str], Path], case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,12 +247,14 @@ def test_an_honest_bundle_has_the_same_errors_confined_as_in_this_process(pristi
     assert [artifact.comparisons for artifact in confined.artifacts] == [one.comparisons for one in here.artifacts]
 
 
+@pytest.mark.thorough
 def test_locate_finds_nothing_in_an_honest_program_that_is_confined(pristine: Callable[[str], Path]) -> None:
     report = locate(pristine("hypernet"), "torchscript")
     assert report.runtime.endswith("confined")
     assert report.first is None
 
 
+@pytest.mark.thorough
 def test_a_wrong_program_of_a_stranger_is_different(copied: Callable[[str], Path]) -> None:
     bundle = copied("hypernet")
     by_torchscript(bundle, "image = torch.mul(image, 2)")
@@ -266,6 +273,7 @@ def test_a_remembered_bundle_runs_in_this_process_and_no_other_file_does(copied:
     assert verify_file(file, bundle, VerifyOptions(provider="cpu")).artifacts[0].runtime.endswith("confined")
 
 
+@pytest.mark.thorough
 def test_a_build_is_remembered(tmp_path: Path, make_spec: MakeSpec, make_tensors: MakeTensors) -> None:
     spec = make_spec()
     checkpoint = Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test")

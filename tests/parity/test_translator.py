@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import translator
+from thorough import only
 from translator_faults import TRANSLATOR_FAULTS, TranslatorFault
 
 from hnexport.bundle import read_golden
@@ -12,8 +13,10 @@ from hnexport.parity import VerifyOptions, verify
 from hnexport.parity.locate import locate
 from hnexport.parity.results import Verdict
 
+EACH_KIND = [*{(fault.artifact, fault.stage): fault for fault in reversed(TRANSLATOR_FAULTS)}.values()]
 
-@pytest.mark.parametrize("fault", TRANSLATOR_FAULTS, ids=str)
+
+@pytest.mark.parametrize("fault", only(TRANSLATOR_FAULTS, *EACH_KIND), ids=str)
 def test_verify_catches_and_locate_places(fault: TranslatorFault, tmp_path: Path) -> None:
     bundle = Path(shutil.copytree(translator.bundle(), tmp_path / "bundle"))
     fault.plant(bundle)

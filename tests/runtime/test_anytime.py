@@ -137,6 +137,7 @@ def test_members_are_counted_as_a_plain_loop_counts_them(ensemble: LoadedEnsembl
         np.testing.assert_allclose(found.logits[:count, row], logits[:count, row], atol=1e-5)
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("strategy", ["materialised", "generated"])
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("name", ["hypernet", "batch-ensemble", "list"])

@@ -2,6 +2,7 @@
 
 import array
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 

@@ -41,6 +41,7 @@ def rename(graph: onnx.GraphProto) -> None:
     output.name = "another"
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize(
     ("strategy", "name"),
     [("generated", "model.onnx"), ("materialised", "network.onnx"), ("materialised", "hypernet.onnx")],

@@ -22,6 +22,7 @@ STRATEGIES = ("materialised", "generated")
 ENGINES = ("onnxruntime", "openvino")
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", ["hypernet", "batch-ensemble", "uint8", "one-member"])
@@ -37,6 +38,7 @@ def test_every_member_predicts_what_pytorch_in_float64_does(
     assert error.max() < 1e-5
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_several_members_equal_single_calls_bit_for_bit(

@@ -82,6 +82,7 @@ def test_threads_is_the_number_of_threads_of_a_call(shared_bundle: Path) -> None
     assert three - one == 11 * 2
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("strategy", ["materialised", "generated"])
 @pytest.mark.parametrize("damage", ["no logits", "another input", "another rank"])
 def test_a_graph_with_another_signature_is_the_fault_of_the_bundle(

@@ -41,6 +41,7 @@ def replaced(own_bundle: Path) -> Callable[[], None]:
     return put
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("how", LOADED)
 def test_a_member_made_after_the_bundle_was_replaced_is_refused(
     own_bundle: Path, replaced: Callable[[], None], images: NDArray[np.float32], how: str
@@ -54,6 +55,7 @@ def test_a_member_made_after_the_bundle_was_replaced_is_refused(
         assert np.array_equal(ensemble.predict(images, member=0), resident)
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("how", LOADED)
 def test_a_member_made_after_the_bundle_was_removed_is_refused(
     own_bundle: Path, images: NDArray[np.float32], how: str
@@ -64,6 +66,7 @@ def test_a_member_made_after_the_bundle_was_removed_is_refused(
         made_later(ensemble, images)
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("how", LOADED)
 def test_the_same_bundle_in_its_place_is_the_same(
     own_bundle: Path, shared_bundle: Path, images: NDArray[np.float32], how: str

@@ -50,6 +50,7 @@ def texts() -> dict[Any, Any]:
     return {"tokens": random.integers(0, 11, (2, 4)), "weighting": random.random((2, 4)).astype(np.float32) + 0.1}
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", LISTS)
@@ -99,6 +100,7 @@ def test_several_members_of_several_outputs_equal_single_calls_bit_for_bit(
         assert all(np.array_equal(together[name][row], alone[name]) for name in alone)
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("time", [1, 4, 9])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_an_open_axis_takes_any_size(strategy: str, time: int) -> None:
@@ -332,6 +334,7 @@ def test_one_whole_number_may_be_another_and_no_more(
     assert "as a tie may be" in caplog.text
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("name", LISTS)
 def test_cuda_binds_every_input_and_output_and_captures_only_what_it_can(

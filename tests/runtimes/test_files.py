@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from foreign_runtimes import FROM_MEMORY_ALONE, FROM_PIP, NEVER_FROM_MEMORY, RUNTIMES, Job, limit_of, refused
 from numpy.typing import NDArray
+from thorough import only
 from written import ALL_KINDS, SAMPLES, Written, written
 
 from hnexport.names import (
@@ -101,7 +102,7 @@ class Loaded:
         return [self.members if one == "members" else one for one in UNKNOWN]
 
 
-@pytest.fixture(scope="module", params=ALL_KINDS)
+@pytest.fixture(scope="module", params=only(ALL_KINDS, "hypernet", "batch-ensemble", "pixels", "list of encoders"))
 def files(request: pytest.FixtureRequest) -> Written:
     return written(request.param)
 

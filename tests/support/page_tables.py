@@ -5,7 +5,7 @@ Keys are pages; commands are named by how they begin. A test sees to it that eac
 
 PYTHON = {
     "docs/explanation/int8.md": {
-        "from hnexport.runtime import load": "needs the graphs of `hnexport tune --precision int8`; tests/runtime runs it",
+        "from hnexport.runtime import load": "after `hnexport tune --precision int8`; tests/runtime runs it",
     },
     "docs/explanation/plain-speed.md": {
         "from hnexport.runtime import load, share_threads": "once in a process; tests/runtime/test_shares.py runs it",
@@ -23,7 +23,9 @@ PYTHON = {
     "docs/howto/serve.md": {
         "import tritonclient.http": "needs a server; tests/serve/test_process.py asks one with the same client",
     },
-    "docs/runtimes/triton.md": {"import numpy as np\nimport tritonclient": "needs a server; `make triton-test` has one"},
+    "docs/runtimes/triton.md": {
+        "import numpy as np\nimport tritonclient": "needs a server; `make triton-test` has one"
+    },
     "docs/runtimes/onnxruntime-python.md": {
         'options = {"use_tf32"': "needs a GPU; tests/runtime/test_cuda.py loads with the same option",
     },

@@ -11,6 +11,12 @@ from typing import Any, Protocol, TypeAlias
 ROOT = Path(__file__).parents[2]
 HERE = ROOT / "tests" / "web"
 PACKAGES = HERE / "node_modules"
+UNPACKED = PACKAGES / ".chromium"
+# A software GPU, so that WebGPU's own kernels run on any machine.
+GPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--ignore-gpu-blocklist",
+       "--enable-features=Vulkan,WebGPU")  # fmt: skip
+QUIET = ("--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync")  # fmt: skip
 
 Page: TypeAlias = Any
 """A page of Playwright, which only the extra `browser` brings."""

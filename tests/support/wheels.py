@@ -5,7 +5,6 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-
 EPOCH = "1700000000"
 """SOURCE_DATE_EPOCH, by which what is built is equal byte for byte."""
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypnettorch_ensembles import Case, flat_hwc
 from hypnettorch_ensembles import build as build_hypnettorch
+from thorough import first
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD, Adam, AdamW, Optimizer
@@ -64,6 +65,7 @@ def copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
 @pytest.mark.parametrize("case", HYPNETTORCH)
 def test_steps_that_remember_are_hypnettorchs(case: str, optimiser: str) -> None:
@@ -191,7 +193,7 @@ MADE: dict[str, Callable[[], Ensemble]] = {
 }
 
 
-@pytest.mark.parametrize("make", MADE.values(), ids=MADE.keys())
+@pytest.mark.parametrize("make", first(1, MADE.values()), ids=MADE.keys())
 def test_what_is_tied_stays_tied_and_what_was_trained_is_built(make: Callable[[], Ensemble], tmp_path: Path) -> None:
     ensemble = make()
     module = ensemble.trainable().train()

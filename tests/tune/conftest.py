@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from fixture_types import MakeTensors
 from shared import Built, build_once
+from thorough import only
 
 from hnexport.build import BuildOptions
 from hnexport.bundle.manifest import Format
@@ -26,7 +27,7 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module", params=CASES, ids=CASES)
+@pytest.fixture(scope="module", params=only(CASES, "linear", "float16 bases with biases"), ids=CASES)
 def wide(request: pytest.FixtureRequest, make_tensors: MakeTensors) -> Built:
     spec = PipelineSpec(network=NETWORK, members=3, hypernet=CASES[request.param])
     return build_once(Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test"), ONNX_ALONE)

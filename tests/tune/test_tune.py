@@ -16,6 +16,7 @@ from fixture_types import MakeTensors
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from shared import Built, build_once
+from thorough import first
 
 from hnexport.build import BuildOptions, build
 from hnexport.bundle import Format, read_manifest
@@ -136,7 +137,7 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", first(3, DAMAGES))
 @pytest.mark.parametrize("wide", ["linear"], indirect=True)
 def test_a_damaged_cache_is_not_used_and_made_again(damage: str, wide: Built, caplog: pytest.LogCaptureFixture) -> None:
     tuned = tune(wide.path)

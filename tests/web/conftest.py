@@ -8,15 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from web_sites import HERE, PACKAGES, ROOT, Node, OpenPage, Page
+from web_sites import GPU, HERE, QUIET, ROOT, UNPACKED, Node, OpenPage, Page
 
-UNPACKED = PACKAGES / ".chromium"
 SOURCES = ROOT / "examples" / "web"
-# A software GPU, so that WebGPU's own kernels run on any machine.
-GPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--ignore-gpu-blocklist",
-       "--enable-features=Vulkan,WebGPU")  # fmt: skip
-QUIET = ("--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync")  # fmt: skip
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,5 +1,6 @@
 """The code blocks of a page, in order, as CommonMark has them."""
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ class Step:
     shown: Block | None
 
 
+@functools.cache
 def pages() -> tuple[Path, ...]:
     """Every page of this repository that a reader may type from, in the order of their names."""
     folders = ("docs", "examples", "tests", "tools", ".github")
@@ -46,6 +48,7 @@ def pages() -> tuple[Path, ...]:
     return tuple(sorted(page for page in found if not _ELSEWHERE & set(page.relative_to(ROOT).parts)))
 
 
+@functools.cache
 def blocks(page: Path) -> tuple[Block, ...]:
     """The code blocks of a page, fenced and indented ones, also those inside lists."""
     return tuple(_blocks(page))
@@ -74,7 +77,7 @@ def steps(page: Path) -> tuple[Step, ...]:
 
 def _blocks(page: Path) -> Iterator[Block]:
     for token in MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8")):
-        if token.type in ("fence", "code_block"):
+        if token.type in ("fence", "code_block") and not token.info.startswith("{"):  # {toctree}: for Sphinx
             assert token.map is not None
             first = token.map[0] + (2 if token.type == "fence" else 1)
             language = token.info.split()[0] if token.info.split() else ""

@@ -4,7 +4,7 @@ import runpy
 from pathlib import Path
 from typing import Any
 
-from runtimes.runtime import Run, Runtime
+from runtimes.runtime import IN_EXAMPLES, Run, Runtime
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "aotinductor" / "predict.py"
 
@@ -37,4 +37,5 @@ RUNTIME = Runtime(
     suffix=".aoti.pt2",
     load=load,
     predict=("{python}", "{examples}/aotinductor/predict.py", "{bundle}", "{golden}", "{work}/model.aoti.pt2"),
+    picture=(*IN_EXAMPLES, "{examples}/aotinductor/picture.py", "{bundle}", "0", "{picture}", "{work}/model.aoti.pt2"),
 )

@@ -3,7 +3,7 @@
 import runpy
 from pathlib import Path
 
-from runtimes.runtime import Run, Runtime
+from runtimes.runtime import IN_EXAMPLES, Run, Runtime
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "executorch" / "predict.py"
 
@@ -31,10 +31,11 @@ RUNTIME = Runtime(
     exporter="torch.export, lowered alike",
     member=True,
     resident=True,
-    packages=("torch==2.13.0", "executorch"),
+    packages=("pillow", "torch==2.13.0", "executorch"),
     version_of="executorch",
     convert=convert,
     suffix=".pte",
     load=load,
     predict=("{python}", "{examples}/executorch/predict.py", "{member}", "{golden}"),
+    picture=(*IN_EXAMPLES, "{examples}/executorch/picture.py", "{bundle}", "{work}/member-0.pte", "{picture}"),
 )

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from runtimes.runtime import Run, Runtime
+from runtimes.runtime import IN_EXAMPLES, Run, Runtime
 
 
 def convert(source: Path, target: Path) -> None:
@@ -38,9 +38,10 @@ RUNTIME = Runtime(
     name="IREE, llvm-cpu",
     file="model.onnx",
     plain="plain.onnx",
-    packages=("numpy", "onnx", "iree-base-compiler[onnx]", "iree-base-runtime"),
+    packages=("pillow", "numpy", "onnx", "iree-base-compiler[onnx]", "iree-base-runtime"),
     version_of="iree-base-runtime",
     convert=convert,
     suffix=".vmfb",
     load=load,
+    picture=(*IN_EXAMPLES, "{examples}/iree/picture.py", "{bundle}", "0", "{picture}", "{work}/model.vmfb"),
 )

@@ -4,7 +4,7 @@ import runpy
 from pathlib import Path
 from typing import Any
 
-from runtimes.runtime import Run, Runtime
+from runtimes.runtime import IN_EXAMPLES, Run, Runtime
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "litert" / "predict.py"
 
@@ -40,11 +40,12 @@ RUNTIME = Runtime(
     exporter="torch.export, converted alike",
     member=True,
     resident=True,
-    packages=("torch==2.13.0", "pydantic==2.11.10", "typing_extensions==4.12.2", "litert-torch"),
+    packages=("pillow", "torch==2.13.0", "pydantic==2.11.10", "typing_extensions==4.12.2", "litert-torch"),
     constrained=False,
     version_of="ai-edge-litert",
     convert=convert,
     suffix=".tflite",
     load=load,
     predict=("{python}", "{examples}/litert/predict.py", "{member}", "{golden}"),
+    picture=(*IN_EXAMPLES, "{examples}/litert/picture.py", "{bundle}", "{work}/member-0.tflite", "{picture}"),
 )

@@ -10,11 +10,26 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
+from PIL import Image
+
 from runtimes.commands import ROOT, FailedError, NotRunError, run
 from runtimes.environments import python_of
 from runtimes.judge import largest_error, of_nan_image, of_unknown_ids
 from runtimes.runtime import Row, Runtime
 from runtimes.stage import MEMBERS, UNKNOWN, Stage, golden_folder, strange_folder
+
+PICTURE = ROOT / "examples" / "images" / "cat.png"
+
+
+def expected_class(bundle: Path) -> str:
+    """What hnexport says that member 0 ranks first of the picture."""
+    from hnexport.images import read_images
+    from hnexport.runtime import load
+
+    ensemble = load(bundle, provider="cpu")
+    logits = ensemble.predict(read_images([PICTURE], ensemble.image_input).images, member=0)
+    best = int(logits[0].argmax())
+    return ensemble.class_names[best] if ensemble.class_names else f"class {best}"
 
 
 class Attempt:
@@ -42,6 +57,8 @@ class Attempt:
             "golden": golden,
             "member": member,
             "work": self.folder,
+            "picture": PICTURE,
+            "ppm": self.folder / "picture.ppm",
             "examples": ROOT / "examples",
             "packages": ROOT / "tests" / "runtimes" / "node_modules",
         }
@@ -105,6 +122,23 @@ class Attempt:
         else:
             self.drive("predict", self.converted(self.source(0)), golden)
 
+    def classify(self) -> None:
+        """Run the example that classifies a picture.
+
+        Raises:
+            FailedError: it names another class than hnexport does.
+        """
+        command, built = self.runtime.picture, "{work}/build/picture"
+        if not command or (built in command and not Path(built.format(work=self.folder)).exists()):
+            return
+        with Image.open(PICTURE) as picture:
+            picture.convert("RGB").save(self.folder / "picture.ppm")
+        member = self.source(0) if self.runtime.member else None
+        printed = self.run(command, member=member).strip().splitlines()
+        said, expected = printed[-1] if printed else "nothing", expected_class(self.stage.bundle)
+        if said != expected:
+            raise FailedError(f"failed: its example says {said} of a picture, hnexport says {expected}")
+
     def measure(self) -> dict[str, float | str | None]:
         """Version, times and memory."""
         runtime, golden = self.runtime, self.folder / "golden"
@@ -142,6 +176,7 @@ def measured_row(module: str, runtime: Runtime, stage: Stage, folder: Path, envi
         golden = golden_folder(stage, folder / "golden")
         attempt.predict(golden, (*range(MEMBERS), -1, MEMBERS), range(MEMBERS))
         row = replace(row, error=largest_error(stage, golden))
+        attempt.classify()
         strange = strange_folder(stage, folder / "strange")
         attempt.predict(strange, (0, *UNKNOWN), range(1))
         ids = "it takes none" if runtime.member else of_unknown_ids(stage, strange)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from runtimes.runtime import Run, Runtime
+from runtimes.runtime import IN_EXAMPLES, Run, Runtime
 
 
 def convert(source: Path, target: Path) -> None:
@@ -26,11 +26,12 @@ RUNTIME = Runtime(
     name="MLflow, onnx flavour",
     file="model.onnx",
     plain="plain.onnx",
-    packages=("onnx==1.23.2", "onnxruntime==1.31.1", "mlflow"),
+    packages=("pillow", "onnx==1.23.2", "onnxruntime==1.31.1", "mlflow"),
     constrained=False,
     version_of="mlflow",
     convert=convert,
     suffix=".mlflow",
     load=load,
     predict=("{python}", "{examples}/mlflow/predict.py", "{bundle}", "{golden}", "{work}/model.mlflow"),
+    picture=(*IN_EXAMPLES, "{examples}/mlflow/picture.py", "{bundle}", "0", "{picture}", "{work}/model.mlflow"),
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from runtimes.runtime import Run, Runtime
+from runtimes.runtime import IN_EXAMPLES, Run, Runtime
 
 
 def convert(source: Path, target: Path) -> None:
@@ -47,9 +47,10 @@ RUNTIME = Runtime(
     exporter="torch.jit.trace and pnnx",
     member=True,
     resident=True,
-    packages=("numpy", "pnnx", "ncnn"),
+    packages=("pillow", "numpy", "pnnx", "ncnn"),
     version_of="ncnn",
     convert=convert,
     suffix=".param",
     load=load,
+    picture=(*IN_EXAMPLES, "{examples}/ncnn/picture.py", "{bundle}", "{member}", "{picture}"),
 )

@@ -11,9 +11,10 @@ RUNTIME = Runtime(
     exporter="torch.onnx.export",
     tools=("node", "npm"),
     prepare=(
-        ("cp", "{examples}/node/predict.mjs", "{work}"),
+        ("cp", "{examples}/node/predict.mjs", "{examples}/node/picture.mjs", "{work}"),
         ("ln", "-sfn", "{packages}", "{work}/node_modules"),
     ),
     predict=("node", "{work}/predict.mjs", "{bundle}", "{golden}"),
+    picture=("node", "{work}/picture.mjs", "{bundle}", "0", "{picture}"),
     measure=(*COMMAND, "measure", "node", "{bundle}/{file}", "{plain}", "{own}", "{golden}"),
 )

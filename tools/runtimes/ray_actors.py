@@ -9,7 +9,8 @@ IN_PLACE = Path(__file__).parents[1] / "packaging" / "editable"
 RUNTIME = Runtime(
     name="Ray, actors",
     file="network.onnx",
-    packages=(str(IN_PLACE), "onnxruntime", "ray"),
+    packages=("pillow", str(IN_PLACE), "onnxruntime", "ray"),
     version_of="ray",
     predict=("{python}", "{examples}/ray_actors/predict.py", "{bundle}", "{golden}"),
+    picture=("{python}", "{examples}/ray_actors/picture.py", "{bundle}", "0", "{picture}"),
 )

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+IN_EXAMPLES = ("env", "PYTHONPATH={examples}/python", "{python}")
+"""How examples in Python find examples/python/pictures.py."""
 Run = Callable[..., list[Any] | None]
 """`(*arrays) -> arrays`, in the order of the file's inputs (the condition id first, where it has one) and outputs; None
 where an id is refused."""
@@ -36,6 +38,8 @@ class Runtime:
         convert: makes the file that is loaded, `(source, target)`.
         suffix: of the converted file.
         prepare, predict, measure: commands instead of `convert` and `load`.
+        picture: a command that prints the class which member 0 ranks first of {picture} ({ppm}, as a binary PPM). It is
+            left out where CMake did not build it.
         conversion: what the table says where `prepare` is all that can be done.
         not_run: why nothing is run on this machine.
         remark: what a reader of the row should know.
@@ -60,6 +64,7 @@ class Runtime:
     prepare: tuple[tuple[str, ...], ...] = ()
     predict: tuple[str, ...] = ()
     measure: tuple[str, ...] = ()
+    picture: tuple[str, ...] = ()
     conversion: str = ""
     not_run: str = ""
     remark: str = ""

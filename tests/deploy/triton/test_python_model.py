@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from thorough import first
 from triton_kinds import KINDS, bundle_of
 
 from hnexport.bundle.golden import Golden, read_golden
@@ -73,7 +74,7 @@ def test_samples_of_other_sizes_are_not_joined() -> None:
         assert all(np.allclose(answer[name], expected[name], atol=1e-5) for name in expected)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", first(2, KINDS))
 def test_the_model_loads_from_its_version_without_the_bundle_that_it_is_of(kind: str, tmp_path: Path) -> None:
     options = TritonOptions(name="net", models=(Served.PYTHON,), threads=1)
     deploy_triton(bundle_of(kind), tmp_path, options)

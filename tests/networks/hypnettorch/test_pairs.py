@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 import torch
 from live_pairs import MEMBERS, PAIRS, Pair
+from thorough import first, only
 from torch import Tensor
 
 from hnexport.build import build
@@ -36,6 +37,13 @@ ALIKE = (
     "HContainer with heads, ResNet",
 )
 WRITTEN = [name for name in POSSIBLE if name not in ALIKE]
+IN_EVERY_RUN = (
+    "HMLP, MLP",
+    "ChunkedHMLP, MLP",
+    "StructuredHMLP of resnet_chunking, ResNet",
+    "HContainer, WRN",
+    "HContainer with heads, SimpleRNN",
+)
 FURTHER = [pytest.param(name, marks=pytest.mark.fuzz) for name in ALIKE if os.environ.get("HNEXPORT_FUZZ") == "1"]
 
 
@@ -73,7 +81,7 @@ def test_both_halves_of_every_pair_are_in_a_file_that_is_tried() -> None:
     assert {PAIRS[name].mnet for name in ALIKE} <= {mnet for _, mnet in halves}
 
 
-@pytest.mark.parametrize("name", ALIKE)
+@pytest.mark.parametrize("name", only(ALIKE, "HMLP, WRN", "batch ensemble, ResNet", "HContainer with heads, MLP"))
 def test_every_member_is_hypnettorchs_in_pytorch(name: str) -> None:
     pair = PAIRS[name]
     ensemble, samples = pair.ensemble(), pair.samples(BATCH, BATCH)
@@ -83,7 +91,7 @@ def test_every_member_is_hypnettorchs_in_pytorch(name: str) -> None:
     assert relative_error(expected[0], expected[1]) > 1e-3  # members are not alike
 
 
-@pytest.mark.parametrize("name", [*WRITTEN, *FURTHER])
+@pytest.mark.parametrize("name", [*only(WRITTEN, *IN_EVERY_RUN), *FURTHER])
 def test_every_member_is_hypnettorchs_in_onnx_and_torchscript_at_another_batch(name: str, tmp_path: Path) -> None:
     pair = PAIRS[name]
     ensemble = pair.ensemble()
@@ -126,7 +134,7 @@ def test_a_network_whose_batch_is_fixed_is_exported_with_it() -> None:
     assert ensemble.signature.inputs[0].shape == (2, 64)
 
 
-@pytest.mark.parametrize("name", ["HMLP, MLP", "HContainer with heads, SimpleRNN", "HContainer, WRN"])
+@pytest.mark.parametrize("name", first(1, ["HMLP, MLP", "HContainer with heads, SimpleRNN", "HContainer, WRN"]))
 def test_a_bundle_is_built_verified_from_disk_and_followed(name: str, tmp_path: Path) -> None:
     result = build(PAIRS[name].ensemble(), tmp_path / "bundle")
     assert result.parity.passed

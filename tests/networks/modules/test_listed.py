@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from module_ensembles import ENSEMBLES, Kind, Recurrent, members, random_inputs
+from thorough import only
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
@@ -236,6 +237,22 @@ KINDS: dict[str, Kind] = {
 }
 
 
+IN_EVERY_RUN = (
+    "cnn",
+    "reader",
+    "recurrent",
+    "regressor",
+    "control flow, nested dict",
+    "norms of weights",
+    "branches, an input without a batch",
+    "a buffer in two submodules",
+    "integers, booleans, a weight and an input as outputs",
+    "an axis of any length",
+    "int8 pixels",
+    "one member",
+)
+
+
 def in_double(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in inputs.items()}
 
@@ -245,7 +262,7 @@ def ensembles() -> dict[str, Ensemble]:
     return {}
 
 
-@pytest.fixture(params=KINDS, ids=KINDS)
+@pytest.fixture(params=only(KINDS, *IN_EVERY_RUN), ids=KINDS)
 def case(request: pytest.FixtureRequest, ensembles: dict[str, Ensemble]) -> tuple[Kind, Ensemble]:
     found = KINDS[request.param]
     if request.param not in ensembles:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -49,6 +50,7 @@ class Shown(Padded):
         return self.head((found * mask[..., None]).sum(1) + found[:, 0])
 
 
+@pytest.mark.thorough
 def test_an_encoder_whose_mask_shows_nothing_at_all_in_one_sample_is_built(tmp_path: Path) -> None:
     torch.manual_seed(0)
     tokens, mask = torch.arange(10).reshape(2, 5), torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]).bool()

@@ -67,6 +67,7 @@ def test_the_global_random_state_is_neither_read_nor_changed(make_spec: MakeSpec
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("changes", LINEAR.values(), ids=LINEAR.keys())
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS.keys())
 def test_every_single_generated_kernel_has_the_variance_of_he(
@@ -124,6 +125,7 @@ ACTIVATIONS: dict[str, tuple[dict[str, Any], tuple[float, float]]] = {
 }
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize(("changes", "limits"), ACTIVATIONS.values(), ids=ACTIVATIONS.keys())
 @pytest.mark.parametrize("network", [NARROW, WIDE], ids=["narrow", "wide"])
 def test_the_statistics_of_every_norm_are_those_of_its_input(
@@ -139,6 +141,7 @@ def test_the_statistics_of_every_norm_are_those_of_its_input(
         assert low < ratio < high, name
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize(
     ("changes", "low", "high"),
     [({}, 0.65, 1.25), ({"recipe": RECIPES["batch-ensemble"]}, 0.8, 1.6)],

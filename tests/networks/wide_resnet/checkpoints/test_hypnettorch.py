@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 import torch
 from hypnettorch_ensembles import CASES, TUTORIAL, Case, Ensemble, build, flat_hwc, relative_error
+from thorough import only
 from torch import Tensor
 
 from hnexport.export import capture, write_onnx, write_torchscript
@@ -100,11 +101,15 @@ def exported_kind(case: Case) -> Case:
 
 
 EXPORTED = {exported_kind(case): name for name, case in reversed(CASES.items())}.values()
+FILES = [(name, runner) for name in EXPORTED for runner in ("onnx", "torchscript")]
 
 
 @pytest.mark.parametrize(
     ("name", "runner"),
-    [(name, runner) for name in CASES for runner in RUNNERS if runner.startswith("float") or name in EXPORTED],
+    [
+        *((name, runner) for name in CASES for runner in ("float32", "float64")),
+        *only(FILES, *(pair for pair in FILES if pair[0] in ("hypernetwork container", "batch ensemble with biases"))),
+    ],
 )
 def test_every_member_predicts_what_hypnettorch_predicts(name: str, runner: str) -> None:
     _, checkpoint, images, expected = ensemble_and_logits(CASES[name])
@@ -156,6 +161,7 @@ def test_generated_weights_equal_hypnettorchs_float32_weights_to_float32_roundin
 
 
 @pytest.mark.reference
+@pytest.mark.thorough
 def test_the_tutorials_ensemble_is_imported_and_predicts_what_hypnettorch_predicts(tmp_path: Path) -> None:
     """WRN-28-10 with 10 members, its weights counted as hypnettorch counts them."""
     ensemble = build(TUTORIAL)

@@ -72,6 +72,7 @@ def canonical(state: StateDict) -> list[str]:
     return [name for name in state if name.startswith("_internal_params") or re.search(r"\.(mean|var)_\d+$", name)]
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", DAMAGED_CASES)
 def test_a_damaged_tensor_is_refused_by_its_name(name: str, damage: str) -> None:
@@ -89,6 +90,7 @@ def sampled(names: list[str]) -> list[str]:
     return [*names[::8], *names[-1:]]
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("damage", ["transposed", "longer", "with a NaN", "int32"])
 @pytest.mark.parametrize("name", ["hypernetwork container", "batch ensemble"])
 def test_other_names_of_a_tensor_must_agree_with_it(name: str, damage: str) -> None:

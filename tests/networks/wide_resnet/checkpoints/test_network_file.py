@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from hypnettorch_ensembles import Case, Ensemble, build
+from thorough import first, only
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -67,7 +68,7 @@ def is_same(found: StateDict | None, expected: StateDict) -> bool:
     return found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-@pytest.mark.parametrize("around", NESTED)
+@pytest.mark.parametrize("around", only(NESTED, "", "module.", "model.net.", "module.model.net._orig_mod."))
 def test_wrappers_around_each_network_and_around_both_are_seen_through(
     around: str, hnet: StateDict, mnet: StateDict, tmp_path: Path
 ) -> None:
@@ -98,6 +99,7 @@ def test_wrappers_around_some_tensors_of_a_network_alone_are_seen_through(
     assert is_same(read(tmp_path, alone).hnet, hnet)
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -367,7 +369,7 @@ def exponential() -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "made",
-    [endless, exponential, lambda: {f"{number}._internal_params.0": torch.ones(1) for number in range(2000)}],
+    first(1, [endless, exponential, lambda: {f"{number}._internal_params.0": torch.ones(1) for number in range(2000)}]),
     ids=["endless", "exponential", "thousands of networks"],
 )
 def test_containers_without_end_are_refused(made: Callable[[], dict[str, Any]], tmp_path: Path) -> None:
