@@ -74,7 +74,7 @@ def _typed(typed: tuple[Step, ...], folder: Path, python: Path) -> list[str]:
 
 def _unlike(step: Step, printed: str) -> int:
     assert step.shown is not None
-    found = differences(step.shown.code, printed)
+    found = differences(step.shown.code, printed, times=step.shown.times)
     if found:
         print(f"{step.shown.place}: differs in kind", *found, sep="\n  ")
     return bool(found)

@@ -69,8 +69,8 @@ def expected(said: Path, pictures: list[str]) -> Any:
 def normalised(picture: str, mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[Any]:
     """The picture as the graph takes it, `[1, channel, height, width]`, written down here once more."""
     pixels = np.asarray(Image.open(picture)).astype(np.float32).transpose(2, 0, 1)[np.newaxis] / np.float32(255)
-    mean, std = (np.float32(one).reshape(-1, 1, 1) for one in (mean, std))
-    return ((pixels - mean) / std).astype(np.float32)
+    shift, scale = (np.array(one, np.float32).reshape(-1, 1, 1) for one in (mean, std))
+    return ((pixels - shift) / scale).astype(np.float32)
 
 
 def test_json_holds_what_the_library_says(predict: Callable[..., Result], pictures: list[str], expected: Any) -> None:

@@ -91,6 +91,11 @@ def test_what_differs_in_kind_is_found(shown: str, printed: str) -> None:
     assert differences(shown, printed)
 
 
+def test_of_times_only_the_words_are_compared() -> None:
+    assert not differences("plain 0.8 1.00x", "plain 3.9 1.70x", times=True)
+    assert differences("plain 0.8", "int8 0.8", times=True)
+
+
 def test_lines_that_differ_are_shown_both() -> None:
     assert differences("a 1\nsame", "a 1\ndifferent\nmore") == ["- same", "+ different", "- ", "+ more"]
 

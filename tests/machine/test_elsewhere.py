@@ -44,12 +44,13 @@ import json, os, sys
 import click, numpy, onnx, onnxruntime, onnxscript, openvino, rich.console, torch, uvicorn
 import PIL.Image, torch.export, torch.onnx
 import sitecustomize
+fork = os.fork
+if sys.argv[1] != "linux":
+    sitecustomize.pretend(sys.argv[1], sys.argv[2:])
 for line in sys.stdin:
-    sys.argv[1:] = [sys.argv[1], *json.loads(line)]
-    print("=== ", *sys.argv[2:], flush=True)
-    if (child := os.fork()) == 0:
-        if (system := sys.argv.pop(1)) != "linux":
-            sitecustomize.pretend(system)
+    sys.argv[1:] = json.loads(line)
+    print("=== ", *sys.argv[1:], flush=True)
+    if (child := fork()) == 0:
         os.dup2(1, 2)
         try:
             from hnexport.cli.main import main
@@ -58,7 +59,6 @@ for line in sys.stdin:
             sys.stdout.flush()
             os._exit(error.code)  # libraries that wait for threads of the parent would wait for ever
         os._exit(99)
-    sys.argv[2:] = []
     print("\\n--- exit code", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
@@ -88,7 +88,7 @@ def python(
 def run(folder: Path, system: str, *commands: list[object], user: str = "owner") -> list[tuple[int, str]]:
     """The exit code and the output of each command, one after the other in one process."""
     given = "".join(json.dumps([str(word) for word in command]) + "\n" for command in commands)
-    done = python(folder, "-c", COMMANDS, system, given=given, user=user)
+    done = python(folder, "-c", COMMANDS, system, *names(), given=given, user=user)
     found = re.findall(r"^=== .*?\n(.*?)^--- exit code (\S+)\n", done.stdout, re.DOTALL | re.MULTILINE)
     assert len(found) == len(commands), done.stdout + done.stderr
     return [(int(code), text) for text, code in found]

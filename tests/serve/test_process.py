@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -53,7 +54,9 @@ def test_a_bundle_is_replaced_under_load_and_sigterm_loses_no_request(
     shutil.copytree(built.path, tmp_path / "next")
     edit_manifest(tmp_path / "next", lambda manifest: manifest.update(origin="another bundle"))
     digests = {read_identified(folder).digest for folder in (path, tmp_path / "next")}
-    stop, found, failed = threading.Event(), [], []
+    stop = threading.Event()
+    found: list[Any] = []
+    failed: list[Any] = []
     with started(path, "--watch", "0.2") as service:
         arguments = (service.address, images[:1].tolist(), stop, found, failed)
         clients = [threading.Thread(target=asking, args=arguments) for _ in range(4)]

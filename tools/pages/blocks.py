@@ -19,12 +19,14 @@ class Block:
         page: relative to the repository's root.
         line: of its first line of code, from 1.
         language: the first word behind the fence; empty for an indented block.
+        times: whether `times` stands behind it: numbers that another machine does not repeat.
     """
 
     page: str
     line: int
     language: str
     code: str
+    times: bool = False
 
     @property
     def place(self) -> str:
@@ -80,5 +82,6 @@ def _blocks(page: Path) -> Iterator[Block]:
         if token.type in ("fence", "code_block") and not token.info.startswith("{"):  # {toctree}: for Sphinx
             assert token.map is not None
             first = token.map[0] + (2 if token.type == "fence" else 1)
-            language = token.info.split()[0] if token.info.split() else ""
-            yield Block(page=page.relative_to(ROOT).as_posix(), line=first, language=language, code=token.content)
+            language, *more = token.info.split() or [""]
+            place = page.relative_to(ROOT).as_posix()
+            yield Block(page=place, line=first, language=language, code=token.content, times="times" in more)

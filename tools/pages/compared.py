@@ -14,10 +14,14 @@ _PIECES = re.compile(r"(?<![A-Za-z_\d.])[-+]?\d[\d,]*(?:\.\d+)*(?:e[-+]?\d+)?")
 _SHARE, _LEAST, _COUNT = 0.15, 0.05, 3
 
 
-def differences(shown: str, printed: str) -> list[str]:
-    """Lines that differ in kind, as `- what the page shows` and `+ what was printed`; empty if there are none."""
+def differences(shown: str, printed: str, *, times: bool = False) -> list[str]:
+    """Lines that differ in kind, as `- what the page shows` and `+ what was printed`; empty if there are none.
+
+    Args:
+        times: numbers are times, and ratios of times: any will do.
+    """
     pairs = itertools.zip_longest(_lines(shown), _lines(printed), fillvalue="")
-    unlike = [(left, right) for left, right in pairs if not _alike(left, right)]
+    unlike = [(left, right) for left, right in pairs if not _alike(left, right, times=times)]
     return [text for left, right in unlike for text in (f"- {left}", f"+ {right}")]
 
 
@@ -25,13 +29,13 @@ def _lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.strip().splitlines() if line.strip()]
 
 
-def _alike(shown: str, printed: str) -> bool:
+def _alike(shown: str, printed: str, *, times: bool) -> bool:
     shown, printed = (_DIGEST.sub("DIGEST", line) for line in (shown, printed))
     words = [[" ".join(part.split()) for part in _PIECES.split(line)] for line in (shown, printed)]
     if words[0] != words[1]:
         return False
     found = zip(_PIECES.finditer(shown), _PIECES.finditer(printed), strict=True)
-    return all(_TIME.match(shown[one.end() :]) or _near(one[0], other[0]) for one, other in found)
+    return times or all(_TIME.match(shown[one.end() :]) or _near(one[0], other[0]) for one, other in found)
 
 
 def _near(shown: str, printed: str) -> bool:

@@ -22,7 +22,8 @@ class Counting:
     """An ensemble that counts the calls of each member."""
 
     def __init__(self, ensemble: LoadedEnsemble) -> None:
-        self.signature, self.calls, self._ensemble = ensemble.signature, [], ensemble
+        self.signature, self._ensemble = ensemble.signature, ensemble
+        self.calls: list[tuple[int, int]] = []
 
     def outputs(self, member: int, inputs: Any) -> Mapping[str, NDArray[np.generic]]:
         self.calls.append((member, len(next(iter(inputs.values())))))

@@ -315,7 +315,7 @@ def test_each_network_s_own_file_may_be_wrapped_too_and_has_its_own_prefix(
 ) -> None:
     torch.save({"model": behind("module.", hnet), "ema": trained_further(hnet)}, tmp_path / "h.pt")
     torch.save({"epoch": 1, "state_dict": {**behind("mnet.", mnet), **behind("hnet.", hnet)}}, tmp_path / "m.pt")
-    paths = {"hnet": tmp_path / "h.pt", "mnet": tmp_path / "m.pt"}
+    paths: dict[str, Any] = {"hnet": tmp_path / "h.pt", "mnet": tmp_path / "m.pt"}
     with pytest.raises(CheckpointError, match=r"h\.pt: 2 places could be .* hnet_prefix='model\.module' or"):
         read_state_dicts(**paths)
     found = read_state_dicts(**paths, hnet_prefix="model")
