@@ -70,7 +70,7 @@ def study(name: str, given: argparse.Namespace) -> Found:
     parts = list(folds(task.labels, given.folds, given.choosing, given.seed))
     folders = [given.build / name / f"fold-{number}" for number in range(len(parts))]
     made = [
-        answers(task, fold, settings, folder, lambda step, folder=folder: _say(f"{name}, {folder.name}: {step}"))
+        answers(task, fold, settings, folder, lambda step, folder=folder: _say(f"{name}, {folder.name}: {step}"))  # type: ignore[misc] # mypy cannot infer the lambda
         for fold, folder in zip(parts, folders, strict=True)
     ]
     judged = Judged(task=task, folds=parts, answers=made, folders=folders)
