@@ -24,6 +24,7 @@ extensions = [
     "sphinx_design",  # cards and tabs
     "docstrings",  # docs/extensions: ours are Markdown; one that is missing fails the build
     "commands",  # options as `--help` shows them
+    "published",  # docs/extensions: JSON Schemas lie where their address says
     "outside",  # links to files of the repository that are no pages
 ]
 exclude_patterns = ["extensions"]
@@ -68,6 +69,7 @@ html_theme_options = {
     "source_directory": "docs/",
 }
 outside_address = _URLS["Repository"] + "/blob/main/"
+outside_published = {"hnexport/schemas": "reference/schemas"}  # where their `$id` says that they are
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 linkcheck_timeout = 30

@@ -29,8 +29,11 @@ __all__ = [
 ]
 
 MANIFEST_FILE = "manifest.json"
+"""What a bundle holds, how to call it, and the checksum of every file."""
 GOLDEN_FILE = "golden.safetensors"
+"""The reference inputs and outputs in a bundle."""
 PARITY_FILE = "parity.json"
+"""The report of parity in a bundle."""
 PAGE_FILE = "report.html"
 CARD_FILE = "README.md"
 """The model card: it lies beside what the manifest lists, since people complete it where models are published."""

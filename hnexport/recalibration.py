@@ -28,6 +28,7 @@ __all__ = ["BATCH_SIZE", "Change", "Inputs", "Recalibration", "recalibrate"]
 _log = logging.getLogger(__name__)
 
 BATCH_SIZE = 100
+"""Samples of one forward pass, where they do not come in batches."""
 _FAR = 20.0
 """Old standard deviations, or times them: what other weights move statistics by is less, other units are more."""
 _STAGE = "statistics"

@@ -207,7 +207,7 @@ def test_a_forced_build_refuses_a_bundle_with_a_file_that_no_build_wrote(
 def test_each_file_is_hashed_once(
     tmp_path: Path, make_spec: MakeSpec, make_tensors: MakeTensors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counts = Counter()
+    counts: Counter[str] = Counter()
     sound = hashlib.file_digest
 
     def counted(file: Any, *arguments: object, **options: Any) -> Any:
@@ -323,7 +323,7 @@ def test_a_wrong_weight_in_the_onnx_files_is_caught(
 ) -> None:
     assemble = WeightGenerator._assemble
 
-    def reversed_chunks(self, slot: NetworkSlot, chunks: Any) -> Tensor:
+    def reversed_chunks(self: WeightGenerator, slot: NetworkSlot, chunks: Any) -> Tensor:
         kernel = assemble(self, slot, chunks)
         return kernel.flip(1) if slot.name == "group3.block1.conv1.weight" else kernel
 

@@ -6,6 +6,7 @@ import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture
-def in_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+def in_examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As `python examples/NAME.py` runs them."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
     with torch.random.fork_rng():

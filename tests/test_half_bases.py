@@ -5,6 +5,7 @@ import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -31,7 +32,7 @@ from hnexport.parity.programs import program_tensors
 from hnexport.spec import Activation, BasisDtype, Chunking, HypernetSpec, Source, StoredKind
 
 HALF = BuildOptions(bases=BasisDtype.FLOAT16)
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "linear": {},
     "hidden layers with biases": {"hypernet": HypernetSpec(hidden_layers=(6,), bias=True, activation=Activation.TANH)},
     "gcd": {"hypernet": HypernetSpec(chunking=Chunking.GCD)},

@@ -32,7 +32,7 @@ class Rows(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         x = self.norm1(F.relu(self.norm1(self.first(rows))))
-        return self.head(self.drop(self.norm2(self.second(x))))  # type: ignore[no-any-return]
+        return self.head(self.drop(self.norm2(self.second(x))))
 
 
 class Pictures(nn.Module):
@@ -43,7 +43,7 @@ class Pictures(nn.Module):
         self.conv, self.norm, self.head = nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Linear(5, 3)
 
     def forward(self, picture: Tensor, scale: Tensor) -> Tensor:
-        return self.head(F.relu(self.norm(self.conv(picture * scale))).mean((2, 3)))  # type: ignore[no-any-return]
+        return self.head(F.relu(self.norm(self.conv(picture * scale))).mean((2, 3)))
 
 
 class Volumes(nn.Module):
@@ -54,7 +54,7 @@ class Volumes(nn.Module):
         self.layers = nn.Sequential(nn.Conv3d(1, 4, 2), nn.BatchNorm3d(4), nn.ReLU(), nn.Flatten(), nn.Linear(32, 3))
 
     def forward(self, volume: Tensor) -> Tensor:
-        return self.layers(volume)  # type: ignore[no-any-return]
+        return self.layers(volume)
 
 
 def drawn(*shape: int, seed: int = 1) -> Tensor:
@@ -102,7 +102,7 @@ def by_pytorch(ensemble: Ensemble, member: int, batches: list[dict[str, Tensor]]
             self.network = network
 
         def forward(self, packed: Tensor) -> Tensor:
-            return self.network(**batches[int(packed)])  # type: ignore[no-any-return]
+            return self.network(**batches[int(packed)])
 
     plain = copy.deepcopy(ensemble.network)
     plain.load_state_dict(ensemble.weights(member), strict=False)

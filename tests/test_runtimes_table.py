@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ TOOLS = Path(__file__).parents[1] / "tools"
 
 
 @pytest.fixture(autouse=True)
-def tools(monkeypatch: pytest.MonkeyPatch) -> None:
+def tools(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(TOOLS))
     yield
     ours = ("runtimes", "runtimes_check", "runtimes_table")
@@ -165,6 +166,25 @@ def test_what_a_machine_lacks_is_left_out_and_everything_else_fails_the_check(tm
     assert check.is_right("not run: pip cannot install ray: ERROR: No matching distribution found for ray")
     assert not check.is_right("not run: pip cannot install ray: ERROR: ResolutionImpossible")
     assert not check.is_right("different: 2.0e-05 from float64, the limit is 1e-05")
+
+
+def test_an_example_that_names_another_class_of_a_picture_than_hnexport_fails_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured, stage = importlib.import_module("runtimes.measured"), importlib.import_module("runtimes.stage")
+    made = importlib.import_module("runtimes.runtime").Runtime
+    monkeypatch.setattr(measured, "expected_class", lambda bundle: "class 3")
+    staged = stage.Stage(bundle=tmp_path, plain=tmp_path, fixed=tmp_path, own=tmp_path)
+
+    def attempt(*picture: str) -> None:
+        runtime = made(name="one", file="model.onnx", picture=picture)
+        measured.Attempt("one", runtime, staged, tmp_path / "work", Path(sys.executable)).classify()
+
+    print_class = ("{python}", "-c", "import sys; print('loading'); print('class', sys.argv[1][-1])")
+    attempt(*print_class, "3")
+    with pytest.raises(importlib.import_module("runtimes.commands").FailedError, match="says class 4 of a picture"):
+        attempt(*print_class, "4")
+    attempt("{work}/build/picture", "{ppm}")  # CMake found no JSON: it was not built
 
 
 def test_a_command_that_hangs_ends_with_everything_that_it_started(tmp_path: Path) -> None:

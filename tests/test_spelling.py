@@ -81,7 +81,7 @@ def _flags(tree: ast.AST, *, said: bool = False) -> Iterator[str]:
             continue
         inside = said or (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "spelled")
         if isinstance(node, ast.JoinedStr) and not inside:
-            text = "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
             if FLAG.search(text) and not OTHERS.search(text):
                 yield text
         plain = isinstance(node, ast.Constant) and not isinstance(tree, ast.JoinedStr) and not inside

@@ -4,6 +4,7 @@ import importlib
 import json
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ OURS = ("study", "study_table", "digits_table")
 
 
 @pytest.fixture(autouse=True)
-def tools(monkeypatch: pytest.MonkeyPatch) -> None:
+def tools(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     yield
     for name in [name for name in sys.modules if name.split(".")[0] in OURS]:

@@ -1,6 +1,8 @@
 """What `make test` leaves out is what the marks say, and every kind stays in."""
 
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -94,3 +96,10 @@ def test_every_test_that_is_parametrised_keeps_a_case_unless_it_says_otherwise(r
         and not any(mark.name == "thorough" for mark in getattr(items[0].function, "pytestmark", []))
     ]
     assert not lost
+
+
+def test_ci_leaves_nothing_out() -> None:
+    root = Path(__file__).parents[1]
+    rules = dict(re.findall(r"^(test|test-all):.*\n\t(.*)$", (root / "Makefile").read_text(), re.MULTILINE))
+    assert rules == {"test": '$(PYTEST) -m "not thorough" $(TESTS)', "test-all": "$(PYTEST) $(TESTS)"}
+    assert "HNEXPORT_FORBID_SKIPS=1 make test-all\n" in (root / ".ci/run").read_text()

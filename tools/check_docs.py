@@ -33,6 +33,7 @@ LOADING = {
 LOADED_RELATIONS = {"stylesheet", "icon", "preload", "prefetch", "modulepreload", "manifest", "preconnect"}
 _TOCTREE = re.compile(r"^```\{toctree\}\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _OPTION = re.compile(r":[\w-]+:")
+_NAMED = re.compile(r".*<(.+)>")
 _COMMAND = re.compile(r"^   :prog: (.+)$", re.MULTILINE)  # sphinx-click makes a heading of it
 _ELSEWHERE = re.compile(r"(?:url\(\s*['\"]?|@import\s+['\"])\s*((?:https?:)?//[^'\")]+)")
 
@@ -102,7 +103,8 @@ def contents(page: Path) -> list[Path]:
                 others = sorted(page.parent.glob("*.md"))
                 found += [one for one in others if fnmatch.fnmatch(one.stem, entry) and one not in (page, *found)]
             else:
-                found.append(Path(os.path.normpath(page.parent / f"{entry}.md")))
+                target = _NAMED.sub(r"\1", entry)  # `a title <target>`
+                found.append(Path(os.path.normpath(page.parent / f"{target}.md")))
     return found
 
 

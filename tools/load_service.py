@@ -216,7 +216,7 @@ def bad_request(
     image: dict[str, object] = {"name": "image", "shape": [1, *shape], "datatype": "FP32", "data": [0.5] * size}
     cond_id = {"name": "cond_id", "shape": [1], "datatype": "INT64", "data": [chance.randrange(3)]}
     infer = f"/v2/models/{name}/infer"
-    odd = chance.choice([None, -1, 2**63, 2**70, 1.5, "x", [], {}, True, "NaN", [[1], [1, 2]]])
+    odd: object = chance.choice([None, -1, 2**63, 2**70, 1.5, "x", [], {}, True, "NaN", [[1], [1, 2]]])
     noise = bytes(chance.randrange(256) for _ in range(chance.randrange(1, 64)))
 
     def request(inputs: object, **more: object) -> bytes:

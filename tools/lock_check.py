@@ -25,20 +25,22 @@ PLATFORMS = {
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 PROJECTS = {"hnexport": "pyproject.toml", "hnexport-runtime": "tools/packaging/runtime/pyproject.toml"}
 ELSEWHERE = ("gpu",)  # extras for fewer platforms
+WITHOUT_WHEELS = ("hypnettorch", "yattag")  # of Python alone, published as sources
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)")
 
 
 def main() -> int:
     """Print a line for each distribution, platform and Python; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.parse_args()
+    parser.add_argument("--python", action="append", choices=PYTHONS, help="may be given several times; default: all")
+    pythons = parser.parse_args().python or PYTHONS
     pinned = pins(ROOT / "constraints.txt")
     wrong = 0
     for what, project in PROJECTS.items():
         known = tomllib.loads((ROOT / project).read_text(encoding="utf-8"))["project"]["optional-dependencies"]
         extras = tuple(extra for extra in known if extra not in ELSEWHERE)
         for platform, triple in PLATFORMS.items():
-            for python in PYTHONS:
+            for python in pythons:
                 said = resolved(project, extras, triple, python, pinned)
                 wrong += bool(said)
                 print(
@@ -48,13 +50,13 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-def pins(path: Path) -> dict[str, str]:
-    """The versions by normalised name."""
+def pins(path: Path) -> set[tuple[str, str]]:
+    """Normalised names with their versions; a package may have several, for different Pythons."""
     found = filter(None, map(_PIN.match, path.read_text(encoding="utf-8").splitlines()))
-    return {re.sub(r"[-_.]+", "-", pin[1]).lower(): pin[2] for pin in found}
+    return {(re.sub(r"[-_.]+", "-", pin[1]).lower(), pin[2]) for pin in found}
 
 
-def resolved(project: str, extras: tuple[str, ...], triple: str, python: str, pinned: dict[str, str]) -> str:
+def resolved(project: str, extras: tuple[str, ...], triple: str, python: str, pinned: set[tuple[str, str]]) -> str:
     """Why a distribution cannot be installed as it was tested, in one line; "" where it can."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "found.txt"
@@ -62,7 +64,7 @@ def resolved(project: str, extras: tuple[str, ...], triple: str, python: str, pi
             [
                 *(Path(sys.executable).with_name("uv"), "pip", "compile", "--quiet", "--no-header", "--no-annotate"),
                 *("--only-binary", ":all:"),
-                *(part for name in ("hypnettorch", "hnexport", "hnexport-runtime") for part in ("--no-binary", name)),
+                *(part for name in (*WITHOUT_WHEELS, *PROJECTS) for part in ("--no-binary", name)),
                 *("--python-platform", triple, "--python-version", python),
                 *("--constraints", "constraints.txt", "--output-file", out),
                 *("--no-emit-package", "hnexport", "--no-emit-package", "hnexport-runtime"),
@@ -77,7 +79,7 @@ def resolved(project: str, extras: tuple[str, ...], triple: str, python: str, pi
         )
         if done.returncode:
             return " ".join(done.stderr.split())[:400]
-        loose = [name for name, version in pins(out).items() if pinned.get(name) != version]
+        loose = sorted("==".join(pin) for pin in pins(out) - pinned)
     return f"not pinned: {', '.join(loose)}" if loose else ""
 
 

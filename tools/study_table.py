@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from digits_table import ROOT, markdown, processor, write
+from digits_table import ROOT, markdown, write
 from rich.console import Console
 from rich.table import Table as Grid
 from study.answers import FLOAT32, Settings, answers, bundle_of
@@ -29,6 +29,7 @@ from study.tables import Found, Table, asked, comparison, own_price, stopping, v
 from study.tasks import TASKS, Task, folds
 from study.worth import Judged, compared
 
+from hnexport.machine.processor import processor_name
 from hnexport.records import to_json
 
 BEGIN, END = "<!-- study: written by make study -->", "<!-- study: end of what make study wrote -->"
@@ -101,8 +102,8 @@ def head(given: argparse.Namespace, prices: Mapping[str, float]) -> str:
         f"{time.strftime('%Y-%m-%d')}: {given.folds} parts of the images, {given.choosing} of which choose the "
         f"threshold for the one that is reported, the rest trains {given.members} members for {given.epochs} epochs; "
         f"intervals hold 95 % of {given.draws:,} draws of the images; seed {given.seed}. PyTorch {torch.__version__}, "
-        f"onnxruntime {onnxruntime.__version__}, Python {platform.python_version()}, {processor()}. An int8 member of "
-        f"WRN-28-10 is reckoned as {told} of the plain float32 network ({source})."
+        f"onnxruntime {onnxruntime.__version__}, Python {platform.python_version()}, {processor_name()}. An int8 "
+        f"member of WRN-28-10 is reckoned as {told} of the plain float32 network ({source})."
     )
     return textwrap.fill(text, width=120, break_long_words=False, break_on_hyphens=False)
 

@@ -4,6 +4,7 @@
 link to that page. Without a docstring a module, class, function, method or property is a warning, so `make docs` fails.
 """
 
+import ast
 import enum
 import inspect
 import re
@@ -15,6 +16,7 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.domains.python import PyXRefRole
 from sphinx.environment import BuildEnvironment
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
@@ -27,7 +29,7 @@ _SPECIAL = re.compile(r"[*|]|(?<=\w)_(?!\w)")  # what is markup in reStructuredT
 _ARRAY = re.compile(r"~?numpy\.ndarray\[tuple\[~?(?:typing\.)?Any, \.\.\.\], ~?numpy\.dtype\[([^\]]+)\]\]")
 _COLON = "\N{FULLWIDTH COLON}"
 _VALUES = ("attribute", "data", "property")
-_DOCUMENTED = ("module", "class", "exception", "function", "method", "property")
+_DOCUMENTED = ("module", "data", "class", "exception", "function", "method", "property")
 
 
 def as_rst(lines: list[str]) -> list[str]:
@@ -115,11 +117,25 @@ def _resolve(app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, sh
 
 
 def _process(app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
+    if what == "data":
+        lines[:] = _said_of(*name.rpartition(".")[::2])
     if what in _DOCUMENTED and (not any(lines) or _is_generated(found)):
         logger.warning("%s %s has no docstring", what, name, type="docstrings")
     lines[:] = as_rst(lines)
     if what in _VALUES:  # napoleon takes what stands before a colon in the first line for a type
         lines[:1] = [line.replace(":", _COLON) for line in lines[:1]]
+
+
+def _said_of(module: str, name: str) -> list[str]:
+    """The string after a constant, in the module that defines it: what it was imported from is followed."""
+    analyzer = ModuleAnalyzer.for_module(module)
+    said = analyzer.find_attr_docs().get(("", name))
+    if said is not None:
+        return list(said)
+    for node in ast.walk(ast.parse(analyzer.code)):
+        if isinstance(node, ast.ImportFrom) and node.module and name in [alias.name for alias in node.names]:
+            return _said_of(node.module, name)
+    return []
 
 
 def _process_again(app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
@@ -153,8 +169,8 @@ def _skip(app: Sphinx, what: str, name: str, found: Any, skip: bool, options: An
 def _dashes(app: Sphinx, doctree: nodes.document) -> None:
     """Sphinx writes two hyphens between a parameter and what is said of it."""
     for text in list(doctree.findall(nodes.Text)):
-        if text == " -- ":
-            text.parent.replace(text, nodes.Text(" \N{EN DASH} "))
+        if text.startswith(" -- ") and isinstance(text.parent, nodes.paragraph):
+            text.parent.replace(text, nodes.Text(" \N{EN DASH} " + text[4:]))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from hnexport.runtime.until import Until
 __all__ = ["OWN_CONTENDERS", "BenchOptions", "bench"]
 
 OWN_CONTENDERS = ("materialised", "folded", "folded-resident", "generated")
+"""The ways to run a bundle's members that are hnexport's own, by name."""
 WARM_UP = 2
 SHORT_SECONDS = 0.3
 PAUSE_SECONDS = 0.05

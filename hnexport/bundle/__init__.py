@@ -1,6 +1,7 @@
 """The bundle: the directory that `hnexport build` writes and every loader reads.
 
-This package's modules import neither torch nor onnx: `hnexport.runtime` reads bundles with them.
+`hnexport.runtime` reads bundles with the modules of this package, which import neither torch nor onnx. Those that do
+(`onnx_data`, `onnx_tensors`, `restore`, `supplied`) serve building and parity, and are imported where they are used.
 """
 
 from hnexport.bundle.golden import Golden, read_golden, write_golden

@@ -26,6 +26,7 @@ ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
     Activation.ELU: F.elu,
     Activation.NONE: lambda x: x,
 }
+"""What stands between the layers of an internal hypernetwork, as a function of a tensor."""
 
 
 class WeightGenerator(nn.Module):

@@ -1,1 +1,1 @@
-"""Main networks: ordinary modules that know nothing of how their weights come about."""
+"""The families of ensembles, each in a folder of its own; `hnexport.families` has the table of them."""

@@ -1,4 +1,4 @@
-"""What a confined process does for parity: it hosts the same `TorchRunner` as the trusted way: equal numbers."""
+"""What a confined process does for parity: it answers with the same `TorchRunner` that runs trusted programs."""
 
 import importlib
 from collections.abc import Mapping

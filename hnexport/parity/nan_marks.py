@@ -1,4 +1,4 @@
-"""Whether it is maxima alone that lose a NaN: onnxruntime's pass over it in some shapes, where PyTorch's return it.
+"""Whether it is only maxima (pooling, ReduceMax and ReduceMin, TopK) that lose a NaN: onnxruntime's do in some shapes.
 
 The graph is run once more with NaN put behind each maximum whose operand holds one. What is a number then too was made
 one by something else.

@@ -1,7 +1,7 @@
 """Operators that compute something else at each call: a bundle's own graphs hold none.
 
-onnxruntime leaves a Dropout out whatever its `training_mode` says, so that what it computes does not tell; other
-runtimes drop values.
+They are read off the graph, since outputs do not show all of them: onnxruntime leaves a Dropout out whatever its
+`training_mode` says, where other runtimes drop values.
 """
 
 from collections.abc import Iterable, Iterator

@@ -131,6 +131,7 @@ TOLERANCES: Mapping[Precision, Tolerance] = MappingProxyType(
         ),
     }
 )
+"""How far results may be off, in each arithmetic."""
 
 
 def tolerance_of(precision: Precision) -> Tolerance:

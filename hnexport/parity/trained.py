@@ -1,7 +1,7 @@
 """Is an ensemble what was trained? Outputs of the trained model itself, in a file, against the ensemble in float64.
 
-Everything else proves that artifacts are the ensemble. An import that leaves no trace in shapes (another activation,
-two batch norms exchanged) is seen only here.
+Everything else proves that artifacts are the ensemble. What an import got wrong without a trace in shapes (another
+activation, two batch norms exchanged) is seen only here.
 """
 
 from collections.abc import Mapping

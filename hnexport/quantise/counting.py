@@ -1,6 +1,7 @@
 """A Gather whose indices count from 0 to the end copies what it reads, as exporters write a view of an image.
 
-OpenVINO 2026.4 computes it wrong behind int8 (batches of more than one sample), and everybody for nothing.
+OpenVINO 2026.4 computes it wrong behind int8 (batches of more than one sample), and every other runtime copies for
+nothing: it is left out.
 """
 
 from pathlib import Path

@@ -25,6 +25,7 @@ from hnexport.runtime.half import require_half
 from hnexport.runtime.int8 import Int8Graphs, network_with, without_saturation
 from hnexport.runtime.options import Precision, Strategy
 from hnexport.runtime.providers import open_session, running_bundle
+from hnexport.runtime.references import is_changed_by
 from hnexport.runtime.residents import NO_CONDITIONS, Arrays, ConditionalPredictor, Predictor
 from hnexport.runtime.samples import trial_inputs
 from hnexport.runtime.session_options import session_options
@@ -134,7 +135,7 @@ class OnnxruntimeEngine:
         session = self._open(path, options)
         check_declared(path, session, self._signature.of_network, self._signature.outputs)
         if self._refers_to_weights is None:
-            self._refers_to_weights = self._is_changed_by(session, weights)
+            self._refers_to_weights = self._shows_reference(session, weights)
             if self._refers_to_weights:
                 logger.info("onnxruntime %s refers to supplied weights: they are kept", onnxruntime.__version__)
                 return self._network_session(member, conditions, kept)
@@ -267,28 +268,14 @@ class OnnxruntimeEngine:
             self._hypernet = session
         return self._hypernet
 
-    def _is_changed_by(self, session: onnxruntime.InferenceSession, weights: Mapping[str, NDArray[np.generic]]) -> bool:
-        """Whether a session's outputs change when the arrays it was given do (floating ones are NaN afterwards, small
-        integers 0).
-
-        Where that cannot be told, they might.
-        """
-        floating = [weight for weight in weights.values() if weight.dtype.kind == "f"]
+    def _shows_reference(self, session: onnxruntime.InferenceSession, weights: Arrays) -> bool:
+        """Whether a session computes with the very arrays that it was given; where that cannot be told, it might."""
         try:
             inputs = self._trial()
-            before = self._tried(session, inputs)
-            for weight in floating:
-                weight.fill(np.nan)
-            for weight in weights.values():
-                if weight.dtype.kind == "i" and weight.dtype.itemsize == 1:
-                    weight.fill(0)
-            after = self._tried(session, inputs)
+            return is_changed_by(lambda: self._tried(session, inputs), weights.values())
         except BundleError as error:
             logger.info("no sample is known that %s takes: %s", self._manifest.name, error)
             return True
-        known = any(array.dtype.kind == "f" and not np.isnan(array).all() for array in before)
-        same = all(np.array_equal(one, other, equal_nan=True) for one, other in zip(before, after, strict=True))
-        return bool(weights) and not (floating and known and same)
 
     def _tried(self, session: onnxruntime.InferenceSession, inputs: Arrays) -> list[NDArray[np.generic]]:
         with running_bundle(self.provider):

@@ -92,6 +92,7 @@ def test_an_ensemble_is_compared_with_as_many_plain_runs_as_it_has_members() -> 
     assert CONTENDERS["ensemble"].all_members
 
 
+@pytest.mark.thorough
 def test_an_ensemble_in_int8_of_either_engine_is_timed_until_its_members_are_enough(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

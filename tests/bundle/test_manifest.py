@@ -28,7 +28,7 @@ SAID = Usage(
     assumed=("image-size",),
 )
 RECORD = {"size_bytes": 1, "sha256": "0" * 64}
-PLACES = (
+PLACES: st.SearchStrategy[Any] = (
     st.none()
     | st.booleans()
     | st.integers()

@@ -13,7 +13,9 @@ from hnexport.bundle.restore import restore_tensors
 from hnexport.errors import BundleError
 
 
-def edit_places(bundle: Path, entries: object, dims: list[int] | None = None, data_type: int | None = None) -> None:
+def edit_places(
+    bundle: Path, entries: dict[str, str], dims: list[int] | None = None, data_type: int | None = None
+) -> None:
     """Change the place of every external tensor of model.onnx."""
     model = onnx.load(bundle / "model.onnx", load_external_data=False)
     for tensor in model.graph.initializer:

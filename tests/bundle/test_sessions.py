@@ -73,7 +73,7 @@ def test_a_graph_is_walked_wherever_files_lie(rearranged: Path) -> None:
     [{"strategy": "materialised"}, {"strategy": "generated"}, {"engine": "openvino"}],
     ids=lambda options: next(iter(options.values())),
 )
-def test_the_runtime_loads_wherever_files_lie(rearranged: Path, options: dict[str, str]) -> None:
+def test_the_runtime_loads_wherever_files_lie(rearranged: Path, options: dict[str, Any]) -> None:
     golden = read_golden(rearranged)
     logits = load(rearranged, provider="cpu", checksums="always", **options).predict(golden.inputs["image"], member=1)
     np.testing.assert_allclose(logits, golden.outputs["logits"][1], rtol=1e-3, atol=1e-4)

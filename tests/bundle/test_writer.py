@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Never
+from typing import Any
 
 import pytest
 
@@ -49,7 +49,7 @@ def test_a_bundle_is_replaced_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
-def test_a_failure_keeps_what_was_there(tmp_path: Path, error: type[BaseException]) -> Never:
+def test_a_failure_keeps_what_was_there(tmp_path: Path, error: type[BaseException]) -> None:
     target = write_bundle(tmp_path / "bundle")
     with pytest.raises(error), staged_folder(target, bundle_rules(force=True)) as folder:
         write_bundle(folder, "new")
@@ -59,7 +59,7 @@ def test_a_failure_keeps_what_was_there(tmp_path: Path, error: type[BaseExceptio
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT], ids=["disk full", "quota"])
-def test_a_full_disk_is_a_clear_error(tmp_path: Path, code: int) -> Never:
+def test_a_full_disk_is_a_clear_error(tmp_path: Path, code: int) -> None:
     with pytest.raises(BundleError, match="is full: .*; free some space"), staged_folder(tmp_path / "bundle"):
         raise OSError(code, os.strerror(code))
     assert names(tmp_path) == []

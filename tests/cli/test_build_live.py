@@ -48,7 +48,7 @@ BUILD = ("build", "--from", "train.py:make", "--input", "row=float32[batch,6]", 
 @pytest.fixture
 def train(tmp_path: Path) -> dict[Any, Any]:
     (tmp_path / "train.py").write_text(SOURCE)
-    scope = {}
+    scope: dict[str, Any] = {}
     exec(SOURCE, scope)
     return scope
 

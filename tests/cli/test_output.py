@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from shared import Built
+from thorough import first
 
 COMMANDS = {
     "help": ["--help"],
@@ -117,17 +118,23 @@ def test_what_a_bundle_is_called_cannot_steer_the_terminal(shell: Shell, bundle:
 
 @pytest.mark.parametrize(
     "arguments",
-    [
-        ["\x1b[2J\u202e"],
-        ["inspect", "\x1b[2J\u202e"],
-        ["build", "--members", "\x1b[2J\u202e"],
-        ["build", "--formats", "\x1b[2J\u202e"],
-        ["build", "--\x1b[2J\u202e"],
-        ["bench", "--provider", "\x1b[2J\u202e", "x"],
-        ["predict", "BUNDLE", "\x1b[2J\u202e.png"],
-        ["verify", "BUNDLE", "extra\x1b[2J\u202e"],
-        ["inspect", os.fsdecode(b"\x1b[2J\xff\xe2\x80\xae")],
-    ],
+    first(
+        3,
+        map(
+            pytest.param,
+            [
+                ["\x1b[2J\u202e"],
+                ["inspect", "\x1b[2J\u202e"],
+                ["build", "--members", "\x1b[2J\u202e"],
+                ["build", "--formats", "\x1b[2J\u202e"],
+                ["build", "--\x1b[2J\u202e"],
+                ["bench", "--provider", "\x1b[2J\u202e", "x"],
+                ["predict", "BUNDLE", "\x1b[2J\u202e.png"],
+                ["verify", "BUNDLE", "extra\x1b[2J\u202e"],
+                ["inspect", os.fsdecode(b"\x1b[2J\xff\xe2\x80\xae")],
+            ],
+        ),
+    ),
     ids=lambda arguments: arguments[0].strip("\x1b"),
 )
 def test_what_was_typed_comes_back_clean(shell: Shell, arguments: list[str]) -> None:

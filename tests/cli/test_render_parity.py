@@ -1,7 +1,7 @@
 """The table that `build` and `verify` end with: what decides is whole, and one sentence says the verdict."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -45,13 +45,13 @@ def artifact(name: str, members: range, *, wrong: Any = (), check: bool = True, 
 
 def report(
     members: int = 10,
-    compared: range | tuple[int, int] | None = None,
+    compared: Iterable[int] | None = None,
     selection: Selection = Selection.ALL,
     **changes: Any,
 ) -> ParityReport:
-    compared = tuple(range(members)) if compared is None else tuple(compared)
+    chosen = tuple(range(members)) if compared is None else tuple(compared)
     fields = {
-        "artifacts": tuple(artifact(name, compared) for name in NAMES),
+        "artifacts": tuple(artifact(name, chosen) for name in NAMES),
         "not_run": {},
         "refused": {},
         **changes,
@@ -65,7 +65,7 @@ def report(
         image_kinds=("noise",) * 6,
         precision=Precision.FLOAT32,
         tolerance=TOLERANCES[Precision.FLOAT32],
-        eager=(3e-7,) * len(compared),
+        eager=(3e-7,) * len(chosen),
         environment={},
         **fields,
     )

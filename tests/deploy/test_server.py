@@ -34,7 +34,7 @@ def ask(tmp_path: Path) -> Ask:
     threading.Thread(target=lambda: serve(folder, 0, ready=answer), daemon=True).start()
     assert ready.wait(30)
 
-    def get(path: Path, method: str = "GET", **headers: Any) -> tuple[int, dict[str, str], bytes]:
+    def get(path: str, method: str = "GET", **headers: Any) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection(found[0].hostname, found[0].port, timeout=30)
         connection.request(method, path, headers=headers)
         response = connection.getresponse()

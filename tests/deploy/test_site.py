@@ -70,10 +70,10 @@ def test_the_folder_holds_the_page_the_runtime_and_the_bundle(
 def test_sizes_are_those_of_the_files(runtime: Path, bundle: Path, tmp_path: Path) -> None:
     site = deploy_web(bundle, tmp_path / "site", WebOptions(runtime=runtime))
     sizes = {name: (site.path / name).stat().st_size for name in files(site.path)}
-    bundle = sum(size for name, size in sizes.items() if name.startswith("bundle/"))
+    weights = sum(size for name, size in sizes.items() if name.startswith("bundle/"))
     ort = sum(size for name, size in sizes.items() if name.startswith("ort/"))
-    assert site.weights_bytes == bundle
-    assert site.page_bytes == sum(sizes.values()) - bundle - ort
+    assert site.weights_bytes == weights
+    assert site.page_bytes == sum(sizes.values()) - weights - ort
     assert sum(site.runtime_bytes.values()) == ort - sizes["ort/package.json"]
 
 

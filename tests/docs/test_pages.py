@@ -21,7 +21,7 @@ PAGES = [
         if block.language in ("python", "sh")
     )
 ]
-IN_EVERY_RUN = [page for page in PAGES if page.name in ("README.md", "start.md") and page.parent.name != "examples"][:2]
+IN_EVERY_RUN = [page for page in PAGES if page in (ROOT / "README.md", ROOT / "docs/start.md")]
 
 
 @pytest.mark.parametrize("page", only(PAGES, *IN_EVERY_RUN), ids=name)

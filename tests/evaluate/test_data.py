@@ -279,7 +279,7 @@ ARCHIVES = {
 def test_archives_that_cannot_be_right_are_refused(
     read: Callable[..., Data], tmp_path: Path, edit: Callable[[Any], Any], message: str
 ) -> None:
-    arrays = {"input": np.zeros((20, 1, 8, 8), np.float32), "label": LABELS}
+    arrays: dict[str, Any] = {"input": np.zeros((20, 1, 8, 8), np.float32), "label": LABELS}
     edit(arrays)
     np.savez(tmp_path / "data.npz", **arrays)
     with pytest.raises(RuntimeInputError, match=message):

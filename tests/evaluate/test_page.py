@@ -23,7 +23,7 @@ class Balanced(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.open = []
+        self.open: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in self.VOID:

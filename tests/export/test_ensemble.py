@@ -21,7 +21,7 @@ from hnexport.export.ensemble import INLINE_BYTES
 from hnexport.networks.wide_resnet.spec import RECIPES, ImageLayout, PipelineSpec, PreprocessSpec
 
 CPU = ["CPUExecutionProvider"]
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "hypernet": {},
     "batch-ensemble": {"recipe": RECIPES["batch-ensemble"]},
     "raw images": {

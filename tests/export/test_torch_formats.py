@@ -19,7 +19,7 @@ from hnexport.networks.wide_resnet.spec import RECIPES, ImageLayout, PreprocessS
 from hnexport.programs.tracing import exported
 from hnexport.spec import HypernetSpec
 
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "hypernet": {},
     "batch-ensemble": {"recipe": RECIPES["batch-ensemble"]},
     "hidden layers": {"hypernet": HypernetSpec(hidden_layers=(9,), bias=True)},

@@ -14,7 +14,7 @@ from hnexport.images import formats
 
 LEVELS = (0, 128, 255)
 FRAMES = [Image.fromarray(np.full((6, 9, 3), level, np.uint8)) for level in LEVELS]
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {},
     "GIF": {},
     "WEBP": {"lossless": True},

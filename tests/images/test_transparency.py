@@ -36,7 +36,7 @@ def over(
     return share * colours + (1 - share) * np.array(background)
 
 
-def palette_png() -> tuple[bytes, Image]:
+def palette_png() -> tuple[bytes, Image.Image]:
     palette = Image.fromarray(COLOURS).quantize(8)
     return encoded(palette, "PNG", transparency=bytes([0, 128, 255, 255, 255, 255, 255, 64])), palette
 

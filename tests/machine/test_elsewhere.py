@@ -20,6 +20,8 @@ from hnexport.cli.main import COMMANDS as COMMAND_NAMES
 
 ELSEWHERE = Path(__file__).parent.parent / "support" / "elsewhere"
 PACKAGE = Path(hnexport.__file__).parent
+VERIFY = ["verify", "bundle", "--batch-sizes", "1"]
+Built = tuple[str, Path, dict[str, tuple[int, str]]]
 SYSTEMS = ("linux", "win32")
 
 IMPORT_ALL = """
@@ -38,19 +40,22 @@ assert "resource" not in sys.modules and "fcntl" not in sys.modules
 print("imported", len(sys.argv) - 1)
 """
 
-# Each line of standard input is a command, which runs in a fork; what it printed comes between two lines.
+# Each line of standard input is a user and a command, which runs in a fork; what it printed comes between two lines.
 COMMANDS = """
 import json, os, sys
 import click, numpy, onnx, onnxruntime, onnxscript, openvino, rich.console, torch, uvicorn
 import PIL.Image, torch.export, torch.onnx
 import sitecustomize
+fork = os.fork
+if sys.argv[1] != "linux":
+    sitecustomize.pretend(sys.argv[1], sys.argv[2:])
 for line in sys.stdin:
-    sys.argv[1:] = [sys.argv[1], *json.loads(line)]
-    print("=== ", *sys.argv[2:], flush=True)
-    if (child := os.fork()) == 0:
-        if (system := sys.argv.pop(1)) != "linux":
-            sitecustomize.pretend(system)
+    user, *sys.argv[1:] = json.loads(line)
+    print("=== ", *sys.argv[1:], flush=True)
+    if (child := fork()) == 0:
         os.dup2(1, 2)
+        for kind in ("CACHE", "CONFIG", "DATA", "STATE"):
+            os.environ[f"XDG_{kind}_HOME"] = os.path.join(os.getcwd(), user, kind.lower())
         try:
             from hnexport.cli.main import main
             main()
@@ -58,37 +63,39 @@ for line in sys.stdin:
             sys.stdout.flush()
             os._exit(error.code)  # libraries that wait for threads of the parent would wait for ever
         os._exit(99)
-    sys.argv[2:] = []
     print("\\n--- exit code", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
-def environment(folder: Path, user: str = "owner") -> dict[str, str]:
+def environment(folder: Path) -> dict[str, str]:
     path = os.pathsep.join([str(ELSEWHERE), str(PACKAGE.parent)])
-    homes = {f"XDG_{kind}_HOME": str(folder / user / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA", "STATE")}
-    return {**os.environ, **homes, "PYTHONPATH": path, "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
+    own = {
+        "PYTHONPATH": path,
+        "COLUMNS": "120",
+        "OMP_NUM_THREADS": "1",
+        "XDG_CACHE_HOME": str(folder / "owner" / "cache"),
+    }
+    return {**os.environ, **own}
 
 
-def python(
-    folder: Path, *arguments: object, given: str = "", user: str = "owner"
-) -> "subprocess.CompletedProcess[str]":
+def python(folder: Path, *arguments: object, given: str = "") -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
         input=given,
         cwd=folder,
-        env=environment(folder, user),
+        env=environment(folder),
         capture_output=True,
         text=True,
         encoding="utf-8",
         check=False,
-        timeout=240,
+        timeout=400,
     )
 
 
-def run(folder: Path, system: str, *commands: list[object], user: str = "owner") -> list[tuple[int, str]]:
-    """The exit code and the output of each command, one after the other in one process."""
-    given = "".join(json.dumps([str(word) for word in command]) + "\n" for command in commands)
-    done = python(folder, "-c", COMMANDS, system, given=given, user=user)
+def run(folder: Path, system: str, *commands: list[str]) -> list[tuple[int, str]]:
+    """The exit code and the output of each command, after its user, one after the other in one process."""
+    given = "".join(json.dumps(command) + "\n" for command in commands)
+    done = python(folder, "-c", COMMANDS, system, *names(), given=given)
     found = re.findall(r"^=== .*?\n(.*?)^--- exit code (\S+)\n", done.stdout, re.DOTALL | re.MULTILINE)
     assert len(found) == len(commands), done.stdout + done.stderr
     return [(int(code), text) for text, code in found]
@@ -103,35 +110,48 @@ def names() -> list[str]:
 
 
 @pytest.fixture(scope="module", params=SYSTEMS)
-def built(request, tmp_path_factory) -> tuple[str, Path, dict[str, tuple[int, str]]]:
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
     """A system, a folder with a bundle that was built there, and what became of each command."""
     folder = tmp_path_factory.mktemp(request.param)
     np.save(folder / "images.npy", np.zeros((3, 3, 32, 32), np.float32))
-    build = ["build", "--network", "wrn-10-1", "--members", 2, "--out", "bundle"]
     commands = {
-        "build": [*build, "--formats", "onnx,torchscript"],
+        "build": [
+            "build",
+            "--network",
+            "wrn-10-1",
+            "--members",
+            "2",
+            "--out",
+            "bundle",
+            "--formats",
+            "onnx,torchscript",
+        ],
         "inspect": ["inspect", "bundle"],
         "predict": ["predict", "bundle", "images.npy"],
-        "verify": ["verify", "bundle", "--batch-sizes", "1"],
+        "verify": VERIFY,
         "doctor": ["doctor"],
         "score": ["predict", "bundle", "images.npy", "--out", "answers.parquet"],
     }
-    return request.param, folder, dict(zip(commands, run(folder, request.param, *commands.values()), strict=True))
+    given = {name: ["owner", *command] for name, command in commands.items()}
+    given |= {f"{name} --help": ["owner", name, "--help"] for name in COMMAND_NAMES}
+    given |= {"of a stranger": ["stranger", *VERIFY], "trusted": ["stranger", *VERIFY, "--trust"]}
+    return request.param, folder, dict(zip(given, run(folder, request.param, *given.values()), strict=True))
 
 
-def test_every_module_can_be_imported(tmp_path) -> None:
+def test_every_module_can_be_imported(tmp_path: Path) -> None:
     code = IMPORT_ALL.replace("TAKEN", repr(("resource", "fcntl")))
     done = python(tmp_path, "-c", code, *names())
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("imported")
 
 
-def test_a_bundle_is_built_loaded_and_verified(built) -> None:
+def test_a_bundle_is_built_loaded_and_verified(built: Built) -> None:
     system, folder, found = built
     expected = dict.fromkeys(found, 0)
     if system == "linux":  # without locks, two processes might write one answer
         expected["score"] = 2
         assert "lies where files cannot be locked" in " ".join(found["score"][1].split())
+    expected["of a stranger"] = 2
     assert {name: code for name, (code, _) in found.items()} == expected, found
     assert "logical CPUs" in found["doctor"][1]
     assert not list(folder.glob(".hnexport-*"))
@@ -140,36 +160,31 @@ def test_a_bundle_is_built_loaded_and_verified(built) -> None:
             assert b"\r" not in file.read_bytes(), file
 
 
-def test_a_strangers_program_is_not_run_and_the_reason_is_said(built) -> None:
-    system, folder, _ = built
-    verify = ["verify", "bundle", "--batch-sizes", "1"]
-    (code, said), (trusted, _) = run(folder, system, verify, [*verify, "--trust"], user="stranger")
-    said = " ".join(said.split())
-    assert code != 0
+def test_a_strangers_program_is_not_run_and_the_reason_is_said(built: Built) -> None:
+    system, _, found = built
+    said = " ".join(found["of a stranger"][1].split())
     assert "this system cannot confine it" in said
-    why = "what a process takes could not be told" if system == "linux" else f"{system} has neither Landlock nor"
-    assert why in said
-    assert trusted == 0
+    assert ("what a process takes could not be told" if system == "linux" else f"{system} has neither Landlock") in said
 
 
-def test_every_command_shows_its_help(tmp_path) -> None:
-    for code, said in run(tmp_path, "win32", *([name, "--help"] for name in COMMAND_NAMES)):
-        assert code == 0
-        assert "Usage:" in said
+def test_every_command_shows_its_help(built: Built) -> None:
+    _, _, found = built
+    assert all("Usage:" in found[f"{name} --help"][1] for name in COMMAND_NAMES)
 
 
-def test_a_bundle_is_timed(built) -> None:
+def test_a_bundle_is_timed(built: Built) -> None:
     system, folder, _ = built
     if system != "linux":
         pytest.skip("its worker is a process of its own, which pretends nothing")
-    ((code, said),) = run(folder, system, ["bench", "bundle", "--batch-sizes", "1", "--seconds", "0.1", "--json"])
-    assert code == 0, said
-    report = json.loads(said[: said.rindex("}") + 1])
+    words = ["bench", "bundle", "--batch-sizes", "1", "--seconds", "0.1", "--json"]
+    done = python(folder, "-m", "hnexport", *words)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
     assert report["environment"]["processor"]
     assert all(contender["peak_bytes"] == 0 for contender in report["contenders"])  # nothing here tells it
 
 
-def test_a_bundle_is_served(built) -> None:
+def test_a_bundle_is_served(built: Built) -> None:
     system, folder, _ = built
     if system != "linux":
         pytest.skip("a process of its own pretends nothing")

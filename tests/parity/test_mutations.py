@@ -20,7 +20,7 @@ from hnexport.parity.locate import locate
 
 FAULTS = (*ONNX_FAULTS, *TORCH_FAULTS)
 READABLE = [fault for fault in FAULTS if not fault.unreadable]
-EACH_ONCE = [*{fault.name: fault for fault in reversed(READABLE)}.values()]  # in the first format that has it
+EACH_ONCE = [*{(fault.artifact, fault.stage, fault.kind): fault for fault in reversed(READABLE)}.values()]
 
 
 @pytest.mark.parametrize(

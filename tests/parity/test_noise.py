@@ -93,6 +93,7 @@ def test_another_mean_is_found_although_a_sample_is_ill_conditioned() -> None:
     assert not judged(made[0.5021], golden_of(made[0.502])).passed
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("classes", [1, 2])
 @pytest.mark.parametrize("seed", seeds(6, 20))
 def test_networks_of_few_classes_are_not_accused(classes: int, seed: int) -> None:
@@ -101,14 +102,14 @@ def test_networks_of_few_classes_are_not_accused(classes: int, seed: int) -> Non
     assert report.passed, report.failures
 
 
-def equal_members(held: Ensemble) -> None:
+def equal_members(held: dict[str, Tensor]) -> None:
     for name, tensor in held.items():
         if name.startswith("member.") or "embedding" in name:
             tensor[:] = tensor[:1].clone()
 
 
 def output_of(scale: float) -> Callable[[Any], None]:
-    def edit(held: Ensemble) -> None:
+    def edit(held: dict[str, Tensor]) -> None:
         for name in ("member.output.weight", "member.output.bias"):
             held[name] *= scale
 
@@ -116,7 +117,7 @@ def output_of(scale: float) -> Callable[[Any], None]:
 
 
 def all_but_statistics(scale: float) -> Callable[[Any], None]:
-    def edit(held: Ensemble) -> None:
+    def edit(held: dict[str, Tensor]) -> None:
         for name, tensor in held.items():
             if "running" not in name:
                 tensor.mul_(scale)
@@ -133,6 +134,7 @@ EDITS = {
 }
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("name", EDITS)
 @pytest.mark.parametrize("seed", seeds(6, 20))
 def test_odd_weights_are_not_accused(name: str, seed: int) -> None:
@@ -245,6 +247,6 @@ def test_a_row_is_judged_by_the_tolerance_or_by_its_own_noise() -> None:
     assert found.limit == pytest.approx([4e-6, 4e-6, 4e-3])
     coarse = row_limits(np.zeros(2), np.array([1e-7, 1e-6]), TOLERANCES[Precision.FLOAT16])
     assert coarse.ill.tolist() == [False, True]
-    coarse = dataclasses.replace(TOLERANCE, functions=CUDNN_RECURRENT_FLOOR)
-    recurrent = row_limits(np.zeros(2), np.zeros(2), coarse)
+    floored = dataclasses.replace(TOLERANCE, functions=CUDNN_RECURRENT_FLOOR)
+    recurrent = row_limits(np.zeros(2), np.zeros(2), floored)
     assert recurrent.limit == pytest.approx([1e-5, 1e-5])

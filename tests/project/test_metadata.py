@@ -28,10 +28,10 @@ def project(folder: Path) -> dict[str, Any]:
     return found
 
 
-def pins() -> dict[str, Requirement]:
+def pins() -> list[Requirement]:
+    """The lock's lines; a package has several, if Pythons need different versions of it."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    found = [Requirement(line) for line in lines if line and not line.startswith("#")]
-    return {canonicalize_name(pin.name): pin for pin in found}
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
 
 
 def version(pin: Requirement) -> str:
@@ -77,30 +77,37 @@ def test_the_citation_says_what_the_project_says() -> None:
 def uncovered(system: dict[str, str], python: str) -> set[str]:
     """What is asked for on a system and not pinned there, or pinned to a version that will not do.
 
-    What the packages need in their turn is followed as far as they are installed here.
+    What the packages need in their turn is followed as far as that version is installed here.
     """
     environment = {**default_environment(), **system, "python_version": python, "python_full_version": f"{python}.0"}
-    known, wrong = pins(), set()
+    there = [pin for pin in pins() if pin.marker is None or pin.marker.evaluate({**environment, "extra": ""})]
+    known, wrong = {canonicalize_name(pin.name): version(pin) for pin in there}, set()
+    assert len(known) == len(there)
     pending, seen = [(found, "") for found in asked()], set()
     while pending:
         found, extra = pending.pop()
         name = canonicalize_name(found.name)
         if found.marker is not None and not found.marker.evaluate({**environment, "extra": extra}):
             continue
-        pin = known.get(name)
-        applies = pin is not None and (pin.marker is None or pin.marker.evaluate({**environment, "extra": ""}))
-        if pin is None or not applies or not found.specifier.contains(version(pin), prereleases=True):
+        if name not in known or not found.specifier.contains(known[name], prereleases=True):
             wrong.add(str(found))
+            continue
         for further in ("", *found.extras):
             if (name, further) in seen:
                 continue
             seen.add((name, further))
-            try:
-                needed = importlib.metadata.requires(name) or []
-            except importlib.metadata.PackageNotFoundError:
-                continue
-            pending += [(Requirement(text), further) for text in needed]
+            pending += [(needed, further) for needed in required(name, known[name])]
     return wrong
+
+
+def required(name: str, version: str) -> list[Requirement]:
+    try:
+        found = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    if found.version.partition("+")[0] != version:
+        return []
+    return [Requirement(text) for text in found.requires or ()]
 
 
 @pytest.mark.parametrize("python", PYTHONS)
@@ -125,4 +132,4 @@ def test_the_hooks_have_the_versions_of_the_lock() -> None:
     ]
     assert {"ruff", "pre-commit-hooks"} == {found.name for found in named}
     for found in named:
-        assert version(found) == version(pins()[canonicalize_name(found.name)]), found
+        assert [version(found)] == [version(pin) for pin in pins() if pin.name == found.name], found

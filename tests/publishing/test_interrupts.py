@@ -51,6 +51,7 @@ assert signal.getsignal(number) is signal.SIG_IGN
 }
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize("code", CASES.values(), ids=CASES)
 def test_a_signal_waits(code: str, number: str) -> None:

@@ -84,7 +84,7 @@ def test_the_target_appears_when_the_body_is_done(tmp_path: Path, kind: str, mov
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
 def test_a_failure_leaves_nothing(
     tmp_path: Path, kind: str, error: type[BaseException], moves: PlainMoves | SystemMoves
-) -> Never:
+) -> None:
     with pytest.raises(error), KINDS[kind](tmp_path / "target", moves=moves) as new:
         fill(kind, new)
         raise error
@@ -241,7 +241,7 @@ def test_what_is_put_into_the_old_folder_by_a_program_that_has_it_open_stays(
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG], ids=errno.errorcode.get)
 def test_a_full_disk_is_an_error_of_the_callers_kind(
     tmp_path: Path, kind: str, code: int, moves: PlainMoves | SystemMoves
-) -> Never:
+) -> None:
     rules = Rules(error=CheckpointError, called="name")
     with (
         pytest.raises(CheckpointError, match="is full: .*; free some space, or choose another name"),

@@ -38,6 +38,7 @@ ALWAYS = {
 }
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize(("cuda", "settings"), ASKED.values(), ids=ASKED.keys())
 @pytest.mark.parametrize(("strategy", "file"), [("generated", "model.onnx"), ("materialised", "network.onnx")])
 def test_the_options_reach_onnxruntime_and_predictions_stay(
@@ -96,7 +97,12 @@ def test_float16_runs_its_own_graph_within_its_own_tolerance(
     built_once: BuiltOnce, pretend_cuda: AskedSessions, graph: bool
 ) -> None:
     bundle = built_once("uint8")
-    options = {"provider": "cuda", "precision": "float16", "check": "all", "cuda": CudaOptions(graph=graph)}
+    options: dict[str, Any] = {
+        "provider": "cuda",
+        "precision": "float16",
+        "check": "all",
+        "cuda": CudaOptions(graph=graph),
+    }
     with pytest.raises(RuntimeInputError, match="has no float16 graph in this user's cache"):
         load(bundle, **options)
     halve(bundle)
@@ -120,6 +126,7 @@ def test_a_missing_float16_graph_is_no_reason_for_auto_to_take_the_cpu(
         load(shared_bundle, precision="float16")
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("file", ["model.onnx", "network.onnx", "model-float16.onnx"])
 @pytest.mark.parametrize("name", ["hypernet", "batch-ensemble", "uint8"])
 def test_a_graph_holds_nothing_that_a_capture_cannot(built_once: BuiltOnce, name: str, file: str) -> None:
@@ -164,7 +171,7 @@ FOR_CUDA = ({"cuda": CudaOptions()}, {"precision": "tf32"}, {"precision": "float
     ids=str,
 )
 def test_what_is_for_cuda_is_refused_elsewhere(
-    shared_bundle: Path, options: dict[str, Any], elsewhere: dict[str, str]
+    shared_bundle: Path, options: dict[str, Any], elsewhere: dict[str, Any]
 ) -> None:
     with pytest.raises(RuntimeInputError, match=r"for provider='cuda'|needs provider='cuda'"):
         load(shared_bundle, **options, **elsewhere)
@@ -189,7 +196,7 @@ def test_where_auto_comes_to_the_cpu_it_computes_in_float32_and_says_so(
 def test_a_capture_that_fails_at_load_is_an_error_with_the_remedy(
     shared_bundle: Path, pretend_cuda: AskedSessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self, held: object, images: object, member: int) -> Never:
+    def fail(self: object, held: object, images: object, member: int) -> Never:
         raise RuntimeError("operation not permitted when stream is capturing")
 
     monkeypatch.setattr(device.GraphSession, "_replay", fail)

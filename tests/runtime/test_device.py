@@ -130,12 +130,13 @@ class Recorded:
     """A session that notes each run's graph id, buffers and thread, and fails while it is told to."""
 
     def __init__(self, session: Any) -> None:
-        self.session, self.runs, self.fails = session, [], False
+        self.session, self.fails = session, False
+        self.runs: list[tuple[int, tuple[Any, ...], str]] = []
 
     def io_binding(self) -> Any:
         return self.session.io_binding()
 
-    def run_with_iobinding(self, binding: Any, options: object) -> None:
+    def run_with_iobinding(self, binding: Any, options: Any) -> None:
         addresses = tuple(value and value.data_ptr() for value in binding._bound_inputs.values())
         graph = int(options.get_run_config_entry("gpu_graph_id"))
         self.runs.append((graph, addresses, threading.current_thread().name))

@@ -119,7 +119,7 @@ def _record_predictors(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref]:
     made, materialise = [], OnnxruntimeEngine.materialise
 
     def recorded(
-        self, member: int, conditions: Any
+        self: OnnxruntimeEngine, member: int, conditions: Any
     ) -> Callable[[Mapping[str, NDArray[np.generic]]], Mapping[str, NDArray[np.generic]]]:
         predictor = materialise(self, member, conditions)
         made.append(weakref.ref(predictor))
@@ -224,14 +224,14 @@ def test_onnxruntime_copies_supplied_weights_so_that_they_need_not_be_kept(
 def test_weights_are_kept_should_a_session_refer_to_them(
     shared_bundle: Path, images: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(OnnxruntimeEngine, "_is_changed_by", _poison)
+    monkeypatch.setattr(OnnxruntimeEngine, "_shows_reference", _poison)
     ensemble = load(shared_bundle, provider="cpu", strategy="materialised", check="none")
     expected = load(shared_bundle, provider="cpu", strategy="generated", check="none").predict(images, member=2)
     np.testing.assert_allclose(ensemble.predict(images, member=2), expected, rtol=1e-4, atol=1e-6)
     assert len(ensemble._residents.predictor(2)._kept) == len(ensemble.manifest.onnx.supplied)
 
 
-def _poison(self, session: Any, weights: Any) -> bool:
+def _poison(self: object, session: Any, weights: Any) -> bool:
     for weight in weights.values():
         weight.fill(np.nan)
     return True

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Never
+from typing import Any
 
 import numpy as np
 import onnx
@@ -156,7 +156,7 @@ def test_what_onnxruntime_says_is_explained(
     assert found.remedy
 
 
-def test_an_error_of_an_accelerator_is_a_provider_error_and_one_of_the_cpu_stays() -> Never:
+def test_an_error_of_an_accelerator_is_a_provider_error_and_one_of_the_cpu_stays() -> None:
     with pytest.raises(ProviderError, match="provider 'directml' cannot be had: it could not compute: broken"):  # noqa: SIM117
         with providers.running_on("directml"):
             raise RuntimeError("broken")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hnexport.errors import BundleError
 from hnexport.runtime import LoadedEnsemble, load
 
-LOADED = {
+LOADED: dict[str, dict[str, Any]] = {
     "onnxruntime": {"strategy": "materialised", "resident_members": 1},
     "onnxruntime-generated": {"strategy": "generated"},
     "openvino": {"engine": "openvino", "strategy": "materialised", "resident_members": 1},

@@ -13,7 +13,7 @@ class Maker:
     """Makes a predictor that returns its member, and counts."""
 
     def __init__(self) -> None:
-        self.made = []
+        self.made: list[tuple[Any, ...]] = []
 
     def __call__(self, member: int, conditions: Any) -> Callable[[Any], tuple[Any, Any]]:
         self.made.append((member, *map(str, conditions)))

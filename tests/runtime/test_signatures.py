@@ -341,7 +341,12 @@ def test_cuda_binds_every_input_and_output_and_captures_only_what_it_can(
     name: str, strategy: str, pretend_cuda: AskedSessions, caplog: pytest.LogCaptureFixture
 ) -> None:
     bundle = built_list(name).path
-    options = {"provider": "cuda", "strategy": strategy, "check": "all", "cuda": CudaOptions(graph=True)}
+    options: dict[str, Any] = {
+        "provider": "cuda",
+        "strategy": strategy,
+        "check": "all",
+        "cuda": CudaOptions(graph=True),
+    }
     with caplog.at_level(logging.INFO, "hnexport.runtime"):
         ensemble = load(bundle, **options)
     captured = name in ("cnn", "pixels")

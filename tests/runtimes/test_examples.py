@@ -16,13 +16,16 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from bundles import small_bundle
+from bundles import saying, small_bundle
 from hypernetworks import CASES
 from module_ensembles import ENSEMBLES
+from PIL import Image
 from shared import built_kind, built_list
 
+from hnexport.images import Normalisation, read_images
 from hnexport.parity import verify_outputs, write_golden_inputs
 from hnexport.parity.results import Verdict
+from hnexport.runtime import load
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PACKAGES = Path(__file__).parent / "node_modules"
@@ -107,6 +110,50 @@ if EVERYTHING:
             assert shape == list(expected[name].shape)
             np.testing.assert_allclose(np.array(values, float), expected[name].ravel(), rtol=1e-4, atol=1e-5)
         assert done.stdout
+
+
+IN_NODE = """
+import { createRequire } from "node:module";
+import { readFile } from "node:fs/promises";
+import sharp from "sharp";
+import { classify, load } from "./browser.mjs";
+
+const ort = createRequire(import.meta.url)("onnxruntime-web");
+ort.env.wasm.numThreads = 1;
+globalThis.fetch = async (path) => ({ arrayBuffer: async () => Uint8Array.from(await readFile(path)).buffer });
+const [bundle, member, picture] = process.argv.slice(2);
+const { data, info } = await sharp(picture).ensureAlpha().raw().toBuffer({ resolveWithObject: true });
+console.log(await classify(ort, await load(ort, bundle), Number(member), { data, ...info }));
+process.exit(0); // onnxruntime-web's threads would keep it
+"""
+"""The example for browsers, over files and onnxruntime-web in Node: what a page has of a canvas comes from sharp."""
+
+if EVERYTHING:
+
+    @pytest.mark.parametrize("program", ["picture.mjs", "browser-in-node.mjs"])
+    def test_the_examples_in_javascript_say_of_a_picture_what_hnexport_says(program: str, tmp_path: Path) -> None:
+        normalised = Normalisation(mean=(0.1, 0.5, 0.9), std=(0.25,))
+        bundle = saying(small_bundle("hypernet"), tmp_path / "bundle", normalisation=normalised)
+        ensemble = load(bundle, provider="cpu")
+        takes = ensemble.image_input
+        assert takes is not None
+        pixels = np.random.default_rng(0).integers(0, 256, (takes.height, takes.width, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "picture.png")
+        shutil.copy(EXAMPLES / "node" / "picture.mjs", tmp_path)
+        shutil.copy(EXAMPLES / "browser" / "picture.mjs", tmp_path / "browser.mjs")
+        (tmp_path / "browser-in-node.mjs").write_text(IN_NODE)
+        (tmp_path / "node_modules").symlink_to(PACKAGES)
+
+        def said(member: int) -> "subprocess.CompletedProcess[str]":
+            command = ["node", tmp_path / program, bundle, member, tmp_path / "picture.png"]
+            return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, timeout=600)
+
+        images = read_images([tmp_path / "picture.png"], takes).images
+        for member in range(ensemble.members):
+            done = said(member)
+            assert done.returncode == 0, done.stderr[-2000:]
+            assert done.stdout.strip() == f"class {ensemble.predict(images, member=member)[0].argmax()}"
+        assert f"there is no member {ensemble.members}" in said(ensemble.members).stderr
 
 
 def test_the_node_example_asks_for_the_tested_version() -> None:

@@ -13,6 +13,7 @@ from pyarrow import ipc, parquet
 from scoring import DAMAGED, NAMES, OPTIONS, ROWS, ScoreBundle
 
 from hnexport.runtime import load
+from hnexport.runtime.uncertainty import EnsemblePrediction
 from hnexport.score import score
 from hnexport.spec.usage import Normalisation, Usage
 
@@ -56,7 +57,7 @@ def images(forms: dict[str, Path]) -> NDArray[np.float32]:
 
 
 @pytest.fixture(scope="session")
-def expected(bundle: Path, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+def expected(bundle: Path, images: NDArray[np.float32]) -> EnsemblePrediction:
     """What the runtime says of all pictures at once."""
     return load(bundle, provider="cpu").predict_mean(images)
 

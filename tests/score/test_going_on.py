@@ -60,8 +60,8 @@ def test_a_killed_run_goes_on_wherever_it_was_and_gives_the_same_bytes(
     places = ("between write and rename", "while assembling", "before its container is removed")
     for where in (*places, "before the parts are removed"):
         command = [sys.executable, "-c", DIES, str(bundle), str(forms["photos"]), str(out), where]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        assert done.returncode == -signal.SIGKILL, done.stderr
+        died = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert died.returncode == -signal.SIGKILL, died.stderr
         held[where] = names(out)
     assert held["between write and rename"] == [
         "lock", "part-0000000.parquet", "part-0000001.parquet.unfinished", "plan.json"

@@ -80,7 +80,7 @@ def tiff(values: NDArray[Any] | NDArray[np.unsignedinteger], *, photometric: int
     return start + ifd + bytes(4) + bits + values.astype(values.dtype.newbyteorder("<")).tobytes()
 
 
-def encoded(picture: Image, kind: str, **options: Any) -> bytes:
+def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
     """The bytes of a file. (A copy is saved: Pillow leaves settings of one format on what it saved.)"""
     stream = io.BytesIO()
     picture.copy().save(stream, kind, **options)

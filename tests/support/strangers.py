@@ -10,6 +10,7 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from bundles import rewrite_checksums
@@ -56,7 +57,7 @@ def by_sample_inputs(bundle: Path, source: str) -> None:
 def by_expression(bundle: Path, source: str) -> None:
     def change(old: bytes) -> bytes:
         value = json.loads(old)
-        injected = []
+        injected: list[Any] = []
 
         def walk(node: object) -> None:
             if isinstance(node, dict):

@@ -6,6 +6,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -46,7 +47,7 @@ def _chain(e: OnnxEditor, output: str, *nodes: tuple[str, list[str], list[str]],
     """Nodes that make an output of what it was before, `OUTPUT/before`."""
     e.node(output).output[list(e.node(output).output).index(output)] = f"{output}/before"
     for number, (op_type, inputs, outputs) in enumerate(nodes):
-        more = attributes if number == 0 else {}
+        more: dict[str, Any] = attributes if number == 0 else {}
         e.graph.node.append(helper.make_node(op_type, inputs, outputs, name=f"planted/{output}/{number}", **more))
 
 

@@ -23,7 +23,7 @@ from hnexport.networks.wide_resnet.spec import RECIPES, ImageSpec, PipelineSpec,
 from hnexport.rows import relative_l2
 from hnexport.spec import HypernetSpec
 
-SMALL = {"in_shape": (8, 8, 3), "k": 1, "num_feature_maps": (4, 4, 8, 8), "statistics": 3}
+SMALL: dict[str, Any] = {"in_shape": (8, 8, 3), "k": 1, "num_feature_maps": (4, 4, 8, 8), "statistics": 3}
 HYPNETTORCH: dict[str, Case] = {
     "hypernetwork": Case(**SMALL),
     "batch ensemble": Case(convolution="shared", norm="member", **SMALL),
@@ -137,7 +137,7 @@ def by_tensors(pipeline: Pipeline) -> Pipeline:
     return Pipeline(SPEC, copied(pipeline.tensors())).requires_grad_().train()
 
 
-@pytest.mark.parametrize("again", [by_copy, by_state_dict, by_tensors])
+@pytest.mark.parametrize("again", first(1, [by_copy, by_state_dict, by_tensors]))
 def test_training_goes_on_from_a_copy(again: Callable[[Pipeline], Pipeline]) -> None:
     pipeline, seen = Pipeline.from_seed(SPEC).requires_grad_().train(), batches(3)
     trained(pipeline, 1, seen)
@@ -148,6 +148,7 @@ def test_training_goes_on_from_a_copy(again: Callable[[Pipeline], Pipeline]) -> 
     assert all(torch.equal(tensor, pipeline.tensors()[name]) for name, tensor in other.tensors().items())
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # Dynamo looks at every tensor's
 def test_a_compiled_module_trains_likewise() -> None:
     pipeline, seen = Pipeline.from_seed(SPEC).requires_grad_().train(), batches(3)

@@ -3,6 +3,7 @@
 import logging
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def test_one_resident_member_gives_the_same_bits_in_any_order_and_from_any_threa
     tune(wide.path)
     expected = load_folded(wide.path).predict(IMAGES, members="all")
     ensemble = load_folded(wide.path, resident_members=1)
-    wrong = []
+    wrong: list[Any] = []
 
     def work(seed: int) -> None:
         members = np.random.default_rng(seed).integers(3, size=50).tolist()

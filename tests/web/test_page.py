@@ -83,11 +83,11 @@ def chosen(page: Any, members: str, cards: int = 1) -> None:
     page.locator(f".says[data-members='{members}']").nth(cards - 1).wait_for()
 
 
-def picture(height: int = 8, width: int = 8, seed: int = 0) -> Image:
+def picture(height: int = 8, width: int = 8, seed: int = 0) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-def as_png(image: Image, name: str = "picture.png") -> dict[Any, Any]:
+def as_png(image: Image.Image, name: str = "picture.png") -> dict[Any, Any]:
     content = io.BytesIO()
     image.save(content, "PNG")
     return {"name": name, "mimeType": "image/png", "buffer": content.getvalue()}

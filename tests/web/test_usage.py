@@ -35,7 +35,7 @@ NORMALISATION = Normalisation(mean=(0.4914, 0.4822, 0.4465), std=(0.2471, 0.2435
 COMPLETE = Usage(
     normalisation=NORMALISATION, class_names={"logits": NAMES}, license="apache-2.0", assumed=("image-size",)
 )
-NOTHING = {"normalisation": None, "class_names": {}, "license": None, "assumed": []}
+NOTHING: dict[str, Any] = {"normalisation": None, "class_names": {}, "license": None, "assumed": []}
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ def load(path: Path) -> Run:
 
     module = torch._inductor.aoti_load_package(str(path))
 
-    def run(*arrays: object) -> list[Any]:  # type: ignore[no-untyped-def]
+    def run(*arrays: object) -> list[Any]:
         outputs = module(*map(torch.as_tensor, arrays))
         return [output.numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
 

@@ -21,7 +21,7 @@ def materialised(path: Path, provider: str) -> Run:
 
     ensemble = load_bundle(path.parent, provider=provider, strategy="materialised", threads=1)
 
-    def run(cond_id: int, image: NDArray[Any]) -> list[Any] | None:  # type: ignore[no-untyped-def]
+    def run(cond_id: int, image: NDArray[Any]) -> list[Any] | None:
         try:
             return [ensemble.predict(image, member=int(cond_id))]
         except RuntimeInputError:

@@ -24,7 +24,7 @@ def load(path: Path) -> Run:
     interpreter.allocate_tensors()
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
 
-    def run(*arrays: object) -> list[Any]:  # type: ignore[no-untyped-def]
+    def run(*arrays: object) -> list[Any]:
         for item, array in zip(inputs, arrays, strict=True):
             interpreter.set_tensor(item["index"], array)
         interpreter.invoke()

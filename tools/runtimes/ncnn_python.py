@@ -32,7 +32,7 @@ def load(path: Path) -> Run:
     if net.load_param(str(path)) != 0 or net.load_model(str(path.with_suffix(".bin"))) != 0:
         raise SystemExit(f"ncnn does not read {path}")
 
-    def run(image: NDArray[Any]) -> list[Any]:  # type: ignore[no-untyped-def]
+    def run(image: NDArray[Any]) -> list[Any]:
         extractor = net.create_extractor()
         extractor.input("in0", ncnn.Mat(np.ascontiguousarray(image[0])).clone())
         return [np.array(extractor.extract("out0")[1])[np.newaxis]]

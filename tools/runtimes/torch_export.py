@@ -12,7 +12,7 @@ def load(path: Path) -> Run:
 
     module = torch.export.load(path).module()
 
-    def run(*arrays: object) -> list[Any]:  # type: ignore[no-untyped-def]
+    def run(*arrays: object) -> list[Any]:
         with torch.inference_mode():
             outputs = module(*map(torch.as_tensor, arrays))
             return [output.numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]

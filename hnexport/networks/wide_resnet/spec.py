@@ -194,6 +194,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "batch-ensemble": Recipe(convolution=Source.SHARED, norm=Source.MEMBER, output=Source.MEMBER),
     }
 )
+"""The recipes of the paper by name: where convolutions, norms and output layer come from."""
 
 
 @dataclass(frozen=True, kw_only=True)

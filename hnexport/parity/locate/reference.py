@@ -32,6 +32,7 @@ Array = NDArray[np.generic]
 Inputs = Mapping[str, Array]
 
 PYTORCH = "PyTorch float64"
+"""What the first reference is called: the ensemble in PyTorch, in float64."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,7 @@ Inputs = Mapping[str, Array]
 Stage = str
 
 ARTIFACT_FILES = {"onnx": MODEL_FILE, "torchscript": TORCHSCRIPT_FILE, "pt2": PT2_FILE}
+"""The file of a bundle that each kind of artifact lies in."""
 _SAMPLES = 3
 
 

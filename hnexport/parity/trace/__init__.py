@@ -1,6 +1,6 @@
 """What an artifact computes on the way from its inputs to its outputs, and which tensors it gives its operators.
 
-A floor of its own: runners make traces, `hnexport.parity.locate` and the checks of weights compare them.
+Runners make traces; `hnexport.parity.locate` and the checks of weights compare them.
 """
 
 from hnexport.parity.trace.observed import Call, Given, Trace

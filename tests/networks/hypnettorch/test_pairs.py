@@ -39,8 +39,6 @@ ALIKE = (
 WRITTEN = [name for name in POSSIBLE if name not in ALIKE]
 IN_EVERY_RUN = (
     "HMLP, MLP",
-    "ChunkedHMLP, MLP",
-    "StructuredHMLP of resnet_chunking, ResNet",
     "HContainer, WRN",
     "HContainer with heads, SimpleRNN",
 )

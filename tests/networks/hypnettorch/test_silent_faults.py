@@ -57,7 +57,7 @@ def scaled(generated: Any, shared: list[Tensor], own: list[Tensor]) -> list[Tens
 
 
 Condition = Callable[[int], int] | None
-_HIDDEN = {"layers": [7], "use_bias": True}
+_HIDDEN: dict[str, Any] = {"layers": [7], "use_bias": True}
 FAULTS: dict[str, tuple[dict[str, Any], Condition]] = {
     "as usual": (_HIDDEN, None),
     "Tanh inside": ({**_HIDDEN, "activation_fn": nn.Tanh()}, None),

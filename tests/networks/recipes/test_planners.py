@@ -1,5 +1,6 @@
 """Planners: every element of what is generated comes from one element of one chunk, and no two from the same."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def plan(planner: str, slots: tuple[Slot, ...] = SLOTS, **settings: Any) -> Chun
     return plan_chunks(ModuleRecipe(rules=(Rule("*", "generated"),), planner=planner, **settings), slots)
 
 
-def elements(found: ChunkPlan) -> int:
+def elements(found: ChunkPlan) -> Iterator[tuple[object, object, int]]:
     """Where each element of each slot comes from: `(hypernet, chunk, element)`."""
     for assembly in found.assembly.values():
         for piece in assembly.pieces:

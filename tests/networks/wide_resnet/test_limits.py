@@ -30,7 +30,7 @@ ASKING_TOO_MUCH = MappingProxyType(
 )
 
 
-def spec_of(network: object | dict[Any, Any], hypernet: object | dict[Any, Any]) -> PipelineSpec:
+def spec_of(network: dict[str, Any], hypernet: dict[str, Any]) -> PipelineSpec:
     return PipelineSpec(
         network=WideResNetSpec(**{"blocks_per_group": 1, "widening": 1, **network}),
         members=3,

@@ -1,19 +1,17 @@
 """Linux with what only Linux has taken away; Python imports this first where `PYTHONPATH` names its folder.
 
 There is neither `os.sched_getaffinity` nor `resource` nor `fcntl`, and nothing below `/proc` and `/sys` can be read.
-`HNEXPORT_ELSEWHERE`, "darwin" or "win32", is what `sys.platform` says once `pretend` was called: libraries that load
-other files on those systems have to be imported before.
+`pretend` also tells some modules that they run on another system.
 """
 
 import builtins
 import errno
+import importlib
 import importlib.abc
 import io
 import os
-import platform
 import signal
 import sys
-import sysconfig
 import types
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -54,13 +52,26 @@ def take_away() -> None:
         setattr(os, name, _hidden(getattr(os, name)))
 
 
-def pretend(name: str) -> None:
-    """From now on this is another system, as far as Python says it."""
-    sysconfig.get_config_vars()  # read from a file whose name has the platform in it
-    sys.platform = name
-    if name == "darwin":  # it has both modules
-        sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Absent)]
-    platform.system = lambda: {"darwin": "Darwin", "win32": "Windows"}[name]
+class _Sys(types.ModuleType):
+    """The module `sys` of another system."""
+
+    def __init__(self, platform: str) -> None:
+        super().__init__("sys")
+        self.__dict__["platform"] = platform
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(sys, name, value)
+
+
+def pretend(name: str, modules: Sequence[str]) -> None:
+    """From now on these modules run on another system, as far as Python says it; libraries stay on this one."""
+    told = _Sys(name)
+    for module in map(importlib.import_module, modules):
+        if getattr(module, "sys", None) is sys:
+            module.sys = told  # type: ignore[attr-defined]
     if name == "win32":
         for number in ("SIGHUP", "SIGKILL"):
             delattr(signal, number)
@@ -71,11 +82,9 @@ def pretend(name: str) -> None:
         locks = types.ModuleType("msvcrt")
         locks.locking = lambda handle, mode, count: None  # type: ignore[attr-defined]
         locks.LK_NBLCK = 2  # type: ignore[attr-defined]
-        registry = types.ModuleType("winreg")
-        registry.HKEY_LOCAL_MACHINE = 0  # type: ignore[attr-defined]
-        registry.OpenKey = lambda root, path: io.StringIO(path)  # type: ignore[attr-defined]
-        registry.QueryValueEx = lambda key, value: (" Some Processor @ 3 GHz ", 1)  # type: ignore[attr-defined]
-        sys.modules |= {"msvcrt": locks, "winreg": registry}
+        sys.modules["msvcrt"] = locks
+        # A registry of its own would mislead libraries that look for one.
+        sys.modules["hnexport.machine.processor"]._registered_name = lambda: None  # type: ignore[attr-defined]
 
 
 take_away()

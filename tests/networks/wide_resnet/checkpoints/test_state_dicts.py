@@ -106,7 +106,7 @@ def test_every_way_of_writing_gives_the_same_checkpoint(
 
 
 def test_the_origin_names_the_files_and_their_digests(ensemble: Ensemble, tmp_path: Path) -> None:
-    paths = write_two_pt(tmp_path, ensemble)
+    paths: dict[str, Any] = write_two_pt(tmp_path, ensemble)
     digests = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
     origin = load_hypnettorch(**paths).origin
     assert origin == f"hypnettorch hnet.pt (sha256 {digests['hnet']}) and mnet.pt (sha256 {digests['mnet']})"

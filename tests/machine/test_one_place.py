@@ -1,0 +1,79 @@
+"""What only one system has is asked in one place, and text is written the same everywhere: every module is parsed."""
+
+import ast
+from pathlib import Path
+
+import hnexport
+
+PACKAGE = Path(hnexport.__file__).parent
+POSIX = {"resource", "fcntl", "pwd", "grp", "termios"}
+ASKS_THE_KERNEL = ("machine/", "confine/")  # what it says below /proc and /sys
+TEXT_MODES = {"w", "x", "a", "w+", "x+", "a+"}
+
+
+def modules() -> dict[str, ast.Module]:
+    return {
+        path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
+
+
+def at_import(tree: ast.AST) -> set[str]:
+    """What is imported when a module is, but not inside functions."""
+    found: set[str] = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            found |= at_import(node)
+    return found
+
+
+def unlike_elsewhere(tree: ast.AST) -> list[int]:
+    """Lines that write text whose encoding or line ends are the system's."""
+    lines = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        given = {keyword.arg for keyword in node.keywords}
+        modes = {item.value for item in node.args if isinstance(item, ast.Constant) and isinstance(item.value, str)}
+        writes = name == "write_text" or (
+            name in ("open", "fdopen") and modes & TEXT_MODES and "buffering" not in given
+        )
+        if writes and not {"encoding", "newline"} <= given:
+            lines.append(node.lineno)
+    return lines
+
+
+def kernel_paths(tree: ast.AST) -> list[int]:
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(("/proc/", "/sys/"))
+    ]
+
+
+def test_no_module_imports_what_only_posix_has() -> None:
+    assert {name: found for name, tree in modules().items() if (found := at_import(tree) & POSIX)} == {}
+
+
+def test_text_is_written_the_same_everywhere() -> None:
+    assert {name: lines for name, tree in modules().items() if (lines := unlike_elsewhere(tree))} == {}
+
+
+def test_the_kernel_is_asked_in_one_place() -> None:
+    found = {name for name, tree in modules().items() if kernel_paths(tree)}
+    assert {name for name in found if not name.startswith(ASKS_THE_KERNEL)} == set()
+
+
+def test_planted_faults_are_found() -> None:
+    assert at_import(ast.parse("try:\n    import fcntl\nexcept ImportError:\n    pass")) == {"fcntl"}
+    assert at_import(ast.parse("def f():\n    import fcntl")) == set()
+    assert unlike_elsewhere(ast.parse("path.write_text('x', encoding='utf-8')")) == [1]
+    assert unlike_elsewhere(ast.parse("path.write_text('x', encoding='utf-8', newline='\\n')")) == []
+    assert unlike_elsewhere(ast.parse("open(path, 'w')")) == [1]
+    assert unlike_elsewhere(ast.parse("path.open('wb')")) == []
+    assert kernel_paths(ast.parse("open('/proc/stat')")) == [1]
