@@ -83,7 +83,7 @@ def test_the_bases_and_nothing_else_are_float16_in_every_file(case: str, half: H
         assert {tensor.data_type for tensor in stored if tensor.name not in bases} <= {TensorProto.FLOAT}
     for file_format in Format:
         one = dataclasses.replace(built.manifest, formats=(file_format,))
-        restored = restore_tensors(built.path, one, lambda path, one=one: program_tensors(path, one, OURS))
+        restored = restore_tensors(built.path, one, lambda path, one=one: program_tensors(path, one, OURS))  # type: ignore[misc] # mypy cannot infer the lambda
         assert {name for name, tensor in restored.items() if tensor.dtype is torch.float16} == bases
         assert {tensor.dtype for name, tensor in restored.items() if name not in bases} == {torch.float32}
 

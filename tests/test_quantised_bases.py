@@ -123,7 +123,7 @@ def test_the_bases_and_nothing_else_are_integers_in_every_file(case: str, quanti
         assert {name for name, kind in kinds.items() if kind == TensorProto.FLOAT16} == scales
     for file_format in Format:
         one = dataclasses.replace(built.manifest, formats=(file_format,))
-        restored = restore_tensors(built.path, one, lambda path, one=one: program_tensors(path, one, OURS))
+        restored = restore_tensors(built.path, one, lambda path, one=one: program_tensors(path, one, OURS))  # type: ignore[misc] # mypy cannot infer the lambda
         assert {name for name, tensor in restored.items() if not tensor.is_floating_point()} == bases
 
 

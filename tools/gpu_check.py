@@ -47,7 +47,7 @@ from hnexport.networks.wide_resnet.checkpoints import random_checkpoint
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.networks.wide_resnet.spec import PipelineSpec, WideResNetSpec
 from hnexport.parity import VerifyOptions, tolerances, verify
-from hnexport.parity.compare import relative_l2
+from hnexport.parity.compare import relative_l2  # type: ignore[attr-defined] # what a test or a tool reaches for there
 from hnexport.parity.precision import computing_in
 from hnexport.parity.providers import obstacle
 from hnexport.parity.tolerances import TF32_SHOWS, TOLERANCES
@@ -371,22 +371,22 @@ def checks(task: Task) -> Iterator[Check]:
     yield Check(name="verify onnx", make=lambda: parity_row(task, "onnx", task.provider, f32))
     for setting in SETTINGS:
         plain = setting.precision is Precision.FLOAT32 and setting.cuda is None
-        yield Check(name=setting.name, make=lambda s=setting: runtime_rows(task, s), obstacle=None if plain else on_cpu)
+        yield Check(name=setting.name, make=lambda s=setting: runtime_rows(task, s), obstacle=None if plain else on_cpu)  # type: ignore[misc] # mypy cannot infer the lambda
     yield Check(name="float32: generated, by session.run", make=lambda: unbound_row(task))
     for cuda in (None, CudaOptions(graph=True)):
         yield Check(
             name=f"float32: mean of the members{', CUDA graph' if cuda else ''}",
-            make=lambda c=cuda: mean_row(task, c),
+            make=lambda c=cuda: mean_row(task, c),  # type: ignore[misc] # mypy cannot infer the lambda
             obstacle=on_cpu if cuda else None,
         )
     for kind in LISTS:
-        yield Check(name=f"{kind} list", make=lambda k=kind: list_rows(task, k), obstacle=no_torch)
+        yield Check(name=f"{kind} list", make=lambda k=kind: list_rows(task, k), obstacle=no_torch)  # type: ignore[misc] # mypy cannot infer the lambda
     yield Check(name="digits", make=lambda: digits_rows(task), obstacle=no_torch)
     for file in (TORCHSCRIPT_FILE, PT2_FILE):
         for precision in (f32, tf32, f16):
             yield Check(
                 name=f"{file}, PyTorch, {precision}",
-                make=lambda f=file, p=precision: torch_row(task, f, p),
+                make=lambda f=file, p=precision: torch_row(task, f, p),  # type: ignore[misc] # mypy cannot infer the lambda
                 obstacle=no_torch if precision is f32 else on_cpu or no_torch,
             )
     yield Check(name="verify onnx, TF32 forbidden by the driver", make=lambda: strict_child(task))
@@ -397,7 +397,7 @@ def checks(task: Task) -> Iterator[Check]:
             needs = no_torch if artifact in ("torchscript", "pt2") else None
             yield Check(
                 name=f"verify {artifact}, {precision}",
-                make=lambda a=artifact, p=precision: parity_row(task, a, task.provider, p),
+                make=lambda a=artifact, p=precision: parity_row(task, a, task.provider, p),  # type: ignore[misc] # mypy cannot infer the lambda
                 obstacle=needs if precision is f32 else on_cpu or needs,
             )
     yield Check(
@@ -495,8 +495,8 @@ def main() -> int:
             done.append(row)
             print(line(row), flush=True)
             if arguments.out:
-                value = {**head, "rows": [dataclasses.asdict(row) for row in done]}
-                arguments.out.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8", newline="\n")
+                record = {**head, "rows": [dataclasses.asdict(row) for row in done]}
+                arguments.out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8", newline="\n")
     return 1 if any(row.passed is False for row in done) else 0
 
 

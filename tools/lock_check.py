@@ -14,6 +14,7 @@ import sys
 import tempfile
 import tomllib
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 PLATFORMS = {
@@ -37,17 +38,22 @@ def main() -> int:
     pinned = pins(ROOT / "constraints.txt")
     wrong = 0
     for what, project in PROJECTS.items():
-        known = tomllib.loads((ROOT / project).read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-        extras = tuple(extra for extra in known if extra not in ELSEWHERE)
+        asked = requirements(tomllib.loads((ROOT / project).read_text(encoding="utf-8")))
         for platform, triple in PLATFORMS.items():
             for python in pythons:
-                said = resolved(project, extras, triple, python, pinned)
+                said = resolved(asked, triple, python, pinned)
                 wrong += bool(said)
-                print(
-                    f"{what} with every extra, {platform}, Python {python}: {said or 'resolves, all pinned'}",
-                    flush=True,
-                )
+                where = f"{what} with every extra, {platform}, Python {python}"
+                print(f"{where}: {said or 'resolves, all pinned'}", flush=True)
     return 1 if wrong else 0
+
+
+def requirements(said: dict[str, Any]) -> list[str]:
+    """What a distribution needs with every extra, but those of `ELSEWHERE`; its own extras are among them already."""
+    project = said["project"]
+    extras = {name: asked for name, asked in project["optional-dependencies"].items() if name not in ELSEWHERE}
+    listed = [*project.get("dependencies", ()), *said.get("tool", {}).get("hnexport", {}).get("dependencies", ())]
+    return [text for asked in (listed, *extras.values()) for text in asked if not text.startswith("hnexport[")]
 
 
 def pins(path: Path) -> set[tuple[str, str]]:
@@ -56,23 +62,20 @@ def pins(path: Path) -> set[tuple[str, str]]:
     return {(re.sub(r"[-_.]+", "-", pin[1]).lower(), pin[2]) for pin in found}
 
 
-def resolved(project: str, extras: tuple[str, ...], triple: str, python: str, pinned: set[tuple[str, str]]) -> str:
-    """Why a distribution cannot be installed as it was tested, in one line; "" where it can."""
+def resolved(asked: list[str], triple: str, python: str, pinned: set[tuple[str, str]]) -> str:
+    """Why it cannot be installed as it was tested, in one line; "" where it can."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "found.txt"
         done = subprocess.run(
             [
                 *(Path(sys.executable).with_name("uv"), "pip", "compile", "--quiet", "--no-header", "--no-annotate"),
-                *("--only-binary", ":all:"),
-                *(part for name in (*WITHOUT_WHEELS, *PROJECTS) for part in ("--no-binary", name)),
+                *("--only-binary", ":all:", *(part for name in WITHOUT_WHEELS for part in ("--no-binary", name))),
                 *("--python-platform", triple, "--python-version", python),
-                *("--constraints", "constraints.txt", "--output-file", out),
-                *("--no-emit-package", "hnexport", "--no-emit-package", "hnexport-runtime"),
-                *(f"--extra={extra}" for extra in extras),
-                project,
+                *("--constraints", "constraints.txt", "--output-file", out, "-"),
             ],
             cwd=ROOT,
             env={**os.environ, "MACOSX_DEPLOYMENT_TARGET": "15.0"},
+            input="\n".join(asked),
             capture_output=True,
             text=True,
             check=False,

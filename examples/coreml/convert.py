@@ -67,7 +67,7 @@ def spelled_out(program: ExportedProgram) -> ExportedProgram:
         aten.group_norm.default: group_norm,
         aten.layer_norm.default: layer_norm,
     }
-    return program.run_decompositions({**get_decompositions([aten.gru.input]), **own})
+    return program.run_decompositions({**get_decompositions([aten.gru.input]), **own})  # type: ignore[misc] # mypy cannot infer it
 
 
 if __name__ == "__main__":

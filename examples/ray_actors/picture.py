@@ -25,7 +25,7 @@ class Ensemble:
 
 def main(bundle: Path, member: int, picture: Path) -> None:
     ray.init(num_cpus=1, include_dashboard=False)
-    actor = Ensemble.remote(bundle.resolve())  # a process that keeps its members' weights
+    actor = Ensemble.remote(bundle.resolve())  # type: ignore[attr-defined] # a process that keeps its members' weights
     print(ray.get(actor.classify.remote(member, picture.resolve())))
 
 

@@ -30,7 +30,7 @@ def main(bundle: Path, golden: Path) -> None:
     index = json.loads((golden / "golden.json").read_text(encoding="utf-8"))
     ray.init(num_cpus=ACTORS, include_dashboard=False)
     inputs = ray.put({item["name"]: np.load(golden / item["npy"]) for item in index["inputs"]})
-    actors = [Ensemble.remote(bundle.resolve()) for _ in range(ACTORS)]  # a process each
+    actors = [Ensemble.remote(bundle.resolve()) for _ in range(ACTORS)]  # type: ignore[attr-defined] # a process each
     answers = ActorPool(actors).map(lambda actor, member: actor.predict.remote(inputs, member), index["members"])
     for member, outputs in zip(index["members"], answers, strict=True):
         for item in index["outputs"]:

@@ -61,7 +61,7 @@ class Ensemble:
         except (RuntimeInputError, ValueError, KeyError, TypeError) as error:
             return JSONResponse({"error": str(error)}, status_code=422)
         finite = {name: np.where(np.isfinite(array[0]), array[0], None) for name, array in outputs.items()}
-        return JSONResponse({name: array.tolist() for name, array in finite.items()})  # JSON has no NaN: null
+        return JSONResponse({name: array.tolist() for name, array in finite.items()})  # type: ignore[attr-defined] # JSON has no NaN: null
 
 
 def verify(handle: serve.handle.DeploymentHandle, golden: Path) -> None:
@@ -91,7 +91,7 @@ def verify(handle: serve.handle.DeploymentHandle, golden: Path) -> None:
 
 def main(bundle: Path, golden: Path | None) -> None:
     ray.init(num_cpus=2, include_dashboard=False)
-    handle = serve.run(Ensemble.bind(str(bundle.resolve())), blocking=False)
+    handle = serve.run(Ensemble.bind(str(bundle.resolve())), blocking=False)  # type: ignore[attr-defined] # Ray adds it
     if golden is None:
         print("http://127.0.0.1:8000/, Ctrl-C ends it")
         asyncio.run(asyncio.Event().wait())

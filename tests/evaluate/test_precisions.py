@@ -138,7 +138,7 @@ def test_there_is_a_line_for_each_precision_and_the_axis_is_the_cost(found: Eval
     for plot in plots.values():
         assert [line.name for line in plot.lines] == ["float32", "int8"]
         assert plot.x_label == "plain float32 runs a row, mean"
-        assert len(plot.dots) == sum(len(one.classification.stopped) for one in curves(found))
+        assert len(plot.dots) == sum(len(one.classification.stopped) for one in curves(found))  # type: ignore[misc] # mypy cannot infer it
         first, second = (max(float(point.split(",")[0]) for point in line.points.split()) for line in plot.lines)
         assert second < first  # all members in int8 cost less
         assert all(52 <= dot.x <= 416.1 and 14 <= dot.y <= 256.1 for dot in plot.dots)
@@ -213,5 +213,5 @@ def test_what_was_not_timed_is_said_beside_the_costs(tuned: Built, report: Path,
 
 def test_an_axis_of_shares_ends_where_shares_do() -> None:
     assert padded([1.0, 1.0], shares=True) == (0.99, 1.0)
-    assert padded([0.0, 0.5], shares=True) == (0.0, pytest.approx(0.56))
+    assert padded([0.0, 0.5], shares=True) == (0.0, pytest.approx(0.56))  # type: ignore[comparison-overlap] # approx is compared with numbers
     assert padded([1.0, 1.0]) == (0.99, 1.01)

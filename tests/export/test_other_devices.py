@@ -55,7 +55,7 @@ def test_no_strides_are_baked_in(programs: tuple[str, Ensemble, Path], file: str
     _, _, folder = programs
     module = load_torch((folder / file).read_bytes(), file, "cpu")
     if isinstance(module, torch.jit.ScriptModule):
-        assert not module.inlined_graph.findAllNodes("aten::view", recurse=True)
+        assert not module.inlined_graph.findAllNodes("aten::view", recurse=True)  # type: ignore[attr-defined] # what a test or a tool reaches for there
     else:
         assert torch.ops.aten.view.default not in [node.target for node in module.graph.nodes]
 
@@ -76,7 +76,7 @@ def test_the_tensors_of_fused_layers_are_seen(tmp_path: Path) -> None:
     ensemble = kind.ensemble()
     inputs = {name: tensor.numpy() for name, tensor in kind.inputs(1, 1).items()}
     write_torchscript(capture(ensemble), tmp_path / "model.pt")
-    on_cpu, llvm = torch._C._jit_can_fuse_on_cpu(), torch._C._jit_get_te_must_use_llvm_cpu()
+    on_cpu, llvm = torch._C._jit_can_fuse_on_cpu(), torch._C._jit_get_te_must_use_llvm_cpu()  # type: ignore[attr-defined] # what a test or a tool reaches for there
     torch._C._jit_override_can_fuse_on_cpu(True)
     torch._C._jit_set_te_must_use_llvm_cpu(False)
     try:

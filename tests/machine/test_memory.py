@@ -51,7 +51,7 @@ def test_the_smaller_of_machine_and_container_is_what_is_left(monkeypatch: pytes
     assert memory.available_bytes() is None
 
 
-def test_what_this_process_holds_is_told_or_is_none(monkeypatch) -> None:
+def test_what_this_process_holds_is_told_or_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     resident, peak = memory.resident_bytes(), memory.peak_bytes()
     assert resident is not None
     assert peak is not None
@@ -62,13 +62,13 @@ def test_what_this_process_holds_is_told_or_is_none(monkeypatch) -> None:
     assert memory.resident_bytes() is None
 
 
-def test_macos_has_half_of_what_is_built_in(monkeypatch) -> None:
+def test_macos_has_half_of_what_is_built_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.__getitem__)
     assert memory.available_bytes() == 500 * 4096
 
 
-def test_windows_without_an_answer_is_none(monkeypatch) -> None:
+def test_windows_without_an_answer_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr(ctypes, "windll", None, raising=False)
     assert memory.available_bytes() is None

@@ -6,7 +6,9 @@ import platform
 import subprocess
 import sys
 import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,7 +83,7 @@ def test_this_process_may_use_at_least_one_core() -> None:
 
 
 @pytest.fixture
-def elsewhere(monkeypatch, tmp_path):
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
     """A system without an affinity mask, control groups and `/proc/cpuinfo`."""
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.delattr(os, "process_cpu_count", raising=False)
@@ -93,8 +95,8 @@ def elsewhere(monkeypatch, tmp_path):
     processor._sysctl.cache_clear()
 
 
-def answers(said):
-    def run(command, **options):
+def answers(said: dict[str, Any]) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
         if command[-1] not in said:
             raise subprocess.CalledProcessError(1, command)
         return subprocess.CompletedProcess(command, 0, f"{said[command[-1]]}\n".encode())
@@ -116,7 +118,9 @@ INTEL = {
     [(APPLE, "arm64", ("asimddp",), 8), (INTEL, "x86_64", ("avx512_vnni",), 4), ({}, "x86_64", None, 8)],
     ids=["Apple", "Intel", "silent"],
 )
-def test_macos_is_asked_by_sysctl(elsewhere, said, machine, products, cores) -> None:
+def test_macos_is_asked_by_sysctl(
+    elsewhere: pytest.MonkeyPatch, said: dict[str, Any], machine: str, products: tuple[str, ...] | None, cores: int
+) -> None:
     elsewhere.setattr(sys, "platform", "darwin")
     elsewhere.setattr(platform, "machine", lambda: machine)
     elsewhere.setattr(platform, "processor", lambda: "")
@@ -127,8 +131,8 @@ def test_macos_is_asked_by_sysctl(elsewhere, said, machine, products, cores) -> 
     assert machine in processor.processor_identity()
 
 
-def test_windows_is_asked_by_its_registry(elsewhere) -> None:
-    registry = types.ModuleType("winreg")
+def test_windows_is_asked_by_its_registry(elsewhere: pytest.MonkeyPatch) -> None:
+    registry: Any = types.ModuleType("winreg")
     registry.HKEY_LOCAL_MACHINE = 0
     registry.OpenKey = lambda root, path: io.StringIO(path)
     registry.QueryValueEx = lambda key, name: (" Some Processor @ 3 GHz ", 1)
@@ -143,7 +147,7 @@ def test_windows_is_asked_by_its_registry(elsewhere) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_linux_says_it_in_cpuinfo(monkeypatch, tmp_path) -> None:
+def test_linux_says_it_in_cpuinfo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text(
         "processor\t: 0\nmodel\t\t: 17\nmodel name\t: Some Processor\nflags\t\t: fpu avx_vnni\n\n"
         "processor\t: 1\nmodel name\t: Another\n",
@@ -161,7 +165,7 @@ def test_linux_says_it_in_cpuinfo(monkeypatch, tmp_path) -> None:
     ]
 
 
-def test_an_affinity_mask_bounds_the_processors(monkeypatch) -> None:
+def test_an_affinity_mask_bounds_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "process_cpu_count", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 5}, raising=False)
     assert processor.usable_processors() == 2

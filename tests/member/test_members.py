@@ -119,9 +119,9 @@ def test_a_file_says_what_it_is(tmp_path: Path) -> None:
     extra = dict.fromkeys(expected, "")
     torch.export.load(tmp_path / "plain.pt2", extra_files=extra)
     assert extra == expected
-    extra = dict.fromkeys(expected, "")
-    torch.jit.load(tmp_path / "plain.pt", _extra_files=extra)
-    assert {name: value.decode() for name, value in extra.items()} == expected
+    held: dict[str, Any] = dict.fromkeys(expected, "")  # bytes afterwards
+    torch.jit.load(tmp_path / "plain.pt", _extra_files=held)
+    assert {name: value.decode() for name, value in held.items()} == expected
 
 
 def test_a_file_says_what_is_said_of_its_bundle(copied: Callable[[Any], Path], tmp_path: Path) -> None:

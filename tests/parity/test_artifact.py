@@ -160,7 +160,7 @@ def test_an_id_that_is_taken_for_a_member_is_found(cond_id: int) -> None:
     ensemble, golden = known(linear)
     runner = EagerRunner(ensemble)
     inner = runner.run
-    runner.run = lambda given, inputs: inner(0 if given == cond_id else given, inputs)
+    runner.run = lambda given, inputs: inner(0 if given == cond_id else given, inputs)  # type: ignore[assignment] # mypy cannot infer the lambda
     plan = Plan(members=3, batch_sizes=(1,), tolerance=TOLERANCES[Precision.FLOAT32])
     report = verify_artifact("eager", runner, ensemble.signature, golden, plan)
     assert any(f"cond_id {cond_id} returned numbers" in line for line in report.failures)

@@ -160,7 +160,7 @@ def test_load_judges_by_a_sample_that_can_be_judged(listed: Path, caplog: pytest
     noise = {name: array.copy() for name, array in golden.noise.items()}
     noise["scores"][:, :2] = 1e30
     outputs = {name: array.copy() for name, array in golden.outputs.items()}
-    outputs["scores"][:, 2] *= 1.001
+    outputs["scores"][:, 2] *= 1.001  # type: ignore[misc] # mypy cannot infer it
     write_golden(listed, dataclasses.replace(golden, noise=noise, outputs=outputs))
     without_claims(listed)
     with pytest.raises(BundleError, match=r"sample 2 \(uniform\) is off by 1\.0e-03"):

@@ -97,7 +97,7 @@ def runner_of(name: str, bundle: Path, trust: Trust = TRUSTED) -> Runner:
 @pytest.mark.parametrize("name", RUNNERS)
 def test_every_artifact_runs_by_the_names_of_the_signature(name: str, trust: Trust, bundle: Path) -> None:
     runner = runner_of(name, bundle, trust)
-    assert runner.signature_faults == ()
+    assert runner.signature_faults == ()  # type: ignore[attr-defined] # every runner here has them
     assert runner.limits.runs_any_batch
     for count in (1, 6):
         inputs = samples(count, seed=count)
@@ -196,7 +196,7 @@ def test_a_signature_that_is_not_the_manifests_is_a_fault_of_a_bundles_own_file(
     edit_graph(copied / "model.onnx", change)
     for name in ("onnx", "onnx-reference"):
         with pytest.raises(AssertionError, match=message):
-            raise AssertionError("; ".join(runner_of(name, copied).signature_faults))
+            raise AssertionError("; ".join(runner_of(name, copied).signature_faults))  # type: ignore[attr-defined] # every runner here has them
 
 
 @pytest.mark.parametrize("change", [swap_outputs, other_axis, further_input])
@@ -212,7 +212,7 @@ def test_the_halves_signatures_are_looked_at_too(name: str, copied: Path) -> Non
         graph.output[0].name = "other"
 
     edit_graph(copied / name, rename)
-    assert any("other" in fault for fault in runner_of("onnx-materialised", copied).signature_faults)
+    assert any("other" in fault for fault in runner_of("onnx-materialised", copied).signature_faults)  # type: ignore[attr-defined] # every runner here has them
 
 
 class Wrapped(nn.Module):
@@ -268,7 +268,7 @@ def test_a_programs_signature_that_is_not_the_manifests_is_a_fault(
 ) -> None:
     scripted(copied, copied / "new.pt", wrap).replace(copied / "model.pt")
     with pytest.raises(AssertionError, match=PROGRAM_FAULTS[wrap]):
-        raise AssertionError("; ".join(runner_of("torchscript", copied, trust).signature_faults))
+        raise AssertionError("; ".join(runner_of("torchscript", copied, trust).signature_faults))  # type: ignore[attr-defined] # every runner here has them
 
 
 # Other people's files.
@@ -291,7 +291,7 @@ def test_other_names_are_matched_by_dtype_and_shape(copied: Path, bundle: Path) 
     edit_graph(copied / "model.onnx", swap_outputs)
     inputs = samples()
     runner = opened(copied / "model.onnx", bundle)
-    assert runner.signature_faults == ()
+    assert runner.signature_faults == ()  # type: ignore[attr-defined] # every runner here has them
     close(runner.run(2, inputs), 2, inputs)
 
 

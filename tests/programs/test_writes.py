@@ -32,7 +32,7 @@ def counted(net: Net, x: Tensor) -> Tensor:
 
 
 def assigned(net: Net, x: Tensor) -> Tensor:
-    net.calls = net.calls + 1
+    net.calls = net.calls + 1  # type: ignore[assignment] # replaced on purpose
     return x + net.calls[0]
 
 

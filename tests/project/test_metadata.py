@@ -79,7 +79,8 @@ def uncovered(system: dict[str, str], python: str) -> set[str]:
 
     What the packages need in their turn is followed as far as that version is installed here.
     """
-    environment = {**default_environment(), **system, "python_version": python, "python_full_version": f"{python}.0"}
+    here = {name: str(value) for name, value in default_environment().items()}
+    environment = {**here, **system, "python_version": python, "python_full_version": f"{python}.0"}
     there = [pin for pin in pins() if pin.marker is None or pin.marker.evaluate({**environment, "extra": ""})]
     known, wrong = {canonicalize_name(pin.name): version(pin) for pin in there}, set()
     assert len(known) == len(there)

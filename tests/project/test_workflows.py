@@ -46,6 +46,12 @@ def test_every_target_that_a_workflow_makes_exists(path: Path) -> None:
     assert made <= targets((ROOT / "Makefile").read_text(encoding="utf-8"))
 
 
+def test_every_target_that_contributing_names_exists() -> None:
+    named = set(re.findall(r"\bmake ([a-z][a-z-]+)", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")))
+    assert "lint" in named
+    assert named <= targets((ROOT / "Makefile").read_text(encoding="utf-8"))
+
+
 def test_a_target_that_is_not_there_is_found(tmp_path: Path) -> None:
     path = tmp_path / "w.yml"
     path.write_text(

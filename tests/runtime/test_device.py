@@ -193,7 +193,7 @@ def test_a_capture_that_fails_says_what_to_do_and_can_be_tried_again(
     assert run.batch_sizes == ()
     recorded.fails = False
     assert np.array_equal(run({"image": images}, 0)["logits"], expected[0, 4])
-    assert run.batch_sizes == (4,)
+    assert run.batch_sizes == (4,)  # type: ignore[comparison-overlap] # compared on purpose
 
 
 def test_a_graph_session_is_freed_in_the_thread_of_graphs(shared_bundle: Path) -> None:

@@ -144,7 +144,7 @@ def test_devices_that_an_application_registered_are_taken_without_a_wheel(
     assert offered.plugin_libraries("toy") == ("/opt/libtoy.so",)
     added, make = [], onnxruntime.InferenceSession
 
-    class Options(onnxruntime.SessionOptions):
+    class Options(onnxruntime.SessionOptions):  # type: ignore[misc] # mypy cannot infer it
         def add_provider_for_devices(self, devices: Any, settings: Any) -> None:
             added.append((devices, settings))
 

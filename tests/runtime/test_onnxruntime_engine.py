@@ -51,7 +51,8 @@ def test_float16_bases_stay_float16_in_memory(
     strategy: str, built_once: BuiltOnce, images: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """onnxruntime would fold their Casts and keep a float32 copy of every basis: the graph that runs still casts."""
-    bundle, files = built_once("float16-bases"), []
+    bundle = built_once("float16-bases")
+    files: list[Path] = []
 
     def saving(*arguments: object, **keywords: Any) -> Any:
         options = onnxruntime_engine_options(*arguments, **keywords)
@@ -59,7 +60,7 @@ def test_float16_bases_stay_float16_in_memory(
         options.optimized_model_filepath = str(files[-1])
         return options
 
-    onnxruntime_engine_options = onnxruntime_engine.session_options
+    onnxruntime_engine_options = onnxruntime_engine.session_options  # type: ignore[attr-defined] # what a test or a tool reaches for there
     monkeypatch.setattr(onnxruntime_engine, "session_options", saving)
     logits = load(bundle, provider="cpu", strategy=strategy, check="all").predict(images, member=3)
     assert np.isfinite(logits).all()

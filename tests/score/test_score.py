@@ -16,10 +16,9 @@ from shared import built_list
 from thorough import first
 
 from hnexport.errors import RuntimeInputError
-from hnexport.evaluate.scores import Scored
 from hnexport.runtime import load
 from hnexport.runtime.uncertainty import EnsemblePrediction
-from hnexport.score import ScoreOptions, score
+from hnexport.score import Scored, ScoreOptions, score
 from hnexport.spec.usage import Normalisation
 
 FORMS = ("photos", "rows.parquet", "file.arrow", "stream.arrow")

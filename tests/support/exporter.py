@@ -34,7 +34,7 @@ def share_operators() -> None:
     """Let the exporter list PyTorch's composite operators once: it asks four times a build, and no test adds one."""
     listed = functools.cache(torch._export.utils._collect_all_valid_cia_ops)
     for module in (torch._export.utils, torch.export.decomp_utils, torch.export.exported_program):
-        module._collect_all_valid_cia_ops = listed
+        module._collect_all_valid_cia_ops = listed  # type: ignore[attr-defined] # what a test or a tool reaches for there
 
 
 def spare_collections() -> None:

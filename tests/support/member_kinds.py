@@ -58,7 +58,7 @@ KINDS: dict[str, Callable[[], Path]] = {
     "Wide ResNet": lambda: small_bundle("hypernet"),
     "Wide ResNet of pixels": lambda: small_bundle("pixels"),
     "members' own batch norms": lambda: small_bundle("batch-ensemble"),
-    **{f"list, {name}": lambda name=name: built_list(name).path for name in ("cnn", "reader", "recurrent", "scorer")},
+    **{f"list, {name}": lambda name=name: built_list(name).path for name in ("cnn", "reader", "recurrent", "scorer")},  # type: ignore[misc] # mypy cannot infer the lambda
     "conditional": lambda: built_kind("member-film", _Conditional()).path,
     "gelu": lambda: built_kind("member-gelu", _Gelus()).path,
     "hypnettorch": lambda: built_kind("member-pair", PAIRS["HContainer with heads, MLP"]).path,

@@ -259,7 +259,7 @@ class Kind:
 
 def normal(**shapes: tuple[int, ...]) -> Callable[[int, int], dict[str, Tensor]]:
     """Of a `Kind` whose inputs are standard normal numbers."""
-    return lambda batch=2, seed=0: random_inputs(batch, seed, **shapes)
+    return lambda batch=2, seed=0: random_inputs(batch, seed, **shapes)  # type: ignore[misc] # mypy cannot infer the lambda
 
 
 _TEXT = {0: "batch", 1: "time"}

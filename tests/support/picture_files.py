@@ -49,7 +49,7 @@ def png(values: Any, *, bits: int, colour: int, chunks: bytes | list[Any] = b"")
         flat = (rows[..., np.newaxis] >> np.arange(bits - 1, -1, -1)) & 1
         rows = np.packbits(flat.reshape(height, -1).astype(np.uint8), axis=1)
     data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
-    extra = b"".join(chunk(name, content) for name, content in chunks)
+    extra = b"".join(chunk(name, content) for name, content in chunks)  # type: ignore[misc] # mypy cannot infer it
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 

@@ -8,9 +8,10 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from filelock import FileLock
-from module_ensembles import ENSEMBLES, Kind
+from module_ensembles import ENSEMBLES
 from schema_checks import check_bundle
 from torch import Tensor
 
@@ -49,7 +50,13 @@ def built_list(kind: str) -> Built:
     return built_kind(kind, ENSEMBLES[kind])
 
 
-def built_kind(name: str, kind: Kind) -> Built:
+class Made(Protocol):
+    """Whatever makes an ensemble."""
+
+    def ensemble(self) -> Ensemble: ...
+
+
+def built_kind(name: str, kind: Made) -> Built:
     """Likewise of another kind, whose name is nobody else's."""
     return _built(name, kind.ensemble, BuildOptions())
 

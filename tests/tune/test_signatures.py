@@ -15,7 +15,7 @@ from hnexport.cli.main import cli
 from hnexport.errors import TuneError
 from hnexport.rows import row_errors
 from hnexport.tune import tune
-from hnexport.tune.half import write_half
+from hnexport.tune.half import write_half  # type: ignore[attr-defined] # what a test or a tool reaches for there
 
 
 @pytest.mark.parametrize("name", ["cnn", "reader"])

@@ -209,14 +209,14 @@ def test_a_tensor_indexed_by_the_id_is_selected() -> None:
         torch.testing.assert_close(ensemble.weights(member, {"condition": condition})["first.weight"], made)
 
 
-def _written(self, cond_id: int, condition: Tensor) -> Any:
+def _written(self: Any, cond_id: int, condition: Tensor) -> Any:
     made = self.heads[0](condition * self.embeddings.weight[cond_id])
     made[:8] *= 2
     made[3] = 0
     return made
 
 
-def _assigned(self, cond_id: int, condition: Tensor) -> Tensor:
+def _assigned(self: Any, cond_id: int, condition: Tensor) -> Tensor:
     made = torch.zeros(5, 4)
     made[:, :2] = self.heads[0](condition * self.embeddings.weight[cond_id])[:10].view(5, 2)
     return made

@@ -143,14 +143,16 @@ def _normal64(batch: int, seed: int) -> Tensor:
 
 
 def kind(make: Callable[[], nn.Module], *shape: int, **options: Any) -> Kind:
-    return Kind(make=make, count=3, inputs=lambda batch=2, seed=0: random_inputs(batch, seed, x=shape), options=options)
+    return Kind(make=make, count=3, inputs=lambda batch=2, seed=0: random_inputs(batch, seed, x=shape), options=options)  # type: ignore[misc] # mypy cannot infer the lambda
 
 
 KINDS: dict[str, Kind] = {
     **ENSEMBLES,
     "control flow, nested dict": kind(Control, 8),
     "norms of weights": Kind(
-        make=Normed, count=3, inputs=lambda batch=2, seed=0: random_inputs(batch, seed, image=(3, 9, 9))
+        make=Normed,
+        count=3,
+        inputs=lambda batch=2, seed=0: random_inputs(batch, seed, image=(3, 9, 9)),  # type: ignore[misc] # mypy cannot infer the lambda
     ),
     "attention, keyword-only bool input": Kind(make=Attention, count=2, inputs=_sequence),
     "embedding bag": Kind(make=Bags, count=2, inputs=_words),
@@ -220,10 +222,12 @@ KINDS: dict[str, Kind] = {
     "int8 pixels": Kind(
         make=built(lambda self, x: self.out(x.to(self.out.weight.dtype) / 255), out=lambda: nn.Linear(4, 3)),
         count=2,
-        inputs=lambda batch=2, seed=0: {"x": (random_inputs(batch, seed, x=(4,))["x"] * 50 + 99).to(torch.uint8)},
+        inputs=lambda batch=2, seed=0: {"x": (random_inputs(batch, seed, x=(4,))["x"] * 50 + 99).to(torch.uint8)},  # type: ignore[misc] # mypy cannot infer the lambda
     ),
     "float64": Kind(
-        make=lambda: nn.Linear(4, 3).double(), count=2, inputs=lambda batch=2, seed=0: {"input": _normal64(batch, seed)}
+        make=lambda: nn.Linear(4, 3).double(),
+        count=2,
+        inputs=lambda batch=2, seed=0: {"input": _normal64(batch, seed)},  # type: ignore[misc] # mypy cannot infer the lambda
     ),
     "a mask with infinities": kind(
         built(

@@ -43,7 +43,7 @@ class Shown(Padded):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.encoder = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)  # type: ignore[assignment] # replaced on purpose
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         found = self.encoder(self.embedding(tokens), src_key_padding_mask=~mask)

@@ -81,7 +81,7 @@ def test_all_data_and_both_halves_follow_from_the_json_of_the_specification(
         assert getattr(described, name) == getattr(ensemble, name), name
     again = wide_resnet.ensemble(described, spec, checkpoint.tensors, "again")
     images = make_images(checkpoint.spec)
-    assert torch.equal(again(1, {"image": images})["logits"], ensemble(1, {"image": images})["logits"])
+    assert torch.equal(again(1, {"image": images})["logits"], ensemble(1, {"image": images})["logits"])  # type: ignore[misc] # mypy cannot infer it
     generated = wide_resnet.generator(described, spec, checkpoint.tensors)(torch.tensor(2))
     assert all(torch.equal(generated[name], tensor) for name, tensor in ensemble.weights(2).items())
     assert wide_resnet.plan(spec) == plan_chunks(checkpoint.spec)
