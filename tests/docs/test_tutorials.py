@@ -14,6 +14,7 @@ import torch
 from pages.blocks import Block, Step, steps
 from pages.commands import commands
 from pages.typed import type_blocks
+from thorough import only
 from typed_pages import TUTORIALS
 from zygote import Zygote
 
