@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pages.blocks import ROOT, Step, steps
+from pages.blocks import ROOT, Step, blocks, steps
 from pages.compared import differences
 
 FOLDER = ROOT / "docs/tutorials"
@@ -81,6 +81,7 @@ def _unlike(step: Step, printed: str) -> int:
 
 
 def _write(page: Path, printed: list[str]) -> None:
+    blocks.cache_clear()  # the page may have been edited meanwhile
     lines = page.read_text(encoding="utf-8").split("\n")
     for step, text in reversed(list(zip(steps(page), printed, strict=True))):
         if step.shown is not None:

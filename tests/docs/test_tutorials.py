@@ -14,6 +14,7 @@ import torch
 from pages.blocks import Block, Step, steps
 from pages.commands import commands
 from pages.typed import type_blocks
+from thorough import only
 from typed_pages import TUTORIALS
 from zygote import Zygote
 
@@ -41,8 +42,6 @@ LESS = {
 }
 """What a test types instead of a text of the page."""
 GOES_ON = {"fewer-bits": "judged"}
-LONGER = ("fewer-bits", "wide-resnet")
-"""Half a minute each even so: `make docs-test` and `make test-all` type them."""
 PAGES = {page.stem: page for page in TUTORIALS if steps(page)}
 
 
@@ -63,10 +62,7 @@ def type_tutorial(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> C
     return once
 
 
-TYPED = [pytest.param(name, marks=pytest.mark.thorough if name in LONGER else ()) for name in PAGES]
-
-
-@pytest.mark.parametrize("name", TYPED)
+@pytest.mark.parametrize("name", only(PAGES, "deep-ensemble"))
 def test_a_tutorial_can_be_typed(
     name: str, type_tutorial: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

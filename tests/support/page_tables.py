@@ -4,6 +4,7 @@ Keys are pages; commands are named by how they begin. A test sees to it that eac
 """
 
 PYTHON = {
+    "docs/contributing/testing.md": {"@pytest.mark.parametrize": "a text of tests; tests/support/thorough.py"},
     "docs/explanation/int8.md": {
         "from hnexport.runtime import load": "after `hnexport tune --precision int8`; tests/runtime runs it",
     },
