@@ -117,6 +117,7 @@ PROGRAMS = {
 """Other programs, which are not run: what is held against the repository instead, or who runs them."""
 
 LANGUAGES = {
+    "{eval-rst}": "for Sphinx: `make docs`",
     "{toctree}": "for Sphinx: `make docs`",
     "cpp": "a part of an example, word for word",
     "js": "parsed by Node.js, where the machine has it",
