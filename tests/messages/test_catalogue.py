@@ -73,7 +73,8 @@ def test_constants_stand_in_messages_as_they_are_printed(tool: ModuleType, tmp_p
         "class HnexportError(Exception): ...\n"
         "READS = {1: 2}\n"
         "def f(path, most):\n"
-        "    raise HnexportError(f'{path}: no {FILE!r}, or {FILE} above {MOST // 2**20} MiB, {MOST:,} bytes, {most}, {READS}')\n",
+        "    raise HnexportError(f'{path}: no {FILE!r}, or {FILE} above {MOST // 2**20} MiB, '\n"
+        "                        f'{MOST:,} bytes, {most}, {READS}')\n",
     )
     (message,) = tool.find(tmp_path / "pkg").messages
     assert message.text == "PATH: no 'manifest.json', or manifest.json above 16 MiB, 16,777,216 bytes, MOST, READS"
