@@ -175,7 +175,7 @@ class ConfinedRunner:
             raise NotRunError(self._reason(str(error))) from error
 
     def _seconds(self, samples: int) -> float:
-        """A weight is used once for each element of a sample, of its three colours together."""
+        """Processor time for a question: each weight is used once for each pixel, and a pixel has three elements."""
         signature = self._signature
         elements = sum(self._elements(item, {}) for item in signature.inputs[1:])
         used = max(elements, *(self._elements(item, {}) for item in signature.outputs)) / 3
