@@ -35,8 +35,8 @@ def tune(bundle: Path, precision: str, force: bool, as_json: bool, **given: Any)
     It is used only with this onnxruntime, this processor and this bundle. The bundle itself is not touched. With
     --precision float16 the graph is converted instead of folded. With --precision int8 members compute in int8,
     calibrated with --calibration, and what that changes in their answers is said. The cache lies in
-    $XDG_CACHE_HOME/hnexport, without that variable in the folder that the system has for caches (on Linux ~/.cache); its
-    folders are called tuned, float16 and int8.
+    $XDG_CACHE_HOME/hnexport, without that variable in the folder that the system has for caches (on Linux ~/.cache);
+    its folders are called tuned, float16 and int8.
     """
     from hnexport.cli import render
     from hnexport.tune.half import halve
