@@ -7,7 +7,10 @@ __all__ = ["try_lock"]
 
 
 def try_lock(handle: int) -> bool:
-    """Take the lock without waiting; False where another holds it, or where there are none. It reads and writes nothing."""
+    """Take the lock without waiting; False where another holds it, or where there are none.
+
+    The place at which the file is read stays.
+    """
     try:
         if sys.platform == "win32":
             import msvcrt

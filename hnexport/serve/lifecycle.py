@@ -193,7 +193,7 @@ def _signals(
 
 
 def _address_option() -> int:
-    """Restart at once where old connections linger; on Windows that is so, and SO_REUSEADDR lets two services listen."""
+    """Restart at once where old connections linger; on Windows SO_REUSEADDR would let two services listen."""
     return getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
 
 

@@ -49,7 +49,7 @@ def unlike_elsewhere(tree: ast.AST) -> list[int]:
 
 
 def unlike_on_windows(tree: ast.AST) -> list[int]:
-    """Lines whose temporary folder fails where a file in it is still mapped, and that read a process in any encoding."""
+    """Lines whose temporary folder cannot hold a mapped file, or that read a process in any encoding."""
     lines = []
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
