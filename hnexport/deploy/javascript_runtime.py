@@ -89,7 +89,8 @@ def _from_npm(folder: Path) -> Path:
         done = subprocess.run(
             [npm, "pack", wanted, "--json", "--ignore-scripts", "--pack-destination", str(folder)],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
             timeout=_SECONDS,
             cwd=folder,

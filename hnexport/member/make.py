@@ -274,7 +274,7 @@ class _Work:
         if self._half is None:
             self._write(member, path, Precision.FLOAT32)
             return self.judge.alone(name, self._opened(path), member)
-        with tempfile.TemporaryDirectory(prefix="hnexport-member-") as folder:
+        with tempfile.TemporaryDirectory(prefix="hnexport-member-", ignore_cleanup_errors=True) as folder:
             exact = Path(folder) / file_name(member, self._kind)
             self._write(member, exact, Precision.FLOAT32)
             if self._onnx is None:

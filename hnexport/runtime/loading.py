@@ -189,7 +189,7 @@ def _tune(bundle: Path, *arguments: str) -> None:
         BundleError: it failed otherwise; with its message.
     """
     command = [sys.executable, "-m", "hnexport", "tune", str(bundle), "--json", *arguments]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, encoding="utf-8", errors="replace")
     if CACHE_REMEDY in done.stderr:
         raise CacheError(done.stderr.strip().removeprefix("Error: "))
     if done.returncode != 0:

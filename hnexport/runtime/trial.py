@@ -60,7 +60,9 @@ def _tried(provider: str, device: int, visible: str | None, libraries: tuple[str
     """
     command = [sys.executable, "-m", "hnexport.runtime.trial", provider, str(device), *libraries]
     try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace", timeout=_SECONDS)
+        done = subprocess.run(
+            command, check=False, capture_output=True, encoding="utf-8", errors="replace", timeout=_SECONDS
+        )
     except subprocess.TimeoutExpired:
         return Obstacle(what=f"a trial of it did not end in {_SECONDS} s", remedy="look what else uses the device")
     except OSError as error:
