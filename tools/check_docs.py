@@ -127,9 +127,10 @@ def markdown_faults(pages: list[Path]) -> list[str]:
 
 
 def contents(page: Path) -> list[Path]:
-    """The pages that a page's tables of contents name."""
-    found: list[Path] = []
+    """The pages that a page's tables of contents name; one that two of them name, twice, as the sidebar shows it."""
+    every: list[Path] = []
     for block in _TOCTREE.findall(page.read_text(encoding="utf-8")):
+        found: list[Path] = []
         for line in block.split("\n"):
             entry = line.strip()
             if not entry or _OPTION.match(entry):
@@ -140,7 +141,8 @@ def contents(page: Path) -> list[Path]:
             else:
                 target = _NAMED.sub(r"\1", entry)  # `a title <target>`
                 found.append(Path(os.path.normpath(page.parent / f"{target}.md")))
-    return found
+        every += found
+    return every
 
 
 def site_faults(site: Path) -> list[str]:

@@ -77,7 +77,10 @@ def bench(bundle: Path, options: BenchOptions | None = None, progress: Progress 
 
     Raises:
         BundleError: the bundle cannot be read or holds no ONNX files.
-        BenchError: an option makes no sense, a process died, or the plain network itself cannot run.
+        BenchError: an option makes no sense, a process died, a contender cannot run a batch, or the plain network
+            itself cannot run.
+        ProviderError: there is no such provider.
+        TuneError: no float16 graph can be made of the plain network.
         RuntimeInputError: the samples cannot be read.
     """
     options = options or BenchOptions()

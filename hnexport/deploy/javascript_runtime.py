@@ -48,7 +48,7 @@ class RuntimePackage:
 
 @contextlib.contextmanager
 def open_runtime(folder: Path | None) -> Iterator[RuntimePackage]:
-    """The package in `folder`, or, with None, what npm gives now, for as long as the body runs.
+    """The package in `folder`, or, with None, the tested version from npm, for as long as the body runs.
 
     Raises:
         DeployError: npm is missing or cannot get the package, or the folder does not hold it.

@@ -103,7 +103,8 @@ def load(
         ProviderError: a provider or engine that was asked for cannot be had; the message says what is missing.
         CacheError: "folded" or "float16" was asked for, and there is no cache, or it cannot be written. Everything else
             works without a cache, with a line in the log.
-        RuntimeInputError: an option has a value that it cannot have, or there are no int8 graphs of the bundle.
+        RuntimeInputError: an option has a value that it cannot have, or the cache holds no graph of the bundle in int8
+            or in float16.
     """
     options = LoadOptions(
         provider=provider,

@@ -52,9 +52,10 @@ def resolve_provider(provider: str) -> str:
 
 @functools.cache
 def _tried(provider: str, device: int, visible: str | None, libraries: tuple[str, ...] = ()) -> Obstacle | None:
-    """The answer of a child; `visible` is what it may change with while this process runs.
+    """The answer of a child.
 
     Args:
+        visible: `CUDA_VISIBLE_DEVICES`; answers are remembered by it too, since they may change with it.
         libraries: plugins that this process has registered.
     """
     command = [sys.executable, "-m", "hnexport.runtime.trial", provider, str(device), *libraries]
