@@ -9,14 +9,31 @@ import hnexport
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "environment.md"
+_ENVIRONMENT = re.compile(r"(?<![\"'\w])(environb?|getenvb?|putenv)\b")
 _NAME = re.compile(r"_?[A-Z][A-Z0-9_]{3,}")
 
 
 def variables(source: str) -> Iterator[str]:
-    """Texts that look like the name of one, in every function (or module) that speaks of the environment."""
-    for scope in ast.walk(ast.parse(source)):
-        if isinstance(scope, ast.FunctionDef) and re.search(r"\bos\.(environ|getenv)\b", ast.unparse(scope)):
-            texts = [node.value for node in ast.walk(scope) if isinstance(node, ast.Constant)]
+    """Texts that look like the name of one, in every function and statement that speaks of the environment.
+
+    Constants of the module that are named there count as if they stood there.
+    """
+    module = ast.parse(source)
+    functions = [node for node in ast.walk(module) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+    statements = [node for node in module.body if not isinstance(node, kinds)]
+    constants = {
+        target.id: node.value
+        for node in statements
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for scope in (*functions, *statements):
+        if _ENVIRONMENT.search(ast.unparse(scope)):
+            names = [node.id for node in ast.walk(scope) if isinstance(node, ast.Name) and node.id in constants]
+            parts = [scope, *(constants[name] for name in names)]
+            texts = [node.value for part in parts for node in ast.walk(part) if isinstance(node, ast.Constant)]
             yield from (text for text in texts if isinstance(text, str) and _NAME.fullmatch(text))
 
 
@@ -48,3 +65,11 @@ def g():
     return "NOT_ONE"
 """
     assert sorted(variables(source)) == ["A_HOME", "PATH_OF_IT", "SET_IT"]
+    for other in (
+        'from os import environ\ndef f(): return environ["A_HOME"]',
+        'from os import getenv\nHOME = getenv("A_HOME")',
+        'import os as system\nasync def f(): system.environ.get("A_HOME")',
+        '_KEY = "A_HOME"\ndef f(): return os.environ.get(_KEY)',
+        'if "A_HOME" in os.environ: pass',
+    ):
+        assert set(variables(other)) == {"A_HOME"}, other
