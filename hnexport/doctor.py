@@ -9,11 +9,10 @@ from enum import StrEnum
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from hnexport.errors import HnexportError
+from hnexport.errors import HnexportError, OnnxruntimeMissingError
 from hnexport.installed import (
     COMPLETE,
     RUNTIME_WHEELS,
-    OnnxruntimeMissingError,
     installed_wheels,
     missing_for_building,
     require_onnxruntime,

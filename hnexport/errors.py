@@ -13,7 +13,9 @@ __all__ = [
     "ExportError",
     "FactoryError",
     "HnexportError",
+    "IncompleteError",
     "NotRunError",
+    "OnnxruntimeMissingError",
     "ParityError",
     "ProviderError",
     "RuntimeInputError",
@@ -80,3 +82,11 @@ class TuneError(HnexportError):
 
 class BenchError(HnexportError):
     """A benchmark that could not be run."""
+
+
+class IncompleteError(HnexportError, ImportError):
+    """What was asked for needs all of hnexport, or an extra of it, and that is not installed."""
+
+
+class OnnxruntimeMissingError(ProviderError, ImportError):
+    """onnxruntime is not installed, or what is installed cannot be imported."""

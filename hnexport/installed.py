@@ -5,14 +5,12 @@ import importlib.metadata
 import sys
 from importlib.util import find_spec
 
-from hnexport.errors import HnexportError, ProviderError
+from hnexport.errors import IncompleteError, OnnxruntimeMissingError
 from hnexport.interrupts import interrupts_kept
 
 __all__ = [
     "COMPLETE",
     "RUNTIME_WHEELS",
-    "IncompleteError",
-    "OnnxruntimeMissingError",
     "installed_wheels",
     "is_complete",
     "missing_for_building",
@@ -41,14 +39,6 @@ COMPLETE = "pip install hnexport"
 
 _FOR_BUILDING = ("torch", "onnx", "onnxscript", "onnx_ir", "jinja2")
 """What `hnexport` brings beside hnexport-runtime, but onnxruntime's wheel."""
-
-
-class IncompleteError(HnexportError, ImportError):
-    """What was asked for needs all of hnexport, and hnexport-runtime is alone here."""
-
-
-class OnnxruntimeMissingError(ProviderError, ImportError):
-    """onnxruntime is not installed, or what is installed cannot be imported."""
 
 
 def installed_wheels() -> dict[str, str]:

@@ -59,7 +59,7 @@ def report(
     return ParityReport(
         bundle="tiny",
         members=members,
-        members_checked=compared,
+        members_checked=chosen,
         selection=selection,
         batch_sizes=(1, 3, 6),
         image_kinds=("noise",) * 6,

@@ -84,7 +84,7 @@ def test_every_other_command_says_in_one_line_what_to_install(alone: Environment
     assert done.returncode == 2
     code = """
 from hnexport.cli.main import _ALONE, COMMANDS, cli
-from hnexport.installed import IncompleteError
+from hnexport.errors import IncompleteError
 import click
 with click.Context(cli) as context:
     for name in COMMANDS:
