@@ -135,7 +135,8 @@ def test_of_a_float32_image_nobody_spoke_of_the_normalisation_is_assumed() -> No
     assert assumptions(Usage(), None) == ()
 
 
-BAD = {
+NUMBERS: Any = {"logits": (0, 1)}
+BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "words": (lambda: Usage(assumed=("Image Size",)), r"at most 32 different words, found \['Image Size'\]"),
     "a word twice": (lambda: Usage(assumed=("a", "a")), r"found \['a', 'a'\]"),
     "many words": (lambda: Usage(assumed=tuple("a" * n for n in range(1, 34))), r"at most 32 different words"),
@@ -149,10 +150,7 @@ BAD = {
     "mean that float32 has not": (lambda: Normalisation(mean=(1e300,)), r"as float32 needs it"),
     "text for numbers": (lambda: Normalisation(mean=("0.5",)), r"mean and std are numbers"),
     "a pair for a normalisation": (lambda: Usage(normalisation=(0.5, 0.5)), r"is no Normalisation"),
-    "names that are numbers": (
-        lambda: Usage(class_names={"logits": (0, 1)}),
-        r"0 is no name of a class: it is no text",
-    ),
+    "names that are numbers": (lambda: Usage(class_names=NUMBERS), r"0 is no name of a class: it is no text"),
     "names without an output": (lambda: Usage(class_names=[("logits", ("a", "b"))]), r"class_names are by output"),
     "a licence that is no text": (lambda: Usage(license=1), r"1 is no SPDX identifier"),
     "the direction of writing": (

@@ -106,8 +106,11 @@ def test_labels_of_an_axis_leave_room_for_its_name(found: Evaluation) -> None:
     assert plots
     for plot in plots:
         ends = re.findall(r'<text x="([-\d.]+)" y="[-\d.]+" text-anchor="end">([^<]+)<', plot)
-        name = float(re.search(r"translate\(([-\d.]+) [-\d.]+\) rotate", plot)[1])
-        left = float(re.search(r'viewBox="([-\d.]+)', plot)[1])
+        name, left = (
+            float(place[1])
+            for pattern in (r"translate\(([-\d.]+) [-\d.]+\) rotate", r'viewBox="([-\d.]+)')
+            if (place := re.search(pattern, plot))
+        )
         assert left + 12 <= name <= min(float(x) - 7 * len("00.00%") for x, _ in ends) - 2
 
 

@@ -200,7 +200,7 @@ def test_pictures_become_what_read_images_makes_of_them_bit_for_bit(
 def test_pictures_that_do_not_fit_are_refused_in_words(module: Callable[..., Any]) -> None:
     image = {"name": "image", "dtype": "float32", "layout": "nchw", "channels": 3, "height": 2, "width": 2}
     plain = {"mean": [0], "std": [1]}
-    jobs = {
+    jobs: dict[str, dict[str, Any]] = {
         "pixels: how pictures were normalised in training is not known: give normalisation: { mean, std }": (
             {"pixels": [0] * 12, "normalisation": None}
         ),

@@ -62,6 +62,8 @@ class Tied(nn.Module):
 
 
 class Counting(nn.Module):
+    calls: Tensor
+
     def __init__(self, assign: bool) -> None:
         super().__init__()
         self.layer, self.assign = nn.Linear(4, 3), assign

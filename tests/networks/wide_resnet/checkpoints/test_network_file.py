@@ -398,7 +398,8 @@ def test_code_beside_the_networks_never_runs(hnet: StateDict, mnet: StateDict, t
 
 
 def test_state_dicts_in_mappings_of_any_class_are_read(hnet: StateDict, mnet: StateDict, tmp_path: Path) -> None:
-    for kind in (OrderedDict, Options, lambda state: defaultdict(dict, state)):
+    kinds: tuple[Callable[[Any], Any], ...] = (OrderedDict, Options, lambda state: defaultdict(dict, state))
+    for kind in kinds:
         found = read(tmp_path, kind({"hnet": kind(hnet), "mnet": kind(mnet)}))
         assert is_same(found.hnet, hnet)
         assert is_same(found.mnet, mnet)
