@@ -120,7 +120,7 @@ def test_a_strange_usage_is_refused_with_what_was_expected_as_python_refuses_it(
 ) -> None:
     usage, message = STRANGE[what]
     (tmp_path / MANIFEST_FILE).write_text(manifest_with("hypernet", usage=usage))
-    with pytest.raises(BundleError):
+    with pytest.raises(BundleError, match=r"manifest\.json is not valid: \$\.usage"):
         read_manifest(tmp_path)
     expected = f"HnexportError: manifest.json is not valid: {message}.*; copy the bundle again"
     assert "refused" in refusals[what]

@@ -232,7 +232,7 @@ def test_several_networks_are_a_question_and_a_prefix_is_the_answer(
         "ema": other,
         "optimizer": {"state": {0: torch.ones(1)}},
     }
-    with pytest.raises(CheckpointError) as raised:
+    with pytest.raises(CheckpointError, match="2 places could be the hypernetwork") as raised:
         read(tmp_path, content)
     for part in (
         "2 places could be the hypernetwork (hnet): 'state_dict.model.hnet' (",
