@@ -27,7 +27,7 @@ demo: $(VENV)/.installed  ## build the reference ensemble and classify an image 
 	$(BIN)/hnexport build --members 10 --force
 	$(BIN)/hnexport predict bundles/wrn-28-10-hypernet-10 examples/images/cat.png --members 2,3,7
 
-test: $(VENV)/.installed-dev  ## every kind of thing once: within eight minutes on two cores
+test: $(VENV)/.installed-dev  ## what to run between two changes: within eight minutes on two cores
 	$(PYTEST) -m "not thorough" $(TESTS)
 
 test-all: $(VENV)/.installed-dev  ## every test, as .ci/run does: all cases of every kind, and what takes long
@@ -138,11 +138,11 @@ docs-serve: docs  ## the site at http://127.0.0.1:8000/ until Ctrl-C; DOCS_PORT=
 docs-links: $(VENV)/.installed-docs  ## ask every address outside that the site links to; needs the network
 	$(SPHINX) --builder linkcheck docs build/docs-links
 
-coverage: $(VENV)/.installed-measured  ## lines and branches that the tests reach, by package
+coverage: $(VENV)/.installed-dev  ## lines and branches that `make test-all` reaches, by package; TESTS=… of some tests
 	$(PYTEST) --cov=hnexport --cov-branch --cov-report= $(TESTS)
 	$(BIN)/python tools/coverage_table.py
 
-mutants: $(VENV)/.installed-measured  ## do tests notice small changes of our own code? SAMPLE=20 of each package
+mutants: $(VENV)/.installed-dev  ## do tests notice small changes of our own code? SAMPLE=20 of each package
 	$(BIN)/python tools/mutants.py hnexport/parity hnexport/runtime --tests tests/parity tests/runtime --sample $(or $(SAMPLE),50)
 
 lint: $(VENV)/.installed-dev  ## style, and types on Linux, macOS and Windows
@@ -200,10 +200,6 @@ $(VENV)/.installed-docs: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	$(BIN)/pip uninstall -qq --yes hnexport
 	$(PIP) --editable ".[docs]"
 	touch $@ $(VENV)/.installed
-
-$(VENV)/.installed-measured: $(VENV)/.installed-dev
-	$(PIP) --editable ".[dev,measured]"
-	touch $@
 
 $(VENV)/.installed-web: $(VENV)/.installed-dev
 	$(PIP) --editable ".[dev,browser]"

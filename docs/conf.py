@@ -59,6 +59,7 @@ napoleon_custom_sections = [("Attributes", "params_style")]
 toc_object_entries_show_parents = "hide"
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"  # furo's own underlines names of modules, which then look like links
 html_title = f"{project} {release}"
 html_baseurl = _URLS["Documentation"]
 html_static_path = ["static"]

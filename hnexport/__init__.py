@@ -15,6 +15,7 @@ _WHERE = {
     "Ensemble": "hnexport.ensemble",
     "HnexportError": "hnexport.errors",
     "HypernetSpec": "hnexport.spec",
+    "ImageLayout": "hnexport.spec.images",
     "ImageSpec": "hnexport.networks.wide_resnet.spec",
     "Logits": "hnexport.spec.kinds",
     "ModuleRecipe": "hnexport.networks.recipes.recipe",
@@ -35,6 +36,7 @@ __all__ = [
     "Ensemble",
     "HnexportError",
     "HypernetSpec",
+    "ImageLayout",
     "ImageSpec",
     "Logits",
     "ModuleRecipe",
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
         WideResNetSpec,
     )
     from hnexport.spec import HypernetSpec, Source
+    from hnexport.spec.images import ImageLayout
     from hnexport.spec.kinds import Logits
     from hnexport.spec.usage import Normalisation, Usage
 

@@ -132,7 +132,11 @@ class BuildResult:
     """A published bundle and what its verification found.
 
     Attributes:
+        path: where the bundle lies.
+        manifest: as it was written.
         digest: which bundle it is, see `hnexport.bundle.digest`.
+        parity: the report of its verification.
+        seconds: the wall time of each stage, by name.
     """
 
     path: Path
@@ -167,7 +171,8 @@ def build(
         CheckpointError, SpecError: the bases do not fit the form that was asked for, there are none, or `usage` cannot
             be said of it.
         CaptureError, ExportError: an exporter refused.
-        ParityError: a member that should be verified does not exist.
+        ParityError: a member that should be verified does not exist; an artifact cannot be run; or the reference cannot
+            be read, or proves nothing.
         ParityFailedError: an artifact does not compute what PyTorch computes; nothing was published.
         RoundedTooMuchError: rounding the bases changed more than the options allow; nothing was published.
         NotAsTrainedError: the ensemble does not compute what the reference says; nothing was published.

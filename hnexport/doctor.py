@@ -186,7 +186,9 @@ def _nvidia_smi() -> str | None:
     if command is None:
         return None
     query = ["--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
-    done = subprocess.run([command, *query], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        [command, *query], capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=False
+    )
     return "; ".join(done.stdout.split("\n")).strip("; ") if done.returncode == 0 else None
 
 

@@ -12,6 +12,7 @@ SURFACE = {
         "Ensemble",
         "HnexportError",
         "HypernetSpec",
+        "ImageLayout",
         "ImageSpec",
         "Logits",
         "ModuleRecipe",

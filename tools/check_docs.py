@@ -7,10 +7,12 @@ hosts, and none of their links may lead nowhere. Prints a line for each fault; e
 """
 
 import fnmatch
+import functools
 import itertools
 import os
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-ROOT = Path(__file__).parent.parent
+ROOT = PROJECT = Path(__file__).parent.parent
 SKIPPED = {"node_modules", "build", "dist", "bundles"}
 LOADING = {
     "script": "src",
@@ -35,6 +37,7 @@ _TOCTREE = re.compile(r"^```\{toctree\}\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _OPTION = re.compile(r":[\w-]+:")
 _NAMED = re.compile(r".*<(.+)>")
 _COMMAND = re.compile(r"^   :prog: (.+)$", re.MULTILINE)  # sphinx-click makes a heading of it
+_FILES = re.compile(r"/(?:blob|raw|tree)/main/(.+)")  # of the repository, by their address
 _ELSEWHERE = re.compile(r"(?:url\(\s*['\"]?|@import\s+['\"])\s*((?:https?:)?//[^'\")]+)")
 
 
@@ -70,17 +73,49 @@ def anchors(page: Path) -> set[str]:
 
 
 def links(page: Path) -> Iterator[str]:
-    """The targets of links and pictures that are not on other hosts."""
-    for token in _tokens(MarkdownIt().enable("table").parse(page.read_text(encoding="utf-8"))):
+    """The targets of links and pictures that are not on other hosts, those of HTML in the page too."""
+    yield from (target for target in _targets(page) if not urlsplit(target).scheme)
+
+
+def _targets(page: Path) -> Iterator[str]:
+    for token in _tokens(MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8"))):
         target = token.attrGet("href") or token.attrGet("src")
-        if isinstance(target, str) and not urlsplit(target).scheme:
+        if isinstance(target, str):
             yield target
+        elif token.type in ("html_block", "html_inline"):
+            held = _Page()
+            held.feed(token.content)
+            yield from held.links + held.loaded
+
+
+def _own(link: str) -> Path | None:
+    """The file of this checkout that is meant by an address of the repository or of the site."""
+    address, urls = urlsplit(link)._replace(query="", fragment="").geturl(), _urls()
+    if address.startswith(urls["Documentation"]):
+        page = address.removeprefix(urls["Documentation"]) or "index.html"
+        if page.startswith("reference/schemas/") and page.endswith(".json"):
+            return ROOT / "hnexport/schemas" / Path(page).name
+        return ROOT / "docs" / Path(page).with_suffix(".md")
+    found = (
+        _FILES.fullmatch(address.removeprefix(urls["Repository"])) if address.startswith(urls["Repository"]) else None
+    )
+    return ROOT / unquote(found[1]) if found else None
+
+
+@functools.cache
+def _urls() -> dict[str, str]:
+    found: dict[str, str] = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
+    return found
 
 
 def markdown_faults(pages: list[Path]) -> list[str]:
     """Links to files and headings that do not exist."""
     faults = []
     for page in pages:
+        for link in _targets(page):
+            own = _own(link)
+            if own is not None and not own.exists():
+                faults.append(f"{page.relative_to(ROOT)}: {link} does not exist")
         for link in links(page):
             path, _, anchor = unquote(link).partition("#")
             target = Path(os.path.normpath(page.parent / path)) if path else page
@@ -92,9 +127,10 @@ def markdown_faults(pages: list[Path]) -> list[str]:
 
 
 def contents(page: Path) -> list[Path]:
-    """The pages that a page's tables of contents name."""
-    found: list[Path] = []
+    """The pages that a page's tables of contents name; one that two of them name, twice, as the sidebar shows it."""
+    every: list[Path] = []
     for block in _TOCTREE.findall(page.read_text(encoding="utf-8")):
+        found: list[Path] = []
         for line in block.split("\n"):
             entry = line.strip()
             if not entry or _OPTION.match(entry):
@@ -105,7 +141,8 @@ def contents(page: Path) -> list[Path]:
             else:
                 target = _NAMED.sub(r"\1", entry)  # `a title <target>`
                 found.append(Path(os.path.normpath(page.parent / f"{target}.md")))
-    return found
+        every += found
+    return every
 
 
 def site_faults(site: Path) -> list[str]:

@@ -23,6 +23,7 @@ def write_plain(bundle: Path, manifest: Manifest, member: int, folder: Path, *, 
 
     Raises:
         BundleError: the bundle holds no ONNX files, or damaged ones.
+        TuneError: `half`, and no float16 graph can be made of it.
     """
     if manifest.onnx is None:
         raise BundleError(f"{manifest.name} holds no ONNX files to compare")

@@ -77,7 +77,10 @@ def bench(bundle: Path, options: BenchOptions | None = None, progress: Progress 
 
     Raises:
         BundleError: the bundle cannot be read or holds no ONNX files.
-        BenchError: an option makes no sense, a process died, or the plain network itself cannot run.
+        BenchError: an option makes no sense, a process died, a contender cannot run a batch, or the plain network
+            itself cannot run.
+        ProviderError: there is no such provider.
+        TuneError: no float16 graph can be made of the plain network.
         RuntimeInputError: the samples cannot be read.
     """
     options = options or BenchOptions()
@@ -90,7 +93,8 @@ def bench(bundle: Path, options: BenchOptions | None = None, progress: Progress 
     threads = options.threads or allowed_cores()
     not_run: dict[str, str] = {}
     with _cleaned_up() as stack:
-        plain = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hnexport-bench-")))
+        made = tempfile.TemporaryDirectory(prefix="hnexport-bench-", ignore_cleanup_errors=True)
+        plain = Path(stack.enter_context(made))
         write_plain(bundle, manifest, options.member, plain, half=options.precision is Precision.FLOAT16)
         if options.samples is not None:
             samples, _ = drawn_samples(options.samples, manifest, ReadOptions(), MOST_SAMPLES)
@@ -217,7 +221,8 @@ def _worker(name: str, request: Mapping[str, Any]) -> Iterator[_Worker]:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
-                    text=True,
+                    encoding="utf-8",
+                    errors="replace",
                 )
             )
             stack.callback(process.kill)

@@ -11,6 +11,7 @@ from hnexport.bundle.manifest import (
     Format,
     Manifest,
     OnnxInfo,
+    read_identified,
     read_manifest,
     write_manifest,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "Manifest",
     "OnnxInfo",
     "read_golden",
+    "read_identified",
     "read_manifest",
     "write_golden",
     "write_manifest",

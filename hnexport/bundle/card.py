@@ -1,7 +1,7 @@
 """A bundle's `README.md`, its model card: whether it is as hnexport made it, or whether somebody completed it.
 
 The card lies outside the manifest, and so outside the digest: people edit it where they publish a model. Its last line
-carries the SHA-256 of what stands above, by which one that nobody touched is told from one that has to be kept.
+carries the SHA-256 of what stands above: a card that still fits it was not touched, any other has to be kept.
 """
 
 import hashlib

@@ -137,7 +137,7 @@ class _Tensor:
             sizes = [size for size in self._shape if type(size) is int and size >= 0]
             fits = len(sizes) == len(self._shape) and type(start) is type(end) is int and 0 <= start <= end <= len(data)
         except (TypeError, KeyError, ValueError) as error:
-            raise ReadError(f"its entry {shown(name)} is not one: {json.dumps(entry)[:80]}") from error
+            raise ReadError(f"its entry {shown(name)} describes no tensor: {json.dumps(entry)[:80]}") from error
         dtype = np.dtype(_DTYPES[self._dtype]) if self._dtype in _DTYPES else None
         if not fits or (dtype is not None and end - start != dtype.itemsize * int(np.prod(sizes, dtype=object))):
             raise ReadError(f"its entry {shown(name)} does not fit its bytes")

@@ -33,6 +33,7 @@ def check_manifest(manifest: Manifest) -> None:
 
     Raises:
         BundleError: the first thing that is wrong, with its path in the manifest.
+        SpecError: a specification, a signature or a table contradicts itself.
     """
     _check_files(manifest)
     _check_formats(manifest)

@@ -50,7 +50,7 @@ def card_text(found: Identified, shapes: Mapping[str, tuple[int, ...]], measured
 
     Args:
         shapes: of the golden inputs, by name.
-        measured: evaluations, of this bundle or of the one that its temperature was fitted on.
+        measured: evaluations, of this bundle or of the one from which it was derived.
     """
     parts = "\n\n".join(_parts(found, shapes, measured))
     return with_mark(f"{front_matter(found.manifest, measured)}\n\n{parts}\n\n")

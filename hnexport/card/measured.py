@@ -36,7 +36,7 @@ class Measured:
         output: the output that was evaluated.
         tables: what was found.
         remarks: sentences of plain text that follow the tables.
-        scores: of the ensemble, for the metadata; none where the data are those that a temperature was fitted on.
+        scores: of the ensemble, for the metadata; none where the data are those that something was fitted on.
     """
 
     data: str

@@ -11,7 +11,8 @@ YES: Final = 0
 """Yes, the same, done."""
 
 DIFFERENT: Final = 1
-"""Compared, and different: `verify`, `locate`, `--replay`, and a `build` that published nothing for that reason."""
+"""Compared, and different: `verify`, `locate`, `--replay`; and `build`, `convert`, `member` and `deploy triton` where
+they wrote nothing for that reason."""
 
 UNANSWERED: Final = 2
 """No answer: bad usage, damaged input, a missing provider, no room for output, a contradiction, a fault of ours."""

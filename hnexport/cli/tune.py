@@ -32,10 +32,11 @@ __all__ = ["tune"]
 def tune(bundle: Path, precision: str, force: bool, as_json: bool, **given: Any) -> None:
     """Fold a bundle's graph into onnxruntime's blocked format, verify every member, and cache it for this processor.
 
-    The cache lies in $XDG_CACHE_HOME/hnexport/tuned and is used only with this onnxruntime, this processor and this
-    bundle. The bundle itself is not touched. With --precision float16 the graph is converted instead of folded, and
-    lies in $XDG_CACHE_HOME/hnexport/float16. With --precision int8 members compute in int8, calibrated with
-    --calibration; what that changes in their answers is said, and their graphs lie in $XDG_CACHE_HOME/hnexport/int8.
+    It is used only with this onnxruntime, this processor and this bundle. The bundle itself is not touched. With
+    --precision float16 the graph is converted instead of folded. With --precision int8 members compute in int8,
+    calibrated with --calibration, and what that changes in their answers is said. The cache lies in
+    $XDG_CACHE_HOME/hnexport, without that variable in the folder that the system has for caches (on Linux ~/.cache);
+    its folders are called tuned, float16 and int8.
     """
     from hnexport.cli import render
     from hnexport.tune.half import halve

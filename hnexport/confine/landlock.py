@@ -42,7 +42,9 @@ def abi_version() -> int:
 
 
 def restrict_files(readable: Iterable[Path]) -> None:
-    """Take every right over files from this thread and what it starts, but to read below `readable`; also TCP.
+    """Take every right over files from this thread and what it starts, but to read below `readable`.
+
+    From version 4 of Landlock on TCP is refused too, from version 6 on signals and abstract sockets.
 
     Args:
         readable: files and folders; those that do not exist are passed over.

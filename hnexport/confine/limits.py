@@ -44,7 +44,7 @@ def missing_for_confinement() -> str | None:
 
 
 def limit_resources(memory_bytes: int) -> None:
-    """Bound this process's memory; forbid files, core dumps, locked memory and more than a few open files.
+    """Bound this process's memory; forbid growing files, core dumps, locked memory and more than a few open files.
 
     Raises:
         OSError: the system has no such limits, or refuses one.

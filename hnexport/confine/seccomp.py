@@ -117,7 +117,7 @@ def _checks(name: str, process: int, refused: Step) -> list[Step]:
     match name:
         case "open" | "openat":
             place = 1 if name == "open" else 2
-            # Neither for writing nor to create, cut or path-only with a temporary file.
+            # Neither to write (which a nameless temporary file, O_TMPFILE, asks for too) nor to create or empty a file.
             unwanted = _FOR_WRITING | os.O_CREAT | os.O_TRUNC
             return [(_LOAD, 0, 0, _low(place)), (_AND, 0, 0, unwanted), (_EQUAL, 1, 0, 0), refused]
         case "mmap":  # memory that is shared or grows as a stack does (MAP_GROWSDOWN) is counted against no limit

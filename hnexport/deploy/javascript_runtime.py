@@ -48,7 +48,7 @@ class RuntimePackage:
 
 @contextlib.contextmanager
 def open_runtime(folder: Path | None) -> Iterator[RuntimePackage]:
-    """The package in `folder`, or, with None, what npm gives now, for as long as the body runs.
+    """The package in `folder`, or, with None, the tested version from npm, for as long as the body runs.
 
     Raises:
         DeployError: npm is missing or cannot get the package, or the folder does not hold it.
@@ -89,7 +89,8 @@ def _from_npm(folder: Path) -> Path:
         done = subprocess.run(
             [npm, "pack", wanted, "--json", "--ignore-scripts", "--pack-destination", str(folder)],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
             timeout=_SECONDS,
             cwd=folder,

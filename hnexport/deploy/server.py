@@ -73,7 +73,7 @@ def serve(folder: Path, port: int = 8000, *, ready: Callable[[str], None]) -> No
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a Host header is `localhost` or an address, with or without a port."""
+    """Whether a Host header is `localhost`, a name that ends in it, or an IP address, with or without a port."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:

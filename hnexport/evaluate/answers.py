@@ -61,7 +61,10 @@ def runtime_source(ensemble: LoadedEnsemble) -> Source:
 
 
 def _timed_as(ensemble: LoadedEnsemble) -> str:
-    """On CUDA in tf32 and float16 the benchmark's plain network is no float32 one."""
+    """What `hnexport bench` calls such members.
+
+    "" for tf32, and for float16 on CUDA: there the plain network that it compares with is not in float32 either.
+    """
     engine = "openvino-" if ensemble.engine == EngineName.OPENVINO else ""
     strategy = "folded-resident" if ensemble.strategy is Strategy.FOLDED else ensemble.strategy.value
     names = {
@@ -83,7 +86,8 @@ def answers(
     """`[member, sample, …]` of one output, in the dtype in which the source gives it.
 
     Raises:
-        RuntimeInputError: answers of some samples have another shape than those before.
+        RuntimeInputError: answers of some samples have another shape than those before, or there are more or fewer
+            samples than were counted when the data were opened.
     """
     found, first, done = None, 0, 0
     for inputs in data.batches:

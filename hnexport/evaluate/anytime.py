@@ -36,7 +36,7 @@ class Asked:
 
     @property
     def rules(self) -> dict[str, Until | None]:
-        """By what a user writes; None is all members."""
+        """Each rule by what a user writes for it; None is all members."""
         own = {} if self.bundle is None else {"bundle": self.bundle}
         return {**{(rule := as_until(one)).text: rule for one in RULES}, **own, "all": None}
 

@@ -62,6 +62,8 @@ class ArtifactSources:
     def reference(self) -> Source | None:
         """PyTorch in float64, on the CPU: the halves where they are known, otherwise the program of `model.pt2`.
 
+        None where neither can be run, or what it gives is not the reference of the golden samples: `not_run` says why.
+
         Raises:
             BundleError: the golden samples cannot be read.
         """

@@ -87,6 +87,7 @@ def derive_bundle(
     Raises:
         BundleError: the bundle is damaged or of an old version, it has a temperature and is to have another, or the
             target exists.
+        SpecError: the output that is to have a temperature is a value.
         NotRunError: its programs are somebody else's.
         ParityFailedError: a graph does not compute what it should; nothing was published.
     """
@@ -109,7 +110,8 @@ def derive_bundle(
             _copy(bundle, folder, manifest)
         else:
             _write_tempered(bundle, folder, manifest, content, temperature)
-            manifest = dataclasses.replace(manifest, temperature=temperature)  # as_trained: relative errors stay
+            # `as_trained` holds relative errors, which dividing by a number leaves as they are
+            manifest = dataclasses.replace(manifest, temperature=temperature)
         write_golden(folder, golden if temperature is None else _divided(golden, temperature))
         held = held_ensemble(bundle, manifest, golden, trusted)
         changed = dataclasses.replace(manifest, anytime=anytime, parity={}, files={})

@@ -55,7 +55,12 @@ class Rectangle:
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A line or a dot with its colour and what it is called."""
+    """A line or a dot with its colour and what it is called.
+
+    Attributes:
+        points: of a line its points, as `Area.line` writes them; of a dot its radius in pixels.
+        x, y: of a dot its centre in pixels.
+    """
 
     name: str
     colour: str
@@ -72,7 +77,7 @@ class Plot:
     Attributes:
         title, text: above it.
         x_label, y_label: of the axes.
-        key: whether the marks are named below it.
+        key: the marks that are named below it.
     """
 
     title: str

@@ -26,7 +26,7 @@ class EvaluateOptions:
             temperature it is chosen on the logits that are divided by it.
         least: at least so many members, whatever is chosen.
         precisions: as `hnexport.runtime.load` takes them, each a source of its own. float32 is always there, and the
-            first one that others are compared with; `until` is for the first that is named.
+            others are compared with it, unless `artifacts` brings float64; `until` is for the first that is named.
         costs: of the members in plain float32 runs, as `hnexport.bench.costs.read_costs` reads them.
         provider, engine, strategy: as `hnexport.runtime.load` takes them.
         artifacts: also evaluate PyTorch in float64, and these artifacts as `verify` names them, or `all`; needs all of

@@ -35,8 +35,7 @@ class Stopped:
         until: the rule, as `predict_mean` and `hnexport predict --until` take it, or "all".
         members: that a row takes, mean.
         scores: of the mean probabilities over the members that a row takes.
-        changed: how many answers are others than those of all members, of the first source: of the runtime in float32
-            where precisions are beside it.
+        changed: how many answers are others than those of all members of the first of `Evaluation.sources`.
         ood: by uncertainty, the AUROC of other data, both stopped by the rule and of the members that each row takes;
             empty without such data.
         ood_members: that a row of the other data takes, mean; None without.
@@ -130,7 +129,8 @@ class SourceEvaluation:
     """What one source of answers is worth.
 
     Attributes:
-        name: "runtime", "float64", or as an artifact is called in `verify`.
+        name: "runtime", with another precision "runtime-int8" and so on; "float64"; or as an artifact is called in
+            `verify`.
         runtime: what computed it, in words.
         precision: the arithmetic.
         member_cost: of one member, in runs of the plain network in float32; None where nobody timed it.
@@ -213,8 +213,9 @@ class Evaluation:
         ood_samples: how many of those that do not belong.
         members: those that were asked.
         class_names: empty where nobody named them.
-        class_order: how classes got their numbers, in words; "" where the data have numbers.
-        sources: what answered: the runtime first, then what is compared with it.
+        class_order: how classes got their numbers, in words; "" where the data have the network's.
+        sources: what answered; the others are compared with the first: PyTorch in float64 where artifacts were asked
+            for and it can be run, otherwise the runtime in float32.
         normalised: how pictures among the data were; None where there are none.
         ood_normalised: the same of the other data.
         bins: of the calibration error, of equal width.

@@ -46,13 +46,14 @@ def evaluate(
         data: a folder with a folder for each class, `.npz`, or Parquet; docs/howto/evaluate.md says how they look.
         ensemble: what the bundle was built from: with `artifacts`, the reference in float64 is computed by it. Without,
             by the halves where the bundle holds them, otherwise by the program of `model.pt2`.
-        progress: called after each member of each source.
+        progress: called after each call of a member: how many answers a source has given, of how many.
 
     Raises:
         BundleError, ProviderError: the bundle cannot be loaded.
         ParityError: an artifact does not exist or cannot be run.
-        RuntimeInputError: the data cannot be read, are not what the network takes, or an answer is not finite.
-        IncompleteError: scikit-learn is not installed.
+        RuntimeInputError: an option is wrong; the data cannot be read or are not what the network takes; an answer is
+            not finite; or no temperature or rule can be found on these data.
+        IncompleteError: scikit-learn is not installed, or artifacts are asked for where torch or onnx are not.
     """
     options = options or EvaluateOptions()
     require_extra("evaluating", "sklearn", "evaluate")

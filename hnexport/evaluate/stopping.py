@@ -138,7 +138,7 @@ def choose(
     stated = StatedLoss(max_accuracy_drop=max_accuracy_drop, max_changed=max_changed, max_ece_rise=max_ece_rise)
     leasts = _leasts(least, len(logits))
     if not 0.5 <= level < 1.0:
-        raise RuntimeInputError(f"level is a probability from 0.5 to 1, found {shown(level)}")
+        raise RuntimeInputError(f"level is a probability from 0.5 to below 1, found {shown(level)}")
     judging = np.arange(len(labels))
     if order is None:
         order, judging = _ordered(logits, labels)

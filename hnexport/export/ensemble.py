@@ -61,7 +61,7 @@ def ensemble_model(model: ir.Model, signature: Signature) -> ir.Model:
 
 
 def inline_shared(model: ir.Model, shared: Collection[str]) -> None:
-    """Copy small shared tensors, once they are initializers, from the outer graph into the body of the Scan.
+    """Move small shared tensors, once they are initializers, from the outer graph into the body of the Scan or Loop.
 
     Args:
         shared: the names of the stored tensors that are the same for all members.

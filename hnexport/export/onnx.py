@@ -1,8 +1,8 @@
 """ONNX: two halves, composed to four graphs over one weights file.
 
-- `model.onnx`: `(cond_id, inputs) -> outputs`.
+- `model.onnx`: `(cond_id, conditions, inputs) -> outputs`.
 - `ensemble.onnx`: the same for several members in one call, see `hnexport.export.ensemble`.
-- `hypernet.onnx`: `cond_id ->` every tensor of the main network, by slot name.
+- `hypernet.onnx`: `(cond_id, conditions) ->` every tensor of the main network, by slot name.
 - `network.onnx`: `inputs -> outputs`. Shared tensors are in the weights file; every other tensor is an external
   initializer that the loader supplies from the outputs of `hypernet.onnx`: by name
   (`SessionOptions.add_external_initializers`), or as `member.bin`, which holds them one after the other in the order of
@@ -36,6 +36,7 @@ class OnnxFiles:
 
     Attributes:
         opset: version of the default operator set.
+        ir_version: of the ONNX format.
         supplied: the slots whose tensors the loader of `network.onnx` supplies.
     """
 

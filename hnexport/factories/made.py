@@ -90,7 +90,7 @@ def _from_pair(value: Any, asked: Asked) -> Ensemble:
     if unknown is not None:
         raise SpecError(f"the factory says {unknown!r} of hnet and mnet, expected {', '.join(_OF_PAIRS)}")
     if asked.dynamic_axes is None and "example_inputs" in options:
-        given.pop("example_inputs", None)  # of --samples, which are for the verification then
+        given.pop("example_inputs", None)  # they came from --samples, which then serve the verification alone
     twice = next((name for name in given if name in options), None)
     if twice is not None:
         raise SpecError(f"the factory says {twice}: leave out {_FLAGS[twice]}")

@@ -33,7 +33,10 @@ def release_freed_memory() -> None:
 
 
 def resident_bytes() -> int | None:
-    """What this process holds in memory now, in bytes; where the system tells only the most that it held, that."""
+    """What this process holds in memory now, in bytes; where the system tells only the most that it held, that.
+
+    None where the system says neither.
+    """
     if sys.platform == "win32":
         found = _taken_on_windows()
         return None if found is None else found[1]

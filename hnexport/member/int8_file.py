@@ -35,6 +35,7 @@ class Int8Members:
     Attributes:
         costs: of each member that was judged, what int8 changes.
         kept: the layers that stay in float32.
+        told: by which samples members are judged, in words.
     """
 
     def __init__(

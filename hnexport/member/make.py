@@ -62,7 +62,7 @@ class MemberOptions:
             calibrate with, else float32. In PyTorch's files half precision is that of convolutions and matrix products.
         calibration: samples that int8 is made with, and that say what half precision changes; without them the golden
             ones say that.
-        int8: how these are made, and what they may cost.
+        int8: how members are made in int8, and what members in fewer bits may cost.
     """
 
     format: MemberFormat | None = None
@@ -157,7 +157,8 @@ def write_members(
     Raises:
         BundleError: the bundle is damaged or lacks the files that the format is made of; the target exists, or cannot
             be written.
-        RuntimeInputError: the options contradict each other.
+        RuntimeInputError: the options contradict each other, several members are to be one file, members have no
+            weights without a condition vector, or the calibration samples cannot be read.
         ParityError: a member does not exist, its reference is not known, or it cannot be judged.
         NotRunError: the bundle's `.pt2` is not trusted.
         CaptureError, ExportError: an exporter or converter refused.
@@ -273,7 +274,7 @@ class _Work:
         if self._half is None:
             self._write(member, path, Precision.FLOAT32)
             return self.judge.alone(name, self._opened(path), member)
-        with tempfile.TemporaryDirectory(prefix="hnexport-member-") as folder:
+        with tempfile.TemporaryDirectory(prefix="hnexport-member-", ignore_cleanup_errors=True) as folder:
             exact = Path(folder) / file_name(member, self._kind)
             self._write(member, exact, Precision.FLOAT32)
             if self._onnx is None:

@@ -42,7 +42,8 @@ Inputs = Mapping[str, Array]
 DEFAULT_BATCH_SIZES = (1, 3)
 """Every member runs these, and all golden samples in one batch."""
 LARGE_BATCHES = (33, 257)
-"""One member runs these too, made of the golden samples again and again; the largest where it takes `LARGE_SECONDS`."""
+"""One member runs these too, made of the golden samples again and again; the largest where that takes no longer than
+`LARGE_SECONDS`."""
 LARGE_SECONDS = 1.0
 LARGE_WEIGHTS = 2**22
 """Members with more weights run `DEFAULT_BATCH_SIZES` alone, each with other samples; one of them meets all samples, in

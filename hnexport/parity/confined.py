@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 _MIB = 2**20
 # Processor time: what every program may cost, and by how much. A network of n weights multiplies at most n times for
-# each pixel; a slow processor does 10^10 of them in a second, ours thirty times as many.
+# each pixel; a slow processor does 10^10 of them in a second, a present one thirty times as many.
 _BASE_SECONDS, _QUESTION_SECONDS, _IDLE_SECONDS = 4.0, 0.1, 4.0
 _BYTES_A_SECOND, _PRODUCTS_A_SECOND = 10 * _MIB, 1e10
 _MOST_SECONDS = 3600.0  # for one question: a manifest can claim a sample of any size
@@ -175,7 +175,7 @@ class ConfinedRunner:
             raise NotRunError(self._reason(str(error))) from error
 
     def _seconds(self, samples: int) -> float:
-        """A weight is used once for each element of a sample, of its three colours together."""
+        """Processor time for a question: each weight is used once for each pixel, and a pixel has three elements."""
         signature = self._signature
         elements = sum(self._elements(item, {}) for item in signature.inputs[1:])
         used = max(elements, *(self._elements(item, {}) for item in signature.outputs)) / 3

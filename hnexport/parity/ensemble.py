@@ -13,11 +13,11 @@ from hnexport.bundle.manifest import Format, Manifest
 from hnexport.confine.trust import NOBODY, Trust
 from hnexport.errors import HnexportError, ParityError
 from hnexport.names import TORCHSCRIPT_FILE
-from hnexport.parity.artifact import ensemble_error, first_rows
 from hnexport.parity.batches import DEFAULT_BATCH_SIZES, LARGE_BATCHES, in_parts, is_large, large_batch, said
 from hnexport.parity.checks import lost_by_maxima, spoilt_by
 from hnexport.parity.compare import Reference, checked_outputs, compare_member
 from hnexport.parity.conditions import check_conditions
+from hnexport.parity.first_sample import ensemble_error, first_rows
 from hnexport.parity.limits import FULL, Limits
 from hnexport.parity.members import unknown_ids
 from hnexport.parity.onnx_runners import own_model

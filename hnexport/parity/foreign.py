@@ -103,7 +103,7 @@ def write_golden_inputs(bundle: Path, target: Path, members: Sequence[int] | Non
 
     Raises:
         BundleError: the bundle cannot be read, or the folder cannot be written.
-        ParityError: the folder is there already, or a member does not exist.
+        ParityError: the folder is there already, what should hold it is not there, or a member does not exist.
     """
     if target.exists() or target.is_symlink():
         raise ParityError(f"{target} exists: choose another {spelled('target', '--out')}")

@@ -13,11 +13,11 @@ from hnexport.bundle.golden import Golden, read_golden
 from hnexport.bundle.manifest import read_identified
 from hnexport.errors import ParityError
 from hnexport.names import GOLDEN_FILE
-from hnexport.parity.artifact import ensemble_error, first_rows, members_checks
 from hnexport.parity.cases import Case
 from hnexport.parity.checks import SAME_ROW, SPOILT_ROW, UNKNOWN_IDS
 from hnexport.parity.chosen import golden_rows
 from hnexport.parity.compare import Reference, compare_member
+from hnexport.parity.first_sample import ensemble_error, first_rows, members_checks
 from hnexport.parity.foreign import GoldenIndex, NamedFile, golden_index, read_index
 from hnexport.parity.judge import Judge, VerifyOptions
 from hnexport.parity.results import ArtifactReport, Check, ParityReport

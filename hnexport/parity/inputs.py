@@ -104,7 +104,7 @@ def probe_inputs(
 
 
 def _conditions(signature: Signature, arrays: Mapping[str, Array], seed: int) -> tuple[Mapping[str, Array], ...]:
-    """Further conditions: standard normal numbers, and some of the example's size, or between 0 and 1."""
+    """Further conditions: standard normal numbers, and some from 0 to the example's largest (to 1 where that is 0)."""
     random, found = np.random.default_rng([seed, 7]), []
     for draw in range(_CONDITIONS if signature.conditions else 0):
         values = {}

@@ -50,7 +50,7 @@ class VerifyOptions:
         trust: run TorchScript and `.pt2` files in this process, whoever made them; otherwise only those of bundles that
             this user built (see `hnexport.confine.trust`), and all others in a confined process.
         digest: the bundle must have this one; see `hnexport.bundle.digest`.
-        own: this process has just computed the golden samples: what they say of float32's noise is believed. So it is
+        own: this process has just computed the golden samples: what they say of float32's noise is believed, as it is
             of bundles that this user built.
     """
 

@@ -119,7 +119,7 @@ def placement(profile: Path, provider: str) -> Placement:
 
 def profiled_placement(path: Path, device: Device, feed: Mapping[str, object]) -> Placement:
     """Run a graph once with onnxruntime's profiler on, and say where its nodes ran."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         options = onnxruntime.SessionOptions()
         options.enable_profiling = True
         options.profile_file_prefix = f"{folder}/profile"

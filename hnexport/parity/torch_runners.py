@@ -176,7 +176,7 @@ def load_torch(content: bytes, name: str, device: str) -> torch.nn.Module:
 
 def _load_package(content: bytes) -> torch.nn.Module:
     os.environ["AOTI_RUNTIME_CHECK_INPUTS"] = "1"  # without it a batch of another size reads foreign memory
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "package.pt2"
         path.write_bytes(content)
         return torch._inductor.aoti_load_package(str(path))  # type: ignore[return-value]

@@ -13,6 +13,7 @@ import logging
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Collection
 from pathlib import Path
 
@@ -30,6 +31,8 @@ _MARKER = "marker"
 _SCHEMA = "hnexport-staging"
 _NAME_BYTES = 200  # of the target's name in the container's, whose own is bound by 255
 _MARKER_BYTES = 2**24
+_READ_WRITE = os.O_RDWR | getattr(os, "O_BINARY", 0)  # Windows would turn line feeds into two characters
+_MODE = 0o777 if sys.platform == "win32" else 0o700  # there what is in it keeps its rights when it is moved out
 _UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 _alive: set[str] = set()  # over NFS a lock does not keep its own process out
 
@@ -57,9 +60,9 @@ class Container:
             name = name[:-1]
         with deferred_signals():
             path = target.parent / f"{_PREFIX}{secrets.token_hex(6)}-{name}"
-            path.mkdir(mode=0o700)
+            path.mkdir(mode=_MODE)
             try:
-                handle = os.open(path / _MARKER, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+                handle = os.open(path / _MARKER, _READ_WRITE | os.O_CREAT | os.O_EXCL, 0o600)
             except OSError:
                 path.rmdir()
                 raise
@@ -154,7 +157,7 @@ def _abandoned(path: Path) -> Container | None:
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or (hasattr(os, "geteuid") and status.st_uid != os.geteuid()):
         return None
-    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    flags = _READ_WRITE | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     handle = os.open(path / _MARKER, flags)
     try:
         found = _read(path, handle)

@@ -78,7 +78,8 @@ def calibrate(
     given = {item.name for item in model.graph.input}
     infos = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names}
     model.graph.value_info.extend(info for name, info in infos.items() if name not in given)
-    with _QUIET, tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):  # they print
+    said, folders = io.StringIO(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with _QUIET, folders as folder, contextlib.redirect_stdout(said):  # they print
         path = Path(folder) / "network.onnx"
         onnx.save(model, path)
         calibrator = _calibrator(method, path)

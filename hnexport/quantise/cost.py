@@ -1,4 +1,4 @@
-"""What rounding to int8 changes: each member's outputs, and its answers, against float32."""
+"""What fewer bits (int8, half precision, rounded bases) change: outputs and answers, against float32."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ _SAMPLES_AT_ONCE = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What one member, or the mean of all, loses.
+    """What one member, or the mean of all, loses in fewer bits.
 
     Attributes:
-        relative_l2: of the outputs over all judged samples, |int8 - float32| / |float32|.
+        relative_l2: of the outputs over all judged samples, |in fewer bits - float32| / |float32|.
         agreement: share of rows whose answer is float32's; None where the output is no logits.
         accuracy: share of right answers; None where nobody said what is right.
         accuracy_float32: the same of float32.

@@ -55,7 +55,7 @@ class Calibration:
 
 
 def judged_output(manifest: Manifest) -> OutputSpec:
-    """The output by which int8 is judged: the first of logits, otherwise the first of floats with a row a sample.
+    """The output by which fewer bits are judged: the first of logits, else the first of floats with a row a sample.
 
     Raises:
         RuntimeInputError: there is none.

@@ -36,7 +36,7 @@ class Parts:
         network: the nodes that depend on its inputs. It has no initializers for `parameters`.
         maker: from slots, its inputs, to `parameters`, its outputs.
         parameters: what the maker gives the network, in order.
-        slots: of a parameter the slot that it is made of, where it is one alone.
+        slots: of a parameter the largest of the slots that it is made of: of a kernel, the slot of its weights.
         norms: of the kernels of batch norms that are convolutions the weight of the norm.
     """
 
@@ -104,7 +104,7 @@ def _parted(
         for name, value in zip(computed, values, strict=True):
             constant(network.graph, name, value)
     maker.graph.output.extend(onnx.ValueInfoProto(name=name) for name in parameters)
-    slots = {name: _only_slot(maker, name, supplied) for name in parameters}
+    slots = {name: _largest_slot(maker, name, supplied) for name in parameters}
     return Parts(
         network=network,
         maker=maker,
@@ -114,8 +114,8 @@ def _parted(
     )
 
 
-def _only_slot(maker: onnx.ModelProto, parameter: str, supplied: list[str]) -> str:
-    """The slot with the most numbers among those that a parameter is made of: its kernel."""
+def _largest_slot(maker: onnx.ModelProto, parameter: str, supplied: list[str]) -> str:
+    """The slot with the most numbers among those that a parameter is made of; "" where it is made of none."""
     producers = {name: node for node in maker.graph.node for name in node.output}
     sizes = {item.name: np.prod([d.dim_value for d in item.type.tensor_type.shape.dim]) for item in maker.graph.input}
     needed, pending = {parameter}, [parameter]

@@ -76,7 +76,8 @@ def quantise(
 
     Raises:
         BundleError: the bundle holds no ONNX files, or damaged ones.
-        TuneError: nothing in it can compute in int8, or onnxruntime cannot calibrate it.
+        TuneError: it computes in float64, nothing in it can compute in int8, every layer loses too much, or onnxruntime
+            cannot calibrate it.
     """
     parts = split(bundle, manifest)
     if any(tensor.data_type == onnx.TensorProto.DOUBLE for tensor in parts.network.graph.initializer):

@@ -48,7 +48,7 @@ def as_array(given: Any, wanted: Wanted) -> NDArray[Any]:
 def _as_array(given: Any, wanted: Wanted, depth: int) -> NDArray[Any]:
     _refuse_what_is_no_array(given, wanted.name)
     if depth > _MOST_AXES:
-        raise RuntimeInputError("these lists are nested more deeply than the axes of any image")
+        raise RuntimeInputError(f"these lists are nested more than {_MOST_AXES} deep: give a NumPy array")
     try:
         if isinstance(given, np.ma.MaskedArray):
             return _unmasked(given, wanted.name)

@@ -125,15 +125,18 @@ class LoadedEnsemble:
         name. Several members give bit for bit what each gives alone.
 
         Args:
-            inputs: the value of the only input, `[batch, …]` in the dtype and layout of the signature, or a mapping
-                with the value of every input; see `inputs.check_input` for the casts that are made. A sample with NaN
-                makes only its own row of logits NaN.
+            inputs: the value of the only input, `[batch, …]` with the dtype and axes of the signature, or a mapping
+                with the value of every input; see `hnexport.runtime.inputs.check_input` for the casts that are made. A
+                sample with NaN makes only its own row of logits NaN, but for runtimes that make numbers of it: see
+                `load`.
             member: one member, from 0; where there is one alone, it need not be said.
             members: several, in any order, or "all". Give either `member` or `members`.
             named: the inputs by name, instead of `inputs`.
 
         Raises:
             RuntimeInputError: a member does not exist, an input is missing, or has another shape or dtype.
+            BundleError: the graph cannot be run, or the bundle was replaced and a member is made of it only now.
+            ProviderError: the device cannot compute it.
         """
         if member is None and members is None and self.members == 1:
             member = 0
@@ -252,7 +255,8 @@ class LoadedEnsemble:
         """Make members' weights ahead of their first prediction; does nothing where weights are generated.
 
         Raises:
-            RuntimeInputError: a member does not exist, or they are more than can be resident.
+            RuntimeInputError: a member does not exist, they are more than can be resident, or weights are made of
+                conditions too.
         """
         chosen = check_members(members, self.members)
         if self._residents is None:

@@ -103,7 +103,8 @@ def load(
         ProviderError: a provider or engine that was asked for cannot be had; the message says what is missing.
         CacheError: "folded" or "float16" was asked for, and there is no cache, or it cannot be written. Everything else
             works without a cache, with a line in the log.
-        RuntimeInputError: an option has a value that it cannot have, or there are no int8 graphs of the bundle.
+        RuntimeInputError: an option has a value that it cannot have, or the cache holds no graph of the bundle in int8
+            or in float16.
     """
     options = LoadOptions(
         provider=provider,
@@ -188,7 +189,7 @@ def _tune(bundle: Path, *arguments: str) -> None:
         BundleError: it failed otherwise; with its message.
     """
     command = [sys.executable, "-m", "hnexport", "tune", str(bundle), "--json", *arguments]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, encoding="utf-8", errors="replace")
     if CACHE_REMEDY in done.stderr:
         raise CacheError(done.stderr.strip().removeprefix("Error: "))
     if done.returncode != 0:

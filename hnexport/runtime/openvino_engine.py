@@ -152,7 +152,7 @@ class OpenvinoEngine:
 
     def _in_int8(self, maker: OnnxruntimeEngine, member: int, conditions: Arrays) -> Predictor:
         """The plain network of one member with integers as constants; onnxruntime generates and rounds its weights."""
-        with tempfile.TemporaryDirectory(prefix="hnexport-") as folder:
+        with tempfile.TemporaryDirectory(prefix="hnexport-", ignore_cleanup_errors=True) as folder:
             path = maker.write_int8(Path(folder), member, conditions)
             requests = self._requests(self._read(path, {"ENABLE_MMAP": False}))
         release_freed_memory()

@@ -13,7 +13,7 @@ _SAME_AS_REQUESTED = 1  # how the arena grows: by what is asked for; by itself i
 
 
 def session_options(threads: int | None, *, prepack: bool = True) -> onnxruntime.SessionOptions:
-    """New options for one session, with so many threads; None is what this process may use (`processors`).
+    """New options for one session, with so many threads; None is the cores that this process may use.
 
     Where `share_threads` was called, the session computes with the process's pool instead.
 

@@ -52,14 +52,17 @@ def resolve_provider(provider: str) -> str:
 
 @functools.cache
 def _tried(provider: str, device: int, visible: str | None, libraries: tuple[str, ...] = ()) -> Obstacle | None:
-    """The answer of a child; `visible` is what it may change with while this process runs.
+    """The answer of a child.
 
     Args:
+        visible: `CUDA_VISIBLE_DEVICES`; answers are remembered by it too, since they may change with it.
         libraries: plugins that this process has registered.
     """
     command = [sys.executable, "-m", "hnexport.runtime.trial", provider, str(device), *libraries]
     try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace", timeout=_SECONDS)
+        done = subprocess.run(
+            command, check=False, capture_output=True, encoding="utf-8", errors="replace", timeout=_SECONDS
+        )
     except subprocess.TimeoutExpired:
         return Obstacle(what=f"a trial of it did not end in {_SECONDS} s", remedy="look what else uses the device")
     except OSError as error:

@@ -33,7 +33,7 @@ class RayWorkers:
 
     Attributes:
         address: of a running cluster, as `ray.init` takes it ("auto", "ray://HOST:10001"); None starts Ray here.
-        actors: how many; None takes one for each core of the cluster. An actor on a GPU has one for itself.
+        actors: how many; None takes one for each core of the cluster, or for each GPU where they compute on GPUs.
 
     Raises:
         RuntimeInputError: `actors` is no whole number above 0.

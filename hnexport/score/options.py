@@ -21,7 +21,8 @@ class ScoreOptions:
         members: those that are asked; None asks all.
         until: as `LoadedEnsemble.predict_mean` takes it.
         provider, engine, precision, digest: as `hnexport.runtime.load` takes them.
-        strategy: likewise; None takes that of parts that are there, else "auto"; actors of Ray on a CPU materialise.
+        strategy: likewise; None takes that of parts that are there, else "auto". Actors of Ray then materialise on the
+            CPU, and generate on a GPU.
         threads: compute threads; None takes what this process may use.
         pictures: what `hnexport.images.read_images` is told of pictures; without a normalisation, that of the bundle.
         class_names: by output of logits, in the order of the classes; outputs that are not named take the bundle's.

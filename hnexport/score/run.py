@@ -73,6 +73,7 @@ def score(
         RuntimeInputError: the data are not what the network takes, something else is at `out`, parts of another call
             are beside it, another process is writing them, or the disk is full. What was scored before stays.
         BundleError: the bundle is missing or damaged.
+        IncompleteError: pyarrow, or with `workers` Ray, is not installed.
     """
     require_extra("scoring a data set", "pyarrow", "score")
     began = time.monotonic()

@@ -192,6 +192,11 @@ def _signals(
             signal.signal(number, signal.SIG_DFL if old is None else old)
 
 
+def _address_option() -> int:
+    """Restart at once where old connections linger; on Windows SO_REUSEADDR would let two services listen."""
+    return getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+
+
 @contextlib.contextmanager
 def _listener(options: ServeOptions) -> Iterator[socket.socket]:
     try:
@@ -203,7 +208,7 @@ def _listener(options: ServeOptions) -> Iterator[socket.socket]:
         raise DeployError(f"{options.host} is no address of this machine: {error.strerror or error}") from error
     with sock:
         try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, _address_option(), 1)
             sock.bind(address)
             sock.listen(_BACKLOG)
         except OSError as error:

@@ -49,7 +49,7 @@ class Served:
 
 
 def load_served(bundle: Path, settings: LoadSettings) -> Served:
-    """Load a bundle in every precision, check its golden sample and make all members.
+    """Load a bundle in every precision, check its golden sample and make all members, where all may be kept.
 
     Where not all members are kept, later ones are made of files that are then read again: these are held in memory, so
     that a bundle which takes their place on the disk cannot be mixed with this one.

@@ -22,6 +22,9 @@ class LoadSettings:
         resident: at most so many members are kept as plain networks; None for all that fit.
         threads: compute threads of one call. With 1 a call has no pool of threads, and calls run side by side.
         digest: serve only the bundle with this digest.
+
+    Raises:
+        RuntimeInputError: an option has a value that it cannot have.
     """
 
     provider: str = "auto"
@@ -55,12 +58,15 @@ class ServeOptions:
         queue: samples that wait at most; what comes then is refused with 503 and Retry-After.
         body_bytes: of one request at most.
         held_bytes: of all requests that are being read, wait or are computed.
-        read_s: so long may a request's body take to arrive.
-        workers: calls that run side by side; None takes the cores that this process may use, on another provider than
-            the CPU one.
+        read_s: so long may a request's body take to arrive; 0 for as long as it takes.
+        workers: calls that run side by side; None takes as many as this process may use cores on the CPU, and 1 on
+            another provider.
         drain_s: so long does a service that was asked to stop go on accepting while it says that it is not ready.
-        stop_s: then it finishes what it has accepted, for at most so long.
+        stop_s: then it finishes what it has accepted, for at most so long, and for a second at least.
         watch_s: look so often whether the bundle was replaced; 0 looks only on SIGHUP.
+
+    Raises:
+        RuntimeInputError: an option has a value that it cannot have.
     """
 
     load: LoadSettings = field(default_factory=LoadSettings)

@@ -4,7 +4,8 @@ onnxruntime's CPU provider runs convolutions in a blocked format only where it k
 linear hypernetwork commutes with any permutation of its output, so the permutation can be applied to the bases once:
 the generated kernels then come out in that format. It is internal to onnxruntime and its block size depends on
 the processor, so the folded graphs are never part of a bundle. `tune` makes and checks them; `hnexport.runtime` uses
-them where it finds them. `halve` makes another cached copy, in float16, for CUDA.
+them where it finds them. Two more are cached likewise: `halve` makes a copy in float16 for CUDA, `quantised` the
+network in int8.
 """
 
 import hnexport.runtime.available  # noqa: F401  # first: it says why onnxruntime cannot be imported

@@ -148,7 +148,7 @@ def _kernel_positions(order: NDArray[np.int64], pieces: Sequence[Piece]) -> NDAr
 
 def _optimised(network: Path, weights: Mapping[str, NDArray[np.float32]]) -> onnx.ModelProto:
     """The graph that onnxruntime makes of `network.onnx` with these weights."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "optimised.onnx"
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3

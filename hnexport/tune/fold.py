@@ -37,6 +37,7 @@ def write_folded(bundle: Path, manifest: Manifest, folder: Path) -> None:
 
     Raises:
         TuneError: this ensemble generates nothing that could be folded, or onnxruntime's blocked format mixes chunks.
+        BundleError: onnxruntime cannot load the bundle's graphs, or a tensor's place or size is wrong.
     """
     plan, kernels_of = foldable(manifest)
     shapes = {slot.name: slot.shape for slot in manifest.slots}

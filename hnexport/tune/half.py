@@ -33,10 +33,10 @@ def halve(bundle: Path, *, force: bool = False, progress: Progress = no_progress
         progress: called after each verified member.
 
     Raises:
-        BundleError: a file of the bundle is missing or damaged.
+        BundleError: a file of the bundle is missing or damaged, or it holds no ONNX files.
         CacheError: there is no cache, or it cannot be written.
-        TuneError: the float16 graph is further off than float16 explains, by numbers that leave its range for
-            instance; nothing was cached.
+        TuneError: no float16 graph can be made of it, or that is further off than float16 explains, by numbers that
+            leave its range for instance; nothing was cached.
     """
     manifest = read_manifest(bundle)
     if Format.ONNX not in manifest.formats:

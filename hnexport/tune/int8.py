@@ -143,7 +143,7 @@ class _Work:
         self._quantised: Quantised | None = None
 
     def write(self, folder: Path) -> None:
-        """The graphs, what is said of them, and samples for whoever loads them."""
+        """Write the graphs into a folder."""
         made = quantise(
             self._bundle,
             self._manifest,
@@ -158,7 +158,11 @@ class _Work:
         self._quantised = made
 
     def judge(self, folder: Path) -> ArtifactReport:
-        """Whether the graphs in a folder are computed right, and what they cost."""
+        """Whether the graphs in a folder are computed right; where they are, report and samples for loads join them.
+
+        Raises:
+            TuneError: they cost more than the budget.
+        """
         if self._quantised is None:
             raise RuntimeError("nothing was written")
         first = taken(self._manifest.signature, self._samples.judged, [0])

@@ -74,7 +74,8 @@ def publish(
     Raises:
         BundleError: a file of the bundle is missing or damaged.
         CacheError: there is no cache, or it cannot be written.
-        TuneError: a member differs, or the entry's folder holds what is not hnexport's; nothing was cached.
+        TuneError: a member differs, weights are made of a condition vector, or the entry's folder holds what is not
+            hnexport's; nothing was cached.
     """
     if manifest.conditions:
         raise TuneError(

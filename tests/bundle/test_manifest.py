@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 from shared import Built, built_list
+from special_files import make_pipe, make_zeros
 from strategies import json_values
 
 from hnexport.bundle import Manifest, read_manifest, write_manifest
@@ -337,7 +338,7 @@ def test_odd_json_is_refused(bundle: Path, name: str) -> None:
         read_manifest(bundle)
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)], ids=range(3))
+@pytest.mark.parametrize("make", [make_pipe, os.mkdir, make_zeros], ids=range(3))
 def test_a_manifest_that_is_no_file_is_refused_without_waiting(bundle: Path, make: Callable[..., Any]) -> None:
     (bundle / "manifest.json").unlink()
     make(bundle / "manifest.json")

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from shared import Built
+from special_files import make_pipe, make_zeros
 from thorough import only
 
 from hnexport.bundle import read_golden, read_manifest
@@ -105,7 +106,7 @@ def test_a_symlink_to_other_bytes_is_damage(built: Built, tmp_path: Path) -> Non
         check_files(folder, manifest, manifest.files)
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)], ids=range(3))
+@pytest.mark.parametrize("make", [make_pipe, os.mkdir, make_zeros], ids=range(3))
 def test_a_listed_file_that_is_no_file_is_refused_without_waiting(bundle: Path, make: Callable[[Path], object]) -> None:
     (bundle / "weights.bin").unlink()
     make(bundle / "weights.bin")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from special_files import make_pipe
 
 from hnexport.bundle.card import is_as_made, with_mark
 from hnexport.bundle.writer import bundle_contents, bundle_rules, check_target, staged_folder
@@ -102,7 +103,7 @@ def test_force_does_not_replace_a_file(tmp_path: Path) -> None:
 
 def test_a_manifest_that_is_a_pipe_does_not_hang(tmp_path: Path) -> None:
     (tmp_path / "bundle").mkdir()
-    os.mkfifo(tmp_path / "bundle" / "manifest.json")
+    make_pipe(tmp_path / "bundle" / "manifest.json")
     with pytest.raises(BundleError, match="is not a bundle"):
         check_target(tmp_path / "bundle", force=True, needed_bytes=0)
 
@@ -117,7 +118,7 @@ FOREIGN = {
     ),
     "a link": lambda folder: (folder / "latest").symlink_to("weights.bin"),
     "a dangling link": lambda folder: (folder / "latest").symlink_to("nowhere"),
-    "a pipe": lambda folder: os.mkfifo(folder / "pipe"),
+    "a pipe": lambda folder: make_pipe(folder / "pipe"),
     "a folder in place of a listed file": lambda folder: (
         (folder / "weights.bin").unlink(),
         (folder / "weights.bin").mkdir(),
@@ -261,6 +262,7 @@ def test_a_target_without_a_name_of_its_own_is_refused(
         check_target(type(tmp_path)(out), force=force, needed_bytes=0)
 
 
+@pytest.mark.skipif(not os.path.ismount("/proc"), reason="the mount point of Linux")
 def test_a_mount_point_is_refused_before_the_work() -> None:
     rules = Rules(replaces=lambda found: Contents())
     with pytest.raises(BundleError, match="/proc is a mount point, which nothing can take the place of: name a folder"):
@@ -285,6 +287,7 @@ def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path: Path, wher
         check_target(tmp_path / where, force=False, needed_bytes=0)
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="users are POSIX's")
 def test_a_parent_that_may_not_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
     """As a user without privileges, whoever runs the tests."""
     parent = tmp_path / "theirs"

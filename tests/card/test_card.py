@@ -103,6 +103,7 @@ def test_conditions_are_named_and_make_a_hypernetwork() -> None:
         ("GPL-3.0-or-later", {"license": "gpl-3.0"}),
         ("ODbL-1.0", {"license": "odbl"}),
         ("CC0-1.0", {"license": "cc0-1.0"}),
+        *((name, {"license": name.lower()}) for name in ("CC-BY-3.0", "CC-BY-NC-SA-3.0", "CDLA-Sharing-1.0")),
         ("MIT-0", {"license": "other", "license_name": "mit-0"}),
         ("1.0", {"license": "other", "license_name": "1.0"}),
         ("no", {"license": "other", "license_name": "no"}),

@@ -13,7 +13,7 @@ from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import read_manifest
 from hnexport.cli.main import COMMANDS
 
-WORK_ALONE = {"card", "deploy", "doctor", "evaluate", "golden", "inspect", "predict", "serve"}
+WORK_ALONE = {"card", "deploy", "doctor", "evaluate", "golden", "inspect", "predict", "schema", "serve"}
 pytestmark = pytest.mark.thorough  # both wheels, and an environment of its own
 FROM_INDEX = os.environ.get("HNEXPORT_INDEX") == "1"
 IMAGE = Path(__file__).parents[2] / "examples/images/cat.png"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from markdown_it import MarkdownIt
 from page_tables import PROGRAMS
 from pages.blocks import ROOT, blocks, pages
 from pages.commands import Command, commands
@@ -45,6 +46,73 @@ def test_options_and_arguments_exist(page: Path, monkeypatch: pytest.MonkeyPatch
 def as_path(kind: click.Path, value: str, *_: object) -> object:
     """Of a file that need not exist here."""
     return kind.type(value) if isinstance(kind.type, type) else value  # type: ignore[call-arg] # mypy takes it for another call
+
+
+@pytest.mark.parametrize("page", pages(), ids=name)
+def test_options_that_stand_in_sentences_exist(page: Path) -> None:
+    wrong = [f"`{code}`: {flag}" for code in inline(page) for flag in unknown_options(code)]
+    assert not wrong
+
+
+def test_a_stale_option_in_a_sentence_is_found() -> None:
+    assert unknown_options("hnexport predict BUNDLE --out FILE --json") == set()
+    assert unknown_options("hnexport predict --formats onnx") == {"--formats"}
+    assert unknown_options("hnexport gone BUNDLE") == {"gone"}
+    assert unknown_options("hnexport deploy triton --members") == set()
+    assert unknown_options("--formats") == set()
+    assert unknown_options("--never-heard-of") == {"--never-heard-of"}
+    assert unknown_options("docker run --gpus all") == set()
+
+
+def inline(page: Path) -> Iterator[str]:
+    """What stands as code inside sentences."""
+    for block in MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8")):
+        yield from (token.content for token in block.children or () if token.type == "code_inline")
+
+
+def unknown_options(code: str) -> set[str]:
+    """Options that no command has: the one that is named, or any of ours where it begins with the option."""
+    words = code.split()
+    flags = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", code))
+    if words[:1] == ["hnexport"]:
+        rest = [word for word in words[1:] if not word.startswith("-")]
+        if not rest or rest[0] in ("COMMAND", "…"):
+            return set()
+        known = options().get(" ".join(rest[:2]), options().get(rest[0]))
+        return {rest[0]} if known is None else flags - known - options()[""]
+    return flags - set().union(*options().values()) - ours() - OTHERS if code.startswith("--") else set()
+
+
+OTHERS = {
+    "--model-control-mode",  # Triton
+    "--spawn_head",  # what late-phase.md converts
+}
+
+
+@functools.cache
+def options() -> dict[str, frozenset[str]]:
+    """The options of every command; those of `hnexport` itself under the empty name."""
+    found: dict[str, frozenset[str]] = {}
+
+    def look(command: click.Command, path: str) -> None:
+        own = [spelling for parameter in command.params for spelling in (*parameter.opts, *parameter.secondary_opts)]
+        found[path] = frozenset([*own, "--help"])
+        if isinstance(command, click.Group):
+            with click.Context(command) as context:
+                for one in command.list_commands(context):
+                    child = command.get_command(context, one)
+                    assert child is not None
+                    look(child, f"{path} {one}".strip())
+
+    look(cli, "")
+    return found
+
+
+@functools.cache
+def ours() -> set[str]:
+    """The options of the programs in tools and examples."""
+    files = (path for folder in ("tools", "examples") for path in (ROOT / folder).rglob("*.py"))
+    return {flag for path in files for flag in re.findall(r"[\"'](--[a-z][\w-]*)", path.read_text(encoding="utf-8"))}
 
 
 def parse(asked: click.Command, arguments: list[str], parent: click.Context | None = None) -> None:

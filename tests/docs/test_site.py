@@ -44,12 +44,18 @@ def test_a_link_that_leads_nowhere_is_found(
     monkeypatch.setattr(checks, "ROOT", tmp_path)
     page = tmp_path / "page.md"
     page.write_text(
-        "# A `page` of 2\n\n[a](gone.md) [b](#a-page-of-2) [c](page.md#gone) ![d](gone.png) `[e](code.md)`\n"
+        "# A `page` of 2\n\n[a](gone.md) [b](#a-page-of-2) [c](page.md#gone) ![d](gone.png) `[e](code.md)`\n\n"
+        '<img src="gone.svg"> <a href="#a-page-of-2">f</a>\n\n'
+        "[g](https://github.com/hnexport/hnexport/blob/main/page.md#x) <https://github.com/hnexport/hnexport/issues>\n"
+        "[h](https://github.com/hnexport/hnexport/blob/main/gone.py) <https://hnexport.github.io/hnexport/gone.html#x>\n"
     )
     assert checks.markdown_faults([page]) == [
+        "page.md: https://github.com/hnexport/hnexport/blob/main/gone.py does not exist",
+        "page.md: https://hnexport.github.io/hnexport/gone.html#x does not exist",
         "page.md: gone.md does not exist",
         "page.md: page.md#gone has no such heading",
         "page.md: gone.png does not exist",
+        "page.md: gone.svg does not exist",
     ]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from special_files import make_pipe
 
 from hnexport.errors import RuntimeInputError
 from hnexport.images import read_labels
@@ -52,7 +53,7 @@ def test_labels_that_do_not_fit_are_refused(tmp_path: Path, content: bytes, mess
         read_labels(tmp_path / "labels.txt", 3)
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: None], ids=["named pipe", "folder", "missing"])
+@pytest.mark.parametrize("make", [make_pipe, os.mkdir, lambda path: None], ids=["named pipe", "folder", "missing"])
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path, make: Callable[..., Any]) -> None:
     make(tmp_path / "labels.txt")
     with pytest.raises(RuntimeInputError, match="labels.txt cannot be read as labels"):

@@ -1,6 +1,5 @@
 """Pictures as people have them: rotated, grey, deep, of other colours, odd files."""
 
-import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from picture_files import encoded, pixels_spec, png, read_images, tiff
 from PIL import Image
+from special_files import make_pipe, make_zeros
 
 from hnexport.errors import RuntimeInputError
 from hnexport.images import pictures
@@ -193,14 +193,10 @@ def test_a_large_file_is_refused(write: Callable[..., Path], monkeypatch: pytest
         read(path, pixels_spec())
 
 
-def fifo(path: Path) -> None:
-    os.mkfifo(path)
-
-
 NOT_FILES = {
-    "a FIFO": fifo,
+    "a FIFO": make_pipe,
     "a folder": lambda path: path.mkdir(),
-    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "a device": make_zeros,
     "Too many levels of symbolic links": lambda path: path.symlink_to(path),
     "missing": lambda path: path.symlink_to(path.parent / "gone"),
 }

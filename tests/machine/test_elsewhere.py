@@ -23,6 +23,7 @@ PACKAGE = Path(hnexport.__file__).parent
 VERIFY = ["verify", "bundle", "--batch-sizes", "1"]
 Built = tuple[str, Path, dict[str, tuple[int, str]]]
 SYSTEMS = ("linux", "win32")
+here = pytest.mark.parametrize("built", ["linux"], indirect=True)  # a process of its own pretends nothing
 
 IMPORT_ALL = """
 import importlib, os, sys, pathlib
@@ -172,10 +173,9 @@ def test_every_command_shows_its_help(built: Built) -> None:
     assert all("Usage:" in found[f"{name} --help"][1] for name in COMMAND_NAMES)
 
 
+@here
 def test_a_bundle_is_timed(built: Built) -> None:
-    system, folder, _ = built
-    if system != "linux":
-        pytest.skip("its worker is a process of its own, which pretends nothing")
+    _, folder, _ = built
     words = ["bench", "bundle", "--batch-sizes", "1", "--seconds", "0.1", "--json"]
     done = python(folder, "-m", "hnexport", *words)
     assert done.returncode == 0, done.stderr
@@ -184,10 +184,9 @@ def test_a_bundle_is_timed(built: Built) -> None:
     assert all(contender["peak_bytes"] == 0 for contender in report["contenders"])  # nothing here tells it
 
 
+@here
 def test_a_bundle_is_served(built: Built) -> None:
-    system, folder, _ = built
-    if system != "linux":
-        pytest.skip("a process of its own pretends nothing")
+    _, folder, _ = built
     process = subprocess.Popen(
         [sys.executable, "-m", "hnexport", "serve", "bundle", "--port", "0", "--drain", "0"],
         cwd=folder,

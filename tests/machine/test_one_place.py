@@ -48,6 +48,25 @@ def unlike_elsewhere(tree: ast.AST) -> list[int]:
     return lines
 
 
+def unlike_on_windows(tree: ast.AST) -> list[int]:
+    """Lines whose temporary folder cannot hold a mapped file, or that read a process in any encoding."""
+    lines = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        given = {keyword.arg for keyword in node.keywords}
+        wrong = {
+            "TemporaryDirectory": "ignore_cleanup_errors" not in given,
+            "NamedTemporaryFile": True,  # nobody else can open it there
+            "run": "text" in given and "encoding" not in given,
+            "Popen": "text" in given and "encoding" not in given,
+            "check_output": "text" in given and "encoding" not in given,
+        }
+        if wrong.get(node.func.attr, False):
+            lines.append(node.lineno)
+    return lines
+
+
 def kernel_paths(tree: ast.AST) -> list[int]:
     return [
         node.lineno
@@ -64,6 +83,10 @@ def test_text_is_written_the_same_everywhere() -> None:
     assert {name: lines for name, tree in modules().items() if (lines := unlike_elsewhere(tree))} == {}
 
 
+def test_windows_removes_temporary_folders_and_reads_what_processes_say() -> None:
+    assert {name: lines for name, tree in modules().items() if (lines := unlike_on_windows(tree))} == {}
+
+
 def test_the_kernel_is_asked_in_one_place() -> None:
     found = {name for name, tree in modules().items() if kernel_paths(tree)}
     assert {name for name in found if not name.startswith(ASKS_THE_KERNEL)} == set()
@@ -76,4 +99,8 @@ def test_planted_faults_are_found() -> None:
     assert unlike_elsewhere(ast.parse("path.write_text('x', encoding='utf-8', newline='\\n')")) == []
     assert unlike_elsewhere(ast.parse("open(path, 'w')")) == [1]
     assert unlike_elsewhere(ast.parse("path.open('wb')")) == []
+    assert unlike_on_windows(ast.parse("tempfile.TemporaryDirectory(prefix='x')")) == [1]
+    assert unlike_on_windows(ast.parse("tempfile.TemporaryDirectory(ignore_cleanup_errors=True)")) == []
+    assert unlike_on_windows(ast.parse("subprocess.run(x, text=True)")) == [1]
+    assert unlike_on_windows(ast.parse("subprocess.run(x, encoding='utf-8')")) == []
     assert kernel_paths(ast.parse("open('/proc/stat')")) == [1]

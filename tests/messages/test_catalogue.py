@@ -62,6 +62,24 @@ def f(path, names, x):
 '''
 
 
+def test_constants_stand_in_messages_as_they_are_printed(tool: ModuleType, tmp_path: Path) -> None:
+    """A reader searches for what a command printed, `it has no manifest.json`, and not for a name in the source."""
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "names.py").write_text(
+        'MANIFEST_FILE = "manifest.json"\n_MOST: int = 16 * 2**20\nMOST = _MOST\n'
+    )
+    (tmp_path / "pkg" / "bundle.py").write_text(
+        "from pkg.names import MANIFEST_FILE as FILE, MOST\n"
+        "class HnexportError(Exception): ...\n"
+        "READS = {1: 2}\n"
+        "def f(path, most):\n"
+        "    raise HnexportError(f'{path}: no {FILE!r}, or {FILE} above {MOST // 2**20} MiB, '\n"
+        "                        f'{MOST:,} bytes, {most}, {READS}')\n",
+    )
+    (message,) = tool.find(tmp_path / "pkg").messages
+    assert message.text == "PATH: no 'manifest.json', or manifest.json above 16 MiB, 16,777,216 bytes, MOST, READS"
+
+
 def test_messages_are_read_out_of_source(tool: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg" / "bundle.py").write_text(SOURCE, encoding="utf-8")

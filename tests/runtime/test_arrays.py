@@ -154,7 +154,7 @@ REFUSED = {
     "an object": (object, r"expected float32, found object \(Python objects\)"),
     "a list of None": (lambda: [None], "found None"),
     "a ragged list": (lambda: [[0.5], [0.5, 1.0]], "NumPy cannot read this list"),
-    "a list in itself": (lambda: nested(5000), "nested more deeply than the axes of any image"),
+    "a list in itself": (lambda: nested(5000), "nested more than 8 deep: give a NumPy array"),
     "an empty list": (list, "expected float32, found float64|expected shape"),
     "too large for float32": (lambda: [[[[1e300] * 3] * 2]], "expected float32, found float64"),
     "Python's integers": (lambda: [[[[1, 2, 3]] * 2]], "expected float32, found int64"),

@@ -11,7 +11,6 @@ import contextlib
 import importlib
 import json
 import os
-import resource
 import runpy
 import signal
 import socket
@@ -204,6 +203,8 @@ def _serve(connection: socket.socket) -> dict | None:
 
 
 def _become(request: dict, files: list[int]) -> None:
+    import resource  # here: test processes import this module on systems too that have none, and fork nothing
+
     os.setsid()
     for number, file in enumerate(files[:3]):
         os.dup2(file, number)

@@ -53,11 +53,12 @@ def find(package: Path) -> Found:
     classes = _classes(trees.values())
     local = {module: _helpers(tree, classes, {}) for module, tree in trees.items()}
     public = {name: helper for helpers in local.values() for name, helper in helpers.items() if name[0] != "_"}
+    constants = _constants(trees)
     messages, unreadable = set(), []
     for module, tree in trees.items():
         helpers = {**public, **_helpers(tree, classes, public)}
         for kind, call, value, named, is_own in _calls(tree, classes, helpers):
-            text = template(value, named)
+            text = template(value, {**constants[module], **named})
             if text is not None and text.strip():
                 messages.add(Message(kind=kind, module=module, text=" ".join(text.split())))
             elif not is_own:
@@ -151,6 +152,28 @@ def _scopes(tree: ast.Module) -> Iterator[tuple[ast.AST, list[ast.AST]]]:
                 inside.append(node)
                 stack.extend(ast.iter_child_nodes(node))
         yield scope, inside
+
+
+def _constants(trees: Mapping[str, ast.Module]) -> dict[str, dict[str, ast.expr]]:
+    """By module, its own constants and those that it imports from others, under the names that it has for them."""
+    own: dict[str, dict[str, ast.expr]] = {module: {} for module in trees}
+    for module, tree in trees.items():
+        for node in tree.body:
+            target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+            value = getattr(node, "value", None)
+            if isinstance(target, ast.Name) and target.id.lstrip("_").isupper() and isinstance(value, ast.expr):
+                own[module][target.id] = own[module].get(value.id, value) if isinstance(value, ast.Name) else value
+    return {
+        module: own[module]
+        | {
+            name.asname or name.name: own[node.module][name.name]
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module in own
+            for name in node.names
+            if name.name in own[node.module]
+        }
+        for module, tree in trees.items()
+    }
 
 
 def _texts(nodes: Iterable[ast.AST]) -> dict[str, ast.expr]:

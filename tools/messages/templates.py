@@ -1,13 +1,23 @@
 """A message as it stands in the source, with capital letters where something is put in."""
 
 import ast
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 __all__ = ["template"]
 
 _VOWELS = re.compile(r"[^A-Za-z0-9]+")
 _PLAIN = {"shown", "str", "repr", "sorted", "list", "len", "tuple", "shorten", "type", "min", "max", "next", "iter"}
+_COMPUTED: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Pow: operator.pow,
+    ast.LShift: operator.lshift,
+}
 Named = Mapping[str, ast.expr]
 
 
@@ -15,7 +25,7 @@ def template(value: ast.expr, named: Named, depth: int = 0) -> str | None:
     """The text of a message, None where the source does not say it.
 
     Args:
-        named: local names that are given a text once.
+        named: local names that are given a text once, and constants of modules.
     """
     if isinstance(value, ast.Constant):
         return value.value if isinstance(value.value, str) else None
@@ -46,8 +56,26 @@ def _part(part: ast.expr, named: Named, depth: int) -> str:
         return str(part.value)
     if isinstance(part, ast.FormattedValue):
         found = template(part.value, named, depth)
+        number = _number(part.value, named) if found is None and not isinstance(part.value, ast.Constant) else None
+        if number is not None:
+            shown = template(part.format_spec, named) if part.format_spec else ""
+            return format(number, shown or "")
+        if found is not None and part.conversion == ord("r") and isinstance(part.value, ast.Name):
+            return repr(found)
         return found if found is not None else _word(part.value)
     return "…"
+
+
+def _number(value: ast.expr, named: Named, depth: int = 0) -> float | None:
+    """What an expression of constants is, None where something else is in it."""
+    if isinstance(value, ast.Constant) and type(value.value) in (int, float):
+        return value.value
+    if isinstance(value, ast.Name) and value.id.isupper() and value.id in named and depth < 3:
+        return _number(named[value.id], named, depth + 1)
+    if isinstance(value, ast.BinOp) and type(value.op) in _COMPUTED:
+        left, right = _number(value.left, named, depth), _number(value.right, named, depth)
+        return None if left is None or right is None else _COMPUTED[type(value.op)](left, right)
+    return None
 
 
 def _word(value: ast.expr) -> str:

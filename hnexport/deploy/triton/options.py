@@ -43,7 +43,7 @@ class TritonOptions:
         latest: so many of the latest versions are served.
         max_batch: how many samples Triton puts into one call of a model that takes batches.
         queue_delay_us: how long it waits for them, in microseconds.
-        device: where instances compute; by itself Triton takes a GPU where there is one, for the Python model the CPU.
+        device: where instances compute; AUTO takes a GPU where there is one, and the CPU for the Python model.
         instances: of each model, on each device; each has the weights once more.
         threads: compute threads of an instance on the CPU; None takes every core.
         labels: a file with the names of the classes, one a line; None takes the bundle's.

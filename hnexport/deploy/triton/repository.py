@@ -60,8 +60,8 @@ def deploy_triton(
 ) -> TritonRepository:
     """Write a model repository for Triton, or add a version to the models of one that is there.
 
-    Every file is a copy: the repository needs the bundle no more. What is there is never changed; a new repository
-    appears as a whole, a new version too.
+    Every file is a copy: the repository does not need the bundle afterwards. What is there is never changed; a new
+    repository appears as a whole, a new version too.
 
     Args:
         target: the repository.

@@ -21,7 +21,7 @@ def check_module(where: str, module: object) -> nn.Module:
         SpecError: it is no module or a wrapper around one, is in training mode, or holds tensors without elements.
     """
     if not isinstance(module, nn.Module):
-        raise SpecError(f"{where} is of type {type(module).__name__}, no torch.nn.Module: give a list of modules")
+        raise SpecError(f"{where} is of type {type(module).__name__}, no torch.nn.Module: give the network itself")
     if isinstance(module, DataParallel | DistributedDataParallel):
         raise SpecError(f"{where} is wrapped in {type(module).__name__}: give what is in it, `net.module`")
     for name, part in module.named_modules():

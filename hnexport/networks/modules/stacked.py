@@ -23,7 +23,7 @@ class Stacked(nn.Module):
         """Take `tensors` as they are, without a copy.
 
         Args:
-            stored: each of one slot, as `hnexport.networks.modules.family.stored_as` says.
+            stored: each of one slot, as `hnexport.spec.stored_as` says.
             tensors: by their stored names.
 
         Raises:

@@ -99,7 +99,7 @@ class Pipeline(Halves):
         Raises:
             CheckpointError: numbers are not finite: training diverged.
         """
-        from hnexport.networks.wide_resnet.checkpoints import Checkpoint  # whose recalibration is made with pipelines
+        from hnexport.networks.wide_resnet.checkpoints import Checkpoint  # with readers that nothing else here needs
 
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in self.tensors().items()}
         return Checkpoint(spec=self.spec, tensors=tensors, origin=origin)

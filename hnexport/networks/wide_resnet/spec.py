@@ -1,8 +1,8 @@
 """What to build: frozen, self-validating specifications of a Wide ResNet, its recipe and its pipeline.
 
 A specification is plain data (standard library only): it travels in checkpoints and manifests as JSON. Everything
-else is derived from it by pure functions: the main network's slots (`networks.slots`), the chunks (`hypernet.chunking`)
-and the tensors that are stored (`hypernet.storage`).
+else is derived from it by pure functions of this package: the main network's slots (`slots`), the chunks (`chunking`)
+and the tensors that are stored (`storage`).
 """
 
 import math
