@@ -68,7 +68,7 @@ def _part(part: ast.expr, named: Named, depth: int) -> str:
 
 def _number(value: ast.expr, named: Named, depth: int = 0) -> float | None:
     """What an expression of constants is, None where something else is in it."""
-    if isinstance(value, ast.Constant) and type(value.value) in (int, float):
+    if isinstance(value, ast.Constant) and isinstance(value.value, int | float) and not isinstance(value.value, bool):
         return value.value
     if isinstance(value, ast.Name) and value.id.isupper() and value.id in named and depth < 3:
         return _number(named[value.id], named, depth + 1)
