@@ -208,9 +208,6 @@ def test_a_planted_fault_is_found(
         assert place in first.place
 
 
-IN_PROGRAMS = [fault for fault in RECIPE_FAULTS if fault.kind == "tabular"]
-
-
 @pytest.mark.each_once
 @pytest.mark.parametrize("artifact", WRITERS)
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def test_one_element_of_a_basis_that_is_a_percent_off_is_caught_and_placed(
         for tensor in onnx.load(bundle / "model.onnx", load_external_data=False).graph.initializer
         if tensor.name == "hypernet.group3.basis"
     ]
-    place = ExternalDataInfo(tensor)
+    place: Any = ExternalDataInfo(tensor)
     values = np.memmap(bundle / place.location, "<f2", "r+", place.offset, (place.length // 2,))
     element = int(np.abs(values).argmax())
     values[element] = np.float16(values[element] * np.float16(1.01))

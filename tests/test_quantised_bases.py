@@ -5,6 +5,7 @@ import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -168,7 +169,7 @@ def test_one_integer_that_is_another_is_caught_and_placed(
         for tensor in onnx.load(bundle / "model.onnx", load_external_data=False).graph.initializer
         if tensor.name == "hypernet.group3.basis"
     ]
-    place = ExternalDataInfo(tensor)
+    place: Any = ExternalDataInfo(tensor)
     values = np.memmap(bundle / place.location, np.uint8, "r+", place.offset, (place.length,))
     values[7] ^= 4
     values.flush()

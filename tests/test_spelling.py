@@ -44,7 +44,7 @@ def test_a_command_that_fails_leaves_pythons_words(tmp_path: Path) -> None:
         with in_command():
             raise BundleError("full")
 
-    with pytest.raises(BundleError):
+    with pytest.raises(BundleError, match="full"):
         fail()
     assert spelled("trust=True", "--trust") == "trust=True"
 

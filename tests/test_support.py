@@ -29,7 +29,7 @@ COMMANDS = [("--version",), ("inspect", BUNDLE), ("inspect", "/nowhere"), ("bake
 @pytest.mark.parametrize(
     "arguments",
     first(2, map(pytest.param, COMMANDS)),
-    ids=lambda arguments: arguments[0],
+    ids=lambda arguments: " ".join(Path(word).name for word in map(str, arguments)),
 )
 def test_a_forked_command_is_what_a_fresh_interpreter_gives(
     zygote: Zygote, tmp_path: Path, arguments: tuple[Any, ...]

@@ -135,24 +135,28 @@ def test_of_a_float32_image_nobody_spoke_of_the_normalisation_is_assumed() -> No
     assert assumptions(Usage(), None) == ()
 
 
-BAD = {
-    "words": lambda: Usage(assumed=("Image Size",)),
-    "a word twice": lambda: Usage(assumed=("a", "a")),
-    "many words": lambda: Usage(assumed=tuple("a" * n for n in range(1, 34))),
-    "two lines": lambda: Usage(class_names={"logits": ("a\nb", "c")}),
-    "no letters": lambda: Usage(class_names={"logits": ("", "c")}),
-    "licence": lambda: Usage(license="all rights: mine"),
-    "no numbers": lambda: Normalisation(mean=()),
-    "nan": lambda: Normalisation(mean=(math.nan,)),
-    "std of zero": lambda: Normalisation(std=(0.0,)),
-    "std that float32 has not": lambda: Normalisation(std=(1e-45,)),
-    "mean that float32 has not": lambda: Normalisation(mean=(1e300,)),
-    "text for numbers": lambda: Normalisation(mean=("0.5",)),
-    "a pair for a normalisation": lambda: Usage(normalisation=(0.5, 0.5)),
-    "names that are numbers": lambda: Usage(class_names={"logits": (0, 1)}),
-    "names without an output": lambda: Usage(class_names=[("logits", ("a", "b"))]),
-    "a licence that is no text": lambda: Usage(license=1),
-    "the direction of writing": lambda: Usage(class_names={"logits": ("\u202ecat", "dog")}),
+NUMBERS: Any = {"logits": (0, 1)}
+BAD: dict[str, tuple[Callable[[], Any], str]] = {
+    "words": (lambda: Usage(assumed=("Image Size",)), r"at most 32 different words, found \['Image Size'\]"),
+    "a word twice": (lambda: Usage(assumed=("a", "a")), r"found \['a', 'a'\]"),
+    "many words": (lambda: Usage(assumed=tuple("a" * n for n in range(1, 34))), r"at most 32 different words"),
+    "two lines": (lambda: Usage(class_names={"logits": ("a\nb", "c")}), r"'\\n' in it shows nothing"),
+    "no letters": (lambda: Usage(class_names={"logits": ("", "c")}), r"expected 1 to 200 letters"),
+    "licence": (lambda: Usage(license="all rights: mine"), r"no SPDX identifier"),
+    "no numbers": (lambda: Normalisation(mean=()), r"mean and std need 1 number"),
+    "nan": (lambda: Normalisation(mean=(math.nan,)), r"must be finite"),
+    "std of zero": (lambda: Normalisation(std=(0.0,)), r"std positive"),
+    "std that float32 has not": (lambda: Normalisation(std=(1e-45,)), r"as float32 needs it"),
+    "mean that float32 has not": (lambda: Normalisation(mean=(1e300,)), r"as float32 needs it"),
+    "text for numbers": (lambda: Normalisation(mean=("0.5",)), r"mean and std are numbers"),
+    "a pair for a normalisation": (lambda: Usage(normalisation=(0.5, 0.5)), r"is no Normalisation"),
+    "names that are numbers": (lambda: Usage(class_names=NUMBERS), r"0 is no name of a class: it is no text"),
+    "names without an output": (lambda: Usage(class_names=[("logits", ("a", "b"))]), r"class_names are by output"),
+    "a licence that is no text": (lambda: Usage(license=1), r"1 is no SPDX identifier"),
+    "the direction of writing": (
+        lambda: Usage(class_names={"logits": ("\u202ecat", "dog")}),
+        r"'.u202e' in it shows nothing",
+    ),
 }
 
 
@@ -167,9 +171,9 @@ def test_names_are_those_of_any_language_and_one_that_hides_something_is_refused
         Usage(class_names={"logits": ("cat ",)})
 
 
-@pytest.mark.parametrize("make", BAD.values(), ids=BAD.keys())
-def test_what_cannot_be_is_refused(make: Callable[[], Any]) -> None:
-    with pytest.raises(SpecError):
+@pytest.mark.parametrize(("make", "said"), BAD.values(), ids=BAD.keys())
+def test_what_cannot_be_is_refused(make: Callable[[], Any], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
         make()
 
 

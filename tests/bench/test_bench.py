@@ -131,7 +131,7 @@ def test_samples_that_are_given_are_what_is_run(built: Built, tmp_path: Path) ->
 
 
 def test_a_batch_that_a_contender_cannot_run_is_said() -> None:
-    worker = object.__new__(_Worker)
+    worker: Any = object.__new__(_Worker)
     worker.name, worker.ask = "plain", lambda question: {"error": "out of memory"}
     with pytest.raises(BenchError, match="plain cannot run a batch of 32: out of memory; leave that batch size"):
         worker.time(32)

@@ -51,7 +51,8 @@ def test_buffers_that_change_afterwards_change_nothing(files: dict[str, bytes], 
     for buffer in buffers.values():
         buffer[:] = bytes(len(buffer))
     np.testing.assert_array_equal(ensemble.predict(images, members="all"), before)
-    load_bundle({**files, "hypernet.onnx": memoryview(spread)[::2]}, provider="cpu", strategy="materialised")
+    with_gaps: dict[str, Any] = {**files, "hypernet.onnx": memoryview(spread)[::2]}
+    load_bundle(with_gaps, provider="cpu", strategy="materialised")
 
 
 def test_nothing_is_written(
@@ -76,8 +77,9 @@ def test_a_zip_archive_is_a_mapping_in_one_line(built: Built, images: np.ndarray
 def test_a_changed_byte_is_refused_by_name(files: dict[str, bytes], name: str) -> None:
     data = bytearray(files[name])
     data[len(data) // 2] ^= 1
+    changed: dict[str, Any] = {**files, name: data}
     with pytest.raises(BundleError, match=f"{name} is damaged: its SHA-256 is not the manifest's"):
-        load_bundle({**files, name: data}, provider="cpu", strategy="generated")
+        load_bundle(changed, provider="cpu", strategy="generated")
 
 
 def test_a_file_that_is_cut_off_or_missing_is_refused_by_name(files: dict[str, bytes]) -> None:

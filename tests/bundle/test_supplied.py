@@ -37,6 +37,7 @@ def test_bundles_of_every_version_are_supplied_in_the_order_that_their_manifests
     ],
 )
 def test_another_list_of_supplied_tensors_is_refused(built: Built, change: Callable[[Any], Any], message: str) -> None:
+    assert built.manifest.onnx is not None
     onnx = dataclasses.replace(built.manifest.onnx, supplied=tuple(change(built.manifest.onnx.supplied)))
     with pytest.raises(BundleError, match=rf"network\.onnx: .*{message}"):
         check_supplied(built.path, dataclasses.replace(built.manifest, onnx=onnx))

@@ -242,7 +242,10 @@ def test_a_target_that_is_a_link_is_refused_with_what_it_points_to(tmp_path: Pat
     (tmp_path / "bundle").symlink_to(points_to)
     with pytest.raises(BundleError, match=f"is a symbolic link to {points_to}: give what it points to as target"):
         check_target(tmp_path / "bundle", force=force, needed_bytes=0)
-    with pytest.raises(BundleError), staged_folder(tmp_path / "bundle", bundle_rules(force=force)):
+    with (
+        pytest.raises(BundleError, match="bundle (exists, a|is a) symbolic link"),
+        staged_folder(tmp_path / "bundle", bundle_rules(force=force)),
+    ):
         pass
     assert names(tmp_path) == ["bundle", "real"]
     assert (tmp_path / "real" / "weights.bin").read_text() == "old"

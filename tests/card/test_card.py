@@ -38,6 +38,7 @@ MEASURED = Measured(
 def metadata(card: str) -> Any:
     """The metadata, as PyYAML reads it; hubs read it likewise."""
     head = re.match(r"---\n(.*?)\n---\n\n# ", card, re.DOTALL)
+    assert head
     return yaml.safe_load(head[1])
 
 

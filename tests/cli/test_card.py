@@ -25,7 +25,9 @@ def run(*arguments: Path | str) -> Result:
 
 
 def metadata(path: Path) -> Any:
-    return yaml.safe_load(re.match(r"---\n(.*?)\n---\n", path.read_text(encoding="utf-8"), re.DOTALL)[1])
+    head = re.match(r"---\n(.*?)\n---\n", path.read_text(encoding="utf-8"), re.DOTALL)
+    assert head
+    return yaml.safe_load(head[1])
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def test_what_a_bundle_is_called_cannot_steer_the_terminal(shell: Shell, bundle:
             ],
         ),
     ),
-    ids=lambda arguments: arguments[0].strip("\x1b"),
+    ids=ascii,
 )
 def test_what_was_typed_comes_back_clean(shell: Shell, arguments: list[str]) -> None:
     done = shell(arguments)

@@ -79,12 +79,13 @@ def test_sizes_are_those_of_the_files(runtime: Path, bundle: Path, tmp_path: Pat
 
 def test_no_file_of_the_site_names_another_place(deployed: Callable[..., Any], bundle: Path, tmp_path: Path) -> None:
     deployed(bundle)
-    for path in (tmp_path / "site").rglob("*"):
-        if path.suffix in (".html", ".css", ".js", ".json"):
-            text = path.read_text().replace("http://www.w3.org/2000/svg", "")
-            assert "//cdn" not in text
-            assert "http://" not in text
-            assert "https://" not in text
+    texts = [path for path in (tmp_path / "site").rglob("*") if path.suffix in (".html", ".css", ".js", ".json")]
+    assert {"index.html", "manifest.json"} <= {path.name for path in texts}
+    for path in texts:
+        text = path.read_text().replace("http://www.w3.org/2000/svg", "")
+        assert "//cdn" not in text
+        assert "http://" not in text
+        assert "https://" not in text
 
 
 def test_the_page_is_told_how_to_call_the_network(deployed: Callable[..., Any], bundle: Path) -> None:

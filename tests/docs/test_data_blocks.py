@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import yaml
+import pytest
 from pages.blocks import Block
 from typed_pages import all_blocks
 
@@ -18,13 +18,18 @@ from hnexport.spec import HypernetSpec
 from hnexport.spec.usage import Usage
 
 
+def place(block: Block) -> str:
+    return block.place
+
+
 def value(block: Block) -> Any:
     """What a block says; one that begins with a key is a part of an object."""
     return json.loads(block.code if block.code.lstrip().startswith(("{", "[")) else f"{{{block.code}}}")
 
 
-def test_json_can_be_read() -> None:
-    assert all(value(block) for block in all_blocks("json"))
+@pytest.mark.parametrize("block", all_blocks("json"), ids=place)
+def test_json_can_be_read(block: Block) -> None:
+    assert value(block)
 
 
 def test_the_json_in_the_format_guide_is_what_a_checkpoint_says() -> None:
@@ -41,19 +46,18 @@ def test_a_manifest_may_say_the_usage_that_pages_show() -> None:
     assert all(from_json(Usage, part["usage"]).normalisation for part in shown)
 
 
-def test_toml_is_a_recipe() -> None:
-    assert all(from_json(ModuleRecipe, tomllib.loads(block.code)).rules for block in all_blocks("toml"))
-
-
-def test_yaml_can_be_read() -> None:
-    assert all(list(yaml.safe_load_all(block.code)) for block in all_blocks("yaml"))
+@pytest.mark.parametrize("block", all_blocks("toml"), ids=place)
+def test_toml_is_a_recipe(block: Block) -> None:
+    assert from_json(ModuleRecipe, tomllib.loads(block.code)).rules
 
 
 def test_node_can_parse_scripts(tmp_path: Path) -> None:
     node = shutil.which("node")
     if node is None:  # `make runtimes-test` brings one
         return
-    for block in all_blocks("js"):
+    found = all_blocks("js")
+    assert found
+    for block in found:
         script = tmp_path / ("script.cjs" if "require(" in block.code else "script.mjs")
         script.write_text(block.code)
         checked = subprocess.run([node, "--check", script], capture_output=True, text=True, check=False)

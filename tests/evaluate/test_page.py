@@ -102,10 +102,15 @@ def test_names_of_files_hide_nothing_on_the_page(found: Evaluation) -> None:
 
 
 def test_labels_of_an_axis_leave_room_for_its_name(found: Evaluation) -> None:
-    for plot in re.findall(r"<svg.*?</svg>", evaluation_page(found), re.DOTALL):
+    plots = re.findall(r"<svg.*?</svg>", evaluation_page(found), re.DOTALL)
+    assert plots
+    for plot in plots:
         ends = re.findall(r'<text x="([-\d.]+)" y="[-\d.]+" text-anchor="end">([^<]+)<', plot)
-        name = float(re.search(r"translate\(([-\d.]+) [-\d.]+\) rotate", plot)[1])
-        left = float(re.search(r'viewBox="([-\d.]+)', plot)[1])
+        name, left = (
+            float(place[1])
+            for pattern in (r"translate\(([-\d.]+) [-\d.]+\) rotate", r'viewBox="([-\d.]+)')
+            if (place := re.search(pattern, plot))
+        )
         assert left + 12 <= name <= min(float(x) - 7 * len("00.00%") for x, _ in ends) - 2
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,13 +39,14 @@ def tuned(digits: Built, tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def timing(ratio: float, batch_size: int) -> Timing:
-    given = {field.name: None for field in dataclasses.fields(Timing)}
+    given: dict[str, Any] = {field.name: None for field in dataclasses.fields(Timing)}
     given |= {"batch_size": batch_size, "median_ms": 1.0, "p95_ms": 1.0, "rounds": 5}
     return Timing(**given | {"ratio": ratio, "ratio_quartiles": (ratio, ratio), "plain_runs": ratio})
 
 
 def contender(name: str, ratios: tuple[float, float, float]) -> ContenderResult:
-    given = {field.name: 0 for field in dataclasses.fields(ContenderResult)} | {"name": name, "runtime": ""}
+    given: dict[str, Any] = {field.name: 0 for field in dataclasses.fields(ContenderResult)}
+    given |= {"name": name, "runtime": ""}
     return ContenderResult(**given | {"timings": tuple(map(timing, ratios, (1, 8, 32)))})
 
 
@@ -52,7 +54,7 @@ def contender(name: str, ratios: tuple[float, float, float]) -> ContenderResult:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A benchmark in which a member costs 1.0 in float32 and 0.25 in int8."""
     ratios = {"plain": (1, 1, 1), "materialised": (1.0, 1.0, 2.0), "int8": (0.5, 0.25, 0.2)}
-    given = {field.name: None for field in dataclasses.fields(BenchReport)}
+    given: dict[str, Any] = {field.name: None for field in dataclasses.fields(BenchReport)}
     given |= {"bundle": "digits-3", "members": 3, "provider": "cpu", "precision": "float32", "threads": 1}
     given |= {"batch_sizes": (1, 8, 32), "not_run": {}, "environment": {}, "until": "exact"}
     made = BenchReport(**given | {"contenders": tuple(contender(name, own) for name, own in ratios.items())})

@@ -30,7 +30,7 @@ from hnexport.spec import Activation, BasisDtype, Chunking, HypernetSpec, Source
 CPU = ["CPUExecutionProvider"]
 ALL_GENERATED = Recipe(convolution=Source.GENERATED, norm=Source.GENERATED, output=Source.GENERATED)
 
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "hypernet": {},
     "batch-ensemble": {"recipe": RECIPES["batch-ensemble"]},
     "all generated": {"recipe": ALL_GENERATED},

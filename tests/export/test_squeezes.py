@@ -17,7 +17,7 @@ from hnexport.names import MODEL_FILE
 
 
 class Squeezed(nn.Module):
-    def __init__(self, *axes: object) -> None:
+    def __init__(self, *axes: Any) -> None:
         super().__init__()
         self.axes, self.scale = axes, nn.Parameter(torch.rand(3))
 

@@ -98,6 +98,7 @@ def naive_chunk(held: dict[str, Tensor], hypernet: str, member: int, chunk: int)
 @pytest.mark.parametrize("dtype", BasisDtype)
 @pytest.mark.parametrize("member", range(3))
 def test_every_slot_is_what_the_plan_says(member: int, dtype: BasisDtype) -> None:
+    assert SPEC.hypernet is not None
     hypernet = dataclasses.replace(SPEC.hypernet, basis_dtype=dtype)
     spec = dataclasses.replace(SPEC, hypernet=hypernet)
     held = tensors(spec)

@@ -136,6 +136,10 @@ def test_integers_and_scales_by_output_channel_make_the_basis_by_output_channel(
         lambda integers, scales: (dataclasses.replace(integers, shape=(4, 480)), scales),
         lambda integers, scales: (integers, dataclasses.replace(scales, hypernet="other")),
     ],
+    ids=[
+        *("no scales", "no integers", "dtype", "scales too long", "scales too short", "no groups"),
+        *("integers too short", "another hypernetwork"),
+    ],
 )
 @pytest.mark.parametrize("dtype", BITS)
 def test_integers_and_scales_that_do_not_fit_each_other_are_refused(

@@ -60,7 +60,9 @@ def test_a_single_picture_is_frame_0(tmp_path: Path, kind: str) -> None:
         read_images([tmp_path / "a.bin"], pixels_spec(), frame=1)
 
 
-@pytest.mark.parametrize("frame", [-1, 10_000, 10**5000, 1.0, True, "0"], ids=lambda frame: str(type(frame)))
+@pytest.mark.parametrize(
+    "frame", [-1, 10_000, 10**5000, 1.0, True, "0"], ids=lambda frame: "long" if frame == 10**5000 else repr(frame)
+)
 def test_a_frame_is_a_whole_number(tmp_path: Path, frame: Any) -> None:
     with pytest.raises(RuntimeInputError, match="frame must be "):
         read_images([tmp_path / "missing.png"], pixels_spec(), frame=frame)

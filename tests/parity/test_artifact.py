@@ -147,7 +147,7 @@ def test_what_a_sample_is_said_to_cost_decides_about_the_largest_batch_and_not_t
 
 def test_swapped_members_are_found() -> None:
     ensemble, golden = known(encoder)
-    runner = EagerRunner(ensemble)
+    runner: Any = EagerRunner(ensemble)
     inner = runner.run
     runner.run = lambda cond_id, inputs: inner({0: 1, 1: 0}.get(cond_id, cond_id), inputs)
     plan = Plan(members=3, batch_sizes=(1, 3), tolerance=TOLERANCES[Precision.FLOAT32])

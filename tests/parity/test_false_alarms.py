@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ class Scaled(nn.Module):
         for parameter in self.parameters():
             parameter.data *= scale
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor) -> Any:
         return self.outer(torch.relu(self.inner(features)))
 
 

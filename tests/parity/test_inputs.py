@@ -20,7 +20,8 @@ KINDS = (*PROBE_KINDS, "extreme")
 
 def images_of(spec: PipelineSpec, seed: int = 0) -> tuple[NDArray[np.generic], tuple[str, ...]]:
     signature = wide_resnet_ensemble(spec, initialise(spec, 0), "a test").signature
-    example = np.zeros((2, *signature.inputs[0].row), dtype=signature.inputs[0].dtype)
+    row: tuple[Any, ...] = signature.inputs[0].row
+    example = np.zeros((2, *row), dtype=signature.inputs[0].dtype)
     probes = probe_inputs(signature, {"image": example}, seed)
     return probes.inputs["image"], probes.kinds
 

@@ -20,7 +20,6 @@ from hnexport.parity.locate import locate
 
 FAULTS = (*ONNX_FAULTS, *TORCH_FAULTS)
 READABLE = [fault for fault in FAULTS if not fault.unreadable]
-EACH_ONCE = [*{(fault.artifact, fault.stage, fault.kind): fault for fault in reversed(READABLE)}.values()]
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ def test_a_sample_that_the_network_cannot_take_is_left_out() -> None:
 
 def test_an_integer_that_float32_may_choose_otherwise_is_not_accused() -> None:
     class Near(Linear):
-        def forward(self, x: Tensor) -> tuple[Any, Any]:
+        def forward(self, x: Tensor) -> Any:
             value = self.layer(x)
             return value, (value[:, 0] * 3 - value[:, 0] - value[:, 0] > value[:, 0]).long()
 

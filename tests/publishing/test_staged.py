@@ -134,14 +134,21 @@ def test_what_the_rules_allow_is_replaced(tmp_path: Path, kind: str, moves: Plai
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("appear", ["a full folder", "a file", "a dangling link"])
+@pytest.mark.parametrize(
+    ("appear", "said"),
+    [
+        ("a full folder", "target holds thesis"),
+        ("a file", "target holds precious"),
+        ("a dangling link", "target is a symbolic link"),
+    ],
+)
 def test_what_the_rules_do_not_allow_stays(
-    tmp_path: Path, kind: str, appear: str, moves: PlainMoves | SystemMoves
+    tmp_path: Path, kind: str, appear: str, said: str, moves: PlainMoves | SystemMoves
 ) -> None:
     target = tmp_path / "target"
     APPEARANCES[appear](target)
     before = target.lstat().st_ino
-    with pytest.raises(BundleError):
+    with pytest.raises(BundleError, match=said):
         publish(kind, target, REPLACE, moves)
     assert target.lstat().st_ino == before
     assert names(tmp_path) == ["target"]
@@ -206,7 +213,7 @@ def test_a_file_that_takes_the_targets_place_at_the_last_moment_stays(
         target.rename(tmp_path / "aside")
         target.write_text("precious")
 
-    with pytest.raises(BundleError):
+    with pytest.raises(BundleError, match="target changed while it was being replaced"):
         publish("folder", target, REPLACE, Hooked(moves, target, swap))
     assert target.read_text() == "precious"
     assert names(tmp_path) == ["aside", "target"]

@@ -82,5 +82,7 @@ def test_without_labels_agreement_is_judged_and_accuracy_is_refused(
     found = JudgedOn(place=tmp_path / "images.npy")(*pair)
     assert (found.accuracy, found.accuracy_before) == (None, None)
     assert found.agreement == JudgedOn(place=data)(*pair).agreement
-    with pytest.raises(RuntimeInputError):
+    with pytest.raises(
+        RuntimeInputError, match=r"images\.npy is no data: expected a folder with a folder for each class"
+    ):
         JudgedOn(place=tmp_path / "images.npy", budget=Budget(accuracy_drop=0.1))(*pair)

@@ -117,8 +117,8 @@ def test_a_mapped_file_is_taken_without_a_copy(tmp_path: Path) -> None:
     assert np.shares_memory(check_input(mapped, FLOATS), mapped)
 
 
-def nested(depth: int) -> list[float]:
-    found = [0.5]
+def nested(depth: int) -> list[Any]:
+    found: list[Any] = [0.5]
     for _ in range(depth):
         found = [found]
     return found

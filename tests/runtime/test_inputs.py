@@ -1,5 +1,7 @@
 """Images: which casts are made, and what is said where none is."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -67,7 +69,8 @@ def test_images_that_the_graph_does_not_take_are_refused(
 def test_the_transpose_that_an_error_suggests_is_right() -> None:
     for signature, axes in ((NCHW, (0, 3, 1, 2)), (NHWC, (0, 2, 3, 1))):
         other = NHWC if signature is NCHW else NCHW
-        images = np.zeros((2, *other.shape[1:]), signature.dtype)
+        sizes: tuple[Any, ...] = other.shape[1:]
+        images = np.zeros((2, *sizes), signature.dtype)
         assert check_input(images.transpose(axes), signature).shape[1:] == signature.shape[1:]
 
 

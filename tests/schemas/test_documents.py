@@ -239,7 +239,7 @@ def test_schema_and_reader_agree_on_checkpoints(make_spec: Any, make_tensors: An
     for changed in ({"format": "x"}, {"version": "2"}, {"spec": None}, {"format": None}):
         told = {key: value for key, value in {**metadata, **changed}.items() if value is not None}
         assert not fits_checkpoint(told)
-        with pytest.raises(CheckpointError):
+        with pytest.raises(CheckpointError, match="metadata '(format|spec)'|reads version 1 of the format, found '2'"):
             read_metadata(told)
     assert wrong == []
 

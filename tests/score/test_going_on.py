@@ -176,5 +176,6 @@ def test_a_folder_of_somebody_is_not_taken_for_parts(
 
 def test_another_version_of_hnexport_goes_on(stopped: Path, scored: ScoreBundle, forms: dict[str, Path]) -> None:
     plan = parts_module.parsed((stopped.with_name("out.parquet.parts") / "plan.json").read_bytes())  # type: ignore[attr-defined] # what a test or a tool reaches for there
+    assert plan is not None
     assert difference(plan, dataclasses.replace(plan, version="9.9")) == ""
     assert difference(plan, dataclasses.replace(plan, digest="sha256:" + "0" * 64)).startswith("digest")

@@ -115,7 +115,7 @@ def test_the_file_says_what_it_was_made_of(whole: bytes, bundle: Path, tmp_path:
 def test_a_network_of_several_inputs_and_outputs_is_scored_from_columns(tmp_path: Path) -> None:
     built = built_list("transformer")
     random = np.random.default_rng(0)
-    inputs = {
+    inputs: dict[str, NDArray[Any]] = {
         "tokens": random.integers(0, 50, (9, 12)),
         "weighting": random.standard_normal((9, 12)).astype(np.float32),
     }

@@ -38,6 +38,9 @@ class Cnn(nn.Module):
 class Transformer(nn.Module):
     """Two inputs, of which one is int64, two outputs, a tied embedding, buffers in and outside the state dict."""
 
+    scale: Tensor
+    order: Tensor
+
     def __init__(self, vocabulary: int = 50, width: int = 32, length: int = 12) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from module_ensembles import ENSEMBLES, Basic, Cnn, Reader, Transformer
@@ -100,7 +101,7 @@ def _swap_gates(module: nn.Module) -> None:
     module.below.weight_hh_l0.data = torch.cat([update, reset, new])
 
 
-def _replace_activation(module: nn.Module) -> None:
+def _replace_activation(module: Any) -> None:
     layer = module.encoder.layers[0]
     layer.activation, layer.activation_relu_or_gelu = F.gelu, 2  # what eager PyTorch's fast path goes by
 

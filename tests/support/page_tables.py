@@ -127,6 +127,5 @@ LANGUAGES = {
     "text": "what a block prints, or is no code",
     "toml": "parsed, and read as what it shows",
     "ts": "tests/web/test_usage.py compiles those of examples/web/README.md",
-    "yaml": "parsed",
 }
 """Languages that blocks may have, and what a test does with them."""

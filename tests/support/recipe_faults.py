@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from module_recipes import RECIPES
@@ -51,7 +52,7 @@ def _exchanged(one: str, other: str) -> Callable[[Ensemble], Ensemble]:
     """Each of two slots gets the other's pieces."""
 
     def change(ensemble: Ensemble) -> Ensemble:
-        spec = ensemble.generator.spec
+        spec: Any = ensemble.generator.spec
         assembly = dict(spec.plan.assembly)
         assembly[one], assembly[other] = assembly[other], assembly[one]
         plan = dataclasses.replace(spec.plan, assembly=MappingProxyType(assembly))

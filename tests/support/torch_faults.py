@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from bundles import rewrite_checksums, small_spec, trained_tensors
@@ -23,7 +24,7 @@ def _nodes(graph: Graph, target: object) -> list[Node]:
     return [node for node in graph.nodes if node.target is target]
 
 
-def _insert(graph: Graph, before: Node, target: object, *args: object) -> Node:
+def _insert(graph: Graph, before: Node, target: Any, *args: Any) -> Node:
     with graph.inserting_before(before):
         node = graph.call_function(target, args)
     example = next(item.meta["val"] for item in graph.nodes if item.name == "cond_id")
@@ -32,7 +33,7 @@ def _insert(graph: Graph, before: Node, target: object, *args: object) -> Node:
     return node
 
 
-def _replace_arg(node: Node, index: int, value: object) -> None:
+def _replace_arg(node: Node, index: int, value: Any) -> None:
     args = list(node.args)
     args.extend([None] * (index + 1 - len(args)))
     args[index] = value

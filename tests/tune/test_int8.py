@@ -144,7 +144,7 @@ def test_what_costs_more_than_the_budget_is_not_cached(built: Built, samples: Pa
 
 def test_a_drop_of_accuracy_needs_labels_or_is_refused(built: Built, samples: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", np.load(samples)["image"])
-    with pytest.raises(RuntimeInputError):
+    with pytest.raises(RuntimeInputError, match=r"images\.npy is no data: expected a folder with a folder for each"):
         quantised(
             built.path, tmp_path / "images.npy", options=Int8Options(samples=32, budget=Budget(accuracy_drop=0.005))
         )

@@ -120,7 +120,7 @@ def test_a_strange_usage_is_refused_with_what_was_expected_as_python_refuses_it(
 ) -> None:
     usage, message = STRANGE[what]
     (tmp_path / MANIFEST_FILE).write_text(manifest_with("hypernet", usage=usage))
-    with pytest.raises(BundleError):
+    with pytest.raises(BundleError, match=r"manifest\.json is not valid: \$\.usage"):
         read_manifest(tmp_path)
     expected = f"HnexportError: manifest.json is not valid: {message}.*; copy the bundle again"
     assert "refused" in refusals[what]
@@ -200,7 +200,7 @@ def test_pictures_become_what_read_images_makes_of_them_bit_for_bit(
 def test_pictures_that_do_not_fit_are_refused_in_words(module: Callable[..., Any]) -> None:
     image = {"name": "image", "dtype": "float32", "layout": "nchw", "channels": 3, "height": 2, "width": 2}
     plain = {"mean": [0], "std": [1]}
-    jobs = {
+    jobs: dict[str, dict[str, Any]] = {
         "pixels: how pictures were normalised in training is not known: give normalisation: { mean, std }": (
             {"pixels": [0] * 12, "normalisation": None}
         ),

@@ -47,6 +47,7 @@ def test_each_member_is_called_once_for_all_samples_of_all_requests(images: tupl
     assert sorted(counting.calls) == [(0, 2), (1, 1), (2, 3)]
     for answer, one, row in zip(answers, ids, rows, strict=True):
         expected = golden.outputs["logits"][one, row]
+        assert not isinstance(answer, str)
         assert answer["logits"].shape == expected.shape
         assert row_errors(answer["logits"], expected).max() < 1e-5
 
@@ -57,6 +58,8 @@ def test_an_id_that_does_not_exist_is_the_matter_of_its_request_alone(images: tu
     requests = [{"cond_id": np.array(ids), "image": image} for ids in ([0, 1], [1, 3], [2, -1], [2, 0])]
     first, second, third, fourth = Answers(ensemble, batched=True).of(requests)
     assert (second, third) == tuple(f"member {one} does not exist: this ensemble has members 0 to 2" for one in (3, -1))
+    assert not isinstance(first, str)
+    assert not isinstance(fourth, str)
     assert row_errors(first["logits"], golden.outputs["logits"][[0, 1], [0, 1]]).max() < 1e-5
     assert row_errors(fourth["logits"], golden.outputs["logits"][[2, 0], [0, 1]]).max() < 1e-5
 
@@ -68,6 +71,7 @@ def test_samples_of_other_sizes_are_not_joined() -> None:
     ids = {"cond_id": np.array([1, 1])}
     first, second = Answers(ensemble, batched=True).of([{**ids, **whole}, {**ids, **short}])
     for answer, inputs in ((first, whole), (second, short)):
+        assert not isinstance(answer, str)
         expected = ensemble.outputs(1, inputs)
         assert {name: array.shape for name, array in answer.items()} == {
             name: array.shape for name, array in expected.items()
@@ -94,6 +98,7 @@ def test_the_model_loads_from_its_version_without_the_bundle_that_it_is_of(kind:
     count = len(golden.kinds) if batched else 1
     request = {name: np.atleast_1d(array) for name, array in golden.inputs.items()}
     (answer,) = model._answers.of([{"cond_id": np.full(count, 0), **request}])
+    assert not isinstance(answer, str)
     for name, expected in golden.outputs.items():
         if expected.dtype.kind == "f":
             assert row_errors(answer[name], np.atleast_1d(expected[0])).max() < 1e-5

@@ -1,5 +1,6 @@
 """The repository in a real server, which `make triton-test` brings: asked over gRPC, and by the example over HTTP."""
 
+import itertools
 import subprocess
 import time
 from collections.abc import Iterator
@@ -68,13 +69,18 @@ def test_the_python_model_computes_every_member(served: tuple[Server, Path], kin
 
 
 @pytest.mark.triton("onnxruntime")
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("model", [Served.CONDITIONAL, Served.ENSEMBLE, "member"])
+@pytest.mark.parametrize(  # a model of one member has no conditions
+    ("model", "kind"),
+    [
+        *itertools.product((Served.CONDITIONAL, Served.ENSEMBLE), KINDS),
+        *(("member", kind) for kind in KINDS if kind != "conditions"),
+    ],
+)
 def test_the_onnxruntime_backend_computes_every_member(served: tuple[Server, Path], kind: str, model: str) -> None:
     server, _ = served
     golden, members = read_golden(bundle_of(kind)), read_manifest(bundle_of(kind)).members
     for member in range(members):
-        if model == "member" and kind != "conditions":
+        if model == "member":
             agree(server.ask(f"{kind}-member-{member}", golden.inputs), golden, member)
         elif model == Served.CONDITIONAL:
             agree(server.ask(kind, {"cond_id": np.array([member]), **golden.inputs}), golden, member)

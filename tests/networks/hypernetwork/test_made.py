@@ -105,12 +105,12 @@ class Looking(Hyper):
         self.look = look
         self.heads = nn.ModuleList([nn.Linear(6, 20) for _ in range(3)])
 
-    def forward(self, cond_id: int, condition: Tensor) -> dict[Any, Any]:
+    def forward(self, cond_id: Tensor, condition: Tensor) -> dict[Any, Any]:
         return {"first.weight": self.look(self, cond_id, condition).view(5, 4)}
 
 
 class Both(Hyper):
-    def forward(self, cond_id: int, x: Tensor) -> dict[str, Tensor]:
+    def forward(self, cond_id: Tensor, x: Tensor) -> dict[str, Tensor]:
         return super().forward(cond_id, x[0].repeat(6)[:6])
 
 

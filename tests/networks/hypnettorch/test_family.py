@@ -15,7 +15,7 @@ from hnexport.ensemble import Ensemble
 from hnexport.errors import BundleError, CheckpointError
 from hnexport.families import HYPNETTORCH, family
 from hnexport.names import GUARD
-from hnexport.networks.hypnettorch.family import check, check_described, described, generator, plan
+from hnexport.networks.hypnettorch.family import check, check_described, generator, plan
 from hnexport.networks.steps.generated import is_allowed
 from hnexport.records import to_json
 from hnexport.spec import StoredKind
@@ -33,7 +33,6 @@ def test_the_family_is_known_by_its_name(ensemble: Ensemble) -> None:
     found.check(spec, 0)
     found.check_described(ensemble, ensemble.source.spec)
     assert ensemble.source.family == HYPNETTORCH
-    assert described(spec) is None
     assert found.ensemble(ensemble, spec, ensemble.tensors, "") is None
     assert not plan(spec).hypernets
 

@@ -132,13 +132,13 @@ def small(**settings: Any) -> tuple[Any, Any]:
 class Weights(nn.Module):
     """A hypernetwork that someone wrote: its weights, and what is done to them."""
 
-    def __init__(self, change: Callable[[int, list[Tensor]], list[Tensor]]) -> None:
+    def __init__(self, change: Callable[[int, list[Tensor]], Any]) -> None:
         super().__init__()
         self.inner, self.mnet = small()
         self.num_known_conds, self._change = MEMBERS, change
         self.eval()
 
-    def forward(self, cond_id: int) -> list[Tensor]:
+    def forward(self, cond_id: int) -> Any:
         return self._change(cond_id, self.inner.forward(cond_id=cond_id))
 
 
@@ -146,7 +146,7 @@ def of_value(cond_id: int, weights: list[Tensor]) -> list[Tensor]:
     return [weights[0] * (2 if float(weights[0].detach().sum()) > 0 else 1), *weights[1:]]
 
 
-WRONG: dict[str, tuple[Callable[[int, list[Tensor]], list[Tensor]], str]] = {
+WRONG: dict[str, tuple[Callable[[int, list[Tensor]], Any], str]] = {
     "a factor of the member": (
         lambda member, weights: [weights[0] * (member + 1.0), *weights[1:]],
         "hnet with cond_id=1 computes something else than member 0, there can be one graph only: .*2.0",

@@ -1,5 +1,6 @@
 """A vector that hnet gets from outside is an input of the graph where it stands among the example inputs."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from hnexport.runtime import load
 pytestmark = pytest.mark.filterwarnings("ignore:Requested that conditional weights")  # hypnettorch's own
 
 SIZE = 3
-VECTORS = {
+LAYERS: dict[str, Any] = {"layers": [6], "verbose": False}
+VECTORS: dict[str, tuple[Callable[[Any], Any], str, int]] = {
     "HMLP of a vector": (lambda shapes: HMLP(shapes, uncond_in_size=SIZE, cond_in_size=0, **LAYERS), "uncond_input", 0),
     "HMLP of both": (
         lambda shapes: HMLP(shapes, uncond_in_size=SIZE, cond_in_size=4, num_cond_embs=2, **LAYERS),
@@ -37,7 +39,6 @@ VECTORS = {
         0,
     ),
 }
-LAYERS = {"layers": [6], "verbose": False}
 
 
 def pair(name: str) -> tuple[Any, Any, str, int]:

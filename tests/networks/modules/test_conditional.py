@@ -83,14 +83,14 @@ def test_it_must_have_as_many_members_as_are_said(module: Hyper) -> None:
 
 
 class Branching(Hyper):
-    def forward(self, task: int, x: Tensor, weighting: Tensor) -> Any | dict[Any, Any]:
+    def forward(self, task: Tensor, x: Tensor, weighting: Tensor) -> Any | dict[Any, Any]:
         return super().forward(task, x, weighting) if task == 0 else {"logits": x, "hidden": x}
 
 
 class Listed(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.tables = nn.ParameterList([torch.ones(4) * number for number in range(3)])
+        self.tables: Any = nn.ParameterList([torch.ones(4) * number for number in range(3)])
 
     def forward(self, task: Tensor, x: Tensor) -> Tensor:
         return x * self.tables[task]

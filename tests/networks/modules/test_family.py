@@ -14,7 +14,7 @@ from hnexport.ensemble import Ensemble
 from hnexport.errors import BundleError, CheckpointError
 from hnexport.families import MODULES, family
 from hnexport.names import GUARD
-from hnexport.networks.modules.family import check, check_described, described, generator
+from hnexport.networks.modules.family import check, check_described, generator
 from hnexport.spec import StoredKind
 
 
@@ -27,7 +27,6 @@ def test_the_family_is_known_by_its_name(ensemble: Ensemble) -> None:
     assert ensemble.source.family == MODULES
     assert family(MODULES).described(ensemble.source.spec) is None
     check(ensemble.source.spec, 0)
-    assert described({}) is None
 
 
 def test_a_specification_is_refused() -> None:

@@ -266,7 +266,7 @@ def ensembles() -> dict[str, Ensemble]:
     return {}
 
 
-@pytest.fixture(params=only(KINDS, *IN_EVERY_RUN), ids=KINDS)
+@pytest.fixture(params=only(KINDS, *IN_EVERY_RUN), ids=list(KINDS))
 def case(request: pytest.FixtureRequest, ensembles: dict[str, Ensemble]) -> tuple[Kind, Ensemble]:
     found = KINDS[request.param]
     if request.param not in ensembles:

@@ -28,7 +28,8 @@ def ensemble(case: Case) -> Ensemble:
 
 def by_hand(ensemble: Ensemble, member: int) -> dict[Any, Any]:
     """A member's tensors, from the stored ones and the plan alone, in numpy."""
-    spec, stored = ensemble.generator.spec, {name: t.double().numpy() for name, t in ensemble.tensors.items()}
+    spec: Any = ensemble.generator.spec
+    stored = {name: t.double().numpy() for name, t in ensemble.tensors.items()}
     chunks, activation = {}, {"relu": lambda x: np.maximum(x, 0), "tanh": np.tanh}[spec.hypernet.activation]
     for part in spec.plan.hypernets:
         prefix, hidden = f"hypernet.{part.name}", stored[f"hypernet.{part.name}.embedding"][member]

@@ -25,7 +25,7 @@ CASES = {
 }
 
 
-@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+@pytest.fixture(params=list(CASES.values()), ids=list(CASES))
 def checkpoint(request: pytest.FixtureRequest, make_spec: MakeSpec, make_tensors: MakeTensors) -> Checkpoint:
     spec = make_spec(**request.param)
     return Checkpoint(spec=spec, tensors=make_tensors(spec), origin="a test")

@@ -48,7 +48,7 @@ PIPELINES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(params=PIPELINES.values(), ids=PIPELINES.keys())
+@pytest.fixture(params=list(PIPELINES.values()), ids=list(PIPELINES))
 def spec(request: pytest.FixtureRequest, make_spec: MakeSpec, make_network: Callable[..., WideResNetSpec]) -> Any:
     return make_spec(network=make_network(blocks_per_group=2, conv_bias=True), **request.param)
 

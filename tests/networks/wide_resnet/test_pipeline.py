@@ -48,7 +48,7 @@ RECIPE_CASES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(params=RECIPE_CASES.values(), ids=RECIPE_CASES.keys())
+@pytest.fixture(params=list(RECIPE_CASES.values()), ids=list(RECIPE_CASES))
 def spec(request: pytest.FixtureRequest, make_spec: MakeSpec) -> Any:
     return make_spec(**request.param)
 

@@ -232,7 +232,7 @@ def test_several_networks_are_a_question_and_a_prefix_is_the_answer(
         "ema": other,
         "optimizer": {"state": {0: torch.ones(1)}},
     }
-    with pytest.raises(CheckpointError) as raised:
+    with pytest.raises(CheckpointError, match="2 places could be the hypernetwork") as raised:
         read(tmp_path, content)
     for part in (
         "2 places could be the hypernetwork (hnet): 'state_dict.model.hnet' (",
@@ -398,7 +398,8 @@ def test_code_beside_the_networks_never_runs(hnet: StateDict, mnet: StateDict, t
 
 
 def test_state_dicts_in_mappings_of_any_class_are_read(hnet: StateDict, mnet: StateDict, tmp_path: Path) -> None:
-    for kind in (OrderedDict, Options, lambda state: defaultdict(dict, state)):
+    kinds: tuple[Callable[[Any], Any], ...] = (OrderedDict, Options, lambda state: defaultdict(dict, state))
+    for kind in kinds:
         found = read(tmp_path, kind({"hnet": kind(hnet), "mnet": kind(mnet)}))
         assert is_same(found.hnet, hnet)
         assert is_same(found.mnet, mnet)
