@@ -143,7 +143,7 @@ coverage: $(VENV)/.installed-dev  ## lines and branches that `make test-all` rea
 	$(BIN)/python tools/coverage_table.py
 
 mutants: $(VENV)/.installed-dev  ## do tests notice small changes of our own code? SAMPLE=20 of each package
-	$(BIN)/python tools/mutants.py hnexport/parity hnexport/runtime --tests tests/parity tests/runtime --sample $(or $(SAMPLE),50)
+	$(BIN)/python tools/mutants.py hnexport/parity hnexport/runtime --tests tests/parity tests/runtime tests/cli --sample $(or $(SAMPLE),50)
 
 lint: $(VENV)/.installed-dev  ## style, and types on Linux, macOS and Windows
 	$(BIN)/ruff check .
