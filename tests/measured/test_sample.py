@@ -12,7 +12,7 @@ TEXT = '''"""A module."""
 LIMIT: int | None = 3
 
 
-def above(value: int | float, limit: int | None = None) -> bool | None:
+def above(value: int | float, *, limit: int | None = None) -> bool | None:
     return value > 2
 '''
 
@@ -32,7 +32,7 @@ def test_a_change_is_one_place_and_no_annotation(checkout: Path) -> None:
             line for line in mutant.difference.splitlines() if line[0] in "+-" and line[:3] not in ("+++", "---")
         ]
         assert len(changed) == 2, mutant.difference
-        compile(mutant.text, "module.py", "exec")
+        compile(mutant.text, "module.py", "exec")  # no other operator for the star
         assert mutant.text.count("int | None") == 2
 
 

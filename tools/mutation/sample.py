@@ -59,13 +59,17 @@ def sampled(root: Path, package: Path, count: int, seed: int) -> list[Mutant]:
     files = [root / package] if (root / package).is_file() else sorted((root / package).rglob("*.py"))
     texts = {path.relative_to(root): path.read_text(encoding="utf-8") for path in files}
     places = [(path, *place) for path, text in texts.items() for place in sorted(_places(text).items())]
-    mutants = []
-    for path, (start, end), changes in draw.sample(places, min(count, len(places))):
+    mutants: list[Mutant] = []
+    for path, (start, end), changes in draw.sample(places, len(places)):
+        if len(mutants) == count:
+            break
         operator, occurrence = draw.choice(changes)
         before = texts[path]
         after = mutate_code(before, get_operator(operator)(), occurrence)
         if after is None:
             raise RuntimeError(f"{path}:{start[0]}: {operator} changes nothing")
+        if not _is_python(after):  # cosmic-ray takes the star before keyword arguments for a product
+            continue
         lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), lineterm="", n=1)
         mutants.append(
             Mutant(
@@ -95,6 +99,14 @@ def _places(text: str) -> dict[_Place, list[tuple[str, int]]]:
                     places[start, end].append((name, occurrence))
                 occurrence += 1
     return places
+
+
+def _is_python(text: str) -> bool:
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return False
+    return True
 
 
 def _operators() -> Iterator[tuple[str, Operator]]:
