@@ -240,3 +240,9 @@ def test_load_takes_a_path_and_says_so(bundle: Any) -> None:
 def test_load_refuses_a_path_with_a_zero_byte() -> None:
     with pytest.raises(RuntimeInputError, match="found text with a zero byte"):
         load("a\0b")
+
+
+@pytest.mark.parametrize("given", [[[0.0, 0.5]], [[0, 2]]], ids=["floats", "integers"])
+def test_numbers_become_no_truth_values(given: list[list[float]]) -> None:
+    with pytest.raises(RuntimeInputError, match=r"mask.*bool"):
+        check_input(given, TensorSpec(name="mask", dtype="bool", shape=("batch", 2)))

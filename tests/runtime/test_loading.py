@@ -153,6 +153,15 @@ def test_at_least_one_member_is_resident(
     assert ensemble.resident_limit == (1 if available == 0 else 10)
 
 
+def test_where_no_member_fits_one_is_what_could_be_kept(
+    shared_bundle: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(loading, "available_bytes", lambda: 0)
+    with caplog.at_level(logging.INFO, logger="hnexport.runtime"):
+        assert load(shared_bundle, provider="cpu").strategy is Strategy.GENERATED
+    assert "only 0 of 10 members fit into memory; with resident_members=1 the" in caplog.text
+
+
 def test_a_members_size_is_that_of_its_weights(shared_bundle: Path) -> None:
     manifest = read_manifest(shared_bundle)
     engine = OnnxruntimeEngine(shared_bundle, manifest, "cpu", None)
