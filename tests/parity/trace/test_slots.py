@@ -61,6 +61,7 @@ def test_the_value_of_a_slots_name_counts_where_no_operator_is_the_modules() -> 
 def test_a_tensor_is_a_slots_in_another_shape_or_transposed(tensor: torch.Tensor) -> None:
     found = find_slots({"positions": normal(3, 4)}, Given(named={}, calls=(), loose=(tensor.numpy(),)), LIMIT)
     assert found["positions"].error == 0.0
+    assert found["positions"].certain  # not as the one tensor that is left over
 
 
 def test_an_exporters_own_scale_is_no_layers_weight() -> None:
