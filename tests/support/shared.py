@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import pytest
 from filelock import FileLock
 from module_ensembles import ENSEMBLES
 from schema_checks import check_bundle
@@ -68,7 +69,9 @@ def _built(key: str, source: Callable[[], Ensemble | Checkpoint], options: Build
     with FileLock(folder / f"{key}.lock"):
         if not target.exists():
             target.parent.mkdir(exist_ok=True)
-            build(source(), target, options=options)
+            with pytest.MonkeyPatch.context() as patch:  # who built it is kept in the run's home, whatever a test has
+                patch.setenv("XDG_CACHE_HOME", str(Path(os.environ[FOLDER_VARIABLE]) / "home/cache"))
+                build(source(), target, options=options)
             check_bundle(target)
     return Built(path=target)
 
