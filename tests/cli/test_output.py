@@ -156,6 +156,7 @@ def test_inspect_fits_the_lines(shell: Shell, width: int) -> None:
     assert not any("…" in line for line in framed)  # nothing was cut; what was assumed has some of its own
 
 
+@pytest.mark.thorough  # long: a whole build in an interpreter of its own
 def test_a_build_that_cannot_say_so_says_on_standard_error_that_it_published(shell: Shell, tmp_path: Path) -> None:
     small = [
         "build",

@@ -18,6 +18,8 @@ import pytest
 import hnexport
 from hnexport.cli.main import COMMANDS as COMMAND_NAMES
 
+pytestmark = pytest.mark.thorough  # long: whole builds on three pretended systems
+
 ELSEWHERE = Path(__file__).parent.parent / "support" / "elsewhere"
 PACKAGE = Path(hnexport.__file__).parent
 VERIFY = ["verify", "bundle", "--batch-sizes", "1"]

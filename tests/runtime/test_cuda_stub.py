@@ -176,6 +176,7 @@ def test_a_cudnn_that_cannot_compute_is_no_reason_to_fail_on_auto(own_stub: Path
     assert "onnxruntime on cpu" in loaded(own_stub, shared_bundle, "{}")
 
 
+@pytest.mark.thorough  # long: four commands on the stub; a load shows the same
 def test_verify_doctor_and_bench_agree_with_load(stub: Path, shared_bundle: Path) -> None:
     """Each in one sentence and with exit code 2 where CUDA was named; the CPU where it was not."""
     bundle = str(shared_bundle)
