@@ -66,12 +66,12 @@ def folder(
     return folder, libraries
 
 
-def test_the_python_blocks_run_and_compute_what_pytorch_computes(a_folder: tuple[Path, tuple[str, ...]]) -> None:
-    folder, libraries = a_folder
-    manifest = read_identified(folder).manifest
-    golden, names = read_golden(folder, manifest), [output.name for output in manifest.outputs]
+def test_the_python_blocks_run_and_compute_what_pytorch_computes(folder: tuple[Path, tuple[str, ...]]) -> None:
+    where, libraries = folder
+    manifest = read_identified(where).manifest
+    golden, names = read_golden(where, manifest), [output.name for output in manifest.outputs]
     assert golden.members[0] == 0
-    found = blocks((folder / "README.md").read_text(encoding="utf-8"), "python")
+    found = blocks((where / "README.md").read_text(encoding="utf-8"), "python")
     assert len(found) == 1 + len(libraries)
     held: dict[str, Any] = {}
     for block in found:
