@@ -31,6 +31,7 @@ __all__ = [
 
 _ASSIGNED = "The tensor attribute"
 _GRADIENT = r"The \.grad attribute of a Tensor that is not a leaf"  # where `torch.cond` is captured
+_SLOW_GUARDS = "Guards may run slower on Python"  # of 3.13.0; nothing here runs guards
 _NOISY = ("torch.fx.experimental.symbolic_shapes", "torch._subclasses.fake_tensor", "torch.export")
 
 
@@ -124,6 +125,7 @@ def exporters_warnings() -> Iterator[None]:
         warnings.simplefilter("ignore", FutureWarning)
         warnings.filterwarnings("ignore", _ASSIGNED, UserWarning)
         warnings.filterwarnings("ignore", _GRADIENT, UserWarning)
+        warnings.filterwarnings("ignore", _SLOW_GUARDS, RuntimeWarning)
         tracers = getattr(_jit(), "TracerWarning", None)
         if tracers is not None:
             warnings.simplefilter("error", tracers)

@@ -41,7 +41,7 @@ def _hidden(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def take_away() -> None:
     """Take it away."""
-    for name in ("sched_getaffinity", "sched_setaffinity", "process_cpu_count"):
+    for name in ("sched_getaffinity", "sched_setaffinity"):
         if hasattr(os, name):
             delattr(os, name)
     for module in TAKEN:
