@@ -50,6 +50,7 @@ def built(request: pytest.FixtureRequest, bundles: Callable[[Any], Any]) -> Any:
     return bundles(request.param)
 
 
+@pytest.mark.thorough
 def test_plain_runtimes_compute_what_the_ensemble_computes_at_any_batch(built: Any) -> None:
     case, ensemble, folder = built
     session = onnxruntime.InferenceSession(folder / MODEL_FILE, providers=PROVIDERS)

@@ -38,6 +38,7 @@ def test_an_example_starts_as_its_first_line_says_though_folders_lie_beside_it()
     assert "--epochs" in ran.stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", first(1, ["train_digits", "train_digits_modules"]))
 def test_an_example_trains_exports_and_judges_an_ensemble(
     name: str, in_examples: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -53,6 +54,7 @@ def test_an_example_trains_exports_and_judges_an_ensemble(
     assert found["ensemble"] > 0.95  # 4 epochs; as the examples stand they reach 0.99
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kind", "epochs"), first(1, [("convolutions", 3), ("transformer", 8)]))
 def test_plain_modules_answer_in_int8_as_in_float32_and_most_images_take_one_member(
     kind: str, epochs: int, in_examples: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -74,6 +76,7 @@ def test_plain_modules_answer_in_int8_as_in_float32_and_most_images_take_one_mem
             assert members < {"all": 5.001, "exact": 4.0, "0.8": 3.0}[until]
 
 
+@pytest.mark.thorough
 def test_recalibrating_repairs_an_ensemble_that_was_trained_with_one_set_of_statistics(in_examples: None) -> None:
     example = runpy.run_path(str(EXAMPLES / "train_digits.py"))
     train_images, images, train_labels, labels = map(torch.from_numpy, example["digits"]())

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from thorough import first
 
 from hnexport import doctor, installed
 from hnexport.doctor import State, diagnose, wheel_findings
@@ -92,9 +93,9 @@ def broken(folder: Path, package: str, text: str, *arguments: str) -> "subproces
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN.keys())
-def test_a_broken_onnxruntime_is_one_sentence_everywhere(text: str, tmp_path: Path) -> None:
-    done = broken(tmp_path, "onnxruntime", text, "-m", "hnexport", "doctor", "--json")
+@pytest.mark.parametrize("kind", first(1, BROKEN))
+def test_a_broken_onnxruntime_is_one_sentence_everywhere(kind: str, tmp_path: Path) -> None:
+    done = broken(tmp_path, "onnxruntime", BROKEN[kind], "-m", "hnexport", "doctor", "--json")
     assert "Traceback" not in done.stderr, done.stderr
     findings = {finding["what"]: finding for finding in json.loads(done.stdout)["findings"]}
     assert findings["onnxruntime"]["state"] == "wrong"
@@ -112,7 +113,7 @@ for module in ("hnexport.runtime", "hnexport.parity", "hnexport.tune", "hnexport
         print(module, error)
 """
     (tmp_path / "again").mkdir()
-    done = broken(tmp_path / "again", "onnxruntime", text, "-c", code)
+    done = broken(tmp_path / "again", "onnxruntime", BROKEN[kind], "-c", code)
     said = done.stdout.splitlines()
     for module in ("runtime", "parity", "tune", "build", "bench.run"):
         found = [line for line in said if line.startswith(f"hnexport.{module} ")]

@@ -57,6 +57,7 @@ def half(make_spec: MakeSpec, make_tensors: MakeTensors, tmp_path_factory: pytes
     return make
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case", only(CASES, "linear"))
 def test_every_artifact_is_as_close_to_its_reference_as_with_float32(case: str, half: Half) -> None:
     _, built = half(case)

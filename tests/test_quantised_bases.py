@@ -76,6 +76,7 @@ def quantised(make_spec: MakeSpec, make_tensors: MakeTensors, tmp_path_factory: 
     return make
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case", only(CASES, "int8"))
 def test_every_artifact_is_as_close_to_its_reference_as_with_float32(case: str, quantised: Quantised) -> None:
     _, built = quantised(case)
@@ -87,6 +88,7 @@ def test_every_artifact_is_as_close_to_its_reference_as_with_float32(case: str, 
     assert spec_of(read_manifest(built.path)).hypernet.basis_dtype is CASES[case][0]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case", only(CASES, "int8", "int4, odd rows"))
 def test_other_runtimes_make_the_same_bases(case: str, quantised: Quantised) -> None:
     report = verify(quantised(case)[1].path, VerifyOptions(artifacts=("openvino", "onnx-reference"), trust=True))
@@ -183,6 +185,7 @@ def test_one_integer_that_is_another_is_caught_and_placed(
         assert located.first.place.startswith("hypernet.group3.chunk")
 
 
+@pytest.mark.thorough
 def test_rounding_that_changes_more_than_is_allowed_publishes_nothing(quantised: Quantised, tmp_path: Path) -> None:
     exact, _ = quantised("int8")
     some = BuildOptions(bases=BasisDtype.INT4, formats=(Format.ONNX,))

@@ -187,6 +187,7 @@ def test_an_example_that_names_another_class_of_a_picture_than_hnexport_fails_it
     attempt("{work}/build/picture", "{ppm}")  # CMake found no JSON: it was not built
 
 
+@pytest.mark.thorough
 def test_a_command_that_hangs_ends_with_everything_that_it_started(tmp_path: Path) -> None:
     commands = importlib.import_module("runtimes.commands")
     started = tmp_path / "started"

@@ -86,6 +86,7 @@ def test_a_forked_process_may_be_told_how_large_a_file_may_be(zygote: Zygote, tm
     assert (tmp_path / "file").stat().st_size == 1000
 
 
+@pytest.mark.thorough
 def test_a_bundle_is_built_once_for_what_is_the_same(
     make_spec: MakeSpec, make_tensors: MakeTensors, built: Built
 ) -> None:

@@ -46,6 +46,7 @@ def report(built: Built) -> BenchReport:
     return bench(built.path, dataclasses.replace(QUICK, contenders=contenders))
 
 
+@pytest.mark.thorough
 def test_every_contender_is_timed_against_plain_at_every_batch_size(report: BenchReport) -> None:
     names = [contender.name for contender in report.contenders]
     assert names[0] == "plain"
@@ -244,6 +245,7 @@ def children(process: subprocess.Popen[bytes]) -> list[str]:
     return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8").split()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kill", first(1, INTERRUPTS), ids=lambda kill: kill.name)
 def test_an_interrupted_bench_leaves_neither_files_nor_processes(
     built: Built, tmp_path: Path, kill: signal.Signals

@@ -63,6 +63,7 @@ def test_what_a_list_of_modules_cannot_be_compared_with_is_left_out_with_the_rea
         CONTENDERS[contender].load(task("cnn", tmp_path))
 
 
+@pytest.mark.thorough
 def test_a_bench_of_several_inputs_times_every_batch_size() -> None:
     options = BenchOptions(
         batch_sizes=(1, 5),

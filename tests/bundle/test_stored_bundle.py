@@ -59,6 +59,7 @@ def test_a_bundle_of_schema_1_predicts_as_it_did(stored: dict[str, np.ndarray], 
         np.testing.assert_array_equal(logits, expected)
 
 
+@pytest.mark.thorough
 def test_every_graph_of_a_bundle_of_schema_1_still_computes_the_same() -> None:
     report = verify(BUNDLE)
     compared = {artifact.artifact for artifact in report.artifacts}

@@ -43,6 +43,7 @@ def left(folder: Path) -> list[Any]:
     return sorted(path.name for path in folder.iterdir() if path.suffix not in (".npz", ".pt"))
 
 
+@pytest.mark.thorough
 def test_integers_are_built_within_every_limit_and_what_they_change_is_told(
     hnexport: Hnexport, data: Path, tmp_path: Path
 ) -> None:

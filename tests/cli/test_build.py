@@ -161,6 +161,7 @@ def build_here(zygote: Zygote, tmp_path: Path) -> Callable[..., Done]:
     return run
 
 
+@pytest.mark.thorough
 def test_what_appears_at_the_target_meanwhile_stays(build_here: Callable[..., Done], tmp_path: Path) -> None:
     def appear(_pid: int) -> None:
         (tmp_path / "here").mkdir()
@@ -174,9 +175,7 @@ def test_what_appears_at_the_target_meanwhile_stays(build_here: Callable[..., Do
 
 
 @pytest.mark.each_once
-@pytest.mark.parametrize(
-    "kill", only([*INTERRUPTS, signal.SIGKILL], signal.SIGINT, signal.SIGKILL), ids=lambda kill: kill.name
-)
+@pytest.mark.parametrize("kill", only([*INTERRUPTS, signal.SIGKILL], signal.SIGKILL), ids=lambda kill: kill.name)
 @pytest.mark.parametrize("exists", [False, True], ids=["nothing there", "a bundle there"])
 def test_an_interrupted_build_leaves_the_target_as_it_was(
     build_here: Callable[..., Done], tmp_path: Path, kill: signal.Signals, exists: bool

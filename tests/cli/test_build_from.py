@@ -104,6 +104,7 @@ def test_a_list_of_modules_with_arguments(hnexport: Hnexport, train: Path) -> No
     assert {slot.name: slot.shape for slot in manifest.slots}["0.weight"] == (5, 6)
 
 
+@pytest.mark.thorough
 def test_a_recipe_with_members_a_seed_and_half_bases(hnexport: Hnexport, train: Path) -> None:
     done = hnexport(
         *("build", "--from", "train:recipe", "--members", 4, "--seed", 7, *ROW, "--bases", "float16"),
@@ -119,6 +120,7 @@ def test_a_recipe_with_members_a_seed_and_half_bases(hnexport: Hnexport, train: 
     assert hnexport("verify", value["bundle"]).returncode == 0
 
 
+@pytest.mark.thorough
 def test_a_conditional_module_says_what_it_is(hnexport: Hnexport, train: Path) -> None:
     done = hnexport(
         *("build", "--from", "train.py:conditional", "--members", 3, "--input", "row=float32[batch,6]"),

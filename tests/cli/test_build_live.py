@@ -53,6 +53,7 @@ def train(tmp_path: Path) -> dict[Any, Any]:
     return scope
 
 
+@pytest.mark.thorough
 def test_networks_are_built_verified_shown_and_predicted_with(
     hnexport: Hnexport, train: dict[Any, Any], tmp_path: Path
 ) -> None:

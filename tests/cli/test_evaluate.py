@@ -137,6 +137,7 @@ def test_a_temperature_is_fitted_and_published(evaluate: Callable[..., Result], 
     assert json.loads(forced.stdout)["derived"] == read_identified(tmp_path / "new").digest
 
 
+@pytest.mark.thorough
 def test_an_interrupt_while_the_new_bundle_is_written_leaves_neither_it_nor_the_page(
     digits: Built, tmp_path: Path
 ) -> None:

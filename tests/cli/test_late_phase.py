@@ -44,6 +44,7 @@ def check(bundle: Path, case: LatePhase, state: dict[str, Tensor], *, members: i
         assert relative_l2(found.astype(np.float64), expected).max() < 1e-6
 
 
+@pytest.mark.thorough
 def test_the_banks_of_a_late_phase_network_become_a_verified_bundle(hnexport: Hnexport, tmp_path: Path) -> None:
     state = BANKS.state_dict()
     torch.save(state, tmp_path / "banks.pt")

@@ -150,6 +150,7 @@ def test_a_wrapped_checkpoint_with_two_copies_is_read_where_a_prefix_says_which(
     assert "--hnet-prefix goes with --hnet or --hypnettorch" in " ".join(done.stderr.split())
 
 
+@pytest.mark.thorough
 def test_preprocessing_and_layouts_are_part_of_the_graph(
     hnexport: Hnexport, checkpoint: Path, ensemble: Ensemble, tmp_path: Path
 ) -> None:

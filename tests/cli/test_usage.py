@@ -146,6 +146,7 @@ def test_an_imported_ensemble_keeps_what_is_said_and_what_was_assumed(
     assert ASSUMED["assembly"] in flat(hnexport("inspect", "b").stdout)
 
 
+@pytest.mark.thorough
 def test_what_a_checkpoint_says_of_pictures_can_go_into_the_graph(hnexport: Hnexport, folder: Path) -> None:
     save_checkpoint(folder / "said.safetensors", small_checkpoint().with_usage(USAGE))
     pixels = ("--preprocess", "uint8", "--formats", "onnx", "--out", "here")

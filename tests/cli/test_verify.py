@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 from fixture_types import Hnexport
 from shared import Built
 
@@ -56,6 +57,7 @@ def test_a_member_that_does_not_exist_exits_with_2(hnexport: Hnexport, built: Bu
     assert "member 3 does not exist: this ensemble has members 0 to 2" in done.stderr
 
 
+@pytest.mark.thorough
 def test_members_that_the_golden_samples_lack_are_computed(hnexport: Hnexport, bundle: Path) -> None:
     golden = read_golden(bundle)
     kept = golden_rows(golden, [0])

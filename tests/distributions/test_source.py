@@ -56,6 +56,7 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("which", ["runtime", "hnexport"])
 def test_a_source_distribution_gives_itself_and_the_wheel_of_the_clone(
     which: str, sources: Wheels, wheels: Wheels, tmp_path: Path

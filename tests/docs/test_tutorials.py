@@ -62,7 +62,7 @@ def type_tutorial(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> C
     return once
 
 
-@pytest.mark.parametrize("name", only(PAGES, "deep-ensemble"))
+@pytest.mark.parametrize("name", only(PAGES))
 def test_a_tutorial_can_be_typed(
     name: str, type_tutorial: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

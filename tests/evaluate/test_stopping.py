@@ -153,6 +153,7 @@ def test_a_smaller_stated_loss_takes_more_members_and_two_losses_take_both() -> 
     assert choose(logits, labels, max_changed=0.05, max_ece_rise=0.01) == both
 
 
+@pytest.mark.thorough
 def test_what_is_stated_holds_of_the_population_that_the_rows_come_from() -> None:
     logits, labels = _ensemble(20_000, seed=3)
     random, over, chosen = np.random.default_rng(5), 0, []

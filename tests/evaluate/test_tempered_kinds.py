@@ -68,6 +68,7 @@ def half() -> Path:
     return build_once(checkpoint, BuildOptions(formats=(Format.ONNX,))).path
 
 
+@pytest.mark.thorough
 def test_every_engine_and_strategy_divides_in_the_same_way(
     half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,6 +70,7 @@ def test_the_coarse_functions_of_cudnn_are_known(programs: tuple[Any, Ensemble, 
         assert TorchProgram(file, module, signature, "cpu").limits.functions == FULL.functions < CUDNN_RECURRENT_FLOOR
 
 
+@pytest.mark.thorough
 def test_the_tensors_of_fused_layers_are_seen(tmp_path: Path) -> None:
     """On a GPU TorchScript compiles batch norm and ReLU into one kernel; here its fuser for CPUs is made to."""
     kind = ENSEMBLES["resnet"]

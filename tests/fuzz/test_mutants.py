@@ -23,7 +23,7 @@ SEED = int(os.environ.get("HNEXPORT_FUZZ_SEED", "0"))
 INT4 = ("int4_checkpoint", "int4_manifest", "int4_bundle")
 MANY = {"checkpoint": 500, "manifest": 500, "bundle": 200, "image": 200, **dict.fromkeys(INT4, 100)}
 COUNTS = MANY if EVERY else {kind: 7 if kind in INT4 else 50 for kind in MANY}
-FEW = 4  # of each kind in `make test`: commands by turns
+FEW = 2  # of each kind in `make test`: commands by turns
 MUTANTS = {
     kind: [Mutant(kind=kind, seed=SEED, number=number) for number in range(count)] for kind, count in COUNTS.items()
 }

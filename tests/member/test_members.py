@@ -31,7 +31,7 @@ from hnexport.spec.usage import Usage
 
 SUFFIXES = ("onnx", "pt2", "pt")
 OF_MANY_OPERATORS = ("Wide ResNet", "list, cnn", "list, scorer", "list, recurrent", "gelu", "recipe")
-IN_EVERY_RUN = ("Wide ResNet", "list, cnn", "list, recurrent", "gelu")
+IN_EVERY_RUN = ("Wide ResNet", "list, cnn", "gelu")
 TRUSTING = MemberOptions(trust=True)
 
 

@@ -91,7 +91,7 @@ KINDS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-IN_EVERY_RUN = ("tiny weights", "an output layer of zeros", "ties")
+IN_EVERY_RUN = ("ties",)
 SLOW = ("an LSTM", "a GRU", "a transformer")
 
 
@@ -130,6 +130,7 @@ def test_members_that_are_all_equal_are_not_accused(tmp_path: Path) -> None:
     assert verify(bundle).verdict is Verdict.SAME
 
 
+@pytest.mark.thorough
 def test_fifty_members_are_not_accused(tmp_path: Path) -> None:
     bundle = built(ensemble_of(Scaled, 50), tmp_path / "bundle")
     for seed in range(5):

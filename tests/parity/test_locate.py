@@ -106,6 +106,7 @@ def test_locate_forgives_what_an_optimiser_fused(copied: Callable[[str], Path]) 
     assert report.first is None, report.first
 
 
+@pytest.mark.thorough
 def test_locate_follows_the_member_with_the_largest_error(copied: Callable[[str], Path]) -> None:
     bundle = copied("hypernet")
     next(fault for fault in ONNX_FAULTS if fault.name == "two members swapped").plant(bundle)

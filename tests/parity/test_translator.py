@@ -13,6 +13,8 @@ from hnexport.parity import VerifyOptions, verify
 from hnexport.parity.locate import locate
 from hnexport.parity.results import Verdict
 
+pytestmark = pytest.mark.thorough  # the transformer takes twelve seconds to build; test_mutations shows the kinds
+
 EACH_KIND = [*{(fault.artifact, fault.stage): fault for fault in reversed(TRANSLATOR_FAULTS)}.values()]
 
 

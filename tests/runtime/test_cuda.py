@@ -115,6 +115,7 @@ def test_float16_runs_its_own_graph_within_its_own_tolerance(
     assert 1e-5 < error < 2e-2
 
 
+@pytest.mark.thorough
 def test_load_makes_the_float16_graph_where_it_is_asked_to(shared_bundle: Path, pretend_cuda: AskedSessions) -> None:
     assert load(shared_bundle, provider="cuda", precision="float16", tune=True).precision is Precision.FLOAT16
 

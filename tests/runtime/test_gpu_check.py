@@ -43,6 +43,7 @@ def task(tool: ModuleType, built: Built) -> Any:
     return tool.Task(bundle=built.path, provider="cpu", seconds=0.0, deadline=math.inf)
 
 
+@pytest.mark.thorough
 def test_the_whole_table_on_the_cpu(
     tool: ModuleType, built: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,6 +89,7 @@ def test_the_whole_table_on_the_cpu(
     assert {line.count(" | ") for line in lines} == {6 - 1}  # six columns with two batch sizes
 
 
+@pytest.mark.thorough
 def test_a_bundle_is_built_where_none_is_given(
     tool: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -143,6 +143,7 @@ def test_an_entry_that_cannot_be_read_is_called_what_it_is(
     assert all(one.startswith(str(said)) for one in logged)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="users are POSIX's")
 def test_somebody_elses_uid_can_load_and_is_told_what_to_set(shared_bundle: Path) -> None:
     """As root a child becomes user 54321; otherwise it stays who it is, without a home."""

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from thorough import only
 from written import ALL_KINDS, written
 
 from hnexport.names import COND_ID, ENSEMBLE_FILE, HYPERNET_FILE, MODEL_FILE, NETWORK_FILE, SUPPLIED_FILE, WEIGHTS_FILE
@@ -13,8 +14,10 @@ from hnexport.spec import MEMBER, Signature
 
 FILES = (MODEL_FILE, ENSEMBLE_FILE, HYPERNET_FILE, NETWORK_FILE)
 
+IN_EVERY_RUN = ("hypernet", "batch-ensemble", "pixels", "list of CNNs")
 
-@pytest.fixture(scope="module", params=ALL_KINDS)
+
+@pytest.fixture(scope="module", params=only(ALL_KINDS, *IN_EVERY_RUN))
 def complete(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Signature]:
     """A bundle with the tensors of member 1 beside it."""
     files = written(request.param)

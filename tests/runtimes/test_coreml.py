@@ -25,6 +25,7 @@ LIMITS = {
 CHOSEN = ALL_KINDS if os.environ.get("HNEXPORT_RUNTIMES") == "1" else ("batch-ensemble", "list of encoders")
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")  # coremltools' own, of every kind
 @pytest.mark.parametrize("kind", CHOSEN)
 def test_the_exported_program_is_converted_or_refused_for_a_known_reason(kind: str, tmp_path: Path) -> None:

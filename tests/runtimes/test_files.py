@@ -102,7 +102,7 @@ class Loaded:
         return [self.members if one == "members" else one for one in UNKNOWN]
 
 
-@pytest.fixture(scope="module", params=only(ALL_KINDS, "hypernet", "batch-ensemble", "pixels", "list of encoders"))
+@pytest.fixture(scope="module", params=only(ALL_KINDS, "hypernet", "batch-ensemble", "pixels"))
 def files(request: pytest.FixtureRequest) -> Written:
     return written(request.param)
 

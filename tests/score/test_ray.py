@@ -49,6 +49,7 @@ def short() -> Iterator[str]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.thorough
 def test_ray_writes_the_same_bytes_as_this_process(
     bundle: Path, forms: dict[str, Path], whole: bytes, short: str, tmp_path: Path
 ) -> None:

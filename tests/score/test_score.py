@@ -112,6 +112,7 @@ def test_the_file_says_what_it_was_made_of(whole: bytes, bundle: Path, tmp_path:
     assert said["class_names"] == {"logits": list(NAMES)}
 
 
+@pytest.mark.thorough
 def test_a_network_of_several_inputs_and_outputs_is_scored_from_columns(tmp_path: Path) -> None:
     built = built_list("transformer")
     random = np.random.default_rng(0)

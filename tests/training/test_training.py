@@ -245,6 +245,7 @@ def test_an_ensemble_that_is_being_trained_is_built_in_evaluation_mode_alone(tmp
     assert build(ensemble, tmp_path / "trained", options=options).path.exists()  # gradients are in nobody's way
 
 
+@pytest.mark.thorough
 def test_a_bundle_does_not_depend_on_gradients_and_modes(tmp_path: Path) -> None:
     checkpoint = Pipeline.from_seed(spec_of()).checkpoint("a test")
     pipeline = Pipeline(checkpoint.spec, checkpoint.tensors).requires_grad_().train()

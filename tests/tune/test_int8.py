@@ -236,6 +236,7 @@ def test_options_of_int8_go_with_it_alone(built: Built, given: list[str], said: 
     assert said in " ".join(done.output.split())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", first(1, ["resnet", "transformer"]))
 def test_lists_of_modules_compute_in_int8_too(kind: str, tmp_path: Path) -> None:
     bundle, inputs = built_list(kind), ENSEMBLES[kind].inputs(24, 1)

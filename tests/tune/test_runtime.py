@@ -99,6 +99,7 @@ def test_it_is_tuned_on_request_and_only_once(wide: Built) -> None:
     assert (folder / "tuned.json").stat().st_mtime_ns == made
 
 
+@pytest.mark.thorough
 def test_tuning_that_fails_says_why(wide_network: WideResNetSpec, make_tensors: MakeTensors) -> None:
     spec = PipelineSpec(network=wide_network, members=2, recipe=RECIPES["batch-ensemble"], hypernet=None)
     options = BuildOptions(formats=(Format.ONNX,))

@@ -40,7 +40,6 @@ WRITTEN = [name for name in POSSIBLE if name not in ALIKE]
 IN_EVERY_RUN = (
     "HMLP, MLP",
     "HContainer, WRN",
-    "HContainer with heads, SimpleRNN",
 )
 FURTHER = [pytest.param(name, marks=pytest.mark.fuzz) for name in ALIKE if os.environ.get("HNEXPORT_FUZZ") == "1"]
 
