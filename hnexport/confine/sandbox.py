@@ -1,6 +1,7 @@
 """Put a process into confinement, for good, and prove that it took."""
 
 import contextlib
+import ctypes.util
 import errno
 import importlib.util
 import os
@@ -44,10 +45,15 @@ def hide_files() -> None:
         raise ConfinementError("its kernel has no Landlock (Linux 5.13 or later, with landlock among its LSMs)")
     sys.dont_write_bytecode = True
     tempfile.tempdir = "/"  # libraries ask for one when they are imported; none can be written to
+    ctypes.util.find_library = _found_nowhere  # NVIDIA's bindings ask when PyTorch for CUDA imports them
     try:
         restrict_files(_readable())
     except OSError as error:
         raise ConfinementError(f"{error}") from error
+
+
+def _found_nowhere(name: str) -> None:
+    """Python's own asks a compiler and the linker, and writes a file for them; who asks has a name to fall back on."""
 
 
 def enter(memory_bytes: int) -> None:

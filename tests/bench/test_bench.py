@@ -66,6 +66,7 @@ def test_every_contender_is_timed_against_plain_at_every_batch_size(report: Benc
     assert all(timing.ratio == 1.0 for timing in report.contenders[0].timings)
 
 
+@pytest.mark.thorough
 def test_memory_is_of_each_process_and_disk_of_the_files_it_needs(report: BenchReport, built: Built) -> None:
     sizes = {name: record.size_bytes for name, record in built.manifest.files.items()}
     by_name = {contender.name: contender for contender in report.contenders}
@@ -205,6 +206,7 @@ def test_contenders_run_on_a_gpu(built: Built, graph: bool) -> None:
     assert all(timing.median_ms > 0 for contender in report.contenders for timing in contender.timings)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["chart.svg", "chart.png"])
 def test_the_chart_shows_every_contender(name: str, report: BenchReport, tmp_path: Path) -> None:
     write_chart(report, tmp_path / name)
@@ -217,6 +219,7 @@ def test_the_chart_shows_every_contender(name: str, report: BenchReport, tmp_pat
     assert all(contender.name in comments for contender in report.contenders)
 
 
+@pytest.mark.thorough
 def test_a_chart_replaces_a_file_only_if_it_is_told_to(report: BenchReport, tmp_path: Path) -> None:
     path = tmp_path / "chart.svg"
     path.write_text("precious")
@@ -274,6 +277,7 @@ def test_a_number_of_threads_that_cannot_be_is_refused(threads: int, tmp_path: P
     assert "is not in the range 1<=x<=4096" in done.output
 
 
+@pytest.mark.thorough
 def test_a_chart_of_another_kind_is_refused(report: BenchReport, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"name the chart .svg or .png"):
         write_chart(report, tmp_path / "chart.gif")

@@ -87,12 +87,14 @@ def test_locate_names_the_module_in_a_program(artifact: str, name: str, tmp_path
     ) or place == fault.place
 
 
+@pytest.mark.thorough
 def test_locate_says_whose_weights_they_are(written: Callable[[ModuleFault, str], str]) -> None:
     report = locate(bundle_of("transformer"), written(BY_NAME["members swapped"], "onnx"), member=1)
     assert report.first is not None
     assert report.first.detail == "it is member 0's"
 
 
+@pytest.mark.thorough
 def test_locate_finds_a_fault_in_the_bundles_own_model(tmp_path: Path) -> None:
     copy = Path(shutil.copytree(bundle_of("transformer"), tmp_path / "bundle"))
     editor = OnnxEditor(copy / "model.onnx")

@@ -133,6 +133,7 @@ def test_a_network_of_several_inputs_and_outputs_is_scored_from_columns(tmp_path
     assert table.column("answer_classes").to_pylist() == expected["classes"].probabilities.argmax(-1).tolist()
 
 
+@pytest.mark.thorough
 def test_a_row_of_numbers_of_another_length_is_that_rows_error(tmp_path: Path) -> None:
     built = built_list("transformer")
     tokens = [list(range(12)) for _ in range(6)]
