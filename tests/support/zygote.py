@@ -57,7 +57,7 @@ class Done:
     Attributes:
         returncode: as `subprocess` has it: negative is a signal.
         cpu_seconds: user and system time of the process and of the children it waited for.
-        peak_bytes: resident, above the server's own, whose libraries the process shares.
+        peak_bytes: resident, above what the process had when it was forked.
         events: what the watch recorded; see `_watch`.
     """
 
@@ -185,11 +185,18 @@ def _serve(connection: socket.socket) -> dict | None:
         while len(body) < size:
             body += connection.recv(size - len(body))
         request = json.loads(body)
+        reading, writing = os.pipe()
         pid = os.fork()
         if pid == 0:
             connection.close()
+            os.close(reading)
+            os.write(writing, b"%d" % _status("VmRSS"))  # what a fork has is less than what this process has of files
+            os.close(writing)
             _become(request, files.tolist())
             return request
+        os.close(writing)
+        at_first = int(os.read(reading, 64) or b"0")
+        os.close(reading)
         for file in files:
             os.close(file)
         connection.sendall(f"{pid}\n".encode())
@@ -197,7 +204,7 @@ def _serve(connection: socket.socket) -> dict | None:
         answer = {
             "returncode": os.waitstatus_to_exitcode(status),
             "cpu_seconds": used.ru_utime + used.ru_stime,
-            "peak_bytes": max(0, 1024 * used.ru_maxrss - _status("VmRSS")),
+            "peak_bytes": max(0, 1024 * used.ru_maxrss - at_first),
         }
         connection.sendall(json.dumps(answer).encode() + b"\n")
 

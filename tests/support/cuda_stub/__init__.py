@@ -72,8 +72,14 @@ def compile_cudnn(folder: Path) -> None:
 def in_stub(
     folder: Path, *arguments: str, cwd: Path | None = None, **environment: str
 ) -> "subprocess.CompletedProcess[str]":
-    """Run Python with the stub's libraries first in the loader's path."""
-    merged: Mapping[str, str] = {**os.environ, "LD_LIBRARY_PATH": str(folder), **environment}
+    """Run Python with the stub's libraries first in the loader's path, and without those that pip installed."""
+    start = folder / "start"
+    start.mkdir(exist_ok=True)
+    (start / "sitecustomize.py").write_text("import onnxruntime\nonnxruntime.preload_dlls = lambda: None\n")
+    paths = os.pathsep.join([str(start), *filter(None, [os.environ.get("PYTHONPATH")])])
+    merged: Mapping[str, str] = {
+        **os.environ, "LD_LIBRARY_PATH": str(folder), "PYTHONPATH": paths, **environment
+    }  # fmt: skip
     return subprocess.run(
         [sys.executable, "-W", "ignore", *arguments],
         check=False,
