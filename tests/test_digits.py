@@ -30,6 +30,7 @@ def in_examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         sys.modules.pop(name, None)
 
 
+@pytest.mark.thorough
 def test_an_example_starts_as_its_first_line_says_though_folders_lie_beside_it() -> None:
     """`python examples/NAME.py` puts `examples` first on the path: torch took a folder `triton` there for a package."""
     command = [sys.executable, str(EXAMPLES / "train_digits_modules.py"), "--help"]

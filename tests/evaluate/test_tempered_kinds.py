@@ -91,6 +91,7 @@ def test_every_engine_and_strategy_divides_in_the_same_way(
     assert [item.dtype for item in read_manifest(new).stored] == [item.dtype for item in read_manifest(half).stored]
 
 
+@pytest.mark.thorough
 def test_the_report_of_a_network_that_is_known_shows_its_error_by_depth(
     half: Path, digits: Built, tmp_path: Path
 ) -> None:

@@ -26,7 +26,7 @@ from hnexport.spec import TensorSpec
 FILES = ("model.pt", "model.pt2")
 
 
-@pytest.fixture(scope="module", params=first(2, ["cnn", "recurrent", "transformer", "resnet", "reader"]))
+@pytest.fixture(scope="module", params=first(1, ["cnn", "recurrent", "transformer", "resnet", "reader"]))
 def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Ensemble, Path]:
     """The kind of list, its ensemble, and its files."""
     kind, folder = ENSEMBLES[request.param], tmp_path_factory.mktemp("programs")

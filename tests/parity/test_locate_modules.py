@@ -42,6 +42,7 @@ def test_locate_finds_nothing_in_a_correct_artifact(kind: str, artifact: str) ->
     assert seen == slots
 
 
+@pytest.mark.thorough
 def test_locate_follows_a_program_that_is_not_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     bundle = bundle_of("reader")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # nothing is remembered there
@@ -107,6 +108,7 @@ def test_locate_finds_a_fault_in_the_bundles_own_model(tmp_path: Path) -> None:
     assert (report.stage, report.first.place) == ("inference", "encoder.layers.0.norm1")
 
 
+@pytest.mark.thorough
 def test_locate_needs_no_names_of_nodes_and_values(tmp_path: Path) -> None:
     model = onnx.load(bundle_of("transformer") / "model.onnx")
     fixed = {item.name for item in (*model.graph.input, *model.graph.output)}

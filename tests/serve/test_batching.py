@@ -108,6 +108,7 @@ def test_a_client_that_goes_takes_its_request_along(direct: LoadedEnsemble, imag
     assert asyncio.run(run()).batch_rows == 1
 
 
+@pytest.mark.thorough
 def test_one_request_that_cannot_be_computed_spoils_no_other() -> None:
     ensemble = load(built_list("transformer").path, provider="cpu", threads=1)
     assert can_join(ensemble.signature)
