@@ -27,7 +27,7 @@ demo: $(VENV)/.installed  ## build the reference ensemble and classify an image 
 	$(BIN)/hnexport build --members 10 --force
 	$(BIN)/hnexport predict bundles/wrn-28-10-hypernet-10 examples/images/cat.png --members 2,3,7
 
-test: $(VENV)/.installed-dev  ## what to run between two changes: about ten minutes on two cores
+test: $(VENV)/.installed-dev  ## what to run between two changes: under eight minutes on two cores
 	$(PYTEST) -m "not thorough" $(TESTS)
 
 test-all: $(VENV)/.installed-dev  ## every test, as .ci/run does: all cases of every kind, and what takes long
