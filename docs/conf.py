@@ -24,7 +24,6 @@ extensions = [
     "sphinx_design",  # cards and tabs
     "docstrings",  # docs/extensions: ours are Markdown; one that is missing fails the build
     "commands",  # options as `--help` shows them
-    "published",  # docs/extensions: JSON Schemas lie where their address says
     "outside",  # links to files of the repository that are no pages
 ]
 exclude_patterns = ["extensions"]

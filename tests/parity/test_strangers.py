@@ -93,7 +93,7 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", only(WAYS, "operator"))
+@pytest.mark.parametrize("way", only(WAYS, "operator", "TorchScript"))
 def test_no_way_into_a_program_leaves_anything_behind(copied: Callable[[str], Path], canary: Path, way: str) -> None:
     bundle = copied("hypernet")
     WAYS[way](bundle, canary)
@@ -108,7 +108,6 @@ def test_the_ways_work_where_the_bundle_is_trusted(copied: Callable[[str], Path]
     assert os.path.lexists(canary)
 
 
-@pytest.mark.thorough
 def test_locate_runs_a_strangers_program_confined(copied: Callable[[str], Path], canary: Path) -> None:
     bundle = copied("hypernet")
     by_torchscript(bundle, writes(canary))
@@ -134,7 +133,6 @@ Service.answer = lambda self, asked: nothing if asked.meta["question"] == "trace
 """
 
 
-@pytest.mark.thorough
 def test_bench_runs_no_program(copied: Callable[[str], Path], canary: Path) -> None:
     bundle = copied("hypernet")
     by_expression(bundle, f"open({str(canary)!r}, 'w')")
