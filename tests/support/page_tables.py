@@ -14,15 +14,12 @@ PYTHON = {
     "docs/explanation/speed.md": {
         "from hnexport.runtime import load\n\n\ndef memory": "measures a process of its own, on Linux",
     },
-    "docs/howto/from.md": {
-        "from hnexport.runtime import load": "after a build of the ensemble above it; tests/networks/hypernetwork",
-    },
     "docs/howto/late-phase.md": {
         "model = torch.load": "for the environment of the late-phase code, which pickles its own modules",
         "saved = torch.load": "needs torchvision and the authors' checkpoints",
     },
     "docs/howto/serve.md": {
-        "import tritonclient.http": "needs a server; tests/serve/test_process.py asks one with the same client",
+        "import numpy as np\nimport tritonclient": "needs a server; tests/serve/test_process.py asks one so",
     },
     "docs/runtimes/triton.md": {
         "import numpy as np\nimport tritonclient": "needs a server; `make triton-test` has one"
@@ -98,9 +95,11 @@ LATER = (
 """Commands that take seconds: run by `make docs-test` (HNEXPORT_DOCS=1), parsed in `make test`."""
 
 PROGRAMS = {
+    ".venv/bin/pip": "needs an index",
     "build/picture": "what CMake builds: `make runtimes-test`",
     "build/predict": "what CMake builds: `make runtimes-check`",
     "cmake": "needs a compiler and a runtime's libraries: `make runtimes-check`",
+    "convert": "needs ImageMagick",
     "curl": "needs a server: tests/serve",
     "docker": "needs Docker",
     "git": "changes a repository",
@@ -111,6 +110,7 @@ PROGRAMS = {
     "npm": "needs npm's registry",
     "pip": "needs an index; the extras exist",
     "pre-commit": "needs its hooks from the network",
+    "python3": "makes an environment",
     "python": "the file exists; `make runtimes` runs those of examples/",
     "tritonserver": "needs Triton: `make triton-test`",
 }
