@@ -30,3 +30,25 @@ def test_the_drift_of_equal_terms_is_in_the_noise(
     sizes = sums.sizes(result)
     assert sizes.shape == result.shape
     assert least / 2 < float((sizes / result.abs()).max()) * 2.0**-24 < 4 * least
+
+
+@pytest.mark.parametrize(
+    ("func", "shapes"),
+    [
+        (ATEN.mm.default, [(2, 7), (7, 3)]),
+        (ATEN.bmm.default, [(2, 3, 7), (2, 7, 5)]),
+        (ATEN.mv.default, [(3, 7), (7,)]),
+        (ATEN.dot.default, [(7,), (7,)]),
+        (ATEN.addmm.default, [(3,), (2, 7), (7, 3)]),
+        (ATEN.baddbmm.default, [(2, 3, 5), (2, 3, 7), (2, 7, 5)]),
+        (ATEN.addmv.default, [(3,), (3, 7), (7,)]),
+    ],
+    ids=["mm", "bmm", "mv", "dot", "addmm", "baddbmm", "addmv"],
+)
+def test_a_product_has_as_many_terms_as_its_factors_have_in_common(
+    func: Callable[..., Any], shapes: list[tuple[int, ...]]
+) -> None:
+    args = tuple(torch.ones(shape) for shape in shapes)
+    sums = Sums.of(func, args, {}, func(*args))
+    assert sums is not None
+    assert sums.terms == 7

@@ -53,6 +53,8 @@ BAD = {
     "one image": (NCHW, (3, 8, 10), "float32", r"expected shape \[batch, 3, 8, 10\], found \[3, 8, 10\]; .*np.newaxis"),
     "channels last": (NCHW, (2, 8, 10, 3), "float32", r"found \[2, 8, 10, 3\]; .*transpose\(0, 3, 1, 2\)"),
     "channels first": (NHWC, (2, 3, 8, 10), "uint8", r"found \[2, 3, 8, 10\]; .*transpose\(0, 2, 3, 1\)"),
+    "one image, channels last": (NCHW, (8, 10, 3), "float32", r"transpose\(2, 0, 1\), and for one .*np.newaxis"),
+    "one image, channels first": (NHWC, (3, 8, 10), "uint8", r"transpose\(1, 2, 0\), and for one .*np.newaxis"),
     "another size": (NCHW, (2, 3, 9, 10), "float32", r"expected shape \[batch, 3, 8, 10\], found \[2, 3, 9, 10\]$"),
     "flat": (NCHW, (2, 240), "float32", r"found \[2, 240\]$"),
 }
