@@ -96,6 +96,94 @@ def test_messages_are_read_out_of_source(tool: ModuleType, tmp_path: Path) -> No
     assert tool.stale(found, [remedy]) == [remedy.message]
 
 
+ROOT_ERROR = "class HnexportError(Exception): ...\nclass LostError(HnexportError): ...\n"
+
+
+def _read(tool: ModuleType, folder: Path, source: str) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    """The kinds and texts in a module beside one that has the errors, and the lines that are unreadable."""
+    package = folder / "pkg"
+    package.mkdir()
+    (package / "errors.py").write_text(ROOT_ERROR, encoding="utf-8")
+    (package / "here.py").write_text(source, encoding="utf-8")
+    found = tool.find(package)
+    return [(message.kind, message.text) for message in found.messages], found.unreadable
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "text"),
+    [
+        ("raise Renamed(f'{x} went')", "LostError", "X went"),
+        ("raise errors.LostError('it went')", "LostError", "it went"),
+        ("raise (HnexportError if x else ValueError)('it went')", "HnexportError", "it went"),
+        ("raise x or Renamed('it went')", "LostError", "it went"),
+        ("raise click.ClickException('it went')", "UsageError", "it went"),
+        ("raise click.BadArgumentUsage(message='it went')", "UsageError", "it went"),
+        ("raise click.BadOptionUsage('--out', 'it went')", "UsageError", "it went"),
+        ("raise Own('it went')", "UsageError", "it went"),
+        ("self.fail(f'{x!r} is not a format', param, ctx)", "UsageError", "X is not a format"),
+        ("ctx.fail('it went')", "UsageError", "it went"),
+        ("raise rules.error(f'{x} is a mount point')", "LostError", "X is a mount point"),
+    ],
+)
+def test_other_calls_that_make_errors_are_read(
+    tool: ModuleType, tmp_path: Path, raised: str, kind: str, text: str
+) -> None:
+    source = (
+        "import click\n"
+        "from pkg import errors\n"
+        "from pkg.errors import HnexportError, LostError as Renamed\n"
+        "class Own(click.ClickException): ...\n"
+        "class Rules:\n"
+        "    error: type[HnexportError] = errors.LostError\n"
+        f"def f(self, rules, param, ctx, x):\n    {raised}\n"
+    )
+    assert _read(tool, tmp_path, source) == ([(kind, text)], ())
+
+
+def test_methods_that_make_errors_are_read_where_they_are_called(tool: ModuleType, tmp_path: Path) -> None:
+    source = (
+        "from pkg.errors import LostError\n"
+        "class Check:\n"
+        "    def _require(self, holds, what):\n"
+        "        if not holds:\n"
+        "            raise LostError(what)\n"
+        "    def _refused(self, row, what):\n"
+        "        wait = 'wait a day'\n"
+        "        return LostError(f'row {row}: {what}; {wait}')\n"
+        "    def f(self, number, path):\n"
+        "        self._require(number, f'{path} went')\n"
+        "        raise self._refused(number, f'{path.name} differs')\n"
+    )
+    assert _read(tool, tmp_path, source) == (
+        [
+            ("LostError", "PATH went"),
+            ("LostError", "row ROW: NAME differs; wait a day"),
+            ("LostError", "row ROW: WHAT; wait a day"),
+        ],
+        (),
+    )
+
+
+def test_what_is_raised_and_not_known_is_counted(tool: ModuleType, tmp_path: Path) -> None:
+    source = (
+        "from pkg.errors import LostError\n"
+        "def made(): return LostError('it went')\n"
+        "def f(self, kind, kinds, logger, error):\n"
+        "    logger.error('not a message of ours')\n"
+        "    raise kind('it went')\n"
+        "    raise kinds[0]('it went')\n"
+        "    raise self._error('it went')\n"
+        "    raise (LostError if error else kind)('it went')\n"
+        "    raise LostError(str(error))\n"
+        "    raise made()\n"
+        "    raise ValueError('not ours')\n"
+        "    raise error\n"
+    )
+    messages, unreadable = _read(tool, tmp_path, source)
+    assert messages == [("LostError", "it went")]
+    assert unreadable == tuple(f"pkg.here:{line}" for line in (5, 6, 7, 8, 9))
+
+
 def test_errors_after_which_a_command_ends_with_1_are_read_out_of_the_commands(tool: ModuleType) -> None:
     assert tool.exit_one(ROOT / "hnexport") == {
         "MembersFailedError",

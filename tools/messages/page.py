@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from messages.found import WARNING, Found, Message
+from messages.found import Found, Message
+from messages.makers import WARNING
 
 __all__ = ["Remedy", "catalogue", "exit_one", "read_remedies", "remedies", "stale"]
 
@@ -31,6 +32,7 @@ _AREAS = {
     "networks.recipes": "Recipes",
     "networks.steps": "Captured hypernetworks",
     "networks.wide_resnet": "Wide ResNets and checkpoints",
+    "number_lists": "Options of commands",
     "parity": "Verifying and locating",
     "publishing": "Files that are written",
     "quantise": "int8",

@@ -9,6 +9,7 @@ __all__ = ["template"]
 
 _VOWELS = re.compile(r"[^A-Za-z0-9]+")
 _PLAIN = {"shown", "str", "repr", "sorted", "list", "len", "tuple", "shorten", "type", "min", "max", "next", "iter"}
+_MODULES = {"os"}  # whose functions' results are not called after them
 _COMPUTED: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -92,6 +93,8 @@ def _word(value: ast.expr) -> str:
         else:
             break
     name = value.id if isinstance(value, ast.Name) else value.attr if isinstance(value, ast.Attribute) else ""
+    if name in _MODULES:
+        return "…"
     return _VOWELS.sub("-", name).strip("-").upper() or "…"
 
 
