@@ -44,7 +44,9 @@ def test_golden_inputs_are_written_and_outputs_are_judged(hnexport: Hnexport, bu
 def test_members_can_be_chosen_and_what_is_there_stays(hnexport: Hnexport, built: Built, tmp_path: Path) -> None:
     done = hnexport("golden", built.path, "--out", tmp_path / "golden", "--members", "2,0")
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "golden" / "golden.json").read_text(encoding="utf-8"))["members"] == [2, 0]
+    index = json.loads((tmp_path / "golden" / "golden.json").read_text(encoding="utf-8"))
+    assert index["members"] == [2, 0]
+    assert "set the input cond_id to that id and run all of inputs/image, in batches" in index["what_to_do"]
     done = hnexport("golden", built.path, "--out", tmp_path / "golden")
     assert done.returncode == 2
     assert "exists: choose another --out" in done.stderr
