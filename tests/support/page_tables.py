@@ -62,7 +62,7 @@ COMMANDS = {
     },
     "docs/howto/evaluate.md": {
         "hnexport evaluate BUNDLE DATA --runtimes all --from": "the reader's own code; tests/cli/test_evaluate_from.py",
-        "hnexport evaluate BUNDLE DATA --precision": "after a tuning; through Python, tests/evaluate/test_precisions.py",
+        "hnexport evaluate BUNDLE DATA --precision": "once tuned; through Python, tests/evaluate/test_precisions.py",
         "hnexport bench BUNDLE --json": "minutes; through Python, tests/bench runs small ones",
     },
     "docs/howto/fewer-bits.md": {
@@ -78,7 +78,9 @@ COMMANDS = {
     },
     "docs/howto/late-phase.md": {"hnexport": "the reader's own file; tests/cli/test_late_phase.py"},
     "docs/howto/score.md": {
-        "hnexport predict BUNDLE photos/": "starts Ray, as tests/score/test_ray.py; tests/cli/test_predict_dataset.py"
+        "hnexport predict BUNDLE photos/ --out predictions.parquet --workers ray": (
+            "starts Ray, as tests/score/test_ray.py does; tests/cli/test_predict_dataset.py"
+        )
     },
     "docs/howto/serve.md": {"hnexport serve": "never ends; tests/serve/test_process.py"},
     "docs/howto/training.md": {
