@@ -24,13 +24,18 @@ from markdown_it.token import Token
 ROOT = PROJECT = Path(__file__).parent.parent
 SKIPPED = {"node_modules", "build", "dist", "bundles"}
 LOADING = {
-    "script": "src",
-    "img": "src",
-    "iframe": "src",
-    "source": "src",
-    "video": "src",
-    "audio": "src",
-    "link": "href",
+    "script": ("src",),
+    "img": ("src", "srcset"),
+    "iframe": ("src",),
+    "source": ("src", "srcset"),
+    "video": ("src", "poster"),
+    "audio": ("src",),
+    "track": ("src",),
+    "embed": ("src",),
+    "object": ("data",),
+    "image": ("href", "xlink:href"),  # of SVG, as use is
+    "use": ("href", "xlink:href"),
+    "link": ("href",),
 }
 LOADED_RELATIONS = {"stylesheet", "icon", "preload", "prefetch", "modulepreload", "manifest", "preconnect"}
 _TOCTREE = re.compile(r"^```\{toctree\}\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -38,6 +43,7 @@ _OPTION = re.compile(r":[\w-]+:")
 _NAMED = re.compile(r".*<(.+)>")
 _COMMAND = re.compile(r"^   :prog: (.+)$", re.MULTILINE)  # sphinx-click makes a heading of it
 _FILES = re.compile(r"/(?:blob|raw|tree)/main/(.+)")  # of the repository, by their address
+_CANDIDATE = re.compile(r"([^\s,]\S*[^\s,])(?:\s[^,]*)?")  # an address of `srcset`, before its width or density
 _ELSEWHERE = re.compile(r"(?:url\(\s*['\"]?|@import\s+['\"])\s*((?:https?:)?//[^'\")]+)")
 
 
@@ -88,6 +94,18 @@ def _targets(page: Path) -> Iterator[str]:
             yield from held.links + held.loaded
 
 
+def _literal(page: Path) -> Iterator[str]:
+    """The lines with `][` in them, outside code."""
+    for token in MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8")):
+        if token.type == "inline":
+            text = "".join(
+                "\n" if part.type == "softbreak" else part.content
+                for part in token.children or ()
+                if part.type != "code_inline"
+            )
+            yield from (line for line in text.split("\n") if "][" in line)
+
+
 def _own(link: str) -> Path | None:
     """The file of this checkout that is meant by an address of the repository or of the site."""
     address, urls = urlsplit(link)._replace(query="", fragment="").geturl(), _urls()
@@ -109,9 +127,10 @@ def _urls() -> dict[str, str]:
 
 
 def markdown_faults(pages: list[Path]) -> list[str]:
-    """Links to files and headings that do not exist."""
+    """Links to files and headings that do not exist, and links that stayed text: `[a][b]`, where no `[b]: …` is."""
     faults = []
     for page in pages:
+        faults += [f"{page.relative_to(ROOT)}: {line.strip()} is no link" for line in _literal(page)]
         for link in _targets(page):
             own = _own(link)
             if own is not None and not own.exists():
@@ -182,8 +201,10 @@ class _Page(HTMLParser):
         self.loaded += _ELSEWHERE.findall(held.get("style", ""))
         if tag == "a" and "href" in held:
             self.links.append(held["href"])
-        elif LOADING.get(tag) in held and (tag != "link" or LOADED_RELATIONS & set(held.get("rel", "").split())):
-            self.loaded.append(held[LOADING[tag]])
+        elif tag != "link" or LOADED_RELATIONS & set(held.get("rel", "").split()):
+            for name in LOADING.get(tag, ()):
+                if name in held:
+                    self.loaded += _CANDIDATE.findall(held[name]) if name == "srcset" else [held[name]]
 
     def handle_data(self, data: str) -> None:
         if self.lasttag == "style":

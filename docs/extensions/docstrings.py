@@ -56,7 +56,7 @@ def _marked(lines: list[str]) -> Iterator[tuple[bool, str]]:
             yield code, line
         elif (code or blank) and indent >= last + 4:
             if not code:
-                language = "sh" if line.strip().startswith("hnexport ") else "python"
+                language = "sh" if line.strip().startswith(("hnexport ", "python ")) else "python"
                 yield True, f"{' ' * last}.. code-block:: {language}"
                 yield True, ""
             code = True

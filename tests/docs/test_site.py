@@ -47,9 +47,11 @@ def test_a_link_that_leads_nowhere_is_found(
         "# A `page` of 2\n\n[a](gone.md) [b](#a-page-of-2) [c](page.md#gone) ![d](gone.png) `[e](code.md)`\n\n"
         '<img src="gone.svg"> <a href="#a-page-of-2">f</a>\n\n'
         "[g](https://github.com/hnexport/hnexport/blob/main/page.md#x) <https://github.com/hnexport/hnexport/issues>\n"
-        "[h](https://github.com/hnexport/hnexport/blob/main/gone.py) <https://hnexport.github.io/hnexport/gone.html#x>\n"
+        "[h](https://github.com/hnexport/hnexport/blob/main/gone.py) <https://hnexport.github.io/hnexport/gone.html#x>\n\n"
+        "[i][nowhere] `[j][code]` [k][here]\n\n    [l][code]\n\n[here]: page.md\n"
     )
     assert checks.markdown_faults([page]) == [
+        "page.md: [i][nowhere]  k is no link",
         "page.md: https://github.com/hnexport/hnexport/blob/main/gone.py does not exist",
         "page.md: https://hnexport.github.io/hnexport/gone.html#x does not exist",
         "page.md: gone.md does not exist",
@@ -72,6 +74,30 @@ def test_a_page_that_loads_something_from_another_host_is_found(checks: ModuleTy
         "page.html: gone.html does not exist",
         "style.css loads //fonts.example/a.woff",
     ]
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<script src="//x.example/a"></script>',
+        '<img src="here.html" srcset="here.html 1x, //x.example/a 2x">',
+        '<picture><source srcset="//x.example/a"></picture>',
+        '<video src="here.html" poster="//x.example/a"></video>',
+        '<audio src="//x.example/a"></audio>',
+        '<video><track src="//x.example/a"></video>',
+        '<iframe src="//x.example/a"></iframe>',
+        '<object data="//x.example/a"></object>',
+        '<embed src="//x.example/a">',
+        '<svg><image href="//x.example/a"/></svg>',
+        '<svg><use xlink:href="//x.example/a"/></svg>',
+        '<link rel="icon" href="//x.example/a">',
+        '<p style="background: url(//x.example/a)"></p>',
+        "<style>@import '//x.example/a'</style>",
+    ],
+)
+def test_whatever_loads_from_another_host_is_found(checks: ModuleType, tmp_path: Path, html: str) -> None:
+    (tmp_path / "here.html").write_text(html)
+    assert checks.site_faults(tmp_path) == ["here.html loads //x.example/a"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)

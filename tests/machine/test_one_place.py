@@ -6,8 +6,9 @@ from pathlib import Path
 import hnexport
 
 PACKAGE = Path(hnexport.__file__).parent
-POSIX = {"resource", "fcntl", "pwd", "grp", "termios"}
-ASKS_THE_KERNEL = ("machine/", "confine/")  # what it says below /proc and /sys
+POSIX = {"resource", "fcntl", "pwd", "grp", "termios", "pty"}
+ASKS_THE_KERNEL = ("machine/", "confine/")  # what it says below /proc and /sys, and in modules of POSIX alone
+EXCEPTIONS = {"publishing/locks.py": {"fcntl"}}  # beside msvcrt, by the system
 TEXT_MODES = {"w", "x", "a", "w+", "x+", "a+"}
 
 
@@ -67,12 +68,26 @@ def unlike_on_windows(tree: ast.AST) -> list[int]:
     return lines
 
 
-def kernel_paths(tree: ast.AST) -> list[int]:
-    return [
-        node.lineno
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(("/proc/", "/sys/"))
-    ]
+def imported(tree: ast.AST) -> set[str]:
+    """What is imported anywhere, inside functions too."""
+    return set().union(*(at_import(node) for node in ast.walk(tree)))
+
+
+def kernel_asked(tree: ast.AST) -> list[int]:
+    """Lines with a path below /proc or /sys, or with `os.sched_…`, which Linux alone has."""
+    lines = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found = node.value in ("/proc", "/sys") or node.value.startswith(("/proc/", "/sys/", "sched_"))
+        elif isinstance(node, ast.Attribute):
+            found = node.attr.startswith("sched_")
+        elif isinstance(node, ast.ImportFrom):
+            found = node.module == "os" and any(alias.name.startswith("sched_") for alias in node.names)
+        else:
+            continue
+        if found:
+            lines.append(node.lineno)
+    return lines
 
 
 def test_no_module_imports_what_only_posix_has() -> None:
@@ -88,8 +103,13 @@ def test_windows_removes_temporary_folders_and_reads_what_processes_say() -> Non
 
 
 def test_the_kernel_is_asked_in_one_place() -> None:
-    found = {name for name, tree in modules().items() if kernel_paths(tree)}
-    assert {name for name in found if not name.startswith(ASKS_THE_KERNEL)} == set()
+    elsewhere = {name: tree for name, tree in modules().items() if not name.startswith(ASKS_THE_KERNEL)}
+    assert {name: lines for name, tree in elsewhere.items() if (lines := kernel_asked(tree))} == {}
+
+
+def test_what_only_posix_has_is_imported_in_one_place() -> None:
+    elsewhere = {name: tree for name, tree in modules().items() if not name.startswith(ASKS_THE_KERNEL)}
+    assert {name: found for name, tree in elsewhere.items() if (found := imported(tree) & POSIX)} == EXCEPTIONS
 
 
 def test_planted_faults_are_found() -> None:
@@ -103,4 +123,14 @@ def test_planted_faults_are_found() -> None:
     assert unlike_on_windows(ast.parse("tempfile.TemporaryDirectory(ignore_cleanup_errors=True)")) == []
     assert unlike_on_windows(ast.parse("subprocess.run(x, text=True)")) == [1]
     assert unlike_on_windows(ast.parse("subprocess.run(x, encoding='utf-8')")) == []
-    assert kernel_paths(ast.parse("open('/proc/stat')")) == [1]
+    assert imported(ast.parse("class A:\n    def f():\n        if x:\n            import resource")) == {"resource"}
+    for fault in (
+        "open('/proc/stat')",
+        "Path('/proc') / 'self'",
+        "open(f'/sys/{name}')",
+        "os.sched_getaffinity(0)",
+        "getattr(os, 'sched_getaffinity')",
+        "from os import sched_setaffinity",
+    ):
+        assert kernel_asked(ast.parse(fault)) == [1], fault
+    assert kernel_asked(ast.parse("Path('/process') / sys.platform")) == []

@@ -88,6 +88,7 @@ def test_the_project_has_the_addresses_that_readers_look_for() -> None:
 
 def test_the_citation_says_what_the_project_says() -> None:
     said, metadata = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8")), project(ROOT)["project"]
+    assert said["title"] == metadata["name"]
     assert said["authors"] == metadata["authors"]
     assert said["license"] == metadata["license"]
     assert said["repository-code"] == metadata["urls"]["Repository"]

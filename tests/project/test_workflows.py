@@ -1,6 +1,7 @@
 """The hosted workflows call `make` targets that exist, with pinned actions and no more rights than they need."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 GITHUB = ROOT / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
+NEEDED = {"github-actions": ".github/workflows", "npm": "package.json", "pip": "pyproject.toml"}
+"""What each of Dependabot's ecosystems reads in a folder."""
 RIGHTS = {"docs.yml": {"publish": {"pages", "id-token"}}, "release.yml": {"publish": {"id-token"}}}
 """The jobs that may write something, and what."""
 
@@ -66,6 +69,58 @@ def test_actions_are_pinned_to_a_commit_and_say_their_version(path: Path) -> Non
     used = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if "uses:" in line]
     loose = [line for line in used if not re.fullmatch(r"(- )?uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)]
     assert not loose
+
+
+def commits(texts: Iterable[str]) -> dict[str, set[str]]:
+    """Each action, and the commits and versions at which it is used."""
+    found: dict[str, set[str]] = {}
+    for action, pin in re.findall(r"uses: ([\w./-]+)@(.+)", "\n".join(texts)):
+        found.setdefault(action, set()).add(pin.strip())
+    return found
+
+
+def test_an_action_has_one_commit_everywhere() -> None:
+    found = commits(path.read_text(encoding="utf-8") for path in WORKFLOWS)
+    assert "actions/checkout" in found
+    assert {action: pins for action, pins in found.items() if len(pins) > 1} == {}
+    assert commits(["- uses: a/b@1 # v1\n", "uses: a/b@2 # v1"]) == {"a/b": {"1 # v1", "2 # v1"}}
+
+
+def asked(text: str) -> list[str]:
+    """The tests that `make … TESTS=…` names."""
+    return [
+        name
+        for quoted, bare in re.findall(r"""TESTS=(?:["']([^"']*)|(\S+))""", text)
+        for name in (quoted or bare).split()
+    ]
+
+
+def test_the_tests_that_a_workflow_names_exist() -> None:
+    named = [name for path in WORKFLOWS for name in asked(path.read_text(encoding="utf-8"))]
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert asked('make test TESTS="tests/a tests/b.py"; make test TESTS=tests/c') == [
+        "tests/a",
+        "tests/b.py",
+        "tests/c",
+    ]
+
+
+def unread(updates: dict[Any, Any]) -> list[str]:
+    """The folders that Dependabot is sent to, and that have nothing for it."""
+    return [
+        f"{update['package-ecosystem']}: {folder}"
+        for update in updates["updates"]
+        for folder in update.get("directories", [update.get("directory")])
+        if not (ROOT / folder.strip("/") / NEEDED[update["package-ecosystem"]]).exists()
+    ]
+
+
+def test_dependabot_reads_folders_that_have_something_for_it() -> None:
+    assert unread(workflow(GITHUB / "dependabot.yml")) == []
+    npm = {"package-ecosystem": "npm", "directories": ["/tests/web", "/docs", "/gone"]}
+    pip = {"package-ecosystem": "pip", "directory": "/tests"}
+    assert unread({"updates": [npm, pip]}) == ["npm: /docs", "npm: /gone", "pip: /tests"]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)

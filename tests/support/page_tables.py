@@ -36,31 +36,31 @@ PYTHON = {
 
 COMMANDS = {
     "README.md": {
-        "hnexport build --hypnettorch ensemble.pt": "the reader's own file; tests/cli/test_build.py",
-        "hnexport build --checkpoint ensemble.safetensors": "the reader's own file; tests/cli/test_build.py",
-        "hnexport bench bundles/wrn-28-10-hypernet-10 --seconds 60": "an hour; tests/bench runs small ones",
+        "hnexport build --hypnettorch ensemble.pt": "the reader's own file; tests/cli/test_trained.py",
+        "hnexport build --checkpoint ensemble.safetensors": "the reader's own file; tests/cli/test_trained.py",
+        "hnexport bench bundles/wrn-28-10-hypernet-10 --seconds 60": "an hour; through Python, tests/bench",
     },
     "docs/explanation/int8.md": {
         "hnexport tune bundles/digits": "the bundle of `make digits`; tests/tune/test_int8.py",
         "hnexport member bundles/digits": "the bundle of `make digits`; tests/member/test_int8.py",
     },
     "docs/howto/verify.md": {
-        "hnexport verify BUNDLE --members 2,3,7 --provider cuda": "needs a GPU; tests/parity/test_cuda.py",
-        "hnexport verify model_simplified.onnx": "the reader's own file; tests/parity/test_verify_file.py",
-        "hnexport verify BUNDLE --outputs FOLDER": "needs another runtime's outputs; tests/parity/test_foreign.py",
-        "hnexport verify BUNDLE --replay": "needs a failure; tests/cli/test_verify.py",
-        "hnexport locate BUNDLE --against model_int8.onnx": "the reader's own file; tests/cli/test_locate.py",
+        "hnexport verify BUNDLE --members 2,3,7 --provider": "needs a GPU; through Python, tests/parity/test_cuda.py",
+        "hnexport verify model_simplified.onnx": "the reader's own file; tests/cli/test_locate.py",
+        "hnexport verify BUNDLE --outputs FOLDER": "needs another runtime's outputs; tests/cli/test_golden.py",
+        "hnexport verify BUNDLE --replay": "needs a failure; tests/cli/test_locate.py",
+        "hnexport locate BUNDLE --against": "the reader's own file; through Python, tests/parity/test_locate.py",
     },
-    "docs/explanation/speed.md": {"hnexport bench": "minutes; tests/bench runs small ones"},
+    "docs/explanation/speed.md": {"hnexport bench": "minutes; through Python, tests/bench runs small ones"},
     "docs/howto/anytime.md": {
-        "hnexport evaluate BUNDLE HELD_OUT": "takes 714 rows; docs/tutorials/judged.md does it",
-        "hnexport predict NEW IMAGE": "what the line before it writes",
-        "hnexport evaluate NEW TEST": "what the line before it writes",
+        "hnexport evaluate BUNDLE HELD_OUT": "takes 714 rows; tests/cli/test_evaluate_rule.py",
+        "hnexport predict NEW IMAGE": "what the line before it writes; tests/cli/test_evaluate_rule.py",
+        "hnexport evaluate NEW TEST": "what the line before it writes; tests/cli/test_evaluate_rule.py",
     },
     "docs/howto/evaluate.md": {
         "hnexport evaluate BUNDLE DATA --runtimes all --from": "the reader's own code; tests/cli/test_evaluate_from.py",
-        "hnexport evaluate BUNDLE DATA --precision": "after `hnexport tune`; tests/evaluate/test_precisions.py",
-        "hnexport bench BUNDLE --json": "minutes; tests/bench runs small ones",
+        "hnexport evaluate BUNDLE DATA --precision": "once tuned; through Python, tests/evaluate/test_precisions.py",
+        "hnexport bench BUNDLE --json": "minutes; through Python, tests/bench runs small ones",
     },
     "docs/howto/fewer-bits.md": {
         "hnexport build --checkpoint digits.safetensors": "the checkpoint of train_digits.py; tests/cli/test_bases.py"
@@ -71,22 +71,27 @@ COMMANDS = {
     },
     "docs/howto/hypnettorch.md": {
         "hnexport build --from train.py:make": "the reader's own script; tests/cli/test_build_live.py",
-        "hnexport build --hypnettorch run.ckpt": "the reader's own file; tests/cli/test_build.py",
+        "hnexport build --hypnettorch run.ckpt": "the reader's own file; tests/cli/test_trained.py",
     },
     "docs/howto/late-phase.md": {"hnexport": "the reader's own file; tests/cli/test_late_phase.py"},
     "docs/howto/score.md": {
-        "hnexport predict BUNDLE photos/ --out predictions.parquet --workers ray": "starts Ray; tests/score/test_ray.py"
+        "hnexport predict BUNDLE photos/ --out predictions.parquet --workers ray": (
+            "starts Ray, as tests/score/test_ray.py does; tests/cli/test_predict_dataset.py"
+        )
     },
     "docs/howto/serve.md": {"hnexport serve": "never ends; tests/serve/test_process.py"},
     "docs/howto/training.md": {
         "hnexport recalibrate": "the reader's own files; tests/cli/test_recalibrate.py",
     },
-    "docs/howto/trust.md": {"hnexport": "the digest is the bundle's; tests/bundle/test_digest.py"},
+    "docs/howto/trust.md": {"hnexport": "the digest is the bundle's; through Python, tests/bundle/test_digest.py"},
     "docs/howto/web.md": {
-        "hnexport deploy web bundles/wrn-28-10-hypernet-10 --serve": "never ends; tests/deploy/test_server.py"
+        "hnexport deploy web bundles/wrn-28-10-hypernet-10 --serve": "never ends; tests/cli/test_deploy.py"
     },
 }
-"""Commands of hnexport that are parsed, with all their options, not run."""
+"""Commands of hnexport that are parsed, with all their options, not run, and the test that runs such a command.
+
+The file or folder that is named has the command's name and each option of it; "through Python", the name alone.
+"""
 
 LATER = (
     *("hnexport build", "hnexport verify", "hnexport locate", "hnexport tune", "hnexport convert", "hnexport member"),
