@@ -8,9 +8,9 @@ import ast
 import enum
 import inspect
 import re
-from collections.abc import Iterator
 from typing import Any
 
+from docstring_code import marked
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -36,35 +36,13 @@ def as_rst(lines: list[str]) -> list[str]:
     """A docstring in reStructuredText, sections such as `Args:` left for napoleon."""
     made: list[str] = []
     text: list[str] = []  # spans may go over the end of a line, so paragraphs are turned whole
-    for is_code, line in _marked(lines):
+    for is_code, line in marked(lines):
         if is_code:
             made += [*_prose(text), line]
             text = []
         else:
             text.append(line)
     return made + _prose(text)
-
-
-def _marked(lines: list[str]) -> Iterator[tuple[bool, str]]:
-    """Each line, and whether it is code: what is four further in than the line before, after an empty line."""
-    last = 0  # the indentation of the last line of prose
-    code = False
-    blank = True
-    for line in lines:
-        indent = len(line) - len(line.lstrip())
-        if not line:
-            yield code, line
-        elif (code or blank) and indent >= last + 4:
-            if not code:
-                language = "sh" if line.strip().startswith(("hnexport ", "python ")) else "python"
-                yield True, f"{' ' * last}.. code-block:: {language}"
-                yield True, ""
-            code = True
-            yield True, line
-        else:
-            code, last = False, indent
-            yield False, line
-        blank = not line
 
 
 def _prose(lines: list[str]) -> list[str]:

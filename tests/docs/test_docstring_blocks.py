@@ -13,7 +13,6 @@ import pytest
 
 import hnexport
 
-pytest.importorskip("sphinx")
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(hnexport.__file__).parent
 BEGIN = ".. code-block:: "
@@ -24,12 +23,12 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 def extension(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(ROOT / "docs/extensions"))
     yield
-    sys.modules.pop("docstrings", None)
+    sys.modules.pop("docstring_code", None)
 
 
 def blocks(docstring: str) -> Iterator[str]:
     """The Python of a docstring, as `make docs` finds it."""
-    marked = importlib.import_module("docstrings")._marked(docstring.split("\n"))
+    marked = importlib.import_module("docstring_code").marked(docstring.split("\n"))
     for is_code, lines in itertools.groupby(marked, key=lambda pair: pair[0]):
         if is_code:
             first, *code = [line for _, line in lines]
