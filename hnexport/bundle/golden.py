@@ -136,7 +136,11 @@ class GoldenDescription:
 
 
 def write_golden(folder: Path, golden: Golden) -> None:
-    """Write `golden.safetensors` into a bundle folder."""
+    """Write `golden.safetensors` into a bundle folder; the arrays keep their dtypes.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     tensors = _named(golden)
     if golden.resized is not None:
         tensors |= {f"{_RESIZED}{name}": array for name, array in _named(golden.resized).items()}

@@ -238,7 +238,11 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `manifest.json` into a bundle folder."""
+    """Write `manifest.json` into a bundle folder, over one that is there.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     text = json.dumps(to_json(manifest), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     (folder / MANIFEST_FILE).write_text(text, encoding="utf-8", newline="\n")
 

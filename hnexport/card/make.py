@@ -29,7 +29,11 @@ def bundle_card(bundle: Path, found: Identified, measured: Sequence[Measured] = 
 
 
 def write_card(folder: Path, found: Identified, golden: Golden, measured: Sequence[Measured] = ()) -> None:
-    """Put the card into the folder of a bundle that is being built; no manifest lists it."""
+    """Put the card into the folder of a bundle that is being built; no manifest lists it.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     text = card_text(found, _shapes(golden), measured)
     (folder / CARD_FILE).write_text(text, encoding="utf-8", newline="\n")
 

@@ -7,5 +7,5 @@ __all__ = ["weight_summary"]
 
 
 def weight_summary(spec: PipelineSpec) -> dict[str, int | float]:
-    """The counts that hypnettorch prints when it makes such a network, by label."""
+    """The counts that hypnettorch prints when it makes such a network, by label: numbers of weights, and a ratio."""
     return counts(describe(spec))

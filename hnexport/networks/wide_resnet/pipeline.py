@@ -40,7 +40,11 @@ class Pipeline(Halves):
 
     @classmethod
     def from_seed(cls, spec: PipelineSpec, seed: int = 0) -> Self:
-        """A pipeline with random weights; see `hnexport.networks.wide_resnet.initialise`."""
+        """A pipeline with random weights; see `hnexport.networks.wide_resnet.initialise`.
+
+        Args:
+            seed: a whole number; the same gives the same weights.
+        """
         return cls(spec, initialise(spec, seed))
 
     def forward(self, cond_id: Tensor | int, image: Tensor) -> Tensor:
@@ -87,7 +91,7 @@ class Pipeline(Halves):
         return torch.stack([self(self._existing(cond_id), image) for cond_id in chosen])
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every stored tensor by its name, as `Pipeline(spec, tensors)` takes them."""
+        """Every stored tensor by its name, as `Pipeline(spec, tensors)` takes them: the pipeline's own, no copies."""
         return dict(self.generator.state_dict())
 
     def checkpoint(self, origin: str) -> "Checkpoint":
