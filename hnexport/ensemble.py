@@ -319,7 +319,7 @@ class Ensemble:
         return self.generator(cond_id, **conditions_of(self.name, self.signature, inputs))  # type: ignore[no-any-return]
 
     def run(self, weights: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The network's outputs by name, of one tensor for each slot and of inputs by name, as slots and signature say."""
+        """The network's outputs by name, of one tensor for each slot and of inputs by name, as the signature says."""
         own = {item.name: inputs[item.name] for item in self.signature.of_network}
         with plain_attention():
             raw = functional_call(self.network, dict(weights), (), own, tie_weights=False)
