@@ -194,7 +194,7 @@ def _tried(
         for sample in range(len(kinds)):
             try:
                 run(taken(ensemble.signature, inputs, [sample]))
-            except Exception:
+            except Exception:  # whatever a network raises
                 unable.append(sample)
         if not unable or len(unable) == len(kinds) or any(kinds[sample] == EXAMPLE for sample in unable):
             raise ParityError(f"the network cannot run its samples in float64: {error}") from error

@@ -25,6 +25,8 @@ int cudnnCreate(void **handle) { return 1001; }
 const char *cudnnGetErrorString(int status) { return "CUDNN_STATUS_NOT_INITIALIZED"; }
 void cudnnGetLastErrorString(char *text, unsigned long size) { if (size) *text = 0; }
 """
+START = "start"  # a folder of the stub that Python looks into when it starts
+NO_PRELOADING = "import onnxruntime\nonnxruntime.preload_dlls = lambda: None\n"  # of what pip installed
 
 
 def why_no_stub() -> str:
@@ -59,6 +61,8 @@ def compile_stub(folder: Path) -> tuple[str, ...]:
         (folder / "stub.map").write_text(f"{library} {{ global: *; }};\n")
         link = [f"-Wl,-soname,{library}", f"-Wl,--version-script={folder / 'stub.map'}"]
         _gcc(folder / library, SOURCE, folder / "stub.s", *link)
+    (folder / START).mkdir()
+    (folder / START / "sitecustomize.py").write_text(NO_PRELOADING)
     return libraries
 
 
@@ -73,13 +77,8 @@ def in_stub(
     folder: Path, *arguments: str, cwd: Path | None = None, **environment: str
 ) -> "subprocess.CompletedProcess[str]":
     """Run Python with the stub's libraries first in the loader's path, and without those that pip installed."""
-    start = folder / "start"
-    start.mkdir(exist_ok=True)
-    (start / "sitecustomize.py").write_text("import onnxruntime\nonnxruntime.preload_dlls = lambda: None\n")
-    paths = os.pathsep.join([str(start), *filter(None, [os.environ.get("PYTHONPATH")])])
-    merged: Mapping[str, str] = {
-        **os.environ, "LD_LIBRARY_PATH": str(folder), "PYTHONPATH": paths, **environment
-    }  # fmt: skip
+    paths = os.pathsep.join(filter(None, [str(folder / START), os.environ.get("PYTHONPATH")]))
+    merged: Mapping[str, str] = {**os.environ, "LD_LIBRARY_PATH": str(folder), "PYTHONPATH": paths, **environment}
     return subprocess.run(
         [sys.executable, "-W", "ignore", *arguments],
         check=False,
