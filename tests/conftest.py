@@ -18,7 +18,7 @@ from exporter import share_operators, share_registry, spare_collections
 from fixture_types import MakeImages, MakeNetwork, MakePipeline, MakeSpec, MakeTensors
 from hypothesis import HealthCheck, settings
 from shared import FOLDER_VARIABLE, Built, build_once
-from thorough import each_once
+from thorough import COLLECTED, each_once
 from torch import Tensor
 from zygote import Zygote
 
@@ -91,9 +91,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest first. Skip the CUDA tests where there is no GPU, unless HNEXPORT_REQUIRE_CUDA=1 forbids that."""
     each_once(items)
+    config.stash[COLLECTED] = tuple(items)
     items.sort(key=lambda item: item.get_closest_marker("reference") is None)
     marked = [item for item in items if item.get_closest_marker("cuda")]
     if marked and os.environ.get("HNEXPORT_REQUIRE_CUDA") != "1":

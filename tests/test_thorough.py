@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from thorough import each_once, first, further, only
+from thorough import COLLECTED, each_once, first, further, only
 
 
 def left_out(cases: list[Any]) -> list[bool]:
@@ -27,6 +27,8 @@ def test_the_cases_that_are_named_stay() -> None:
     assert left_out(only(["a", "b", "c"], "c")) == [True, True, False]
     with pytest.raises(ValueError, match="no cases: \\['d'\\]"):
         only(["a"], "d")
+    with pytest.raises(ValueError, match="mark the whole test"):
+        only(["a"])
 
 
 def test_a_case_of_several_values_keeps_them_and_its_own_marks_and_name() -> None:
@@ -80,22 +82,20 @@ def test_what_is_left_out_by_itself_shows_nothing_and_other_tests_stay_whole() -
     assert found == [{"kind": "b", "size": 1}, {"kind": "a"}, {"kind": "a"}]
 
 
-def test_every_test_that_is_parametrised_keeps_a_case_unless_it_says_otherwise(request: pytest.FixtureRequest) -> None:
-    """In a run of all: a test whose cases are all left out is marked as a whole."""
+def test_every_test_that_is_parametrised_keeps_a_case_unless_it_says_otherwise(pytestconfig: pytest.Config) -> None:
+    """A test whose cases are all left out is marked as a whole."""
     cases: dict[str, list[pytest.Item]] = {}
-    for item in request.session.items:
+    for item in pytestconfig.stash[COLLECTED]:
         if not any("thorough" in (mark.name for mark in node.own_markers) for node in item.listchain()[:-1]):
             cases.setdefault(item.nodeid.split("[")[0], []).append(item)
-    whole = {mark.name for mark in getattr(request.function, "pytestmark", [])}
-    assert "thorough" not in whole
-    lost = [
-        name
-        for name, items in cases.items()
-        if len(items) > 1
-        and all(item.get_closest_marker("thorough") for item in items)
-        and not any(mark.name == "thorough" for mark in getattr(items[0].function, "pytestmark", []))  # type: ignore[attr-defined] # what a test or a tool reaches for there
-    ]
+    lost = [name for name, items in cases.items() if len(items) > 1 and not any(map(keeps, items))]
     assert not lost
+
+
+def keeps(item: pytest.Item) -> bool:
+    """Whether `make test` runs it, or its function says that it is left out."""
+    of_function = getattr(item.function, "pytestmark", [])  # type: ignore[attr-defined] # what a test or a tool reaches for there
+    return not item.get_closest_marker("thorough") or any(mark.name == "thorough" for mark in of_function)
 
 
 def test_ci_leaves_nothing_out() -> None:

@@ -14,7 +14,6 @@ import torch
 from pages.blocks import Block, Step, steps
 from pages.commands import commands
 from pages.typed import type_blocks
-from thorough import only
 from typed_pages import TUTORIALS
 from zygote import Zygote
 
@@ -62,7 +61,8 @@ def type_tutorial(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> C
     return once
 
 
-@pytest.mark.parametrize("name", only(PAGES))
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", PAGES)
 def test_a_tutorial_can_be_typed(
     name: str, type_tutorial: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-__all__ = ["each_once", "first", "further", "only"]
+__all__ = ["COLLECTED", "each_once", "first", "further", "only"]
+
+COLLECTED = pytest.StashKey[Sequence[pytest.Item]]()
+"""Under which a run's configuration keeps every test that was found, before `-m` leaves some out."""
 
 
 def first(count: int, cases: Iterable[Any]) -> list[Any]:
@@ -21,9 +24,11 @@ def only(cases: Iterable[Any], *kept: Any) -> list[Any]:
     """Values for `pytest.mark.parametrize`: those that are `kept` as they are, the others with the mark.
 
     Raises:
-        ValueError: what is kept is no case.
+        ValueError: what is kept is no case, or nothing is: the test as a whole then carries the mark.
     """
     listed = list(cases)
+    if not kept:
+        raise ValueError("no case is kept: mark the whole test with pytest.mark.thorough")
     if unknown := [case for case in kept if case not in listed]:
         raise ValueError(f"no cases: {unknown}")
     return [case if case in kept else further(case) for case in listed]
