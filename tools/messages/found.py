@@ -83,7 +83,7 @@ def _classes(trees: Iterable[ast.Module]) -> dict[str, tuple[str, str]]:
         new = {
             node.name: (base.id, ast.get_docstring(node) or "")
             for node in defined
-            for base in node.bases
+            for base in reversed(node.bases)  # the first is what it is a kind of
             if isinstance(base, ast.Name) and base.id in found and (node.name not in found)
         }
         if not new:
