@@ -134,8 +134,9 @@ def _is_passed_on(value: ast.expr, passed: set[str]) -> bool:
         return _is_passed_on(value.body, passed) and _is_passed_on(value.orelse, passed)
     if isinstance(value, ast.Call) and ast.unparse(value.func) == "str" and value.args:
         return _is_passed_on(value.args[0], passed)
-    is_method = isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and not value.args
-    return is_method and _is_passed_on(value.func, passed)
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and not value.args:
+        return _is_passed_on(value.func, passed)
+    return False
 
 
 def _raised(nodes: Iterable[ast.AST]) -> Iterator[ast.Call]:
