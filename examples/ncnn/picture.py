@@ -30,7 +30,8 @@ def main(bundle: Path, member: Path, picture: Path) -> None:
     net.load_param(str(converted))
     net.load_model(str(converted.with_suffix(".bin")))
     extractor = net.create_extractor()
-    extractor.input("in0", ncnn.Mat(as_input(manifest, picture)[0]).clone())  # one image, without the batch axis
+    image = as_input(manifest, picture)[0]  # one image, without the batch axis
+    extractor.input("in0", ncnn.Mat(image).clone())  # the Mat refers to `image`, which has to live until it is copied
     logits = np.array(extractor.extract("out0")[1])
     print(class_names(manifest)[int(logits.argmax())])
 

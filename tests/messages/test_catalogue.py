@@ -192,12 +192,14 @@ def test_what_is_raised_and_not_known_is_counted(tool: ModuleType, tmp_path: Pat
     assert unreadable == tuple(f"pkg.here:{line}" for line in (5, 6, 7, 8))  # 9 passes on what another says
 
 
-def test_errors_after_which_a_command_ends_with_1_are_read_out_of_the_commands(tool: ModuleType) -> None:
+def test_errors_after_which_a_command_ends_with_1_are_what_is_derived_from_one_class(tool: ModuleType) -> None:
     assert tool.exit_one(ROOT / "hnexport") == {
+        "DifferentError",
         "MembersFailedError",
         "NotAsTrainedError",
         "ParityFailedError",
         "RoundedTooMuchError",
+        "TuneFailedError",
     }
 
 

@@ -134,9 +134,12 @@ def _is_passed_on(value: ast.expr, passed: set[str]) -> bool:
         return _is_passed_on(value.body, passed) and _is_passed_on(value.orelse, passed)
     if isinstance(value, ast.Call) and ast.unparse(value.func) == "str" and value.args:
         return _is_passed_on(value.args[0], passed)
-    if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and not value.args:
-        return _is_passed_on(value.func, passed)
-    return False
+    return (
+        isinstance(value, ast.Call)
+        and isinstance(value.func, ast.Attribute)
+        and not value.args
+        and _is_passed_on(value.func, passed)
+    )
 
 
 def _raised(nodes: Iterable[ast.AST]) -> Iterator[ast.Call]:
@@ -160,7 +163,7 @@ def _classes(trees: Iterable[ast.Module]) -> dict[str, tuple[str, str]]:
         new = {
             node.name: (base.id, ast.get_docstring(node) or "")
             for node in defined
-            for base in node.bases
+            for base in reversed(node.bases)  # the first is what it is a kind of
             if isinstance(base, ast.Name) and base.id in found and (node.name not in found)
         }
         if not new:

@@ -11,6 +11,7 @@ from messages.said import ERROR, WARNING
 
 __all__ = ["Remedy", "catalogue", "exit_one", "read_remedies", "read_unread", "remedies", "stale", "unlisted"]
 
+_DIFFERENT = "DifferentError"
 _AREAS = {
     "bench": "Timing",
     "build": "Building",
@@ -105,16 +106,13 @@ def remedies(known: Sequence[Remedy], found: Found) -> str:
 
 
 def exit_one(package: Path) -> set[str]:
-    """The errors for which a command ends with 1, since something was compared and is different."""
-    found: set[str] = set()
-    for path in (package / "cli").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.ExceptHandler) or node.type is None:
-                continue
-            raises = any(isinstance(one, ast.Raise) for one in ast.walk(node))  # some of them are something else
-            if "exit_codes.DIFFERENT" in ast.unparse(node) and not raises:
-                found |= {one.id for one in ast.walk(node.type) if isinstance(one, ast.Name)}
-    return found
+    """The errors for which a command ends with 1: `DifferentError`, and what is derived from it itself."""
+    return {_DIFFERENT} | {
+        node.name
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == _DIFFERENT for base in node.bases)
+    }
 
 
 def catalogue(found: Found, different: set[str]) -> str:

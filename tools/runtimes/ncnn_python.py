@@ -35,7 +35,8 @@ def load(path: Path) -> Run:
 
     def run(image: NDArray[Any]) -> list[Any]:
         extractor = net.create_extractor()
-        extractor.input("in0", ncnn.Mat(np.ascontiguousarray(image[0])).clone())
+        row = np.ascontiguousarray(image[0])  # a name: the Mat refers to it, and does not keep it
+        extractor.input("in0", ncnn.Mat(row).clone())
         return [np.array(extractor.extract("out0")[1])[np.newaxis]]
 
     return run
