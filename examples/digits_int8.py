@@ -30,6 +30,9 @@ KINDS = {"convolutions": (Classifier, 0.01, 10)}  # the class, its learning rate
 class Transformer(nn.Module):
     """`image: uint8 [batch, 8, 8, 1] -> logits [batch, 10]`: 16 patches of 2x2 pixels, matrix products alone."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: float, std: float) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean))

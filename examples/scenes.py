@@ -88,7 +88,9 @@ def main() -> None:
 
 def materialise(bundle: Path, code: np.ndarray) -> onnxruntime.InferenceSession:
     """A session of one scene's network, with nothing but onnxruntime; `hnexport.runtime` does it in one call."""
-    names = list(read_manifest(bundle).onnx.supplied)  # also in manifest.json, as onnx.supplied
+    files = read_manifest(bundle).onnx
+    assert files is not None  # a bundle may have other formats alone
+    names = list(files.supplied)  # also in manifest.json, as onnx.supplied
     hypernet = onnxruntime.InferenceSession(bundle / "hypernet.onnx", providers=["CPUExecutionProvider"])
     weights = hypernet.run(names, {"cond_id": np.array(0), "code": code})
     options = onnxruntime.SessionOptions()
@@ -98,7 +100,7 @@ def materialise(bundle: Path, code: np.ndarray) -> onnxruntime.InferenceSession:
 
 def train(hypernet: nn.Module, network: nn.Module) -> None:
     """Each step draws scenes, and points of them."""
-    parameters = [*hypernet.parameters(), *network.second.parameters()]
+    parameters = [*hypernet.parameters(), *network.get_submodule("second").parameters()]
     optimiser = torch.optim.Adam(parameters, lr=0.01)
     low, high = torch.tensor([-0.7, -0.7, 0.2, -1.0]), torch.tensor([0.7, 0.7, 0.5, 1.0])
     for _ in range(500):

@@ -29,6 +29,9 @@ MEMBERS, EPOCHS, BATCH = 5, 10, 64
 class Classifier(nn.Module):
     """`image: uint8 [batch, 8, 8, 1] -> logits [batch, 10]`: pixels in, so that nobody can normalise them otherwise."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: float, std: float) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean))

@@ -52,7 +52,7 @@ from hnexport.parity.precision import computing_in
 from hnexport.parity.providers import obstacle
 from hnexport.parity.tolerances import TF32_SHOWS, TOLERANCES
 from hnexport.parity.torch_runners import load_torch
-from hnexport.runtime import CudaOptions, Precision, load
+from hnexport.runtime import AlgorithmSearch, CudaOptions, Precision, load
 from hnexport.runtime.providers import open_session, require_device
 from hnexport.runtime.session_options import session_options
 from hnexport.tune import halve
@@ -99,8 +99,8 @@ SETTINGS = (
     Setting(name="float32"),
     Setting(name="float32, CUDA graph", cuda=CudaOptions(graph=True)),
     Setting(name="float32, channels last", cuda=CudaOptions(prefer_nhwc=True)),
-    Setting(name="float32, heuristic search", cuda=CudaOptions(algorithm_search="heuristic")),
-    Setting(name="float32, default algorithms", cuda=CudaOptions(algorithm_search="default")),
+    Setting(name="float32, heuristic search", cuda=CudaOptions(algorithm_search=AlgorithmSearch.HEURISTIC)),
+    Setting(name="float32, default algorithms", cuda=CudaOptions(algorithm_search=AlgorithmSearch.DEFAULT)),
     Setting(name="TF32", precision=Precision.TF32),
     Setting(name="TF32, channels last", precision=Precision.TF32, cuda=CudaOptions(prefer_nhwc=True)),
     Setting(
@@ -280,6 +280,8 @@ def list_rows(task: Task, kind: str) -> Iterator[Row]:
 def module_of(path: Path) -> Any:
     """A file as a module. (With its folder on the path, folders beside it would be packages.)"""
     spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -302,6 +304,7 @@ def digits_rows(task: Task) -> Iterator[Row]:
         options = EvaluateOptions(artifacts=ON_DIGITS, provider=task.provider, trust=True)
         for source in evaluate(bundle, data, options=options).sources:
             found, difference = source.classification, source.difference
+            assert found is not None  # the data has labels
             changed = 0 if difference is None else difference.answers + difference.ensemble_answers
             yield Row(
                 check=f"digits: {source.name}",
@@ -400,10 +403,11 @@ def checks(task: Task) -> Iterator[Check]:
                 make=lambda a=artifact, p=precision: parity_row(task, a, task.provider, p),  # type: ignore[misc] # mypy cannot infer the lambda
                 obstacle=needs if precision is f32 else on_cpu or needs,
             )
+    no_tensorrt = obstacle("tensorrt")
     yield Check(
         name="verify onnx, TensorRT",
         make=lambda: parity_row(task, "onnx", "tensorrt", f32),
-        obstacle=on_cpu or obstacle("tensorrt"),
+        obstacle=on_cpu or (str(no_tensorrt) if no_tensorrt else None),
     )
 
 

@@ -96,5 +96,5 @@ def test_every_whole_number_of_the_range_is_drawn_and_bools_are_bools() -> None:
     tokens = draw_inputs(signature, golden, 200, np.random.default_rng(0))["tokens"]
     known = golden.inputs["tokens"]
     assert set(tokens.ravel()) == set(range(known.min(), known.max() + 1))
-    masks = dataclasses.replace(golden, inputs={**golden.inputs, "tokens": known > 5})
+    masks = dataclasses.replace(golden, inputs={**golden.inputs, "tokens": np.greater(known, 5)})
     assert draw_inputs(signature, masks, 3, np.random.default_rng(0))["tokens"].dtype == bool

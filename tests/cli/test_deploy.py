@@ -156,7 +156,7 @@ def test_a_member_that_is_not_the_same_is_served_nowhere(hnexport: Hnexport, tmp
     bundle = tmp_path / "bundle"
     shutil.copytree(small_bundle("hypernet"), bundle)
     golden = read_golden(bundle)
-    outputs = {name: array * np.float64(1.01) for name, array in golden.outputs.items()}
+    outputs = {name: np.multiply(array, np.float64(1.01)) for name, array in golden.outputs.items()}
     write_golden(bundle, dataclasses.replace(golden, outputs=outputs))
     manifest = read_manifest(bundle)
     files = {**manifest.files, GOLDEN_FILE: record_file(bundle / GOLDEN_FILE)}

@@ -51,7 +51,7 @@ def test_a_built_bundle_that_computes_something_else_is_not_published(
 
     def wrong(*arguments: Any, **options: Any) -> Golden:
         golden: Golden = sound(*arguments, **options)
-        outputs = {name: array * 1.01 for name, array in golden.outputs.items()}
+        outputs = {name: np.multiply(array, 1.01) for name, array in golden.outputs.items()}
         return dataclasses.replace(golden, outputs=outputs)
 
     monkeypatch.setattr(build_module, "compute_golden", wrong)

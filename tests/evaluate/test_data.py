@@ -119,6 +119,8 @@ def test_folders_by_name_are_classes_by_their_names_or_in_their_order(read: Call
     assert in_order(read(folder, usage=said)) == in_order(plain)
     assert read(folder, usage=said).class_names == words
     others = read(folder, class_names=words[::-1], usage=said)  # what is given wins
+    assert plain.targets is not None
+    assert others.targets is not None
     assert sorted(others.targets) == sorted(9 - plain.targets)
     (folder / "nine").rename(folder / "ten")
     with pytest.raises(RuntimeInputError, match="the folder 'ten' is none of the classes zero, one.*: rename it, or"):

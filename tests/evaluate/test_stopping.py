@@ -120,8 +120,11 @@ def test_rows_that_choose_the_order_judge_nothing() -> None:
 def test_the_threshold_is_the_last_one_whose_bound_is_within_what_was_stated() -> None:
     logits, labels = _ensemble(1500)
     found = choose(logits, labels, max_accuracy_drop=0.01, order=member_order(logits, labels))
-    assert found.accuracy_drop.bound <= found.accuracy_drop.stated == 0.01
-    assert found.accuracy_drop.measured < found.accuracy_drop.bound
+    drop = found.accuracy_drop
+    assert drop.bound is not None
+    assert drop.stated is not None
+    assert drop.bound <= drop.stated == 0.01
+    assert drop.measured < drop.bound
     own = logits[list(found.order)]
     whole = prefixes(own, labels).answers[-1]
 
@@ -147,7 +150,9 @@ def test_a_smaller_stated_loss_takes_more_members_and_two_losses_take_both() -> 
     assert little.members > more.members
     assert little.confidence > more.confidence
     both = choose(logits, labels, max_changed=0.05, max_ece_rise=0.01)
+    assert both.changed.bound is not None
     assert both.changed.bound <= 0.05
+    assert both.ece_rise.bound is not None
     assert both.ece_rise.bound <= 0.01
     assert both.members > more.members
     assert choose(logits, labels, max_changed=0.05, max_ece_rise=0.01) == both

@@ -146,7 +146,7 @@ def test_every_runtime_of_the_new_bundle_divides_the_logits(
             found = program(torch.tensor(2), images).numpy()
         np.testing.assert_allclose(found, known[2, :5] / np.float32(value), rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(
-        read_golden(done.path).outputs["logits"], read_golden(digits.path).outputs["logits"] / value
+        read_golden(done.path).outputs["logits"], np.divide(read_golden(digits.path).outputs["logits"], value)
     )
 
 

@@ -16,6 +16,8 @@ from hnexport.export import capture, write_onnx, write_pt2, write_torchscript
 class Attention(nn.Module):
     """With a mask of booleans, with one of numbers, of each row or of all, and with one of its own."""
 
+    order: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.inner = nn.Linear(8, 24)

@@ -77,6 +77,7 @@ def test_a_live_hypernetwork_and_main_network_of_hypnettorch() -> None:
         hnet = HMLP(mnet.param_shapes, layers=[6], cond_in_size=3, num_cond_embs=3, verbose=False).eval()
     row = torch.randn(4, 5)
     ensemble = made((hnet, mnet), example_inputs={"x": row[:2]}, outputs={"logits": "logits"})
+    assert isinstance(ensemble, Ensemble)
     assert ensemble.members == 3
     for member in range(3):
         expected = mnet.forward(row, weights=hnet.forward(cond_id=member))

@@ -43,7 +43,9 @@ def test_no_limit_is_no_limit(tmp_path: Path) -> None:
 def test_the_smaller_of_machine_and_container_is_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = memory.available_bytes()
     assert machine is not None
-    assert 0 < machine <= memory._meminfo("MemTotal")
+    total = memory._meminfo("MemTotal")
+    assert total is not None
+    assert 0 < machine <= total
     monkeypatch.setattr(memory, "memory_left_bytes", lambda: 12345)
     assert memory.available_bytes() == 12345
     monkeypatch.setattr(memory, "_meminfo", lambda name: None)

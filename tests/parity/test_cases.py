@@ -40,18 +40,20 @@ def test_a_case_comes_back_equal(tmp_path: Path) -> None:
         np.testing.assert_equal(getattr(found, field.name), getattr(CASE, field.name))
 
 
-WRONG = {
+def fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+WRONG: dict[str, Callable[[Path], object]] = {
     "a fact too many": lambda path: edit_facts(path, lambda facts: facts.update(images=[1])),
     "a fact too few": lambda path: edit_facts(path, lambda facts: facts.pop("member")),
     "a fact of another type": lambda path: edit_facts(path, lambda facts: facts.update(member="1")),
     "a list": lambda path: path.write_text("[]"),
     "deep": lambda path: path.write_text("[" * 100_000),
     "no JSON": lambda path: path.write_bytes(b"\xff"),
-    "fifo": lambda path: (path.unlink(), os.mkfifo(path)),
-    "fifo of tensors": lambda path: (
-        path.with_suffix(".safetensors").unlink(),
-        os.mkfifo(path.with_suffix(".safetensors")),
-    ),
+    "fifo": fifo,
+    "fifo of tensors": lambda path: fifo(path.with_suffix(".safetensors")),
     "no tensors": lambda path: path.with_suffix(".safetensors").unlink(),
     "truncated tensors": lambda path: os.truncate(path.with_suffix(".safetensors"), 100),
     "other tensors": lambda path: save_file({"x": np.zeros(1)}, path.with_suffix(".safetensors")),

@@ -181,6 +181,11 @@ def fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
+def empty_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-8]), "cannot be read as a .npy file"),
     "empty": (lambda path: path.write_bytes(b""), "cannot be read as a .npy file"),
@@ -191,7 +196,7 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a map": (lambda path: np.save(path, np.load(path)[..., None]), r"has the shape \[7, 10, 1\]"),
     "whole numbers": (lambda path: np.save(path, np.load(path).astype(np.int64)), "holds int64, expected float16"),
     "a FIFO": (fifo, "is a FIFO, expected a regular file"),
-    "a folder": (lambda path: (path.unlink(), path.mkdir()), "is a folder, expected a regular file"),
+    "a folder": (empty_folder, "is a folder, expected a regular file"),
 }
 
 

@@ -62,11 +62,15 @@ def test_agreement_and_accuracy_are_those_of_the_mean_of_all_members(
         accuracy_before=float((before.argmax(1) == right).double().mean()),
     )
     assert found == dataclasses.replace(expected, relative_l2=pytest.approx(expected.relative_l2, rel=1e-4))
+    assert found.agreement is not None
     assert 0.5 < found.agreement < 1
 
 
 def test_a_limit_is_one_of_what_was_lost_and_a_gain_passes(pair: tuple[Ensemble, Ensemble], data: Path) -> None:
     found = JudgedOn(place=data)(*pair)
+    assert found.agreement is not None
+    assert found.accuracy is not None
+    assert found.accuracy_before is not None
     lost = found.accuracy_before - found.accuracy
     JudgedOn(place=data, budget=Budget(accuracy_drop=lost, agreement=found.agreement))(*pair)
     with pytest.raises(RoundedTooMuchError, match=r"rounded bases, .* less, allowed .*: store the bases in more bits"):

@@ -31,6 +31,8 @@ CHANNELS = 4
 class Preactivated(nn.Module):
     """A norm before a convolution: factors of either sign, a channel without one, one that is always on."""
 
+    sizes: Tensor
+
     def __init__(self, sizes: tuple[float, ...] = (1.0,) * CHANNELS) -> None:
         super().__init__()
         self.register_buffer("sizes", torch.tensor(sizes).reshape(1, CHANNELS, 1, 1))

@@ -83,7 +83,7 @@ def test_what_is_wrong_behind_the_last_rounding_is_found(
         names: Sequence[str],
     ) -> dict[str, Any]:
         found = run(network, parameters, inputs, names)
-        return found | {"logits": found["logits"] * np.float32(1 + 1e-4)}
+        return found | {"logits": np.multiply(found["logits"], np.float32(1 + 1e-4))}
 
     monkeypatch.setattr(proof, "_run", shifted)
     comparison, _ = proved(*made, 1)

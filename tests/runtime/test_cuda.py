@@ -77,7 +77,7 @@ def test_an_error_is_judged_by_the_precision_that_was_asked_for(
     shared_bundle: Path, pretend_cuda: AskedSessions, monkeypatch: pytest.MonkeyPatch, factor: float
 ) -> None:
     golden = read_golden(shared_bundle)
-    coarse = dataclasses.replace(golden, outputs={"logits": golden.outputs["logits"] * factor})
+    coarse = dataclasses.replace(golden, outputs={"logits": np.multiply(golden.outputs["logits"], factor)})
     monkeypatch.setattr(files, "read_golden", lambda folder, manifest: coarse)
     with pytest.raises(BundleError, match=r"is off by .*, allowed 4\.0e-05"):
         load(shared_bundle, provider="cuda")

@@ -198,7 +198,12 @@ def test_tf32_is_off_unless_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(providers, "require_device", lambda *_: None)
     monkeypatch.setattr(providers, "preload_cuda", lambda: None)
     session = type("Session", (), {"get_providers": lambda self: ["CUDAExecutionProvider"]})
-    monkeypatch.setattr(providers, "_create", lambda *given, **_: asked.append(given[3]) or session())
+
+    def create(*given: Any, **_: Any) -> Any:
+        asked.append(given[3])
+        return session()
+
+    monkeypatch.setattr(providers, "_create", create)
     for settings in ({}, {"use_tf32": "1"}):
         providers.open_session(Path("model.onnx"), onnxruntime.SessionOptions(), "cuda", settings)
     assert [settings["use_tf32"] for settings in asked] == ["0", "1"]

@@ -31,7 +31,12 @@ def test_the_least_recently_used_member_is_dropped() -> None:
 
 def test_room_is_made_before_a_member_is() -> None:
     counts = []
-    residents = ResidentMembers(lambda member, _: counts.append(len(residents.members)) or (lambda images: member), 2)  # type: ignore[return-value] # mypy cannot infer the lambda
+
+    def make(member: int, _: Any) -> Callable[[Any], Any]:
+        counts.append(len(residents.members))
+        return lambda images: member
+
+    residents = ResidentMembers(make, 2)
     for member in range(4):
         residents.predictor(member)
     assert counts == [0, 1, 1, 1]

@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -82,7 +83,7 @@ def small_bundle(kind: str, seed: int = 0) -> Path:
     return build_once(checkpoint).path
 
 
-def saying(bundle: Path, copy: Path, **usage: object) -> Path:
+def saying(bundle: Path, copy: Path, **usage: Any) -> Path:
     """A copy of a bundle that says how it is used, see `hnexport.Usage`."""
     shutil.copytree(bundle, copy)
     write_manifest(copy, dataclasses.replace(read_manifest(copy), usage=Usage(**usage)))

@@ -145,8 +145,13 @@ def said_of(kind: SummaryKind, members: np.ndarray, axis: int | None) -> np.ndar
         return members
     if kind in (SummaryKind.MEAN, SummaryKind.VARIANCE):
         return members.mean(axis=0) if kind is SummaryKind.MEAN else members.var(axis=0)
+    assert axis is not None  # of probabilities
     p = torch.softmax(torch.from_numpy(members), dim=axis)
-    q, entropy = p.mean(0), lambda p, dim: -torch.special.xlogy(p, p).sum(dim)
+    q = p.mean(0)
+
+    def entropy(p: torch.Tensor, dim: int) -> torch.Tensor:
+        return -torch.special.xlogy(p, p).sum(dim)
+
     mean = {
         SummaryKind.MEAN_PROBABILITIES: lambda: q,
         SummaryKind.PREDICTIVE_ENTROPY: lambda: entropy(q, axis - 1),

@@ -1,6 +1,7 @@
 """Ensembles of any kind for tests: of Wide ResNets, and of lists of small modules with nothing in common."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,8 @@ from hnexport.networks.wide_resnet.halves import wide_resnet_ensemble
 from hnexport.networks.wide_resnet.pipeline import Pipeline
 from hnexport.spec import BATCH, OutputKind, OutputSpec, Signature, Slot, StoredTensor, TensorSpec, stored_as
 from hnexport.spec.source import EnsembleSource
+
+_Module = TypeVar("_Module", bound=nn.Module)
 
 
 def of_pipeline(pipeline: Pipeline) -> Ensemble:
@@ -112,7 +115,7 @@ def _dtype(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def seeded(make: Callable[[], nn.Module], members: int) -> list[nn.Module]:
+def seeded(make: Callable[[], _Module], members: int) -> list[_Module]:
     """Modules in evaluation mode, each with random parameters and statistics of its own."""
     made = []
     for seed in range(members):
@@ -121,6 +124,7 @@ def seeded(make: Callable[[], nn.Module], members: int) -> list[nn.Module]:
         with torch.no_grad():
             for part in module.modules():
                 if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is not None:
+                    assert part.running_var is not None
                     part.running_mean.copy_(torch.randn(part.running_mean.shape, generator=random) * 0.1)
                     part.running_var.copy_(torch.rand(part.running_var.shape, generator=random) + 0.5)
                     part.weight.copy_(torch.rand(part.weight.shape, generator=random) + 0.5)

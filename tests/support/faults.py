@@ -7,6 +7,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -64,7 +65,7 @@ class OnnxEditor:
         del self.graph.initializer[:]
         self.graph.initializer.extend([*kept, numpy_helper.from_array(np.ascontiguousarray(value), name)])
 
-    def after(self, value: str, op_type: str, *more: str, count: int = 1, **attributes: object) -> None:
+    def after(self, value: str, op_type: str, *more: str, count: int = 1, **attributes: Any) -> None:
         """Put a node, or several in a row, behind a value: everything that used it uses theirs."""
         users = [(node, i) for node in self.graph.node for i, name in enumerate(node.input) if name == value]
         last = f"{value}/planted"

@@ -21,7 +21,7 @@ class Main(nn.Module):
         self.first, self.second = nn.Linear(4, 5), nn.Linear(5, 3)
         self.norm = nn.BatchNorm1d(5)
         self.scale = nn.Parameter(torch.randn(5))
-        self.tied = nn.Module()
+        self.tied: Any = nn.Module()
         self.tied.scale = self.scale
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,8 +77,8 @@ class Case:
         with torch.random.fork_rng():
             torch.manual_seed(4)
             network = Main()
-            network.norm.running_mean.normal_()
-            network.norm.running_var.uniform_(0.5, 1.5)
+            network.norm.get_buffer("running_mean").normal_()
+            network.norm.get_buffer("running_var").uniform_(0.5, 1.5)
             return self.hypernet().eval(), network.eval()
 
     def given(self, seed: int = 0, batch: int = 3) -> dict[str, Tensor]:

@@ -281,6 +281,7 @@ def trained(hnet: nn.Module, mnet: nn.Module) -> None:
     for parameter in dict.fromkeys([*hnet.parameters(), *mnet.parameters()]):  # in order: they are made anew
         if parameter.dim() == 1:
             parameter.data.add_(0.2 * torch.randn_like(parameter))
+    part: Any
     for part in mnet.modules():
         if type(part).__name__ == "BatchNormLayer" and part.num_stats:
             for number in range(int(part.num_stats)):

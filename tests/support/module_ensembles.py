@@ -181,6 +181,8 @@ def trained(module: nn.Module, seed: int) -> nn.Module:
             parameter.add_(torch.randn(parameter.shape, generator=random) * 0.05)
         for part in module.modules():
             if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is not None:
+                assert part.running_var is not None
+                assert part.num_batches_tracked is not None
                 part.running_mean.copy_(torch.randn(part.running_mean.shape, generator=random) * 0.1)
                 part.running_var.copy_(torch.rand(part.running_var.shape, generator=random) + 0.5)
                 part.num_batches_tracked.fill_(seed)

@@ -92,11 +92,11 @@ class MaximumPooled(Cnn):
         return self.head(x.amax((2, 3)))
 
 
-def _untie(module: nn.Module) -> None:
+def _untie(module: Any) -> None:
     module.decode.weight = nn.Parameter(1.01 * module.embedding.weight)
 
 
-def _swap_gates(module: nn.Module) -> None:
+def _swap_gates(module: Any) -> None:
     reset, update, new = module.below.weight_hh_l0.chunk(3)
     module.below.weight_hh_l0.data = torch.cat([update, reset, new])
 

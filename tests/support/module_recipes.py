@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hnexport.ensemble import Ensemble
-from hnexport.networks.recipes.recipe import ModuleRecipe, Rule
+from hnexport.networks.recipes.recipe import ModuleRecipe, Planner, Rule
+from hnexport.spec import Activation
 
 
 class Attention(nn.Module):
@@ -171,11 +172,11 @@ RECIPES: dict[str, Case] = {
                 Rule("spread.*", "member"),
                 Rule("*", "shared"),
             ),
-            planner="whole",
+            planner=Planner.WHOLE,
             embedding_size=5,
             hidden_layers=(16,),
             bias=True,
-            activation="tanh",
+            activation=Activation.TANH,
         ),
         members=5,
         inputs=_rows,
@@ -186,7 +187,7 @@ RECIPES: dict[str, Case] = {
         make=Convolution,
         recipe=ModuleRecipe(
             rules=(Rule("layers.*", "generated"), Rule("embedding.*", "generated"), Rule("head.*", "member")),
-            planner="flat",
+            planner=Planner.FLAT,
             chunk_size=1000,
         ),
         members=3,

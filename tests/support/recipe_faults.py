@@ -40,8 +40,9 @@ class RecipeFault:
 
 def _scaled(name: str) -> Callable[[Ensemble], Ensemble]:
     def change(ensemble: Ensemble) -> Ensemble:
+        generator: Any = ensemble.generator
         with torch.no_grad():
-            flat = ensemble.generator.get(name).view(-1)
+            flat = generator.get(name).view(-1)
             flat[flat.numel() // 2] *= 1.1
         return ensemble
 
@@ -70,7 +71,8 @@ class _Baked(WeightGenerator):
 
 
 def _baked(ensemble: Ensemble) -> Ensemble:
-    return dataclasses.replace(ensemble, generator=_Baked(ensemble.generator.spec, ensemble.tensors).eval())
+    generator: Any = ensemble.generator
+    return dataclasses.replace(ensemble, generator=_Baked(generator.spec, ensemble.tensors).eval())
 
 
 def _epsilon(path: str) -> Callable[[Ensemble], Ensemble]:

@@ -95,6 +95,8 @@ def started_process(bundle: Path, *options: str, ready: bool = True) -> Iterator
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+    assert process.stdout is not None
+    assert process.stderr is not None
     try:
         line = process.stdout.readline()
         found = re.match(r"(http://\S+)", line)

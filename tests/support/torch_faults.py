@@ -57,7 +57,8 @@ def _no_guard(graph: Graph) -> None:
 
 def _no_relu(graph: Graph) -> None:
     relu = _nodes(graph, aten.relu.default)[3]
-    relu.replace_all_uses_with(relu.args[0])
+    (before,) = relu.all_input_nodes
+    relu.replace_all_uses_with(before)
     graph.erase_node(relu)
 
 

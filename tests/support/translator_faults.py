@@ -305,7 +305,7 @@ def _sorted_members(e: OnnxEditor) -> None:
     e.graph.node.insert(1, top)
 
 
-def _of_ids(op_type: str, *values: int, **attributes: object) -> Edit:
+def _of_ids(op_type: str, *values: int, **attributes: Any) -> Edit:
     """The ids of an ensemble go through an operator."""
 
     def edit(e: OnnxEditor) -> None:

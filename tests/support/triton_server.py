@@ -66,7 +66,7 @@ def tritonserver(repository: Path, folder: Path) -> Iterator[Server]:
         f"--grpc-port={grpc}",
     ]
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=_variables())
+        process = subprocess.Popen([str(part) for part in command], stdout=output, stderr=output, env=_variables())
     try:
         client = triton.InferenceServerClient(f"127.0.0.1:{grpc}")
         end = time.monotonic() + _SECONDS

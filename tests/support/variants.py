@@ -3,6 +3,7 @@
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -202,12 +203,15 @@ class VectorId(Wrapped):
 class EnsembleOnly(Wrapped):
     """A module whose forward has the signature of `ensemble.onnx`."""
 
+    if TYPE_CHECKING:  # TorchScript reads what stands here
+        inner: Any
+
     def forward(self, cond_ids: Tensor, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         logits, mean, entropy, information = self.inner.ensemble(cond_ids, image)
         return logits, mean, entropy, information
 
 
-def _program(path: Path) -> nn.Module:
+def _program(path: Path) -> Any:
     return load_torch(path.read_bytes(), path.name, "cpu")
 
 
@@ -232,7 +236,7 @@ def exported(
     module = _program(bundle / "model.pt2")
     if dtype is not None:
         module = module.to(dtype)
-    image = torch.zeros((size, *read_manifest(bundle).signature.inputs[0].row), dtype=dtype or torch.float32)
+    image = torch.zeros((size, *map(int, read_manifest(bundle).signature.inputs[0].row)), dtype=dtype or torch.float32)
     program = torch.export.export(module, (torch.tensor(1), image), dynamic_shapes=(None, dynamic) if dynamic else None)
     torch.export.save(program, target)
     return target

@@ -116,6 +116,7 @@ def written(kind: str) -> Written:
 
 def _of_bundle(bundle: Path) -> Written:
     manifest, golden = read_manifest(bundle), read_golden(bundle)
+    assert manifest.onnx is not None
     assert golden.members.tolist() == list(range(manifest.members))
     return Written(
         folder=bundle,
@@ -130,6 +131,7 @@ def _of_bundle(bundle: Path) -> Written:
 def _of_list(kind: str) -> Written:
     made = LISTS[kind]
     built = built_kind(kind, made)
+    assert built.manifest.onnx is not None
     inputs, exact = made.inputs(SAMPLES, 7), made.ensemble().double()
     double = {name: value.double() if value.is_floating_point() else value for name, value in inputs.items()}
     with torch.no_grad():

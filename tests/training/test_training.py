@@ -128,7 +128,8 @@ def test_parameters_require_gradients_by_choice() -> None:
     F.cross_entropy(pipeline(1, images), labels).backward()
     names = {name.removeprefix("generator.") for name, found in pipeline.named_parameters() if found.grad is not None}
     assert names == {name for name in pipeline.tensors() if "running_" not in name}
-    heads = pipeline.generator.get("member.output.weight").grad
+    heads = pipeline.generator.get_parameter("member.output.weight").grad
+    assert heads is not None
     assert heads[1].abs().sum() > 0
     assert not heads[[0, 2]].any()  # other members' own tensors have no part in it
 
@@ -225,7 +226,8 @@ def test_any_module_is_trained_as_a_member(make: Callable[[nn.Module], Ensemble]
         plain.train(), module.train()
         step(plain, plain(rows).square().mean())
         step(module, module(1, {"rows": rows})["output"].square().mean())
-        plain.zero_grad(), module.zero_grad()
+        plain.zero_grad()
+        module.zero_grad()
         if make is of_recipe:  # the generated weight moves otherwise than a plain one
             plain.first.weight.data.copy_(ensemble.weights(1)["first.weight"])
     found = ensemble.weights(1)
@@ -266,7 +268,8 @@ def test_a_copy_is_trained_apart() -> None:
     step(module.train(), module(1, {"rows": torch.randn(8, 4)})["output"].square().mean())
     assert not torch.equal(module.ensemble.tensors["member.head.bias"], average.ensemble.tensors["member.head.bias"])
     assert (
-        average.ensemble.tensors["member.head.bias"].data_ptr() == average.generator.get("member.head.bias").data_ptr()
+        average.ensemble.tensors["member.head.bias"].data_ptr()
+        == average.generator.get_parameter("member.head.bias").data_ptr()
     )
     assert not average.network.training
 

@@ -95,7 +95,7 @@ def test_every_output_is_nearly_that_of_float32(
         known, given = (one.outputs(member, {"numbers": samples}) for one in (exact, found))
         assert set(given) == {"features", "logits", "size", "exact"}
         for name, value in known.items():
-            assert np.linalg.norm(given[name] - value) < 0.05 * np.linalg.norm(value), name
+            assert np.linalg.norm(np.subtract(given[name], value)) < 0.05 * np.linalg.norm(value), name
 
 
 def test_a_bias_that_is_none_of_the_channels_leaves_its_layer_in_float32(

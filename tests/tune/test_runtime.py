@@ -94,6 +94,7 @@ def test_it_is_tuned_on_request_and_only_once(wide: Built) -> None:
     ensemble = load_folded(wide.path, tune=True)
     assert np.isfinite(ensemble.predict(IMAGES, member=2)).all()
     folder = find_tuned(wide.manifest)
+    assert folder is not None
     made = (folder / "tuned.json").stat().st_mtime_ns
     load_folded(wide.path, tune=True)
     assert (folder / "tuned.json").stat().st_mtime_ns == made

@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ def shares(card: Any) -> dict[Any, float]:
 
 def expected(
     bundle: Path | Any,
-    file: dict[str, Sequence[object]],
+    file: dict[str, Any],
     tmp_path: Path,
     members: str | list[Any] = "all",
     normalisation: Normalisation | None = None,

@@ -13,7 +13,8 @@ from runtimes.runtime import IN_EXAMPLES, Run, Runtime
 
 def convert(source: Path, target: Path) -> None:
     """Beside the target: pnnx writes several files and names them after its input."""
-    here = shutil.copy(source, target.with_name(f"{target.stem}_pnnx.pt".replace("-", "_")))
+    here = target.with_name(f"{target.stem}_pnnx.pt".replace("-", "_"))
+    shutil.copy(source, here)
     pnnx = Path(sys.executable).with_name("pnnx")
     subprocess.run([pnnx, here, "inputshape=[1,3,32,32]", "fp16=0"], cwd=target.parent, check=True)
     shutil.copy(here.with_suffix(".ncnn.bin"), target.with_suffix(".bin"))

@@ -11,7 +11,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from hnexport.errors import SpecError
 from hnexport.reading import ReadError, read_bytes, shown
@@ -50,6 +50,10 @@ class Rule:
 
     pattern: str
     source: Source
+
+    if TYPE_CHECKING:  # a source may be given by its name, which type checkers of other projects shall not refuse
+
+        def __init__(self, pattern: str, source: Source | str) -> None: ...
 
     def __post_init__(self) -> None:
         require(isinstance(self.pattern, str) and bool(self.pattern), f"a pattern is text, found {shown(self.pattern)}")

@@ -17,7 +17,12 @@ from hnexport.networks.hypnettorch import hypernetwork
 def captures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The hypernetworks that are captured."""
     seen, program = [], hypernetwork._program
-    monkeypatch.setattr(hypernetwork, "_program", lambda module, live: seen.append(module) or program(module, live))
+
+    def noted(module: Any, live: Any) -> Any:
+        seen.append(module)
+        return program(module, live)
+
+    monkeypatch.setattr(hypernetwork, "_program", noted)
     return seen
 
 

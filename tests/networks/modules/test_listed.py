@@ -311,7 +311,7 @@ def test_in_float64_what_the_network_itself_writes_in_float32_is_float64_too() -
     modules = members(make, 2)
     ensemble = Ensemble.from_modules(modules, example_inputs=torch.zeros(2, 4, dtype=torch.uint8))
     x = torch.arange(8, dtype=torch.uint8).reshape(2, 4)
-    weight, bias = (tensor.detach().double() for tensor in (modules[1].out.weight, modules[1].out.bias))
+    weight, bias = (modules[1].get_parameter(f"out.{name}").detach().double() for name in ("weight", "bias"))
     expected = torch.tensor([0.1, 0.2, 0.3]).double().repeat(2, 1)
     expected[:, 0] += (x.double() / 3 @ weight.T + bias).sum(1) * torch.tensor(0.7).double()
     found = ensemble.double()(1, {"x": x})["output"]

@@ -1,6 +1,7 @@
 """An ensemble of a module with a recipe computes what the module computes with the weights that the plan says."""
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def by_hand(ensemble: Ensemble, member: int) -> dict[Any, Any]:
     """A member's tensors, from the stored ones and the plan alone, in numpy."""
     spec: Any = ensemble.generator.spec
     stored = {name: t.double().numpy() for name, t in ensemble.tensors.items()}
-    chunks, activation = {}, {"relu": lambda x: np.maximum(x, 0), "tanh": np.tanh}[spec.hypernet.activation]
+    activations: dict[str, Callable[[Any], Any]] = {"relu": lambda x: np.maximum(x, 0), "tanh": np.tanh}
+    chunks, activation = {}, activations[spec.hypernet.activation]
     for part in spec.plan.hypernets:
         prefix, hidden = f"hypernet.{part.name}", stored[f"hypernet.{part.name}.embedding"][member]
         for number in range(1, len(spec.hypernet.hidden_layers) + 1):
@@ -70,7 +72,8 @@ def test_every_member_is_the_module_with_weights_made_by_hand(case: Case, ensemb
 
 
 def test_the_recipe_says_what_is_generated(case: Case, ensemble: Ensemble) -> None:
-    generated = [name for name, source in ensemble.generator.spec.sources.items() if source is Source.GENERATED]
+    spec: Any = ensemble.generator.spec
+    generated = [name for name, source in spec.sources.items() if source is Source.GENERATED]
     assert len(generated) == case.generated
     assert not {item.slot for item in ensemble.stored} & set(generated)
 
@@ -87,8 +90,8 @@ def test_members_differ_and_an_id_that_does_not_exist_has_no_outputs(case: Case,
 
 def test_generated_tensors_are_as_large_as_the_modules_own(case: Case, ensemble: Ensemble) -> None:
     own = {name: parameter.detach() for name, parameter in case.module().named_parameters()}
-    sources = ensemble.generator.spec.sources
-    for name in (name for name, source in sources.items() if source is Source.GENERATED):
+    spec: Any = ensemble.generator.spec
+    for name in (name for name, source in spec.sources.items() if source is Source.GENERATED):
         sizes = [ensemble.weights(member)[name].square().mean().sqrt() for member in range(case.members)]
         ratio = float(torch.stack(sizes).mean() / own[name].square().mean().sqrt())
         assert 0.3 < ratio < 3.5, (name, ratio)

@@ -127,7 +127,7 @@ class Small(nn.Module):
 def test_networks_for_imagenet_are_refused_with_the_lines_that_make_modules_of_them(
     saved: Callable[[object], Path],
 ) -> None:
-    changed = Small()
+    changed: Any = Small()
     for layer in (changed.bn1, changed.fc):  # as convert_specialist does
         layer.specialist_modules = nn.ModuleList([copy.deepcopy(layer) for _ in range(3)])
         for number, own in enumerate(layer.specialist_modules):
@@ -144,8 +144,8 @@ def test_networks_for_imagenet_are_refused_with_the_lines_that_make_modules_of_t
     exec(lines, names)
     rows = torch.randn(5, 4)
     for number in range(3):
-        expected = changed.fc.specialist_modules[number](  # type: ignore[index]
-            changed.bn1.specialist_modules[number].eval()(changed.layer(rows))  # type: ignore[index]
+        expected = changed.fc.specialist_modules[number](
+            changed.bn1.specialist_modules[number].eval()(changed.layer(rows))
         )
         assert torch.equal(names["ensemble"](number, {"x": rows})["logits"], expected)
     assert "shared.layer.weight" in names["ensemble"].tensors
