@@ -36,7 +36,7 @@ from hnexport.bundle.writer import bundle_rules, check_target, staged_folder
 from hnexport.card import Measured, tell_of_kept, write_card
 from hnexport.confine.trust import remember
 from hnexport.ensemble import Ensemble
-from hnexport.errors import ParityError
+from hnexport.errors import DifferentError, ParityError
 from hnexport.export import capture, write_onnx, write_pt2, write_torchscript
 from hnexport.names import MODEL_FILE, PARITY_FILE, PT2_FILE, TORCHSCRIPT_FILE
 from hnexport.parity import (
@@ -286,7 +286,7 @@ def _with_bases(source: Ensemble | Buildable, dtype: BasisDtype) -> Buildable:
     return change(dtype)  # type: ignore[no-any-return]
 
 
-class ParityFailedError(ParityError):
+class ParityFailedError(ParityError, DifferentError):
     """Parity was measured and failed: carries the report."""
 
     def __init__(self, report: ParityReport) -> None:

@@ -10,6 +10,7 @@ __all__ = [
     "CaptureError",
     "CheckpointError",
     "DeployError",
+    "DifferentError",
     "ExportError",
     "FactoryError",
     "HnexportError",
@@ -21,6 +22,7 @@ __all__ = [
     "RuntimeInputError",
     "SpecError",
     "TuneError",
+    "TuneFailedError",
 ]
 
 
@@ -56,6 +58,13 @@ class CacheError(HnexportError):
     """The user's cache cannot be had: there is no home folder, or what was to be kept cannot be written there."""
 
 
+class DifferentError(HnexportError):
+    """Something was measured, and is other than it has to be: a command ends with 1, and nothing was published.
+
+    Whatever raises one derives its class from this one too; every other error leaves the question open.
+    """
+
+
 class ParityError(HnexportError):
     """Parity could not be measured. (A parity that was measured and failed is a result, not an error.)"""
 
@@ -78,6 +87,10 @@ class DeployError(HnexportError):
 
 class TuneError(HnexportError):
     """An ensemble that cannot be tuned for this machine: nothing to fold, or kernels in an unknown order."""
+
+
+class TuneFailedError(TuneError, DifferentError):
+    """What was made for this machine, or in fewer bits, was measured, and its outputs are not what was asked for."""
 
 
 class BenchError(HnexportError):

@@ -3,7 +3,8 @@
     python tools/check_docs.py build/docs
 
 Markdown is read as GitHub shows it, so links between pages work there too. The built pages must load nothing from other
-hosts, and none of their links may lead nowhere. Prints a line for each fault; exit code 1 if there is one.
+hosts, and none of their links may lead nowhere. Nor may an address of the site or of the repository's files in any
+other file: a message, a template. Prints a line for each fault; exit code 1 if there is one.
 """
 
 import fnmatch
@@ -20,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from own_addresses import address_faults
 
 ROOT = PROJECT = Path(__file__).parent.parent
 SKIPPED = {"node_modules", "build", "dist", "bundles"}
@@ -234,7 +236,9 @@ def _tokens(tokens: list[Token]) -> Iterator[Token]:
 
 def main() -> None:
     """Check the Markdown of this checkout and the site that was built of it."""
-    faults = markdown_faults(markdown_files()) + site_faults(Path(sys.argv[1]).resolve())
+    site = Path(sys.argv[1]).resolve()
+    faults = markdown_faults(markdown_files()) + site_faults(site)
+    faults += address_faults(ROOT, site, _urls(), lambda page: _read(page).ids, anchors)
     for fault in faults:
         print(fault)
     sys.exit(bool(faults))

@@ -2,8 +2,9 @@
 
 python tools/error_catalogue.py [--check]
 
-`make errors` runs it. With `--check` nothing is written; exit code 1 says that the page is not what it would be. What
-to do about messages that many people meet stands in tools/messages/remedies.toml.
+`make errors` runs it. With `--check` nothing is written; exit code 1 says that the page is not what it would be, or
+that a message cannot be read out of the source. What to do about messages that many people meet stands in
+tools/messages/remedies.toml, where a text may be passed on unread in tools/messages/unread.toml.
 """
 
 import argparse
@@ -11,12 +12,13 @@ import sys
 from pathlib import Path
 
 from messages.found import Found, find
-from messages.page import catalogue, exit_one, read_remedies, remedies, stale
+from messages.page import catalogue, exit_one, read_remedies, read_unread, remedies, stale, unlisted
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hnexport"
 PAGE = ROOT / "docs" / "reference" / "errors.md"
 REMEDIES = ROOT / "tools" / "messages" / "remedies.toml"
+UNREAD = ROOT / "tools" / "messages" / "unread.toml"
 
 
 def between(page: str, name: str, text: str) -> str:
@@ -34,6 +36,9 @@ def made(found: Found) -> str:
     wrong = stale(found, known)
     if wrong:
         raise SystemExit(f"{REMEDIES.name}: no message is like {wrong[0]!r}")
+    unread = unlisted(found, read_unread(UNREAD))
+    if unread:
+        raise SystemExit("\n".join(unread))
     page = between(PAGE.read_text(encoding="utf-8"), "remedies", remedies(known, found))
     return between(page, "catalogue", catalogue(found, exit_one(PACKAGE)))
 

@@ -153,7 +153,7 @@ def triton(
     from hnexport.cli import render
     from hnexport.cli.render_parity import print_unpublished
     from hnexport.deploy import Device, TritonOptions, deploy_triton
-    from hnexport.errors import ParityError
+    from hnexport.errors import DifferentError
 
     options = TritonOptions(
         models=_served(models),
@@ -166,7 +166,7 @@ def triton(
     with render.live_progress(quiet=as_json) as progress:
         try:
             written = deploy_triton(bundle, out, options, progress=progress)
-        except ParityError as failure:
+        except DifferentError as failure:
             report = getattr(failure, "report", None)  # of MembersFailedError, whose module needs torch
             if report is None:
                 raise

@@ -1,10 +1,12 @@
 """`hnexport evaluate`: what a bundle is worth on data."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from hnexport.cli import exit_codes
 from hnexport.cli.fit import check_fit, fit_options, left_behind, publish_fit, read_fit
 from hnexport.cli.from_factory import apart, ensemble_of_bundle, source_options
 from hnexport.cli.options import (
@@ -18,7 +20,7 @@ from hnexport.cli.options import (
     wide_option,
 )
 from hnexport.cli.pictures import picture_options, reading_options
-from hnexport.errors import RuntimeInputError
+from hnexport.errors import DifferentError, RuntimeInputError
 from hnexport.publishing import Rules, check_place, staged_file
 
 if TYPE_CHECKING:
@@ -97,11 +99,13 @@ def evaluate(
 
     DATA is a folder with a folder of pictures or .npy files for each class, a .npz file with the inputs by name and
     label, or Parquet. With --out DATA are held-out data, on which a temperature is fitted, and for a stated loss, say
-    --max-accuracy-drop 0.005, how sure members, asked one after the other, have to be: evaluate NEW on others.
+    --max-accuracy-drop 0.005, how sure members, asked one after the other, have to be: evaluate NEW on others. NEW is
+    verified before it appears, as a build is; if something differs, nothing appears and the exit code is 1.
     """
     from hnexport.bench.costs import read_costs
     from hnexport.cli import render
     from hnexport.cli.render_evaluate import print_evaluation
+    from hnexport.cli.render_parity import print_unpublished
     from hnexport.evaluate import EvaluateOptions, ReadOptions
     from hnexport.evaluate import evaluate as evaluated
     from hnexport.evaluate.page import evaluation_page
@@ -130,9 +134,16 @@ def evaluate(
         check_place(page, _RULES)
     check_fit(fit, bundle, options)
     source = _source(bundle, runtimes, factory, arguments, checkpoint, as_json)
-    with render.live_progress(quiet=as_json) as progress, apart(as_json):
-        found = evaluated(bundle, data, options=options, ensemble=source, progress=progress)
-        derived = publish_fit(fit, found, bundle, options, progress)
+    try:
+        with render.live_progress(quiet=as_json) as progress, apart(as_json):
+            found = evaluated(bundle, data, options=options, ensemble=source, progress=progress)
+            derived = publish_fit(fit, found, bundle, options, progress)
+    except DifferentError as failure:
+        report = getattr(failure, "report", None)  # of ParityFailedError, whose module needs torch
+        if fit.out is None or report is None:
+            raise
+        print_unpublished(report, fit.out, as_json=as_json, wide=wide)
+        sys.exit(exit_codes.DIFFERENT)
     if page is not None:
         with staged_file(page, _RULES) as new:
             new.write_text(evaluation_page(found), encoding="utf-8", newline="\n")

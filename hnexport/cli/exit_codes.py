@@ -11,8 +11,8 @@ YES: Final = 0
 """Yes, the same, done."""
 
 DIFFERENT: Final = 1
-"""Compared, and different: `verify`, `locate`, `--replay`; and `build`, `convert`, `member` and `deploy triton` where
-they wrote nothing for that reason."""
+"""Measured, and other than it has to be: the answer of `verify`, `locate` and `--replay`, and of every command that
+published nothing for that reason (`hnexport.errors.DifferentError`)."""
 
 UNANSWERED: Final = 2
 """No answer: bad usage, damaged input, a missing provider, no room for output, a contradiction, a fault of ours."""

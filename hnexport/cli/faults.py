@@ -6,15 +6,32 @@ from collections.abc import Callable
 
 import click
 
-from hnexport.cli.exit_codes import UNANSWERED, YES, of_signal
+from hnexport.cli.exit_codes import DIFFERENT, UNANSWERED, YES, of_signal
 from hnexport.cli.output import output_failed, tell
-from hnexport.errors import HnexportError
+from hnexport.errors import DifferentError, HnexportError
 from hnexport.interrupts import interrupts_kept
 
-__all__ = ["exit_code", "verbose"]
+__all__ = ["exit_code", "told", "verbose"]
 
 _LONGEST = 2000
 _INTERRUPT = 2  # SIGINT, on every system
+
+
+class _Told(click.ClickException):
+    """An error of ours on its way out of click: no answer."""
+
+    exit_code = UNANSWERED
+
+
+class _ToldDifferent(_Told):
+    """Something was measured, and is different."""
+
+    exit_code = DIFFERENT
+
+
+def told(error: HnexportError) -> _Told:
+    """The same error with its exit code, for click."""
+    return (_ToldDifferent if isinstance(error, DifferentError) else _Told)(str(error))
 
 
 def verbose() -> bool:
@@ -26,7 +43,7 @@ def exit_code(command: Callable[[], object]) -> int:
     """Run a command; nothing gets through but its exit code.
 
     What was not foreseen is called a fault of hnexport, and its code is that of every question without an answer: 1 is
-    kept for what is different.
+    kept for what was measured and is different.
     """
     try:
         with interrupts_kept():
@@ -42,7 +59,7 @@ def exit_code(command: Callable[[], object]) -> int:
             _explain(error)
             if verbose() and not isinstance(error, click.ClickException):
                 tell("".join(traceback.format_exception(error)))
-        return UNANSWERED
+        return DIFFERENT if isinstance(error, DifferentError | _ToldDifferent) else UNANSWERED
     return YES
 
 

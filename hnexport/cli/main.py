@@ -79,7 +79,7 @@ class _LazyGroup(click.Group):
             with in_command():
                 return super().invoke(ctx)
         except HnexportError as error:
-            raise _CouldNotAnswer(str(error)) from error
+            raise faults.told(error) from error
 
 
 def _needing_everything(name: str, callback: Callable[..., Any]) -> Callable[..., Any]:
@@ -91,10 +91,6 @@ def _needing_everything(name: str, callback: Callable[..., Any]) -> Callable[...
         return callback(*arguments, **options)
 
     return checked
-
-
-class _CouldNotAnswer(click.ClickException):
-    exit_code = 2
 
 
 def _through_output(option: click.Option | None) -> click.Option | None:

@@ -39,6 +39,8 @@ def print_evaluation(found: "Evaluation", *, wide: bool = False) -> None:
             f"{fitted.before.nll:.4f} to {fitted.after.nll:.4f}, its calibration error from {fitted.before.ece:.4f} to "
             f"{fitted.after.ece:.4f}, its accuracy from {fitted.before.accuracy:.4f} to {fitted.after.accuracy:.4f}"
         )
+        if fitted.remark:
+            say(fitted.remark)
     print_chosen(found)
     for name, why in found.not_run.items():
         say(f"not run: {name}: {why}")

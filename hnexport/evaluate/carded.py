@@ -236,6 +236,8 @@ def _fitted(evaluation: Evaluation, data: str) -> Measured:
             f"These are the held-out data that the temperature was fitted on ({fitted.rows:,} rows), so that the "
             "second row flatters a little: evaluate this bundle on others."
         )
+        if fitted.remark:
+            remarks.append(f"{fitted.remark[:1].upper()}{fitted.remark[1:]}.")
     if chosen is not None:
         stopped = f"stopped at {chosen.confidence:g}, {chosen.members:.3f} members a row, {chosen.precision}"
         rows += [("all members", *_numbers(chosen.all_scores))] * (fitted is None)

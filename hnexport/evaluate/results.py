@@ -156,12 +156,14 @@ class FittedTemperature:
         value: what logits are to be divided by.
         rows: how many it was fitted on.
         before, after: the ensemble's scores on these very rows.
+        remark: that it is at an end of what is searched, why that may be, and what to do; empty elsewhere.
     """
 
     value: float
     rows: int
     before: Scores
     after: Scores
+    remark: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

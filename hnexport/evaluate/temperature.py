@@ -14,6 +14,7 @@ from hnexport.spec import OutputSpec
 __all__ = ["LEAST", "MOST", "ensemble_log_p", "fit_temperature"]
 
 LEAST, MOST = 0.02, 50.0
+_NEAR = 1.25  # within this factor of an end, the end itself is nearly as likely
 
 
 def fit_temperature(
@@ -21,8 +22,9 @@ def fit_temperature(
 ) -> FittedTemperature:
     """The temperature with which the ensemble's negative log-likelihood is least: one for all members.
 
-    Each member's logits are divided by it before their probabilities are averaged, as in the graphs. It is a number of
-    the output's dtype, since the graphs hold it as one.
+    One near an end of what is searched is taken with a remark: where likelihood is nearly flat the search may stop
+    anywhere there. Each member's logits are divided by it before their probabilities are averaged, as in the graphs.
+    It is a number of the output's dtype, since the graphs hold it as one.
 
     Args:
         logits: `[member, row, class]`.
@@ -47,7 +49,25 @@ def fit_temperature(
         )
     value = float(np.dtype(output.dtype).type(found))
     before, after = (scores(_scored(logits, labels, one), bins) for one in (1.0, value))
-    return FittedTemperature(value=value, rows=len(labels), before=before, after=after)
+    return FittedTemperature(
+        value=value, rows=len(labels), before=before, after=after, remark=_at_an_end(value, len(labels))
+    )
+
+
+def _at_an_end(value: float, rows: int) -> str:
+    """What to think of a temperature that is hardly inside of what is searched; empty elsewhere."""
+    if LEAST * _NEAR < value < MOST / _NEAR:
+        return ""
+    why = (
+        "hardly ever wrong, or the logits are hardly different"
+        if value < 1
+        else "hardly better than chance, or the logits are far too large"
+    )
+    return (
+        f"the temperature {value:.4g} is at the end of what is searched, {LEAST:g} to {MOST:g}, and not to be relied "
+        f"on: on these {rows} rows the ensemble is {why}; look whether data and labels belong to this bundle, and fit "
+        "it on other held-out data, or more"
+    )
 
 
 def _surer(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> str:

@@ -48,7 +48,7 @@ class HalfCosts:
         """Note what a member's file changes.
 
         Raises:
-            TuneError: it costs more than the budget.
+            TuneFailedError: it costs more than the budget.
         """
         known, given = (
             outputs_of(lambda inputs, one=one: one.run(member, inputs), self._signature, self._output, self._inputs)  # type: ignore[misc]

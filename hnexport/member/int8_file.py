@@ -104,7 +104,7 @@ class Int8Members:
 
         Raises:
             ParityError: it cannot be computed.
-            TuneError: it costs more than the budget.
+            TuneFailedError: it costs more than the budget.
         """
         signature, output = self._manifest.signature, judged_output(self._manifest)
         first = taken(signature, self._samples.judged, [0])

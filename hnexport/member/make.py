@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hnexport.bundle.checksums import check_files
 from hnexport.bundle.manifest import Identified, read_identified
-from hnexport.errors import ParityError, RuntimeInputError
+from hnexport.errors import DifferentError, ParityError, RuntimeInputError
 from hnexport.member.formats import MemberFormat, file_name, format_of, mark
 from hnexport.member.half import HalfCosts
 from hnexport.member.int8_file import Int8Members
@@ -130,7 +130,7 @@ class WrittenMembers:
     kept: tuple[Kept, ...] = ()
 
 
-class MembersFailedError(ParityError):
+class MembersFailedError(ParityError, DifferentError):
     """A member's file does not compute what the golden samples say: carries the report."""
 
     def __init__(self, report: ParityReport) -> None:
@@ -162,7 +162,8 @@ def write_members(
         ParityError: a member does not exist, its reference is not known, or it cannot be judged.
         NotRunError: the bundle's `.pt2` is not trusted.
         CaptureError, ExportError: an exporter or converter refused.
-        TuneError: it cannot be made in int8, or costs more than the budget.
+        TuneError: it cannot be made in int8.
+        TuneFailedError: it costs more than the budget.
         MembersFailedError: a file does not compute what PyTorch computes; nothing was published.
     """
     bundle, target, options = Path(bundle), Path(target), options or MemberOptions()

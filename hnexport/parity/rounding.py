@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hnexport.bundle.golden import Golden
 from hnexport.bundle.manifest import BasisJudgement, BasisRounding
 from hnexport.ensemble import Ensemble
-from hnexport.errors import ParityError, SpecError
+from hnexport.errors import DifferentError, ParityError, SpecError
 from hnexport.hypernet.bases import basis_rounding
 from hnexport.parity.double import run_double
 from hnexport.parity.inputs import probe_inputs
@@ -41,7 +41,7 @@ Judge = Callable[[Ensemble, Ensemble, Progress], BasisJudgement]
 """`(exact, rounded, progress)`: what rounding changes on data; raises `RoundedTooMuchError` where it may not."""
 
 
-class RoundedTooMuchError(ParityError):
+class RoundedTooMuchError(ParityError, DifferentError):
     """Rounding the bases changed more than was allowed."""
 
 

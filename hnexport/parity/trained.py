@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 
 from hnexport.bundle.manifest import AsTrained
 from hnexport.ensemble import Ensemble
-from hnexport.errors import ParityError, SpecError
+from hnexport.errors import DifferentError, ParityError, SpecError
 from hnexport.names import documented
 from hnexport.parity.double import run_double, run_single
 from hnexport.parity.inputs import given_inputs
@@ -37,7 +37,7 @@ _REMEDY = (
 _TOLERANCE = tolerance_of(Precision.FLOAT32)
 
 
-class NotAsTrainedError(ParityError):
+class NotAsTrainedError(ParityError, DifferentError):
     """The ensemble computes something else than the trained model did."""
 
 

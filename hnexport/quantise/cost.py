@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hnexport.errors import TuneError
+from hnexport.errors import TuneError, TuneFailedError
 from hnexport.rows import taken
 from hnexport.runtime.residents import Predictor
 from hnexport.runtime.uncertainty import log_softmax
@@ -66,11 +66,12 @@ class Budget:
         """Refuse what is over the budget.
 
         Raises:
-            TuneError: it is, or the data do not tell.
+            TuneFailedError: it is.
+            TuneError: the data do not tell.
         """
         over = self.exceeded(cost, whose, f"in {precision}")
         if over:
-            raise TuneError(f"{over}: nothing was published")
+            raise TuneFailedError(f"{over}: nothing was published")
 
     def exceeded(self, cost: Cost, whose: str, how: str) -> str:
         """What is over the budget, in a sentence; empty where nothing is.

@@ -161,7 +161,7 @@ class _Work:
         """Whether the graphs in a folder are computed right; where they are, report and samples for loads join them.
 
         Raises:
-            TuneError: they cost more than the budget.
+            TuneFailedError: they cost more than the budget.
         """
         if self._quantised is None:
             raise RuntimeError("nothing was written")

@@ -10,7 +10,7 @@ from pathlib import Path
 from hnexport.bundle.checksums import check_files, record_file
 from hnexport.bundle.golden import read_golden, within
 from hnexport.bundle.manifest import Manifest
-from hnexport.errors import BundleError, TuneError
+from hnexport.errors import BundleError, TuneError, TuneFailedError
 from hnexport.parity.artifact import Plan, verify_artifact
 from hnexport.parity.batches import allowed_sizes
 from hnexport.parity.results import ArtifactReport
@@ -74,8 +74,8 @@ def publish(
     Raises:
         BundleError: a file of the bundle is missing or damaged.
         CacheError: there is no cache, or it cannot be written.
-        TuneError: a member differs, weights are made of a condition vector, or the entry's folder holds what is not
-            hnexport's; nothing was cached.
+        TuneFailedError: a member differs; nothing was cached.
+        TuneError: weights are made of a condition vector, or the entry's folder holds what is not hnexport's.
     """
     if manifest.conditions:
         raise TuneError(
@@ -97,7 +97,7 @@ def _publish(bundle: Path, manifest: Manifest, entry: CacheEntry, recipe: Recipe
         recipe.write(folder)
         report = _verified(folder, bundle, manifest, recipe, progress)
         if not report.passed:
-            raise TuneError(f"{recipe.refusal}: {report.failures[0]}; not cached")
+            raise TuneFailedError(f"{recipe.refusal}: {report.failures[0]}; not cached")
         record = CacheRecord(
             key=entry.folder.name,
             bundle=manifest.name,

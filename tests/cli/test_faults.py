@@ -12,7 +12,7 @@ import pytest
 import hnexport.cli
 from hnexport.cli.faults import exit_code
 from hnexport.cli.main import COMMANDS
-from hnexport.errors import BundleError
+from hnexport.errors import BundleError, TuneFailedError
 
 ENDS = {
     "a return": (None, 0, ""),
@@ -25,6 +25,7 @@ ENDS = {
     "bad usage": (click.UsageError("no \u202esuch"), 2, r"Error: no \u202esuch"),
     "a bad file": (click.FileError("x\x07", "gone"), 2, r"'x\x07': gone"),
     "one of ours": (BundleError("a\n\x1b[1mb"), 2, "Error: a\n  \\x1b[1mb"),
+    "ours, measured": (TuneFailedError("member 0 differs"), 1, "Error: member 0 differs"),
     "no memory": (MemoryError(), 2, "not enough memory"),
     "deep input": (RecursionError("maximum recursion depth exceeded"), 2, "nested too deeply"),
     "a file": (FileNotFoundError(errno.ENOENT, "No such file", "a\x1b"), 2, r"Error: a\x1b: No such file"),

@@ -25,6 +25,7 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     yield importlib.import_module("check_docs")
     sys.modules.pop("check_docs")
+    sys.modules.pop("own_addresses", None)
 
 
 def _name(page: Path) -> str:
@@ -98,6 +99,35 @@ def test_a_page_that_loads_something_from_another_host_is_found(checks: ModuleTy
 def test_whatever_loads_from_another_host_is_found(checks: ModuleType, tmp_path: Path, html: str) -> None:
     (tmp_path / "here.html").write_text(html)
     assert checks.site_faults(tmp_path) == ["here.html loads //x.example/a"]
+
+
+def test_an_address_of_ours_that_leads_nowhere_is_found(checks: ModuleType, tmp_path: Path) -> None:
+    """In any file: the page, its anchor, the file of the repository, its heading; and whatever comes after is none."""
+    root, site = tmp_path / "root", tmp_path / "site"
+    (site / "howto").mkdir(parents=True)
+    (site / "index.html").write_text("<p id='top'></p>")
+    (site / "howto" / "from.html").write_text("<h2 id='a-heading'></h2>")
+    (root / "tests").mkdir(parents=True)
+    own, files = "https://own.example/docs/", "https://git.example/own"
+    (root / "READ.md").write_text(f"# One\n\n{own}, {files}/blob/main/READ.md#one and {files}/tree/main/tests.\n")
+    (root / "tests" / "test_it.py").write_text(f"# {own}not-looked-at.html")
+    (root / "page.html").write_text(
+        f"<a href='{own}howto/from.html#a-heading'></a> {own}howto/gone.html. {own}howto/from.html#gone "
+        f"{files}/blob/main/gone.py {files}/raw/main/READ.md#gone {files}/blob/main/page.html#L1-L2 {files}/issues"
+    )
+    (root / "names.py").write_text(
+        f"LOST = documented('howto/from#a-heading') + names.documented('howto/lost#x') + f'{own}howto/{{LOST}}'\n"
+    )
+    (root / "picture.png").write_bytes(b"\xff\xfe")
+    urls = {"Documentation": own, "Repository": files}
+    faults = checks.address_faults(root, site, urls, lambda page: checks._read(page).ids, checks.anchors)
+    assert faults == [
+        f"names.py: {own}howto/lost.html#x does not exist",
+        f"page.html: {own}howto/gone.html does not exist",
+        f"page.html: {own}howto/from.html#gone has no such anchor",
+        "page.html: gone.py is no file of the repository",
+        "page.html: READ.md#gone has no such heading",
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)

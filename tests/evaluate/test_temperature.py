@@ -1,5 +1,7 @@
 """A temperature is where the likelihood is largest; a derived bundle applies it in every runtime, and nowhere else."""
 
+import contextlib
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from digits import Split, splits
+from numpy.typing import NDArray
 from shared import Built, built_list
 from thorough import first
 from torch import Tensor
@@ -16,13 +19,15 @@ from hnexport.build import BuildResult
 from hnexport.bundle.golden import read_golden
 from hnexport.bundle.manifest import Temperature, read_identified, read_manifest
 from hnexport.card import bundle_card
+from hnexport.cli.render_evaluate import print_evaluation
 from hnexport.errors import BundleError, NotRunError, RuntimeInputError, SpecError
 from hnexport.evaluate import EvaluateOptions, evaluate
-from hnexport.evaluate.carded import measured_for
+from hnexport.evaluate.carded import measured, measured_for
 from hnexport.evaluate.derive import derive_bundle
 from hnexport.evaluate.results import Evaluation
 from hnexport.evaluate.temperature import fit_temperature
 from hnexport.parity import VerifyOptions, verify
+from hnexport.records import from_json, to_json
 from hnexport.runtime import load
 from hnexport.spec import OutputKind, OutputSpec
 
@@ -63,6 +68,40 @@ def test_without_a_best_temperature_nothing_is_derived(sign: int, what: str) -> 
     labels = np.arange(70) % 7
     with pytest.raises(RuntimeInputError, match=f"no temperature from 0.02 to 50 is best: .* {what}"):
         fit_temperature(sign * np.eye(7)[labels][np.newaxis], labels, 15, LOGITS)
+
+
+def half_right(best: float) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Logits whose answer is right on every other row, and of which a temperature is best, and labels."""
+    labels = np.arange(70) % 7
+    answers = np.where(np.arange(70) % 2, labels, (labels + 1) % 7)
+    return np.log(6) * best * np.eye(7)[answers][np.newaxis], labels  # exp(log 6) against six others: one half
+
+
+@pytest.mark.parametrize(
+    ("best", "why"),
+    [(0.021, "is hardly ever wrong"), (1.0, ""), (30.0, ""), (48.0, "is hardly better than chance")],
+)
+def test_a_temperature_at_an_end_of_what_is_searched_has_a_remark(best: float, why: str) -> None:
+    logits, labels = half_right(best)
+    found = fit_temperature(logits, labels, 15, LOGITS)
+    assert found.value == pytest.approx(best, rel=1e-4)
+    assert bool(found.remark) == bool(why)
+    if why:
+        assert f"the temperature {best:g} is at the end of what is searched, 0.02 to 50" in found.remark
+        assert f"on these 70 rows the ensemble {why}" in found.remark
+        assert "fit it on other held-out data, or more" in found.remark
+
+
+@pytest.mark.parametrize("size", [1e-10, 3e-8])
+def test_logits_that_hardly_differ_are_refused_or_have_a_remark_where_the_search_ends(size: float) -> None:
+    """Likelihood is flat there to the last bits, so that the search stops anywhere, also at an end."""
+    random = np.random.default_rng(0)
+    ends = []
+    for _ in range(40):
+        labels = random.integers(0, 7, 20)
+        with contextlib.suppress(RuntimeInputError):
+            ends.append(fit_temperature(size * random.standard_normal((3, 20, 7)), labels, 15, LOGITS))
+    assert all(found.remark for found in ends if not 0.026 < found.value < 39)
 
 
 def test_where_members_are_right_on_what_the_ensemble_gets_wrong_that_is_the_reason() -> None:
@@ -136,6 +175,23 @@ def test_the_card_of_the_new_bundle_says_what_it_was_fitted_on(
     assert "model-index" not in card  # what was fitted on these data is no score
     found = read_identified(done.path)
     assert bundle_card(done.path, found, [measured_for(found, fitted, tmp_path)]) == card
+
+
+def test_a_remark_is_printed_recorded_and_on_the_card(
+    derived: tuple[BuildResult, Evaluation, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, fitted, _ = derived
+    remark = fit_temperature(*half_right(48.0), 15, LOGITS).remark
+    assert fitted.temperature is not None
+    found = dataclasses.replace(fitted, temperature=dataclasses.replace(fitted.temperature, remark=remark))
+    print_evaluation(found)
+    assert remark in " ".join(capsys.readouterr().out.split())
+    assert from_json(Evaluation, to_json(found)).temperature.remark == remark
+    before = to_json(found)
+    del before["temperature"]["remark"]  # as an hnexport without remarks wrote it
+    assert from_json(Evaluation, before).temperature.remark == ""
+    assert any(remark[1:] in line for line in measured(found).remarks)
+    assert not any("end of what is searched" in line for line in measured(fitted).remarks)
 
 
 def test_a_network_that_is_known_as_data_is_verified_with_its_temperature(built: Built, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from shared import Built
 from thorough import first
 
 from hnexport.cli.main import cli
-from hnexport.errors import RuntimeInputError, TuneError
+from hnexport.errors import RuntimeInputError, TuneFailedError
 from hnexport.member import MemberOptions, write_members
 from hnexport.quantise.cost import Budget
 from hnexport.quantise.options import Int8Options
@@ -73,7 +73,7 @@ def test_what_it_changes_is_told_and_a_budget_refuses_it(built: Built, images: N
     assert told["accuracy"] > 0.9
     assert 0 < told["relative_l2"] < 0.02
     options = MemberOptions(precision=Precision.FLOAT16, int8=Int8Options(budget=Budget(agreement=1.01)))
-    with pytest.raises(TuneError, match="member 0 answers as float32 does for"):
+    with pytest.raises(TuneFailedError, match="member 0 answers as float32 does for"):
         write_members(built.path, [0], tmp_path / "b.onnx", options=options)
     assert not (tmp_path / "b.onnx").exists()
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shared import Built
 
 from hnexport.cli.main import cli
-from hnexport.errors import RuntimeInputError, TuneError
+from hnexport.errors import RuntimeInputError, TuneFailedError
 from hnexport.member import MemberOptions, write_members
 from hnexport.quantise.cost import Budget
 from hnexport.quantise.options import Int8Options
@@ -74,7 +74,7 @@ def test_what_does_not_go_with_int8_is_refused_and_nothing_is_written(
         with pytest.raises(RuntimeInputError, match="int8 is for ONNX files in the bundle's opset"):
             write_members(built.path, [0], tmp_path / target, options=options)
     strict = Int8Options(samples=16, budget=Budget(agreement=1.01))
-    with pytest.raises(TuneError, match="member 0 answers as float32 does for"):
+    with pytest.raises(TuneFailedError, match="member 0 answers as float32 does for"):
         write_members(built.path, [0], tmp_path / "a.onnx", options=MemberOptions(calibration=samples, int8=strict))
     assert not list(tmp_path.iterdir())
 

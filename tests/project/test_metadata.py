@@ -155,3 +155,27 @@ def test_the_hooks_have_the_versions_of_the_lock() -> None:
     assert {"ruff", "pre-commit-hooks"} == {found.name for found in named}
     for found in named:
         assert [version(found)] == [version(pin) for pin in pins() if pin.name == found.name], found
+
+
+def lint_commands(makefile: str) -> set[str]:
+    """What `make lint` runs: programs of the environment, with ruff's subcommand."""
+    [recipe] = re.findall(r"^lint:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    return {text.strip() for text in re.findall(r"\$\(BIN\)/(\w+(?: [a-z]+)?)", recipe)}
+
+
+def test_the_hooks_run_what_make_lint_runs() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    run = lint_commands((ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert run == {"ruff check", "ruff format", "mypy"}
+    committed = {
+        " ".join(hook["entry"].split()[:2])
+        for hook in hooks
+        if hook["entry"].startswith(tuple(one.split()[0] for one in run))
+    }
+    assert committed == run - {"mypy"}, "mypy needs the whole environment: it is in `make lint`, before a push"
+    [push] = [hook for hook in hooks if hook.get("stages") == ["pre-push"]]
+    assert (push["entry"], push["language"], push["always_run"]) == ("make lint", "system", True)
+    assert lint_commands("lint: a  ## b\n\t$(BIN)/ruff check .\n\t$(BIN)/new\n\nclean:\n\t$(BIN)/x\n") == {
+        "ruff check",
+        "new",
+    }

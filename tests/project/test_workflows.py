@@ -1,5 +1,6 @@
 """The hosted workflows call `make` targets that exist, with pinned actions and no more rights than they need."""
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -121,6 +122,26 @@ def test_dependabot_reads_folders_that_have_something_for_it() -> None:
     npm = {"package-ecosystem": "npm", "directories": ["/tests/web", "/docs", "/gone"]}
     pip = {"package-ecosystem": "pip", "directory": "/tests"}
     assert unread({"updates": [npm, pip]}) == ["npm: /docs", "npm: /gone", "pip: /tests"]
+
+
+def packages(root: Path) -> set[str]:
+    """The folders of a clone with a `package.json` of ours, as Dependabot names them."""
+    others = {"node_modules", "build", "dist"}
+    found = set()
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if name not in others and not name.startswith(".")]
+        if "package.json" in files:
+            found.add(f"/{Path(folder).relative_to(root).as_posix()}")
+    return found
+
+
+def test_dependabot_reads_every_folder_with_packages_of_npm(tmp_path: Path) -> None:
+    [npm] = [one for one in workflow(GITHUB / "dependabot.yml")["updates"] if one["package-ecosystem"] == "npm"]
+    assert set(npm["directories"]) == packages(ROOT)
+    for name in ("a", "a/b", "a/node_modules/c", ".venv/d"):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / "package.json").touch()
+    assert packages(tmp_path) == {"/a", "/a/b"}
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)

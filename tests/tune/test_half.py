@@ -18,7 +18,7 @@ from hnexport.bench.plain import write_plain
 from hnexport.build import BuildOptions, build
 from hnexport.bundle import Format, read_golden, read_manifest
 from hnexport.cli.main import cli
-from hnexport.errors import ProviderError, RuntimeInputError, TuneError
+from hnexport.errors import ProviderError, RuntimeInputError, TuneError, TuneFailedError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.parity import tolerances
 from hnexport.runtime import Precision, load
@@ -98,7 +98,7 @@ def test_numbers_that_leave_the_range_of_float16_are_found_and_nothing_is_cached
     tensors[name] = tensors[name] + 1e6
     options = BuildOptions(formats=(Format.ONNX,))
     path = build(Checkpoint(spec=spec, tensors=tensors, origin="a test"), tmp_path / "wide", options=options).path
-    with pytest.raises(TuneError, match="is not the same in float16"):
+    with pytest.raises(TuneFailedError, match="is not the same in float16"):
         halve(path)
     assert find_half(read_manifest(path)) is None
 

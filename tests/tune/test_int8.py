@@ -13,7 +13,7 @@ from shared import Built, built_list
 from thorough import first
 
 from hnexport.cli.main import cli
-from hnexport.errors import BundleError, ProviderError, RuntimeInputError, TuneError
+from hnexport.errors import BundleError, ProviderError, RuntimeInputError, TuneError, TuneFailedError
 from hnexport.quantise.cost import Budget, Cost
 from hnexport.quantise.options import Int8Options
 from hnexport.quantise.plan import NORM_DECIBELS
@@ -137,7 +137,7 @@ def test_what_costs_more_than_the_budget_is_not_cached(built: Built, samples: Pa
         ),
         (Budget(accuracy_drop=-1.0), r"has an accuracy of .* less, allowed -1: nothing was published"),
     ):
-        with pytest.raises(TuneError, match=said):
+        with pytest.raises(TuneFailedError, match=said):
             quantised(built.path, samples, options=Int8Options(samples=32, budget=budget))
     assert not int8_entry(built.manifest).is_whole()
 

@@ -20,7 +20,7 @@ from thorough import first
 
 from hnexport.build import BuildOptions, build
 from hnexport.bundle import Format, read_manifest
-from hnexport.errors import TuneError
+from hnexport.errors import TuneError, TuneFailedError
 from hnexport.networks.wide_resnet.checkpoints import Checkpoint
 from hnexport.networks.wide_resnet.spec import RECIPES, PipelineSpec, Recipe, WideResNetSpec
 from hnexport.runtime import tuned as cache
@@ -161,7 +161,7 @@ def test_a_graph_that_differs_is_not_cached(wide: Built, monkeypatch: pytest.Mon
 
     PERMUTED = fold._permuted
     monkeypatch.setattr(fold, "_permuted", swapped)
-    with pytest.raises(TuneError, match="is not the same: member 0"):
+    with pytest.raises(TuneFailedError, match="is not the same: member 0"):
         tune(wide.path)
     assert not [path for path in home.rglob("*") if path.is_file()]
 

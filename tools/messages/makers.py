@@ -3,20 +3,19 @@
 import ast
 import builtins
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from messages.said import said
+from messages.scopes import Function, last, texts
 from messages.templates import template
 
-__all__ = ["WARNING", "Function", "Makers", "makers_of", "scopes", "texts"]
+__all__ = ["Makers", "makers_of"]
 
-WARNING = "warning"
 _USAGE = "UsageError"
 _CLICK = ("UsageError", "BadParameter", "BadArgumentUsage", "BadOptionUsage", "NoSuchOption", "ClickException")
 _AFTER_ANOTHER = ("RefusedError", "BadOptionUsage", "NoSuchOption")  # whose message is their second argument
 _FAIL = "fail"  # of click's types and contexts
-
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +27,14 @@ class Maker:
         parameters: its arguments, without `self`.
         text: the message, in which parameters stand for what is given.
         named: what other names in `text` are.
+        always: the whole message, where it is no argument that is called so.
     """
 
     kind: str
     parameters: Sequence[str] = ("message",)
     text: ast.expr = field(default_factory=lambda: ast.Name("message"))
     named: Mapping[str, ast.expr] = field(default_factory=dict)
+    always: ast.expr | None = None
 
     def given(self, call: ast.Call) -> dict[str, ast.expr]:
         """The arguments of a call, by parameter."""
@@ -42,6 +43,8 @@ class Maker:
 
     def whole(self, call: ast.Call) -> ast.expr | None:
         """The argument that is the whole message, where one is."""
+        if self.always is not None:
+            return self.always
         return self.given(call).get(self.text.id) if isinstance(self.text, ast.Name) else None
 
     def message(self, call: ast.Call, named: Mapping[str, ast.expr]) -> str | None:
@@ -50,15 +53,12 @@ class Maker:
         Args:
             named: names where the call stands.
         """
+        if self.always is not None:
+            return template(self.always, named)
         told = {name: template(value, named) for name, value in self.given(call).items()}
         read = {name: ast.Constant(text) for name, text in told.items() if text is not None}
         used = {node.id for node in ast.walk(self.text) if isinstance(node, ast.Name)} & set(read)
         return template(self.text, {**self.named, **read}) if used else None
-
-    def is_unread(self, call: ast.Call, given: set[str]) -> bool:
-        """Whether a call without a message has one: it is no part, and no argument that is passed on."""
-        whole = self.whole(call)
-        return whole is not None and not (isinstance(whole, ast.Name) and whole.id in given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,19 +75,30 @@ class Makers:
     methods: Mapping[str, Sequence[Maker]]
     known: set[str]
 
-    def of(self, called: ast.expr) -> list[Maker]:
-        """What a call of an expression makes."""
+    def of(self, call: ast.Call) -> list[Maker]:
+        """What a call makes, or says."""
+        told = said(call)
+        if told is not None:
+            kind, text = told
+            return [Maker(kind=kind, always=text)]
+        return self._made_by(call.func)
+
+    def _made_by(self, called: ast.expr) -> list[Maker]:
         if isinstance(called, ast.IfExp):
-            return [*self.of(called.body), *self.of(called.orelse)]
+            return [*self._made_by(called.body), *self._made_by(called.orelse)]
         if isinstance(called, ast.Name):
             return list(self.named.get(called.id, ()))
         if not isinstance(called, ast.Attribute):
             return []
-        if ast.unparse(called) == "warnings.warn":
-            return [Maker(kind=WARNING)]
         if called.attr.islower() and "log" in ast.unparse(called.value):
-            return [Maker(kind=WARNING)] if called.attr == "warning" else []
+            return []
         return list(self.methods.get(called.attr, ()))
+
+    def defined(self, tree: ast.Module) -> list[Maker]:
+        """The classes of a module that put their messages together themselves."""
+        classes = [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+        makers = [maker for name in classes for maker in self.named.get(name, ())]
+        return [maker for maker in makers if not isinstance(maker.text, ast.Name)]
 
     def knows(self, called: ast.expr) -> bool:
         """Whether it is known what raising an expression's result says."""
@@ -95,7 +106,7 @@ class Makers:
             return self.knows(called.body) and self.knows(called.orelse)
         name = called.id if isinstance(called, ast.Name) else getattr(called, "attr", "")
         is_python_s = isinstance(called, ast.Name) and hasattr(builtins, name)
-        return is_python_s or name in self.known or bool(self.of(called))
+        return is_python_s or name in self.known or bool(self._made_by(called))
 
 
 def makers_of(
@@ -110,11 +121,14 @@ def makers_of(
         constants: by module.
     """
     defined = [node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
-    usage = {node.name for node in defined if {_last(base) for base in node.bases} & set(_CLICK)}
+    usage = {node.name for node in defined if {last(base) for base in node.bases} & set(_CLICK)}
     errors = {
         name: [Maker(kind=kind, parameters=("what", "message") if name in _AFTER_ANOTHER else ("message",))]
         for name, kind in {**dict.fromkeys({*_CLICK, *usage}, _USAGE), **{name: name for name in classes}}.items()
     }
+    for node in defined:
+        if node.name in errors:
+            errors[node.name] = _own(node, errors[node.name][0].kind) or errors[node.name]
     base = Makers(
         named=errors, methods={**errors, _FAIL: [Maker(kind=_USAGE)], **_attributes(defined, classes)}, known=set()
     )
@@ -123,11 +137,22 @@ def makers_of(
     named = {name: one for makers in first for name, one in makers.named.items() if name not in renamed}
     methods = {name: one for makers in first for name, one in makers.methods.items()}
     public = Makers(
-        named={name: one for name, one in named.items() if name[0] != "_"} | base.named,
-        methods={name: one for name, one in methods.items() if name[0] != "_"} | base.methods,
+        named={**{name: one for name, one in named.items() if name[0] != "_"}, **base.named},
+        methods={**{name: one for name, one in methods.items() if name[0] != "_"}, **base.methods},
         known={name for makers in first for name in makers.known if name[0] != "_"} | {node.name for node in defined},
     )
     return {module: _with(tree, public, constants[module]) for module, tree in trees.items()}
+
+
+def _own(node: ast.ClassDef, kind: str) -> list[Maker]:
+    """What a class makes whose own `__init__` puts the message together."""
+    for function in [one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"]:
+        for call in [one for one in ast.walk(function) if isinstance(one, ast.Call)]:
+            if ast.unparse(call.func) == "super().__init__" and call.args:
+                parameters = [one.arg for one in (*function.args.args[1:], *function.args.kwonlyargs)]
+                named = texts(list(ast.walk(function)))
+                return [Maker(kind=kind, parameters=parameters, text=call.args[0], named=named)]
+    return []
 
 
 def _attributes(defined: Sequence[ast.ClassDef], classes: Mapping[str, object]) -> dict[str, list[Maker]]:
@@ -136,7 +161,7 @@ def _attributes(defined: Sequence[ast.ClassDef], classes: Mapping[str, object]) 
     for node in [one for owner in defined for one in owner.body if isinstance(one, ast.AnnAssign)]:
         kinds = [one.id for one in ast.walk(node) if isinstance(one, ast.Name) and one.id in classes]
         if isinstance(node.target, ast.Name) and kinds and ast.unparse(node.annotation).startswith("type["):
-            default = _last(node.value) if node.value else ""
+            default = last(node.value) if node.value else ""
             found[node.target.id] = [Maker(kind=default if default in classes else kinds[0])]
     return found
 
@@ -159,7 +184,7 @@ def _with(tree: ast.Module, outside: Makers, constants: Mapping[str, ast.expr]) 
         returned = [one.value for one in ast.walk(function) if isinstance(one, ast.Return)]
         named = {**constants, **texts(list(ast.walk(function)))}
         for call in [node for node in ast.walk(function) if isinstance(node, ast.Call)]:
-            for maker in outside.of(call.func):
+            for maker in outside.of(call):
                 making.add(function.name)
                 text = maker.whole(call)
                 used = {one.id for one in ast.walk(text) if isinstance(one, ast.Name)} if text else set()
@@ -178,38 +203,3 @@ def _renamed(tree: ast.Module) -> dict[str, str]:
     """What a module imports under another name, by that name."""
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     return {name.asname: name.name for node in imports for name in node.names if name.asname}
-
-
-def _last(value: ast.expr) -> str:
-    """The last name of `a.b.Name`."""
-    return value.id if isinstance(value, ast.Name) else getattr(value, "attr", "")
-
-
-def scopes(tree: ast.Module) -> Iterator[tuple[ast.AST, list[ast.AST]]]:
-    """The module and each function, with the nodes that lie in no function inside of it."""
-    pending: list[ast.AST] = [tree]
-    while pending:
-        scope, inside = pending.pop(), []
-        stack = list(ast.iter_child_nodes(scope))
-        while stack:
-            node = stack.pop()
-            if isinstance(node, Function):
-                pending.append(node)
-            else:
-                inside.append(node)
-                stack.extend(ast.iter_child_nodes(node))
-        yield scope, inside
-
-
-def texts(nodes: Iterable[ast.AST]) -> dict[str, ast.expr]:
-    """Names that are given a value once."""
-    found: dict[str, ast.expr] = {}
-    twice = set()
-    for node in nodes:
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            name = node.targets[0].id
-            twice |= {name} & set(found)
-            found[name] = node.value
-        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-            twice.add(node.target.id)
-    return {name: value for name, value in found.items() if name not in twice}

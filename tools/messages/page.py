@@ -2,21 +2,22 @@
 
 import ast
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from messages.found import Found, Message
-from messages.makers import WARNING
+from messages.said import ERROR, WARNING
 
-__all__ = ["Remedy", "catalogue", "exit_one", "read_remedies", "remedies", "stale"]
+__all__ = ["Remedy", "catalogue", "exit_one", "read_remedies", "read_unread", "remedies", "stale", "unlisted"]
 
+_DIFFERENT = "DifferentError"
 _AREAS = {
     "bench": "Timing",
     "build": "Building",
     "bundle": "Bundles",
     "card": "Model cards",
-    "cli": "Options of commands",
+    "cli": "Commands",
     "confine": "Confined processes",
     "datasets": "Tables",
     "deploy": "Web page and Triton",
@@ -32,10 +33,11 @@ _AREAS = {
     "networks.recipes": "Recipes",
     "networks.steps": "Captured hypernetworks",
     "networks.wide_resnet": "Wide ResNets and checkpoints",
-    "number_lists": "Options of commands",
+    "number_lists": "Commands",
     "parity": "Verifying and locating",
     "publishing": "Files that are written",
     "quantise": "int8",
+    "reading": "Files that are read",
     "recalibration": "Statistics of batch norms",
     "runtime": "Loading and predicting",
     "schemas": "Schemas",
@@ -81,6 +83,19 @@ def stale(found: Found, known: Sequence[Remedy]) -> list[str]:
     ]
 
 
+def read_unread(path: Path) -> dict[str, str]:
+    """By function, why a text is passed on there that the source does not show, of a TOML file."""
+    return {one["where"]: one["why"] for one in tomllib.loads(path.read_text(encoding="utf-8"))["unread"]}
+
+
+def unlisted(found: Found, known: Mapping[str, str]) -> list[str]:
+    """Calls whose text cannot be read, for no reason that is known; and reasons that no call needs any more."""
+    needed = {one.where for one in found.unreadable}
+    calls = [f"{one.module}, line {one.line}: what it says cannot be read" for one in found.unreadable]
+    kept = [text for text, one in zip(calls, found.unreadable, strict=True) if one.where not in known]
+    return kept + [f"{where}: nothing is unread there" for where in known if where not in needed]
+
+
 def remedies(known: Sequence[Remedy], found: Found) -> str:
     """The remedies, each under its whole message."""
     parts = []
@@ -91,16 +106,13 @@ def remedies(known: Sequence[Remedy], found: Found) -> str:
 
 
 def exit_one(package: Path) -> set[str]:
-    """The errors for which a command ends with 1, since something was compared and is different."""
-    found: set[str] = set()
-    for path in (package / "cli").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.ExceptHandler) or node.type is None:
-                continue
-            raises = any(isinstance(one, ast.Raise) for one in ast.walk(node))  # some of them are something else
-            if "exit_codes.DIFFERENT" in ast.unparse(node) and not raises:
-                found |= {one.id for one in ast.walk(node.type) if isinstance(one, ast.Name)}
-    return found
+    """The errors for which a command ends with 1: `DifferentError`, and what is derived from it itself."""
+    return {_DIFFERENT} | {
+        node.name
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == _DIFFERENT for base in node.bases)
+    }
 
 
 def catalogue(found: Found, different: set[str]) -> str:
@@ -128,6 +140,13 @@ def _parts(found: Found, different: set[str]) -> Iterator[str]:
         "writes them to standard error. `%s`, `%d` and `%g` stand for what is put in."
     )
     yield from _by_area([one for one in shown if one.kind == WARNING])
+    yield "## Lines of errors"
+    yield (
+        "These are no exceptions. A command writes them to standard error before it ends with a code that is not 0: "
+        "what went wrong outside of the classes above, what became of the output, and, where it could not show its "
+        "answer, what it had done by then. A service logs them and goes on."
+    )
+    yield from _by_area([one for one in shown if one.kind == ERROR])
 
 
 def _public(kind: str, found: Found) -> str:
