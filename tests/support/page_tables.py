@@ -15,8 +15,8 @@ PYTHON = {
         "from hnexport.runtime import load\n\n\ndef memory": "measures a process of its own, on Linux",
     },
     "docs/howto/late-phase.md": {
-        "model = torch.load": "for the environment of the late-phase code, which pickles its own modules",
-        "saved = torch.load": "needs torchvision and the authors' checkpoints",
+        "import dill": "for the environment of the late-phase code, which pickles its own modules",
+        "import torch": "needs torchvision and the authors' checkpoints",
     },
     "docs/howto/serve.md": {
         "import numpy as np\nimport tritonclient": "needs a server; tests/serve/test_process.py asks one so",
