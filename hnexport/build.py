@@ -53,6 +53,7 @@ from hnexport.parity.depth import depth_profile
 from hnexport.parity.inputs import PROBE_KINDS, Probes, given_inputs
 from hnexport.parity.page import write_page
 from hnexport.parity.report import report_json
+from hnexport.parity.results import Verdict
 from hnexport.parity.rounding import Judge, check_measurable, check_rounding, is_rounded, measure_rounding
 from hnexport.parity.trained import check_trained
 from hnexport.parity.whole_numbers import whole_numbers
@@ -244,13 +245,16 @@ def seal(
 
     Raises:
         ParityFailedError: an artifact does not compute the golden samples.
+        ParityError: something could not be judged, though nothing differs.
     """
     clock = _Clock(progress)
     with clock.stage("verify"):
         write_manifest(folder, dataclasses.replace(manifest, files=files.records()))
         report = verify(folder, judged, progress, files.records())
-    if not report.passed:
+    if report.verdict is Verdict.DIFFERENT:
         raise ParityFailedError(report)
+    if report.verdict is Verdict.UNANSWERED:
+        raise ParityError(f"{', '.join((*report.unjudged, *report.refused))} cannot be judged: nothing was published")
     text = json.dumps(report_json(report), indent=2, allow_nan=False) + "\n"
     (folder / PARITY_FILE).write_text(text, encoding="utf-8", newline="\n")
     manifest = dataclasses.replace(manifest, files=files.records(), parity=_parity_summary(report))
@@ -290,7 +294,7 @@ class ParityFailedError(ParityError, DifferentError):
     """Parity was measured and failed: carries the report."""
 
     def __init__(self, report: ParityReport) -> None:
-        failures = [f"{artifact.artifact}: {line}" for artifact in report.artifacts for line in artifact.failures]
+        failures = report.failures
         super().__init__(f"parity failed, nothing was published: {failures[0]} ({len(failures)} failures)")
         self.report = report
 

@@ -3,7 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["interrupts_kept"]
+__all__ = ["Interrupted", "interrupts_kept"]
+
+
+class Interrupted(SystemExit):
+    """A signal asked the command to end; `code` is the exit code."""
 
 
 @contextmanager

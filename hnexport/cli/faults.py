@@ -54,7 +54,7 @@ def exit_code(command: Callable[[], object]) -> int:
         return end.exit_code
     except (KeyboardInterrupt, click.Abort):
         return of_signal(_INTERRUPT)
-    except Exception as error:
+    except BaseException as error:  # libraries in Rust panic with what is no `Exception`
         if not output_failed():  # `output.finish` says that
             _explain(error)
             if verbose() and not isinstance(error, click.ClickException):
@@ -73,7 +73,7 @@ def _asked(code: object) -> int:
     return UNANSWERED
 
 
-def _explain(error: Exception) -> None:
+def _explain(error: BaseException) -> None:
     if isinstance(error, click.UsageError):
         _explain_usage(error)
     elif isinstance(error, click.ClickException):
@@ -105,6 +105,6 @@ def _explain_usage(error: click.UsageError) -> None:
     tell(f"Error: {error.format_message()}")
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     said = str(error)
     return "" if not said else f": {said[:_LONGEST]}…" if len(said) > _LONGEST else f": {said}"

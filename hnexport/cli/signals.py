@@ -9,16 +9,13 @@ from types import FrameType
 from typing import Any
 
 from hnexport.cli.exit_codes import of_signal
+from hnexport.interrupts import Interrupted
 
 __all__ = ["Interrupted", "install"]
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 _AGAIN_SECONDS = 0.05
 _INSISTENT = 3  # so many Ctrl-C end the process, whatever it is cleaning up
-
-
-class Interrupted(SystemExit):
-    """A signal asked the command to end; `code` is the exit code."""
 
 
 def install(*, verbose: Callable[[], bool]) -> None:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from hnexport.blame import users_line
 from hnexport.errors import FactoryError, HnexportError
+from hnexport.interrupts import Interrupted
 
 __all__ = ["called", "read_argument", "users_code"]
 
@@ -179,27 +180,34 @@ def users_code(what: str, code: Callable[[], T]) -> T:
 
     Raises:
         FactoryError: the code raised, or wanted to exit.
+        KeyboardInterrupt, Interrupted: the command was asked to end meanwhile.
     """
     try:
         return code()
-    except HnexportError:
+    except (HnexportError, KeyboardInterrupt, Interrupted):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # also an exit, and a panic of a library in Rust
         failed = error
+    interrupt = next((one for one in _chain(failed) if isinstance(one, KeyboardInterrupt | Interrupted)), None)
+    if interrupt is not None:  # the user's code made an error of it
+        raise interrupt
     # Raised only here: an exit that led to it would be taken for that of the command, which has not built anything.
     said = str(failed) or "without a message"
     message = f"your code failed, {what}: {type(failed).__name__}: {said}{_hint(failed)}{users_line(failed)}"
     raise FactoryError(message) from (None if _exits(failed) else failed)
 
 
-def _exits(error: BaseException | None) -> bool:
+def _exits(error: BaseException) -> bool:
+    return any(isinstance(one, SystemExit) for one in _chain(error))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what led to it."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
-        if isinstance(error, SystemExit):
-            return True
+        yield error
         seen.add(id(error))
         error = error.__cause__ or error.__context__
-    return False
 
 
 def _hint(error: BaseException) -> str:

@@ -134,7 +134,7 @@ class MembersFailedError(ParityError, DifferentError):
     """A member's file does not compute what the golden samples say: carries the report."""
 
     def __init__(self, report: ParityReport) -> None:
-        failures = [f"{artifact.artifact}: {line}" for artifact in report.artifacts for line in artifact.failures]
+        failures = report.failures
         super().__init__(f"parity failed, nothing was published: {failures[0]} ({len(failures)} failures)")
         self.report = report
 

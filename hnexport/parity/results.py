@@ -198,6 +198,12 @@ class ParityReport:
         return self.verdict is Verdict.SAME
 
     @property
+    def failures(self) -> tuple[str, ...]:
+        """What failed, of artifacts and of the bundle's claims, one line each."""
+        found = tuple(f"{artifact.artifact}: {line}" for artifact in self.artifacts for line in artifact.failures)
+        return found + tuple(f"{claim.name}: {claim.detail}" for claim in self.claims if not claim.passed)
+
+    @property
     def verdict(self) -> Verdict:
         """Different where anything differs; unanswered where nothing does, but not everything could be compared."""
         if any(not artifact.passed for artifact in self.artifacts) or any(not claim.passed for claim in self.claims):

@@ -18,7 +18,7 @@ from typing import Any
 
 import onnxruntime
 
-from hnexport.interrupts import interrupts_kept
+from hnexport.interrupts import Interrupted, interrupts_kept
 from hnexport.reading import shown
 from hnexport.text import shorten
 
@@ -203,5 +203,7 @@ def _plugin(name: str, version: str) -> Plugin | None:
         if not all(isinstance(name, str) and _PROVIDERS.fullmatch(name) for name in names):
             return Plugin(wheel=wheel, fault=f"it says that it brings {shown(names)}, which are no names of providers")
         return Plugin(wheel=wheel, library=str(found.get_library_path()), providers=names)
+    except Interrupted:
+        raise
     except (Exception, SystemExit) as error:  # a wheel's own code may raise anything
         return Plugin(wheel=wheel, fault=shorten(error) or type(error).__name__)

@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from shared import built_kind
 from hnexport.build import ParityFailedError
 from hnexport.bundle.golden import Golden
 from hnexport.cli.main import cli
-from hnexport.errors import DifferentError
+from hnexport.errors import DifferentError, ParityError
 from hnexport.evaluate import derive
 from hnexport.member import MembersFailedError
+from hnexport.parity.results import Check, ParityReport
 from hnexport.parity.rounding import RoundedTooMuchError
 from hnexport.parity.trained import NotAsTrainedError
 
@@ -60,6 +62,35 @@ def test_a_built_bundle_that_computes_something_else_is_not_published(
     assert done.exit_code == 1, done.output
     assert "nothing was published" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def parity(**fields: Any) -> ParityReport:
+    nothing: dict[str, Any] = {one.name: () for one in dataclasses.fields(ParityReport)}
+    return ParityReport(**{**nothing, "not_run": {}, "refused": {}, "unjudged": {}, **fields})
+
+
+@pytest.mark.parametrize(
+    ("report", "kind", "said"),
+    [
+        (
+            parity(claims=(Check(name="as built", passed=False, detail="other errors"),)),
+            ParityFailedError,
+            "as built: oth",
+        ),
+        (parity(unjudged={"logits": 0.5}), ParityError, "logits cannot be judged: nothing was published"),
+    ],
+    ids=["a claim alone", "no answer"],
+)
+def test_sealing_says_whether_something_differs_or_could_not_be_judged(
+    report: ParityReport, kind: type[Exception], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_module, "verify", lambda *_: report)
+    monkeypatch.setattr(build_module, "write_manifest", lambda *_: None)
+    manifest = dataclasses.make_dataclass("M", ["files"])({})
+    files = SimpleNamespace(records=dict)
+    with pytest.raises(kind, match=said) as caught:
+        build_module.seal(tmp_path, manifest, files, None, None, lambda *_: None)  # type: ignore[attr-defined]
+    assert type(caught.value) is kind
 
 
 @pytest.mark.parametrize("kind", [ParityFailedError, MembersFailedError, RoundedTooMuchError, NotAsTrainedError])

@@ -14,6 +14,11 @@ from hnexport.cli.faults import exit_code
 from hnexport.cli.main import COMMANDS
 from hnexport.errors import BundleError, TuneFailedError
 
+
+class PanicException(BaseException):
+    """As libraries in Rust panic."""
+
+
 ENDS = {
     "a return": (None, 0, ""),
     "sys.exit": (SystemExit(), 0, ""),
@@ -34,6 +39,7 @@ ENDS = {
     "text": (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates"), 2, "this is a fault of hnexport"),
     "a fault": (TypeError("x" * 10_000), 2, "this is a fault of hnexport, please report it"),
     "an assertion": (AssertionError(), 2, "AssertionError"),
+    "a panic": (PanicException("index out of range"), 2, "this is a fault of hnexport"),
     "a group": (ExceptionGroup("many", [ValueError("one")]), 2, "this is a fault of hnexport"),
 }
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from hnexport.errors import FactoryError, SpecError
-from hnexport.factories.loading import called, read_argument
+from hnexport.factories.loading import called, read_argument, users_code
+from hnexport.interrupts import Interrupted
 
 SOURCE = """
 from beside import two
@@ -173,3 +174,29 @@ def test_a_file_that_is_no_python_is_shown_with_its_line(tmp_path: Path) -> None
     (tmp_path / "torn.py").write_text("x = 1\ndef make(:\n")
     with pytest.raises(FactoryError, match=r"running .*torn.py: SyntaxError.*\n.*torn.py:2: def make\(:"):
         call(f"{tmp_path / 'torn.py'}:make")
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["as it is", "made an error"])
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, Interrupted])
+def test_a_signal_during_the_users_code_stays_one(kind: type[BaseException], hidden: bool) -> None:
+    def code() -> None:
+        try:
+            raise kind(143)
+        except BaseException as end:
+            if hidden:
+                raise RuntimeError("stopped") from end
+            raise
+
+    with pytest.raises(kind):
+        users_code("training", code)
+
+
+def test_a_panic_of_a_library_is_an_error_of_the_users_code() -> None:
+    class PanicException(BaseException):
+        pass
+
+    def code() -> None:
+        raise PanicException("index out of range")
+
+    with pytest.raises(FactoryError, match="your code failed, training: PanicException: index out of range"):
+        users_code("training", code)
