@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from hnexport.runtime.validation import choice, require_count, require_flag
 
@@ -43,6 +44,18 @@ class CudaOptions:
     algorithm_search: AlgorithmSearch = AlgorithmSearch.EXHAUSTIVE
     graph: bool = False
     graph_batch_sizes: int = 8
+
+    if TYPE_CHECKING:  # the search may be given by its name, which type checkers of other projects shall not refuse
+
+        def __init__(
+            self,
+            *,
+            device: int = 0,
+            prefer_nhwc: bool = False,
+            algorithm_search: AlgorithmSearch | str = AlgorithmSearch.EXHAUSTIVE,
+            graph: bool = False,
+            graph_batch_sizes: int = 8,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         found = choice("algorithm_search", AlgorithmSearch, self.algorithm_search)
