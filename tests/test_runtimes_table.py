@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bundles import small_bundle
+from bundles import saying, small_bundle
+from PIL import Image
 
 from hnexport.bundle.golden import read_golden
+from hnexport.images import Normalisation, read_images
+from hnexport.runtime import load
 
 TOOLS = Path(__file__).parents[1] / "tools"
 
@@ -168,23 +171,57 @@ def test_what_a_machine_lacks_is_left_out_and_everything_else_fails_the_check(tm
     assert not check.is_right("different: 2.0e-05 from float64, the limit is 1e-05")
 
 
-def test_an_example_that_names_another_class_of_a_picture_than_hnexport_fails_its_row(
+def test_an_example_that_names_another_class_for_one_member_than_onnxruntime_fails_its_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured, stage = importlib.import_module("runtimes.measured"), importlib.import_module("runtimes.stage")
     made = importlib.import_module("runtimes.runtime").Runtime
-    monkeypatch.setattr(measured, "expected_class", lambda bundle: "class 3")
+    monkeypatch.setattr(measured, "expected_classes", lambda bundle: ["class 3", "class 4"])
     staged = stage.Stage(bundle=tmp_path, plain=tmp_path, fixed=tmp_path, own=tmp_path)
 
     def attempt(*picture: str) -> None:
         runtime = made(name="one", file="model.onnx", picture=picture)
         measured.Attempt("one", runtime, staged, tmp_path / "work", Path(sys.executable)).classify()
 
-    print_class = ("{python}", "-c", "import sys; print('loading'); print('class', sys.argv[1][-1])")
-    attempt(*print_class, "3")
-    with pytest.raises(importlib.import_module("runtimes.commands").FailedError, match="says class 4 of a picture"):
-        attempt(*print_class, "4")
+    def says(numbers: str) -> tuple[str, ...]:
+        code = f"import sys; print('loading'); print('class', {numbers!r}[int(sys.argv[1])])"
+        return ("{python}", "-c", code.replace("{", "{{").replace("}", "}}"), "{id}")
+
+    attempt(*says("34"))
+    wrong = "says class 3, class 3 of a picture, onnxruntime says class 3, class 4"
+    with pytest.raises(importlib.import_module("runtimes.commands").FailedError, match=wrong):
+        attempt(*says("33"))
     attempt("{work}/build/picture", "{ppm}")  # CMake found no JSON: it was not built
+
+
+def test_every_example_that_names_a_class_is_told_the_member() -> None:
+    for name in importlib.import_module("runtimes.known").NAMES:
+        runtime = importlib.import_module(f"runtimes.{name}").RUNTIME
+        command = " ".join(runtime.picture)
+        assert not command or "{id}" in command or (runtime.member and "{member}" in command), name
+
+
+def test_what_is_expected_of_a_picture_is_each_members_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = importlib.import_module("runtimes.measured")
+    monkeypatch.setattr(measured, "PICTURE", tmp_path / "picture.png")
+    bundle = saying(small_bundle("hypernet"), tmp_path / "bundle", normalisation=Normalisation(mean=(0.5,), std=(0.2,)))
+    ensemble, found = load(bundle, provider="cpu"), set()
+    takes = ensemble.image_input
+    assert takes is not None
+    for seed in range(40):
+        pixels = np.random.default_rng(seed).integers(0, 256, (takes.height, takes.width, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "picture.png")
+        images = read_images([tmp_path / "picture.png"], takes).images
+        best = [int(ensemble.predict(images, member=member)[0].argmax()) for member in range(ensemble.members)]
+        found.add(len(set(best)) == len(best))
+        if len(set(best)) == len(best):
+            assert measured.expected_classes(bundle) == [f"class {one}" for one in best]
+        else:  # an example that takes another member than it is told would say the same
+            with pytest.raises(ValueError, match="members name the same class"):
+                measured.expected_classes(bundle)
+        if len(found) == 2:
+            return
+    pytest.fail(f"of no picture members name {'the same class' if found == {True} else 'classes of their own'}")
 
 
 @pytest.mark.thorough

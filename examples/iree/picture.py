@@ -30,8 +30,8 @@ def predict(compiled: Path, member: int, image: NDArray[np.float32]) -> NDArray[
     device = runtime.create_hal_module(config.vm_instance, config.device)
     context = runtime.SystemContext(vm_modules=[parameters, device, module], config=config)
     (name,) = [one for one in module.function_names if not one.startswith("__") and "async" not in one]
-    logits: NDArray[np.float32] = np.asarray(context.modules[module.name][name](np.array(member), image))
-    return logits
+    logits = context.modules[module.name][name](np.array(member), image)
+    return np.array(logits, np.float32)  # a copy: what it maps is the device's, which ends with this function
 
 
 def main(bundle: Path, member: str, picture: Path, compiled: Path) -> None:

@@ -80,3 +80,5 @@ def print_chosen(found: "Evaluation") -> None:
         f"{order}{least}, until a class has the mean probability {chosen.confidence:g}: {chosen.members:.3f} of "
         f"{len(chosen.order)} a row. Against all of them, {chosen.level:.0%} sure: {'; '.join(parts)}"
     )
+    if chosen.remark:
+        say(chosen.remark)

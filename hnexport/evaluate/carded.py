@@ -237,7 +237,7 @@ def _fitted(evaluation: Evaluation, data: str) -> Measured:
             "second row flatters a little: evaluate this bundle on others."
         )
         if fitted.remark:
-            remarks.append(f"{fitted.remark[:1].upper()}{fitted.remark[1:]}.")
+            remarks.append(_sentence(fitted.remark))
     if chosen is not None:
         stopped = f"stopped at {chosen.confidence:g}, {chosen.members:.3f} members a row, {chosen.precision}"
         rows += [("all members", *_numbers(chosen.all_scores))] * (fitted is None)
@@ -249,6 +249,8 @@ def _fitted(evaluation: Evaluation, data: str) -> Measured:
             f"{chosen.level:.0%} sure), and {chosen.changed.measured:.4f} of the answers are others (at most "
             f"{chosen.changed.bound:.4f})."
         )
+        if chosen.remark:
+            remarks.append(_sentence(chosen.remark))
     return Measured(
         data=data,
         samples=evaluation.samples,
@@ -256,6 +258,10 @@ def _fitted(evaluation: Evaluation, data: str) -> Measured:
         tables=(Table(columns=_columns(evaluation.bins), rows=tuple(rows)),),
         remarks=tuple(remarks),
     )
+
+
+def _sentence(remark: str) -> str:
+    return f"{remark[:1].upper()}{remark[1:]}."
 
 
 def _scores(scores: Scores) -> tuple[Score, ...]:

@@ -184,6 +184,7 @@ class ChosenUntil:
         accuracy_drop: of the accuracy of all members, a share.
         changed: share of answers that are others than those of all members.
         ece_rise: by how much the calibration error is larger than that of all members.
+        remark: that it stops nobody, or hardly anybody, why that is, and what to do; empty elsewhere.
     """
 
     order: tuple[int, ...]
@@ -199,6 +200,7 @@ class ChosenUntil:
     ece_rise: Loss
     precision: str = "float32"
     order_rows: int = 0
+    remark: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,8 @@ THRESHOLDS: tuple[float, ...] = (
 """Those that are tried, from the most cautious one on: chosen before any data are seen."""
 _ORDERING = 10
 """One row of so many chooses the order of members, and nothing else: an order suits the rows that chose it."""
+_HARDLY = 0.01
+"""A rule that stops fewer rows than this share is remarked on."""
 _LOST = 0.8
 """The share of the risk that is given to the answers that stopping loses; the rest to those that it mends."""
 
@@ -169,6 +171,22 @@ def choose(
         accuracy_drop=drop,
         changed=changed,
         ece_rise=rise,
+        remark=_stops_nobody(used, len(order), least),
+    )
+
+
+def _stops_nobody(used: Labels, members: int, least: int) -> str:
+    """What to think of a rule by which hardly any row takes fewer members than all; empty elsewhere."""
+    stopped = int((used < members).sum())
+    if stopped >= _HARDLY * len(used):
+        return ""
+    what = f"{stopped} of {len(used)} rows" if stopped else f"none of {len(used)} rows"
+    if least == members:
+        return f"the rule stops {what}: at least {members} members are asked, and that is all of them; say fewer"
+    return (
+        f"the rule stops {what} before all {members} members are asked, so that it saves nothing: on so many rows no "
+        "threshold that stops more is shown to cost as little as was stated; state a larger loss, choose it on more "
+        "held-out data, or do without a rule"
     )
 
 

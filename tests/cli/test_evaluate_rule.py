@@ -1,5 +1,6 @@
 """`hnexport evaluate --out` chooses when members are enough for a stated loss; `predict --until bundle` uses it."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from thorough import first
 
 from hnexport.bundle.manifest import read_identified, read_manifest
 from hnexport.cli.main import cli
+from hnexport.cli.render_evaluate import print_evaluation
 from hnexport.evaluate import Evaluation
-from hnexport.evaluate.carded import measured_for
+from hnexport.evaluate.carded import measured, measured_for
+from hnexport.evaluate.page import evaluation_page
 from hnexport.evaluate.stopping import choose
-from hnexport.records import from_json
+from hnexport.records import from_json, to_json
 from hnexport.runtime import Until, load
 
 
@@ -79,6 +82,24 @@ def test_inspect_and_card_say_the_rule(ruled: tuple[Path, Evaluation]) -> None:
     assert f"stopped at {rule.confidence:g}, {rule.members:.3f} members a row, float32" in card
     assert "model-index" not in card  # what was chosen on these data is no score
     assert measured_for(read_identified(target), found, target).remarks
+
+
+def test_that_a_rule_stops_nobody_is_printed_recorded_and_on_the_card(
+    ruled: tuple[Path, Evaluation], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, known = ruled
+    remark = "the rule stops none of 400 rows before all 5 members are asked"
+    assert known.until is not None
+    assert known.until.remark == ""
+    found = dataclasses.replace(known, until=dataclasses.replace(known.until, remark=remark))
+    print_evaluation(found)
+    assert remark in " ".join(capsys.readouterr().out.split())
+    before = to_json(found)
+    assert from_json(Evaluation, before).until.remark == remark
+    del before["until"]["remark"]  # as an hnexport without this remark wrote it
+    assert from_json(Evaluation, before).until.remark == ""
+    assert f"T{remark[1:]}." in measured(found).remarks
+    assert f"T{remark[1:]}." in evaluation_page(found)
 
 
 def test_predict_takes_the_members_that_the_rule_asks_for(ruled: tuple[Path, Evaluation], tmp_path: Path) -> None:

@@ -243,6 +243,17 @@ def test_what_no_threshold_can_show_is_refused() -> None:
         choose(wrong, np.ones(1000, np.int64), max_accuracy_drop=0.01, order=(0, 1))
 
 
+def test_a_rule_that_stops_nobody_has_a_remark_that_says_what_to_do() -> None:
+    logits, labels = _ensemble(2000)
+    assert choose(logits, labels, max_changed=0.05).remark == ""
+    turned = _two_classes(np.full(2000, 0.9), np.full(2000, 0.01))  # what the first says, the second one changes
+    found = choose(turned, np.ones(2000, np.int64), max_changed=0.05, order=(0, 1))
+    assert found.members == 2
+    assert found.remark.startswith("the rule stops none of 2000 rows before all 2 members are asked")
+    assert "state a larger loss, choose it on more held-out data" in found.remark
+    assert "at least 5 members are asked, and that is all" in choose(logits, labels, max_changed=0.05, least=5).remark
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

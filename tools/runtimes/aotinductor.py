@@ -37,5 +37,12 @@ RUNTIME = Runtime(
     suffix=".aoti.pt2",
     load=load,
     predict=("{python}", "{examples}/aotinductor/predict.py", "{bundle}", "{golden}", "{work}/model.aoti.pt2"),
-    picture=(*IN_EXAMPLES, "{examples}/aotinductor/picture.py", "{bundle}", "0", "{picture}", "{work}/model.aoti.pt2"),
+    picture=(
+        *IN_EXAMPLES,
+        "{examples}/aotinductor/picture.py",
+        "{bundle}",
+        "{id}",
+        "{picture}",
+        "{work}/model.aoti.pt2",
+    ),
 )

@@ -25,6 +25,6 @@ def cpp_runtime(
         tools=("cmake", "g++"),
         prepare=(("bash", "-c", configure, "{python}", f"{{examples}}/{example}", "{work}/build"),),
         predict=("{work}/build/predict", "{bundle}", "{golden}", *SHAPE, "{ids}"),
-        picture=("{work}/build/picture", "{bundle}", "0", "{ppm}"),
+        picture=("{work}/build/picture", "{bundle}", "{id}", "{ppm}"),
         measure=("{work}/build/time", "{bundle}/{file}", "{plain}", "{golden}", *SHAPE),
     )

@@ -22,6 +22,6 @@ RUNTIME = Runtime(
     tools=("cmake", "g++"),
     prepare=(("bash", "-c", _BUILD, "{python}", "{examples}/cpp_onnxruntime", "{work}/build", INCLUDE),),
     predict=("env", "LD_LIBRARY_PATH={work}/build", "{work}/build/predict", "{bundle}", "{golden}", *SHAPE, "{ids}"),
-    picture=("env", "LD_LIBRARY_PATH={work}/build", "{work}/build/picture", "{bundle}", "0", "{ppm}"),
+    picture=("env", "LD_LIBRARY_PATH={work}/build", "{work}/build/picture", "{bundle}", "{id}", "{ppm}"),
     not_run="" if INCLUDE else "written, not run: no onnxruntime_cxx_api.h here (name its folder, ONNXRUNTIME_INCLUDE)",
 )

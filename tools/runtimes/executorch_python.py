@@ -37,5 +37,5 @@ RUNTIME = Runtime(
     suffix=".pte",
     load=load,
     predict=("{python}", "{examples}/executorch/predict.py", "{member}", "{golden}"),
-    picture=(*IN_EXAMPLES, "{examples}/executorch/picture.py", "{bundle}", "{work}/member-0.pte", "{picture}"),
+    picture=(*IN_EXAMPLES, "{examples}/executorch/picture.py", "{bundle}", "{work}/member-{id}.pte", "{picture}"),
 )

@@ -43,5 +43,5 @@ RUNTIME = Runtime(
     convert=convert,
     suffix=".vmfb",
     load=load,
-    picture=(*IN_EXAMPLES, "{examples}/iree/picture.py", "{bundle}", "0", "{picture}", "{work}/model.vmfb"),
+    picture=(*IN_EXAMPLES, "{examples}/iree/picture.py", "{bundle}", "{id}", "{picture}", "{work}/model.vmfb"),
 )

@@ -47,5 +47,5 @@ RUNTIME = Runtime(
     suffix=".tflite",
     load=load,
     predict=("{python}", "{examples}/litert/predict.py", "{member}", "{golden}"),
-    picture=(*IN_EXAMPLES, "{examples}/litert/picture.py", "{bundle}", "{work}/member-0.tflite", "{picture}"),
+    picture=(*IN_EXAMPLES, "{examples}/litert/picture.py", "{bundle}", "{work}/member-{id}.tflite", "{picture}"),
 )

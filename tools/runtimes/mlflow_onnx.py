@@ -33,5 +33,5 @@ RUNTIME = Runtime(
     suffix=".mlflow",
     load=load,
     predict=("{python}", "{examples}/mlflow/predict.py", "{bundle}", "{golden}", "{work}/model.mlflow"),
-    picture=(*IN_EXAMPLES, "{examples}/mlflow/picture.py", "{bundle}", "0", "{picture}", "{work}/model.mlflow"),
+    picture=(*IN_EXAMPLES, "{examples}/mlflow/picture.py", "{bundle}", "{id}", "{picture}", "{work}/model.mlflow"),
 )

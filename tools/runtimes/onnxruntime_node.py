@@ -15,6 +15,6 @@ RUNTIME = Runtime(
         ("ln", "-sfn", "{packages}", "{work}/node_modules"),
     ),
     predict=("node", "{work}/predict.mjs", "{bundle}", "{golden}"),
-    picture=("node", "{work}/picture.mjs", "{bundle}", "0", "{picture}"),
+    picture=("node", "{work}/picture.mjs", "{bundle}", "{id}", "{picture}"),
     measure=(*COMMAND, "measure", "node", "{bundle}/{file}", "{plain}", "{own}", "{golden}"),
 )

@@ -12,5 +12,5 @@ RUNTIME = Runtime(
     packages=("pillow", str(IN_PLACE), "onnxruntime", "ray"),
     version_of="ray",
     predict=("{python}", "{examples}/ray_actors/predict.py", "{bundle}", "{golden}"),
-    picture=("{python}", "{examples}/ray_actors/picture.py", "{bundle}", "0", "{picture}"),
+    picture=("{python}", "{examples}/ray_actors/picture.py", "{bundle}", "{id}", "{picture}"),
 )

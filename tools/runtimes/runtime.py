@@ -17,8 +17,8 @@ class Runtime:
     """A runtime, and how it is run: by functions from Python, or by commands.
 
     Commands are given as words in which {python}, {bundle}, {golden}, {work}, {examples}, {packages} (of npm), {ids},
-    {file}, {plain}, {own} and {member} (a member's file) are filled in; {ids} becomes several words. `measure` prints
-    one line of JSON with fields of `Row`: version, load_ms and what else was measured.
+    {file}, {plain}, {own}, {id} (a member's) and {member} (that member's file) are filled in; {ids} becomes several
+    words. `measure` prints one line of JSON with fields of `Row`: version, load_ms and what else was measured.
 
     Attributes:
         file: of the bundle; for a runtime that takes plain networks alone, of a member.
@@ -38,8 +38,8 @@ class Runtime:
         convert: makes the file that is loaded, `(source, target)`.
         suffix: of the converted file.
         prepare, predict, measure: commands instead of `convert` and `load`.
-        picture: a command that prints the class which member 0 ranks first of {picture} ({ppm}, as a binary PPM). It is
-            left out where CMake did not build it.
+        picture: a command that prints the class which member {id} ranks first of {picture} ({ppm}, as a binary PPM). It
+            runs for every member, and is left out where CMake did not build it.
         conversion: what the table says where `prepare` is all that can be done.
         not_run: why nothing is run on this machine.
         remark: what a reader of the row should know.
