@@ -70,6 +70,7 @@ def test_an_output_without_a_block_is_refused(page: Path) -> None:
         ("torch 2.13.0", "torch 2.14.1"),
         ("a   1", "a 1\n\n"),
         ("37,544,732 weights", "37,544,732 weights"),
+        ("┏━━━━━━┳━━━┓", "┏━━━━━┳━━━━━┓"),
     ],
 )
 def test_what_another_machine_prints_is_of_the_same_kind(shown: str, printed: str) -> None:
@@ -85,6 +86,7 @@ def test_what_another_machine_prints_is_of_the_same_kind(shown: str, printed: st
         ("one line", "one line\nand another"),
         ("37,544,732 weights", "17,544,732 weights"),
         ("logits nan", "logits 0.1"),
+        ("┏━━━━━━┳━━━┓", "┏━━━━━━┓"),
     ],
 )
 def test_what_differs_in_kind_is_found(shown: str, printed: str) -> None:

@@ -8,6 +8,7 @@ import itertools
 import math
 import re
 
+_RULE = re.compile(r"([━─])\1+")  # around a table, as long as its numbers are wide
 _DIGEST = re.compile(r"\b[0-9a-f]{12,}\b")
 _TIME = re.compile(r"^\s?(s|ms|us|min|h|KB|MB|GB)\b")  # sizes hold measurements and versions as text
 _PIECES = re.compile(r"(?<![A-Za-z_\d.])[-+]?\d[\d,]*(?:\.\d+)*(?:e[-+]?\d+)?")
@@ -30,7 +31,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _alike(shown: str, printed: str, *, times: bool) -> bool:
-    shown, printed = (_DIGEST.sub("DIGEST", line) for line in (shown, printed))
+    shown, printed = (_DIGEST.sub("DIGEST", _RULE.sub(r"\1", line)) for line in (shown, printed))
     words = [[" ".join(part.split()) for part in _PIECES.split(line)] for line in (shown, printed)]
     if words[0] != words[1]:
         return False
