@@ -136,7 +136,9 @@ def test_networks_for_imagenet_are_refused_with_the_lines_that_make_modules_of_t
     assert is_late_phase(path)
     with pytest.raises(CheckpointError, match=r"specialist_modules, as train_super_.*howto/late-phase\.html"):
         load_late_phase(path)
-    (lines,) = re.findall(r"```python\n(saved = .*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (lines,) = re.findall(
+        r"```python\n[^`]*?^(saved = .*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
     for theirs, here in (("torchvision.models.resnet50()", "Small()"), ("…_checkpoint.pth.tar", str(path))):
         lines = lines.replace(theirs, here)
     lines = lines.replace("range(10)", "range(3)").replace("torch.zeros(2, 3, 224, 224)", "torch.zeros(2, 4)")
